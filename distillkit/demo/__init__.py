@@ -1,0 +1,1 @@
+"""The embedded default: real images, texts and weights from the package registry."""

@@ -1,0 +1,106 @@
+"""Run the evaluations that a recipe names: student, baseline and teacher, through the same code.
+
+    distillkit evaluate runs/dime_fm
+
+The teacher is read from the stores; only the students compute anything. Results: evaluation.json, report.md, report.html.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from distillkit.atomic import write_json
+from distillkit.errors import StoreError
+from distillkit.paths import expand
+from distillkit.pixel_cache import Files
+from distillkit.pixels import centre_view, render
+from distillkit.report import write_report
+from distillkit.runfolder import RunFolder
+from distillkit.store.reader import FeatureStore
+
+Say = Callable[[str], None]
+Encode = Callable[[FeatureStore], Tensor]
+TOP = 5
+
+
+def evaluate(path: str | Path, say: Say = print) -> Path:
+    """Evaluate the finished run at `path`; returns the path of its report."""
+    run = RunFolder(Path(path))
+    recipe = run.recipe()
+    open_store = lru_cache(lambda name: FeatureStore(expand(name)))
+    encoders: dict[str, Encode] = {"teacher": teacher_features, "student": student_features(run)}
+    baseline = RunFolder(run.path / "baseline")
+    if recipe.baseline is not None:
+        baseline.recipe()
+        encoders["baseline"] = student_features(baseline)
+
+    results: dict[str, Any] = {}
+    pictures: list[dict[str, Any]] = []
+    for component in recipe.evals:
+        measure = component.build("evals")
+        _refuse_other_teacher(open_store(measure.store), run)
+        results[measure.name] = {who: measure.run(encode, open_store) for who, encode in encoders.items()}
+        for who, values in results[measure.name].items():
+            say(f"{measure.name}: {who:9} " + "  ".join(f"{k} {v:.4g}" for k, v in values.items() if "." not in k))
+        if hasattr(measure, "nearest") and not pictures:
+            pictures = _pictures(measure, encoders, open_store)
+    write_json(run.path / "evaluation.json", {"results": results, "pictures": pictures})
+    return write_report(run, baseline if recipe.baseline else None)
+
+
+def teacher_features(store: FeatureStore) -> Tensor:
+    """What the teacher said of every usable row: [n, d]."""
+    return store.read("image", store.ok_rows).float()
+
+
+def student_features(run: RunFolder) -> Encode:
+    """The run's student, applied to the clean centre view of every usable row of a store."""
+    student = run.load_student()
+
+    @lru_cache
+    def encode(store: FeatureStore) -> Tensor:
+        files = Files(store, None)
+        parts = []
+        for rows in np.array_split(store.ok_rows, max(len(store.ok_rows) // 128, 1)):
+            parts.append(_embed(student, files, rows))
+        return torch.cat(parts)
+
+    return encode
+
+
+@torch.inference_mode()
+def _embed(student: nn.Module, files: Files, rows: np.ndarray) -> Tensor:
+    views = []
+    for row in rows:
+        image, width, height = files.open(int(row))
+        views.append(render(image, centre_view(width, height), student.image_size))
+    return student.embed(torch.from_numpy(np.stack(views))).float()
+
+
+def _refuse_other_teacher(store: FeatureStore, run: RunFolder) -> None:
+    have, want = store.teacher("image"), run.facts()["teacher"]
+    name = next((key for key in want if have.get(key) != want[key]), None)
+    if name is not None:
+        raise StoreError(
+            f"{store.path}: made by another teacher than {run.path} was trained with ({name}: {have.get(name)!r} "
+            f"against {want[name]!r}); extract it with that teacher, or train again"
+        )
+
+
+def _pictures(measure: Any, encoders: dict[str, Encode], open_store: Callable[[str], FeatureStore]) -> list[dict[str, Any]]:
+    """For every image of the evaluation: its file, its own text, and the nearest texts by each encoder."""
+    store = open_store(measure.store)
+    index = store.index.take(store.ok_rows)
+    nearest = {who: measure.nearest(encode, open_store, TOP) for who, encode in encoders.items()}
+    return [
+        {"image": str(store.root / image), "text": text}
+        | {who: [names[place] for place in places[row].tolist()] for who, (places, names) in nearest.items()}
+        for row, (image, text) in enumerate(zip(index["image"].to_pylist(), index["text"].to_pylist(), strict=True))
+    ]

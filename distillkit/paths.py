@@ -1,0 +1,31 @@
+"""Where things lie: the cache folder, the data manifests, and placeholders in recipe paths."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+from distillkit.errors import SourceError
+
+CACHE_VARIABLE = "DISTILLKIT_CACHE"
+
+
+def cache_dir() -> Path:
+    """The folder for prepared corpora: $DISTILLKIT_CACHE, or the platform's own cache folder."""
+    return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_path("distillkit"))
+
+
+def expand(text: str) -> str:
+    """`text` with `{cache}`, `~` and environment variables replaced, as recipes may write them."""
+    return os.path.expandvars(os.path.expanduser(text.replace("{cache}", str(cache_dir()))))
+
+
+def data_manifest(name: str) -> Path:
+    """The path of `data_manifests/<name>`, in a checkout or in an installed package."""
+    here = Path(__file__).parent
+    for folder in (here / "data_manifests", here.parent / "data_manifests"):
+        if (folder / name).is_file():
+            return folder / name
+    raise SourceError(f"no data manifest {name!r} beside the package at {here}; reinstall distillkit")

@@ -1,0 +1,73 @@
+"""Decoded images of a store as raw squares on disk: decode once, then crop from memory.
+
+An image is squeezed to size x size whatever its aspect; a view's box is relative, so crops keep their true shape.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from distillkit.atomic import atomic_folder, write_json
+from distillkit.errors import SourceError
+from distillkit.pixels import decode, render
+from distillkit.store.reader import FeatureStore
+from distillkit.types import View
+
+
+class Files:
+    """The images of a store, decoded from their files at every call."""
+
+    def __init__(self, store: FeatureStore, root: str | None):
+        self.root = Path(root) if root else store.root
+        if self.root is None:
+            raise SourceError(f"{store.path}: its corpus has no images on disk; choose another store for data.images")
+        self.names = store.index["image"]
+
+    def open(self, row: int) -> tuple[Image.Image, int, int]:
+        """An image, and the width and height it had when it was whole."""
+        path = self.root / self.names[row].as_py()
+        try:
+            image = decode(path)
+        except SourceError as error:
+            raise SourceError(f"{path}: could be read when its features were extracted, now: {error}") from error
+        return image, image.width, image.height
+
+
+class Cached:
+    """The same images from the pixel cache beside the store, which is made on first use."""
+
+    def __init__(self, store: FeatureStore, files: Files, size: int, workers: int):
+        folder = store.path.with_name(f"{store.path.name}.pixels-{size}")
+        facts = {"store": store.manifest.digest, "size": size}
+        if not folder.is_dir() or json.loads((folder / "cache.json").read_bytes()) != facts:
+            _fill(folder, store, files, size, workers, facts)
+        self.pixels = np.load(folder / "pixels.npy", mmap_mode="r")
+        self.shapes = np.load(folder / "shapes.npy", mmap_mode="r")
+
+    def open(self, row: int) -> tuple[Image.Image, int, int]:
+        width, height = self.shapes[row]
+        return Image.fromarray(self.pixels[row]), int(width), int(height)
+
+
+def _fill(folder: Path, store: FeatureStore, files: Files, size: int, workers: int, facts: dict[str, object]) -> None:
+    def squeeze(row: int) -> tuple[int, np.ndarray, tuple[int, int]]:
+        image, width, height = files.open(row)
+        return row, render(image, View(), size).transpose(1, 2, 0), (width, height)
+
+    # A cache of another store or size is no data of anyone's: it can be made again from the images at any time.
+    shutil.rmtree(folder, ignore_errors=True)
+    with atomic_folder(folder) as partial, ThreadPoolExecutor(workers) as pool:
+        shape = (len(store), size, size, 3)
+        pixels = np.lib.format.open_memmap(partial / "pixels.npy", mode="w+", dtype=np.uint8, shape=shape)
+        shapes = np.lib.format.open_memmap(partial / "shapes.npy", mode="w+", dtype=np.int32, shape=(len(store), 2))
+        for row, square, (width, height) in pool.map(squeeze, store.ok_rows.tolist()):
+            pixels[row], shapes[row] = square, (width, height)
+        pixels.flush()
+        shapes.flush()
+        write_json(partial / "cache.json", facts)

@@ -1,0 +1,128 @@
+"""A run's folder: what it was begun with, what it logged, and whether it is finished.
+
+recipe.json           the resolved recipe, and everything else the student depends on
+metrics.jsonl         one line per logged step
+checkpoints/          see checkpoint.py
+student.safetensors   the trained student; written last but one
+student.json          what it is and what it cost: the run is finished when this exists
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from distillkit.atomic import atomic_file, write_json
+from distillkit.errors import TrainError
+from distillkit.recipe import TrainRecipe, differences
+from distillkit.store.manifest import digest
+
+# What may change without making another student.
+_FREE: Any = dict.fromkeys(("name", "paper", "note", "out", "evals", "baseline", "checkpoints"), True) | {"data": {"workers"}}
+
+
+def identity(recipe: TrainRecipe, stores: dict[str, str], versions: dict[str, str]) -> dict[str, Any]:
+    """Everything a trained student depends on: recipe, store digests, package versions."""
+    knobs = recipe.model_dump(exclude=_FREE, mode="json")
+    return {"recipe": knobs, "stores": stores, "versions": versions}
+
+
+class RunFolder:
+    """The folder of one run, locked while it is in use."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.metrics = path / "metrics.jsonl"
+        self.checkpoints = path / "checkpoints"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """TrainError when another process trains here."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.path.with_name(f".{self.path.name}.lock"), timeout=0):
+                yield
+        except Timeout as error:
+            raise TrainError(f"{self.path}: another process is using this run folder; wait for it or stop it") from error
+
+    def begin(self, recipe: TrainRecipe, wanted: dict[str, Any]) -> list[str]:
+        """Make the folder ready for this identity. What another identity left here is moved aside: `key: old -> new`."""
+        changes = []
+        if self._begun_with() not in (None, wanted):
+            changes = differences(self._begun_with(), wanted)
+            aside = self.path.with_name(f"{self.path.name}.before-{digest(self._begun_with())[:8]}")
+            shutil.rmtree(aside, ignore_errors=True)
+            self.path.rename(aside)
+            changes.append(f"the old run is now {aside}")
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_json(self.path / "recipe.json", {"identity": wanted, "recipe": recipe.model_dump(mode="json")})
+        return changes
+
+    def _begun_with(self) -> dict[str, Any] | None:
+        path = self.path / "recipe.json"
+        return json.loads(path.read_bytes())["identity"] if path.is_file() else None
+
+    @property
+    def finished(self) -> bool:
+        return (self.path / "student.json").is_file()
+
+    def facts(self) -> dict[str, Any]:
+        """What the finished student is and what it cost."""
+        return json.loads((self.path / "student.json").read_bytes())
+
+    def recipe(self) -> TrainRecipe:
+        """The resolved recipe this run was made with; TrainError when there is no finished run here."""
+        if not self.finished:
+            state = "has not finished; rerun" if (self.path / "recipe.json").is_file() else "is no run folder; make one with"
+            raise TrainError(f"{self.path}: {state}: distillkit train-student RECIPE")
+        return TrainRecipe.model_validate(json.loads((self.path / "recipe.json").read_bytes())["recipe"])
+
+    def finish(self, student: nn.Module, facts: dict[str, Any]) -> None:
+        """Keep the student, then the facts that say the run is complete."""
+        weights = {name: value.detach().cpu().contiguous() for name, value in student.state_dict().items()}
+        partial = self.path / "student.partial"
+        save_file(weights, partial)
+        with atomic_file(self.path / "student.safetensors") as file, partial.open("rb") as made:
+            shutil.copyfileobj(made, file)
+        partial.unlink()
+        write_json(self.path / "student.json", facts)
+
+    def load_student(self) -> nn.Module:
+        """The trained student, in evaluation mode, on the CPU."""
+        student: nn.Module = self.recipe().student.build("students")
+        student.load_state_dict(load_file(self.path / "student.safetensors"))
+        return student.eval()
+
+    def log(self, line: dict[str, Any]) -> None:
+        with self.metrics.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def forget_after(self, step: int) -> None:
+        """Drop metrics of steps that will be made again, so that a resumed log equals an undisturbed one."""
+        if not self.metrics.is_file():
+            return
+        lines = [line for line in self.metrics.read_text().splitlines() if _is_line(line) and json.loads(line)["step"] <= step]
+        with atomic_file(self.metrics) as file:
+            file.write("".join(f"{line}\n" for line in lines).encode())
+
+    def history(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.metrics.read_text().splitlines()] if self.metrics.is_file() else []
+
+
+def _is_line(line: str) -> bool:
+    """Whether a line was written whole; a kill can leave half of the last one."""
+    return line.startswith("{") and line.endswith("}")
+
+
+def device_of(name: str) -> torch.device:
+    """"auto" is the GPU where there is one."""
+    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)

@@ -1,0 +1,40 @@
+"""Every class name in every prompt template: the texts behind zero-shot classifiers.
+
+Templates are open_clip's (`open_clip.zero_shot_metadata`): 80 of OpenAI's for ImageNet, or the 7 best of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from distillkit.errors import SourceError
+from distillkit.paths import expand
+from distillkit.types import Sample
+
+
+class ClassPrompts:
+    """`file`: class names, one a line; the label is the line's number from 0, the key `<label>/<template>`."""
+
+    root = None
+
+    def __init__(self, *, file: str, templates: Literal["openai_imagenet", "simple_imagenet"] = "openai_imagenet"):
+        self.file = Path(expand(file)).absolute()
+        self.templates = templates
+        if not self.file.is_file():
+            raise SourceError(f"{self.file}: no such file of class names; mend source.file in the recipe")
+
+    def __iter__(self) -> Iterator[Sample]:
+        import open_clip
+
+        templates = {
+            "openai_imagenet": open_clip.OPENAI_IMAGENET_TEMPLATES,
+            "simple_imagenet": open_clip.SIMPLE_IMAGENET_TEMPLATES,
+        }[self.templates]
+        names = [line.strip() for line in self.file.read_text("utf-8-sig").splitlines()]
+        for label, name in enumerate(names):
+            if not name:
+                raise SourceError(f"{self.file}:{label + 1}: an empty class name; labels are line numbers, so fill it")
+            for number, template in enumerate(templates):
+                yield Sample(f"{label}/{number}", text=template(name), label=label)

@@ -1,0 +1,1 @@
+"""The feature store: what a teacher said, sharded, checksummed and joined by key. See FORMAT.md."""

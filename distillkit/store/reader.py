@@ -1,0 +1,138 @@
+"""Reading a store: rows by number or by key, as fast as memory gives them.
+
+    store = FeatureStore("stores/demo/images")
+    rows = store.rows_of(["1F600.png", "1F601.png"])
+    store.read("image", rows)          # Tensor [2, 256], as stored: raw, not normalised
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from torch import Tensor
+
+from distillkit.errors import StoreError
+from distillkit.store import layout
+from distillkit.store.manifest import Field, Manifest, digest
+from distillkit.store.mapping import map_back_to_back
+
+
+class FeatureStore:
+    """A complete store, opened lazily. Cheap to pickle: only its path travels."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.manifest = Manifest.read(self.path)
+        self._tables: dict[str, Tensor] = {}
+
+    def __reduce__(self) -> tuple[type[FeatureStore], tuple[Path]]:
+        return FeatureStore, (self.path,)
+
+    def __len__(self) -> int:
+        """Planned rows, failed ones included: row numbers run from 0 to here."""
+        return self.manifest.rows
+
+    def field_name(self, name: str) -> str:
+        """The full name of a field: "image" is enough where only one teacher gave an image field."""
+        fields = self.manifest.fields
+        found = [full for full in fields if name in (full, full.split("/", 1)[1])]
+        if len(found) == 1:
+            return found[0]
+        problem = "no field" if not found else f"several fields ({', '.join(found)}) for"
+        raise StoreError(f"{self.path}: {problem} {name!r}; it has: {', '.join(fields)}")
+
+    def field(self, name: str) -> Field:
+        """Teacher, row shape and dtype of a field."""
+        return self.manifest.fields[self.field_name(name)]
+
+    def teacher(self, name: str) -> dict[str, Any]:
+        """The fingerprint of the teacher that made a field."""
+        return self.manifest.teachers[self.field(name).teacher]
+
+    def read(self, name: str, rows: np.ndarray | Tensor, out: Tensor | None = None) -> Tensor:
+        """Rows of a field in the order asked for, in the stored dtype: [len(rows), *shape]. `out` is reused if given."""
+        index = torch.as_tensor(rows, dtype=torch.int64)
+        if len(index) and not 0 <= int(index.min()) <= int(index.max()) < len(self):
+            raise StoreError(f"{self.path}: rows {int(index.min())}..{int(index.max())} asked for, it has {len(self)}")
+        return torch.index_select(self._table(self.field_name(name)), 0, index, out=out)
+
+    def _table(self, full_name: str) -> Tensor:
+        if full_name not in self._tables:
+            self._tables[full_name] = self._map(full_name)
+        return self._tables[full_name]
+
+    def _map(self, full_name: str) -> Tensor:
+        field, manifest = self.manifest.fields[full_name], self.manifest
+        paths = []
+        for number, shard in enumerate(manifest.shards):
+            path = self.path / layout.shard_path(full_name, number, field.shape)
+            want = layout.shard_size(shard.rows, manifest.rows_per_shard, field.shape, field.dtype)
+            have = path.stat().st_size if path.is_file() else -1
+            if have != want:
+                state = "is missing" if have < 0 else f"has {have} bytes instead of {want}"
+                raise StoreError(f"{path} {state}; run: distillkit store verify {self.path}")
+            paths.append(path)
+        size = layout.row_bytes(field.shape, field.dtype)
+        raw = map_back_to_back(paths, manifest.rows_per_shard * size, manifest.rows * size)
+        with warnings.catch_warnings():
+            # torch has no read-only tensors and says so; this table is only ever gathered from.
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            return torch.from_numpy(raw.view(layout.DTYPES[field.dtype]).reshape(manifest.rows, *field.shape))
+
+    @cached_property
+    def index(self) -> pa.Table:
+        """key, ok, image, text, label of every row, memory-mapped."""
+        parts = []
+        for number in range(len(self.manifest.shards)):
+            path = self.path / f"index/{number:05d}.arrow"
+            if not path.is_file():
+                raise StoreError(f"{path} is missing; run: distillkit store verify {self.path}")
+            parts.append(pa.ipc.open_file(pa.memory_map(str(path))).read_all())
+        return pa.concat_tables(parts)
+
+    @cached_property
+    def ok_rows(self) -> np.ndarray:
+        """The rows that have features: int64 [n]. The others are in `failures()`."""
+        return np.flatnonzero(self.index["ok"].to_numpy())
+
+    def rows_of(self, keys: list[str] | pa.Array) -> np.ndarray:
+        """Row numbers of `keys`, int64; StoreError names the first key that is absent or has no features."""
+        wanted = pa.array(keys, pa.string())
+        found = pc.index_in(wanted, value_set=self.index["key"].combine_chunks())
+        usable = pc.fill_null(pc.take(self.index["ok"].combine_chunks(), found), False).to_numpy(zero_copy_only=False)
+        if not usable.all():
+            missing = int((~usable).sum())
+            first = wanted[int(np.argmin(usable))].as_py()
+            raise StoreError(f"{self.path}: no features for {missing} of {len(wanted)} keys, the first is {first!r}")
+        return found.to_numpy().astype(np.int64)
+
+    def failures(self) -> list[dict[str, str]]:
+        """The failure ledger: key, stage and error of every row without features."""
+        ledger = sorted((self.path / "failures").glob("*.jsonl"))
+        return [json.loads(line) for path in ledger for line in path.read_text("utf-8").splitlines()]
+
+    @property
+    def root(self) -> Path | None:
+        """The folder below which the store's images lie."""
+        root = self.manifest.source["root"]
+        return None if root is None else Path(root)
+
+
+def refuse_other_teacher(first: FeatureStore, first_field: str, second: FeatureStore, second_field: str) -> None:
+    """StoreError unless both fields were made by the same teacher; both values are named."""
+    one, other = first.teacher(first_field), second.teacher(second_field)
+    if digest(one) == digest(other):
+        return
+    name = next(key for key in {**one, **other} if one.get(key) != other.get(key))
+    raise StoreError(
+        f"{first.path} and {second.path} were made by different teachers ({name}: {one.get(name)!r} against "
+        f"{other.get(name)!r}); extract both with one teacher"
+    )

@@ -1,0 +1,158 @@
+"""Writing a store: shards are committed one by one, each complete or not there, and the manifest comes last.
+
+plan.json + plan.arrow   what will be extracted, and under which fingerprint
+<teacher>/<field>/c/...  the shard's rows, one file per field (zarr v3)
+index/<shard>.arrow      key, ok, image, text, label of its rows
+failures/<shard>.jsonl   key, stage and error of each row that has no features
+commits/<shard>.json     sizes and checksums of the files above: the shard exists when this does
+manifest.json            the store exists when this does
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from distillkit.atomic import TEMPORARY, atomic_file, write_json
+from distillkit.errors import StoreError
+from distillkit.store import layout
+from distillkit.store.manifest import FILE_NAME, Field, Manifest, Shard, digest, file_digest
+from distillkit.store.plan import plan_digest
+
+Failure = tuple[int, str, str]  # row within the shard, stage, error
+
+
+class StoreWriter:
+    """Begins or continues the store at `path`. `identity` is everything the rows depend on; it must not change."""
+
+    def __init__(
+        self, path: Path, plan: pa.Table, fields: Mapping[str, Field], rows_per_shard: int, identity: Mapping[str, Any]
+    ):
+        self.path, self.plan, self.fields, self.rows_per_shard = path, plan, dict(fields), rows_per_shard
+        for field in self.fields.values():
+            layout.check_rows_per_shard(rows_per_shard, field.shape, field.dtype)
+        self.identity = {
+            **identity,
+            "rows": plan.num_rows,
+            "rows_per_shard": rows_per_shard,
+            "fields": {name: field.model_dump() for name, field in self.fields.items()},
+            "plan": plan_digest(plan),
+        }
+
+    def previous_identity(self) -> dict[str, Any] | None:
+        """What the store already at this place was begun with; None when there is none."""
+        path = self.path / "plan.json"
+        if not path.is_file():
+            return None
+        identity: dict[str, Any] = json.loads(path.read_bytes())
+        return identity
+
+    def set_aside(self) -> Path:
+        """Move the store at this place out of the way, and say where to. Nothing is deleted."""
+        aside = self.path.with_name(f"{self.path.name}.before-{digest(self.previous_identity())[:8]}")
+        if aside.exists():
+            shutil.rmtree(aside)
+        self.path.rename(aside)
+        return aside
+
+    def begin(self) -> None:
+        """Lay down the plan and the zarr metadata, unless an earlier run of the same identity did."""
+        for partial in self.path.rglob(f"*{TEMPORARY}"):
+            partial.unlink()
+        if self.previous_identity() is not None:
+            return
+        with atomic_file(self.path / "plan.arrow") as file, pa.ipc.new_file(file, self.plan.schema) as arrow:
+            arrow.write_table(self.plan)
+        write_json(self.path / "zarr.json", layout.group_metadata())
+        for name, field in self.fields.items():
+            write_json(self.path / name.split("/")[0] / "zarr.json", layout.group_metadata())
+            metadata = layout.array_metadata(self.plan.num_rows, self.rows_per_shard, field.shape, field.dtype)
+            write_json(self.path / name / "zarr.json", metadata)
+        write_json(self.path / "plan.json", self.identity)
+
+    @property
+    def shards(self) -> int:
+        """How many shards the plan makes."""
+        return -(-self.plan.num_rows // self.rows_per_shard)
+
+    def span(self, shard: int) -> tuple[int, int]:
+        """First row of a shard, and the row after its last."""
+        first = shard * self.rows_per_shard
+        return first, min(first + self.rows_per_shard, self.plan.num_rows)
+
+    def committed(self, shard: int) -> bool:
+        """Whether this shard is done; what is done is never computed again."""
+        return (self.path / f"commits/{shard:05d}.json").is_file()
+
+    def commit(self, shard: int, arrays: Mapping[str, np.ndarray], failures: list[Failure]) -> None:
+        """Write one shard: `arrays[field]` has a row for every planned row; rows named in `failures` become NaN."""
+        first, stop = self.span(shard)
+        ok = np.ones(stop - first, dtype=bool)
+        ok[[row for row, _, _ in failures]] = False
+        written = [self._write_field(name, shard, arrays[name], ok) for name in self.fields]
+        written.append(self._write_index(shard, ok))
+        if failures:
+            written.append(self._write_failures(shard, failures))
+        files = {path.relative_to(self.path).as_posix(): file_digest(path) for path in written}
+        record = Shard(rows=stop - first, ok=int(ok.sum()), files=files)
+        write_json(self.path / f"commits/{shard:05d}.json", record.model_dump())
+
+    def _write_field(self, name: str, shard: int, values: np.ndarray, ok: np.ndarray) -> Path:
+        field = self.fields[name]
+        if values.shape != (len(ok), *field.shape) or values.dtype != layout.DTYPES[field.dtype]:
+            raise StoreError(f"{name}: got {values.dtype} {values.shape}, want {field.dtype} {(len(ok), *field.shape)}")
+        values[~ok] = np.nan
+        padding = np.full((layout.stored_rows(len(ok)) - len(ok), *field.shape), np.nan, values.dtype)
+        path = self.path / layout.shard_path(name, shard, field.shape)
+        with atomic_file(path) as file:
+            file.write(np.ascontiguousarray(values).data)
+            file.write(padding.tobytes())
+            file.write(layout.shard_index(len(ok), self.rows_per_shard, field.shape, field.dtype))
+        return path
+
+    def _write_index(self, shard: int, ok: np.ndarray) -> Path:
+        first, stop = self.span(shard)
+        index = self.plan.slice(first, stop - first).add_column(1, "ok", pa.array(ok))
+        path = self.path / f"index/{shard:05d}.arrow"
+        with atomic_file(path) as file, pa.ipc.new_file(file, index.schema) as arrow:
+            arrow.write_table(index.combine_chunks())
+        return path
+
+    def _write_failures(self, shard: int, failures: list[Failure]) -> Path:
+        first, _ = self.span(shard)
+        path = self.path / f"failures/{shard:05d}.jsonl"
+        with atomic_file(path) as file:
+            for row, stage, error in sorted(failures):
+                key = self.plan["key"][first + row].as_py()
+                file.write((json.dumps({"key": key, "stage": stage, "error": error}, ensure_ascii=False) + "\n").encode())
+        return path
+
+    def finish(self, made_with: Mapping[str, str]) -> Manifest:
+        """Write the manifest: from here on the store exists."""
+        shards = []
+        for shard in range(self.shards):
+            path = self.path / f"commits/{shard:05d}.json"
+            shards.append(Shard.model_validate(json.loads(path.read_bytes())))
+        manifest = Manifest(
+            name=self.path.name,
+            source=self.identity["source"] | {"plan": self.identity["plan"]},
+            teachers=self.identity["teachers"],
+            fields=self.fields,
+            views=self.identity["views"],
+            rows=self.plan.num_rows,
+            rows_per_shard=self.rows_per_shard,
+            skipped=sum(shard.rows - shard.ok for shard in shards),
+            shards=shards,
+            made_with=dict(made_with),
+        )
+        manifest.write(self.path)
+        return manifest
+
+    def finished(self) -> bool:
+        return (self.path / FILE_NAME).is_file()

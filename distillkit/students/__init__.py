@@ -1,0 +1,1 @@
+"""Trainable students: `Batch` in, `Features` out. One kind is one file; the folder is the registry."""

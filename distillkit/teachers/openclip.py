@@ -1,0 +1,236 @@
+"""Any open_clip model as a frozen teacher: `ViT-L-14/openai`, `local-dir:FOLDER`, `hf-hub:OWNER/NAME`, or a checkpoint.
+
+The teacher owns its preprocessing (size, mean, std, interpolation), its activation flag and its fingerprint.
+https://github.com/mlfoundations/open_clip
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import open_clip
+import torch
+from jaxtyping import Float, Int
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL import Image
+from torch import Tensor, nn
+
+from distillkit.errors import MissingExtra, TeacherError
+from distillkit.paths import expand
+from distillkit.types import Features
+
+SCHEMES = ("local-dir:", "hf-hub:")
+_PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Openclip:
+    """`model`: "NAME/TAG", "NAME/path/to/checkpoint", "local-dir:FOLDER" or "hf-hub:OWNER/NAME".
+
+    `precision` is what the towers compute in ("auto": bf16 on a GPU that has it, else fp32); embeddings leave as float32.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
+        device: str = "auto",
+        context_length: int | None = None,
+    ):
+        self.name = expand(model)
+        self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        bf16 = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
+        self.precision = ("bf16" if bf16 else "fp32") if precision == "auto" else precision
+        with _quiet():
+            self.model = _load(self.name).eval().requires_grad_(False).to(self.device)
+            self.tokenizer = _tokenizer(self.name, context_length)
+        self.preprocess_config = PreprocessCfg(**self.model.visual.preprocess_cfg)
+        self._transform = image_transform_v2(self.preprocess_config, is_train=False)
+        self.width = int(self.encode_text(self.tokenizer(["a"])).shape[-1])
+        self.trims = self._trimming_changes_nothing()
+
+    @property
+    def fields(self) -> dict[str, list[int]]:
+        """What this teacher can say, and the shape of one row of it."""
+        return {"image": [self.width], "text": [self.width]}
+
+    @property
+    def scale(self) -> float:
+        """The logit multiplier, exponentiated."""
+        return float(self.model.logit_scale.exp())
+
+    def preprocess(self, image: Image.Image) -> Float[Tensor, "3 h w"]:
+        """An RGB image as this model wants it: open_clip's own evaluation transform."""
+        pixels: Tensor = self._transform(image)
+        return pixels
+
+    def tokenize(self, texts: list[str]) -> tuple[Int[Tensor, "t l"], Int[Tensor, "t"]]:
+        """Padded tokens, and how many of each row matter; all of them where padding changes what the tower says."""
+        tokens = self.tokenizer(texts)
+        if not self.trims:
+            return tokens, torch.full((len(texts),), tokens.shape[1])
+        return tokens, _used(tokens, self._pad)
+
+    @torch.inference_mode()
+    def forward(self, pixels: Float[Tensor, "b 3 h w"] | None = None, tokens: Tensor | None = None) -> Features:
+        """Raw (un-normalised) embeddings after the projection, float32 on the CPU."""
+        image = None if pixels is None else self.encode_image(pixels)
+        text = None if tokens is None else self.encode_text(tokens)
+        return Features(image=image, text=text, scale=torch.tensor(self.scale))
+
+    def encode_image(self, pixels: Tensor) -> Float[Tensor, "b d"]:
+        with self._autocast():
+            features: Tensor = self.model.encode_image(pixels.to(self.device, non_blocking=True))
+        return features.float().cpu()
+
+    def encode_text(self, tokens: Tensor) -> Float[Tensor, "t d"]:
+        with torch.inference_mode(), self._autocast(), _shortened(self.model, tokens.shape[1]):
+            features: Tensor = self.model.encode_text(tokens.to(self.device, non_blocking=True))
+        return features.float().cpu()
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, _PRECISIONS[self.precision], enabled=self.precision != "fp32")
+
+    @property
+    def _pad(self) -> int:
+        return int(getattr(getattr(self.model.text, "config", None), "pad_token_id", 0)) if hasattr(self.model, "text") else 0
+
+    def _trimming_changes_nothing(self) -> bool:
+        """Ask the tower itself: some attend to their padding (SigLIP), most do not."""
+        tokens = self.tokenizer(["a photo of a cat", "a red boat on a lake"])
+        short = int(_used(tokens, self._pad).max())
+        with torch.autocast(self.device.type, enabled=False):
+            whole, trimmed = self.encode_text(tokens), self.encode_text(tokens[:, :short])
+        return torch.allclose(whole, trimmed, rtol=1e-2 if self.precision != "fp32" else 1e-3, atol=1e-4)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Everything the features depend on. Two stores belong together when these are equal."""
+        hasher, weights = hashlib.sha256(), self.model.state_dict()
+        for name in sorted(weights):
+            value = weights[name].detach().cpu().contiguous()
+            hasher.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            hasher.update(value.flatten().view(torch.uint8).numpy().data)
+        return {
+            "kind": "openclip",
+            "model": self.name,
+            "weights_sha256": hasher.hexdigest(),
+            "tensors": len(weights),
+            "preprocess": {key: _plain(value) for key, value in asdict(self.preprocess_config).items()},
+            "context_length": int(self.tokenizer.context_length),
+            "activation": "quick_gelu" if _quick_gelu(self.model) else "gelu",
+            "precision": self.precision,
+            "logit_scale": self.scale,
+        }
+
+
+def _load(name: str) -> nn.Module:
+    if name.startswith(SCHEMES):
+        model, tag = name, None
+        if name.startswith("local-dir:") and not Path(name.removeprefix("local-dir:")).is_dir():
+            raise TeacherError(f"{name}: no such folder; it must hold open_clip_config.json and the weights")
+    else:
+        model, tag = _known(name)
+    try:
+        # The tag says which activation its weights were trained with; open_clip only warns when the model differs.
+        quick_gelu = bool(tag and (open_clip.get_pretrained_cfg(model, tag) or {}).get("quick_gelu", False))
+        made: nn.Module = open_clip.create_model(
+            model, pretrained=tag, force_quick_gelu=quick_gelu, require_pretrained=True, weights_only=True
+        )
+        return made
+    except (RuntimeError, ValueError, OSError, KeyError) as error:
+        if "pip install transformers" in str(error):
+            raise MissingExtra("transformers", "hf") from error
+        raise TeacherError(_explain(name, model, tag, error)) from error
+
+
+def _known(name: str) -> tuple[str, str]:
+    """(model, tag or checkpoint) of "NAME/TAG", or TeacherError with the nearest names."""
+    model, _, tag = name.partition("/")
+    models = open_clip.list_models()
+    if model not in models:
+        raise TeacherError(f"{name}: open_clip has no model {model!r}{_nearest(model, models)}")
+    tags = open_clip.list_pretrained_tags_by_model(model)
+    if not tag:
+        raise TeacherError(f"{name}: which weights? write {model}/TAG with one of: {', '.join(tags) or 'a checkpoint path'}")
+    if tag not in tags and not Path(tag).is_file():
+        raise TeacherError(f"{name}: {tag!r} is neither a tag of {model} nor a file{_nearest(tag, tags)}")
+    return model, tag
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    return f", did you mean {' or '.join(near)}?" if near else f" (there are: {', '.join(known)})"
+
+
+def _explain(name: str, model: str, tag: str | None, error: Exception) -> str:
+    reason = next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
+    source = (open_clip.get_pretrained_cfg(model, tag) or {}) if tag else {}
+    where = source.get("hf_hub", "").rstrip("/") or source.get("url") or name.removeprefix("hf-hub:")
+    if name.startswith("local-dir:") or (tag and Path(tag).is_file()):
+        return f"{name}: cannot be loaded: {reason}"
+    return (
+        f"{name}: its weights could not be fetched ({reason[:200]}); download them from {where} where there is a network "
+        f"and name the file: model = \"{model if tag else 'NAME'}/path/to/weights\""
+    )
+
+
+def _tokenizer(name: str, context_length: int | None) -> Any:
+    identifier = name if name.startswith(SCHEMES) else name.partition("/")[0]
+    try:
+        return open_clip.get_tokenizer(identifier, context_length=context_length)
+    except OSError as error:
+        raise TeacherError(f"{name}: its tokenizer could not be fetched or read ({str(error).splitlines()[0]})") from error
+
+
+def _used(tokens: Tensor, pad: int) -> Int[Tensor, "t"]:
+    """Length of each row up to its last token that is not padding."""
+    positions = torch.arange(1, tokens.shape[1] + 1)
+    return (positions * (tokens != pad)).amax(dim=1).clamp(min=1)
+
+
+@contextmanager
+def _shortened(model: nn.Module, length: int) -> Iterator[None]:
+    """open_clip's own text transformers want full-length rows; for a while their mask and positions are cut to `length`."""
+    tower = getattr(model, "text", model)
+    mask, positions = getattr(tower, "attn_mask", None), getattr(tower, "positional_embedding", None)
+    if mask is None or positions is None or length == mask.shape[-1]:
+        yield
+        return
+    whole = positions.data
+    tower.attn_mask, positions.data = mask[:length, :length], whole[:length]
+    try:
+        yield
+    finally:
+        tower.attn_mask, positions.data = mask, whole
+
+
+def _quick_gelu(model: nn.Module) -> bool:
+    return any(type(module).__name__ == "QuickGELU" for module in model.modules())
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """open_clip and the hub talk at length on the root logger; what matters of it is in our errors and fingerprint."""
+    loggers = [logging.getLogger(name) for name in (None, "huggingface_hub", "transformers", "timm")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR + 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

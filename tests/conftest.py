@@ -1,0 +1,146 @@
+"""A toy world: a real, tiny open_clip teacher with random weights, and a corpus of a few drawn images."""
+
+import json
+import os
+
+# Several test processes share the machine; torch must not start a thread per core in each.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import numpy as np
+import pytest
+from PIL import Image
+
+TEACHER = {
+    "embed_dim": 32,
+    "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "head_width": 32, "patch_size": 16},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
+}
+WORDS = ("square", "circle", "stripe", "dot", "cross", "ring", "bar", "star")
+
+
+def make_teacher(folder, seed=0):
+    """An open_clip folder with random weights."""
+    import torch
+    from open_clip.model import CLIP
+    from safetensors.torch import save_file
+
+    torch.manual_seed(seed)
+    folder.mkdir(parents=True)
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": TEACHER, "preprocess_cfg": {}}))
+    save_file(CLIP(**TEACHER).state_dict(), folder / "open_clip_model.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def teacher_folder(tmp_path_factory):
+    return make_teacher(tmp_path_factory.mktemp("teacher") / "toy")
+
+
+def draw(folder, count, seed=0):
+    """`count` PNGs of noise below folder/images, and a table that names each after a colour and a word."""
+    random = np.random.default_rng(seed)
+    (folder / "images").mkdir(parents=True)
+    rows = ["title\tfilepath"]
+    for number in range(count):
+        shape = (40 + number % 3 * 10, 48, 3)
+        name = f"images/{number:03d}.png"
+        Image.fromarray(random.integers(0, 256, shape, dtype=np.uint8)).save(folder / name)
+        rows.append(f"a {WORDS[number % len(WORDS)]} number {number // 2}\t{name}")
+    (folder / "pairs.tsv").write_text("\n".join(rows) + "\n")
+    (folder / "texts.txt").write_text("".join(f"a text about {word} {n}\n" for n in range(20) for word in WORDS))
+    return folder
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    return draw(tmp_path / "corpus", 70)
+
+
+EXTRACT = """
+name = "toy"
+out = "{out}"
+[teacher]
+kind = "openclip"
+model = "local-dir:{teacher}"
+[[corpora]]
+name = "images"
+source = {{ kind = "csv", file = "{corpus}/pairs.tsv" }}
+fields = ["image", "text"]
+rows_per_shard = 64
+batch_size = 16
+[[corpora]]
+name = "texts"
+source = {{ kind = "textlines", file = "{corpus}/texts.txt" }}
+fields = ["text"]
+rows_per_shard = 64
+batch_size = 16
+"""
+
+TRAIN = """
+name = "toy"
+out = "{out}/run"
+seed = 3
+[data]
+images = "{out}/images"
+texts = "{out}/texts"
+batch_size = 16
+pixel_cache = 32
+[student]
+kind = "timm_image"
+model = "mobilenetv3_small_050"
+image_size = 32
+embed_dim = 32
+[[losses]]
+kind = "affinity"
+weight = 0.7
+[[losses]]
+kind = "affinity"
+name = "L_pvl"
+between = "image, teacher image"
+temperature = 3.0
+symmetric = false
+weight = 0.3
+[optim]
+epochs = 6
+warmup_epochs = 1
+[checkpoints]
+every_steps = 5
+[baseline]
+captions = "unique"
+losses = [{{ kind = "contrastive", text = "teacher" }}]
+[[evals]]
+kind = "retrieval"
+store = "{out}/images"
+"""
+
+
+@pytest.fixture
+def recipes(tmp_path, corpus, teacher_folder):
+    """Paths of an extraction and a training recipe over the toy world, with outputs below tmp_path/out."""
+    places = {"out": tmp_path / "out", "corpus": corpus, "teacher": teacher_folder}
+    (tmp_path / "extract.toml").write_text(EXTRACT.format(**places))
+    (tmp_path / "train.toml").write_text(TRAIN.format(**places))
+    return tmp_path / "extract.toml", tmp_path / "train.toml"
+
+
+@pytest.fixture
+def run_cli():
+    """The real command line, in this process: (exit code, stdout, stderr)."""
+    import contextlib
+    import io
+    import sys
+
+    from distillkit import cli
+
+    def run(*arguments):
+        out, err = io.StringIO(), io.StringIO()
+        before, sys.argv = sys.argv, ["distillkit", *map(str, arguments)]
+        try:
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as stopped:
+                cli.main()
+        finally:
+            sys.argv = before
+        return stopped.value.code or 0, out.getvalue(), err.getvalue()
+
+    return run

@@ -1,0 +1,79 @@
+"""The main job through its own commands, on the toy world: extract, train, evaluate, and each again."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import zarr
+
+
+def test_the_whole_job_and_then_nothing_to_do(recipes, run_cli, tmp_path):
+    extract, train = recipes
+    code, out, err = run_cli("extract-teacher", extract)
+    assert code == 0, err
+    assert out.split() == [str(tmp_path / "out/images"), str(tmp_path / "out/texts")]
+    assert "loaded" in err and "sha256" in err and "next: distillkit train-student" in err
+
+    code, out, err = run_cli("train-student", train)
+    assert code == 0, err
+    assert f"next: distillkit evaluate {tmp_path}/out/run" in err
+
+    code, out, err = run_cli("evaluate", tmp_path / "out/run")
+    assert code == 0, err
+    results = json.loads((tmp_path / "out/run/evaluation.json").read_text())["results"]["retrieval"]
+    assert results.keys() == {"teacher", "student", "baseline"}
+    assert 0 <= results["student"]["R@10.low"] <= results["student"]["R@10"] <= results["student"]["R@10.high"] <= 1
+
+    assert "already complete" in run_cli("extract-teacher", extract)[2]
+    assert run_cli("train-student", train)[2].count("already trained") == 2
+
+
+def test_zarr_and_pyarrow_open_the_store_by_themselves(recipes, run_cli, tmp_path):
+    from distillkit.store.reader import FeatureStore
+
+    assert run_cli("extract-teacher", recipes[0])[0] == 0
+    path = tmp_path / "out/images"
+    store = FeatureStore(path)
+    array = zarr.open(path, mode="r")["openclip/image"]
+    assert array.shape == (70, 32) and array.dtype == np.float16
+    np.testing.assert_array_equal(array[:], store.read("image", np.arange(70)).numpy())
+    index = pa.ipc.open_file(path / "index/00001.arrow").read_all()
+    assert index["key"].to_pylist() == [f"images/{n:03d}.png" for n in range(64, 70)]
+
+
+def test_a_changed_recipe_redoes_what_depends_on_it_and_loses_nothing(recipes, run_cli, tmp_path):
+    extract, train = recipes
+    run_cli("extract-teacher", extract)
+    run_cli("train-student", train)
+    before = (tmp_path / "out/run/student.safetensors").read_bytes()
+
+    code, _, err = run_cli("train-student", train, "--set", "optim.lr=1e-3")
+    assert code == 0 and "recipe.optim.lr: 0.0008 -> 0.001" in err and "the old run is now" in err
+    (aside,) = (tmp_path / "out").glob("run.before-*")
+    assert (aside / "student.safetensors").read_bytes() == before
+
+    code, _, err = run_cli("extract-teacher", extract, "--set", "corpora.1.batch_size=8")
+    assert "images: already complete" in err and "batch_size: 16 -> 8; extracting anew" in err
+    assert len(list((tmp_path / "out").glob("texts.before-*"))) == 1
+
+
+def test_evaluation_refuses_a_store_of_another_teacher(recipes, run_cli, tmp_path):
+    from tests.conftest import make_teacher
+
+    run_cli("extract-teacher", recipes[0])
+    run_cli("train-student", recipes[1])
+    other = make_teacher(tmp_path / "other", seed=1)
+    assert run_cli("extract-teacher", recipes[0], "--set", f'teacher.model="local-dir:{other}"')[0] == 0
+    code, _, err = run_cli("evaluate", tmp_path / "out/run")
+    assert code == 1 and err.count("\n") == 1
+    assert "another teacher" in err and str(other) in err
+
+
+def test_training_refuses_stores_of_two_teachers(recipes, run_cli, tmp_path):
+    from tests.conftest import make_teacher
+
+    run_cli("extract-teacher", recipes[0])
+    other = make_teacher(tmp_path / "other", seed=1)
+    run_cli("extract-teacher", recipes[0], "--set", f'teacher.model="local-dir:{other}"', "--set", f'out="{tmp_path}/b"')
+    code, _, err = run_cli("train-student", recipes[1], "--set", f'data.texts="{tmp_path}/b/texts"')
+    assert code == 1 and err.count("\n") == 1 and "different teachers" in err and str(other) in err
