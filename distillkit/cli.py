@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -28,6 +30,11 @@ Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override a v
 
 def say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
+
+
+def command() -> str:
+    """This command line, as stores and run folders record it."""
+    return shlex.join(["distillkit", *sys.argv[1:]])
 
 
 @data.command("prepare")
@@ -58,7 +65,7 @@ def extract_teacher(recipe: Recipe, overrides: Overrides = None) -> None:
     from distillkit import extract
     from distillkit.recipe import ExtractRecipe, load
 
-    for path in extract.extract(load(recipe, overrides, kind=ExtractRecipe), say):
+    for path in extract.extract(load(recipe, overrides, kind=ExtractRecipe), say, command()):
         print(path)
     say("next: distillkit train-student RECIPE  (data.images names one of the stores above)")
 
@@ -72,7 +79,7 @@ def train_student(recipe: Recipe, overrides: Overrides = None) -> None:
     from distillkit import train
     from distillkit.recipe import TrainRecipe, load
 
-    folder = train.train(load(recipe, overrides, kind=TrainRecipe), say)
+    folder = train.train(load(recipe, overrides, kind=TrainRecipe), say, command())
     print(folder)
     say(f"next: distillkit evaluate {folder}")
 
@@ -137,13 +144,20 @@ def store_failures(path: Annotated[Path, typer.Argument(help="A feature store.",
         print(f"{failure['key']}\t{failure['stage']}\t{failure['error']}")
 
 
+def _stop(signal_number: int, frame: object) -> None:
+    """Ctrl-C, once: leave in order, with 130. A second one ends the process at once."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    say("stopped; everything committed is kept, the same command continues")
+    sys.exit(130)
+
+
 def main() -> None:
-    """The console script: a DistillkitError is one line and exit code 1, Ctrl-C is 130; anything else is our bug."""
+    """The console script: a DistillkitError is one line and exit code 1; anything else is our bug and keeps its traceback."""
+    before = signal.signal(signal.SIGINT, _stop)
     try:
         app()
     except DistillkitError as error:
         say(f"error: {error}")
         sys.exit(1)
-    except KeyboardInterrupt:
-        say("stopped; everything committed is kept, the same command continues")
-        sys.exit(130)
+    finally:
+        signal.signal(signal.SIGINT, before)
