@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NoReturn
 
 import torch
@@ -14,14 +15,22 @@ from distillkit.types import Batch, Features, Widths
 
 
 class Objective(nn.Module):
-    """Built from the `[[losses]]` of a recipe. Heads and learned scales of the losses are its parameters."""
+    """Built from the `[[losses]]` of a recipe. Heads and learned scales of the losses are its parameters.
+
+    A head that a loss names in `shared` is one for all terms with such a head: the first owns it, the others borrow it.
+    """
 
     def __init__(self, components: list[Component], widths: Widths):
         super().__init__()
         self.terms = nn.ModuleDict()
+        heads: dict[str, nn.Module] = {}
         for component in components:
-            loss = component.build("losses", widths)
-            _check_needs(loss, component, widths)
+            asked = Widths(*(_Fields(getattr(widths, side), side, component.kind) for side in ("student", "teacher")))
+            loss = component.build("losses", asked)
+            for need in loss.needs:
+                side, field = need.split(".")
+                _ = getattr(asked, side)[field]
+            _share_heads(loss, heads)
             name = loss.name or component.kind
             if name in self.terms:
                 raise RecipeError(f"losses: two terms are called {name!r}; give one of them another `name`")
@@ -41,10 +50,26 @@ def refuse_nan(terms: dict[str, Tensor], step: int, keys: tuple[str, ...]) -> No
     raise TrainError(f"step {step}: {', '.join(bad)}; lower optim.lr, or look at the rows of {', '.join(keys[:4])}, ...")
 
 
-def _check_needs(loss: nn.Module, component: Component, widths: Widths) -> None:
-    for need in loss.needs:
-        side, field = need.split(".")
-        if field not in getattr(widths, side):
-            have = ", ".join(sorted(getattr(widths, side))) or "nothing"
-            hint = "extract that field, or set data.texts / data.captions" if side == "teacher" else "choose another student"
-            raise RecipeError(f"losses.{component.kind} needs {need}, the {side} gives {have}; {hint}")
+class _Fields(dict[str, int]):
+    """The widths of one side. To ask for a field that is not there is a RecipeError that names the loss."""
+
+    def __init__(self, fields: Mapping[str, int], side: str, kind: str):
+        super().__init__(fields)
+        self.side, self.kind = side, kind
+
+    def __missing__(self, field: str) -> NoReturn:
+        have = ", ".join(sorted(self)) or "nothing"
+        hint = "choose another student"
+        if self.side == "teacher":
+            hint = "extract that field, or set data.texts / data.captions"
+        raise RecipeError(f"losses.{self.kind} needs {self.side}.{field}, the {self.side} gives {have}; {hint}")
+
+
+def _share_heads(loss: nn.Module, heads: dict[str, nn.Module]) -> None:
+    """Borrowed heads are no submodules of the borrower: parameters and checkpoints hold each head once."""
+    for role in getattr(loss, "shared", ()):
+        own = getattr(loss, role)
+        head = heads.setdefault(f"{role} {own}", own)
+        if head is not own:
+            delattr(loss, role)
+            object.__setattr__(loss, role, head)

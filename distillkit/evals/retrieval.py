@@ -26,7 +26,10 @@ class Retrieval:
         self.store, self.name, self.ks = store, name or "retrieval", ks or [1, 5, 10]
 
     def run(self, encode: Encode, open_store: Callable[[str], Any]) -> dict[str, float]:
-        """Recall at each k with its 95 % interval (`R@10.low`, `R@10.high`), median rank (from 1), and chance."""
+        """Recall at each k with its 95 % interval (`R@10.low`, `R@10.high`), median rank (from 1), and chance.
+
+        `per text` lets every caption count once, however many images share it.
+        """
         store = open_store(self.store)
         _, texts, label = gallery(store)
         ranks = ranks_of(encode(store), texts, label).numpy()
@@ -35,7 +38,8 @@ class Retrieval:
             hit = (ranks < k).astype(float)
             low, high = interval(hit, label.numpy())
             result |= {f"R@{k}": float(hit.mean()), f"R@{k}.low": low, f"R@{k}.high": high}
-            result[f"R@{k}.chance"] = min(k / len(texts), 1.0)
+            result[f"R@{k} per text"] = float((np.bincount(label, weights=hit) / np.bincount(label)).mean())
+            result |= {f"R@{k}.chance": min(k / len(texts), 1.0), f"R@{k} per text.chance": min(k / len(texts), 1.0)}
         return result
 
     def nearest(self, encode: Encode, open_store: Callable[[str], Any], k: int) -> tuple[Int[Tensor, "n k"], list[str]]:

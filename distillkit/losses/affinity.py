@@ -1,14 +1,19 @@
 """Affinity mimicking: softmax(teacher scores) is the target of softmax(student scores), row by row.
 
-    L = reduce over directions of  D( softmax(g_t q_t k_t^T / T) || softmax(g_s q_s k_s^T / T) ),   D = KL or cross-entropy
+    L = reduce over directions of  D( softmax(g_t q_t k_t^T / T) || softmax(g_s q_s k_s^T / T) )
 
-over unit vectors, mean over rows. What is query and what is key makes the papers' terms:
+over unit vectors, mean over rows, D = KL or cross-entropy. What is query, key and scale makes the papers' terms:
 
-| term | `between` | paper |
-|---|---|---|
-| L_vl | image, teacher text | DIME-FM eq. 2, https://arxiv.org/abs/2303.18232 |
-| L_pvl | image, teacher image, `symmetric = false` | DIME-FM eq. 4 |
-| L_udist | image, image | DIME-FM eq. 3 |
+| term | `between` | knobs | paper |
+|---|---|---|---|
+| L_vl | image, teacher text | | DIME-FM eq. 2, https://arxiv.org/abs/2303.18232 |
+| L_pvl | image, teacher image | temperature 3, symmetric false | DIME-FM eq. 4 |
+| L_udist | image, image | temperature 7 | DIME-FM eq. 3 |
+| CRD | image, text | logit_scale own, directions mean | CLIP-KD eq. 8-10, https://arxiv.org/abs/2307.12732 |
+| affinity | image, text | logit_scale 50, cross_entropy, directions mean | TinyCLIP, https://arxiv.org/abs/2309.12314 |
+| L_vlalign | image, teacher text | temperature 7, directions rows, top_k 256, agreeing_only | OOD |
+
+OOD: https://arxiv.org/abs/2307.03135, scale 1/0.07. CLIP-KD's XKD, the same between projected features: interactive.py.
 """
 
 from __future__ import annotations
@@ -16,27 +21,34 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from distillkit.losses._score import pick
+from distillkit.errors import RecipeError
+from distillkit.losses._gather import gather
+from distillkit.losses._score import divergence, matching, pick, read
 from distillkit.types import Batch, Features, Widths
 
-Between = Literal["image, teacher text", "image, teacher image", "image, image"]
+Between = Literal["image, text", "image, teacher text", "image, student text", "image, teacher image", "image, image"]
 
-# (student query, student key), (teacher query, teacher key); the second direction is the transpose.
+# (student query, student key), (teacher query, teacher key); the columns are the transposed direction.
+# "image, student text": learned texts (CoOp prompts) serve both sides, and only the student's side trains them.
 PAIRS = {
+    "image, text": (("student.image", "student.text"), ("teacher.image", "teacher.text")),
     "image, teacher text": (("student.image", "teacher.text"), ("teacher.image", "teacher.text")),
+    "image, student text": (("student.image", "student.text"), ("teacher.image", "student.text")),
     "image, teacher image": (("student.image", "teacher.image"), ("teacher.image", "teacher.image")),
     "image, image": (("student.image", "student.image"), ("teacher.image", "teacher.image")),
 }
 
 
 class Affinity(nn.Module):
-    """`logit_scale` multiplies cosines on both sides, `temperature` divides them.
+    """`logit_scale` multiplies cosines on both sides ("own": each network's own scale), `temperature` divides them.
 
+    `directions`: sum or mean of rows (images pick keys) and columns (keys pick images), or one of them alone.
     `symmetric = false` lets the row direction stand for both: DIME-FM's L_pvl is twice its row direction.
+    `top_k` compares the teacher's k best keys of each row only; `agreeing_only` leaves out images whose best key is not
+    the text that describes them (all left out: the loss is 0). Both belong to `directions = "rows"`.
     """
 
     def __init__(
@@ -46,33 +58,50 @@ class Affinity(nn.Module):
         name: str | None = None,
         weight: float = 1.0,
         between: Between = "image, teacher text",
-        logit_scale: float = 100.0,
+        logit_scale: float | Literal["own"] = 100.0,
         temperature: float = 1.0,
         divergence: Literal["kl", "cross_entropy"] = "kl",
-        directions: Literal["sum", "mean"] = "sum",
+        directions: Literal["sum", "mean", "rows", "columns"] = "sum",
         symmetric: bool = True,
+        top_k: int | None = None,
+        agreeing_only: bool = False,
     ):
         super().__init__()
+        if (top_k is not None or agreeing_only) and directions != "rows":
+            raise RecipeError('losses.affinity: top_k and agreeing_only choose among rows; set directions = "rows"')
         self.name, self.weight = name, weight
         self.student_pair, self.teacher_pair = PAIRS[between]
-        self.needs = tuple(dict.fromkeys((*self.student_pair, *self.teacher_pair)))
-        self.multiplier = logit_scale / temperature
+        scales = ("student.scale", "teacher.scale") if logit_scale == "own" else ()
+        self.needs = tuple(dict.fromkeys((*self.student_pair, *self.teacher_pair, *scales)))
+        self.logit_scale, self.temperature = logit_scale, temperature
         self.divergence, self.directions, self.symmetric = divergence, directions, symmetric
+        self.top_k, self.agreeing_only = top_k, agreeing_only
 
     def forward(self, batch: Batch, student: Features) -> Float[Tensor, ""]:
-        scores, targets = (self._scores(pair, batch, student) for pair in (self.student_pair, self.teacher_pair))
-        rows = mimic(scores, targets, self.divergence)
-        columns = mimic(scores.T, targets.T, self.divergence) if self.symmetric else rows
+        batch, student = gather(batch, student, self.needs)
+        scores = self._scores(self.student_pair, "student.scale", batch, student)
+        with torch.no_grad():
+            targets = self._scores(self.teacher_pair, "teacher.scale", batch, student)
+        if self.directions == "rows":
+            return self._rows(scores, targets, batch)
+        if self.directions == "columns":
+            return self._columns(scores, targets)
+        rows = self._rows(scores, targets, batch)
+        columns = self._columns(scores, targets) if self.symmetric else rows
         return rows + columns if self.directions == "sum" else (rows + columns) / 2
 
-    def _scores(self, pair: tuple[str, str], batch: Batch, student: Features) -> Float[Tensor, "n m"]:
+    def _scores(self, pair: tuple[str, str], scale: str, batch: Batch, student: Features) -> Float[Tensor, "n m"]:
         query, key = (pick(place, batch, student) for place in pair)
-        return self.multiplier * query @ key.T
+        multiplier = read(scale, batch, student) if self.logit_scale == "own" else self.logit_scale
+        return multiplier / self.temperature * query @ key.T
 
+    def _rows(self, scores: Tensor, targets: Tensor, batch: Batch) -> Float[Tensor, ""]:
+        agrees = targets.argmax(1) == matching(batch) if self.agreeing_only else None
+        if self.top_k is not None:
+            targets, best = targets.topk(min(self.top_k, targets.shape[1]), dim=1)
+            scores = scores.gather(1, best)
+        rows = divergence(scores, targets, self.divergence)
+        return rows.mean() if agrees is None else (rows * agrees).sum() / agrees.sum().clamp(min=1)
 
-def mimic(scores: Float[Tensor, "n m"], targets: Float[Tensor, "n m"], divergence: str) -> Float[Tensor, ""]:
-    """D(softmax(targets) || softmax(scores)) along rows, mean over rows; no gradient reaches the targets."""
-    log_student, log_teacher = F.log_softmax(scores, dim=-1), F.log_softmax(targets.detach(), dim=-1)
-    if divergence == "kl":
-        return F.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True)
-    return -(log_teacher.exp() * log_student).sum(dim=-1).mean()
+    def _columns(self, scores: Tensor, targets: Tensor) -> Float[Tensor, ""]:
+        return divergence(scores, targets, self.divergence, dim=0).mean()

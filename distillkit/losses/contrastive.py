@@ -1,30 +1,38 @@
-"""The CLIP loss: each image picks its text among the batch's texts, and each image is picked by its text.
+"""The contrastive loss: each image picks its text among the batch's texts, and each text picks its image.
 
     L = ( CE(Z, match) + CE(Z^T, match^-1) ) / 2,   Z = scale * n(image) n(text)^T
 
-Radford et al. 2021, https://arxiv.org/abs/2103.00020. Several images may share a text; each then counts as its positive.
+CLIP, Radford et al. 2021, https://arxiv.org/abs/2103.00020. Several images may share a text; each then counts as its
+positive.
+
+| term | knobs | paper |
+|---|---|---|
+| task CLIP | logit_scale student | CLIP-KD and TinyCLIP (hard loss) |
+| L_cls | text teacher, directions rows, logit_scale 14.2857, learned_scale false | OOD |
+| L_cst | against teacher image, directions rows or both, logit_scale 14.2857, learned_scale false | OOD |
+
+OOD: https://arxiv.org/abs/2307.03135, scale 1/0.07; it calls rows "single" and both "bidirectional".
 """
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from distillkit.losses._score import pick
+from distillkit.losses._gather import gather
+from distillkit.losses._heads import LearnedScale
+from distillkit.losses._score import matching, pick, picks_image, picks_text, read
 from distillkit.types import Batch, Features, Widths
-
-MAX_LOG_SCALE = math.log(100.0)
 
 
 class Contrastive(nn.Module):
-    """`text`: whose text features stand against the student's images. The logit scale is learned, and at most 100.
+    """`text`: whose texts stand against the student's images; `against = "teacher image"`: the teacher's images do.
 
-    `learned_scale = false` keeps it at `logit_scale`.
+    `logit_scale`: where this loss's own learned scale starts, at most 100; `learned_scale = false` keeps it there;
+    "student" takes the scale that the student learns. `directions = "rows"`: only the images pick.
     """
 
     def __init__(
@@ -34,20 +42,23 @@ class Contrastive(nn.Module):
         name: str | None = None,
         weight: float = 1.0,
         text: Literal["student", "teacher"] = "student",
-        logit_scale: float = 1 / 0.07,
+        against: Literal["text", "teacher image"] = "text",
+        logit_scale: float | Literal["student"] = 1 / 0.07,
         learned_scale: bool = True,
+        directions: Literal["both", "rows"] = "both",
     ):
         super().__init__()
-        self.name, self.weight = name, weight
-        self.text = f"{text}.text"
-        self.needs = ("student.image", self.text)
-        self.log_scale = nn.Parameter(torch.tensor(math.log(logit_scale)), requires_grad=learned_scale)
+        self.name, self.weight, self.directions = name, weight, directions
+        self.keys = f"{text}.text" if against == "text" else "teacher.image"
+        self.scale = None if logit_scale == "student" else LearnedScale(logit_scale, learned=learned_scale)
+        self.needs = ("student.image", self.keys, *(("student.scale",) if self.scale is None else ()))
 
     def forward(self, batch: Batch, student: Features) -> Float[Tensor, ""]:
-        with torch.no_grad():
-            self.log_scale.clamp_(max=MAX_LOG_SCALE)
-        scores = self.log_scale.exp() * pick("student.image", batch, student) @ pick(self.text, batch, student).T
-        images = torch.arange(len(scores), device=scores.device)
-        picked_text = F.cross_entropy(scores, batch.match)
-        picked_image = -F.log_softmax(scores, dim=0)[images, batch.match].mean()
-        return (picked_text + picked_image) / 2
+        batch, student = gather(batch, student, self.needs)
+        scale = read("student.scale", batch, student) if self.scale is None else self.scale()
+        scores = scale * pick("student.image", batch, student) @ pick(self.keys, batch, student).T
+        own = torch.arange(len(scores), device=scores.device)
+        match = own if self.keys == "teacher.image" else matching(batch)
+        if self.directions == "rows":
+            return picks_text(scores, match)
+        return (picks_text(scores, match) + picks_image(scores, match)) / 2
