@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -10,12 +11,41 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from distillkit.errors import DiskFull
+
 TEMPORARY = ".partial"
 
 
-def sync_folder(folder: Path) -> None:
-    """Make renames inside `folder` durable."""
-    handle = os.open(folder, os.O_RDONLY)
+@contextmanager
+def noticing_a_full_disk(path: Path) -> Iterator[None]:
+    """DiskFull when writing at `path` fails for want of space; every other error passes."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DiskFull(
+            f"{path}: no space left on the disk; what is committed is kept, make room and run the same command again"
+        ) from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make `folder` and its parents, durably: a folder that a power cut takes back takes its files with it."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for place in missing:
+        sync(place.parent)
+
+
+def append_line(path: Path, value: Any) -> None:
+    """Add `value` to a log as one line of JSON. DiskFull when there is no space for it."""
+    with noticing_a_full_disk(path), path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(value) + "\n")
+
+
+def sync(path: Path) -> None:
+    """Make a file's bytes, or a folder's renames, durable."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
@@ -24,37 +54,42 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """Write `path` through a temporary name: on leaving it is fsynced and renamed, on an error it is removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write `path` through a temporary name: on leaving it is fsynced and renamed, on an error it is removed.
+
+    DiskFull when there is no space for it.
+    """
     partial = path.with_name(path.name + TEMPORARY)
-    try:
-        with partial.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    sync_folder(path.parent)
+    with noticing_a_full_disk(path):
+        make_folder(path.parent)
+        try:
+            with partial.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+        sync(path.parent)
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Fill a folder under a temporary name; on leaving its files are fsynced and it is renamed to `path`."""
+    """Fill a folder under a temporary name; on leaving its files are fsynced and it is renamed to `path`.
+
+    DiskFull when there is no space for it.
+    """
     partial = path.with_name(path.name + TEMPORARY)
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        for file in partial.rglob("*"):
-            if file.is_file():
-                with file.open("rb") as opened:
-                    os.fsync(opened.fileno())
-        sync_folder(partial)
-        partial.rename(path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    sync_folder(path.parent)
+    with noticing_a_full_disk(path):
+        make_folder(partial)
+        try:
+            yield partial
+            for entry in (partial, *partial.rglob("*")):
+                sync(entry)
+            partial.rename(path)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        sync(path.parent)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -24,11 +24,11 @@ from distillkit.store.reader import FeatureStore, refuse_other_teacher
 from distillkit.types import Batch, Features
 
 # Independent random streams of one seed.
-_IMAGE_ORDER, _TEXT_ORDER = 0, 1
+_STREAMS = {"images": 0, "texts": 1}
 
 
 class Batches:
-    """Batches for one student of `image_size` pixels; texts are drawn independently of images, or are their captions."""
+    """Batches for a student of `image_size` pixels; texts are drawn independently of images, or are their captions."""
 
     def __init__(self, data: Data, seed: int, image_size: int):
         self.data, self.seed, self.image_size = data, seed, image_size
@@ -77,7 +77,8 @@ class Batches:
         size = self.data.batch_size
         rows = self.order("images", epoch)[place * size : (place + 1) * size]
         keys = tuple(self.images.index["key"].take(rows).to_pylist())
-        pixels = torch.from_numpy(np.stack([self._view(int(row), key, epoch) for row, key in zip(rows, keys, strict=True)]))
+        views = [self._view(int(row), key, epoch) for row, key in zip(rows, keys, strict=True)]
+        pixels = torch.from_numpy(np.stack(views))
         text, match = self._texts(step, rows)
         return Batch(keys, pixels, match=match, teacher=Features(image=self.images.read("image", rows), text=text))
 
@@ -102,7 +103,7 @@ class Batches:
 
     def _order(self, corpus: str, epoch: int) -> np.ndarray:
         """Every usable row once, shuffled by (seed, corpus, epoch)."""
-        store, stream = (self.texts, _TEXT_ORDER) if corpus == "texts" else (self.images, _IMAGE_ORDER)
+        store, stream = self.stores[corpus], _STREAMS[corpus]
         random = np.random.Generator(np.random.PCG64([self.seed, stream, epoch]))
         return random.permutation(store.ok_rows)
 

@@ -46,7 +46,9 @@ def restore(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, sc
     try:
         model.load_state_dict(load_file(path / "model.safetensors"))
     except RuntimeError as error:
-        raise TrainError(f"{path}: holds another student or objective ({str(error).splitlines()[-1].strip()})") from error
+        raise TrainError(
+            f"{path}: holds another student or objective ({str(error).splitlines()[-1].strip()})"
+        ) from error
     _unflatten(model, optimizer, load_file(path / "optimizer.safetensors"))
     scaler.load_state_dict(state["scaler"])
     torch.set_rng_state(torch.frombuffer(bytearray.fromhex(state["random"]["cpu"]), dtype=torch.uint8))
@@ -64,7 +66,7 @@ def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _flatten(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    names = {parameter: name for name, parameter in model.named_parameters()}
+    names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
     flat = {
         f"{names[parameter]}|{key}": torch.as_tensor(value)
         for parameter, state in optimizer.state.items()

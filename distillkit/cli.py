@@ -1,4 +1,4 @@
-"""Commands: parse, call one function, print. Results go to stdout, progress to stderr; nothing heavy is imported here."""
+"""Commands: parse, call one function, print. Results go to stdout, progress to stderr; nothing heavy is imported."""
 
 from __future__ import annotations
 
@@ -65,9 +65,10 @@ def extract_teacher(recipe: Recipe, overrides: Overrides = None) -> None:
     from distillkit import extract
     from distillkit.recipe import ExtractRecipe, load
 
-    for path in extract.extract(load(recipe, overrides, kind=ExtractRecipe), say, command()):
+    loaded = load(recipe, overrides, kind=ExtractRecipe)
+    for path in extract.extract(loaded, say, command()):
         print(path)
-    say("next: distillkit train-student RECIPE  (data.images names one of the stores above)")
+    say(f"next: {loaded.next or 'distillkit train-student RECIPE  (data.images names one of the stores above)'}")
 
 
 @app.command("train-student")
@@ -152,7 +153,7 @@ def _stop(signal_number: int, frame: object) -> None:
 
 
 def main() -> None:
-    """The console script: a DistillkitError is one line and exit code 1; anything else is our bug and keeps its traceback."""
+    """The console script: a DistillkitError is one line and exit code 1; a traceback is our bug."""
     before = signal.signal(signal.SIGINT, _stop)
     try:
         app()

@@ -25,6 +25,10 @@ class TrainError(DistillkitError):
     """Training cannot start, go on or be resumed."""
 
 
+class DiskFull(DistillkitError):
+    """A file cannot be written: no space left, or no quota."""
+
+
 class MissingExtra(DistillkitError):
     """An optional package is needed and not installed."""
 

@@ -2,7 +2,7 @@
 
     distillkit evaluate runs/dime_fm
 
-The teacher is read from the stores; only the students compute anything. Results: evaluation.json, report.md, report.html.
+The teacher is read from the stores; only students compute anything. Out come evaluation.json, report.md, report.html.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from distillkit.atomic import write_json
 from distillkit.errors import StoreError
@@ -76,7 +76,7 @@ def student_features(run: RunFolder) -> Encode:
 
 
 @torch.inference_mode()
-def _embed(student: nn.Module, files: Files, rows: np.ndarray) -> Tensor:
+def _embed(student: Any, files: Files, rows: np.ndarray) -> Tensor:
     views = []
     for row in rows:
         image, width, height = files.open(int(row))
@@ -94,7 +94,9 @@ def _refuse_other_teacher(store: FeatureStore, run: RunFolder) -> None:
         )
 
 
-def _pictures(measure: Any, encoders: dict[str, Encode], open_store: Callable[[str], FeatureStore]) -> list[dict[str, Any]]:
+def _pictures(
+    measure: Any, encoders: dict[str, Encode], open_store: Callable[[str], FeatureStore]
+) -> list[dict[str, Any]]:
     """For every image of the evaluation: its file, its own text, and the nearest texts by each encoder."""
     store = open_store(measure.store)
     index = store.index.take(store.ok_rows)

@@ -47,7 +47,8 @@ class Objective(nn.Module):
 def refuse_nan(terms: dict[str, Tensor], step: int, keys: tuple[str, ...]) -> NoReturn:
     """TrainError that names the terms that are not finite, the step, and the first keys of its batch."""
     bad = [f"{name} = {value.item()}" for name, value in terms.items() if not torch.isfinite(value)]
-    raise TrainError(f"step {step}: {', '.join(bad)}; lower optim.lr, or look at the rows of {', '.join(keys[:4])}, ...")
+    first = ", ".join(keys[:4])
+    raise TrainError(f"step {step}: {', '.join(bad)}; lower optim.lr, or look at the rows of {first}, ...")
 
 
 class _Fields(dict[str, int]):

@@ -19,7 +19,9 @@ def cache_dir() -> Path:
 
 def expand(text: str) -> str:
     """`text` with `{cache}`, `~` and environment variables replaced, as recipes may write them."""
-    return os.path.expandvars(os.path.expanduser(text.replace("{cache}", str(cache_dir()))))
+    path = os.path.expandvars(text.replace("{cache}", str(cache_dir())))
+    # Only a leading ~ is a home; a path object would also swallow "./" and the "//" of remote addresses.
+    return str(Path.home()) + path[1:] if path == "~" or path.startswith("~/") else path
 
 
 def data_manifest(name: str) -> Path:

@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from distillkit.errors import SourceError
 from distillkit.types import View
 
-# 20,000 x 10,000 is beyond any photograph we know of; a larger header is a decompression bomb or a mistake.
-MAX_PIXELS = 200_000_000
+# Pillow's own limit, beyond any photograph we know of; a larger header is a decompression bomb or a mistake.
+MAX_PIXELS = 178_956_970
+# A preprocessing that scales the short side to 224 would blow a line of 1 x 100,000 pixels up to 5 billion.
+MAX_RATIO = 500
+
+# What corpora hold. Pillow knows more, some of which run other programs (EPS) or are not pictures (FITS, WMF).
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+
+# What Pillow's decoders answer damaged files with. A lack of memory is not among them: that is not the file's fault.
+_DAMAGE = (
+    *(OSError, ValueError, SyntaxError, TypeError, AttributeError, EOFError, LookupError, ArithmeticError),
+    *(struct.error, zlib.error, Image.DecompressionBombError),
+)
+
+# Once, not around each decode: warnings.catch_warnings is not safe in threads. What is wrong with a file, errors say.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
@@ -25,37 +41,46 @@ def decode(image: bytes | Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     Raises SourceError, in one line, for anything that is not a whole image of at most `max_pixels` pixels.
     """
     try:
-        with warnings.catch_warnings():
-            # Pillow's own bomb limit warns; ours, below, refuses before any pixel is decoded.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            opened = Image.open(io.BytesIO(image) if isinstance(image, bytes) else image)
-            if opened.width * opened.height > max_pixels:
-                raise SourceError(f"{opened.width} x {opened.height} pixels, more than the limit of {max_pixels}")
+        with Image.open(io.BytesIO(image) if isinstance(image, bytes) else image, formats=FORMATS) as opened:
+            _refuse_bombs(*opened.size, max_pixels)
             opened.load()
-        return _to_rgb(ImageOps.exif_transpose(opened))
-    except SourceError:
-        raise
-    # Pillow's decoders answer damaged files with these; each is the file's fault, none is ours.
-    except (OSError, ValueError, SyntaxError, TypeError, EOFError, IndexError, Image.DecompressionBombError) as error:
-        raise SourceError(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'unreadable'}") from error
+            return _to_rgb(ImageOps.exif_transpose(opened))
+    except UnidentifiedImageError as error:
+        raise SourceError(f"not an image, or of a format other than {', '.join(FORMATS)}") from error
+    except _DAMAGE as error:
+        raise SourceError(
+            f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'unreadable'}"
+        ) from error
+
+
+def _refuse_bombs(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise SourceError(f"{width} x {height} pixels, more than the limit of {max_pixels}")
+    if max(width, height) > MAX_RATIO * min(width, height):
+        raise SourceError(f"{width} x {height} pixels, one side more than {MAX_RATIO} times the other")
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
-        return _sixteen_bits(image)
+        return _from_numbers(image)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         layer = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
     return image.convert("RGB")
 
 
-def _sixteen_bits(image: Image.Image) -> Image.Image:
-    """Pillow's own conversion clips 16-bit values at 255 (a white picture); scale them instead."""
-    values = np.asarray(image, dtype=np.float64)
-    if not np.isfinite(values).all():
-        raise SourceError("pixel values that are not finite")
-    top = 1.0 if image.mode == "F" and values.max(initial=0.0) <= 1.0 else 65535.0 if values.max(initial=0.0) > 255 else 255.0
-    return Image.fromarray((values.clip(0, top) * (255.0 / top)).round().astype(np.uint8)).convert("RGB")
+def _from_numbers(image: Image.Image) -> Image.Image:
+    """16-bit grey (Pillow's modes I;16 and I) and float grey (F); Pillow would clip them at 255 to a white picture.
+
+    White is 65535, or 1.0 of floats; files with other numbers do not say what is white in them.
+    """
+    values = np.array(image, dtype=np.float32)
+    white = 1.0 if image.mode == "F" else 65535.0
+    if not ((values >= 0) & (values <= white)).all():
+        raise SourceError(f"pixel values outside 0 to {white:g}")
+    if "transparency" in image.info:
+        values[values == image.info["transparency"]] = white
+    return Image.fromarray((values * np.float32(255 / white)).round().astype(np.uint8)).convert("RGB")
 
 
 def centre_view(width: int, height: int) -> View:

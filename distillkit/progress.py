@@ -24,7 +24,8 @@ class Progress:
         self.started = self.before = time.perf_counter()
         self.waited, self.step_before = 0.0, first
         self.earlier = next((line["seconds"] for line in reversed(run.history()) if line["step"] <= first), 0.0)
-        columns = (TextColumn("{task.completed}/{task.total}"), BarColumn(), TimeRemainingColumn(), TextColumn("{task.fields[text]}"))
+        count, text = TextColumn("{task.completed}/{task.total}"), TextColumn("{task.fields[text]}")
+        columns = (count, BarColumn(), TimeRemainingColumn(), text)
         self.bar = Bar(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)
         self.task = self.bar.add_task("train", total=last, completed=first, text="")
 
@@ -32,7 +33,9 @@ class Progress:
         self.bar.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.bar.stop()
 
     @property

@@ -21,7 +21,7 @@ from distillkit.registry import resolve
 # How a batch gets the images' own captions: not at all, one row per image, or equal captions merged into one row.
 Captions = Literal["none", "paired", "unique"]
 
-Made = TypeVar("Made", bound="_Strict")
+Made = TypeVar("Made", bound=BaseModel)
 
 
 class _Strict(BaseModel):
@@ -50,14 +50,14 @@ class Component(BaseModel):
             for name, parameter in inspect.signature(constructor).parameters.items()
             if parameter.kind is inspect.Parameter.KEYWORD_ONLY
         }
-        checker = create_model(self.kind, __config__=ConfigDict(extra="forbid", strict=True), **schema)
+        checker: Any = create_model(self.kind, __config__=ConfigDict(extra="forbid", strict=True), **schema)
         _validate(checker, self.knobs, f"{where}.{self.kind}")
 
 
 class Corpus(_Strict):
     """One store to extract: a source, and the fields that the teacher is asked for."""
 
-    name: str
+    name: str = Field(pattern=r"^\w[\w.-]*$")
     source: Component
     fields: list[str] = Field(min_length=1)
     dtype: Literal["float16", "float32"] = "float16"
@@ -73,13 +73,17 @@ class ExtractRecipe(_Strict):
     out: str
     teacher: Component
     corpora: list[Corpus] = Field(min_length=1)
+    next: str | None = Field(None, description="the command to name when all is extracted")
     decode_threads: int = Field(2, gt=0)
 
     @model_validator(mode="after")
     def _components(self) -> Self:
         self.teacher.check("teachers", "teacher")
+        names = [corpus.name for corpus in self.corpora]
         for number, corpus in enumerate(self.corpora):
             corpus.source.check("sources", f"corpora[{number}].source")
+            if corpus.name in names[:number]:
+                raise ValueError(f"two corpora are called {corpus.name!r}; they would be one store")
         return self
 
 
@@ -208,10 +212,12 @@ def _override(content: dict[str, Any], override: str) -> None:
     if not found:
         raise RecipeError(f"--set {override}: write key=value, such as --set optim.lr=3e-4")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"--set {override}: {text!r} is not a TOML value (quote strings: --set '{key}=\"{text}\"')") from error
-    *parents, last = key.split(".")
+        (value,) = tomllib.loads(f"value = {text}").values()
+    except ValueError as error:
+        raise RecipeError(
+            f"--set {override}: {text!r} is not a TOML value (quote strings: --set '{key}=\"{text}\"')"
+        ) from error
+    *parents, last = key.strip().split(".")
     place: Any = content
     try:
         for name in parents:
@@ -259,7 +265,13 @@ def differences(old: Any, new: Any, place: str = "") -> list[str]:
     """What changed between two dumped values, as `key: old -> new`."""
     if isinstance(old, dict) and isinstance(new, dict):
         keys = sorted(old.keys() | new.keys())
-        return [line for key in keys for line in differences(old.get(key), new.get(key), f"{place}.{key}".lstrip("."))]
+        return [
+            line
+            for key in keys
+            for line in differences(old.get(key, "absent"), new.get(key, "absent"), f"{place}.{key}".lstrip("."))
+        ]
     if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        return [line for i, pair in enumerate(zip(old, new, strict=True)) for line in differences(*pair, f"{place}[{i}]")]
+        return [
+            line for i, pair in enumerate(zip(old, new, strict=True)) for line in differences(*pair, f"{place}[{i}]")
+        ]
     return [] if old == new else [f"{place}: {old!r} -> {new!r}"]

@@ -44,6 +44,8 @@ def resolve(room: str, kind: str) -> type:
 
 def _outside(room: str, kind: str) -> type:
     module_name, _, class_name = kind.partition(":")
+    if not all(name.isidentifier() for name in (*module_name.split("."), class_name)):
+        raise RecipeError(f"{room}: {kind!r} is not of the form 'package.module:Class'")
     try:
         found = getattr(importlib.import_module(module_name), class_name)
     except ImportError as error:

@@ -27,7 +27,8 @@ from distillkit.recipe import TrainRecipe, differences
 from distillkit.store.manifest import digest
 
 # What may change without making another student.
-_FREE: Any = dict.fromkeys(("name", "paper", "note", "out", "evals", "baseline", "checkpoints"), True) | {"data": {"workers"}}
+_KEYS = ("name", "paper", "note", "out", "evals", "baseline", "checkpoints")
+_FREE: Any = dict.fromkeys(_KEYS, True) | {"data": {"workers"}}
 
 
 def identity(recipe: TrainRecipe, stores: dict[str, str], versions: dict[str, str]) -> dict[str, Any]:
@@ -52,10 +53,11 @@ class RunFolder:
             with FileLock(self.path.with_name(f".{self.path.name}.lock"), timeout=0):
                 yield
         except Timeout as error:
-            raise TrainError(f"{self.path}: another process is using this run folder; wait for it or stop it") from error
+            told = f"{self.path}: another process is using this run folder; wait for it or stop it"
+            raise TrainError(told) from error
 
     def begin(self, recipe: TrainRecipe, wanted: dict[str, Any]) -> list[str]:
-        """Make the folder ready for this identity. What another identity left here is moved aside: `key: old -> new`."""
+        """Make the folder ready; what another identity left is moved aside. Returns what changed: `key: old -> new`."""
         changes = []
         if self._begun_with() not in (None, wanted):
             changes = differences(self._begun_with(), wanted)
@@ -82,7 +84,8 @@ class RunFolder:
     def recipe(self) -> TrainRecipe:
         """The resolved recipe this run was made with; TrainError when there is no finished run here."""
         if not self.finished:
-            state = "has not finished; rerun" if (self.path / "recipe.json").is_file() else "is no run folder; make one with"
+            begun = (self.path / "recipe.json").is_file()
+            state = "has not finished; rerun" if begun else "is no run folder; make one with"
             raise TrainError(f"{self.path}: {state}: distillkit train-student RECIPE")
         return TrainRecipe.model_validate(json.loads((self.path / "recipe.json").read_bytes())["recipe"])
 
@@ -96,9 +99,9 @@ class RunFolder:
         partial.unlink()
         write_json(self.path / "student.json", facts)
 
-    def load_student(self) -> nn.Module:
+    def load_student(self) -> Any:
         """The trained student, in evaluation mode, on the CPU."""
-        student: nn.Module = self.recipe().student.build("students")
+        student = self.recipe().student.build("students")
         student.load_state_dict(load_file(self.path / "student.safetensors"))
         return student.eval()
 
@@ -110,7 +113,8 @@ class RunFolder:
         """Drop metrics of steps that will be made again, so that a resumed log equals an undisturbed one."""
         if not self.metrics.is_file():
             return
-        lines = [line for line in self.metrics.read_text().splitlines() if _is_line(line) and json.loads(line)["step"] <= step]
+        whole = [line for line in self.metrics.read_text().splitlines() if _is_line(line)]
+        lines = [line for line in whole if json.loads(line)["step"] <= step]
         with atomic_file(self.metrics) as file:
             file.write("".join(f"{line}\n" for line in lines).encode())
 
@@ -124,5 +128,5 @@ def _is_line(line: str) -> bool:
 
 
 def device_of(name: str) -> torch.device:
-    """"auto" is the GPU where there is one."""
+    """ "auto" is the GPU where there is one."""
     return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)

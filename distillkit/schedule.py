@@ -10,7 +10,13 @@ from torch import nn
 from distillkit.recipe import Optim
 
 # Names that DIME-FM, CLIP-KD and TinyCLIP all exempt from weight decay, beside every parameter with one axis or none.
-_NO_DECAY = ("positional_embedding", "token_embedding", "relative_position_bias_table", "absolute_pos_embed", "pos_embed")
+_NO_DECAY = (
+    "positional_embedding",
+    "token_embedding",
+    "relative_position_bias_table",
+    "absolute_pos_embed",
+    "pos_embed",
+)
 
 
 def make_optimizer(model: nn.Module, optim: Optim) -> torch.optim.AdamW:

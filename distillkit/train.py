@@ -7,7 +7,6 @@ Rerunning continues from the last checkpoint, bit for bit on the same machine; a
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from distillkit import checkpoint
+from distillkit import checkpoint, cpu
 from distillkit.batches import Batches
+from distillkit.machine import machine
 from distillkit.objective import Objective, refuse_nan
 from distillkit.progress import Progress
 from distillkit.recipe import TrainRecipe
@@ -29,16 +29,17 @@ Say = Callable[[str], None]
 LOG_EVERY = 10
 
 
-def train(recipe: TrainRecipe, say: Say = print) -> Path:
-    """Train the recipe's student, then its baseline if it has one; returns the run folder."""
-    path = train_one(recipe, say)
+def train(recipe: TrainRecipe, say: Say = print, command: str | None = None) -> Path:
+    """Train the recipe's student, then its baseline if it has one; returns the run folder. Reports tell `command`."""
+    cpu.settle()
+    path = train_one(recipe, say, command)
     baseline = recipe.of_baseline()
     if baseline is not None:
-        train_one(baseline, say)
+        train_one(baseline, say, command)
     return path
 
 
-def train_one(recipe: TrainRecipe, say: Say) -> Path:
+def train_one(recipe: TrainRecipe, say: Say, command: str | None = None) -> Path:
     """One student, from wherever its run folder stands to the end."""
     run = RunFolder(recipe.folder)
     with run.locked():
@@ -48,18 +49,22 @@ def train_one(recipe: TrainRecipe, say: Say) -> Path:
         stores = {name: store.manifest.digest for name, store in batches.stores.items()}
         changes = run.begin(recipe, identity(recipe, stores, versions()))
         if changes:
-            say(f"{run.path}: {changes[0]}{f' and {len(changes) - 2} more changes' if len(changes) > 2 else ''}; training anew, {changes[-1]}")
+            *changed, moved = changes
+            more = f" and {len(changed) - 1} more changes" if changed[1:] else ""
+            say(f"{run.path}: {changed[0]}{more}; training anew, {moved}")
         if run.finished:
             say(f"{run.path}: already trained, nothing to do")
             return run.path
-        _train(recipe, run, student, batches, say)
+        facts = _train(recipe, run, student, batches, say)
+        run.finish(student, facts | {"command": command, "machine": machine()})
     return run.path
 
 
-def _train(recipe: TrainRecipe, run: RunFolder, student: nn.Module, batches: Batches, say: Say) -> None:
+def _train(recipe: TrainRecipe, run: RunFolder, student: Any, batches: Batches, say: Say) -> dict[str, Any]:
     device = device_of(recipe.device)
     objective = Objective(recipe.losses, Widths(student.widths, batches.teacher_widths))
-    model = nn.ModuleDict({"student": student, "objective": objective}).to(device).train()
+    model = nn.ModuleDict({"student": student, "objective": objective})
+    model.to(device).to(memory_format=torch.channels_last).train()
     optimizer = make_optimizer(model, recipe.optim)
     precision = _precision(recipe.optim.precision, device)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
@@ -99,8 +104,8 @@ def _train(recipe: TrainRecipe, run: RunFolder, student: nn.Module, batches: Bat
             if (step + 1) % recipe.checkpoints.every_steps == 0:
                 checkpoint.save(run.checkpoints, step + 1, model, optimizer, scaler, recipe.checkpoints.keep)
 
-    run.finish(student, _facts(recipe, student, batches, last, progress.seconds))
     say(f"{run.path}: trained {last} steps in {progress.seconds:.0f} s")
+    return _facts(recipe, student, batches, last, progress.seconds)
 
 
 def _precision(name: str, device: torch.device) -> torch.dtype:

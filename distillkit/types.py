@@ -28,7 +28,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What part of an image was looked at: `box` = (left, top, right, bottom) as fractions of width and height."""
+    """What part of an image was looked at: `box` is left, top, right, bottom as fractions of width and height."""
 
     box: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     flip: bool = False
@@ -36,7 +36,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """What a network says. Embeddings are raw (not normalised); `scale` is the logit multiplier, already exponentiated."""
+    """What a network says. Embeddings are raw (not normalised); `scale` is the logit multiplier, after exp."""
 
     image: Float[Tensor, "b d"] | None = None
     text: Float[Tensor, "t d"] | None = None

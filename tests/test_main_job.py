@@ -74,6 +74,8 @@ def test_training_refuses_stores_of_two_teachers(recipes, run_cli, tmp_path):
 
     run_cli("extract-teacher", recipes[0])
     other = make_teacher(tmp_path / "other", seed=1)
-    run_cli("extract-teacher", recipes[0], "--set", f'teacher.model="local-dir:{other}"', "--set", f'out="{tmp_path}/b"')
+    run_cli(
+        "extract-teacher", recipes[0], "--set", f'teacher.model="local-dir:{other}"', "--set", f'out="{tmp_path}/b"'
+    )
     code, _, err = run_cli("train-student", recipes[1], "--set", f'data.texts="{tmp_path}/b/texts"')
     assert code == 1 and err.count("\n") == 1 and "different teachers" in err and str(other) in err

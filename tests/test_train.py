@@ -22,7 +22,9 @@ def command(*arguments):
 
 def stamps(run):
     """When the logs of a run and its baseline were last written: they change when a process gets going."""
-    return [path.stat().st_mtime_ns for path in (run / "metrics.jsonl", run / "baseline/metrics.jsonl") if path.is_file()]
+    return [
+        path.stat().st_mtime_ns for path in (run / "metrics.jsonl", run / "baseline/metrics.jsonl") if path.is_file()
+    ]
 
 
 def metrics(run):

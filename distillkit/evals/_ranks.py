@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -22,7 +21,7 @@ def ranks_of(images: Float[Tensor, "n d"], texts: Float[Tensor, "m d"], label: I
 
 
 def interval(hit: np.ndarray, group: np.ndarray) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean of `hit`, resampling whole groups (images of a concept are not independent)."""
+    """95 % bootstrap interval of the mean of `hit`, over whole groups: images of one concept are not independent."""
     totals = np.bincount(group, weights=hit)
     counts = np.bincount(group)
     used = counts > 0

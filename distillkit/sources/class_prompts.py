@@ -32,7 +32,12 @@ class ClassPrompts:
             "openai_imagenet": open_clip.OPENAI_IMAGENET_TEMPLATES,
             "simple_imagenet": open_clip.SIMPLE_IMAGENET_TEMPLATES,
         }[self.templates]
-        names = [line.strip() for line in self.file.read_text("utf-8-sig").splitlines()]
+        try:
+            # Only a line feed ends a line, as everywhere else: str.splitlines knows ten more characters.
+            lines = self.file.read_text("utf-8-sig").rstrip().split("\n")
+        except UnicodeDecodeError as error:
+            raise SourceError(f"{self.file}: not UTF-8 ({error.reason}); convert the file") from error
+        names = [line.strip() for line in lines]
         for label, name in enumerate(names):
             if not name:
                 raise SourceError(f"{self.file}:{label + 1}: an empty class name; labels are line numbers, so fill it")

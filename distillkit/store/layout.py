@@ -7,19 +7,20 @@ Format: https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/
 
 from __future__ import annotations
 
-import mmap
+from collections.abc import Mapping
 from typing import Any
 
 import google_crc32c
 import numpy as np
 
 from distillkit.errors import StoreError
+from distillkit.store.manifest import Field
 
 INNER_ROWS = 64
 PAGE = 4096
 _MISSING = np.uint64(2**64 - 1)
 
-DTYPES = {"float16": np.dtype("<f2"), "float32": np.dtype("<f4")}
+DTYPES: dict[str, np.dtype[Any]] = {"float16": np.dtype("<f2"), "float32": np.dtype("<f4")}
 
 
 def row_bytes(shape: list[int], dtype: str) -> int:
@@ -65,9 +66,28 @@ def group_metadata() -> dict[str, Any]:
     return {"zarr_format": 3, "node_type": "group", "attributes": {}}
 
 
+def metadata_files(fields: Mapping[str, Field], rows: int, rows_per_shard: int) -> dict[str, dict[str, Any]]:
+    """Every `zarr.json` of a store, by path: the store and each teacher's folder are groups, each field an array."""
+    files = {"zarr.json": group_metadata()}
+    for name, field in fields.items():
+        files[f"{name.split('/')[0]}/zarr.json"] = group_metadata()
+        files[f"{name}/zarr.json"] = array_metadata(rows, rows_per_shard, field.shape, field.dtype)
+    return files
+
+
 def shard_path(field: str, shard: int, shape: list[int]) -> str:
     """Where zarr's default key encoding puts shard number `shard` of a field."""
     return "/".join([field, "c", str(shard), *["0"] * len(shape)])
+
+
+def index_path(shard: int) -> str:
+    """Where keys, texts and labels of a shard's rows lie."""
+    return f"index/{shard:05d}.arrow"
+
+
+def failures_path(shard: int) -> str:
+    """Where the failure ledger of a shard lies, if anything in it failed."""
+    return f"failures/{shard:05d}.jsonl"
 
 
 def stored_rows(rows: int) -> int:
@@ -89,8 +109,3 @@ def shard_index(rows: int, rows_per_shard: int, shape: list[int], dtype: str) ->
     index[:written, 1] = chunk_bytes
     raw = index.tobytes()
     return raw + google_crc32c.value(raw).to_bytes(4, "little")
-
-
-def can_map(rows_per_shard: int, shape: list[int], dtype: str) -> bool:
-    """Whether shard regions are whole pages of this machine (they are of 4 KiB ones; some machines have larger)."""
-    return rows_per_shard * row_bytes(shape, dtype) % mmap.PAGESIZE == 0

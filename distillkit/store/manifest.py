@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from distillkit.atomic import write_json
 from distillkit.errors import StoreError
@@ -59,9 +59,22 @@ class Manifest(_Strict):
     shards: list[Shard]
     made_with: dict[str, str]
 
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        """A reader finds rows by arithmetic, so the numbers must agree."""
+        full = [shard.rows == self.rows_per_shard for shard in self.shards]
+        if self.rows != sum(shard.rows for shard in self.shards) or not all(full[:-1]):
+            raise ValueError("its shards do not add up to its rows")
+        if self.skipped != sum(shard.rows - shard.ok for shard in self.shards):
+            raise ValueError("its shards do not add up to its skipped rows")
+        for name, field in self.fields.items():
+            if field.teacher not in self.teachers or not name.startswith(f"{field.teacher}/"):
+                raise ValueError(f"{name}: a field of no teacher")
+        return self
+
     @property
     def digest(self) -> str:
-        """sha256 over the whole manifest, and through its checksums over every byte of the store."""
+        """sha256 over the whole manifest, and through its checksums over every row of the store."""
         return digest(self.model_dump())
 
     def write(self, store: Path) -> None:
@@ -72,18 +85,24 @@ class Manifest(_Strict):
         """The manifest of the store at `store`; StoreError when there is none, or none that this version can read."""
         path = store / FILE_NAME
         if not path.is_file():
-            hint = "its extraction has not finished; rerun it" if (store / "plan.json").is_file() else "extract it first"
+            hint = (
+                "its extraction has not finished; rerun it" if (store / "plan.json").is_file() else "extract it first"
+            )
             raise StoreError(f"{store}: no complete feature store ({hint}: distillkit extract-teacher RECIPE)")
         try:
             content = json.loads(path.read_bytes())
-            if isinstance(content, dict) and content.get("version", VERSION) != VERSION:
+            if isinstance(content, dict) and content.get("version") != VERSION:
                 raise StoreError(
-                    f"{path}: store format version {content['version']}, this distillkit reads version {VERSION}; "
+                    f"{path}: store format version {content.get('version')!r}, this distillkit reads {VERSION}; "
                     "use the distillkit that wrote it, or extract again"
                 )
             return cls.model_validate(content)
-        except (json.JSONDecodeError, UnicodeDecodeError, ValidationError) as error:
-            raise StoreError(f"{path}: not a manifest ({str(error).splitlines()[0]}); extract the store again") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            what = ": ".join([*map(str, first["loc"]), first["msg"].removeprefix("Value error, ")])
+            raise StoreError(f"{path}: not a manifest ({what}); extract the store again") from error
+        except ValueError as error:
+            raise StoreError(f"{path}: not JSON ({error}); extract the store again") from error
 
 
 def digest(value: Any) -> str:

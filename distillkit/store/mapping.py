@@ -17,8 +17,10 @@ _FAILED = ctypes.c_void_p(-1).value
 
 
 def map_back_to_back(paths: list[Path], region: int, total: int) -> np.ndarray:
-    """A read-only uint8 array of `total` bytes; file i starts at byte i * region (whole pages, the last may be shorter)."""
-    if not sys.platform.startswith(("linux", "darwin")):
+    """Read-only uint8 [total]; file i starts at byte i * region (whole pages, the last may be shorter)."""
+    # Regions are whole pages of 4 KiB; some machines have larger ones.
+    aligned = len(paths) == 1 or region % mmap.PAGESIZE == 0
+    if not sys.platform.startswith(("linux", "darwin")) or not aligned:
         return _copied(paths, region, total)
     libc = ctypes.CDLL(None, use_errno=True)
     libc.mmap.restype = ctypes.c_void_p
@@ -37,14 +39,15 @@ def map_back_to_back(paths: list[Path], region: int, total: int) -> np.ndarray:
             libc.munmap(base, total)
             raise StoreError(f"{path}: cannot be mapped into memory (errno {ctypes.get_errno()})")
     memory = (ctypes.c_uint8 * total).from_address(base)
-    weakref.finalize(memory, libc.munmap, base, total)
-    array = np.frombuffer(memory, dtype=np.uint8)
+    # Not at exit: a thread may still be reading then, and the process gives its memory back anyway.
+    weakref.finalize(memory, libc.munmap, base, total).atexit = False
+    array = np.ctypeslib.as_array(memory)
     array.flags.writeable = False
     return array
 
 
 def _copied(paths: list[Path], region: int, total: int) -> np.ndarray:
-    """The same array on platforms without mmap(MAP_FIXED): read into memory."""
+    """The same array where mmap(MAP_FIXED) is missing or pages are larger than regions: read into memory."""
     whole = np.empty(total, dtype=np.uint8)
     for number, path in enumerate(paths):
         length = min(region, total - number * region)

@@ -47,9 +47,14 @@ def _record_batch(rows: list[tuple[str, str | None, str | None, int | None]]) ->
 def _below(sample: Sample, root: Path | None) -> str | None:
     if sample.image is None:
         return None
-    if isinstance(sample.image, bytes) or root is None:
+    if isinstance(sample.image, bytes) or root is None or not sample.image.is_relative_to(root):
         raise SourceError(f"{sample.key}: a source must name its images by paths below its root")
-    return sample.image.relative_to(root).as_posix()
+    name = sample.image.relative_to(root).as_posix()
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return None  # Arrow strings are UTF-8; an image whose file name is not becomes a line in the failure ledger.
+    return name
 
 
 def plan_digest(plan: pa.Table) -> str:

@@ -1,8 +1,8 @@
 """Reading a store: rows by number or by key, as fast as memory gives them.
 
-    store = FeatureStore("stores/demo/images")
-    rows = store.rows_of(["1F600.png", "1F601.png"])
-    store.read("image", rows)          # Tensor [2, 256], as stored: raw, not normalised
+store = FeatureStore("stores/demo/images")
+rows = store.rows_of(["1F600.png", "1F601.png"])
+store.read("image", rows)          # Tensor [2, 256], as stored: raw, not normalised
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class FeatureStore:
         return self.manifest.teachers[self.field(name).teacher]
 
     def read(self, name: str, rows: np.ndarray | Tensor, out: Tensor | None = None) -> Tensor:
-        """Rows of a field in the order asked for, in the stored dtype: [len(rows), *shape]. `out` is reused if given."""
+        """Rows of a field in the order asked for, in the stored dtype: [len(rows), *shape]; into `out` if given."""
         index = torch.as_tensor(rows, dtype=torch.int64)
         if len(index) and not 0 <= int(index.min()) <= int(index.max()) < len(self):
             raise StoreError(f"{self.path}: rows {int(index.min())}..{int(index.max())} asked for, it has {len(self)}")
@@ -73,13 +73,8 @@ class FeatureStore:
         field, manifest = self.manifest.fields[full_name], self.manifest
         paths = []
         for number, shard in enumerate(manifest.shards):
-            path = self.path / layout.shard_path(full_name, number, field.shape)
-            want = layout.shard_size(shard.rows, manifest.rows_per_shard, field.shape, field.dtype)
-            have = path.stat().st_size if path.is_file() else -1
-            if have != want:
-                state = "is missing" if have < 0 else f"has {have} bytes instead of {want}"
-                raise StoreError(f"{path} {state}; run: distillkit store verify {self.path}")
-            paths.append(path)
+            size = layout.shard_size(shard.rows, manifest.rows_per_shard, field.shape, field.dtype)
+            paths.append(self._file(layout.shard_path(full_name, number, field.shape), size))
         size = layout.row_bytes(field.shape, field.dtype)
         raw = map_back_to_back(paths, manifest.rows_per_shard * size, manifest.rows * size)
         with warnings.catch_warnings():
@@ -91,12 +86,23 @@ class FeatureStore:
     def index(self) -> pa.Table:
         """key, ok, image, text, label of every row, memory-mapped."""
         parts = []
-        for number in range(len(self.manifest.shards)):
-            path = self.path / f"index/{number:05d}.arrow"
-            if not path.is_file():
-                raise StoreError(f"{path} is missing; run: distillkit store verify {self.path}")
-            parts.append(pa.ipc.open_file(pa.memory_map(str(path))).read_all())
+        for number, shard in enumerate(self.manifest.shards):
+            name = layout.index_path(number)
+            path = self._file(name, shard.files[name].bytes)
+            try:
+                parts.append(pa.ipc.open_file(pa.memory_map(str(path))).read_all())
+            except pa.ArrowException as error:
+                raise StoreError(f"{path} is damaged; run: distillkit store verify {self.path}") from error
         return pa.concat_tables(parts)
+
+    def _file(self, name: str, size: int) -> Path:
+        """The path of a file that has the size it must have. What is in it, `verify` looks at."""
+        path = self.path / name
+        have = path.stat().st_size if path.is_file() else -1
+        if have != size:
+            state = "is missing" if have < 0 else f"has {have} bytes instead of {size}"
+            raise StoreError(f"{path} {state}; run: distillkit store verify {self.path}")
+        return path
 
     @cached_property
     def ok_rows(self) -> np.ndarray:
@@ -116,8 +122,9 @@ class FeatureStore:
 
     def failures(self) -> list[dict[str, str]]:
         """The failure ledger: key, stage and error of every row without features."""
-        ledger = sorted((self.path / "failures").glob("*.jsonl"))
-        return [json.loads(line) for path in ledger for line in path.read_text("utf-8").splitlines()]
+        names = [(layout.failures_path(number), shard) for number, shard in enumerate(self.manifest.shards)]
+        ledger = [self._file(name, shard.files[name].bytes) for name, shard in names if name in shard.files]
+        return [json.loads(line) for path in ledger for line in path.read_bytes().splitlines()]
 
     @property
     def root(self) -> Path | None:

@@ -1,23 +1,52 @@
-"""Checking a store against its manifest: every file, every byte."""
+"""Checking a store against its manifest: every file that a reader uses, every byte."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-from distillkit.store.manifest import Manifest, file_digest
+import pyarrow as pa
+
+from distillkit.store import layout
+from distillkit.store.manifest import File, Manifest, file_digest
+from distillkit.store.plan import plan_digest
 
 
 def verify(path: Path) -> list[str]:
-    """What is wrong with the store at `path`, one line each; empty when every checksum agrees."""
-    problems = []
-    for shard in Manifest.read(path).shards:
-        for name, want in shard.files.items():
-            if not (path / name).is_file():
-                problems.append(f"{path / name}: missing")
-                continue
-            have = file_digest(path / name)
-            if have.bytes != want.bytes:
-                problems.append(f"{path / name}: {have.bytes} bytes, the manifest says {want.bytes}")
-            elif have.sha256 != want.sha256:
-                problems.append(f"{path / name}: sha256 {have.sha256[:16]}, the manifest says {want.sha256[:16]}")
-    return problems
+    """What is wrong with the store at `path`, one line each; empty when all is as the manifest says."""
+    manifest = Manifest.read(path)
+    recorded = [item for shard in manifest.shards for item in shard.files.items()]
+    metadata = layout.metadata_files(manifest.fields, manifest.rows, manifest.rows_per_shard)
+    found = [
+        *(_checksum(path / name, want) for name, want in recorded),
+        *(_metadata(path / name, want) for name, want in metadata.items()),
+        _plan(path / "plan.arrow", manifest.source["plan"]),
+    ]
+    return [problem for problem in found if problem]
+
+
+def _checksum(path: Path, want: File) -> str | None:
+    if not path.is_file():
+        return f"{path}: missing"
+    have = file_digest(path)
+    if have.bytes != want.bytes:
+        return f"{path}: {have.bytes} bytes, the manifest says {want.bytes}"
+    if have.sha256 != want.sha256:
+        return f"{path}: sha256 {have.sha256[:16]}, the manifest says {want.sha256[:16]}"
+    return None
+
+
+def _metadata(path: Path, want: object) -> str | None:
+    try:
+        same = json.loads(path.read_bytes()) == want
+    except (OSError, ValueError):
+        same = False
+    return None if same else f"{path}: missing, or not what the manifest makes it"
+
+
+def _plan(path: Path, want: str) -> str | None:
+    try:
+        same = plan_digest(pa.ipc.open_file(path).read_all()) == want
+    except (OSError, ValueError, pa.ArrowException):
+        same = False
+    return None if same else f"{path}: missing, or not the plan that the manifest names"

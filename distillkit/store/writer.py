@@ -11,8 +11,8 @@ manifest.json            the store exists when this does
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -50,14 +50,17 @@ class StoreWriter:
         path = self.path / "plan.json"
         if not path.is_file():
             return None
-        identity: dict[str, Any] = json.loads(path.read_bytes())
+        try:
+            identity: dict[str, Any] = json.loads(path.read_bytes())
+        except ValueError as error:
+            raise StoreError(f"{path}: damaged ({error}); move {self.path} away and extract again") from error
         return identity
 
     def set_aside(self) -> Path:
         """Move the store at this place out of the way, and say where to. Nothing is deleted."""
-        aside = self.path.with_name(f"{self.path.name}.before-{digest(self.previous_identity())[:8]}")
-        if aside.exists():
-            shutil.rmtree(aside)
+        name = f"{self.path.name}.before-{digest(self.previous_identity())[:8]}"
+        places = (self.path.with_name(f"{name}-{number}" if number else name) for number in count())
+        aside = next(place for place in places if not place.exists())
         self.path.rename(aside)
         return aside
 
@@ -69,11 +72,8 @@ class StoreWriter:
             return
         with atomic_file(self.path / "plan.arrow") as file, pa.ipc.new_file(file, self.plan.schema) as arrow:
             arrow.write_table(self.plan)
-        write_json(self.path / "zarr.json", layout.group_metadata())
-        for name, field in self.fields.items():
-            write_json(self.path / name.split("/")[0] / "zarr.json", layout.group_metadata())
-            metadata = layout.array_metadata(self.plan.num_rows, self.rows_per_shard, field.shape, field.dtype)
-            write_json(self.path / name / "zarr.json", metadata)
+        for name, metadata in layout.metadata_files(self.fields, self.plan.num_rows, self.rows_per_shard).items():
+            write_json(self.path / name, metadata)
         write_json(self.path / "plan.json", self.identity)
 
     @property
@@ -99,6 +99,9 @@ class StoreWriter:
         written.append(self._write_index(shard, ok))
         if failures:
             written.append(self._write_failures(shard, failures))
+        else:
+            # A run that was killed just before its commit may have seen failures that are mended now.
+            (self.path / layout.failures_path(shard)).unlink(missing_ok=True)
         files = {path.relative_to(self.path).as_posix(): file_digest(path) for path in written}
         record = Shard(rows=stop - first, ok=int(ok.sum()), files=files)
         write_json(self.path / f"commits/{shard:05d}.json", record.model_dump())
@@ -119,18 +122,20 @@ class StoreWriter:
     def _write_index(self, shard: int, ok: np.ndarray) -> Path:
         first, stop = self.span(shard)
         index = self.plan.slice(first, stop - first).add_column(1, "ok", pa.array(ok))
-        path = self.path / f"index/{shard:05d}.arrow"
+        path = self.path / layout.index_path(shard)
         with atomic_file(path) as file, pa.ipc.new_file(file, index.schema) as arrow:
             arrow.write_table(index.combine_chunks())
         return path
 
     def _write_failures(self, shard: int, failures: list[Failure]) -> Path:
         first, _ = self.span(shard)
-        path = self.path / f"failures/{shard:05d}.jsonl"
+        path = self.path / layout.failures_path(shard)
         with atomic_file(path) as file:
             for row, stage, error in sorted(failures):
                 key = self.plan["key"][first + row].as_py()
-                file.write((json.dumps({"key": key, "stage": stage, "error": error}, ensure_ascii=False) + "\n").encode())
+                file.write(
+                    (json.dumps({"key": key, "stage": stage, "error": error}, ensure_ascii=False) + "\n").encode()
+                )
         return path
 
     def finish(self, made_with: Mapping[str, str]) -> Manifest:

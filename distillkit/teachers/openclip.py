@@ -9,11 +9,13 @@ from __future__ import annotations
 import difflib
 import hashlib
 import logging
+import textwrap
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Literal
 
 import open_clip
@@ -21,6 +23,7 @@ import torch
 from jaxtyping import Float, Int
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from distillkit.errors import MissingExtra, TeacherError
@@ -28,13 +31,14 @@ from distillkit.paths import expand
 from distillkit.types import Features
 
 SCHEMES = ("local-dir:", "hf-hub:")
+_DAMAGE = (SafetensorError, UnpicklingError)
 _PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Openclip:
     """`model`: "NAME/TAG", "NAME/path/to/checkpoint", "local-dir:FOLDER" or "hf-hub:OWNER/NAME".
 
-    `precision` is what the towers compute in ("auto": bf16 on a GPU that has it, else fp32); embeddings leave as float32.
+    `precision` is what the towers compute in ("auto": bf16 on a GPU that has it, else fp32); embeddings are float32.
     """
 
     def __init__(
@@ -45,12 +49,15 @@ class Openclip:
         device: str = "auto",
         context_length: int | None = None,
     ):
-        self.name = expand(model)
-        self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        scheme = next((scheme for scheme in SCHEMES if model.startswith(scheme)), "")
+        self.name = scheme + expand(model.removeprefix(scheme))
+        self.device = _device(device)
         bf16 = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
         self.precision = ("bf16" if bf16 else "fp32") if precision == "auto" else precision
         with _quiet():
-            self.model = _load(self.name).eval().requires_grad_(False).to(self.device)
+            self.model = _load(self.name).eval().requires_grad_(False)
+            # Convolutions are faster with channels last; transformers do not mind.
+            self.model.to(self.device, memory_format=torch.channels_last)
             self.tokenizer = _tokenizer(self.name, context_length)
         self.preprocess_config = PreprocessCfg(**self.model.visual.preprocess_cfg)
         self._transform = image_transform_v2(self.preprocess_config, is_train=False)
@@ -88,11 +95,17 @@ class Openclip:
 
     def encode_image(self, pixels: Tensor) -> Float[Tensor, "b d"]:
         with self._autocast():
-            features: Tensor = self.model.encode_image(pixels.to(self.device, non_blocking=True))
+            pixels = pixels.to(self.device, memory_format=torch.channels_last, non_blocking=True)
+            features: Tensor = self.model.encode_image(pixels)
         return features.float().cpu()
 
     def encode_text(self, tokens: Tensor) -> Float[Tensor, "t d"]:
-        with torch.inference_mode(), self._autocast(), _shortened(self.model, tokens.shape[1]):
+        with self._autocast():
+            return self._text(tokens)
+
+    @torch.inference_mode()
+    def _text(self, tokens: Tensor) -> Float[Tensor, "t d"]:
+        with _shortened(self.model, tokens.shape[1]):
             features: Tensor = self.model.encode_text(tokens.to(self.device, non_blocking=True))
         return features.float().cpu()
 
@@ -101,15 +114,17 @@ class Openclip:
 
     @property
     def _pad(self) -> int:
-        return int(getattr(getattr(self.model.text, "config", None), "pad_token_id", 0)) if hasattr(self.model, "text") else 0
+        return (
+            int(getattr(getattr(self.model.text, "config", None), "pad_token_id", 0))
+            if hasattr(self.model, "text")
+            else 0
+        )
 
     def _trimming_changes_nothing(self) -> bool:
-        """Ask the tower itself: some attend to their padding (SigLIP), most do not."""
+        """Ask the tower itself, in full precision: some attend to their padding (SigLIP), most do not."""
         tokens = self.tokenizer(["a photo of a cat", "a red boat on a lake"])
         short = int(_used(tokens, self._pad).max())
-        with torch.autocast(self.device.type, enabled=False):
-            whole, trimmed = self.encode_text(tokens), self.encode_text(tokens[:, :short])
-        return torch.allclose(whole, trimmed, rtol=1e-2 if self.precision != "fp32" else 1e-3, atol=1e-4)
+        return torch.allclose(self._text(tokens), self._text(tokens[:, :short]), rtol=1e-3, atol=1e-4)
 
     def fingerprint(self) -> dict[str, Any]:
         """Everything the features depend on. Two stores belong together when these are equal."""
@@ -123,6 +138,7 @@ class Openclip:
             "model": self.name,
             "weights_sha256": hasher.hexdigest(),
             "tensors": len(weights),
+            "parameters": self._parameters(),
             "preprocess": {key: _plain(value) for key, value in asdict(self.preprocess_config).items()},
             "context_length": int(self.tokenizer.context_length),
             "activation": "quick_gelu" if _quick_gelu(self.model) else "gelu",
@@ -130,8 +146,24 @@ class Openclip:
             "logit_scale": self.scale,
         }
 
+    def _parameters(self) -> dict[str, int]:
+        """How many each tower has; what is not the image tower counts as text, the logit scale as neither."""
+        image = sum(parameter.numel() for parameter in self.model.visual.parameters())
+        whole = sum(parameter.numel() for parameter in self.model.parameters())
+        return {"image": image, "text": whole - image - self.model.logit_scale.numel()}
 
-def _load(name: str) -> nn.Module:
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = textwrap.shorten(str(error), 150, placeholder="...")
+        raise TeacherError(f"device {name!r} cannot be used here ({reason}); set teacher.device") from error
+    return device
+
+
+def _load(name: str) -> Any:
     if name.startswith(SCHEMES):
         model, tag = name, None
         if name.startswith("local-dir:") and not Path(name.removeprefix("local-dir:")).is_dir():
@@ -141,11 +173,11 @@ def _load(name: str) -> nn.Module:
     try:
         # The tag says which activation its weights were trained with; open_clip only warns when the model differs.
         quick_gelu = bool(tag and (open_clip.get_pretrained_cfg(model, tag) or {}).get("quick_gelu", False))
-        made: nn.Module = open_clip.create_model(
+        return open_clip.create_model(
             model, pretrained=tag, force_quick_gelu=quick_gelu, require_pretrained=True, weights_only=True
         )
-        return made
-    except (RuntimeError, ValueError, OSError, KeyError) as error:
+    # What open_clip, torch and safetensors answer when a hub, a configuration or weights are not as they want them.
+    except (RuntimeError, ValueError, OSError, KeyError, TypeError, AssertionError, *_DAMAGE) as error:
         if "pip install transformers" in str(error):
             raise MissingExtra("transformers", "hf") from error
         raise TeacherError(_explain(name, model, tag, error)) from error
@@ -159,27 +191,35 @@ def _known(name: str) -> tuple[str, str]:
         raise TeacherError(f"{name}: open_clip has no model {model!r}{_nearest(model, models)}")
     tags = open_clip.list_pretrained_tags_by_model(model)
     if not tag:
-        raise TeacherError(f"{name}: which weights? write {model}/TAG with one of: {', '.join(tags) or 'a checkpoint path'}")
+        raise TeacherError(
+            f"{name}: which weights? write {model}/TAG with one of: {', '.join(tags) or 'a checkpoint path'}"
+        )
     if tag not in tags and not Path(tag).is_file():
         raise TeacherError(f"{name}: {tag!r} is neither a tag of {model} nor a file{_nearest(tag, tags)}")
     return model, tag
 
 
 def _nearest(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-    return f", did you mean {' or '.join(near)}?" if near else f" (there are: {', '.join(known)})"
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.0)
+    return f", did you mean {' or '.join(near)}?" if near else ""
 
 
 def _explain(name: str, model: str, tag: str | None, error: Exception) -> str:
     reason = next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
-    source = (open_clip.get_pretrained_cfg(model, tag) or {}) if tag else {}
-    where = source.get("hf_hub", "").rstrip("/") or source.get("url") or name.removeprefix("hf-hub:")
+    if isinstance(error, UnpicklingError):
+        reason = "its file of weights is damaged, or holds more than tensors, which is not safe to load"
     if name.startswith("local-dir:") or (tag and Path(tag).is_file()):
         return f"{name}: cannot be loaded: {reason}"
-    return (
-        f"{name}: its weights could not be fetched ({reason[:200]}); download them from {where} where there is a network "
-        f"and name the file: model = \"{model if tag else 'NAME'}/path/to/weights\""
-    )
+    source = (open_clip.get_pretrained_cfg(model, tag) or {}) if tag else {"hf_hub": name.removeprefix("hf-hub:")}
+    # A folder brings its own activation and preprocessing; a lone file takes those of the model's name.
+    if source.get("hf_hub"):
+        fetch = (
+            f'run: hf download {source["hf_hub"].rstrip("/")} --local-dir FOLDER, and set model = "local-dir:FOLDER"'
+        )
+    else:
+        quick = f"{model}-quickgelu" if source.get("quick_gelu") and not model.endswith("-quickgelu") else model
+        fetch = f'download {source.get("url")}, and set model = "{quick}/path/to/the/file"'
+    return f"{name}: could not be fetched ({textwrap.shorten(reason, 200, placeholder='...')}); with a network, {fetch}"
 
 
 def _tokenizer(name: str, context_length: int | None) -> Any:
@@ -187,7 +227,9 @@ def _tokenizer(name: str, context_length: int | None) -> Any:
     try:
         return open_clip.get_tokenizer(identifier, context_length=context_length)
     except OSError as error:
-        raise TeacherError(f"{name}: its tokenizer could not be fetched or read ({str(error).splitlines()[0]})") from error
+        raise TeacherError(
+            f"{name}: its tokenizer could not be fetched or read ({str(error).splitlines()[0]})"
+        ) from error
 
 
 def _used(tokens: Tensor, pad: int) -> Int[Tensor, "t"]:
@@ -198,9 +240,10 @@ def _used(tokens: Tensor, pad: int) -> Int[Tensor, "t"]:
 
 @contextmanager
 def _shortened(model: nn.Module, length: int) -> Iterator[None]:
-    """open_clip's own text transformers want full-length rows; for a while their mask and positions are cut to `length`."""
-    tower = getattr(model, "text", model)
+    """open_clip's own text transformers want full-length rows; for now their mask and positions are cut to `length`."""
+    tower: Any = getattr(model, "text", model)
     mask, positions = getattr(tower, "attn_mask", None), getattr(tower, "positional_embedding", None)
+    length += getattr(tower, "cls_emb", None) is not None  # CoCa's has a token of its own behind the text
     if mask is None or positions is None or length == mask.shape[-1]:
         yield
         return

@@ -1,1 +1,1 @@
-"""Speed as ratios, each measured side by side in one run. `make bench` runs every row and writes benchmarks/results/."""
+"""Speed as ratios, each measured side by side in one run. `make bench` runs every row, into benchmarks/results/."""

@@ -1,4 +1,4 @@
-"""`make bench`: run every row, print the table, keep it as JSON and text. `--quick` is a smoke test of the same code."""
+"""`make bench`: run every row, print the table, keep it as JSON and text. `--quick` only shows that the code runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ _PARTS = {"__main__", "measure"}
 
 
 def names() -> list[str]:
-    return sorted(module.name for module in pkgutil.iter_modules(bench.__path__) if module.name not in _PARTS and not module.name.startswith("test_"))
+    found = (module.name for module in pkgutil.iter_modules(bench.__path__))
+    return sorted(name for name in found if name not in _PARTS and not name.startswith("test_"))
 
 
 def table(rows: list[Row]) -> str:
@@ -29,9 +30,11 @@ def table(rows: list[Row]) -> str:
     for row in rows:
         spread = f"{row.low:.2f}-{row.high:.2f}"
         state = "met" if row.met else "NOT MET"
-        cells.append((row.name, f"{row.ratio:.3f}", spread, row.goal, state, f"{row.ours:,.4g}", f"{row.theirs:,.4g}", row.unit))
+        rates = (f"{row.ours:,.4g}", f"{row.theirs:,.4g}", row.unit)
+        cells.append((row.name, f"{row.ratio:.3f}", spread, row.goal, state, *rates))
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
-    return "\n".join("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in cells)
+    lines = ("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in cells)
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def main() -> None:
@@ -44,13 +47,14 @@ def main() -> None:
     for name in [arguments.only] if arguments.only else names():
         with tempfile.TemporaryDirectory() as folder:
             rows += importlib.import_module(f"tests.bench.{name}").run(Path(folder), arguments.quick)
-    facts = {"date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"), "machine": machine(), "versions": versions()}
+    date = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
+    facts = {"date": date, "machine": machine(), "versions": versions(), "rows": [row.as_dict() for row in rows]}
     print(table(rows))
     if arguments.quick or arguments.only:
         return
     arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "cpu.json").write_text(json.dumps(facts | {"rows": [row.as_dict() for row in rows]}, indent=2) + "\n")
-    (arguments.out / "cpu.txt").write_text(f"{facts['date']}  {facts['machine']}\n\n{table(rows)}\n")
+    (arguments.out / "cpu.json").write_text(json.dumps(facts, indent=2) + "\n")
+    (arguments.out / "cpu.txt").write_text(f"{date}  {facts['machine']}\n\n{table(rows)}\n")
 
 
 if __name__ == "__main__":

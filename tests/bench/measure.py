@@ -46,7 +46,7 @@ def compare(
 ) -> Row:
     """The median ratio of interleaved rounds, after one uncounted round of each.
 
-    `speed`: ratio of rates (`amount` per second, larger is better, `goal` is a floor); else of times (`goal` is a ceiling).
+    `speed`: ratio of rates, `amount` per second, and `goal` is a floor; else of times, and `goal` is a ceiling.
     """
     ours()
     theirs()

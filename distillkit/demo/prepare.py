@@ -1,0 +1,126 @@
+"""Fill the demo folder, stage by stage: images, tables, texts, teacher.
+
+A stage's line in prepared.json is written after everything it made, and taken out before it is made again; so the work
+can be killed at any moment, and running it again does what is left.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from distillkit.atomic import atomic_file, write_json
+from distillkit.demo import manifest
+from distillkit.demo.concepts import Corpus, read_concepts, shorten, split, unseen_list
+from distillkit.demo.images import rasterise, write_tables
+from distillkit.demo.teacher_config import point_at_itself
+from distillkit.demo.texts import sentences
+from distillkit.errors import SourceError
+from distillkit.paths import cache_dir
+
+Say = Callable[[str], None]
+TABLES = ("seen.tsv", "unseen.tsv", "unseen_names.txt")
+
+
+def prepare(quick: bool = False, say: Say = print) -> Path:
+    """Make the embedded default ready in the cache folder, and return its folder; finished stages are left alone.
+
+    MissingExtra when a package of the extra `demo` is not installed; SourceError or TeacherError when one is not the
+    package that was expected, or when another process is at work in the folder.
+    """
+    root = cache_dir() / ("demo-quick" if quick else "demo")
+    root.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(root / ".lock", timeout=0):
+            _run(root, quick, say)
+    except Timeout as error:
+        raise SourceError(f"{root}: another process is preparing it; wait until it is done") from error
+    return root
+
+
+def _run(root: Path, quick: bool, say: Say) -> None:
+    done = _Stages(root, manifest.fingerprint(quick=quick), say)
+    corpus = _corpus(quick, say)
+    done.stage("images", ("images",), lambda: _images(root, corpus, say))
+    done.stage("tables", TABLES, lambda: _tables(root, corpus))
+    done.stage("texts", ("texts.txt",), lambda: _texts(root, corpus, quick))
+    done.stage("teacher", ("teacher",), lambda: _teacher(root, corpus, say))
+    _mend_moved_teacher(root, say)
+    say(f"demo: ready in {root}")
+    say(f"demo: {manifest.load()['images']['attribution']}")
+
+
+class _Stages:
+    """What was finished, with which inputs, and what came out: prepared.json."""
+
+    def __init__(self, root: Path, inputs: str, say: Say):
+        self._root, self._inputs, self._say = root, inputs, say
+        self._file = root / "prepared.json"
+        self._finished: dict[str, Any] = json.loads(self._file.read_text("utf-8")) if self._file.is_file() else {}
+
+    def stage(self, name: str, outputs: tuple[str, ...], make: Callable[[], dict[str, Any]]) -> None:
+        paths = [self._root / output for output in outputs]
+        finished = self._finished.get(name)
+        if finished and finished["inputs"] == self._inputs and all(path.exists() for path in paths):
+            self._say(f"demo: {name}: finished before ({_counts(finished['made'])}), nothing to do")
+            return
+        if self._finished.pop(name, None):
+            write_json(self._file, self._finished)
+        for path in paths:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        self._say(f"demo: {name} -> {', '.join(map(str, paths))}")
+        begun = time.monotonic()
+        made = make()
+        self._finished[name] = {"inputs": self._inputs, "made": made}
+        write_json(self._file, self._finished)
+        self._say(f"demo: {name}: {_counts(made)}, in {time.monotonic() - begun:.0f} s")
+
+
+def _counts(made: dict[str, Any]) -> str:
+    return ", ".join(f"{what} {n:.3f}" if isinstance(n, float) else f"{n:,} {what}" for what, n in made.items())
+
+
+def _corpus(quick: bool, say: Say) -> Corpus:
+    corpus, expected = split(read_concepts(), unseen_list()), manifest.load()["images"]["count"]
+    if len(corpus.images) != expected:
+        needed = " and ".join(manifest.load()[part]["requires"] for part in ("images", "names"))
+        say(f"demo: note: {len(corpus.images):,} named images, the manifest counts {expected:,} with {needed}")
+    limits = manifest.load()["quick"]
+    return shorten(corpus, images=limits["images"], unseen=limits["unseen_concepts"]) if quick else corpus
+
+
+def _images(root: Path, corpus: Corpus, say: Say) -> dict[str, Any]:
+    rasterise(root / "images", corpus.images, say)
+    return {"images": len(corpus.images)}
+
+
+def _tables(root: Path, corpus: Corpus) -> dict[str, Any]:
+    write_tables(root, corpus)
+    return {"seen concepts": len(corpus.seen), "unseen concepts": len(corpus.unseen)}
+
+
+def _texts(root: Path, corpus: Corpus, quick: bool) -> dict[str, Any]:
+    # The whole list, quick or not: so the short corpus is a part of the long one.
+    made = sentences(list(corpus.seen), unseen_list(), synsets=manifest.load()["quick"]["synsets"] if quick else None)
+    with atomic_file(root / "texts.txt") as file:
+        file.writelines(f"{sentence}\n".encode() for sentence in made.kept)
+    return {"sentences": len(made.kept), "dropped for naming an unseen concept": made.dropped}
+
+
+def _teacher(root: Path, corpus: Corpus, say: Say) -> dict[str, Any]:
+    # torch and open_clip are loaded only when there is a teacher to build.
+    from distillkit.demo.teacher import build
+
+    result = build(root, corpus, say)
+    return {"unseen R@1": result["R@1"], "unseen R@10": result["R@10"]}
+
+
+def _mend_moved_teacher(root: Path, say: Say) -> None:
+    if point_at_itself(root / "teacher"):
+        say(f"demo: teacher: was moved; its configuration now names {root / 'teacher'}")

@@ -1,0 +1,54 @@
+"""The report of a run: report.html, one self-contained page, and report.md, the same in plain text and tables.
+
+Both are read from what the run and its stores recorded, so that equal records give equal files.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from distillkit.atomic import atomic_file
+from distillkit.errors import MissingExtra
+from distillkit.report.page import page
+from distillkit.runfolder import RunFolder
+
+_FILES = ("report.md", "report.html")  # the page people open is written last
+
+
+def write_report(run: RunFolder, baseline: RunFolder | None) -> Path:
+    """Write both files into the folder of an evaluated run; returns the path of the page.
+
+    SourceError when a shown image cannot be read, MissingExtra without jinja2.
+    """
+    evaluation = json.loads((run.path / "evaluation.json").read_bytes())
+    values = page(run, baseline, evaluation)
+    for name in _FILES:
+        with atomic_file(run.path / name) as file:
+            file.write(_render(name, values).encode())
+    return run.path / _FILES[-1]
+
+
+def _render(template: str, values: dict[str, Any]) -> str:
+    """A template of this folder, filled in; captions are escaped for the kind of file."""
+    try:
+        import jinja2
+    except ModuleNotFoundError as error:
+        raise MissingExtra("jinja2", "report") from error
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=template.endswith(".html"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["plain"] = _plain
+    return environment.get_template(template).render(values)
+
+
+def _plain(text: str) -> str:
+    """`text` as Markdown that shows just that: no tags, no links, no new column or row."""
+    one_line = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
+    return "".join(f"\\{character}" if character in "\\`*_[]|#~" else character for character in one_line)

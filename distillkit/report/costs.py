@@ -1,0 +1,88 @@
+"""What the teacher cost once, from the log of its extraction, and what it would have cost in every step."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from distillkit.recipe import TrainRecipe
+from distillkit.store.reader import FeatureStore
+
+
+@dataclass(frozen=True)
+class Pass:
+    """The teacher's pass over one corpus. `forward` is the teacher's own part of `seconds`, by field."""
+
+    rows: int
+    failed: int
+    seconds: float
+    forward: dict[str, float]
+    commands: list[str]
+    machines: list[dict[str, Any]]
+
+    def each(self, field: str) -> float:
+        """Seconds that the teacher alone took for one row of a field."""
+        return self.forward[field] / max(self.rows - self.failed, 1)
+
+
+def teacher_pass(store: FeatureStore) -> Pass | None:
+    """What the store's extraction logged, None when it logged nothing. A kill can leave half a line, or no line."""
+    path = store.path / "extract.jsonl"
+    text = path.read_text("utf-8") if path.is_file() else ""
+    # A shard that was made twice counts as what was kept: the later one.
+    shards = {line["shard"]: line for line in map(_parsed, text.splitlines()) if line}
+    if not shards:
+        return None
+    lines = list(shards.values())
+    fields = {field for line in lines for field in line["forward_seconds"]}
+    return Pass(
+        rows=sum(line["rows"] for line in lines),
+        failed=sum(line["failed"] for line in lines),
+        seconds=sum(line["seconds"] for line in lines),
+        forward={field: sum(line["forward_seconds"].get(field, 0.0) for line in lines) for field in sorted(fields)},
+        commands=_distinct([line.get("command") for line in lines]),
+        machines=_distinct([line.get("machine") for line in lines]),
+    )
+
+
+@dataclass(frozen=True)
+class Online:
+    """One kind of input with the teacher in every step: `number` of them, at the measured cost of one."""
+
+    what: str
+    field: str
+    number: int
+    measured: Pass
+
+    @property
+    def each(self) -> float:
+        """Seconds for one of them."""
+        return self.measured.each(self.field)
+
+    @property
+    def seconds(self) -> float:
+        return self.number * self.each
+
+
+def online(recipe: TrainRecipe, facts: dict[str, Any], passes: dict[str, Pass | None]) -> list[Online]:
+    """What training would have asked the teacher. `passes` go by the recipe's names of their stores."""
+    texts_seen = facts["steps"] * (recipe.data.text_batch_size or recipe.data.batch_size)
+    asked = [
+        ("views of images", "image", facts["images_seen"], passes.get("images")),
+        ("texts", "text", texts_seen, passes.get("texts")),
+    ]
+    return [
+        Online(what, field, number, measured)
+        for what, field, number, measured in asked
+        if measured and field in measured.forward
+    ]
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    return json.loads(line) if line.startswith("{") and line.endswith("}") else None
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    """Without what was not recorded, each once, in order."""
+    return [value for place, value in enumerate(values) if value is not None and value not in values[:place]]

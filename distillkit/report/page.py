@@ -1,0 +1,149 @@
+"""Everything the two templates print, gathered from the run folder, evaluation.json and the stores."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from distillkit.paths import cache_dir, expand
+from distillkit.recipe import TrainRecipe
+from distillkit.report import words
+from distillkit.report.commands import commands, in_short, in_words
+from distillkit.report.costs import Pass, online, teacher_pass
+from distillkit.report.demo import demo_credits, demo_folder, teacher_name
+from distillkit.report.grid import distance, pictures, right_share
+from distillkit.report.headline import Networks, against_baseline, headline, numbers
+from distillkit.report.history import drawings, formula
+from distillkit.report.overlap import seen
+from distillkit.report.results import Table, bars, tables
+from distillkit.report.stores import evaluation_stores, store_facts, training_stores
+from distillkit.runfolder import RunFolder
+from distillkit.store.reader import FeatureStore
+
+Values = dict[str, Any]
+
+
+def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Values:
+    """The values of both templates. Numbers are already text: a template only lays them out."""
+    recipe, facts = run.recipe(), run.facts()
+    trained = training_stores(facts)
+    stores = list({str(store.path): store for store in [*trained.values(), *evaluation_stores(recipe)]}.values())
+    passes = {str(store.path): teacher_pass(store) for store in stores}
+    demo = demo_folder(stores)
+    parameters = facts["teacher"].get("parameters", {})
+    networks = Networks(
+        student=str(recipe.student.knobs.get("model", recipe.student.kind)),
+        teacher=teacher_name(facts["teacher"]["model"], demo),
+        student_parameters=facts["parameters"],
+        teacher_parameters=parameters.get("image"),
+    )
+    return {
+        "recipe": recipe,
+        "quick": "quick" in f"{recipe.name} {recipe.note or ''}".lower(),
+        "networks": networks,
+        "image_size": recipe.student.knobs.get("image_size"),
+        "trained": {name: words.count(len(store.ok_rows)) for name, store in trained.items()},
+        **_results(tables(evaluation["results"], recipe), networks, trained),
+        **_sizes(facts["parameters"], parameters),
+        **_pictures(evaluation["pictures"]),
+        "objective": formula(recipe.losses),
+        "baseline": _baseline(baseline, recipe),
+        "curves": drawings(_histories(run, baseline, recipe)),
+        "cost": _cost(recipe, facts, {name: passes[str(store.path)] for name, store in trained.items()}),
+        "stores": [store_facts(store, passes[str(store.path)]) for store in stores],
+        "commands": commands(run.path, facts, [one for one in passes.values() if one], demo),
+        "facts": _facts(facts),
+        "teacher": facts["teacher"] | {"model": facts["teacher"]["model"].replace(str(cache_dir()), "{cache}")},
+        "versions": json.loads((run.path / "recipe.json").read_bytes())["identity"]["versions"],
+        "resolved": json.dumps(recipe.model_dump(mode="json", exclude_none=True), indent=2, ensure_ascii=False),
+        "credits": demo_credits() if demo else [],
+    }
+
+
+def _results(results: list[Table], networks: Networks, trained: dict[str, FeatureStore]) -> Values:
+    """The tables, and what the first of them comes to in words and in bars."""
+    first = results[0] if results else None
+    told = seen(FeatureStore(expand(first.store)), trained["images"]) if first and first.store else ""
+    return {
+        "tables": results,
+        "headline": headline(first, networks, told),
+        "numbers": numbers(first) if first else "",
+        "verdict": against_baseline(first) if first else "",
+        "bars": bars(first) if first else [],
+        "per_text": any(measure.name.endswith("per text") for table in results for measure in table.measures),
+    }
+
+
+def _sizes(student: int, teacher: dict[str, int]) -> Values:
+    """Parameters of the image towers by row of a result table; the part of the teacher's that the student has."""
+    sizes = {"teacher": teacher.get("image"), "student": student, "baseline": student}
+    return {
+        "sizes": {who: words.parameters(number) for who, number in sizes.items()} | {"chance": ""},
+        "text_size": words.parameters(teacher["text"]) if "text" in teacher else "",
+        "part": words.part_of(student, teacher["image"]) if "image" in teacher else "",
+    }
+
+
+def _pictures(listed: list[Values]) -> Values:
+    return {
+        "pictures": pictures(listed),
+        "listed": words.count(len(listed)),
+        "distance": distance(listed),
+        "right": words.listing([f"{words.percent(share)} ({who})" for who, share in right_share(listed).items()]),
+    }
+
+
+def _baseline(baseline: RunFolder | None, recipe: TrainRecipe) -> Values | None:
+    if baseline is None or recipe.baseline is None:
+        return None
+    seconds = words.duration(baseline.facts()["seconds"])
+    return {
+        "objective": formula(recipe.baseline.losses),
+        "captions": recipe.baseline.captions != "none",
+        "seconds": seconds,
+    }
+
+
+def _histories(run: RunFolder, baseline: RunFolder | None, recipe: TrainRecipe) -> Values:
+    found = {"student": (run.history(), recipe.losses)}
+    if baseline is not None and recipe.baseline is not None:
+        found["baseline"] = (baseline.history(), recipe.baseline.losses)
+    return found
+
+
+def _cost(recipe: TrainRecipe, facts: Values, passes: dict[str, Pass | None]) -> Values | None:
+    """Teacher once against teacher in every step; None when the extraction left no log."""
+    rows = online(recipe, facts, passes)
+    if not rows:
+        return None
+    once, always = sum(row.measured.seconds for row in rows), sum(row.seconds for row in rows)
+    machines = {in_words(machine) for row in rows for machine in row.measured.machines}
+    return {
+        "once": words.duration(once),
+        "always": words.roughly(always),
+        "times": words.times(always / facts["seconds"]),
+        "elsewhere": sorted(machines - {in_words(facts.get("machine"))}),
+        "rows": [
+            {
+                "what": row.what,
+                "rows": words.count(row.measured.rows),
+                "once": words.duration(row.measured.seconds),
+                "forward": words.duration(row.measured.forward[row.field]),
+                "each": words.duration(row.each),
+                "number": words.count(row.number),
+                "always": words.roughly(row.seconds),
+                "times": words.times(row.seconds / facts["seconds"]).replace(" times", "×"),
+            }
+            for row in rows
+        ],
+    }
+
+
+def _facts(facts: Values) -> dict[str, str]:
+    return {
+        "seconds": words.duration(facts["seconds"]),
+        "steps": words.count(facts["steps"]),
+        "images_seen": words.count(facts["images_seen"]),
+        "machine": in_words(facts.get("machine")),
+        "processor": in_short(facts.get("machine")),
+    }

@@ -1,0 +1,116 @@
+"""evaluation.json as tables: who against which measure, with 95 % intervals and chance."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from distillkit.recipe import TrainRecipe
+from distillkit.report.words import count, percent
+
+WHO = ("teacher", "student", "baseline")
+_SIZES = ("images", "texts", "classes")  # what was measured on, rather than how well
+
+
+@dataclass(frozen=True)
+class Score:
+    """One measured number; `low` and `high` are its 95 % interval where there is one."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One column of an evaluation. Shares are between 0 and 1 and are printed as percentages."""
+
+    name: str
+    share: bool
+    scores: dict[str, Score]
+    chance: float | None
+
+    def text(self, value: float) -> str:
+        return percent(value) if self.share else f"{value:.4g}"
+
+    def cell(self, who: str) -> tuple[str, str]:
+        """Value and interval, as printed; a dash where nothing is known."""
+        if who == "chance":
+            return ("–" if self.chance is None else self.text(self.chance)), ""
+        score = self.scores[who]
+        if score.low is None or score.high is None:
+            return self.text(score.value), ""
+        low, high = (self.text(end).removesuffix("%") for end in (score.low, score.high))
+        return self.text(score.value), f"{low}–{high}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """One evaluation; `store` is where its images are, None where it does not say."""
+
+    name: str
+    caption: str
+    store: str | None
+    who: tuple[str, ...]
+    measures: list[Measure]
+
+    @property
+    def main(self) -> Measure | None:
+        """What headline and bars show: R@10, or else the first measure that has an interval."""
+        sure = [measure for measure in self.measures if any(score.low is not None for score in measure.scores.values())]
+        return next((measure for measure in sure if measure.name == "R@10"), sure[0] if sure else None)
+
+
+def tables(results: dict[str, Any], recipe: TrainRecipe) -> list[Table]:
+    """Every evaluation, in the order of the recipe."""
+    knobs = {component.knobs.get("name") or component.kind: component.knobs for component in recipe.evals}
+    order = [name for name in knobs if name in results] + [name for name in results if name not in knobs]
+    return [_table(name, knobs.get(name, {}).get("store"), results[name]) for name in order]
+
+
+def bars(table: Table) -> list[dict[str, str]]:
+    """The main measure as bars from zero, with whiskers; lengths in percent of the longest. None is no bars."""
+    measure = table.main
+    if measure is None:
+        return []
+    ends = [end for score in measure.scores.values() for end in (score.value, score.high) if end is not None]
+    whole = 1.02 * max(*ends, measure.chance or 0.0)
+
+    def length(value: float) -> str:
+        return f"{100 * value / whole:.2f}" if whole else "0"
+
+    drawn = []
+    for who, score in measure.scores.items():
+        bar = {"who": who, "value": measure.cell(who)[0], "length": length(score.value), "low": "", "span": ""}
+        if score.low is not None and score.high is not None:
+            bar |= {"low": length(score.low), "span": length(score.high - score.low)}
+        drawn.append(bar)
+    if measure.chance is not None:
+        value, _ = measure.cell("chance")
+        drawn.append({"who": "chance", "value": value, "length": length(measure.chance), "low": "", "span": ""})
+    return drawn
+
+
+def _table(name: str, store: str | None, by_who: dict[str, dict[str, float]]) -> Table:
+    who = tuple(one for one in WHO if one in by_who)
+    some = by_who[who[0]]
+    caption = ", ".join(f"{count(some[size])} {size}" for size in _SIZES if size in some)
+    names = [key for key in some if key not in _SIZES and not key.endswith((".low", ".high", ".chance"))]
+    measures = [_measure(key, by_who, who) for key in names]
+    return Table(name, caption, store, who, sorted(measures, key=_place))
+
+
+def _measure(key: str, by_who: dict[str, dict[str, float]], who: tuple[str, ...]) -> Measure:
+    def score(values: dict[str, float]) -> Score:
+        return Score(values[key], values.get(f"{key}.low"), values.get(f"{key}.high"))
+
+    chance = by_who[who[0]].get(f"{key}.chance")
+    share = chance is not None or f"{key}.low" in by_who[who[0]]
+    return Measure(key, share, {one: score(by_who[one]) for one in who}, chance)
+
+
+def _place(measure: Measure) -> tuple[Any, ...]:
+    """R@1, R@5, R@10, then shares without a number, then the rest."""
+    digits = [int(number) for number in re.findall(r"\d+", measure.name)]
+    return (not measure.share, not digits, re.sub(r"\d+", "", measure.name), digits)

@@ -1,0 +1,61 @@
+"""The stores of a run: which they are, and what each holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distillkit.paths import expand
+from distillkit.recipe import TrainRecipe
+from distillkit.report.costs import Pass
+from distillkit.report.words import count, duration, size
+from distillkit.store.manifest import FILE_NAME
+from distillkit.store.reader import FeatureStore
+
+
+@dataclass(frozen=True)
+class StoreFacts:
+    """One store, as printed."""
+
+    path: str
+    rows: str
+    failed: str
+    shards: str
+    bytes: str
+    bytes_per_row: str
+    fields: list[str]
+    digest: str
+    teacher_sha256: str
+    seconds: str
+
+
+def training_stores(facts: dict[str, Any]) -> dict[str, FeatureStore]:
+    """What the student was trained on, by the recipe's name for it ("images", "texts")."""
+    return {name: FeatureStore(path) for name, path in facts["stores"].items()}
+
+
+def evaluation_stores(recipe: TrainRecipe) -> list[FeatureStore]:
+    """Every store that an evaluation names, each once."""
+    values = [value for component in recipe.evals for value in component.knobs.values() if isinstance(value, str)]
+    paths = dict.fromkeys(expand(value) for value in values)
+    return [FeatureStore(path) for path in paths if (Path(path) / FILE_NAME).is_file()]
+
+
+def store_facts(store: FeatureStore, teacher_pass: Pass | None) -> StoreFacts:
+    """What its manifest says, and how long it took to make."""
+    manifest = store.manifest
+    held = sum(file.bytes for shard in manifest.shards for file in shard.files.values())
+    fields = [f"{name} {field.dtype}[{', '.join(map(str, field.shape))}]" for name, field in manifest.fields.items()]
+    return StoreFacts(
+        path=str(store.path),
+        rows=count(manifest.rows),
+        failed=count(manifest.skipped),
+        shards=count(len(manifest.shards)),
+        bytes=size(held),
+        bytes_per_row=size(held / manifest.rows),
+        fields=fields,
+        digest=manifest.digest,
+        teacher_sha256=", ".join(teacher["weights_sha256"] for teacher in manifest.teachers.values()),
+        seconds=duration(teacher_pass.seconds) if teacher_pass else "not recorded",
+    )

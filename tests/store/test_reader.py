@@ -1,0 +1,250 @@
+"""Rows by number and by key; and what a reader refuses."""
+
+import gc
+import json
+import mmap
+import multiprocessing
+import pickle
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+import zarr
+
+from distillkit.errors import StoreError
+from distillkit.store.manifest import Manifest
+from distillkit.store.reader import FeatureStore, refuse_other_teacher
+
+
+def refusal(path, use=lambda store: None):
+    with pytest.raises(StoreError) as caught:
+        use(FeatureStore(path))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def change_manifest(path, **changes):
+    manifest = json.loads((path / "manifest.json").read_bytes())
+    manifest = {key: value for key, value in (manifest | changes).items() if value is not None}
+    (path / "manifest.json").write_text(json.dumps(manifest))
+
+
+# Reading.
+
+
+@pytest.mark.parametrize("name", ["toy/image", "toy/text", "toy/patches"])
+def test_the_reader_and_zarr_say_the_same(toy, name):
+    store = FeatureStore(toy.path)
+    rows = store.read(name, np.arange(150))
+    want = zarr.open(toy.path, mode="r")[name][:]
+    assert rows.dtype == {"float16": torch.float16, "float32": torch.float32}[str(want.dtype)]
+    np.testing.assert_array_equal(rows.numpy(), want)
+
+
+@pytest.mark.parametrize("rows", [1, 64, 65, 192, 700])
+def test_any_number_of_shards_is_one_table(make_toy, rows):
+    toy = make_toy(rows=rows, failed=()).write()
+    np.testing.assert_array_equal(
+        FeatureStore(toy.path).read("image", np.arange(rows)).numpy(), toy.arrays["toy/image"]
+    )
+
+
+def test_rows_come_in_the_order_asked_for_and_may_repeat(toy):
+    rows = np.array([149, 0, 64, 63, 0, 128])
+    for asked in (rows, torch.from_numpy(rows), rows.tolist()):
+        got = FeatureStore(toy.path).read("text", asked).numpy()
+        np.testing.assert_array_equal(got[1:], toy.arrays["toy/text"][rows[1:]])
+        assert np.isnan(got[0]).all()
+    assert FeatureStore(toy.path).read("text", []).shape == (0, 32)
+
+
+def test_memory_can_be_reused(toy):
+    out = torch.empty(2, 32, dtype=torch.float16)
+    assert FeatureStore(toy.path).read("image", [5, 6], out=out).data_ptr() == out.data_ptr()
+    np.testing.assert_array_equal(out.numpy(), toy.arrays["toy/image"][5:7])
+
+
+@pytest.mark.parametrize("rows", [[150], [-1], [0, 10_000]])
+def test_rows_that_are_not_there_are_refused(toy, rows):
+    assert "asked for, it has 150" in refusal(toy.path, lambda store: store.read("image", rows))
+
+
+def test_fields_have_short_names_where_there_is_no_doubt(toy):
+    store = FeatureStore(toy.path)
+    assert store.field_name("image") == store.field_name("toy/image") == "toy/image"
+    assert store.field("patches").shape == [2, 16] and store.teacher("image")["model"] == "toy"
+    assert "no field 'cls'; it has: toy/image, toy/patches, toy/text" in refusal(
+        toy.path, lambda store: store.field("cls")
+    )
+
+
+def test_keys_find_their_rows_in_any_order(toy):
+    keys = ["k0148", "k0000", "k0064", "k0000"]
+    for asked in (keys, pa.array(keys)):
+        assert FeatureStore(toy.path).rows_of(asked).tolist() == [148, 0, 64, 0]
+    assert FeatureStore(toy.path).rows_of([]).tolist() == []
+
+
+def test_keys_without_features_are_refused_and_named(toy):
+    absent = refusal(toy.path, lambda store: store.rows_of(["k0000", "nobody", "k0003"]))
+    assert "no features for 2 of 3 keys, the first is 'nobody'" in absent
+    assert "for 1 of 2 keys, the first is 'k0070'" in refusal(toy.path, lambda store: store.rows_of(["k0000", "k0070"]))
+
+
+def test_the_index_tells_what_every_row_is(toy):
+    store = FeatureStore(toy.path)
+    assert store.index.column_names == ["key", "ok", "image", "text", "label"]
+    assert store.index["label"].to_pylist() == list(range(150)) and store.index["image"][5].as_py() == "k0005.png"
+    assert store.ok_rows.tolist() == [n for n in range(150) if n not in (3, 70, 149)]
+
+
+def test_the_ledger_holds_any_key_and_message(make_toy):
+    """Characters that str.splitlines takes for the end of a line are none in JSON lines."""
+    toy = make_toy(rows=3, failed=(1,))
+    toy.keys[1], toy.failed[1] = "a\u2028b\x85c\td", "é\n\u2029"
+    (line,) = FeatureStore(toy.write().path).failures()
+    assert line == {"key": "a\u2028b\x85c\td", "stage": "decode", "error": "é\n\u2029"}
+
+
+# Sharing between processes.
+
+
+def test_only_the_path_travels(toy):
+    store = FeatureStore(toy.path)
+    store.read("image", [0])
+    sent = pickle.dumps(store)
+    assert len(sent) < 1000
+    np.testing.assert_array_equal(pickle.loads(sent).read("image", [9])[0].numpy(), toy.arrays["toy/image"][9])  # noqa: S301
+
+
+def _sum_in_child(store, queue):
+    queue.put(float(store.read("image", np.arange(4, 60)).double().sum()))
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
+def test_children_read_the_same_rows(toy):
+    context = multiprocessing.get_context("fork")
+    store = FeatureStore(toy.path)
+    store.read("image", [0])  # mapped before the fork
+    queue = context.Queue()
+    child = context.Process(target=_sum_in_child, args=(store, queue))
+    child.start()
+    assert queue.get(timeout=60) == float(toy.arrays["toy/image"][4:60].astype(np.float64).sum())
+    child.join()
+    assert child.exitcode == 0
+    assert np.isfinite(store.read("image", [4]).numpy()).all()  # the child's end took nothing from us
+
+
+def test_rows_outlive_their_store(toy):
+    table = FeatureStore(toy.path)._table("toy/image")
+    part = table[10:20]
+    del table
+    gc.collect()
+    np.testing.assert_array_equal(part.numpy(), toy.arrays["toy/image"][10:20])
+
+
+def test_machines_with_larger_pages_read_the_same(toy, monkeypatch):
+    """Shards are whole pages of 4 KiB; where pages are of 16 KiB they cannot be mapped back to back."""
+    monkeypatch.setattr(mmap, "PAGESIZE", 16_384)
+    np.testing.assert_array_equal(
+        FeatureStore(toy.path).read("image", [0, 64, 128])[:, 0].numpy(), toy.arrays["toy/image"][[0, 64, 128], 0]
+    )
+
+
+def test_a_mapped_table_is_gone_from_memory_with_its_last_user(toy):
+    maps = lambda: open("/proc/self/maps").read().count(str(toy.path))  # noqa: E731, PTH123, SIM115
+    try:
+        before = maps()
+    except OSError:
+        pytest.skip("needs /proc")
+    store = FeatureStore(toy.path)
+    store.read("image", [0])
+    assert maps() == before + 3
+    del store
+    gc.collect()
+    assert maps() == before
+
+
+# What a reader refuses.
+
+
+def test_a_store_that_is_not_there(tmp_path):
+    assert "no complete feature store" in refusal(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("version", [0, 2, "1", None])
+def test_other_versions_of_the_format(toy, version):
+    change_manifest(toy.path, version=version)
+    assert f"store format version {version!r}, this distillkit reads 1" in refusal(toy.path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b'"text"', b"[]", b"{}", b"null"])
+def test_what_is_no_manifest(toy, content):
+    (toy.path / "manifest.json").write_bytes(content)
+    assert "manifest.json" in refusal(toy.path) and "extract" in refusal(toy.path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"extra": 1},
+        {"format": "other"},
+        {"rows": "150"},
+        {"rows": 151},
+        {"rows_per_shard": 32},
+        {"skipped": 0},
+        {"fields": {"toy/image": {"teacher": "other", "shape": [32], "dtype": "float16"}}},
+        {"fields": {"toy/image": {"teacher": "toy", "shape": [32], "dtype": "float64"}}},
+        {"teachers": None},
+    ],
+    ids=str,
+)
+def test_a_manifest_that_does_not_add_up(toy, change):
+    change_manifest(toy.path, **change)
+    assert "not a manifest" in refusal(toy.path)
+
+
+def test_shards_of_uneven_size(toy):
+    """Reading them back to back would read past the end of a file, which the system answers with SIGBUS."""
+    shards = [shard.model_dump() for shard in Manifest.read(toy.path).shards]
+    change_manifest(toy.path, shards=shards[::-1])
+    assert "do not add up" in refusal(toy.path)
+
+
+def test_missing_and_truncated_shards(toy):
+    path = toy.path / "toy/image/c/1/0"
+    raw = path.read_bytes()
+    path.write_bytes(raw[:-1])
+    assert f"has {len(raw) - 1} bytes instead of {len(raw)}; run: distillkit store verify" in refusal(
+        toy.path, lambda store: store.read("image", [0])
+    )
+    path.unlink()
+    assert "c/1/0 is missing" in refusal(toy.path, lambda store: store.read("image", [0]))
+    FeatureStore(toy.path).read("text", [0])  # the other fields are whole
+
+
+@pytest.mark.parametrize("name", ["index/00001.arrow", "failures/00001.jsonl"])
+def test_missing_and_damaged_tables(toy, name):
+    raw = (toy.path / name).read_bytes()
+    use = (lambda store: store.index) if "index" in name else (lambda store: store.failures())
+    (toy.path / name).write_bytes(raw[:-1])
+    assert f"{name} has {len(raw) - 1} bytes" in refusal(toy.path, use)
+    (toy.path / name).unlink()
+    assert f"{name} is missing" in refusal(toy.path, use)
+
+
+def test_an_index_of_rubbish(toy):
+    path = toy.path / "index/00000.arrow"
+    path.write_bytes(bytes(path.stat().st_size))
+    assert "index/00000.arrow is damaged; run: distillkit store verify" in refusal(toy.path, lambda store: store.index)
+
+
+def test_stores_of_two_teachers_do_not_go_together(make_toy, tmp_path):
+    one = FeatureStore(make_toy(path=tmp_path / "a").write().path)
+    same = FeatureStore(make_toy(rows=80, failed=(), path=tmp_path / "b").write().path)
+    teachers = {"teachers": {"toy": {"model": "toy", "weights_sha256": "1" * 64}}}
+    other = FeatureStore(make_toy(path=tmp_path / "c").write(identity=teachers).path)
+    refuse_other_teacher(one, "image", same, "text")
+    with pytest.raises(StoreError, match=rf"different teachers \(weights_sha256: '{'0' * 64}' against '{'1' * 64}'\)"):
+        refuse_other_teacher(one, "image", other, "image")

@@ -1,0 +1,91 @@
+"""Every command of the README is run as written, in a world where its recipes and folders are small."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import draw
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def commands(containing):
+    (block,) = [block for block in blocks("sh") if containing in block]
+    return [line.split("  #")[0].strip() for line in block.splitlines()]
+
+
+@pytest.fixture
+def shell(tmp_path):
+    """Run a command line in tmp_path with this environment's distillkit, a home and a cache of its own."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {
+        "PATH": path,
+        "HOME": str(tmp_path / "home"),
+        "DISTILLKIT_CACHE": str(tmp_path / "cache"),
+    }
+
+    def run(line):
+        done = subprocess.run(["bash", "-c", line], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    return run
+
+
+def test_the_job_by_hand(recipes, shell, tmp_path):
+    lines = commands("distillkit data prepare demo")
+    assert lines[0] == "distillkit data prepare demo"  # run by the slow test below, and by make reproduce-dimefm
+    for recipe, place in zip(recipes, ("pipelines/extract/demo.toml", "pipelines/demo/dime_fm.toml"), strict=True):
+        (tmp_path / place).parent.mkdir(parents=True)
+        shutil.copy(recipe, tmp_path / place)
+    text = (tmp_path / "pipelines/demo/dime_fm.toml").read_text()
+    (tmp_path / "pipelines/demo/dime_fm.toml").write_text(text.replace(str(tmp_path / "out/run"), "runs/dime_fm"))
+    for line, following in zip(lines[1:], [*lines[2:], ""], strict=True):
+        assert " ".join(following.split()[:2]) in shell(line).stderr
+    assert (tmp_path / "runs/dime_fm/report.html").is_file()
+
+
+def test_your_own_images(teacher_folder, shell, tmp_path):
+    recipe = next(block for block in blocks("toml") if "[teacher]" in block)
+    assert 'model = "ViT-L-14/openai"' in recipe
+    (tmp_path / "pipelines/extract").mkdir(parents=True)
+    local = recipe.replace('"ViT-L-14/openai"', f'"local-dir:{teacher_folder}"')
+    (tmp_path / "pipelines/extract/my_images.toml").write_text(local)
+    corpus = draw(tmp_path / "home", 20)
+    (corpus / "images").rename(corpus / "photos")
+    (corpus / "photos/broken.jpg").write_bytes(b"")
+    shutil.copy(corpus / "texts.txt", corpus / "sentences.txt")
+    done = [shell(line) for line in commands("my_images.toml")]
+    assert "21 rows" in done[1].stdout
+    assert done[2].stdout.startswith("broken.jpg\tdecode\t")
+
+
+def test_every_sh_block_is_covered():
+    covered = {
+        "make reproduce-dimefm",
+        "distillkit data prepare demo",
+        "distillkit extract-teacher pipelines/extract/my_images.toml",
+    }
+    assert {block.splitlines()[0].split("  #")[0].strip() for block in blocks("sh")} == covered
+
+
+@pytest.mark.slow
+def test_the_two_commands_quickly(tmp_path):
+    """make reproduce-dimefm QUICK=1 in a fresh copy of the checkout, with this environment as its .venv."""
+    copy = tmp_path / "checkout"
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".venv", "stores", "runs", ".git"))
+    (copy / ".venv").symlink_to(Path(sys.executable).parents[1])
+    environment = os.environ | {"DISTILLKIT_CACHE": str(tmp_path / "cache")}
+    subprocess.run(["make", "reproduce-dimefm", "QUICK=1"], cwd=copy, env=environment, check=True)
+    page = (copy / "runs/dime_fm_quick/report.html").read_text()
+    assert "QUICK" in page

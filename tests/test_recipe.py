@@ -1,0 +1,245 @@
+"""A wrong recipe is refused in one line that names the place and the nearest right word."""
+
+import sys
+import tomllib
+
+import pytest
+
+from distillkit.errors import RecipeError
+from distillkit.recipe import ExtractRecipe, TrainRecipe, differences, load
+
+
+@pytest.fixture
+def extract(tmp_path):
+    """An extraction recipe as a dictionary of lines to change, and the loader of what they make."""
+    lines = {
+        "name": '"toy"',
+        "out": '"stores"',
+        "teacher": '{ kind = "openclip", model = "ViT-B-32/openai" }',
+        "corpora": '[{ name = "images", source = { kind = "folder", root = "x" }, fields = ["image"] }]',
+    }
+
+    def made(*overrides, **changes):
+        path = tmp_path / "recipe.toml"
+        content = {key: value for key, value in (lines | changes).items() if value is not None}
+        path.write_text("\n".join(f"{key} = {value}" for key, value in content.items()))
+        return load(path, list(overrides), kind=ExtractRecipe)
+
+    return made
+
+
+@pytest.fixture
+def train(recipes):
+    def made(*overrides):
+        return load(recipes[1], list(overrides), kind=TrainRecipe)
+
+    return made
+
+
+def refusal(made, *arguments, **changes):
+    with pytest.raises(RecipeError) as caught:
+        made(*arguments, **changes)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_good_recipe_is_taken_as_written(extract, train):
+    recipe = extract()
+    assert recipe.teacher.knobs == {"model": "ViT-B-32/openai"} and recipe.corpora[0].source.kind == "folder"
+    assert recipe.corpora[0].rows_per_shard == 65_536 and recipe.corpora[0].dtype == "float16"
+    assert train().optim.betas == (0.9, 0.999)
+
+
+# Misspelt keys.
+
+
+def test_a_misspelt_key_is_named_with_the_right_one(extract, train):
+    assert "recipe.toml: unknown key 'techer', did you mean 'teacher'?" in refusal(extract, techer="1")
+    assert "optim: unknown key 'learning', known: epochs, lr," in refusal(train, "optim.learning=1")
+    assert "optim: unknown key 'epoch', did you mean 'epochs'?" in refusal(train, "optim.epoch=1")
+    assert "data.augment: unknown key 'flips', did you mean 'flip'?" in refusal(train, "data.augment.flips=0.1")
+    assert "baseline: unknown key 'caption', did you mean 'captions'?" in refusal(train, 'baseline.caption="paired"')
+    corpora = '[{ name = "i", source = { kind = "folder", root = "x" }, fields = ["image"], batchsize = 3 }]'
+    assert "corpora[0]: unknown key 'batchsize', did you mean 'batch_size'?" in refusal(extract, corpora=corpora)
+
+
+def test_a_misspelt_knob_is_named_with_the_right_one(extract, train):
+    teacher = '{ kind = "openclip", model = "x", precison = "fp32" }'
+    assert "teacher.openclip: unknown key 'precison', did you mean 'precision'?" in refusal(extract, teacher=teacher)
+    source = '[{ name = "i", source = { kind = "folder", roots = "x" }, fields = ["image"] }]'
+    message = refusal(extract, corpora=source)
+    assert "corpora[0].source.folder: " in message and "(and 1 more)" in message
+    assert "losses[1].affinity: unknown key 'temprature', did you mean 'temperature'?" in refusal(
+        train, "losses.1.temprature=1.0"
+    )
+    assert "baseline.losses[0].contrastive: unknown key 'texts', did you mean 'text'?" in refusal(
+        train, 'baseline.losses.0.texts="x"'
+    )
+
+
+def test_a_misspelt_kind_is_named_with_the_right_one(extract, train):
+    assert "teachers: unknown kind 'open_clip', did you mean 'openclip'?" in refusal(
+        extract, teacher='{ kind = "open_clip" }'
+    )
+    assert "losses: unknown kind 'afinity', did you mean 'affinity'?" in refusal(train, 'losses.0.kind="afinity"')
+
+
+def test_several_problems_are_counted(extract):
+    assert "(and 1 more)" in refusal(extract, techer="1", ot="2")
+
+
+# What is missing, of the wrong type, or out of range.
+
+
+def test_what_is_missing_is_named_with_its_place(extract, train):
+    assert "'out' is missing" in refusal(extract, out=None)
+    assert "'teacher.kind' is missing" in refusal(extract, teacher='{ model = "x" }')
+    assert "teacher.openclip: 'model' is missing" in refusal(extract, teacher='{ kind = "openclip" }')
+    assert "'optim.betas[1]' is missing" in refusal(train, "optim.betas=[0.9]")
+    assert "'corpora[0].source' is missing" in refusal(extract, corpora='[{ name = "i", fields = ["image"] }]')
+
+
+@pytest.mark.parametrize(
+    ("override", "place"),
+    [
+        ('optim.lr="fast"', "optim.lr: "),
+        ("optim.lr=-1", "optim.lr: "),
+        ("optim.epochs=true", "optim.epochs: "),
+        ("data.batch_size=1", "data.batch_size: "),
+        ("data.batch_size=16.5", "data.batch_size: "),
+        ('data.captions="some"', "data.captions: "),
+        ("losses=[]", "losses: "),
+        ("seed=1.5", "seed: "),
+        ('optim.precision="fp8"', "optim.precision: "),
+        ('losses.0.weight="x"', "losses[0].affinity: weight: "),
+        ("losses.0.symmetric=1", "losses[0].affinity: symmetric: "),
+        ("losses=[{ kind = 3 }]", "losses[0].kind: "),
+        ('data="x"', "data: "),
+    ],
+)
+def test_values_of_the_wrong_type_or_out_of_range_are_named(train, override, place):
+    message = refusal(train, override)
+    assert place in message and "(got " in message
+
+
+def test_long_values_are_cut(train):
+    assert len(refusal(train, f'optim.lr="{"x" * 5000}"')) < 400
+
+
+def test_unpaired_texts_and_captions_exclude_each_other(train):
+    assert "texts (unpaired) and captions (paired) exclude each other" in refusal(train, 'data.captions="paired"')
+
+
+def test_two_corpora_of_one_name_would_be_one_store(extract):
+    corpus = '{ name = "i", source = { kind = "folder", root = "x" }, fields = ["image"] }'
+    assert "two corpora are called 'i'" in refusal(extract, corpora=f"[{corpus}, {corpus}]")
+
+
+@pytest.mark.parametrize("name", ["", "..", "../x", "a/b", ".hidden", "a b"])
+def test_a_corpus_is_named_like_a_folder_below_out(extract, name):
+    corpora = f'[{{ name = "{name}", source = {{ kind = "folder", root = "x" }}, fields = ["image"] }}]'
+    assert "corpora[0].name: " in refusal(extract, corpora=corpora)
+
+
+# --set
+
+
+@pytest.mark.parametrize(
+    ("override", "read", "value"),
+    [
+        ("optim.lr=3e-4", lambda recipe: recipe.optim.lr, 3e-4),
+        ("optim.lr = 3e-4", lambda recipe: recipe.optim.lr, 3e-4),
+        ('name="other"', lambda recipe: recipe.name, "other"),
+        ("losses.1.weight=0.5", lambda recipe: recipe.losses[1].knobs["weight"], 0.5),
+        ("data.augment.flip=0.0", lambda recipe: recipe.data.augment.flip, 0.0),
+        ("data.augment={ flip = 0.25 }", lambda recipe: recipe.data.augment.flip, 0.25),
+        ("data.augment.scale=[0.5, 1.0]", lambda recipe: recipe.data.augment.scale, (0.5, 1.0)),
+        ('out="a=b"', lambda recipe: recipe.out, "a=b"),
+    ],
+)
+def test_overrides_are_toml(train, override, read, value):
+    assert read(train(override)) == value
+
+
+def test_later_overrides_win(train):
+    assert train("seed=1", "seed=2").seed == 2
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optim.lr", "--set optim.lr: write key=value, such as --set optim.lr=3e-4"),
+        ("name=other", "'other' is not a TOML value (quote strings: --set 'name=\"other\"')"),
+        ("out=/data/x", "is not a TOML value (quote strings"),
+        ("optim.lr=", "is not a TOML value"),
+        ("losses.7.weight=1", "the recipe has no place 'losses.7.weight'"),
+        ("losses.x.weight=1", "the recipe has no place 'losses.x.weight'"),
+        ("name.deeper=1", "the recipe has no place 'name.deeper'"),
+        ("optin.lr=1", "unknown key 'optin', did you mean 'optim'?"),
+        ("=1", "unknown key ''"),
+    ],
+)
+def test_overrides_that_fit_nowhere_say_so(train, override, message):
+    assert message in refusal(train, override)
+
+
+def test_an_override_sets_one_value(train):
+    with pytest.raises(RecipeError, match="is not a TOML value"):
+        train("seed=1\nout = 2")
+
+
+# Files.
+
+
+def test_what_is_no_recipe_file(tmp_path, extract):
+    extract()
+    with pytest.raises(RecipeError, match=r"recip\.toml: no such recipe, did you mean .*recipe\.toml\?"):
+        load(tmp_path / "recip.toml", kind=ExtractRecipe)
+    with pytest.raises(RecipeError, match=r"no such recipe$"):
+        load(tmp_path / "other" / "zzz", kind=ExtractRecipe)
+    with pytest.raises(RecipeError, match="no such recipe"):
+        load(tmp_path, kind=ExtractRecipe)
+
+
+@pytest.mark.parametrize("content", [b"name: yaml\n", b'name = "open', b"\xff\xfe", b"{}", b"a = 1\na = 2"])
+def test_what_is_no_toml(tmp_path, content):
+    (tmp_path / "recipe.toml").write_bytes(content)
+    with pytest.raises(RecipeError) as caught:
+        load(tmp_path / "recipe.toml", kind=ExtractRecipe)
+    assert "recipe.toml: not TOML: " in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_training_recipe_is_no_extraction_recipe(recipes):
+    with pytest.raises(RecipeError, match=r"train\.toml: "):
+        load(recipes[1], kind=ExtractRecipe)
+
+
+def test_components_outside_the_package_are_checked_like_our_own(extract, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "strange_source.py").write_text(
+        "class Mine:\n    def __init__(self, *, size: int, colour: str = 'red'): ...\n"
+    )
+    corpora = '[{{ name = "i", source = {{ kind = "strange_source:Mine", {} }}, fields = ["image"] }}]'
+    assert extract(corpora=corpora.format("size = 3")).corpora[0].source.build("sources")
+    assert "unknown key 'color', did you mean 'colour'?" in refusal(
+        extract, corpora=corpora.format('size = 1, color = "x"')
+    )
+    assert "'size' is missing" in refusal(extract, corpora=corpora.format('colour = "x"'))
+    sys.modules.pop("strange_source")
+
+
+def test_differences_are_told_one_by_one():
+    old = {"a": 1, "b": {"c": [1, 2], "d": "x"}, "e": None}
+    new = {"a": 1, "b": {"c": [1, 3], "d": "y"}, "f": 2}
+    assert differences(old, new) == ["b.c[1]: 2 -> 3", "b.d: 'x' -> 'y'", "e: None -> 'absent'", "f: 'absent' -> 2"]
+    assert differences(old, old) == [] and differences([1], [1, 2], "x") == ["x: [1] -> [1, 2]"]
+
+
+def test_our_own_recipes_are_toml_of_some_thirty_lines():
+    from pathlib import Path
+
+    recipes = list((Path(__file__).parents[1] / "pipelines").rglob("*.toml"))
+    assert recipes
+    for path in recipes:
+        content = tomllib.loads(path.read_text("utf-8"))
+        load(path, kind=ExtractRecipe if "teacher" in content else TrainRecipe)
