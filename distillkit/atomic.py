@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -90,6 +91,15 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         finally:
             shutil.rmtree(partial, ignore_errors=True)
         sync(path.parent)
+
+
+def set_aside(path: Path, mark: str) -> Path:
+    """Rename `path` to `path.before-mark`, numbered where that is taken, and return the new place. Nothing is deleted."""
+    names = (f"{path.name}.before-{mark}{f'-{number}' if number else ''}" for number in count())
+    aside = next(place for place in map(path.with_name, names) if not place.exists())
+    path.rename(aside)
+    sync(path.parent)
+    return aside
 
 
 def write_json(path: Path, value: Any) -> None:

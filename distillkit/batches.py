@@ -36,6 +36,7 @@ class Batches:
         self.texts = FeatureStore(expand(data.texts)) if data.texts else None
         if self.texts:
             refuse_other_teacher(self.images, "image", self.texts, "text")
+        self.scale = torch.tensor(self.images.teacher("image")["logit_scale"])
         self.text_batch_size = data.text_batch_size or data.batch_size
         self.steps_per_epoch = _whole_batches(self.images, data.batch_size, "data.batch_size")
         self.text_steps = _whole_batches(self.texts, self.text_batch_size, "data.text_batch_size") if self.texts else 0
@@ -53,7 +54,7 @@ class Batches:
     @property
     def teacher_widths(self) -> dict[str, int]:
         """Width of each teacher feature that batches carry."""
-        widths = {"image": self.images.field("image").shape[-1]}
+        widths = {"image": self.images.field("image").shape[-1], "scale": 1}
         if self.texts or self.data.captions != "none":
             widths["text"] = (self.texts or self.images).field("text").shape[-1]
         return widths
@@ -80,7 +81,8 @@ class Batches:
         views = [self._view(int(row), key, epoch) for row, key in zip(rows, keys, strict=True)]
         pixels = torch.from_numpy(np.stack(views))
         text, match = self._texts(step, rows)
-        return Batch(keys, pixels, match=match, teacher=Features(image=self.images.read("image", rows), text=text))
+        teacher = Features(image=self.images.read("image", rows), text=text, scale=self.scale)
+        return Batch(keys, pixels, match=match, teacher=teacher)
 
     def _view(self, row: int, key: str, epoch: int) -> np.ndarray:
         augment = self.data.augment

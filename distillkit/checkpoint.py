@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from distillkit.atomic import TEMPORARY, atomic_folder, write_json
@@ -25,8 +26,8 @@ def save(folder: Path, step: int, model: nn.Module, optimizer: torch.optim.Optim
     path = folder / f"{step:08d}"
     if not path.is_dir():
         with atomic_folder(path) as partial:
-            save_file(_contiguous(model.state_dict()), partial / "model.safetensors")
-            save_file(_flatten(model, optimizer), partial / "optimizer.safetensors")
+            (partial / "model.safetensors").write_bytes(to_bytes(_contiguous(model.state_dict())))
+            (partial / "optimizer.safetensors").write_bytes(to_bytes(_flatten(model, optimizer)))
             random = {"cpu": torch.get_rng_state().numpy().tobytes().hex()}
             if torch.cuda.is_available():
                 random["cuda"] = torch.cuda.get_rng_state().numpy().tobytes().hex()

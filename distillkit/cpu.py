@@ -17,7 +17,7 @@ def settle() -> None:
 
     By default glibc maps every activation above 128 KiB afresh, and its pages must be faulted in again: at batch 64,
     EfficientNet-Lite0 spent 36 ms in the kernel beside 20 ms of arithmetic per image, and nothing with this setting
-    (other C libraries have no such threshold). Softmaxes at a logit scale of 100 are full of denormals, which slow CPUs:
+    (other C libraries have no such threshold). Softmaxes at a logit scale of 100 are full of denormals, slow on a CPU:
     two `affinity` terms over 1024 x 1024 scores took ten times as long. Nothing of a loss is lost with them.
     """
     torch.set_flush_denormal(True)

@@ -8,9 +8,8 @@ Rerunning continues after the last committed shard; a finished store is left alo
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -197,14 +196,13 @@ def _shard(
             if name == "text"
             else _image_batches(plan, corpus.batch_size, teacher, root, recipe.decode_threads, failures)
         )
-        with closing(batches):  # on Ctrl-C at once, not when Python gets to it
-            for rows, inputs in _timed(batches, cost):
-                started = time.perf_counter()
-                features = teacher.forward(**({"tokens": inputs} if name == "text" else {"pixels": inputs}))
-                cost.forward[name] = cost.forward.get(name, 0.0) + time.perf_counter() - started
-                with np.errstate(over="ignore"):
-                    # A value beyond the stored dtype becomes infinite here, and a ledger line just below.
-                    values[rows] = getattr(features, name).numpy().astype(values.dtype)
+        for rows, inputs in _timed(batches, cost):
+            started = time.perf_counter()
+            features = teacher.forward(**({"tokens": inputs} if name == "text" else {"pixels": inputs}))
+            cost.forward[name] = cost.forward.get(name, 0.0) + time.perf_counter() - started
+            with np.errstate(over="ignore"):
+                # A value beyond the stored dtype becomes infinite here, and a ledger line just below.
+                values[rows] = getattr(features, name).numpy().astype(values.dtype)
         known = {row for row, _, _ in failures}
         finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
         failures += [
@@ -218,7 +216,7 @@ def _shard(
 
 def _image_batches(
     plan: pa.Table, batch_size: int, teacher: Any, root: Path | None, threads: int, failures: list[Failure]
-) -> Generator[tuple[list[int], Tensor]]:
+) -> Iterator[tuple[list[int], Tensor]]:
     """Full batches of preprocessed pixels in plan order; what cannot be decoded goes to the ledger, into no batch."""
 
     def load(name: str | None) -> Tensor:
@@ -260,7 +258,7 @@ def _ahead(
 
 def _text_batches(
     plan: pa.Table, batch_size: int, teacher: Any, failures: list[Failure]
-) -> Generator[tuple[list[int], Tensor]]:
+) -> Iterator[tuple[list[int], Tensor]]:
     """Batches of texts of like length, cut to their longest: no time goes into padding."""
     texts = plan["text"].to_pylist()
     missing = [row for row, text in enumerate(texts) if text is None]

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from distillkit.errors import RecipeError, TrainError
-from distillkit.recipe import Component
+from distillkit.recipe import Ramp, Term
 from distillkit.types import Batch, Features, Widths
 
 
@@ -20,9 +20,10 @@ class Objective(nn.Module):
     A head that a loss names in `shared` is one for all terms with such a head: the first owns it, the others borrow it.
     """
 
-    def __init__(self, components: list[Component], widths: Widths):
+    def __init__(self, components: list[Term], widths: Widths):
         super().__init__()
         self.terms = nn.ModuleDict()
+        self.ramps: dict[str, dict[str, tuple[Ramp, float]]] = {}
         heads: dict[str, nn.Module] = {}
         for component in components:
             asked = Widths(*(_Fields(getattr(widths, side), side, component.kind) for side in ("student", "teacher")))
@@ -35,6 +36,13 @@ class Objective(nn.Module):
             if name in self.terms:
                 raise RecipeError(f"losses: two terms are called {name!r}; give one of them another `name`")
             self.terms[name] = loss
+            self.ramps[name] = {knob: (ramp, _number(loss, knob, name)) for knob, ramp in component.ramp.items()}
+
+    def at(self, step: int) -> None:
+        """Set the knobs that move during training to what they are at `step`."""
+        for name, ramps in self.ramps.items():
+            for knob, (ramp, value) in ramps.items():
+                setattr(self.terms[name], knob, ramp.at(step, value))
 
     def forward(self, batch: Batch, student: Features) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
         """The total, and every unweighted term by name. Computed in float32 even under autocast."""
@@ -49,6 +57,13 @@ def refuse_nan(terms: dict[str, Tensor], step: int, keys: tuple[str, ...]) -> No
     bad = [f"{name} = {value.item()}" for name, value in terms.items() if not torch.isfinite(value)]
     first = ", ".join(keys[:4])
     raise TrainError(f"step {step}: {', '.join(bad)}; lower optim.lr, or look at the rows of {first}, ...")
+
+
+def _number(loss: nn.Module, knob: str, name: str) -> float:
+    value = getattr(loss, knob, None)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise RecipeError(f"losses.{name}: ramp of {knob!r}, which is no number that can move (it is {value!r})")
+    return value
 
 
 class _Fields(dict[str, int]):

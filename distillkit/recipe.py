@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import math
 import tomllib
 import typing
 from pathlib import Path
@@ -52,6 +53,43 @@ class Component(BaseModel):
         }
         checker: Any = create_model(self.kind, __config__=ConfigDict(extra="forbid", strict=True), **schema)
         _validate(checker, self.knobs, f"{where}.{self.kind}")
+
+
+class Ramp(_Strict):
+    """A knob that moves during training: from its own value at step `start` to `to` at step `stop`, then it stays."""
+
+    to: float
+    start: int = Field(0, ge=0)
+    stop: int = Field(ge=0)
+    shape: Literal["linear", "cosine", "step"] = "linear"
+
+    @model_validator(mode="after")
+    def _forwards(self) -> Self:
+        if self.stop < self.start:
+            raise ValueError(f"stop = {self.stop} lies before start = {self.start}")
+        return self
+
+    def at(self, step: int, value: float) -> float:
+        """What a knob that began as `value` is at `step`."""
+        done = min(max((step - self.start) / max(self.stop - self.start, 1), 0.0), 1.0)
+        if self.shape == "step":
+            done = float(step >= self.stop)
+        if self.shape == "cosine":
+            done = (1 - math.cos(math.pi * done)) / 2
+        return value + (self.to - value) * done
+
+
+class Term(Component):
+    """A loss of the objective. `ramp = { weight = { to = 0.0, stop = 1000 } }` moves any of its numbers."""
+
+    ramp: dict[str, Ramp] = {}
+
+    def check(self, room: str, where: str) -> None:
+        super().check(room, where)
+        parameters = inspect.signature(resolve(room, self.kind).__init__).parameters  # type: ignore[misc]
+        for knob in self.ramp:
+            if knob not in parameters:
+                raise RecipeError(f"{where}.{self.kind}: ramp of {knob!r}, which is no knob of it")
 
 
 class Corpus(_Strict):
@@ -117,8 +155,19 @@ class Data(_Strict):
 
 
 class Optim(_Strict):
-    """AdamW, linear warm-up, cosine per step. Defaults: DIME-FM's training code."""
+    """Optimiser and learning rate: linear warm-up, then `schedule`. Defaults: DIME-FM's training code.
 
+    multistep: times `gamma` at each of `milestones` (epochs). onecycle: Smith and Topin, https://arxiv.org/abs/1708.07120,
+    from lr/25 up to lr at 30 % and down to lr/250,000, without warm-up. `every = "epoch"` moves the rate once an epoch.
+    """
+
+    kind: Literal["adamw", "sgd"] = "adamw"
+    schedule: Literal["cosine", "multistep", "onecycle", "constant"] = "cosine"
+    every: Literal["step", "epoch"] = "step"
+    milestones: list[float] = []
+    gamma: float = Field(0.1, gt=0)
+    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
+    layer_decay: float = Field(1.0, gt=0, le=1, description="lr of each layer further from the output, times this")
     epochs: float = Field(gt=0)
     lr: float = Field(8e-4, gt=0)
     min_lr: float = Field(4e-5, ge=0)
@@ -141,7 +190,7 @@ class Checkpoints(_Strict):
 class Baseline(_Strict):
     """The same student, data order, seed and budget under other losses, trained beside the student."""
 
-    losses: list[Component] = Field(min_length=1)
+    losses: list[Term] = Field(min_length=1)
     captions: Captions = "none"
 
 
@@ -156,7 +205,7 @@ class TrainRecipe(_Strict):
     device: str = "auto"
     data: Data
     student: Component
-    losses: list[Component] = Field(min_length=1)
+    losses: list[Term] = Field(min_length=1)
     optim: Optim
     checkpoints: Checkpoints = Checkpoints()
     baseline: Baseline | None = None

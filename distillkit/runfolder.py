@@ -10,7 +10,6 @@ student.json          what it is and what it cost: the run is finished when this
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,10 +17,10 @@ from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
-from distillkit.atomic import atomic_file, write_json
+from distillkit.atomic import append_line, atomic_file, set_aside, write_json
 from distillkit.errors import TrainError
 from distillkit.recipe import TrainRecipe, differences
 from distillkit.store.manifest import digest
@@ -61,9 +60,7 @@ class RunFolder:
         changes = []
         if self._begun_with() not in (None, wanted):
             changes = differences(self._begun_with(), wanted)
-            aside = self.path.with_name(f"{self.path.name}.before-{digest(self._begun_with())[:8]}")
-            shutil.rmtree(aside, ignore_errors=True)
-            self.path.rename(aside)
+            aside = set_aside(self.path, digest(self._begun_with())[:8])
             changes.append(f"the old run is now {aside}")
         self.path.mkdir(parents=True, exist_ok=True)
         write_json(self.path / "recipe.json", {"identity": wanted, "recipe": recipe.model_dump(mode="json")})
@@ -92,11 +89,8 @@ class RunFolder:
     def finish(self, student: nn.Module, facts: dict[str, Any]) -> None:
         """Keep the student, then the facts that say the run is complete."""
         weights = {name: value.detach().cpu().contiguous() for name, value in student.state_dict().items()}
-        partial = self.path / "student.partial"
-        save_file(weights, partial)
-        with atomic_file(self.path / "student.safetensors") as file, partial.open("rb") as made:
-            shutil.copyfileobj(made, file)
-        partial.unlink()
+        with atomic_file(self.path / "student.safetensors") as file:
+            file.write(save(weights))
         write_json(self.path / "student.json", facts)
 
     def load_student(self) -> Any:
@@ -106,8 +100,7 @@ class RunFolder:
         return student.eval()
 
     def log(self, line: dict[str, Any]) -> None:
-        with self.metrics.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        append_line(self.metrics, line)
 
     def forget_after(self, step: int) -> None:
         """Drop metrics of steps that will be made again, so that a resumed log equals an undisturbed one."""

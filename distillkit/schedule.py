@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
 
 from distillkit.recipe import Optim
 
-# Names that DIME-FM, CLIP-KD and TinyCLIP all exempt from weight decay, beside every parameter with one axis or none.
+# Names that the papers' code exempts from weight decay, beside every parameter with one axis or none.
 _NO_DECAY = (
     "positional_embedding",
     "token_embedding",
@@ -17,27 +20,71 @@ _NO_DECAY = (
     "absolute_pos_embed",
     "pos_embed",
 )
+_BLOCK = re.compile(r"\.(?:blocks|resblocks|layers|layer|stages)\.(\d+)\.")
+# OneCycle's shape, as in torch.optim.lr_scheduler.OneCycleLR: rise for 30 %, from 1/25, down to 1/250,000.
+_RISE, _FIRST, _LAST = 0.3, 1 / 25, 1 / 250_000
 
 
-def make_optimizer(model: nn.Module, optim: Optim) -> torch.optim.AdamW:
-    """AdamW over all parameters of `model`; biases, norms, scales and embeddings are not decayed."""
-    decayed: list[nn.Parameter] = []
-    free: list[nn.Parameter] = []
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            (free if parameter.ndim < 2 or any(part in name for part in _NO_DECAY) else decayed).append(parameter)
-    groups = [{"params": decayed, "weight_decay": optim.weight_decay}, {"params": free, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=optim.lr, betas=optim.betas, eps=optim.eps)
+def make_optimizer(model: nn.Module, optim: Optim) -> torch.optim.Optimizer:
+    """AdamW or SGD over the trained parameters of `model`; biases, norms, scales and embeddings are not decayed.
+
+    A group's `lr_share` is what its learning rate is of the schedule's (`layer_decay`).
+    """
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    depth = _depth(name for name, _ in named)
+    for name, parameter in named:
+        free = parameter.ndim < 2 or any(part in name for part in _NO_DECAY)
+        share = optim.layer_decay ** (depth - _layer(name, depth)) if name.startswith("student.") else 1.0
+        groups.setdefault((0.0 if free else optim.weight_decay, share), []).append(parameter)
+    settings: list[dict[str, Any]] = [
+        {"params": parameters, "weight_decay": decay, "lr_share": share}
+        for (decay, share), parameters in groups.items()
+    ]
+    if optim.kind == "sgd":
+        return torch.optim.SGD(settings, lr=optim.lr, momentum=optim.momentum)
+    return torch.optim.AdamW(settings, lr=optim.lr, betas=optim.betas, eps=optim.eps)
+
+
+def _depth(names: Iterable[str]) -> int:
+    """How many steps of layer decay lie between the first layer and what follows the last block."""
+    return max((int(found[1]) + 2 for name in names if (found := _BLOCK.search(name))), default=0)
+
+
+def _layer(name: str, depth: int) -> int:
+    """0 for what comes before the first block (embeddings, stem), i + 1 for block i, `depth` for what comes after."""
+    found = _BLOCK.search(name)
+    if found:
+        return int(found[1]) + 1
+    return 0 if any(part in name for part in ("embed", "stem", "conv1", "cls_token")) else depth
 
 
 def learning_rate(step: int, steps_per_epoch: int, optim: Optim) -> float:
-    """Linear from `warmup_lr` to `lr` over the warm-up, then a cosine per step down to `min_lr` at the last step."""
-    warmup = round(optim.warmup_epochs * steps_per_epoch)
+    """Linear from `warmup_lr` to `lr` over the warm-up, then the schedule; a cosine reaches `min_lr` at the last step."""
     last = total_steps(steps_per_epoch, optim)
+    if optim.every == "epoch":
+        step = step // steps_per_epoch * steps_per_epoch
+    if optim.schedule == "onecycle":
+        return optim.lr * _one_cycle(step, last)
+    warmup = round(optim.warmup_epochs * steps_per_epoch)
     if step < warmup:
         return optim.warmup_lr + (optim.lr - optim.warmup_lr) * step / warmup
-    progress = (step - warmup) / max(last - warmup, 1)
-    return optim.min_lr + (optim.lr - optim.min_lr) * (1 + math.cos(math.pi * progress)) / 2
+    if optim.schedule == "constant":
+        return optim.lr
+    if optim.schedule == "multistep":
+        return optim.lr * optim.gamma ** sum(step >= milestone * steps_per_epoch for milestone in optim.milestones)
+    return _cosine(optim.lr, optim.min_lr, (step - warmup) / max(last - warmup, 1))
+
+
+def _one_cycle(step: int, last: int) -> float:
+    peak = max(_RISE * last - 1, 1)
+    if step < peak:
+        return _cosine(_FIRST, 1.0, step / peak)
+    return _cosine(1.0, _LAST, (step - peak) / max(last - 1 - peak, 1))
+
+
+def _cosine(start: float, end: float, progress: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2
 
 
 def total_steps(steps_per_epoch: int, optim: Optim) -> int:

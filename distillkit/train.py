@@ -81,8 +81,9 @@ def _train(recipe: TrainRecipe, run: RunFolder, student: Any, batches: Batches, 
         for step, batch in enumerate(batches.stream(done, last), start=done):
             lr = learning_rate(step, batches.steps_per_epoch, recipe.optim)
             for group in optimizer.param_groups:
-                group["lr"] = lr
+                group["lr"] = lr * group["lr_share"]
 
+            objective.at(step)
             batch = batch.to(device)
             with torch.autocast(device.type, precision, enabled=precision != torch.float32):
                 features = student(batch)

@@ -1,4 +1,4 @@
-"""Stage 1 under bad input and bad luck: damaged images, odd teachers, full disks, two runs at once, kills at any instant."""
+"""Stage 1 under bad input and bad luck: damaged images, odd teachers, full disks, two runs at once, sudden deaths."""
 
 import errno
 import json
@@ -22,8 +22,6 @@ from distillkit.store.manifest import Manifest
 from distillkit.store.reader import FeatureStore
 from distillkit.store.verify import verify
 from tests.conftest import EXTRACT
-
-TOO_FEW_TO_CARE = "corpora.0.max_failures=1.0"
 
 
 @pytest.fixture
@@ -180,7 +178,7 @@ def test_what_a_teacher_cannot_say_in_the_stored_type_is_a_failure(extract, stor
     real = Openclip.encode_text
 
     def odd(self, tokens):
-        said = real(self, tokens)
+        said = real(self, tokens).clone()
         said[(tokens == self.tokenizer(["7"])[0, 1]).any(dim=1), 3] = value  # every text with a 7 in it
         return said
 
@@ -192,7 +190,7 @@ def test_what_a_teacher_cannot_say_in_the_stored_type_is_a_failure(extract, stor
     failed = {
         text for text, ok in zip(store.index["text"].to_pylist(), store.index["ok"].to_pylist(), strict=True) if not ok
     }
-    assert failed == {text for text in store.index["text"].to_pylist() if text.endswith(" 7")} and len(failed) == 8
+    assert failed == {text for text in store.index["text"].to_pylist() if text.endswith("7")} and len(failed) == 16
     assert {line["error"] for line in store.failures()} == {
         "text: the teacher gave a value that is not finite in float16"
     }
@@ -237,9 +235,9 @@ def test_the_order_of_the_corpus_changes_rows_but_no_key(extract, corpus, stores
 def test_going_back_and_forth_between_recipes_loses_no_store(extract, stores):
     extract()
     first = checksums(stores / "images")
-    extract("corpora.0.batch_size=8")
+    extract('corpora.0.dtype="float32"')
     extract()
-    extract("corpora.0.batch_size=8")
+    extract('corpora.0.dtype="float32"')
     kept = [checksums(path) for path in stores.glob("images.before-*")]
     assert len(kept) == 3 and kept.count(first) == 2
 
@@ -337,8 +335,8 @@ def forked(*arguments):
 
 
 def run_and_kill(start, arguments, whole_time, draw, rounds, folder, want):
-    """Start, kill -9 at a random instant, again and again; a finished store is compared and begun anew. Number of kills."""
-    kills = finished = 0
+    """Start, kill -9 at a random instant, again and again; a store that was finished is compared and begun anew."""
+    kills = 0
     while kills < rounds:
         child, instant = start(*arguments), draw.random() * whole_time
         deadline = time.monotonic() + instant
@@ -350,8 +348,6 @@ def run_and_kill(start, arguments, whole_time, draw, rounds, folder, want):
         if all((folder / name / "manifest.json").is_file() for name in want):
             assert {name: checksums(folder / name) for name in want} == want
             shutil.rmtree(folder)
-            finished += 1
-    return kills, finished
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -364,8 +360,7 @@ def test_killed_at_any_instant_and_run_again_it_is_the_same_store(many_shards, r
     want = {name: checksums(tmp_path / "whole" / name) for name in whole}
 
     arguments, draw = ("extract-teacher", many_shards), random.Random(0)
-    kills, _ = run_and_kill(forked, arguments, whole_time, draw, 15, tmp_path / "out", want)
-    assert kills == 15
+    run_and_kill(forked, arguments, whole_time, draw, 15, tmp_path / "out", want)
     code, _, err = run_cli(*arguments)
     assert code == 0, err
     assert {name: files(tmp_path / "out" / name) for name in whole} == whole
@@ -382,38 +377,37 @@ def test_the_command_itself_killed_fifty_times(many_shards, tmp_path):
     def start():
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).pid
 
-    kills, _ = run_and_kill(start, (), whole_time, random.Random(0), 50, tmp_path / "out", want)
-    assert kills == 50
+    run_and_kill(start, (), whole_time, random.Random(0), 50, tmp_path / "out", want)
     subprocess.run(command, check=True, capture_output=True)
     assert {name: checksums(tmp_path / "out" / name) for name in want} == want
 
 
-def test_ctrl_c_is_one_line_and_130_and_the_next_run_goes_on(many_shards, run_cli, tmp_path, monkeypatch):
-    """Ctrl-C after the first shard, in a process of its own, while hundreds of slow images are queued."""
+def test_ctrl_c_is_one_line_and_130_and_the_next_run_goes_on(many_shards, run_cli, tmp_path):
+    """Ctrl-C during the first forward of the second shard, while slow images are queued that nobody waits for."""
     code = f"""
 import os, signal, sys, time
-from distillkit import cli, extract, pixels
+from distillkit import cli, extract
 from distillkit.store.writer import StoreWriter
+from distillkit.teachers.openclip import Openclip
 commit, decode = StoreWriter.commit, extract.decode
+def slowly(path):
+    print("decoding", file=open({str(tmp_path / "decoding")!r}, "a"), flush=True)
+    time.sleep(0.5)
+    return decode(path)
 def and_stop(self, shard, *rest):
     commit(self, shard, *rest)
-    def slowly(path):
-        time.sleep(0.5)
-        return decode(path)
     extract.decode = slowly
-    signal.setitimer(signal.ITIMER_REAL, 0.1)
-signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    Openclip.forward = lambda *_, **__: os.kill(os.getpid(), signal.SIGINT)
 StoreWriter.commit = and_stop
-sys.argv = ["distillkit", "extract-teacher", {str(many_shards)!r}, "--set", "corpora.0.batch_size=32"]
+sys.argv = ["distillkit", "extract-teacher", {str(many_shards)!r}, "--set", "corpora.0.batch_size=2"]
 cli.main()
 """
-    started = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 130, done.stderr
     assert done.stderr.splitlines()[-1] == "stopped; everything committed is kept, the same command continues"
     assert "Traceback" not in done.stderr and done.stdout == ""
     assert not list((tmp_path / "out").rglob(f"*{atomic.TEMPORARY}"))
-    assert time.monotonic() - started < 60
-    code, _, err = run_cli("extract-teacher", many_shards, "--set", "corpora.0.batch_size=32")
+    assert len((tmp_path / "decoding").read_text().splitlines()) == 4  # of six: two done, two under way
+    code, _, err = run_cli("extract-teacher", many_shards, "--set", "corpora.0.batch_size=2")
     assert code == 0 and "70 rows in 2 shards, 1 already committed" in err
     assert Path(tmp_path / "out/images/manifest.json").is_file()

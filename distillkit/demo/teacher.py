@@ -43,8 +43,7 @@ def build(root: Path, corpus: Corpus, say: Say) -> dict[str, float]:
         transform = image_transform_v2(PreprocessCfg(size=model.visual.image_size, **preprocessing()), is_train=False)
         files = [root / image_path(key) for key in corpus.images]
         images = image_features(model.visual.trunk, transform, files, say)
-        texts = _prompts(model.text, tokenize, [*corpus.seen, *corpus.unseen])
-        say(f"  {texts.shape[0]} prompts of {texts.shape[1]:,} names through the text tower")
+        texts = _prompts(model.text, tokenize, [*corpus.seen, *corpus.unseen], say)
 
         learned_images = sum(map(len, corpus.seen.values()))
         made = learn(
@@ -76,11 +75,11 @@ def evaluate(made: Projections, images: Tensor, label: Tensor, texts: Tensor) ->
     return result
 
 
-def _prompts(encoder: Any, tokenize: Any, names: list[str]) -> Tensor:
+def _prompts(encoder: Any, tokenize: Any, names: list[str], say: Say) -> Tensor:
     """[m, c, w]: the bare name first, then CLIP's seven best templates."""
     templates = [str, *open_clip.SIMPLE_IMAGENET_TEMPLATES]
     spoken = [template(name) for template in templates for name in names]
-    return text_features(encoder, tokenize, spoken).reshape(len(templates), len(names), -1)
+    return text_features(encoder, tokenize, spoken, say).reshape(len(templates), len(names), -1)
 
 
 def _labels(concepts: Concepts) -> Tensor:

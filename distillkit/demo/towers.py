@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,10 @@ from distillkit.errors import TeacherError
 from distillkit.pixels import decode
 
 Weights = Mapping[str, Tensor]
-REPORT_EVERY = 800  # images: 50 batches
+Say = Callable[[str], None]
+T = TypeVar("T")
+IMAGE_BATCH = 4  # small: what a layer makes of it stays in a core's cache
+TEXT_BATCH = 64
 
 
 def checked_file(ingredient: str) -> Path:
@@ -69,31 +73,51 @@ def load_text_tower(transformer: nn.Module) -> None:
         raise TeacherError(f"{path}: does not fit transformers' model ({first}); install transformers>=4.45") from error
 
 
-@torch.inference_mode()
-def image_features(
-    trunk: nn.Module, transform: Callable[..., Tensor], files: list[Path], say: Callable[[str], None], batch: int = 16
-) -> Tensor:
+def image_features(trunk: nn.Module, transform: Callable[..., Tensor], files: list[Path], say: Say) -> Tensor:
     """[n, e]: pooled features of image files, before the projection."""
-    features = []
-    for start in range(0, len(files), batch):
-        pixels = torch.stack([transform(decode(file)) for file in files[start : start + batch]])
-        features.append(trunk(pixels))
-        done = min(start + batch, len(files))
-        if done == len(files) or done % REPORT_EVERY == 0:
-            say(f"  {done:,} of {len(files):,} images through the image tower")
-    return torch.cat(features)
+
+    def compute(batch: list[Path]) -> Tensor:
+        with torch.inference_mode():
+            features: Tensor = trunk(torch.stack([transform(decode(file)) for file in batch]))
+        return features
+
+    return torch.cat(_on_all_cores(compute, _batches(files, IMAGE_BATCH), f"of {len(files):,} images seen", say))
 
 
-@torch.inference_mode()
-def text_features(encoder: Any, tokenize: Callable[[list[str]], Tensor], texts: list[str], batch: int = 256) -> Tensor:
+def text_features(encoder: Any, tokenize: Callable[[list[str]], Tensor], texts: list[str], say: Say) -> Tensor:
     """[t, w]: mean-pooled features of texts, before the projection; sorted by length, so that padding is cut off."""
-    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-    features = torch.empty(len(texts), encoder.config.hidden_size)
-    for start in range(0, len(order), batch):
-        rows = order[start : start + batch]
-        tokens = tokenize([texts[i] for i in rows])
+
+    def compute(batch: list[int]) -> Tensor:
+        tokens = tokenize([texts[i] for i in batch])
         attended = tokens.ne(encoder.config.pad_token_id).long()
-        used = int(attended.sum(1).max())
-        tokens, attended = tokens[:, :used], attended[:, :used]
-        features[rows] = encoder.pooler(encoder.transformer(input_ids=tokens, attention_mask=attended), attended)
-    return features
+        tokens, attended = (rows[:, : attended.sum(1).max()] for rows in (tokens, attended))
+        with torch.inference_mode():
+            features: Tensor = encoder.pooler(encoder.transformer(input_ids=tokens, attention_mask=attended), attended)
+        return features
+
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    features = torch.cat(_on_all_cores(compute, _batches(order, TEXT_BATCH), f"of {len(texts):,} prompts read", say))
+    return features[torch.tensor(order).argsort()]
+
+
+def _batches(items: list[T], size: int) -> list[list[T]]:
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def _on_all_cores(compute: Callable[[list[T]], Tensor], batches: list[list[T]], what: str, say: Say) -> list[Tensor]:
+    """`compute` for every batch, in order: small batches side by side, each on one core.
+
+    torch's own way, one batch on all cores, lets threads spin while they wait for each other: on two cores that others
+    were using too, it gave 4 images a second where this gave 37.
+    """
+    before, results, done = torch.get_num_threads(), [], 0
+    every = max(1, len(batches) // 5)
+    # One-thread kernels also make the result independent of how many cores there are.
+    with ThreadPoolExecutor(before, initializer=torch.set_num_threads, initargs=(1,)) as cores:
+        for number, (batch, features) in enumerate(zip(batches, cores.map(compute, batches), strict=True), start=1):
+            results.append(features)
+            done += len(batch)
+            if number % every == 0 or number == len(batches):
+                say(f"  {done:,} {what}")
+    torch.set_num_threads(before)
+    return results

@@ -59,7 +59,8 @@ class ZeroShot:
             if index["label"].null_count:
                 raise StoreError(f"{self.store}: rows without labels; set evals.classes to the file of class names")
             return torch.from_numpy(index["label"].to_numpy().copy())
-        names = Path(expand(self.classes)).read_text("utf-8-sig").splitlines()
+        # Only line feeds end a name, as in the source class_prompts: labels are line numbers.
+        names = Path(expand(self.classes)).read_text("utf-8-sig").removesuffix("\n").split("\n")
         number = {name.strip(): place for place, name in enumerate(names)}
         unknown = next((text for text in index["text"].to_pylist() if text not in number), None)
         if unknown is not None:

@@ -43,7 +43,8 @@ PAIRS = {
 
 
 class Affinity(nn.Module):
-    """`logit_scale` multiplies cosines on both sides ("own": each network's own scale), `temperature` divides them.
+    """`logit_scale` multiplies cosines on both sides, `temperature` divides them. "teacher": the teacher's own scale on
+    both sides, which is 100 for CLIP; "own": each network's own.
 
     `directions`: sum or mean of rows (images pick keys) and columns (keys pick images), or one of them alone.
     `symmetric = false` lets the row direction stand for both: DIME-FM's L_pvl is twice its row direction.
@@ -58,7 +59,7 @@ class Affinity(nn.Module):
         name: str | None = None,
         weight: float = 1.0,
         between: Between = "image, teacher text",
-        logit_scale: float | Literal["own"] = 100.0,
+        logit_scale: float | Literal["own", "teacher"] = 100.0,
         temperature: float = 1.0,
         divergence: Literal["kl", "cross_entropy"] = "kl",
         directions: Literal["sum", "mean", "rows", "columns"] = "sum",
@@ -71,7 +72,8 @@ class Affinity(nn.Module):
             raise RecipeError('losses.affinity: top_k and agreeing_only choose among rows; set directions = "rows"')
         self.name, self.weight = name, weight
         self.student_pair, self.teacher_pair = PAIRS[between]
-        scales = ("student.scale", "teacher.scale") if logit_scale == "own" else ()
+        self.student_scale = "student.scale" if logit_scale == "own" else "teacher.scale"
+        scales = (self.student_scale, "teacher.scale") if isinstance(logit_scale, str) else ()
         self.needs = tuple(dict.fromkeys((*self.student_pair, *self.teacher_pair, *scales)))
         self.logit_scale, self.temperature = logit_scale, temperature
         self.divergence, self.directions, self.symmetric = divergence, directions, symmetric
@@ -79,7 +81,7 @@ class Affinity(nn.Module):
 
     def forward(self, batch: Batch, student: Features) -> Float[Tensor, ""]:
         batch, student = gather(batch, student, self.needs)
-        scores = self._scores(self.student_pair, "student.scale", batch, student)
+        scores = self._scores(self.student_pair, self.student_scale, batch, student)
         with torch.no_grad():
             targets = self._scores(self.teacher_pair, "teacher.scale", batch, student)
         if self.directions == "rows":
@@ -92,7 +94,7 @@ class Affinity(nn.Module):
 
     def _scores(self, pair: tuple[str, str], scale: str, batch: Batch, student: Features) -> Float[Tensor, "n m"]:
         query, key = (pick(place, batch, student) for place in pair)
-        multiplier = read(scale, batch, student) if self.logit_scale == "own" else self.logit_scale
+        multiplier = read(scale, batch, student) if isinstance(self.logit_scale, str) else self.logit_scale
         return multiplier / self.temperature * query @ key.T
 
     def _rows(self, scores: Tensor, targets: Tensor, batch: Batch) -> Float[Tensor, ""]:

@@ -44,8 +44,9 @@ def teacher_name(model: str, folder: Path | None) -> str:
     scheme, _, name = model.rpartition(":")
     if scheme != "local-dir":
         return name
-    if folder is None or not Path(name).is_relative_to(folder):
-        return Path(name).name
+    path = Path(expand(name))
+    if folder is None or not path.is_relative_to(folder):
+        return path.name
     towers = _manifest()
     return " + ".join(towers[tower]["name"].partition(",")[0] for tower in ("image_tower", "text_tower"))
 

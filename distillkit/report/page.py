@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from distillkit.paths import cache_dir, expand
+from distillkit.paths import expand
 from distillkit.recipe import TrainRecipe
 from distillkit.report import words
 from distillkit.report.commands import commands, in_short, in_words
@@ -53,7 +53,7 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
         "stores": [store_facts(store, passes[str(store.path)]) for store in stores],
         "commands": commands(run.path, facts, [one for one in passes.values() if one], demo),
         "facts": _facts(facts),
-        "teacher": facts["teacher"] | {"model": facts["teacher"]["model"].replace(str(cache_dir()), "{cache}")},
+        "teacher": facts["teacher"],
         "versions": json.loads((run.path / "recipe.json").read_bytes())["identity"]["versions"],
         "resolved": json.dumps(recipe.model_dump(mode="json", exclude_none=True), indent=2, ensure_ascii=False),
         "credits": demo_credits() if demo else [],

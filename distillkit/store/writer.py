@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from distillkit.atomic import TEMPORARY, atomic_file, write_json
+from distillkit.atomic import TEMPORARY, atomic_file, set_aside, write_json
 from distillkit.errors import StoreError
 from distillkit.store import layout
 from distillkit.store.manifest import FILE_NAME, Field, Manifest, Shard, digest, file_digest
@@ -58,11 +57,7 @@ class StoreWriter:
 
     def set_aside(self) -> Path:
         """Move the store at this place out of the way, and say where to. Nothing is deleted."""
-        name = f"{self.path.name}.before-{digest(self.previous_identity())[:8]}"
-        places = (self.path.with_name(f"{name}-{number}" if number else name) for number in count())
-        aside = next(place for place in places if not place.exists())
-        self.path.rename(aside)
-        return aside
+        return set_aside(self.path, digest(self.previous_identity())[:8])
 
     def begin(self) -> None:
         """Lay down the plan and the zarr metadata, unless an earlier run of the same identity did."""

@@ -50,7 +50,8 @@ class Openclip:
         context_length: int | None = None,
     ):
         scheme = next((scheme for scheme in SCHEMES if model.startswith(scheme)), "")
-        self.name = scheme + expand(model.removeprefix(scheme))
+        # The fingerprint keeps the name as it was written: when a cache folder moves, the teacher stays the same.
+        self.written, self.name = model, scheme + expand(model.removeprefix(scheme))
         self.device = _device(device)
         bf16 = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
         self.precision = ("bf16" if bf16 else "fp32") if precision == "auto" else precision
@@ -135,7 +136,7 @@ class Openclip:
             hasher.update(value.flatten().view(torch.uint8).numpy().data)
         return {
             "kind": "openclip",
-            "model": self.name,
+            "model": self.written,
             "weights_sha256": hasher.hexdigest(),
             "tensors": len(weights),
             "parameters": self._parameters(),

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from distillkit.objective import Objective
-from distillkit.recipe import Component
+from distillkit.recipe import Term
 from distillkit.students.timm_image import TimmImage
 from distillkit.types import Batch, Features, Widths
 from tests.bench.measure import Row, compare
@@ -26,7 +26,7 @@ def run(folder: Path, quick: bool) -> list[Row]:
     student = TimmImage(model="vit_tiny_patch16_224", image_size=size, embed_dim=WIDTH)
     knobs = {"between": "image, teacher image", "temperature": 3.0, "symmetric": False}
     widths = Widths(student.widths, {"image": WIDTH})
-    objective = Objective([Component(kind="affinity", **knobs)], widths)
+    objective = Objective([Term(kind="affinity", **knobs)], widths)
     optimizer = torch.optim.AdamW(student.parameters(), lr=1e-4)
     store = make_store(folder / "cached-step", 4096, 4096)
     pixels = torch.randint(256, (batch_size, 3, size, size), dtype=torch.uint8)
