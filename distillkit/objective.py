@@ -32,7 +32,9 @@ class Objective(nn.Module):
                 side, field = need.split(".")
                 _ = getattr(asked, side)[field]
             _share_heads(loss, heads)
-            name = loss.name or component.kind
+            name = loss.name or component.kind.rpartition(":")[2]
+            if "." in name or not name:
+                raise RecipeError(f"losses: a term cannot be called {name!r}; choose a `name` without dots")
             if name in self.terms:
                 raise RecipeError(f"losses: two terms are called {name!r}; give one of them another `name`")
             self.terms[name] = loss

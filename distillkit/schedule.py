@@ -28,18 +28,21 @@ _RISE, _FIRST, _LAST = 0.3, 1 / 25, 1 / 250_000
 def make_optimizer(model: nn.Module, optim: Optim) -> torch.optim.Optimizer:
     """AdamW or SGD over the trained parameters of `model`; biases, norms, scales and embeddings are not decayed.
 
-    A group's `lr_share` is what its learning rate is of the schedule's (`layer_decay`).
+    A group's `lr_share` is what its learning rate is of the schedule's (`layer_decay`); parameters of a module with a
+    `learning_rate` have that constant rate as `own_lr`, and no decay.
     """
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    groups: dict[tuple[float, float, float | None], list[nn.Parameter]] = {}
+    own = {p: float(m.learning_rate) for m in model.modules() if hasattr(m, "learning_rate") for p in m.parameters()}
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     depth = _depth(name for name, _ in named)
     for name, parameter in named:
-        free = parameter.ndim < 2 or any(part in name for part in _NO_DECAY)
+        free = parameter in own or parameter.ndim < 2 or any(part in name for part in _NO_DECAY)
         share = optim.layer_decay ** (depth - _layer(name, depth)) if name.startswith("student.") else 1.0
-        groups.setdefault((0.0 if free else optim.weight_decay, share), []).append(parameter)
+        group = (0.0 if free else optim.weight_decay, share, own.get(parameter))
+        groups.setdefault(group, []).append(parameter)
     settings: list[dict[str, Any]] = [
-        {"params": parameters, "weight_decay": decay, "lr_share": share}
-        for (decay, share), parameters in groups.items()
+        {"params": parameters, "weight_decay": decay, "lr_share": share, "own_lr": rate}
+        for (decay, share, rate), parameters in groups.items()
     ]
     if optim.kind == "sgd":
         return torch.optim.SGD(settings, lr=optim.lr, momentum=optim.momentum)

@@ -71,6 +71,8 @@ def _train(recipe: TrainRecipe, run: RunFolder, student: Any, batches: Batches, 
 
     last = total_steps(batches.steps_per_epoch, recipe.optim)
     done = checkpoint.restore(run.checkpoints, model, optimizer, scaler)
+    if not done and hasattr(student, "begin"):
+        student.begin()
     run.forget_after(done)
     say(
         f"{run.path}: {sum(p.numel() for p in student.parameters()) / 1e6:.2f} M parameters, {last} steps of "
@@ -81,7 +83,7 @@ def _train(recipe: TrainRecipe, run: RunFolder, student: Any, batches: Batches, 
         for step, batch in enumerate(batches.stream(done, last), start=done):
             lr = learning_rate(step, batches.steps_per_epoch, recipe.optim)
             for group in optimizer.param_groups:
-                group["lr"] = lr * group["lr_share"]
+                group["lr"] = group["own_lr"] or lr * group["lr_share"]
 
             objective.at(step)
             batch = batch.to(device)

@@ -8,7 +8,7 @@ h height, w width, l tokens of a text, n rows of a store or a matrix, m rows of 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -18,10 +18,13 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One item of a corpus: an image, a text, or both. `key` is stable and unique in its corpus."""
+    """One item of a corpus: an image, a text, or both. `key` is stable and unique in its corpus.
+
+    `image` is a file below the source's root, or a location that the source's `read` makes bytes of.
+    """
 
     key: str
-    image: bytes | Path | None = None
+    image: Path | str | None = None
     text: str | None = None
     label: int | None = None
 
@@ -36,19 +39,31 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """What a network says. Embeddings are raw (not normalised); `scale` is the logit multiplier, after exp."""
+    """What a network says. Embeddings are raw (not normalised); `scale` is the logit multiplier, after exp.
+
+    `caption` is the text of each image where `text` holds class prompts. Of a student's second forward, `masked` are
+    the patch tokens where the batch's mask hid some, `masked_image` is the embedding where some were dropped.
+    `sparsity` is the share of a student's prunable parameters that its masks are expected to take away.
+    """
 
     image: Float[Tensor, "b d"] | None = None
     text: Float[Tensor, "t d"] | None = None
+    caption: Float[Tensor, "b d"] | None = None
     cls: Float[Tensor, "b e"] | None = None
     patches: Float[Tensor, "b p e"] | None = None
     masked: Float[Tensor, "b p e"] | None = None
+    masked_image: Float[Tensor, "b d"] | None = None
+    logits: Float[Tensor, "b c"] | None = None
     scale: Float[Tensor, ""] | None = None
+    sparsity: Float[Tensor, ""] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One training batch. `match[i]` is the text that describes image i; None when images and texts are unpaired."""
+    """One training batch. `match[i]` is the text that describes image i; None when images and texts are unpaired.
+
+    `mask` is true where a patch is hidden from the student. `step` counts the run's optimiser steps before this batch.
+    """
 
     keys: tuple[str, ...] = ()
     pixels: UInt8[Tensor, "b 3 h w"] | None = None
@@ -56,6 +71,7 @@ class Batch:
     match: Int[Tensor, "b"] | None = None
     mask: Bool[Tensor, "b p"] | None = None
     teacher: Features = field(default_factory=Features)
+    step: int = 0
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device; copies from pinned memory do not wait."""
@@ -64,7 +80,8 @@ class Batch:
             return None if value is None else value.to(device, non_blocking=True)
 
         teacher = Features(**{name: move(getattr(self.teacher, name)) for name in Features.__dataclass_fields__})
-        return Batch(self.keys, move(self.pixels), move(self.tokens), move(self.match), move(self.mask), teacher)
+        pixels, tokens, match, mask = (move(value) for value in (self.pixels, self.tokens, self.match, self.mask))
+        return replace(self, pixels=pixels, tokens=tokens, match=match, mask=mask, teacher=teacher)
 
 
 @dataclass(frozen=True, slots=True)

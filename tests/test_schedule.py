@@ -65,3 +65,11 @@ def test_layers_further_from_the_output_learn_more_slowly():
         1.0,
     ]
     assert share[id(model["objective"].weight)] == 1.0
+
+
+def test_a_module_may_have_a_rate_of_its_own():
+    model = nn.ModuleDict({"student": Toy(), "objective": nn.Linear(2, 2)})
+    model["objective"].learning_rate = 0.02
+    optimizer = make_optimizer(model, Optim(epochs=1.0))
+    (group,) = [group for group in optimizer.param_groups if group["own_lr"]]
+    assert (group["own_lr"], group["weight_decay"], len(group["params"])) == (0.02, 0.0, 2)

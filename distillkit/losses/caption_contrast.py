@@ -3,7 +3,7 @@
     L = CE(M, arange),  M = n(s_img) n(caption)^T / temperature,  M_ij = -inf where i != j have the same class
 
 OOD distillation, https://arxiv.org/abs/2307.03135. Its released code uses no temperature (1) and -1e7 for -inf.
-`teacher.text` holds one caption per image, in the images' order; `match` holds the images' classes.
+`teacher.caption` holds one caption per image; `match` holds the images' classes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from distillkit.types import Batch, Features, Widths
 class CaptionContrast(nn.Module):
     """`temperature` divides the cosines."""
 
-    needs = ("student.image", "teacher.text")
+    needs = ("student.image", "teacher.caption")
 
     def __init__(self, widths: Widths, *, name: str | None = None, weight: float = 1.0, temperature: float = 1.0):
         super().__init__()

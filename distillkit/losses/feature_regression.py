@@ -31,7 +31,7 @@ from distillkit.types import Batch, Features, Widths
 
 
 class FeatureRegression(nn.Module):
-    """`field`: what is compared. `masked`: the image is that of the student's masked forward, `masked` as [b, 1, d].
+    """`field`: what is compared. `masked`: the image is what the student says with patches dropped.
 
     `over_width`: how the distances along a feature vector become one; cosine needs none.
     """
@@ -58,7 +58,7 @@ class FeatureRegression(nn.Module):
                 raise RecipeError(
                     f'losses.feature_regression: masked is about images; set field = "image", not {field!r}'
                 )
-            self.fields["image"] = "masked"
+            self.fields["image"] = "masked_image"
         self.shared = tuple(f"{one}_projection" for one in self.fields)
         for one, source in self.fields.items():
             setattr(self, f"{one}_projection", projection(widths.student[source], widths.teacher[one]))
@@ -70,8 +70,6 @@ class FeatureRegression(nn.Module):
 
     def _apart(self, one: str, batch: Batch, student: Features) -> Float[Tensor, ""]:
         source, target = read(f"student.{self.fields[one]}", batch, student), read(f"teacher.{one}", batch, student)
-        if self.fields[one] == "masked":
-            source = source.flatten(0, 1)
         if source.shape[:-1] != target.shape[:-1]:
             raise RecipeError(
                 f"losses.feature_regression: {one} of the student are {list(source.shape)}, of the teacher "

@@ -21,7 +21,9 @@ from distillkit.types import Batch, Features, Widths
 
 
 class LabelKD(nn.Module):
-    """`field`: which feature of both holds the class logits [b, c]. `top_k = None` takes all classes."""
+    """`top_k = None` takes all classes."""
+
+    needs = ("student.logits", "teacher.logits")
 
     def __init__(
         self,
@@ -29,20 +31,18 @@ class LabelKD(nn.Module):
         *,
         name: str | None = None,
         weight: float = 1.0,
-        field: Literal["image", "cls"] = "image",
         top_k: int | None = None,
         rest: Literal["renormalise", "spread"] = "renormalise",
         temperature: float = 1.0,
     ):
         super().__init__()
-        classes, theirs = widths.student[field], widths.teacher[field]
+        classes, theirs = widths.student["logits"], widths.teacher["logits"]
         if classes != theirs:
             raise RecipeError(
                 f"losses.label_kd: the student has {classes} classes, the teacher {theirs}; make them equal"
             )
         self.name, self.weight, self.rest, self.temperature = name, weight, rest, temperature
         self.top_k = min(top_k or classes, classes)
-        self.needs = (f"student.{field}", f"teacher.{field}")
 
     def forward(self, batch: Batch, student: Features) -> Float[Tensor, ""]:
         ours, theirs = (read(need, batch, student) / self.temperature for need in self.needs)

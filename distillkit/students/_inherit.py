@@ -12,12 +12,46 @@ import math
 from collections.abc import Mapping
 
 from jaxtyping import Float
-from torch import Tensor
+from open_clip.modified_resnet import AttentionPool2d
+from torch import Tensor, nn
 
 from distillkit.errors import RecipeError
 
 # Query, key and value in one tensor: the first axis is 3 * heads * head width.
 FUSED = ("in_proj_weight", "in_proj_bias", "qkv.weight", "qkv.bias")
+
+
+_POSITIONS = ("positional_embedding", "pos_embed")
+
+
+def inherit_from(teacher: nn.Module, student: nn.Module, name: str, *, all_positions: bool = True) -> None:
+    """Make `student` a part of `teacher`, a tower of one family; RecipeError, which tells `name`, where it is none.
+
+    `all_positions`: an image's positions are a grid, of which no first part would do; a text may have fewer.
+    """
+    theirs, ours = teacher.state_dict(), {key: tuple(value.shape) for key, value in student.state_dict().items()}
+    widths = _head_widths(teacher) | _head_widths(student)
+    if len(widths) > 1:
+        found = " and ".join(map(str, sorted(widths)))
+        raise RecipeError(f"inherit from {name}: heads are {found} wide in student and teacher; make them equal")
+    for key, shape in ours.items():
+        if all_positions and key.endswith(_POSITIONS) and key in theirs and shape[:-1] != theirs[key].shape[:-1]:
+            raise RecipeError(
+                f"inherit from {name}: the student has {shape[-2]} positions (patches and extra tokens), the teacher "
+                f"{theirs[key].shape[-2]}; choose image_size and patch size so that both grids agree"
+            )
+    student.load_state_dict(inherit(theirs, ours, head_width=max(widths, default=64)))
+
+
+def _head_widths(tower: nn.Module) -> set[int]:
+    """How wide the heads of its attention layers are."""
+    widths = set()
+    for module in tower.modules():
+        if isinstance(width := getattr(module, "head_dim", None), int):
+            widths.add(width)
+        elif isinstance(module, AttentionPool2d):
+            widths.add(module.k_proj.in_features // module.num_heads)
+    return widths
 
 
 def inherited_layers(teacher: int, student: int) -> list[int]:
@@ -75,6 +109,8 @@ def _cut(name: str, tensor: Float[Tensor, "..."], shape: tuple[int, ...], head_w
         raise RecipeError(
             f"inherit: {name} is {list(shape)} in the student, but {list(tensor.shape)} in the teacher; shrink it"
         )
+    if tensor.ndim == 4 and shape[2:] != tensor.shape[2:]:
+        raise RecipeError(f"inherit: {name} has a kernel of {list(shape[2:])}, the teacher's {list(tensor.shape[2:])}")
     if not name.endswith(FUSED):
         return tensor[tuple(slice(size) for size in shape)].clone()
     if shape[0] % (3 * head_width) or tensor.shape[0] % (3 * head_width):

@@ -3,7 +3,7 @@
     train  s = sigmoid((log u - log(1-u) + A) / beta),  z = clip(1.2 s - 0.1, 0, 1),  u ~ U(0, 1)
     kept   P(z > 0) = sigmoid(A - beta log(0.1 / 1.1))
     eval   z = sigmoid(0.8 A / beta), the round(n - sum P) smallest of a group set to 0
-    L_lag  = l1 max(target - s, 0) + l2 max(target - s, 0)^2,   s = 1 - kept parameters / all parameters
+    sparsity = 1 - kept parameters / all parameters
 
 Louizos et al. 2018, https://arxiv.org/abs/1712.01312; as TinyCLIP uses it, https://arxiv.org/abs/2309.12314.
 A is a log-alpha, one per channel: hidden [d], heads [layers, heads], intermediate [layers, neurons].
@@ -64,7 +64,7 @@ class Size:
         return self.layers * (mlp + self.heads * self.per_head)
 
     def remaining(
-        self, hidden: Float[Tensor, "d"], heads: Float[Tensor, "l h"], intermediate: Float[Tensor, "l n"]
+        self, hidden: Float[Tensor, "d"], heads: Float[Tensor, "*h"], intermediate: Float[Tensor, "*n"]
     ) -> Float[Tensor, ""]:
         """Parameters left when these shares of channels, heads and neurons are: `kept(log_alpha)`, or 0 and 1."""
         channels = hidden.sum()
@@ -74,24 +74,3 @@ class Size:
 def sparsity(remaining: list[Float[Tensor, ""]], sizes: list[Size]) -> Float[Tensor, ""]:
     """The share of parameters that is gone, over all encoders together."""
     return 1 - torch.stack(remaining).sum() / sum(size.parameters for size in sizes)
-
-
-def target_sparsity(step: int, *, final: float, start: float = 0.0, warmup: int = 1000) -> float:
-    """Linear from `start` to `final` over the first `warmup` steps."""
-    return start + (final - start) * min(1.0, step / warmup)
-
-
-def lagrangian(
-    sparsity: Float[Tensor, ""],
-    target: float,
-    linear: Float[Tensor, ""],
-    quadratic: Float[Tensor, ""],
-    *,
-    two_sided: bool = False,
-) -> Float[Tensor, ""]:
-    """The price of missing the target; the student minimises it, the multipliers maximise it.
-
-    TinyCLIP pays only while too dense; `two_sided` (CoFi, https://arxiv.org/abs/2204.00408) also when too sparse.
-    """
-    short = target - sparsity if two_sided else (target - sparsity).clamp(min=0)
-    return linear * short + quadratic * short.square()

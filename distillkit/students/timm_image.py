@@ -5,55 +5,71 @@ https://github.com/huggingface/pytorch-image-models
 
 from __future__ import annotations
 
-import difflib
+from dataclasses import replace
+from typing import Any
 
 import timm
-import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from distillkit.errors import RecipeError
-from distillkit.types import Batch, Features
+from distillkit.students._configs import timm_model
+from distillkit.students._image import ImageStudent
+from distillkit.students._inherit import inherit_from
+from distillkit.students._look import Look, look_timm
+from distillkit.students._timm import create_trunk
+from distillkit.students._weights import timm_teacher
+from distillkit.types import Features
 
 
-class TimmImage(nn.Module):
-    """`model`: a timm name, from scratch. `image_size`: pixels of a side. `embed_dim`: width of the joint space.
+class TimmImage(ImageStudent):
+    """`model`: a name of timm's or of a paper's student, from scratch. `image_size`: pixels of a side.
 
-    Pixels come as uint8 and are normalised here, with timm's mean and std for that network.
+    `embed_dim`: width of the joint space; None keeps the trunk's own features. `classes`: a linear classifier as well.
+    `options`: more arguments of timm's constructor, such as {depth = 6}. `tokens` and `drop_patches`: ImageStudent.
+    `inherit`: start as a part of timm's "NAME" or "NAME.TAG", "NAME/path/to/checkpoint", or "run:FOLDER".
+    Pixels are normalised here, with timm's mean and std for that network.
     """
 
-    def __init__(self, *, model: str, image_size: int, embed_dim: int, drop_path: float = 0.0, drop: float = 0.0):
+    def __init__(
+        self,
+        *,
+        model: str,
+        image_size: int,
+        embed_dim: int | None = None,
+        projection_bias: bool = False,
+        classes: int | None = None,
+        tokens: bool = False,
+        drop_patches: float = 0.0,
+        drop: float = 0.0,
+        drop_path: float | None = None,
+        layer_scale: float | None = None,
+        options: dict[str, Any] | None = None,
+        inherit: str | None = None,
+    ):
         super().__init__()
-        if model not in timm.list_models():
-            near = difflib.get_close_matches(model, timm.list_models(), n=3)
-            raise RecipeError(f"student: timm has no model {model!r}, did you mean {' or '.join(near) or 'another'}?")
-        self.image_size, self.embed_dim = image_size, embed_dim
-        options = {"drop_path_rate": drop_path} if drop_path else {}
-        self.trunk = _create(model, image_size, options | {"drop_rate": drop})
-        self.projection = nn.Linear(self.trunk.num_features_out, embed_dim, bias=False)
-        config = timm.get_pretrained_cfg(model)
+        name, own = timm_model(model)
+        asked = {"drop_path_rate": drop_path, "init_values": layer_scale, **(options or {})}
+        wanted = own | {key: value for key, value in asked.items() if value is not None}
+        self.image_size, self.inherit = image_size, inherit
+        self.trunk = create_trunk(name, image_size, wanted)
+        features: int = getattr(self.trunk, "head_hidden_size", None) or self.trunk.num_features
+        self.drop = nn.Dropout(drop)
+        self.projection = nn.Linear(features, embed_dim, bias=projection_bias) if embed_dim else nn.Identity()
+        self.classifier = nn.Linear(features, classes) if classes else None
+        self.widths = {"image": embed_dim or features} | ({"logits": classes} if classes else {})
+        config = timm.get_pretrained_cfg(name)
         mean, std = (config.mean, config.std) if config else ((0.5,) * 3, (0.5,) * 3)
-        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1) * 255, persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(3, 1, 1) * 255, persistent=False)
+        self._prepare(self.trunk, model, mean=mean, std=std, tokens=tokens, drop_patches=drop_patches)
 
-    @property
-    def widths(self) -> dict[str, int]:
-        return {"image": self.embed_dim}
+    def begin(self) -> None:
+        """What a fresh run does once: take over the teacher's weights. A resumed or finished run needs none."""
+        if self.inherit is not None:
+            teacher = timm_teacher(self.inherit, self.image_size)
+            inherit_from(teacher, self.trunk, self.inherit)
 
-    def forward(self, batch: Batch) -> Features:
-        return Features(image=self.embed(batch.pixels))
+    def _look(self, x: Float[Tensor, "b 3 h w"]) -> Look:
+        return look_timm(self.trunk, lambda pooled: self.projection(self.drop(pooled)), x)
 
-    def embed(self, pixels: UInt8[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
-        return self.projection(self.trunk((pixels - self.mean) / self.std))
-
-
-def _create(model: str, image_size: int, options: dict[str, float]) -> nn.Module:
-    """The trunk without classifier; transformers are told the image size, convolutional networks do not need it."""
-    try:
-        trunk = timm.create_model(model, num_classes=0, img_size=image_size, **options)
-    except TypeError:
-        trunk = timm.create_model(model, num_classes=0, **options)
-    with torch.no_grad():
-        trunk.eval()
-        trunk.num_features_out = trunk(torch.zeros(1, 3, image_size, image_size)).shape[-1]
-    return trunk.train()
+    def _features(self, seen: Look) -> Features:
+        features = super()._features(seen)
+        return features if self.classifier is None else replace(features, logits=self.classifier(self.drop(seen.cls)))

@@ -8,34 +8,35 @@ import pytest
 import torch
 
 from distillkit.objective import Objective
-from distillkit.recipe import Component
+from distillkit.recipe import Term
 from distillkit.registry import kinds, resolve
 from distillkit.types import Batch, Features, Widths
 
-FIELDS = ("image", "text", "cls", "patches", "masked", "scale")
+FIELDS = ("image", "text", "caption", "cls", "patches", "masked", "masked_image", "logits", "scale", "sparsity")
+SCALARS = ("scale", "sparsity")
 EXCLUSIVE = {"top_k", "agreeing_only", "masked"}  # want other knobs beside them; tested with the loss
 
 
 def features(width, seed, dtype=torch.float32):
-    """Five images with their texts; four patches each, and one for the masked forward."""
+    """Five images with their texts; four patches each."""
     torch.manual_seed(seed)
-    shapes = {"image": (5, width), "text": (5, width), "cls": (5, width), "patches": (5, 4, width)}
-    values = {name: torch.randn(shape).to(dtype) for name, shape in shapes.items()}
-    return Features(**values, masked=torch.randn(5, 4, width).to(dtype), scale=torch.tensor(7.0))
+    shapes = {name: (5, 4, width) if name in ("patches", "masked") else (5, width) for name in FIELDS}
+    values = {name: torch.randn(shape).to(dtype) for name, shape in shapes.items() if name not in SCALARS}
+    return Features(**values, scale=torch.tensor(7.0), sparsity=torch.tensor(0.05))
 
 
 def toy(kind, student_width=6, teacher_width=8):
     """Widths, batch and student features; class logits must agree in number."""
     student_width = teacher_width if kind == "label_kd" else student_width
     widths = Widths(
-        dict.fromkeys(FIELDS, student_width) | {"scale": 1},
-        dict.fromkeys(FIELDS, teacher_width) | {"scale": 1},
+        dict.fromkeys(FIELDS, student_width) | dict.fromkeys(SCALARS, 1),
+        dict.fromkeys(FIELDS, teacher_width) | dict.fromkeys(SCALARS, 1),
     )
     mask = torch.tensor([[True, False, True, False]] * 2 + [[False] * 4] * 3)
     if shares_the_space(kind):
         teacher_width = student_width
         widths = Widths(widths.student, widths.student)
-    batch = Batch(match=torch.arange(5), mask=mask, teacher=features(teacher_width, 2))
+    batch = Batch(match=torch.arange(5), mask=mask, teacher=features(teacher_width, 2), step=500)
     return widths, batch, features(student_width, 1)
 
 
@@ -112,7 +113,7 @@ def test_half_precision_features_give_a_float32_loss(kind, knobs):
     loss = resolve("losses", kind)(widths, **knobs)
 
     def halved(side):
-        values = {field: getattr(side, field).bfloat16() for field in FIELDS if field != "scale"}
+        values = {field: getattr(side, field).bfloat16() for field in FIELDS if field not in SCALARS}
         return dataclasses.replace(side, **values)
 
     value = loss(dataclasses.replace(batch, teacher=halved(batch.teacher)), halved(student))
@@ -123,7 +124,7 @@ def test_half_precision_features_give_a_float32_loss(kind, knobs):
 @every
 def test_builds_from_a_recipe(kind, knobs):
     widths, batch, student = toy(kind)
-    component = Component(kind=kind, weight=0.5, name="mine", **knobs)
+    component = Term(kind=kind, weight=0.5, name="mine", **knobs)
     component.check("losses", "losses[0]")
     total, terms = Objective([component], widths)(batch, student)
     assert total.item() == pytest.approx(0.5 * terms["mine"].item(), rel=1e-6)

@@ -22,6 +22,7 @@ from distillkit.losses.feature_regression import FeatureRegression
 from distillkit.losses.fusion import Fusion
 from distillkit.losses.gradient import Gradient
 from distillkit.losses.interactive import Interactive
+from distillkit.losses.sparsity import Sparsity
 from distillkit.losses.token_regression import TokenRegression
 from distillkit.students import _l0
 from distillkit.students._inherit import inherit, inherited_layers
@@ -42,7 +43,7 @@ def run(loss, batch, student, heads=None):
 
 def widths_of(student, teacher):
     """Widths of all fields that are there, as the training run would find them."""
-    fields = ("image", "text", "cls", "patches", "masked")
+    fields = ("image", "text", "caption", "cls", "patches", "masked", "masked_image")
     given = [{f: getattr(side, f) for f in fields if getattr(side, f) is not None} for side in (student, teacher)]
     return Widths(*({field: value.shape[-1] for field, value in side.items()} for side in given))
 
@@ -92,7 +93,7 @@ def clip_kd(case, x, mode):
         weights = {loss: case["hyper"][key] for key, loss in CLIP_KD_WEIGHTS.items() if case["hyper"].get(key)}
         return sum(weight * clip_kd(case | {"loss": loss}, x, mode) for loss, weight in weights.items())
 
-    student = Features(image=x["s_img"], text=x["s_txt"], masked=x["s_img"][:, None], scale=x["s_scale"])
+    student = Features(image=x["s_img"], text=x["s_txt"], masked_image=x["s_img"], scale=x["s_scale"])
     teacher = Features(image=x.get("t_img"), text=x.get("t_txt"), scale=x.get("t_scale"))
     batch = Batch(match=torch.arange(len(x["s_img"])), teacher=teacher)
     widths = widths_of(student, teacher)
@@ -191,9 +192,9 @@ def l0_lagrangian(case, x):
     hyper, size = case["hyper"], l0_size(case["hyper"])
     remaining = size.remaining(*(_l0.kept(x[f"{group}_loga"]) for group in ("hidden", "heads", "intermediate")))
     sparsity = _l0.sparsity([remaining], [size])
-    target = _l0.target_sparsity(
-        hyper["step"], final=hyper["target_sparsity"], start=hyper["start_sparsity"], warmup=hyper["sparsity_warmup"]
-    )
+    knobs = {"target": hyper["target_sparsity"], "start": hyper["start_sparsity"]}
+    loss = Sparsity(Widths({"sparsity": 1}, {}), warmup_steps=hyper["sparsity_warmup"], **knobs)
+    target = loss.target_at(hyper["step"])
     for key, ours in (
         ("prunable_model_size", size.parameters),
         ("expected_params", remaining.item()),
@@ -202,7 +203,14 @@ def l0_lagrangian(case, x):
     ):
         if key in hyper:
             assert ours == pytest.approx(hyper[key], rel=1e-5), key
-    return _l0.lagrangian(sparsity, target, x["lambda_1"], x["lambda_2"])
+    # The multipliers are maximised: their gradient is the released code's, turned round.
+    multipliers = {"linear": turned(x["lambda_1"]), "quadratic": turned(x["lambda_2"])}
+    return run(loss, Batch(step=hyper["step"]), Features(sparsity=sparsity), multipliers)
+
+
+def turned(value):
+    """The same value, whose gradient is turned round."""
+    return 2 * value.detach() - value
 
 
 def l0_masks(case, x):
@@ -276,7 +284,7 @@ def ood(case, x, mode):
                 knobs = {"top_k": top_k, "agreeing_only": hyper["filter"], "directions": "rows"}
                 return run(Affinity(widths, logit_scale=scale, **knobs), batch, student)
             case "L_cap":
-                captions = Batch(match=x["targets"], teacher=Features(text=x["t_cap"]))
+                captions = Batch(match=x["targets"], teacher=Features(caption=x["t_cap"]))
                 return run(CaptionContrast(widths), captions, student)
         raise NotImplementedError(name)
 

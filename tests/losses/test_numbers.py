@@ -16,6 +16,7 @@ from distillkit.losses.gradient import Gradient
 from distillkit.losses.interactive import Interactive
 from distillkit.losses.label_kd import LabelKD
 from distillkit.losses.sigmoid import Sigmoid
+from distillkit.losses.sparsity import Sparsity
 from distillkit.losses.token_regression import TokenRegression
 from distillkit.types import Batch, Features, Widths
 
@@ -23,7 +24,8 @@ LN2, LN3 = math.log(2), math.log(3)
 AXES = torch.eye(2)
 PAIR = torch.arange(2)
 WIDTHS = Widths(
-    {"image": 2, "text": 2, "masked": 2, "cls": 2, "patches": 2}, {"image": 2, "text": 2, "cls": 2, "patches": 2}
+    dict.fromkeys(("image", "text", "masked", "masked_image", "cls", "patches"), 2),
+    dict.fromkeys(("image", "text", "caption", "cls", "patches"), 2),
 )
 
 
@@ -253,8 +255,8 @@ def test_sigmoid_starts_where_siglip_does():
 
 def test_captions_of_the_same_class_are_no_wrong_answers():
     loss = CaptionContrast(WIDTHS, temperature=1 / LN3)
-    assert value(loss, batch(match=tensor([4, 7]), text=AXES), image=AXES) == math.log(4 / 3)
-    assert value(loss, batch(match=tensor([4, 4]), text=AXES), image=AXES) == 0
+    assert value(loss, batch(match=tensor([4, 7]), caption=AXES), image=AXES) == math.log(4 / 3)
+    assert value(loss, batch(match=tensor([4, 4]), caption=AXES), image=AXES) == 0
 
 
 # feature regression: unit vectors at a right angle are sqrt(2) apart.
@@ -284,7 +286,7 @@ def test_feature_regression_adds_both_modalities():
 
 def test_masked_feature_regression_looks_at_the_masked_forward():
     loss = FeatureRegression(WIDTHS, masked=True)
-    assert value(loss, batch(image=AXES), image=AXES, masked=AXES.flip(0)[:, None]) == 1.0
+    assert value(loss, batch(image=AXES), image=AXES, masked_image=AXES.flip(0)) == 1.0
 
 
 def test_masked_texts_are_refused():
@@ -331,9 +333,9 @@ def test_nothing_masked_is_zero_and_not_nan():
 
 
 def test_label_kd_keeps_the_teachers_best_classes():
-    four = Widths({"image": 4}, {"image": 4})
-    teacher = batch(image=tensor([[3.0, 1.0, 0.5, 0.5]]).log())  # 0.6, 0.2, 0.1, 0.1
-    even = {"image": torch.zeros(1, 4)}
+    four = Widths({"logits": 4}, {"logits": 4})
+    teacher = batch(logits=tensor([[3.0, 1.0, 0.5, 0.5]]).log())  # 0.6, 0.2, 0.1, 0.1
+    even = {"logits": torch.zeros(1, 4)}
 
     def kl(*target):
         return sum(p * math.log(p * 4) for p in target if p)
@@ -345,12 +347,37 @@ def test_label_kd_keeps_the_teachers_best_classes():
 
 
 def test_label_kd_squares_the_temperature():
-    four = Widths({"image": 4}, {"image": 4})
-    teacher = batch(image=tensor([[9.0, 1.0, 0.25, 0.25]]).log())  # at T = 2: 3, 1, 1/2, 1/2
-    found = value(LabelKD(four, temperature=2), teacher, image=torch.zeros(1, 4))
+    four = Widths({"logits": 4}, {"logits": 4})
+    teacher = batch(logits=tensor([[9.0, 1.0, 0.25, 0.25]]).log())  # at T = 2: 3, 1, 1/2, 1/2
+    found = value(LabelKD(four, temperature=2), teacher, logits=torch.zeros(1, 4))
     assert found == pytest.approx(4 * sum(p * math.log(p * 4) for p in (0.6, 0.2, 0.1, 0.1)))
 
 
 def test_label_kd_refuses_other_classes():
     with pytest.raises(RecipeError, match="the student has 3 classes, the teacher 4"):
-        LabelKD(Widths({"image": 3}, {"image": 4}))
+        LabelKD(Widths({"logits": 3}, {"logits": 4}))
+
+
+def test_too_few_zeros_cost_and_too_many_do_not():
+    def price(sparsity, step=1000, **knobs):
+        loss = Sparsity(WIDTHS, target=0.5, multiplier=10.0, **knobs)
+        return value(loss, Batch(step=step), sparsity=tensor(sparsity))
+
+    assert price(0.3) == 10 * 0.2 + 10 * 0.04
+    assert price(0.3, step=800) == 10 * 0.1 + 10 * 0.01
+    assert price(0.3, step=9000) == price(0.3)
+    assert price(0.6) == 0
+    assert price(0.6, two_sided=True) == -10 * 0.1 + 10 * 0.01
+
+
+def test_the_sparsity_target_rises_and_stays():
+    loss = Sparsity(WIDTHS, target=0.75, start=0.25, warmup_steps=100)
+    assert [loss.target_at(step) for step in (0, 50, 100, 900)] == [0.25, 0.5, 0.75, 0.75]
+
+
+def test_a_descent_on_the_sparsity_price_ascends_the_multipliers():
+    loss, sparsity = Sparsity(WIDTHS, target=0.5), tensor(0.3, requires_grad=True)
+    loss(Batch(step=1000), Features(sparsity=sparsity)).backward()
+    assert sparsity.grad.item() == pytest.approx(-10 - 2 * 10 * 0.2)
+    assert loss.linear.grad.item() == pytest.approx(-0.2)
+    assert loss.quadratic.grad.item() == pytest.approx(-0.04)

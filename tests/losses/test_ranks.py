@@ -67,7 +67,7 @@ def part(pairing, rank):
     scale = torch.tensor(8.0).double()
     if pairing == "captions":  # one caption per image, and the images' classes
         tokens, text = torch.randn(8, 3).double(), torch.randn(8, WIDTH).double()
-        teacher = Features(image=image[rows], text=text[rows], scale=scale)
+        teacher = Features(image=image[rows], caption=text[rows], scale=scale)
         return pixels[rows], tokens[rows], Batch(match=torch.tensor(LABELS)[rows], teacher=teacher)
     if pairing == CLASSES:  # every rank has all classes
         tokens, text = torch.randn(3, 3).double(), torch.randn(3, WIDTH).double()

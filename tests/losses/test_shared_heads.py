@@ -5,15 +5,15 @@ import torch
 
 from distillkit.errors import RecipeError
 from distillkit.objective import Objective
-from distillkit.recipe import Component
+from distillkit.recipe import Term
 from distillkit.types import Batch, Features, Widths
 
 CLIP_KD = [
-    Component(kind="feature_regression", field="image and text"),
-    Component(kind="interactive"),
-    Component(kind="interactive", name="xkd", target="teacher", teacher_scale=20.0),
-    Component(kind="interactive", name="raw", scale="raw"),
-    Component(kind="fusion"),
+    Term(kind="feature_regression", field="image and text"),
+    Term(kind="interactive"),
+    Term(kind="interactive", name="xkd", target="teacher", teacher_scale=20.0),
+    Term(kind="interactive", name="raw", scale="raw"),
+    Term(kind="fusion"),
 ]
 WIDTHS = Widths({"image": 3, "text": 3}, {"image": 5, "text": 5})
 
@@ -55,7 +55,7 @@ def test_all_terms_train_the_shared_head():
 
 def test_proteus_levels_share_the_token_head():
     widths = Widths(*({"cls": w, "patches": w, "masked": w} for w in (4, 6)))
-    levels = [Component(kind="token_regression", name=level, level=level) for level in ("token", "feature", "patch")]
+    levels = [Term(kind="token_regression", name=level, level=level) for level in ("token", "feature", "patch")]
     terms = Objective(levels, widths).terms
     assert terms["feature"].token_head is terms["token"].token_head
     assert len(list(terms["patch"].parameters())) == 4
@@ -66,4 +66,4 @@ def test_a_missing_field_is_refused_by_name(kind):
     with pytest.raises(
         RecipeError, match=rf"losses.{kind} needs teacher.text, the teacher gives image; extract that field"
     ):
-        Objective([Component(kind=kind)], Widths({"image": 3, "text": 3}, {"image": 3}))
+        Objective([Term(kind=kind)], Widths({"image": 3, "text": 3}, {"image": 3}))

@@ -1,0 +1,68 @@
+"""The price of keeping too many parameters: what makes a student's L0 masks reach a target sparsity.
+
+    L = l1 max(target - s, 0) + l2 max(target - s, 0)^2,   s = student.sparsity, maximised over l1 and l2
+
+TinyCLIP, https://arxiv.org/abs/2309.12314, after CoFi, https://arxiv.org/abs/2204.00408. The released code maximises by
+a negative learning rate; here the multipliers' gradient is turned round, to the same steps. The masks belong to the
+student: students/openclip_slim.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from distillkit.losses._score import read
+from distillkit.types import Batch, Features, Widths
+
+
+class Sparsity(nn.Module):
+    """The target rises linearly from `start` to `target` over `warmup_steps`, and stays there.
+
+    TinyCLIP pays only while too dense; `two_sided` (CoFi) also when too sparse. `multiplier`: where l1 and l2 begin.
+    """
+
+    needs = ("student.sparsity",)
+    # Constant, whatever the run's schedule, and not decayed.
+    learning_rate = 0.02
+
+    def __init__(
+        self,
+        widths: Widths,
+        *,
+        name: str | None = None,
+        weight: float = 1.0,
+        target: float = 0.25,
+        start: float = 0.0,
+        warmup_steps: int = 1000,
+        two_sided: bool = False,
+        multiplier: float = 10.0,
+    ):
+        super().__init__()
+        self.name, self.weight, self.two_sided = name, weight, two_sided
+        self.target, self.start, self.warmup_steps = target, start, warmup_steps
+        self.linear = nn.Parameter(torch.tensor(multiplier))
+        self.quadratic = nn.Parameter(torch.tensor(multiplier))
+
+    def forward(self, batch: Batch, student: Features) -> Float[Tensor, ""]:
+        short = self.target_at(batch.step) - read("student.sparsity", batch, student)
+        short = short if self.two_sided else short.clamp(min=0)
+        return _Ascend.apply(self.linear) * short + _Ascend.apply(self.quadratic) * short.square()
+
+    def target_at(self, step: int) -> float:
+        return self.start + (self.target - self.start) * min(1.0, step / self.warmup_steps)
+
+
+class _Ascend(torch.autograd.Function):
+    """The value itself, with its gradient turned round: whoever minimises the loss maximises it over this value."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return -gradients[0]

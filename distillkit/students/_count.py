@@ -1,0 +1,72 @@
+"""How big a student is and what one image and one text cost it; nothing is downloaded, and on the meta device no memory
+is used either:
+
+    with torch.device("meta"):
+        size = count(recipe.student.build("students"))
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Parameters of each tower, of the token embedding (a table, apart from its tower) and of what else is learned;
+    multiply-accumulates for one image and for one text of full context."""
+
+    image: int
+    text: int
+    token_embedding: int
+    other: int
+    image_macs: int
+    text_macs: int
+
+    @property
+    def parameters(self) -> int:
+        return self.image + self.text + self.token_embedding + self.other
+
+
+# Whose names mean that they serve training, or the two towers together.
+_OTHER = ("logit_scale", "_masks.", "mask_token", "classifier.")
+_TOKENS = ("token_embedding", "word_embeddings")
+
+
+def count(student: Any) -> Count:
+    """Parameters and multiply-accumulates of a student of any kind."""
+    sizes = {"image": 0, "text": 0, "token_embedding": 0, "other": 0}
+    for name, parameter in student.named_parameters():
+        sizes[_part(student, name)] += parameter.numel()
+    device = next(student.parameters()).device
+    images = texts = 0
+    if "image" in student.widths:
+        side = student.image_size
+        images = _macs(student, lambda: student.embed(torch.zeros(1, 3, side, side, dtype=torch.uint8, device=device)))
+    if "text" in student.widths:
+        length = student.context_length
+        texts = _macs(student, lambda: student.embed_text(torch.zeros(1, length, dtype=torch.long, device=device)))
+    return Count(**sizes, image_macs=images, text_macs=texts)
+
+
+def _part(student: Any, name: str) -> str:
+    if any(part in name for part in _OTHER):
+        return "other"
+    if any(part in name for part in _TOKENS):
+        return "token_embedding"
+    return "text" if "text" in student.widths and not name.startswith("visual.") else "image"
+
+
+def _macs(student: nn.Module, run: Any) -> int:
+    """Half of what torch counts as floating point operations; in evaluation, but with gradients: without them torch
+    takes fused paths that it does not count."""
+    training = student.training
+    with FlopCounterMode(display=False) as counter, torch.enable_grad():
+        student.eval()
+        run()
+    student.train(training)
+    return counter.get_total_flops() // 2

@@ -1,0 +1,53 @@
+"""The image tower of any open_clip model, or of a paper's own, without weights unless it inherits.
+
+https://github.com/mlfoundations/open_clip
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from distillkit.students._image import ImageStudent
+from distillkit.students._inherit import inherit_from
+from distillkit.students._look import Look, look
+from distillkit.students._openclip import configure, image_tower, mean_and_std, size_of
+from distillkit.students._weights import openclip_teacher
+
+
+class OpenclipImage(ImageStudent):
+    """`model`: a name of open_clip's or of a paper's pair, or a table like open_clip's model_configs.
+
+    `embed_dim` and `image_size` replace the configuration's own. `tokens` and `drop_patches`: see ImageStudent.
+    `inherit`: start as a part of "NAME/TAG", "local-dir:FOLDER", "hf-hub:OWNER/NAME", or "run:FOLDER".
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str | dict[str, Any],
+        embed_dim: int | None = None,
+        image_size: int | None = None,
+        tokens: bool = False,
+        drop_patches: float = 0.0,
+        inherit: str | None = None,
+    ):
+        super().__init__()
+        config = configure(model, embed_dim=embed_dim, image_size=image_size)
+        self.inherit, self.image_size = inherit, size_of(config)
+        self.widths = {"image": config["embed_dim"]}
+        self.visual = image_tower(config)
+        mean, std = mean_and_std(model)
+        self._prepare(self.visual, model, mean=mean, std=std, tokens=tokens, drop_patches=drop_patches)
+
+    def begin(self) -> None:
+        """What a fresh run does once: take over the teacher's weights. A resumed or finished run needs none."""
+        if self.inherit is not None:
+            teacher = openclip_teacher(self.inherit)
+            self.normalise.load_state_dict(teacher.normalise.state_dict())
+            inherit_from(teacher.visual, self.visual, self.inherit)
+
+    def _look(self, x: Float[Tensor, "b 3 h w"]) -> Look:
+        return look(self.visual, x)
