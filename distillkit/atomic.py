@@ -94,7 +94,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def set_aside(path: Path, mark: str) -> Path:
-    """Rename `path` to `path.before-mark`, numbered where that is taken, and return the new place. Nothing is deleted."""
+    """Rename `path` to `path.before-mark`, numbered where that is taken; returns the new place. Nothing is deleted."""
     names = (f"{path.name}.before-{mark}{f'-{number}' if number else ''}" for number in count())
     aside = next(place for place in map(path.with_name, names) if not place.exists())
     path.rename(aside)

@@ -6,58 +6,79 @@ So a run resumes at any step, with any number of workers, as if it had never sto
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from distillkit.augment import random_view, sample_stream
-from distillkit.errors import TrainError
+from distillkit.errors import RecipeError, TrainError
 from distillkit.paths import expand
 from distillkit.pixel_cache import Cached, Files
 from distillkit.pixels import render
 from distillkit.recipe import Data
 from distillkit.store.reader import FeatureStore, refuse_other_teacher
+from distillkit.texts import ClassTexts, OwnCaptions, Unpaired
 from distillkit.types import Batch, Features
 
 # Independent random streams of one seed.
-_STREAMS = {"images": 0, "texts": 1}
+_STREAMS = {"images": 0, "texts": 1, "masks": 2}
+# Teacher features that lie in rows of the image store, as fields of `Features`.
+_IMAGE_FIELDS = ("image", "cls", "patches", "logits")
 
 
 class Batches:
-    """Batches for a student of `image_size` pixels; texts are drawn independently of images, or are their captions."""
+    """Batches for one student. `needs`, such as {"teacher.image"}, limits what is read from the stores."""
 
-    def __init__(self, data: Data, seed: int, image_size: int):
-        self.data, self.seed, self.image_size = data, seed, image_size
-        self.images = FeatureStore(expand(data.images))
+    def __init__(self, data: Data, seed: int, student: Any):
+        self.data, self.seed = data, seed
+        self.image_size: int | None = student.image_size
+        self.tokenize = getattr(student, "tokenize", None)
+        self.patches = int(getattr(student, "patches", 0) or 0)
+        self.images = FeatureStore(expand(data.images)) if data.images else None
         self.texts = FeatureStore(expand(data.texts)) if data.texts else None
-        if self.texts:
-            refuse_other_teacher(self.images, "image", self.texts, "text")
-        self.scale = torch.tensor(self.images.teacher("image")["logit_scale"])
+        self.classes = FeatureStore(expand(data.classes)) if data.classes else None
+        for other in (self.texts, self.classes):
+            if self.images and other:
+                refuse_other_teacher(self.images, "image", other, "text")
         self.text_batch_size = data.text_batch_size or data.batch_size
-        self.steps_per_epoch = _whole_batches(self.images, data.batch_size, "data.batch_size")
-        self.text_steps = _whole_batches(self.texts, self.text_batch_size, "data.text_batch_size") if self.texts else 0
-        files = Files(self.images, expand(data.root) if data.root else None)
-        self.pixels = Cached(self.images, files, data.pixel_cache, 2 * data.workers) if data.pixel_cache else files
-        self.captions = _caption_rows(self.images) if data.captions == "unique" else None
         self.order = lru_cache(maxsize=4)(self._order)
+        self.said = self._text_source()
+        self.steps_per_epoch = data.repeats * self._whole_batches("images" if self.images else "texts")
+        self.needs = {f"teacher.{name}" for name in self.teacher_widths}
         self.wait_seconds = 0.0
 
     @property
     def stores(self) -> dict[str, FeatureStore]:
         """The stores that are read, by the recipe's name for them."""
-        return {"images": self.images} | ({"texts": self.texts} if self.texts else {})
+        named = {"images": self.images, "texts": self.texts, "classes": self.classes}
+        return {name: store for name, store in named.items() if store}
 
-    @property
+    @cached_property
+    def first(self) -> FeatureStore:
+        """The store whose rows make an epoch."""
+        return next(iter(self.stores.values()))
+
+    @cached_property
     def teacher_widths(self) -> dict[str, int]:
-        """Width of each teacher feature that batches carry."""
-        widths = {"image": self.images.field("image").shape[-1], "scale": 1}
-        if self.texts or self.data.captions != "none":
-            widths["text"] = (self.texts or self.images).field("text").shape[-1]
-        return widths
+        """Width of each teacher feature that batches can carry."""
+        widths: dict[str, int] = {}
+        if self.images:
+            names = {full.split("/")[-1] for full in self.images.manifest.fields} & set(_IMAGE_FIELDS)
+            widths |= {name: self.images.field(name).shape[-1] for name in names}
+        if self.said:
+            widths["text"] = self.said.width
+        if self.classes and self.data.captions != "none" and self.images:
+            widths["caption"] = self.images.field("text").shape[-1]
+        return widths | ({"scale": 1} if self._scale is not None else {})
+
+    def narrow(self, needs: Iterable[str]) -> None:
+        """Read only what some loss needs: patch tokens are half a megabyte an image."""
+        self.needs = set(needs)
 
     def stream(self, first: int, stop: int) -> Iterator[Batch]:
         """The batches of steps first .. stop-1, made ahead of time by worker threads; waiting is counted."""
@@ -74,52 +95,93 @@ class Batches:
 
     def at(self, step: int) -> Batch:
         """The batch of one step."""
-        epoch, place = divmod(step, self.steps_per_epoch)
-        size = self.data.batch_size
-        rows = self.order("images", epoch)[place * size : (place + 1) * size]
+        if not self.images:
+            keys, text, tokens, _ = self._say(step, np.empty(0, np.int64))
+            return Batch(keys, tokens=tokens, teacher=Features(text=text, scale=self._scale), step=step)
+        epoch, rows = self._turn("images", step, self.data.batch_size)
         keys = tuple(self.images.index["key"].take(rows).to_pylist())
+        _, text, tokens, match = self._say(step, rows)
+        teacher = Features(
+            **{name: self.images.read(name, rows) for name in _IMAGE_FIELDS if f"teacher.{name}" in self.needs},
+            text=text,
+            caption=self.images.read("text", rows) if "teacher.caption" in self.needs else None,
+            scale=self._scale,
+        )
+        pixels = self._pixels(rows, keys, epoch) if self.image_size else None
+        return Batch(keys, pixels, tokens, match, self._mask(step, len(rows)), teacher, step)
+
+    def _turn(self, corpus: str, step: int, size: int) -> tuple[int, np.ndarray]:
+        """The pass over a corpus that a step belongs to, and its rows in that pass."""
+        epoch, place = divmod(step, self._whole_batches(corpus))
+        return epoch, self.order(corpus, epoch)[place * size : (place + 1) * size]
+
+    def _say(self, step: int, rows: np.ndarray) -> tuple[tuple[str, ...], Tensor | None, Tensor | None, Tensor | None]:
+        """Keys, teacher features and tokens of the texts of a step, and which of them describes which image."""
+        if self.said is None:
+            return (), None, None, None
+        turn = self._turn("texts", step, self.text_batch_size)[1] if self.texts else rows
+        text_rows, match = self.said.rows(turn)
+        text = self.said.read(text_rows) if "teacher.text" in self.needs else None
+        tokens = self.tokenize(self.said.texts(text_rows)) if self.tokenize else None
+        return self.said.keys(text_rows), text, tokens, match
+
+    def _pixels(self, rows: np.ndarray, keys: tuple[str, ...], epoch: int) -> Tensor:
         views = [self._view(int(row), key, epoch) for row, key in zip(rows, keys, strict=True)]
-        pixels = torch.from_numpy(np.stack(views))
-        text, match = self._texts(step, rows)
-        teacher = Features(image=self.images.read("image", rows), text=text, scale=self.scale)
-        return Batch(keys, pixels, match=match, teacher=teacher)
+        return torch.from_numpy(np.stack(views))
 
     def _view(self, row: int, key: str, epoch: int) -> np.ndarray:
         augment = self.data.augment
-        image, width, height = self.pixels.open(row)
+        image, width, height = self._opened.open(row)
         random = sample_stream(self.seed, epoch, key)
         view = random_view(random, width, height, scale=augment.scale, ratio=augment.ratio, flip=augment.flip)
-        return render(image, view, self.image_size, augment.interpolation)
+        return render(image, view, self.image_size or 0, augment.interpolation)
 
-    def _texts(self, step: int, rows: np.ndarray) -> tuple[Tensor | None, Tensor | None]:
+    @cached_property
+    def _opened(self) -> Cached | Files:
+        if self.images is None:
+            raise RecipeError("data.images: a student that sees images needs an image store")
+        files = Files(self.images, expand(self.data.root) if self.data.root else None)
+        if self.data.pixel_cache is None:
+            return files
+        return Cached(self.images, files, self.data.pixel_cache, 2 * self.data.workers)
+
+    def _mask(self, step: int, images: int) -> Tensor | None:
+        """Proteus: of the first `share` of a batch, `ratio` of the patches of each image, drawn evenly."""
+        mask = self.data.mask
+        if mask is None:
+            return None
+        if not self.patches:
+            raise RecipeError(
+                "data.mask: this student has no patches to mask; take a vision transformer with tokens = true"
+            )
+        random = np.random.Generator(np.random.PCG64([self.seed, _STREAMS["masks"], step]))
+        noise = torch.from_numpy(random.random((images, self.patches)))
+        hidden = noise.argsort(1).argsort(1) < int(self.patches * mask.ratio)
+        return hidden & (torch.arange(images) < int(images * mask.share))[:, None]
+
+    def _text_source(self) -> Unpaired | OwnCaptions | ClassTexts | None:
         if self.texts:
-            epoch, place = divmod(step, self.text_steps)
-            size = self.text_batch_size
-            return self.texts.read("text", self.order("texts", epoch)[place * size : (place + 1) * size]), None
-        if self.data.captions == "paired":
-            return self.images.read("text", rows), torch.arange(len(rows))
-        if self.captions is not None:
-            unique, match = np.unique(self.captions[rows], return_inverse=True)
-            return self.images.read("text", unique), torch.from_numpy(match)
-        return None, None
+            return Unpaired(self.texts)
+        if self.classes and self.images:
+            return ClassTexts(self.images, self.classes, self.data.class_names)
+        if self.images and self.data.captions != "none":
+            return OwnCaptions(self.images, merged=self.data.captions == "unique")
+        return None
+
+    @cached_property
+    def _scale(self) -> Tensor | None:
+        scale = self.first.teacher("image" if self.images else "text").get("logit_scale")
+        return None if scale is None else torch.tensor(scale)
+
+    def _whole_batches(self, corpus: str) -> int:
+        store, size = self.stores[corpus], self.data.batch_size if corpus == "images" else self.text_batch_size
+        steps = len(store.ok_rows) // size
+        if steps == 0:
+            knob = "data.batch_size" if corpus == "images" else "data.text_batch_size"
+            raise TrainError(f"{store.path}: {len(store.ok_rows)} rows make no batch of {size}; lower {knob}")
+        return steps
 
     def _order(self, corpus: str, epoch: int) -> np.ndarray:
         """Every usable row once, shuffled by (seed, corpus, epoch)."""
-        store, stream = self.stores[corpus], _STREAMS[corpus]
-        random = np.random.Generator(np.random.PCG64([self.seed, stream, epoch]))
-        return random.permutation(store.ok_rows)
-
-
-def _whole_batches(store: FeatureStore, size: int, knob: str) -> int:
-    steps = len(store.ok_rows) // size
-    if steps == 0:
-        raise TrainError(f"{store.path}: {len(store.ok_rows)} rows make no batch of {size}; lower {knob}")
-    return steps
-
-
-def _caption_rows(store: FeatureStore) -> np.ndarray:
-    """For every row, the first row with the same caption: int64 [n]."""
-    captions = store.index["text"].combine_chunks().dictionary_encode()
-    codes = captions.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-    _, first = np.unique(codes, return_index=True)
-    return first[codes]
+        random = np.random.Generator(np.random.PCG64([self.seed, _STREAMS[corpus], epoch]))
+        return random.permutation(self.stores[corpus].ok_rows)

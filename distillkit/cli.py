@@ -20,8 +20,10 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 data = typer.Typer(help="Prepare corpora.", no_args_is_help=True)
+recipes = typer.Typer(help="Look at and check recipes.", no_args_is_help=True)
 store = typer.Typer(help="Look at, check and question feature stores.", no_args_is_help=True)
 app.add_typer(data, name="data")
+app.add_typer(recipes, name="recipe")
 app.add_typer(store, name="store")
 
 Recipe = Annotated[Path, typer.Argument(help="A recipe in TOML.", show_default=False)]
@@ -96,6 +98,37 @@ def evaluate(run: Annotated[Path, typer.Argument(help="A finished run folder.", 
     report = measure(run, say)
     print(report)
     say(f"next: open {report} in a browser")
+
+
+@recipes.command("check")
+def recipe_check(recipe: Recipe, overrides: Overrides = None) -> None:
+    """Check a training recipe without data, weights or GPU, and print what it will take.
+
+    Example: distillkit recipe check pipelines/demo/dime_fm.toml
+    """
+    from distillkit.check import check
+    from distillkit.recipe import TrainRecipe, load
+
+    for line in check(load(recipe, overrides, kind=TrainRecipe)):
+        print(line)
+
+
+@recipes.command("list")
+def recipe_list(
+    folder: Annotated[Path, typer.Argument(help="Where to look for training recipes.")] = Path("pipelines"),
+) -> None:
+    """List training recipes: file, student, loss terms, paper.
+
+    Example: distillkit recipe list
+    """
+    from distillkit.check import overview
+
+    rows = overview(folder)
+    if not rows:
+        raise DistillkitError(f"{folder}: no training recipes (*.toml) here")
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 @store.command("info")

@@ -23,6 +23,7 @@ class Objective(nn.Module):
     def __init__(self, components: list[Term], widths: Widths):
         super().__init__()
         self.terms = nn.ModuleDict()
+        self.needs: set[str] = set()  # every feature that some term reads
         self.ramps: dict[str, dict[str, tuple[Ramp, float]]] = {}
         heads: dict[str, nn.Module] = {}
         for component in components:
@@ -31,6 +32,7 @@ class Objective(nn.Module):
             for need in loss.needs:
                 side, field = need.split(".")
                 _ = getattr(asked, side)[field]
+            self.needs |= set(loss.needs)
             _share_heads(loss, heads)
             name = loss.name or component.kind.rpartition(":")[2]
             if "." in name or not name:

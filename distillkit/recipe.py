@@ -92,8 +92,17 @@ class Term(Component):
                 raise RecipeError(f"{where}.{self.kind}: ramp of {knob!r}, which is no knob of it")
 
 
+class NamedTeacher(Component):
+    """One of several teachers; its fields are stored as `name/field`."""
+
+    name: str = Field(pattern=r"^\w[\w.-]*$")
+
+
 class Corpus(_Strict):
-    """One store to extract: a source, and the fields that the teacher is asked for."""
+    """One store to extract: a source, and the fields that teachers are asked for.
+
+    A field is "image", or "name/image" where more than one of the teachers gives it.
+    """
 
     name: str = Field(pattern=r"^\w[\w.-]*$")
     source: Component
@@ -105,24 +114,40 @@ class Corpus(_Strict):
 
 
 class ExtractRecipe(_Strict):
-    """Stage 1: one teacher over any number of corpora; each becomes the store `out`/`corpus.name`."""
+    """Stage 1: one teacher, or several at once, over any number of corpora; each becomes `out`/`corpus.name`."""
 
     name: str
     out: str
-    teacher: Component
+    teacher: Component | None = None
+    teachers: list[NamedTeacher] = []
     corpora: list[Corpus] = Field(min_length=1)
     next: str | None = Field(None, description="the command to name when all is extracted")
     decode_threads: int = Field(2, gt=0)
 
     @model_validator(mode="after")
     def _components(self) -> Self:
-        self.teacher.check("teachers", "teacher")
+        if (self.teacher is None) == (not self.teachers):
+            raise ValueError("write one [teacher], or [[teachers]] with a `name` each")
+        if self.teacher is not None:
+            self.teacher.check("teachers", "teacher")
+        aliases = [teacher.name for teacher in self.teachers]
+        for number, teacher in enumerate(self.teachers):
+            teacher.check("teachers", f"teachers[{number}]")
+            if teacher.name in aliases[:number]:
+                raise ValueError(f"two teachers are called {teacher.name!r}; their fields would be the same")
         names = [corpus.name for corpus in self.corpora]
         for number, corpus in enumerate(self.corpora):
             corpus.source.check("sources", f"corpora[{number}].source")
             if corpus.name in names[:number]:
                 raise ValueError(f"two corpora are called {corpus.name!r}; they would be one store")
         return self
+
+    @property
+    def by_alias(self) -> dict[str, Component]:
+        """The teachers by the name under which their fields are stored; a lone [teacher] goes by its kind."""
+        if self.teacher is not None:
+            return {self.teacher.kind: self.teacher}
+        return {teacher.name: teacher for teacher in self.teachers}
 
 
 class Augment(_Strict):
@@ -134,23 +159,50 @@ class Augment(_Strict):
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
 
 
-class Data(_Strict):
-    """What training reads: an image store; texts from an unpaired text store, or the images' own captions, or none."""
+class Expect(_Strict):
+    """What a store will hold that is not extracted yet; only `recipe check` reads it."""
 
-    images: str
+    rows: int = Field(gt=0)
+    widths: dict[str, int]
+    patches: int = Field(0, ge=0, description="patch tokens of an image, where they are stored")
+
+
+class Mask(_Strict):
+    """Proteus' masks: `ratio` of the patches, of the first `share` of a batch. Defaults: its training script."""
+
+    ratio: float = Field(0.5, gt=0, lt=1)
+    share: float = Field(0.5, gt=0, le=1)
+
+
+class Data(_Strict):
+    """What training reads: an image store, and at most one kind of text; or texts alone.
+
+    `texts`: an unpaired text store. `captions`: the images' own. `classes`: a store of class prompts, with which the
+    images' captions become `teacher.caption`; `class_names` is the file of names behind it, where images have names
+    instead of labels. `repeats`: passes over the images that make an epoch.
+    """
+
+    images: str | None = None
     texts: str | None = None
     captions: Captions = "none"
+    classes: str | None = None
+    class_names: str | None = None
     root: str | None = None
     batch_size: int = Field(gt=1)
     text_batch_size: int | None = Field(None, gt=1)
+    repeats: int = Field(1, gt=0)
     pixel_cache: int | None = Field(None, gt=0, description="keep decoded images as raw squares of this many pixels")
     workers: int = Field(1, gt=0)
     augment: Augment = Augment()
+    mask: Mask | None = None
+    expect: Expect | None = None
 
     @model_validator(mode="after")
-    def _one_kind_of_text(self) -> Self:
-        if self.texts and self.captions != "none":
-            raise ValueError("texts (unpaired) and captions (paired) exclude each other; keep one")
+    def _fits(self) -> Self:
+        if self.texts and (self.classes or self.captions != "none"):
+            raise ValueError("texts (unpaired) excludes captions and classes; keep one")
+        if not self.images and not self.texts:
+            raise ValueError("name an image store in `images`, a text store in `texts`, or both")
         return self
 
 

@@ -27,7 +27,7 @@ from distillkit.store.manifest import digest
 
 # What may change without making another student.
 _KEYS = ("name", "paper", "note", "out", "evals", "baseline", "checkpoints")
-_FREE: Any = dict.fromkeys(_KEYS, True) | {"data": {"workers"}}
+_FREE: Any = dict.fromkeys(_KEYS, True) | {"data": {"workers", "expect"}}
 
 
 def identity(recipe: TrainRecipe, stores: dict[str, str], versions: dict[str, str]) -> dict[str, Any]:

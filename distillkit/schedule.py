@@ -32,7 +32,7 @@ def make_optimizer(model: nn.Module, optim: Optim) -> torch.optim.Optimizer:
     `learning_rate` have that constant rate as `own_lr`, and no decay.
     """
     groups: dict[tuple[float, float, float | None], list[nn.Parameter]] = {}
-    own = {p: float(m.learning_rate) for m in model.modules() if hasattr(m, "learning_rate") for p in m.parameters()}
+    own = {p: rate for m in model.modules() if (rate := _own_rate(m)) for p in m.parameters()}
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     depth = _depth(name for name, _ in named)
     for name, parameter in named:
@@ -49,6 +49,11 @@ def make_optimizer(model: nn.Module, optim: Optim) -> torch.optim.Optimizer:
     return torch.optim.AdamW(settings, lr=optim.lr, betas=optim.betas, eps=optim.eps)
 
 
+def _own_rate(module: nn.Module) -> float | None:
+    rate: Any = getattr(module, "learning_rate", None)
+    return None if rate is None else float(rate)
+
+
 def _depth(names: Iterable[str]) -> int:
     """How many steps of layer decay lie between the first layer and what follows the last block."""
     return max((int(found[1]) + 2 for name in names if (found := _BLOCK.search(name))), default=0)
@@ -63,7 +68,7 @@ def _layer(name: str, depth: int) -> int:
 
 
 def learning_rate(step: int, steps_per_epoch: int, optim: Optim) -> float:
-    """Linear from `warmup_lr` to `lr` over the warm-up, then the schedule; a cosine reaches `min_lr` at the last step."""
+    """Linear from `warmup_lr` to `lr` over the warm-up, then the schedule; a cosine ends at `min_lr`."""
     last = total_steps(steps_per_epoch, optim)
     if optim.every == "epoch":
         step = step // steps_per_epoch * steps_per_epoch

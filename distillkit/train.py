@@ -45,7 +45,7 @@ def train_one(recipe: TrainRecipe, say: Say, command: str | None = None) -> Path
     with run.locked():
         torch.manual_seed(recipe.seed)
         student = recipe.student.build("students")
-        batches = Batches(recipe.data, recipe.seed, student.image_size)
+        batches = Batches(recipe.data, recipe.seed, student)
         stores = {name: store.manifest.digest for name, store in batches.stores.items()}
         changes = run.begin(recipe, identity(recipe, stores, versions()))
         if changes:
@@ -63,6 +63,7 @@ def train_one(recipe: TrainRecipe, say: Say, command: str | None = None) -> Path
 def _train(recipe: TrainRecipe, run: RunFolder, student: Any, batches: Batches, say: Say) -> dict[str, Any]:
     device = device_of(recipe.device)
     objective = Objective(recipe.losses, Widths(student.widths, batches.teacher_widths))
+    batches.narrow(objective.needs)
     model = nn.ModuleDict({"student": student, "objective": objective})
     model.to(device).to(memory_format=torch.channels_last).train()
     optimizer = make_optimizer(model, recipe.optim)
@@ -124,5 +125,5 @@ def _facts(recipe: TrainRecipe, student: nn.Module, batches: Batches, steps: int
         "images_seen": steps * recipe.data.batch_size,
         "seconds": round(seconds, 1),
         "stores": {name: str(store.path) for name, store in batches.stores.items()},
-        "teacher": batches.images.teacher("image"),
+        "teacher": batches.first.teacher("image" if batches.images else "text"),
     }

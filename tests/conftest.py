@@ -46,7 +46,7 @@ def draw(folder, count, seed=0):
         shape = (40 + number % 3 * 10, 48, 3)
         name = f"images/{number:03d}.png"
         Image.fromarray(random.integers(0, 256, shape, dtype=np.uint8)).save(folder / name)
-        rows.append(f"a {WORDS[number % len(WORDS)]} number {number // 2}\t{name}")
+        rows.append(f"a {WORDS[number % len(WORDS)]} number {number // 16}\t{name}")
     (folder / "pairs.tsv").write_text("\n".join(rows) + "\n")
     (folder / "texts.txt").write_text("".join(f"a text about {word} {n}\n" for n in range(20) for word in WORDS))
     return folder

@@ -34,7 +34,7 @@ class ZeroShot:
         """Top-1 (with its 95 % interval), top-5 and mean per-class accuracy, and chance."""
         store, prompts = open_store(self.store), open_store(self.prompts)
         classes = class_embeddings(prompts)
-        label = self._labels(store)
+        label = labels_of(store, self.classes)
         ranks = ranks_of(encode(store), classes, label)
         hit = (ranks < 1).double()
         low, high = interval(hit.numpy(), label.numpy())
@@ -53,19 +53,21 @@ class ZeroShot:
             "mean per class.chance": 1 / len(classes),
         }
 
-    def _labels(self, store: Any) -> Int[Tensor, "n"]:
-        index = store.index.take(store.ok_rows)
-        if self.classes is None:
-            if index["label"].null_count:
-                raise StoreError(f"{self.store}: rows without labels; set evals.classes to the file of class names")
-            return torch.from_numpy(index["label"].to_numpy().copy())
-        # Only line feeds end a name, as in the source class_prompts: labels are line numbers.
-        names = Path(expand(self.classes)).read_text("utf-8-sig").removesuffix("\n").split("\n")
-        number = {name.strip(): place for place, name in enumerate(names)}
-        unknown = next((text for text in index["text"].to_pylist() if text not in number), None)
-        if unknown is not None:
-            raise StoreError(f"{self.store}: caption {unknown!r} is no class of {self.classes}")
-        return torch.tensor([number[text] for text in index["text"].to_pylist()])
+
+def labels_of(store: Any, names: str | None) -> Int[Tensor, "n"]:
+    """The class of every usable row: its label, or the place of its caption in the file `names`."""
+    index = store.index.take(store.ok_rows)
+    if names is None:
+        if index["label"].null_count:
+            raise StoreError(f"{store.path}: rows without labels; name the file of class names that are its captions")
+        return torch.from_numpy(index["label"].to_numpy().copy())
+    # Only line feeds end a name, as in the source class_prompts: labels are line numbers.
+    listed = Path(expand(names)).read_text("utf-8-sig").removesuffix("\n").split("\n")
+    number = {name.strip(): place for place, name in enumerate(listed)}
+    unknown = next((text for text in index["text"].to_pylist() if text not in number), None)
+    if unknown is not None:
+        raise StoreError(f"{store.path}: caption {unknown!r} is no class of {names}")
+    return torch.tensor([number[text] for text in index["text"].to_pylist()])
 
 
 def class_embeddings(prompts: Any) -> Float[Tensor, "c d"]:

@@ -11,8 +11,10 @@ from typing import Any
 from PIL import Image
 
 from distillkit.errors import SourceError
+from distillkit.pixel_cache import Files
 from distillkit.pixels import centre_view, decode, render
 from distillkit.report.results import WHO
+from distillkit.store.reader import FeatureStore
 
 SHOWN = 24
 _PIXELS = 144
@@ -39,7 +41,7 @@ class Picture:
 def pictures(listed: list[dict[str, Any]], shown: int = SHOWN) -> list[Picture]:
     """`shown` of the listed images at even distances, the first among them: nobody chooses."""
     chosen = [listed[place * len(listed) // shown] for place in range(shown)] if len(listed) > shown else listed
-    return [Picture(_uri(Path(one["image"])), one["text"], _answers(one)) for one in chosen]
+    return [Picture(_uri(one), one["text"], _answers(one)) for one in chosen]
 
 
 def distance(listed: list[dict[str, Any]], shown: int = SHOWN) -> str:
@@ -58,12 +60,16 @@ def _answers(one: dict[str, Any]) -> list[Answer]:
     return [Answer(who, texts, texts.index(one["text"]) + 1 if one["text"] in texts else None) for who, texts in found]
 
 
-def _uri(path: Path) -> str:
+def _uri(one: dict[str, Any]) -> str:
     """The part of the image that the networks saw, as a small JPEG."""
     try:
-        image = decode(path)
+        if "store" in one:
+            image, _, _ = Files(FeatureStore(one["store"]), None).open(one["row"])
+        else:
+            image = decode(Path(one["image"]))
     except SourceError as error:
-        raise SourceError(f"{path}: the report cannot show it ({error}); put it back and evaluate again") from error
+        told = f"{one['image']}: the report cannot show it ({error}); put it back and evaluate again"
+        raise SourceError(told) from error
     pixels = render(image, centre_view(*image.size), _PIXELS)
     made = io.BytesIO()
     Image.fromarray(pixels.transpose(1, 2, 0)).save(made, "JPEG", quality=88, subsampling=0)

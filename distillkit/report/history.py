@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from distillkit.recipe import Component
+from distillkit.recipe import Term
 from distillkit.report.curves import Line, chart
 from distillkit.report.words import percent
 
@@ -13,7 +13,7 @@ _NO_TERM = ("step", "epoch", "lr", "images_per_second", "wait_share", "seconds")
 History = list[dict[str, Any]]  # the lines of metrics.jsonl
 
 
-def drawings(runs: dict[str, tuple[History, list[Component]]]) -> list[dict[str, str]]:
+def drawings(runs: dict[str, tuple[History, list[Term]]]) -> list[dict[str, str]]:
     """Loss terms of each run ("student", "baseline"), then learning rate and speed; none without a log."""
     runs = {who: run for who, run in runs.items() if run[0]}
     if "student" not in runs:
@@ -29,7 +29,7 @@ def drawings(runs: dict[str, tuple[History, list[Component]]]) -> list[dict[str,
     ]
 
 
-def formula(losses: list[Component]) -> str:
+def formula(losses: list[Term]) -> str:
     """The objective in the names of its terms: "0.7 L_vl + 0.3 L_pvl"."""
     weighted = [
         (component.knobs.get("weight", 1.0), component.knobs.get("name") or component.kind) for component in losses
@@ -37,7 +37,7 @@ def formula(losses: list[Component]) -> str:
     return " + ".join(name if weight == 1 else f"{weight:g} {name}" for weight, name in weighted)
 
 
-def _losses(who: str, history: History, losses: list[Component]) -> dict[str, str]:
+def _losses(who: str, history: History, losses: list[Term]) -> dict[str, str]:
     names = [name for name in history[0] if name not in _NO_TERM]
     if len(names) == 2:
         names.remove("total")  # there is one term, and this is it

@@ -1,0 +1,94 @@
+"""What a training recipe asks for, before any data, weight or GPU is at hand.
+
+    distillkit recipe check pipelines/dime_fm.toml
+
+The student is built on the meta device: nothing is downloaded and no memory is taken. Where the recipe's store is not
+extracted yet, `[data.expect]` says how many rows it will have and how wide the teacher is.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from distillkit.errors import RecipeError, StoreError
+from distillkit.objective import Objective
+from distillkit.paths import expand
+from distillkit.recipe import TrainRecipe
+from distillkit.schedule import total_steps
+from distillkit.store.reader import FeatureStore
+from distillkit.students._count import count
+from distillkit.types import Widths
+
+_HALF = 2  # bytes of a float16
+
+
+def check(recipe: TrainRecipe) -> list[str]:
+    """Parameters, multiply-accumulates, teacher fields and their bytes, and steps: a line each."""
+    rows, widths, patches = _expected(recipe)
+    with torch.device("meta"):
+        student = recipe.student.build("students")
+        objective = Objective(recipe.losses, Widths(student.widths, widths))
+        size = count(student)
+    fields = sorted(need for need in objective.needs if need.startswith("teacher."))
+    stored = [name for name in _stored(fields) if not (name == "text" and recipe.data.texts)]
+    values = sum(widths[name] * (patches if name == "patches" else 1) for name in stored)
+    steps_per_epoch = rows // recipe.data.batch_size
+    heads = sum(parameter.numel() for parameter in objective.parameters())
+    return [
+        f"student      {size.parameters / 1e6:.2f} M parameters (image {size.image / 1e6:.2f}, "
+        f"text {size.text / 1e6:.2f}, token embedding {size.token_embedding / 1e6:.2f}), heads {heads / 1e6:.2f} M",
+        f"compute      {size.image_macs / 1e6:,.1f} M multiply-accumulates an image"
+        + (f", {size.text_macs / 1e6:,.1f} M a text" if size.text_macs else ""),
+        f"terms        {', '.join(f'{name} x {loss.weight:g}' for name, loss in objective.terms.items())}",
+        f"teacher      {', '.join(field.removeprefix('teacher.') for field in fields) or 'nothing'}",
+        f"store        {_HALF * values:,} bytes a row in float16, {_bytes(_HALF * values * rows)} for {rows:,} rows",
+        f"training     {total_steps(steps_per_epoch, recipe.optim):,} steps of {recipe.data.batch_size} images, "
+        f"{recipe.optim.epochs:g} epochs",
+    ]
+
+
+def _stored(fields: list[str]) -> list[str]:
+    """The names of the fields that take room in every row; the scale is in the manifest."""
+    return [name for name in (field.removeprefix("teacher.") for field in fields) if name != "scale"]
+
+
+def _expected(recipe: TrainRecipe) -> tuple[int, dict[str, int], int]:
+    """Rows, width of each teacher field, and patch tokens of an image: from the store, or as the recipe expects."""
+    expect: Any = recipe.data.expect
+    try:
+        store = FeatureStore(expand(recipe.data.images or recipe.data.texts or ""))
+    except StoreError as error:
+        if expect is None:
+            raise RecipeError(f"{error}; or say in [data.expect] what it will hold: rows, widths") from error
+        return expect.rows, dict(expect.widths), expect.patches
+    shapes = {name.split("/")[-1]: field.shape for name, field in store.manifest.fields.items()}
+    widths = {name: shape[-1] for name, shape in shapes.items()} | {"scale": 1}
+    if recipe.data.texts:
+        widths |= {"text": FeatureStore(expand(recipe.data.texts)).field("text").shape[-1]}
+    return len(store.ok_rows), widths, shapes.get("patches", [0])[0]
+
+
+def _bytes(number: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:.3g} TB"
+
+
+def overview(folder: Path) -> list[tuple[str, str, str, str]]:
+    """Every training recipe below `folder`: file, student, terms, paper."""
+    from distillkit.recipe import load
+
+    rows = []
+    for path in sorted(folder.rglob("*.toml")):
+        if path.parent.name == "extract":
+            continue
+        recipe = load(path, kind=TrainRecipe)
+        student = str(recipe.student.knobs.get("model", recipe.student.kind))
+        terms = " + ".join(str(term.knobs.get("name") or term.kind) for term in recipe.losses)
+        rows.append((str(path), student, terms, recipe.paper or ""))
+    return rows
