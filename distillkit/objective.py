@@ -27,6 +27,9 @@ class Objective(nn.Module):
         self.ramps: dict[str, dict[str, tuple[Ramp, float]]] = {}
         heads: dict[str, nn.Module] = {}
         for component in components:
+            # What weighs nothing costs nothing, and needs nothing.
+            if component.knobs.get("weight") == 0 and "weight" not in component.ramp:
+                continue
             asked = Widths(*(_Fields(getattr(widths, side), side, component.kind) for side in ("student", "teacher")))
             loss = component.build("losses", asked)
             for need in loss.needs:

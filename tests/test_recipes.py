@@ -1,0 +1,63 @@
+"""Every recipe we ship is sound: it checks without data, weights or network, and its quick sibling differs in size alone."""
+
+from pathlib import Path
+
+import pytest
+
+from distillkit.check import check, overview
+from distillkit.recipe import ExtractRecipe, TrainRecipe, load
+
+ROOT = Path(__file__).parents[1]
+PIPELINES = ROOT / "pipelines"
+PAPERS = sorted(PIPELINES.glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", PAPERS, ids=lambda path: path.stem)
+def test_a_papers_recipe_checks_without_anything_at_hand(path, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    recipe = load(path, kind=TrainRecipe)
+    lines = check(recipe)
+    assert [line.split()[0] for line in lines] == ["student", "compute", "terms", "teacher", "store", "training"]
+    assert recipe.paper and f"pipelines/{path.name}" in path.read_text()
+
+
+def test_sizes_that_the_papers_state(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    told = {path.stem: "\n".join(check(load(path, kind=TrainRecipe))) for path in PAPERS}
+    assert "image 38.59, text 19.22" in told["tinyclip_manual"]
+    assert "61.4 GB for 40,000,000" in told["dime_fm"]
+    assert "506 GB for 1,281,167" in told["proteus"]
+
+
+@pytest.mark.parametrize("path", sorted(PIPELINES.glob("extract/*.toml")), ids=lambda path: path.stem)
+def test_extraction_recipes_are_sound(path):
+    recipe = load(path, kind=ExtractRecipe)
+    assert recipe.next is None or (ROOT / recipe.next.split()[-1]).is_file()
+
+
+def test_every_papers_recipe_has_its_extraction():
+    for path in PAPERS:
+        named = [word for word in path.read_text().split() if word.startswith("pipelines/extract/")]
+        assert named and all((ROOT / word).is_file() for word in named), path
+
+
+def test_the_quick_look_is_the_same_method():
+    demo, quick = (load(PIPELINES / f"demo/dime_fm{suffix}.toml", kind=TrainRecipe) for suffix in ("", "_quick"))
+    assert (demo.losses, demo.student, demo.baseline) == (quick.losses, quick.student, quick.baseline)
+    assert "QUICK" in quick.note
+
+
+def test_the_list_names_file_student_terms_and_paper(run_cli, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    code, out, _ = run_cli("recipe", "list")
+    assert code == 0 and len(out.splitlines()) == len(overview(Path("pipelines"))) >= 9
+    line = next(line for line in out.splitlines() if "clip_kd.toml" in line)
+    assert "CLIP-KD-ViT-T-16" in line and "task + CRD + ICL + FD" in line and "2307.12732" in line
+
+
+def test_a_recipe_whose_store_is_not_there_says_what_to_add(run_cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (PIPELINES / "dime_fm.toml").read_text().replace("expect =", "# expect =")
+    (tmp_path / "recipe.toml").write_text(text)
+    code, _, err = run_cli("recipe", "check", "recipe.toml")
+    assert code == 1 and err.count("\n") == 1 and "[data.expect]" in err
