@@ -39,9 +39,9 @@ class Batches:
         self.image_size: int | None = student.image_size
         self.tokenize = getattr(student, "tokenize", None)
         self.patches = int(getattr(student, "patches", 0) or 0)
-        self.images = FeatureStore(expand(data.images)) if data.images else None
-        self.texts = FeatureStore(expand(data.texts)) if data.texts else None
-        self.classes = FeatureStore(expand(data.classes)) if data.classes else None
+        self.images = _open(data.images, data.teacher) if data.images else None
+        self.texts = _open(data.texts, data.teacher) if data.texts else None
+        self.classes = _open(data.classes, data.teacher) if data.classes else None
         for other in (self.texts, self.classes):
             if self.images and other:
                 refuse_other_teacher(self.images, "image", other, "text")
@@ -64,12 +64,22 @@ class Batches:
         return next(iter(self.stores.values()))
 
     @cached_property
+    def teacher(self) -> dict[str, Any]:
+        """The fingerprint of the teacher that is learned from."""
+        teachers = self.first.manifest.teachers
+        alias = self.data.teacher or next(iter(teachers))
+        if alias not in teachers:
+            raise RecipeError(f"data.teacher: {self.first.path} knows no {alias!r}; it has: {', '.join(teachers)}")
+        return teachers[alias]
+
+    @cached_property
     def teacher_widths(self) -> dict[str, int]:
         """Width of each teacher feature that batches can carry."""
         widths: dict[str, int] = {}
         if self.images:
-            names = {full.split("/")[-1] for full in self.images.manifest.fields} & set(_IMAGE_FIELDS)
-            widths |= {name: self.images.field(name).shape[-1] for name in names}
+            fields = self.images.manifest.fields.items()
+            said = {full.split("/")[-1]: field for full, field in fields if self.images.alias in (None, field.teacher)}
+            widths |= {name: said[name].shape[-1] for name in _IMAGE_FIELDS if name in said}
         if self.said:
             widths["text"] = self.said.width
         if self.classes and self.data.captions != "none" and self.images:
@@ -170,7 +180,7 @@ class Batches:
 
     @cached_property
     def _scale(self) -> Tensor | None:
-        scale = self.first.teacher("image" if self.images else "text").get("logit_scale")
+        scale = self.teacher.get("logit_scale")
         return None if scale is None else torch.tensor(scale)
 
     def _whole_batches(self, corpus: str) -> int:
@@ -185,3 +195,14 @@ class Batches:
         """Every usable row once, shuffled by (seed, corpus, epoch)."""
         random = np.random.Generator(np.random.PCG64([self.seed, _STREAMS[corpus], epoch]))
         return random.permutation(self.stores[corpus].ok_rows)
+
+
+def _open(path: str, teacher: str | None) -> FeatureStore:
+    """A store, and of several teachers in it the one that is learned from."""
+    store = FeatureStore(expand(path))
+    several = len(store.manifest.teachers) > 1
+    if several and teacher is None:
+        names = ", ".join(store.manifest.teachers)
+        raise RecipeError(f"{store.path}: holds what several teachers said ({names}); name one of them in data.teacher")
+    # A text store of one teacher may know it by another name: whether it is the same one, its fingerprint tells.
+    return FeatureStore(store.path, teacher) if several else store

@@ -59,7 +59,7 @@ def _expected(recipe: TrainRecipe) -> tuple[int, dict[str, int], int]:
     """Rows, width of each teacher field, and patch tokens of an image: from the store, or as the recipe expects."""
     expect: Any = recipe.data.expect
     try:
-        store = FeatureStore(expand(recipe.data.images or recipe.data.texts or ""))
+        store = FeatureStore(expand(recipe.data.images or recipe.data.texts or ""), recipe.data.teacher)
     except StoreError as error:
         if expect is None:
             raise RecipeError(f"{error}; or say in [data.expect] what it will hold: rows, widths") from error

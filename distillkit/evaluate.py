@@ -34,7 +34,7 @@ def evaluate(path: str | Path, say: Say = print) -> Path:
     """Evaluate the finished run at `path`; returns the path of its report."""
     run = RunFolder(Path(path))
     recipe = run.recipe()
-    open_store = lru_cache(lambda name: FeatureStore(expand(name)))
+    open_store = lru_cache(lambda name: FeatureStore(expand(name), recipe.data.teacher))
     encoders: dict[str, Encode] = {"teacher": teacher_features, "student": student_features(run)}
     baseline = RunFolder(run.path / "baseline")
     if recipe.baseline is not None:
@@ -102,7 +102,14 @@ def _pictures(
     index = store.index.take(store.ok_rows)
     nearest = {who: measure.nearest(encode, open_store, TOP) for who, encode in encoders.items()}
     return [
-        {"image": str(store.root / image), "text": text}
+        _place(store, int(store.ok_rows[row]), image)
+        | {"text": text}
         | {who: [names[place] for place in places[row].tolist()] for who, (places, names) in nearest.items()}
         for row, (image, text) in enumerate(zip(index["image"].to_pylist(), index["text"].to_pylist(), strict=True))
     ]
+
+
+def _place(store: FeatureStore, row: int, location: str) -> dict[str, Any]:
+    """Where the report finds an image: its file; or the row of a store, for an image that lies within another file."""
+    path = (store.root or Path()) / location
+    return {"image": str(path)} | ({} if path.is_file() else {"store": str(store.path.absolute()), "row": row})

@@ -1,4 +1,4 @@
-"""Stage 1, top to bottom: a corpus is planned, its shards are run through the frozen teacher, and each is committed.
+"""Stage 1, top to bottom: a corpus is planned, its shards are shown to the frozen teachers, and each is committed.
 
     distillkit extract-teacher pipelines/extract/demo.toml
 
@@ -8,7 +8,7 @@ Rerunning continues after the last committed shard; a finished store is left alo
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -24,22 +24,27 @@ from torch import Tensor
 from distillkit import cpu
 from distillkit.atomic import append_line
 from distillkit.errors import SourceError, StoreError
+from distillkit.job import Job, Teacher, fields_asked
 from distillkit.machine import machine
 from distillkit.paths import expand
 from distillkit.pixels import decode
-from distillkit.recipe import Corpus, ExtractRecipe, differences
+from distillkit.recipe import Component, Corpus, ExtractRecipe, differences
 from distillkit.store import layout
-from distillkit.store.manifest import Field, Manifest
+from distillkit.store.manifest import Manifest
 from distillkit.store.plan import make_plan
 from distillkit.store.writer import Failure, StoreWriter
 from distillkit.versions import versions
 
 Say = Callable[[str], None]
+Shown = tuple[str, list[int], dict[str, Tensor]]  # to which teacher, which rows, its `pixels` or `tokens`
 
 
 @dataclass
 class Cost:
-    """Where the time of a shard went, in seconds; the teacher's own part by field."""
+    """Where the time of a shard went, in seconds.
+
+    `forward` is the teacher's own part, by what it looked at: "image" and "text", or "name/image" of several teachers.
+    """
 
     forward: dict[str, float] = field(default_factory=dict)
     wait: float = 0.0
@@ -63,63 +68,48 @@ def extract(recipe: ExtractRecipe, say: Say = print, command: str | None = None)
     `command` is kept beside the measured costs, so that a report can say how to make this again.
     """
     cpu.settle()
-    say(f"teacher {recipe.teacher.knobs.get('model', recipe.teacher.kind)}: loading")
-    teacher = recipe.teacher.build("teachers")
-    fingerprint = teacher.fingerprint()
+    teachers = {alias: _load(component, say) for alias, component in recipe.by_alias.items()}
+    out = Path(expand(recipe.out))
+    jobs = [
+        Job(out / corpus.name, corpus, teachers, fields_asked(corpus, teachers), recipe.decode_threads)
+        for corpus in recipe.corpora
+    ]
+    made = {"command": command, "machine": machine()}
+    for job in jobs:
+        _extract_corpus(job, say, made)
+    for job in jobs:
+        _judge(job.path, job.corpus, say)
+    return [job.path for job in jobs]
+
+
+def _load(component: Component, say: Say) -> Teacher:
+    """The network of a recipe's teacher, ready to be asked; tells what was loaded."""
+    say(f"teacher {component.knobs.get('model', component.kind)}: loading")
+    network = component.build("teachers")
+    fingerprint = network.fingerprint()
     say(
         f"teacher {fingerprint['model']}: loaded {fingerprint['tensors']}/{fingerprint['tensors']} tensors, "
         f"sha256 {fingerprint['weights_sha256'][:16]}, {fingerprint['activation']}, {fingerprint['precision']}, "
         f"preprocessing {fingerprint['preprocess']}"
     )
-    made = {"command": command, "machine": machine()}
-    paths = [extract_corpus(corpus, teacher, fingerprint, recipe, say, made) for corpus in recipe.corpora]
-    for path, corpus in zip(paths, recipe.corpora, strict=True):
-        _judge(path, corpus, say)
-    return paths
+    return Teacher(network, fingerprint)
 
 
-def extract_corpus(
-    corpus: Corpus, teacher: Any, fingerprint: dict[str, Any], recipe: ExtractRecipe, say: Say, made: dict[str, Any]
-) -> Path:
+def _extract_corpus(job: Job, say: Say, made: dict[str, Any]) -> None:
     """One corpus: plan, run what is not committed yet, finish with the manifest. `made` goes into the log."""
-    path = Path(expand(recipe.out)) / corpus.name
-    source = corpus.source.build("sources")
-    plan, duplicates = make_plan(source, source.root)
-    writer = StoreWriter(
-        path,
-        plan,
-        fields=_fields(corpus, teacher, recipe.teacher.kind),
-        rows_per_shard=corpus.rows_per_shard,
-        identity={
-            "source": {
-                "kind": corpus.source.kind,
-                "knobs": corpus.source.knobs,
-                "root": None if source.root is None else str(source.root),
-                "duplicates": duplicates,
-            },
-            "teachers": {recipe.teacher.kind: fingerprint},
-            "views": {"count": 1, "kind": "the teacher's own evaluation transform"},
-            "batch_size": corpus.batch_size,
-        },
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
+    plan, duplicates = make_plan(job.source, job.source.root)
+    writer = StoreWriter(job.path, plan, job.fields, job.corpus.rows_per_shard, job.identity(duplicates))
+    job.path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(path.parent / f".{path.name}.lock", timeout=0):
-            return _run(writer, corpus, teacher, recipe, source.root, duplicates, say, made)
+        with FileLock(job.path.parent / f".{job.path.name}.lock", timeout=0):
+            if _begin(writer, duplicates, say):
+                _run(job, writer, say, made)
     except Timeout as error:
-        raise StoreError(f"{path}: another process is extracting here; wait for it or stop it") from error
+        raise StoreError(f"{job.path}: another process is extracting here; wait for it or stop it") from error
 
 
-def _run(
-    writer: StoreWriter,
-    corpus: Corpus,
-    teacher: Any,
-    recipe: ExtractRecipe,
-    root: Path | None,
-    duplicates: int,
-    say: Say,
-    made: dict[str, Any],
-) -> Path:
+def _begin(writer: StoreWriter, duplicates: int, say: Say) -> bool:
+    """Make the store's folder ready, what another identity left is set aside; False when nothing is left to do."""
     path, before = writer.path, writer.previous_identity()
     if before is not None and before != writer.identity:
         changes = differences(before, writer.identity)
@@ -128,11 +118,16 @@ def _run(
         say(f"{path}: {changes[0]}{more}; extracting anew, the old store is now {aside}")
     elif writer.finished():
         say(f"{path}: already complete ({writer.plan.num_rows} rows), nothing to do")
-        return path
+        return False
     writer.begin()
     if duplicates:
         say(f"{path}: {duplicates} samples whose key had come before were left out")
+    return True
 
+
+def _run(job: Job, writer: StoreWriter, say: Say, made: dict[str, Any]) -> None:
+    """Every shard that is not committed yet, then the manifest."""
+    path = writer.path
     done = sum(writer.committed(shard) for shard in range(writer.shards))
     say(
         f"{path}: {writer.plan.num_rows} rows in {writer.shards} shards"
@@ -144,7 +139,7 @@ def _run(
             continue
         first, stop = writer.span(shard)
         cost = Cost()
-        arrays, failures = _shard(writer.plan.slice(first, stop - first), corpus, teacher, recipe, root, cost)
+        arrays, failures = _shard(job, writer.plan.slice(first, stop - first), cost)
         writer.commit(shard, arrays, failures)
         line = cost.line(shard, stop - first, len(failures))
         append_line(path / "extract.jsonl", line | made)
@@ -155,7 +150,6 @@ def _run(
         )
     manifest = writer.finish(versions())
     say(f"{path}: complete, {manifest.rows - manifest.skipped} rows, digest {manifest.digest[:16]}")
-    return path
 
 
 def _judge(path: Path, corpus: Corpus, say: Say) -> None:
@@ -171,75 +165,72 @@ def _judge(path: Path, corpus: Corpus, say: Say) -> None:
     say(told)
 
 
-def _fields(corpus: Corpus, teacher: Any, alias: str) -> dict[str, Field]:
-    unknown = [name for name in corpus.fields if name not in teacher.fields]
-    if unknown:
-        raise StoreError(
-            f"corpus {corpus.name!r}: the teacher gives no {unknown[0]!r}; it gives: {', '.join(teacher.fields)}"
-        )
-    return {
-        f"{alias}/{name}": Field(teacher=alias, shape=teacher.fields[name], dtype=corpus.dtype)
-        for name in corpus.fields
-    }
-
-
-def _shard(
-    plan: pa.Table, corpus: Corpus, teacher: Any, recipe: ExtractRecipe, root: Path | None, cost: Cost
-) -> tuple[dict[str, np.ndarray], list[Failure]]:
+def _shard(job: Job, plan: pa.Table, cost: Cost) -> tuple[dict[str, np.ndarray], list[Failure]]:
     """The fields of some planned rows. Depends on nothing but its arguments, so a shard can be computed again."""
-    arrays: dict[str, np.ndarray] = {}
+    arrays = {
+        name: np.full((plan.num_rows, *field.shape), np.nan, layout.DTYPES[field.dtype])
+        for name, field in job.fields.items()
+    }
     failures: list[Failure] = []
-    for name in corpus.fields:
-        values = np.full((plan.num_rows, *teacher.fields[name]), np.nan, layout.DTYPES[corpus.dtype])
-        batches = (
-            _text_batches(plan, corpus.batch_size, teacher, failures)
-            if name == "text"
-            else _image_batches(plan, corpus.batch_size, teacher, root, recipe.decode_threads, failures)
-        )
-        for rows, inputs in _timed(batches, cost):
-            started = time.perf_counter()
-            features = teacher.forward(**({"tokens": inputs} if name == "text" else {"pixels": inputs}))
-            cost.forward[name] = cost.forward.get(name, 0.0) + time.perf_counter() - started
-            with np.errstate(over="ignore"):
-                # A value beyond the stored dtype becomes infinite here, and a ledger line just below.
-                values[rows] = getattr(features, name).numpy().astype(values.dtype)
+    for what, asked in job.passes.items():
         known = {row for row, _, _ in failures}
-        finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
-        failures += [
-            (int(row), "forward", f"{name}: the teacher gave a value that is not finite in {corpus.dtype}")
-            for row in np.flatnonzero(~finite)
-            if int(row) not in known
-        ]
-        arrays[f"{recipe.teacher.kind}/{name}"] = values
+        networks = {alias: job.teachers[alias].network for alias in asked}
+        batches = (_text_batches if what == "text" else _image_batches)(job, plan, networks, failures)
+        for alias, rows, inputs in _timed(batches, cost):
+            started = time.perf_counter()
+            features = networks[alias].forward(**inputs, fields=asked[alias])
+            whose = "" if len(job.teachers) == 1 else f"{alias}/"
+            cost.forward[whose + what] = cost.forward.get(whose + what, 0.0) + time.perf_counter() - started
+            for name in asked[alias]:
+                values = _stored(getattr(features, name), job.corpus.dtype)
+                arrays[f"{alias}/{name}"][rows] = values
+                finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+                for row in np.asarray(rows)[~finite].tolist():
+                    if row not in known:
+                        told = f"{whose}{name}: the teacher gave a value that is not finite in {job.corpus.dtype}"
+                        failures.append((row, "forward", told))
+                        known.add(row)
     return arrays, failures
 
 
-def _image_batches(
-    plan: pa.Table, batch_size: int, teacher: Any, root: Path | None, threads: int, failures: list[Failure]
-) -> Iterator[tuple[list[int], Tensor]]:
-    """Full batches of preprocessed pixels in plan order; what cannot be decoded goes to the ledger, into no batch."""
+def _stored(features: Tensor, dtype: str) -> np.ndarray:
+    """What the store keeps. A value beyond its dtype becomes infinite here, and a ledger line later."""
+    with np.errstate(over="ignore"):
+        return features.numpy().astype(layout.DTYPES[dtype])
 
-    def load(name: str | None) -> Tensor:
-        if name is None or root is None:
+
+def _image_batches(job: Job, plan: pa.Table, networks: Mapping[str, Any], failures: list[Failure]) -> Iterator[Shown]:
+    """Full batches of preprocessed pixels in plan order; what cannot be decoded goes to the ledger, into no batch.
+
+    An image is read and decoded once, and then made ready for each network.
+    """
+
+    def load(location: str | None) -> list[Tensor]:
+        if location is None:
             raise SourceError("the sample has no image, or one whose file name is not UTF-8")
-        return teacher.preprocess(decode(root / name))
+        image = decode(job.source.read(location))
+        return [network.preprocess(image) for network in networks.values()]
+
+    def shown(rows: list[int], pixels: list[list[Tensor]]) -> Iterator[Shown]:
+        for alias, views in zip(networks, zip(*pixels, strict=True), strict=True):
+            yield alias, rows, {"pixels": torch.stack(views)}
 
     rows: list[int] = []
-    pixels: list[Tensor] = []
-    pool = ThreadPoolExecutor(threads)
+    pixels: list[list[Tensor]] = []
+    pool = ThreadPoolExecutor(job.decode_threads)
     try:
-        for row, future in enumerate(_ahead(pool, load, plan["image"].to_pylist(), 2 * batch_size)):
+        for row, future in enumerate(_ahead(pool, load, plan["image"].to_pylist(), 2 * job.corpus.batch_size)):
             try:
                 pixels.append(future.result())
             except SourceError as error:
                 failures.append((row, "decode", str(error)))
                 continue
             rows.append(row)
-            if len(rows) == batch_size:
-                yield rows, torch.stack(pixels)
+            if len(rows) == job.corpus.batch_size:
+                yield from shown(rows, pixels)
                 rows, pixels = [], []
         if rows:
-            yield rows, torch.stack(pixels)
+            yield from shown(rows, pixels)
     finally:
         # On Ctrl-C what is queued is dropped: nobody waits for hundreds of images that nobody wants.
         pool.shutdown(cancel_futures=True)
@@ -256,19 +247,18 @@ def _ahead(
         queue.extend(pool.submit(function, item) for item in islice(waiting, 1))
 
 
-def _text_batches(
-    plan: pa.Table, batch_size: int, teacher: Any, failures: list[Failure]
-) -> Iterator[tuple[list[int], Tensor]]:
+def _text_batches(job: Job, plan: pa.Table, networks: Mapping[str, Any], failures: list[Failure]) -> Iterator[Shown]:
     """Batches of texts of like length, cut to their longest: no time goes into padding."""
     texts = plan["text"].to_pylist()
-    missing = [row for row, text in enumerate(texts) if text is None]
-    failures.extend((row, "read", "the sample has no text") for row in missing)
-    rows = [row for row, text in enumerate(texts) if text is not None]
-    if not rows:
+    failures.extend((row, "read", "the sample has no text") for row, text in enumerate(texts) if text is None)
+    present = [row for row, text in enumerate(texts) if text is not None]
+    if not present:
         return
-    tokens, lengths = teacher.tokenize([texts[row] for row in rows])
-    for batch in by_length(lengths, batch_size):
-        yield [rows[place] for place in batch.tolist()], tokens[batch, : int(lengths[batch].max())]
+    for alias, network in networks.items():
+        tokens, lengths = network.tokenize([texts[row] for row in present])
+        for batch in by_length(lengths, job.corpus.batch_size):
+            rows = [present[place] for place in batch.tolist()]
+            yield alias, rows, {"tokens": tokens[batch, : int(lengths[batch].max())]}
 
 
 def by_length(lengths: Tensor, batch_size: int) -> tuple[Tensor, ...]:
@@ -276,7 +266,7 @@ def by_length(lengths: Tensor, batch_size: int) -> tuple[Tensor, ...]:
     return torch.argsort(lengths, stable=True).split(batch_size)
 
 
-def _timed(batches: Iterator[tuple[list[int], Tensor]], cost: Cost) -> Iterator[tuple[list[int], Tensor]]:
+def _timed(batches: Iterator[Shown], cost: Cost) -> Iterator[Shown]:
     """The same batches; the time spent waiting for them is counted."""
     while True:
         started = time.perf_counter()

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -16,26 +17,39 @@ from PIL import Image
 from distillkit.atomic import atomic_folder, write_json
 from distillkit.errors import SourceError
 from distillkit.pixels import decode, render
+from distillkit.recipe import Component
+from distillkit.registry import resolve
 from distillkit.store.reader import FeatureStore
 from distillkit.types import View
 
 
 class Files:
-    """The images of a store, decoded from their files at every call."""
+    """The images of a store, read from their source and decoded at every call. `root` is where they lie by now."""
 
     def __init__(self, store: FeatureStore, root: str | None):
-        self.root = Path(root) if root else store.root
-        if self.root is None:
+        self.store, self.root = store, root
+        if not hasattr(resolve("sources", store.manifest.source["kind"]), "read"):
             raise SourceError(f"{store.path}: its corpus has no images on disk; choose another store for data.images")
         self.names = store.index["image"]
 
+    @cached_property
+    def source(self) -> Any:
+        """The source that the store was made of; opened late, because a pixel cache can do without it."""
+        made_of = self.store.manifest.source
+        root = self.root or made_of["root"]
+        knobs = made_of["knobs"] | ({} if root is None else {"root": root})
+        component = Component(kind=made_of["kind"], **knobs)
+        component.check("sources", f"{self.store.path}: its source")
+        return component.build("sources")
+
     def open(self, row: int) -> tuple[Image.Image, int, int]:
         """An image, and the width and height it had when it was whole."""
-        path = self.root / self.names[row].as_py()
+        source, location = self.source, self.names[row].as_py()
         try:
-            image = decode(path)
+            image = decode(source.read(location))
         except SourceError as error:
-            raise SourceError(f"{path}: could be read when its features were extracted, now: {error}") from error
+            place = location if source.root is None else f"{source.root}/{location}"
+            raise SourceError(f"{place}: could be read when its features were extracted, now: {error}") from error
         return image, image.width, image.height
 
 

@@ -179,10 +179,12 @@ class Data(_Strict):
 
     `texts`: an unpaired text store. `captions`: the images' own. `classes`: a store of class prompts, with which the
     images' captions become `teacher.caption`; `class_names` is the file of names behind it, where images have names
-    instead of labels. `repeats`: passes over the images that make an epoch.
+    instead of labels. `teacher`: whom to learn from, where a store holds what several teachers said. `repeats`: passes
+    over the images that make an epoch.
     """
 
     images: str | None = None
+    teacher: str | None = None
     texts: str | None = None
     captions: Captions = "none"
     classes: str | None = None

@@ -125,5 +125,5 @@ def _facts(recipe: TrainRecipe, student: nn.Module, batches: Batches, steps: int
         "images_seen": steps * recipe.data.batch_size,
         "seconds": round(seconds, 1),
         "stores": {name: str(store.path) for name, store in batches.stores.items()},
-        "teacher": batches.first.teacher("image" if batches.images else "text"),
+        "teacher": batches.teacher,
     }

@@ -199,8 +199,8 @@ def test_what_a_teacher_cannot_say_in_the_stored_type_is_a_failure(extract, stor
 
 
 def test_recipes_that_do_not_fit_the_teacher_or_the_store(extract):
-    code, err = extract('corpora.0.fields=["image", "cls"]')
-    assert code == 1 and "corpus 'images': the teacher gives no 'cls'; it gives: image, text" in err
+    code, err = extract('corpora.0.fields=["image", "logits"]')
+    assert code == 1 and "corpus 'images': the teacher gives no 'logits'; it gives: image, text" in err
     code, err = extract("corpora.0.rows_per_shard=100")
     assert code == 1 and "rows_per_shard = 100 does not fit rows of 64 bytes; take a multiple of 64" in err
 

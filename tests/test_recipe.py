@@ -128,7 +128,7 @@ def test_long_values_are_cut(train):
 
 
 def test_unpaired_texts_and_captions_exclude_each_other(train):
-    assert "texts (unpaired) and captions (paired) exclude each other" in refusal(train, 'data.captions="paired"')
+    assert "texts (unpaired) excludes captions and classes" in refusal(train, 'data.captions="paired"')
 
 
 def test_two_corpora_of_one_name_would_be_one_store(extract):

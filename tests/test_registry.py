@@ -66,8 +66,9 @@ def test_files_that_start_with_an_underscore_are_no_kinds():
 def test_an_unknown_kind_is_answered_with_the_nearest_and_all():
     with pytest.raises(RecipeError) as caught:
         resolve("sources", "foldr")
-    assert "sources: unknown kind 'foldr', did you mean 'folder'? (there are: class_prompts, csv, folder" in str(
-        caught.value
+    assert (
+        "sources: unknown kind 'foldr', did you mean 'folder'? (there are: class_prompts, csv, datasets, folder"
+        in str(caught.value)
     )
     with pytest.raises(RecipeError, match=r"unknown kind 'zzz' \(there are: "):
         resolve("sources", "zzz")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from distillkit.demo import manifest
 from distillkit.demo.concepts import Phrases, stable_hash
 from distillkit.errors import SourceError
+from distillkit.sources.synsets import entries
 
 
 @dataclass(frozen=True)
@@ -38,18 +39,13 @@ def prompt(name: str, number: int = 0) -> str:
 
 
 def _of_synsets(count: int | None) -> Iterator[str]:
-    from timm.data import ImageNetInfo
-
     table = manifest.load()["texts"]
-    info = ImageNetInfo(table["subset"])
-    synsets = info.label_names()
-    if len(synsets) != table["synsets"]:
-        raise SourceError(f"timm lists {len(synsets)} synsets, not {table['synsets']}; install {table['requires']}")
-    for synset in sorted(sorted(synsets, key=stable_hash)[:count]):
-        lemmas, definition = info.label_name_to_description(synset, detailed=True).split(": ", 1)
-        lemma = lemmas.split(", ")[0]
-        yield prompt(lemma)
-        yield f"{lemma}: {definition}."
+    known = {entry.synset: entry for entry in entries(table["subset"])}
+    if len(known) != table["synsets"]:
+        raise SourceError(f"timm lists {len(known)} synsets, not {table['synsets']}; install {table['requires']}")
+    for synset in sorted(sorted(known, key=stable_hash)[:count]):
+        yield prompt(known[synset].lemmas[0])
+        yield known[synset].sentence
 
 
 def _of_names(names: list[str]) -> Iterator[str]:

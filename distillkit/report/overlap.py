@@ -13,9 +13,12 @@ def shared_images(measured: FeatureStore, trained: FeatureStore) -> tuple[int, i
     """How many usable rows of `measured` are image files of `trained`, and how many there are."""
     names = measured.index["image"].take(measured.ok_rows).to_pylist()
     if measured.root is None or trained.root is None:
-        return 0, len(names)
-    paths = [measured.root / name for name in names if name is not None]
-    below = [path.relative_to(trained.root).as_posix() for path in paths if path.is_relative_to(trained.root)]
+        # Outside folders, only the same source has the same images.
+        same = all(measured.manifest.source[what] == trained.manifest.source[what] for what in ("kind", "knobs"))
+        below = [name for name in names if name is not None and same]
+    else:
+        paths = [measured.root / name for name in names if name is not None]
+        below = [path.relative_to(trained.root).as_posix() for path in paths if path.is_relative_to(trained.root)]
     # The small side is hashed, the training index (perhaps millions of rows) is only streamed through.
     hit = pc.is_in(trained.index["image"], value_set=pa.array(sorted(set(below)), pa.string()))
     found = set(trained.index["image"].filter(hit).to_pylist())

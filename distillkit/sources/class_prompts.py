@@ -1,16 +1,13 @@
-"""Every class name in every prompt template: the texts behind zero-shot classifiers.
-
-Templates are open_clip's (`open_clip.zero_shot_metadata`): 80 of OpenAI's for ImageNet, or the 7 best of them.
-"""
+"""Every class name in every prompt template: the texts behind zero-shot classifiers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 from distillkit.errors import SourceError
 from distillkit.paths import expand
+from distillkit.sources._templates import Templates, templates_called
 from distillkit.types import Sample
 
 
@@ -19,19 +16,14 @@ class ClassPrompts:
 
     root = None
 
-    def __init__(self, *, file: str, templates: Literal["openai_imagenet", "simple_imagenet"] = "openai_imagenet"):
+    def __init__(self, *, file: str, templates: Templates = "openai_imagenet"):
         self.file = Path(expand(file)).absolute()
         self.templates = templates
         if not self.file.is_file():
             raise SourceError(f"{self.file}: no such file of class names; mend source.file in the recipe")
 
     def __iter__(self) -> Iterator[Sample]:
-        import open_clip
-
-        templates = {
-            "openai_imagenet": open_clip.OPENAI_IMAGENET_TEMPLATES,
-            "simple_imagenet": open_clip.SIMPLE_IMAGENET_TEMPLATES,
-        }[self.templates]
+        templates = templates_called(self.templates)
         try:
             # Only a line feed ends a line, as everywhere else: str.splitlines knows ten more characters.
             lines = self.file.read_text("utf-8-sig").rstrip().split("\n")

@@ -6,21 +6,20 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from distillkit.errors import SourceError
-from distillkit.paths import expand
+from distillkit.sources._places import IMAGES, below, folder_at, printable
 from distillkit.types import Sample
-
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 
 
 class Folder:
     """`root`: the folder. `classes`: take the first level of folders, in name order, as labels 0, 1, ..."""
 
     def __init__(self, *, root: str, classes: bool = False):
-        self.root = Path(expand(root)).absolute()
+        self.root = folder_at(root)
         self.classes = classes
-        if not self.root.is_dir():
-            raise SourceError(f"{self.root}: no such folder of images; mend source.root in the recipe")
+
+    def read(self, location: str) -> Path:
+        """Where one image is: its location is the path below the root."""
+        return below(self.root, location)
 
     def __iter__(self) -> Iterator[Sample]:
         labels = self._labels() if self.classes else {}
@@ -29,14 +28,9 @@ class Folder:
             subfolders.sort()
             for name in sorted(files):
                 path = Path(folder, name)
-                if path.suffix.lower() in EXTENSIONS:
+                if path.suffix.lower() in IMAGES:
                     key = path.relative_to(self.root)
-                    yield Sample(_printable(key), image=path, label=labels.get(key.parts[0]))
+                    yield Sample(printable(key.as_posix()), image=path, label=labels.get(key.parts[0]))
 
     def _labels(self) -> dict[str, int]:
         return {path.name: number for number, path in enumerate(sorted(p for p in self.root.iterdir() if p.is_dir()))}
-
-
-def _printable(path: Path) -> str:
-    """The path as text; bytes that are not UTF-8 are written as escapes, so that every key can be stored."""
-    return path.as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

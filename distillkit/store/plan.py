@@ -1,6 +1,7 @@
 """The plan: every row of a store, in order, fixed before the first forward. Resuming and parallel runs follow it.
 
-Columns: key (unique), image (path below the source's root), text, label; what a corpus lacks is null.
+Columns: key (unique), image (where it is: a path below the source's root, or any other location that the source's
+`read` knows), text, label; what a corpus lacks is null.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def make_plan(samples: Iterable[Sample], root: Path | None) -> tuple[pa.Table, i
             duplicates += 1
             continue
         seen.add(mark)
-        rows.append((sample.key, _below(sample, root), sample.text, sample.label))
+        rows.append((sample.key, _location(sample, root), sample.text, sample.label))
         if len(rows) == _BLOCK:
             blocks.append(_record_batch(rows))
             rows = []
@@ -44,12 +45,13 @@ def _record_batch(rows: list[tuple[str, str | None, str | None, int | None]]) ->
     return pa.record_batch([pa.array(column, kind.type) for column, kind in zip(columns, SCHEMA, strict=True)], SCHEMA)
 
 
-def _below(sample: Sample, root: Path | None) -> str | None:
-    if sample.image is None:
-        return None
-    if isinstance(sample.image, bytes) or root is None or not sample.image.is_relative_to(root):
+def _location(sample: Sample, root: Path | None) -> str | None:
+    image = sample.image
+    if image is None or isinstance(image, str):
+        return image
+    if not isinstance(image, Path) or root is None or not image.is_relative_to(root):
         raise SourceError(f"{sample.key}: a source must name its images by paths below its root")
-    name = sample.image.relative_to(root).as_posix()
+    name = image.relative_to(root).as_posix()
     try:
         name.encode()
     except UnicodeEncodeError:

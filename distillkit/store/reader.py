@@ -26,24 +26,30 @@ from distillkit.store.mapping import map_back_to_back
 
 
 class FeatureStore:
-    """A complete store, opened lazily. Cheap to pickle: only its path travels."""
+    """A complete store, opened lazily. Cheap to pickle: only its path travels.
 
-    def __init__(self, path: str | Path):
-        self.path = Path(path)
+    `teacher`: where several teachers gave an "image", the one that is meant; without it, such a name is refused.
+    """
+
+    def __init__(self, path: str | Path, teacher: str | None = None):
+        self.path, self.alias = Path(path), teacher
         self.manifest = Manifest.read(self.path)
+        if teacher not in (None, *self.manifest.teachers):
+            raise StoreError(f"{self.path}: no teacher {teacher!r}; it has: {', '.join(self.manifest.teachers)}")
         self._tables: dict[str, Tensor] = {}
 
-    def __reduce__(self) -> tuple[type[FeatureStore], tuple[Path]]:
-        return FeatureStore, (self.path,)
+    def __reduce__(self) -> tuple[type[FeatureStore], tuple[Path, str | None]]:
+        return FeatureStore, (self.path, self.alias)
 
     def __len__(self) -> int:
         """Planned rows, failed ones included: row numbers run from 0 to here."""
         return self.manifest.rows
 
     def field_name(self, name: str) -> str:
-        """The full name of a field: "image" is enough where only one teacher gave an image field."""
+        """The full name of a field: "image" is enough where one teacher is meant, or only one gave an image field."""
         fields = self.manifest.fields
-        found = [full for full in fields if name in (full, full.split("/", 1)[1])]
+        meant = [full for full, field in fields.items() if self.alias in (None, field.teacher)]
+        found = [full for full in fields if name == full] or [full for full in meant if name == full.split("/", 1)[1]]
         if len(found) == 1:
             return found[0]
         problem = "no field" if not found else f"several fields ({', '.join(found)}) for"

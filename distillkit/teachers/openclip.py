@@ -6,56 +6,66 @@ https://github.com/mlfoundations/open_clip
 
 from __future__ import annotations
 
-import difflib
-import hashlib
-import logging
 import textwrap
-import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, Literal
 
 import open_clip
 import torch
 from jaxtyping import Float, Int
+from open_clip.timm_model import TimmModel
 from open_clip.transform import PreprocessCfg, image_transform_v2
+from open_clip.transformer import VisionTransformer
 from PIL import Image
-from safetensors import SafetensorError
+from timm.models import eva, vision_transformer
 from torch import Tensor, nn
 
 from distillkit.errors import MissingExtra, TeacherError
 from distillkit.paths import expand
+from distillkit.teachers._frozen import (
+    FAILURES,
+    Precision,
+    autocast,
+    device_of,
+    nearest,
+    plain,
+    precision_of,
+    quiet,
+    reason,
+    weights_sha256,
+)
+from distillkit.teachers._grid import Grid
 from distillkit.types import Features
 
 SCHEMES = ("local-dir:", "hf-hub:")
-_DAMAGE = (SafetensorError, UnpicklingError)
-_PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Openclip:
     """`model`: "NAME/TAG", "NAME/path/to/checkpoint", "local-dir:FOLDER" or "hf-hub:OWNER/NAME".
 
     `precision` is what the towers compute in ("auto": bf16 on a GPU that has it, else fp32); embeddings are float32.
+    Vision transformers also give `cls` and `patches`, after the final norm and before the projection; `grid`: all
+    patches, or their means over a grid of so many cells a side.
     """
 
     def __init__(
         self,
         *,
         model: str,
-        precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
+        precision: Precision = "auto",
         device: str = "auto",
         context_length: int | None = None,
+        grid: int | Literal["full"] = "full",
     ):
         scheme = next((scheme for scheme in SCHEMES if model.startswith(scheme)), "")
         # The fingerprint keeps the name as it was written: when a cache folder moves, the teacher stays the same.
         self.written, self.name = model, scheme + expand(model.removeprefix(scheme))
-        self.device = _device(device)
-        bf16 = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
-        self.precision = ("bf16" if bf16 else "fp32") if precision == "auto" else precision
-        with _quiet():
+        self.device = device_of(device)
+        self.precision = precision_of(precision, self.device)
+        with quiet():
             self.model = _load(self.name).eval().requires_grad_(False)
             # Convolutions are faster with channels last; transformers do not mind.
             self.model.to(self.device, memory_format=torch.channels_last)
@@ -64,11 +74,12 @@ class Openclip:
         self._transform = image_transform_v2(self.preprocess_config, is_train=False)
         self.width = int(self.encode_text(self.tokenizer(["a"])).shape[-1])
         self.trims = self._trimming_changes_nothing()
+        self.tokens = _grid(self.model.visual, grid)
 
     @property
     def fields(self) -> dict[str, list[int]]:
         """What this teacher can say, and the shape of one row of it."""
-        return {"image": [self.width], "text": [self.width]}
+        return {"image": [self.width], "text": [self.width]} | (self.tokens.fields if self.tokens else {})
 
     @property
     def scale(self) -> float:
@@ -88,20 +99,49 @@ class Openclip:
         return tokens, _used(tokens, self._pad)
 
     @torch.inference_mode()
-    def forward(self, pixels: Float[Tensor, "b 3 h w"] | None = None, tokens: Tensor | None = None) -> Features:
-        """Raw (un-normalised) embeddings after the projection, float32 on the CPU."""
-        image = None if pixels is None else self.encode_image(pixels)
-        text = None if tokens is None else self.encode_text(tokens)
-        return Features(image=image, text=text, scale=torch.tensor(self.scale))
+    def forward(
+        self,
+        pixels: Float[Tensor, "b 3 h w"] | None = None,
+        tokens: Int[Tensor, "t l"] | None = None,
+        fields: Collection[str] | None = None,
+    ) -> Features:
+        """Raw (un-normalised) features, float32 on the CPU: those of `fields` that the inputs give, or all.
+
+        `image` and `text` are after the projection. One forward of a tower gives all its fields.
+        """
+        asked = self.fields if fields is None else fields
+        said = {} if pixels is None else self._look(pixels, asked)
+        if tokens is not None and "text" in asked:
+            said["text"] = self.encode_text(tokens)
+        return Features(**said, scale=torch.tensor(self.scale))
+
+    def _look(self, pixels: Tensor, asked: Collection[str]) -> dict[str, Tensor]:
+        if self.tokens is None or not {"cls", "patches"} & set(asked):
+            return {"image": self.encode_image(pixels)} if "image" in asked else {}
+        with autocast(self.device, self.precision):
+            seen = self.model.visual.forward_intermediates(
+                self._on_device(pixels),
+                indices=1,
+                normalize_intermediates=True,
+                output_fmt="NLC",
+                output_extra_tokens=True,
+            )
+            (patches,) = seen["image_intermediates"]
+            said = {"image": seen["image_features"], "patches": self.tokens.pool(patches)}
+            if self.tokens.has_cls:
+                said["cls"] = seen["image_intermediates_prefix"][0][:, 0]
+        return {name: value.float().cpu() for name, value in said.items() if name in asked}
 
     def encode_image(self, pixels: Tensor) -> Float[Tensor, "b d"]:
-        with self._autocast():
-            pixels = pixels.to(self.device, memory_format=torch.channels_last, non_blocking=True)
-            features: Tensor = self.model.encode_image(pixels)
+        with autocast(self.device, self.precision):
+            features: Tensor = self.model.encode_image(self._on_device(pixels))
         return features.float().cpu()
 
+    def _on_device(self, pixels: Tensor) -> Tensor:
+        return pixels.to(self.device, memory_format=torch.channels_last, non_blocking=True)
+
     def encode_text(self, tokens: Tensor) -> Float[Tensor, "t d"]:
-        with self._autocast():
+        with autocast(self.device, self.precision):
             return self._text(tokens)
 
     @torch.inference_mode()
@@ -109,9 +149,6 @@ class Openclip:
         with _shortened(self.model, tokens.shape[1]):
             features: Tensor = self.model.encode_text(tokens.to(self.device, non_blocking=True))
         return features.float().cpu()
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, _PRECISIONS[self.precision], enabled=self.precision != "fp32")
 
     @property
     def _pad(self) -> int:
@@ -129,18 +166,13 @@ class Openclip:
 
     def fingerprint(self) -> dict[str, Any]:
         """Everything the features depend on. Two stores belong together when these are equal."""
-        hasher, weights = hashlib.sha256(), self.model.state_dict()
-        for name in sorted(weights):
-            value = weights[name].detach().cpu().contiguous()
-            hasher.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-            hasher.update(value.flatten().view(torch.uint8).numpy().data)
         return {
             "kind": "openclip",
             "model": self.written,
-            "weights_sha256": hasher.hexdigest(),
-            "tensors": len(weights),
+            "weights_sha256": weights_sha256(self.model),
+            "tensors": len(self.model.state_dict()),
             "parameters": self._parameters(),
-            "preprocess": {key: _plain(value) for key, value in asdict(self.preprocess_config).items()},
+            "preprocess": plain(asdict(self.preprocess_config)),
             "context_length": int(self.tokenizer.context_length),
             "activation": "quick_gelu" if _quick_gelu(self.model) else "gelu",
             "precision": self.precision,
@@ -152,16 +184,6 @@ class Openclip:
         image = sum(parameter.numel() for parameter in self.model.visual.parameters())
         whole = sum(parameter.numel() for parameter in self.model.parameters())
         return {"image": image, "text": whole - image - self.model.logit_scale.numel()}
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = textwrap.shorten(str(error), 150, placeholder="...")
-        raise TeacherError(f"device {name!r} cannot be used here ({reason}); set teacher.device") from error
-    return device
 
 
 def _load(name: str) -> Any:
@@ -177,8 +199,7 @@ def _load(name: str) -> Any:
         return open_clip.create_model(
             model, pretrained=tag, force_quick_gelu=quick_gelu, require_pretrained=True, weights_only=True
         )
-    # What open_clip, torch and safetensors answer when a hub, a configuration or weights are not as they want them.
-    except (RuntimeError, ValueError, OSError, KeyError, TypeError, AssertionError, *_DAMAGE) as error:
+    except FAILURES as error:
         if "pip install transformers" in str(error):
             raise MissingExtra("transformers", "hf") from error
         raise TeacherError(_explain(name, model, tag, error)) from error
@@ -189,28 +210,20 @@ def _known(name: str) -> tuple[str, str]:
     model, _, tag = name.partition("/")
     models = open_clip.list_models()
     if model not in models:
-        raise TeacherError(f"{name}: open_clip has no model {model!r}{_nearest(model, models)}")
+        raise TeacherError(f"{name}: open_clip has no model {model!r}{nearest(model, models)}")
     tags = open_clip.list_pretrained_tags_by_model(model)
     if not tag:
         raise TeacherError(
             f"{name}: which weights? write {model}/TAG with one of: {', '.join(tags) or 'a checkpoint path'}"
         )
     if tag not in tags and not Path(tag).is_file():
-        raise TeacherError(f"{name}: {tag!r} is neither a tag of {model} nor a file{_nearest(tag, tags)}")
+        raise TeacherError(f"{name}: {tag!r} is neither a tag of {model} nor a file{nearest(tag, tags)}")
     return model, tag
 
 
-def _nearest(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.0)
-    return f", did you mean {' or '.join(near)}?" if near else ""
-
-
 def _explain(name: str, model: str, tag: str | None, error: Exception) -> str:
-    reason = next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
-    if isinstance(error, UnpicklingError):
-        reason = "its file of weights is damaged, or holds more than tensors, which is not safe to load"
     if name.startswith("local-dir:") or (tag and Path(tag).is_file()):
-        return f"{name}: cannot be loaded: {reason}"
+        return f"{name}: cannot be loaded: {reason(error)}"
     source = (open_clip.get_pretrained_cfg(model, tag) or {}) if tag else {"hf_hub": name.removeprefix("hf-hub:")}
     # A folder brings its own activation and preprocessing; a lone file takes those of the model's name.
     if source.get("hf_hub"):
@@ -220,7 +233,18 @@ def _explain(name: str, model: str, tag: str | None, error: Exception) -> str:
     else:
         quick = f"{model}-quickgelu" if source.get("quick_gelu") and not model.endswith("-quickgelu") else model
         fetch = f'download {source.get("url")}, and set model = "{quick}/path/to/the/file"'
-    return f"{name}: could not be fetched ({textwrap.shorten(reason, 200, placeholder='...')}); with a network, {fetch}"
+    told = textwrap.shorten(reason(error), 200, placeholder="...")
+    return f"{name}: could not be fetched ({told}); with a network, {fetch}"
+
+
+def _grid(tower: Any, cells: int | Literal["full"]) -> Grid | None:
+    """Where the tower is a vision transformer whose tokens are patches; attention pooling may make others of them."""
+    if isinstance(tower, VisionTransformer) and tower.attn_pool is None:
+        return Grid(tower.grid_size, tower.conv1.out_channels, True, cells)
+    trunk = tower.trunk if isinstance(tower, TimmModel) else None
+    if isinstance(trunk, vision_transformer.VisionTransformer | eva.Eva):
+        return Grid(trunk.patch_embed.grid_size, trunk.embed_dim, trunk.cls_token is not None, cells)
+    return None
 
 
 def _tokenizer(name: str, context_length: int | None) -> Any:
@@ -258,23 +282,3 @@ def _shortened(model: nn.Module, length: int) -> Iterator[None]:
 
 def _quick_gelu(model: nn.Module) -> bool:
     return any(type(module).__name__ == "QuickGELU" for module in model.modules())
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """open_clip and the hub talk at length on the root logger; what matters of it is in our errors and fingerprint."""
-    loggers = [logging.getLogger(name) for name in (None, "huggingface_hub", "transformers", "timm")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR + 1)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

@@ -4,10 +4,13 @@ All it needs is tests/sources/test_<kind>.py with `example(folder) -> knobs`, wh
 """
 
 import importlib
+import inspect
+import shutil
 from pathlib import Path
 
 import pytest
 
+from distillkit.errors import SourceError
 from distillkit.pixels import decode
 from distillkit.recipe import Component
 from distillkit.registry import kinds
@@ -46,9 +49,28 @@ def test_its_images_lie_below_its_root(source):
     root = source.root
     assert root is None or (isinstance(root, Path) and root.is_absolute())
     for sample in source:
-        if sample.image is not None:
+        if isinstance(sample.image, Path):
             assert sample.image.is_relative_to(root)
-            decode(sample.image)
+
+
+def test_it_reads_the_locations_of_its_plan_and_nothing_outside_its_root(source, tmp_path):
+    locations = [place for place in make_plan(source, source.root)[0]["image"].to_pylist() if place is not None]
+    assert hasattr(source, "read") or not locations
+    for location in locations:
+        found = source.read(location)
+        decode(found)
+        assert isinstance(found, bytes) or found.is_relative_to(source.root)
+    outside = tmp_path.parent / "outside.png"
+    shutil.copy(next((path for path in tmp_path.rglob("*") if path.is_file()), __file__), outside)
+    for location in ("../outside.png", str(outside), "", "a\0b", *(f"../outside.png{end}" for end in ("@0+4", "#0"))):
+        if locations:
+            with pytest.raises(SourceError):
+                source.read(location)
+
+
+def test_a_store_can_build_it_again_with_its_root(source):
+    """Training finds the images through the store: by kind, knobs and root alone."""
+    assert source.root is None or not hasattr(source, "read") or "root" in inspect.signature(type(source)).parameters
 
 
 def test_its_keys_can_be_stored_and_shown(source):

@@ -28,14 +28,19 @@ def teacher(component):
 
 
 @pytest.fixture(scope="module")
-def said(teacher):
-    """Features of two images and three texts of different lengths, each through what the teacher says it can do."""
+def inputs(teacher):
+    """Two images and three texts of different lengths, each where the teacher says that it can do something with it."""
     inputs = {}
     if teacher.fields.keys() - {"text"}:
         images = [Image.new("RGB", (40, 60), colour) for colour in ("red", "blue")]
         inputs["pixels"] = torch.stack([teacher.preprocess(image) for image in images])
     if "text" in teacher.fields:
         inputs["tokens"] = teacher.tokenize(["a cat", "a dog on a long red boat", ""])[0]
+    return inputs
+
+
+@pytest.fixture(scope="module")
+def said(teacher, inputs):
     return teacher.forward(**inputs)
 
 
@@ -53,7 +58,17 @@ def test_embeddings_are_raw(teacher, said):
         assert not torch.allclose(getattr(said, name).norm(dim=-1), torch.ones(1))
 
 
+def test_it_says_no_more_than_it_is_asked_and_each_field_as_if_alone(teacher, inputs, said):
+    for name in teacher.fields:
+        alone = teacher.forward(**inputs, fields=[name])
+        torch.testing.assert_close(getattr(alone, name), getattr(said, name), rtol=1e-5, atol=1e-6)
+        assert all(getattr(alone, other) is None for other in teacher.fields.keys() - {name})
+
+
 def test_its_scale_is_a_multiplier(teacher, said):
+    if teacher.scale is None:  # no texts to compare with
+        assert "text" not in teacher.fields and said.scale is None
+        return
     assert said.scale.item() == pytest.approx(teacher.scale) and teacher.scale > 1
 
 

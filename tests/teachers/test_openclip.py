@@ -99,6 +99,7 @@ def test_coca_with_its_own_token_behind_the_text_works(folder):
     coca = rebuilt(folder, text_cfg=text, vision_cfg=vision, multimodal_cfg=multimodal, custom_text=True)
     assert coca.encode_text(coca.tokenize(["a cat"])[0]).shape == (1, 32)
     assert coca.forward(pixels=torch.zeros(1, 3, 32, 32)).image.shape == (1, 32)
+    assert coca.fields.keys() == {"image", "text"}  # its tokens are queries, not patches
 
 
 def rebuilt(folder, **model):
@@ -122,6 +123,73 @@ def test_half_precision_computes_in_it_and_answers_in_float32(teacher_folder, te
     one, other = half.encode_text(tokens), teacher.encode_text(tokens)
     assert one.dtype == torch.float32 and not torch.equal(one, other) and torch.allclose(one, other, atol=0.05)
     assert half.trims and half.fingerprint()["precision"] == "bf16"
+
+
+# Tokens.
+
+
+@pytest.fixture(scope="module")
+def shown():
+    return torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+def test_tokens_are_after_the_final_norm_and_before_the_projection(teacher, shown):
+    visual = teacher.model.visual
+    said = teacher.forward(pixels=shown)
+    with torch.inference_mode():
+        tokens = visual.ln_post(visual.transformer(visual._embeds(shown)))
+    torch.testing.assert_close(said.cls, tokens[:, 0])
+    torch.testing.assert_close(said.patches, tokens[:, 1:])
+    torch.testing.assert_close(said.cls @ visual.proj, said.image)
+    assert torch.equal(said.image, teacher.encode_image(shown))
+    assert {name: list(getattr(said, name).shape[1:]) for name in ("image", "cls", "patches")} == {
+        "image": [32],
+        "cls": [64],
+        "patches": [4, 64],
+    }
+
+
+def test_patches_are_pooled_to_a_grid(teacher_folder, teacher, shown):
+    one = Openclip(model=f"local-dir:{teacher_folder}", device="cpu", grid=1)
+    whole = teacher.forward(pixels=shown).patches
+    torch.testing.assert_close(one.forward(pixels=shown).patches, whole.mean(1, keepdim=True))
+    assert one.fingerprint() == teacher.fingerprint() and one.fields["patches"] == [1, 64]
+    told = refusal(f"local-dir:{teacher_folder}", grid=3)
+    assert 'teacher.grid = 3 does not divide its 2 x 2 patches; take one of: 1, 2, or "full"' in told
+
+
+def test_nothing_is_computed_in_vain(teacher, shown, monkeypatch):
+    """One forward of the tower for all fields of an image, and no tokens for a teacher that is asked for none."""
+    looks, calls = [], type(teacher.model.visual).forward_intermediates
+    monkeypatch.setattr(
+        type(teacher.model.visual), "forward_intermediates", lambda *a, **k: looks.append(1) or calls(*a, **k)
+    )
+    tower = teacher.model.visual.transformer.resblocks[0]
+    passes = []
+    handle = tower.register_forward_hook(lambda *_: passes.append(1))
+    teacher.forward(pixels=shown, fields=["image"])
+    assert (len(looks), len(passes)) == (0, 1)
+    teacher.forward(pixels=shown, fields=["image", "cls", "patches"])
+    assert (len(looks), len(passes)) == (1, 2)
+    handle.remove()
+
+
+def test_timm_towers_give_tokens_too(folder, shown):
+    """EVA and SigLIP towers come from timm; without a class token there is no cls."""
+    vision = {"timm_model_name": "test_vit3", "timm_pool": "map", "timm_proj": "", "image_size": 160}
+    siglip = rebuilt(folder, vision_cfg=vision, embed_dim=96, custom_text=True)
+    pixels = torch.randn(1, 3, 160, 160, generator=torch.Generator().manual_seed(0))
+    said, trunk = siglip.forward(pixels=pixels), siglip.model.visual.trunk
+    with torch.inference_mode():
+        tokens = trunk.forward_features(pixels)
+    assert torch.equal(said.patches, tokens[:, 1:])  # behind one register
+    assert siglip.fields.keys() == {"image", "text", "patches"} and said.cls is None
+    assert torch.equal(said.image, siglip.encode_image(pixels))
+
+
+def test_towers_without_patches_give_none(folder):
+    resnet = TEACHER["vision_cfg"] | {"layers": [1, 1, 1, 1], "width": 8, "head_width": 16}
+    assert rebuilt(folder, vision_cfg=resnet, custom_text=True).fields.keys() == {"image", "text"}
 
 
 # The fingerprint.

@@ -1,0 +1,46 @@
+"""The headers of a tar that a stranger made. Nothing is unpacked, and a tar that is cut off does not pass for whole."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from distillkit.errors import SourceError
+
+_BLOCK = 512
+# Far beyond any encoded photograph, or any caption with its facts; what is larger would only fill the memory.
+LARGEST_IMAGE, LARGEST_TEXT = 256 * 2**20, 4 * 2**20
+
+
+def members(path: Path) -> Iterator[tarfile.TarInfo]:
+    """Header after header. SourceError, after the last whole member, where the tar is damaged or cut off."""
+    try:
+        size = path.stat().st_size
+        with tarfile.open(path, "r:") as tar:
+            while (member := tar.next()) is not None:
+                # A negative size would send the reader backwards, for ever.
+                if member.size < 0 or (member.isreg() and member.offset_data + member.size > size):
+                    raise SourceError(f"{path}: cut off or damaged within its member {member.name!r:.200}")
+                yield member
+                tar.members.clear()  # type: ignore[attr-defined]  # it would keep every header
+            end = tar.offset
+        with path.open("rb") as file:
+            file.seek(end)
+            block = file.read(_BLOCK)
+    except (tarfile.TarError, OSError, ValueError, OverflowError, RecursionError) as error:
+        raise SourceError(f"{path}: cannot be read as an uncompressed tar ({error})") from error
+    # Where a header is damaged, tarfile ends as if the tar ended there; a whole tar ends with blocks of zeros.
+    if len(block) < _BLOCK or any(block):
+        raise SourceError(f"{path}: cut off or damaged at byte {end}")
+
+
+def trouble(member: tarfile.TarInfo, largest: int) -> str | None:
+    """Why a member is no plain file of at most `largest` bytes below the archive's folder; None where it is."""
+    name = member.name
+    if name.startswith("/") or ".." in name.split("/"):
+        return f"the member {name!r} leaves its archive; refused"
+    if not member.isreg() or member.sparse is not None:
+        kind = "a link" if member.islnk() or member.issym() else "no plain file"
+        return f"the member {name!r} is {kind}; refused"
+    return f"the member {name!r} has {member.size} bytes; refused" if member.size > largest else None

@@ -1,0 +1,104 @@
+"""Texts, and images with texts, from JSON lines (.gz, .zst too) such as `{"image": "a.jpg", "text": "a cat"}`.
+
+Of texts alone the key is a hash of the text, as in text lines; of images it is the path as written, as in tables.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from distillkit.errors import SourceError
+from distillkit.paths import expand
+from distillkit.sources._captions import Captions, with_captions
+from distillkit.sources._lines import numbered_lines
+from distillkit.sources._places import below, folder_at, really_below
+from distillkit.types import Sample
+
+_NAMES = {str: "a text", int: "a whole number", str | int: "a text or a whole number", str | list: "a text or a list"}
+
+
+class Jsonl:
+    """`file`: one JSON object a line. `root`: where its image paths start (default: the file's folder).
+
+    `*_field` name what is taken from each object; "a.b" is field b of the object in field a. None: not taken.
+    """
+
+    def __init__(
+        self,
+        *,
+        file: str,
+        root: str | None = None,
+        text_field: str | None = "text",
+        image_field: str | None = None,
+        label_field: str | None = None,
+        key_field: str | None = None,
+        captions: Captions = "whole",
+    ):
+        self.file = Path(expand(file)).absolute()
+        self.root = folder_at(root or str(self.file.parent))
+        self.text_field, self.image_field, self.label_field = text_field, image_field, label_field
+        self.key_field, self.captions = key_field, captions
+        # With its root given, images can be read where the lines are gone: a store knows all that was in them.
+        if root is None and not self.file.is_file():
+            raise SourceError(f"{self.file}: no such file; mend source.file in the recipe")
+        if text_field is None and image_field is None:
+            raise SourceError(f"{self.file}: neither source.text_field nor source.image_field is set; set one")
+
+    def read(self, location: str) -> Path:
+        """Where one image is: its location is the path below the root."""
+        return below(self.root, location)
+
+    def __iter__(self) -> Iterator[Sample]:
+        for number, line in numbered_lines(self.file):
+            if not line.strip():
+                continue
+            try:
+                item = json.loads(line)
+                if not isinstance(item, dict):
+                    raise SourceError(f"a JSON {type(item).__name__}, not an object")
+                yield from self._samples(item)
+            except (ValueError, RecursionError, SourceError) as error:
+                raise SourceError(f"{self.file}:{number}: {error}") from error
+
+    def _samples(self, item: dict[str, Any]) -> Iterator[Sample]:
+        text = _text_at(item, self.text_field)
+        name = _field(item, self.image_field, str)
+        image = None if name is None else really_below(self.root, name)
+        key = _field(item, self.key_field, str | int)
+        if key is None and self.key_field is not None:
+            raise SourceError(f"no key in {self.key_field!r}")
+        if key is None and name is None:
+            if not text:
+                return
+            said = text if isinstance(text, str) else "\n".join(text)
+            key = hashlib.blake2b(said.strip().encode(), digest_size=12).hexdigest()
+        yield from with_captions(
+            str(name if key is None else key), image, text, _field(item, self.label_field, int), self.captions
+        )
+
+
+def _text_at(item: dict[str, Any], field: str | None) -> str | list[str] | None:
+    found: str | list[str] | None = _field(item, field, str | list)
+    if isinstance(found, list):
+        if not all(isinstance(text, str) for text in found):
+            raise SourceError(f"{field!r} holds something else than texts")
+        "".join(found).encode()
+    return found
+
+
+def _field(item: dict[str, Any], field: str | None, kind: Any) -> Any:
+    """The value of a field, None where there is none; SourceError for a value of another type."""
+    value: Any = item
+    for part in field.split(".") if field else ():
+        value = value.get(part) if isinstance(value, dict) else None
+    if field is None or value is None:
+        return None
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise SourceError(f"{field!r} is {value!r:.60}, not {_NAMES[kind]}")
+    if isinstance(value, str):
+        value.encode()  # JSON can spell half a character, which no text can hold
+    return value

@@ -1,0 +1,159 @@
+"""Images and texts in Parquet files: rows that hold the images' bytes (img2dataset, Hugging Face), or paths of files.
+
+A Hugging Face image is a struct {bytes, path}; img2dataset names the column after the encoding, such as "jpg".
+An image in a row lies at `file.parquet#row`. Parquet can only be read by row groups: a corpus read in order costs each
+group once, training in random order wants `data.pixel_cache` (or tars).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from distillkit.errors import SourceError
+from distillkit.sources._captions import Captions, with_captions
+from distillkit.sources._places import below, files, folder_at, really_below
+from distillkit.sources._row_groups import RowGroups
+from distillkit.types import Sample
+
+_PLACE = re.compile(r"(.+)#(\d+)", re.DOTALL)
+_DAMAGE = (pa.ArrowException, OSError, ValueError)
+
+
+class Parquet:
+    """`root`: the folder of the files. `files`: which of them, by `*` or by `{0000..0331}`.
+
+    `image_column` holds bytes, structs {bytes, path}, or paths below the root; `text_column` strings or lists of them;
+    `key_column` keys that are unique in the corpus (without it the key is `file.parquet#row`). None: there is none.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: str,
+        files: str = "*.parquet",
+        image_column: str | None = "image",
+        text_column: str | None = None,
+        label_column: str | None = None,
+        key_column: str | None = None,
+        captions: Captions = "whole",
+    ):
+        self.root = folder_at(root)
+        self.files, self.captions = files, captions
+        self.image_column, self.text_column, self.label_column = image_column, text_column, label_column
+        self.key_column = key_column
+        self._images = RowGroups()
+
+    def read(self, location: str) -> bytes | Path:
+        """The bytes of one image, or the file where it is."""
+        place = _PLACE.fullmatch(location)
+        if place is None:
+            return below(self.root, location)
+        file = below(self.root, place[1])
+        try:
+            value = self._images.value(file, str(self.image_column), int(place[2]))
+        except _DAMAGE as error:
+            raise SourceError(f"{location}: cannot be read ({_line(error)})") from error
+        if isinstance(value, dict):
+            value = value["bytes"] if value["bytes"] is not None else value.get("path")
+        if isinstance(value, str):
+            return really_below(self.root, value)
+        if value is None:
+            raise SourceError(f"{location}: the row has no image")
+        return bytes(value)
+
+    def __iter__(self) -> Iterator[Sample]:
+        for file in files(self.root, self.files):
+            name = file.relative_to(self.root).as_posix()
+            try:
+                yield from self._of_file(file, name)
+            except _DAMAGE as error:
+                raise SourceError(f"{file}: damaged, or no Parquet file ({_line(error)}); fetch it again") from error
+
+    def _of_file(self, file: Path, name: str) -> Iterator[Sample]:
+        with pq.ParquetFile(file) as table:
+            images_are_paths = self._check(file, table.schema_arrow)
+            columns = [self.text_column, self.label_column, self.key_column]
+            # What is only bytes is not read here: the whole corpus would pass through memory to be counted.
+            columns += [self.image_column] if images_are_paths else []
+            wanted = [column for column in columns if column is not None]
+            rows = table.metadata.num_rows
+            batches = table.iter_batches(4096, columns=wanted) if wanted else ()
+            read = (values for batch in batches for values in batch.to_pylist()) if wanted else repeat({}, rows)
+            if not wanted and not 0 <= rows <= file.stat().st_size:
+                raise SourceError(f"{file}: damaged, claims to hold {rows} images; fetch it again")
+            # strict: a damaged footer may promise other rows than there are.
+            for row, values in zip(range(rows), read, strict=True):
+                yield from self._samples(file, name, row, values, images_are_paths)
+
+    def _samples(
+        self, file: Path, name: str, row: int, values: dict[str, Any], images_are_paths: bool
+    ) -> Iterator[Sample]:
+        place = f"{name}#{row}"
+        key = place if self.key_column is None else values[self.key_column]
+        if key is None or key == "":
+            raise SourceError(f"{file}: row {row} has no key in {self.key_column!r}; set source.key_column")
+        image: Path | str | None = None if self.image_column is None else place
+        if images_are_paths and values[str(self.image_column)] is not None:
+            try:
+                image = really_below(self.root, values[str(self.image_column)])
+            except SourceError as error:
+                raise SourceError(f"{file}: row {row}: {error}") from error
+            if _PLACE.fullmatch(image.name):
+                raise SourceError(f"{file}: row {row}: a path that ends like a row of a file ({image.name}); rename it")
+        said = values.get(str(self.text_column))
+        said = [text for text in said if text is not None] if isinstance(said, list) else said
+        yield from with_captions(str(key), image, said, values.get(str(self.label_column)), self.captions)
+
+    def _check(self, file: Path, schema: pa.Schema) -> bool:
+        """Refuse columns that are missing or of another type; true when images are given by their paths."""
+        for knob, column, fits in (
+            ("image_column", self.image_column, _holds_images),
+            (
+                "text_column",
+                self.text_column,
+                lambda kind: _is_text(kind) or (_is_list(kind) and _is_text(kind.value_type)),
+            ),
+            ("label_column", self.label_column, pa.types.is_integer),
+            ("key_column", self.key_column, lambda kind: _is_text(kind) or pa.types.is_integer(kind)),
+        ):
+            if column is None:
+                continue
+            if column not in schema.names:
+                raise SourceError(
+                    f"{file}: no column {column!r}; set source.{knob} to one of: {', '.join(schema.names)}"
+                )
+            kind = schema.field(column).type
+            if not fits(kind):
+                raise SourceError(f"{file}: column {column!r} is of type {kind!s:.80}; it cannot be source.{knob}")
+        return self.image_column is not None and _is_text(schema.field(self.image_column).type)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind)
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
+
+
+def _holds_images(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        fields = {kind.field(at).name: kind.field(at).type for at in range(kind.num_fields)}
+        return "bytes" in fields and _is_bytes(fields["bytes"]) and _is_text(fields.get("path", pa.string()))
+    return _is_bytes(kind) or _is_text(kind)
+
+
+def _line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

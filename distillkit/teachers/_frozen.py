@@ -1,0 +1,94 @@
+"""What every frozen network needs: a device, a precision, a digest of its weights, quiet loading, clear refusals."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import logging
+import textwrap
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pickle import UnpicklingError
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+
+from distillkit.errors import TeacherError
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+_PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+# What torch answers when a file of weights is damaged, or holds more than tensors.
+_DAMAGE = (UnpicklingError, EOFError, IndexError)
+
+# What timm, open_clip, torch and safetensors answer when a hub, a configuration or weights are not as they want them.
+FAILURES = (RuntimeError, ValueError, OSError, KeyError, TypeError, AssertionError, SafetensorError, *_DAMAGE)
+
+
+def device_of(name: str) -> torch.device:
+    """ "auto" is the GPU where there is one; TeacherError for a device that cannot be used."""
+    try:
+        device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = textwrap.shorten(str(error), 150, placeholder="...")
+        raise TeacherError(f"device {name!r} cannot be used here ({reason}); set teacher.device") from error
+    return device
+
+
+def precision_of(name: Precision, device: torch.device) -> str:
+    """ "auto" is bf16 on a GPU that has it, else fp32."""
+    bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return ("bf16" if bf16 else "fp32") if name == "auto" else name
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """A context in which a network computes in `precision`."""
+    return torch.autocast(device.type, _PRECISIONS[precision], enabled=precision != "fp32")
+
+
+def weights_sha256(model: nn.Module) -> str:
+    """sha256 over name, dtype, shape and bytes of every tensor: of the weights, not of the file they came in."""
+    hasher, weights = hashlib.sha256(), model.state_dict()
+    for name in sorted(weights):
+        value = weights[name].detach().cpu().contiguous()
+        hasher.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        hasher.update(value.flatten().view(torch.uint8).numpy().data)
+    return hasher.hexdigest()
+
+
+def plain(values: dict[str, Any]) -> dict[str, Any]:
+    """The same values as JSON gives them back: tuples are lists."""
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """The end of a refusal: `, did you mean ...?`"""
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.0)
+    return f", did you mean {' or '.join(near)}?" if near else ""
+
+
+def reason(error: Exception) -> str:
+    """The last line of what went wrong."""
+    if isinstance(error, _DAMAGE) or isinstance(error.__cause__, _DAMAGE):
+        return "its file of weights is damaged, or holds more than tensors, which is not safe to load"
+    return next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Libraries and hubs talk at length while they load; what matters of it is in our errors and fingerprint."""
+    loggers = [logging.getLogger(name) for name in (None, "huggingface_hub", "transformers", "timm")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR + 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,216 @@
+"""Any timm network as a frozen image teacher: DINOv2 and DINOv3 with registers, SynCLR, supervised ones.
+
+`image` is the pooled embedding before any classifier; vision transformers also give `cls` and `patches` after the final
+norm, without registers. https://github.com/huggingface/pytorch-image-models
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, Literal
+
+import timm
+import torch
+from jaxtyping import Float
+from PIL import Image
+from timm.data import create_transform, resolve_model_data_config
+from timm.models import load_state_dict
+from torch import Tensor, nn
+
+from distillkit.errors import TeacherError
+from distillkit.paths import expand
+from distillkit.teachers._frozen import (
+    FAILURES,
+    Precision,
+    autocast,
+    device_of,
+    nearest,
+    plain,
+    precision_of,
+    quiet,
+    reason,
+    weights_sha256,
+)
+from distillkit.teachers._grid import Grid
+from distillkit.types import Features
+
+SCHEMES = ("local-dir:", "hf-hub:")
+
+
+class Timm:
+    """`model`: a name of timm's, with or without ".tag", "local-dir:FOLDER" or "hf-hub:OWNER/NAME".
+
+    `weights`: a .safetensors or .pth file for the named network, in any layout that timm knows for it; of a file that
+    holds more than the network, `prefix` says which tensors are meant (SynCLR: "visual.").
+    `image_size`: pixels of a side, whatever timm's default; positions are resampled, as timm does it.
+    `grid`: all patches, or their means over a grid of so many cells a side. `precision`: what the network computes in
+    ("auto": bf16 on a GPU that has it, else fp32); features are float32.
+    """
+
+    scale = None  # it has no texts to be compared with
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        weights: str | None = None,
+        prefix: str = "",
+        image_size: int = 224,
+        grid: int | Literal["full"] = "full",
+        precision: Precision = "auto",
+        device: str = "auto",
+    ):
+        # The fingerprint keeps both names as they were written: when a folder moves, the teacher stays the same.
+        self.written = {"model": model} | ({"weights": weights} if weights else {})
+        self.image_size, self.device = image_size, device_of(device)
+        self.precision = precision_of(precision, self.device)
+        with quiet():
+            self.model = _load(model, expand(weights) if weights else None, prefix, image_size)
+            self.model.eval().requires_grad_(False)
+            # Convolutions are faster with channels last; transformers do not mind.
+            self.model.to(self.device, memory_format=torch.channels_last)
+        config = resolve_model_data_config(self.model) | {"input_size": (3, image_size, image_size)}
+        self.preprocess_config: dict[str, Any] = config
+        self._transform = create_transform(**config, is_training=False)
+        self._probe(model, grid)
+
+    def _probe(self, name: str, cells: int | Literal["full"]) -> None:
+        """Ask the network itself what it gives: one forward of an empty image."""
+        embed: Any = getattr(self.model, "patch_embed", None)
+        side = getattr(embed, "patch_size", (1, 1))
+        if self.image_size % side[0] or self.image_size % side[1]:
+            raise TeacherError(
+                f"{name}: image_size = {self.image_size} is no multiple of its patches of {side[0]} x {side[1]} pixels"
+            )
+        tokens, image = self._see(torch.zeros(1, 3, self.image_size, self.image_size))
+        self.width = int(image.shape[-1])
+        shape = getattr(embed, "grid_size", None) or (0, 0)
+        self.prefix_tokens = int(getattr(self.model, "num_prefix_tokens", 0))
+        is_grid = tokens.ndim == 3 and tokens.shape[1] == self.prefix_tokens + shape[0] * shape[1]
+        has_cls = getattr(self.model, "cls_token", None) is not None
+        self.tokens = Grid(shape, int(tokens.shape[-1]), has_cls, cells) if is_grid else None
+
+    @property
+    def fields(self) -> dict[str, list[int]]:
+        """What this teacher can say, and the shape of one row of it."""
+        return {"image": [self.width]} | (self.tokens.fields if self.tokens else {})
+
+    def preprocess(self, image: Image.Image) -> Float[Tensor, "3 h w"]:
+        """An RGB image as this network wants it: timm's own evaluation transform at `image_size`."""
+        pixels: Tensor = self._transform(image)
+        return pixels
+
+    @torch.inference_mode()
+    def forward(self, pixels: Float[Tensor, "b 3 h w"], fields: Collection[str] | None = None) -> Features:
+        """Raw features, float32 on the CPU: those of `fields`, or all. One forward gives them all."""
+        seen, image = self._see(pixels)
+        said = {"image": image}
+        if self.tokens:
+            said |= {"cls": seen[:, 0]} if self.tokens.has_cls else {}
+            said |= {"patches": self.tokens.pool(seen[:, self.prefix_tokens :])}
+        asked = self.fields if fields is None else fields
+        return Features(**{name: said[name].float().cpu() for name in asked})
+
+    @torch.inference_mode()
+    def _see(self, pixels: Tensor) -> tuple[Tensor, Float[Tensor, "b d"]]:
+        """Everything after the final norm, and the embedding."""
+        with autocast(self.device, self.precision):
+            pixels = pixels.to(self.device, memory_format=torch.channels_last, non_blocking=True)
+            features = self.model.forward_features(pixels)
+            return features, self.model.forward_head(features, pre_logits=True)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Everything the features depend on. Two stores belong together when these are equal."""
+        return {
+            "kind": "timm",
+            **self.written,
+            "weights_sha256": weights_sha256(self.model),
+            "tensors": len(self.model.state_dict()),
+            "parameters": {"image": sum(parameter.numel() for parameter in self.model.parameters())},
+            "preprocess": plain(self.preprocess_config),
+            "image_size": self.image_size,
+            "activation": _activation(self.model),
+            "precision": self.precision,
+        }
+
+
+def _load(name: str, file: str | None, prefix: str, image_size: int) -> Any:
+    """The network without its classifier. Every tensor of it comes from the weights, every one of them is used."""
+    scheme = next((scheme for scheme in SCHEMES if name.startswith(scheme)), "")
+    source = scheme + expand(name.removeprefix(scheme))
+    if scheme and file:
+        raise TeacherError(f"{name}: brings its own weights; with `weights`, give `model` as a name of timm's")
+    if scheme == "local-dir:" and not Path(source.removeprefix(scheme)).is_dir():
+        raise TeacherError(f"{name}: no such folder; it must hold config.json and the weights")
+    if not scheme:
+        _refuse_unknown(name, file)
+    if file and not Path(file).is_file():
+        raise TeacherError(f"{name}: weights = {file!r}: no such file")
+    try:
+        options = _from_file(name, file, prefix) if file else {}
+        model: Any = _create(source, image_size, options)
+        model.reset_classifier(0)
+    except FAILURES as error:
+        raise TeacherError(_explain(name, file, error)) from error
+    return model
+
+
+def _refuse_unknown(name: str, file: str | None) -> None:
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        raise TeacherError(f"{name}: timm has no model {architecture!r}{nearest(architecture, timm.list_models())}")
+    known = [full.partition(".")[2] for full in timm.list_pretrained(f"{architecture}.*")]
+    if tag and tag not in known:
+        raise TeacherError(f"{name}: {architecture} has no weights {tag!r}{nearest(tag, known)}")
+    if not file and not timm.is_model_pretrained(name):
+        raise TeacherError(f"{name}: timm knows the network but no weights for it; set weights = 'path/to/the/file'")
+
+
+def _from_file(name: str, file: str, prefix: str) -> dict[str, Any]:
+    """Arguments that make timm load `file` strictly into a network without classifier."""
+    tensors = {
+        key.removeprefix(prefix): value
+        for key, value in load_state_dict(file, weights_only=True).items()
+        if key.startswith(prefix)
+    }
+    if not tensors:
+        raise ValueError(f"no tensor in it begins with {prefix!r}")
+    heads = timm.get_pretrained_cfg_value(name, "classifier") or ()
+    for head in (heads,) if isinstance(heads, str) else heads:
+        tensors = {key: value for key, value in tensors.items() if not key.startswith(f"{head}.")}
+    return {"num_classes": 0, "pretrained_cfg_overlay": {"state_dict": tensors, "num_classes": 0}}
+
+
+def _create(name: str, image_size: int, options: dict[str, Any]) -> nn.Module:
+    """Transformers are told the image size, convolutional networks do not know it."""
+    try:
+        return timm.create_model(name, pretrained=True, img_size=image_size, **options)
+    except TypeError as error:
+        if "img_size" not in str(error):
+            raise
+    return timm.create_model(name, pretrained=True, **options)
+
+
+def _explain(name: str, file: str | None, error: Exception) -> str:
+    told = textwrap.shorten(reason(error), 200, placeholder="...")
+    if file:
+        return f"{name}: weights = {file!r} cannot be loaded: {told}"
+    if name.startswith("local-dir:"):
+        return f"{name}: cannot be loaded: {told}"
+    repository, url = name.removeprefix("hf-hub:"), None
+    if not name.startswith("hf-hub:"):
+        repository, url = (timm.get_pretrained_cfg_value(name, key) for key in ("hf_hub_id", "url"))
+    if repository:
+        fetch = f'run: hf download {repository} --local-dir FOLDER, and set model = "local-dir:FOLDER"'
+    else:
+        fetch = f'download {url}, and set weights = "path/to/the/file"'
+    return f"{name}: could not be fetched ({told}); with a network, {fetch}"
+
+
+def _activation(model: nn.Module) -> str:
+    """The activation functions in it, by their names in torch and timm."""
+    homes = ("torch.nn.modules.activation", "timm.layers.activations", "timm.layers.activations_me")
+    found = {type(module).__name__ for module in model.modules() if type(module).__module__ in homes}
+    return "+".join(sorted(name.lower() for name in found - {"MultiheadAttention"})) or "none"

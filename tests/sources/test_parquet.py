@@ -1,0 +1,197 @@
+import contextlib
+import random
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from distillkit.errors import SourceError
+from distillkit.sources import _row_groups
+from distillkit.sources.parquet import Parquet
+from distillkit.store.plan import make_plan
+from tests.sources.test_webdataset import picture
+
+
+def write(path, columns, **knobs):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(columns), path, **knobs)
+    return path
+
+
+def example(folder):
+    """As img2dataset writes it."""
+    rows = {"key": ["000", "001"], "caption": ["a cat", "a dog"], "jpg": [picture(), picture("blue")]}
+    write(folder / "data/00000.parquet", rows)
+    write(folder / "data/00001.parquet", {"key": ["010"], "caption": ["文"], "jpg": [picture("green")]})
+    return {"root": str(folder / "data"), "image_column": "jpg", "text_column": "caption", "key_column": "key"}
+
+
+def read(folder, **knobs):
+    return list(Parquet(root=str(folder), **knobs))
+
+
+def refusal(folder, **knobs):
+    with pytest.raises(SourceError) as caught:
+        read(folder, **knobs)
+    assert "\n" not in str(caught.value) and str(folder) in str(caught.value)
+    return str(caught.value)
+
+
+def test_hugging_face_images_are_structs(tmp_path):
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train/b.png").write_bytes(picture("blue"))
+    images = [{"bytes": picture(), "path": "a.png"}, {"bytes": None, "path": "train/b.png"}]
+    write(tmp_path / "train/0.parquet", {"image": images, "label": [3, None]})
+    source = Parquet(root=str(tmp_path), files="train/*.parquet", label_column="label")
+    samples = list(source)
+    assert [one.key for one in samples] == ["train/0.parquet#0", "train/0.parquet#1"]
+    assert [one.label for one in samples] == [3, None]
+    assert source.read(samples[0].image) == picture()
+    assert source.read(samples[1].image) == tmp_path / "train/b.png"
+
+
+def test_images_by_their_paths(tmp_path):
+    write(tmp_path / "0.parquet", {"file": ["images/a.png", None, "b.png"], "text": ["a", "b", None]})
+    source = Parquet(root=str(tmp_path), image_column="file", text_column="text")
+    samples = list(source)
+    assert [one.image for one in samples] == [tmp_path / "images/a.png", "0.parquet#1", tmp_path / "b.png"]
+    assert source.read("images/a.png") == tmp_path / "images/a.png"
+    with pytest.raises(SourceError, match=r"0\.parquet#1: the row has no image"):
+        source.read("0.parquet#1")
+
+
+@pytest.mark.parametrize("path", ["../secret.png", "/etc/passwd", "link.png", "", "a\0b.png", "a.parquet#3"])
+def test_paths_that_leave_the_root_are_refused(tmp_path, path):
+    root = tmp_path / "corpus"
+    write(root / "0.parquet", {"image": [path]})
+    (tmp_path / "secret.png").write_bytes(picture())
+    (root / "link.png").symlink_to(tmp_path / "secret.png")
+    assert "0.parquet: row 0: " in refusal(root)
+    write(root / "0.parquet", {"image": [{"bytes": None, "path": path}]})
+    source = Parquet(root=str(root))
+    if path != "a.parquet#3":
+        with pytest.raises(SourceError):
+            source.read(next(iter(source)).image)
+
+
+def test_rows_are_found_in_their_row_groups_with_little_memory(tmp_path, monkeypatch):
+    images = [picture((n, 0, 0)) for n in range(50)]
+    write(tmp_path / "0.parquet", {"image": images}, row_group_size=7)
+    write(tmp_path / "1.parquet", {"image": images[::-1]}, row_group_size=9)
+    monkeypatch.setattr(_row_groups, "_KEPT_BYTES", 3 * 7 * len(images[0]))
+    source = Parquet(root=str(tmp_path))
+    places = [one.image for one in source]
+    assert [source.read(place) for place in places] == images + images[::-1]
+    assert [source.read(place) for place in reversed(places)] == images + images[::-1]
+    assert len(source._images._groups) <= 3
+    for place in ("0.parquet#50", f"0.parquet#{10**30}", "2.parquet#0"):
+        with pytest.raises(SourceError, match="cannot be read"):
+            source.read(place)
+
+
+def test_a_corpus_read_in_order_reads_each_row_group_once(tmp_path, monkeypatch):
+    write(tmp_path / "0.parquet", {"image": [picture()] * 40}, row_group_size=10)
+    source, groups, real = Parquet(root=str(tmp_path)), [], pq.ParquetFile.read_row_group
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", lambda *a, **k: groups.append(a[1]) or real(*a, **k))
+    for one in source:
+        source.read(one.image)
+    assert groups == [0, 1, 2, 3]
+
+
+def test_nulls_are_lines_of_the_ledger_or_absent(tmp_path):
+    rows = {"image": pa.array([picture(), None], pa.binary()), "text": ["a cat", None], "label": [None, 2]}
+    write(tmp_path / "0.parquet", rows)
+    source = Parquet(root=str(tmp_path), text_column="text", label_column="label")
+    assert [(one.text, one.label) for one in source] == [("a cat", None), (None, 2)]
+    with pytest.raises(SourceError, match=r"0\.parquet#1: the row has no image"):
+        source.read("0.parquet#1")
+    write(tmp_path / "0.parquet", {"image": [picture()], "key": pa.array([None], pa.string())})
+    assert "row 0 has no key in 'key'" in refusal(tmp_path, key_column="key")
+
+
+def test_columns_that_are_missing_or_of_another_type_are_named(tmp_path):
+    images = [{"pixels": [1, 2]}]
+    write(tmp_path / "0.parquet", {"image": [picture()], "n": [1.5], "odd": images, "texts": [["a", "b"]]})
+    assert "no column 'jpg'; set source.image_column to one of: image, n, odd, texts" in refusal(
+        tmp_path, image_column="jpg"
+    )
+    for knob in ("image_column", "text_column", "label_column", "key_column"):
+        assert f"column 'n' is of type double; it cannot be source.{knob}" in refusal(tmp_path, **{knob: "n"})
+    assert "it cannot be source.image_column" in refusal(tmp_path, image_column="odd")
+    assert "it cannot be source.label_column" in refusal(tmp_path, label_column="texts")
+
+
+def test_other_string_types_and_lists_of_captions(tmp_path):
+    captions = pa.array([["one", None, "two"], [], None], pa.list_(pa.string()))
+    text = pa.array(["a", "b", "a"]).dictionary_encode()
+    write(tmp_path / "0.parquet", {"image": [picture()] * 3, "captions": captions, "text": text, "id": [7, 8, 9]})
+    told = {one.key: one.text for one in read(tmp_path, text_column="captions", key_column="id", captions="all")}
+    assert told == {"7/0": "one", "7/1": "two", "8": None, "9": None}
+    assert [one.text for one in read(tmp_path, text_column="text")] == ["a", "b", "a"]
+    assert [one.text for one in read(tmp_path, text_column="captions", captions=1)] == ["two", None, None]
+
+
+def test_texts_alone(tmp_path):
+    write(tmp_path / "0.parquet", {"text": ["a cat", "", "a dog"]})
+    assert [(one.image, one.text) for one in read(tmp_path, image_column=None, text_column="text")] == [
+        (None, "a cat"),
+        (None, None),
+        (None, "a dog"),
+    ]
+
+
+def test_the_order_of_the_rows_changes_no_key(tmp_path):
+    rows = {"image": [picture((n, 0, 0)) for n in range(9)], "id": [f"k{n}" for n in range(9)]}
+    write(tmp_path / "a/0.parquet", rows)
+    write(tmp_path / "b/0.parquet", {name: values[::-1] for name, values in rows.items()})
+
+    def content(folder):
+        source = Parquet(root=str(folder), key_column="id")
+        return {one.key: source.read(one.image) for one in source}
+
+    assert content(tmp_path / "a") == content(tmp_path / "b") and len(content(tmp_path / "a")) == 9
+
+
+def test_files_cut_anywhere_and_other_files_are_named(tmp_path):
+    path = write(tmp_path / "0.parquet", {"image": [picture()] * 20, "text": [f"text {n}" for n in range(20)]})
+    whole = path.read_bytes()
+    for length in (0, 3, 4, 100, len(whole) // 2, len(whole) - 9, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        assert "0.parquet: damaged, or no Parquet file" in refusal(tmp_path, text_column="text")
+    damaged = bytearray(whole)
+    damaged[4:200] = b"\xff" * 196
+    path.write_bytes(damaged)
+    with pytest.raises(SourceError):
+        source = Parquet(root=str(tmp_path), text_column="text")
+        [source.read(one.image) for one in source]
+
+
+def test_an_empty_file_makes_no_plan(tmp_path):
+    write(tmp_path / "0.parquet", {"image": pa.array([], pa.binary())})
+    with pytest.raises(SourceError, match="empty: nothing to extract"):
+        make_plan(Parquet(root=str(tmp_path)), tmp_path)
+
+
+@pytest.mark.parametrize("knobs", [{}, {"text_column": "text", "key_column": "id"}])
+def test_bytes_flipped_anywhere_are_an_error_of_one_line_or_a_line_of_the_ledger(tmp_path, knobs):
+    columns = {"image": images_of(20), "text": [f"text {n}" for n in range(20)], "id": list(range(20))}
+    path = write(tmp_path / "0.parquet", columns, row_group_size=7)
+    whole, draw = path.read_bytes(), random.Random(0)
+    for _ in range(300):
+        content = bytearray(whole)
+        for _ in range(draw.choice((1, 3, 30))):
+            content[draw.randrange(len(content))] = draw.choice((0, 255, draw.randrange(256)))
+        path.write_bytes(content)
+        source = Parquet(root=str(tmp_path), **knobs)
+        try:
+            plan, _ = make_plan(source, source.root)
+        except SourceError as error:
+            assert "\n" not in str(error)
+            continue
+        for place in plan["image"].to_pylist():
+            with contextlib.suppress(SourceError):
+                source.read(place)
+
+
+def images_of(count):
+    return [{"bytes": picture((n, 0, 0)), "path": None} for n in range(count)]

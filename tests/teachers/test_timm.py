@@ -1,0 +1,249 @@
+"""timm networks as teachers: from a folder, a file of weights, a name whose weights cannot be had."""
+
+import json
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from distillkit.errors import TeacherError
+from distillkit.teachers.timm import Timm
+
+# DINOv2 with registers, as small as can be: 14-pixel patches, one class token, four registers.
+DINO = {"embed_dim": 32, "depth": 1, "num_heads": 2}
+NAME = "vit_small_patch14_reg4_dinov2"
+
+
+def make_dino(folder, seed=0, pixels=28):
+    """A timm folder with random weights."""
+    folder.mkdir(parents=True)
+    torch.manual_seed(seed)
+    network = timm.create_model(NAME, img_size=pixels, num_classes=0, **DINO)
+    mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+    shown = {"input_size": [3, pixels, pixels], "mean": mean, "std": std, "interpolation": "bicubic", "crop_pct": 0.8}
+    config = {"architecture": NAME, "num_classes": 0, "model_args": DINO, "pretrained_cfg": shown | {"num_classes": 0}}
+    (folder / "config.json").write_text(json.dumps(config))
+    save_file(network.state_dict(), folder / "model.safetensors")
+    return folder
+
+
+def example(folder):
+    return {"model": f"local-dir:{make_dino(folder / 'dino')}", "image_size": 28, "device": "cpu"}
+
+
+def teacher(model, weights=None, **knobs):
+    return Timm(model=model, weights=weights and str(weights), **{"device": "cpu", "image_size": 32} | knobs)
+
+
+def refusal(model, **knobs):
+    with pytest.raises(TeacherError) as caught:
+        teacher(model, **knobs)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def dino(tmp_path_factory):
+    return make_dino(tmp_path_factory.mktemp("timm") / "dino", pixels=56)
+
+
+@pytest.fixture(scope="module")
+def supervised(tmp_path_factory):
+    """timm's own test network with its classifier, as a file."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("timm") / "supervised.safetensors"
+    save_file(timm.create_model("test_vit", img_size=32).state_dict(), path)
+    return path
+
+
+PIXELS = torch.randn(2, 3, 56, 56, generator=torch.Generator().manual_seed(0))
+
+
+# It says what timm says.
+
+
+def test_it_is_timm_itself(dino):
+    network = timm.create_model(NAME, img_size=56, num_classes=0, **DINO).eval()
+    network.load_state_dict(load_file(dino / "model.safetensors"))
+    made = teacher(f"local-dir:{dino}", image_size=56)
+    with torch.inference_mode():
+        tokens, said = network.forward_features(PIXELS), made.forward(PIXELS)
+        assert torch.equal(said.image, network(PIXELS))
+    assert torch.equal(said.cls, tokens[:, 0]) and torch.equal(said.patches, tokens[:, 5:])
+    assert made.fields == {"image": [32], "cls": [32], "patches": [16, 32]} and said.scale is None
+    only = made.forward(PIXELS, fields=["cls"])
+    assert torch.equal(only.cls, said.cls) and only.image is None and only.patches is None
+
+
+def test_patches_are_pooled_cell_by_cell(dino):
+    full = teacher(f"local-dir:{dino}", image_size=56).forward(PIXELS).patches.reshape(2, 4, 4, 32)
+    half, one = (teacher(f"local-dir:{dino}", image_size=56, grid=grid) for grid in (2, 1))
+    assert half.fields["patches"] == [4, 32] and one.fields["patches"] == [1, 32]
+    cells = [full[:, :2, :2], full[:, :2, 2:], full[:, 2:, :2], full[:, 2:, 2:]]
+    by_hand = torch.stack([cell.reshape(2, 4, 32).mean(1) for cell in cells], 1)
+    torch.testing.assert_close(half.forward(PIXELS).patches, by_hand)
+    torch.testing.assert_close(one.forward(PIXELS).patches[:, 0], full.mean((1, 2)))
+    assert half.fingerprint() == one.fingerprint()  # the grid is in the shape of the field
+
+
+def test_the_embedding_is_before_the_classifier(supervised):
+    network = timm.create_model("test_vit", img_size=32).eval()
+    network.load_state_dict(load_file(supervised))
+    made = teacher("test_vit", weights=supervised)
+    with torch.inference_mode():
+        expected = network.forward_head(network.forward_features(PIXELS[:, :, :32, :32]), pre_logits=True)
+    assert torch.equal(made.forward(PIXELS[:, :, :32, :32]).image, expected)
+    assert made.fields == {"image": [64], "cls": [64], "patches": [4, 64]}
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [("test_resnet", {"image"}), ("test_vit3", {"image", "patches"}), ("test_convnext", {"image"})],
+)
+def test_every_family_says_what_it_can(name, fields, tmp_path):
+    torch.save(timm.create_model(name).state_dict(), tmp_path / "weights.pth")
+    made = teacher(name, weights=tmp_path / "weights.pth", image_size=160)
+    said = made.forward(torch.zeros(1, 3, 160, 160))
+    assert made.fields.keys() == fields
+    assert all(list(getattr(said, field).shape[1:]) == shape for field, shape in made.fields.items())
+
+
+def test_half_precision_computes_in_it_and_answers_in_float32(dino):
+    whole, half = (
+        teacher(f"local-dir:{dino}", image_size=56, precision=precision).forward(PIXELS).patches
+        for precision in ("fp32", "bf16")
+    )
+    assert half.dtype == torch.float32 and not torch.equal(whole, half) and torch.allclose(whole, half, atol=0.1)
+
+
+# Resolution and preprocessing are explicit.
+
+
+def test_the_image_size_is_the_recipes_and_positions_follow(dino):
+    """Half the size: every position is what timm's resampling makes of the four that lie there."""
+    made = teacher(f"local-dir:{dino}", image_size=28)
+    from timm.layers import resample_abs_pos_embed
+
+    positions = load_file(dino / "model.safetensors")["pos_embed"]
+    expected = resample_abs_pos_embed(positions, new_size=(2, 2), num_prefix_tokens=0, antialias=True)
+    assert torch.allclose(made.model.pos_embed, expected, atol=1e-6)
+    assert made.fingerprint()["image_size"] == 28 and made.fingerprint()["preprocess"]["input_size"] == [3, 28, 28]
+    assert Timm.__init__.__kwdefaults__["image_size"] == 224
+
+
+def test_preprocessing_by_hand(dino):
+    """crop_pct 0.8: the short side to 28 / 0.8 = 35 pixels, the middle 28, mean and std."""
+    made = teacher(f"local-dir:{dino}", image_size=28)
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (70, 90, 3), dtype=np.uint8))
+    shown = np.asarray(image.resize((45, 35), Image.Resampling.BICUBIC).crop((8, 4, 36, 32)), np.float32) / 255
+    expected = (shown - np.float32([0.485, 0.456, 0.406])) / np.float32([0.229, 0.224, 0.225])
+    np.testing.assert_allclose(made.preprocess(image).numpy(), expected.transpose(2, 0, 1), atol=0.02)
+    fingerprint = made.fingerprint()["preprocess"]
+    assert fingerprint["crop_pct"] == 0.8 and fingerprint["interpolation"] == "bicubic"
+    assert fingerprint["crop_mode"] == "center" and fingerprint["mean"] == [0.485, 0.456, 0.406]
+
+
+# The fingerprint.
+
+
+def test_one_changed_weight_is_another_teacher(dino, tmp_path):
+    other = make_dino(tmp_path / "other", pixels=56)
+    one = teacher(f"local-dir:{dino}", image_size=56).fingerprint()
+    assert teacher(f"local-dir:{other}", image_size=56).fingerprint()["weights_sha256"] == one["weights_sha256"]
+    weights = load_file(other / "model.safetensors")
+    weights["blocks.0.ls1.gamma"][3] += 1e-3
+    save_file(weights, other / "model.safetensors")
+    changed = teacher(f"local-dir:{other}", image_size=56).fingerprint()
+    assert {key for key in one if one[key] != changed[key]} == {"weights_sha256", "model"}
+    assert one["activation"] == "gelu" and one["parameters"] == {"image": sum(map(torch.numel, weights.values()))}
+
+
+# Weights from a file.
+
+
+def test_a_file_may_hold_more_than_the_network(supervised, tmp_path):
+    """SynCLR's checkpoints hold the backbone as `visual.`, beside heads that only its training needs."""
+    weights = load_file(supervised)
+    held = {f"module.visual.{name}": value for name, value in weights.items()} | {"module.head.w": torch.zeros(1)}
+    torch.save({"model": held, "epoch": 3}, tmp_path / "synclr.pth")
+    made = teacher("test_vit", weights=tmp_path / "synclr.pth", prefix="visual.")
+    plain = teacher("test_vit", weights=supervised)
+    assert made.fingerprint()["weights_sha256"] == plain.fingerprint()["weights_sha256"]
+    assert "Unexpected key" in refusal("test_vit", weights=tmp_path / "synclr.pth")
+    told = refusal("test_vit", weights=tmp_path / "synclr.pth", prefix="vis.")
+    assert "no tensor in it begins with 'vis.'" in told
+
+
+def test_nothing_is_left_to_chance(supervised, tmp_path):
+    weights = load_file(supervised)
+    del weights["norm.bias"]
+    save_file(weights, tmp_path / "less.safetensors")
+    assert 'cannot be loaded: Missing key(s) in state_dict: "norm.bias"' in refusal(
+        "test_vit", weights=tmp_path / "less.safetensors"
+    )
+    assert "cannot be loaded: " in refusal("test_vit2", weights=supervised)
+    for content in (supervised.read_bytes()[:5000], b"", b"rubbish" * 100):
+        (tmp_path / "damaged.safetensors").write_bytes(content)
+        assert "cannot be loaded: " in refusal("test_vit", weights=tmp_path / "damaged.safetensors")
+        (tmp_path / "damaged.pth").write_bytes(content)
+        assert "cannot be loaded: " in refusal("test_vit", weights=tmp_path / "damaged.pth")
+
+
+def test_weights_that_could_run_code_are_refused(tmp_path):
+    torch.save({"anything": tmp_path}, tmp_path / "weights.pth")
+    told = refusal("test_vit", weights=tmp_path / "weights.pth")
+    assert "holds more than tensors, which is not safe to load" in told
+
+
+def test_files_may_be_given_by_placeholders(supervised, monkeypatch):
+    monkeypatch.setenv("HOME", str(supervised.parent))
+    made = teacher("test_vit", weights=f"~/{supervised.name}")
+    assert made.fingerprint()["weights"] == f"~/{supervised.name}"
+
+
+# What cannot be had is one line that says what to do.
+
+
+@pytest.mark.parametrize(
+    ("knobs", "message"),
+    [
+        ({"model": "vit_smal_patch14_dinov2"}, "timm has no model 'vit_smal_patch14_dinov2', did you mean vit_small_"),
+        ({"model": ""}, "timm has no model ''"),
+        ({"model": f"{NAME}.lvd142"}, f"{NAME} has no weights 'lvd142', did you mean lvd142m?"),
+        ({"model": "test_vit4"}, "timm knows the network but no weights for it; set weights = 'path/to/the/file'"),
+        ({"model": "local-dir:/nowhere"}, "/nowhere: no such folder; it must hold config.json and the weights"),
+        ({"model": "test_vit", "weights": "/nowhere"}, "test_vit: weights = '/nowhere': no such file"),
+        ({"model": "hf-hub:a/b", "weights": "x"}, "with `weights`, give `model` as a name of timm's"),
+        ({"model": "test_vit", "device": "warp"}, "device 'warp' cannot be used here"),
+    ],
+)
+def test_wrong_knobs_are_named(knobs, message):
+    assert message in refusal(**knobs)
+
+
+def test_sizes_and_grids_that_do_not_fit(dino):
+    assert "image_size = 30 is no multiple of its patches of 14 x 14 pixels" in refusal(
+        f"local-dir:{dino}", image_size=30
+    )
+    for grid in (3, 0, 8):
+        told = refusal(f"local-dir:{dino}", image_size=56, grid=grid)
+        assert f'teacher.grid = {grid} does not divide its 4 x 4 patches; take one of: 1, 2, 4, or "full"' in told
+
+
+@pytest.mark.parametrize("model", [f"{NAME}.lvd142m", "hf-hub:timm/vit_small_patch14_reg4_dinov2.lvd142m"])
+def test_without_a_network_it_says_what_to_fetch(model, monkeypatch, tmp_path):
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    told = refusal(model)
+    assert f"{model}: could not be fetched (" in told and len(told) < 600
+    assert f'run: hf download timm/{NAME}.lvd142m --local-dir FOLDER, and set model = "local-dir:FOLDER"' in told
+
+
+def test_nothing_is_said_on_the_way(dino, capfd, caplog):
+    teacher(f"local-dir:{dino}", image_size=28)
+    assert capfd.readouterr() == ("", "") and not caplog.records

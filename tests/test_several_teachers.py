@@ -1,0 +1,285 @@
+"""Several teachers in one pass: each says what it says alone, images are decoded once, what fails, fails for all."""
+
+import json
+import pickle
+import shutil
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import zarr
+
+from distillkit import extract as extraction
+from distillkit.errors import RecipeError, StoreError
+from distillkit.recipe import ExtractRecipe, load
+from distillkit.store.manifest import Manifest
+from distillkit.store.reader import FeatureStore
+from distillkit.store.verify import verify
+from tests.teachers.test_timm import make_dino
+
+CORPORA = """
+[[corpora]]
+name = "images"
+source = {{ kind = "csv", file = "{corpus}/pairs.tsv" }}
+fields = {fields}
+rows_per_shard = 64
+batch_size = 16
+max_failures = 0.2
+"""
+CLIP = 'kind = "openclip"\nmodel = "local-dir:{teacher}"\n'
+DINO = 'kind = "timm"\nmodel = "local-dir:{dino}"\nimage_size = 28\ngrid = 1\n'
+BOTH = '["clip/image", "dino/cls", "text", "dino/patches", "clip/patches"]'
+
+
+@pytest.fixture(scope="module")
+def dino(tmp_path_factory):
+    return make_dino(tmp_path_factory.mktemp("several") / "dino", pixels=56)
+
+
+@pytest.fixture
+def extract(tmp_path, corpus, teacher_folder, dino, run_cli):
+    """Stage 1 with the teachers of `names` over the toy images: (exit code, stderr, store)."""
+    kinds = {"clip": CLIP, "dino": DINO}
+
+    def run(names, fields, out="out"):
+        teachers = "".join(f'[[teachers]]\nname = "{name}"\n{kinds[name]}' for name in names)
+        text = f'name = "toy"\nout = "{tmp_path}/{out}"\n' + teachers + CORPORA
+        recipe = tmp_path / "several.toml"
+        recipe.write_text(text.format(corpus=corpus, teacher=teacher_folder, dino=dino, fields=fields))
+        code, _, err = run_cli("extract-teacher", recipe)
+        assert "Traceback" not in err
+        return code, err, tmp_path / out / "images"
+
+    return run
+
+
+def shards(store, name):
+    return [path.read_bytes() for path in sorted((store / name).rglob("*")) if path.is_file()]
+
+
+def test_two_teachers_in_one_pass_say_what_each_says_alone_bit_for_bit(extract):
+    code, err, both = extract(["clip", "dino"], BOTH)
+    assert code == 0, err
+    assert err.count(": loaded ") == 2 and verify(both) == []
+    _, _, clip = extract(["clip"], '["image", "text", "patches"]', "clip")
+    _, _, dino = extract(["dino"], '["cls", "patches"]', "dino")
+    for name, alone in [("clip/image", clip), ("clip/text", clip), ("clip/patches", clip)]:
+        assert shards(both, name) == shards(alone, name) != []
+    for name in ("dino/cls", "dino/patches"):
+        assert shards(both, name) == shards(dino, name) != []
+    manifest = Manifest.read(both)
+    assert manifest.teachers == Manifest.read(clip).teachers | Manifest.read(dino).teachers
+    shapes = {name: (field.teacher, field.shape) for name, field in manifest.fields.items()}
+    assert shapes["clip/patches"] == ("clip", [4, 64]) and shapes["dino/patches"] == ("dino", [1, 32])
+    assert zarr.open(both, mode="r")["dino/patches"].shape == (70, 1, 32)
+
+
+def test_a_field_alone_is_the_same_as_beside_others(extract):
+    """The embedding does not depend on whether tokens are kept too."""
+    _, _, alone = extract(["clip"], '["image"]', "alone")
+    _, _, beside = extract(["clip"], '["patches", "image", "cls"]', "beside")
+    assert shards(alone, "clip/image") == shards(beside, "clip/image")
+
+
+def test_one_teacher_is_stored_under_its_kind_as_ever(recipes, run_cli, extract, tmp_path):
+    assert run_cli("extract-teacher", recipes[0])[0] == 0
+    _, _, named = extract(["clip"], '["image", "text"]', "named")
+    for name in ("image", "text"):
+        assert shards(tmp_path / "out/images", f"openclip/{name}") == shards(named, f"clip/{name}")
+
+
+def test_every_image_is_decoded_once(extract, monkeypatch):
+    decoded, real = [], extraction.decode
+    monkeypatch.setattr(extraction, "decode", lambda image: decoded.append(image) or real(image))
+    assert extract(["clip", "dino"], BOTH)[0] == 0
+    assert len(decoded) == 70
+
+
+def test_each_teacher_looks_once_at_each_image(extract, monkeypatch):
+    from distillkit.teachers.openclip import Openclip
+    from distillkit.teachers.timm import Timm
+
+    asked = []
+    for kind in (Openclip, Timm):
+        real = kind.forward
+
+        def counting(self, *, fields, real=real, **inputs):
+            asked.append((type(self).__name__, *inputs, *fields))
+            return real(self, **inputs, fields=fields)
+
+        monkeypatch.setattr(kind, "forward", counting)
+    assert extract(["clip", "dino"], BOTH)[0] == 0
+    assert {call: asked.count(call) for call in asked} == {
+        ("Openclip", "pixels", "image", "patches"): 5,
+        ("Timm", "pixels", "cls", "patches"): 5,
+        ("Openclip", "tokens", "text"): 5,
+    }
+
+
+def test_what_fails_for_one_fails_for_all(extract, corpus, monkeypatch):
+    from distillkit.teachers.timm import Timm
+
+    (corpus / "images/003.png").write_bytes(b"")
+    real, calls = Timm.forward, []
+
+    def odd(self, pixels, fields):
+        said = real(self, pixels, fields=fields)
+        calls.append(1)
+        if len(calls) > 1:
+            return said
+        cls, patches = said.cls.clone(), said.patches.clone()
+        cls[5, 0], patches[5, 0, 0] = float("nan"), float("inf")
+        return replace(said, cls=cls, patches=patches)
+
+    monkeypatch.setattr(Timm, "forward", odd)
+    assert extract(["clip", "dino"], BOTH)[0] == 0
+    store = FeatureStore(extract(["clip", "dino"], BOTH)[2])
+    lines = {line["key"]: (line["stage"], line["error"]) for line in store.failures()}
+    assert len(store.failures()) == 2 and lines["images/003.png"][0] == "decode"
+    assert lines["images/006.png"] == ("forward", "dino/cls: the teacher gave a value that is not finite in float16")
+    failed = np.setdiff1d(np.arange(70), store.ok_rows)
+    assert failed.tolist() == [3, 6]
+    assert all(store.read(name, failed).isnan().all() for name in store.manifest.fields)
+
+
+def test_the_log_tells_teachers_apart(extract):
+    store = extract(["clip", "dino"], BOTH)[2]
+    lines = [json.loads(line) for line in (store / "extract.jsonl").read_text().splitlines()]
+    assert all(line["forward_seconds"].keys() == {"clip/image", "dino/image", "clip/text"} for line in lines)
+
+
+def test_a_corpus_knows_only_the_teachers_it_asks(extract):
+    """A teacher that says nothing of a corpus is not part of its store's identity."""
+    _, _, store = extract(["clip", "dino"], '["dino/cls"]')
+    assert Manifest.read(store).teachers.keys() == {"dino"}
+    code, err, again = extract(["dino"], '["cls"]')
+    assert code == 0 and "already complete" in err and again == store
+
+
+def test_an_interrupted_pass_goes_on(extract, monkeypatch):
+    _, _, whole = extract(["clip", "dino"], BOTH, "whole")
+    real = extraction._shard
+
+    def only_the_first(job, plan, cost):
+        if plan["key"][0].as_py() != "images/000.png":
+            raise KeyboardInterrupt
+        return real(job, plan, cost)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(extraction, "_shard", only_the_first)
+        assert extract(["clip", "dino"], BOTH)[0] == 130
+    code, err, store = extract(["clip", "dino"], BOTH)
+    assert code == 0 and "2 shards, 1 already committed" in err
+    assert Manifest.read(store).digest == Manifest.read(whole).digest
+
+
+# Names.
+
+
+@pytest.mark.parametrize(
+    ("names", "fields", "message"),
+    [
+        (["clip", "dino"], '["image"]', "several teachers give 'image'; write clip/image or dino/image"),
+        (["clip", "dino"], '["logits"]', "no teacher gives 'logits'; they give: clip/image, clip/text, clip/cls"),
+        (["clip", "dino"], '["dino/text"]', "no teacher gives 'dino/text'; they give: "),
+        (["dino"], '["text"]', "the teacher gives no 'text'; it gives: image, cls, patches"),
+        (["clip", "dino"], '["text", "clip/text"]', "asks for 'clip/text' twice"),
+    ],
+)
+def test_fields_that_are_not_clear(extract, names, fields, message):
+    code, err, store = extract(names, fields)
+    assert code == 1 and f"corpus 'images': {message}" in err.splitlines()[-1] and not store.exists()
+
+
+@pytest.mark.parametrize(
+    ("teachers", "message"),
+    [
+        ("", "write one [teacher], or [[teachers]] with a `name` each"),
+        (f"[teacher]\n{CLIP}[[teachers]]\nname='a'\n{CLIP}", "write one [teacher], or [[teachers]]"),
+        (f"[[teachers]]\n{CLIP}", "'teachers[0].name' is missing"),
+        (f"[[teachers]]\nname='a'\n{CLIP}" * 2, "two teachers are called 'a'; their fields would be the same"),
+        (f"[[teachers]]\nname='a/b'\n{CLIP}", "teachers[0].name: "),
+        (f"[[teachers]]\nname='a'\ngird=2\n{DINO}", "teachers[0].timm: unknown key 'gird', did you mean 'grid'?"),
+    ],
+)
+def test_recipes_that_name_teachers_wrongly(tmp_path, teachers, message):
+    path = tmp_path / "recipe.toml"
+    text = 'name = "toy"\nout = "out"\n' + teachers + CORPORA
+    path.write_text(text.format(corpus="x", teacher="x", dino="x", fields='["image"]'))
+    with pytest.raises(RecipeError) as caught:
+        load(path, kind=ExtractRecipe)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_moved_teacher_is_told_by_its_name(extract, dino, tmp_path):
+    """Another teacher under the same name is another store, and the first is set aside."""
+    extract(["clip", "dino"], BOTH)
+    weights = (dino / "model.safetensors").read_bytes()
+    try:
+        shutil.copy(make_dino(tmp_path / "other", seed=1, pixels=56) / "model.safetensors", dino)
+        code, err, store = extract(["clip", "dino"], BOTH)
+    finally:
+        (dino / "model.safetensors").write_bytes(weights)
+    assert code == 0 and "teachers.dino.weights_sha256: " in err and "extracting anew" in err
+    assert len(list(store.parent.glob("images.before-*"))) == 1
+
+
+# Training learns from one of them.
+
+
+def batches(path, **knobs):
+    from distillkit.batches import Batches
+    from distillkit.recipe import Data
+
+    data = Data(images=str(path), batch_size=8, **knobs)
+    return Batches(data, 0, SimpleNamespace(image_size=16))
+
+
+def test_a_batch_holds_what_the_chosen_teacher_said(extract):
+    fields = '["clip/image", "clip/cls", "text", "dino/image", "dino/cls", "dino/patches"]'
+    store = extract(["clip", "dino"], fields)[2]
+    clip, dino = batches(store, teacher="clip", captions="paired"), batches(store, teacher="dino")
+    assert clip.teacher_widths == {"image": 32, "cls": 64, "text": 32, "scale": 1}
+    assert dino.teacher_widths == {"image": 32, "cls": 32, "patches": 32}
+    assert (clip.teacher["kind"], dino.teacher["kind"]) == ("openclip", "timm")
+    batch = dino.at(2)
+    rows = dino.images.rows_of(list(batch.keys))
+    for name in ("image", "cls", "patches"):
+        assert torch.equal(getattr(batch.teacher, name), FeatureStore(store).read(f"dino/{name}", rows))
+    assert batch.teacher.scale is None and batch.teacher.text is None
+    assert torch.equal(clip.at(2).teacher.cls, FeatureStore(store).read("clip/cls", rows))
+    dino.narrow({"teacher.cls", "student.cls"})
+    assert dino.at(2).teacher.patches is None and dino.at(2).teacher.cls is not None
+
+
+def test_a_store_of_tokens_alone_is_enough(extract):
+    """Proteus needs no embedding."""
+    made = batches(extract(["dino"], '["cls", "patches"]')[2])
+    assert made.teacher_widths == {"cls": 32, "patches": 32} and made.at(0).teacher.patches.shape == (8, 1, 32)
+
+
+def test_which_teacher_must_be_clear(extract):
+    store = extract(["clip", "dino"], '["clip/image", "dino/image"]')[2]
+    with pytest.raises(RecipeError, match=r"holds what several teachers said \(clip, dino\); name one of them in data"):
+        batches(store)
+    with pytest.raises(StoreError, match="no teacher 'dyno'; it has: clip, dino"):
+        batches(store, teacher="dyno")
+    with pytest.raises(StoreError, match="several fields \\(clip/image, dino/image\\) for 'image'"):
+        FeatureStore(store).read("image", [0])
+    alone = extract(["dino"], '["image"]', "alone")[2]
+    with pytest.raises(RecipeError, match=r"data.teacher: .*images knows no 'dyno'; it has: dino"):
+        batches(alone, teacher="dyno")
+    chosen = pickle.loads(pickle.dumps(FeatureStore(store, "dino")))  # noqa: S301
+    assert chosen.field_name("image") == "dino/image" and chosen.field_name("clip/image") == "clip/image"
+
+
+def test_one_teacher_may_go_by_two_names(extract, recipes, run_cli, tmp_path):
+    """Texts extracted by a lone [teacher], images by the same one among several: the fingerprint decides."""
+    assert run_cli("extract-teacher", recipes[0])[0] == 0
+    store = extract(["clip", "dino"], '["clip/image", "dino/image"]', "several")[2]
+    texts = str(tmp_path / "out/texts")
+    assert batches(store, teacher="clip", texts=texts).teacher_widths == {"image": 32, "text": 32, "scale": 1}
+    with pytest.raises(StoreError, match="different teachers"):
+        batches(store, teacher="dino", texts=texts)
