@@ -1,4 +1,4 @@
-"""Every recipe we ship is sound: it checks without data, weights or network, and its quick sibling differs in size alone."""
+"""Every recipe we ship is sound: it checks without data, weights or network; its quick sibling is the same method."""
 
 from pathlib import Path
 
