@@ -119,7 +119,7 @@ def recipe_list(
 ) -> None:
     """List training recipes: file, student, loss terms, paper.
 
-    Example: distillkit recipe list
+    Example: distillkit recipe list pipelines
     """
     from distillkit.check import overview
 

@@ -15,6 +15,8 @@ COMMANDS = (
     "extract-teacher",
     "train-student",
     "evaluate",
+    "recipe check",
+    "recipe list",
     "store info",
     "store verify",
     "store failures",
@@ -74,11 +76,11 @@ def test_the_list_of_commands_is_whole():
     assert sorted(all_commands()) == sorted(COMMANDS)
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "", "data", "store"])
+@pytest.mark.parametrize("command", [*COMMANDS, "", "data", "recipe", "store"])
 def test_every_command_has_help_with_an_example(run_cli, command):
     code, out, err = run_cli(*command.split(), "--help")
     assert (code, err) == (0, "") and "Usage: " in out
-    assert command in ("", "data", "store") or f"Example: distillkit {command} " in out
+    assert command in ("", "data", "recipe", "store") or f"Example: distillkit {command} " in out
 
 
 def test_examples_name_recipes_that_exist(run_cli):

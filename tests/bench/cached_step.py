@@ -44,7 +44,7 @@ def run(folder: Path, quick: bool) -> list[Row]:
 
     @torch.inference_mode()
     def said() -> torch.Tensor:
-        return head(teacher((pixels - student.mean) / student.std))
+        return head(teacher(student.normalise(pixels)))
 
     def live() -> None:
         step(said().clone())
