@@ -7,6 +7,7 @@ The teacher is read from the stores; only students compute anything. Out come ev
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -21,19 +22,27 @@ from distillkit.errors import StoreError
 from distillkit.paths import expand
 from distillkit.pixel_cache import Files
 from distillkit.pixels import centre_view, render
+from distillkit.recipe import TrainRecipe
 from distillkit.report import write_report
 from distillkit.runfolder import RunFolder
+from distillkit.store.manifest import Manifest, file_digest
 from distillkit.store.reader import FeatureStore
+from distillkit.versions import versions
 
 Say = Callable[[str], None]
 Encode = Callable[[FeatureStore], Tensor]
 TOP = 5
+DONE = "evaluated.json"  # written last: what the report in this folder was made from
 
 
 def evaluate(path: str | Path, say: Say = print) -> Path:
-    """Evaluate the finished run at `path`; returns the path of its report."""
+    """Evaluate the finished run at `path`; returns the path of its report. What has not changed is not done again."""
     run = RunFolder(Path(path))
     recipe = run.recipe()
+    identity = _identity(run, recipe)
+    if _done(run, identity):
+        say(f"{run.path}: already evaluated, nothing to do")
+        return run.path / "report.html"
     open_store = lru_cache(lambda name: FeatureStore(expand(name), recipe.data.teacher))
     encoders: dict[str, Encode] = {"teacher": teacher_features, "student": student_features(run)}
     baseline = RunFolder(run.path / "baseline")
@@ -43,16 +52,41 @@ def evaluate(path: str | Path, say: Say = print) -> Path:
 
     results: dict[str, Any] = {}
     pictures: list[dict[str, Any]] = []
+    stores: dict[str, str] = {}
     for component in recipe.evals:
         measure = component.build("evals")
         _refuse_other_teacher(open_store(measure.store), run)
+        named = [getattr(measure, name) for name in ("store", "prompts") if hasattr(measure, name)]
+        stores |= {name: open_store(name).manifest.digest for name in named}
         results[measure.name] = {who: measure.run(encode, open_store) for who, encode in encoders.items()}
         for who, values in results[measure.name].items():
             say(f"{measure.name}: {who:9} " + "  ".join(f"{k} {v:.4g}" for k, v in values.items() if "." not in k))
         if hasattr(measure, "nearest") and not pictures:
             pictures = _pictures(measure, encoders, open_store)
     write_json(run.path / "evaluation.json", {"results": results, "pictures": pictures})
-    return write_report(run, baseline if recipe.baseline else None)
+    report = write_report(run, baseline if recipe.baseline else None)
+    write_json(run.path / DONE, {"identity": identity, "stores": stores})
+    return report
+
+
+def _identity(run: RunFolder, recipe: TrainRecipe) -> dict[str, Any]:
+    """What an evaluation depends on, beside the stores it reads."""
+    students = [folder / "student.safetensors" for folder in (run.path, run.path / "baseline")]
+    return {
+        "evals": [component.model_dump(mode="json") for component in recipe.evals],
+        "students": [file_digest(path).sha256 for path in students if path.is_file()],
+        "distillkit": versions()["distillkit"],
+    }
+
+
+def _done(run: RunFolder, identity: dict[str, Any]) -> bool:
+    """Whether this very evaluation stands in the run folder, report included, and its stores are what they were."""
+    if not (run.path / DONE).is_file() or not (run.path / "report.html").is_file():
+        return False
+    record = json.loads((run.path / DONE).read_bytes())
+    return record["identity"] == identity and all(
+        Manifest.read(Path(expand(name))).digest == digest for name, digest in record["stores"].items()
+    )
 
 
 def teacher_features(store: FeatureStore) -> Tensor:

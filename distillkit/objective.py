@@ -44,6 +44,8 @@ class Objective(nn.Module):
                 raise RecipeError(f"losses: two terms are called {name!r}; give one of them another `name`")
             self.terms[name] = loss
             self.ramps[name] = {knob: (ramp, _number(loss, knob, name)) for knob, ramp in component.ramp.items()}
+        if not self.terms:
+            raise RecipeError("losses: every term has weight 0; give one of them a weight")
 
     def at(self, step: int) -> None:
         """Set the knobs that move during training to what they are at `step`."""

@@ -24,16 +24,16 @@ from distillkit.atomic import append_line, atomic_file, set_aside, write_json
 from distillkit.errors import TrainError
 from distillkit.recipe import TrainRecipe, differences
 from distillkit.store.manifest import digest
+from distillkit.versions import versions
 
 # What may change without making another student.
 _KEYS = ("name", "paper", "note", "out", "evals", "baseline", "checkpoints")
 _FREE: Any = dict.fromkeys(_KEYS, True) | {"data": {"workers", "expect"}}
 
 
-def identity(recipe: TrainRecipe, stores: dict[str, str], versions: dict[str, str]) -> dict[str, Any]:
-    """Everything a trained student depends on: recipe, store digests, package versions."""
-    knobs = recipe.model_dump(exclude=_FREE, mode="json")
-    return {"recipe": knobs, "stores": stores, "versions": versions}
+def identity(recipe: TrainRecipe, stores: dict[str, str]) -> dict[str, Any]:
+    """What makes another student when it changes: the recipe's knobs and the stores' digests."""
+    return {"recipe": recipe.model_dump(exclude=_FREE, mode="json"), "stores": stores}
 
 
 class RunFolder:
@@ -63,12 +63,21 @@ class RunFolder:
             aside = set_aside(self.path, digest(self._begun_with())[:8])
             changes.append(f"the old run is now {aside}")
         self.path.mkdir(parents=True, exist_ok=True)
-        write_json(self.path / "recipe.json", {"identity": wanted, "recipe": recipe.model_dump(mode="json")})
+        begun = {"identity": wanted, "recipe": recipe.model_dump(mode="json"), "versions": self.versions or versions()}
+        write_json(self.path / "recipe.json", begun)
         return changes
 
+    @property
+    def versions(self) -> dict[str, str]:
+        """The packages that the run was begun with; empty before it is."""
+        return self._record().get("versions", {})
+
     def _begun_with(self) -> dict[str, Any] | None:
+        return self._record().get("identity")
+
+    def _record(self) -> dict[str, Any]:
         path = self.path / "recipe.json"
-        return json.loads(path.read_bytes())["identity"] if path.is_file() else None
+        return json.loads(path.read_bytes()) if path.is_file() else {}
 
     @property
     def finished(self) -> bool:
@@ -84,7 +93,7 @@ class RunFolder:
             begun = (self.path / "recipe.json").is_file()
             state = "has not finished; rerun" if begun else "is no run folder; make one with"
             raise TrainError(f"{self.path}: {state}: distillkit train-student RECIPE")
-        return TrainRecipe.model_validate(json.loads((self.path / "recipe.json").read_bytes())["recipe"])
+        return TrainRecipe.model_validate(self._record()["recipe"])
 
     def finish(self, student: nn.Module, facts: dict[str, Any]) -> None:
         """Keep the student, then the facts that say the run is complete."""

@@ -19,7 +19,7 @@ from distillkit.batches import Batches
 from distillkit.machine import machine
 from distillkit.objective import Objective, refuse_nan
 from distillkit.progress import Progress
-from distillkit.recipe import TrainRecipe
+from distillkit.recipe import TrainRecipe, differences
 from distillkit.runfolder import RunFolder, device_of, identity
 from distillkit.schedule import learning_rate, make_optimizer, total_steps
 from distillkit.types import Widths
@@ -47,7 +47,7 @@ def train_one(recipe: TrainRecipe, say: Say, command: str | None = None) -> Path
         student = recipe.student.build("students")
         batches = Batches(recipe.data, recipe.seed, student)
         stores = {name: store.manifest.digest for name, store in batches.stores.items()}
-        changes = run.begin(recipe, identity(recipe, stores, versions()))
+        changes = run.begin(recipe, identity(recipe, stores))
         if changes:
             *changed, moved = changes
             more = f" and {len(changed) - 1} more changes" if changed[1:] else ""
@@ -55,6 +55,9 @@ def train_one(recipe: TrainRecipe, say: Say, command: str | None = None) -> Path
         if run.finished:
             say(f"{run.path}: already trained, nothing to do")
             return run.path
+        changed = differences(run.versions, versions())
+        if changed:
+            say(f"{run.path}: begun with other packages ({changed[0]}); what comes out may differ in its last bits")
         facts = _train(recipe, run, student, batches, say)
         run.finish(student, facts | {"command": command, "machine": machine()})
     return run.path

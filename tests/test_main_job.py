@@ -26,6 +26,12 @@ def test_the_whole_job_and_then_nothing_to_do(recipes, run_cli, tmp_path):
 
     assert "already complete" in run_cli("extract-teacher", extract)[2]
     assert run_cli("train-student", train)[2].count("already trained") == 2
+    code, out, err = run_cli("evaluate", tmp_path / "out/run")
+    assert (code, out.strip()) == (0, str(tmp_path / "out/run/report.html")) and "already evaluated" in err
+    text = train.read_text()
+    train.write_text(text.replace('kind = "retrieval"', 'kind = "retrieval"\nks = [3]'))
+    assert "already trained" in run_cli("train-student", train)[2]
+    assert "R@3" in run_cli("evaluate", tmp_path / "out/run")[2]
 
 
 def test_zarr_and_pyarrow_open_the_store_by_themselves(recipes, run_cli, tmp_path):

@@ -49,3 +49,11 @@ def test_two_terms_of_one_name_are_refused():
 def test_a_missing_field_is_named_with_what_to_do():
     with pytest.raises(RecipeError, match=r"losses.affinity needs teacher.text, the teacher gives image; extract"):
         Objective([Term(kind="affinity")], Widths({"image": 4}, {"image": 4}))
+
+
+def test_a_term_without_weight_costs_and_needs_nothing():
+    widths = Widths({"image": 4}, {"image": 4})
+    objective = Objective([Term(kind="affinity", weight=0.0), Term(kind="feature_regression")], widths)
+    assert list(objective.terms) == ["feature_regression"] and "teacher.text" not in objective.needs
+    with pytest.raises(RecipeError, match="every term has weight 0"):
+        Objective([Term(kind="affinity", weight=0.0)], widths)

@@ -137,3 +137,19 @@ def test_weights_are_safetensors_without_the_objective(recipes, run_cli, tmp_pat
         assert all(not name.startswith("objective") for name in file.keys())  # noqa: SIM118
     shutil.rmtree(tmp_path / "out/run/checkpoints")
     assert "already trained" in run_cli("train-student", recipes[1])[2]
+
+
+def test_other_packages_are_told_and_train_no_other_student(recipes, run_cli, tmp_path, monkeypatch):
+    run_cli("extract-teacher", recipes[0])
+    monkeypatch.setattr("distillkit.train._train", stop_before_the_first_step)
+    with pytest.raises(RuntimeError, match="stopped"):
+        run_cli("train-student", recipes[1])
+    monkeypatch.undo()
+    record = tmp_path / "out/run/recipe.json"
+    record.write_text(record.read_text().replace('"torch": "', '"torch": "0.'))
+    code, _, err = run_cli("train-student", recipes[1])
+    assert code == 0 and "begun with other packages (torch: '0." in err and "training anew" not in err
+
+
+def stop_before_the_first_step(*arguments):
+    raise RuntimeError("stopped")

@@ -54,7 +54,7 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
         "commands": commands(run.path, facts, [one for one in passes.values() if one], demo),
         "facts": _facts(facts),
         "teacher": facts["teacher"],
-        "versions": json.loads((run.path / "recipe.json").read_bytes())["identity"]["versions"],
+        "versions": run.versions,
         "resolved": json.dumps(recipe.model_dump(mode="json", exclude_none=True), indent=2, ensure_ascii=False),
         "credits": demo_credits() if demo else [],
     }
