@@ -107,7 +107,7 @@ def test_it_tells_everything_that_the_run_recorded(recipes, run_cli, tmp_path):
         f"distillkit evaluate {tmp_path}/out/run",
         f"{facts['images_seen']:,}",
         facts["machine"]["cpu"],
-        f"torch {json.loads((tmp_path / 'out/run/recipe.json').read_text())['identity']['versions']['torch']}",
+        f"torch {json.loads((tmp_path / 'out/run/recipe.json').read_text())['versions']['torch']}",
         facts["teacher"]["weights_sha256"],
         "0.7 affinity + 0.3 L_pvl",
         "openclip/image float16[32]",
