@@ -60,7 +60,8 @@ def chart(lines: list[Line], label: str, *, may_log: bool) -> str:
         ends.append((up(y[-1]), line))
     for place, line in _spread(ends):
         parts.append(_text(f"name {line.colour}", edge + 8, place + 4, line.name))
-    return "".join([*parts, _text("tick", edge + 8, HEIGHT - 10, "step"), "</svg>"])
+    # The last tick is centred on the edge: the word stands clear of it.
+    return "".join([*parts, _text("tick", edge + 26, HEIGHT - 10, "step"), "</svg>"])
 
 
 def _text(kind: str, x: float, y: float, text: str, anchor: str = "start") -> str:
