@@ -114,7 +114,7 @@ def _begin(writer: StoreWriter, duplicates: int, say: Say) -> bool:
     if before is not None and before != writer.identity:
         changes = differences(before, writer.identity)
         aside = writer.set_aside()
-        more = f" and {len(changes) - 1} more changes" if changes[1:] else ""
+        more = f" (and {len(changes) - 1} more)" if changes[1:] else ""
         say(f"{path}: {changes[0]}{more}; extracting anew, the old store is now {aside}")
     elif writer.finished():
         say(f"{path}: already complete ({writer.plan.num_rows} rows), nothing to do")

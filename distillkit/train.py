@@ -50,7 +50,7 @@ def train_one(recipe: TrainRecipe, say: Say, command: str | None = None) -> Path
         changes = run.begin(recipe, identity(recipe, stores))
         if changes:
             *changed, moved = changes
-            more = f" and {len(changed) - 1} more changes" if changed[1:] else ""
+            more = f" (and {len(changed) - 1} more)" if changed[1:] else ""
             say(f"{run.path}: {changed[0]}{more}; training anew, {moved}")
         if run.finished:
             say(f"{run.path}: already trained, nothing to do")
