@@ -106,7 +106,8 @@ class Batches:
     def at(self, step: int) -> Batch:
         """The batch of one step."""
         if not self.images:
-            keys, text, tokens, _ = self._say(step, np.empty(0, np.int64))
+            rows, text, tokens, _ = self._say(step, np.empty(0, np.int64))
+            keys = tuple(self.first.index["key"].take(rows).to_pylist())
             return Batch(keys, tokens=tokens, teacher=Features(text=text, scale=self._scale), step=step)
         epoch, rows = self._turn("images", step, self.data.batch_size)
         keys = tuple(self.images.index["key"].take(rows).to_pylist())
@@ -125,15 +126,15 @@ class Batches:
         epoch, place = divmod(step, self._whole_batches(corpus))
         return epoch, self.order(corpus, epoch)[place * size : (place + 1) * size]
 
-    def _say(self, step: int, rows: np.ndarray) -> tuple[tuple[str, ...], Tensor | None, Tensor | None, Tensor | None]:
-        """Keys, teacher features and tokens of the texts of a step, and which of them describes which image."""
+    def _say(self, step: int, rows: np.ndarray) -> tuple[np.ndarray, Tensor | None, Tensor | None, Tensor | None]:
+        """Rows, teacher features and tokens of the texts of a step, and which of them describes which image."""
         if self.said is None:
-            return (), None, None, None
+            return rows, None, None, None
         turn = self._turn("texts", step, self.text_batch_size)[1] if self.texts else rows
         text_rows, match = self.said.rows(turn)
         text = self.said.read(text_rows) if "teacher.text" in self.needs else None
         tokens = self.tokenize(self.said.texts(text_rows)) if self.tokenize else None
-        return self.said.keys(text_rows), text, tokens, match
+        return text_rows, text, tokens, match
 
     def _pixels(self, rows: np.ndarray, keys: tuple[str, ...], epoch: int) -> Tensor:
         views = [self._view(int(row), key, epoch) for row, key in zip(rows, keys, strict=True)]

@@ -1,7 +1,7 @@
 """The three ways a batch gets its texts: from a corpus of their own, as the images' own captions, or as class prompts.
 
 Each has `width`; `rows(turn)`, the text rows for the rows whose turn it is and which of them describes which image;
-`read(rows)`, `texts(rows)` and `keys(rows)`.
+`read(rows)` and `texts(rows)`.
 """
 
 from __future__ import annotations
@@ -31,9 +31,6 @@ class Unpaired:
 
     def texts(self, rows: np.ndarray) -> list[str]:
         return self.store.index["text"].take(rows).to_pylist()
-
-    def keys(self, rows: np.ndarray) -> tuple[str, ...]:
-        return tuple(self.store.index["key"].take(rows).to_pylist())
 
 
 class OwnCaptions(Unpaired):
@@ -71,9 +68,6 @@ class ClassTexts:
         raise RecipeError(
             "data.classes: class prompts serve image students; a student with a text tower needs captions"
         )
-
-    def keys(self, rows: np.ndarray) -> tuple[str, ...]:
-        return ()
 
 
 def _first_with_the_same_text(store: FeatureStore) -> np.ndarray:
