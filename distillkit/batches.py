@@ -48,7 +48,8 @@ class Batches:
         self.text_batch_size = data.text_batch_size or data.batch_size
         self.order = lru_cache(maxsize=4)(self._order)
         self.said = self._text_source()
-        self.steps_per_epoch = data.repeats * self._whole_batches("images" if self.images else "texts")
+        whole = [self._whole_batches(corpus) for corpus in ("images", "texts") if corpus in self.stores]
+        self.steps_per_epoch = data.repeats * whole[0]
         self.needs = {f"teacher.{name}" for name in self.teacher_widths}
         self.wait_seconds = 0.0
 

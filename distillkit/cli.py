@@ -105,7 +105,7 @@ def evaluate(run: Annotated[Path, typer.Argument(help="A finished run folder.", 
 def recipe_check(recipe: Recipe, overrides: Overrides = None) -> None:
     """Check a training recipe without data, weights or GPU, and print what it will take.
 
-    Example: distillkit recipe check pipelines/demo/dime_fm.toml
+    Example: distillkit recipe check pipelines/clip_kd.toml
     """
     from distillkit.check import check
     from distillkit.recipe import TrainRecipe, load
@@ -162,7 +162,7 @@ def store_verify(path: Annotated[Path, typer.Argument(help="A feature store.", s
     for problem in problems:
         print(problem)
     if problems:
-        say(f"{len(problems)} damaged files; move the store away and extract again")
+        say(f"damaged: {len(problems)}; delete these files and extract again: only their shards are done anew")
         raise typer.Exit(1)
     print(f"{path}: every checksum agrees")
 

@@ -68,6 +68,8 @@ def extract(recipe: ExtractRecipe, say: Say = print, command: str | None = None)
     `command` is kept beside the measured costs, so that a report can say how to make this again.
     """
     cpu.settle()
+    for corpus in recipe.corpora:
+        corpus.source.build("sources")  # what cannot be read is told before a big teacher is loaded
     teachers = {alias: _load(component, say) for alias, component in recipe.by_alias.items()}
     out = Path(expand(recipe.out))
     jobs = [
@@ -116,7 +118,9 @@ def _begin(writer: StoreWriter, duplicates: int, say: Say) -> bool:
         aside = writer.set_aside()
         more = f" (and {len(changes) - 1} more)" if changes[1:] else ""
         say(f"{path}: {changes[0]}{more}; extracting anew, the old store is now {aside}")
-    elif writer.finished():
+    for shard in writer.mend():
+        say(f"{path}: shard {shard + 1} of {writer.shards} has lost files; it is extracted again")
+    if writer.finished():
         say(f"{path}: already complete ({writer.plan.num_rows} rows), nothing to do")
         return False
     writer.begin()

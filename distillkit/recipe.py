@@ -302,7 +302,15 @@ def load(path: str | Path, overrides: list[str] | None = None, *, kind: type[Mad
         raise RecipeError(f"{path}: not TOML: {error}") from error
     for override in overrides or []:
         _override(content, override)
+    _refuse_other_stage(path, content, kind)
     return _validate(kind, content, str(path))
+
+
+def _refuse_other_stage(path: Path, content: dict[str, Any], kind: type[BaseModel]) -> None:
+    if kind is TrainRecipe and "corpora" in content:
+        raise RecipeError(f"{path}: this is an extraction recipe; run: distillkit extract-teacher {path}")
+    if kind is ExtractRecipe and "student" in content:
+        raise RecipeError(f"{path}: this is a training recipe; run: distillkit train-student {path}")
 
 
 def _recipes_nearby(path: Path) -> str:
@@ -339,7 +347,8 @@ def _validate(model: type[Made], content: Any, where: str) -> Made:
 
 def _one_line(model: type[BaseModel], error: ValidationError, where: str) -> str:
     """The first problem of a validation, as `where: place: what is wrong, did you mean ...?`"""
-    problem = error.errors()[0]
+    # A key nobody knows first: the one that is missing is often the one that was misspelt.
+    problem = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
     place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]).lstrip(".")
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if problem["type"] == "extra_forbidden":

@@ -130,5 +130,7 @@ def _is_line(line: str) -> bool:
 
 
 def device_of(name: str) -> torch.device:
-    """ "auto" is the GPU where there is one."""
+    """`auto` is the GPU where there is one; TrainError when a GPU is asked for that PyTorch does not find."""
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise TrainError(f"device = {name!r}: PyTorch finds no GPU here; see nvidia-smi, or set device to auto")
     return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)

@@ -46,6 +46,9 @@ def train_one(recipe: TrainRecipe, say: Say, command: str | None = None) -> Path
         torch.manual_seed(recipe.seed)
         student = recipe.student.build("students")
         batches = Batches(recipe.data, recipe.seed, student)
+        # All that can be refused is refused before an older run is moved aside.
+        objective = Objective(recipe.losses, Widths(student.widths, batches.teacher_widths))
+        device = device_of(recipe.device)
         stores = {name: store.manifest.digest for name, store in batches.stores.items()}
         changes = run.begin(recipe, identity(recipe, stores))
         if changes:
@@ -58,14 +61,20 @@ def train_one(recipe: TrainRecipe, say: Say, command: str | None = None) -> Path
         changed = differences(run.versions, versions())
         if changed:
             say(f"{run.path}: begun with other packages ({changed[0]}); what comes out may differ in its last bits")
-        facts = _train(recipe, run, student, batches, say)
+        facts = _train(recipe, run, student, objective, batches, device, say)
         run.finish(student, facts | {"command": command, "machine": machine()})
     return run.path
 
 
-def _train(recipe: TrainRecipe, run: RunFolder, student: Any, batches: Batches, say: Say) -> dict[str, Any]:
-    device = device_of(recipe.device)
-    objective = Objective(recipe.losses, Widths(student.widths, batches.teacher_widths))
+def _train(
+    recipe: TrainRecipe,
+    run: RunFolder,
+    student: Any,
+    objective: Objective,
+    batches: Batches,
+    device: torch.device,
+    say: Say,
+) -> dict[str, Any]:
     batches.narrow(objective.needs)
     model = nn.ModuleDict({"student": student, "objective": objective})
     model.to(device).to(memory_format=torch.channels_last).train()

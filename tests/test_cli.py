@@ -175,7 +175,7 @@ def test_store_commands(run_cli, store):
     shard.write_bytes(shard.read_bytes()[::-1])
     code, out, err = run_cli("store", "verify", store)
     assert code == 1 and out.startswith(f"{shard}: sha256 ") and out.count("\n") == 1
-    assert err == "1 damaged files; move the store away and extract again\n"
+    assert err == "damaged: 1; delete these files and extract again: only their shards are done anew\n"
 
 
 def test_output_can_be_cut_short(store):

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pyarrow as pa
+import torch
 import zarr
 
 
@@ -85,3 +86,34 @@ def test_training_refuses_stores_of_two_teachers(recipes, run_cli, tmp_path):
     )
     code, _, err = run_cli("train-student", recipes[1], "--set", f'data.texts="{tmp_path}/b/texts"')
     assert code == 1 and err.count("\n") == 1 and "different teachers" in err and str(other) in err
+
+
+def test_a_lost_shard_is_extracted_again_alone(recipes, run_cli, tmp_path):
+    from distillkit.store.manifest import Manifest
+
+    run_cli("extract-teacher", recipes[0])
+    store = tmp_path / "out/images"
+    before, kept = Manifest.read(store).digest, (store / "openclip/image/c/0/0").stat().st_mtime_ns
+    (store / "openclip/image/c/1/0").unlink()
+    code, _, err = run_cli("extract-teacher", recipes[0])
+    assert code == 0 and "shard 2 of 2 has lost files" in err
+    assert Manifest.read(store).digest == before
+    assert (store / "openclip/image/c/0/0").stat().st_mtime_ns == kept
+    (store / "manifest.json").write_text("{")
+    assert run_cli("extract-teacher", recipes[0])[0] == 0
+    assert Manifest.read(store).digest == before
+
+
+def test_what_a_user_sets_by_hand_is_refused_in_one_line(recipes, run_cli):
+    run_cli("extract-teacher", recipes[0])
+    for knob, told in (
+        ("student.embed_dim=48", "student.image, 48 wide, with teacher.text, 32 wide; set student.embed_dim"),
+        ('device="cuda"', "PyTorch finds no GPU here"),
+        ("data.batchsize=4", "unknown key 'batchsize', did you mean 'batch_size'?"),
+    ):
+        if "cuda" in knob and torch.cuda.is_available():
+            continue
+        code, _, err = run_cli("train-student", recipes[1], "--set", knob)
+        assert code == 1 and told in err.splitlines()[-1] and "Traceback" not in err
+    code, _, err = run_cli("train-student", recipes[0])
+    assert code == 1 and "this is an extraction recipe; run: distillkit extract-teacher" in err

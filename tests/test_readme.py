@@ -69,12 +69,32 @@ def test_your_own_images(teacher_folder, shell, tmp_path):
     assert "21 rows" in done[1].stdout
     assert done[2].stdout.startswith("broken.jpg\tdecode\t")
 
+    student = next(block for block in blocks("toml") if "[student]" in block)
+    for large, small in (
+        ("= 256 ", "= 8 "),
+        ("= 2048", "= 32"),
+        ("224\n", "32\n"),
+        ("768", "32"),
+        ("epochs = 100", "epochs = 1"),
+    ):
+        assert large in student
+        student = student.replace(large, small)
+    # The network at 224 pixels is minutes of work; its own way of being small is 32 pixels.
+    (tmp_path / "pipelines/my_student.toml").write_text(student)
+    checked, trained = (shell(line) for line in commands("my_student.toml"))
+    assert "L_pvl x 0.3" in checked.stdout and "trained 2 steps" in trained.stderr
+    shutil.copy(corpus / "photos/000.png", tmp_path / "photo.png")
+    (code,) = blocks("python")
+    done = subprocess.run([sys.executable, "-c", code + "print(embedding.shape)"], cwd=tmp_path, capture_output=True)
+    assert b"torch.Size([1, 32])" in done.stdout, done.stderr
+
 
 def test_every_sh_block_is_covered():
     covered = {
         "make reproduce-dimefm",
         "distillkit data prepare demo",
         "distillkit extract-teacher pipelines/extract/my_images.toml",
+        "distillkit recipe check pipelines/my_student.toml",
     }
     assert {block.splitlines()[0].split("  #")[0].strip() for block in blocks("sh")} == covered
 

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from distillkit.errors import RecipeError
-from distillkit.types import Batch, Features
+from distillkit.types import Batch, Features, Widths
 
 
 def read(place: str, batch: Batch, student: Features) -> Tensor:
@@ -16,6 +16,14 @@ def read(place: str, batch: Batch, student: Features) -> Tensor:
     side, field = place.split(".")
     value = getattr(student, field) if side == "student" else getattr(batch.teacher, field).detach()
     return value if value.dtype == torch.float64 else value.float()
+
+
+def refuse_other_widths(widths: Widths, one: str, other: str, kind: str) -> None:
+    """RecipeError unless the features at two places, such as "student.image", are equally wide."""
+    a, b = (getattr(widths, side)[field] for side, field in (place.split(".") for place in (one, other)))
+    if a != b:
+        told = f"losses.{kind} compares {one}, {a} wide, with {other}, {b} wide"
+        raise RecipeError(f"{told}; set student.embed_dim to the teacher's width")
 
 
 def unit(x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:

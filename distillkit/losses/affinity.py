@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from distillkit.errors import RecipeError
 from distillkit.losses._gather import gather
-from distillkit.losses._score import divergence, matching, pick, read
+from distillkit.losses._score import divergence, matching, pick, read, refuse_other_widths
 from distillkit.types import Batch, Features, Widths
 
 Between = Literal["image, text", "image, teacher text", "image, student text", "image, teacher image", "image, image"]
@@ -72,6 +72,7 @@ class Affinity(nn.Module):
             raise RecipeError('losses.affinity: top_k and agreeing_only choose among rows; set directions = "rows"')
         self.name, self.weight = name, weight
         self.student_pair, self.teacher_pair = PAIRS[between]
+        refuse_other_widths(widths, *self.student_pair, "affinity")
         self.student_scale = "student.scale" if logit_scale == "own" else "teacher.scale"
         scales = (self.student_scale, "teacher.scale") if isinstance(logit_scale, str) else ()
         self.needs = tuple(dict.fromkeys((*self.student_pair, *self.teacher_pair, *scales)))

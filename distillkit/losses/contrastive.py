@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from distillkit.losses._gather import gather
 from distillkit.losses._heads import LearnedScale
-from distillkit.losses._score import matching, pick, picks_image, picks_text, read
+from distillkit.losses._score import matching, pick, picks_image, picks_text, read, refuse_other_widths
 from distillkit.types import Batch, Features, Widths
 
 
@@ -50,6 +50,7 @@ class Contrastive(nn.Module):
         super().__init__()
         self.name, self.weight, self.directions = name, weight, directions
         self.keys = f"{text}.text" if against == "text" else "teacher.image"
+        refuse_other_widths(widths, "student.image", self.keys, "contrastive")
         self.scale = None if logit_scale == "student" else LearnedScale(logit_scale, learned=learned_scale)
         self.needs = ("student.image", self.keys, *(("student.scale",) if self.scale is None else ()))
 

@@ -32,11 +32,11 @@ class Csv:
         separator: str = "\t",
     ):
         self.file = Path(expand(file)).absolute()
-        self.root = folder_at(root or str(self.file.parent))
         self.image_column, self.text_column, self.separator = image_column, text_column, separator
         # With its root given, images can be read where the table is gone: a store knows all that was in it.
         if root is None and not self.file.is_file():
             raise SourceError(f"{self.file}: no such file; mend source.file in the recipe")
+        self.root = folder_at(root or str(self.file.parent))
         if not separator:
             raise SourceError(f"{self.file}: source.separator is empty; give the character between cells")
 

@@ -66,9 +66,14 @@ class FeatureStore:
     def read(self, name: str, rows: np.ndarray | Tensor, out: Tensor | None = None) -> Tensor:
         """Rows of a field in the order asked for, in the stored dtype: [len(rows), *shape]; into `out` if given."""
         index = torch.as_tensor(rows, dtype=torch.int64)
-        if len(index) and not 0 <= int(index.min()) <= int(index.max()) < len(self):
-            raise StoreError(f"{self.path}: rows {int(index.min())}..{int(index.max())} asked for, it has {len(self)}")
-        return torch.index_select(self._table(self.field_name(name)), 0, index, out=out)
+        table = self._tables.get(name)
+        if table is None:
+            table = self._tables[name] = self._table(self.field_name(name))
+        try:
+            return torch.index_select(table, 0, index, out=out)
+        except (IndexError, RuntimeError) as error:
+            asked = f"rows {int(index.min())}..{int(index.max())}" if len(index) else "no rows"
+            raise StoreError(f"{self.path}: {asked} asked for, it has {len(self)} ({error})") from error
 
     def _table(self, full_name: str) -> Tensor:
         if full_name not in self._tables:

@@ -85,6 +85,21 @@ class StoreWriter:
         """Whether this shard is done; what is done is never computed again."""
         return (self.path / f"commits/{shard:05d}.json").is_file()
 
+    def mend(self) -> list[int]:
+        """Take back the commits of shards whose files are gone or of another size; they are then extracted again."""
+        damaged = [shard for shard in range(self.shards) if self.committed(shard) and not self._whole(shard)]
+        unreadable = self.finished() and not _readable(self.path)
+        if damaged or unreadable:
+            (self.path / FILE_NAME).unlink(missing_ok=True)
+        for shard in damaged:
+            (self.path / f"commits/{shard:05d}.json").unlink()
+        return damaged
+
+    def _whole(self, shard: int) -> bool:
+        record = Shard.model_validate(json.loads((self.path / f"commits/{shard:05d}.json").read_bytes()))
+        paths = {self.path / name: file.bytes for name, file in record.files.items()}
+        return all(path.is_file() and path.stat().st_size == size for path, size in paths.items())
+
     def commit(self, shard: int, arrays: Mapping[str, np.ndarray], failures: list[Failure]) -> None:
         """Write one shard: `arrays[field]` has a row for every planned row; rows named in `failures` become NaN."""
         first, stop = self.span(shard)
@@ -156,3 +171,11 @@ class StoreWriter:
 
     def finished(self) -> bool:
         return (self.path / FILE_NAME).is_file()
+
+
+def _readable(store: Path) -> bool:
+    try:
+        Manifest.read(store)
+    except StoreError:
+        return False
+    return True
