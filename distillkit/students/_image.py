@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -15,7 +16,7 @@ from distillkit.students._pixels import Normalise
 from distillkit.types import Batch, Features
 
 
-class ImageStudent(nn.Module):
+class ImageStudent(nn.Module, ABC):
     """`tokens`: give `cls` and `patches` too, and `masked` patches where the batch has a mask.
 
     `drop_patches`: the share of patches that a second forward leaves out for `masked_image`; 0 is no such forward.
@@ -56,9 +57,9 @@ class ImageStudent(nn.Module):
         """How many patch tokens an image has, 0 where the student gives none."""
         return self.grid[0] * self.grid[1] if self.grid else 0
 
+    @abstractmethod
     def _look(self, x: Float[Tensor, "b 3 h w"]) -> Look:
         """One forward of the tower over normalised pixels."""
-        raise NotImplementedError
 
     def _features(self, seen: Look) -> Features:
         return Features(image=seen.image, **({"cls": seen.cls, "patches": seen.patches} if self.tokens else {}))
