@@ -1,0 +1,24 @@
+"""What every command shares: arguments, and where progress goes."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Recipe = Annotated[Path, typer.Argument(help="A recipe in TOML.", show_default=False)]
+Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override a value: --set optim.lr=3e-4 (TOML).")]
+
+Store = Annotated[Path, typer.Argument(help="A feature store.", show_default=False)]
+
+
+def say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+def command() -> str:
+    """This command line, as stores and run folders record it."""
+    return shlex.join(["distillkit", *sys.argv[1:]])

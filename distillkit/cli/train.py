@@ -1,0 +1,35 @@
+"""distillkit train-student and evaluate: stage 2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from distillkit.cli.console import Overrides, Recipe, command, say
+
+
+def train_student(recipe: Recipe, overrides: Overrides = None) -> None:
+    """Stage 2: train the student of RECIPE, and its baseline, from the stores. Rerunning continues.
+
+    Example: distillkit train-student pipelines/demo/dime_fm.toml
+    """
+    from distillkit import train
+    from distillkit.recipe import TrainRecipe, load
+
+    folder = train.train(load(recipe, overrides, kind=TrainRecipe), say, command())
+    print(folder)
+    say(f"next: distillkit evaluate {folder}")
+
+
+def evaluate(run: Annotated[Path, typer.Argument(help="A finished run folder.", show_default=False)]) -> None:
+    """Measure student, baseline and teacher as the run's recipe says, and write the report.
+
+    Example: distillkit evaluate runs/dime_fm
+    """
+    from distillkit.evaluate import evaluate as measure
+
+    report = measure(run, say)
+    print(report)
+    say(f"next: open {report} in a browser")

@@ -1,0 +1,31 @@
+"""TOML to checked values. A wrong recipe is refused in one line that names the place and the nearest right word.
+
+A component (`kind = "..."`) is checked against the keyword-only parameters of its constructor: the constructor is the
+schema. Paths in recipes may use {cache}, ~ and environment variables.
+"""
+
+from distillkit.recipe.component import Component, Ramp, Term
+from distillkit.recipe.differences import differences
+from distillkit.recipe.extraction import Corpus, ExtractRecipe, NamedTeacher
+from distillkit.recipe.load import load
+from distillkit.recipe.training import Augment, Baseline, Captions, Checkpoints, Data, Expect, Mask, Optim, TrainRecipe
+
+__all__ = [
+    "Augment",
+    "Baseline",
+    "Captions",
+    "Checkpoints",
+    "Component",
+    "Corpus",
+    "Data",
+    "Expect",
+    "ExtractRecipe",
+    "Mask",
+    "NamedTeacher",
+    "Optim",
+    "Ramp",
+    "Term",
+    "TrainRecipe",
+    "differences",
+    "load",
+]

@@ -1,0 +1,68 @@
+"""The recipe of stage 1."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from distillkit.recipe.component import Component
+from distillkit.recipe.schema import Strict
+
+
+class NamedTeacher(Component):
+    """One of several teachers; its fields are stored as `name/field`."""
+
+    name: str = Field(pattern=r"^\w[\w.-]*$")
+
+
+class Corpus(Strict):
+    """One store to extract: a source, and the fields that teachers are asked for.
+
+    A field is "image", or "name/image" where more than one of the teachers gives it.
+    """
+
+    name: str = Field(pattern=r"^\w[\w.-]*$")
+    source: Component
+    fields: list[str] = Field(min_length=1)
+    dtype: Literal["float16", "float32"] = "float16"
+    rows_per_shard: int = Field(65_536, gt=0)
+    batch_size: int = Field(256, gt=0)
+    max_failures: float = Field(0.1, ge=0, le=1, description="share of failed rows above which the exit code is 1")
+
+
+class ExtractRecipe(Strict):
+    """Stage 1: one teacher, or several at once, over any number of corpora; each becomes `out`/`corpus.name`."""
+
+    name: str
+    out: str
+    teacher: Component | None = None
+    teachers: list[NamedTeacher] = Field(default_factory=list)
+    corpora: list[Corpus] = Field(min_length=1)
+    next: str | None = Field(None, description="the command to name when all is extracted")
+    decode_threads: int = Field(2, gt=0)
+
+    @model_validator(mode="after")
+    def _components(self) -> Self:
+        if (self.teacher is None) == (not self.teachers):
+            raise ValueError("write one [teacher], or [[teachers]] with a `name` each")
+        if self.teacher is not None:
+            self.teacher.check("teachers", "teacher")
+        aliases = [teacher.name for teacher in self.teachers]
+        for number, teacher in enumerate(self.teachers):
+            teacher.check("teachers", f"teachers[{number}]")
+            if teacher.name in aliases[:number]:
+                raise ValueError(f"two teachers are called {teacher.name!r}; their fields would be the same")
+        names = [corpus.name for corpus in self.corpora]
+        for number, corpus in enumerate(self.corpora):
+            corpus.source.check("sources", f"corpora[{number}].source")
+            if corpus.name in names[:number]:
+                raise ValueError(f"two corpora are called {corpus.name!r}; they would be one store")
+        return self
+
+    @property
+    def by_alias(self) -> dict[str, Component]:
+        """The teachers by the name under which their fields are stored; a lone [teacher] goes by its kind."""
+        if self.teacher is not None:
+            return {self.teacher.kind: self.teacher}
+        return {teacher.name: teacher for teacher in self.teachers}

@@ -1,0 +1,62 @@
+"""A file of TOML, and `--set key=value`, to a checked recipe."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from distillkit.errors import RecipeError
+from distillkit.recipe.extraction import ExtractRecipe
+from distillkit.recipe.schema import Made, validate
+from distillkit.recipe.training import TrainRecipe
+
+
+def load(path: str | Path, overrides: list[str] | None = None, *, kind: type[Made]) -> Made:
+    """Read and check a recipe; `overrides` are `key.path=value` with values in TOML."""
+    path = Path(path)
+    if not path.is_file():
+        raise RecipeError(f"{path}: no such recipe{_recipes_nearby(path)}")
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: not TOML: {error}") from error
+    for override in overrides or []:
+        _override(content, override)
+    _refuse_other_stage(path, content, kind)
+    return validate(kind, content, str(path))
+
+
+def _refuse_other_stage(path: Path, content: dict[str, Any], kind: type[BaseModel]) -> None:
+    if kind is TrainRecipe and "corpora" in content:
+        raise RecipeError(f"{path}: this is an extraction recipe; run: distillkit extract-teacher {path}")
+    if kind is ExtractRecipe and "student" in content:
+        raise RecipeError(f"{path}: this is a training recipe; run: distillkit train-student {path}")
+
+
+def _recipes_nearby(path: Path) -> str:
+    near = difflib.get_close_matches(path.name, [file.name for file in path.parent.glob("*.toml")], n=1)
+    return f", did you mean {path.parent / near[0]}?" if near else ""
+
+
+def _override(content: dict[str, Any], override: str) -> None:
+    key, found, text = override.partition("=")
+    if not found:
+        raise RecipeError(f"--set {override}: write key=value, such as --set optim.lr=3e-4")
+    try:
+        (value,) = tomllib.loads(f"value = {text}").values()
+    except ValueError as error:
+        raise RecipeError(
+            f"--set {override}: {text!r} is not a TOML value (quote strings: --set '{key}=\"{text}\"')"
+        ) from error
+    *parents, last = key.strip().split(".")
+    place: Any = content
+    try:
+        for name in parents:
+            place = place[int(name)] if isinstance(place, list) else place.setdefault(name, {})
+        place[int(last) if isinstance(place, list) else last] = value
+    except (ValueError, IndexError, TypeError, AttributeError) as error:
+        raise RecipeError(f"--set {override}: the recipe has no place {key!r}") from error

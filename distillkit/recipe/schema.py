@@ -1,0 +1,53 @@
+"""Checked values, and refusals in one line that name the place and the nearest right word."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import typing
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from distillkit.errors import RecipeError
+
+Made = TypeVar("Made", bound=BaseModel)
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def validate(model: type[Made], content: Any, where: str) -> Made:
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise RecipeError(_one_line(model, error, where)) from error
+
+
+def _one_line(model: type[BaseModel], error: ValidationError, where: str) -> str:
+    """The first problem of a validation, as `where: place: what is wrong, did you mean ...?`"""
+    # A key nobody knows first: the one that is missing is often the one that was misspelt.
+    problem = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]).lstrip(".")
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if problem["type"] == "extra_forbidden":
+        parent, _, key = place.rpartition(".")
+        known = _known_keys(model, problem["loc"][:-1])
+        near = difflib.get_close_matches(key, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+        return f"{where}: {parent + ': ' if parent else ''}unknown key {key!r}, {hint}{more}"
+    if problem["type"] == "missing":
+        return f"{where}: {place!r} is missing{more}"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{where}: {place + ': ' if place else ''}{message} (got {problem['input']!r:.80}){more}"
+
+
+def _known_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    for part in location:
+        if isinstance(part, int):
+            continue
+        annotation = model.model_fields[part].annotation
+        inner = [kind for kind in (annotation, *typing.get_args(annotation)) if inspect.isclass(kind)]
+        model = next(kind for kind in inner if issubclass(kind, BaseModel))
+    return list(model.model_fields)
