@@ -99,9 +99,9 @@ def _load(component: Component, say: Say) -> Teacher:
 
 def _extract_corpus(job: Job, say: Say, made: dict[str, Any]) -> None:
     """One corpus: plan, run what is not committed yet, finish with the manifest. `made` goes into the log."""
-    plan, duplicates = make_plan(job.source, job.source.root)
-    writer = StoreWriter(job.path, plan, job.fields, job.corpus.rows_per_shard, job.identity(duplicates))
     job.path.parent.mkdir(parents=True, exist_ok=True)
+    plan, duplicates = make_plan(job.source, job.source.root, job.path.parent)
+    writer = StoreWriter(job.path, plan, job.fields, job.corpus.rows_per_shard, job.identity(duplicates))
     try:
         with FileLock(job.path.parent / f".{job.path.name}.lock", timeout=0):
             if _begin(writer, duplicates, say):

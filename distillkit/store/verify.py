@@ -20,7 +20,7 @@ def verify(path: Path) -> list[str]:
     found = [
         *(_checksum(path / name, want) for name, want in recorded),
         *(_metadata(path / name, want) for name, want in metadata.items()),
-        _plan(path / "plan.arrow", manifest.source["plan"]),
+        _plan(path / "plan.arrow", manifest),
     ]
     return [problem for problem in found if problem]
 
@@ -44,9 +44,9 @@ def _metadata(path: Path, want: object) -> str | None:
     return None if same else f"{path}: missing, or not what the manifest makes it"
 
 
-def _plan(path: Path, want: str) -> str | None:
+def _plan(path: Path, manifest: Manifest) -> str | None:
     try:
-        same = plan_digest(pa.ipc.open_file(path).read_all()) == want
+        same = plan_digest(pa.ipc.open_file(path).read_all(), manifest.version) == manifest.source["plan"]
     except (OSError, ValueError, pa.ArrowException):
         same = False
     return None if same else f"{path}: missing, or not the plan that the manifest names"

@@ -21,7 +21,7 @@ import pyarrow as pa
 from distillkit.atomic import TEMPORARY, atomic_file, set_aside, write_json
 from distillkit.errors import StoreError
 from distillkit.store import layout
-from distillkit.store.manifest import FILE_NAME, Field, Manifest, Shard, digest, file_digest
+from distillkit.store.manifest import FILE_NAME, VERSION, Field, Manifest, Shard, digest, file_digest
 from distillkit.store.plan import plan_digest
 
 Failure = tuple[int, str, str]  # row within the shard, stage, error
@@ -41,7 +41,7 @@ class StoreWriter:
             "rows": plan.num_rows,
             "rows_per_shard": rows_per_shard,
             "fields": {name: field.model_dump() for name, field in self.fields.items()},
-            "plan": plan_digest(plan),
+            "plan": plan_digest(plan, VERSION),
         }
 
     def previous_identity(self) -> dict[str, Any] | None:

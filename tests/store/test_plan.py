@@ -1,7 +1,10 @@
 """The plan: every row, in order, before the first forward."""
 
+import hashlib
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from distillkit.errors import SourceError
@@ -56,6 +59,44 @@ def test_every_value_and_the_order_change_the_digest():
     ]
     assert len(set(digests)) == len(digests)
     assert of(("a", None, "x", 1), ("b", None, "y", 2)) == digests[0]
+
+
+def test_duplicates_are_found_across_blocks_and_whatever_their_hashes(monkeypatch):
+    monkeypatch.setattr(plan, "_BLOCK", 4)
+    keys = [f"k{n % 7}" for n in range(10)] + [f"u{n}" for n in range(9)] + ["k0", "u8", "new"]
+    want = list(dict.fromkeys(keys))
+    for hashed in (hash, lambda key: len(key), lambda key: 0):
+        monkeypatch.setattr(plan, "hash", hashed, raising=False)
+        table, duplicates = make_plan([Sample(key, text=str(n)) for n, key in enumerate(keys)], None)
+        assert table["key"].to_pylist() == want and duplicates == len(keys) - len(want)
+        assert table["text"].to_pylist() == [str(keys.index(key)) for key in want]
+
+
+def test_the_digest_is_the_one_that_the_format_says():
+    table, _ = make_plan([*samples(5), Sample("é—文", text="", label=None), Sample("none", ROOT / "x.png")], ROOT)
+    hasher = hashlib.sha256()
+    for column in (table[name].to_pylist() for name in ("key", "image", "text")):
+        hasher.update(np.array([-1 if text is None else len(text.encode()) for text in column], "<i4"))
+        hasher.update("".join(text or "" for text in column).encode())
+    labels = table["label"].to_pylist()
+    hasher.update(np.array([label or 0 for label in labels], "<i8"))
+    hasher.update(np.array([label is not None for label in labels], "u1"))
+    assert plan_digest(table) == hasher.hexdigest()
+    for cut in (table.slice(0, 3), table.slice(3)):
+        assert plan_digest(cut) == plan_digest(pa.table(cut.to_pydict(), plan.SCHEMA))
+
+
+def test_stores_of_version_1_have_another_digest():
+    table = make_plan([Sample("a", text="x", label=1)], None)[0]
+    assert plan_digest(table, 1) == hashlib.sha256(b"('a', None, 'x', 1)").hexdigest() != plan_digest(table)
+
+
+def test_a_plan_is_no_private_memory_and_leaves_no_file(tmp_path):
+    """Arrow holds none of the plan's 50 MB, and no file of it has a name."""
+    before = pa.total_allocated_bytes()
+    table, _ = make_plan((Sample(str(n), text="long " * 100) for n in range(100_000)), None, tmp_path)
+    assert table.nbytes > 50_000_000 and pa.total_allocated_bytes() - before < 1_000_000
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_images_elsewhere_are_the_sources_fault():
