@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from distillkit import randaugment
 from distillkit.errors import SourceError
 from distillkit.types import View
 
@@ -91,10 +92,16 @@ def centre_view(width: int, height: int) -> View:
 
 
 def render(image: Image.Image, view: View, size: int, interpolation: str = "bicubic") -> UInt8[np.ndarray, "3 h w"]:
-    """The pixels of `view` at size x size. A pure function of its arguments, antialiased, exact at fractional boxes."""
+    """The pixels of `view` at size x size. A pure function of its arguments, antialiased, exact at fractional boxes.
+
+    Extraction and training call it with the same view, so that the student sees what the teacher saw.
+    """
     width, height = image.size
     left, top, right, bottom = view.box
     box = (left * width, top * height, right * width, bottom * height)
     shown = image.resize((size, size), INTERPOLATIONS[interpolation], box=box)
-    pixels = np.asarray(shown).transpose(2, 0, 1)
-    return np.ascontiguousarray(pixels[:, :, ::-1] if view.flip else pixels)
+    if view.flip:
+        shown = ImageOps.mirror(shown)
+    for operation, amount in view.ops:
+        shown = randaugment.apply(shown, operation, amount)
+    return np.ascontiguousarray(np.asarray(shown).transpose(2, 0, 1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from importlib.metadata import version
 
-PACKAGES = ("distillkit", "torch", "open_clip_torch", "timm", "pillow", "numpy", "zarr")
+PACKAGES = ("distillkit", "torch", "open_clip_torch", "timm", "torchvision", "pillow", "numpy", "zarr")
 
 
 def versions() -> dict[str, str]:

@@ -6,7 +6,7 @@ schema. Paths in recipes may use {cache}, ~ and environment variables.
 
 from distillkit.recipe.component import Component, Ramp, Term
 from distillkit.recipe.differences import differences
-from distillkit.recipe.extraction import Corpus, ExtractRecipe, NamedTeacher
+from distillkit.recipe.extraction import Corpus, ExtractRecipe, NamedTeacher, RandAugment, Views
 from distillkit.recipe.load import load
 from distillkit.recipe.training import Augment, Baseline, Captions, Checkpoints, Data, Expect, Mask, Optim, TrainRecipe
 
@@ -24,8 +24,10 @@ __all__ = [
     "NamedTeacher",
     "Optim",
     "Ramp",
+    "RandAugment",
     "Term",
     "TrainRecipe",
+    "Views",
     "differences",
     "load",
 ]

@@ -16,15 +16,52 @@ class NamedTeacher(Component):
     name: str = Field(pattern=r"^\w[\w.-]*$")
 
 
+class RandAugment(Strict):
+    """Operations on a view's colours and geometry, written down one by one. Defaults: timm's rand-m9-mstd0.5-inc1."""
+
+    ops: int = Field(2, gt=0)
+    magnitude: float = Field(9.0, ge=0, le=10)
+    spread: float = Field(0.5, ge=0)
+    probability: float = Field(0.5, gt=0, le=1)
+
+
+class Views(Strict):
+    """K views of every image, each stored with its features: random resized crops, mirrored with probability `flip`.
+
+    `clean_first`: view 0 is the teacher's own evaluation transform. Defaults of the crop: CLIP-KD and TinyCLIP.
+    """
+
+    count: int = Field(gt=0)
+    clean_first: bool = True
+    scale: tuple[float, float] = Field((0.9, 1.0), strict=False)
+    ratio: tuple[float, float] = Field((3 / 4, 4 / 3), strict=False)
+    flip: float = Field(0.0, ge=0, le=1)
+    randaugment: RandAugment | None = None
+    seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _ranges(self) -> Self:
+        for name, (low, high), most in (("scale", self.scale, 1.0), ("ratio", self.ratio, float("inf"))):
+            if not 0 < low <= high <= most:
+                raise ValueError(f"{name} = [{low}, {high}]: want 0 < low <= high" + (" <= 1" if most == 1 else ""))
+        return self
+
+    @property
+    def operations(self) -> int:
+        """How many operations a view can have."""
+        return self.randaugment.ops if self.randaugment else 0
+
+
 class Corpus(Strict):
     """One store to extract: a source, and the fields that teachers are asked for.
 
-    A field is "image", or "name/image" where more than one of the teachers gives it.
+    A field is "image", or "name/image" where more than one of the teachers gives it. `views`: more than the clean one.
     """
 
     name: str = Field(pattern=r"^\w[\w.-]*$")
     source: Component
     fields: list[str] = Field(min_length=1)
+    views: Views | None = None
     dtype: Literal["float16", "float32"] = "float16"
     rows_per_shard: int = Field(65_536, gt=0)
     batch_size: int = Field(256, gt=0)

@@ -15,11 +15,10 @@ from typing import Any, Literal
 
 import open_clip
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from open_clip.timm_model import TimmModel
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from open_clip.transformer import VisionTransformer
-from PIL import Image
 from timm.models import eva, vision_transformer
 from torch import Tensor, nn
 
@@ -38,6 +37,7 @@ from distillkit.teachers._frozen import (
     weights_sha256,
 )
 from distillkit.teachers._grid import Grid
+from distillkit.teachers._preprocess import Preprocess, Shows, normalised
 from distillkit.types import Features
 
 SCHEMES = ("local-dir:", "hf-hub:")
@@ -71,7 +71,7 @@ class Openclip:
             self.model.to(self.device, memory_format=torch.channels_last)
             self.tokenizer = _tokenizer(self.name, context_length)
         self.preprocess_config = PreprocessCfg(**self.model.visual.preprocess_cfg)
-        self._transform = image_transform_v2(self.preprocess_config, is_train=False)
+        self.preprocess = _preprocess(self.preprocess_config)
         self.width = int(self.encode_text(self.tokenizer(["a"])).shape[-1])
         self.trims = self._trimming_changes_nothing()
         self.tokens = _grid(self.model.visual, grid)
@@ -86,11 +86,6 @@ class Openclip:
         """The logit multiplier, exponentiated."""
         return float(self.model.logit_scale.exp())
 
-    def preprocess(self, image: Image.Image) -> Float[Tensor, "3 h w"]:
-        """An RGB image as this model wants it: open_clip's own evaluation transform."""
-        pixels: Tensor = self._transform(image)
-        return pixels
-
     def tokenize(self, texts: list[str]) -> tuple[Int[Tensor, "t l"], Int[Tensor, "t"]]:
         """Padded tokens, and how many of each row matter; all of them where padding changes what the tower says."""
         tokens = self.tokenizer(texts)
@@ -101,12 +96,13 @@ class Openclip:
     @torch.inference_mode()
     def forward(
         self,
-        pixels: Float[Tensor, "b 3 h w"] | None = None,
+        pixels: Float[Tensor, "b 3 h w"] | UInt8[Tensor, "b 3 h w"] | None = None,
         tokens: Int[Tensor, "t l"] | None = None,
         fields: Collection[str] | None = None,
     ) -> Features:
         """Raw (un-normalised) features, float32 on the CPU: those of `fields` that the inputs give, or all.
 
+        `pixels` are 8-bit, as `preprocess` gives them, or floats with this model's mean and deviation taken out.
         `image` and `text` are after the projection. One forward of a tower gives all its fields.
         """
         asked = self.fields if fields is None else fields
@@ -138,7 +134,7 @@ class Openclip:
         return features.float().cpu()
 
     def _on_device(self, pixels: Tensor) -> Tensor:
-        return pixels.to(self.device, memory_format=torch.channels_last, non_blocking=True)
+        return normalised(pixels, self.preprocess_config.mean, self.preprocess_config.std, self.device)
 
     def encode_text(self, tokens: Tensor) -> Float[Tensor, "t d"]:
         with autocast(self.device, self.precision):
@@ -245,6 +241,18 @@ def _grid(tower: Any, cells: int | Literal["full"]) -> Grid | None:
     if isinstance(trunk, vision_transformer.VisionTransformer | eva.Eva):
         return Grid(trunk.patch_embed.grid_size, trunk.embed_dim, trunk.cls_token is not None, cells)
     return None
+
+
+def _preprocess(config: PreprocessCfg) -> Preprocess:
+    """open_clip's own evaluation transform, up to 8-bit pixels."""
+    size = config.size if isinstance(config.size, tuple) else (config.size, config.size)
+    shows: dict[str, Shows] = {"shortest": "centre", "squash": "whole", "longest": "padded"}
+    return Preprocess.of(
+        image_transform_v2(config, is_train=False),
+        size=size,
+        interpolation="bilinear" if config.interpolation == "bilinear" else "bicubic",
+        shows=shows[config.resize_mode or "shortest"],
+    )
 
 
 def _tokenizer(name: str, context_length: int | None) -> Any:

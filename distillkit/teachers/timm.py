@@ -6,6 +6,7 @@ norm, without registers. https://github.com/huggingface/pytorch-image-models
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Collection
 from pathlib import Path
@@ -13,8 +14,7 @@ from typing import Any, Literal
 
 import timm
 import torch
-from jaxtyping import Float
-from PIL import Image
+from jaxtyping import Float, UInt8
 from timm.data import create_transform, resolve_model_data_config
 from timm.models import load_state_dict
 from torch import Tensor, nn
@@ -34,6 +34,7 @@ from distillkit.teachers._frozen import (
     weights_sha256,
 )
 from distillkit.teachers._grid import Grid
+from distillkit.teachers._preprocess import Preprocess, Shows, normalised
 from distillkit.types import Features
 
 SCHEMES = ("local-dir:", "hf-hub:")
@@ -73,7 +74,7 @@ class Timm:
             self.model.to(self.device, memory_format=torch.channels_last)
         config = resolve_model_data_config(self.model) | {"input_size": (3, image_size, image_size)}
         self.preprocess_config: dict[str, Any] = config
-        self._transform = create_transform(**config, is_training=False)
+        self.preprocess = _preprocess(config)
         self._probe(model, grid)
 
     def _probe(self, name: str, cells: int | Literal["full"]) -> None:
@@ -97,14 +98,14 @@ class Timm:
         """What this teacher can say, and the shape of one row of it."""
         return {"image": [self.width]} | (self.tokens.fields if self.tokens else {})
 
-    def preprocess(self, image: Image.Image) -> Float[Tensor, "3 h w"]:
-        """An RGB image as this network wants it: timm's own evaluation transform at `image_size`."""
-        pixels: Tensor = self._transform(image)
-        return pixels
-
     @torch.inference_mode()
-    def forward(self, pixels: Float[Tensor, "b 3 h w"], fields: Collection[str] | None = None) -> Features:
-        """Raw features, float32 on the CPU: those of `fields`, or all. One forward gives them all."""
+    def forward(
+        self, pixels: Float[Tensor, "b 3 h w"] | UInt8[Tensor, "b 3 h w"], fields: Collection[str] | None = None
+    ) -> Features:
+        """Raw features, float32 on the CPU: those of `fields`, or all. One forward gives them all.
+
+        `pixels` are 8-bit, as `preprocess` gives them, or floats with this network's mean and deviation taken out.
+        """
         seen, image = self._see(pixels)
         said = {"image": image}
         if self.tokens:
@@ -117,8 +118,8 @@ class Timm:
     def _see(self, pixels: Tensor) -> tuple[Tensor, Float[Tensor, "b d"]]:
         """Everything after the final norm, and the embedding."""
         with autocast(self.device, self.precision):
-            pixels = pixels.to(self.device, memory_format=torch.channels_last, non_blocking=True)
-            features = self.model.forward_features(pixels)
+            config = self.preprocess_config
+            features = self.model.forward_features(normalised(pixels, config["mean"], config["std"], self.device))
             return features, self.model.forward_head(features, pre_logits=True)
 
     def fingerprint(self) -> dict[str, Any]:
@@ -134,6 +135,19 @@ class Timm:
             "activation": _activation(self.model),
             "precision": self.precision,
         }
+
+
+def _preprocess(config: dict[str, Any]) -> Preprocess:
+    """timm's own evaluation transform at the size of `config`, up to 8-bit pixels."""
+    high, wide = config["input_size"][-2:]
+    shows: dict[str, Shows] = {"center": "centre", "squash": "whole", "border": "padded"}
+    return Preprocess.of(
+        create_transform(**config, is_training=False),
+        size=(high, wide),
+        interpolation=config["interpolation"],
+        shows=shows[config["crop_mode"] or "center"],
+        share=high / math.floor(high / config["crop_pct"]),
+    )
 
 
 def _load(name: str, file: str | None, prefix: str, image_size: int) -> Any:

@@ -53,7 +53,6 @@ def test_it_is_open_clip_itself(teacher, teacher_folder):
     model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{teacher_folder}")
     tokens = open_clip.get_tokenizer(f"local-dir:{teacher_folder}")(TEXTS)
     image = preprocess(Image.new("RGB", (50, 40), (200, 100, 50)))
-    assert torch.equal(teacher.preprocess(Image.new("RGB", (50, 40), (200, 100, 50))), image)
     with torch.inference_mode():
         model.eval()
         assert torch.allclose(teacher.forward(pixels=image[None]).image, model.encode_image(image[None]), atol=1e-6)

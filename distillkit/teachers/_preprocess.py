@@ -1,0 +1,80 @@
+"""A teacher's way from an image to the pixels it looks at, without the teacher: small enough to travel to workers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import Compose, Normalize, ToTensor
+
+from distillkit.errors import TeacherError
+from distillkit.pixels import INTERPOLATIONS, render
+from distillkit.types import View
+
+# What of an image an evaluation transform shows: its middle, all of it squeezed, or all of it with borders added.
+Shows = Literal["centre", "whole", "padded"]
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """Without a view: the teacher's own evaluation transform up to 8-bit pixels. With one: that view, at its size.
+
+    `share`: how much of the short side the evaluation transform keeps. What follows, mean and deviation, is computed
+    where the network is (`normalised`), on a quarter of the bytes.
+    """
+
+    steps: tuple[Any, ...]
+    size: tuple[int, int]
+    interpolation: str
+    shows: Shows
+    share: float = 1.0
+
+    @classmethod
+    def of(cls, transform: Compose, **facts: Any) -> Preprocess:
+        """The part of torchvision's `transform` that comes before numbers are floats."""
+        return cls(tuple(step for step in transform.transforms if not isinstance(step, _LAST)), **facts)
+
+    def __call__(self, image: Image.Image, view: View | None = None) -> UInt8[Tensor, "3 h w"]:
+        if view is not None:
+            return torch.from_numpy(render(image, view, self.size[0], self.interpolation))
+        shown: Any = image
+        for step in self.steps:
+            shown = step(shown)
+        return torch.from_numpy(np.array(shown).transpose(2, 0, 1).copy())
+
+    def clean_view(self, width: int, height: int) -> View:
+        """What the evaluation transform shows of a width x height image, but for its rounding to whole pixels."""
+        if self.shows == "whole":
+            return View()
+        side = min(width, height) * self.share
+        across, down = side / width / 2, side / height / 2
+        return View((0.5 - across, 0.5 - down, 0.5 + across, 0.5 + down))
+
+    def refuse_views(self) -> None:
+        """TeacherError where boxes of an image cannot stand for what this teacher looks at."""
+        if self.shows == "padded" or self.size[0] != self.size[1] or self.interpolation not in INTERPOLATIONS:
+            raise TeacherError(
+                f"views: this teacher looks at {self.size[0]} x {self.size[1]} pixels, {self.interpolation}, "
+                f"{self.shows}; views are unpadded squares, {' or '.join(INTERPOLATIONS)}; extract its clean view only"
+            )
+
+
+_LAST = (ToTensor, Normalize)
+
+
+def normalised(pixels: Tensor, mean: Any, std: Any, device: torch.device) -> Float[Tensor, "b 3 h w"]:
+    """What torchvision's ToTensor and Normalize make of 8-bit pixels, bit for bit, computed on `device`.
+
+    Floats are taken for normalised already.
+    """
+    if pixels.dtype != torch.uint8:
+        return pixels.to(device, memory_format=torch.channels_last, non_blocking=True)
+    shown = pixels.to(device, non_blocking=True).to(torch.float32, memory_format=torch.channels_last)
+    # Tensors on the device, not Python numbers: CUDA would multiply by the rounded reciprocal of those.
+    top, mean, std = (torch.tensor(values, device=device).reshape(-1, 1, 1) for values in (255.0, mean, std))
+    return shown.div_(top).sub_(mean).div_(std)
