@@ -28,7 +28,7 @@ from distillkit.types import Batch, Features
 # Independent random streams of one seed.
 _STREAMS = {"images": 0, "texts": 1, "masks": 2}
 # Teacher features that lie in rows of the image store, as fields of `Features`.
-_IMAGE_FIELDS = ("image", "cls", "patches", "logits")
+_IMAGE_FIELDS = ("image", "cls", "patches", "logits", "classes")
 
 
 class Batches:
@@ -81,6 +81,8 @@ class Batches:
             fields = self.images.manifest.fields.items()
             said = {full.split("/")[-1]: field for full, field in fields if self.images.alias in (None, field.teacher)}
             widths |= {name: said[name].shape[-1] for name in _IMAGE_FIELDS if name in said}
+            if "classes" in said:  # only the best are kept of each row; how many there are, the teacher told
+                widths["logits"] = self.images.teacher("classes")["classes"]
         if self.said:
             widths["text"] = self.said.width
         if self.classes and self.data.captions != "none" and self.images:
@@ -114,13 +116,19 @@ class Batches:
         keys = tuple(self.images.index["key"].take(rows).to_pylist())
         _, text, tokens, match = self._say(step, rows)
         teacher = Features(
-            **{name: self.images.read(name, rows) for name in _IMAGE_FIELDS if f"teacher.{name}" in self.needs},
+            **{name: self.images.read(name, rows) for name in self._image_fields},
             text=text,
             caption=self.images.read("text", rows) if "teacher.caption" in self.needs else None,
             scale=self._scale,
         )
         pixels = self._pixels(rows, keys, epoch) if self.image_size else None
         return Batch(keys, pixels, tokens, match, self._mask(step, len(rows)), teacher, step)
+
+    @property
+    def _image_fields(self) -> list[str]:
+        """What is read of the image store: what is needed, and beside the best logits the classes they belong to."""
+        needed = self.needs | ({"teacher.classes"} if "teacher.logits" in self.needs else set())
+        return [name for name in _IMAGE_FIELDS if f"teacher.{name}" in needed and name in self.teacher_widths]
 
     def _turn(self, corpus: str, step: int, size: int) -> tuple[int, np.ndarray]:
         """The pass over a corpus that a step belongs to, and its rows in that pass."""

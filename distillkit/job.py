@@ -38,9 +38,13 @@ class Job:
     @property
     def fields(self) -> dict[str, Field]:
         """The arrays of the store."""
+        networks = {alias: self.teachers[alias].network for alias, _ in self.asked}
         return {
             f"{alias}/{name}": Field(
-                teacher=alias, shape=self.teachers[alias].network.fields[name], dtype=self.corpus.dtype
+                teacher=alias,
+                shape=networks[alias].fields[name],
+                # What is no measurement, such as the numbers of classes, has a dtype of its own.
+                dtype=getattr(networks[alias], "dtypes", {}).get(name, self.corpus.dtype),
             )
             for alias, name in self.asked
         }
@@ -86,4 +90,7 @@ def fields_asked(corpus: Corpus, teachers: Mapping[str, Teacher]) -> tuple[tuple
         if found[0] in asked:
             raise StoreError(f"corpus {corpus.name!r}: asks for {wanted!r} twice")
         asked += found
+    for alias, name in asked:
+        if name == "logits" and (alias, "classes") in given and (alias, "classes") not in asked:
+            raise StoreError(f"corpus {corpus.name!r}: asks for logits of the best classes; ask for `classes` as well")
     return tuple(asked)

@@ -11,8 +11,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from distillkit.errors import RecipeError
@@ -21,7 +20,7 @@ from distillkit.types import Batch, Features, Widths
 
 
 class LabelKD(nn.Module):
-    """`top_k = None` takes all classes."""
+    """`top_k = None` takes all classes, or as many as the store keeps of each row."""
 
     needs = ("student.logits", "teacher.logits")
 
@@ -42,16 +41,42 @@ class LabelKD(nn.Module):
                 f"losses.label_kd: the student has {classes} classes, the teacher {theirs}; make them equal"
             )
         self.name, self.weight, self.rest, self.temperature = name, weight, rest, temperature
-        self.top_k = min(top_k or classes, classes)
+        self.asked, self.top_k = top_k, min(top_k or classes, classes)
 
     def forward(self, batch: Batch, student: Features) -> Float[Tensor, ""]:
-        ours, theirs = (read(need, batch, student) / self.temperature for need in self.needs)
-        return self.temperature**2 * F.kl_div(ours.log_softmax(1), self._target(theirs), reduction="batchmean")
+        ours = (read("student.logits", batch, student) / self.temperature).log_softmax(1)
+        target, places = self._target(batch)
+        found = _gap(target, ours.gather(1, places))
+        others = ours.shape[1] - places.shape[1]
+        if self.rest == "spread" and others:
+            # The other classes share one target, so their sum is all that is needed of them.
+            share = ((1 - target.sum(1)) / others).clamp(min=0)
+            theirs = ours.sum(1) - ours.gather(1, places).sum(1)
+            found = found + torch.xlogy(others * share, share) - share * theirs
+        return self.temperature**2 * found.mean()
 
-    def _target(self, logits: Float[Tensor, "b c"]) -> Float[Tensor, "b c"]:
-        best, places = logits.softmax(1).topk(self.top_k, dim=1)
-        known = best.sum(1, keepdim=True)
-        others = logits.shape[1] - self.top_k
-        if self.rest == "renormalise" or not others:
-            return torch.zeros_like(logits).scatter(1, places, best / known)
-        return ((1 - known) / others).clamp(min=0).expand_as(logits).scatter(1, places, best)
+    def _target(self, batch: Batch) -> tuple[Float[Tensor, "b k"], Int[Tensor, "b k"]]:
+        """The k largest probabilities of the teacher, and the classes that they belong to."""
+        logits = read("teacher.logits", batch, Features()) / self.temperature
+        classes = batch.teacher.classes
+        if classes is None:
+            best, places = logits.softmax(1).topk(self.top_k, dim=1)
+        else:
+            self._refuse(stored=classes.shape[1])
+            # Log-probabilities: at temperature 1 their exponentials are what the teacher said of all classes.
+            best, places = logits[:, : self.top_k].exp(), classes[:, : self.top_k].long()
+        return (best / best.sum(1, keepdim=True) if self.rest == "renormalise" else best), places
+
+    def _refuse(self, stored: int) -> None:
+        """RecipeError for what the stored classes cannot tell."""
+        if self.asked and self.asked > stored:
+            raise RecipeError(f"losses.label_kd: top_k = {self.asked}, the store keeps the {stored} best; take fewer")
+        if self.rest == "spread" and self.temperature != 1:
+            raise RecipeError(
+                'losses.label_kd: rest = "spread" needs temperature = 1 where the store keeps the best classes only: '
+                'what they leave is known at no other; take "renormalise"'
+            )
+
+
+def _gap(target: Float[Tensor, "b k"], ours: Float[Tensor, "b k"]) -> Float[Tensor, "b"]:
+    return (torch.xlogy(target, target) - target * ours).sum(1)

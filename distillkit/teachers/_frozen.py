@@ -7,7 +7,7 @@ import hashlib
 import logging
 import textwrap
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pickle import UnpicklingError
 from typing import Any, Literal
@@ -50,6 +50,22 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, _PRECISIONS[precision], enabled=precision != "fp32")
 
 
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function through torch.compile, which begins at the first call; TeacherError where it cannot."""
+    from torch._dynamo.exc import TorchDynamoException  # slow to import, and few ask for it
+
+    fast = torch.compile(function)
+
+    def run(*arguments: Any, **options: Any) -> Any:
+        try:
+            return fast(*arguments, **options)
+        except TorchDynamoException as error:
+            told = textwrap.shorten(str(error), 200, placeholder="...")
+            raise TeacherError(f"torch.compile does not work here ({told}); leave teacher.compile out") from error
+
+    return run
+
+
 def weights_sha256(model: nn.Module) -> str:
     """sha256 over name, dtype, shape and bytes of every tensor: of the weights, not of the file they came in."""
     hasher, weights = hashlib.sha256(), model.state_dict()
@@ -58,6 +74,15 @@ def weights_sha256(model: nn.Module) -> str:
         hasher.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         hasher.update(value.flatten().view(torch.uint8).numpy().data)
     return hasher.hexdigest()
+
+
+def refuse_other_weights(model: str, have: str, wanted: str) -> None:
+    """TeacherError unless the weights are the ones that the recipe names; their first 8 digits or more are enough."""
+    if len(wanted) < 8 or not have.startswith(wanted.lower()):
+        raise TeacherError(
+            f"{model}: its weights have sha256 {have}, the recipe expects {wanted!r}; mend teacher.sha256, or fetch "
+            "the weights that it means"
+        )
 
 
 def plain(values: dict[str, Any]) -> dict[str, Any]:

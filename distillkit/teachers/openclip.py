@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,15 +29,18 @@ from distillkit.teachers._frozen import (
     FAILURES,
     Precision,
     autocast,
+    compiled,
     device_of,
     nearest,
     plain,
     precision_of,
     quiet,
     reason,
+    refuse_other_weights,
     weights_sha256,
 )
 from distillkit.teachers._grid import Grid
+from distillkit.teachers._hub import how_to_fetch, hub
 from distillkit.teachers._preprocess import Preprocess, Shows, normalised
 from distillkit.types import Features
 
@@ -48,7 +52,8 @@ class Openclip:
 
     `precision` is what the towers compute in ("auto": bf16 on a GPU that has it, else fp32); embeddings are float32.
     Vision transformers also give `cls` and `patches`, after the final norm and before the projection; `grid`: all
-    patches, or their means over a grid of so many cells a side.
+    patches, or their means over a grid of so many cells a side. `sha256`: the weights that are expected, as the
+    fingerprint tells them. `compile`: the image tower goes through torch.compile; texts, of many lengths, do not.
     """
 
     def __init__(
@@ -59,27 +64,40 @@ class Openclip:
         device: str = "auto",
         context_length: int | None = None,
         grid: int | Literal["full"] = "full",
+        sha256: str | None = None,
+        compile: bool = False,  # noqa: A002
     ):
         scheme = next((scheme for scheme in SCHEMES if model.startswith(scheme)), "")
         # The fingerprint keeps the name as it was written: when a cache folder moves, the teacher stays the same.
         self.written, self.name = model, scheme + expand(model.removeprefix(scheme))
         self.device = device_of(device)
         self.precision = precision_of(precision, self.device)
-        with quiet():
+        with quiet(), hub():
             self.model = _load(self.name).eval().requires_grad_(False)
             # Convolutions are faster with channels last; transformers do not mind.
             self.model.to(self.device, memory_format=torch.channels_last)
             self.tokenizer = _tokenizer(self.name, context_length)
+        if sha256:
+            refuse_other_weights(model, self._sha256, sha256)
         self.preprocess_config = PreprocessCfg(**self.model.visual.preprocess_cfg)
         self.preprocess = _preprocess(self.preprocess_config)
         self.width = int(self.encode_text(self.tokenizer(["a"])).shape[-1])
         self.trims = self._trimming_changes_nothing()
         self.tokens = _grid(self.model.visual, grid)
+        if compile:
+            tower = self.model.visual
+            tower.forward = compiled(tower.forward)
+            if self.tokens:
+                tower.forward_intermediates = compiled(tower.forward_intermediates)
 
     @property
     def fields(self) -> dict[str, list[int]]:
         """What this teacher can say, and the shape of one row of it."""
         return {"image": [self.width], "text": [self.width]} | (self.tokens.fields if self.tokens else {})
+
+    @cached_property
+    def _sha256(self) -> str:
+        return weights_sha256(self.model)
 
     @property
     def scale(self) -> float:
@@ -165,7 +183,7 @@ class Openclip:
         return {
             "kind": "openclip",
             "model": self.written,
-            "weights_sha256": weights_sha256(self.model),
+            "weights_sha256": self._sha256,
             "tensors": len(self.model.state_dict()),
             "parameters": self._parameters(),
             "preprocess": plain(asdict(self.preprocess_config)),
@@ -223,9 +241,7 @@ def _explain(name: str, model: str, tag: str | None, error: Exception) -> str:
     source = (open_clip.get_pretrained_cfg(model, tag) or {}) if tag else {"hf_hub": name.removeprefix("hf-hub:")}
     # A folder brings its own activation and preprocessing; a lone file takes those of the model's name.
     if source.get("hf_hub"):
-        fetch = (
-            f'run: hf download {source["hf_hub"].rstrip("/")} --local-dir FOLDER, and set model = "local-dir:FOLDER"'
-        )
+        fetch = how_to_fetch(source["hf_hub"].rstrip("/"), error)
     else:
         quick = f"{model}-quickgelu" if source.get("quick_gelu") and not model.endswith("-quickgelu") else model
         fetch = f'download {source.get("url")}, and set model = "{quick}/path/to/the/file"'

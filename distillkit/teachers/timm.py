@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Collection
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import timm
 import torch
@@ -25,15 +26,18 @@ from distillkit.teachers._frozen import (
     FAILURES,
     Precision,
     autocast,
+    compiled,
     device_of,
     nearest,
     plain,
     precision_of,
     quiet,
     reason,
+    refuse_other_weights,
     weights_sha256,
 )
 from distillkit.teachers._grid import Grid
+from distillkit.teachers._hub import how_to_fetch, hub
 from distillkit.teachers._preprocess import Preprocess, Shows, normalised
 from distillkit.types import Features
 
@@ -48,9 +52,13 @@ class Timm:
     `image_size`: pixels of a side, whatever timm's default; positions are resampled, as timm does it.
     `grid`: all patches, or their means over a grid of so many cells a side. `precision`: what the network computes in
     ("auto": bf16 on a GPU that has it, else fp32); features are float32.
+    `top_k`: keep the classifier, and give `logits` and `classes`: the log-probabilities of the k best classes, falling,
+    and which classes these are; "all": every class's logit, in order. `sha256`: the weights that are expected, as the
+    fingerprint tells them. `compile`: the network goes through torch.compile.
     """
 
     scale = None  # it has no texts to be compared with
+    dtypes: ClassVar[dict[str, str]] = {"classes": "int32"}
 
     def __init__(
         self,
@@ -62,16 +70,25 @@ class Timm:
         grid: int | Literal["full"] = "full",
         precision: Precision = "auto",
         device: str = "auto",
+        top_k: int | Literal["all"] | None = None,
+        sha256: str | None = None,
+        compile: bool = False,  # noqa: A002
     ):
         # The fingerprint keeps both names as they were written: when a folder moves, the teacher stays the same.
         self.written = {"model": model} | ({"weights": weights} if weights else {})
         self.image_size, self.device = image_size, device_of(device)
         self.precision = precision_of(precision, self.device)
-        with quiet():
-            self.model = _load(model, expand(weights) if weights else None, prefix, image_size)
+        with quiet(), hub():
+            self.model = _load(model, expand(weights) if weights else None, prefix, image_size, top_k is not None)
             self.model.eval().requires_grad_(False)
             # Convolutions are faster with channels last; transformers do not mind.
             self.model.to(self.device, memory_format=torch.channels_last)
+        if sha256:
+            refuse_other_weights(model, self._sha256, sha256)
+        self.classes = int(self.model.num_classes) if top_k else 0
+        self.top_k = _top_k(model, top_k, self.classes)
+        if compile:
+            self.model.forward_features = compiled(self.model.forward_features)
         config = resolve_model_data_config(self.model) | {"input_size": (3, image_size, image_size)}
         self.preprocess_config: dict[str, Any] = config
         self.preprocess = _preprocess(config)
@@ -85,7 +102,7 @@ class Timm:
             raise TeacherError(
                 f"{name}: image_size = {self.image_size} is no multiple of its patches of {side[0]} x {side[1]} pixels"
             )
-        tokens, image = self._see(torch.zeros(1, 3, self.image_size, self.image_size))
+        tokens, image, _ = self._see(torch.zeros(1, 3, self.image_size, self.image_size))
         self.width = int(image.shape[-1])
         shape = getattr(embed, "grid_size", None) or (0, 0)
         self.prefix_tokens = int(getattr(self.model, "num_prefix_tokens", 0))
@@ -96,7 +113,10 @@ class Timm:
     @property
     def fields(self) -> dict[str, list[int]]:
         """What this teacher can say, and the shape of one row of it."""
-        return {"image": [self.width]} | (self.tokens.fields if self.tokens else {})
+        fields = {"image": [self.width]} | (self.tokens.fields if self.tokens else {})
+        if self.top_k == "all":
+            return fields | {"logits": [self.classes]}
+        return fields | ({"logits": [self.top_k], "classes": [self.top_k]} if self.top_k else {})
 
     @torch.inference_mode()
     def forward(
@@ -106,35 +126,46 @@ class Timm:
 
         `pixels` are 8-bit, as `preprocess` gives them, or floats with this network's mean and deviation taken out.
         """
-        seen, image = self._see(pixels)
+        seen, image, logits = self._see(pixels)
         said = {"image": image}
         if self.tokens:
             said |= {"cls": seen[:, 0]} if self.tokens.has_cls else {}
             said |= {"patches": self.tokens.pool(seen[:, self.prefix_tokens :])}
+        if self.top_k == "all":
+            said["logits"] = logits
+        elif self.top_k:
+            # Shifted to sum to 1 as probabilities: no softmax sees the shift, and what k leaves of 1 is known.
+            said["logits"], said["classes"] = logits.float().log_softmax(1).topk(self.top_k)
         asked = self.fields if fields is None else fields
-        return Features(**{name: said[name].float().cpu() for name in asked})
+        said = {name: said[name].cpu() for name in asked}
+        return Features(**{name: _number(value, self.dtypes.get(name)) for name, value in said.items()})
 
     @torch.inference_mode()
-    def _see(self, pixels: Tensor) -> tuple[Tensor, Float[Tensor, "b d"]]:
-        """Everything after the final norm, and the embedding."""
+    def _see(self, pixels: Tensor) -> tuple[Tensor, Float[Tensor, "b d"], Float[Tensor, "b c"]]:
+        """Everything after the final norm, the embedding, and what the classifier says (of no classes: nothing new)."""
         with autocast(self.device, self.precision):
             config = self.preprocess_config
             features = self.model.forward_features(normalised(pixels, config["mean"], config["std"], self.device))
-            return features, self.model.forward_head(features, pre_logits=True)
+            image = self.model.forward_head(features, pre_logits=True)
+            return features, image, self.model.forward_head(features) if self.top_k else image
+
+    @cached_property
+    def _sha256(self) -> str:
+        return weights_sha256(self.model)
 
     def fingerprint(self) -> dict[str, Any]:
         """Everything the features depend on. Two stores belong together when these are equal."""
         return {
             "kind": "timm",
             **self.written,
-            "weights_sha256": weights_sha256(self.model),
+            "weights_sha256": self._sha256,
             "tensors": len(self.model.state_dict()),
             "parameters": {"image": sum(parameter.numel() for parameter in self.model.parameters())},
             "preprocess": plain(self.preprocess_config),
             "image_size": self.image_size,
             "activation": _activation(self.model),
             "precision": self.precision,
-        }
+        } | ({"classes": self.classes} if self.classes else {})
 
 
 def _preprocess(config: dict[str, Any]) -> Preprocess:
@@ -150,8 +181,8 @@ def _preprocess(config: dict[str, Any]) -> Preprocess:
     )
 
 
-def _load(name: str, file: str | None, prefix: str, image_size: int) -> Any:
-    """The network without its classifier. Every tensor of it comes from the weights, every one of them is used."""
+def _load(name: str, file: str | None, prefix: str, image_size: int, classifies: bool) -> Any:
+    """The network, with its classifier if that is asked for. All of it comes from the weights, all of them are used."""
     scheme = next((scheme for scheme in SCHEMES if name.startswith(scheme)), "")
     source = scheme + expand(name.removeprefix(scheme))
     if scheme and file:
@@ -163,9 +194,10 @@ def _load(name: str, file: str | None, prefix: str, image_size: int) -> Any:
     if file and not Path(file).is_file():
         raise TeacherError(f"{name}: weights = {file!r}: no such file")
     try:
-        options = _from_file(name, file, prefix) if file else {}
+        options = _from_file(name, file, prefix, classifies) if file else {}
         model: Any = _create(source, image_size, options)
-        model.reset_classifier(0)
+        if not classifies:
+            model.reset_classifier(0)
     except FAILURES as error:
         raise TeacherError(_explain(name, file, error)) from error
     return model
@@ -182,8 +214,21 @@ def _refuse_unknown(name: str, file: str | None) -> None:
         raise TeacherError(f"{name}: timm knows the network but no weights for it; set weights = 'path/to/the/file'")
 
 
-def _from_file(name: str, file: str, prefix: str) -> dict[str, Any]:
-    """Arguments that make timm load `file` strictly into a network without classifier."""
+def _top_k(name: str, asked: int | Literal["all"] | None, classes: int) -> int | Literal["all"] | None:
+    """`asked`, where the classifier has so many classes."""
+    if asked is not None and not classes:
+        raise TeacherError(f"{name}: has no classifier; leave teacher.top_k out")
+    if isinstance(asked, int) and not 1 <= asked <= classes:
+        raise TeacherError(f'{name}: teacher.top_k = {asked}, its classes are {classes}; take fewer, or "all"')
+    return asked
+
+
+def _number(value: Tensor, dtype: str | None) -> Tensor:
+    return value.float() if dtype is None else value.to(getattr(torch, dtype))
+
+
+def _from_file(name: str, file: str, prefix: str, classifies: bool) -> dict[str, Any]:
+    """Arguments that make timm load `file` strictly, into a network without classifier if that is not asked for."""
     tensors = {
         key.removeprefix(prefix): value
         for key, value in load_state_dict(file, weights_only=True).items()
@@ -191,10 +236,16 @@ def _from_file(name: str, file: str, prefix: str) -> dict[str, Any]:
     }
     if not tensors:
         raise ValueError(f"no tensor in it begins with {prefix!r}")
-    heads = timm.get_pretrained_cfg_value(name, "classifier") or ()
-    for head in (heads,) if isinstance(heads, str) else heads:
-        tensors = {key: value for key, value in tensors.items() if not key.startswith(f"{head}.")}
-    return {"num_classes": 0, "pretrained_cfg_overlay": {"state_dict": tensors, "num_classes": 0}}
+    told = timm.get_pretrained_cfg_value(name, "classifier") or ()
+    heads = (told,) if isinstance(told, str) else told
+    classes = 0
+    for head in heads:
+        held = {key for key in tensors if key.startswith(f"{head}.")}
+        if classifies and f"{head}.bias" in held:
+            classes = len(tensors[f"{head}.bias"])
+        elif not classifies:
+            tensors = {key: value for key, value in tensors.items() if key not in held}
+    return {"num_classes": classes, "pretrained_cfg_overlay": {"state_dict": tensors, "num_classes": classes}}
 
 
 def _create(name: str, image_size: int, options: dict[str, Any]) -> nn.Module:
@@ -216,10 +267,8 @@ def _explain(name: str, file: str | None, error: Exception) -> str:
     repository, url = name.removeprefix("hf-hub:"), None
     if not name.startswith("hf-hub:"):
         repository, url = (timm.get_pretrained_cfg_value(name, key) for key in ("hf_hub_id", "url"))
-    if repository:
-        fetch = f'run: hf download {repository} --local-dir FOLDER, and set model = "local-dir:FOLDER"'
-    else:
-        fetch = f'download {url}, and set weights = "path/to/the/file"'
+    by_hand = f'download {url}, and set weights = "path/to/the/file"'
+    fetch = how_to_fetch(repository, error) if repository else by_hand
     return f"{name}: could not be fetched ({told}); with a network, {fetch}"
 
 

@@ -49,7 +49,8 @@ def test_it_says_what_its_fields_promise(teacher, said):
     for name, shape in teacher.fields.items():
         values = getattr(said, name)
         assert values.shape == (3 if name == "text" else 2, *shape)
-        assert values.dtype == torch.float32 and values.device.type == "cpu" and values.isfinite().all()
+        dtype = getattr(torch, getattr(teacher, "dtypes", {}).get(name, "float32"))
+        assert values.dtype == dtype and values.device.type == "cpu" and values.isfinite().all()
         assert not values.requires_grad and (values[0] != values[1]).any()
 
 

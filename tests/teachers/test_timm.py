@@ -1,5 +1,6 @@
 """timm networks as teachers: from a folder, a file of weights, a name whose weights cannot be had."""
 
+import functools
 import json
 
 import numpy as np
@@ -18,14 +19,14 @@ DINO = {"embed_dim": 32, "depth": 1, "num_heads": 2}
 NAME = "vit_small_patch14_reg4_dinov2"
 
 
-def make_dino(folder, seed=0, pixels=28):
+def make_dino(folder, seed=0, pixels=28, name=NAME):
     """A timm folder with random weights."""
     folder.mkdir(parents=True)
     torch.manual_seed(seed)
-    network = timm.create_model(NAME, img_size=pixels, num_classes=0, **DINO)
+    network = timm.create_model(name, img_size=pixels, num_classes=0, **DINO)
     mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
     shown = {"input_size": [3, pixels, pixels], "mean": mean, "std": std, "interpolation": "bicubic", "crop_pct": 0.8}
-    config = {"architecture": NAME, "num_classes": 0, "model_args": DINO, "pretrained_cfg": shown | {"num_classes": 0}}
+    config = {"architecture": name, "num_classes": 0, "model_args": DINO, "pretrained_cfg": shown | {"num_classes": 0}}
     (folder / "config.json").write_text(json.dumps(config))
     save_file(network.state_dict(), folder / "model.safetensors")
     return folder
@@ -118,6 +119,77 @@ def test_half_precision_computes_in_it_and_answers_in_float32(dino):
         for precision in ("fp32", "bf16")
     )
     assert half.dtype == torch.float32 and not torch.equal(whole, half) and torch.allclose(whole, half, atol=0.1)
+
+
+def test_dinov3_has_a_class_token_four_registers_and_rotary_positions(tmp_path):
+    made = teacher(f"local-dir:{make_dino(tmp_path / 'v3', name='vit_small_patch16_dinov3')}")
+    assert made.fields == {"image": [32], "cls": [32], "patches": [4, 32]} and made.prefix_tokens == 5
+
+
+# Classes.
+
+
+@pytest.mark.parametrize("weights", ["safetensors", "pth"])
+def test_the_classifier_is_kept_where_it_is_asked_for(supervised, tmp_path, weights):
+    network = timm.create_model("test_vit", img_size=32).eval()
+    network.load_state_dict(load_file(supervised))
+    file = tmp_path / f"weights.{weights}"
+    (save_file if weights == "safetensors" else torch.save)(network.state_dict(), file)
+    pixels = PIXELS[:, :, :32, :32]
+    with torch.inference_mode():
+        expected = network(pixels)
+    dense, best = (teacher("test_vit", weights=file, top_k=top_k) for top_k in ("all", 7))
+    assert torch.equal(dense.forward(pixels).logits, expected) and dense.fields["logits"] == [1000]
+    said = best.forward(pixels)
+    assert best.fields["logits"] == best.fields["classes"] == [7] and said.classes.dtype == torch.int32
+    chances, places = expected.softmax(1).topk(7)
+    assert torch.equal(said.classes.long(), places)
+    torch.testing.assert_close(said.logits.exp(), chances)  # of all classes: what the seven leave of 1 is known
+    headless = teacher("test_vit", weights=file).fingerprint()
+    assert best.fingerprint()["classes"] == 1000 and "classes" not in headless
+    assert best.fingerprint()["weights_sha256"] != headless["weights_sha256"]
+
+
+def test_a_classifier_may_have_any_number_of_classes(tmp_path):
+    torch.manual_seed(0)
+    save_file(timm.create_model("test_vit", img_size=32, num_classes=30).state_dict(), tmp_path / "30.safetensors")
+    assert teacher("test_vit", weights=tmp_path / "30.safetensors", top_k=9).classes == 30
+    told = refusal("test_vit", weights=tmp_path / "30.safetensors", top_k=31)
+    assert 'teacher.top_k = 31, its classes are 30; take fewer, or "all"' in told
+
+
+def test_no_classifier_no_classes(dino):
+    assert "has no classifier; leave teacher.top_k out" in refusal(f"local-dir:{dino}", image_size=28, top_k=5)
+
+
+# The weights that are meant, and no others.
+
+
+def test_other_weights_than_expected_are_refused_naming_both(dino):
+    model = f"local-dir:{dino}"
+    is_so = teacher(model, image_size=28).fingerprint()["weights_sha256"]
+    for expected in (is_so, is_so[:12], is_so.upper()):
+        teacher(model, image_size=28, sha256=expected)
+    for expected in ("0" * 64, is_so[:7], is_so + "0"):
+        told = refusal(model, image_size=28, sha256=expected)
+        assert f"its weights have sha256 {is_so}, the recipe expects '{expected}'; mend teacher.sha256" in told
+
+
+def test_a_compiled_network_says_the_same(dino, monkeypatch):
+    """Through the first half of torch.compile alone: what its second half makes of it is its own affair, and slow."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
+    one, other = (teacher(f"local-dir:{dino}", image_size=56, compile=fast) for fast in (False, True))
+    for images in (2, 1):
+        torch.testing.assert_close(other.forward(PIXELS[:images]).patches, one.forward(PIXELS[:images]).patches)
+    assert one.fingerprint() == other.fingerprint()
+
+
+def test_a_compiler_that_does_not_work_is_one_line(dino, monkeypatch):
+    def broken(graph, inputs):
+        raise RuntimeError("no compiler\nhere")
+
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=broken))
+    assert "torch.compile does not work here (" in refusal(f"local-dir:{dino}", image_size=56, compile=True)
 
 
 # Resolution and preprocessing are explicit.

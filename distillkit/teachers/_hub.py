@@ -1,0 +1,53 @@
+"""Fetching weights: a hub that cannot be reached says so at once.
+
+Without a network the hub's client tries for most of a minute, file by file. We look first whether anybody answers; if
+not, the client works from its cache alone, as it does under HF_HUB_OFFLINE=1.
+https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+from huggingface_hub import constants
+from huggingface_hub.errors import GatedRepoError
+
+PATIENCE = 3.0  # seconds; a hub that is slower than this to take a call would not send gigabytes
+
+
+@contextmanager
+def hub() -> Iterator[None]:
+    """Within it, the hub's client asks its cache only, unless the hub answers."""
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or not _answers(constants.ENDPOINT)
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _answers(endpoint: str) -> bool:
+    """Whether somebody takes calls at `endpoint`. Behind a proxy only the client itself can tell: then yes."""
+    place = urlsplit(endpoint)
+    if getproxies().keys() & {place.scheme, "all"}:
+        return True
+    try:
+        port = place.port or {"http": 80, "https": 443}[place.scheme]
+        socket.create_connection((place.hostname or "", port), PATIENCE).close()
+    except OSError:
+        return False
+    return True
+
+
+def how_to_fetch(repository: str, error: BaseException | None) -> str:
+    """What to run and to write where a repository of the hub could not be had because of `error`."""
+    gate = ""
+    while error is not None and not gate:
+        if isinstance(error, GatedRepoError):
+            gate = f"accept its terms at https://huggingface.co/{repository}, run: hf auth login, then "
+        error = error.__cause__ or error.__context__
+    return f'{gate}run: hf download {repository} --local-dir FOLDER, and set model = "local-dir:FOLDER"'

@@ -1,0 +1,66 @@
+"""A hub that nobody answers at, and models whose terms must be accepted first."""
+
+import socket
+import time
+
+import pytest
+from huggingface_hub import constants
+from huggingface_hub.errors import GatedRepoError
+
+from distillkit.teachers import _hub
+from distillkit.teachers._hub import how_to_fetch, hub
+
+
+@pytest.fixture
+def online(monkeypatch):
+    """As on a machine that never heard of being offline, with no proxy."""
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(_hub, "getproxies", dict)
+
+    def at(endpoint):
+        monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+
+    return at
+
+
+def test_a_hub_that_nobody_answers_at_is_not_waited_for(online):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        online(f"http://127.0.0.1:{closed.getsockname()[1]}")
+        started = time.perf_counter()
+        with hub():
+            assert constants.HF_HUB_OFFLINE
+    assert not constants.HF_HUB_OFFLINE and time.perf_counter() - started < _hub.PATIENCE + 1
+    online("https://no.such.place.invalid")
+    with hub():
+        assert constants.HF_HUB_OFFLINE
+
+
+def test_a_hub_that_answers_is_asked(online):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        online(f"http://127.0.0.1:{server.getsockname()[1]}")
+        with hub():
+            assert not constants.HF_HUB_OFFLINE
+
+
+def test_behind_a_proxy_the_client_finds_out_itself(online, monkeypatch):
+    online("https://no.such.place.invalid")
+    monkeypatch.setattr(_hub, "getproxies", lambda: {"https": "http://proxy:3128"})
+    with hub():
+        assert not constants.HF_HUB_OFFLINE
+
+
+def test_who_asked_to_be_offline_stays_offline(online, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with hub():
+        assert constants.HF_HUB_OFFLINE
+    assert constants.HF_HUB_OFFLINE
+
+
+def test_terms_come_before_the_download():
+    plain = 'run: hf download a/b --local-dir FOLDER, and set model = "local-dir:FOLDER"'
+    assert how_to_fetch("a/b", ValueError("no network")) == plain
+    refused = ValueError("cannot load")
+    refused.__cause__ = GatedRepoError.__new__(GatedRepoError)
+    told = how_to_fetch("a/b", refused)
+    assert told == f"accept its terms at https://huggingface.co/a/b, run: hf auth login, then {plain}"
