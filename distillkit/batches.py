@@ -67,7 +67,7 @@ class Batches:
     @cached_property
     def teacher(self) -> dict[str, Any]:
         """The fingerprint of the teacher that is learned from."""
-        teachers = self.first.manifest.teachers
+        teachers = self.first.teachers
         alias = self.data.teacher or next(iter(teachers))
         if alias not in teachers:
             raise RecipeError(f"data.teacher: {self.first.path} knows no {alias!r}; it has: {', '.join(teachers)}")
@@ -78,7 +78,7 @@ class Batches:
         """Width of each teacher feature that batches can carry."""
         widths: dict[str, int] = {}
         if self.images:
-            fields = self.images.manifest.fields.items()
+            fields = self.images.fields.items()
             said = {full.split("/")[-1]: field for full, field in fields if self.images.alias in (None, field.teacher)}
             widths |= {name: said[name].shape[-1] for name in _IMAGE_FIELDS if name in said}
             if "classes" in said:  # only the best are kept of each row; how many there are, the teacher told

@@ -25,12 +25,13 @@ from distillkit.pixels import centre_view, render
 from distillkit.recipe import TrainRecipe
 from distillkit.report import write_report
 from distillkit.runfolder import RunFolder
-from distillkit.store.manifest import Manifest, file_digest
+from distillkit.store.manifest import file_digest
 from distillkit.store.reader import FeatureStore
 from distillkit.versions import versions
 
 Say = Callable[[str], None]
 Encode = Callable[[FeatureStore], Tensor]
+OpenStore = Callable[[str], FeatureStore]
 TOP = 5
 DONE = "evaluated.json"  # written last: what the report in this folder was made from
 
@@ -40,10 +41,10 @@ def evaluate(path: str | Path, say: Say = print) -> Path:
     run = RunFolder(Path(path))
     recipe = run.recipe()
     identity = _identity(run, recipe)
-    if _done(run, identity):
+    open_store = lru_cache(lambda name: FeatureStore(expand(name), recipe.data.teacher))
+    if _done(run, identity, open_store):
         say(f"{run.path}: already evaluated, nothing to do")
         return run.path / "report.html"
-    open_store = lru_cache(lambda name: FeatureStore(expand(name), recipe.data.teacher))
     encoders: dict[str, Encode] = {"teacher": teacher_features, "student": student_features(run)}
     baseline = RunFolder(run.path / "baseline")
     if recipe.baseline is not None:
@@ -57,7 +58,7 @@ def evaluate(path: str | Path, say: Say = print) -> Path:
         measure = component.build("evals")
         _refuse_other_teacher(open_store(measure.store), run)
         named = [getattr(measure, name) for name in ("store", "prompts") if hasattr(measure, name)]
-        stores |= {name: open_store(name).manifest.digest for name in named}
+        stores |= {name: open_store(name).digest for name in named}
         results[measure.name] = {who: measure.run(encode, open_store) for who, encode in encoders.items()}
         for who, values in results[measure.name].items():
             say(f"{measure.name}: {who:9} " + "  ".join(f"{k} {v:.4g}" for k, v in values.items() if "." not in k))
@@ -79,13 +80,13 @@ def _identity(run: RunFolder, recipe: TrainRecipe) -> dict[str, Any]:
     }
 
 
-def _done(run: RunFolder, identity: dict[str, Any]) -> bool:
+def _done(run: RunFolder, identity: dict[str, Any], open_store: OpenStore) -> bool:
     """Whether this very evaluation stands in the run folder, report included, and its stores are what they were."""
     if not (run.path / DONE).is_file() or not (run.path / "report.html").is_file():
         return False
     record = json.loads((run.path / DONE).read_bytes())
     return record["identity"] == identity and all(
-        Manifest.read(Path(expand(name))).digest == digest for name, digest in record["stores"].items()
+        open_store(name).digest == digest for name, digest in record["stores"].items()
     )
 
 
@@ -128,9 +129,7 @@ def _refuse_other_teacher(store: FeatureStore, run: RunFolder) -> None:
         )
 
 
-def _pictures(
-    measure: Any, encoders: dict[str, Encode], open_store: Callable[[str], FeatureStore]
-) -> list[dict[str, Any]]:
+def _pictures(measure: Any, encoders: dict[str, Encode], open_store: OpenStore) -> list[dict[str, Any]]:
     """For every image of the evaluation: its file, its own text, and the nearest texts by each encoder."""
     store = open_store(measure.store)
     index = store.index.take(store.ok_rows)

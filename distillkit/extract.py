@@ -29,7 +29,8 @@ from distillkit.machine import machine
 from distillkit.paths import expand
 from distillkit.pixels import decode
 from distillkit.recipe import Component, Corpus, ExtractRecipe, differences
-from distillkit.store import layout
+from distillkit.store.encode import encode
+from distillkit.store.field import blank
 from distillkit.store.manifest import Manifest
 from distillkit.store.plan import make_plan
 from distillkit.store.writer import Failure, StoreWriter
@@ -171,10 +172,7 @@ def _judge(path: Path, corpus: Corpus, say: Say) -> None:
 
 def _shard(job: Job, plan: pa.Table, cost: Cost) -> tuple[dict[str, np.ndarray], list[Failure]]:
     """The fields of some planned rows. Depends on nothing but its arguments, so a shard can be computed again."""
-    arrays = {
-        name: np.full((plan.num_rows, *field.shape), np.nan, layout.DTYPES[field.dtype])
-        for name, field in job.fields.items()
-    }
+    arrays = {name: blank(field, plan.num_rows) for name, field in job.fields.items()}
     failures: list[Failure] = []
     for what, asked in job.passes.items():
         known = {row for row, _, _ in failures}
@@ -186,21 +184,14 @@ def _shard(job: Job, plan: pa.Table, cost: Cost) -> tuple[dict[str, np.ndarray],
             whose = "" if len(job.teachers) == 1 else f"{alias}/"
             cost.forward[whose + what] = cost.forward.get(whose + what, 0.0) + time.perf_counter() - started
             for name in asked[alias]:
-                values = _stored(getattr(features, name), job.corpus.dtype)
-                arrays[f"{alias}/{name}"][rows] = values
-                finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
-                for row in np.asarray(rows)[~finite].tolist():
+                kept = encode(getattr(features, name), job.fields[f"{alias}/{name}"])
+                arrays[f"{alias}/{name}"][rows] = kept.rows
+                for row in np.asarray(rows)[~kept.usable].tolist():
                     if row not in known:
                         told = f"{whose}{name}: the teacher gave a value that is not finite in {job.corpus.dtype}"
                         failures.append((row, "forward", told))
                         known.add(row)
     return arrays, failures
-
-
-def _stored(features: Tensor, dtype: str) -> np.ndarray:
-    """What the store keeps. A value beyond its dtype becomes infinite here, and a ledger line later."""
-    with np.errstate(over="ignore"):
-        return features.numpy().astype(layout.DTYPES[dtype])
 
 
 def _image_batches(job: Job, plan: pa.Table, networks: Mapping[str, Any], failures: list[Failure]) -> Iterator[Shown]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from distillkit.errors import StoreError
 from distillkit.recipe import Corpus
-from distillkit.store.manifest import Field
+from distillkit.store.field import Field
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Job:
     def source(self) -> Any:
         return self.corpus.source.build("sources")
 
-    @property
+    @cached_property
     def fields(self) -> dict[str, Field]:
         """The arrays of the store."""
         networks = {alias: self.teachers[alias].network for alias, _ in self.asked}

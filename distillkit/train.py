@@ -49,7 +49,7 @@ def train_one(recipe: TrainRecipe, say: Say, command: str | None = None) -> Path
         # All that can be refused is refused before an older run is moved aside.
         objective = Objective(recipe.losses, Widths(student.widths, batches.teacher_widths))
         device = device_of(recipe.device)
-        stores = {name: store.manifest.digest for name, store in batches.stores.items()}
+        stores = {name: store.digest for name, store in batches.stores.items()}
         changes = run.begin(recipe, identity(recipe, stores))
         if changes:
             *changed, moved = changes

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import typer
 
 from distillkit.cli.console import Store, say
+
+if TYPE_CHECKING:
+    from distillkit.store.manifest import Manifest
 
 store = typer.Typer(help="Look at, check and question feature stores.", no_args_is_help=True)
 
@@ -15,16 +21,30 @@ def store_info(path: Store) -> None:
 
     Example: distillkit store info stores/demo/images
     """
+    from distillkit.store.additions import FOLDER, additions
     from distillkit.store.manifest import Manifest
 
     manifest = Manifest.read(path)
+    _print_volume(path, manifest)
+    for name, added in additions(path, manifest).items():
+        print()
+        _print_volume(path / FOLDER / name, added)
+
+
+def _print_volume(path: Path, manifest: Manifest) -> None:
     print(f"{path}: {manifest.rows} rows in {len(manifest.shards)} shards, {manifest.skipped} failed")
     print(f"digest   {manifest.digest}")
     print(f"source   {manifest.source['kind']} {manifest.source['knobs']}")
+    if manifest.views.get("count", 1) > 1:
+        print(f"views    {manifest.views['count']} of each image")
     for name, field in manifest.fields.items():
         print(f"field    {name}  {field.dtype} {field.shape}")
     for alias, teacher in manifest.teachers.items():
-        print(f"teacher  {alias}: {teacher['model']}, sha256 {teacher['weights_sha256'][:16]}, {teacher['precision']}")
+        sha256, precision = teacher.get("weights_sha256", "")[:16], teacher.get("precision", "")
+        print(
+            f"teacher  {alias}: "
+            + ", ".join(filter(None, [teacher["model"], sha256 and f"sha256 {sha256}", precision]))
+        )
 
 
 @store.command("verify")

@@ -62,7 +62,7 @@ class Corpus(Strict):
     source: Component
     fields: list[str] = Field(min_length=1)
     views: Views | None = None
-    dtype: Literal["float16", "float32"] = "float16"
+    dtype: Literal["float16", "bfloat16", "float32"] = "float16"
     rows_per_shard: int = Field(65_536, gt=0)
     batch_size: int = Field(256, gt=0)
     max_failures: float = Field(0.1, ge=0, le=1, description="share of failed rows above which the exit code is 1")

@@ -7,6 +7,7 @@ Format: https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,33 +15,31 @@ import google_crc32c
 import numpy as np
 
 from distillkit.errors import StoreError
-from distillkit.store.manifest import Field
+from distillkit.store.field import ABSENT, DTYPES, Field
 
 INNER_ROWS = 64
 PAGE = 4096
 _MISSING = np.uint64(2**64 - 1)
 
-DTYPES: dict[str, np.dtype[Any]] = {"float16": np.dtype("<f2"), "float32": np.dtype("<f4")}
+
+def step(field: Field) -> int:
+    """The smallest shard of a field, in rows: whole inner chunks, and a data region of whole 4 KiB pages."""
+    return math.lcm(INNER_ROWS, PAGE // math.gcd(PAGE, field.row_bytes))
 
 
-def row_bytes(shape: list[int], dtype: str) -> int:
-    """Bytes of one row of a field whose rows have `shape`."""
-    return int(np.prod(shape, dtype=np.int64)) * DTYPES[dtype].itemsize
-
-
-def check_rows_per_shard(rows_per_shard: int, shape: list[int], dtype: str) -> None:
-    """Refuse shard sizes whose data region is not whole inner chunks and whole 4 KiB pages."""
-    size = row_bytes(shape, dtype)
-    step = int(np.lcm(INNER_ROWS, PAGE // np.gcd(PAGE, size)))
-    if rows_per_shard % step:
+def check_rows_per_shard(rows_per_shard: int, field: Field) -> None:
+    """Refuse shards that are no multiple of the smallest; StoreError says which number would do."""
+    least = step(field)
+    if rows_per_shard % least:
         raise StoreError(
-            f"rows_per_shard = {rows_per_shard} does not fit rows of {size} bytes; take a multiple of {step}, "
-            f"such as {max(step, rows_per_shard // step * step)}"
+            f"rows_per_shard = {rows_per_shard} does not fit rows of {field.row_bytes} bytes; take a multiple of "
+            f"{least}, such as {max(least, rows_per_shard // least * least)}"
         )
 
 
-def array_metadata(rows: int, rows_per_shard: int, shape: list[int], dtype: str) -> dict[str, Any]:
-    """The `zarr.json` of a field. Rows that were never written read as NaN, not as a plausible zero vector."""
+def array_metadata(rows: int, rows_per_shard: int, field: Field) -> dict[str, Any]:
+    """The `zarr.json` of a field. Rows that were never written read as absent, not as a plausible zero vector."""
+    shape, absent = field.shape, ABSENT[field.dtype]
     little = {"name": "bytes", "configuration": {"endian": "little"}}
     sharding = {
         "chunk_shape": [INNER_ROWS, *shape],
@@ -52,12 +51,12 @@ def array_metadata(rows: int, rows_per_shard: int, shape: list[int], dtype: str)
         "zarr_format": 3,
         "node_type": "array",
         "shape": [rows, *shape],
-        "data_type": dtype,
+        "data_type": DTYPES[field.dtype].name,
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [rows_per_shard, *shape]}},
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
-        "fill_value": "NaN",
+        "fill_value": "NaN" if absent != absent else absent,
         "codecs": [{"name": "sharding_indexed", "configuration": sharding}],
-        "attributes": {},
+        "attributes": {"dtype": field.dtype} if DTYPES[field.dtype].name != field.dtype else {},
     }
 
 
@@ -71,13 +70,13 @@ def metadata_files(fields: Mapping[str, Field], rows: int, rows_per_shard: int) 
     files = {"zarr.json": group_metadata()}
     for name, field in fields.items():
         files[f"{name.split('/')[0]}/zarr.json"] = group_metadata()
-        files[f"{name}/zarr.json"] = array_metadata(rows, rows_per_shard, field.shape, field.dtype)
+        files[f"{name}/zarr.json"] = array_metadata(rows, rows_per_shard, field)
     return files
 
 
-def shard_path(field: str, shard: int, shape: list[int]) -> str:
-    """Where zarr's default key encoding puts shard number `shard` of a field."""
-    return "/".join([field, "c", str(shard), *["0"] * len(shape)])
+def shard_path(name: str, shard: int, field: Field) -> str:
+    """Where zarr's default key encoding puts shard number `shard` of the field of that name."""
+    return "/".join([name, "c", str(shard), *["0"] * len(field.shape)])
 
 
 def index_path(shard: int) -> str:
@@ -95,14 +94,14 @@ def stored_rows(rows: int) -> int:
     return -(-rows // INNER_ROWS) * INNER_ROWS
 
 
-def shard_size(rows: int, rows_per_shard: int, shape: list[int], dtype: str) -> int:
+def shard_size(rows: int, rows_per_shard: int, field: Field) -> int:
     """The exact size in bytes of a shard file that holds `rows` rows."""
-    return stored_rows(rows) * row_bytes(shape, dtype) + rows_per_shard // INNER_ROWS * 16 + 4
+    return stored_rows(rows) * field.row_bytes + rows_per_shard // INNER_ROWS * 16 + 4
 
 
-def shard_index(rows: int, rows_per_shard: int, shape: list[int], dtype: str) -> bytes:
+def shard_index(rows: int, rows_per_shard: int, field: Field) -> bytes:
     """The shard index: (offset, length) of every inner chunk as uint64, then the crc32c of those bytes."""
-    chunk_bytes = INNER_ROWS * row_bytes(shape, dtype)
+    chunk_bytes = INNER_ROWS * field.row_bytes
     index = np.full((rows_per_shard // INNER_ROWS, 2), _MISSING, dtype="<u8")
     written = stored_rows(rows) // INNER_ROWS
     index[:written, 0] = np.arange(written, dtype=np.uint64) * np.uint64(chunk_bytes)

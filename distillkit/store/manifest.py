@@ -7,35 +7,26 @@ import json
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 
 from distillkit.atomic import write_json
 from distillkit.errors import StoreError
+from distillkit.store import layout
+from distillkit.store.field import PARAMETERS, Field, Strict
 
 FILE_NAME = "manifest.json"
-VERSION = 1
+VERSION = 2
+READABLE = (1, VERSION)
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Field(_Strict):
-    """One array of the store: rows of `shape` made by the teacher of that name."""
-
-    teacher: str
-    shape: list[int]
-    dtype: Literal["float16", "float32"]
-
-
-class File(_Strict):
+class File(Strict):
     """A file of a shard, as it must be."""
 
     bytes: int
     sha256: str
 
 
-class Shard(_Strict):
+class Shard(Strict):
     """One committed range of planned rows; `ok` of its `rows` have features, the others are in the failure ledger."""
 
     rows: int
@@ -43,7 +34,7 @@ class Shard(_Strict):
     files: dict[str, File]
 
 
-class Manifest(_Strict):
+class Manifest(Strict):
     """Everything a reader must know before it trusts a row. Equal stores have equal manifests, byte for byte."""
 
     format: Literal["distillkit"] = "distillkit"
@@ -61,16 +52,50 @@ class Manifest(_Strict):
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
-        """A reader finds rows by arithmetic, so the numbers must agree."""
+        """A reader finds rows by arithmetic and files by their names, so all numbers and names must agree."""
         full = [shard.rows == self.rows_per_shard for shard in self.shards]
         if self.rows != sum(shard.rows for shard in self.shards) or not all(full[:-1]):
             raise ValueError("its shards do not add up to its rows")
+        if not self.shards or not all(0 <= shard.ok <= shard.rows <= self.rows_per_shard for shard in self.shards):
+            raise ValueError("no shards, or a shard of impossible size")
+        if not {"kind", "knobs", "root", "plan"} <= self.source.keys():
+            raise ValueError("source: without kind, knobs, root or plan")
         if self.skipped != sum(shard.rows - shard.ok for shard in self.shards):
             raise ValueError("its shards do not add up to its skipped rows")
         for name, field in self.fields.items():
-            if field.teacher not in self.teachers or not name.startswith(f"{field.teacher}/"):
-                raise ValueError(f"{name}: a field of no teacher")
+            self._check_field(name, field)
+        for number, shard in enumerate(self.shards):
+            self._check_files(number, shard)
         return self
+
+    def _check_field(self, name: str, field: Field) -> None:
+        parts = name.split("/")
+        if len(parts) != 2 or parts[0] != field.teacher or {"", ".", ".."} & set(parts) or "\\" in name:
+            raise ValueError(f"{name}: no name of a field of {field.teacher}")
+        if name == PARAMETERS:
+            if field.dtype != "float32" or field.shape[1:] != [len(self.views.get("columns", []))]:
+                raise ValueError(f"{name}: not a float32 for each of views.columns")
+        elif field.teacher not in self.teachers or field.teacher == "views":
+            raise ValueError(f"{name}: a field of no teacher")
+        if min(field.shape) < 1 or layout.step(field) > self.rows_per_shard or self.rows_per_shard % layout.step(field):
+            raise ValueError(f"{name}: rows of {field.shape} {field.dtype}, {self.rows_per_shard} of them in a shard")
+        if (field.per_view or name == PARAMETERS) and field.views != self.views.get("count"):
+            raise ValueError(f"{name}: {field.views} views, the store has {self.views.get('count')}")
+        if self.version == 1 and not field.in_version_1:
+            raise ValueError(f"{name}: nothing that version 1 knows")
+
+    def _check_files(self, number: int, shard: Shard) -> None:
+        """The files of a shard are the ones its fields make, and of the size that shape and dtype make them."""
+        sizes = {
+            layout.shard_path(name, number, field): layout.shard_size(shard.rows, self.rows_per_shard, field)
+            for name, field in self.fields.items()
+        }
+        failures = [layout.failures_path(number)] if shard.ok < shard.rows else []
+        if shard.files.keys() != {*sizes, layout.index_path(number), *failures}:
+            raise ValueError(f"shard {number}: its files are not the ones its fields make")
+        for name, size in sizes.items():
+            if shard.files[name].bytes != size:
+                raise ValueError(f"{name}: {shard.files[name].bytes} bytes, its shape and dtype make {size}")
 
     @property
     def digest(self) -> str:
@@ -91,9 +116,9 @@ class Manifest(_Strict):
             raise StoreError(f"{store}: no complete feature store ({hint}: distillkit extract-teacher RECIPE)")
         try:
             content = json.loads(path.read_bytes())
-            if isinstance(content, dict) and content.get("version") != VERSION:
+            if isinstance(content, dict) and content.get("version") not in READABLE:
                 raise StoreError(
-                    f"{path}: store format version {content.get('version')!r}, this distillkit reads {VERSION}; "
+                    f"{path}: store format version {content.get('version')!r}, this distillkit reads 1 to {VERSION}; "
                     "use the distillkit that wrote it, or extract again"
                 )
             return cls.model_validate(content)

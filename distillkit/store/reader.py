@@ -7,8 +7,8 @@ store.read("image", rows)          # Tensor [2, 256], as stored: raw, not normal
 
 from __future__ import annotations
 
-import json
-import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,111 +20,148 @@ import torch
 from torch import Tensor
 
 from distillkit.errors import StoreError
-from distillkit.store import layout
-from distillkit.store.manifest import Field, Manifest, digest
-from distillkit.store.mapping import map_back_to_back
+from distillkit.store.additions import FOLDER, additions
+from distillkit.store.field import Field
+from distillkit.store.manifest import Manifest, digest
+from distillkit.store.volume import Volume
+
+
+@dataclass(frozen=True)
+class Views:
+    """How many views of each image a store has, and the columns of its "views/parameters"; none if it stores none."""
+
+    count: int
+    columns: tuple[str, ...]
 
 
 class FeatureStore:
     """A complete store, opened lazily. Cheap to pickle: only its path travels.
 
-    `teacher`: where several teachers gave an "image", the one that is meant; without it, such a name is refused.
+    `teacher`: where several teachers gave an "image", the one that is meant; without it, the base's own is meant.
+    `uses`: additions (folders of `added/`) that are relied on: `ok_rows` and `digest` cover them. The addition in
+    which `teacher` lies always is. Every field of every addition can be read.
     """
 
-    def __init__(self, path: str | Path, teacher: str | None = None):
+    def __init__(self, path: str | Path, teacher: str | None = None, uses: Iterable[str] = ()):
         self.path, self.alias = Path(path), teacher
         self.manifest = Manifest.read(self.path)
-        if teacher not in (None, *self.manifest.teachers):
-            raise StoreError(f"{self.path}: no teacher {teacher!r}; it has: {', '.join(self.manifest.teachers)}")
+        added = additions(self.path, self.manifest)
+        self.base = Volume(self.path, self.manifest)
+        self.added = {name: Volume(self.path / FOLDER / name, manifest) for name, manifest in added.items()}
+        volumes = [self.base, *self.added.values()]
+        self._homes: dict[str, Volume] = {}
+        for volume in volumes:
+            for name in volume.manifest.fields:
+                self._homes.setdefault(name, volume)
+        self.fields = {name: volume.manifest.fields[name] for name, volume in self._homes.items()}
+        self.teachers = {alias: facts for volume in volumes for alias, facts in volume.manifest.teachers.items()}
+        if teacher not in (None, *self.teachers):
+            raise StoreError(f"{self.path}: no teacher {teacher!r}; it has: {', '.join(self.teachers)}")
+        self.uses = tuple(uses)
+        for name in self.uses:
+            if name not in self.added:
+                raise StoreError(f"{self.path}: no addition {name!r}; it has: {', '.join(self.added) or 'none'}")
         self._tables: dict[str, Tensor] = {}
 
-    def __reduce__(self) -> tuple[type[FeatureStore], tuple[Path, str | None]]:
-        return FeatureStore, (self.path, self.alias)
+    def __reduce__(self) -> tuple[type[FeatureStore], tuple[Path, str | None, tuple[str, ...]]]:
+        return FeatureStore, (self.path, self.alias, self.uses)
 
     def __len__(self) -> int:
         """Planned rows, failed ones included: row numbers run from 0 to here."""
         return self.manifest.rows
 
     def field_name(self, name: str) -> str:
-        """The full name of a field: "image" is enough where one teacher is meant, or only one gave an image field."""
-        fields = self.manifest.fields
-        meant = [full for full, field in fields.items() if self.alias in (None, field.teacher)]
-        found = [full for full in fields if name == full] or [full for full in meant if name == full.split("/", 1)[1]]
+        """The full name of a field: "image" is enough where one teacher is meant, or only one gave an image field.
+
+        What was added later never changes which field a short name means.
+        """
+        if name in self.fields:
+            return name
+        meant = [full for full, field in self.fields.items() if self.alias in (None, field.teacher)]
+        found = [full for full in meant if name == full.split("/", 1)[1]]
+        found = [full for full in found if full in self.manifest.fields] or found
         if len(found) == 1:
             return found[0]
         problem = "no field" if not found else f"several fields ({', '.join(found)}) for"
-        raise StoreError(f"{self.path}: {problem} {name!r}; it has: {', '.join(fields)}")
+        raise StoreError(f"{self.path}: {problem} {name!r}; it has: {', '.join(self.fields)}")
 
     def field(self, name: str) -> Field:
         """Teacher, row shape and dtype of a field."""
-        return self.manifest.fields[self.field_name(name)]
+        return self.fields[self.field_name(name)]
 
     def teacher(self, name: str) -> dict[str, Any]:
         """The fingerprint of the teacher that made a field."""
-        return self.manifest.teachers[self.field(name).teacher]
+        return self.teachers[self.field(name).teacher]
 
-    def read(self, name: str, rows: np.ndarray | Tensor, out: Tensor | None = None) -> Tensor:
-        """Rows of a field in the order asked for, in the stored dtype: [len(rows), *shape]; into `out` if given."""
+    @property
+    def views(self) -> Views:
+        """How many views a row of a per-view field has, and what "views/parameters" says of each."""
+        return Views(self.manifest.views.get("count", 1), tuple(self.manifest.views.get("columns", ())))
+
+    @property
+    def digest(self) -> str:
+        """What names this store elsewhere: the digest of its manifest, with those of the additions it relies on."""
+        used = {name: volume.manifest.digest for name, volume in self._used.items()}
+        return digest({"base": self.manifest.digest, "added": used}) if used else self.manifest.digest
+
+    @cached_property
+    def _used(self) -> dict[str, Volume]:
+        """The additions that this store relies on."""
+        meant = {name for name, volume in self.added.items() if self.alias in volume.manifest.teachers}
+        return {name: volume for name, volume in self.added.items() if name in meant or name in self.uses}
+
+    def read(
+        self,
+        name: str,
+        rows: np.ndarray | Tensor,
+        out: Tensor | None = None,
+        view: int | np.ndarray | Tensor | None = None,
+    ) -> Tensor:
+        """Rows of a field in the order asked for, in the stored dtype: [len(rows), *shape]; into `out` if given.
+
+        `view`: of a per-view field, this one only, or one for each row: [len(rows), *shape[1:]].
+        """
         index = torch.as_tensor(rows, dtype=torch.int64)
         table = self._tables.get(name)
         if table is None:
-            table = self._tables[name] = self._table(self.field_name(name))
+            full = self.field_name(name)
+            table = self._tables[name] = self._homes[full].table(full)
+        flat, table = (index, table) if view is None else (self._flat(name, index, view), table.flatten(0, 1))
         try:
-            return torch.index_select(table, 0, index, out=out)
+            return torch.index_select(table, 0, flat, out=out)
         except (IndexError, RuntimeError) as error:
             asked = f"rows {int(index.min())}..{int(index.max())}" if len(index) else "no rows"
             raise StoreError(f"{self.path}: {asked} asked for, it has {len(self)} ({error})") from error
 
-    def _table(self, full_name: str) -> Tensor:
-        if full_name not in self._tables:
-            self._tables[full_name] = self._map(full_name)
-        return self._tables[full_name]
+    def _flat(self, name: str, rows: Tensor, view: int | np.ndarray | Tensor) -> Tensor:
+        """Where one view of each row is when every view is a row of its own."""
+        field, views = self.field(name), torch.as_tensor(view, dtype=torch.int64)
+        if not field.per_view:
+            raise StoreError(f"{self.path}: {name!r} has one value for all views; read it without `view`")
+        if not bool(((views >= 0) & (views < field.views)).all()):
+            raise StoreError(f"{self.path}: view {view} of {name!r} asked for, it has 0 to {field.views - 1}")
+        return rows * field.views + views
 
-    def _map(self, full_name: str) -> Tensor:
-        field, manifest = self.manifest.fields[full_name], self.manifest
-        paths = []
-        for number, shard in enumerate(manifest.shards):
-            size = layout.shard_size(shard.rows, manifest.rows_per_shard, field.shape, field.dtype)
-            paths.append(self._file(layout.shard_path(full_name, number, field.shape), size))
-        size = layout.row_bytes(field.shape, field.dtype)
-        raw = map_back_to_back(paths, manifest.rows_per_shard * size, manifest.rows * size)
-        with warnings.catch_warnings():
-            # torch has no read-only tensors and says so; this table is only ever gathered from.
-            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-            return torch.from_numpy(raw.view(layout.DTYPES[field.dtype]).reshape(manifest.rows, *field.shape))
+    @property
+    def index(self) -> pa.Table:
+        """key, ok, image, text, label of every row, memory-mapped. `ok` is the base's own; see `ok_rows`."""
+        return self.base.index
 
     @cached_property
-    def index(self) -> pa.Table:
-        """key, ok, image, text, label of every row, memory-mapped."""
-        parts = []
-        for number, shard in enumerate(self.manifest.shards):
-            name = layout.index_path(number)
-            path = self._file(name, shard.files[name].bytes)
-            try:
-                parts.append(pa.ipc.open_file(pa.memory_map(str(path))).read_all())
-            except pa.ArrowException as error:
-                raise StoreError(f"{path} is damaged; run: distillkit store verify {self.path}") from error
-        return pa.concat_tables(parts)
-
-    def _file(self, name: str, size: int) -> Path:
-        """The path of a file that has the size it must have. What is in it, `verify` looks at."""
-        path = self.path / name
-        have = path.stat().st_size if path.is_file() else -1
-        if have != size:
-            state = "is missing" if have < 0 else f"has {have} bytes instead of {size}"
-            raise StoreError(f"{path} {state}; run: distillkit store verify {self.path}")
-        return path
+    def _ok(self) -> np.ndarray:
+        """Whether each row has features in everything that this store relies on: bool [rows]."""
+        return np.logical_and.reduce([self.base.ok, *(volume.ok for volume in self._used.values())])
 
     @cached_property
     def ok_rows(self) -> np.ndarray:
         """The rows that have features: int64 [n]. The others are in `failures()`."""
-        return np.flatnonzero(self.index["ok"].to_numpy())
+        return np.flatnonzero(self._ok)
 
     def rows_of(self, keys: list[str] | pa.Array) -> np.ndarray:
         """Row numbers of `keys`, int64; StoreError names the first key that is absent or has no features."""
         wanted = pa.array(keys, pa.string())
         found = pc.index_in(wanted, value_set=self.index["key"].combine_chunks())
-        usable = pc.fill_null(pc.take(self.index["ok"].combine_chunks(), found), False).to_numpy(zero_copy_only=False)
+        usable = pc.fill_null(pc.take(pa.array(self._ok), found), False).to_numpy(zero_copy_only=False)
         if not usable.all():
             missing = int((~usable).sum())
             first = wanted[int(np.argmin(usable))].as_py()
@@ -132,10 +169,8 @@ class FeatureStore:
         return found.to_numpy().astype(np.int64)
 
     def failures(self) -> list[dict[str, str]]:
-        """The failure ledger: key, stage and error of every row without features."""
-        names = [(layout.failures_path(number), shard) for number, shard in enumerate(self.manifest.shards)]
-        ledger = [self._file(name, shard.files[name].bytes) for name, shard in names if name in shard.files]
-        return [json.loads(line) for path in ledger for line in path.read_bytes().splitlines()]
+        """The failure ledger: key, stage and error of every row without features, here and in the additions used."""
+        return [line for volume in (self.base, *self._used.values()) for line in volume.failures()]
 
     @property
     def root(self) -> Path | None:

@@ -8,13 +8,19 @@ from pathlib import Path
 import pyarrow as pa
 
 from distillkit.store import layout
+from distillkit.store.additions import FOLDER, additions
 from distillkit.store.manifest import File, Manifest, file_digest
 from distillkit.store.plan import plan_digest
 
 
 def verify(path: Path) -> list[str]:
-    """What is wrong with the store at `path`, one line each; empty when all is as the manifest says."""
+    """What is wrong with the store at `path` and its additions, one line each; empty when all is as manifests say."""
     manifest = Manifest.read(path)
+    volumes = {path: manifest} | {path / FOLDER / name: added for name, added in additions(path, manifest).items()}
+    return [problem for place, held in volumes.items() for problem in _volume(place, held)]
+
+
+def _volume(path: Path, manifest: Manifest) -> list[str]:
     recorded = [item for shard in manifest.shards for item in shard.files.items()]
     metadata = layout.metadata_files(manifest.fields, manifest.rows, manifest.rows_per_shard)
     found = [

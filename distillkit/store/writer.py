@@ -21,7 +21,9 @@ import pyarrow as pa
 from distillkit.atomic import TEMPORARY, atomic_file, set_aside, write_json
 from distillkit.errors import StoreError
 from distillkit.store import layout
-from distillkit.store.manifest import FILE_NAME, VERSION, Field, Manifest, Shard, digest, file_digest
+from distillkit.store.additions import FOLDER
+from distillkit.store.field import ABSENT, DTYPES, Field, blank
+from distillkit.store.manifest import FILE_NAME, VERSION, Manifest, Shard, digest, file_digest
 from distillkit.store.plan import plan_digest
 
 Failure = tuple[int, str, str]  # row within the shard, stage, error
@@ -35,13 +37,20 @@ class StoreWriter:
     ):
         self.path, self.plan, self.fields, self.rows_per_shard = path, plan, dict(fields), rows_per_shard
         for field in self.fields.values():
-            layout.check_rows_per_shard(rows_per_shard, field.shape, field.dtype)
-        self.identity = {
+            layout.check_rows_per_shard(rows_per_shard, field)
+        self.version, self.identity = VERSION, self._identity(identity, VERSION)
+        before = self.previous_identity()
+        if before is not None and "version" not in before and self._identity(identity, 1) == before:
+            self.version, self.identity = 1, before  # what version 1 began, it ends
+
+    def _identity(self, identity: Mapping[str, Any], version: int) -> dict[str, Any]:
+        return {
             **identity,
-            "rows": plan.num_rows,
-            "rows_per_shard": rows_per_shard,
+            **({"version": version} if version > 1 else {}),
+            "rows": self.plan.num_rows,
+            "rows_per_shard": self.rows_per_shard,
             "fields": {name: field.model_dump() for name, field in self.fields.items()},
-            "plan": plan_digest(plan, VERSION),
+            "plan": plan_digest(self.plan, version),
         }
 
     def previous_identity(self) -> dict[str, Any] | None:
@@ -62,7 +71,8 @@ class StoreWriter:
     def begin(self) -> None:
         """Lay down the plan and the zarr metadata, unless an earlier run of the same identity did."""
         for partial in self.path.rglob(f"*{TEMPORARY}"):
-            partial.unlink()
+            if partial.relative_to(self.path).parts[0] != FOLDER:  # additions have writers of their own
+                partial.unlink()
         if self.previous_identity() is not None:
             return
         with atomic_file(self.path / "plan.arrow") as file, pa.ipc.new_file(file, self.plan.schema) as arrow:
@@ -101,7 +111,10 @@ class StoreWriter:
         return all(path.is_file() and path.stat().st_size == size for path, size in paths.items())
 
     def commit(self, shard: int, arrays: Mapping[str, np.ndarray], failures: list[Failure]) -> None:
-        """Write one shard: `arrays[field]` has a row for every planned row; rows named in `failures` become NaN."""
+        """Write one shard: `arrays[field]` has a row for every planned row, as it lies on disk (see `encode`).
+
+        What is in the rows named in `failures` is replaced by what says "absent".
+        """
         first, stop = self.span(shard)
         ok = np.ones(stop - first, dtype=bool)
         ok[[row for row, _, _ in failures]] = False
@@ -118,15 +131,14 @@ class StoreWriter:
 
     def _write_field(self, name: str, shard: int, values: np.ndarray, ok: np.ndarray) -> Path:
         field = self.fields[name]
-        if values.shape != (len(ok), *field.shape) or values.dtype != layout.DTYPES[field.dtype]:
+        if values.shape != (len(ok), *field.shape) or values.dtype != DTYPES[field.dtype]:
             raise StoreError(f"{name}: got {values.dtype} {values.shape}, want {field.dtype} {(len(ok), *field.shape)}")
-        values[~ok] = np.nan
-        padding = np.full((layout.stored_rows(len(ok)) - len(ok), *field.shape), np.nan, values.dtype)
-        path = self.path / layout.shard_path(name, shard, field.shape)
+        values[~ok] = ABSENT[field.dtype]
+        path = self.path / layout.shard_path(name, shard, field)
         with atomic_file(path) as file:
             file.write(np.ascontiguousarray(values).data)
-            file.write(padding.tobytes())
-            file.write(layout.shard_index(len(ok), self.rows_per_shard, field.shape, field.dtype))
+            file.write(blank(field, layout.stored_rows(len(ok)) - len(ok)).tobytes())
+            file.write(layout.shard_index(len(ok), self.rows_per_shard, field))
         return path
 
     def _write_index(self, shard: int, ok: np.ndarray) -> Path:
@@ -155,6 +167,7 @@ class StoreWriter:
             path = self.path / f"commits/{shard:05d}.json"
             shards.append(Shard.model_validate(json.loads(path.read_bytes())))
         manifest = Manifest(
+            version=self.version,
             name=self.path.name,
             source=self.identity["source"] | {"plan": self.identity["plan"]},
             teachers=self.identity["teachers"],

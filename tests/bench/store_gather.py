@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from distillkit.store.manifest import Field
+from distillkit.store.field import Field
 from distillkit.store.plan import SCHEMA
 from distillkit.store.reader import FeatureStore
 from distillkit.store.writer import StoreWriter

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from distillkit.store.manifest import Field
+from distillkit.store.field import DTYPES, Field
 from distillkit.store.plan import SCHEMA
 from distillkit.store.writer import StoreWriter
 
@@ -27,6 +27,7 @@ class Toy:
     arrays: dict[str, np.ndarray]
     failed: dict[int, str]
     keys: list[str]
+    fields: dict[str, Field]
 
     def writer(self, **changes):
         rows = len(self.keys)
@@ -41,7 +42,7 @@ class Toy:
             "teachers": {"toy": {"model": "toy", "weights_sha256": "0" * 64}},
             "views": {"count": 1},
         } | changes.pop("identity", {})
-        options = {"fields": FIELDS, "rows_per_shard": 64, "identity": identity} | changes
+        options = {"fields": self.fields, "rows_per_shard": 64, "identity": identity} | changes
         return StoreWriter(self.path, pa.table(columns, SCHEMA), **options)
 
     def commit(self, writer, shard):
@@ -68,12 +69,14 @@ def quick_disk(monkeypatch):
 
 @pytest.fixture
 def make_toy(tmp_path):
-    def make(rows=150, failed=(3, 70, 149), path=tmp_path / "store"):
+    def make(rows=150, failed=(3, 70, 149), path=tmp_path / "store", fields=FIELDS):
         random = np.random.default_rng(rows)
         arrays = {
-            name: random.standard_normal((rows, *field.shape)).astype(field.dtype) for name, field in FIELDS.items()
+            name: random.standard_normal((rows, *field.shape)).astype(DTYPES[field.dtype])
+            for name, field in fields.items()
         }
-        return Toy(path, arrays, {row: f"no. {row} is grey" for row in failed}, [f"k{n:04d}" for n in range(rows)])
+        keys = [f"k{n:04d}" for n in range(rows)]
+        return Toy(path, arrays, {row: f"no. {row} is grey" for row in failed}, keys, fields)
 
     return make
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from distillkit.store import layout
+from distillkit.store.field import Field
 from distillkit.store.manifest import Manifest, Shard
 from distillkit.store.reader import FeatureStore
 
@@ -21,7 +22,7 @@ def blocks(language):
 
 def test_its_code_runs_without_distillkit(toy):
     code = "\n".join(blocks("python")).replace('"stores/demo/images"', repr(str(toy.path)))
-    assert len(blocks("python")) == 3 and str(toy.path) in code
+    assert len(blocks("python")) == 5 and str(toy.path) in code
     block = "import sys; sys.modules['distillkit'] = None\n"
     done = subprocess.run([sys.executable, "-c", block + code + "\nprint(digest)"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -41,7 +42,9 @@ def test_its_code_notices_damage(toy):
 
 
 def test_its_metadata_is_what_is_written():
-    assert json.loads(blocks("json")[1]) == layout.array_metadata(70, 64, [32], "float16")
+    assert json.loads(blocks("json")[1]) == layout.array_metadata(
+        70, 64, Field(teacher="toy", shape=[32], dtype="float16")
+    )
 
 
 def test_its_ledger_line_has_the_keys_that_are_written(toy):
@@ -51,7 +54,7 @@ def test_its_ledger_line_has_the_keys_that_are_written(toy):
 def test_it_names_every_key_of_the_manifest_and_every_file(toy):
     manifest = FORMAT.partition("## Manifest")[2].partition("It is JSON")[0]
     named = set(re.findall(r"`(\w+)`", manifest))
-    assert set(Manifest.model_fields) | set(Shard.model_fields) <= named
+    assert set(Manifest.model_fields) | set(Shard.model_fields) | set(Field.model_fields) <= named
     assert f'"version"]) == ("distillkit", {Manifest.read(toy.path).version})' in FORMAT
     top = {path.relative_to(toy.path).parts[0] for path in toy.path.rglob("*") if path.is_file()} - {"toy"}
     assert all(f"`{name}" in FORMAT for name in top)

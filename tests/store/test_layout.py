@@ -10,6 +10,7 @@ import zarr
 
 from distillkit.errors import StoreError
 from distillkit.store import layout
+from distillkit.store.field import Field
 from tests.store.conftest import FIELDS
 
 
@@ -27,7 +28,7 @@ def test_chunks_that_were_never_written_are_marked_so(make_toy):
     """30 rows in a shard of 128: the second inner chunk is missing, which zarr writes as two times 2**64 - 1."""
     toy = make_toy(rows=30, failed=()).write(rows_per_shard=128)
     raw = (toy.path / "toy/image/c/0/0").read_bytes()
-    assert len(raw) == 64 * 64 + 2 * 16 + 4 == layout.shard_size(30, 128, [32], "float16")
+    assert len(raw) == 64 * 64 + 2 * 16 + 4 == layout.shard_size(30, 128, FIELDS["toy/image"])
     assert struct.unpack("<QQQQ", raw[64 * 64 : -4]) == (0, 64 * 64, 2**64 - 1, 2**64 - 1)
 
 
@@ -76,9 +77,10 @@ def test_plain_readers_see_nan_where_there_are_no_features(toy):
     ],
 )
 def test_shards_that_are_no_whole_chunks_and_pages_are_refused(rows_per_shard, shape, dtype, advice):
+    field = Field(teacher="toy", shape=shape, dtype=dtype)
     with pytest.raises(StoreError, match=f"rows_per_shard = {rows_per_shard} does not fit rows of .*{advice}$"):
-        layout.check_rows_per_shard(rows_per_shard, shape, dtype)
-    layout.check_rows_per_shard(int(advice.rsplit(" ", 1)[1]), shape, dtype)
+        layout.check_rows_per_shard(rows_per_shard, field)
+    layout.check_rows_per_shard(int(advice.rsplit(" ", 1)[1]), field)
 
 
 def test_the_metadata_is_plain_zarr_version_3(toy):

@@ -1,0 +1,35 @@
+"""What a network said as the numbers that a field keeps, and back."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from distillkit.store.field import DTYPES, Field
+
+_TORCH = {"float16": torch.float16, "float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+class Encoded(NamedTuple):
+    """Rows as they lie on disk, and which of them the dtype can hold: bool [rows]."""
+
+    rows: np.ndarray
+    usable: np.ndarray
+
+
+def encode(features: Tensor, field: Field) -> Encoded:
+    """[rows, *shape] of any float dtype as `field` keeps it. A row with a value that is not finite is unusable."""
+    kept = features.to(_TORCH[field.dtype])
+    usable = torch.isfinite(kept).reshape(len(kept), -1).all(dim=1).numpy()
+    bits = kept.view(torch.int16) if field.dtype == "bfloat16" else kept
+    return Encoded(bits.contiguous().numpy().view(DTYPES[field.dtype]), usable)
+
+
+def decode(table: np.ndarray, field: Field) -> Tensor:
+    """Numbers as they lie on disk as a tensor of the field's dtype, on the same memory."""
+    if field.dtype == "bfloat16":
+        return torch.from_numpy(table.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(table)
