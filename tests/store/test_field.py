@@ -1,5 +1,6 @@
 """Numbers of every dtype, and several views of an image, come back as they were put in: by our reader and by zarr."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -7,11 +8,15 @@ import pytest
 import torch
 import zarr
 
+from distillkit.atomic import write_json
 from distillkit.errors import StoreError
 from distillkit.store.encode import encode
 from distillkit.store.field import PARAMETERS, Field, blank
 from distillkit.store.manifest import Manifest
+from distillkit.store.plan import plan_digest
 from distillkit.store.reader import FeatureStore, Views
+from distillkit.store.verify import verify
+from tests.store.conftest import contents
 
 COLUMNS = ["left", "top", "right", "bottom", "flip"]
 VIEWS = {"views": {"count": 4, "columns": COLUMNS}}
@@ -147,22 +152,36 @@ def test_names_that_leave_the_store_are_refused(seen, name):
 
 
 def as_version_1(toy):
-    """The same store as version 1 wrote it: these fields are what it had, so only the number differs."""
-    path = toy.path / "manifest.json"
-    manifest = json.loads(path.read_bytes()) | {"version": 1}
-    path.write_text(json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+    """The same store as version 1 wrote it: another digest of the plan, and no number in its identity."""
+    plan = plan_digest(toy.writer().plan, 1)
+    manifest = json.loads((toy.path / "manifest.json").read_bytes())
+    manifest |= {"version": 1, "source": manifest["source"] | {"plan": plan}}
+    write_json(toy.path / "manifest.json", manifest)
+    identity = json.loads((toy.path / "plan.json").read_bytes()) | {"plan": plan}
+    write_json(toy.path / "plan.json", {name: value for name, value in identity.items() if name != "version"})
     return manifest
 
 
 def test_stores_of_version_1_are_read_and_keep_their_digest(toy):
-    import hashlib
-
     manifest = as_version_1(toy)
     assert all(field.keys() == {"teacher", "shape", "dtype"} for field in manifest["fields"].values())
     digest = hashlib.sha256(json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
     store = FeatureStore(toy.path)
-    assert store.digest == Manifest.read(toy.path).digest == digest
-    np.testing.assert_array_equal(store.read("image", [0, 149, 3])[0].numpy(), toy.arrays["toy/image"][0])
+    assert store.digest == Manifest.read(toy.path).digest == digest and verify(toy.path) == []
+    np.testing.assert_array_equal(store.read("image", [0])[0].numpy(), toy.arrays["toy/image"][0])
+
+
+def test_what_version_1_began_is_continued_and_ended_as_version_1(toy):
+    as_version_1(toy)
+    whole = contents(toy.path)
+    (toy.path / "commits/00001.json").unlink()
+    (toy.path / "manifest.json").unlink()
+    assert toy.writer().previous_identity() == toy.writer().identity
+    assert contents(toy.write().path) == whole
+    (toy.path / "added/more").mkdir(parents=True)
+    write_json(toy.path / "added/more/manifest.json", {})
+    with pytest.raises(StoreError, match="version 1, which has no additions"):
+        FeatureStore(toy.path)
 
 
 def test_version_1_with_what_it_never_had_is_refused(make_toy):
