@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from filelock import FileLock, Timeout
 from torch import Tensor
 
 from distillkit import cpu
@@ -29,9 +28,10 @@ from distillkit.machine import machine
 from distillkit.paths import expand
 from distillkit.pixels import decode
 from distillkit.recipe import Component, Corpus, ExtractRecipe, differences
+from distillkit.store.claims import Claims, Part
 from distillkit.store.encode import encode
 from distillkit.store.field import blank
-from distillkit.store.manifest import Manifest
+from distillkit.store.manifest import FILE_NAME, Manifest
 from distillkit.store.plan import make_plan
 from distillkit.store.writer import Failure, StoreWriter
 from distillkit.versions import versions
@@ -63,10 +63,13 @@ class Cost:
         }
 
 
-def extract(recipe: ExtractRecipe, say: Say = print, command: str | None = None) -> list[Path]:
+def extract(
+    recipe: ExtractRecipe, say: Say = print, command: str | None = None, part: Part | None = None
+) -> list[Path]:
     """Every corpus of the recipe as a store; returns their folders. StoreError when too many samples failed.
 
-    `command` is kept beside the measured costs, so that a report can say how to make this again.
+    `command` is kept beside the measured costs, so that a report can say how to make this again. `part`: one of several
+    runs that share the work; whoever commits a store's last shard completes it.
     """
     cpu.settle()
     for corpus in recipe.corpora:
@@ -79,7 +82,7 @@ def extract(recipe: ExtractRecipe, say: Say = print, command: str | None = None)
     ]
     made = {"command": command, "machine": machine()}
     for job in jobs:
-        _extract_corpus(job, say, made)
+        _extract_corpus(job, part or Part(), say, made)
     for job in jobs:
         _judge(job.path, job.corpus, say)
     return [job.path for job in jobs]
@@ -98,24 +101,27 @@ def _load(component: Component, say: Say) -> Teacher:
     return Teacher(network, fingerprint)
 
 
-def _extract_corpus(job: Job, say: Say, made: dict[str, Any]) -> None:
+def _extract_corpus(job: Job, part: Part, say: Say, made: dict[str, Any]) -> None:
     """One corpus: plan, run what is not committed yet, finish with the manifest. `made` goes into the log."""
     job.path.parent.mkdir(parents=True, exist_ok=True)
     plan, duplicates = make_plan(job.source, job.source.root, job.path.parent)
     writer = StoreWriter(job.path, plan, job.fields, job.corpus.rows_per_shard, job.identity(duplicates))
-    try:
-        with FileLock(job.path.parent / f".{job.path.name}.lock", timeout=0):
-            if _begin(writer, duplicates, say):
-                _run(job, writer, say, made)
-    except Timeout as error:
-        raise StoreError(f"{job.path}: another process is extracting here; wait for it or stop it") from error
+    with Claims(job.path) as claims:
+        with claims.beginning_or_end():
+            shards = _begin(writer, claims, part, duplicates, say)
+        if shards:
+            _run(job, writer, shards, say, made)
+        with claims.beginning_or_end():
+            _end(writer, part, say)
 
 
-def _begin(writer: StoreWriter, duplicates: int, say: Say) -> bool:
-    """Make the store's folder ready, what another identity left is set aside; False when nothing is left to do."""
-    path, before = writer.path, writer.previous_identity()
+def _begin(writer: StoreWriter, claims: Claims, part: Part, duplicates: int, say: Say) -> list[int]:
+    """Make the store's folder ready; what another identity left is set aside. Returns the shards that we do."""
+    path, before, idle = writer.path, writer.previous_identity(), claims.idle()
     if before is not None and before != writer.identity:
         changes = differences(before, writer.identity)
+        if not idle:
+            raise StoreError(f"{path}: another process is extracting here, with another recipe ({changes[0]}); stop it")
         aside = writer.set_aside()
         more = f" (and {len(changes) - 1} more)" if changes[1:] else ""
         say(f"{path}: {changes[0]}{more}; extracting anew, the old store is now {aside}")
@@ -123,42 +129,54 @@ def _begin(writer: StoreWriter, duplicates: int, say: Say) -> bool:
         say(f"{path}: shard {shard + 1} of {writer.shards} has lost files; it is extracted again")
     if writer.finished():
         say(f"{path}: already complete ({writer.plan.num_rows} rows), nothing to do")
-        return False
-    writer.begin()
+        return []
+    writer.begin(alone=idle)
     if duplicates:
         say(f"{path}: {duplicates} samples whose key had come before were left out")
-    return True
-
-
-def _run(job: Job, writer: StoreWriter, say: Say, made: dict[str, Any]) -> None:
-    """Every shard that is not committed yet, then the manifest."""
-    path = writer.path
+    mine = claims.take(shard for shard in part.shards(writer.shards) if not writer.committed(shard))
     done = sum(writer.committed(shard) for shard in range(writer.shards))
+    told = f", part {part} is {len(part.shards(writer.shards))} of them" if part.of > 1 else ""
     say(
-        f"{path}: {writer.plan.num_rows} rows in {writer.shards} shards"
+        f"{path}: {writer.plan.num_rows} rows in {writer.shards} shards{told}"
         + (f", {done} already committed" if done else "")
     )
-    started = time.perf_counter()
-    for shard in range(writer.shards):
-        if writer.committed(shard):
-            continue
+    return mine
+
+
+def _run(job: Job, writer: StoreWriter, shards: list[int], say: Say, made: dict[str, Any]) -> None:
+    """Compute and commit these shards."""
+    path, started = writer.path, time.perf_counter()
+    for done, shard in enumerate(shards, 1):
         first, stop = writer.span(shard)
         cost = Cost()
         arrays, failures = _shard(job, writer.plan.slice(first, stop - first), cost)
         writer.commit(shard, arrays, failures)
         line = cost.line(shard, stop - first, len(failures))
         append_line(path / "extract.jsonl", line | made)
-        left = (time.perf_counter() - started) / (shard + 1 - done) * (writer.shards - shard - 1)
+        left = (time.perf_counter() - started) / done * (len(shards) - done)
         say(
             f"{path}: shard {shard + 1}/{writer.shards}, {line['rows'] / line['seconds']:.0f} rows/s, "
             f"{100 * line['wait_share']:.0f}% waiting for data, {line['failed']} failed, {left:.0f} s left"
         )
+
+
+def _end(writer: StoreWriter, part: Part, say: Say) -> None:
+    """Whoever commits the last shard writes the manifest."""
+    if writer.finished():
+        return
+    missing = sum(not writer.committed(shard) for shard in range(writer.shards))
+    if missing:
+        whose = f"part {part} is done, " if part.of > 1 else ""
+        say(f"{writer.path}: {whose}{missing} of {writer.shards} shards are to come from others")
+        return
     manifest = writer.finish(versions())
-    say(f"{path}: complete, {manifest.rows - manifest.skipped} rows, digest {manifest.digest[:16]}")
+    say(f"{writer.path}: complete, {manifest.rows - manifest.skipped} rows, digest {manifest.digest[:16]}")
 
 
 def _judge(path: Path, corpus: Corpus, say: Say) -> None:
     """Tell of failed samples after every run, not only the first; StoreError when they are too many."""
+    if not (path / FILE_NAME).is_file():
+        return  # other parts are to come
     manifest = Manifest.read(path)
     if not manifest.skipped:
         return

@@ -1,5 +1,6 @@
 """Stage 1 under bad input and bad luck: damaged images, odd teachers, full disks, two runs at once, sudden deaths."""
 
+import contextlib
 import errno
 import json
 import os
@@ -35,7 +36,9 @@ def extract(recipes, run_cli, quick_disk):
     """The command on the toy recipe: (exit code, stderr)."""
 
     def run(*overrides):
-        settings = [argument for override in overrides for argument in ("--set", override)]
+        at = overrides.index("--shard") if "--shard" in overrides else len(overrides)
+        settings = [argument for override in overrides[:at] for argument in ("--set", override)]
+        settings += overrides[at:]
         code, _, err = run_cli("extract-teacher", recipes[0], *settings)
         assert "Traceback" not in err
         return code, err
@@ -251,17 +254,92 @@ def test_the_log_tells_what_each_shard_cost(extract, stores):
 # Two at once.
 
 
-def test_a_second_process_on_the_same_store_is_turned_away(extract, stores):
-    from filelock import FileLock
+@pytest.fixture
+def someone(stores):
+    """Another process that writes some shards of the image store."""
 
-    stores.mkdir()
-    with FileLock(stores / ".images.lock"):
+    @contextlib.contextmanager
+    def writing(*shards):
+        code = (
+            "import sys; from pathlib import Path; from distillkit.store.claims import Claims;"
+            f"claims = Claims(Path({str(stores / 'images')!r})); claims.take({list(shards)});"
+            "print(flush=True); input()"
+        )
+        with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            process.stdout.readline()
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    return writing
+
+
+def test_a_second_process_on_the_same_shards_is_turned_away(extract, stores, someone):
+    with someone(0, 1):
         code, err = extract()
-    assert code == 1 and not (stores / "images").exists()
-    assert err.splitlines()[-1] == (
-        f"error: {stores / 'images'}: another process is extracting here; wait for it or stop it"
-    )
+        assert code == 1 and not (stores / "images/commits").exists()
+        assert err.splitlines()[-1] == (
+            f"error: {stores / 'images'}: another process is extracting shards 1 to 2 here; wait for it or stop it"
+        )
+        assert "shard 2 here" in extract("--shard", "2/2")[1]
     assert extract()[0] == 0
+
+
+def test_the_one_who_writes_the_last_shard_completes_the_store(extract, stores, someone, tmp_path):
+    assert extract(f'out="{tmp_path}/whole"')[0] == 0
+    with someone(1):
+        code, err = extract()
+        assert code == 0 and f"{stores / 'images'}: 1 of 2 shards are to come from others" in err
+    assert not (stores / "images/manifest.json").exists()
+    assert extract()[0] == 0
+    assert files(stores / "images") == files(tmp_path / "whole/images")
+
+
+def test_another_recipe_does_not_pull_the_store_from_under_a_run(extract, stores, someone):
+    extract()
+    before = files(stores / "images")
+    with someone(1):
+        code, err = extract('corpora.0.dtype="float32"')
+        assert code == 1 and "another process is extracting here, with another recipe (" in err
+    assert files(stores / "images") == before
+
+
+def test_what_others_have_begun_to_write_stays(extract, stores, someone):
+    extract()
+    begun = [stores / f"images/index/0000{shard}.arrow{atomic.TEMPORARY}" for shard in (0, 1)]
+    (stores / "images/manifest.json").unlink()
+    (stores / "images/commits/00000.json").unlink()
+    begun[1].write_bytes(b"half")
+    with someone(1):
+        extract()
+        assert begun[1].exists()
+    (stores / "images/manifest.json").unlink()
+    extract()
+    assert not begun[1].exists()
+
+
+# Parts.
+
+
+@pytest.mark.parametrize("order", [("1/3", "2/3", "3/3"), ("3/3", "1/3", "2/3")])
+def test_parts_in_one_folder_are_the_store_of_one_run(extract, stores, tmp_path, order):
+    assert extract(f'out="{tmp_path}/whole"')[0] == 0
+    for part in order:
+        code, err = extract("--shard", part)
+        assert code == 0
+        assert (f"part {part} is done" in err) == (part != order[-1])
+    for name in ("images", "texts"):
+        assert files(stores / name) == files(tmp_path / "whole" / name)
+        assert (stores / name / "manifest.json").read_bytes() == (
+            tmp_path / "whole" / name / "manifest.json"
+        ).read_bytes()
+
+
+@pytest.mark.parametrize("part", ["0/2", "3/2", "1", "a/b", "-1/2"])
+def test_parts_that_are_none_are_a_usage_error(recipes, run_cli, part):
+    code, _, err = run_cli("extract-teacher", recipes[0], f"--shard={part}")
+    assert code == 2 and "is not one of 1/N, 2/N, ..., N/N" in err
 
 
 # No disk.

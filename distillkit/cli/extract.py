@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from distillkit.cli.console import Overrides, Recipe, command, say
 
 
-def extract_teacher(recipe: Recipe, overrides: Overrides = None) -> None:
+def extract_teacher(
+    recipe: Recipe,
+    overrides: Overrides = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(help="Do one part of the work, as 2/8; the other parts are other runs, here or elsewhere."),
+    ] = None,
+) -> None:
     """Stage 1: run the teacher once over every corpus of RECIPE and keep what it said. Rerunning continues.
 
     Example: distillkit extract-teacher pipelines/extract/demo.toml
     """
     from distillkit import extract
     from distillkit.recipe import ExtractRecipe, load
+    from distillkit.store.claims import Part
 
+    try:
+        part = Part.parse(shard) if shard else Part()
+    except ValueError as error:
+        raise typer.BadParameter(f"--shard {error}") from error
     loaded = load(recipe, overrides, kind=ExtractRecipe)
-    for path in extract.extract(loaded, say, command()):
+    for path in extract.extract(loaded, say, command(), part):
         print(path)
+    if shard:
+        return
     say(f"next: {loaded.next or 'distillkit train-student RECIPE  (data.images names one of the stores above)'}")

@@ -10,7 +10,13 @@ from torch import Tensor
 
 from distillkit.store.field import DTYPES, Field
 
-_TORCH = {"float16": torch.float16, "float32": torch.float32, "bfloat16": torch.bfloat16}
+_TORCH = {
+    "float16": torch.float16,
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "int32": torch.int32,
+    "uint8": torch.uint8,
+}
 
 
 class Encoded(NamedTuple):

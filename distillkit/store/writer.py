@@ -68,9 +68,12 @@ class StoreWriter:
         """Move the store at this place out of the way, and say where to. Nothing is deleted."""
         return set_aside(self.path, digest(self.previous_identity())[:8])
 
-    def begin(self) -> None:
-        """Lay down the plan and the zarr metadata, unless an earlier run of the same identity did."""
-        for partial in self.path.rglob(f"*{TEMPORARY}"):
+    def begin(self, *, alone: bool = True) -> None:
+        """Lay down the plan and the zarr metadata, unless an earlier run of the same identity did.
+
+        `alone`: no other process writes here, so what a killed one had begun to write can go.
+        """
+        for partial in self.path.rglob(f"*{TEMPORARY}") if alone else ():
             if partial.relative_to(self.path).parts[0] != FOLDER:  # additions have writers of their own
                 partial.unlink()
         if self.previous_identity() is not None:
