@@ -336,6 +336,17 @@ def test_parts_in_one_folder_are_the_store_of_one_run(extract, stores, tmp_path,
         ).read_bytes()
 
 
+def test_parts_in_folders_of_their_own_are_merged_to_the_same_bytes(extract, run_cli, stores, tmp_path):
+    assert extract()[0] == 0
+    for part in (1, 2):
+        assert extract(f'out="{tmp_path}/part{part}"', "--shard", f"{part}/2")[0] == 0
+    parts = [tmp_path / f"part{part}/texts" for part in (2, 1)]
+    assert run_cli("store", "merge", tmp_path / "merged/texts", *parts)[0] == 0
+    assert files(tmp_path / "merged/texts") == files(stores / "texts")
+    code, _, err = run_cli("store", "merge", tmp_path / "half/texts", parts[0])
+    assert code == 1 and "shards are in none of the parts" in err
+
+
 @pytest.mark.parametrize("part", ["0/2", "3/2", "1", "a/b", "-1/2"])
 def test_parts_that_are_none_are_a_usage_error(recipes, run_cli, part):
     code, _, err = run_cli("extract-teacher", recipes[0], f"--shard={part}")

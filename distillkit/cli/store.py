@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -74,3 +74,21 @@ def store_failures(path: Store) -> None:
 
     for failure in FeatureStore(path).failures():
         print(f"{failure['key']}\t{failure['stage']}\t{failure['error']}")
+
+
+@store.command("merge")
+def store_merge(
+    out: Annotated[Path, typer.Argument(help="The store to make.", show_default=False)],
+    parts: Annotated[list[Path], typer.Argument(help="Parts of one extraction, or stores.", show_default=False)],
+) -> None:
+    """Put stores together: the parts of one extraction (--shard), or stores of several corpora by the same teacher.
+
+    Example: distillkit store merge stores/images part1/images part2/images
+    """
+    from distillkit.store.concat import concatenate
+    from distillkit.store.parts import are_parts, assemble
+    from distillkit.versions import versions
+
+    manifest = (assemble if are_parts(parts) else concatenate)(out, parts, say, versions())
+    print(out)
+    say(f"{out}: {manifest.rows} rows, {manifest.skipped} failed, digest {manifest.digest[:16]}")

@@ -30,8 +30,13 @@ def encode(features: Tensor, field: Field) -> Encoded:
     """[rows, *shape] of any float dtype as `field` keeps it. A row with a value that is not finite is unusable."""
     kept = features.to(_TORCH[field.dtype])
     usable = torch.isfinite(kept).reshape(len(kept), -1).all(dim=1).numpy()
+    return Encoded(stored(kept, field), usable)
+
+
+def stored(kept: Tensor, field: Field) -> np.ndarray:
+    """Rows that are of the field's dtype already, such as `FeatureStore.read` gives, as they lie on disk."""
     bits = kept.view(torch.int16) if field.dtype == "bfloat16" else kept
-    return Encoded(bits.contiguous().numpy().view(DTYPES[field.dtype]), usable)
+    return bits.contiguous().numpy().view(DTYPES[field.dtype])
 
 
 def decode(table: np.ndarray, field: Field) -> Tensor:

@@ -1,0 +1,51 @@
+"""Several sources as one: what a store that was merged from several reads its images from.
+
+Where an image is, is told as `part:location`: of part 2, `2:images/cat.jpg`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from distillkit.errors import SourceError
+from distillkit.recipe import Component
+from distillkit.types import Sample
+
+
+class Merged:
+    """`parts`: a source each, as `{ kind = "folder", root = "~/photos" }`. Keys must differ between them."""
+
+    root = None
+
+    def __init__(self, *, parts: list[dict[str, Any]]):
+        self.parts = [Component(**part) for part in parts]
+        for number, part in enumerate(self.parts):
+            part.check("sources", f"parts[{number}]")
+        self._part = lru_cache(maxsize=None)(self._build)
+
+    def _build(self, number: int) -> Any:
+        return self.parts[number].build("sources")
+
+    def read(self, location: str) -> bytes:
+        """The bytes of one image."""
+        number, separator, place = location.partition(":")
+        if not separator or not number.isdecimal() or int(number) >= len(self.parts):
+            raise SourceError(f"{location!r} names none of the {len(self.parts)} parts of this corpus")
+        found: bytes | Path = self._part(int(number)).read(place)
+        try:
+            return found if isinstance(found, bytes) else found.read_bytes()
+        except OSError as error:
+            raise SourceError(f"{place}: {error.strerror}") from error
+
+    def __iter__(self) -> Iterator[Sample]:
+        for number in range(len(self.parts)):
+            source = self._part(number)
+            for sample in source:
+                image = sample.image
+                if isinstance(image, Path):
+                    image = image.relative_to(source.root).as_posix()
+                yield sample if image is None else replace(sample, image=f"{number}:{image}")
