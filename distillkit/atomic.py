@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 from distillkit.errors import DiskFull
 
 TEMPORARY = ".partial"
+SET_ASIDE = ".before-"
 
 
 @contextmanager
@@ -95,7 +96,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 def set_aside(path: Path, mark: str) -> Path:
     """Rename `path` to `path.before-mark`, numbered where that is taken; returns the new place. Nothing is deleted."""
-    names = (f"{path.name}.before-{mark}{f'-{number}' if number else ''}" for number in count())
+    names = (f"{path.name}{SET_ASIDE}{mark}{f'-{number}' if number else ''}" for number in count())
     aside = next(place for place in map(path.with_name, names) if not place.exists())
     path.rename(aside)
     sync(path.parent)

@@ -78,8 +78,7 @@ class Batches:
         """Width of each teacher feature that batches can carry."""
         widths: dict[str, int] = {}
         if self.images:
-            fields = self.images.fields.items()
-            said = {full.split("/")[-1]: field for full, field in fields if self.images.alias in (None, field.teacher)}
+            said = self.images.own_fields
             widths |= {name: said[name].shape[-1] for name in _IMAGE_FIELDS if name in said}
             if "classes" in said:  # only the best are kept of each row; how many there are, the teacher told
                 widths["logits"] = self.images.teacher("classes")["classes"]
@@ -215,4 +214,4 @@ def _open(path: str, teacher: str | None) -> FeatureStore:
         names = ", ".join(store.manifest.teachers)
         raise RecipeError(f"{store.path}: holds what several teachers said ({names}); name one of them in data.teacher")
     # A text store of one teacher may know it by another name: whether it is the same one, its fingerprint tells.
-    return FeatureStore(store.path, teacher) if several else store
+    return FeatureStore(store.path, teacher) if several or teacher in store.teachers else store

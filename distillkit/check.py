@@ -64,7 +64,7 @@ def _expected(recipe: TrainRecipe) -> tuple[int, dict[str, int], int]:
         if expect is None:
             raise RecipeError(f"{error}; or say in [data.expect] what it will hold: rows, widths") from error
         return expect.rows, dict(expect.widths), expect.patches
-    shapes = {name.split("/")[-1]: field.shape for name, field in store.fields.items()}
+    shapes = {name: field.view_shape for name, field in store.own_fields.items()}
     widths = {name: shape[-1] for name, shape in shapes.items()} | {"scale": 1}
     if recipe.data.texts:
         widths |= {"text": FeatureStore(expand(recipe.data.texts)).field("text").shape[-1]}

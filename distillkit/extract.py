@@ -28,6 +28,7 @@ from distillkit.machine import machine
 from distillkit.paths import expand
 from distillkit.pixels import decode
 from distillkit.recipe import Component, Corpus, ExtractRecipe, differences
+from distillkit.store.additions import teachers_to_add
 from distillkit.store.claims import Claims, Part
 from distillkit.store.encode import encode
 from distillkit.store.field import blank
@@ -81,10 +82,9 @@ def extract(
         for corpus in recipe.corpora
     ]
     made = {"command": command, "machine": machine()}
-    for job in jobs:
-        _extract_corpus(job, part or Part(), say, made)
-    for job in jobs:
-        _judge(job.path, job.corpus, say)
+    written = [_extract_corpus(job, part or Part(), say, made) for job in jobs]
+    for path, job in zip(written, jobs, strict=True):
+        _judge(path, job.corpus, say)
     return [job.path for job in jobs]
 
 
@@ -101,11 +101,14 @@ def _load(component: Component, say: Say) -> Teacher:
     return Teacher(network, fingerprint)
 
 
-def _extract_corpus(job: Job, part: Part, say: Say, made: dict[str, Any]) -> None:
-    """One corpus: plan, run what is not committed yet, finish with the manifest. `made` goes into the log."""
+def _extract_corpus(job: Job, part: Part, say: Say, made: dict[str, Any]) -> Path:
+    """One corpus: plan, run what is not committed yet, finish with the manifest. `made` goes into the log.
+
+    Returns where it was written: the store, or an addition to it.
+    """
     job.path.parent.mkdir(parents=True, exist_ok=True)
     plan, duplicates = make_plan(job.source, job.source.root, job.path.parent)
-    writer = StoreWriter(job.path, plan, job.fields, job.corpus.rows_per_shard, job.identity(duplicates))
+    job, writer = _place(job, plan, duplicates, say)
     with Claims(job.path) as claims:
         with claims.beginning_or_end():
             shards = _begin(writer, claims, part, duplicates, say)
@@ -113,6 +116,19 @@ def _extract_corpus(job: Job, part: Part, say: Say, made: dict[str, Any]) -> Non
             _run(job, writer, shards, say, made)
         with claims.beginning_or_end():
             _end(writer, part, say)
+    return writer.path
+
+
+def _place(job: Job, plan: pa.Table, duplicates: int, say: Say) -> tuple[Job, StoreWriter]:
+    """The job and its writer; where a finished store lacks nothing but some teachers, these are added beside it."""
+    writer = StoreWriter(job.path, plan, job.fields, job.corpus.rows_per_shard, job.identity(duplicates))
+    before = writer.previous_identity()
+    new = teachers_to_add(before, writer.identity) if before is not None and writer.finished() else []
+    if not new:
+        return job, writer
+    say(f"{job.path}: stays as it is, {' and '.join(new)} added to it; train with data.teacher = {new[0]!r}")
+    job = job.beside(new)
+    return job, StoreWriter(job.path, plan, job.fields, job.corpus.rows_per_shard, job.identity(duplicates))
 
 
 def _begin(writer: StoreWriter, claims: Claims, part: Part, duplicates: int, say: Say) -> list[int]:

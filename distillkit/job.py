@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from distillkit.errors import StoreError
 from distillkit.recipe import Corpus
+from distillkit.store.additions import FOLDER
 from distillkit.store.field import Field
 
 
@@ -48,6 +49,11 @@ class Job:
             )
             for alias, name in self.asked
         }
+
+    def beside(self, aliases: Sequence[str]) -> Job:
+        """Only these teachers, as an addition to the store that all of them were asked for."""
+        asked = tuple(pair for pair in self.asked if pair[0] in aliases)
+        return replace(self, path=self.path / FOLDER / "+".join(aliases), asked=asked)
 
     @property
     def passes(self) -> dict[str, dict[str, list[str]]]:

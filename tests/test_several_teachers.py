@@ -283,3 +283,56 @@ def test_one_teacher_may_go_by_two_names(extract, recipes, run_cli, tmp_path):
     assert batches(store, teacher="clip", texts=texts).teacher_widths == {"image": 32, "text": 32, "scale": 1}
     with pytest.raises(StoreError, match="different teachers"):
         batches(store, teacher="dino", texts=texts)
+
+
+# A teacher that comes later.
+
+
+def test_a_teacher_that_comes_later_is_added_and_nothing_is_touched(extract):
+    code, _, store = extract(["clip"], '["image", "text"]')
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in store.rglob("*") if path.is_file()}
+    code, err, _ = extract(["clip", "dino"], '["clip/image", "text", "dino/cls"]')
+    assert code == 0 and "images: stays as it is, dino added to it; train with data.teacher = 'dino'" in err
+    assert before == {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in before}
+    assert verify(store) == [] and list(FeatureStore(store).teachers) == ["clip", "dino"]
+    _, _, alone = extract(["dino"], '["cls"]', "alone")
+    rows = np.arange(70)
+    assert torch.equal(FeatureStore(store).read("dino/cls", rows), FeatureStore(alone).read("cls", rows))
+    code, err, _ = extract(["clip", "dino"], '["clip/image", "text", "dino/cls"]')
+    assert code == 0 and "added/dino: already complete (70 rows), nothing to do" in err
+    assert not list(store.parent.glob("*.before-*")) and not list(store.glob("added/*.before-*"))
+
+
+def test_a_recipe_of_the_later_teacher_alone_adds_it_too(extract):
+    _, _, store = extract(["clip"], '["image"]')
+    digest = FeatureStore(store).digest
+    assert extract(["dino"], '["cls"]')[0] == 0
+    assert FeatureStore(store).digest == digest != FeatureStore(store, "dino").digest
+
+
+def test_an_addition_of_another_kind_sets_aside_the_addition_alone(extract):
+    _, _, store = extract(["clip"], '["image"]')
+    extract(["dino"], '["cls"]')
+    code, err, _ = extract(["dino"], '["patches"]')
+    assert code == 0 and "extracting anew, the old store is now" in err
+    assert FeatureStore(store).fields.keys() == {"clip/image", "dino/patches"}
+    assert len(list(store.glob("added/dino.before-*"))) == 1 and not list(store.parent.glob("*.before-*"))
+
+
+def test_where_more_than_a_teacher_changes_the_store_is_made_anew(extract):
+    _, _, store = extract(["clip"], '["image"]')
+    code, err, _ = extract(["clip", "dino"], '["clip/image", "text", "dino/cls"]')
+    assert code == 0 and "extracting anew" in err and not (store / "added").exists()
+    assert FeatureStore(store).fields.keys() == {"clip/image", "clip/text", "dino/cls"}
+
+
+def test_a_run_that_does_not_use_what_was_added_stays_the_same_run(extract):
+    """Neither its identity (the digests of its stores) nor one of its batches changes."""
+    _, _, store = extract(["clip"], '["image", "text"]')
+    before = batches(store)
+    extract(["dino"], '["cls"]')
+    after, learner = batches(store), batches(store, teacher="dino", captions="none")
+    assert after.images.digest == before.images.digest != learner.images.digest
+    assert after.teacher_widths == before.teacher_widths and after.teacher == before.teacher
+    assert torch.equal(after.at(3).teacher.image, before.at(3).teacher.image) and after.at(3).keys == before.at(3).keys
+    assert learner.teacher_widths == {"cls": 32}

@@ -78,12 +78,18 @@ class FeatureStore:
         if name in self.fields:
             return name
         meant = [full for full, field in self.fields.items() if self.alias in (None, field.teacher)]
-        found = [full for full in meant if name == full.split("/", 1)[1]]
+        found = [full for full in meant if name == full.split("/")[1]]
         found = [full for full in found if full in self.manifest.fields] or found
         if len(found) == 1:
             return found[0]
         problem = "no field" if not found else f"several fields ({', '.join(found)}) for"
         raise StoreError(f"{self.path}: {problem} {name!r}; it has: {', '.join(self.fields)}")
+
+    @property
+    def own_fields(self) -> dict[str, Field]:
+        """By short name, what the teacher that is meant gave; without one, what the base has."""
+        meant = self.manifest.fields if self.alias is None else self.fields
+        return {full.split("/")[1]: field for full, field in meant.items() if self.alias in (None, field.teacher)}
 
     def field(self, name: str) -> Field:
         """Teacher, row shape and dtype of a field."""
