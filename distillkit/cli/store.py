@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from distillkit.cli.console import Store, say
+from distillkit.cli.console import Overrides, Store, say
 
 if TYPE_CHECKING:
     from distillkit.store.manifest import Manifest
@@ -90,5 +90,25 @@ def store_merge(
     from distillkit.versions import versions
 
     manifest = (assemble if are_parts(parts) else concatenate)(out, parts, say, versions())
+    print(out)
+    say(f"{out}: {manifest.rows} rows, {manifest.skipped} failed, digest {manifest.digest[:16]}")
+
+
+@store.command("import")
+def store_import(
+    kind: Annotated[str, typer.Argument(help="clip_retrieval, dime_fm, datacompdr or tinyvit.", show_default=False)],
+    source: Annotated[Path, typer.Argument(help="Where the features lie.", show_default=False)],
+    out: Annotated[Path, typer.Argument(help="The store to make.", show_default=False)],
+    overrides: Overrides = None,
+) -> None:
+    """Make a store of features that another project has stored. Say with --set what is known of their teacher.
+
+    Example: distillkit store import clip_retrieval embeddings stores/laion --set 'model="ViT-L-14/openai"'
+    """
+    from distillkit.importing import import_features
+    from distillkit.recipe import Component, settings
+    from distillkit.versions import versions
+
+    manifest = import_features(Component(kind=kind, **settings(overrides)), source, out, versions(), say)
     print(out)
     say(f"{out}: {manifest.rows} rows, {manifest.skipped} failed, digest {manifest.digest[:16]}")

@@ -7,7 +7,7 @@ schema. Paths in recipes may use {cache}, ~ and environment variables.
 from distillkit.recipe.component import Component, Ramp, Term
 from distillkit.recipe.differences import differences
 from distillkit.recipe.extraction import Corpus, ExtractRecipe, NamedTeacher, RandAugment, Views
-from distillkit.recipe.load import load
+from distillkit.recipe.load import load, settings
 from distillkit.recipe.training import Augment, Baseline, Captions, Checkpoints, Data, Expect, Mask, Optim, TrainRecipe
 
 __all__ = [
@@ -30,4 +30,5 @@ __all__ = [
     "Views",
     "differences",
     "load",
+    "settings",
 ]

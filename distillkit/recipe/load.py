@@ -30,6 +30,14 @@ def load(path: str | Path, overrides: list[str] | None = None, *, kind: type[Mad
     return validate(kind, content, str(path))
 
 
+def settings(overrides: list[str] | None) -> dict[str, Any]:
+    """What `--set key=value` says where there is no recipe to change."""
+    content: dict[str, Any] = {}
+    for override in overrides or []:
+        _override(content, override)
+    return content
+
+
 def _refuse_other_stage(path: Path, content: dict[str, Any], kind: type[BaseModel]) -> None:
     if kind is TrainRecipe and "corpora" in content:
         raise RecipeError(f"{path}: this is an extraction recipe; run: distillkit extract-teacher {path}")

@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from distillkit.errors import StoreError
 from distillkit.recipe import differences
 from distillkit.store.encode import stored
 from distillkit.store.fill import fill
 from distillkit.store.manifest import Manifest
-from distillkit.store.plan import make_plan
+from distillkit.store.plan import kept, make_plan
 from distillkit.store.reader import FeatureStore
 from distillkit.store.writer import Failure, StoreWriter
 from distillkit.types import Sample
@@ -88,8 +87,7 @@ class _Rows:
         self.stores = stores
         self.starts = np.cumsum([0, *map(len, stores)])
         keys = pa.chunked_array([chunk for store in stores for chunk in store.index["key"].chunks])
-        # Without duplicates the plan is all rows in order; looking keys up takes memory.
-        self.places = pc.index_in(plan["key"], keys).to_numpy().astype(np.int64) if duplicates else None
+        self.places = kept(plan, (key.as_py() for key in keys)) if duplicates else None
         self.repeated = ""
         if self.places is not None:
             left_out = np.setdiff1d(np.arange(len(keys)), self.places)[:3]

@@ -30,7 +30,7 @@ def are_parts(folders: list[Path]) -> bool:
 
 
 def assemble(out: Path, folders: list[Path], say: Callable[[str], None], made_with: Mapping[str, str]) -> Manifest:
-    """The store at `out` from every shard that any part has. StoreError for parts of other plans, and missing shards."""
+    """The store at `out` from every shard that any part has. StoreError for other plans and missing shards."""
     identity = _identity(folders[0])
     for folder in folders[1:]:
         changes = differences(identity, _identity(folder))

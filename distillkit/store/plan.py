@@ -95,6 +95,18 @@ def _without(plan: pa.Table, rows: np.ndarray) -> Iterator[pa.RecordBatch]:
         start += batch.num_rows
 
 
+def kept(plan: pa.Table, keys: Iterable[str]) -> np.ndarray:
+    """Which of the samples that a plan was made of became its rows, int64 [rows]: the first of each key."""
+    waiting = (key.as_py() for chunk in plan["key"].chunks for key in chunk)
+    wanted, places = next(waiting, None), []
+    for place, key in enumerate(keys):
+        # A repeated key is never the next one: the plan has it already.
+        if key == wanted:
+            places.append(place)
+            wanted = next(waiting, None)
+    return np.array(places, np.int64)
+
+
 def _location(sample: Sample, root: Path | str | None) -> str | None:
     image = sample.image
     if isinstance(image, Path) and isinstance(root, Path) and image.is_relative_to(root):

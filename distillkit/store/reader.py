@@ -186,11 +186,16 @@ class FeatureStore:
 
 
 def refuse_other_teacher(first: FeatureStore, first_field: str, second: FeatureStore, second_field: str) -> None:
-    """StoreError unless both fields were made by the same teacher; both values are named."""
+    """StoreError unless both fields were made by the same teacher; both values are named.
+
+    Of a teacher whose features were imported not all is known; it must agree in what is, and its model must be.
+    """
     one, other = first.teacher(first_field), second.teacher(second_field)
-    if digest(one) == digest(other):
+    imported = "imported" in (one.get("kind"), other.get("kind")) and one != other
+    known = [key for key in one | other if not imported or (key != "kind" and key in one and key in other)]
+    name = next((key for key in known if one.get(key) != other.get(key)), None)
+    if name is None:
         return
-    name = next(key for key in {**one, **other} if one.get(key) != other.get(key))
     raise StoreError(
         f"{first.path} and {second.path} were made by different teachers ({name}: {one.get(name)!r} against "
         f"{other.get(name)!r}); extract both with one teacher"

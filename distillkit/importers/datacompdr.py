@@ -1,0 +1,160 @@
+"""DataCompDR: tars in which each sample has `UID.npz` or `UID.pth.gz` with its teachers' embeddings of every view.
+
+`image_emb` is [views, d], `text_emb` [captions, d], the first of them the corpus's own caption; d is what several
+teachers said, one behind the other. `UID.paug.json` tells how each view was cut, in terms of its own code, which is
+not ours: views can be learned from here, not cut again. https://huggingface.co/datasets/apple/DataCompDR-12M
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from distillkit.errors import SourceError
+from distillkit.importers._record import imported
+from distillkit.store.field import Field
+from distillkit.types import Sample
+
+_KINDS = (".npz", ".pth.gz")
+_LIMIT = 1 << 26  # bytes unpacked; a sample of 30 views of 1,536 numbers is 200 KB
+_DAMAGE = (OSError, ValueError, KeyError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile, UnpicklingError)
+
+
+@dataclass(frozen=True)
+class _Member:
+    key: str
+    tar: Path
+    kind: str
+    start: int
+    size: int
+    text: str | None
+
+
+class Datacompdr:
+    """`root`: a .tar, or a folder of them. `widths`: how wide each teacher is, as [768, 768]; without it they are one.
+
+    Rows are kept as bfloat16 where the files have that, else as float16.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        widths: list[int] | None = None,
+        name: str = "imported",
+        model: str | None = None,
+        logit_scale: float | None = None,
+    ):
+        tars = [root] if root.is_file() else sorted(root.glob("*.tar"))
+        self.members = [member for tar in tars for member in _members(tar)]
+        if not self.members:
+            raise SourceError(f"{root}: no .tar with .npz or .pth.gz files of embeddings")
+        first = _unpacked(self.members[0])
+        image, text = first["image_emb"], first["text_emb"]
+        self.shape, self.half = tuple(image.shape), image.dtype == torch.bfloat16
+        self.widths = widths or [self.shape[1]]
+        if image.ndim != 2 or sum(self.widths) != self.shape[1] or text.shape[-1] != self.shape[1]:
+            raise SourceError(f"{root}: embeddings {list(image.shape)} and {list(text.shape)}, widths {self.widths}")
+        self.names = (
+            [name] if len(self.widths) == 1 else [f"{name}{number}" for number in range(1, 1 + len(self.widths))]
+        )
+        record = imported("datacompdr", model=model, sha256=None, logit_scale=logit_scale)
+        self.teachers = {alias: record | {"place": number} for number, alias in enumerate(self.names)}
+        self.views: dict[str, Any] = {
+            "count": self.shape[0],
+            "kind": "DataCompDR's own augmentation; cannot be cut again",
+        }
+        self.source: dict[str, Any] = {"kind": "folder", "knobs": {}, "root": None}
+
+    @property
+    def fields(self) -> dict[str, Field]:
+        """`image` of every view, and `text` of the corpus's own caption."""
+        dtype: Literal["bfloat16", "float16"] = "bfloat16" if self.half else "float16"
+        fields = {}
+        for alias, width in zip(self.names, self.widths, strict=True):
+            shape = [self.shape[0], width]
+            fields[f"{alias}/image"] = Field(teacher=alias, shape=shape, dtype=dtype, per_view=self.shape[0] > 1)
+            fields[f"{alias}/text"] = Field(teacher=alias, shape=[width], dtype=dtype)
+        return fields
+
+    def __iter__(self) -> Iterator[Sample]:
+        for member in self.members:
+            yield Sample(member.key, None, member.text)
+
+    def read(self, rows: np.ndarray) -> tuple[dict[str, torch.Tensor], dict[int, str]]:
+        """What is stored of these rows; a file that cannot be unpacked safely, or is of another shape, is refused."""
+        image = torch.full((len(rows), *self.shape), torch.nan)
+        text = torch.full((len(rows), self.shape[1]), torch.nan)
+        refused: dict[int, str] = {}
+        for place, row in enumerate(rows.tolist()):
+            try:
+                held = _unpacked(self.members[row])
+                image[place], text[place] = held["image_emb"], held["text_emb"][0]
+            except (SourceError, RuntimeError, IndexError) as error:
+                refused[place] = str(error)
+        arrays: dict[str, torch.Tensor] = {}
+        for alias, one, other in zip(self.names, image.split(self.widths, 2), text.split(self.widths, 1), strict=True):
+            arrays |= {f"{alias}/image": one, f"{alias}/text": other}
+        return arrays, refused
+
+
+def _members(tar: Path) -> Iterator[_Member]:
+    """The embeddings in a tar, by sample, with its caption if it has one. Nothing is unpacked to disk."""
+    texts: dict[str, str] = {}
+    found: dict[str, tuple[str, int, int]] = {}
+    try:
+        with tarfile.open(tar, "r:") as archive:
+            for member in archive:
+                key, _, ending = Path(member.name).name.partition(".")
+                if member.isfile() and f".{ending}" in _KINDS:
+                    found[key] = f".{ending}", member.offset_data, member.size
+                elif member.isfile() and ending == "txt" and member.size < _LIMIT:
+                    content = archive.extractfile(member)
+                    texts[key] = content.read().decode("utf-8", "replace") if content else ""
+    except (tarfile.TarError, OSError) as error:
+        raise SourceError(f"{tar}: no tar that can be read ({error})") from error
+    for key, (kind, start, size) in found.items():
+        yield _Member(key, tar, kind, start, size, texts.get(key))
+
+
+def _unpacked(member: _Member) -> dict[str, torch.Tensor]:
+    """The arrays of one sample. Nothing in it is run, and nothing is unpacked beyond a limit."""
+    try:
+        with member.tar.open("rb") as file:
+            file.seek(member.start)
+            packed = file.read(min(member.size, _LIMIT))
+        held = _from_npz(packed) if member.kind == ".npz" else _from_pth(packed)
+        return {name: torch.as_tensor(held[name]) for name in ("image_emb", "text_emb")}
+    except _DAMAGE as error:
+        told = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise SourceError(
+            f"{member.tar.name}/{member.key}{member.kind}: damaged, or not safe to load ({told})"
+        ) from error
+
+
+def _from_npz(packed: bytes) -> dict[str, np.ndarray]:
+    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+        if sum(entry.file_size for entry in archive.infolist()) > _LIMIT:
+            raise ValueError(f"more than {_LIMIT} bytes when unpacked")
+    with np.load(io.BytesIO(packed), allow_pickle=False) as held:
+        return dict(held)
+
+
+def _from_pth(packed: bytes) -> dict[str, torch.Tensor]:
+    with gzip.GzipFile(fileobj=io.BytesIO(packed)) as stream:
+        whole = stream.read(_LIMIT + 1)
+    if len(whole) > _LIMIT:
+        raise ValueError(f"more than {_LIMIT} bytes when unpacked")
+    held: dict[str, torch.Tensor] = torch.load(io.BytesIO(whole), weights_only=True, map_location="cpu")
+    return held

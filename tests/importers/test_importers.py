@@ -1,0 +1,301 @@
+"""What other projects have stored, as they store it, becomes a store that says the same."""
+
+import base64
+import gzip
+import io
+import json
+import tarfile
+import zipfile
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from distillkit.errors import DistillkitError, SourceError, StoreError
+from distillkit.importing import import_features
+from distillkit.recipe import Component
+from distillkit.registry import kinds
+from distillkit.store.reader import FeatureStore, refuse_other_teacher
+from distillkit.store.verify import verify
+
+
+def bring(kind, source, out, **knobs):
+    said = []
+    import_features(Component(kind=kind, **knobs), source, out, {"toy": "1"}, said.append)
+    assert verify(out) == []
+    return FeatureStore(out), said
+
+
+# clip-retrieval.
+
+
+def clip_retrieval(folder, rows=(100, 50), key=lambda n: f"/photos/{n:05d}.jpg"):
+    random, images, texts, start = np.random.default_rng(0), [], [], 0
+    for number, count in enumerate(rows):
+        for name, arrays in (("img_emb", images), ("text_emb", texts)):
+            arrays.append(random.standard_normal((count, 32)).astype(np.float16))
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            np.save(folder / name / f"{name}_{number}.npy", arrays[-1])
+        (folder / "metadata").mkdir(exist_ok=True)
+        paths = [key(n) for n in range(start, start + count)]
+        table = {"image_path": paths, "caption": [f"caption {path}" for path in paths], "width": [1] * count}
+        pq.write_table(pa.table(table), folder / f"metadata/metadata_{number}.parquet")
+        start += count
+    return np.concatenate(images), np.concatenate(texts)
+
+
+def test_clip_retrieval(tmp_path):
+    images, texts = clip_retrieval(tmp_path / "embeddings")
+    store, said = bring("clip_retrieval", tmp_path / "embeddings", tmp_path / "out", model="m/t", images="/photos")
+    assert not said and len(store) == len(store.ok_rows) == 150
+    np.testing.assert_array_equal(store.read("image", np.arange(150)).numpy(), images)
+    np.testing.assert_array_equal(store.read("text", np.arange(150)).numpy(), texts)
+    assert store.index["key"][120].as_py() == "/photos/00120.jpg"
+    assert store.index["image"][120].as_py() == "00120.jpg" and str(store.root) == "/photos"
+    assert store.index["text"][3].as_py() == "caption /photos/00003.jpg"
+    record = store.teacher("image")
+    assert record["kind"] == "imported" and record["imported_from"] == "clip_retrieval" and record["normalised"]
+    assert "weights_sha256" not in record  # nobody said it
+
+
+def test_keys_that_come_twice_are_told_and_their_rows_stay_their_own(tmp_path):
+    images, _ = clip_retrieval(tmp_path / "embeddings", key=lambda n: f"{n % 120}.jpg")
+    store, said = bring("clip_retrieval", tmp_path / "embeddings", tmp_path / "out")
+    assert said == [f"{tmp_path / 'out'}: 30 rows whose key had come before were left out"]
+    np.testing.assert_array_equal(store.read("image", np.arange(120)).numpy(), images[:120])
+
+
+def test_values_that_are_no_numbers_are_lines_of_the_ledger(tmp_path):
+    clip_retrieval(tmp_path / "embeddings")
+    path = tmp_path / "embeddings/img_emb/img_emb_1.npy"
+    array = np.load(path)
+    array[7, 3] = np.nan
+    np.save(path, array)
+    store, _ = bring("clip_retrieval", tmp_path / "embeddings", tmp_path / "out")
+    (line,) = store.failures()
+    assert line["key"] == "/photos/00107.jpg" and line["stage"] == "read" and "not finite" in line["error"]
+    assert store.read("text", [107]).isnan().all()
+
+
+def test_clip_retrieval_refuses_pickles_and_what_does_not_fit(tmp_path):
+    clip_retrieval(tmp_path / "embeddings")
+    with pytest.raises(SourceError, match="no column 'uid' to name its rows by; it has: image_path, caption, width"):
+        bring("clip_retrieval", tmp_path / "embeddings", tmp_path / "out", key="uid")
+    np.save(tmp_path / "embeddings/img_emb/img_emb_1.npy", np.zeros((49, 32), np.float16))
+    with pytest.raises(SourceError, match="not as many files and rows as in metadata"):
+        bring("clip_retrieval", tmp_path / "embeddings", tmp_path / "out")
+    np.save(tmp_path / "embeddings/img_emb/img_emb_1.npy", np.array([{}] * 50), allow_pickle=True)
+    with pytest.raises(SourceError, match="no array of numbers"):
+        bring("clip_retrieval", tmp_path / "embeddings", tmp_path / "out")
+    with pytest.raises(SourceError, match="no img_emb"):
+        bring("clip_retrieval", tmp_path, tmp_path / "out")
+
+
+# DIME-FM.
+
+
+def tsv(path, rows, index=True):
+    lines = ["\t".join(row) + "\n" for row in rows]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(lines))
+    begins = np.cumsum([0, *(len(line.encode()) for line in lines[:-1])])
+    if index:
+        path.with_suffix(".lineidx").write_text("".join(f"{begin}\n" for begin in begins))
+
+
+def b64(values):
+    return base64.b64encode(np.asarray(values, "<f4").tobytes()).decode()
+
+
+@pytest.mark.parametrize("index", [True, False])
+def test_dime_fm(tmp_path, index):
+    features = np.random.default_rng(0).standard_normal((2, 40, 64)).astype(np.float32)
+    texts = [f'{{"captions": ["caption {n}", "another"]}}' if n % 2 else f"plain é {n}" for n in range(40)]
+    for part in range(2):
+        tsv(tmp_path / f"features/{part}.tsv", [(f"k{n}", b64(features[part, n])) for n in range(40)], index)
+        tsv(tmp_path / f"texts{part}.tsv", [(f"k{n}", text) for n, text in enumerate(texts)], index)
+    beside = [str(tmp_path / f"texts{part}.tsv") for part in range(2)]
+    store, said = bring("dime_fm", tmp_path / "features", tmp_path / "out", field="text", beside=beside)
+    assert not said and len(store.ok_rows) == 80
+    np.testing.assert_array_equal(store.read("text", np.arange(80)).numpy(), features.reshape(80, 64))
+    assert store.index["key"][41].as_py() == "1/k1"
+    assert store.index["text"].to_pylist()[:2] == ["plain é 0", "caption 1"]
+
+
+def test_dime_fm_compares_the_keys_that_its_own_code_does_not(tmp_path):
+    tsv(tmp_path / "features.tsv", [(f"k{n}", b64([n] * 32)) for n in range(4)])
+    tsv(tmp_path / "images.tsv", [(f"k{n}", "jpeg") for n in (0, 2, 1, 3)])
+    with pytest.raises(SourceError, match=r"row 1 is 'k1', in .*images.tsv 'k2'"):
+        bring("dime_fm", tmp_path / "features.tsv", tmp_path / "out", beside=[str(tmp_path / "images.tsv")])
+
+
+def test_dime_fm_rows_that_are_damaged(tmp_path):
+    rows = [("k0", b64([1.0] * 32)), ("k1", "!!!"), ("k2", b64([1.0] * 16)), ("k3",), ("k4", b64([np.inf] * 32))]
+    tsv(tmp_path / "features.tsv", rows)
+    store, _ = bring("dime_fm", tmp_path / "features.tsv", tmp_path / "out")
+    errors = {line["key"]: line["error"] for line in store.failures()}
+    assert store.ok_rows.tolist() == [0] and errors.keys() == {"k1", "k2", "k3", "k4"}
+    assert "base64" in errors["k1"] and errors["k2"] == "16 numbers, the first row has 32"
+
+
+# TinyViT.
+
+
+def test_tinyvit(tmp_path):
+    random, folder = np.random.default_rng(0), tmp_path / "logits_top8_epoch3"
+    folder.mkdir()
+    row = np.dtype([("seed", "<i4"), ("classes", "<i2", 8), ("chances", "<f2", 8)])
+    logits = random.standard_normal((50, 1000)).astype(np.float32) * 3
+    chances, classes = (value.numpy() for value in torch.from_numpy(logits).softmax(1).topk(8))
+    chances[7, 5:] = 0  # as float16 makes of less than 3e-8
+    for rank, part in enumerate((slice(0, 30), slice(30, 50))):
+        held = np.zeros(part.stop - part.start, row)
+        held["seed"], held["classes"], held["chances"] = np.arange(50)[part], classes[part], chances[part]
+        held.tofile(folder / f"rank{rank}-values.bin")
+        (folder / f"rank{rank}-keys.txt").write_text("".join(f"n01/{n}.JPEG\n" for n in range(50)[part]))
+    store, _ = bring("tinyvit", folder, tmp_path / "out", classes=1000, model="clip_vit_large_patch14_22k")
+    rows = np.arange(50)
+    assert len(store.ok_rows) == 50 and store.index["key"][31].as_py() == "n01/31.JPEG"
+    np.testing.assert_array_equal(store.read("classes", rows).numpy(), classes)
+    np.testing.assert_allclose(store.read("logits", rows).exp().numpy(), chances, rtol=1e-3, atol=1e-7)
+    assert store.read("logits", rows).isfinite().all() and store.read("seed", rows)[:, 0].tolist() == list(range(50))
+    assert store.teacher("logits")["classes"] == 1000
+    for knobs, told in (({"classes": 500}, 50),):
+        wrong, _ = bring("tinyvit", folder, tmp_path / "wrong", **knobs)
+        assert 0 < len(wrong.failures()) <= told and "classes beyond 500" in wrong.failures()[0]["error"]
+    (folder / "rank1-values.bin").write_bytes(b"short")
+    with pytest.raises(SourceError, match="5 bytes, 20 rows of 36 bytes are wanted"):
+        bring("tinyvit", folder, tmp_path / "out2", classes=1000)
+
+
+# DataCompDR.
+
+
+def packed(image, text, kind):
+    held = {"image_emb": image, "text_emb": text}
+    file = io.BytesIO()
+    if kind == "npz":
+        np.savez(file, **{name: value.numpy() for name, value in held.items()})
+        return file.getvalue()
+    torch.save({name: value.bfloat16() for name, value in held.items()}, file)
+    return gzip.compress(file.getvalue())
+
+
+def tar(path, members):
+    with tarfile.open(path, "w") as archive:
+        for name, content in members:
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+
+
+@pytest.mark.parametrize("kind", ["npz", "pth.gz"])
+def test_datacompdr(tmp_path, kind):
+    torch.manual_seed(0)
+    image, text = torch.randn(6, 5, 64), torch.randn(6, 3, 64)
+    members = []
+    for n in range(6):
+        members += [(f"u{n}.{kind}", packed(image[n], text[n], kind)), (f"u{n}.txt", f"caption {n}".encode())]
+        members += [(f"u{n}.paug.json", b"{}"), (f"u{n}.syn.json", json.dumps({"syn_text": ["x"]}).encode())]
+    tar(tmp_path / "00000000.tar", members)
+    store, _ = bring("datacompdr", tmp_path, tmp_path / "out", widths=[48, 16], model="an ensemble")
+    dtype = torch.float16 if kind == "npz" else torch.bfloat16
+    rows = np.arange(6)
+    assert store.fields["imported1/image"].per_view and store.views.count == 5
+    assert torch.equal(store.read("imported1/image", rows), image[:, :, :48].to(dtype))
+    assert torch.equal(store.read("imported2/image", rows, view=3), image[:, 3, 48:].to(dtype))
+    assert torch.equal(store.read("imported2/text", rows), text[:, 0, 48:].to(dtype))
+    assert store.index["text"][4].as_py() == "caption 4"
+    with pytest.raises(SourceError, match="widths"):
+        bring("datacompdr", tmp_path, tmp_path / "other", widths=[60])
+
+
+def bomb(kind):
+    zeros = np.zeros((5, 4_000_000), np.float32)
+    file = io.BytesIO()
+    if kind == "npz":
+        np.savez_compressed(file, image_emb=zeros, text_emb=zeros)
+        return file.getvalue()
+    return gzip.compress(bytes(100_000_000), 1)
+
+
+class Evil:
+    def __reduce__(self):
+        return exec, ("raise SystemExit('run by a file')",)
+
+
+def evil(kind):
+    file = io.BytesIO()
+    if kind == "npz":
+        with zipfile.ZipFile(file, "w") as archive:
+            held = io.BytesIO()
+            np.save(held, np.array([Evil()], dtype=object), allow_pickle=True)
+            archive.writestr("image_emb.npy", held.getvalue())
+        return file.getvalue()
+    torch.save({"image_emb": Evil()}, file)
+    return gzip.compress(file.getvalue())
+
+
+@pytest.mark.parametrize("kind", ["npz", "pth.gz"])
+def test_datacompdr_members_that_are_damaged_huge_or_evil_are_refused_alone(tmp_path, kind):
+    good = packed(torch.randn(5, 64), torch.randn(1, 64), kind)
+    bad = {"half": good[: len(good) // 2], "bomb": bomb(kind), "evil": evil(kind), "empty": b""}
+    bad["shape"] = packed(torch.randn(4, 64), torch.randn(1, 64), kind)
+    tar(tmp_path / "0.tar", [(f"good.{kind}", good), *((f"../../{name}.{kind}", held) for name, held in bad.items())])
+    store, _ = bring("datacompdr", tmp_path / "0.tar", tmp_path / "out")
+    assert store.ok_rows.tolist() == [0] and {line["key"] for line in store.failures()} == bad.keys()
+    assert all("\n" not in line["error"] for line in store.failures())
+
+
+# All of them.
+
+
+def test_what_is_no_such_thing_is_one_line(tmp_path):
+    for kind in kinds("importers"):
+        knobs = {"classes": 1000} if kind == "tinyvit" else {}
+        for place in (tmp_path, tmp_path / "nowhere"):
+            with pytest.raises(DistillkitError) as refusal:
+                bring(kind, place, tmp_path / "out", **knobs)
+            assert "\n" not in str(refusal.value) and not (tmp_path / "out").exists()
+
+
+def test_an_imported_teacher_agrees_with_another_in_all_that_is_known_of_it(tmp_path):
+    clip_retrieval(tmp_path / "embeddings")
+    stores = {}
+    for name, knobs in {
+        "same": {"model": "m/t", "logit_scale": 100.0},
+        "less": {"model": "m/t"},
+        "other": {"model": "m/u"},
+        "unknown": {},
+        "scaled": {"model": "m/t", "logit_scale": 50.0},
+    }.items():
+        stores[name], _ = bring("clip_retrieval", tmp_path / "embeddings", tmp_path / name, **knobs)
+    extracted = stores["same"]
+    extracted.teachers["imported"] |= {"kind": "openclip", "weights_sha256": "0" * 64, "model": "m/t"}
+    for name in ("less", "unknown"):
+        refuse_other_teacher(stores[name], "image", stores[name], "text")
+    refuse_other_teacher(extracted, "image", stores["less"], "text")
+    for name, told in {
+        "other": "model: 'm/t' against 'm/u'",
+        "unknown": "model: 'm/t' against 'unknown'",
+        "scaled": "logit_scale: 100.0 against 50.0",
+    }.items():
+        with pytest.raises(StoreError, match=told):
+            refuse_other_teacher(extracted, "image", stores[name], "text")
+        with pytest.raises(StoreError, match="made by different teachers"):
+            refuse_other_teacher(stores[name], "image", extracted, "text")
+
+
+def test_the_command(tmp_path, run_cli):
+    clip_retrieval(tmp_path / "embeddings")
+    arguments = ("store", "import", "clip_retrieval", tmp_path / "embeddings", tmp_path / "out")
+    code, out, err = run_cli(*arguments, "--set", 'model="ViT-L-14/openai"')
+    assert (code, out.strip()) == (0, str(tmp_path / "out")) and "150 rows, 0 failed" in err
+    code, _, err = run_cli(*arguments, "--set", 'modle="x"')
+    assert code == 1 and "did you mean 'model'" in err
+    code, _, err = run_cli("store", "import", "clip_retrival", tmp_path, tmp_path / "out2")
+    assert code == 1 and "did you mean 'clip_retrieval'" in err
+    code, _, err = run_cli(*arguments, "--set", 'model="another"')
+    assert code == 1 and "holds another store; move it away" in err
