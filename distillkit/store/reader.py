@@ -3,27 +3,37 @@
 store = FeatureStore("stores/demo/images")
 rows = store.rows_of(["1F600.png", "1F601.png"])
 store.read("image", rows)          # Tensor [2, 256], as stored: raw, not normalised
+
+for rows, features in store.blocks(["image"], 1024, seed=0, epoch=3):    # an epoch of a store larger than memory
+    ...
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
 from distillkit.errors import StoreError
 from distillkit.store.additions import FOLDER, additions
+from distillkit.store.blocks import POOL, BlockOrder, ReadAhead
 from distillkit.store.field import Field
+from distillkit.store.lookup import find
 from distillkit.store.manifest import Manifest, digest
+from distillkit.store.mapping import fits_in_memory, page_in
 from distillkit.store.volume import Volume
+
+# A forked child has none of the threads among which torch (GNU OpenMP) shares a gather: it would wait for ever.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
 
 
 @dataclass(frozen=True)
@@ -127,17 +137,32 @@ class FeatureStore:
 
         `view`: of a per-view field, this one only, or one for each row: [len(rows), *shape[1:]].
         """
-        index = torch.as_tensor(rows, dtype=torch.int64)
-        table = self._tables.get(name)
-        if table is None:
-            full = self.field_name(name)
-            table = self._tables[name] = self._homes[full].table(full)
+        index, table = self._numbers(rows), self._table(name)
         flat, table = (index, table) if view is None else (self._flat(name, index, view), table.flatten(0, 1))
         try:
             return torch.index_select(table, 0, flat, out=out)
         except (IndexError, RuntimeError) as error:
             asked = f"rows {int(index.min())}..{int(index.max())}" if len(index) else "no rows"
             raise StoreError(f"{self.path}: {asked} asked for, it has {len(self)} ({error})") from error
+
+    def _table(self, name: str) -> Tensor:
+        """All rows of a field, mapped when it is first used."""
+        table = self._tables.get(name)
+        if table is None:
+            full = self.field_name(name)
+            table = self._tables[name] = self._homes[full].table(full)
+        return table
+
+    def _numbers(self, rows: np.ndarray | Tensor) -> Tensor:
+        """Row numbers as int64; of a mask or of fractions, torch would make other rows."""
+        index = torch.as_tensor(rows)
+        whole = not (index.dtype == torch.bool or index.is_floating_point() or index.is_complex())
+        if index.ndim != 1 or (len(index) and not whole):
+            raise StoreError(
+                f"{self.path}: rows are a list of whole numbers, not {index.dtype} {list(index.shape)}; "
+                "of a mask take np.flatnonzero"
+            )
+        return index.long()
 
     def _flat(self, name: str, rows: Tensor, view: int | np.ndarray | Tensor) -> Tensor:
         """Where one view of each row is when every view is a row of its own."""
@@ -147,6 +172,41 @@ class FeatureStore:
         if not bool(((views >= 0) & (views < field.views)).all()):
             raise StoreError(f"{self.path}: view {view} of {name!r} asked for, it has 0 to {field.views - 1}")
         return rows * field.views + views
+
+    def populate(self, names: Sequence[str]) -> bool:
+        """Read these fields into the page cache from end to end, so that random rows need no disk.
+
+        False, and nothing is read, if they do not fit in memory together.
+        """
+        if not fits_in_memory(sum(self.field(name).row_bytes for name in names) * len(self)):
+            return False
+        self.page_in(names, 0, len(self))
+        return True
+
+    def page_in(self, names: Sequence[str], first: int, stop: int) -> None:
+        """Read a run of rows of these fields into the page cache."""
+        for name in names:
+            try:
+                page_in(self._table(name)[first:stop])
+            except OSError as error:
+                run = f"rows {first} to {stop} of {name!r}"
+                raise StoreError(f"{self.path}: {run} cannot be read ({error.strerror}); is the disk well?") from error
+
+    def block_order(self, seed: Sequence[int], pool: int = POOL) -> BlockOrder:
+        """Rows with features in block-shuffled order; `pool` of them are shuffled among each other."""
+        return BlockOrder(len(self), self.manifest.rows_per_shard, self.failed_rows, pool, seed)
+
+    def blocks(
+        self, names: Sequence[str], batch_size: int, *, seed: int = 0, epoch: int = 0, pool: int = POOL
+    ) -> Iterator[tuple[np.ndarray, dict[str, Tensor]]]:
+        """Row numbers and features of an epoch in block-shuffled order, read in long runs, a pool ahead."""
+        if batch_size < 1:
+            raise StoreError(f"batch_size = {batch_size}: a batch has at least one row")
+        order = self.block_order([seed], pool)
+        ahead = ReadAhead(order, partial(self.page_in, names))
+        for place in range(0, len(order), batch_size):
+            rows = ahead.rows(epoch, place, place + batch_size)
+            yield rows, {name: self.read(name, rows) for name in names}
 
     @property
     def index(self) -> pa.Table:
@@ -163,16 +223,29 @@ class FeatureStore:
         """The rows that have features: int64 [n]. The others are in `failures()`."""
         return np.flatnonzero(self._ok)
 
+    @cached_property
+    def failed_rows(self) -> np.ndarray:
+        """The other rows, mostly few: int64 [n]. Unlike `ok_rows` it takes no memory for what has features."""
+        return np.unique(np.concatenate([volume.failed for volume in (self.base, *self._used.values())]))
+
+    def values(self, column: str, rows: np.ndarray) -> list[Any]:
+        """What the index says of rows: their key, text, ... Of a table in hundreds of files, `take` is slow."""
+        said = self.index[column]
+        return [said[row].as_py() for row in rows.tolist()]
+
     def rows_of(self, keys: list[str] | pa.Array) -> np.ndarray:
-        """Row numbers of `keys`, int64; StoreError names the first key that is absent or has no features."""
+        """Row numbers of `keys`, int64; StoreError names the first key that is absent or has no features.
+
+        Each call goes through all keys of the store once: ask for many at a time.
+        """
         wanted = pa.array(keys, pa.string())
-        found = pc.index_in(wanted, value_set=self.index["key"].combine_chunks())
-        usable = pc.fill_null(pc.take(pa.array(self._ok), found), False).to_numpy(zero_copy_only=False)
+        found = find(wanted, self.index["key"])
+        usable = (found >= 0) & ~np.isin(found, self.failed_rows)
         if not usable.all():
             missing = int((~usable).sum())
             first = wanted[int(np.argmin(usable))].as_py()
             raise StoreError(f"{self.path}: no features for {missing} of {len(wanted)} keys, the first is {first!r}")
-        return found.to_numpy().astype(np.int64)
+        return found
 
     def failures(self) -> list[dict[str, str]]:
         """The failure ledger: key, stage and error of every row without features, here and in the additions used."""

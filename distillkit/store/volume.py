@@ -56,6 +56,15 @@ class Volume:
         """Whether each row has features: bool [rows]."""
         return self.index["ok"].to_numpy()
 
+    @cached_property
+    def failed(self) -> np.ndarray:
+        """The rows without features, found one shard at a time: int64 [n]."""
+        found, first = [np.empty(0, np.int64)], 0
+        for chunk in self.index["ok"].chunks if self.manifest.skipped else ():
+            found.append(first + np.flatnonzero(~chunk.to_numpy(zero_copy_only=False)))
+            first += len(chunk)
+        return np.concatenate(found)
+
     def failures(self) -> list[dict[str, str]]:
         """The failure ledger: key, stage and error of every row without features."""
         names = [(layout.failures_path(number), shard) for number, shard in enumerate(self.manifest.shards)]

@@ -14,6 +14,7 @@ import torch
 import zarr
 
 from distillkit.errors import StoreError
+from distillkit.store import mapping, reader
 from distillkit.store.manifest import Manifest
 from distillkit.store.reader import FeatureStore, refuse_other_teacher
 
@@ -71,6 +72,20 @@ def test_rows_that_are_not_there_are_refused(toy, rows):
     assert "asked for, it has 150" in refusal(toy.path, lambda store: store.read("image", rows))
 
 
+@pytest.mark.parametrize(
+    ("rows", "what"),
+    [
+        (np.ones(150, bool), "torch.bool [150]"),
+        ([True, False], "torch.bool [2]"),
+        (np.array([0.0, 1.7]), "torch.float64 [2]"),
+        (np.zeros((2, 3), int), "torch.int64 [2, 3]"),
+        (5, "torch.int64 []"),
+    ],
+)
+def test_what_is_no_list_of_rows_is_refused(toy, rows, what):
+    assert f"not {what}; of a mask take np.flatnonzero" in refusal(toy.path, lambda store: store.read("image", rows))
+
+
 def test_fields_have_short_names_where_there_is_no_doubt(toy):
     store = FeatureStore(toy.path)
     assert store.field_name("image") == store.field_name("toy/image") == "toy/image"
@@ -93,11 +108,21 @@ def test_keys_without_features_are_refused_and_named(toy):
     assert "for 1 of 2 keys, the first is 'k0070'" in refusal(toy.path, lambda store: store.rows_of(["k0000", "k0070"]))
 
 
+def test_keys_are_found_in_an_index_of_many_files_and_any_order(make_toy):
+    toy = make_toy(rows=700, failed=(5,)).write()
+    rows = np.random.default_rng(0).permutation(np.delete(np.arange(700), 5))
+    store = FeatureStore(toy.path)
+    assert store.rows_of([f"k{row:04d}" for row in rows]).tolist() == rows.tolist()
+    assert store.values("key", rows[:9]) == [f"k{row:04d}" for row in rows[:9]]
+    assert store.values("label", rows[:9]) == rows[:9].tolist() and store.values("text", np.array([], int)) == []
+
+
 def test_the_index_tells_what_every_row_is(toy):
     store = FeatureStore(toy.path)
     assert store.index.column_names == ["key", "ok", "image", "text", "label"]
     assert store.index["label"].to_pylist() == list(range(150)) and store.index["image"][5].as_py() == "k0005.png"
     assert store.ok_rows.tolist() == [n for n in range(150) if n not in (3, 70, 149)]
+    assert store.failed_rows.tolist() == [3, 70, 149]
 
 
 def test_the_ledger_holds_any_key_and_message(make_toy):
@@ -106,6 +131,47 @@ def test_the_ledger_holds_any_key_and_message(make_toy):
     toy.keys[1], toy.failed[1] = "a\u2028b\x85c\td", "é\n\u2029"
     (line,) = FeatureStore(toy.write().path).failures()
     assert line == {"key": "a\u2028b\x85c\td", "stage": "decode", "error": "é\n\u2029"}
+
+
+# In block-shuffled order.
+
+
+def test_blocks_give_every_row_that_has_features_once(toy):
+    store = FeatureStore(toy.path)
+    seen = []
+    for rows, features in store.blocks(["image", "patches"], 32, seed=1, epoch=2, pool=64):
+        assert features.keys() == {"image", "patches"} and len(rows) == min(32, 147 - len(seen))
+        for name, values in features.items():
+            np.testing.assert_array_equal(values.numpy(), toy.arrays[f"toy/{name}"][rows])
+        seen += rows.tolist()
+    assert sorted(seen) == store.ok_rows.tolist() and seen != sorted(seen)
+    for seed, epoch, same in ((1, 2, True), (1, 3, False), (2, 2, False)):
+        again = [row for rows, _ in store.blocks([], 32, seed=seed, epoch=epoch, pool=64) for row in rows.tolist()]
+        assert (again == seen) is same and sorted(again) == sorted(seen)
+
+
+def test_blocks_that_cannot_be_are_refused(toy):
+    assert "batch_size = 0" in refusal(toy.path, lambda store: next(store.blocks(["image"], 0)))
+    assert "a pool of 3 rows" in refusal(toy.path, lambda store: next(store.blocks(["image"], 8, pool=3)))
+    assert "no field 'cls'" in refusal(toy.path, lambda store: next(store.blocks(["cls"], 8)))
+
+
+def test_only_what_fits_in_memory_is_read_ahead(toy, monkeypatch):
+    asked = []
+    monkeypatch.setattr(reader, "page_in", lambda rows: asked.append(rows.shape))
+    monkeypatch.setattr(mapping, "available_memory", lambda: 4 * 150 * (64 + 128) // 3)
+    store = FeatureStore(toy.path)
+    assert store.populate(["image", "patches"]) and asked == [(150, 32), (150, 2, 16)]
+    assert not store.populate(["image", "patches", "text"]) and len(asked) == 2
+
+
+def test_a_disk_that_fails_is_told_in_a_line(toy, monkeypatch):
+    def fail(rows):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(reader, "page_in", fail)
+    told = refusal(toy.path, lambda store: store.populate(["image"]))
+    assert "rows 0 to 150 of 'image' cannot be read (Input/output error)" in told
 
 
 # Sharing between processes.
@@ -120,19 +186,28 @@ def test_only_the_path_travels(toy):
 
 
 def _sum_in_child(store, queue):
-    queue.put(float(store.read("image", np.arange(4, 60)).double().sum()))
+    rows = np.tile(np.arange(4, 60), 200)  # many enough for several threads
+    queue.put(float(store.read("image", rows).double().sum()))
 
 
-@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
-def test_children_read_the_same_rows(toy):
-    context = multiprocessing.get_context("fork")
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_children_read_the_same_rows(toy, method):
+    """Also when the parent has read with several threads, which a fork does not copy."""
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"needs {method}")
+    context, threads = multiprocessing.get_context(method), torch.get_num_threads()
     store = FeatureStore(toy.path)
-    store.read("image", [0])  # mapped before the fork
+    try:
+        torch.set_num_threads(2)
+        store.read("image", np.tile(np.arange(4, 60), 200))  # mapped before the fork
+    finally:
+        torch.set_num_threads(threads)
     queue = context.Queue()
-    child = context.Process(target=_sum_in_child, args=(store, queue))
+    child = context.Process(target=_sum_in_child, args=(store, queue), daemon=True)
     child.start()
-    assert queue.get(timeout=60) == float(toy.arrays["toy/image"][4:60].astype(np.float64).sum())
-    child.join()
+    want = toy.arrays["toy/image"][4:60].astype(np.float64).sum() * 200
+    assert queue.get(timeout=60) == pytest.approx(want)
+    child.join(60)
     assert child.exitcode == 0
     assert np.isfinite(store.read("image", [4]).numpy()).all()  # the child's end took nothing from us
 

@@ -1,0 +1,105 @@
+"""Block shuffle: a random order of rows that a spinning disk or an object store can follow.
+
+A block is a run of neighbouring rows of one shard. The blocks are shuffled; sixteen of them make a pool, whose rows are
+shuffled among each other. So the disk reads long runs, two pools are all that memory must hold, and still every row
+comes once a turn, in an order that the seed alone decides: any places of a turn can be had without those before them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import Int64
+
+from distillkit.errors import StoreError
+
+POOL = 131_072
+_BLOCKS = 16  # of a pool
+
+
+class BlockOrder:
+    """An order for every turn (epoch) over rows 0 to `rows`, without the `failed` ones (ascending).
+
+    `pool`: how many rows are shuffled among each other. `seed`: any integers.
+    """
+
+    def __init__(self, rows: int, rows_per_shard: int, failed: np.ndarray, pool: int, seed: Sequence[int]):
+        if pool < _BLOCKS:
+            raise StoreError(f"a pool of {pool} rows shuffles nothing; take at least {_BLOCKS}, such as {POOL}")
+        self.failed, self.seed = failed, tuple(seed)
+        block = min(pool // _BLOCKS, rows_per_shard)
+        shards = range(0, rows, rows_per_shard)
+        starts = [np.arange(first, min(first + rows_per_shard, rows), block) for first in shards]
+        self._bounds = np.concatenate([*starts, [rows]])
+        self._sizes = np.diff(self._bounds) - np.diff(np.searchsorted(failed, self._bounds))
+        self._turn = lru_cache(maxsize=2)(self._shuffled_blocks)
+        self._pool = lru_cache(maxsize=4)(self._shuffled_rows)
+
+    def __len__(self) -> int:
+        """Rows of a turn."""
+        return int(self._sizes.sum())
+
+    def rows(self, turn: int, first: int, stop: int) -> Int64[np.ndarray, "n"]:
+        """The rows at places first .. stop-1 of a turn."""
+        pools = self.pools(turn, first, stop)
+        _, ends = self._turn(turn)
+        before = int(ends[pools[0] - 1]) if pools and pools[0] else 0
+        found = [self._pool(turn, pool) for pool in pools]
+        return np.concatenate([np.empty(0, np.int64), *found])[first - before : stop - before]
+
+    def pools(self, turn: int, first: int, stop: int) -> range:
+        """The pools that the rows at these places belong to."""
+        _, ends = self._turn(turn)
+        stop = min(stop, len(self))
+        at = np.searchsorted(ends, (first, stop - 1), side="right")
+        return range(int(at[0]), int(at[1]) + 1) if first < stop else range(0)
+
+    def runs(self, turn: int, pool: int) -> list[tuple[int, int]]:
+        """The blocks of a pool, in the order of the files: first row, and the row after the last."""
+        blocks, _ = self._turn(turn)
+        own = np.sort(blocks[pool * _BLOCKS : (pool + 1) * _BLOCKS])
+        return [(int(self._bounds[block]), int(self._bounds[block + 1])) for block in own]
+
+    def _shuffled_blocks(self, turn: int) -> tuple[np.ndarray, np.ndarray]:
+        """The blocks in the order of a turn, and the place after the last row of each pool of them."""
+        blocks = self._random(turn, 0).permutation(len(self._sizes))
+        return blocks, np.add.reduceat(self._sizes[blocks], np.arange(0, len(blocks), _BLOCKS)).cumsum()
+
+    def _shuffled_rows(self, turn: int, pool: int) -> np.ndarray:
+        rows = np.concatenate([np.arange(*run) for run in self.runs(turn, pool)])
+        low, high = np.searchsorted(self.failed, (rows[0], rows[-1] + 1))
+        return self._random(turn, pool + 1).permutation(rows[~np.isin(rows, self.failed[low:high])])
+
+    def _random(self, *place: int) -> np.random.Generator:
+        return np.random.Generator(np.random.PCG64([*self.seed, *place]))
+
+
+class ReadAhead:
+    """The same order, whose rows are in memory when it gives them.
+
+    `page_in(first, stop)` is called for each block in the order of the files, in a thread of its own, a pool ahead.
+    """
+
+    def __init__(self, order: BlockOrder, page_in: Callable[[int, int], object]):
+        self.order, self.page_in = order, page_in
+        self._thread = ThreadPoolExecutor(1, "read-ahead")
+        self._coming = lru_cache(maxsize=4)(self._ask)
+
+    def rows(self, turn: int, first: int, stop: int) -> Int64[np.ndarray, "n"]:
+        """As BlockOrder.rows; waits until they can be read from memory."""
+        pools = self.order.pools(turn, first, stop)
+        for pool in pools:
+            self._coming(turn, pool).result()
+        if pools:
+            self._coming(turn, pools[-1] + 1)
+        return self.order.rows(turn, first, stop)
+
+    def _ask(self, turn: int, pool: int) -> Future[None]:
+        return self._thread.submit(self._read, turn, pool)
+
+    def _read(self, turn: int, pool: int) -> None:
+        for first, stop in self.order.runs(turn, pool):
+            self.page_in(first, stop)
