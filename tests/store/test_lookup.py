@@ -4,6 +4,8 @@ import pyarrow as pa
 
 from distillkit.store.lookup import find
 
+# As long as anything lives that it has allocated.
+POOL = pa.proxy_memory_pool(pa.default_memory_pool())
 KEYS = pa.chunked_array([["a", "b"], [], ["c", "d", "é"]])
 
 
@@ -16,14 +18,13 @@ def test_nothing_wanted_and_nothing_there():
     assert find(pa.array(["a"]), pa.chunked_array([], pa.string())).tolist() == [-1]
 
 
-def test_memory_is_four_bytes_a_key(monkeypatch):
+def test_memory_is_four_bytes_a_key():
     """The keys themselves are not copied, and no table of them is made."""
     keys = pa.chunked_array([[f"a-rather-long-key-of-an-image/{n:010d}.jpg" for n in range(50_000)]] * 4)
-    pool = pa.proxy_memory_pool(pa.default_memory_pool())
-    pa.set_memory_pool(pool)
+    pa.set_memory_pool(POOL)
     try:
         found = find(pa.array(["a-rather-long-key-of-an-image/0000049999.jpg"]), keys)
     finally:
         pa.set_memory_pool(pa.default_memory_pool())
     assert found.tolist() == [199_999]
-    assert pool.max_memory() < 12 * len(keys) < keys.nbytes / 3
+    assert POOL.max_memory() < 12 * len(keys) < keys.nbytes / 3
