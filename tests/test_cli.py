@@ -20,6 +20,8 @@ COMMANDS = (
     "store info",
     "store verify",
     "store failures",
+    "store merge",
+    "store import",
 )
 
 
