@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Literal
 
 from distillkit.errors import SourceError
@@ -14,7 +13,7 @@ Captions = int | Literal["whole", "all"]
 
 
 def with_captions(
-    key: str, image: Path | str | None, said: str | list[str] | None, label: int | None, captions: Captions
+    key: str, image: str | None, said: str | list[str] | None, label: int | None, captions: Captions
 ) -> Iterator[Sample]:
     """The samples of one item. A number, and "all", count the entries of a list, or the lines of a text."""
     texts = _listed(key, said, captions)

@@ -4,33 +4,35 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from pathlib import Path
 from typing import BinaryIO, cast
 
 import pyarrow as pa
 
 from distillkit.errors import SourceError
+from distillkit.sources._places import Place
 
 # No caption is as long; a small packed file may well unpack to one line that fills the memory.
 _LONGEST = 64 * 2**20
+_PACKED = {".gz": "gzip", ".zst": "zstd"}
 
 
-def numbered_lines(file: Path) -> Iterator[tuple[int, str]]:
+def numbered_lines(place: Place, name: str) -> Iterator[tuple[int, str]]:
     """Each line with its number from 1. Only a line feed ends a line: captions may hold a CR or stranger characters."""
-    number = 0
+    number, where = 0, place.where(name)
     try:
-        with _opened(file) as lines:
+        with _opened(place, name) as lines:
             for number, line in enumerate(iter(lambda: lines.readline(_LONGEST), b""), start=1):
                 if len(line) == _LONGEST:
-                    raise SourceError(f"{file}:{number}: a line of more than {_LONGEST} bytes; is this a text file?")
+                    raise SourceError(f"{where}:{number}: a line of more than {_LONGEST} bytes; is this a text file?")
                 yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:
-        raise SourceError(f"{file}:{number}: not UTF-8 ({error.reason}); convert the file") from error
+        raise SourceError(f"{where}:{number}: not UTF-8 ({error.reason}); convert the file") from error
     except OSError as error:
-        raise SourceError(f"{file}: cannot be read after line {number} ({error}); fetch it again") from error
+        raise SourceError(f"{where}: cannot be read after line {number} ({error}); fetch it again") from error
 
 
-def _opened(file: Path) -> BinaryIO:
-    if file.suffix in (".gz", ".zst"):
-        return cast(BinaryIO, io.BufferedReader(pa.input_stream(file, compression="detect"), 2**16))
-    return file.open("rb")
+def _opened(place: Place, name: str) -> BinaryIO:
+    packed = _PACKED.get(name[name.rfind(".") :])
+    if packed is None:
+        return place.open(name)
+    return cast(BinaryIO, io.BufferedReader(pa.input_stream(place.open(name), compression=packed), 2**16))

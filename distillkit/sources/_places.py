@@ -1,50 +1,204 @@
-"""Where things lie below a source's root: names that stay there, and lists of files by pattern."""
+"""Where things lie below a source's root, on disk or behind a URL: names that stay there, and files by pattern.
+
+A file is called by its name below the root, with "/" between folders, and what cannot be read is a SourceError.
+"""
 
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
 from distillkit.errors import SourceError
 from distillkit.paths import expand
+from distillkit.remote import Remote, is_remote, local_path
 
 IMAGES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+# Far beyond any encoded photograph; what is larger would only fill the memory.
+LARGEST_IMAGE = 256 * 2**20
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
 
-def folder_at(root: str) -> Path:
-    """The folder that the knob `root` means."""
-    folder = Path(expand(root)).absolute()
+def folder_at(root: str) -> Place:
+    """The folder that the knob `root` means; whether one behind a URL exists, the first read tells."""
+    root = expand(root)
+    if is_remote(root):
+        return Far(root)
+    folder = local_path(root)
     if not folder.is_dir():
         raise SourceError(f"{folder}: no such folder of images; mend source.root in the recipe")
-    return folder
+    return Near(folder)
 
 
-def below(root: Path, name: str) -> Path:
-    """`root/name`; SourceError where `name` is spelled to leave the root. Links are not looked at: a plan did that."""
-    path = root / name
-    if not name or "\0" in name or not Path(os.path.normpath(path)).is_relative_to(os.path.normpath(root)):
+def file_at(file: str, what: str = "file") -> tuple[Place, str]:
+    """The folder of the file that the knob `file` means, and its name in it. SourceError where it is not there."""
+    file = expand(file)
+    folder, _, name = file.rpartition("/")
+    place = Far(folder) if is_remote(file) else Near(local_path(file).parent)
+    name = name if is_remote(file) else local_path(file).name
+    if not place.has(name):
+        raise SourceError(f"{place.where(name)}: no such {what}; mend source.file in the recipe")
+    return place, name
+
+
+class Near:
+    """A folder on this machine."""
+
+    def __init__(self, root: Path):
+        self.root = root
+
+    def where(self, name: str) -> str:
+        return printable(str(self.root / name))
+
+    def has(self, name: str) -> bool:
+        return (self.root / name).is_file()
+
+    def read(self, name: str) -> Path:
+        """Where a file is that a plan names. Links are not looked at: the plan did that."""
+        return self.root / below(str(self.root), name)
+
+    def part(self, name: str, start: int, length: int) -> bytes:
+        """Bytes of a file; fewer where it ends before."""
+        path = self.read(name)
+        try:
+            with path.open("rb", buffering=0) as file:
+                # A plan of another corpus must not make us ask for more memory than the file can fill.
+                return os.pread(file.fileno(), min(length, os.fstat(file.fileno()).st_size), start)
+        except OSError as error:
+            raise SourceError(f"{path}: {error.strerror}") from error
+
+    def size(self, name: str) -> int:
+        return (self.root / name).stat().st_size
+
+    def open(self, name: str) -> BinaryIO:
+        """A file to read from its start on; OSError where there is none."""
+        return (self.root / name).open("rb")
+
+    def table(self, name: str) -> Path | BinaryIO:
+        """A file for a reader that jumps about in it, as Arrow takes it."""
+        return self.root / name
+
+    def checked(self, name: str) -> str:
+        """A name that came with the data, as one below the root; SourceError where it leaves it, be it by a link."""
+        if not name or "\0" in name:
+            raise SourceError(f"{name!r} is no path of an image")
+        path = self.root / name
+        if not (path.is_relative_to(self.root) and Path(os.path.realpath(path)).is_relative_to(self._real)):
+            raise SourceError(f"{name!r} leaves {self._real}; refused (source.root may be set higher)")
+        return plain(path.relative_to(self.root).as_posix())
+
+    @cached_property
+    def _real(self) -> str:
+        return os.path.realpath(self.root)
+
+    def walk(self) -> Iterator[str]:
+        """Every file below the root, in order of the names. Links to folders can leave it, or lead in circles."""
+        for folder, subfolders, names in os.walk(self.root):
+            subfolders.sort()
+            yield from (Path(folder, name).relative_to(self.root).as_posix() for name in sorted(names))
+
+    def folders(self) -> list[str]:
+        """The names of the folders right below the root, sorted."""
+        return sorted(path.name for path in self.root.iterdir() if path.is_dir())
+
+    def matching(self, pattern: str) -> list[str]:
+        found = (path.relative_to(self.root).as_posix() for path in self.root.glob(pattern) if path.is_file())
+        return sorted(found)
+
+
+class Far:
+    """A folder behind a URL. What is read of it comes as bytes."""
+
+    def __init__(self, root: str):
+        self.root = root.rstrip("/")
+        self._remote = Remote(self.root)
+
+    def where(self, name: str) -> str:
+        return self._remote.where(name)
+
+    def has(self, name: str) -> bool:
+        try:
+            return self._remote.size(name) >= 0
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise SourceError(str(error)) from error
+
+    def read(self, name: str) -> bytes:
+        """A whole file."""
+        return self.part(name, 0, LARGEST_IMAGE)
+
+    def part(self, name: str, start: int, length: int) -> bytes:
+        """Bytes of a file; fewer where it ends before."""
+        try:
+            return self._remote.read(below(self.root, name), start, length)
+        except FileNotFoundError as error:
+            raise SourceError(f"{self.where(name)}: no such file") from error
+        except OSError as error:
+            raise SourceError(str(error)) from error
+
+    def size(self, name: str) -> int:
+        return self._remote.size(name)
+
+    def open(self, name: str) -> BinaryIO:
+        """A file to read from its start on; OSError where there is none."""
+        return self._remote.open(name)
+
+    def table(self, name: str) -> Path | BinaryIO:
+        """A file for a reader that jumps about in it, as Arrow takes it."""
+        return self._remote.open(name, buffered=False)
+
+    def checked(self, name: str) -> str:
+        """A name that came with the data, as one below the root; SourceError where it leaves it."""
+        if not name or "\0" in name:
+            raise SourceError(f"{name!r} is no path of an image")
+        return plain(posixpath.normpath(below(self.root, name.removeprefix(f"{self.root}/"))))
+
+    def walk(self, folder: str = "") -> Iterator[str]:
+        """Every file below the root, or a folder in it, in order of the names."""
+        try:
+            yield from self._remote.walk(folder)
+        except OSError as error:
+            raise SourceError(f"{self.root}: cannot be listed ({error}); mend source.root in the recipe") from error
+
+    def folders(self) -> list[str]:
+        """The names of the folders right below the root, sorted."""
+        return [name for name, kind in self._remote.list().items() if kind == "directory"]
+
+    def matching(self, pattern: str) -> list[str]:
+        from fsspec.utils import glob_translate
+
+        start = re.split(r"[*?\[]", pattern)[0].rpartition("/")[0]
+        fits = re.compile(glob_translate(pattern))
+        return sorted(name for name in self.walk(start) if fits.fullmatch(name))
+
+
+Place = Near | Far
+
+
+def below(root: str, name: str) -> str:
+    """`name`; SourceError where it is spelled to leave the root, or is the reason why there is no file."""
+    if name.startswith("?"):
+        raise SourceError(name[1:])
+    top = posixpath.normpath(posixpath.join("/", root))
+    if not name or "\0" in name or not Path(posixpath.normpath(posixpath.join(top, name))).is_relative_to(top):
         raise SourceError(f"{name!r} leaves {root}; refused")
-    return path
+    return name
 
 
-def really_below(root: Path, name: str) -> Path:
-    """`root/name` for a name that came with the data; SourceError where it leaves the root, be it through a link."""
-    if not name or "\0" in name:
-        raise SourceError(f"{name!r} is no path of an image")
-    path, real = root / name, _real(root)
-    if not (path.is_relative_to(root) and Path(os.path.realpath(path)).is_relative_to(real)):
-        raise SourceError(f"{name!r} leaves {real}; refused (source.root may be set higher)")
-    return path
+def unusable(reason: str) -> str:
+    """The location of an image that cannot be: reading it gives the reason, and the failure ledger keeps it."""
+    return f"?{printable(reason)}"
 
 
-@lru_cache(maxsize=8)
-def _real(root: Path) -> str:
-    return os.path.realpath(root)
+def plain(name: str) -> str:
+    """A name that is no reason."""
+    return f"./{name}" if name.startswith("?") else name
 
 
 def printable(name: str) -> str:
@@ -52,20 +206,22 @@ def printable(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def files(root: Path, pattern: str) -> list[Path]:
-    """Files below `root`, each once: `{00000..00331}` and `{a,b}` are spelled out, `*`, `?`, `**` looked up by name."""
-    found: list[Path] = []
+def files(place: Place, pattern: str) -> list[str]:
+    """Files below a place, each once, in order; `{0000..0331}` and `{a,b}` are spelled out, `*` `?` `**` looked up."""
+    found: list[str] = []
     for name in _spelled_out(pattern):
-        path = below(root, name)
+        below(str(place.root), name)
         wild = any(character in name for character in "*?[")
-        matches = sorted(match for match in root.glob(name) if match.is_file()) if wild else [path]
-        if not matches or not matches[0].is_file():
-            raise SourceError(f"{path}: no such file; mend source.root or the pattern {pattern!r} in the recipe")
-        odd = next((match for match in matches if printable(match.name) != match.name), None)
+        matches = place.matching(name) if wild else [name]
+        if not matches or not (wild or place.has(name)):
+            raise SourceError(
+                f"{place.where(name)}: no such file; mend source.root or the pattern {pattern!r} in the recipe"
+            )
+        odd = next((match for match in matches if printable(match) != match), None)
         if odd is not None:
-            raise SourceError(f"{printable(str(odd))}: its name is not UTF-8, so no store can tell it; rename it")
+            raise SourceError(f"{place.where(odd)}: its name is not UTF-8, so no store can tell it; rename it")
         found += matches
-    return list(dict.fromkeys(found))
+    return sorted(set(found))
 
 
 def _spelled_out(pattern: str) -> Iterator[str]:

@@ -4,35 +4,36 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterator
-from pathlib import Path
+from typing import BinaryIO
 
 from distillkit.errors import SourceError
 
 _BLOCK = 512
-# Far beyond any encoded photograph, or any caption with its facts; what is larger would only fill the memory.
-LARGEST_IMAGE, LARGEST_TEXT = 256 * 2**20, 4 * 2**20
+# Far beyond any caption with its facts; what is larger would only fill the memory.
+LARGEST_TEXT = 4 * 2**20
 
 
-def members(path: Path) -> Iterator[tarfile.TarInfo]:
-    """Header after header. SourceError, after the last whole member, where the tar is damaged or cut off."""
+def members(file: BinaryIO, size: int) -> Iterator[tarfile.TarInfo]:
+    """Header after header of a tar of that many bytes, which may be read in between.
+
+    SourceError, after the last whole member, where it is damaged or cut off.
+    """
     try:
-        size = path.stat().st_size
-        with tarfile.open(path, "r:") as tar:
+        with tarfile.open(fileobj=file, mode="r:") as tar:
             while (member := tar.next()) is not None:
                 # A negative size would send the reader backwards, for ever.
                 if member.size < 0 or (member.isreg() and member.offset_data + member.size > size):
-                    raise SourceError(f"{path}: cut off or damaged within its member {member.name!r:.200}")
+                    raise SourceError(f"cut off or damaged within its member {member.name!r:.200}")
                 yield member
                 tar.members.clear()  # type: ignore[attr-defined]  # it would keep every header
             end = tar.offset
-        with path.open("rb") as file:
-            file.seek(end)
-            block = file.read(_BLOCK)
+        file.seek(end)
+        block = file.read(_BLOCK)
     except (tarfile.TarError, OSError, ValueError, OverflowError, RecursionError) as error:
-        raise SourceError(f"{path}: cannot be read as an uncompressed tar ({error})") from error
+        raise SourceError(f"cannot be read as an uncompressed tar ({error})") from error
     # Where a header is damaged, tarfile ends as if the tar ended there; a whole tar ends with blocks of zeros.
     if len(block) < _BLOCK or any(block):
-        raise SourceError(f"{path}: cut off or damaged at byte {end}")
+        raise SourceError(f"cut off or damaged at byte {end}")
 
 
 def trouble(member: tarfile.TarInfo, largest: int) -> str | None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from distillkit.errors import SourceError
-from distillkit.paths import expand
+from distillkit.sources._lines import numbered_lines
+from distillkit.sources._places import file_at
 from distillkit.sources._templates import Templates, templates_called
 from distillkit.types import Sample
 
@@ -17,21 +17,17 @@ class ClassPrompts:
     root = None
 
     def __init__(self, *, file: str, templates: Templates = "openai_imagenet"):
-        self.file = Path(expand(file)).absolute()
+        self._place, self._name = file_at(file, "file of class names")
         self.templates = templates
-        if not self.file.is_file():
-            raise SourceError(f"{self.file}: no such file of class names; mend source.file in the recipe")
 
     def __iter__(self) -> Iterator[Sample]:
         templates = templates_called(self.templates)
-        try:
-            # Only a line feed ends a line, as everywhere else: str.splitlines knows ten more characters.
-            lines = self.file.read_text("utf-8-sig").rstrip().split("\n")
-        except UnicodeDecodeError as error:
-            raise SourceError(f"{self.file}: not UTF-8 ({error.reason}); convert the file") from error
-        names = [line.strip() for line in lines]
-        for label, name in enumerate(names):
+        names = [line.strip() for _, line in numbered_lines(self._place, self._name)]
+        while names and not names[-1]:
+            names.pop()
+        for label, name in enumerate(names or [""]):
             if not name:
-                raise SourceError(f"{self.file}:{label + 1}: an empty class name; labels are line numbers, so fill it")
+                where = f"{self._place.where(self._name)}:{label + 1}"
+                raise SourceError(f"{where}: an empty class name; labels are line numbers, so fill it")
             for number, template in enumerate(templates):
                 yield Sample(f"{label}/{number}", text=template(name), label=label)

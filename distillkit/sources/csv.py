@@ -10,16 +10,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from distillkit.errors import SourceError
-from distillkit.paths import expand
 from distillkit.sources._lines import numbered_lines
-from distillkit.sources._places import below, folder_at, really_below
+from distillkit.sources._places import file_at, folder_at, unusable
 from distillkit.types import Sample
 
 
 class Csv:
     """`file`: the table (.gz, .zst too). `root`: where its image paths start (default: its folder). `separator`: tab.
 
-    The key is the image path as written; a row with too many or too few cells stops the run and names its line.
+    The key is the image path as written, so another order gives the same keys; rows stay in the file's order.
+    A row with too many or too few cells, or with a path that leaves the root, has the key `file:line` and no image:
+    the failure ledger says why. Where already the first row is so, the file is refused: then a knob is wrong.
     """
 
     def __init__(
@@ -31,41 +32,40 @@ class Csv:
         text_column: str = "title",
         separator: str = "\t",
     ):
-        self.file = Path(expand(file)).absolute()
+        self.file = file
         self.image_column, self.text_column, self.separator = image_column, text_column, separator
         # With its root given, images can be read where the table is gone: a store knows all that was in it.
-        if root is None and not self.file.is_file():
-            raise SourceError(f"{self.file}: no such file; mend source.file in the recipe")
-        self.root = folder_at(root or str(self.file.parent))
+        self._place = file_at(file)[0] if root is None else folder_at(root)
+        self.root = self._place.root
         if not separator:
-            raise SourceError(f"{self.file}: source.separator is empty; give the character between cells")
+            raise SourceError(f"{file}: source.separator is empty; give the character between cells")
 
-    def read(self, location: str) -> Path:
-        """Where one image is: its location is the path below the root."""
-        return below(self.root, location)
+    def read(self, location: str) -> bytes | Path:
+        """One image, or where it is: its location is the path below the root."""
+        return self._place.read(location)
 
     def __iter__(self) -> Iterator[Sample]:
-        lines = self._lines()
-        _, header = next(lines, (1, [""]))
+        place, name = file_at(self.file)
+        lines = ((number, line.rstrip("\r\n")) for number, line in numbered_lines(place, name))
+        rows = ((number, line.split(self.separator)) for number, line in lines if line)
+        _, header = next(rows, (1, [""]))
         for column in (self.image_column, self.text_column):
             if column not in header:
-                raise SourceError(f"{self.file}: no column {column!r} in its header {header}; set source.*_column")
+                raise SourceError(
+                    f"{place.where(name)}: no column {column!r} in its header {header}; set source.*_column"
+                )
         image_at, text_at = header.index(self.image_column), header.index(self.text_column)
-        for number, cells in lines:
-            if len(cells) != len(header):
-                raise SourceError(f"{self.file}:{number}: {len(cells)} cells, the header has {len(header)}")
-            name = cells[image_at]
+        usable = False
+        for number, cells in rows:
             try:
-                path = really_below(self.root, name)
+                if len(cells) != len(header):
+                    raise SourceError(f"{len(cells)} cells, the header has {len(header)}")
+                image = self._place.checked(cells[image_at])
             except SourceError as error:
-                raise SourceError(f"{self.file}:{number}: {error}") from error
+                if not usable:
+                    raise SourceError(f"{place.where(name)}:{number}: {error}") from error
+                yield Sample(f"{name}:{number}", image=unusable(f"{name}:{number}: {error}"))
+                continue
+            usable = True
             # An empty cell is an absent text, not a text without words.
-            yield Sample(name, image=path, text=cells[text_at] or None)
-
-    def _lines(self) -> Iterator[tuple[int, list[str]]]:
-        """Number and cells of each line that is not blank."""
-        if not self.file.is_file():
-            raise SourceError(f"{self.file}: no such file; mend source.file in the recipe")
-        for number, line in numbered_lines(self.file):
-            if text := line.rstrip("\r\n"):
-                yield number, text.split(self.separator)
+            yield Sample(cells[image_at], image=image, text=cells[text_at] or None)

@@ -12,7 +12,7 @@ from typing import Any
 
 from distillkit.errors import MissingExtra, SourceError
 from distillkit.sources._captions import Captions, with_captions
-from distillkit.sources._places import folder_at, really_below
+from distillkit.sources._places import folder_at
 from distillkit.types import Sample
 
 
@@ -37,7 +37,8 @@ class Datasets:
     ):
         if (root is None) == (name is None):
             raise SourceError("datasets: set either source.root (a saved dataset) or source.name (one to fetch)")
-        self.root = None if root is None else folder_at(root)
+        self._place = None if root is None else folder_at(root)
+        self.root = None if self._place is None else self._place.root
         self.name, self.subset, self.split, self.captions = name, subset, split, captions
         self.image_column, self.text_column = image_column, text_column
         self.label_column, self.key_column = label_column, key_column
@@ -51,11 +52,11 @@ class Datasets:
             raise SourceError(f"{self._where}: row {location} has no image")
         if image["bytes"] is not None:
             return bytes(image["bytes"])
-        if self.root is None:
+        if self._place is None:
             raise SourceError(
                 f"{self._where}: row {location} is a path, not an image; save the dataset with its images"
             )
-        return really_below(self.root, image["path"])
+        return self._place.read(self._place.checked(image["path"]))
 
     def __iter__(self) -> Iterator[Sample]:
         wanted = [column for column in (self.text_column, self.label_column, self.key_column) if column is not None]

@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from distillkit.sources._places import IMAGES, below, folder_at, printable
+from distillkit.sources._places import IMAGES, folder_at, plain, printable
 from distillkit.types import Sample
 
 
 class Folder:
-    """`root`: the folder. `classes`: take the first level of folders, in name order, as labels 0, 1, ..."""
+    """`root`: the folder, or its URL. `classes`: take the first level of folders, in name order, as labels 0, 1, ...
+
+    The order is that of the names, whatever the disk's. On the web only servers that list their folders can be walked.
+    """
 
     def __init__(self, *, root: str, classes: bool = False):
-        self.root = folder_at(root)
-        self.classes = classes
+        self._place = folder_at(root)
+        self.root, self.classes = self._place.root, classes
 
-    def read(self, location: str) -> Path:
-        """Where one image is: its location is the path below the root."""
-        return below(self.root, location)
+    def read(self, location: str) -> bytes | Path:
+        """One image, or where it is: its location is the path below the root."""
+        return self._place.read(location)
 
     def __iter__(self) -> Iterator[Sample]:
-        labels = self._labels() if self.classes else {}
-        # Links to folders are not followed: they can leave the root, or lead in circles.
-        for folder, subfolders, files in os.walk(self.root):
-            subfolders.sort()
-            for name in sorted(files):
-                path = Path(folder, name)
-                if path.suffix.lower() in IMAGES:
-                    key = path.relative_to(self.root)
-                    yield Sample(printable(key.as_posix()), image=path, label=labels.get(key.parts[0]))
-
-    def _labels(self) -> dict[str, int]:
-        return {path.name: number for number, path in enumerate(sorted(p for p in self.root.iterdir() if p.is_dir()))}
+        labels = {name: number for number, name in enumerate(self._place.folders())} if self.classes else {}
+        for name in self._place.walk():
+            if Path(name).suffix.lower() in IMAGES:
+                yield Sample(printable(name), image=plain(name), label=labels.get(name.split("/")[0]))

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from distillkit.errors import SourceError
-from distillkit.paths import expand
 from distillkit.sources._captions import Captions, with_captions
 from distillkit.sources._lines import numbered_lines
-from distillkit.sources._places import below, folder_at, really_below
+from distillkit.sources._places import file_at, folder_at, unusable
 from distillkit.types import Sample
 
 _NAMES = {str: "a text", int: "a whole number", str | int: "a text or a whole number", str | list: "a text or a list"}
@@ -24,6 +23,8 @@ _NAMES = {str: "a text", int: "a whole number", str | int: "a text or a whole nu
 class Jsonl:
     """`file`: one JSON object a line. `root`: where its image paths start (default: the file's folder).
 
+    A line that is damaged, or whose path leaves the root, has the key `file:line` and no image: the failure ledger says
+    why. Where already the first line is so, the file is refused: then a knob is wrong.
     `*_field` name what is taken from each object; "a.b" is field b of the object in field a. None: not taken.
     """
 
@@ -38,36 +39,41 @@ class Jsonl:
         key_field: str | None = None,
         captions: Captions = "whole",
     ):
-        self.file = Path(expand(file)).absolute()
-        self.root = folder_at(root or str(self.file.parent))
+        self.file = file
+        # With its root given, images can be read where the lines are gone: a store knows all that was in them.
+        self._place = file_at(file)[0] if root is None else folder_at(root)
+        self.root = self._place.root
         self.text_field, self.image_field, self.label_field = text_field, image_field, label_field
         self.key_field, self.captions = key_field, captions
-        # With its root given, images can be read where the lines are gone: a store knows all that was in them.
-        if root is None and not self.file.is_file():
-            raise SourceError(f"{self.file}: no such file; mend source.file in the recipe")
         if text_field is None and image_field is None:
-            raise SourceError(f"{self.file}: neither source.text_field nor source.image_field is set; set one")
+            raise SourceError(f"{file}: neither source.text_field nor source.image_field is set; set one")
 
-    def read(self, location: str) -> Path:
-        """Where one image is: its location is the path below the root."""
-        return below(self.root, location)
+    def read(self, location: str) -> bytes | Path:
+        """One image, or where it is: its location is the path below the root."""
+        return self._place.read(location)
 
     def __iter__(self) -> Iterator[Sample]:
-        for number, line in numbered_lines(self.file):
+        place, name = file_at(self.file)
+        usable = False
+        for number, line in numbered_lines(place, name):
             if not line.strip():
                 continue
             try:
                 item = json.loads(line)
                 if not isinstance(item, dict):
                     raise SourceError(f"a JSON {type(item).__name__}, not an object")
-                yield from self._samples(item)
+                samples = list(self._samples(item))
             except (ValueError, RecursionError, SourceError) as error:
-                raise SourceError(f"{self.file}:{number}: {error}") from error
+                if not usable:
+                    raise SourceError(f"{place.where(name)}:{number}: {error}") from error
+                samples = [Sample(f"{name}:{number}", image=unusable(f"{name}:{number}: {error}"))]
+            usable = True
+            yield from samples
 
     def _samples(self, item: dict[str, Any]) -> Iterator[Sample]:
         text = _text_at(item, self.text_field)
         name = _field(item, self.image_field, str)
-        image = None if name is None else really_below(self.root, name)
+        image = None if name is None else self._place.checked(name)
         key = _field(item, self.key_field, str | int)
         if key is None and self.key_field is not None:
             raise SourceError(f"no key in {self.key_field!r}")

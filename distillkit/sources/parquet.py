@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from distillkit.errors import SourceError
 from distillkit.sources._captions import Captions, with_captions
-from distillkit.sources._places import below, files, folder_at, really_below
+from distillkit.sources._places import below, files, folder_at, unusable
 from distillkit.sources._row_groups import RowGroups
 from distillkit.types import Sample
 
@@ -44,18 +44,19 @@ class Parquet:
         key_column: str | None = None,
         captions: Captions = "whole",
     ):
-        self.root = folder_at(root)
+        self._place = folder_at(root)
+        self.root = self._place.root
         self.files, self.captions = files, captions
         self.image_column, self.text_column, self.label_column = image_column, text_column, label_column
         self.key_column = key_column
-        self._images = RowGroups()
+        self._images = RowGroups(self._place)
 
     def read(self, location: str) -> bytes | Path:
         """The bytes of one image, or the file where it is."""
         place = _PLACE.fullmatch(location)
         if place is None:
-            return below(self.root, location)
-        file = below(self.root, place[1])
+            return self._place.read(location)
+        file = below(str(self.root), place[1])
         try:
             value = self._images.value(file, str(self.image_column), int(place[2]))
         except _DAMAGE as error:
@@ -63,21 +64,21 @@ class Parquet:
         if isinstance(value, dict):
             value = value["bytes"] if value["bytes"] is not None else value.get("path")
         if isinstance(value, str):
-            return really_below(self.root, value)
+            return self._place.read(self._place.checked(value))
         if value is None:
             raise SourceError(f"{location}: the row has no image")
         return bytes(value)
 
     def __iter__(self) -> Iterator[Sample]:
-        for file in files(self.root, self.files):
-            name = file.relative_to(self.root).as_posix()
+        for name in files(self._place, self.files):
             try:
-                yield from self._of_file(file, name)
+                yield from self._of_file(self._place.where(name), name)
             except _DAMAGE as error:
-                raise SourceError(f"{file}: damaged, or no Parquet file ({_line(error)}); fetch it again") from error
+                where = self._place.where(name)
+                raise SourceError(f"{where}: damaged, or no Parquet file ({_line(error)}); fetch it again") from error
 
-    def _of_file(self, file: Path, name: str) -> Iterator[Sample]:
-        with pq.ParquetFile(file) as table:
+    def _of_file(self, file: str, name: str) -> Iterator[Sample]:
+        with pq.ParquetFile(self._place.table(name)) as table:
             images_are_paths = self._check(file, table.schema_arrow)
             columns = [self.text_column, self.label_column, self.key_column]
             # What is only bytes is not read here: the whole corpus would pass through memory to be counted.
@@ -86,32 +87,36 @@ class Parquet:
             rows = table.metadata.num_rows
             batches = table.iter_batches(4096, columns=wanted) if wanted else ()
             read = (values for batch in batches for values in batch.to_pylist()) if wanted else repeat({}, rows)
-            if not wanted and not 0 <= rows <= file.stat().st_size:
+            if not wanted and not 0 <= rows <= self._place.size(name):
                 raise SourceError(f"{file}: damaged, claims to hold {rows} images; fetch it again")
             # strict: a damaged footer may promise other rows than there are.
             for row, values in zip(range(rows), read, strict=True):
                 yield from self._samples(file, name, row, values, images_are_paths)
 
     def _samples(
-        self, file: Path, name: str, row: int, values: dict[str, Any], images_are_paths: bool
+        self, file: str, name: str, row: int, values: dict[str, Any], images_are_paths: bool
     ) -> Iterator[Sample]:
         place = f"{name}#{row}"
         key = place if self.key_column is None else values[self.key_column]
         if key is None or key == "":
             raise SourceError(f"{file}: row {row} has no key in {self.key_column!r}; set source.key_column")
-        image: Path | str | None = None if self.image_column is None else place
+        image = None if self.image_column is None else place
         if images_are_paths and values[str(self.image_column)] is not None:
-            try:
-                image = really_below(self.root, values[str(self.image_column)])
-            except SourceError as error:
-                raise SourceError(f"{file}: row {row}: {error}") from error
-            if _PLACE.fullmatch(image.name):
-                raise SourceError(f"{file}: row {row}: a path that ends like a row of a file ({image.name}); rename it")
+            image = self._path(place, values[str(self.image_column)])
         said = values.get(str(self.text_column))
         said = [text for text in said if text is not None] if isinstance(said, list) else said
         yield from with_captions(str(key), image, said, values.get(str(self.label_column)), self.captions)
 
-    def _check(self, file: Path, schema: pa.Schema) -> bool:
+    def _path(self, place: str, name: str) -> str:
+        try:
+            path = self._place.checked(name)
+        except SourceError as error:
+            return unusable(f"{place}: {error}")
+        if _PLACE.fullmatch(path):
+            return unusable(f"{place}: a path that ends like a row of a file ({path}); rename it")
+        return path
+
+    def _check(self, file: str, schema: pa.Schema) -> bool:
         """Refuse columns that are missing or of another type; true when images are given by their paths."""
         for knob, column, fits in (
             ("image_column", self.image_column, _holds_images),

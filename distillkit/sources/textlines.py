@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from pathlib import Path
 
-from distillkit.errors import SourceError
-from distillkit.paths import expand
 from distillkit.sources._lines import numbered_lines
+from distillkit.sources._places import file_at
 from distillkit.types import Sample
 
 
@@ -21,11 +19,9 @@ class TextLines:
     root = None
 
     def __init__(self, *, file: str):
-        self.file = Path(expand(file)).absolute()
-        if not self.file.is_file():
-            raise SourceError(f"{self.file}: no such file; mend source.file in the recipe")
+        self._file = file_at(file)
 
     def __iter__(self) -> Iterator[Sample]:
-        for _, line in numbered_lines(self.file):
+        for _, line in numbered_lines(*self._file):
             if text := line.strip():
                 yield Sample(hashlib.blake2b(text.encode(), digest_size=12).hexdigest(), text=text)

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import posixpath
 import re
 from array import array
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import pyarrow as pa
 
 from distillkit.errors import SourceError
 from distillkit.sources._captions import Captions, with_captions
-from distillkit.sources._places import IMAGES, below, files, folder_at, printable
-from distillkit.sources._tar import LARGEST_IMAGE, LARGEST_TEXT, members, trouble
+from distillkit.sources._places import IMAGES, LARGEST_IMAGE, files, folder_at, printable
+from distillkit.sources._tar import LARGEST_TEXT, members, trouble
 from distillkit.types import Sample
 
 _PLACE = re.compile(r"(.+)@(\d+)\+(\d+)", re.DOTALL)
@@ -32,7 +30,7 @@ _ROWS = pa.schema(
 
 
 class WebDataset:
-    """`root`: the folder of the tars. `shards`: which of them, by `*` or by `{00000..00331}`.
+    """`root`: the folder of the tars, or its URL. `shards`: which of them, by `*` or by `{00000..00331}`.
 
     Members whose names are equal up to the first dot are one sample, and that stem is its key; a stem that comes in
     several shards is a key only behind its shard's name. `text` and `label` name a member by its extension ("txt",
@@ -51,7 +49,8 @@ class WebDataset:
         captions: Captions = "whole",
         damaged: Literal["stop", "skip"] = "stop",
     ):
-        self.root = folder_at(root)
+        self._place = folder_at(root)
+        self.root = self._place.root
         self.shards, self.text, self.label, self.captions, self.damaged = shards, text, label, captions, damaged
 
     def read(self, location: str) -> bytes:
@@ -59,41 +58,33 @@ class WebDataset:
         place = _PLACE.fullmatch(location)
         if place is None:
             raise SourceError(location.replace("?", ": ", 1))
-        path, offset, length = below(self.root, place[1]), int(place[2]), int(place[3])
-        try:
-            with path.open("rb", buffering=0) as tar:
-                # A plan of another corpus must not make us ask for more memory than the tar can fill.
-                found = os.pread(tar.fileno(), min(length, os.fstat(tar.fileno()).st_size), offset)
-        except OSError as error:
-            raise SourceError(f"{path}: {error.strerror}") from error
+        name, offset, length = place[1], int(place[2]), int(place[3])
+        found = self._place.part(name, offset, length)
         if len(found) != length:
-            raise SourceError(f"{path}: ends before byte {offset + length}; it was cut off since it was planned")
+            where = self._place.where(name)
+            raise SourceError(f"{where}: ends before byte {offset + length}; it was cut off since it was planned")
         return found
 
     def __iter__(self) -> Iterator[Sample]:
         marks = array("Q")
-        scanned = [(shard, self._scan(shard, marks)) for shard in files(self.root, self.shards)]
+        scanned = [(shard, self._scan(shard, marks)) for shard in files(self._place, self.shards)]
         ordered = np.sort(np.frombuffer(marks, np.uint64))
         repeated = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
         for shard, table in scanned:
             for row in (row for batch in table.to_batches(4096) for row in batch.to_pylist()):
-                prefix = f"{self._name(shard)}/" if repeated and _mark(row["stem"]) in repeated else ""
+                prefix = f"{shard}/" if repeated and _mark(row["stem"]) in repeated else ""
                 said = row["texts"][0] if row["texts"] and len(row["texts"]) == 1 else row["texts"]
                 yield from with_captions(prefix + row["stem"], row["image"], said, row["label"], self.captions)
 
-    def _name(self, shard: Path) -> str:
-        return printable(shard.relative_to(self.root).as_posix())
-
-    def _scan(self, shard: Path, marks: array[int]) -> pa.Table:
+    def _scan(self, shard: str, marks: array[int]) -> pa.Table:
         """The samples of one shard as a compact table; `marks` gets a number for each stem, once per shard."""
         wanted = {selector.partition(".")[0] for selector in (self.text, self.label) if selector}
         groups: dict[str, dict[str, Any]] = {}
         twice: list[str] = []
-        name = shard.relative_to(self.root).as_posix()
         lost = None
-        with shard.open("rb") as tar:
+        with self._opened(shard) as tar:
             try:
-                for member in members(shard):
+                for member in members(tar, self._place.size(shard)):
                     stem, extension = _split(member.name)
                     if member.isdir() or not stem:
                         continue
@@ -105,33 +96,43 @@ class WebDataset:
                     reason = trouble(member, LARGEST_IMAGE if part == "image" else LARGEST_TEXT)
                     if part == "image":
                         place = f"@{member.offset_data}+{member.size}" if reason is None else f"?{reason}"
-                        group[part] = name + place
+                        group[part] = shard + place
                     elif part in wanted and reason is None:
-                        group[part] = os.pread(tar.fileno(), member.size, member.offset_data)
+                        tar.seek(member.offset_data)
+                        group[part] = tar.read(member.size)
                     else:
                         group[part] = None
             except SourceError as error:
                 if self.damaged == "stop":
-                    raise SourceError(f'{error}; fetch it again, or set source.damaged = "skip"') from error
-                lost = str(error).removeprefix(f"{shard}: ")
+                    told = f'{self._place.where(shard)}: {error}; fetch it again, or set source.damaged = "skip"'
+                    raise SourceError(told) from error
+                lost = str(error)
         marks.extend(map(_mark, groups))
-        rows = [self._row(name, stem, group) for stem, group in groups.items()]
+        rows = [self._row(shard, stem, group) for stem, group in groups.items()]
         # A name that comes twice in one shard is two samples of one key: the plan leaves out and counts the second.
         rows += [{"stem": printable(stem)} for stem in twice]
         if lost is not None:
-            rows.append({"stem": self._name(shard), "image": f"{name}?{lost}"})
+            rows.append({"stem": shard, "image": f"{shard}?{lost}"})
         return pa.Table.from_pylist(rows, _ROWS)
+
+    def _opened(self, shard: str) -> BinaryIO:
+        try:
+            return self._place.open(shard)
+        except OSError as error:
+            raise SourceError(f"{self._place.where(shard)}: cannot be read ({error.strerror or error})") from error
 
     def _row(self, name: str, stem: str, group: dict[str, Any]) -> dict[str, Any]:
         said = self._value(name, stem, group, self.text)
         texts = said if isinstance(said, list) else None if said is None else [said]
         if texts is not None and not all(isinstance(text, str) for text in texts):
-            raise SourceError(f"{self.root / name}: {stem}: {self.text} is no text; mend source.text")
+            raise SourceError(f"{self._place.where(name)}: {stem}: {self.text} is no text; mend source.text")
         label = self._value(name, stem, group, self.label)
         try:
             label = None if label is None else int(label)
         except (TypeError, ValueError) as error:
-            raise SourceError(f"{self.root / name}: {stem}: {self.label} is {label!r:.40}, not a number") from error
+            raise SourceError(
+                f"{self._place.where(name)}: {stem}: {self.label} is {label!r:.40}, not a number"
+            ) from error
         image = group.get("image")
         if image is None and texts is None:
             image = f"{name}?{stem!r} has no image, only: {printable(', '.join(sorted(group)))}"
@@ -149,9 +150,8 @@ class WebDataset:
         except (ValueError, RecursionError) as error:
             if self.damaged == "skip":
                 return None
-            raise SourceError(
-                f'{self.root / name}: {stem}.{extension} is damaged ({error}); mend it, or set source.damaged = "skip"'
-            ) from error
+            where = f"{self._place.where(name)}: {stem}.{extension}"
+            raise SourceError(f'{where} is damaged ({error}); mend it, or set source.damaged = "skip"') from error
         for field in fields:
             value = value.get(field) if isinstance(value, dict) else None
         return value

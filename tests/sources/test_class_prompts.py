@@ -49,7 +49,7 @@ def test_an_empty_name_is_refused_because_it_would_move_the_labels(tmp_path):
 
 
 def test_what_is_not_utf_8_and_what_is_missing_are_named(tmp_path):
-    with pytest.raises(SourceError, match=r"names\.txt: not UTF-8"):
+    with pytest.raises(SourceError, match=r"names\.txt:1: not UTF-8"):
         read(tmp_path, b"caf\xe9\n")
     with pytest.raises(SourceError, match="absent: no such file of class names"):
         ClassPrompts(file=str(tmp_path / "absent"))

@@ -60,7 +60,15 @@ def test_a_missing_column_is_named_with_those_there_are(tmp_path):
 
 @pytest.mark.parametrize("line", ["a cat", "a cat\ta.png\tmore", "a\tcat\ta.png"])
 def test_a_row_with_other_cells_than_the_header_is_named_by_its_line(tmp_path, line):
-    assert "pairs.tsv:3: " in refusal(tmp_path, f"title\tfilepath\na dog\tb.png\n{line}\n")
+    assert "pairs.tsv:2: " in refusal(tmp_path, f"title\tfilepath\n{line}\n")
+    assert read(tmp_path, f"title\tfilepath\na dog\tb.png\n{line}\na cat\ta.png\n") == [
+        ("b.png", "a dog"),
+        ("pairs.tsv:3", None),
+        ("a.png", "a cat"),
+    ]
+    source = Csv(file=str(tmp_path / "pairs.tsv"))
+    with pytest.raises(SourceError, match=r"^pairs\.tsv:3: \d cells, the header has 2$"):
+        source.read(list(source)[1].image)
 
 
 def test_an_empty_caption_is_an_absent_one(tmp_path):
@@ -97,6 +105,13 @@ def test_links_and_dots_that_stay_below_the_root_are_fine(tmp_path):
     assert [key for key, _ in rows] == paths
 
 
+def test_a_name_that_starts_like_a_reason_is_a_name(tmp_path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "?a.png")
+    assert read(tmp_path, "title\tfilepath\nx\t?a.png\n") == [("?a.png", "x")]
+    source = Csv(file=str(tmp_path / "pairs.tsv"))
+    assert source.read(next(iter(source)).image).read_bytes() == (tmp_path / "?a.png").read_bytes()
+
+
 def test_circles_of_links_do_not_stop_the_plan(tmp_path):
     (tmp_path / "one").symlink_to(tmp_path / "two")
     (tmp_path / "two").symlink_to(tmp_path / "one")
@@ -107,7 +122,7 @@ def test_a_root_that_is_a_link_works(tmp_path):
     example(tmp_path)
     (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
     samples = list(Csv(file=str(tmp_path / "link/pairs.tsv")))
-    assert [sample.image for sample in samples] == [tmp_path / "link/a.png", tmp_path / "link/b.png"]
+    assert [sample.image for sample in samples] == ["a.png", "b.png"]
     assert "leaves" in refusal(tmp_path, f"title\tfilepath\nx\t{tmp_path}/a.png\n", root=str(tmp_path / "link"))
 
 

@@ -74,9 +74,13 @@ def test_several_captions(tmp_path):
 )
 def test_what_cannot_be_used_is_named_by_its_line(tmp_path, line, told):
     path = write(tmp_path, [{"text": "fine", "image": "b.png"}, line])
+    assert [row[0] for row in read(path, image_field="image", label_field="label")] == ["b.png", "items.jsonl:2"]
+    source = Jsonl(file=str(path), image_field="image", label_field="label")
     with pytest.raises(SourceError) as caught:
-        read(path, image_field="image", label_field="label")
+        source.read(list(source)[1].image)
     assert "items.jsonl:2: " in str(caught.value) and told in str(caught.value) and "\n" not in str(caught.value)
+    with pytest.raises(SourceError, match=r"items\.jsonl:1: "):  # where nothing was usable before, a knob is wrong
+        read(write(tmp_path, [line]), image_field="image", label_field="label")
 
 
 def packed(content, codec):

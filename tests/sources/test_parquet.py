@@ -54,7 +54,7 @@ def test_images_by_their_paths(tmp_path):
     write(tmp_path / "0.parquet", {"file": ["images/a.png", None, "b.png"], "text": ["a", "b", None]})
     source = Parquet(root=str(tmp_path), image_column="file", text_column="text")
     samples = list(source)
-    assert [one.image for one in samples] == [tmp_path / "images/a.png", "0.parquet#1", tmp_path / "b.png"]
+    assert [one.image for one in samples] == ["images/a.png", "0.parquet#1", "b.png"]
     assert source.read("images/a.png") == tmp_path / "images/a.png"
     with pytest.raises(SourceError, match=r"0\.parquet#1: the row has no image"):
         source.read("0.parquet#1")
@@ -66,7 +66,9 @@ def test_paths_that_leave_the_root_are_refused(tmp_path, path):
     write(root / "0.parquet", {"image": [path]})
     (tmp_path / "secret.png").write_bytes(picture())
     (root / "link.png").symlink_to(tmp_path / "secret.png")
-    assert "0.parquet: row 0: " in refusal(root)
+    source = Parquet(root=str(root))
+    with pytest.raises(SourceError, match=r"^0\.parquet#0: "):
+        source.read(next(iter(source)).image)
     write(root / "0.parquet", {"image": [{"bytes": None, "path": path}]})
     source = Parquet(root=str(root))
     if path != "a.parquet#3":
