@@ -32,6 +32,7 @@ _EXTRAS = {
 _WAITS = (0.5, 2.0, 8.0)
 # A request costs tens of milliseconds, in which as many megabytes could have come.
 _BLOCK = 4 * 2**20
+_DEEPEST = 32
 
 T = TypeVar("T")
 
@@ -99,7 +100,10 @@ class Remote:
         """The name of every file below a folder: those in it first, then its folders, in order of their names."""
         folders = [folder]
         while folders:
-            entries = self.list(folders.pop())
+            here = folders.pop()
+            if here.count("/") == _DEEPEST:
+                raise OSError(f"{self.where(here)}: a folder in {_DEEPEST} others; does this server list itself?")
+            entries = self.list(here)
             yield from (name for name, kind in entries.items() if kind == "file")
             folders += [name for name in reversed(entries) if entries[name] == "directory"]
 
@@ -149,7 +153,7 @@ class Remote:
         _, base = self._filesystem()
         name = path.removeprefix(base).strip("/") if path.startswith(f"{base}/") else ""
         name = unquote(name) if self._quoted else name
-        return "" if ".." in name.split("/") else name
+        return "" if {"", ".", ".."} & set(name.split("/")) else name
 
     def _retried(self, name: str, action: Callable[[Any, str], T]) -> T:
         fs, base = self._filesystem()
@@ -169,24 +173,24 @@ class _NothingThere(OSError):
     """The file ends before the part that was asked for."""
 
 
-def _is_final(error: Exception) -> bool:
+def _is_final(error: BaseException | None) -> bool:
     """Whether trying again is in vain: the file is not there, or is not ours to read."""
-    status = getattr(error.__cause__ or error, "status", None)
-    if isinstance(status, int):
-        return 400 <= status < 500 and status not in (408, 429)
-    if isinstance(error, FileNotFoundError):
-        # fsspec says so too of a server that did not answer.
-        return not type(error.__cause__).__module__.startswith(("aiohttp", "asyncio"))
+    if isinstance(error, FileNotFoundError) and type(error.__cause__).__module__.startswith(("aiohttp", "asyncio")):
+        return _is_final(error.__cause__)  # so says fsspec of a server that did not answer, too
+    status = getattr(error, "status", None)
+    if isinstance(error, FileNotFoundError) or isinstance(status, int):
+        return status not in (408, 429) and (status is None or 400 <= status < 500)
+    if type(error).__name__ == "NoCredentialsError":
+        return True
     return isinstance(error, PermissionError) or getattr(error, "errno", None) in (errno.EINVAL, errno.EPERM)
 
 
 def _as_of_a_disk(error: Exception, where: str) -> OSError:
-    status = getattr(error.__cause__ or error, "status", None)
-    if status == 416 or "InvalidRange" in f"{error} {error.__cause__}":
+    if getattr(error, "status", None) == 416 or "InvalidRange" in f"{error} {error.__cause__}":
         return _NothingThere(errno.EINVAL, "ends before", where)
     if isinstance(error, FileNotFoundError) and _is_final(error):
         return FileNotFoundError(errno.ENOENT, "no such file", where)
-    told = " ".join(str(error.__cause__ or error).split()) or type(error).__name__
+    told = " ".join(str(error).split()) or type(error).__name__
     return OSError(f"{where}: {told:.300}")
 
 

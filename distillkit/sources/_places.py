@@ -159,10 +159,10 @@ class Far:
             raise SourceError(f"{name!r} is no path of an image")
         return plain(posixpath.normpath(below(self.root, name.removeprefix(f"{self.root}/"))))
 
-    def walk(self, folder: str = "") -> Iterator[str]:
-        """Every file below the root, or a folder in it, in order of the names."""
+    def walk(self) -> Iterator[str]:
+        """Every file below the root, in order of the names."""
         try:
-            yield from self._remote.walk(folder)
+            yield from self._remote.walk()
         except OSError as error:
             raise SourceError(f"{self.root}: cannot be listed ({error}); mend source.root in the recipe") from error
 
@@ -175,7 +175,12 @@ class Far:
 
         start = re.split(r"[*?\[]", pattern)[0].rpartition("/")[0]
         fits = re.compile(glob_translate(pattern))
-        return sorted(name for name in self.walk(start) if fits.fullmatch(name))
+        try:
+            return sorted(name for name in self._remote.walk(start) if fits.fullmatch(name))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise SourceError(f"{self.root}: cannot be listed ({error})") from error
 
 
 Place = Near | Far
