@@ -14,6 +14,7 @@ import torch
 from distillkit.errors import SourceError
 from distillkit.pixel_cache import Files
 from distillkit.store.reader import FeatureStore
+from tests.servers import bad_line, serving
 
 
 @pytest.fixture
@@ -151,3 +152,25 @@ def test_texts_have_no_images_to_train_on(job, tmp_path):
     job(tmp_path / "out", trained=False)
     with pytest.raises(SourceError, match=r"its corpus has no images on disk; choose another store for data\.images"):
         Files(FeatureStore(tmp_path / "out/texts"), None)
+
+
+def test_a_corpus_in_a_bucket_gives_the_rows_and_the_student_that_the_disk_gives(job, items, tmp_path, s3):
+    torch.set_num_threads(1)
+    data = tmp_path / "data"
+    near = job(tmp_path / "near", as_tars(data, items))
+    far = job(tmp_path / "far", as_tars(data, items).replace(str(data), s3(data)))
+    assert content(near) == content(far) and len(content(far)) == 70
+    assert far.manifest.source["root"] == "s3://corpora"
+    one, other = ((tmp_path / out / "run/student.safetensors").read_bytes() for out in ("near", "far"))
+    assert one == other
+
+
+def test_a_line_that_dies_is_a_line_of_the_ledger(job, corpus, tmp_path, web, impatient):
+    lost = ["/images/003.png", "/images/068.png"]
+    with (
+        web(corpus) as address,
+        serving(bad_line(address, lambda number, path: "at once" if path in lost else None)) as bad,
+    ):
+        store = job(tmp_path / "out", f'{{ kind = "csv", file = "{bad}/pairs.tsv" }}', trained=False)
+    assert [line["key"] for line in store.failures()] == [name[1:] for name in lost]
+    assert all(bad in line["error"] and line["stage"] == "decode" for line in store.failures())

@@ -8,7 +8,6 @@ import random
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-import fsspec
 import pytest
 from PIL import Image
 
@@ -98,7 +97,7 @@ def test_what_is_not_there_is_told_in_one_line(s3, web, tmp_path, impatient):
 
 def test_an_extra_that_is_missing_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "s3fs", None)
-    monkeypatch.delitem(fsspec.registry._registry, "s3", raising=False)
+    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "s3", raising=False)
     with pytest.raises(MissingExtra, match=r's3fs is not installed; run: pip install "distillkit\[s3\]"'):
         TextLines(file="s3://corpora/texts.txt")
 
