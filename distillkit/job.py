@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from distillkit import views
 from distillkit.errors import StoreError
-from distillkit.recipe import Corpus
+from distillkit.recipe import Corpus, Views
+from distillkit.store import layout
 from distillkit.store.additions import FOLDER
-from distillkit.store.field import Field
+from distillkit.store.field import PARAMETERS, Field
+
+_MOST_ROWS, _SHARD_BYTES = 65_536, 1 << 29
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,12 @@ class Job:
     teachers: Mapping[str, Teacher]
     asked: tuple[tuple[str, str], ...]
     decode_threads: int
+    decode: Literal["threads", "processes"] = "threads"
+    adds: bool = False  # to a store that has the parameters of the views already
+
+    def __post_init__(self) -> None:
+        if self.corpus.drawn_views:
+            self._refuse_views_that_mean_nothing()
 
     @cached_property
     def source(self) -> Any:
@@ -38,22 +49,43 @@ class Job:
 
     @cached_property
     def fields(self) -> dict[str, Field]:
-        """The arrays of the store."""
-        networks = {alias: self.teachers[alias].network for alias, _ in self.asked}
-        return {
-            f"{alias}/{name}": Field(
-                teacher=alias,
-                shape=networks[alias].fields[name],
-                # What is no measurement, such as the numbers of classes, has a dtype of its own.
-                dtype=getattr(networks[alias], "dtypes", {}).get(name, self.corpus.dtype),
-            )
-            for alias, name in self.asked
-        }
+        """The arrays of the store; where several views are kept, theirs are the first axis of a row."""
+        drawn = self.corpus.drawn_views
+        fields = {f"{alias}/{name}": self._field(alias, name, drawn) for alias, name in self.asked}
+        if drawn and not self.adds:
+            shape = [drawn.count, len(views.columns(drawn))]
+            fields[PARAMETERS] = Field(teacher="views", shape=shape, dtype="float32", per_view=True)
+        return fields
+
+    def _field(self, alias: str, name: str, drawn: Views | None) -> Field:
+        network = self.teachers[alias].network
+        shape = list(network.fields[name])
+        per_view = drawn is not None and name != "text"
+        # What is no measurement, such as the numbers of classes, has a dtype of its own.
+        dtype = getattr(network, "dtypes", {}).get(name, self.corpus.dtype)
+        return Field(
+            teacher=alias, shape=[drawn.count, *shape] if drawn and per_view else shape, dtype=dtype, per_view=per_view
+        )
+
+    @cached_property
+    def rows_per_shard(self) -> int:
+        """As the recipe has it; else 65,536, or as many as make half a GiB where rows are large."""
+        if self.corpus.rows_per_shard is not None:
+            return self.corpus.rows_per_shard
+        step = math.lcm(*(layout.step(field) for field in self.fields.values()))
+        row_bytes = sum(field.row_bytes for field in self.fields.values())
+        return max(step, min(_MOST_ROWS, _SHARD_BYTES // row_bytes) // step * step)
+
+    @property
+    def images_per_batch(self) -> int:
+        """A teacher is shown `batch_size` views at once, or all those of one image where they are more."""
+        views = self.corpus.drawn_views
+        return max(1, self.corpus.batch_size // (views.count if views else 1))
 
     def beside(self, aliases: Sequence[str]) -> Job:
         """Only these teachers, as an addition to the store that all of them were asked for."""
         asked = tuple(pair for pair in self.asked if pair[0] in aliases)
-        return replace(self, path=self.path / FOLDER / "+".join(aliases), asked=asked)
+        return replace(self, path=self.path / FOLDER / "+".join(aliases), asked=asked, adds=True)
 
     @property
     def passes(self) -> dict[str, dict[str, list[str]]]:
@@ -63,8 +95,24 @@ class Job:
             passes.setdefault("text" if name == "text" else "image", {}).setdefault(alias, []).append(name)
         return passes
 
+    def _refuse_views_that_mean_nothing(self) -> None:
+        """Texts have no views; a view is a box, and view 0 is one box for all teachers."""
+        where, looks = f"corpus {self.corpus.name!r}: views", []
+        for alias in self.passes.get("image", {}):
+            looks.append(self.teachers[alias].network.preprocess)
+            looks[-1].refuse_views()
+        if not looks:
+            raise StoreError(f"{where}: no teacher is asked about its images; leave [corpora.views] out")
+        clean = {look.clean_view(640, 480) for look in looks}
+        if self.corpus.views and self.corpus.views.clean_first and len(clean) > 1:
+            raise StoreError(
+                f"{where}: the evaluation transforms of {' and '.join(self.passes['image'])} show different parts "
+                "of an image, so there is no one clean view; set views.clean_first = false, or make two stores"
+            )
+
     def identity(self, duplicates: int) -> dict[str, Any]:
         """What the rows depend on, beside plan and fields."""
+        drawn = self.corpus.drawn_views
         return {
             "source": {
                 "kind": self.corpus.source.kind,
@@ -73,7 +121,7 @@ class Job:
                 "duplicates": duplicates,
             },
             "teachers": {alias: self.teachers[alias].fingerprint for alias, _ in self.asked},
-            "views": {"count": 1, "kind": "the teacher's own evaluation transform"},
+            "views": views.facts(drawn) if drawn else {"count": 1, "kind": "the teacher's own evaluation transform"},
             "batch_size": self.corpus.batch_size,
         }
 

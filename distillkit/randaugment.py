@@ -35,6 +35,12 @@ def _affine(*matrix: float) -> Callable[[Image.Image], Image.Image]:
     )
 
 
+def _keep_bits(image: Image.Image, bits: float) -> Image.Image:
+    """The upper bits of every colour; none of them is black, which Pillow's own function refuses."""
+    mask = 256 - (1 << 8 - int(bits))
+    return image.point([value & mask for value in range(256)] * 3)
+
+
 def _add_to_dark(image: Image.Image, amount: float) -> Image.Image:
     return image.point([min(255, value + int(amount)) if value < 128 else value for value in range(256)] * 3)
 
@@ -46,7 +52,7 @@ _TABLE: dict[str, tuple[Draw, Operation]] = {
     "equalize": (lambda *_: 0.0, lambda image, _: ImageOps.equalize(image)),
     "invert": (lambda *_: 0.0, lambda image, _: ImageOps.invert(image)),
     "rotate": (_signed(30.0), lambda image, by: image.rotate(by, Image.Resampling.BILINEAR, fillcolor=FILL)),
-    "posterize": (lambda _, level: 4.0 - int(level / _TOP * 4), lambda image, n: ImageOps.posterize(image, int(n))),
+    "posterize": (lambda _, level: 4.0 - int(level / _TOP * 4), _keep_bits),
     "solarize": (lambda _, level: 256.0 - int(level / _TOP * 256), lambda image, n: ImageOps.solarize(image, int(n))),
     "solarize_add": (lambda _, level: float(int(level / _TOP * 110)), _add_to_dark),
     "color": (_strength, lambda image, factor: ImageEnhance.Color(image).enhance(factor)),

@@ -17,7 +17,6 @@ from distillkit.errors import StoreError
 from distillkit.recipe import Views
 from distillkit.types import View
 
-FIELD = "views/parameters"
 _BOX_AND_FLIP = ("left", "top", "right", "bottom", "flip")
 _NO_OPERATION = -1
 

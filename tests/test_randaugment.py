@@ -51,6 +51,17 @@ def test_an_operation_does_what_timms_does(operation):
     assert (np.asarray(have) != np.asarray(noise())).any() or operation in ("auto_contrast", "equalize")
 
 
+def test_no_bits_are_black():
+    assert not np.asarray(randaugment.apply(noise(), "posterize", some_amount("posterize", 10.0))).any()
+
+
+@pytest.mark.parametrize("operation", TIMMS)
+@pytest.mark.parametrize("level", [0.0, 10.0])
+def test_every_amount_that_can_be_drawn_can_be_applied(operation, level):
+    shown = randaugment.apply(noise(), operation, some_amount(operation, level))
+    assert shown.size == noise().size and shown.mode == "RGB"
+
+
 @pytest.mark.parametrize("operation", TIMMS)
 @pytest.mark.parametrize("level", [0.0, 9.0, 10.0])
 def test_amounts_are_those_of_timm(operation, level, monkeypatch):

@@ -11,7 +11,7 @@ import pytest
 import torch
 import zarr
 
-from distillkit import extract as extraction
+from distillkit.engine import shard, sight
 from distillkit.errors import RecipeError, StoreError
 from distillkit.recipe import ExtractRecipe, load
 from distillkit.store.manifest import Manifest
@@ -91,8 +91,8 @@ def test_one_teacher_is_stored_under_its_kind_as_ever(recipes, run_cli, extract,
 
 
 def test_every_image_is_decoded_once(extract, monkeypatch):
-    decoded, real = [], extraction.decode
-    monkeypatch.setattr(extraction, "decode", lambda image: decoded.append(image) or real(image))
+    decoded, real = [], sight.decode
+    monkeypatch.setattr(sight, "decode", lambda image: decoded.append(image) or real(image))
     assert extract(["clip", "dino"], BOTH)[0] == 0
     assert len(decoded) == 70
 
@@ -160,15 +160,15 @@ def test_a_corpus_knows_only_the_teachers_it_asks(extract):
 
 def test_an_interrupted_pass_goes_on(extract, monkeypatch):
     _, _, whole = extract(["clip", "dino"], BOTH, "whole")
-    real = extraction._shard
+    real = shard.Shard.keep
 
-    def only_the_first(job, plan, cost):
-        if plan["key"][0].as_py() != "images/000.png":
+    def only_the_first(self, *values):
+        if self.number > 0:
             raise KeyboardInterrupt
-        return real(job, plan, cost)
+        real(self, *values)
 
     with monkeypatch.context() as patched:
-        patched.setattr(extraction, "_shard", only_the_first)
+        patched.setattr(shard.Shard, "keep", only_the_first)
         assert extract(["clip", "dino"], BOTH)[0] == 130
     code, err, store = extract(["clip", "dino"], BOTH)
     assert code == 0 and "2 shards, 1 already committed" in err

@@ -63,9 +63,15 @@ class Corpus(Strict):
     fields: list[str] = Field(min_length=1)
     views: Views | None = None
     dtype: Literal["float16", "bfloat16", "float32"] = "float16"
-    rows_per_shard: int = Field(65_536, gt=0)
+    rows_per_shard: int | None = Field(None, gt=0, description="65,536, or fewer where rows are large, if not given")
     batch_size: int = Field(256, gt=0)
     max_failures: float = Field(0.1, ge=0, le=1, description="share of failed rows above which the exit code is 1")
+
+    @property
+    def drawn_views(self) -> Views | None:
+        """The views, where there are more than the clean one."""
+        only_clean = self.views is None or (self.views.count == 1 and self.views.clean_first)
+        return None if only_clean else self.views
 
 
 class ExtractRecipe(Strict):
@@ -77,6 +83,9 @@ class ExtractRecipe(Strict):
     teachers: list[NamedTeacher] = Field(default_factory=list)
     corpora: list[Corpus] = Field(min_length=1)
     next: str | None = Field(None, description="the command to name when all is extracted")
+    decode: Literal["threads", "processes"] = Field(
+        "threads", description="what decodes images, decode_threads of them"
+    )
     decode_threads: int = Field(2, gt=0)
 
     @model_validator(mode="after")

@@ -1,0 +1,70 @@
+"""What a shard cost, and what a run says while it goes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+_QUIET = 30.0  # seconds between two lines within a shard
+
+
+@dataclass
+class Cost:
+    """Where the time of a shard went, in seconds.
+
+    `forward` is the teacher's own part, by what it looked at: "image" and "text", or "name/image" of several teachers.
+    `wait` is time without any input for a teacher, or until the shard before was written.
+    """
+
+    forward: dict[str, float] = field(default_factory=dict)
+    wait: float = 0.0
+    started: float = field(default_factory=time.perf_counter)
+
+    def line(self, shard: int, rows: int, failed: int) -> dict[str, Any]:
+        seconds = time.perf_counter() - self.started
+        return {
+            "shard": shard,
+            "rows": rows,
+            "failed": failed,
+            "seconds": round(seconds, 3),
+            "forward_seconds": {name: round(value, 3) for name, value in self.forward.items()},
+            "wait_share": round(self.wait / seconds, 4),
+        }
+
+
+class Progress:
+    """Lines such as `images: shard 3/20, 310 rows/s, 4% waiting for data, 2 failed, 0:08:20 left`."""
+
+    def __init__(self, name: str, rows: int, shards: int, say: Callable[[str], None]):
+        self.name, self.rows, self.shards, self.say = name, rows, shards, say
+        self.started = self.said = time.perf_counter()
+        self.done = self.failed = 0
+
+    def within(self, shard: int, rows: int, failed: int, waited: float) -> None:
+        """Some rows of a shard are done; told now and then."""
+        if time.perf_counter() - self.said > _QUIET:
+            seconds = time.perf_counter() - self.started
+            self._tell(shard, self.done + rows, self.failed + failed, waited / seconds)
+
+    def finished(self, line: dict[str, Any]) -> None:
+        """A shard is done; `line` is its cost."""
+        self.done += line["rows"]
+        self.failed += line["failed"]
+        self._tell(line["shard"], self.done, line["failed"], line["wait_share"])
+
+    def _tell(self, shard: int, done: int, failed: int, wait_share: float) -> None:
+        self.said = time.perf_counter()
+        rate = done / (self.said - self.started)
+        self.say(
+            f"{self.name}: shard {shard + 1}/{self.shards}, {rate:.0f} rows/s, "
+            f"{100 * wait_share:.0f}% waiting for data, {failed} failed, {duration((self.rows - done) / rate)} left"
+        )
+
+
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds, with days before them where it takes some."""
+    days, rest = divmod(round(seconds), 86_400)
+    text = f"{rest // 3600}:{rest // 60 % 60:02d}:{rest % 60:02d}"
+    return f"{days} d {text}" if days else text

@@ -1,0 +1,76 @@
+"""The shards of one store on this machine: one is written while the next is computed, each committed in its turn."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from types import TracebackType
+from typing import Any
+
+from distillkit.atomic import append_line
+from distillkit.engine.cost import Progress
+from distillkit.engine.shard import Say, Shard, computed
+from distillkit.errors import StoreError
+from distillkit.job import Job
+from distillkit.store.writer import StoreWriter
+
+
+def run(job: Job, writer: StoreWriter, shards: list[int], say: Say, made: dict[str, Any]) -> None:
+    """Compute and commit these shards. Memory holds at most two: one being written, one being computed."""
+    spans = {shard: writer.span(shard) for shard in shards}
+    progress = Progress(str(writer.path), sum(stop - first for first, stop in spans.values()), writer.shards, say)
+    # Pieces of a mapped or shared table: nothing is copied.
+    plans = {shard: writer.plan.slice(first, stop - first) for shard, (first, stop) in spans.items()}
+    with _Committing(writer, progress, made) as committing:
+
+        def tell(shard: Shard, rows: int) -> None:
+            committing.refuse_to_go_on()
+            progress.within(shard.number, rows, len(shard.failures), shard.cost.wait)
+
+        with closing(computed(job, plans, say, tell)) as results:
+            for shard in results:
+                committing.put(shard)
+
+
+class _Committing:
+    """A thread that writes shards. On leaving, whatever the reason, the one in its hand is written to its end."""
+
+    def __init__(self, writer: StoreWriter, progress: Progress, made: dict[str, Any]):
+        self.writer, self.progress, self.made = writer, progress, made
+        self.thread = ThreadPoolExecutor(1)
+        self.last: Future[None] | None = None
+
+    def __enter__(self) -> _Committing:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.thread.shutdown()
+        if error is None and self.last is not None:
+            self.last.result()
+
+    def refuse_to_go_on(self) -> None:
+        """Raise what went wrong with the last shard, if it is known by now."""
+        if self.last is not None and self.last.done():
+            self.last.result()
+
+    def put(self, shard: Shard) -> None:
+        """Hand over a shard, once the one before it is written."""
+        started = time.perf_counter()
+        if self.last is not None:
+            self.last.result()
+        shard.cost.wait += time.perf_counter() - started
+        line = shard.cost.line(shard.number, shard.plan.num_rows, len(shard.failures))
+        self.last = self.thread.submit(self._commit, shard, line)
+
+    def _commit(self, shard: Shard, line: dict[str, Any]) -> None:
+        if not (self.writer.path / "plan.json").is_file():
+            raise StoreError(
+                f"{self.writer.path}: the store is gone (a mount that was lost, or a folder that was moved?); bring it "
+                "back and run the same command again: what was committed is kept"
+            )
+        self.writer.commit(shard.number, shard.arrays, shard.failures)
+        append_line(self.writer.path / "extract.jsonl", line | self.made)
+        self.progress.finished(line)
