@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from distillkit.atomic import TEMPORARY, atomic_file, set_aside, write_json
+from distillkit.atomic import TEMPORARY, atomic_file, make_folder, set_aside, sync, write_json
 from distillkit.errors import StoreError
 from distillkit.store import layout
 from distillkit.store.additions import FOLDER
@@ -118,43 +118,58 @@ class StoreWriter:
 
         What is in the rows named in `failures` is replaced by what says "absent".
         """
+        self.record(shard, self.write(shard, arrays, failures, self.path))
+
+    def write(self, shard: int, arrays: Mapping[str, np.ndarray], failures: list[Failure], folder: Path) -> Shard:
+        """The files of a shard, below `folder`, as in `commit`; the shard does not exist yet."""
         first, stop = self.span(shard)
         ok = np.ones(stop - first, dtype=bool)
         ok[[row for row, _, _ in failures]] = False
-        written = [self._write_field(name, shard, arrays[name], ok) for name in self.fields]
-        written.append(self._write_index(shard, ok))
+        written = [self._write_field(name, shard, arrays[name], ok, folder) for name in self.fields]
+        written.append(self._write_index(shard, ok, folder))
         if failures:
-            written.append(self._write_failures(shard, failures))
-        else:
+            written.append(self._write_failures(shard, failures, folder))
+        files = {path.relative_to(folder).as_posix(): file_digest(path) for path in written}
+        return Shard(rows=stop - first, ok=int(ok.sum()), files=files)
+
+    def adopt(self, shard: int, record: Shard, folder: Path) -> None:
+        """Commit a shard that was written below `folder`, which lies on the same disk."""
+        for name in record.files:
+            make_folder((self.path / name).parent)
+            (folder / name).replace(self.path / name)
+            sync((self.path / name).parent)
+        self.record(shard, record)
+
+    def record(self, shard: int, record: Shard) -> None:
+        """From here on the shard exists: its files are in the store."""
+        if layout.failures_path(shard) not in record.files:
             # A run that was killed just before its commit may have seen failures that are mended now.
             (self.path / layout.failures_path(shard)).unlink(missing_ok=True)
-        files = {path.relative_to(self.path).as_posix(): file_digest(path) for path in written}
-        record = Shard(rows=stop - first, ok=int(ok.sum()), files=files)
         write_json(self.path / f"commits/{shard:05d}.json", record.model_dump())
 
-    def _write_field(self, name: str, shard: int, values: np.ndarray, ok: np.ndarray) -> Path:
+    def _write_field(self, name: str, shard: int, values: np.ndarray, ok: np.ndarray, folder: Path) -> Path:
         field = self.fields[name]
         if values.shape != (len(ok), *field.shape) or values.dtype != DTYPES[field.dtype]:
             raise StoreError(f"{name}: got {values.dtype} {values.shape}, want {field.dtype} {(len(ok), *field.shape)}")
         values[~ok] = ABSENT[field.dtype]
-        path = self.path / layout.shard_path(name, shard, field)
+        path = folder / layout.shard_path(name, shard, field)
         with atomic_file(path) as file:
             file.write(np.ascontiguousarray(values).data)
             file.write(blank(field, layout.stored_rows(len(ok)) - len(ok)).tobytes())
             file.write(layout.shard_index(len(ok), self.rows_per_shard, field))
         return path
 
-    def _write_index(self, shard: int, ok: np.ndarray) -> Path:
+    def _write_index(self, shard: int, ok: np.ndarray, folder: Path) -> Path:
         first, stop = self.span(shard)
         index = self.plan.slice(first, stop - first).add_column(1, "ok", pa.array(ok))
-        path = self.path / layout.index_path(shard)
+        path = folder / layout.index_path(shard)
         with atomic_file(path) as file, pa.ipc.new_file(file, index.schema) as arrow:
             arrow.write_table(index.combine_chunks())
         return path
 
-    def _write_failures(self, shard: int, failures: list[Failure]) -> Path:
+    def _write_failures(self, shard: int, failures: list[Failure], folder: Path) -> Path:
         first, _ = self.span(shard)
-        path = self.path / layout.failures_path(shard)
+        path = folder / layout.failures_path(shard)
         with atomic_file(path) as file:
             for row, stage, error in sorted(failures):
                 key = self.plan["key"][first + row].as_py()
