@@ -59,7 +59,7 @@ class Cached:
 
     def __init__(self, store: FeatureStore, files: Files, size: int, workers: int):
         folder = store.path.with_name(f"{store.path.name}.pixels-{size}")
-        facts = {"store": store.manifest.digest, "size": size}
+        facts = {"store": store.digest, "size": size}
         if not folder.is_dir() or json.loads((folder / "cache.json").read_bytes()) != facts:
             _fill(folder, store, files, size, workers, facts)
         self.pixels = np.load(folder / "pixels.npy", mmap_mode="r")

@@ -22,6 +22,8 @@ COMMANDS = (
     "store failures",
     "store merge",
     "store import",
+    "store view",
+    "store export",
 )
 
 

@@ -23,7 +23,13 @@ def store_info(path: Store) -> None:
     """
     from distillkit.store.additions import FOLDER, additions
     from distillkit.store.manifest import Manifest
+    from distillkit.store.selection import FILE_NAME, Selection
 
+    if (path / FILE_NAME).is_file():
+        view = Selection(path)
+        print(f"{path}: {view.count} rows of {view.store}")
+        print(f"digest   {view.digest}\n")
+        path = view.store
     manifest = Manifest.read(path)
     _print_volume(path, manifest)
     for name, added in additions(path, manifest).items():
@@ -112,3 +118,42 @@ def store_import(
     manifest = import_features(Component(kind=kind, **settings(overrides)), source, out, versions(), say)
     print(out)
     say(f"{out}: {manifest.rows} rows, {manifest.skipped} failed, digest {manifest.digest[:16]}")
+
+
+@store.command("view")
+def store_view(
+    path: Store,
+    out: Annotated[Path, typer.Argument(help="The view to make.", show_default=False)],
+    keys: Annotated[Path | None, typer.Option(help="A file with a key a line.")] = None,
+    rows: Annotated[str | None, typer.Option(help="Rows, as 0:1000 or 0:1000:2.")] = None,
+    labels: Annotated[str | None, typer.Option(help="Labels, as 3,7.")] = None,
+) -> None:
+    """Name some rows of a store, as a store without a copy: those that --keys, --rows and --labels all mean.
+
+    Example: distillkit store view stores/imagenet stores/imagenet-first-1000 --rows 0:1000
+    """
+    from distillkit.store.choose import choose
+    from distillkit.store.selection import select
+
+    view = select(path, choose(path, keys, rows, labels), out)
+    print(out)
+    say(f"{out}: {view.count} rows of {path}, digest {view.digest[:16]}")
+
+
+@store.command("export")
+def store_export(
+    path: Store,
+    out: Annotated[Path, typer.Argument(help="The folder to write.", show_default=False)],
+    form: Annotated[str, typer.Option("--to", help="npy, arrow, parquet or webdataset.")] = "npy",
+    fields: Annotated[list[str] | None, typer.Option("--field", help="A field; again for more. Default: all.")] = None,
+) -> None:
+    """Write a store, or a view of one, in a form that other programs read.
+
+    Example: distillkit store export stores/demo/images exported --to parquet --field image
+    """
+    from distillkit.store.export import export
+    from distillkit.store.reader import FeatureStore
+
+    count = export(FeatureStore(path), out, form, fields)
+    print(out)
+    say(f"{out}: {count} rows as {form}")

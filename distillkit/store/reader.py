@@ -29,6 +29,8 @@ from distillkit.store.field import Field
 from distillkit.store.lookup import find
 from distillkit.store.manifest import Manifest, digest
 from distillkit.store.mapping import fits_in_memory, page_in
+from distillkit.store.selection import FILE_NAME as VIEW
+from distillkit.store.selection import Selection
 from distillkit.store.volume import Volume
 
 # A forked child has none of the threads among which torch (GNU OpenMP) shares a gather: it would wait for ever.
@@ -49,15 +51,18 @@ class FeatureStore:
 
     `teacher`: where several teachers gave an "image", the one that is meant; without it, the base's own is meant.
     `uses`: additions (folders of `added/`) that are relied on: `ok_rows` and `digest` cover them. The addition in
-    which `teacher` lies always is. Every field of every addition can be read.
+    which `teacher` lies always is. Every field of every addition can be read. `path` may be a view of a store: row
+    numbers are the store's, and only the rows that the view means are usable.
     """
 
     def __init__(self, path: str | Path, teacher: str | None = None, uses: Iterable[str] = ()):
         self.path, self.alias = Path(path), teacher
-        self.manifest = Manifest.read(self.path)
-        added = additions(self.path, self.manifest)
-        self.base = Volume(self.path, self.manifest)
-        self.added = {name: Volume(self.path / FOLDER / name, manifest) for name, manifest in added.items()}
+        self.selection = Selection(self.path) if (self.path / VIEW).is_file() else None
+        home = self.selection.store if self.selection else self.path
+        self.manifest = self.selection.manifest() if self.selection else Manifest.read(home)
+        added = additions(home, self.manifest)
+        self.base = Volume(home, self.manifest)
+        self.added = {name: Volume(home / FOLDER / name, manifest) for name, manifest in added.items()}
         volumes = [self.base, *self.added.values()]
         self._homes: dict[str, Volume] = {}
         for volume in volumes:
@@ -118,7 +123,8 @@ class FeatureStore:
     def digest(self) -> str:
         """What names this store elsewhere: the digest of its manifest, with those of the additions it relies on."""
         used = {name: volume.manifest.digest for name, volume in self._used.items()}
-        return digest({"base": self.manifest.digest, "added": used}) if used else self.manifest.digest
+        base = self.selection.digest if self.selection else self.manifest.digest
+        return digest({"base": base, "added": used}) if used else base
 
     @cached_property
     def _used(self) -> dict[str, Volume]:
@@ -215,8 +221,9 @@ class FeatureStore:
 
     @cached_property
     def _ok(self) -> np.ndarray:
-        """Whether each row has features in everything that this store relies on: bool [rows]."""
-        return np.logical_and.reduce([self.base.ok, *(volume.ok for volume in self._used.values())])
+        """Whether each row is meant, and has features in everything that this store relies on: bool [rows]."""
+        ok = np.logical_and.reduce([self.base.ok, *(volume.ok for volume in self._used.values())])
+        return ok & self.selection.ok(len(self)) if self.selection else ok
 
     @cached_property
     def ok_rows(self) -> np.ndarray:
@@ -226,6 +233,8 @@ class FeatureStore:
     @cached_property
     def failed_rows(self) -> np.ndarray:
         """The other rows, mostly few: int64 [n]. Unlike `ok_rows` it takes no memory for what has features."""
+        if self.selection:
+            return np.flatnonzero(~self._ok)
         return np.unique(np.concatenate([volume.failed for volume in (self.base, *self._used.values())]))
 
     def values(self, column: str, rows: np.ndarray) -> list[Any]:
@@ -249,7 +258,12 @@ class FeatureStore:
 
     def failures(self) -> list[dict[str, str]]:
         """The failure ledger: key, stage and error of every row without features, here and in the additions used."""
-        return [line for volume in (self.base, *self._used.values()) for line in volume.failures()]
+        lines = [line for volume in (self.base, *self._used.values()) for line in volume.failures()]
+        if self.selection is None:
+            return lines
+        failed = np.setdiff1d(self.selection.rows, self.ok_rows)
+        keys = set(self.index["key"].take(pa.array(failed)).to_pylist())
+        return [line for line in lines if line["key"] in keys]
 
     @property
     def root(self) -> Path | None:

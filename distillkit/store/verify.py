@@ -7,17 +7,34 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from distillkit.errors import StoreError
 from distillkit.store import layout
 from distillkit.store.additions import FOLDER, additions
 from distillkit.store.manifest import File, Manifest, file_digest
 from distillkit.store.plan import plan_digest
+from distillkit.store.selection import FILE_NAME as VIEW
+from distillkit.store.selection import Selection
 
 
 def verify(path: Path) -> list[str]:
-    """What is wrong with the store at `path` and its additions, one line each; empty when all is as manifests say."""
+    """What is wrong with the store at `path` and its additions, one line each; empty when all is as manifests say.
+
+    Of a view: what is wrong with its rows, and with the store that it is a view of.
+    """
+    if (path / VIEW).is_file():
+        return _view(Selection(path))
     manifest = Manifest.read(path)
     volumes = {path: manifest} | {path / FOLDER / name: added for name, added in additions(path, manifest).items()}
     return [problem for place, held in volumes.items() for problem in _volume(place, held)]
+
+
+def _view(view: Selection) -> list[str]:
+    try:
+        view.manifest()
+        problems = [] if len(view.rows) == view.count else [f"{view.path}: not as many rows as it says"]
+    except StoreError as error:
+        problems = [str(error)]
+    return problems + verify(view.store)
 
 
 def _volume(path: Path, manifest: Manifest) -> list[str]:
