@@ -1,62 +1,69 @@
 """The data of a run: the batch of a step is a pure function of the recipe, the stores and the step's number.
 
-So a run resumes at any step, with any number of workers, as if it had never stopped.
+So a run resumes at any step, with any number of workers and ranks, as if it had never stopped.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, lru_cache
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from distillkit.augment import random_view, sample_stream
 from distillkit.errors import RecipeError, TrainError
-from distillkit.paths import expand
-from distillkit.pixel_cache import Cached, Files
-from distillkit.pixels import render
+from distillkit.images import Ask, image_stores, open_store
+from distillkit.order import Order
+from distillkit.ranks import Ranks
 from distillkit.recipe import Data
 from distillkit.store.reader import FeatureStore, refuse_other_teacher
 from distillkit.texts import ClassTexts, OwnCaptions, Unpaired
-from distillkit.types import Batch, Features
+from distillkit.types import Batch, Features, concatenated
 
-# Independent random streams of one seed.
-_STREAMS = {"images": 0, "texts": 1, "masks": 2}
-# Teacher features that lie in rows of the image store, as fields of `Features`.
-_IMAGE_FIELDS = ("image", "cls", "patches", "logits", "classes")
+# Independent random streams of one seed; images.py has 0.
+_TEXTS, _MASKS = 1, 2
 
 
 class Batches:
-    """Batches for one student. `needs`, such as {"teacher.image"}, limits what is read from the stores."""
+    """Batches for one student, or several that see the same pixels; of each batch, this rank's share.
 
-    def __init__(self, data: Data, seed: int, student: Any):
-        self.data, self.seed = data, seed
+    `needs`, such as {"teacher.image"}, limits what is read from the stores.
+    """
+
+    def __init__(self, data: Data, seed: int, student: Any, ranks: Ranks | None = None, ask: Ask | None = None):
+        self.data, self.seed, self.ranks = data, seed, ranks or Ranks()
         self.image_size: int | None = student.image_size
         self.tokenize = getattr(student, "tokenize", None)
         self.patches = int(getattr(student, "patches", 0) or 0)
-        self.images = _open(data.images, data.teacher) if data.images else None
-        self.texts = _open(data.texts, data.teacher) if data.texts else None
-        self.classes = _open(data.classes, data.teacher) if data.classes else None
+        if data.batch_size % self.ranks.world:
+            raise TrainError(
+                f"{self.ranks.world} processes cannot share data.batch_size = {data.batch_size}; make it a multiple"
+            )
+        self.images = image_stores(data, seed, ask)
+        self.texts = open_store(data.texts, data.teacher, "data.teacher") if data.texts else None
+        self.classes = open_store(data.classes, data.teacher, "data.teacher") if data.classes else None
         for other in (self.texts, self.classes):
             if self.images and other:
-                refuse_other_teacher(self.images, "image", other, "text")
+                refuse_other_teacher(self.images[0].store, "image", other, "text")
         self.text_batch_size = data.text_batch_size or data.batch_size
-        self.order = lru_cache(maxsize=4)(self._order)
+        self.text_order = Order(self.texts, seed, (_TEXTS,)) if self.texts else None
         self.said = self._text_source()
-        whole = [self._whole_batches(corpus) for corpus in ("images", "texts") if corpus in self.stores]
-        self.steps_per_epoch = data.repeats * whole[0]
+        self.steps_per_epoch = data.repeats * self._whole_batches()
         self.needs = {f"teacher.{name}" for name in self.teacher_widths}
+        self.notes = [note for images in self.images for note in images.notes]
         self.wait_seconds = 0.0
 
     @property
     def stores(self) -> dict[str, FeatureStore]:
         """The stores that are read, by the recipe's name for them."""
-        named = {"images": self.images, "texts": self.texts, "classes": self.classes}
+        images = {f"images.{number}" if number else "images": one.store for number, one in enumerate(self.images)}
+        also = {f"also.{name}": store for one in self.images for name, store in one.others.items()}
+        named = images | also | {"texts": self.texts, "classes": self.classes}
         return {name: store for name, store in named.items() if store}
 
     @cached_property
@@ -75,143 +82,171 @@ class Batches:
 
     @cached_property
     def teacher_widths(self) -> dict[str, int]:
-        """Width of each teacher feature that batches can carry."""
-        widths: dict[str, int] = {}
-        if self.images:
-            said = self.images.own_fields
-            widths |= {name: said[name].shape[-1] for name in _IMAGE_FIELDS if name in said}
-            if "classes" in said:  # only the best are kept of each row; how many there are, the teacher told
-                widths["logits"] = self.images.teacher("classes")["classes"]
+        """Width of each feature of the main teacher that batches can carry."""
+        of_images = [images.widths() for images in self.images]
+        widths = dict(set(of_images[0].items()).intersection(*(one.items() for one in of_images))) if of_images else {}
         if self.said:
-            widths["text"] = self.said.width
+            widths["text"] = self.said[0].width
         if self.classes and self.data.captions != "none" and self.images:
-            widths["caption"] = self.images.field("text").shape[-1]
+            widths["caption"] = self.images[0].store.field("text").shape[-1]
         return widths | ({"scale": 1} if self._scale is not None else {})
+
+    @cached_property
+    def other_widths(self) -> dict[str, dict[str, int]]:
+        """The same of each further teacher."""
+        return {name: self.images[0].widths(name) for name in self.data.also}
 
     def narrow(self, needs: Iterable[str]) -> None:
         """Read only what some loss needs: patch tokens are half a megabyte an image."""
         self.needs = set(needs)
 
-    def stream(self, first: int, stop: int) -> Iterator[Batch]:
-        """The batches of steps first .. stop-1, made ahead of time by worker threads; waiting is counted."""
-        ahead = 2 * self.data.workers
-        with ThreadPoolExecutor(self.data.workers) as pool:
-            queue = [pool.submit(self.at, step) for step in range(first, min(first + ahead, stop))]
+    def prepare(self) -> None:
+        """Make what is made once, before ranks and threads ask for it: the pixel cache."""
+        for images in self.images if self.image_size else ():
+            _ = images.opened
+
+    def stream(self, first: int, stop: int, ahead: int = 0) -> Iterator[Batch]:
+        """The batches of steps first .. stop-1. Waiting for them is counted.
+
+        `ahead`: how many are made while the student computes. On a CPU both want the same cores: threads of the
+        student that wait for one that lost its core cost it four times what a batch costs, so there 0 is fastest.
+        """
+        with _pool(self.data.threads) as pool, _pool(1) as maker:
+            queue: list[Future[Batch]] = []
             for step in range(first, stop):
                 started = time.perf_counter()
-                batch = queue.pop(0).result()
+                while ahead and len(queue) < ahead and step + len(queue) < stop:
+                    queue.append(maker.submit(self.at, step + len(queue), pool))
+                batch = queue.pop(0).result() if queue else self.at(step, pool)
                 self.wait_seconds += time.perf_counter() - started
-                if step + ahead < stop:
-                    queue.append(pool.submit(self.at, step + ahead))
                 yield batch
 
-    def at(self, step: int) -> Batch:
-        """The batch of one step."""
+    def at(self, step: int, pool: Executor | None = None) -> Batch:
+        """This rank's share of the batch of one step. `pool`: threads that make pixels."""
         if not self.images:
-            rows, text, tokens, _ = self._say(step, np.empty(0, np.int64))
-            keys = tuple(self.first.index["key"].take(rows).to_pylist())
-            return Batch(keys, tokens=tokens, teacher=Features(text=text, scale=self._scale), step=step)
-        epoch, rows = self._turn("images", step, self.data.batch_size)
-        keys = tuple(self.images.index["key"].take(rows).to_pylist())
-        _, text, tokens, match = self._say(step, rows)
-        teacher = Features(
-            **{name: self.images.read(name, rows) for name in self._image_fields},
-            text=text,
-            caption=self.images.read("text", rows) if "teacher.caption" in self.needs else None,
-            scale=self._scale,
+            return self._texts_alone(step)
+        turns = [images.turn(step) for images in self.images]
+        spans = self._spans([len(rows) for _, rows in turns])
+        mine = [(epoch, rows[span]) for (epoch, rows), span in zip(turns, spans, strict=True)]
+        keys = [images.keys(rows) for images, (_, rows) in zip(self.images, mine, strict=True)]
+        text, tokens, match = self._say(step, [rows for _, rows in turns], spans)
+        seen = [images.views(named, epoch) for images, (epoch, _), named in zip(self.images, mine, keys, strict=True)]
+        said = [
+            images.said(rows, views, self.needs)
+            for images, (_, rows), views in zip(self.images, mine, seen, strict=True)
+        ]
+        captions = self.images[0].store.read("text", mine[0][1]) if "teacher.caption" in self.needs else None
+        others = {name: self.images[0].said(mine[0][1], seen[0], self.needs, name) for name in self.data.also}
+        return Batch(
+            keys=tuple(key for part in keys for key in part),
+            pixels=self._pixels(mine, keys, pool) if self.image_size else None,
+            tokens=tokens,
+            match=match,
+            mask=self._mask(step),
+            teacher=replace(concatenated(said), text=text, caption=captions, scale=self._scale),
+            others=others,
+            step=step,
         )
-        pixels = self._pixels(rows, keys, epoch) if self.image_size else None
-        return Batch(keys, pixels, tokens, match, self._mask(step, len(rows)), teacher, step)
 
-    @property
-    def _image_fields(self) -> list[str]:
-        """What is read of the image store: what is needed, and beside the best logits the classes they belong to."""
-        needed = self.needs | ({"teacher.classes"} if "teacher.logits" in self.needs else set())
-        return [name for name in _IMAGE_FIELDS if f"teacher.{name}" in needed and name in self.teacher_widths]
+    def _spans(self, sizes: list[int]) -> list[slice]:
+        """This rank's part of each store's rows of a batch: of all of them in a row, an equal share."""
+        whole, first, spans = self.ranks.span(sum(sizes)), 0, []
+        for size in sizes:
+            spans.append(slice(max(whole.start - first, 0), max(min(whole.stop - first, size), 0)))
+            first += size
+        return spans
 
-    def _turn(self, corpus: str, step: int, size: int) -> tuple[int, np.ndarray]:
-        """The pass over a corpus that a step belongs to, and its rows in that pass."""
-        epoch, place = divmod(step, self._whole_batches(corpus))
-        return epoch, self.order(corpus, epoch)[place * size : (place + 1) * size]
+    def _texts_alone(self, step: int) -> Batch:
+        text, tokens, _ = self._say(step, [], [])
+        keys = tuple(self.first.values("key", self._text_rows(step)))
+        return Batch(keys, tokens=tokens, teacher=Features(text=text, scale=self._scale), step=step)
 
-    def _say(self, step: int, rows: np.ndarray) -> tuple[np.ndarray, Tensor | None, Tensor | None, Tensor | None]:
-        """Rows, teacher features and tokens of the texts of a step, and which of them describes which image."""
-        if self.said is None:
-            return rows, None, None, None
-        turn = self._turn("texts", step, self.text_batch_size)[1] if self.texts else rows
-        text_rows, match = self.said.rows(turn)
-        text = self.said.read(text_rows) if "teacher.text" in self.needs else None
-        tokens = self.tokenize(self.said.texts(text_rows)) if self.tokenize else None
-        return text_rows, text, tokens, match
+    def _text_rows(self, step: int) -> np.ndarray:
+        """Rows of the unpaired texts: this rank's part of a pass that goes round by itself."""
+        assert self.text_order is not None
+        epoch, place = divmod(step, len(self.text_order) // self.text_batch_size)
+        rows = self.text_order.rows(epoch, place * self.text_batch_size, (place + 1) * self.text_batch_size)
+        return rows[self.ranks.span(len(rows))]
 
-    def _pixels(self, rows: np.ndarray, keys: tuple[str, ...], epoch: int) -> Tensor:
-        views = [self._view(int(row), key, epoch) for row, key in zip(rows, keys, strict=True)]
-        return torch.from_numpy(np.stack(views))
+    def _say(
+        self, step: int, rows: list[np.ndarray], spans: list[slice]
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """Teacher features and tokens of the texts of a step, and which of them describes which of this rank's images.
 
-    def _view(self, row: int, key: str, epoch: int) -> np.ndarray:
-        augment = self.data.augment
-        image, width, height = self._opened.open(row)
-        random = sample_stream(self.seed, epoch, key)
-        view = random_view(random, width, height, scale=augment.scale, ratio=augment.ratio, flip=augment.flip)
-        return render(image, view, self.image_size or 0, augment.interpolation)
+        Texts that several images share (classes, merged captions) are the whole batch's on every rank.
+        """
+        sources: list[Any] = self.said
+        if not sources:
+            return None, None, None
+        if self.texts:
+            found: list[Any] = [sources[0].rows(self._text_rows(step))]
+        elif self.classes or self.data.captions == "unique":
+            text_rows, match = sources[0].rows(rows[0])
+            found = [(text_rows, None if match is None else match[spans[0]])]
+        else:
+            found = [said.rows(part[span]) for said, part, span in zip(sources, rows, spans, strict=True)]
+        text = tokens = None
+        if "teacher.text" in self.needs:
+            text = torch.cat([said.read(part) for said, (part, _) in zip(sources, found, strict=True)])
+        if self.tokenize:
+            tokens = self.tokenize(
+                [t for said, (part, _) in zip(sources, found, strict=True) for t in said.texts(part)]
+            )
+        if found[0][1] is None:
+            return text, tokens, None
+        before = np.cumsum([0, *(len(part) for part, _ in found)])
+        return text, tokens, torch.cat([match + int(first) for (_, match), first in zip(found, before, strict=False)])
 
-    @cached_property
-    def _opened(self) -> Cached | Files:
-        if self.images is None:
-            raise RecipeError("data.images: a student that sees images needs an image store")
-        files = Files(self.images, expand(self.data.root) if self.data.root else None)
-        if self.data.pixel_cache is None:
-            return files
-        return Cached(self.images, files, self.data.pixel_cache, 2 * self.data.workers)
+    def _pixels(self, mine: list[tuple[int, np.ndarray]], keys: list[tuple[str, ...]], pool: Executor | None) -> Tensor:
+        parts = [
+            images.pixels(rows, named, epoch, self.image_size or 0, pool)
+            for images, (epoch, rows), named in zip(self.images, mine, keys, strict=True)
+        ]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    def _mask(self, step: int, images: int) -> Tensor | None:
+    def _mask(self, step: int) -> Tensor | None:
         """Proteus: of the first `share` of a batch, `ratio` of the patches of each image, drawn evenly."""
-        mask = self.data.mask
+        mask, images = self.data.mask, self.data.batch_size
         if mask is None:
             return None
         if not self.patches:
             raise RecipeError(
                 "data.mask: this student has no patches to mask; take a vision transformer with tokens = true"
             )
-        random = np.random.Generator(np.random.PCG64([self.seed, _STREAMS["masks"], step]))
+        random = np.random.Generator(np.random.PCG64([self.seed, _MASKS, step]))
         noise = torch.from_numpy(random.random((images, self.patches)))
         hidden = noise.argsort(1).argsort(1) < int(self.patches * mask.ratio)
-        return hidden & (torch.arange(images) < int(images * mask.share))[:, None]
+        return (hidden & (torch.arange(images) < int(images * mask.share))[:, None])[self.ranks.span(images)]
 
-    def _text_source(self) -> Unpaired | OwnCaptions | ClassTexts | None:
+    def _text_source(self) -> list[Unpaired] | list[OwnCaptions] | list[ClassTexts]:
+        """Where texts come from; own captions of several image stores from each."""
         if self.texts:
-            return Unpaired(self.texts)
+            return [Unpaired(self.texts)]
         if self.classes and self.images:
-            return ClassTexts(self.images, self.classes, self.data.class_names)
+            return [ClassTexts(self.images[0].store, self.classes, self.data.class_names)]
         if self.images and self.data.captions != "none":
-            return OwnCaptions(self.images, merged=self.data.captions == "unique")
-        return None
+            return [OwnCaptions(images.store, merged=self.data.captions == "unique") for images in self.images]
+        return []
 
     @cached_property
     def _scale(self) -> Tensor | None:
         scale = self.teacher.get("logit_scale")
         return None if scale is None else torch.tensor(scale)
 
-    def _whole_batches(self, corpus: str) -> int:
-        store, size = self.stores[corpus], self.data.batch_size if corpus == "images" else self.text_batch_size
-        steps = len(store.ok_rows) // size
-        if steps == 0:
-            knob = "data.batch_size" if corpus == "images" else "data.text_batch_size"
-            raise TrainError(f"{store.path}: {len(store.ok_rows)} rows make no batch of {size}; lower {knob}")
-        return steps
+    def _whole_batches(self) -> int:
+        """Batches in a pass over the first store."""
+        if self.text_order is not None:
+            rows, size = len(self.text_order), self.text_batch_size
+            if rows < size:
+                raise TrainError(
+                    f"{self.text_order.store.path}: {rows} rows make no batch of {size}; lower data.text_batch_size"
+                )
+        if self.images:
+            return self.images[0].passes
+        assert self.text_order is not None
+        return len(self.text_order) // self.text_batch_size
 
-    def _order(self, corpus: str, epoch: int) -> np.ndarray:
-        """Every usable row once, shuffled by (seed, corpus, epoch)."""
-        random = np.random.Generator(np.random.PCG64([self.seed, _STREAMS[corpus], epoch]))
-        return random.permutation(self.stores[corpus].ok_rows)
 
-
-def _open(path: str, teacher: str | None) -> FeatureStore:
-    """A store, and of several teachers in it the one that is learned from."""
-    store = FeatureStore(expand(path))
-    several = len(store.manifest.teachers) > 1
-    if several and teacher is None:
-        names = ", ".join(store.manifest.teachers)
-        raise RecipeError(f"{store.path}: holds what several teachers said ({names}); name one of them in data.teacher")
-    # A text store of one teacher may know it by another name: whether it is the same one, its fingerprint tells.
-    return FeatureStore(store.path, teacher) if several or teacher in store.teachers else store
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """Threads whose own tensor operations use one core each: there are as many of them as cores."""
+    return ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))

@@ -1,16 +1,19 @@
 """The whole state of a run at a step, complete or not there: safetensors for tensors, JSON for numbers.
 
-checkpoints/00000500/model.safetensors       student and objective (heads, learned scales, buffers)
+checkpoints/00000500/model.safetensors       student, objective (heads, learned scales, buffers), moving average
 checkpoints/00000500/optimizer.safetensors   per parameter: step, exp_avg, exp_avg_sq
-checkpoints/00000500/state.json              step, scaler, and the random state of torch
+checkpoints/00000500/state.json              step and scaler
+
+Nothing random is kept: data and dropout of a step depend on its number.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file
@@ -21,17 +24,46 @@ from distillkit.atomic import TEMPORARY, atomic_folder, write_json
 from distillkit.errors import TrainError
 
 
-def save(folder: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, scaler: Any, keep: int) -> Path:
-    """Write the checkpoint of `step` under `folder` and remove all but the `keep` newest."""
-    path = folder / f"{step:08d}"
+class State(NamedTuple):
+    """A run at a step, copied: training may go on while it is written."""
+
+    step: int
+    model: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+    scaler: dict[str, Any]
+
+    @classmethod
+    def of(cls, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, scaler: Any) -> State:
+        return cls(step, _copied(model.state_dict()), _copied(_flatten(model, optimizer)), scaler.state_dict())
+
+
+class Writer:
+    """Writes checkpoints under `folder` beside the training, one at a time, and keeps the newest `keep`."""
+
+    def __init__(self, folder: Path, keep: int):
+        self.folder, self.keep = folder, keep
+        self.pool = ThreadPoolExecutor(1)
+        self.last: Future[Path] | None = None
+
+    def write(self, state: State) -> None:
+        """Take a state; an error of the one before is raised here."""
+        self.wait()
+        self.last = self.pool.submit(save, self.folder, state, self.keep)
+
+    def wait(self) -> Path | None:
+        """Until the last checkpoint is on the disk."""
+        last, self.last = self.last, None
+        return last.result() if last else None
+
+
+def save(folder: Path, state: State, keep: int) -> Path:
+    """Write the checkpoint of a step under `folder` and remove all but the `keep` newest."""
+    path = folder / f"{state.step:08d}"
     if not path.is_dir():
         with atomic_folder(path) as partial:
-            (partial / "model.safetensors").write_bytes(to_bytes(_contiguous(model.state_dict())))
-            (partial / "optimizer.safetensors").write_bytes(to_bytes(_flatten(model, optimizer)))
-            random = {"cpu": torch.get_rng_state().numpy().tobytes().hex()}
-            if torch.cuda.is_available():
-                random["cuda"] = torch.cuda.get_rng_state().numpy().tobytes().hex()
-            write_json(partial / "state.json", {"step": step, "scaler": scaler.state_dict(), "random": random})
+            (partial / "model.safetensors").write_bytes(to_bytes(state.model))
+            (partial / "optimizer.safetensors").write_bytes(to_bytes(state.optimizer))
+            write_json(partial / "state.json", {"step": state.step, "scaler": state.scaler})
     for old in _finished(folder)[:-keep]:
         shutil.rmtree(old)
     return path
@@ -52,9 +84,6 @@ def restore(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, sc
         ) from error
     _unflatten(model, optimizer, load_file(path / "optimizer.safetensors"))
     scaler.load_state_dict(state["scaler"])
-    torch.set_rng_state(torch.frombuffer(bytearray.fromhex(state["random"]["cpu"]), dtype=torch.uint8))
-    if torch.cuda.is_available() and "cuda" in state["random"]:
-        torch.cuda.set_rng_state(torch.frombuffer(bytearray.fromhex(state["random"]["cuda"]), dtype=torch.uint8))
     return int(state["step"])
 
 
@@ -62,18 +91,19 @@ def _finished(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*") if path.is_dir() and not path.name.endswith(TEMPORARY))
 
 
-def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+def _copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """On the CPU, contiguous, and never the memory that training goes on with."""
+    copies = {name: value.detach().to("cpu", copy=True) for name, value in tensors.items()}
+    return {name: value.contiguous() for name, value in copies.items()}
 
 
 def _flatten(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
-    flat = {
+    return {
         f"{names[parameter]}|{key}": torch.as_tensor(value)
         for parameter, state in optimizer.state.items()
         for key, value in state.items()
     }
-    return _contiguous(flat)
 
 
 def _unflatten(model: nn.Module, optimizer: torch.optim.Optimizer, flat: dict[str, Tensor]) -> None:
@@ -81,4 +111,6 @@ def _unflatten(model: nn.Module, optimizer: torch.optim.Optimizer, flat: dict[st
     for place, value in flat.items():
         name, key = place.split("|")
         parameter = parameters[name]
-        optimizer.state[parameter][key] = value if key == "step" else value.to(parameter.device)
+        # The step count lives on the CPU, but for kernels that count on the device.
+        stays = key == "step" and not optimizer.defaults.get("fused")
+        optimizer.state[parameter][key] = value if stays else value.to(parameter.device)

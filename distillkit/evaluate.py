@@ -13,15 +13,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from distillkit.atomic import write_json
+from distillkit.encode import Student, Teacher
 from distillkit.errors import StoreError
 from distillkit.paths import expand
-from distillkit.pixel_cache import Files
-from distillkit.pixels import centre_view, render
 from distillkit.recipe import TrainRecipe
 from distillkit.report import write_report
 from distillkit.runfolder import RunFolder
@@ -45,11 +42,11 @@ def evaluate(path: str | Path, say: Say = print) -> Path:
     if _done(run, identity, open_store):
         say(f"{run.path}: already evaluated, nothing to do")
         return run.path / "report.html"
-    encoders: dict[str, Encode] = {"teacher": teacher_features, "student": student_features(run)}
+    encoders: dict[str, Encode] = {"teacher": Teacher(), "student": Student(run.load_student)}
     baseline = RunFolder(run.path / "baseline")
     if recipe.baseline is not None:
         baseline.recipe()
-        encoders["baseline"] = student_features(baseline)
+        encoders["baseline"] = Student(baseline.load_student)
 
     results: dict[str, Any] = {}
     pictures: list[dict[str, Any]] = []
@@ -88,35 +85,6 @@ def _done(run: RunFolder, identity: dict[str, Any], open_store: OpenStore) -> bo
     return record["identity"] == identity and all(
         open_store(name).digest == digest for name, digest in record["stores"].items()
     )
-
-
-def teacher_features(store: FeatureStore) -> Tensor:
-    """What the teacher said of every usable row: [n, d]."""
-    return store.read("image", store.ok_rows).float()
-
-
-def student_features(run: RunFolder) -> Encode:
-    """The run's student, applied to the clean centre view of every usable row of a store."""
-    student = run.load_student()
-
-    @lru_cache
-    def encode(store: FeatureStore) -> Tensor:
-        files = Files(store, None)
-        parts = []
-        for rows in np.array_split(store.ok_rows, max(len(store.ok_rows) // 128, 1)):
-            parts.append(_embed(student, files, rows))
-        return torch.cat(parts)
-
-    return encode
-
-
-@torch.inference_mode()
-def _embed(student: Any, files: Files, rows: np.ndarray) -> Tensor:
-    views = []
-    for row in rows:
-        image, width, height = files.open(int(row))
-        views.append(render(image, centre_view(width, height), student.image_size))
-    return student.embed(torch.from_numpy(np.stack(views))).float()
 
 
 def _refuse_other_teacher(store: FeatureStore, run: RunFolder) -> None:

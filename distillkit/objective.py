@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NoReturn
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from distillkit.errors import RecipeError, TrainError
+from distillkit.errors import RecipeError
 from distillkit.recipe import Ramp, Term
 from distillkit.types import Batch, Features, Widths
 
@@ -24,25 +25,33 @@ class Objective(nn.Module):
         super().__init__()
         self.terms = nn.ModuleDict()
         self.needs: set[str] = set()  # every feature that some term reads
+        self.teachers: dict[str, str | None] = {}  # whom a term learns from, where not from the main teacher
         self.ramps: dict[str, dict[str, tuple[Ramp, float]]] = {}
         heads: dict[str, nn.Module] = {}
         for component in components:
             # What weighs nothing costs nothing, and needs nothing.
             if component.knobs.get("weight") == 0 and "weight" not in component.ramp:
                 continue
-            asked = Widths(*(_Fields(getattr(widths, side), side, component.kind) for side in ("student", "teacher")))
+            teacher = widths.teacher if component.teacher is None else widths.others[component.teacher]
+            named = (("student", widths.student), ("teacher", teacher))
+            one, other = (_Fields(fields, side, component.kind) for side, fields in named)
+            asked = Widths(one, other)
             loss = component.build("losses", asked)
             for need in loss.needs:
                 side, field = need.split(".")
                 _ = getattr(asked, side)[field]
-            self.needs |= set(loss.needs)
-            _share_heads(loss, heads)
+            of = f"{component.teacher or 'teacher'}."
+            self.needs |= {
+                of + need.removeprefix("teacher.") if need.startswith("teacher.") else need for need in loss.needs
+            }
+            _share_heads(loss, heads, of)
             name = loss.name or component.kind.rpartition(":")[2]
             if "." in name or not name:
                 raise RecipeError(f"losses: a term cannot be called {name!r}; choose a `name` without dots")
             if name in self.terms:
                 raise RecipeError(f"losses: two terms are called {name!r}; give one of them another `name`")
             self.terms[name] = loss
+            self.teachers[name] = component.teacher
             self.ramps[name] = {knob: (ramp, _number(loss, knob, name)) for knob, ramp in component.ramp.items()}
         if not self.terms:
             raise RecipeError("losses: every term has weight 0; give one of them a weight")
@@ -56,16 +65,14 @@ class Objective(nn.Module):
     def forward(self, batch: Batch, student: Features) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
         """The total, and every unweighted term by name. Computed in float32 even under autocast."""
         with torch.autocast("cuda", enabled=False), torch.autocast("cpu", enabled=False):
-            terms = {name: loss(batch, student) for name, loss in self.terms.items()}
+            terms = {name: loss(self._seen(name, batch), student) for name, loss in self.terms.items()}
         total = torch.stack([self.terms[name].weight * value for name, value in terms.items()]).sum()
         return total, terms
 
-
-def refuse_nan(terms: dict[str, Tensor], step: int, keys: tuple[str, ...]) -> NoReturn:
-    """TrainError that names the terms that are not finite, the step, and the first keys of its batch."""
-    bad = [f"{name} = {value.item()}" for name, value in terms.items() if not torch.isfinite(value)]
-    first = ", ".join(keys[:4])
-    raise TrainError(f"step {step}: {', '.join(bad)}; lower optim.lr, or look at the rows of {first}, ...")
+    def _seen(self, name: str, batch: Batch) -> Batch:
+        """The batch as a term sees it: its teacher is the one it learns from."""
+        teacher = self.teachers[name]
+        return batch if teacher is None else replace(batch, teacher=batch.others[teacher])
 
 
 def _number(loss: nn.Module, knob: str, name: str) -> float:
@@ -90,11 +97,11 @@ class _Fields(dict[str, int]):
         raise RecipeError(f"losses.{self.kind} needs {self.side}.{field}, the {self.side} gives {have}; {hint}")
 
 
-def _share_heads(loss: nn.Module, heads: dict[str, nn.Module]) -> None:
+def _share_heads(loss: nn.Module, heads: dict[str, nn.Module], teacher: str) -> None:
     """Borrowed heads are no submodules of the borrower: parameters and checkpoints hold each head once."""
     for role in getattr(loss, "shared", ()):
         own = getattr(loss, role)
-        head = heads.setdefault(f"{role} {own}", own)
+        head = heads.setdefault(f"{teacher} {role} {own}", own)
         if head is not own:
             delattr(loss, role)
             object.__setattr__(loss, role, head)

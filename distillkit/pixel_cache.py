@@ -6,6 +6,7 @@ An image is squeezed to size x size whatever its aspect; a view's box is relativ
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -13,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from distillkit.atomic import atomic_folder, write_json
 from distillkit.errors import SourceError
-from distillkit.pixels import decode, render
+from distillkit.pixels import render
 from distillkit.recipe import Component
 from distillkit.registry import resolve
+from distillkit.resample import RESAMPLE
 from distillkit.store.reader import FeatureStore
 from distillkit.types import View
 
@@ -27,8 +28,8 @@ from distillkit.types import View
 class Files:
     """The images of a store, read from their source and decoded at every call. `root` is where they lie by now."""
 
-    def __init__(self, store: FeatureStore, root: str | None):
-        self.store, self.root = store, root
+    def __init__(self, store: FeatureStore, root: str | None, resample: str = "pillow"):
+        self.store, self.root, self.resample = store, root, RESAMPLE[resample]
         if not hasattr(resolve("sources", store.manifest.source["kind"]), "read"):
             raise SourceError(f"{store.path}: its corpus has no images on disk; choose another store for data.images")
         self.names = store.index["image"]
@@ -43,36 +44,40 @@ class Files:
         component.check("sources", f"{self.store.path}: its source")
         return component.build("sources")
 
-    def open(self, row: int) -> tuple[Image.Image, int, int]:
+    def open(self, row: int) -> tuple[Any, int, int]:
         """An image, and the width and height it had when it was whole."""
         source, location = self.source, self.names[row].as_py()
         try:
-            image = decode(source.read(location))
+            image = self.resample.decode(source.read(location))
         except SourceError as error:
             place = location if source.root is None else f"{source.root}/{location}"
             raise SourceError(f"{place}: could be read when its features were extracted, now: {error}") from error
-        return image, image.width, image.height
+        return image, *self.resample.size(image)
 
 
 class Cached:
     """The same images from the pixel cache beside the store, which is made on first use."""
 
     def __init__(self, store: FeatureStore, files: Files, size: int, workers: int):
+        self.from_array = files.resample.from_array
         folder = store.path.with_name(f"{store.path.name}.pixels-{size}")
         facts = {"store": store.digest, "size": size}
         if not folder.is_dir() or json.loads((folder / "cache.json").read_bytes()) != facts:
             _fill(folder, store, files, size, workers, facts)
-        self.pixels = np.load(folder / "pixels.npy", mmap_mode="r")
+        self.pixels = np.load(folder / "pixels.npy", mmap_mode="c")  # tensors want it writeable
         self.shapes = np.load(folder / "shapes.npy", mmap_mode="r")
 
-    def open(self, row: int) -> tuple[Image.Image, int, int]:
+    def open(self, row: int) -> tuple[Any, int, int]:
+        """An image as its square, and the width and height it had when it was whole."""
         width, height = self.shapes[row]
-        return Image.fromarray(self.pixels[row]), int(width), int(height)
+        return self.from_array(self.pixels[row]), int(width), int(height)
 
 
 def _fill(folder: Path, store: FeatureStore, files: Files, size: int, workers: int, facts: dict[str, object]) -> None:
+    plain = Files(store, files.root)
+
     def squeeze(row: int) -> tuple[int, np.ndarray, tuple[int, int]]:
-        image, width, height = files.open(row)
+        image, width, height = plain.open(row)
         return row, render(image, View(), size).transpose(1, 2, 0), (width, height)
 
     # A cache of another store or size is no data of anyone's: it can be made again from the images at any time.
@@ -81,8 +86,17 @@ def _fill(folder: Path, store: FeatureStore, files: Files, size: int, workers: i
         shape = (len(store), size, size, 3)
         pixels = np.lib.format.open_memmap(partial / "pixels.npy", mode="w+", dtype=np.uint8, shape=shape)
         shapes = np.lib.format.open_memmap(partial / "shapes.npy", mode="w+", dtype=np.int32, shape=(len(store), 2))
+        for name in ("pixels.npy", "shapes.npy"):
+            _take_room(partial / name)
         for row, square, (width, height) in pool.map(squeeze, store.ok_rows.tolist()):
             pixels[row], shapes[row] = square, (width, height)
         pixels.flush()
         shapes.flush()
         write_json(partial / "cache.json", facts)
+
+
+def _take_room(path: Path) -> None:
+    """OSError now where the disk is too small: written through a mapping, a full one would end the process."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)

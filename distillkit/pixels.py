@@ -43,7 +43,7 @@ def decode(image: bytes | Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """
     try:
         with Image.open(io.BytesIO(image) if isinstance(image, bytes) else image, formats=FORMATS) as opened:
-            _refuse_bombs(*opened.size, max_pixels)
+            refuse_bombs(*opened.size, max_pixels)
             opened.load()
             return _to_rgb(ImageOps.exif_transpose(opened))
     except UnidentifiedImageError as error:
@@ -54,7 +54,8 @@ def decode(image: bytes | Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         ) from error
 
 
-def _refuse_bombs(width: int, height: int, max_pixels: int) -> None:
+def refuse_bombs(width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:
+    """SourceError for a header that claims more pixels than any photograph has."""
     if width * height > max_pixels:
         raise SourceError(f"{width} x {height} pixels, more than the limit of {max_pixels}")
     if max(width, height) > MAX_RATIO * min(width, height):

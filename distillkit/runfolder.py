@@ -17,18 +17,19 @@ from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
+from pydantic import ValidationError
 from safetensors.torch import load_file, save
 from torch import nn
 
 from distillkit.atomic import append_line, atomic_file, set_aside, write_json
-from distillkit.errors import TrainError
+from distillkit.errors import DistillkitError, TrainError
 from distillkit.recipe import TrainRecipe, differences
 from distillkit.store.manifest import digest
 from distillkit.versions import versions
 
 # What may change without making another student.
-_KEYS = ("name", "paper", "note", "out", "evals", "baseline", "checkpoints")
-_FREE: Any = dict.fromkeys(_KEYS, True) | {"data": {"workers", "expect"}}
+_KEYS = ("name", "paper", "note", "out", "evals", "baseline", "checkpoints", "validation", "log")
+_FREE: Any = dict.fromkeys(_KEYS, True) | {"data": {"workers", "prefetch", "expect"}}
 
 
 def identity(recipe: TrainRecipe, stores: dict[str, str]) -> dict[str, Any]:
@@ -57,15 +58,17 @@ class RunFolder:
 
     def begin(self, recipe: TrainRecipe, wanted: dict[str, Any]) -> list[str]:
         """Make the folder ready; what another identity left is moved aside. Returns what changed: `key: old -> new`."""
-        changes = []
-        if self._begun_with() not in (None, wanted):
-            changes = differences(self._begun_with(), wanted)
-            aside = set_aside(self.path, digest(self._begun_with())[:8])
-            changes.append(f"the old run is now {aside}")
+        changes, begun_with = [], self._begun_with()
+        if begun_with not in (None, wanted):
+            changes = [*differences(begun_with, wanted), f"the old run is now {self.move_aside()}"]
         self.path.mkdir(parents=True, exist_ok=True)
         begun = {"identity": wanted, "recipe": recipe.model_dump(mode="json"), "versions": self.versions or versions()}
         write_json(self.path / "recipe.json", begun)
         return changes
+
+    def move_aside(self) -> Path:
+        """Rename the folder after what it was begun with; nothing is deleted."""
+        return set_aside(self.path, digest(self._begun_with())[:8])
 
     @property
     def versions(self) -> dict[str, str]:
@@ -73,7 +76,15 @@ class RunFolder:
         return self._record().get("versions", {})
 
     def _begun_with(self) -> dict[str, Any] | None:
-        return self._record().get("identity")
+        """The identity it was begun with. A recipe from before some knob existed meant that knob's default."""
+        begun = self._record().get("identity")
+        if begun is None:
+            return None
+        try:
+            recipe = TrainRecipe.model_validate(self._record()["recipe"])
+        except (ValidationError, DistillkitError):
+            return begun
+        return identity(recipe, begun["stores"])
 
     def _record(self) -> dict[str, Any]:
         path = self.path / "recipe.json"
@@ -87,13 +98,17 @@ class RunFolder:
         """What the finished student is and what it cost."""
         return json.loads((self.path / "student.json").read_bytes())
 
+    def begun_recipe(self) -> TrainRecipe:
+        """The resolved recipe that this run was begun with, finished or not."""
+        return TrainRecipe.model_validate(self._record()["recipe"])
+
     def recipe(self) -> TrainRecipe:
         """The resolved recipe this run was made with; TrainError when there is no finished run here."""
         if not self.finished:
             begun = (self.path / "recipe.json").is_file()
             state = "has not finished; rerun" if begun else "is no run folder; make one with"
             raise TrainError(f"{self.path}: {state}: distillkit train-student RECIPE")
-        return TrainRecipe.model_validate(self._record()["recipe"])
+        return self.begun_recipe()
 
     def finish(self, student: nn.Module, facts: dict[str, Any]) -> None:
         """Keep the student, then the facts that say the run is complete."""

@@ -30,7 +30,7 @@ class Unpaired:
         return self.store.read("text", rows)
 
     def texts(self, rows: np.ndarray) -> list[str]:
-        return self.store.index["text"].take(rows).to_pylist()
+        return self.store.values("text", rows)
 
 
 class OwnCaptions(Unpaired):

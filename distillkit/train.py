@@ -1,4 +1,4 @@
-"""Stage 2, top to bottom: open the store, build student and objective, step.
+"""Stage 2, top to bottom: open the stores, build students and objectives, step.
 
     distillkit train-student pipelines/demo/dime_fm.toml
 
@@ -8,134 +8,189 @@ Rerunning continues from the last checkpoint, bit for bit on the same machine; a
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from distillkit import checkpoint, cpu
+from distillkit import cpu
 from distillkit.batches import Batches
+from distillkit.course import Course
+from distillkit.errors import RecipeError
+from distillkit.images import Ask
+from distillkit.learner import Learner
 from distillkit.machine import machine
-from distillkit.objective import Objective, refuse_nan
-from distillkit.progress import Progress
+from distillkit.objective import Objective
+from distillkit.ranks import Ranks, joined
 from distillkit.recipe import TrainRecipe, differences
 from distillkit.runfolder import RunFolder, device_of, identity
-from distillkit.schedule import learning_rate, make_optimizer, total_steps
+from distillkit.schedule import total_steps
 from distillkit.types import Widths
 from distillkit.versions import versions
 
 Say = Callable[[str], None]
-LOG_EVERY = 10
 
 
-def train(recipe: TrainRecipe, say: Say = print, command: str | None = None) -> Path:
-    """Train the recipe's student, then its baseline if it has one; returns the run folder. Reports tell `command`."""
+def train(
+    recipe: TrainRecipe,
+    say: Say = print,
+    command: str | None = None,
+    *,
+    ask: Ask | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Train the recipe's student, or its students, then the baseline if it has one; returns the run folder.
+
+    `command` is what reports tell. `ask` stands in for the stores (live.py). `overwrite`: begin anew; what was there
+    is moved aside. Under torchrun every process calls this, and each computes a share.
+    """
     cpu.settle()
-    path = train_one(recipe, say, command)
-    baseline = recipe.of_baseline()
-    if baseline is not None:
-        train_one(baseline, say, command)
-    return path
+    torch.use_deterministic_algorithms(recipe.optim.deterministic)
+    device = device_of(recipe.device)
+    with joined(device) as ranks:
+        heard = say if ranks.first else _nothing
+        alone = recipe.alone()
+        train_together(alone, device, ranks, heard, command, ask, overwrite)
+        baselines = [baseline for one in alone if (baseline := one.of_baseline())]
+        if baselines:
+            train_together(baselines, device, ranks, heard, command, ask, overwrite=False)
+    return recipe.folder
 
 
-def train_one(recipe: TrainRecipe, say: Say, command: str | None = None) -> Path:
-    """One student, from wherever its run folder stands to the end."""
-    run = RunFolder(recipe.folder)
-    with run.locked():
-        torch.manual_seed(recipe.seed)
-        student = recipe.student.build("students")
-        batches = Batches(recipe.data, recipe.seed, student)
+def train_together(
+    recipes: list[TrainRecipe],
+    device: torch.device,
+    ranks: Ranks,
+    say: Say,
+    command: str | None,
+    ask: Ask | None,
+    overwrite: bool,
+) -> None:
+    """Students over the same batches, from wherever their run folders stand to the end."""
+    runs = [RunFolder(recipe.folder) for recipe in recipes]
+    with ExitStack() as locks:
+        for run in runs if ranks.first else ():
+            locks.enter_context(run.locked())
         # All that can be refused is refused before an older run is moved aside.
-        objective = Objective(recipe.losses, Widths(student.widths, batches.teacher_widths))
-        device = device_of(recipe.device)
+        students: list[Any] = []
+        objectives: list[Objective] = []
+        for recipe in recipes:
+            torch.manual_seed(recipe.seed)
+            students.append(recipe.student.build("students"))
+            if not objectives:
+                batches = Batches(recipe.data, recipe.seed, students[0], ranks, ask)
+            widths = Widths(students[-1].widths, batches.teacher_widths, batches.other_widths)
+            objectives.append(Objective(recipe.losses, widths))
+        _refuse_other_inputs(students)
         stores = {name: store.digest for name, store in batches.stores.items()}
-        changes = run.begin(recipe, identity(recipe, stores))
-        if changes:
-            *changed, moved = changes
-            more = f" (and {len(changed) - 1} more)" if changed[1:] else ""
-            say(f"{run.path}: {changed[0]}{more}; training anew, {moved}")
-        if run.finished:
-            say(f"{run.path}: already trained, nothing to do")
-            return run.path
-        changed = differences(run.versions, versions())
-        if changed:
-            say(f"{run.path}: begun with other packages ({changed[0]}); what comes out may differ in its last bits")
-        facts = _train(recipe, run, student, objective, batches, device, say)
-        run.finish(student, facts | {"command": command, "machine": machine()})
-    return run.path
+        if ranks.first:
+            for recipe, run in zip(recipes, runs, strict=True):
+                _begin(recipe, run, stores, overwrite, say)
+        finished = ranks.told([run.finished for run in runs])
+        todo = [number for number, done in enumerate(finished) if not done]
+        if todo:
+            batches.narrow(set().union(*(objectives[number].needs for number in todo)))
+            learners = [
+                Learner(students[n], objectives[n], recipes[n].optim, seed=recipes[n].seed, device=device, ranks=ranks)
+                for n in todo
+            ]
+            _train([recipes[n] for n in todo], [runs[n] for n in todo], learners, batches, say, command)
 
 
 def _train(
-    recipe: TrainRecipe,
-    run: RunFolder,
-    student: Any,
-    objective: Objective,
+    recipes: list[TrainRecipe],
+    runs: list[RunFolder],
+    learners: list[Learner],
     batches: Batches,
-    device: torch.device,
     say: Say,
-) -> dict[str, Any]:
-    batches.narrow(objective.needs)
-    model = nn.ModuleDict({"student": student, "objective": objective})
-    model.to(device).to(memory_format=torch.channels_last).train()
-    optimizer = make_optimizer(model, recipe.optim)
-    precision = _precision(recipe.optim.precision, device)
-    scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
-
+    command: str | None,
+) -> None:
+    recipe, device, ranks = recipes[0], learners[0].device, learners[0].ranks
     last = total_steps(batches.steps_per_epoch, recipe.optim)
-    done = checkpoint.restore(run.checkpoints, model, optimizer, scaler)
-    if not done and hasattr(student, "begin"):
-        student.begin()
-    run.forget_after(done)
-    say(
-        f"{run.path}: {sum(p.numel() for p in student.parameters()) / 1e6:.2f} M parameters, {last} steps of "
-        f"{recipe.data.batch_size} images on {device}" + (f", continuing after step {done}" if done else "")
+    with ranks.one_first():
+        batches.prepare()
+    for note in batches.notes:
+        say(note)
+    with ExitStack() as open_courses:
+        courses = [
+            open_courses.enter_context(Course(one, run, learner, batches, last, say))
+            for one, run, learner in zip(recipes, runs, learners, strict=True)
+        ]
+        for course in courses:
+            say(_introduction(course, device))
+            course.begin(shown=course is courses[0])
+        first = min(course.done for course in courses)
+        for batch in batches.stream(first, last, _ahead(recipe, device)):
+            seen = batch.to(device)
+            for course in courses:
+                # One that is further on than the others waits for them; none sees a batch twice.
+                if course.done <= seen.step:
+                    course.step(seen)
+    for course in courses if ranks.first else ():
+        seconds = course.progress.seconds
+        say(f"{course.run.path}: trained {last} steps in {seconds:.0f} s")
+        facts = _facts(course, last, seconds) | {"command": command, "machine": machine()}
+        course.run.finish(course.learner.kept, facts)
+    ranks.wait()
+
+
+def _begin(recipe: TrainRecipe, run: RunFolder, stores: dict[str, str], overwrite: bool, say: Say) -> None:
+    """Make the run's folder ready; what another recipe or other stores made is moved aside."""
+    if overwrite and run.path.is_dir():
+        say(f"{run.path}: training anew, the old run is now {run.move_aside()}")
+    changes = run.begin(recipe, identity(recipe, stores))
+    if changes:
+        *changed, moved = changes
+        more = f" (and {len(changed) - 1} more)" if changed[1:] else ""
+        say(f"{run.path}: {changed[0]}{more}; training anew, {moved}")
+    if run.finished:
+        say(f"{run.path}: already trained, nothing to do")
+        return
+    changed = differences(run.versions, versions())
+    if changed:
+        say(f"{run.path}: begun with other packages ({changed[0]}); what comes out may differ in its last bits")
+
+
+def _refuse_other_inputs(students: list[Any]) -> None:
+    """RecipeError unless all students of one read see the same pixels and tokens."""
+
+    def sees(student: Any) -> tuple[Any, ...]:
+        tokens = student.tokenize(["a photo"]).tolist() if hasattr(student, "tokenize") else None
+        return student.image_size, getattr(student, "patches", 0), tokens
+
+    if any(sees(student) != sees(students[0]) for student in students[1:]):
+        raise RecipeError("students: they look at different image sizes, patches or tokens; train them one by one")
+
+
+def _ahead(recipe: TrainRecipe, device: torch.device) -> int:
+    """How many batches to make ahead: beside a GPU two, on a CPU none, as both want the same cores."""
+    if recipe.data.prefetch is not None:
+        return recipe.data.prefetch
+    return 0 if device.type == "cpu" else 2
+
+
+def _introduction(course: Course, device: torch.device) -> str:
+    parameters = sum(p.numel() for p in course.learner.student.parameters()) / 1e6
+    ranks = course.learner.ranks
+    return (
+        f"{course.run.path}: {parameters:.2f} M parameters, {course.last} steps of "
+        f"{course.recipe.data.batch_size} images on {device}"
+        + (f", {ranks.world} processes" if ranks.several else "")
+        + (f", continuing after step {course.done}" if course.done else "")
     )
 
-    with Progress(run, first=done, last=last, batch_size=recipe.data.batch_size, say=say) as progress:
-        for step, batch in enumerate(batches.stream(done, last), start=done):
-            lr = learning_rate(step, batches.steps_per_epoch, recipe.optim)
-            for group in optimizer.param_groups:
-                group["lr"] = group["own_lr"] or lr * group["lr_share"]
 
-            objective.at(step)
-            batch = batch.to(device)
-            with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-                features = student(batch)
-            total, terms = objective(batch, features)
-            if not torch.isfinite(total):
-                refuse_nan(terms, step + 1, batch.keys)
-            scaler.scale(total).backward()
-            if recipe.optim.clip_grad_norm:
-                scaler.unscale_(optimizer)
-                nn.utils.clip_grad_norm_(model.parameters(), recipe.optim.clip_grad_norm)
-            scaler.step(optimizer)
-            scaler.update()
-            optimizer.zero_grad(set_to_none=True)
-
-            if (step + 1) % LOG_EVERY == 0 or step + 1 == last:
-                values = {"total": total.item(), **{name: value.item() for name, value in terms.items()}}
-                progress.log(step + 1, step / batches.steps_per_epoch, lr, values, batches.wait_seconds)
-            progress.advance()
-            if (step + 1) % recipe.checkpoints.every_steps == 0:
-                checkpoint.save(run.checkpoints, step + 1, model, optimizer, scaler, recipe.checkpoints.keep)
-
-    say(f"{run.path}: trained {last} steps in {progress.seconds:.0f} s")
-    return _facts(recipe, student, batches, last, progress.seconds)
-
-
-def _precision(name: str, device: torch.device) -> torch.dtype:
-    if name == "auto":
-        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
-    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
-
-
-def _facts(recipe: TrainRecipe, student: nn.Module, batches: Batches, steps: int, seconds: float) -> dict[str, Any]:
+def _facts(course: Course, steps: int, seconds: float) -> dict[str, Any]:
     return {
-        "parameters": sum(p.numel() for p in student.parameters()),
+        "parameters": sum(p.numel() for p in course.learner.student.parameters()),
         "steps": steps,
-        "images_seen": steps * recipe.data.batch_size,
+        "images_seen": steps * course.recipe.data.batch_size,
         "seconds": round(seconds, 1),
-        "stores": {name: str(store.path) for name, store in batches.stores.items()},
-        "teacher": batches.teacher,
+        "stores": {name: str(store.path) for name, store in course.batches.stores.items()},
+        "teacher": course.batches.teacher,
     }
+
+
+def _nothing(message: str) -> None:
+    """What the other ranks have to say, the first one says."""

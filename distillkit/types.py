@@ -7,7 +7,7 @@ h height, w width, l tokens of a text, n rows of a store or a matrix, m rows of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -62,12 +62,29 @@ class Features:
     scale: Float[Tensor, ""] | None = None
     sparsity: Float[Tensor, ""] | None = None
 
+    def map(self, change: Callable[[Tensor | None], Tensor | None]) -> Features:
+        """The same features, each after `change`."""
+        return Features(**{name: change(getattr(self, name)) for name in Features.__dataclass_fields__})
+
+
+def concatenated(parts: list[Features]) -> Features:
+    """Features of several parts of a batch as one: rows in order; numbers without rows are those of the first."""
+
+    def whole(name: str) -> Tensor | None:
+        values = [getattr(part, name) for part in parts]
+        if len(values) == 1 or values[0] is None or values[0].ndim == 0:
+            return values[0]
+        return torch.cat(values)
+
+    return Features(**{name: whole(name) for name in Features.__dataclass_fields__})
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """One training batch. `match[i]` is the text that describes image i; None when images and texts are unpaired.
 
-    `mask` is true where a patch is hidden from the student. `step` counts the run's optimiser steps before this batch.
+    `mask` is true where a patch is hidden from the student. `others`: what more teachers said, by name.
+    `step` counts the run's optimiser steps before this batch.
     """
 
     keys: tuple[str, ...] = ()
@@ -76,6 +93,7 @@ class Batch:
     match: Int[Tensor, "b"] | None = None
     mask: Bool[Tensor, "b p"] | None = None
     teacher: Features = field(default_factory=Features)
+    others: Mapping[str, Features] = field(default_factory=dict)
     step: int = 0
 
     def to(self, device: torch.device) -> Batch:
@@ -84,14 +102,24 @@ class Batch:
         def move(value: Tensor | None) -> Tensor | None:
             return None if value is None else value.to(device, non_blocking=True)
 
-        teacher = Features(**{name: move(getattr(self.teacher, name)) for name in Features.__dataclass_fields__})
-        pixels, tokens, match, mask = (move(value) for value in (self.pixels, self.tokens, self.match, self.mask))
-        return replace(self, pixels=pixels, tokens=tokens, match=match, mask=mask, teacher=teacher)
+        return replace(
+            self,
+            pixels=move(self.pixels),
+            tokens=move(self.tokens),
+            match=move(self.match),
+            mask=move(self.mask),
+            teacher=self.teacher.map(move),
+            others={name: features.map(move) for name, features in self.others.items()},
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Widths:
-    """Feature widths per field, as in {"image": 768, "patches": 1024}; one width for all would be a trap."""
+    """Feature widths per field, as in {"image": 768, "patches": 1024}; one width for all would be a trap.
+
+    `others`: of more teachers, by name.
+    """
 
     student: Mapping[str, int]
     teacher: Mapping[str, int]
+    others: Mapping[str, Mapping[str, int]] = field(default_factory=dict)

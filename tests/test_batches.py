@@ -52,16 +52,22 @@ def test_an_epoch_sees_every_image_at_most_once_and_texts_go_round_by_themselves
 def test_teacher_rows_belong_to_their_keys(stores):
     batches = Batches(Data(images=str(stores / "images"), captions="paired", batch_size=8), 0, student())
     batch = batches.at(3)
-    rows = batches.images.rows_of(list(batch.keys))
-    assert torch.equal(batch.teacher.image, batches.images.read("image", rows))
-    assert torch.equal(batch.teacher.text, batches.images.read("text", rows))
+    rows = batches.images[0].store.rows_of(list(batch.keys))
+    assert torch.equal(batch.teacher.image, batches.images[0].store.read("image", rows))
+    assert torch.equal(batch.teacher.text, batches.images[0].store.read("text", rows))
     assert batch.match.tolist() == list(range(8))
 
 
 def test_equal_captions_become_one_text(stores):
     batches = Batches(Data(images=str(stores / "images"), captions="unique", batch_size=70), 0, student())
     batch = batches.at(0)
-    captions = dict(zip(batches.images.index["key"].to_pylist(), batches.images.index["text"].to_pylist(), strict=True))
+    captions = dict(
+        zip(
+            batches.images[0].store.index["key"].to_pylist(),
+            batches.images[0].store.index["text"].to_pylist(),
+            strict=True,
+        )
+    )
     said = [captions[key] for key in batch.keys]
     assert len(batch.teacher.text) == len(set(said)) < 70
     for i, j in ((0, 1), (3, 40), (69, 2)):
@@ -81,9 +87,9 @@ def test_a_student_with_a_text_tower_gets_the_tokens_of_its_captions(stores):
     two_towers = student(tokenize=lambda texts: told.append(texts) or torch.zeros(len(texts), 5, dtype=torch.long))
     batches = Batches(Data(images=str(stores / "images"), captions="paired", batch_size=8), 0, two_towers)
     batch = batches.at(0)
-    rows = batches.images.rows_of(list(batch.keys))
+    rows = batches.images[0].store.rows_of(list(batch.keys))
     assert batch.tokens.shape == (8, 5)
-    assert told == [batches.images.index["text"].take(rows).to_pylist()]
+    assert told == [batches.images[0].store.index["text"].take(rows).to_pylist()]
 
 
 def test_texts_alone_train_a_text_tower(stores):

@@ -245,7 +245,7 @@ def test_a_batch_holds_what_the_chosen_teacher_said(extract):
     assert dino.teacher_widths == {"image": 32, "cls": 32, "patches": 32}
     assert (clip.teacher["kind"], dino.teacher["kind"]) == ("openclip", "timm")
     batch = dino.at(2)
-    rows = dino.images.rows_of(list(batch.keys))
+    rows = dino.images[0].store.rows_of(list(batch.keys))
     for name in ("image", "cls", "patches"):
         assert torch.equal(getattr(batch.teacher, name), FeatureStore(store).read(f"dino/{name}", rows))
     assert batch.teacher.scale is None and batch.teacher.text is None

@@ -13,7 +13,7 @@ from safetensors import safe_open
 
 from distillkit.runfolder import RunFolder
 
-TIMED = ("images_per_second", "wait_share", "seconds")
+TIMED = ("images_per_second", "wait_share", "seconds", "memory_gb")
 
 
 def command(*arguments):

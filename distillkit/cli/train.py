@@ -10,7 +10,11 @@ import typer
 from distillkit.cli.console import Overrides, Recipe, command, say
 
 
-def train_student(recipe: Recipe, overrides: Overrides = None) -> None:
+def train_student(
+    recipe: Recipe,
+    overrides: Overrides = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Train anew; what was there is moved aside.")] = False,
+) -> None:
     """Stage 2: train the student of RECIPE, and its baseline, from the stores. Rerunning continues.
 
     Example: distillkit train-student pipelines/demo/dime_fm.toml
@@ -18,7 +22,7 @@ def train_student(recipe: Recipe, overrides: Overrides = None) -> None:
     from distillkit import train
     from distillkit.recipe import TrainRecipe, load
 
-    folder = train.train(load(recipe, overrides, kind=TrainRecipe), say, command())
+    folder = train.train(load(recipe, overrides, kind=TrainRecipe), say, command(), overwrite=overwrite)
     print(folder)
     say(f"next: distillkit evaluate {folder}")
 

@@ -5,12 +5,14 @@ schema. Paths in recipes may use {cache}, ~ and environment variables.
 """
 
 from distillkit.recipe.component import Component, Ramp, Term
+from distillkit.recipe.data import Also, Augment, Captions, Data, Expect, Mask, Mixed
 from distillkit.recipe.differences import differences
 from distillkit.recipe.extraction import Corpus, ExtractRecipe, NamedTeacher, RandAugment, Views
 from distillkit.recipe.load import load, settings
-from distillkit.recipe.training import Augment, Baseline, Captions, Checkpoints, Data, Expect, Mask, Optim, TrainRecipe
+from distillkit.recipe.training import Baseline, Checkpoints, Log, NamedStudent, Optim, TrainRecipe, Validation
 
 __all__ = [
+    "Also",
     "Augment",
     "Baseline",
     "Captions",
@@ -20,13 +22,17 @@ __all__ = [
     "Data",
     "Expect",
     "ExtractRecipe",
+    "Log",
     "Mask",
+    "Mixed",
+    "NamedStudent",
     "NamedTeacher",
     "Optim",
     "Ramp",
     "RandAugment",
     "Term",
     "TrainRecipe",
+    "Validation",
     "Views",
     "differences",
     "load",

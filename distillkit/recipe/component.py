@@ -65,9 +65,13 @@ class Ramp(Strict):
 
 
 class Term(Component):
-    """A loss of the objective. `ramp = { weight = { to = 0.0, stop = 1000 } }` moves any of its numbers."""
+    """A loss of the objective. `ramp = { weight = { to = 0.0, stop = 1000 } }` moves any of its numbers.
+
+    `teacher`: which of `data.also` this term learns from, instead of the main one.
+    """
 
     ramp: dict[str, Ramp] = {}
+    teacher: str | None = None
 
     def check(self, room: str, where: str) -> None:
         super().check(room, where)

@@ -3,73 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from distillkit.recipe.component import Component, Term
+from distillkit.recipe.data import Captions, Data
 from distillkit.recipe.schema import Strict
-
-# How a batch gets the images' own captions: not at all, one row per image, or equal captions merged into one row.
-Captions = Literal["none", "paired", "unique"]
-
-
-class Augment(Strict):
-    """RandomResizedCrop and flip, drawn per sample and epoch. Defaults: DIME-FM, arXiv 2303.18232."""
-
-    scale: tuple[float, float] = Field((0.08, 1.0), strict=False)
-    ratio: tuple[float, float] = Field((3 / 4, 4 / 3), strict=False)
-    flip: float = Field(0.5, ge=0, le=1)
-    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
-
-
-class Expect(Strict):
-    """What a store will hold that is not extracted yet; only `recipe check` reads it."""
-
-    rows: int = Field(gt=0)
-    widths: dict[str, int]
-    patches: int = Field(0, ge=0, description="patch tokens of an image, where they are stored")
-
-
-class Mask(Strict):
-    """Proteus' masks: `ratio` of the patches, of the first `share` of a batch. Defaults: its training script."""
-
-    ratio: float = Field(0.5, gt=0, lt=1)
-    share: float = Field(0.5, gt=0, le=1)
-
-
-class Data(Strict):
-    """What training reads: an image store, and at most one kind of text; or texts alone.
-
-    `texts`: an unpaired text store. `captions`: the images' own. `classes`: a store of class prompts, with which the
-    images' captions become `teacher.caption`; `class_names` is the file of names behind it, where images have names
-    instead of labels. `teacher`: whom to learn from, where a store holds what several teachers said. `repeats`: passes
-    over the images that make an epoch.
-    """
-
-    images: str | None = None
-    teacher: str | None = None
-    texts: str | None = None
-    captions: Captions = "none"
-    classes: str | None = None
-    class_names: str | None = None
-    root: str | None = None
-    batch_size: int = Field(gt=1)
-    text_batch_size: int | None = Field(None, gt=1)
-    repeats: int = Field(1, gt=0)
-    pixel_cache: int | None = Field(None, gt=0, description="keep decoded images as raw squares of this many pixels")
-    workers: int = Field(1, gt=0)
-    augment: Augment = Augment()
-    mask: Mask | None = None
-    expect: Expect | None = None
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.texts and (self.classes or self.captions != "none"):
-            raise ValueError("texts (unpaired) excludes captions and classes; keep one")
-        if not self.images and not self.texts:
-            raise ValueError("name an image store in `images`, a text store in `texts`, or both")
-        return self
 
 
 class Optim(Strict):
@@ -96,6 +36,12 @@ class Optim(Strict):
     eps: float = Field(1e-8, gt=0)
     clip_grad_norm: float | None = Field(None, gt=0)
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    accumulate: int = Field(1, gt=0, description="parts of a batch that pass through the student one by one")
+    ema: float | None = Field(None, gt=0, lt=1, description="keep the moving average of the weights, with this decay")
+    compile: bool = Field(False, description="torch.compile the student")
+    recompute: bool = Field(False, description="gradient checkpointing: activations are made twice, not kept")
+    fused: bool = Field(False, description="one kernel for the optimiser's update; its last bits differ")
+    deterministic: bool = Field(False, description="refuse kernels whose results vary from run to run (GPUs)")
 
 
 class Checkpoints(Strict):
@@ -103,6 +49,31 @@ class Checkpoints(Strict):
 
     every_steps: int = Field(500, gt=0)
     keep: int = Field(2, gt=0)
+
+
+class Validation(Strict):
+    """An evaluation while training goes on; the student that did best is kept in `best/` of the run folder."""
+
+    eval: Component
+    best: str = Field(description="the number that decides; more is better")
+    every_steps: int = Field(500, gt=0)
+
+
+class Log(Strict):
+    """How often, and where besides metrics.jsonl. `gradient_norms`: of each term, which costs a backward for each."""
+
+    every_steps: int = Field(10, gt=0)
+    gradient_norms: bool = False
+    tensorboard: bool = False
+    wandb: str | None = Field(None, description="project")
+    mlflow: str | None = Field(None, description="experiment")
+    trackio: str | None = Field(None, description="project")
+
+
+class NamedStudent(Component):
+    """One of several students; its run folder is `name` in the recipe's."""
+
+    name: str = Field(pattern=r"^\w[\w.-]*$")
 
 
 class Baseline(Strict):
@@ -113,7 +84,10 @@ class Baseline(Strict):
 
 
 class TrainRecipe(Strict):
-    """Stage 2: one student against one store."""
+    """Stage 2: one student against the stores, or several at once over the same batches (`[[students]]`).
+
+    `teacher` is only for `data.source = "live"`. Of several students, `student` is the first.
+    """
 
     name: str
     paper: str | None = None
@@ -123,15 +97,44 @@ class TrainRecipe(Strict):
     device: str = "auto"
     data: Data
     student: Component
+    students: list[NamedStudent] = Field(default_factory=list)
+    teacher: Component | None = None
     losses: list[Term] = Field(min_length=1)
     optim: Optim
     checkpoints: Checkpoints = Checkpoints()
+    validation: Validation | None = None
+    log: Log = Log()
     baseline: Baseline | None = None
     evals: list[Component] = Field(default_factory=list)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_student(cls, content: Any) -> Any:
+        if not isinstance(content, dict) or not content.get("students"):
+            return content
+        if "student" in content:
+            raise ValueError("write one [student], or [[students]] with a `name` each")
+        first = {key: value for key, value in content["students"][0].items() if key != "name"}
+        return content | {"student": first}
 
     @model_validator(mode="after")
     def _components(self) -> Self:
         self.student.check("students", "student")
+        names = [student.name for student in self.students]
+        for number, student in enumerate(self.students):
+            student.check("students", f"students[{number}]")
+            if student.name in names[:number]:
+                raise ValueError(f"two students are called {student.name!r}; their run folders would be the same")
+        if self.teacher is not None:
+            self.teacher.check("teachers", "teacher")
+        if (self.data.source == "live") != (self.teacher is not None):
+            raise ValueError('a live teacher is data.source = "live" and a [teacher], as in the extraction recipe')
+        if self.validation is not None:
+            self.validation.eval.check("evals", "validation.eval")
+        for number, term in enumerate((*self.losses, *(self.baseline.losses if self.baseline else ()))):
+            if term.teacher is not None and term.teacher not in self.data.also:
+                known = ", ".join(self.data.also) or "none"
+                raise ValueError(f"losses[{number}]: no teacher {term.teacher!r} in data.also; it has: {known}")
         baseline = self.baseline.losses if self.baseline else []
         for place, room, components in (
             ("losses", "losses", self.losses),
@@ -145,6 +148,22 @@ class TrainRecipe(Strict):
     @property
     def folder(self) -> Path:
         return Path(self.out or f"runs/{self.name}")
+
+    def alone(self) -> list[TrainRecipe]:
+        """One recipe for each student; of several, each in a folder of its own."""
+        if not self.students:
+            return [self]
+        return [
+            self.model_copy(
+                update={
+                    "name": f"{self.name} {student.name}",
+                    "student": Component(kind=student.kind, **student.knobs),
+                    "students": [],
+                    "out": str(self.folder / student.name),
+                }
+            )
+            for student in self.students
+        ]
 
     def of_baseline(self) -> TrainRecipe | None:
         """The baseline as a recipe of its own, in the folder `baseline` of the run."""

@@ -8,7 +8,7 @@ from distillkit.recipe import Term
 from distillkit.report.curves import Line, chart
 from distillkit.report.words import percent
 
-_NO_TERM = ("step", "epoch", "lr", "images_per_second", "wait_share", "seconds")
+_NO_TERM = ("step", "epoch", "lr", "images_per_second", "wait_share", "seconds", "memory_gb")
 
 History = list[dict[str, Any]]  # the lines of metrics.jsonl
 
@@ -38,7 +38,7 @@ def formula(losses: list[Term]) -> str:
 
 
 def _losses(who: str, history: History, losses: list[Term]) -> dict[str, str]:
-    names = [name for name in history[0] if name not in _NO_TERM]
+    names = [name for name in history[0] if name not in _NO_TERM and "." not in name]
     if len(names) == 2:
         names.remove("total")  # there is one term, and this is it
     lines = [_line(name, f"c{number % 5 + 1}", history, name) for number, name in enumerate(names)]

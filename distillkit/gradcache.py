@@ -1,0 +1,103 @@
+"""A large batch in small memory, with the loss of the large batch.
+
+Losses that compare every image with every text cannot be averaged over parts of a batch. So the student sees the parts
+one by one without keeping activations, the loss of the whole batch says how each feature should move, and a second pass
+over the parts carries that back: the gradient of the whole batch for one forward more.
+Gao et al. 2021, https://arxiv.org/abs/2101.06983.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from distillkit.types import Batch, Features, concatenated
+
+Loss = tuple[Tensor, dict[str, Tensor]]
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
+
+def backward_in_parts(
+    student: nn.Module,
+    see: Callable[[Batch], Features],
+    judge: Callable[[Batch, Features], Loss],
+    batch: Batch,
+    count: int,
+    *,
+    scaled: Callable[[Tensor], Tensor],
+    reseed: Callable[[int], None],
+    before_last: Callable[[], None],
+) -> Loss:
+    """Gradients of the whole batch's loss, `count` parts in memory at a time; returns total and terms.
+
+    `reseed(part)` makes a part's dropout the same in both passes. Batch norm sees one part at a time, as ever.
+    """
+    parts = split(batch, count)
+    seen = []
+    with torch.no_grad(), no_statistics(student):
+        for number, part in enumerate(parts):
+            reseed(number)
+            seen.append(see(part))
+    leaves = concatenated(seen).map(_leaf)
+    total, terms = judge(batch, leaves)
+    scaled(total).backward()
+    wanted = _gradients(leaves, seen)
+    for number, part in enumerate(parts):
+        reseed(number)
+        features = see(part)
+        if number + 1 == count:
+            before_last()
+        pairs = [(getattr(features, name), gradient) for name, gradient in wanted[number].items()]
+        torch.autograd.backward([one for one, _ in pairs], [gradient for _, gradient in pairs])
+    return total, terms
+
+
+def split(batch: Batch, count: int) -> list[Batch]:
+    """The parts of a batch that a student looks at one by one. Losses see the whole."""
+
+    def pieces(value: Tensor | None) -> tuple[Tensor | None, ...]:
+        return (None,) * count if value is None else torch.tensor_split(value, count)
+
+    columns = zip(pieces(batch.pixels), pieces(batch.tokens), pieces(batch.mask), strict=True)
+    return [replace(batch, pixels=pixels, tokens=tokens, mask=mask) for pixels, tokens, mask in columns]
+
+
+def _leaf(value: Tensor | None) -> Tensor | None:
+    return None if value is None else value.detach().requires_grad_(value.is_floating_point())
+
+
+def _gradients(leaves: Features, seen: list[Features]) -> list[dict[str, Tensor]]:
+    """For each part, how its features should move. Numbers without rows, such as a scale, belong to the first part."""
+    wanted: list[dict[str, Tensor]] = [{} for _ in seen]
+    for name in Features.__dataclass_fields__:
+        leaf = getattr(leaves, name)
+        if leaf is None or leaf.grad is None:
+            continue
+        if leaf.ndim == 0:
+            wanted[0][name] = leaf.grad
+            continue
+        sizes = [len(getattr(part, name)) for part in seen]
+        for part, gradient in zip(wanted, leaf.grad.split(sizes), strict=True):
+            part[name] = gradient
+    return wanted
+
+
+@contextmanager
+def no_statistics(student: nn.Module) -> Iterator[None]:
+    """Running means stay what they are: this look at a batch is not the one that counts."""
+    norms = [module for module in student.modules() if isinstance(module, _NORMS)]
+    momenta = [module.momentum for module in norms]
+    counts = [None if module.num_batches_tracked is None else module.num_batches_tracked.clone() for module in norms]
+    for module in norms:
+        module.momentum = 0.0
+    try:
+        yield
+    finally:
+        for module, momentum, count in zip(norms, momenta, counts, strict=True):
+            module.momentum = momentum
+            if count is not None and module.num_batches_tracked is not None:
+                module.num_batches_tracked.copy_(count)

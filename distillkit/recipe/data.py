@@ -1,0 +1,118 @@
+"""The `[data]` of a training recipe: what is read, how it is seen, and how many at once."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from distillkit.recipe.schema import Strict
+
+# How a batch gets the images' own captions: not at all, one row per image, or equal captions merged into one row.
+Captions = Literal["none", "paired", "unique"]
+
+
+class Augment(Strict):
+    """A crop and a flip, drawn per sample and epoch. Defaults: DIME-FM, arXiv 2303.18232.
+
+    `crop = "fixed"` cuts the student's own size out of the image as it lies (of a pixel cache: its square), which
+    needs no resizing. `resample`: who decodes and resizes. "torchvision" is faster, rounds boxes to whole pixels and
+    differs from "pillow" by a grey level or two, so it is another student.
+    """
+
+    crop: Literal["resized", "fixed"] = "resized"
+    resample: Literal["pillow", "torchvision"] = "pillow"
+    scale: tuple[float, float] = Field((0.08, 1.0), strict=False)
+    ratio: tuple[float, float] = Field((3 / 4, 4 / 3), strict=False)
+    flip: float = Field(0.5, ge=0, le=1)
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+
+
+class Expect(Strict):
+    """What a store will hold that is not extracted yet; only `recipe check` reads it."""
+
+    rows: int = Field(gt=0)
+    widths: dict[str, int]
+    patches: int = Field(0, ge=0, description="patch tokens of an image, where they are stored")
+
+
+class Mask(Strict):
+    """Proteus' masks: `ratio` of the patches, of the first `share` of a batch. Defaults: its training script."""
+
+    ratio: float = Field(0.5, gt=0, lt=1)
+    share: float = Field(0.5, gt=0, le=1)
+
+
+class Mixed(Strict):
+    """One of several image stores; its share of every batch is its `weight` among all weights."""
+
+    images: str
+    weight: float = Field(1.0, gt=0)
+    root: str | None = None
+
+
+class Also(Strict):
+    """One more teacher: of the same image store, or of another one whose rows are joined by key."""
+
+    images: str | None = None
+    teacher: str | None = None
+
+
+class Data(Strict):
+    """What training reads: an image store, and at most one kind of text; or texts alone.
+
+    `mix`: several image stores in place of `images`; the first makes the epoch. `also`: more teachers by name, which a
+    term asks for with `teacher = "NAME"`. `views = "stored"`: the student sees the views that were extracted, another
+    one each epoch, with their features; "own": its own crops against the features of the clean view.
+    `source = "live"`: ask the recipe's [teacher] at every step instead of the store, to see that nothing changes.
+
+    `texts`: an unpaired text store. `captions`: the images' own. `classes`: a store of class prompts, with which the
+    images' captions become `teacher.caption`; `class_names` is the file of names behind it, where images have names
+    instead of labels. `teacher`: whom to learn from, where a store holds what several teachers said. `repeats`: passes
+    over the images that make an epoch.
+    """
+
+    images: str | None = None
+    mix: list[Mixed] = Field(default_factory=list)
+    teacher: str | None = None
+    also: dict[str, Also] = Field(default_factory=dict)
+    source: Literal["store", "live"] = "store"
+    views: Literal["own", "stored"] = "own"
+    texts: str | None = None
+    captions: Captions = "none"
+    classes: str | None = None
+    class_names: str | None = None
+    root: str | None = None
+    batch_size: int = Field(gt=1)
+    text_batch_size: int | None = Field(None, gt=1)
+    repeats: int = Field(1, gt=0)
+    pixel_cache: int | None = Field(None, gt=0, description="keep decoded images as raw squares of this many pixels")
+    workers: int | None = Field(None, gt=0, description="threads that make a batch; None: one a core")
+    prefetch: int | None = Field(None, ge=0, description="batches made ahead; None: 2 beside a GPU, none on a CPU")
+    augment: Augment = Augment()
+    mask: Mask | None = None
+    expect: Expect | None = None
+
+    @property
+    def threads(self) -> int:
+        """Threads that make a batch: one a core, shared with the other processes of a run on this machine."""
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return self.workers or max(cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")), 1)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.texts and (self.classes or self.captions != "none"):
+            raise ValueError("texts (unpaired) excludes captions and classes; keep one")
+        if self.images and self.mix:
+            raise ValueError("name one image store in `images`, or several in `mix`")
+        if self.mix and (self.classes or self.captions == "unique"):
+            raise ValueError('mix goes with texts or captions = "paired": classes and merged captions are of one store')
+        if not self.images and not self.texts and not self.mix:
+            raise ValueError("name an image store in `images`, a text store in `texts`, or both")
+        if self.also and (self.mix or not self.images):
+            raise ValueError("also: more teachers are joined to the rows of one store; name it in `images`")
+        reserved = {"teacher", "student"} & self.also.keys()
+        if reserved:
+            raise ValueError(f"also: a teacher cannot be called {reserved.pop()!r} here; choose another name")
+        return self

@@ -1,0 +1,74 @@
+"""An evaluation while training goes on, from the teacher's cached features; the student that did best is kept.
+
+validation.jsonl          the numbers, a line each time
+best/student.safetensors  the weights that did best
+best/best.json            at which step, and how well: written last
+"""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import Any
+
+import torch
+from safetensors.torch import save
+
+from distillkit.atomic import append_line, atomic_file, write_json
+from distillkit.encode import Student
+from distillkit.errors import RecipeError
+from distillkit.paths import expand
+from distillkit.recipe import TrainRecipe, Validation
+from distillkit.runfolder import RunFolder
+from distillkit.store.reader import FeatureStore
+
+
+class Validator:
+    """What the recipe's `[validation]` asks for; nothing where it asks for nothing."""
+
+    def __init__(self, recipe: TrainRecipe, run: RunFolder):
+        self.spec: Validation | None = recipe.validation
+        self.log, self.best = run.path / "validation.jsonl", run.path / "best"
+        if self.spec is not None:
+            self.measure = self.spec.eval.build("evals")
+            self.open_store = lru_cache(lambda name: FeatureStore(expand(name), recipe.data.teacher))
+
+    def forget_after(self, step: int) -> None:
+        """Drop what will be measured again."""
+        if not self.log.is_file():
+            return
+        lines = [line for line in self.log.read_text().splitlines() if line.endswith("}")]
+        kept = [line for line in lines if json.loads(line)["step"] <= step]
+        with atomic_file(self.log) as file:
+            file.write("".join(f"{line}\n" for line in kept).encode())
+
+    def due(self, step: int) -> bool:
+        return self.spec is not None and step % self.spec.every_steps == 0
+
+    def run(self, student: Any, step: int) -> dict[str, float]:
+        """Measure the student as it is; its mode and the random state stay as they were."""
+        assert self.spec is not None
+        was_training, random = student.training, torch.get_rng_state()
+        student.eval()
+        try:
+            result: dict[str, float] = self.measure.run(Student(lambda: student), self.open_store)
+        finally:
+            student.train(was_training)
+            torch.set_rng_state(random)
+        if self.spec.best not in result:
+            known = ", ".join(name for name in result if not name.endswith((".low", ".high", ".chance")))
+            raise RecipeError(f"validation.best: this eval gives no {self.spec.best!r}; it gives: {known}")
+        append_line(self.log, {"step": step, **result})
+        if result[self.spec.best] > self._so_far(step):
+            weights = {name: value.detach().cpu().contiguous() for name, value in student.state_dict().items()}
+            with atomic_file(self.best / "student.safetensors") as file:
+                file.write(save(weights))
+            write_json(self.best / "best.json", {"step": step, self.spec.best: result[self.spec.best]})
+        return result
+
+    def _so_far(self, step: int) -> float:
+        """The best number of the steps before this one."""
+        path = self.best / "best.json"
+        record = json.loads(path.read_bytes()) if path.is_file() else {"step": step}
+        assert self.spec is not None
+        return float("-inf") if record["step"] >= step else float(record[self.spec.best])
