@@ -193,9 +193,9 @@ def image_stores(data: Data, seed: int, ask: Ask | None = None) -> list[Images]:
 def open_store(path: str, teacher: str | None, knob: str) -> FeatureStore:
     """A store, and of several teachers in it the one that is learned from."""
     store = FeatureStore(expand(path))
-    several = len(store.teachers) > 1
+    several = len(store.manifest.teachers) > 1  # what was added later is meant only when it is named
     if several and teacher is None:
-        names = ", ".join(store.teachers)
+        names = ", ".join(store.manifest.teachers)
         raise RecipeError(f"{store.path}: holds what several teachers said ({names}); name one of them in {knob}")
     # A text store of one teacher may know it by another name: whether it is the same one, its fingerprint tells.
     return FeatureStore(store.path, teacher) if several or teacher in store.teachers else store
