@@ -1,0 +1,120 @@
+"""Building an index over a store's vectors, block by block, and keeping it beside the store.
+
+<store>.index/<kind>/index.json    what it was made from
+<store>.index/<kind>/index.faiss   the index, in FAISS' own format; written first
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+
+from distillkit.atomic import make_folder, sync, write_json
+from distillkit.errors import StoreError
+from distillkit.mining.vectors import Vectors
+
+Say = Callable[[str], None]
+
+KINDS = ("pq", "ivf_pq", "ivf_flat", "hnsw")
+BLOCK = 32_768  # rows that are added at once
+PER_LIST = 64  # training vectors for each centroid of the lists
+_PQ_SAMPLE = 32_768  # training vectors of the codes
+_ROUNDS = 8  # of k-means
+_LINKS = 32  # of each node of an HNSW graph
+
+
+def lists(rows: int) -> int:
+    """Inverted lists for a corpus: the power of two next to 4 sqrt(n)."""
+    return 2 ** max(round(math.log2(4 * math.sqrt(rows))), 0)
+
+
+def pieces(width: int) -> int:
+    """Parts of a vector that get a 4-bit code each: 4 numbers in a part where the width allows it."""
+    return next(width // size for size in (4, 3, 2, 1) if width % size == 0)
+
+
+def row_bytes(kind: str, width: int) -> float:
+    """Bytes that an index keeps of a row; ids of lists and links of graphs included."""
+    codes = pieces(width) / 2
+    return {"pq": codes, "ivf_pq": codes + 8, "ivf_flat": 2 * width + 8, "hnsw": 2 * width + 8 * _LINKS + 16}[kind]
+
+
+def training_rows(kind: str, rows: int) -> int:
+    """Vectors that are in memory to train an index."""
+    wanted = max(_PQ_SAMPLE, PER_LIST * lists(rows)) if kind.startswith("ivf") else _PQ_SAMPLE
+    return min(rows, wanted) if kind != "hnsw" else min(rows, BLOCK)
+
+
+def opened(folder: Path, kind: str, vectors: Vectors, identity: dict[str, Any], say: Say) -> Any:
+    """The index of that kind kept in `folder`, or a new one. StoreError when it was made from something else."""
+    told, path = folder / kind / "index.json", folder / kind / "index.faiss"
+    if told.is_file():
+        made = json.loads(told.read_bytes())
+        if made != identity:
+            name = next(key for key in {**made, **identity} if made.get(key) != identity.get(key))
+            raise StoreError(
+                f"{folder / kind}: this index was made from another store ({name}: {made.get(name)!r} against "
+                f"{identity.get(name)!r}); delete that folder to build it anew"
+            )
+        say(f"{path}: the index of an earlier run is used again")
+        return faiss.read_index(str(path))
+    index = build(kind, vectors, identity["seed"], say)
+    make_folder(path.parent)
+    partial = path.with_name(path.name + ".partial")
+    faiss.write_index(index, str(partial))
+    sync(partial)
+    partial.replace(path)
+    write_json(told, identity)
+    return index
+
+
+def build(kind: str, vectors: Vectors, seed: int, say: Say) -> Any:
+    """Train on a sample, then add every row; progress goes to `say`."""
+    index = _empty(kind, vectors, seed, say)
+    started = said = time.perf_counter()
+    for first in range(0, len(vectors), BLOCK):
+        index.add(vectors.unit(slice(first, first + BLOCK)))
+        now = time.perf_counter()
+        if now - said > 10 or index.ntotal == len(vectors):
+            left = (now - started) * (len(vectors) / index.ntotal - 1)
+            say(f"index: {index.ntotal:,} of {len(vectors):,} rows added, {left:.0f} s left")
+            said = now
+    return index
+
+
+def _empty(kind: str, vectors: Vectors, seed: int, say: Say) -> Any:
+    width, count, metric = vectors.width, lists(len(vectors)), faiss.METRIC_INNER_PRODUCT
+    names = {
+        "pq": f"PQ{pieces(width)}x4fs",
+        "ivf_pq": f"IVF{count},PQ{pieces(width)}x4fs",
+        "ivf_flat": f"IVF{count},SQfp16",
+        "hnsw": f"HNSW{_LINKS}_SQfp16",
+    }
+    index = faiss.index_factory(width, names[kind], metric)
+    sample = vectors.unit(vectors.sample(training_rows(kind, len(vectors)), seed))
+    np.random.default_rng(seed).shuffle(sample)
+    if kind.startswith("ivf"):
+        index.quantizer.add(_centroids(sample, count, seed, say))
+    say(f"index: training {names[kind]} on {min(len(sample), _PQ_SAMPLE):,} rows")
+    index.train(sample[:_PQ_SAMPLE])
+    return index
+
+
+def _centroids(sample: np.ndarray, count: int, seed: int, say: Say) -> np.ndarray:
+    """Spherical k-means, a round at a time, so that somebody who waits knows how long."""
+    options = {"niter": 1, "spherical": True, "seed": seed, "max_points_per_centroid": PER_LIST}
+    kmeans = faiss.Kmeans(sample.shape[1], count, min_points_per_centroid=1, **options)
+    centroids, started = None, time.perf_counter()
+    for done in range(1, _ROUNDS + 1):
+        kmeans.train(sample, init_centroids=centroids)
+        centroids = kmeans.centroids.copy()
+        left = (time.perf_counter() - started) / done * (_ROUNDS - done)
+        say(f"index: {count:,} centroids of {len(sample):,} rows, round {done} of {_ROUNDS}, {left:.0f} s left")
+    return centroids

@@ -1,0 +1,73 @@
+"""Some rows of one field of a store, as unit vectors in float32, read a block at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from distillkit.errors import StoreError
+from distillkit.store.reader import FeatureStore
+
+_LOOKED_AT = 1000  # rows whose lengths tell whether a field is normalised
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """`rows` of `field`; a place is a number from 0 to len, `rows[place]` its row in the store."""
+
+    store: FeatureStore
+    field: str
+    rows: Int[np.ndarray, "n"]
+
+    @classmethod
+    def of(cls, store: FeatureStore, field: str) -> Vectors:
+        """Every row that has features; StoreError when there is none, or when a row of the field is no vector."""
+        shape = store.field(field).shape
+        if len(shape) != 1:
+            raise StoreError(f"{store.path}: {field!r} has rows of shape {shape}, no vectors; name a field of embeddings")
+        if len(store.ok_rows) == 0:
+            raise StoreError(f"{store.path}: no row has features; nothing to search")
+        return cls(store, field, store.ok_rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def width(self) -> int:
+        return self.store.field(self.field).shape[-1]
+
+    def only(self, rows: Int[np.ndarray, "m"]) -> Vectors:
+        """The same field of other rows."""
+        return replace(self, rows=rows)
+
+    def raw(self, places: np.ndarray | slice) -> Float[Tensor, "n d"]:
+        """Rows in float32, as long as they were stored."""
+        return self.store.read(self.field, self.rows[places]).float()
+
+    def unit(self, places: np.ndarray | slice) -> Float[np.ndarray, "n d"]:
+        """Rows scaled to length 1. StoreError names the first that has no direction (zero or NaN)."""
+        values = self.raw(places)
+        lengths = torch.linalg.vector_norm(values, dim=1, keepdim=True)
+        usable = torch.isfinite(lengths) & (lengths > 0)
+        if not bool(usable.all()):
+            row = int(self.rows[places][int(usable.flatten().int().argmin())])
+            key = self.store.index["key"][row].as_py()
+            raise StoreError(
+                f"{self.store.path}: {self.field} of {key!r} is zero or NaN and has no direction; extract the store again"
+            )
+        return values.div_(lengths).numpy()
+
+    def sample(self, count: int, seed: int) -> Int[np.ndarray, "m"]:
+        """`count` places (all, if there are fewer), drawn without replacement, in order."""
+        if count >= len(self):
+            return np.arange(len(self))
+        return np.sort(np.random.default_rng(seed).choice(len(self), count, replace=False))
+
+    def lengths(self) -> tuple[float, float]:
+        """Least and greatest length of some rows, as stored."""
+        lengths = torch.linalg.vector_norm(self.raw(self.sample(_LOOKED_AT, 0)), dim=1)
+        return float(lengths.min()), float(lengths.max())
