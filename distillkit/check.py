@@ -85,7 +85,7 @@ def overview(folder: Path) -> list[tuple[str, str, str, str]]:
 
     rows = []
     for path in sorted(folder.rglob("*.toml")):
-        if path.parent.name == "extract":
+        if path.parent.name in ("extract", "mine", "select"):
             continue
         recipe = load(path, kind=TrainRecipe)
         student = str(recipe.student.knobs.get("model", recipe.student.kind))

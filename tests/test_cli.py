@@ -13,6 +13,7 @@ from distillkit import cli
 COMMANDS = (
     "data prepare",
     "extract-teacher",
+    "mine-neighbours",
     "train-student",
     "evaluate",
     "recipe check",

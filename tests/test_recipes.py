@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from distillkit.check import check, overview
-from distillkit.recipe import ExtractRecipe, TrainRecipe, load
+from distillkit.recipe import ExtractRecipe, MineRecipe, TrainRecipe, load
 
 ROOT = Path(__file__).parents[1]
 PIPELINES = ROOT / "pipelines"
@@ -33,6 +33,11 @@ def test_sizes_that_the_papers_state(monkeypatch, tmp_path):
 def test_extraction_recipes_are_sound(path):
     recipe = load(path, kind=ExtractRecipe)
     assert recipe.next is None or (ROOT / recipe.next.split()[-1]).is_file()
+
+
+@pytest.mark.parametrize("path", sorted(PIPELINES.glob("mine/*.toml")), ids=lambda path: path.stem)
+def test_mining_recipes_are_sound(path):
+    assert f"mine-neighbours pipelines/mine/{path.name}" in path.read_text() and load(path, kind=MineRecipe)
 
 
 def test_every_papers_recipe_has_its_extraction():

@@ -19,11 +19,12 @@ import faiss
 import numpy as np
 from jaxtyping import Float, Int
 
-from distillkit.mining.exact import Found, nearest
+from distillkit.mining.exact import Found, nearest, nothing
 from distillkit.mining.vectors import Vectors
 
 _TOGETHER = 1024  # queries that the index is asked at once
 _GROUP = 32  # queries that share their candidates
+MOST_ROWS = 32_768  # rows that a thread ranks at once; a group that names more is halved
 
 
 @dataclass(frozen=True)
@@ -51,26 +52,32 @@ class Approximate:
         """The k nearest rows of each unit vector, among those that the index names for it or for its likes."""
         self._set(self.effort.probes)
         many = min(self.effort.candidates * k, len(self.vectors))
-        found = Found(np.full((len(queries), k), -np.inf, np.float32), np.full((len(queries), k), -1, np.int64))
+        found = nothing(len(queries), k)
         order = alike(queries)
         # Each of the pool's threads multiplies alone: FAISS' number of threads is the calling thread's own.
         with ThreadPoolExecutor(self.threads, initializer=partial(faiss.omp_set_num_threads, 1)) as pool:
             for first in range(0, len(order), _TOGETHER):
                 asked = order[first : first + _TOGETHER]
                 named = self.index.search(queries[asked], many)[1]
-                groups = range(0, len(asked), _GROUP)
-                ranked = pool.map(self._rank, [queries[asked[g : g + _GROUP]] for g in groups], [named[g : g + _GROUP] for g in groups], [k] * len(groups))
-                for g, (scores, places) in zip(groups, ranked, strict=True):
-                    rows = asked[g : g + _GROUP]
-                    found.scores[rows, : scores.shape[1]], found.places[rows, : places.shape[1]] = scores, places
+                groups = [slice(group, group + _GROUP) for group in range(0, len(asked), _GROUP)]
+                parts = [(queries[asked[group]], named[group]) for group in groups]
+                ranked = pool.map(partial(self._rank, k=k), *zip(*parts, strict=True))
+                for group, best in zip(groups, ranked, strict=True):
+                    found.scores[asked[group]], found.places[asked[group]] = best
         return found
 
     def _rank(self, queries: np.ndarray, named: np.ndarray, k: int) -> Found:
         """The k best for each query of a group, of all places named for one of them."""
         places = np.unique(named)
+        if len(places) > MOST_ROWS and len(queries) > 1:
+            half = len(queries) // 2
+            one, other = self._rank(queries[:half], named[:half], k), self._rank(queries[half:], named[half:], k)
+            return Found(*(np.concatenate(parts) for parts in zip(one, other, strict=True)))
         places = places[places >= 0]
-        best = nearest(queries, self.vectors.unit(places), min(k, len(places)))
-        return Found(best.scores, places[best.places])
+        best = nothing(len(queries), k)
+        scores, order = nearest(queries, self.vectors.unit(places), min(k, len(places)))
+        best.scores[:, : scores.shape[1]], best.places[:, : scores.shape[1]] = scores, places[order]
+        return best
 
     def _set(self, probes: int) -> None:
         if self.name.startswith("ivf"):
@@ -94,6 +101,7 @@ class Approximate:
 
 
 def alike(queries: Float[np.ndarray, "n d"]) -> Int[np.ndarray, "n"]:
-    """An order in which like queries stand together: by the nearest of some of them, without what all have in common."""
+    """An order in which like queries stand together: by the nearest of some of them."""
     pivots = queries[:: 2 * _GROUP]
+    # Without what all queries have in common, which would make one pivot the nearest of most.
     return np.argsort((queries @ (pivots - queries.mean(axis=0)).T).argmax(axis=1), kind="stable")

@@ -14,6 +14,8 @@ from jaxtyping import Float, Int
 
 from distillkit.mining.vectors import Vectors
 
+_TOGETHER = 1024  # queries whose findings are merged at once
+
 
 class Found(NamedTuple):
     """The nearest places of each query, best first: cosines, and -1 where fewer than k were found."""
@@ -35,13 +37,17 @@ class Exact:
         """The k nearest rows of each unit vector."""
         if self._all is not None:
             return nearest(queries, self._all, k)
-        best = None
+        best = nothing(len(queries), k)
         for first in range(0, len(self.vectors), self.block):
             rows = self.vectors.unit(slice(first, first + self.block))
             found = nearest(queries, rows, min(k, len(rows)))
-            best = merge(best, Found(found.scores, found.places + first), k)
-        assert best is not None
+            merge(best, Found(found.scores, found.places + first))
         return best
+
+
+def nothing(queries: int, k: int) -> Found:
+    """Before anything is found."""
+    return Found(np.full((queries, k), -np.inf, np.float32), np.full((queries, k), -1, np.int64))
 
 
 def nearest(queries: Float[np.ndarray, "n d"], rows: Float[np.ndarray, "m d"], k: int) -> Found:
@@ -51,11 +57,13 @@ def nearest(queries: Float[np.ndarray, "n d"], rows: Float[np.ndarray, "m d"], k
     return Found(scores, places)
 
 
-def merge(one: Found | None, other: Found, k: int) -> Found:
-    """The k best of two searches of the same queries."""
-    if one is None:
-        return other
-    scores = np.concatenate([one.scores, other.scores], axis=1)
-    places = np.concatenate([one.places, other.places], axis=1)
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    return Found(np.take_along_axis(scores, order, axis=1), np.take_along_axis(places, order, axis=1))
+def merge(best: Found, other: Found) -> None:
+    """Put what is better in `other`, a search of the same queries, into `best`; as wide as before."""
+    k = best.scores.shape[1]
+    for first in range(0, len(best.scores), _TOGETHER):
+        rows = slice(first, first + _TOGETHER)
+        scores = np.concatenate([best.scores[rows], other.scores[rows]], axis=1)
+        places = np.concatenate([best.places[rows], other.places[rows]], axis=1)
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        best.scores[rows] = np.take_along_axis(scores, order, axis=1)
+        best.places[rows] = np.take_along_axis(places, order, axis=1)

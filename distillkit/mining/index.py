@@ -1,7 +1,7 @@
 """Building an index over a store's vectors, block by block, and keeping it beside the store.
 
-<store>.index/<kind>/index.json    what it was made from
-<store>.index/<kind>/index.faiss   the index, in FAISS' own format; written first
+<store>.index/<kind>-<rows>/index.json    what it was made from
+<store>.index/<kind>-<rows>/index.faiss   the index, in FAISS' own format; written first
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ KINDS = ("pq", "ivf_pq", "ivf_flat", "hnsw")
 BLOCK = 32_768  # rows that are added at once
 PER_LIST = 64  # training vectors for each centroid of the lists
 _PQ_SAMPLE = 32_768  # training vectors of the codes
-_ROUNDS = 8  # of k-means
+ROUNDS = 8  # of k-means
 _LINKS = 32  # of each node of an HNSW graph
 
 
@@ -54,13 +54,13 @@ def training_rows(kind: str, rows: int) -> int:
 
 def opened(folder: Path, kind: str, vectors: Vectors, identity: dict[str, Any], say: Say) -> Any:
     """The index of that kind kept in `folder`, or a new one. StoreError when it was made from something else."""
-    told, path = folder / kind / "index.json", folder / kind / "index.faiss"
+    told, path = folder / "index.json", folder / "index.faiss"
     if told.is_file():
         made = json.loads(told.read_bytes())
         if made != identity:
             name = next(key for key in {**made, **identity} if made.get(key) != identity.get(key))
             raise StoreError(
-                f"{folder / kind}: this index was made from another store ({name}: {made.get(name)!r} against "
+                f"{folder}: this index was made from another store ({name}: {made.get(name)!r} against "
                 f"{identity.get(name)!r}); delete that folder to build it anew"
             )
         say(f"{path}: the index of an earlier run is used again")
@@ -97,7 +97,7 @@ def _empty(kind: str, vectors: Vectors, seed: int, say: Say) -> Any:
         "ivf_flat": f"IVF{count},SQfp16",
         "hnsw": f"HNSW{_LINKS}_SQfp16",
     }
-    index = faiss.index_factory(width, names[kind], metric)
+    index: Any = faiss.index_factory(width, names[kind], metric)
     sample = vectors.unit(vectors.sample(training_rows(kind, len(vectors)), seed))
     np.random.default_rng(seed).shuffle(sample)
     if kind.startswith("ivf"):
@@ -110,11 +110,12 @@ def _empty(kind: str, vectors: Vectors, seed: int, say: Say) -> Any:
 def _centroids(sample: np.ndarray, count: int, seed: int, say: Say) -> np.ndarray:
     """Spherical k-means, a round at a time, so that somebody who waits knows how long."""
     options = {"niter": 1, "spherical": True, "seed": seed, "max_points_per_centroid": PER_LIST}
-    kmeans = faiss.Kmeans(sample.shape[1], count, min_points_per_centroid=1, **options)
-    centroids, started = None, time.perf_counter()
-    for done in range(1, _ROUNDS + 1):
+    kmeans: Any = faiss.Kmeans(sample.shape[1], count, min_points_per_centroid=1, **options)
+    centroids: Any = None
+    started = time.perf_counter()
+    for done in range(1, ROUNDS + 1):
         kmeans.train(sample, init_centroids=centroids)
         centroids = kmeans.centroids.copy()
-        left = (time.perf_counter() - started) / done * (_ROUNDS - done)
-        say(f"index: {count:,} centroids of {len(sample):,} rows, round {done} of {_ROUNDS}, {left:.0f} s left")
+        left = (time.perf_counter() - started) / done * (ROUNDS - done)
+        say(f"index: {count:,} centroids of {len(sample):,} rows, round {done} of {ROUNDS}, {left:.0f} s left")
     return centroids

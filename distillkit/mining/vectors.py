@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -12,6 +14,7 @@ from torch import Tensor
 from distillkit.errors import StoreError
 from distillkit.store.reader import FeatureStore
 
+_IN_CACHE = 256  # rows that are converted and scaled while they are in the processor's cache
 _LOOKED_AT = 1000  # rows whose lengths tell whether a field is normalised
 
 
@@ -26,9 +29,11 @@ class Vectors:
     @classmethod
     def of(cls, store: FeatureStore, field: str) -> Vectors:
         """Every row that has features; StoreError when there is none, or when a row of the field is no vector."""
-        shape = store.field(field).shape
+        shape = store.field(field).view_shape
         if len(shape) != 1:
-            raise StoreError(f"{store.path}: {field!r} has rows of shape {shape}, no vectors; name a field of embeddings")
+            raise StoreError(
+                f"{store.path}: {field!r} has rows of shape {shape}, no vectors; name a field of embeddings"
+            )
         if len(store.ok_rows) == 0:
             raise StoreError(f"{store.path}: no row has features; nothing to search")
         return cls(store, field, store.ok_rows)
@@ -40,26 +45,37 @@ class Vectors:
     def width(self) -> int:
         return self.store.field(self.field).shape[-1]
 
+    @cached_property
+    def _view(self) -> int | None:
+        """Of several views of an image, the first, which is the clean one."""
+        return 0 if self.store.field(self.field).per_view else None
+
     def only(self, rows: Int[np.ndarray, "m"]) -> Vectors:
         """The same field of other rows."""
         return replace(self, rows=rows)
 
     def raw(self, places: np.ndarray | slice) -> Float[Tensor, "n d"]:
         """Rows in float32, as long as they were stored."""
-        return self.store.read(self.field, self.rows[places]).float()
+        return self.store.read(self.field, self.rows[places], view=self._view).float()
 
     def unit(self, places: np.ndarray | slice) -> Float[np.ndarray, "n d"]:
         """Rows scaled to length 1. StoreError names the first that has no direction (zero or NaN)."""
-        values = self.raw(places)
-        lengths = torch.linalg.vector_norm(values, dim=1, keepdim=True)
+        rows = self.rows[places]
+        units = torch.empty(len(rows), self.width)
+        for first in range(0, len(rows), _IN_CACHE):
+            values = self.only(rows[first : first + _IN_CACHE]).raw(slice(None))
+            lengths = torch.linalg.vector_norm(values, dim=1, keepdim=True)
+            # The least is NaN where any is, and no sum of squares of finite halves is infinite.
+            if not 0 < float(lengths.min()) < torch.inf:
+                self._refuse(rows[first : first + _IN_CACHE], lengths.flatten())
+            torch.div(values, lengths, out=units[first : first + _IN_CACHE])
+        return units.numpy()
+
+    def _refuse(self, rows: np.ndarray, lengths: Tensor) -> NoReturn:
         usable = torch.isfinite(lengths) & (lengths > 0)
-        if not bool(usable.all()):
-            row = int(self.rows[places][int(usable.flatten().int().argmin())])
-            key = self.store.index["key"][row].as_py()
-            raise StoreError(
-                f"{self.store.path}: {self.field} of {key!r} is zero or NaN and has no direction; extract the store again"
-            )
-        return values.div_(lengths).numpy()
+        key = self.store.index["key"][int(rows[int(usable.int().argmin())])].as_py()
+        told = f"{self.store.path}: {self.field} of {key!r} is zero or NaN and has no direction"
+        raise StoreError(f"{told}; extract the store again")
 
     def sample(self, count: int, seed: int) -> Int[np.ndarray, "m"]:
         """`count` places (all, if there are fewer), drawn without replacement, in order."""

@@ -9,6 +9,7 @@ from distillkit.recipe.data import Also, Augment, Captions, Data, Expect, Mask, 
 from distillkit.recipe.differences import differences
 from distillkit.recipe.extraction import Corpus, ExtractRecipe, NamedTeacher, RandAugment, Views
 from distillkit.recipe.load import load, settings
+from distillkit.recipe.mining import MineRecipe, SelectRecipe, memory_bytes
 from distillkit.recipe.training import Baseline, Checkpoints, Log, NamedStudent, Optim, TrainRecipe, Validation
 
 __all__ = [
@@ -24,17 +25,20 @@ __all__ = [
     "ExtractRecipe",
     "Log",
     "Mask",
+    "MineRecipe",
     "Mixed",
     "NamedStudent",
     "NamedTeacher",
     "Optim",
     "Ramp",
     "RandAugment",
+    "SelectRecipe",
     "Term",
     "TrainRecipe",
     "Validation",
     "Views",
     "differences",
     "load",
+    "memory_bytes",
     "settings",
 ]

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from distillkit.errors import RecipeError
 from distillkit.recipe.extraction import ExtractRecipe
+from distillkit.recipe.mining import MineRecipe
 from distillkit.recipe.schema import Made, validate
 from distillkit.recipe.training import TrainRecipe
 
@@ -41,6 +42,8 @@ def settings(overrides: list[str] | None) -> dict[str, Any]:
 def _refuse_other_stage(path: Path, content: dict[str, Any], kind: type[BaseModel]) -> None:
     if kind is TrainRecipe and "corpora" in content:
         raise RecipeError(f"{path}: this is an extraction recipe; run: distillkit extract-teacher {path}")
+    if kind is not MineRecipe and "queries" in content:
+        raise RecipeError(f"{path}: this is a mining recipe; run: distillkit mine-neighbours {path}")
     if kind is ExtractRecipe and "student" in content:
         raise RecipeError(f"{path}: this is a training recipe; run: distillkit train-student {path}")
 

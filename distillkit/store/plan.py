@@ -36,12 +36,12 @@ def make_plan(samples: Iterable[Sample], root: Path | str | None, folder: Path |
     """
     marks = array("q")
     plan = _mapped(_blocks(samples, root, marks), folder)
-    repeated = _repeated(plan["key"], np.frombuffer(marks, np.int64))
-    if len(repeated):
-        plan = _mapped(_without(plan, repeated), folder)
+    again = repeated(plan["key"], np.frombuffer(marks, np.int64))
+    if len(again):
+        plan = _mapped(_without(plan, again), folder)
     if plan.num_rows == 0:
         raise SourceError(f"the corpus at {root or 'the source'} is empty: nothing to extract")
-    return plan, len(repeated)
+    return plan, len(again)
 
 
 def _blocks(samples: Iterable[Sample], root: Path | str | None, marks: array[int]) -> Iterator[pa.RecordBatch]:
@@ -72,7 +72,7 @@ def _mapped(batches: Iterable[pa.RecordBatch], folder: Path | None) -> pa.Table:
     return pa.ipc.open_file(pa.BufferReader(pa.py_buffer(mapped))).read_all()
 
 
-def _repeated(keys: pa.ChunkedArray, marks: np.ndarray) -> np.ndarray:
+def repeated(keys: pa.ChunkedArray, marks: np.ndarray) -> np.ndarray:
     """The rows whose key has come before, int64 in order."""
     ordered = np.sort(marks)
     twice = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])

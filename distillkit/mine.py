@@ -1,0 +1,200 @@
+"""Mining, top to bottom: which rows of one store are nearest to each row of another, kept beside the rows that asked.
+
+    distillkit mine-neighbours pipelines/mine/ood.toml
+
+Rerunning continues after the last committed shard; what is finished is left alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from distillkit.atomic import append_line
+from distillkit.errors import StoreError
+from distillkit.machine import machine
+from distillkit.mining import choice, duplicates
+from distillkit.mining.approximate import Approximate, Effort
+from distillkit.mining.exact import Exact, Found
+from distillkit.mining.job import Job
+from distillkit.mining.memory import watched
+from distillkit.mining.process import answer
+from distillkit.mining.recall import reach
+from distillkit.mining.vectors import Vectors
+from distillkit.recipe import MineRecipe, differences
+from distillkit.store.claims import Claims, Part
+from distillkit.store.manifest import FILE_NAME
+from distillkit.store.plan import SCHEMA
+from distillkit.store.writer import Failure, StoreWriter
+from distillkit.versions import versions
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Settled:
+    """How a job is done: by which search over which rows, how many queries at a time, and the facts of the addition."""
+
+    search: duplicates.Search
+    corpus: Vectors
+    at_once: int
+    facts: dict[str, Any]
+
+
+def mine(recipe: MineRecipe, threads: int, say: Say, command: str | None = None, part: Part | None = None) -> Path:
+    """Mine in this process, which should do nothing else (see `mining.process.mine_apart`); returns the addition.
+
+    `part`: one of several runs that share the work; whoever commits the last shard completes the addition.
+    """
+    torch.set_num_threads(1)  # it gathers and converts rows only, from threads of ours
+    job = Job.of(recipe)
+    with Claims(job.path) as claims:
+        with claims.beginning_or_end():
+            before = job.begun_with()
+            if before and (job.path / FILE_NAME).is_file():
+                say(f"{job.path}: already mined ({len(job.queries):,} rows), nothing to do")
+                return job.path
+            job.tell_lengths(say)
+            settled = settle(job, before, threads, say)
+            plan = job.queries.store.index.select(SCHEMA.names)
+            writer = StoreWriter(job.path, plan, job.fields, recipe.rows_per_shard, job.identity(settled.facts))
+            shards = begin(writer, claims, part or Part(), say)
+        run(job, settled, writer, shards, say, {"command": command, "machine": machine()})
+        with claims.beginning_or_end():
+            end(writer, say)
+    return job.path
+
+
+def settle(job: Job, before: dict[str, Any], threads: int, say: Say) -> Settled:
+    """Leave out duplicates, choose a search, make its index, and measure its recall; what is settled already, stays.
+
+    `before`: the facts of an addition that was begun as asked, or nothing.
+    """
+    recipe, corpus = job.recipe, without_duplicates(job, threads, say)
+    if recipe.k > len(corpus) - job.within:
+        raise StoreError(
+            f"{corpus.store.path}: {len(corpus):,} rows to choose from; k = {recipe.k} is too large, lower it"
+        )
+    kind = before.get("index") or choice.choose(recipe, corpus, job.queries, threads, say)
+    share = choice.share(recipe, kind, corpus, threads)
+    search = choice.searcher(kind, recipe, corpus, share.block, threads, say)
+    found = {"index": kind, "effort": None, "recall": 1.0, "distinct": len(corpus)}
+    if isinstance(search, Approximate) and before:
+        search.effort = Effort(**before["effort"])
+        found |= {"effort": before["effort"], "recall": before["recall"]}
+    elif isinstance(search, Approximate):
+        held_out = job.queries.unit(job.queries.sample(recipe.held_out, recipe.seed))
+        true = Exact(corpus, min(share.block, choice.STREAMED)).search(held_out, recipe.k)
+        reached = reach(recipe.recall, search, held_out, true, say)
+        found |= {"effort": vars(search.effort), "recall": round(reached, 4)}
+    else:
+        say(f"recall@{recipe.k}: 1, the search is exact")
+    model = f"{search.name} search, recall {found['recall']}"
+    return Settled(search, corpus, share.queries, job.asked() | found | {"model": model})
+
+
+def without_duplicates(job: Job, threads: int, say: Say) -> Vectors:
+    """The corpus with each text once: equal ones, and those nearer than the recipe's `near_duplicates`."""
+    recipe, corpus = job.recipe, job.corpus
+    if recipe.equal_texts == "once" and recipe.corpus_field.split("/")[-1] == "text":
+        corpus = corpus.only(duplicates.unequal(corpus))
+    equal = len(job.corpus) - len(corpus)
+    if recipe.near_duplicates is not None:
+        kind = choice.choose(recipe, corpus, corpus, threads, say)
+        block = choice.share(recipe, kind, corpus, threads).block
+        search = choice.searcher(kind, recipe, corpus, block, threads, say)
+        corpus = corpus.only(duplicates.unlike(corpus, search, recipe.near_duplicates, say))
+    near = len(job.corpus) - equal - len(corpus)
+    if equal or near:
+        say(
+            f"{corpus.store.path}: {len(corpus):,} of {len(job.corpus):,} rows are searched; {equal:,} have a text that "
+            f"came before, {near:,} are near duplicates"
+        )
+    return corpus
+
+
+def begin(writer: StoreWriter, claims: Claims, part: Part, say: Say) -> list[int]:
+    """Make the addition's folder ready; what was mined otherwise is set aside. Returns the shards that we do."""
+    idle, before = claims.idle(), writer.previous_identity()
+    if before is not None and before != writer.identity:
+        changes = differences(before, writer.identity)
+        if not idle:
+            raise StoreError(f"{writer.path}: another process mines here, with another recipe ({changes[0]}); stop it")
+        more = f" (and {len(changes) - 1} more)" if changes[1:] else ""
+        say(f"{writer.path}: {changes[0]}{more}; mining anew, the old neighbours are now {writer.set_aside()}")
+    for shard in writer.mend():
+        say(f"{writer.path}: shard {shard + 1} of {writer.shards} has lost files; it is mined again")
+    writer.begin(alone=idle)
+    done = sum(writer.committed(shard) for shard in range(writer.shards))
+    if done:
+        say(f"{writer.path}: {done} of {writer.shards} shards are already committed")
+    return claims.take(shard for shard in part.shards(writer.shards) if not writer.committed(shard))
+
+
+def run(job: Job, settled: Settled, writer: StoreWriter, shards: list[int], say: Say, made: dict[str, Any]) -> None:
+    """Search and commit these shards."""
+    name, started = job.recipe.name, time.perf_counter()
+    with watched() as peak:
+        for done, shard in enumerate(shards, 1):
+            rows, before = np.arange(*writer.span(shard)), time.perf_counter()
+            ids, scores, failures = neighbours(job, settled, rows)
+            writer.commit(shard, {f"{name}/ids": ids, f"{name}/scores": scores}, failures)
+            seconds = time.perf_counter() - before
+            line = {"shard": shard, "rows": len(rows), "seconds": round(seconds, 3), "peak_bytes": peak[0]}
+            append_line(writer.path / "mine.jsonl", line | made)
+            left = (time.perf_counter() - started) / done * (len(shards) - done)
+            say(
+                f"{writer.path}: shard {shard + 1}/{writer.shards}, {len(rows) / seconds:,.0f} queries/s, "
+                f"memory at most {peak[0] >> 20:,} MiB, {left:.0f} s left"
+            )
+
+
+def neighbours(job: Job, settled: Settled, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[Failure]]:
+    """Row numbers int32 [n, k] and cosines float16 [n, k] for rows of the query store; those without features fail."""
+    k = job.recipe.k
+    ids, scores = np.full((len(rows), k), -1, np.int32), np.full((len(rows), k), np.nan, np.float16)
+    asking = np.flatnonzero(np.isin(rows, job.queries.rows))
+    for first in range(0, len(asking), settled.at_once):
+        places = asking[first : first + settled.at_once]
+        found = settled.search.search(job.queries.only(rows[places]).unit(slice(None)), k + job.within)
+        if job.within:
+            found = without_itself(found, settled.corpus, rows[places])
+        known = found.places >= 0
+        ids[places] = np.where(known, settled.corpus.rows[found.places], -1)
+        scores[places] = np.where(known, found.scores, np.nan)
+    silent = np.delete(np.arange(len(rows)), asking)
+    return ids, scores, [(row, "read", "the store has no features of this row") for row in silent.tolist()]
+
+
+def without_itself(found: Found, corpus: Vectors, rows: np.ndarray) -> Found:
+    """One neighbour less: the row itself, wherever it stands, or the last."""
+    itself = corpus.rows[found.places] == rows[:, None]
+    order = np.argsort(itself, axis=1, kind="stable")[:, :-1]
+    return Found(np.take_along_axis(found.scores, order, axis=1), np.take_along_axis(found.places, order, axis=1))
+
+
+def end(writer: StoreWriter, say: Say) -> None:
+    """Whoever commits the last shard writes the manifest."""
+    missing = sum(not writer.committed(shard) for shard in range(writer.shards))
+    if missing:
+        say(f"{writer.path}: {missing} of {writer.shards} shards are to come from others")
+    elif not writer.finished():
+        manifest = writer.finish(versions())
+        say(
+            f"{writer.path}: complete, neighbours of {manifest.rows - manifest.skipped:,} rows, digest {manifest.digest[:16]}"
+        )
+
+
+def _asked(request: dict[str, Any], say: Say) -> str:
+    recipe, part = MineRecipe.model_validate(request["recipe"]), Part.parse(request["part"])
+    return str(mine(recipe, request["threads"], say, request["command"], part))
+
+
+if __name__ == "__main__":
+    answer(_asked)

@@ -1,0 +1,95 @@
+"""Which search is used, and why, said before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from distillkit.errors import RecipeError, StoreError
+from distillkit.mining import cost, index
+from distillkit.mining.approximate import MOST_ROWS, Approximate, Effort
+from distillkit.mining.exact import Exact
+from distillkit.mining.exact_gpu import ExactOnGPU
+from distillkit.mining.memory import Share, share_out
+from distillkit.mining.vectors import Vectors
+from distillkit.recipe import MineRecipe, memory_bytes
+
+Say = Callable[[str], None]
+
+STREAMED = 65_536  # rows at a time, where exact search only checks another
+_WORTH = 60.0  # seconds of exact search from which another way is even looked at
+_HNSW_KEPT = 2  # times k, nodes that a search of an HNSW graph keeps to begin with
+
+
+def on_gpu(recipe: MineRecipe) -> bool:
+    """Whether exact search runs on a GPU. RecipeError when one is asked for that PyTorch does not find."""
+    if recipe.device == "cuda" and not torch.cuda.is_available():
+        raise RecipeError('device = "cuda": PyTorch finds no GPU here; see nvidia-smi, or set device = "auto"')
+    return recipe.device != "cpu" and torch.cuda.is_available()
+
+
+def choose(recipe: MineRecipe, corpus: Vectors, queries: Vectors, threads: int, say: Say) -> str:
+    """The kind of search: what the recipe says, or what fits the memory and the time. Both estimates are told."""
+    if recipe.index != "auto":
+        return recipe.index
+    if on_gpu(recipe):
+        say("search: exact, on the GPU, which hardly any index beats below 30 million rows")
+        return "exact"
+    shape = (len(corpus), len(queries), corpus.width)
+    rates = cost.exact_rate(corpus, queries, recipe.k)
+    exact = cost.cost("exact", rates, *shape)
+    told = f"{len(queries):,} queries against {len(corpus):,} rows: {exact}"
+    if exact.seconds < _WORTH:
+        say(f"{told}; too little to look for another way")
+        return "exact"
+    rates = cost.all_rates(rates, corpus, queries, recipe.k, recipe.candidates, threads)
+    others = [cost.cost(kind, rates, *shape) for kind in ("pq", "ivf_pq")]
+    say(f"{told}, {', '.join(map(str, others))}")
+    if exact.seconds <= 60 * recipe.exact_within:
+        say(f"search: exact, which takes no longer than exact_within = {recipe.exact_within:g} minutes")
+        return "exact"
+    fits = [other for other in others if _fits(recipe, other, corpus, threads)]
+    best = min([exact, *fits], key=lambda one: one.seconds)
+    say(f"search: {best.kind}, the quickest within max_memory = {recipe.max_memory}")
+    return best.kind
+
+
+def share(recipe: MineRecipe, kind: str, corpus: Vectors, threads: int) -> Share:
+    """How max_memory is shared out to that kind of search. Asked before anything large is in memory."""
+    held = cost.held_bytes(kind, len(corpus), corpus.width)
+    if kind != "exact":
+        held += 4 * corpus.width * MOST_ROWS * threads
+    sizes = {"width": corpus.width, "k": recipe.k, "queries": recipe.rows_per_shard, "corpus": len(corpus)}
+    return share_out(memory_bytes(recipe.max_memory), held, **sizes)
+
+
+def searcher(
+    kind: str, recipe: MineRecipe, corpus: Vectors, block: int, threads: int, say: Say
+) -> Exact | ExactOnGPU | Approximate:
+    """The search of that kind over `corpus`; its index is opened, or built, beside the corpus' store."""
+    if kind == "exact" and on_gpu(recipe):
+        device = torch.device("cuda")
+        free = torch.cuda.mem_get_info(device)[0] - (4 << 30)
+        return ExactOnGPU(corpus, max(free // (4 * corpus.width), 1 << 16), device)
+    if kind == "exact":
+        return Exact(corpus, block)
+    store = corpus.store
+    made_from = {
+        "corpus": store.digest,
+        "field": store.field_name(corpus.field),
+        "rows": len(corpus),
+        "seed": recipe.seed,
+    }
+    folder = store.path.with_name(f"{store.path.name}.index") / f"{kind}-{len(corpus)}"
+    made = index.opened(folder, kind, corpus, made_from, say)
+    probes = {"pq": 0, "hnsw": _HNSW_KEPT * recipe.k}.get(kind, max(index.lists(len(corpus)) // cost.VISITED, 1))
+    return Approximate(kind, made, corpus, Effort(probes, recipe.candidates), threads)
+
+
+def _fits(recipe: MineRecipe, other: cost.Cost, corpus: Vectors, threads: int) -> bool:
+    try:
+        share(recipe, other.kind, corpus, threads)
+    except StoreError:
+        return False
+    return True

@@ -1,0 +1,74 @@
+"""A module of ours in a process of its own, with its number of threads set before any library starts them.
+
+FAISS and torch bring an OpenMP each. A process that forked after either had started threads may hang in the other
+(https://github.com/facebookresearch/faiss/issues/5206); one that begins empty, and never forks, cannot.
+The request goes in as a line of JSON; lines of JSON come back: {"say"}, {"error", "kind"}, {"done"}.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from distillkit import errors
+from distillkit.recipe import MineRecipe
+from distillkit.store.claims import Part
+
+Say = Callable[[str], None]
+
+
+def mine_apart(recipe: MineRecipe, say: Say = print, command: str | None = None, part: Part | None = None) -> Path:
+    """`distillkit.mine.mine` in a process of its own; returns the folder of the addition."""
+    threads = recipe.threads or int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+    request = {"recipe": recipe.model_dump(), "command": command, "part": str(part or Part()), "threads": threads}
+    return Path(run_apart("distillkit.mine", request, threads, say))
+
+
+def run_apart(module: str, request: dict[str, Any], threads: int, say: Say) -> Any:
+    """What `answer(...)` of that module returns to `request`. Its DistillkitErrors are raised here."""
+    count = str(threads)
+    environment = os.environ | {"OMP_NUM_THREADS": count, "OPENBLAS_NUM_THREADS": count, "MKL_NUM_THREADS": "1"}
+    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment}
+    with subprocess.Popen([sys.executable, "-m", module], **pipes) as process:
+        assert process.stdin and process.stdout
+        try:
+            process.stdin.write(json.dumps(request) + "\n")
+            process.stdin.flush()
+            for line in process.stdout:
+                told = json.loads(line)
+                if "say" in told:
+                    say(told["say"])
+                elif "error" in told:
+                    raise getattr(errors, told["kind"])(told["error"])
+                else:
+                    return told["done"]
+        finally:
+            process.kill()
+    raise errors.DistillkitError(f"{module} ended without an answer (exit code {process.returncode}); see above")
+
+
+def answer(work: Callable[[dict[str, Any], Say], Any]) -> None:
+    """The other side: read the request, do the work, answer. Ends at once when whoever asked is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    request = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_the_asker, daemon=True).start()
+    try:
+        _tell({"done": work(request, lambda message: _tell({"say": message}))})
+    except errors.DistillkitError as error:
+        _tell({"error": str(error), "kind": type(error).__name__})
+
+
+def _tell(value: dict[str, Any]) -> None:
+    print(json.dumps(value), flush=True)  # noqa: T201
+
+
+def _end_with_the_asker() -> None:
+    sys.stdin.read()
+    os._exit(1)

@@ -1,0 +1,75 @@
+"""The recipes of mining: neighbours across stores, and the texts that images look like."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from distillkit.recipe.schema import Strict
+
+_UNITS = {"MB": 10**6, "GB": 10**9, "MiB": 2**20, "GiB": 2**30}
+
+
+def memory_bytes(size: str) -> int:
+    """ "8GiB" is 8,589,934,592. ValueError says how to write a size."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(MB|GB|MiB|GiB)", size)
+    if not found:
+        raise ValueError("write a size such as 8GiB or 500MB")
+    return int(float(found[1]) * _UNITS[found[2]])
+
+
+def _checked(size: str) -> str:
+    memory_bytes(size)
+    return size
+
+
+Size = Annotated[str, AfterValidator(_checked)]
+
+
+class MineRecipe(Strict):
+    """For each row of `queries`, the `k` nearest rows of `corpus`; kept as the addition `name` of the query store.
+
+    Images look for texts by default; swap the stores and fields for the other way, name one store twice for its own
+    near ones (a row is no neighbour of itself). `index = "auto"`: exact search where that takes no longer than
+    `exact_within` minutes, else what promises to be quickest within `max_memory`; its recall against exact search is
+    measured on `held_out` queries and raised to `recall`. `candidates`, times k, are ranked exactly to begin with.
+    Equal texts count once; `near_duplicates` is the cosine from which other ones do, too.
+    """
+
+    name: str = Field("neighbours", pattern=r"^\w[\w-]*$")
+    queries: str
+    field: str = "image"
+    corpus: str
+    corpus_field: str = "text"
+    k: int = Field(256, gt=0)
+    index: Literal["auto", "exact", "pq", "ivf_pq", "ivf_flat", "hnsw"] = "auto"
+    exact_within: float = Field(60.0, ge=0, description="minutes")
+    recall: float = Field(0.95, gt=0, le=1)
+    held_out: int = Field(1000, gt=0)
+    candidates: int = Field(4, gt=0)
+    equal_texts: Literal["once", "each"] = "once"
+    near_duplicates: float | None = Field(None, gt=0, le=1)
+    max_memory: Size = "8GiB"
+    threads: int | None = Field(None, gt=0)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    rows_per_shard: int = Field(16_384, gt=0)
+    seed: int = 0
+    next: str | None = Field(None, description="the command to name when all is mined")
+
+
+class SelectRecipe(Strict):
+    """The texts that images look like: among the `k` mined neighbours of an image, with a cosine above `min_cosine`.
+
+    What is kept becomes the store `out`, a view of `texts` that copies nothing.
+    """
+
+    images: str
+    neighbours: str = "neighbours"
+    texts: str
+    out: str
+    k: int | None = Field(None, gt=0, description="all that were mined, if it is not said")
+    min_cosine: float = Field(-1.0, ge=-1, le=1)
+    examples: int = Field(40, ge=0, description="texts of either kind on the page")
+    next: str | None = Field(None, description="the command to name when all is selected")

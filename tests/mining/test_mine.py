@@ -1,0 +1,169 @@
+"""Neighbours of one store in another: true, kept where they belong, continued after a kill, refused in one line."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from distillkit.errors import DistillkitError
+from distillkit.mine import mine
+from distillkit.recipe import MineRecipe
+from distillkit.store.claims import Part
+from distillkit.store.reader import FeatureStore
+from distillkit.store.verify import verify
+from tests.mining.conftest import clustered, truth, write
+
+
+def recipe(images, texts, **knobs):
+    return MineRecipe(**{"queries": str(images.path), "corpus": str(texts.path), "k": 32, "rows_per_shard": 64} | knobs)
+
+
+def mined(images, name="neighbours"):
+    store = FeatureStore(images.path)
+    return store.read(f"{name}/ids", np.arange(len(store))).numpy(), store.read(f"{name}/scores", np.arange(len(store))).numpy()
+
+
+def test_neighbours_are_those_of_numpy_and_lie_beside_the_rows_that_asked(images, texts):
+    said = []
+    path = mine(recipe(images, texts), 1, said.append)
+    ids, scores = mined(images)
+    rows, cosines = truth(images, texts, 32)
+    assert path == images.path / "added/neighbours"
+    assert np.array_equal(ids[images.ok_rows], rows)
+    assert np.abs(scores[images.ok_rows] - cosines).max() < 1e-3
+    assert (ids[[3, 200]] == -1).all() and np.isnan(scores[[3, 200]]).all()
+    assert FeatureStore(images.path, uses=["neighbours"]).ok_rows.tolist() == images.ok_rows.tolist()
+    assert not verify(images.path) and FeatureStore(images.path).digest == images.digest
+    assert any("not normalised" in line for line in said) and any("recall@32: 1, the search is exact" in line for line in said)
+
+
+@pytest.mark.parametrize("kind", ["pq", "ivf_pq", "ivf_flat", "hnsw"])
+def test_an_approximate_search_tells_its_true_recall(images, texts, kind):
+    mine(recipe(images, texts, index=kind, recall=0.9, held_out=300), 1, lambda _: None)
+    ids, scores = mined(images)
+    rows, cosines = truth(images, texts, 32)
+    facts = FeatureStore(images.path).teachers["neighbours"]
+    found = np.mean([np.isin(true, own).mean() for true, own in zip(rows, ids[images.ok_rows], strict=True)])
+    assert facts["index"] == kind and facts["recall"] >= 0.9
+    assert found == pytest.approx(facts["recall"], abs=0.01)  # held out are all of these few queries
+    same = ids[images.ok_rows] == rows
+    assert np.abs(scores[images.ok_rows][same] - cosines[same]).max() < 1e-3  # ranked by the store's own vectors
+    assert np.all(np.diff(scores[images.ok_rows].astype(np.float32), axis=1) <= 0)
+
+
+def test_the_other_way_and_within_a_store(images, texts):
+    mine(recipe(texts, images, field="text", corpus_field="image", name="seen"), 1, lambda _: None)
+    assert np.array_equal(mined(texts, "seen")[0][texts.ok_rows], truth(texts, images, 32)[0])
+    mine(recipe(texts, texts, field="text", name="like"), 1, lambda _: None)
+    ids, _ = mined(texts, "like")
+    everything = truth(texts, texts, 33)[0]
+    assert not (ids == np.arange(len(ids))[:, None]).any()
+    assert (ids[texts.ok_rows] == everything[:, 1:]).mean() > 0.999  # but for ties
+
+
+def test_equal_texts_count_once_and_near_ones_if_asked(tmp_path, images):
+    vectors = clustered(400, 2)
+    vectors[200:300] = vectors[100:200] * 2  # the same directions, said otherwise
+    said = []
+    texts = write(tmp_path / "t", "text", vectors, [f"text {n % 350}" for n in range(400)])
+    mine(recipe(images, texts, near_duplicates=0.9999), 1, said.append)
+    assert any("250 of 400 rows are searched; 50 have a text that came before, 100 are near duplicates" in line for line in said)
+    kept = np.concatenate([np.arange(200), np.arange(300, 350)])
+    assert np.array_equal(mined(images)[0][images.ok_rows], truth(images, texts, 32, kept)[0])
+    mine(recipe(images, texts, name="all", equal_texts="each"), 1, lambda _: None)
+    assert mined(images, "all")[0].max() > 350
+
+
+def test_a_rerun_does_nothing_and_a_change_mines_anew(images, texts):
+    said = []
+    mine(recipe(images, texts), 1, lambda _: None)
+    mine(recipe(images, texts), 1, said.append)
+    assert said == [f"{images.path}/added/neighbours: already mined (298 rows), nothing to do"]
+    mine(recipe(images, texts, k=64), 1, said.append)
+    assert mined(images)[0].shape == (300, 64) and any("mining anew, the old neighbours are now" in line for line in said)
+
+
+def test_parts_make_one_addition(images, texts):
+    said = []
+    mine(recipe(images, texts), 1, said.append, part=Part(1, 2))
+    assert said[-1].endswith("3 of 5 shards are to come from others") and "neighbours" not in FeatureStore(images.path).added
+    mine(recipe(images, texts), 1, said.append, part=Part(2, 2))
+    assert np.array_equal(mined(images)[0][images.ok_rows], truth(images, texts, 32)[0])
+
+
+def test_an_index_is_kept_used_again_and_refused_for_another_store(tmp_path, images, texts):
+    said = []
+    knobs = {"index": "ivf_pq", "held_out": 50}
+    mine(recipe(images, texts, **knobs), 1, said.append)
+    assert not any("used again" in line for line in said)
+    mine(recipe(images, texts, k=64, **knobs), 1, said.append)
+    assert any("the index of an earlier run is used again" in line for line in said)
+    texts.path.rename(tmp_path / "old")
+    other = write(tmp_path / "texts", "text", clustered(1000, 5), failed=(7,))
+    with pytest.raises(DistillkitError, match=r"this index was made from another store \(corpus: .*delete that folder"):
+        mine(recipe(images, other, **knobs), 1, said.append)
+
+
+def test_killed_and_run_again_it_is_as_if_never_stopped(tmp_path, images, texts):
+    """kill -9 of the command and its process after the first commits; the same command goes on from there."""
+    file = tmp_path / "mine.toml"
+    file.write_text(f'queries = "{images.path}"\ncorpus = "{texts.path}"\nk = 32\nrows_per_shard = 64\nindex = "pq"\nheld_out = 50\n')
+    path = images.path / "added/neighbours"
+    command = [sys.executable, "-c", "from distillkit.cli import main; main()", "mine-neighbours", file]
+    slow = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os\nsync = os.fsync\ndef slowly(handle):\n    import time; time.sleep(0.03)\n    sync(handle)\nos.fsync = slowly\n"
+    )
+    process = subprocess.Popen(command, env=slow, stderr=subprocess.PIPE)
+    while not (path / "commits/00001.json").exists():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    time.sleep(0.2)  # its own process sees that nobody waits for it any more
+    done = {file.name: file.stat().st_mtime_ns for file in (path / "commits").iterdir()}
+    assert 2 <= len(done) < 5 and not (path / "manifest.json").exists()
+    again = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert again.returncode == 0 and f"{len(done)} of 5 shards are already committed" in again.stderr
+    assert all((path / "commits" / name).stat().st_mtime_ns == when for name, when in done.items())
+    ids = mined(images)[0]
+    mine(recipe(images, texts, name="undisturbed", index="pq", held_out=50), 1, lambda _: None)
+    assert np.array_equal(ids, mined(images, "undisturbed")[0])
+
+
+REFUSED = {
+    "k larger than the corpus": ({"k": 1000}, r"texts: 999 rows to choose from; k = 1000 is too large, lower it"),
+    "no such field": ({"corpus_field": "image"}, r"no field 'image'; it has: toy/text"),
+    "too little memory": ({"max_memory": "1MB"}, r"max_memory = 0 MiB is too little for this search; the least that works: \d+MiB"),
+    "recall that cannot be": ({"index": "hnsw", "recall": 1.0, "held_out": 298, "candidates": 1, "k": 900}, "."),
+}
+
+
+@pytest.mark.parametrize("case", [case for case in REFUSED if "recall" not in case])
+def test_what_cannot_be_is_one_line(images, texts, case):
+    knobs, message = REFUSED[case]
+    with pytest.raises(DistillkitError, match=message) as told:
+        mine(recipe(images, texts, **knobs), 1, lambda _: None)
+    assert "\n" not in str(told.value)
+
+
+def test_other_teachers_widths_and_rows_without_direction_are_refused(tmp_path, images):
+    other = write(tmp_path / "other", "text", clustered(50, 2), model="another")
+    with pytest.raises(DistillkitError, match=r"different teachers \(model: 'toy' against 'another'\)"):
+        mine(recipe(images, other), 1, lambda _: None)
+    wide = write(tmp_path / "wide", "text", clustered(50, 2, width=64))
+    with pytest.raises(DistillkitError, match="image is 32 wide, .*text is 64 wide; name two fields of one space"):
+        mine(recipe(images, wide), 1, lambda _: None)
+    for bad in (0.0, np.nan):
+        vectors = clustered(50, 2)
+        vectors[9] = bad
+        store = write(tmp_path / f"bad{bad}", "text", vectors)
+        with pytest.raises(DistillkitError, match="text of 'k00009' is zero or NaN and has no direction"):
+            mine(recipe(images, store), 1, lambda _: None)
+    empty = write(tmp_path / "empty", "text", clustered(50, 2), failed=range(50))
+    with pytest.raises(DistillkitError, match="empty: no row has features; nothing to search"):
+        mine(recipe(images, empty), 1, lambda _: None)
