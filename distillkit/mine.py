@@ -78,9 +78,7 @@ def settle(job: Job, before: dict[str, Any], threads: int, say: Say) -> Settled:
     """
     recipe, corpus = job.recipe, without_duplicates(job, threads, say)
     if recipe.k > len(corpus) - job.within:
-        raise StoreError(
-            f"{corpus.store.path}: {len(corpus):,} rows to choose from; k = {recipe.k} is too large, lower it"
-        )
+        raise StoreError(f"{corpus.store.path}: {len(corpus):,} rows to choose from; lower k = {recipe.k}")
     kind = before.get("index") or choice.choose(recipe, corpus, job.queries, threads, say)
     share = choice.share(recipe, kind, corpus, threads)
     search = choice.searcher(kind, recipe, corpus, share.block, threads, say)
@@ -113,8 +111,8 @@ def without_duplicates(job: Job, threads: int, say: Say) -> Vectors:
     near = len(job.corpus) - equal - len(corpus)
     if equal or near:
         say(
-            f"{corpus.store.path}: {len(corpus):,} of {len(job.corpus):,} rows are searched; {equal:,} have a text that "
-            f"came before, {near:,} are near duplicates"
+            f"{corpus.store.path}: {len(corpus):,} of {len(job.corpus):,} rows are searched; "
+            f"{equal:,} repeat a text, {near:,} nearly do"
         )
     return corpus
 
@@ -186,9 +184,7 @@ def end(writer: StoreWriter, say: Say) -> None:
         say(f"{writer.path}: {missing} of {writer.shards} shards are to come from others")
     elif not writer.finished():
         manifest = writer.finish(versions())
-        say(
-            f"{writer.path}: complete, neighbours of {manifest.rows - manifest.skipped:,} rows, digest {manifest.digest[:16]}"
-        )
+        say(f"{writer.path}: complete, {manifest.rows - manifest.skipped:,} rows, digest {manifest.digest[:16]}")
 
 
 def _asked(request: dict[str, Any], say: Say) -> str:

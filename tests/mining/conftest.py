@@ -20,7 +20,9 @@ def quick_disk(monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
-def write(path: Path, field: str, vectors: np.ndarray, texts=None, failed=(), teacher="toy", model="toy", rows_per_shard=128):
+def write(
+    path: Path, field: str, vectors: np.ndarray, texts=None, failed=(), teacher="toy", model="toy", rows_per_shard=128
+):
     """A store of one field; the text of row n is "text n" unless it is said."""
     rows = len(vectors)
     texts = texts or [f"text {n}" for n in range(rows)]

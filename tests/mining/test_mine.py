@@ -24,7 +24,9 @@ def recipe(images, texts, **knobs):
 
 def mined(images, name="neighbours"):
     store = FeatureStore(images.path)
-    return store.read(f"{name}/ids", np.arange(len(store))).numpy(), store.read(f"{name}/scores", np.arange(len(store))).numpy()
+    return store.read(f"{name}/ids", np.arange(len(store))).numpy(), store.read(
+        f"{name}/scores", np.arange(len(store))
+    ).numpy()
 
 
 def test_neighbours_are_those_of_numpy_and_lie_beside_the_rows_that_asked(images, texts):
@@ -38,7 +40,9 @@ def test_neighbours_are_those_of_numpy_and_lie_beside_the_rows_that_asked(images
     assert (ids[[3, 200]] == -1).all() and np.isnan(scores[[3, 200]]).all()
     assert FeatureStore(images.path, uses=["neighbours"]).ok_rows.tolist() == images.ok_rows.tolist()
     assert not verify(images.path) and FeatureStore(images.path).digest == images.digest
-    assert any("not normalised" in line for line in said) and any("recall@32: 1, the search is exact" in line for line in said)
+    assert any("not normalised" in line for line in said) and any(
+        "recall@32: 1, the search is exact" in line for line in said
+    )
 
 
 @pytest.mark.parametrize("kind", ["pq", "ivf_pq", "ivf_flat", "hnsw"])
@@ -71,7 +75,7 @@ def test_equal_texts_count_once_and_near_ones_if_asked(tmp_path, images):
     said = []
     texts = write(tmp_path / "t", "text", vectors, [f"text {n % 350}" for n in range(400)])
     mine(recipe(images, texts, near_duplicates=0.9999), 1, said.append)
-    assert any("250 of 400 rows are searched; 50 have a text that came before, 100 are near duplicates" in line for line in said)
+    assert any("250 of 400 rows are searched; 50 repeat a text, 100 nearly do" in line for line in said)
     kept = np.concatenate([np.arange(200), np.arange(300, 350)])
     assert np.array_equal(mined(images)[0][images.ok_rows], truth(images, texts, 32, kept)[0])
     mine(recipe(images, texts, name="all", equal_texts="each"), 1, lambda _: None)
@@ -84,13 +88,18 @@ def test_a_rerun_does_nothing_and_a_change_mines_anew(images, texts):
     mine(recipe(images, texts), 1, said.append)
     assert said == [f"{images.path}/added/neighbours: already mined (298 rows), nothing to do"]
     mine(recipe(images, texts, k=64), 1, said.append)
-    assert mined(images)[0].shape == (300, 64) and any("mining anew, the old neighbours are now" in line for line in said)
+    assert mined(images)[0].shape == (300, 64) and any(
+        "mining anew, the old neighbours are now" in line for line in said
+    )
 
 
 def test_parts_make_one_addition(images, texts):
     said = []
     mine(recipe(images, texts), 1, said.append, part=Part(1, 2))
-    assert said[-1].endswith("3 of 5 shards are to come from others") and "neighbours" not in FeatureStore(images.path).added
+    assert (
+        said[-1].endswith("3 of 5 shards are to come from others")
+        and "neighbours" not in FeatureStore(images.path).added
+    )
     mine(recipe(images, texts), 1, said.append, part=Part(2, 2))
     assert np.array_equal(mined(images)[0][images.ok_rows], truth(images, texts, 32)[0])
 
@@ -111,12 +120,13 @@ def test_an_index_is_kept_used_again_and_refused_for_another_store(tmp_path, ima
 def test_killed_and_run_again_it_is_as_if_never_stopped(tmp_path, images, texts):
     """kill -9 of the command and its process after the first commits; the same command goes on from there."""
     file = tmp_path / "mine.toml"
-    file.write_text(f'queries = "{images.path}"\ncorpus = "{texts.path}"\nk = 32\nrows_per_shard = 64\nindex = "pq"\nheld_out = 50\n')
+    knobs = 'k = 32\nrows_per_shard = 64\nindex = "pq"\nheld_out = 50\n'
+    file.write_text(f'queries = "{images.path}"\ncorpus = "{texts.path}"\n{knobs}')
     path = images.path / "added/neighbours"
     command = [sys.executable, "-c", "from distillkit.cli import main; main()", "mine-neighbours", file]
     slow = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
     (tmp_path / "sitecustomize.py").write_text(
-        "import os\nsync = os.fsync\ndef slowly(handle):\n    import time; time.sleep(0.03)\n    sync(handle)\nos.fsync = slowly\n"
+        "import os, time\nsync = os.fsync\ndef slow(handle):\n    time.sleep(0.03)\n    sync(handle)\nos.fsync = slow\n"
     )
     process = subprocess.Popen(command, env=slow, stderr=subprocess.PIPE)
     while not (path / "commits/00001.json").exists():
@@ -136,14 +146,13 @@ def test_killed_and_run_again_it_is_as_if_never_stopped(tmp_path, images, texts)
 
 
 REFUSED = {
-    "k larger than the corpus": ({"k": 1000}, r"texts: 999 rows to choose from; k = 1000 is too large, lower it"),
+    "k larger than the corpus": ({"k": 1000}, r"texts: 999 rows to choose from; lower k = 1000"),
     "no such field": ({"corpus_field": "image"}, r"no field 'image'; it has: toy/text"),
-    "too little memory": ({"max_memory": "1MB"}, r"max_memory = 0 MiB is too little for this search; the least that works: \d+MiB"),
-    "recall that cannot be": ({"index": "hnsw", "recall": 1.0, "held_out": 298, "candidates": 1, "k": 900}, "."),
+    "too little memory": ({"max_memory": "1MB"}, r"is too little for this search; the least that works: \d+MiB"),
 }
 
 
-@pytest.mark.parametrize("case", [case for case in REFUSED if "recall" not in case])
+@pytest.mark.parametrize("case", REFUSED)
 def test_what_cannot_be_is_one_line(images, texts, case):
     knobs, message = REFUSED[case]
     with pytest.raises(DistillkitError, match=message) as told:
@@ -156,13 +165,13 @@ def test_other_teachers_widths_and_rows_without_direction_are_refused(tmp_path, 
     with pytest.raises(DistillkitError, match=r"different teachers \(model: 'toy' against 'another'\)"):
         mine(recipe(images, other), 1, lambda _: None)
     wide = write(tmp_path / "wide", "text", clustered(50, 2, width=64))
-    with pytest.raises(DistillkitError, match="image is 32 wide, .*text is 64 wide; name two fields of one space"):
+    with pytest.raises(DistillkitError, match=r"image is 32 wide, .*text is 64 wide; name two fields of one space"):
         mine(recipe(images, wide), 1, lambda _: None)
     for bad in (0.0, np.nan):
         vectors = clustered(50, 2)
         vectors[9] = bad
         store = write(tmp_path / f"bad{bad}", "text", vectors)
-        with pytest.raises(DistillkitError, match="text of 'k00009' is zero or NaN and has no direction"):
+        with pytest.raises(DistillkitError, match=r"text of 'k00009' is zero or NaN and has no direction"):
             mine(recipe(images, store), 1, lambda _: None)
     empty = write(tmp_path / "empty", "text", clustered(50, 2), failed=range(50))
     with pytest.raises(DistillkitError, match="empty: no row has features; nothing to search"):
