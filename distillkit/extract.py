@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from distillkit import cpu
+from distillkit.append import append, growth, recover
 from distillkit.engine import local
 from distillkit.errors import StoreError
 from distillkit.job import Job, Teacher, fields_asked
@@ -31,12 +32,18 @@ Say = Callable[[str], None]
 
 
 def extract(
-    recipe: ExtractRecipe, say: Say = print, command: str | None = None, part: Part | None = None
+    recipe: ExtractRecipe,
+    say: Say = print,
+    command: str | None = None,
+    part: Part | None = None,
+    *,
+    appending: bool = False,
 ) -> list[Path]:
     """Every corpus of the recipe as a store; returns their folders. StoreError when too many samples failed.
 
     `command` is kept beside the measured costs, so that a report can say how to make this again. `part`: one of several
-    runs that share the work; whoever commits a store's last shard completes it.
+    runs that share the work; whoever commits a store's last shard completes it. `appending`: a store whose corpus grew
+    goes on where it ended.
     """
     cpu.settle()
     for corpus in recipe.corpora:
@@ -48,7 +55,7 @@ def extract(
         for corpus in recipe.corpora
     ]
     made = {"command": command, "machine": machine()}
-    written = [_extract_corpus(job, part or Part(), say, made) for job in jobs]
+    written = [_extract_corpus(job, part or Part(), appending, say, made) for job in jobs]
     for path, job in zip(written, jobs, strict=True):
         _judge(path, job.corpus, say)
     return [job.path for job in jobs]
@@ -67,13 +74,21 @@ def _load(component: Component, say: Say) -> Teacher:
     return Teacher(network, fingerprint)
 
 
-def _extract_corpus(job: Job, part: Part, say: Say, made: dict[str, Any]) -> Path:
+def _extract_corpus(job: Job, part: Part, appending: bool, say: Say, made: dict[str, Any]) -> Path:
     """One corpus: plan, run what is not committed yet, finish with the manifest. `made` goes into the log.
 
     Returns where it was written: the store, or an addition to it.
     """
     job.path.parent.mkdir(parents=True, exist_ok=True)
     plan, duplicates = make_plan(job.source, job.source.root, job.path.parent)
+    recover(job.path)
+    if appending:
+        return append(job, plan, duplicates, say, made)
+    grown = growth(job.path, plan)
+    if grown and not grown.new:
+        plan = grown.plan  # the same rows: their order is the store's
+    elif grown:
+        say(f"{job.path}: the corpus has {grown.new} new samples; `distillkit store append` would keep what is there")
     job, writer = _place(job, plan, duplicates, say)
     with Claims(job.path) as claims:
         with claims.beginning_or_end():

@@ -25,6 +25,7 @@ COMMANDS = (
     "store import",
     "store view",
     "store export",
+    "store append",
 )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from distillkit.cli.console import Overrides, Store, say
+from distillkit.cli.console import Overrides, Recipe, Store, command, say
 
 if TYPE_CHECKING:
     from distillkit.store.manifest import Manifest
@@ -157,3 +157,16 @@ def store_export(
     count = export(FeatureStore(path), out, form, fields)
     print(out)
     say(f"{out}: {count} rows as {form}")
+
+
+@store.command("append")
+def store_append(recipe: Recipe, overrides: Overrides = None) -> None:
+    """Add to the stores of RECIPE the samples by which their corpora grew; nothing that is there is computed again.
+
+    Example: distillkit store append pipelines/extract/demo.toml
+    """
+    from distillkit import extract
+    from distillkit.recipe import ExtractRecipe, load
+
+    for path in extract.extract(load(recipe, overrides, kind=ExtractRecipe), say, command(), appending=True):
+        print(path)
