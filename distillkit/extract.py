@@ -8,6 +8,7 @@ Rerunning continues after the last committed shard; a finished store is left alo
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pyarrow as pa
 from distillkit import cpu
 from distillkit.append import append, growth, recover
 from distillkit.engine import local
+from distillkit.engine.ranges import measured
 from distillkit.errors import StoreError
 from distillkit.job import Job, Teacher, fields_asked
 from distillkit.machine import machine
@@ -92,9 +94,9 @@ def _extract_corpus(job: Job, part: Part, appending: bool, say: Say, made: dict[
     job, writer = _place(job, plan, duplicates, say)
     with Claims(job.path) as claims:
         with claims.beginning_or_end():
-            shards = _begin(writer, claims, part, duplicates, say)
+            shards = _begin(job, writer, claims, part, duplicates, say)
         if shards:
-            local.run(job, writer, shards, say, made)
+            local.run(replace(job, steps=writer.steps), writer, shards, say, made)
         with claims.beginning_or_end():
             _end(writer, part, say)
     return writer.path
@@ -112,7 +114,7 @@ def _place(job: Job, plan: pa.Table, duplicates: int, say: Say) -> tuple[Job, St
     return job, StoreWriter(job.path, plan, job.fields, job.rows_per_shard, job.identity(duplicates))
 
 
-def _begin(writer: StoreWriter, claims: Claims, part: Part, duplicates: int, say: Say) -> list[int]:
+def _begin(job: Job, writer: StoreWriter, claims: Claims, part: Part, duplicates: int, say: Say) -> list[int]:
     """Make the store's folder ready; what another identity left is set aside. Returns the shards that we do."""
     path, before, idle = writer.path, writer.previous_identity(), claims.idle()
     if before is not None and before != writer.identity:
@@ -127,6 +129,8 @@ def _begin(writer: StoreWriter, claims: Claims, part: Part, duplicates: int, say
     if writer.finished():
         say(f"{path}: already complete ({writer.plan.num_rows} rows), nothing to do")
         return []
+    if writer.previous_identity() is None:
+        writer.steps = measured(job, writer.plan, say)
     writer.begin(alone=idle)
     if duplicates:
         say(f"{path}: {duplicates} samples whose key had come before were left out")

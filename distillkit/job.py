@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from distillkit.recipe import Corpus, Views
 from distillkit.store import layout
 from distillkit.store.additions import FOLDER
 from distillkit.store.field import PARAMETERS, Field
+from distillkit.store.steps import Steps
 
 _MOST_ROWS, _SHARD_BYTES = 65_536, 1 << 29
 
@@ -37,6 +38,7 @@ class Job:
     asked: tuple[tuple[str, str], ...]
     decode_threads: int
     decode: Literal["threads", "processes"] = "threads"
+    steps: Mapping[str, Steps] = field(default_factory=dict)  # what the numbers of int8 fields mean
     adds: bool = False  # to a store that has the parameters of the views already
 
     def __post_init__(self) -> None:
@@ -62,7 +64,8 @@ class Job:
         shape = list(network.fields[name])
         per_view = drawn is not None and name != "text"
         # What is no measurement, such as the numbers of classes, has a dtype of its own.
-        dtype = getattr(network, "dtypes", {}).get(name, self.corpus.dtype)
+        own, asked = getattr(network, "dtypes", {}), self.corpus.dtypes
+        dtype = own.get(name) or asked.get(f"{alias}/{name}") or asked.get(name) or self.corpus.dtype
         return Field(
             teacher=alias, shape=[drawn.count, *shape] if drawn and per_view else shape, dtype=dtype, per_view=per_view
         )
@@ -81,6 +84,12 @@ class Job:
         """A teacher is shown `batch_size` views at once, or all those of one image where they are more."""
         views = self.corpus.drawn_views
         return max(1, self.corpus.batch_size // (views.count if views else 1))
+
+    def exactly(self, names: Collection[str]) -> Job:
+        """These fields alone, in float32."""
+        asked = tuple(pair for pair in self.asked if "/".join(pair) in names)
+        exact = self.corpus.model_copy(update={"dtype": "float32", "dtypes": {}})
+        return replace(self, corpus=exact, asked=asked, adds=True)
 
     def beside(self, aliases: Sequence[str]) -> Job:
         """Only these teachers, as an addition to the store that all of them were asked for."""

@@ -285,6 +285,19 @@ def test_one_teacher_may_go_by_two_names(extract, recipes, run_cli, tmp_path):
         batches(store, teacher="dino", texts=texts)
 
 
+def test_a_dtype_of_a_single_field(extract):
+    """Patches in int8 with ranges measured beforehand on rows of the whole corpus; the rest as ever."""
+    _, _, exact = extract(["clip"], '["image", "patches"]\ndtype = "float32"', "exact")
+    code, err, store = extract(["clip"], '["image", "patches"]\ndtypes = { patches = "int8", image = "bfloat16" }')
+    assert code == 0 and "measuring the range of clip/patches on 70 rows" in err and verify(store) == []
+    one, other = FeatureStore(store), FeatureStore(exact)
+    assert one.field("patches").dtype == "int8" and one.read("image", [0]).dtype == torch.bfloat16
+    want, got = (it.read("patches", np.arange(70)) for it in (other, one))
+    assert (want - got).abs().max() <= one.base.steps["clip/patches"].scale.max() * 0.51
+    code, err, _ = extract(["clip"], '["image"]\ndtypes = { patches = "int8" }')
+    assert code == 1 and "corpus 'images': dtypes names 'patches', which is none of its fields" in err
+
+
 # A teacher that comes later.
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,7 +45,9 @@ def _print_volume(path: Path, manifest: Manifest) -> None:
     if manifest.views.get("count", 1) > 1:
         print(f"views    {manifest.views['count']} of each image")
     for name, field in manifest.fields.items():
-        print(f"field    {name}  {field.dtype} {field.shape}")
+        clipped, all_of_it = sum(shard.clipped.get(name, 0) for shard in manifest.shards), math.prod(field.shape)
+        told = f", {clipped} value{'s'[: clipped > 1]} of {manifest.rows * all_of_it} clipped" if clipped else ""
+        print(f"field    {name}  {field.dtype} {field.shape}{told}")
     for alias, teacher in manifest.teachers.items():
         sha256, precision = teacher.get("weights_sha256", "")[:16], teacher.get("precision", "")
         print(

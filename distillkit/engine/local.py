@@ -71,6 +71,6 @@ class _Committing:
                 f"{self.writer.path}: the store is gone (a mount that was lost, or a folder that was moved?); bring it "
                 "back and run the same command again: what was committed is kept"
             )
-        self.writer.commit(shard.number, shard.arrays, shard.failures)
+        self.writer.commit(shard.number, shard.arrays, shard.failures, shard.clipped)
         append_line(self.writer.path / "extract.jsonl", line | self.made)
         self.progress.finished(line)

@@ -7,6 +7,7 @@ are made ahead, across the borders of shards: no teacher waits for the first ima
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -52,6 +53,7 @@ class Shard:
     plan: pa.Table
     arrays: dict[str, np.ndarray] = field(init=False)
     failures: list[Failure] = field(default_factory=list)
+    clipped: Counter[str] = field(default_factory=Counter)  # values beyond the steps of each int8 field
     cost: Cost = field(default_factory=Cost)
 
     def __post_init__(self) -> None:
@@ -60,8 +62,9 @@ class Shard:
     def keep(self, name: str, rows: list[int], values: Tensor, known: set[int]) -> None:
         """Put what a teacher said in its rows; a row with a value that the dtype cannot hold has failed."""
         kind = self.job.fields[name]
-        kept = encode(values.reshape(len(rows), *kind.shape), kind)
+        kept = encode(values.reshape(len(rows), *kind.shape), kind, self.job.steps.get(name))
         self.arrays[name][rows] = kept.rows
+        self.clipped[name] += kept.clipped
         for row in np.asarray(rows)[~kept.usable].tolist():
             if row not in known:
                 told = name if len(self.job.teachers) > 1 else name.partition("/")[2]

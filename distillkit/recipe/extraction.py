@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 from distillkit.recipe.component import Component
 from distillkit.recipe.schema import Strict
 
+DType = Literal["float16", "bfloat16", "float32", "int8"]
+
 
 class NamedTeacher(Component):
     """One of several teachers; its fields are stored as `name/field`."""
@@ -62,7 +64,8 @@ class Corpus(Strict):
     source: Component
     fields: list[str] = Field(min_length=1)
     views: Views | None = None
-    dtype: Literal["float16", "bfloat16", "float32"] = "float16"
+    dtype: DType = "float16"
+    dtypes: dict[str, DType] = Field(default_factory=dict, description="of single fields, where it is another one")
     rows_per_shard: int | None = Field(None, gt=0, description="65,536, or fewer where rows are large, if not given")
     batch_size: int = Field(256, gt=0)
     max_failures: float = Field(0.1, ge=0, le=1, description="share of failed rows above which the exit code is 1")

@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from torch import Tensor
 
 from distillkit.errors import StoreError
 from distillkit.recipe import differences
-from distillkit.store.encode import stored
+from distillkit.store.encode import encode, stored
 from distillkit.store.fill import fill
 from distillkit.store.manifest import Manifest
 from distillkit.store.plan import kept, make_plan
 from distillkit.store.reader import FeatureStore
+from distillkit.store.steps import Steps
 from distillkit.store.writer import Failure, StoreWriter
 from distillkit.types import Sample
 
@@ -43,6 +45,7 @@ def concatenate(out: Path, paths: list[Path], say: Callable[[str], None], made_w
         "merged": [store.manifest.digest for store in stores],
     }
     writer = StoreWriter(out, plan, first.fields, first.rows_per_shard, facts)
+    writer.steps = rows.steps
     return fill(writer, rows.read, made_with)
 
 
@@ -92,15 +95,22 @@ class _Rows:
         if self.places is not None:
             left_out = np.setdiff1d(np.arange(len(keys)), self.places)[:3]
             self.repeated = ", ".join(keys.take(pa.array(left_out)).to_pylist())
+        every = [store.base.steps for store in stores]
+        self.steps = {name: Steps.covering(steps[name] for steps in every) for name in every[0]}
         self.errors = {line["key"]: line for store in stores for line in store.failures()}
+
+    def _kept(self, rows: Tensor, name: str) -> np.ndarray:
+        """Numbers of an int8 field may mean something else in each store."""
+        field = self.stores[0].field(name)
+        return encode(rows, field, self.steps[name]).rows if name in self.steps else stored(rows, field)
 
     def read(self, first: int, stop: int) -> tuple[dict[str, np.ndarray], list[Failure]]:
         places = np.arange(first, stop) if self.places is None else self.places[first:stop]
         whose = np.searchsorted(self.starts, places, side="right") - 1
         pieces = [(number, places[whose == number] - self.starts[number]) for number in np.unique(whose)]
         arrays = {
-            name: np.concatenate([stored(self.stores[number].read(name, rows), field) for number, rows in pieces])
-            for name, field in self.stores[0].manifest.fields.items()
+            name: np.concatenate([self._kept(self.stores[number].read(name, rows), name) for number, rows in pieces])
+            for name in self.stores[0].manifest.fields
         }
         keys = np.concatenate([_column(self.stores[number], "key", rows) for number, rows in pieces])
         ok = np.concatenate([_column(self.stores[number], "ok", rows) for number, rows in pieces])

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from distillkit.store.field import DTYPES, Field
+from distillkit.store.steps import Steps
 
 _TORCH = {
     "float16": torch.float16,
@@ -20,17 +21,27 @@ _TORCH = {
 
 
 class Encoded(NamedTuple):
-    """Rows as they lie on disk, and which of them the dtype can hold: bool [rows]."""
+    """Rows as they lie on disk, which of them the dtype can hold: bool [rows], and how many values were clipped."""
 
     rows: np.ndarray
     usable: np.ndarray
+    clipped: int = 0
 
 
-def encode(features: Tensor, field: Field) -> Encoded:
-    """[rows, *shape] of any float dtype as `field` keeps it. A row with a value that is not finite is unusable."""
+def encode(features: Tensor, field: Field, steps: Steps | None = None) -> Encoded:
+    """[rows, *shape] of any float dtype as `field` keeps it. A row with a value that is not finite is unusable.
+
+    `steps`: what the numbers of an int8 field mean.
+    """
+    if steps is not None:
+        kept, clipped = steps.encode(features)
+        return Encoded(kept.numpy(), _finite(features), clipped)
     kept = features.to(_TORCH[field.dtype])
-    usable = torch.isfinite(kept).reshape(len(kept), -1).all(dim=1).numpy()
-    return Encoded(stored(kept, field), usable)
+    return Encoded(stored(kept, field), _finite(kept))
+
+
+def _finite(rows: Tensor) -> np.ndarray:
+    return torch.isfinite(rows).reshape(len(rows), -1).all(dim=1).numpy()
 
 
 def stored(kept: Tensor, field: Field) -> np.ndarray:

@@ -16,11 +16,19 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "float16": np.dtype("<f2"),
     "float32": np.dtype("<f4"),
     "bfloat16": np.dtype("<u2"),
+    "int8": np.dtype("i1"),
     "int32": np.dtype("<i4"),
     "uint8": np.dtype("u1"),
 }
 # What every number of a row without features is, so that it never looks like an answer. 0x7FC0 is bfloat16's NaN.
-ABSENT: dict[str, float] = {"float16": np.nan, "float32": np.nan, "bfloat16": 0x7FC0, "int32": -1, "uint8": 255}
+ABSENT: dict[str, float] = {
+    "float16": np.nan,
+    "float32": np.nan,
+    "bfloat16": 0x7FC0,
+    "int8": -128,
+    "int32": -1,
+    "uint8": 255,
+}
 
 
 class Strict(BaseModel):
@@ -39,7 +47,7 @@ class Field(Strict):
 
     teacher: str
     shape: list[int] = Rule(min_length=1)
-    dtype: Literal["float16", "float32", "bfloat16", "int32", "uint8"]
+    dtype: Literal["float16", "float32", "bfloat16", "int8", "int32", "uint8"]
     per_view: bool = False
 
     @property

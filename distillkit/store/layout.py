@@ -60,6 +60,22 @@ def array_metadata(rows: int, rows_per_shard: int, field: Field) -> dict[str, An
     }
 
 
+def steps_metadata(width: int) -> dict[str, Any]:
+    """The `zarr.json` of what an int8 field's numbers mean: a row of centres and a row of scales."""
+    little = {"name": "bytes", "configuration": {"endian": "little"}}
+    return {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": [2, width],
+        "data_type": "float32",
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [2, width]}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "fill_value": "NaN",
+        "codecs": [little],
+        "attributes": {},
+    }
+
+
 def group_metadata() -> dict[str, Any]:
     """The `zarr.json` of a folder of arrays."""
     return {"zarr_format": 3, "node_type": "group", "attributes": {}}
@@ -71,12 +87,19 @@ def metadata_files(fields: Mapping[str, Field], rows: int, rows_per_shard: int) 
     for name, field in fields.items():
         files[f"{name.split('/')[0]}/zarr.json"] = group_metadata()
         files[f"{name}/zarr.json"] = array_metadata(rows, rows_per_shard, field)
+        if field.dtype == "int8":
+            files[f"{name}.steps/zarr.json"] = steps_metadata(field.shape[-1])
     return files
 
 
 def shard_path(name: str, shard: int, field: Field) -> str:
     """Where zarr's default key encoding puts shard number `shard` of the field of that name."""
     return "/".join([name, "c", str(shard), *["0"] * len(field.shape)])
+
+
+def steps_path(name: str) -> str:
+    """Where centres and scales of the int8 field of that name lie: float32 [2, d]."""
+    return f"{name}.steps/c/0/0"
 
 
 def index_path(shard: int) -> str:

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from pydantic import Field as Rule
 from pydantic import ValidationError, model_validator
 
 from distillkit.atomic import write_json
@@ -27,15 +28,22 @@ class File(Strict):
 
 
 class Shard(Strict):
-    """One committed range of planned rows; `ok` of its `rows` have features, the others are in the failure ledger."""
+    """One committed range of planned rows; `ok` of its `rows` have features, the others are in the failure ledger.
+
+    `clipped`: by int8 field, how many values lay beyond what its steps can tell.
+    """
 
     rows: int
     ok: int
     files: dict[str, File]
+    clipped: dict[str, int] = Rule(default_factory=dict)
 
 
 class Manifest(Strict):
-    """Everything a reader must know before it trusts a row. Equal stores have equal manifests, byte for byte."""
+    """Everything a reader must know before it trusts a row. Equal stores have equal manifests, byte for byte.
+
+    `files`: those that belong to no shard, the steps of int8 fields.
+    """
 
     format: Literal["distillkit"] = "distillkit"
     version: int = VERSION
@@ -48,6 +56,7 @@ class Manifest(Strict):
     rows_per_shard: int
     skipped: int
     shards: list[Shard]
+    files: dict[str, File] = Rule(default_factory=dict)
     made_with: dict[str, str]
 
     @model_validator(mode="after")
@@ -64,6 +73,9 @@ class Manifest(Strict):
             raise ValueError("its shards do not add up to its skipped rows")
         for name, field in self.fields.items():
             self._check_field(name, field)
+        steps = {layout.steps_path(name): field for name, field in self.fields.items() if field.dtype == "int8"}
+        if self.files.keys() != steps.keys():
+            raise ValueError("files: not the steps of its int8 fields")
         for number, shard in enumerate(self.shards):
             self._check_files(number, shard)
         return self

@@ -15,6 +15,7 @@ from distillkit.store.adopt import adopt, committed
 from distillkit.store.claims import Claims
 from distillkit.store.field import Field
 from distillkit.store.manifest import Manifest
+from distillkit.store.steps import steps_of
 from distillkit.store.writer import StoreWriter
 
 # What a writer adds to an identity by itself.
@@ -37,6 +38,13 @@ def assemble(out: Path, folders: list[Path], say: Callable[[str], None], made_wi
         if changes:
             raise StoreError(f"{folder} is no part of the same extraction as {folders[0]}: {changes[0]}")
     writer = _writer(out, folders[0], identity)
+    writer.steps = steps_of(folders[0], writer.fields)
+    for folder in folders[1:]:
+        for name, steps in steps_of(folder, writer.fields).items():
+            if steps != writer.steps[name]:
+                raise StoreError(
+                    f"{folder}: its {name} has other steps than in {folders[0]}; extract it again, from there"
+                )
     sources = [(shard, _holders(folders, shard)) for shard in range(writer.shards)]
     missing = [shard for shard, holders in sources if not holders]
     if missing:

@@ -31,6 +31,7 @@ from distillkit.store.manifest import Manifest, digest
 from distillkit.store.mapping import fits_in_memory, page_in
 from distillkit.store.selection import FILE_NAME as VIEW
 from distillkit.store.selection import Selection
+from distillkit.store.steps import Steps
 from distillkit.store.volume import Volume
 
 # A forked child has none of the threads among which torch (GNU OpenMP) shares a gather: it would wait for ever.
@@ -77,6 +78,7 @@ class FeatureStore:
             if name not in self.added:
                 raise StoreError(f"{self.path}: no addition {name!r}; it has: {', '.join(self.added) or 'none'}")
         self._tables: dict[str, Tensor] = {}
+        self._steps: dict[str, Steps] = {}
 
     def __reduce__(self) -> tuple[type[FeatureStore], tuple[Path, str | None, tuple[str, ...]]]:
         return FeatureStore, (self.path, self.alias, self.uses)
@@ -138,25 +140,32 @@ class FeatureStore:
         rows: np.ndarray | Tensor,
         out: Tensor | None = None,
         view: int | np.ndarray | Tensor | None = None,
+        raw: bool = False,
     ) -> Tensor:
         """Rows of a field in the order asked for, in the stored dtype: [len(rows), *shape]; into `out` if given.
 
-        `view`: of a per-view field, this one only, or one for each row: [len(rows), *shape[1:]].
+        `view`: of a per-view field, this one only, or one for each row: [len(rows), *shape[1:]]. What an int8 field
+        stands for comes as float32; `raw`: its numbers instead.
         """
         index, table = self._numbers(rows), self._table(name)
         flat, table = (index, table) if view is None else (self._flat(name, index, view), table.flatten(0, 1))
+        steps = None if raw else self._steps.get(name)
         try:
-            return torch.index_select(table, 0, flat, out=out)
+            found = torch.index_select(table, 0, flat, out=out if steps is None else None)
         except (IndexError, RuntimeError) as error:
             asked = f"rows {int(index.min())}..{int(index.max())}" if len(index) else "no rows"
             raise StoreError(f"{self.path}: {asked} asked for, it has {len(self)} ({error})") from error
+        return found if steps is None else steps.decode(found, out)
 
     def _table(self, name: str) -> Tensor:
         """All rows of a field, mapped when it is first used."""
         table = self._tables.get(name)
         if table is None:
             full = self.field_name(name)
-            table = self._tables[name] = self._homes[full].table(full)
+            volume = self._homes[full]
+            table = self._tables[name] = volume.table(full)
+            if self.fields[full].dtype == "int8":
+                self._steps[name] = volume.steps[full]
         return table
 
     def _numbers(self, rows: np.ndarray | Tensor) -> Tensor:

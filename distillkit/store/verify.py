@@ -38,7 +38,8 @@ def _view(view: Selection) -> list[str]:
 
 
 def _volume(path: Path, manifest: Manifest) -> list[str]:
-    recorded = [item for shard in manifest.shards for item in shard.files.items()]
+    shards = (item for shard in manifest.shards for item in shard.files.items())
+    recorded = [*manifest.files.items(), *shards]
     metadata = layout.metadata_files(manifest.fields, manifest.rows, manifest.rows_per_shard)
     found = [
         *(_checksum(path / name, want) for name, want in recorded),

@@ -17,6 +17,7 @@ from distillkit.store.encode import decode
 from distillkit.store.field import DTYPES
 from distillkit.store.manifest import Manifest
 from distillkit.store.mapping import map_back_to_back
+from distillkit.store.steps import Steps, steps_of
 
 
 class Volume:
@@ -37,6 +38,11 @@ class Volume:
             # torch has no read-only tensors and says so; this table is only ever gathered from.
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
             return decode(raw.view(DTYPES[field.dtype]).reshape(manifest.rows, *field.shape), field)
+
+    @cached_property
+    def steps(self) -> dict[str, Steps]:
+        """What the numbers of int8 fields mean."""
+        return steps_of(self.path, self.manifest.fields)
 
     @cached_property
     def index(self) -> pa.Table:

@@ -1,6 +1,7 @@
 """Writing a store: shards are committed one by one, each complete or not there, and the manifest comes last.
 
 plan.json + plan.arrow   what will be extracted, and under which fingerprint
+<teacher>/<field>.steps  of an int8 field: what its numbers mean
 <teacher>/<field>/c/...  the shard's rows, one file per field (zarr v3)
 index/<shard>.arrow      key, ok, image, text, label of its rows
 failures/<shard>.jsonl   key, stage and error of each row that has no features
@@ -13,6 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -25,12 +27,16 @@ from distillkit.store.additions import FOLDER
 from distillkit.store.field import ABSENT, DTYPES, Field, blank
 from distillkit.store.manifest import FILE_NAME, VERSION, Manifest, Shard, digest, file_digest
 from distillkit.store.plan import plan_digest
+from distillkit.store.steps import Steps, steps_of
 
 Failure = tuple[int, str, str]  # row within the shard, stage, error
 
 
 class StoreWriter:
-    """Begins or continues the store at `path`. `identity` is everything the rows depend on; it must not change."""
+    """Begins or continues the store at `path`. `identity` is everything the rows depend on; it must not change.
+
+    `steps` says what the numbers of its int8 fields mean. Of a store that is not begun, fill it in before `begin`.
+    """
 
     def __init__(
         self, path: Path, plan: pa.Table, fields: Mapping[str, Field], rows_per_shard: int, identity: Mapping[str, Any]
@@ -42,6 +48,8 @@ class StoreWriter:
         before = self.previous_identity()
         if before is not None and "version" not in before and self._identity(identity, 1) == before:
             self.version, self.identity = 1, before  # what version 1 began, it ends
+
+        self.steps: dict[str, Steps] = steps_of(path, self.fields) if self.identity == before else {}
 
     def _identity(self, identity: Mapping[str, Any], version: int) -> dict[str, Any]:
         return {
@@ -66,6 +74,7 @@ class StoreWriter:
 
     def set_aside(self) -> Path:
         """Move the store at this place out of the way, and say where to. Nothing is deleted."""
+        self.steps = {}
         return set_aside(self.path, digest(self.previous_identity())[:8])
 
     def begin(self, *, alone: bool = True) -> None:
@@ -77,7 +86,11 @@ class StoreWriter:
             if partial.relative_to(self.path).parts[0] != FOLDER:  # additions have writers of their own
                 partial.unlink()
         if self.previous_identity() is not None:
+            self.steps = steps_of(self.path, self.fields)
             return
+        for name, steps in self.steps.items():
+            with atomic_file(self.path / layout.steps_path(name)) as file:
+                file.write(steps.tobytes())
         with atomic_file(self.path / "plan.arrow") as file, pa.ipc.new_file(file, self.plan.schema) as arrow:
             arrow.write_table(self.plan)
         for name, metadata in layout.metadata_files(self.fields, self.plan.num_rows, self.rows_per_shard).items():
@@ -113,14 +126,28 @@ class StoreWriter:
         paths = {self.path / name: file.bytes for name, file in record.files.items()}
         return all(path.is_file() and path.stat().st_size == size for path, size in paths.items())
 
-    def commit(self, shard: int, arrays: Mapping[str, np.ndarray], failures: list[Failure]) -> None:
+    def commit(
+        self,
+        shard: int,
+        arrays: Mapping[str, np.ndarray],
+        failures: list[Failure],
+        clipped: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
         """Write one shard: `arrays[field]` has a row for every planned row, as it lies on disk (see `encode`).
 
-        What is in the rows named in `failures` is replaced by what says "absent".
+        What is in the rows named in `failures` is replaced by what says "absent". `clipped`: how many values of an
+        int8 field were beyond its steps.
         """
-        self.record(shard, self.write(shard, arrays, failures, self.path))
+        self.record(shard, self.write(shard, arrays, failures, self.path, clipped))
 
-    def write(self, shard: int, arrays: Mapping[str, np.ndarray], failures: list[Failure], folder: Path) -> Shard:
+    def write(
+        self,
+        shard: int,
+        arrays: Mapping[str, np.ndarray],
+        failures: list[Failure],
+        folder: Path,
+        clipped: Mapping[str, int] = MappingProxyType({}),
+    ) -> Shard:
         """The files of a shard, below `folder`, as in `commit`; the shard does not exist yet."""
         first, stop = self.span(shard)
         ok = np.ones(stop - first, dtype=bool)
@@ -130,7 +157,8 @@ class StoreWriter:
         if failures:
             written.append(self._write_failures(shard, failures, folder))
         files = {path.relative_to(folder).as_posix(): file_digest(path) for path in written}
-        return Shard(rows=stop - first, ok=int(ok.sum()), files=files)
+        told = {name: count for name, count in clipped.items() if count}
+        return Shard(rows=stop - first, ok=int(ok.sum()), files=files, clipped=told)
 
     def adopt(self, shard: int, record: Shard, folder: Path) -> None:
         """Commit a shard that was written below `folder`, which lies on the same disk."""
@@ -195,6 +223,7 @@ class StoreWriter:
             rows_per_shard=self.rows_per_shard,
             skipped=sum(shard.rows - shard.ok for shard in shards),
             shards=shards,
+            files={path: file_digest(self.path / path) for path in map(layout.steps_path, self.steps)},
             made_with=dict(made_with),
         )
         manifest.write(self.path)

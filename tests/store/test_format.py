@@ -7,11 +7,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from distillkit.store import layout
+from distillkit.store.encode import encode
 from distillkit.store.field import Field
 from distillkit.store.manifest import Manifest, Shard
 from distillkit.store.reader import FeatureStore
+from distillkit.store.steps import Steps
 
 FORMAT = (Path(layout.__file__).parent / "FORMAT.md").read_text("utf-8")
 
@@ -29,6 +32,26 @@ def test_its_code_runs_without_distillkit(toy):
     key, norm, digest = done.stdout.split()
     assert key == "k0000" and np.isclose(float(norm), np.linalg.norm(toy.arrays["toy/image"][0].astype("f4")))
     assert digest == Manifest.read(toy.path).digest
+
+
+def test_its_numbers_are_what_our_reader_gives(make_toy):
+    """Of every dtype, with rows that failed."""
+    fields = {
+        f"toy/{dtype}": Field(teacher="toy", shape=[32], dtype=dtype)
+        for dtype in ("float16", "float32", "bfloat16", "int8", "int32", "uint8")
+    }
+    toy = make_toy(fields=fields)
+    toy.arrays["toy/bfloat16"] = encode(torch.randn(150, 32), fields["toy/bfloat16"]).rows
+    writer = toy.writer(rows_per_shard=128)
+    writer.steps = {"toy/int8": Steps.of(torch.randn(100, 32))}
+    writer.begin()
+    toy.write(rows_per_shard=128)
+    scope = {}
+    exec("\n".join(blocks("python")[:3]).replace('"stores/demo/images"', repr(str(toy.path))), scope)
+    for name in fields:
+        want = FeatureStore(toy.path).read(name, np.arange(150))
+        want = want.float() if want.is_floating_point() else want
+        np.testing.assert_allclose(scope["numbers"](name, slice(None)), want.numpy(), rtol=1e-6)
 
 
 def test_its_code_notices_damage(toy):

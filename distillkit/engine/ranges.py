@@ -1,0 +1,25 @@
+"""The range of what teachers say, seen beforehand on rows of the whole corpus: what the numbers of int8 will mean."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import pyarrow as pa
+import torch
+
+from distillkit.engine.shard import Say, computed
+from distillkit.job import Job
+from distillkit.store.steps import Steps, sample_of
+
+
+def measured(job: Job, plan: pa.Table, say: Say) -> dict[str, Steps]:
+    """The steps of every int8 field of the job, by name."""
+    fields = {name: field for name, field in job.fields.items() if field.dtype == "int8"}
+    if not fields:
+        return {}
+    rows = sample_of(plan.num_rows, fields.values())
+    say(f"{job.path}: measuring the range of {', '.join(fields)} on {len(rows)} rows")
+    sample = {0: plan.take(pa.array(rows))}
+    with closing(computed(job.exactly(fields), sample, say, lambda shard, rows: None)) as shards:
+        arrays = next(shards).arrays
+    return {name: Steps.of(torch.from_numpy(arrays[name])) for name in fields}
