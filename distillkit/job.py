@@ -156,4 +156,7 @@ def fields_asked(corpus: Corpus, teachers: Mapping[str, Teacher]) -> tuple[tuple
     for alias, name in asked:
         if name == "logits" and (alias, "classes") in given and (alias, "classes") not in asked:
             raise StoreError(f"corpus {corpus.name!r}: asks for logits of the best classes; ask for `classes` as well")
+    names = {name for pair in asked for name in (pair[1], "/".join(pair))}
+    for wanted in corpus.dtypes.keys() - names:
+        raise StoreError(f"corpus {corpus.name!r}: dtypes names {wanted!r}, which is none of its fields")
     return tuple(asked)
