@@ -16,7 +16,7 @@ import torch
 from distillkit.errors import RecipeError, StoreError
 from distillkit.objective import Objective
 from distillkit.paths import expand
-from distillkit.recipe import TrainRecipe
+from distillkit.recipe import TrainRecipe, load
 from distillkit.schedule import total_steps
 from distillkit.store.reader import FeatureStore
 from distillkit.students._count import count
@@ -35,7 +35,7 @@ def check(recipe: TrainRecipe) -> list[str]:
     fields = sorted(need for need in objective.needs if need.startswith("teacher."))
     stored = [name for name in _stored(fields) if not (name == "text" and recipe.data.texts)]
     values = sum(widths[name] * (patches if name == "patches" else 1) for name in stored)
-    steps_per_epoch = rows // recipe.data.batch_size
+    steps_per_epoch = recipe.data.repeats * (rows // recipe.data.batch_size)
     heads = sum(parameter.numel() for parameter in objective.parameters())
     return [
         f"student      {size.parameters / 1e6:.2f} M parameters (image {size.image / 1e6:.2f}, "
@@ -80,15 +80,19 @@ def _bytes(number: float) -> str:
 
 
 def overview(folder: Path) -> list[tuple[str, str, str, str]]:
-    """Every training recipe below `folder`: file, student, terms, paper."""
-    from distillkit.recipe import load
-
+    """Every training recipe below `folder`: file, student, terms, paper; of a broken one, what is wrong with it."""
     rows = []
     for path in sorted(folder.rglob("*.toml")):
         if path.parent.name in ("extract", "mine", "select"):
             continue
-        recipe = load(path, kind=TrainRecipe)
-        student = str(recipe.student.knobs.get("model", recipe.student.kind))
-        terms = " + ".join(str(term.knobs.get("name") or term.kind) for term in recipe.losses)
-        rows.append((str(path), student, terms, recipe.paper or ""))
+        try:
+            rows.append((str(path), *_in_short(load(path, kind=TrainRecipe))))
+        except RecipeError as error:
+            rows.append((str(path), "broken", str(error).removeprefix(f"{path}: "), ""))
     return rows
+
+
+def _in_short(recipe: TrainRecipe) -> tuple[str, str, str]:
+    model = recipe.student.knobs.get("model")
+    terms = " + ".join(str(term.knobs.get("name") or term.kind) for term in recipe.losses)
+    return model if isinstance(model, str) else recipe.student.kind, terms, recipe.paper or ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import Tensor
 from distillkit.atomic import write_json
 from distillkit.encode import Student, Teacher
 from distillkit.errors import StoreError
+from distillkit.evals._encode import Encode, OpenStore
 from distillkit.paths import expand
 from distillkit.recipe import TrainRecipe
 from distillkit.report import write_report
@@ -27,9 +28,8 @@ from distillkit.store.reader import FeatureStore
 from distillkit.versions import versions
 
 Say = Callable[[str], None]
-Encode = Callable[[FeatureStore], Tensor]
-OpenStore = Callable[[str], FeatureStore]
 TOP = 5
+BATCH = 128
 DONE = "evaluated.json"  # written last: what the report in this folder was made from
 
 
@@ -54,7 +54,7 @@ def evaluate(path: str | Path, say: Say = print) -> Path:
     for component in recipe.evals:
         measure = component.build("evals")
         _refuse_other_teacher(open_store(measure.store), run)
-        named = [getattr(measure, name) for name in ("store", "prompts") if hasattr(measure, name)]
+        named = [getattr(measure, name) for name in ("store", "prompts", "train") if hasattr(measure, name)]
         stores |= {name: open_store(name).digest for name in named}
         results[measure.name] = {who: measure.run(encode, open_store) for who, encode in encoders.items()}
         for who, values in results[measure.name].items():

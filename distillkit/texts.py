@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from distillkit.errors import RecipeError
-from distillkit.evals.zero_shot import class_embeddings, labels_of
+from distillkit.evals._labels import class_embeddings, labels_of
 from distillkit.store.reader import FeatureStore
 
 Rows = tuple[np.ndarray, Tensor | None]

@@ -60,6 +60,24 @@ def test_the_list_names_file_student_terms_and_paper(run_cli, monkeypatch):
     assert "CLIP-KD-ViT-T-16" in line and "task + CRD + ICL + FD" in line and "2307.12732" in line
 
 
+def test_a_broken_recipe_is_a_row_that_says_why(run_cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pipelines").mkdir()
+    good = (PIPELINES / "dime_fm.toml").read_text()
+    for name, text in {
+        "a_typo": good.replace("temperature = 3.0", "temprature = 3.0"),
+        "b_half": "[data",
+        "c_good": good,
+    }.items():
+        (tmp_path / f"pipelines/{name}.toml").write_text(text)
+    code, out, err = run_cli("recipe", "list")
+    assert code == 0 and not err
+    typo, half, fine = out.splitlines()
+    assert "broken" in typo and "did you mean 'temperature'" in typo
+    assert "broken" in half and "not TOML" in half
+    assert "DIME-FM-ViT-B-32" in fine
+
+
 def test_a_recipe_whose_store_is_not_there_says_what_to_add(run_cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = (PIPELINES / "dime_fm.toml").read_text().replace("expect =", "# expect =")

@@ -30,7 +30,7 @@ def recipe_check(recipe: Recipe, overrides: Overrides = None) -> None:
 def recipe_list(
     folder: Annotated[Path, typer.Argument(help="Where to look for training recipes.")] = Path("pipelines"),
 ) -> None:
-    """List training recipes: file, student, loss terms, paper.
+    """List training recipes: file, student, loss terms, paper; a broken one says what is wrong with it.
 
     Example: distillkit recipe list pipelines
     """

@@ -40,9 +40,10 @@ def rasterise(folder: Path, keys: list[str], say: Callable[[str], None]) -> None
 
 
 def write_tables(folder: Path, corpus: Corpus) -> None:
-    """seen.tsv and unseen.tsv as CLIP-KD writes them (title, filepath), and unseen_names.txt for class prompts."""
+    """seen.tsv and unseen.tsv as CLIP-KD writes them (title, filepath), and the names of both for class prompts."""
     _write(folder / "seen.tsv", _rows(corpus.seen))
     _write(folder / "unseen.tsv", _rows(corpus.unseen))
+    _write(folder / "seen_names.txt", corpus.seen)
     _write(folder / "unseen_names.txt", corpus.unseen)
 
 

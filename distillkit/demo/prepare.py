@@ -25,7 +25,7 @@ from distillkit.errors import SourceError
 from distillkit.paths import cache_dir
 
 Say = Callable[[str], None]
-TABLES = ("seen.tsv", "unseen.tsv", "unseen_names.txt")
+TABLES = ("seen.tsv", "unseen.tsv", "seen_names.txt", "unseen_names.txt")
 
 
 def prepare(quick: bool = False, say: Say = print) -> Path:

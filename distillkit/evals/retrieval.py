@@ -1,11 +1,11 @@
 """Image-to-text retrieval: is an image's own caption among the k nearest of all captions? (recall@k)
 
-Images that share a caption are each a query for it; the gallery holds every caption once.
+Images that share a caption are each a query for it; the gallery holds every caption once. A student with a text tower
+embeds the captions itself; one without keeps the teacher's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from distillkit.evals._encode import Encode, OpenStore
 from distillkit.evals._ranks import interval, ranks_of
-
-Encode = Callable[[Any], Float[Tensor, "n d"]]
 
 
 class Retrieval:
@@ -25,13 +24,13 @@ class Retrieval:
     def __init__(self, *, store: str, name: str | None = None, ks: list[int] | None = None):
         self.store, self.name, self.ks = store, name or "retrieval", ks or [1, 5, 10]
 
-    def run(self, encode: Encode, open_store: Callable[[str], Any]) -> dict[str, float]:
+    def run(self, encode: Encode, open_store: OpenStore) -> dict[str, float]:
         """Recall at each k with its 95 % interval (`R@10.low`, `R@10.high`), median rank (from 1), and chance.
 
         `per text` lets every caption count once, however many images share it.
         """
         store = open_store(self.store)
-        _, texts, label = gallery(store)
+        _, texts, label = gallery(store, encode)
         ranks = ranks_of(encode(store), texts, label).numpy()
         result = {"images": float(len(ranks)), "texts": float(len(texts)), "median rank": float(np.median(ranks) + 1)}
         for k in self.ks:
@@ -42,16 +41,16 @@ class Retrieval:
             result |= {f"R@{k}.chance": min(k / len(texts), 1.0), f"R@{k} per text.chance": min(k / len(texts), 1.0)}
         return result
 
-    def nearest(self, encode: Encode, open_store: Callable[[str], Any], k: int) -> tuple[Int[Tensor, "n k"], list[str]]:
+    def nearest(self, encode: Encode, open_store: OpenStore, k: int) -> tuple[Int[Tensor, "n k"], list[str]]:
         """The k nearest captions of every image, best first, as positions in the list of captions."""
         store = open_store(self.store)
-        names, texts, _ = gallery(store)
+        names, texts, _ = gallery(store, encode)
         scores = F.normalize(encode(store).float(), dim=-1) @ F.normalize(texts.float(), dim=-1).T
         return scores.topk(min(k, len(names)), dim=-1).indices, names
 
 
-def gallery(store: Any) -> tuple[list[str], Float[Tensor, "m d"], Int[Tensor, "n"]]:
+def gallery(store: Any, encode: Encode) -> tuple[list[str], Float[Tensor, "m d"], Int[Tensor, "n"]]:
     """Every caption once with its text features, and for each usable row of the store the position of its caption."""
     rows = store.ok_rows
     names, first, label = np.unique(store.index["text"].take(rows).to_pylist(), return_index=True, return_inverse=True)
-    return names.tolist(), store.read("text", rows[first]), torch.from_numpy(label)
+    return names.tolist(), encode.texts(store, rows[first]), torch.from_numpy(label)

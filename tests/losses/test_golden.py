@@ -254,7 +254,9 @@ def proteus(case, x, mode):
 def ood(case, x, mode):
     hyper = case["hyper"]
     if case["loss"] == "few_shot_retrieval_logits":
-        features = x["s_img"], x["class_txt"], x["few_shot"]
+        classes, shots = x["few_shot"].shape[:2]
+        label = torch.arange(classes).repeat_interleave(shots)
+        features = x["s_img"], x["class_txt"], x["few_shot"].flatten(0, 1), label
         zero_shot = few_shot_logits(*features, alpha=0, scale=1 / hyper.get("temperature", 0.07))
         return {
             "logits": few_shot_logits(*features, alpha=hyper["alpha"], beta=hyper["beta"]),

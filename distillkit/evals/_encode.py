@@ -1,0 +1,22 @@
+"""Who is measured: teacher, student or baseline, as an evaluation sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+OpenStore = Callable[[str], Any]
+
+
+class Encode(Protocol):
+    def __call__(self, store: Any) -> Float[Tensor, "n d"]:
+        """The image of every usable row of a store, raw, in float32."""
+        ...
+
+    def texts(self, store: Any, rows: np.ndarray) -> Float[Tensor, "m d"]:
+        """The texts of these rows: by its own text tower, or as the teacher said."""
+        ...

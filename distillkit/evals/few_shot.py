@@ -1,0 +1,62 @@
+"""Few-shot retrieval, training-free: class prompts, and how near an image is to a few labelled images of each class.
+
+The labelled ones are the *teacher's* features, of every view that the store holds of them; see _tip.py for the formula.
+OOD distillation, https://arxiv.org/abs/2307.03135, whose code counts augmented copies as images: its 5 shots are one
+image in 10 views. Here `shots` are images, and none of them is asked.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from distillkit.errors import StoreError
+from distillkit.evals._encode import Encode, OpenStore
+from distillkit.evals._labels import accuracies, class_embeddings, labels_of
+from distillkit.evals._shots import shots_of
+from distillkit.evals._tip import few_shot_logits
+
+
+class FewShot:
+    """`store`: images with labels, or names (see zero_shot); `prompts`: a store of class prompts.
+
+    `alpha`: how much the labelled images count; `beta`: how near near is; `scale` of the prompts' cosines.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: str,
+        prompts: str,
+        classes: str | None = None,
+        shots: int = 5,
+        seed: int = 0,
+        alpha: float = 1.0,
+        beta: float = 5.5,
+        scale: float = 1.0,
+        name: str | None = None,
+    ):
+        self.store, self.prompts, self.classes, self.name = store, prompts, classes, name or "few_shot"
+        self.shots, self.seed, self.alpha, self.beta, self.scale = shots, seed, alpha, beta, scale
+
+    def run(self, encode: Encode, open_store: OpenStore) -> dict[str, float]:
+        """Top-1 (with its 95 % interval) and mean per-class accuracy of the images that are no shots, and chance."""
+        store = open_store(self.store)
+        label = labels_of(store, self.classes)
+        shown = shots_of(store, label.numpy(), self.shots, self.seed)
+        asked = torch.from_numpy(np.setdiff1d(np.arange(len(label)), shown))
+        if not len(asked):
+            raise StoreError(f"{store.path}: all images are shots; lower evals.few_shot.shots = {self.shots}")
+        texts = class_embeddings(open_store(self.prompts), encode)
+        views = store.read("image", store.ok_rows[shown]).float()
+        views = views[:, None] if views.ndim == 2 else views
+        logits = few_shot_logits(
+            encode(store)[asked].float(),
+            texts,
+            views.flatten(0, 1),
+            label[shown].repeat_interleave(views.shape[1]),
+            alpha=self.alpha,
+            beta=self.beta,
+            scale=self.scale,
+        )
+        return accuracies(logits.argmax(1) == label[asked], label[asked], len(texts)) | {"shots": float(self.shots)}
