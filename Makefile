@@ -3,7 +3,8 @@ BIN := .venv/bin
 DEMO := $(if $(QUICK),_quick)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-all check format reproduce-dimefm bench clean
+.PHONY: help setup test test-all check format reproduce-dimefm reproduce-clipkd reproduce-tinyclip reproduce-proteus \
+	reproduce-ood bench clean
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -13,11 +14,32 @@ setup: .venv/.ready ## make .venv with everything in it (only when pyproject.tom
 .venv/.ready: pyproject.toml .ci/setup
 	@bash .ci/setup
 
+# The demo's corpora and what its teacher said of them; a student, and what it can do.
+STORES = $(BIN)/distillkit data prepare demo $(if $(QUICK),--quick) && $(EXTRACT)/demo$(DEMO).toml
+EXTRACT = $(BIN)/distillkit extract-teacher pipelines/extract
+TRAIN = $(BIN)/distillkit train-student pipelines/demo/$(1)$(DEMO).toml
+STUDENT = $(TRAIN) && $(BIN)/distillkit evaluate runs/$(1)$(DEMO)
+
 reproduce-dimefm: setup ## teacher, student, baseline and report on the embedded demo (QUICK=1: a two-minute look)
-	$(BIN)/distillkit data prepare demo $(if $(QUICK),--quick)
-	$(BIN)/distillkit extract-teacher pipelines/extract/demo$(DEMO).toml
-	$(BIN)/distillkit train-student pipelines/demo/dime_fm$(DEMO).toml
-	$(BIN)/distillkit evaluate runs/dime_fm$(DEMO)
+	$(STORES)
+	$(call STUDENT,dime_fm)
+
+reproduce-clipkd: setup ## CLIP-KD in small on the demo: a pair of towers (QUICK=1 as above, here and below)
+	$(STORES)
+	$(call STUDENT,clip_kd)
+
+reproduce-tinyclip: reproduce-clipkd ## TinyCLIP in small: parts of CLIP-KD's pair, by hand and by masks
+	$(call STUDENT,tinyclip_manual)
+	$(call TRAIN,tinyclip_auto) && $(call STUDENT,tinyclip_auto_fused)
+
+reproduce-proteus: setup ## Proteus in small: tokens of a ViT that is made from the demo's teacher first
+	$(STORES) && $(call TRAIN,proteus_teacher) && $(EXTRACT)/demo_tokens$(DEMO).toml
+	$(call STUDENT,proteus)
+	$(call STUDENT,proteus_clip)
+
+reproduce-ood: setup ## OOD in small: classes seen and never seen
+	$(STORES) && $(EXTRACT)/demo_classes$(DEMO).toml
+	$(call STUDENT,ood)
 
 test: setup ## the tests, without the slow ones
 	$(BIN)/python -m pytest

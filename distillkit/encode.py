@@ -49,6 +49,11 @@ class Student(Teacher):
     def _device(self) -> torch.device:
         return next(self._student.parameters()).device
 
+    @property
+    def has_texts(self) -> bool:
+        """Whether it embeds texts itself."""
+        return hasattr(self._student, "embed_text")
+
     def __call__(self, store: FeatureStore) -> Float[Tensor, "n d"]:
         if "image" not in self._student.widths:
             return super().__call__(store)
@@ -68,7 +73,7 @@ class Student(Teacher):
 
     @torch.inference_mode()
     def texts(self, store: FeatureStore, rows: np.ndarray) -> Float[Tensor, "n d"]:
-        if not hasattr(self._student, "embed_text"):
+        if not self.has_texts:
             return super().texts(store, rows)
         said = store.index["text"].take(rows).to_pylist()
         batches = (said[start : start + _BATCH] for start in range(0, len(said), _BATCH))

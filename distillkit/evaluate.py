@@ -42,7 +42,8 @@ def evaluate(path: str | Path, say: Say = print) -> Path:
     if _done(run, identity, open_store):
         say(f"{run.path}: already evaluated, nothing to do")
         return run.path / "report.html"
-    encoders: dict[str, Encode] = {"teacher": Teacher(), "student": Student(run.load_student)}
+    student = Student(run.load_student)
+    encoders: dict[str, Encode] = {"teacher": Teacher(), "student": student}
     baseline = RunFolder(run.path / "baseline")
     if recipe.baseline is not None:
         baseline.recipe()
@@ -61,7 +62,8 @@ def evaluate(path: str | Path, say: Say = print) -> Path:
             say(f"{measure.name}: {who:9} " + "  ".join(f"{k} {v:.4g}" for k, v in values.items() if "." not in k))
         if hasattr(measure, "nearest") and not pictures:
             pictures = _pictures(measure, encoders, open_store)
-    write_json(run.path / "evaluation.json", {"results": results, "pictures": pictures})
+    own_texts = bool(recipe.evals) and student.has_texts
+    write_json(run.path / "evaluation.json", {"results": results, "pictures": pictures, "own_texts": own_texts})
     report = write_report(run, baseline if recipe.baseline else None)
     write_json(run.path / DONE, {"identity": identity, "stores": stores})
     return report

@@ -244,3 +244,22 @@ def test_our_own_recipes_are_toml_of_some_thirty_lines():
     for path in recipes:
         content = tomllib.loads(path.read_text("utf-8"))
         load(path, kind=ExtractRecipe if "teacher" in content else TrainRecipe)
+
+
+def test_a_recipe_begins_with_another(recipes, tmp_path):
+    recipes[1].rename(tmp_path / "first.toml")
+    (tmp_path / "then.toml").write_text('extends = "first.toml"\nname = "then"\n[optim]\nlr = 1e-5\n')
+    first, then = (load(tmp_path / f"{name}.toml", kind=TrainRecipe) for name in ("first", "then"))
+    assert (then.name, then.optim.lr) == ("then", 1e-5)
+    assert then.model_copy(update={"name": first.name, "optim": first.optim}) == first
+    assert then.optim.epochs == first.optim.epochs
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [('extends = "me.toml"', "extends itself"), ('extends = "non.toml"', "no such recipe"), ("extends = 3", "no file")],
+)
+def test_what_cannot_be_begun_with(tmp_path, text, message):
+    (tmp_path / "me.toml").write_text(text)
+    with pytest.raises(RecipeError, match=message):
+        load(tmp_path / "me.toml", kind=TrainRecipe)

@@ -46,10 +46,22 @@ def test_every_papers_recipe_has_its_extraction():
         assert named and all((ROOT / word).is_file() for word in named), path
 
 
-def test_the_quick_look_is_the_same_method():
-    demo, quick = (load(PIPELINES / f"demo/dime_fm{suffix}.toml", kind=TrainRecipe) for suffix in ("", "_quick"))
-    assert (demo.losses, demo.student, demo.baseline) == (quick.losses, quick.student, quick.baseline)
-    assert "QUICK" in quick.note
+@pytest.mark.parametrize("path", sorted(PIPELINES.glob("demo/*_quick.toml")), ids=lambda path: path.stem)
+def test_the_quick_look_is_the_same_method(path):
+    demo, quick = (load(one, kind=TrainRecipe) for one in (path.with_stem(path.stem.removesuffix("_quick")), path))
+    assert (demo.losses, demo.baseline, demo.optim.kind) == (quick.losses, quick.baseline, quick.optim.kind)
+    assert [one.kind for one in demo.evals] == [one.kind for one in quick.evals]
+    asked = [one.student.model_dump() | {"inherit": None} for one in (demo, quick)]
+    assert asked[0] == asked[1]
+    assert "QUICK" in quick.note and quick.name == f"{demo.name}_quick"
+
+
+def test_every_paper_has_a_small_sibling_of_the_same_terms():
+    for path in PAPERS:
+        paper, demo = load(path, kind=TrainRecipe), load(PIPELINES / "demo" / path.name, kind=TrainRecipe)
+        names = [[term.knobs.get("name", term.kind) for term in one.losses] for one in (paper, demo)]
+        assert names[0][: len(names[1])] == names[1], path.name
+        assert paper.paper == demo.paper and paper.folder != demo.folder
 
 
 def test_the_list_names_file_student_terms_and_paper(run_cli, monkeypatch):

@@ -79,6 +79,7 @@ class Affinity(nn.Module):
         self.logit_scale, self.temperature = logit_scale, temperature
         self.divergence, self.directions, self.symmetric = divergence, directions, symmetric
         self.top_k, self.agreeing_only = top_k, agreeing_only
+        self.between_itself = between == "image, image"
 
     def forward(self, batch: Batch, student: Features) -> Float[Tensor, ""]:
         batch, student = gather(batch, student, self.needs)
@@ -90,7 +91,8 @@ class Affinity(nn.Module):
         if self.directions == "columns":
             return self._columns(scores, targets)
         rows = self._rows(scores, targets, batch)
-        columns = self._columns(scores, targets) if self.symmetric else rows
+        # Scores of a batch with itself are symmetric: their columns are their rows.
+        columns = rows if not self.symmetric or self.between_itself else self._columns(scores, targets)
         return rows + columns if self.directions == "sum" else (rows + columns) / 2
 
     def _scores(self, pair: tuple[str, str], scale: str, batch: Batch, student: Features) -> Float[Tensor, "n m"]:

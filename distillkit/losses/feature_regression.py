@@ -83,7 +83,6 @@ class FeatureRegression(nn.Module):
         if self.distance == "cosine":
             return 1 - F.cosine_similarity(x, y, dim=-1, eps=1e-12)
         x, y = (unit(x), unit(y)) if self.normalise else (x, y)
-        each = (
-            F.mse_loss(x, y, reduction="none") if self.distance == "mse" else F.smooth_l1_loss(x, y, reduction="none")
-        )
-        return each.mean(-1) if self.over_width == "mean" else each.sum(-1)
+        each = (x - y).square() if self.distance == "mse" else F.smooth_l1_loss(x, y, reduction="none")
+        # Divided after the sum: a number a row, not one an entry.
+        return each.sum(-1) / (x.shape[-1] if self.over_width == "mean" else 1)

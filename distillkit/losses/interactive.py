@@ -53,12 +53,14 @@ class Interactive(nn.Module):
         batch, student = gather(batch, student, self.needs)
         scale = self.cross_scale()
         teacher_image, teacher_text = pick("teacher.image", batch, student), pick("teacher.text", batch, student)
+        # Both [images, texts], as the teacher's scores are: images pick along rows, texts along columns.
         image = scale * unit(self.image_projection(read("student.image", batch, student))) @ teacher_text.T
-        text = scale * unit(self.text_projection(read("student.text", batch, student))) @ teacher_image.T
+        text = teacher_image @ (scale * unit(self.text_projection(read("student.text", batch, student)))).T
         if self.target == "match":
             match = matching(batch)
-            return (picks_text(image, match) + picks_image(text.T, match)) / 2
+            return (picks_text(image, match) + picks_image(text, match)) / 2
         with torch.no_grad():
             own = read("teacher.scale", batch, student) if self.teacher_scale == "own" else self.teacher_scale
             targets = own * teacher_image @ teacher_text.T
-        return (divergence(image, targets, "kl").mean() + divergence(text, targets.T, "kl").mean()) / 2
+        rows, columns = (divergence(scores, targets, "kl", dim).mean() for scores, dim in ((image, 1), (text, 0)))
+        return (rows + columns) / 2

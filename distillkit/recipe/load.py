@@ -17,14 +17,13 @@ from distillkit.recipe.training import TrainRecipe
 
 
 def load(path: str | Path, overrides: list[str] | None = None, *, kind: type[Made]) -> Made:
-    """Read and check a recipe; `overrides` are `key.path=value` with values in TOML."""
+    """Read and check a recipe; `overrides` are `key.path=value` with values in TOML.
+
+    `extends = "other.toml"` begins with another recipe, beside this one: its tables are filled up key by key, all other
+    values, lists included, are replaced.
+    """
     path = Path(path)
-    if not path.is_file():
-        raise RecipeError(f"{path}: no such recipe{_recipes_nearby(path)}")
-    try:
-        content = tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: not TOML: {error}") from error
+    content = _read(path, ())
     for override in overrides or []:
         _override(content, override)
     _refuse_other_stage(path, content, kind)
@@ -37,6 +36,32 @@ def settings(overrides: list[str] | None) -> dict[str, Any]:
     for override in overrides or []:
         _override(content, override)
     return content
+
+
+def _read(path: Path, extending: tuple[Path, ...]) -> dict[str, Any]:
+    if not path.is_file():
+        raise RecipeError(f"{path}: no such recipe{_recipes_nearby(path)}")
+    if path.resolve() in extending:
+        raise RecipeError(f"{path}: extends itself; begin with another recipe")
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: not TOML: {error}") from error
+    first = content.pop("extends", None)
+    if first is None:
+        return content
+    if not isinstance(first, str):
+        raise RecipeError(f"{path}: extends = {first!r} is no file name")
+    return _filled(_read(path.parent / first, (*extending, path.resolve())), content)
+
+
+def _filled(first: dict[str, Any], then: dict[str, Any]) -> dict[str, Any]:
+    both = {
+        key: _filled(first[key], then[key])
+        for key in first.keys() & then.keys()
+        if isinstance(first[key], dict) and isinstance(then[key], dict)
+    }
+    return first | then | both
 
 
 def _refuse_other_stage(path: Path, content: dict[str, Any], kind: type[BaseModel]) -> None:

@@ -45,6 +45,7 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
         "trained": {name: words.count(len(store.ok_rows)) for name, store in trained.items()},
         **_results(tables(evaluation["results"], recipe), networks, trained),
         **_sizes(facts["parameters"], parameters),
+        "own_texts": evaluation.get("own_texts", False),
         **_pictures(evaluation["pictures"]),
         "objective": formula(recipe.losses),
         "baseline": _baseline(baseline, recipe),

@@ -96,7 +96,9 @@ def _table(name: str, store: str | None, by_who: dict[str, dict[str, float]]) ->
     who = tuple(one for one in WHO if one in by_who)
     some = by_who[who[0]]
     caption = ", ".join(f"{count(some[size])} {size}" for size in _SIZES if size in some)
-    names = [key for key in some if key not in _SIZES and not key.endswith((".low", ".high", ".chance"))]
+    # A student of another width than the teacher's lacks some measures; those of everyone are compared.
+    shared = [key for key in some if all(key in by_who[one] for one in who)]
+    names = [key for key in shared if key not in _SIZES and not key.endswith((".low", ".high", ".chance"))]
     measures = [_measure(key, by_who, who) for key in names]
     return Table(name, caption, store, who, sorted(measures, key=_place))
 

@@ -67,6 +67,7 @@ def test_unseen_names_are_the_unseen_titles_and_nothing_else(prepared):
     assert len(names) == SMALL["unseen_concepts"]
     assert unseen == set(names)
     assert not seen & unseen
+    assert (folder / "seen_names.txt").read_text().splitlines() == sorted(seen)
 
 
 def test_progress_says_what_how_many_and_where(prepared):

@@ -53,3 +53,10 @@ def test_what_is_not_utf_8_and_what_is_missing_are_named(tmp_path):
         read(tmp_path, b"caf\xe9\n")
     with pytest.raises(SourceError, match="absent: no such file of class names"):
         ClassPrompts(file=str(tmp_path / "absent"))
+
+
+def test_templates_of_ones_own(tmp_path):
+    samples = read(tmp_path, "cat\n{dog}\n", ["a photo of {}", "{}."])
+    assert [sample.text for sample in samples] == ["a photo of cat", "cat.", "a photo of {dog}", "{dog}."]
+    with pytest.raises(SourceError, match="must have one"):
+        read(tmp_path, "cat\n", ["a photo"])
