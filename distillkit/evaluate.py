@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
-
-from torch import Tensor
 
 from distillkit.atomic import write_json
 from distillkit.encode import Student, Teacher
@@ -29,7 +27,6 @@ from distillkit.versions import versions
 
 Say = Callable[[str], None]
 TOP = 5
-BATCH = 128
 DONE = "evaluated.json"  # written last: what the report in this folder was made from
 
 

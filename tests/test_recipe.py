@@ -1,7 +1,6 @@
 """A wrong recipe is refused in one line that names the place and the nearest right word."""
 
 import sys
-import tomllib
 
 import pytest
 
@@ -234,16 +233,6 @@ def test_differences_are_told_one_by_one():
     new = {"a": 1, "b": {"c": [1, 3], "d": "y"}, "f": 2}
     assert differences(old, new) == ["b.c[1]: 2 -> 3", "b.d: 'x' -> 'y'", "e: None -> 'absent'", "f: 'absent' -> 2"]
     assert differences(old, old) == [] and differences([1], [1, 2], "x") == ["x: [1] -> [1, 2]"]
-
-
-def test_our_own_recipes_are_toml_of_some_thirty_lines():
-    from pathlib import Path
-
-    recipes = list((Path(__file__).parents[1] / "pipelines").rglob("*.toml"))
-    assert recipes
-    for path in recipes:
-        content = tomllib.loads(path.read_text("utf-8"))
-        load(path, kind=ExtractRecipe if "teacher" in content else TrainRecipe)
 
 
 def test_a_recipe_begins_with_another(recipes, tmp_path):
