@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from distillkit.store.encode import stored
 from distillkit.store.lookup import find
 from distillkit.store.manifest import FILE_NAME, Manifest, digest
 from distillkit.store.reader import FeatureStore
+from distillkit.store.steps import steps_of
 from distillkit.store.writer import Failure, StoreWriter
 from distillkit.versions import versions
 
@@ -113,7 +115,9 @@ def _fill(job: Job, writer: StoreWriter, old: Manifest, say: Callable[[str], Non
     if writer.previous_identity() not in (None, writer.identity):
         shutil.rmtree(writer.path)  # begun for a corpus that has grown on since; all of it can be made again
     writer.mend()
+    writer.steps = steps_of(job.path, writer.fields)
     writer.begin()
+    job = replace(job, steps=writer.steps)
     if not (writer.path / "extract.jsonl").exists() and (job.path / "extract.jsonl").exists():
         shutil.copy(job.path / "extract.jsonl", writer.path)
     full, rest = divmod(old.rows, old.rows_per_shard)
@@ -139,10 +143,12 @@ def _border(job: Job, writer: StoreWriter, number: int, rows: int, say: Callable
     plan = writer.plan.slice(first + rows, stop - first - rows)
     (new,) = computed(job, {number: plan}, say, lambda shard, done: None)
     arrays = {
-        name: np.concatenate([stored(store.read(name, mine), field), new.arrays[name]])
+        name: np.concatenate([stored(store.read(name, mine, raw=True), field), new.arrays[name]])
         for name, field in writer.fields.items()
     }
-    writer.commit(number, arrays, [*failures, *((row + rows, stage, error) for row, stage, error in new.failures)])
+    failures += [(row + rows, stage, error) for row, stage, error in new.failures]
+    clipped = Counter(store.manifest.shards[number].clipped) + Counter(new.clipped)
+    writer.commit(number, arrays, failures, clipped)
 
 
 def _beside(path: Path) -> Path:

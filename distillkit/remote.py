@@ -112,12 +112,12 @@ class Remote:
         found = self._retried("", lambda fs, path: fs.find(path, detail=True))
         return {self._name(name): int(entry["size"] or 0) for name, entry in found.items()}
 
-    def write(self, name: str, content: bytes) -> None:
-        """Put a whole file there; it is seen when it is complete."""
-        self._retried(name, lambda fs, path: fs.pipe_file(path, content))
-
     def upload(self, file: Path, name: str) -> None:
+        """Put a whole file there; it is seen when it is complete."""
         self._retried(name, lambda fs, path: fs.put_file(str(file), path))
+
+    def remove(self, name: str) -> None:
+        self._retried(name, lambda fs, path: fs.rm_file(path))
 
     def download(self, name: str, file: Path) -> None:
         """Fetch a file to `file`, which is complete or not there."""

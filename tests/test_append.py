@@ -83,6 +83,21 @@ def test_old_rows_stay_bit_for_bit_and_new_ones_are_what_an_extraction_gives(run
         np.testing.assert_allclose(after[key], row, rtol=2e-3, atol=1e-4)
 
 
+def test_int8_rows_keep_their_steps(run_cli, recipes, corpus, tmp_path):
+    def run(*command):
+        settings = ("corpora.0.rows_per_shard=128", 'corpora.0.dtypes={ image = "int8" }')
+        assert run_cli(*command, recipes[0], *(word for setting in settings for word in ("--set", setting)))[0] == 0
+        return FeatureStore(tmp_path / "out/images")
+
+    before = run("extract-teacher")
+    grow(corpus, 80)
+    after = run("store", "append")
+    rows = np.arange(70)
+    assert verify(after.path) == [] and after.field("image").dtype == "int8" and len(after) == 150
+    assert after.read("image", rows, raw=True).equal(before.read("image", rows, raw=True))
+    assert after.read("image", rows).equal(before.read("image", rows))
+
+
 def test_only_what_is_new_is_computed(run, store, corpus, monkeypatch):
     from distillkit.teachers.openclip import Openclip
 

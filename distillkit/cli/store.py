@@ -57,10 +57,18 @@ def _print_volume(path: Path, manifest: Manifest) -> None:
 
 
 @store.command("verify")
-def store_verify(path: Store) -> None:
+def store_verify(
+    path: Store,
+    again: Annotated[
+        int | None, typer.Option("--reforward", help="Ask the teachers again about so many rows, and compare.", min=1)
+    ] = None,
+    recipe: Annotated[
+        Path | None, typer.Option(help="With --reforward: where the teachers are, if not where the store says.")
+    ] = None,
+) -> None:
     """Check every file of a store against its checksum; exit code 1 when one differs.
 
-    Example: distillkit store verify stores/demo/images
+    Example: distillkit store verify stores/demo/images --reforward 512
     """
     from distillkit.store.verify import verify
 
@@ -71,6 +79,28 @@ def store_verify(path: Store) -> None:
         say(f"damaged: {len(problems)}; delete these files and extract again: only their shards are done anew")
         raise typer.Exit(1)
     print(f"{path}: every checksum agrees")
+    if again is not None:
+        _reforward(path, again, recipe)
+
+
+def _reforward(path: Path, count: int, recipe: Path | None) -> None:
+    from distillkit.recipe import ExtractRecipe, load
+    from distillkit.reforward import reforward
+    from distillkit.store.reader import FeatureStore
+
+    loaded = None if recipe is None else load(recipe, kind=ExtractRecipe)
+    problems: list[str] = []
+    for found in reforward(FeatureStore(path), count, loaded):
+        if isinstance(found, str):
+            problems.append(found)
+        else:
+            print(found.line())
+            problems += found.problems
+    for problem in problems:
+        print(problem)
+    if problems:
+        say(f"{path}: does not hold what its teachers say now; extract it again, or name the right teacher (--recipe)")
+        raise typer.Exit(1)
 
 
 @store.command("failures")

@@ -75,7 +75,9 @@ class Timm:
         compile: bool = False,  # noqa: A002
     ):
         # The fingerprint keeps both names as they were written: when a folder moves, the teacher stays the same.
-        self.written = {"model": model} | ({"weights": weights} if weights else {})
+        self.written = {"model": model} | {
+            name: value for name, value in (("weights", weights), ("prefix", prefix)) if value
+        }
         self.image_size, self.device = image_size, device_of(device)
         self.precision = precision_of(precision, self.device)
         with quiet(), hub():
