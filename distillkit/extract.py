@@ -27,6 +27,7 @@ from distillkit.store.additions import teachers_to_add
 from distillkit.store.claims import Claims, Part
 from distillkit.store.manifest import FILE_NAME, Manifest
 from distillkit.store.plan import make_plan
+from distillkit.store.remote import workplace
 from distillkit.store.writer import StoreWriter
 from distillkit.versions import versions
 
@@ -51,7 +52,7 @@ def extract(
     for corpus in recipe.corpora:
         corpus.source.build("sources")  # what cannot be read is told before a big teacher is loaded
     teachers = {alias: _load(component, say) for alias, component in recipe.by_alias.items()}
-    out = Path(expand(recipe.out))
+    out = workplace(expand(recipe.out))
     jobs = [
         Job(out / corpus.name, corpus, teachers, fields_asked(corpus, teachers), recipe.decode_threads, recipe.decode)
         for corpus in recipe.corpora
@@ -146,6 +147,7 @@ def _begin(job: Job, writer: StoreWriter, claims: Claims, part: Part, duplicates
 
 def _end(writer: StoreWriter, part: Part, say: Say) -> None:
     """Whoever commits the last shard writes the manifest."""
+    writer.refresh()
     if writer.finished():
         return
     missing = sum(not writer.committed(shard) for shard in range(writer.shards))

@@ -56,7 +56,7 @@ def bad_line(target, dropped):
     count = iter(range(10**9))
 
     class Proxy(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.0"
+        protocol_version = "HTTP/1.1"  # which knows "Expect: 100-continue", as S3 clients say
 
         def log_message(self, *said):
             pass
@@ -65,7 +65,7 @@ def bad_line(target, dropped):
             content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             how = dropped(next(count), self.path)
             if how == "at once":
-                self.connection.close()
+                self.close_connection = True
                 return
             onward = http.client.HTTPConnection(target.removeprefix("http://"))
             onward.request(self.command, self.path, content, dict(self.headers))
@@ -79,6 +79,7 @@ def bad_line(target, dropped):
             self.send_header("Content-Length", str(length))
             self.end_headers()
             self.wfile.write(body[: len(body) // 2] if how == "halfway" else body)
+            self.close_connection = how == "halfway"
             onward.close()
 
         do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = forward

@@ -12,7 +12,18 @@ import typer
 Recipe = Annotated[Path, typer.Argument(help="A recipe in TOML.", show_default=False)]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override a value: --set optim.lr=3e-4 (TOML).")]
 
-Store = Annotated[Path, typer.Argument(help="A feature store.", show_default=False)]
+
+def _store(place: str) -> Path:
+    if "://" not in place:
+        return Path(place)
+    from distillkit.store.remote import local
+
+    return local(place)
+
+
+Store = Annotated[
+    Path, typer.Argument(help="A feature store, or the URL of one.", parser=_store, metavar="STORE", show_default=False)
+]
 
 
 def say(message: str) -> None:

@@ -24,6 +24,7 @@ def extract_teacher(
     from distillkit import extract
     from distillkit.recipe import ExtractRecipe, load
     from distillkit.store.claims import Part
+    from distillkit.store.remote import shown
 
     try:
         part = Part.parse(shard) if shard else Part()
@@ -31,7 +32,7 @@ def extract_teacher(
         raise typer.BadParameter(f"--shard {error}") from error
     loaded = load(recipe, overrides, kind=ExtractRecipe)
     for path in extract.extract(loaded, say, command(), part):
-        print(path)
+        print(shown(path))
     if shard:
         return
     say(f"next: {loaded.next or 'distillkit train-student RECIPE  (data.images names one of the stores above)'}")

@@ -29,6 +29,7 @@ from distillkit.store.field import Field
 from distillkit.store.lookup import find
 from distillkit.store.manifest import Manifest, digest
 from distillkit.store.mapping import fits_in_memory, page_in
+from distillkit.store.remote import local
 from distillkit.store.selection import FILE_NAME as VIEW
 from distillkit.store.selection import Selection
 from distillkit.store.steps import Steps
@@ -48,7 +49,7 @@ class Views:
 
 
 class FeatureStore:
-    """A complete store, opened lazily. Cheap to pickle: only its path travels.
+    """A complete store, opened lazily, from a path or a URL. Cheap to pickle: only its path travels.
 
     `teacher`: where several teachers gave an "image", the one that is meant; without it, the base's own is meant.
     `uses`: additions (folders of `added/`) that are relied on: `ok_rows` and `digest` cover them. The addition in
@@ -57,7 +58,7 @@ class FeatureStore:
     """
 
     def __init__(self, path: str | Path, teacher: str | None = None, uses: Iterable[str] = ()):
-        self.path, self.alias = Path(path), teacher
+        self.path, self.alias = local(path), teacher
         self.selection = Selection(self.path) if (self.path / VIEW).is_file() else None
         home = self.selection.store if self.selection else self.path
         self.manifest = self.selection.manifest() if self.selection else Manifest.read(home)

@@ -1,9 +1,9 @@
 """Stores behind a URL: the same files as on a disk, below a prefix of a bucket.
 
 A reader works on a mirror in the cache folder, named after the manifest's digest: it holds the manifest, and of the
-other files those that were needed, each checked when it is fetched. A writer works in a folder of its own, where it keeps
-no more than the shard in hand: a shard's files go up first, then its commit, the manifest last. So in the bucket, too,
-a shard exists when its commit does, and any machine continues what another began.
+other files those that were needed, each checked when it is fetched. A writer works in a folder of its own, where it
+keeps no more than the shard in hand: a shard's files go up first, then its commit, the manifest last. So in the bucket,
+too, a shard exists when its commit does, and any machine continues what another began.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import json
 import shutil
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, cast
 
 from filelock import FileLock
 
@@ -118,12 +119,14 @@ class Origin:
                     arriving.unlink()
                     raise StoreError(f"{self.url}/{name} is damaged; run: distillkit store verify {self.url}")
             except OSError as error:
-                raise StoreError(f"{self.url}/{name}: cannot be fetched ({error}); run the same command again") from error
+                raise StoreError(
+                    f"{self.url}/{name}: cannot be fetched ({error}); run the same command again"
+                ) from error
             arriving.rename(path)
 
-    def open(self, name: str) -> BinaryIO:
+    def open(self, name: str) -> BufferedReader:
         """A file of the bucket as it is there, whatever is here; OSError where there is none."""
-        return self._remote.open(name)
+        return cast(BufferedReader, self._remote.open(name))
 
     def pull(self) -> dict[str, int]:
         """Make the small files here that tell what is done those of the bucket, and list it: bytes of each file."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from io import BufferedReader
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from distillkit.errors import StoreError
 from distillkit.store import layout
 from distillkit.store.additions import FOLDER, additions
-from distillkit.store.manifest import File, Manifest, file_digest
+from distillkit.store.manifest import File, Manifest
 from distillkit.store.plan import plan_digest
+from distillkit.store.remote import origin
 from distillkit.store.selection import FILE_NAME as VIEW
 from distillkit.store.selection import Selection
 
@@ -50,9 +54,14 @@ def _volume(path: Path, manifest: Manifest) -> list[str]:
 
 
 def _checksum(path: Path, want: File) -> str | None:
-    if not path.is_file():
+    try:
+        with _opened(path) as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            have = File(bytes=file.tell(), sha256=sha256)
+    except FileNotFoundError:
         return f"{path}: missing"
-    have = file_digest(path)
+    except OSError as error:
+        return f"{path}: cannot be read ({error})"
     if have.bytes != want.bytes:
         return f"{path}: {have.bytes} bytes, the manifest says {want.bytes}"
     if have.sha256 != want.sha256:
@@ -60,17 +69,27 @@ def _checksum(path: Path, want: File) -> str | None:
     return None
 
 
+def _opened(path: Path) -> BufferedReader:
+    """A file of a store; of one behind a URL, as it is in the bucket, whatever is here."""
+    there = origin(path.parent)
+    return path.open("rb") if there is None else there.open(path.name)
+
+
 def _metadata(path: Path, want: object) -> str | None:
     try:
-        same = json.loads(path.read_bytes()) == want
+        same = json.loads(_opened(path).read()) == want
     except (OSError, ValueError):
         same = False
     return None if same else f"{path}: missing, or not what the manifest makes it"
 
 
+def _mapped(path: Path) -> Any:
+    return pa.memory_map(str(path)) if origin(path.parent) is None else _opened(path)
+
+
 def _plan(path: Path, manifest: Manifest) -> str | None:
     try:
-        same = plan_digest(pa.ipc.open_file(path).read_all(), manifest.version) == manifest.source["plan"]
+        same = plan_digest(pa.ipc.open_file(_mapped(path)).read_all(), manifest.version) == manifest.source["plan"]
     except (OSError, ValueError, pa.ArrowException):
         same = False
     return None if same else f"{path}: missing, or not the plan that the manifest names"

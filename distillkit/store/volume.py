@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from distillkit.store.encode import decode
 from distillkit.store.field import DTYPES
 from distillkit.store.manifest import Manifest
 from distillkit.store.mapping import map_back_to_back
+from distillkit.store.remote import origin
 from distillkit.store.steps import Steps, steps_of
 
 
@@ -25,10 +27,12 @@ class Volume:
 
     def __init__(self, path: Path, manifest: Manifest):
         self.path, self.manifest = path, manifest
+        self._origin = origin(path)
 
     def table(self, name: str) -> Tensor:
         """All rows of a field, mapped, not read: [rows, *shape] in the field's dtype."""
         field, manifest = self.manifest.fields[name], self.manifest
+        self._fetch(layout.shard_path(name, number, field) for number in range(len(manifest.shards)))
         paths = []
         for number, shard in enumerate(manifest.shards):
             size = layout.shard_size(shard.rows, manifest.rows_per_shard, field)
@@ -47,6 +51,7 @@ class Volume:
     @cached_property
     def index(self) -> pa.Table:
         """key, ok, image, text, label of every row, memory-mapped."""
+        self._fetch(layout.index_path(number) for number in range(len(self.manifest.shards)))
         parts = []
         for number, shard in enumerate(self.manifest.shards):
             name = layout.index_path(number)
@@ -74,8 +79,15 @@ class Volume:
     def failures(self) -> list[dict[str, str]]:
         """The failure ledger: key, stage and error of every row without features."""
         names = [(layout.failures_path(number), shard) for number, shard in enumerate(self.manifest.shards)]
+        self._fetch(name for name, shard in names if name in shard.files)
         ledger = [self.file(name, shard.files[name].bytes) for name, shard in names if name in shard.files]
         return [json.loads(line) for path in ledger for line in path.read_bytes().splitlines()]
+
+    def _fetch(self, names: Iterable[str]) -> None:
+        """Of a store behind a URL, bring these files here, several at once."""
+        if self._origin is not None:
+            recorded = {name: file for shard in self.manifest.shards for name, file in shard.files.items()}
+            self._origin.fetch({name: recorded[name] for name in names})
 
     def file(self, name: str, size: int) -> Path:
         """The path of a file that has the size it must have. What is in it, `verify` looks at."""

@@ -27,6 +27,7 @@ from distillkit.store.additions import FOLDER
 from distillkit.store.field import ABSENT, DTYPES, Field, blank
 from distillkit.store.manifest import FILE_NAME, VERSION, Manifest, Shard, digest, file_digest
 from distillkit.store.plan import plan_digest
+from distillkit.store.remote import origin
 from distillkit.store.steps import Steps, steps_of
 
 Failure = tuple[int, str, str]  # row within the shard, stage, error
@@ -42,6 +43,8 @@ class StoreWriter:
         self, path: Path, plan: pa.Table, fields: Mapping[str, Field], rows_per_shard: int, identity: Mapping[str, Any]
     ):
         self.path, self.plan, self.fields, self.rows_per_shard = path, plan, dict(fields), rows_per_shard
+        self.origin = origin(path)
+        self.refresh()
         for field in self.fields.values():
             layout.check_rows_per_shard(rows_per_shard, field)
         self.version, self.identity = VERSION, self._identity(identity, VERSION)
@@ -50,6 +53,10 @@ class StoreWriter:
             self.version, self.identity = 1, before  # what version 1 began, it ends
 
         self.steps: dict[str, Steps] = steps_of(path, self.fields) if self.identity == before else {}
+
+    def refresh(self) -> None:
+        """See what other machines have done, where several write one store behind a URL."""
+        self._there = {} if self.origin is None else self.origin.pull()
 
     def _identity(self, identity: Mapping[str, Any], version: int) -> dict[str, Any]:
         return {
@@ -74,6 +81,11 @@ class StoreWriter:
 
     def set_aside(self) -> Path:
         """Move the store at this place out of the way, and say where to. Nothing is deleted."""
+        if self.origin is not None:
+            raise StoreError(
+                f"{self.origin.url}: holds a store of another recipe, and a bucket cannot rename it; choose another "
+                "`out`, or remove it"
+            )
         self.steps = {}
         return set_aside(self.path, digest(self.previous_identity())[:8])
 
@@ -95,6 +107,10 @@ class StoreWriter:
             arrow.write_table(self.plan)
         for name, metadata in layout.metadata_files(self.fields, self.plan.num_rows, self.rows_per_shard).items():
             write_json(self.path / name, metadata)
+        if self.origin is not None:
+            self.origin.push(path.relative_to(self.path).as_posix() for path in self.path.rglob("*") if path.is_file())
+            self.origin.prove("plan.json", self.identity)
+            return
         write_json(self.path / "plan.json", self.identity)
 
     @property
@@ -116,13 +132,20 @@ class StoreWriter:
         damaged = [shard for shard in range(self.shards) if self.committed(shard) and not self._whole(shard)]
         unreadable = self.finished() and not _readable(self.path)
         if damaged or unreadable:
-            (self.path / FILE_NAME).unlink(missing_ok=True)
+            self._remove(FILE_NAME)
         for shard in damaged:
-            (self.path / f"commits/{shard:05d}.json").unlink()
+            self._remove(f"commits/{shard:05d}.json")
         return damaged
+
+    def _remove(self, name: str) -> None:
+        if self.origin is not None:
+            self.origin.remove(name)
+        (self.path / name).unlink(missing_ok=True)
 
     def _whole(self, shard: int) -> bool:
         record = Shard.model_validate(json.loads((self.path / f"commits/{shard:05d}.json").read_bytes()))
+        if self.origin is not None:
+            return all(self._there.get(name) == file.bytes for name, file in record.files.items())
         paths = {self.path / name: file.bytes for name, file in record.files.items()}
         return all(path.is_file() and path.stat().st_size == size for path, size in paths.items())
 
@@ -172,7 +195,13 @@ class StoreWriter:
         """From here on the shard exists: its files are in the store."""
         if layout.failures_path(shard) not in record.files:
             # A run that was killed just before its commit may have seen failures that are mended now.
-            (self.path / layout.failures_path(shard)).unlink(missing_ok=True)
+            self._remove(layout.failures_path(shard))
+        if self.origin is not None:
+            self.origin.push(record.files)
+            self.origin.prove(f"commits/{shard:05d}.json", record.model_dump())
+            for name in record.files:
+                (self.path / name).unlink()  # the disk here need not hold more than the shard in hand
+            return
         write_json(self.path / f"commits/{shard:05d}.json", record.model_dump())
 
     def _write_field(self, name: str, shard: int, values: np.ndarray, ok: np.ndarray, folder: Path) -> Path:
@@ -226,6 +255,10 @@ class StoreWriter:
             files={path: file_digest(self.path / path) for path in map(layout.steps_path, self.steps)},
             made_with=dict(made_with),
         )
+        if self.origin is not None:
+            self.origin.push(name for name in ("extract.jsonl",) if (self.path / name).is_file())
+            self.origin.prove(FILE_NAME, manifest.model_dump())
+            return manifest
         manifest.write(self.path)
         return manifest
 
