@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 from jaxtyping import Int64
 
 from distillkit.errors import StoreError
 
+PageIn = Callable[[int, int], object]
 POOL = 131_072
 _BLOCKS = 16  # of a pool
 
@@ -83,10 +84,9 @@ class ReadAhead:
     `page_in(first, stop)` is called for each block in the order of the files, in a thread of its own, a pool ahead.
     """
 
-    def __init__(self, order: BlockOrder, page_in: Callable[[int, int], object]):
-        self.order, self.page_in = order, page_in
-        self._thread = ThreadPoolExecutor(1, "read-ahead")
-        self._coming = lru_cache(maxsize=4)(self._ask)
+    def __init__(self, order: BlockOrder, page_in: PageIn):
+        self.order = order
+        self._coming = lru_cache(maxsize=4)(partial(_ask, ThreadPoolExecutor(1, "read-ahead"), order, page_in))
 
     def rows(self, turn: int, first: int, stop: int) -> Int64[np.ndarray, "n"]:
         """As BlockOrder.rows; waits until they can be read from memory."""
@@ -97,9 +97,11 @@ class ReadAhead:
             self._coming(turn, pools[-1] + 1)
         return self.order.rows(turn, first, stop)
 
-    def _ask(self, turn: int, pool: int) -> Future[None]:
-        return self._thread.submit(self._read, turn, pool)
 
-    def _read(self, turn: int, pool: int) -> None:
-        for first, stop in self.order.runs(turn, pool):
-            self.page_in(first, stop)
+def _ask(thread: ThreadPoolExecutor, order: BlockOrder, page_in: PageIn, turn: int, pool: int) -> Future[None]:
+    return thread.submit(_read, order, page_in, turn, pool)
+
+
+def _read(order: BlockOrder, page_in: PageIn, turn: int, pool: int) -> None:
+    for first, stop in order.runs(turn, pool):
+        page_in(first, stop)

@@ -10,7 +10,6 @@ for rows, features in store.blocks(["image"], 1024, seed=0, epoch=3):    # an ep
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -26,6 +25,7 @@ from distillkit.errors import StoreError
 from distillkit.store.additions import FOLDER, additions
 from distillkit.store.blocks import POOL, BlockOrder, ReadAhead
 from distillkit.store.field import Field
+from distillkit.store.gather import gather
 from distillkit.store.lookup import find
 from distillkit.store.manifest import Manifest, digest
 from distillkit.store.mapping import fits_in_memory, page_in
@@ -34,10 +34,6 @@ from distillkit.store.selection import FILE_NAME as VIEW
 from distillkit.store.selection import Selection
 from distillkit.store.steps import Steps
 from distillkit.store.volume import Volume
-
-# A forked child has none of the threads among which torch (GNU OpenMP) shares a gather: it would wait for ever.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
 
 
 @dataclass(frozen=True)
@@ -149,14 +145,22 @@ class FeatureStore:
         stands for comes as float32; `raw`: its numbers instead.
         """
         index, table = self._numbers(rows), self._table(name)
-        flat, table = (index, table) if view is None else (self._flat(name, index, view), table.flatten(0, 1))
-        steps = None if raw else self._steps.get(name)
-        try:
-            found = torch.index_select(table, 0, flat, out=out if steps is None else None)
-        except (IndexError, RuntimeError) as error:
-            asked = f"rows {int(index.min())}..{int(index.max())}" if len(index) else "no rows"
-            raise StoreError(f"{self.path}: {asked} asked for, it has {len(self)} ({error})") from error
-        return found if steps is None else steps.decode(found, out)
+        if view is not None:
+            index, table = self._flat(name, index, view), table.flatten(0, 1)
+        shape, steps = (len(index), *table.shape[1:]), None if raw else self._steps.get(name)
+        out = self._room(name, shape, table.dtype if steps is None else torch.float32, out)
+        if steps is None:
+            return gather(table, index, out)
+        return steps.decode(gather(table, index, torch.empty(shape, dtype=table.dtype)), out)
+
+    def _room(self, name: str, shape: tuple[int, ...], dtype: torch.dtype, out: Tensor | None) -> Tensor:
+        """Memory for what is read: `out`, if it is as it must be."""
+        if out is None:
+            return torch.empty(shape, dtype=dtype)
+        if out.shape != shape or out.dtype != dtype or out.is_cuda or not out.is_contiguous():
+            want = f"a contiguous {dtype} {list(shape)} in memory"
+            raise StoreError(f"{self.path}: {name!r} is read into {want}, not into {out.dtype} {list(out.shape)}")
+        return out
 
     def _table(self, name: str) -> Tensor:
         """All rows of a field, mapped when it is first used."""
@@ -169,24 +173,27 @@ class FeatureStore:
                 self._steps[name] = volume.steps[full]
         return table
 
-    def _numbers(self, rows: np.ndarray | Tensor) -> Tensor:
-        """Row numbers as int64; of a mask or of fractions, torch would make other rows."""
-        index = torch.as_tensor(rows)
-        whole = not (index.dtype == torch.bool or index.is_floating_point() or index.is_complex())
-        if index.ndim != 1 or (len(index) and not whole):
+    def _numbers(self, rows: np.ndarray | Tensor) -> np.ndarray:
+        """Row numbers as int64, all of rows that are there; a mask or fractions would become other rows."""
+        index = np.asarray(rows)
+        if index.ndim != 1 or (len(index) and index.dtype.kind not in "iu"):
             raise StoreError(
                 f"{self.path}: rows are a list of whole numbers, not {index.dtype} {list(index.shape)}; "
                 "of a mask take np.flatnonzero"
             )
-        return index.long()
+        index = index.astype(np.int64, copy=False)
+        if len(index) and (index.min() < 0 or index.max() >= len(self)):
+            raise StoreError(f"{self.path}: rows {index.min()}..{index.max()} asked for, it has {len(self)}")
+        return index
 
-    def _flat(self, name: str, rows: Tensor, view: int | np.ndarray | Tensor) -> Tensor:
+    def _flat(self, name: str, rows: np.ndarray, view: int | np.ndarray | Tensor) -> np.ndarray:
         """Where one view of each row is when every view is a row of its own."""
-        field, views = self.field(name), torch.as_tensor(view, dtype=torch.int64)
+        field, views = self.field(name), np.asarray(view)
         if not field.per_view:
             raise StoreError(f"{self.path}: {name!r} has one value for all views; read it without `view`")
-        if not bool(((views >= 0) & (views < field.views)).all()):
-            raise StoreError(f"{self.path}: view {view} of {name!r} asked for, it has 0 to {field.views - 1}")
+        if views.shape not in ((), rows.shape) or not ((views >= 0) & (views < field.views)).all():
+            have = f"0 to {field.views - 1}, one for all rows or for each"
+            raise StoreError(f"{self.path}: view {view} of {name!r} asked for, it has {have}")
         return rows * field.views + views
 
     def populate(self, names: Sequence[str]) -> bool:

@@ -1,4 +1,7 @@
-"""`make bench`: run every row, print the table, keep it as JSON and text. `--quick` only shows that the code runs."""
+"""`make bench`: run every row, print the table, keep it as JSON and text. `--quick` only shows that the code runs.
+
+Each file of rows has a result file of its own, so `--only` renews one of them; the table is made of all of them.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,12 @@ import argparse
 import datetime
 import importlib
 import json
+import os
 import pkgutil
 import tempfile
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from distillkit.machine import machine
 from distillkit.versions import versions
@@ -16,7 +22,9 @@ from tests import bench
 from tests.bench.measure import Row
 
 # What the rows are made with, and no rows themselves.
-_PARTS = {"__main__", "measure"}
+_PARTS = {"__main__", "measure", "stores"}
+# Packages of the extra `bench`, whose versions belong to what was measured against them.
+_PEERS = ("tensorstore", "pylance", "webdataset", "pyarrow")
 
 
 def names() -> list[str]:
@@ -28,13 +36,49 @@ def table(rows: list[Row]) -> str:
     """The rows as aligned text."""
     cells = [("row", "ratio", "of rounds", "goal", "", "ours", "theirs", "")]
     for row in rows:
-        spread = f"{row.low:.2f}-{row.high:.2f}"
-        state = "met" if row.met else "NOT MET"
-        rates = (f"{row.ours:,.4g}", f"{row.theirs:,.4g}", row.unit)
-        cells.append((row.name, f"{row.ratio:.3f}", spread, row.goal, state, *rates))
+        ratio, spread, ours, theirs = ("" if row.ratio is None else f"{row.ratio:.3f}"), "", "", ""
+        if row.low is not None and row.high is not None:
+            spread = f"{row.low:.2f}-{row.high:.2f}"
+        if row.ours is not None:
+            ours = f"{row.ours:,.4g}"
+        if row.theirs is not None:
+            theirs = f"{row.theirs:,.4g}"
+        state = row.note or ("met" if row.met else "NOT MET")
+        cells.append((row.name, ratio, spread, row.goal, state, ours, theirs, row.unit))
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
     lines = ("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in cells)
     return "\n".join(line.rstrip() for line in lines)
+
+
+def facts(rows: list[Row], load: float) -> dict[str, Any]:
+    """What a result file holds. `load`: processes that wanted a core just before, so 0 is a quiet machine."""
+    return {
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+        "machine": machine(),
+        "load": round(load, 1),
+        "versions": versions() | _peers(),
+        "rows": [row.as_dict() for row in rows],
+    }
+
+
+def summary(folder: Path) -> str:
+    """The table of all result files, with the machine and day of each where they differ."""
+    found = [json.loads(path.read_bytes()) for path in sorted(folder.glob("*.json"))]
+    places: dict[str, list[Row]] = {}
+    for one in found:
+        place = f"{one['date']}  {one['machine']}"
+        places.setdefault(place, []).extend(Row(**row) for row in one["rows"])
+    return "\n\n".join(f"{place}\n\n{table(rows)}" for place, rows in places.items()) + "\n"
+
+
+def _peers() -> dict[str, str]:
+    found = {}
+    for name in _PEERS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
 def main() -> None:
@@ -43,18 +87,16 @@ def main() -> None:
     parser.add_argument("--only", choices=names(), help="one file of rows")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="where the result files go")
     arguments = parser.parse_args()
-    rows: list[Row] = []
+    folder = arguments.out / ("cpu" if machine()["gpu"] is None else "gpu")
     for name in [arguments.only] if arguments.only else names():
-        with tempfile.TemporaryDirectory() as folder:
-            rows += importlib.import_module(f"tests.bench.{name}").run(Path(folder), arguments.quick)
-    date = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
-    facts = {"date": date, "machine": machine(), "versions": versions(), "rows": [row.as_dict() for row in rows]}
-    print(table(rows))
-    if arguments.quick or arguments.only:
-        return
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "cpu.json").write_text(json.dumps(facts, indent=2) + "\n")
-    (arguments.out / "cpu.txt").write_text(f"{date}  {facts['machine']}\n\n{table(rows)}\n")
+        load = os.getloadavg()[0]
+        with tempfile.TemporaryDirectory() as scratch:
+            rows = importlib.import_module(f"tests.bench.{name}").run(Path(scratch), arguments.quick)
+        print(table(rows), flush=True)
+        if not arguments.quick:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{name}.json").write_text(json.dumps(facts(rows, load), indent=2) + "\n")
+            folder.with_suffix(".txt").write_text(summary(folder))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from distillkit.recipe import Term
 from distillkit.students.timm_image import TimmImage
 from distillkit.types import Batch, Features, Widths
 from tests.bench.measure import Row, compare
-from tests.bench.store_gather import WIDTH, make_store
+from tests.bench.stores import WIDTH, make_store
 
 
 def run(folder: Path, quick: bool) -> list[Row]:

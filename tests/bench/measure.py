@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: `ratio` of `ours` to `theirs` in `unit`, median of the rounds, with its extremes."""
+    """One line of the table: `ratio` of `ours` to `theirs` in `unit`, median of the rounds, with its extremes.
+
+    A row that is no ratio has `ours` with its extremes. What could not be measured has neither, and `note` says why.
+    """
 
     name: str
-    ratio: float
-    low: float
-    high: float
     goal: str
-    met: bool
-    ours: float
-    theirs: float
-    unit: str
-    rounds: int
+    met: bool | None = None
+    ratio: float | None = None
+    low: float | None = None
+    high: float | None = None
+    ours: float | None = None
+    theirs: float | None = None
+    unit: str = ""
+    rounds: int = 0
+    note: str = ""
 
     def as_dict(self) -> dict[str, object]:
         return asdict(self)
@@ -40,29 +44,50 @@ def compare(
     *,
     goal: float,
     amount: float = 1.0,
+    their_amount: float | None = None,
     unit: str = "s",
     rounds: int = 5,
     speed: bool = True,
+    prepare: Callable[[], object] = lambda: None,
 ) -> Row:
-    """The median ratio of interleaved rounds, after one uncounted round of each.
+    """The median ratio of interleaved rounds, after one uncounted round of each; `prepare` comes before each, untimed.
 
-    `speed`: ratio of rates, `amount` per second, and `goal` is a floor; else of times, and `goal` is a ceiling.
+    `speed`: ratio of rates, `amount` per second (of theirs `their_amount`, where it is another), and `goal` is a floor;
+    else of times, and `goal` is a ceiling.
     """
-    ours()
-    theirs()
-    pairs = [(seconds(ours), seconds(theirs)) for _ in range(rounds)]
-    ratios = [b / a if speed else a / b for a, b in pairs]
+
+    def timed(work: Callable[[], object]) -> float:
+        prepare()
+        return seconds(work)
+
+    timed(ours), timed(theirs)
+    pairs = [(timed(ours), timed(theirs)) for _ in range(rounds)]
+    if speed:
+        pairs = [(amount / a, (their_amount or amount) / b) for a, b in pairs]
+    ratios = [a / b for a, b in pairs]
     mine, other = (statistics.median(column) for column in zip(*pairs, strict=True))
     ratio = statistics.median(ratios)
     return Row(
         name=name,
+        goal=f"{'>=' if speed else '<='} {goal:g}",
+        met=ratio >= goal if speed else ratio <= goal,
         ratio=round(ratio, 4),
         low=round(min(ratios), 4),
         high=round(max(ratios), 4),
-        goal=f"{'>=' if speed else '<='} {goal}",
-        met=ratio >= goal if speed else ratio <= goal,
-        ours=round(amount / mine if speed else mine, 6),
-        theirs=round(amount / other if speed else other, 6),
+        ours=round(mine, 6),
+        theirs=round(other, 6),
         unit=unit,
         rounds=rounds,
     )
+
+
+def at_most(name: str, values: Sequence[float], limit: float, unit: str) -> Row:
+    """A number that is no ratio, such as milliseconds or bytes: the median of `values` against a ceiling."""
+    value = statistics.median(values)
+    goal, low, high = f"<= {limit:g} {unit}", round(min(values), 4), round(max(values), 4)
+    return Row(name, goal, value <= limit, None, low, high, round(value, 4), unit=unit, rounds=len(values))
+
+
+def not_installed(name: str, goal: float) -> Row:
+    """The row of a peer that this machine does not have."""
+    return Row(name, f">= {goal:g}", note="peer not installed")

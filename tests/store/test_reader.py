@@ -67,6 +67,20 @@ def test_memory_can_be_reused(toy):
     np.testing.assert_array_equal(out.numpy(), toy.arrays["toy/image"][5:7])
 
 
+@pytest.mark.parametrize(
+    "out",
+    [
+        torch.empty(3, 32, dtype=torch.float16),
+        torch.empty(2, 32),
+        torch.empty(2, 64, dtype=torch.float16)[:, ::2],
+        torch.empty(64, dtype=torch.float16),
+    ],
+)
+def test_memory_that_does_not_fit_is_refused(toy, out):
+    told = refusal(toy.path, lambda store: store.read("image", [5, 6], out=out))
+    assert "'image' is read into a contiguous torch.float16 [2, 32] in memory, not into torch.float" in told
+
+
 @pytest.mark.parametrize("rows", [[150], [-1], [0, 10_000]])
 def test_rows_that_are_not_there_are_refused(toy, rows):
     assert "asked for, it has 150" in refusal(toy.path, lambda store: store.read("image", rows))
@@ -75,11 +89,11 @@ def test_rows_that_are_not_there_are_refused(toy, rows):
 @pytest.mark.parametrize(
     ("rows", "what"),
     [
-        (np.ones(150, bool), "torch.bool [150]"),
-        ([True, False], "torch.bool [2]"),
-        (np.array([0.0, 1.7]), "torch.float64 [2]"),
-        (np.zeros((2, 3), int), "torch.int64 [2, 3]"),
-        (5, "torch.int64 []"),
+        (np.ones(150, bool), "bool [150]"),
+        ([True, False], "bool [2]"),
+        (np.array([0.0, 1.7]), "float64 [2]"),
+        (np.zeros((2, 3), int), "int64 [2, 3]"),
+        (5, "int64 []"),
     ],
 )
 def test_what_is_no_list_of_rows_is_refused(toy, rows, what):

@@ -1,0 +1,85 @@
+"""What 40 M rows cost beside 1 M: speed, opening, private memory. The rows are holes in files, read as any others."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import torch
+
+from distillkit.store.reader import FeatureStore
+from tests.bench.measure import Row, at_most, compare
+from tests.bench.stores import BATCH, WIDTH, random_batches, sparse_store
+
+
+def run(folder: Path, quick: bool) -> list[Row]:
+    rows, shard = (500_000, 16_384) if quick else (40_000_000, 65_536)
+    small = sparse_store(folder / "small", rows // 40, shard)
+    large = sparse_store(folder / "large", rows, shard)
+    batches = 20 if quick else 200
+    gathers = []
+    for store in (small, large):
+        gathers.append(_gather(store, batches))
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    name = f"random gather of {BATCH} x {WIDTH} fp16, 1 thread: {rows:,} rows / {rows // 40:,} rows"
+    amount = BATCH * batches
+    speed = compare(name, gathers[1], gathers[0], goal=0.8, amount=amount, unit="rows/s", rounds=3 if quick else 31)
+    torch.set_num_threads(before)
+    opened = [_in_a_new_process(large.path, batches) for _ in range(1 if quick else 5)]
+    return [
+        speed,
+        at_most(f"opening {rows:,} rows, to the first row and its key", [one[0] for one in opened], 100, "ms"),
+        at_most(f"private memory to open {rows:,} rows and gather", [one[1] for one in opened], 50, "MB"),
+    ]
+
+
+def _gather(store: FeatureStore, count: int):
+    batches, out = random_batches(len(store), count), torch.empty(BATCH, WIDTH, dtype=torch.float16)
+
+    def gather() -> None:
+        for batch in batches:
+            store.read("image", batch, out=out)
+
+    return gather
+
+
+def _in_a_new_process(path: Path, batches: int) -> tuple[float, float]:
+    """Milliseconds to open, and how many MB of private memory a process has more after opening and gathering."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    child = context.Process(target=_open, args=(path, batches, there))
+    child.start()
+    told = here.recv()
+    child.join()
+    return told
+
+
+def _open(path: Path, batches: int, out: Connection) -> None:
+    torch.set_num_threads(1)
+    _gather_once(torch.zeros(BATCH, WIDTH, dtype=torch.float16))
+    memory = _private()
+    started = time.perf_counter()
+    store = FeatureStore(path)
+    store.read("image", [len(store) // 2])
+    store.values("key", torch.tensor([len(store) // 2]))
+    taken = 1000 * (time.perf_counter() - started)
+    _gather(store, batches)()
+    out.send((taken, _private() - memory))
+
+
+def _gather_once(table: torch.Tensor) -> None:
+    """What torch allocates at its first gather is not the store's."""
+    torch.index_select(table, 0, torch.arange(len(table)))
+
+
+def _private() -> float:
+    """Memory that only this process has, in MB: page cache, which all processes share, is not in it."""
+    listing = Path(f"/proc/{os.getpid()}/status")
+    if not listing.is_file():
+        raise RuntimeError("private memory is measured on Linux")
+    (line,) = (line for line in listing.read_text().splitlines() if line.startswith("RssAnon"))
+    return int(line.split()[1]) / 1000
