@@ -163,17 +163,3 @@ def test_a_plain_run_tells_that_it_could_be_appended(run, store, corpus):
     grow(corpus, 5)
     code, err = run("extract-teacher")
     assert code == 0 and "the corpus has 5 new samples; `distillkit store append` would keep what is there" in err
-
-
-def test_int8_goes_on_with_the_steps_it_began_with(recipes, run_cli, corpus, tmp_path):
-    knobs = ('fields=["image"]', 'dtype="int8"', "rows_per_shard=128")
-    small = [part for knob in knobs for part in ("--set", f"corpora.0.{knob}")]
-    assert run_cli("extract-teacher", recipes[0], *small)[0] == 0
-    store = FeatureStore(tmp_path / "out/images")
-    before, steps = store.read("image", np.arange(70), raw=True), store.base.steps
-    grow(corpus, 100)
-    code, _, err = run_cli("store", "append", recipes[0], *small)
-    grown = FeatureStore(store.path)
-    assert code == 0 and len(grown) == 170 and verify(store.path) == [] and grown.base.steps == steps, err
-    assert (grown.read("image", np.arange(70), raw=True) == before).all()
-    assert grown.read("image", [99, 169]).isfinite().all()

@@ -103,6 +103,24 @@ def _reforward(path: Path, count: int, recipe: Path | None) -> None:
         raise typer.Exit(1)
 
 
+@store.command("precision")
+def store_precision(
+    path: Store,
+    field: Annotated[list[str] | None, typer.Option(help="a field, such as image; may be repeated")] = None,
+) -> None:
+    """Measure what the fields of a store would cost in other precisions: bytes, cosine error, neighbours kept.
+
+    Example: distillkit store precision stores/demo/images
+    """
+    from distillkit.store.precision import advice, choices, table
+    from distillkit.store.reader import FeatureStore
+
+    opened = FeatureStore(path)
+    for name in map(opened.field_name, field) if field else opened.feature_names:
+        made = choices(opened, name)
+        print(f"{path}: {name} {opened.field(name).shape}\n{table(made)}\n{advice(name, made)}\n")
+
+
 @store.command("failures")
 def store_failures(path: Store) -> None:
     """Print the failure ledger: key, stage and error of each sample without features.

@@ -19,6 +19,7 @@ from distillkit.store.field import ABSENT, DTYPES, Field
 
 INNER_ROWS = 64
 PAGE = 4096
+ZSTD_LEVEL = 3
 _MISSING = np.uint64(2**64 - 1)
 
 

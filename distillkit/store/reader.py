@@ -24,7 +24,7 @@ from torch import Tensor
 from distillkit.errors import StoreError
 from distillkit.store.additions import FOLDER, additions
 from distillkit.store.blocks import POOL, BlockOrder, ReadAhead
-from distillkit.store.field import Field
+from distillkit.store.field import PARAMETERS, Field
 from distillkit.store.gather import gather
 from distillkit.store.lookup import find
 from distillkit.store.manifest import Manifest, digest
@@ -104,6 +104,12 @@ class FeatureStore:
         """By short name, what the teacher that is meant gave; without one, what the base has."""
         meant = self.manifest.fields if self.alias is None else self.fields
         return {full.split("/")[1]: field for full, field in meant.items() if self.alias in (None, field.teacher)}
+
+    @property
+    def feature_names(self) -> list[str]:
+        """The full names of all that a network said: neither row numbers nor small facts nor parameters of views."""
+        facts = ("int32", "uint8")
+        return [name for name, field in self.fields.items() if field.dtype not in facts and name != PARAMETERS]
 
     def field(self, name: str) -> Field:
         """Teacher, row shape and dtype of a field."""
