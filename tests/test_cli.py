@@ -20,6 +20,7 @@ COMMANDS = (
     "recipe list",
     "store info",
     "store verify",
+    "store precision",
     "store failures",
     "store merge",
     "store import",
