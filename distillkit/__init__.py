@@ -1,3 +1,23 @@
-"""distillkit: run a frozen teacher once, train small CLIPs and DINOs from what it said."""
+"""distillkit: run a frozen teacher once, train small CLIPs and DINOs from what it said.
+
+import distillkit
+
+distillkit.extract("pipelines/extract/demo.toml")
+run = distillkit.train("pipelines/demo/dime_fm.toml", overrides=["optim.epochs=10.0"])
+store = distillkit.FeatureStore("stores/demo/images")
+"""
+
+from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0"
+__all__ = ["FeatureStore", "extract", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    """What is heavy is imported when it is first named: extract and train are callable modules."""
+    if name in ("extract", "train"):
+        return import_module(f"distillkit.{name}")
+    if name == "FeatureStore":
+        return import_module("distillkit.store.reader").FeatureStore
+    raise AttributeError(f"module 'distillkit' has no attribute {name!r}")

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from distillkit.ask import Ask, stored
 from distillkit.errors import RecipeError, TrainError
-from distillkit.images import Ask, image_stores, open_store
+from distillkit.images import image_stores, open_store
 from distillkit.order import Order
 from distillkit.ranks import Ranks
 from distillkit.recipe import Data
@@ -52,7 +53,7 @@ class Batches:
                 refuse_other_teacher(self.images[0].store, "image", other, "text")
         self.text_batch_size = data.text_batch_size or data.batch_size
         self.text_order = Order(self.texts, seed, (_TEXTS,)) if self.texts else None
-        self.said = self._text_source()
+        self.said = self._text_source(ask or stored)
         self.steps_per_epoch = data.repeats * self._whole_batches()
         self.needs = {f"teacher.{name}" for name in self.teacher_widths}
         self.notes = [note for images in self.images for note in images.notes]
@@ -218,14 +219,14 @@ class Batches:
         hidden = noise.argsort(1).argsort(1) < int(self.patches * mask.ratio)
         return (hidden & (torch.arange(images) < int(images * mask.share))[:, None])[self.ranks.span(images)]
 
-    def _text_source(self) -> list[Unpaired] | list[OwnCaptions] | list[ClassTexts]:
+    def _text_source(self, ask: Ask) -> list[Unpaired] | list[OwnCaptions] | list[ClassTexts]:
         """Where texts come from; own captions of several image stores from each."""
         if self.texts:
-            return [Unpaired(self.texts)]
+            return [Unpaired(self.texts, ask)]
         if self.classes and self.images:
             return [ClassTexts(self.images[0].store, self.classes, self.data.class_names)]
         if self.images and self.data.captions != "none":
-            return [OwnCaptions(images.store, merged=self.data.captions == "unique") for images in self.images]
+            return [OwnCaptions(images.store, ask, merged=self.data.captions == "unique") for images in self.images]
         return []
 
     @cached_property

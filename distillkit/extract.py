@@ -7,7 +7,7 @@ Rerunning continues after the last committed shard; a finished store is left alo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,14 @@ import pyarrow as pa
 
 from distillkit import cpu
 from distillkit.append import append, growth, recover
+from distillkit.callable import make_callable
 from distillkit.engine import local
 from distillkit.engine.ranges import measured
 from distillkit.errors import StoreError
 from distillkit.job import Job, Teacher, fields_asked
 from distillkit.machine import machine
 from distillkit.paths import expand
-from distillkit.recipe import Component, Corpus, ExtractRecipe, differences
+from distillkit.recipe import Component, Corpus, ExtractRecipe, differences, load
 from distillkit.store.additions import teachers_to_add
 from distillkit.store.claims import Claims, Part
 from distillkit.store.manifest import FILE_NAME, Manifest
@@ -35,19 +36,22 @@ Say = Callable[[str], None]
 
 
 def extract(
-    recipe: ExtractRecipe,
+    recipe: ExtractRecipe | str | Path,
     say: Say = print,
     command: str | None = None,
     part: Part | None = None,
     *,
+    overrides: Sequence[str] = (),
     appending: bool = False,
 ) -> list[Path]:
     """Every corpus of the recipe as a store; returns their folders. StoreError when too many samples failed.
 
-    `command` is kept beside the measured costs, so that a report can say how to make this again. `part`: one of several
-    runs that share the work; whoever commits a store's last shard completes it. `appending`: a store whose corpus grew
-    goes on where it ended.
+    `recipe` may be a file, with `overrides` such as 'out="stores/mine"'. `command` is kept beside the measured costs,
+    so that a report can say how to make this again. `part`: one of several runs that share the work; whoever commits a
+    store's last shard completes it. `appending`: a store whose corpus grew goes on where it ended.
     """
+    if not isinstance(recipe, ExtractRecipe):
+        recipe = load(recipe, list(overrides), kind=ExtractRecipe)
     cpu.settle()
     for corpus in recipe.corpora:
         corpus.source.build("sources")  # what cannot be read is told before a big teacher is loaded
@@ -172,3 +176,6 @@ def _judge(path: Path, corpus: Corpus, say: Say) -> None:
             f"{told} (more than max_failures = {corpus.max_failures}; mend them, move the store away, rerun)"
         )
     say(told)
+
+
+make_callable(__name__)

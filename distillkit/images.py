@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import Executor
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Int64, UInt8
 from torch import Tensor
 
+from distillkit.ask import Ask, stored
 from distillkit.augment import fixed_crop, mark_of, random_view, sample_stream
 from distillkit.errors import RecipeError, SourceError, TrainError
 from distillkit.join import join
@@ -27,8 +27,6 @@ from distillkit.views import unpacked
 
 # Teacher features that lie in rows of an image store, as fields of `Features`.
 FIELDS = ("image", "cls", "patches", "logits", "classes")
-# Says a field of rows of a store, each in one of its views.
-Ask = Callable[[FeatureStore, str, np.ndarray, np.ndarray], Tensor]
 _STREAM = 0  # of the seed, for the order of images
 
 
@@ -150,13 +148,6 @@ class Images:
         if self.data.pixel_cache is None:
             return files
         return Cached(self.store, files, self.data.pixel_cache, 2 * self.data.threads)
-
-
-def stored(
-    store: FeatureStore, field: str, rows: Int64[np.ndarray, "n"], views: Int64[np.ndarray, "n"]
-) -> Float[Tensor, "n ..."]:
-    """What a store says of rows: of each the view with that number, where it has several."""
-    return store.read(field, rows, view=views) if store.field(field).per_view else store.read(field, rows)
 
 
 def _refuse_without_views(store: FeatureStore) -> None:

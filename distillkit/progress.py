@@ -75,7 +75,7 @@ class Progress:
             "images_per_second": round(steps * self.batch_size / seconds, 1),
             "wait_share": round((waited - self.waited) / seconds, 4),
             "seconds": round(self.seconds, 2),
-            "memory_gb": round(_memory() / 1e9, 3),
+            "memory_gb": round(memory() / 1e9, 3),
         }
         self.run.log(line)
         self.trackers.log(line)
@@ -90,7 +90,7 @@ class Progress:
             self.say(f"step {step}/{self.last}  {text}")
 
 
-def _memory() -> float:
+def memory() -> float:
     """The most bytes that the run held so far: on the GPU where it uses one, else of this process."""
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
         return torch.cuda.max_memory_allocated()

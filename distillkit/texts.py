@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from distillkit.ask import Ask, stored
 from distillkit.errors import RecipeError
 from distillkit.evals._labels import class_embeddings, labels_of
 from distillkit.store.reader import FeatureStore
@@ -20,14 +21,14 @@ Rows = tuple[np.ndarray, Tensor | None]
 class Unpaired:
     """Sentences that describe no image of the batch (DIME-FM)."""
 
-    def __init__(self, store: FeatureStore):
-        self.store, self.width = store, store.field("text").shape[-1]
+    def __init__(self, store: FeatureStore, ask: Ask = stored):
+        self.store, self.ask, self.width = store, ask, store.field("text").shape[-1]
 
     def rows(self, turn: np.ndarray) -> Rows:
         return turn, None
 
     def read(self, rows: np.ndarray) -> Tensor:
-        return self.store.read("text", rows)
+        return self.ask(self.store, "text", rows, np.zeros(len(rows), np.int64))
 
     def texts(self, rows: np.ndarray) -> list[str]:
         return self.store.values("text", rows)
@@ -36,8 +37,8 @@ class Unpaired:
 class OwnCaptions(Unpaired):
     """Every image's own caption. `merged`: equal captions of a batch are one text that describes several images."""
 
-    def __init__(self, store: FeatureStore, *, merged: bool):
-        super().__init__(store)
+    def __init__(self, store: FeatureStore, ask: Ask = stored, *, merged: bool):
+        super().__init__(store, ask)
         self.twin = _first_with_the_same_text(store) if merged else None
 
     def rows(self, turn: np.ndarray) -> Rows:

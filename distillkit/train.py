@@ -7,7 +7,7 @@ Rerunning continues from the last checkpoint, bit for bit on the same machine; a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,16 @@ from typing import Any
 import torch
 
 from distillkit import cpu
+from distillkit.ask import Ask
 from distillkit.batches import Batches
+from distillkit.callable import make_callable
 from distillkit.course import Course
 from distillkit.errors import RecipeError
-from distillkit.images import Ask
 from distillkit.learner import Learner
 from distillkit.machine import machine
 from distillkit.objective import Objective
 from distillkit.ranks import Ranks, joined
-from distillkit.recipe import TrainRecipe, differences
+from distillkit.recipe import TrainRecipe, differences, load
 from distillkit.runfolder import RunFolder, device_of, identity
 from distillkit.schedule import total_steps
 from distillkit.types import Widths
@@ -33,18 +34,24 @@ Say = Callable[[str], None]
 
 
 def train(
-    recipe: TrainRecipe,
+    recipe: TrainRecipe | str | Path,
     say: Say = print,
     command: str | None = None,
     *,
+    overrides: Sequence[str] = (),
     ask: Ask | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Train the recipe's student, or its students, then the baseline if it has one; returns the run folder.
 
-    `command` is what reports tell. `ask` stands in for the stores (live.py). `overwrite`: begin anew; what was there
-    is moved aside. Under torchrun every process calls this, and each computes a share.
+    `recipe` may be a file, with `overrides` such as "optim.lr=3e-4". `command` is what reports tell. `ask` stands in
+    for the stores (live.py). `overwrite`: begin anew; what was there is moved aside. Under torchrun every process
+    calls this, and each computes a share.
     """
+    if not isinstance(recipe, TrainRecipe):
+        recipe = load(recipe, list(overrides), kind=TrainRecipe)
+    if recipe.data.source == "live" and ask is None:
+        raise RecipeError("data.source: a live teacher is built by the caller; pass ask=distillkit.live.Live(recipe)")
     cpu.settle()
     torch.use_deterministic_algorithms(recipe.optim.deterministic)
     device = device_of(recipe.device)
@@ -194,3 +201,6 @@ def _facts(course: Course, steps: int, seconds: float) -> dict[str, Any]:
 
 def _nothing(message: str) -> None:
     """What the other ranks have to say, the first one says."""
+
+
+make_callable(__name__)

@@ -14,6 +14,9 @@ def train_student(
     recipe: Recipe,
     overrides: Overrides = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Train anew; what was there is moved aside.")] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Probe 20 steps, say what the run will take, train nothing.")
+    ] = False,
 ) -> None:
     """Stage 2: train the student of RECIPE, and its baseline, from the stores. Rerunning continues.
 
@@ -22,7 +25,18 @@ def train_student(
     from distillkit import train
     from distillkit.recipe import TrainRecipe, load
 
-    folder = train.train(load(recipe, overrides, kind=TrainRecipe), say, command(), overwrite=overwrite)
+    loaded, ask = load(recipe, overrides, kind=TrainRecipe), None
+    if loaded.data.source == "live":
+        from distillkit.live import Live
+
+        ask = Live(loaded)
+    if plan:
+        from distillkit.forecast import forecast
+
+        for line in forecast(loaded, ask):
+            print(line)
+        return
+    folder = train.train(loaded, say, command(), ask=ask, overwrite=overwrite)
     print(folder)
     say(f"next: distillkit evaluate {folder}")
 
