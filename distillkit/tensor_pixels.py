@@ -8,6 +8,7 @@ https://docs.pytorch.org/vision/stable/generated/torchvision.io.decode_jpeg.html
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,9 @@ from distillkit import randaugment
 from distillkit.errors import SourceError
 from distillkit.pixels import FORMATS, decode, refuse_bombs
 from distillkit.types import View
+
+# Deprecated in favour of a package that torchvision does not install; until then it is what everyone has.
+warnings.filterwarnings("ignore", message="The image decoding and encoding capabilities of TorchVision")
 
 _PLAIN = ("RGB", "L")  # JPEGs of other modes (CMYK) are Pillow's
 

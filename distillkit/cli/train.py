@@ -38,7 +38,8 @@ def train_student(
         return
     folder = train.train(loaded, say, command(), ask=ask, overwrite=overwrite)
     print(folder)
-    say(f"next: distillkit evaluate {folder}")
+    for one in loaded.alone():
+        say(f"next: distillkit evaluate {one.folder}")
 
 
 def evaluate(run: Annotated[Path, typer.Argument(help="A finished run folder.", show_default=False)]) -> None:
