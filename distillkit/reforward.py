@@ -53,7 +53,7 @@ def reforward(store: FeatureStore, count: int, recipe: ExtractRecipe | None = No
     The teachers are the store's own, found again by what it says of them, or those of `recipe`. StoreError when nothing
     can be asked again.
     """
-    random = np.random.default_rng(0)
+    store, random = store.relying_on(list(store.fields)), np.random.default_rng(0)
     rows = np.sort(random.choice(store.ok_rows, min(count, len(store.ok_rows)), replace=False))
     views = random.integers(0, store.views.count, len(rows))
     asked = 0

@@ -1,4 +1,4 @@
-"""Stores of several corpora, made by one teacher, as one store. Rows are copied, nothing is computed."""
+"""Stores of several corpora, or views, made by one teacher, as one store. Rows are copied, nothing is computed."""
 
 from __future__ import annotations
 
@@ -31,6 +31,9 @@ def concatenate(out: Path, paths: list[Path], say: Callable[[str], None], made_w
     """
     stores = [FeatureStore(path) for path in paths]
     _refuse_other_kinds(stores)
+    for store in stores:
+        if store.added:
+            say(f"{store.path}: what was added to it ({', '.join(store.added)}) stays there; add it to {out} anew")
     out.parent.mkdir(parents=True, exist_ok=True)
     source = _source(stores)
     plan, duplicates = make_plan(_samples(stores, prefixed="parts" in source["knobs"]), None, out.parent)
@@ -75,7 +78,7 @@ def _component(source: dict[str, Any]) -> dict[str, Any]:
 
 def _samples(stores: list[FeatureStore], prefixed: bool) -> Iterator[Sample]:
     for number, store in enumerate(stores):
-        for batch in store.index.to_batches(max_chunksize=_BLOCK):
+        for batch in _shown(store).to_batches(max_chunksize=_BLOCK):
             for key, image, text, label in zip(
                 *(batch[name].to_pylist() for name in ("key", "image", "text", "label")), strict=True
             ):
@@ -83,13 +86,20 @@ def _samples(stores: list[FeatureStore], prefixed: bool) -> Iterator[Sample]:
                 yield Sample(key, place, text, label)
 
 
+def _shown(store: FeatureStore) -> pa.Table:
+    """The index of a store's rows; of a view, of those that it means."""
+    return store.index.take(pa.array(store.selection.rows)) if store.selection else store.index
+
+
 class _Rows:
     """Planned rows as they lie in the stores that they come from."""
 
     def __init__(self, stores: list[FeatureStore], plan: pa.Table, duplicates: int):
         self.stores = stores
-        self.starts = np.cumsum([0, *map(len, stores)])
-        keys = pa.chunked_array([chunk for store in stores for chunk in store.index["key"].chunks])
+        self.chosen = [store.selection.rows if store.selection else None for store in stores]
+        counts = [len(store) if rows is None else len(rows) for store, rows in zip(stores, self.chosen, strict=True)]
+        self.starts = np.cumsum([0, *counts])
+        keys = pa.chunked_array([chunk for store in stores for chunk in _shown(store)["key"].chunks])
         self.places = kept(plan, (key.as_py() for key in keys)) if duplicates else None
         self.repeated = ""
         if self.places is not None:
@@ -97,17 +107,23 @@ class _Rows:
             self.repeated = ", ".join(keys.take(pa.array(left_out)).to_pylist())
         every = [store.base.steps for store in stores]
         self.steps = {name: Steps.covering(steps[name] for steps in every) for name in every[0]}
-        self.errors = {line["key"]: line for store in stores for line in store.failures()}
+        # Of a key that several have, the first store's row stays, and with it what is said of it.
+        self.errors = {line["key"]: line for store in reversed(stores) for line in store.failures()}
 
     def _kept(self, rows: Tensor, name: str) -> np.ndarray:
         """Numbers of an int8 field may mean something else in each store."""
         field = self.stores[0].field(name)
         return encode(rows, field, self.steps[name]).rows if name in self.steps else stored(rows, field)
 
+    def _rows(self, number: int, places: np.ndarray) -> np.ndarray:
+        """Row numbers in one store, of places counted through all."""
+        local, chosen = places - self.starts[number], self.chosen[number]
+        return local if chosen is None else chosen[local]
+
     def read(self, first: int, stop: int) -> tuple[dict[str, np.ndarray], list[Failure]]:
         places = np.arange(first, stop) if self.places is None else self.places[first:stop]
         whose = np.searchsorted(self.starts, places, side="right") - 1
-        pieces = [(number, places[whose == number] - self.starts[number]) for number in np.unique(whose)]
+        pieces = [(number, self._rows(number, places[whose == number])) for number in np.unique(whose).tolist()]
         arrays = {
             name: np.concatenate([self._kept(self.stores[number].read(name, rows), name) for number, rows in pieces])
             for name in self.stores[0].manifest.fields

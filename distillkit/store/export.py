@@ -32,13 +32,15 @@ _COLUMNS = ("key", "image", "text", "label")
 def export(store: FeatureStore, out: Path, form: str, fields: list[str] | None = None) -> int:
     """Write `fields` (all if None) of every row that has features into the new folder `out`; returns how many rows.
 
-    Numbers are as stored, but bfloat16, which numpy and Parquet lack, becomes float32. StoreError when `out` exists.
+    Numbers are as stored, but bfloat16, which numpy and Parquet lack, and what int8 stands for are float32. StoreError
+    when `out` exists.
     """
     if form not in _WRITERS:
         raise StoreError(f"{form!r} is no form of export; take one of: {', '.join(_WRITERS)}")
     if out.exists():
         raise StoreError(f"{out}: exists; choose another place, nothing is overwritten")
     names = [store.field_name(name) for name in fields] if fields else list(store.fields)
+    store = store.relying_on(names)
     with atomic_folder(out) as folder:
         _WRITERS[form](store, names, folder)
     return len(store.ok_rows)

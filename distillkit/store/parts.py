@@ -15,6 +15,7 @@ from distillkit.store.adopt import adopt, committed
 from distillkit.store.claims import Claims
 from distillkit.store.field import Field
 from distillkit.store.manifest import Manifest
+from distillkit.store.selection import FILE_NAME as VIEW
 from distillkit.store.steps import steps_of
 from distillkit.store.writer import StoreWriter
 
@@ -24,6 +25,8 @@ _DERIVED = ("version", "rows", "rows_per_shard", "fields", "plan")
 
 def are_parts(folders: list[Path]) -> bool:
     """Whether these folders were begun with one and the same plan, or one of them is not complete by itself."""
+    if any((folder / VIEW).is_file() for folder in folders):
+        return False
     plans = [_identity(folder) for folder in folders]
     return all(plan == plans[0] for plan in plans) or not all(
         (folder / "manifest.json").is_file() for folder in folders

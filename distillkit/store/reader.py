@@ -84,6 +84,12 @@ class FeatureStore:
         """Planned rows, failed ones included: row numbers run from 0 to here."""
         return self.manifest.rows
 
+    def relying_on(self, names: Iterable[str]) -> FeatureStore:
+        """The same store, where only rows that have all of these fields are usable, be they the base's or added."""
+        homes = {self._homes[name].path for name in names}
+        uses = {name for name, volume in self.added.items() if volume.path in homes} | set(self.uses)
+        return FeatureStore(self.path, self.alias, sorted(uses))
+
     def field_name(self, name: str) -> str:
         """The full name of a field: "image" is enough where one teacher is meant, or only one gave an image field.
 

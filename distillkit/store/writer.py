@@ -28,6 +28,7 @@ from distillkit.store.field import ABSENT, DTYPES, Field, blank
 from distillkit.store.manifest import FILE_NAME, VERSION, Manifest, Shard, digest, file_digest
 from distillkit.store.plan import plan_digest
 from distillkit.store.remote import origin
+from distillkit.store.selection import FILE_NAME as VIEW
 from distillkit.store.steps import Steps, steps_of
 
 Failure = tuple[int, str, str]  # row within the shard, stage, error
@@ -94,6 +95,8 @@ class StoreWriter:
 
         `alone`: no other process writes here, so what a killed one had begun to write can go.
         """
+        if (self.path / VIEW).is_file():
+            raise StoreError(f"{self.path}: a view of another store lies here; choose another place")
         for partial in self.path.rglob(f"*{TEMPORARY}") if alone else ():
             if partial.relative_to(self.path).parts[0] != FOLDER:  # additions have writers of their own
                 partial.unlink()

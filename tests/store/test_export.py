@@ -17,6 +17,7 @@ from distillkit.store.export import export
 from distillkit.store.field import Field
 from distillkit.store.reader import FeatureStore
 from tests.store.conftest import contents
+from tests.store.test_additions import DINO, add
 
 BF16 = Field(teacher="toy", shape=[32], dtype="bfloat16")
 
@@ -103,3 +104,12 @@ def test_what_cannot_be_exported_is_one_line_and_leaves_nothing(store, tmp_path,
     arguments = ("store", "export", store.path, tmp_path / "out", "--to", "npy", "--field", "image")
     assert run_cli(*arguments)[0] == 0
     assert sorted(contents(tmp_path / "out")) == ["keys.parquet", "toy/image.npy"]
+
+
+def test_rows_that_failed_in_an_addition_are_left_out_with_its_fields(toy, make_toy, tmp_path):
+    add(make_toy, toy, "dino", DINO, failed=(5, 70))
+    store = FeatureStore(toy.path)
+    assert export(store, tmp_path / "own", "npy", ["toy/image"]) == 147
+    assert export(store, tmp_path / "both", "npy", ["toy/image", "dino/image"]) == 146
+    values = [np.load(tmp_path / f"both/{name}/image.npy") for name in ("toy", "dino")]
+    assert len(values[0]) == len(values[1]) == 146 and all(np.isfinite(value).all() for value in values)

@@ -11,6 +11,7 @@ from distillkit.store.concat import concatenate
 from distillkit.store.manifest import Manifest
 from distillkit.store.parts import are_parts, assemble
 from distillkit.store.reader import FeatureStore
+from distillkit.store.selection import select
 from distillkit.store.verify import verify
 from tests.store.conftest import contents
 
@@ -173,3 +174,15 @@ def test_merging_goes_on_where_it_was_stopped(pair, tmp_path, monkeypatch):
     monkeypatch.undo()
     concatenate(tmp_path / "both", paths, print, MADE)
     assert contents(tmp_path / "both") == contents(tmp_path / "whole/both")
+
+
+def test_views_are_merged_as_the_rows_they_mean(pair, tmp_path):
+    """So a part of a store becomes a store of its own."""
+    one, other = (FeatureStore(toy.path) for toy in pair)
+    select(one.path, np.array([3, 5, 100]), tmp_path / "view")
+    assert not are_parts([tmp_path / "view"])
+    concatenate(tmp_path / "both", [tmp_path / "view", other.path], print, MADE)
+    both = FeatureStore(tmp_path / "both")
+    assert verify(both.path) == [] and both.index["key"].to_pylist()[:4] == ["k0003", "k0005", "k0100", "xk0000"]
+    assert both.failed_rows.tolist() == [0, 3, 102] and both.failures()[0]["error"] == "no. 3 is grey"
+    assert both.read("image", [1, 2]).equal(one.read("image", [5, 100]))

@@ -99,6 +99,13 @@ def test_no_rows_and_rows_that_are_not_there(toy, tmp_path):
     assert contents(toy.path) == before
 
 
+def test_no_store_is_written_over_a_view(view, make_toy):
+    before = contents(view.path)
+    with pytest.raises(StoreError, match="a view of another store lies here"):
+        make_toy(path=view.path).write()
+    assert contents(view.path) == before
+
+
 def test_the_command(toy, run_cli, tmp_path):
     code, out, err = run_cli("store", "view", toy.path, tmp_path / "view", "--rows", "0:10")
     assert (code, out.strip()) == (0, str(tmp_path / "view")) and f"9 rows of {toy.path}" in err

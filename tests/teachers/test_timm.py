@@ -184,6 +184,12 @@ def test_a_compiled_network_says_the_same(dino, monkeypatch):
     assert one.fingerprint() == other.fingerprint()
 
 
+@pytest.mark.slow
+def test_a_network_that_is_compiled_to_the_end_says_the_same(dino):
+    one, other = (teacher(f"local-dir:{dino}", image_size=56, compile=fast) for fast in (False, True))
+    torch.testing.assert_close(other.forward(PIXELS).patches, one.forward(PIXELS).patches, rtol=1e-4, atol=1e-5)
+
+
 def test_a_compiler_that_does_not_work_is_one_line(dino, monkeypatch):
     def broken(graph, inputs):
         raise RuntimeError("no compiler\nhere")
