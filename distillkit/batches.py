@@ -19,7 +19,7 @@ from torch import Tensor
 from distillkit.ask import Ask, stored
 from distillkit.errors import RecipeError, TrainError
 from distillkit.images import image_stores, open_store
-from distillkit.order import Order
+from distillkit.order import order_of
 from distillkit.ranks import Ranks
 from distillkit.recipe import Data
 from distillkit.store.reader import FeatureStore, refuse_other_teacher
@@ -52,10 +52,12 @@ class Batches:
             if self.images and other:
                 refuse_other_teacher(self.images[0].store, "image", other, "text")
         self.text_batch_size = data.text_batch_size or data.batch_size
-        self.text_order = Order(self.texts, seed, (_TEXTS,)) if self.texts else None
+        self.text_order = (
+            order_of(data.order, self.texts, seed, (_TEXTS,), reads=self._text_fields) if self.texts else None
+        )
         self.said = self._text_source(ask or stored)
         self.steps_per_epoch = data.repeats * self._whole_batches()
-        self.needs = {f"teacher.{name}" for name in self.teacher_widths}
+        self.narrow(f"teacher.{name}" for name in self.teacher_widths)
         self.notes = [note for images in self.images for note in images.notes]
         self.wait_seconds = 0.0
 
@@ -100,11 +102,21 @@ class Batches:
     def narrow(self, needs: Iterable[str]) -> None:
         """Read only what some loss needs: patch tokens are half a megabyte an image."""
         self.needs = set(needs)
+        for images in self.images:
+            images.needs = self.needs
+
+    def _text_fields(self) -> list[str]:
+        return ["text"] if "teacher.text" in self.needs else []
 
     def prepare(self) -> None:
-        """Make what is made once, before ranks and threads ask for it: the pixel cache."""
+        """Make what is made once, before ranks and threads ask for it: the pixel cache; features in the page cache."""
         for images in self.images if self.image_size else ():
             _ = images.opened
+        if self.data.order == "random":
+            for images in self.images:
+                images.store.populate(images.reads())
+            if self.texts:
+                self.texts.populate(self._text_fields())
 
     def stream(self, first: int, stop: int, ahead: int = 0) -> Iterator[Batch]:
         """The batches of steps first .. stop-1. Waiting for them is counted.
@@ -236,12 +248,10 @@ class Batches:
 
     def _whole_batches(self) -> int:
         """Batches in a pass over the first store."""
-        if self.text_order is not None:
+        if self.texts and self.text_order is not None:
             rows, size = len(self.text_order), self.text_batch_size
             if rows < size:
-                raise TrainError(
-                    f"{self.text_order.store.path}: {rows} rows make no batch of {size}; lower data.text_batch_size"
-                )
+                raise TrainError(f"{self.texts.path}: {rows} rows make no batch of {size}; lower data.text_batch_size")
         if self.images:
             return self.images[0].passes
         assert self.text_order is not None

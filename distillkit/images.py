@@ -15,7 +15,7 @@ from distillkit.ask import Ask, stored
 from distillkit.augment import fixed_crop, mark_of, random_view, sample_stream
 from distillkit.errors import RecipeError, SourceError, TrainError
 from distillkit.join import join
-from distillkit.order import Order
+from distillkit.order import order_of
 from distillkit.paths import expand
 from distillkit.pixel_cache import Cached, Files
 from distillkit.recipe import Data, Mixed
@@ -56,12 +56,22 @@ class Images:
         if self.places:
             among = np.flatnonzero(np.all([place >= 0 for place in self.places.values()], axis=0))
         # The first store's order has the name it always had; each further one has its own.
-        self.order = Order(store, seed, (_STREAM, *([number] if number else [])), among)
+        stream = (_STREAM, *([number] if number else []))
+        self.order = order_of(data.order, store, seed, stream, among, reads=self.reads)
+        self.needs: set[str] = set()
 
     @property
     def passes(self) -> int:
         """How many batches a pass gives; rows that fill no whole share wait for the next."""
         return len(self.order) // self.share
+
+    def reads(self) -> list[str]:
+        """The fields of its store that batches read."""
+        if self.ask is not stored:
+            return []
+        said = {need.removeprefix("teacher.") for need in self.needs}
+        captions = {"text"} if self.data.captions != "none" and said & {"text", "caption"} else set()
+        return [name for name in self.store.own_fields if name in said.intersection(FIELDS) | captions]
 
     def turn(self, step: int) -> tuple[int, Int64[np.ndarray, "n"]]:
         """The pass that a step belongs to, and its rows in that pass."""

@@ -7,11 +7,13 @@ memory than one: a Feistel network over the next power of four, walked until it 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Int64
 
+from distillkit.store.blocks import ReadAhead
 from distillkit.store.reader import FeatureStore
 
 _LISTED = 1 << 22
@@ -48,6 +50,21 @@ class Order:
         stream, *more = self.stream
         random = np.random.Generator(np.random.PCG64([self.seed, stream, turn, *more]))
         return random.permutation(self.nth(np.arange(self.count)))
+
+
+def order_of(
+    kind: str,
+    store: FeatureStore,
+    seed: int,
+    stream: tuple[int, ...],
+    among: np.ndarray | None = None,
+    *,
+    reads: Callable[[], Sequence[str]],
+) -> Order | ReadAhead:
+    """The order that `data.order` names. `reads`: the fields that come next, which blocks are read ahead of."""
+    if kind == "random":
+        return Order(store, seed, stream, among)
+    return ReadAhead(store.block_order([seed, *stream], among), lambda a, b: store.page_in(reads(), a, b))
 
 
 def _permuted(places: Int64[np.ndarray, "n"], count: int, keys: np.ndarray) -> Int64[np.ndarray, "n"]:

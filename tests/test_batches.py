@@ -9,6 +9,7 @@ import torch
 from distillkit.batches import Batches
 from distillkit.errors import RecipeError, TrainError
 from distillkit.recipe import Augment, Data, Mask
+from distillkit.store.reader import FeatureStore
 
 
 def student(**extra):
@@ -30,8 +31,9 @@ def same(one, other):
     )
 
 
-def test_a_batch_depends_on_its_step_and_the_seed_alone(stores):
-    data = Data(images=str(stores / "images"), texts=str(stores / "texts"), batch_size=16)
+@pytest.mark.parametrize("order", ["random", "blocks"])
+def test_a_batch_depends_on_its_step_and_the_seed_alone(stores, order):
+    data = Data(images=str(stores / "images"), texts=str(stores / "texts"), batch_size=16, order=order)
     batches, again = Batches(data, 0, student()), Batches(data.model_copy(update={"workers": 3}), 0, student())
     streamed = list(again.stream(2, 7))
     assert all(same(batches.at(step), batch) for step, batch in enumerate(streamed, start=2))
@@ -47,6 +49,31 @@ def test_an_epoch_sees_every_image_at_most_once_and_texts_go_round_by_themselves
     texts = torch.cat([batches.at(step).teacher.text for step in range(3)])
     assert texts.shape == (150, 32) and len(texts.unique(dim=0)) == 150
     assert batches.at(0).match is None
+
+
+def test_in_blocks_an_epoch_is_every_image_once_in_another_order(stores):
+    data = Data(images=str(stores / "images"), batch_size=7, order="blocks")
+    batches, random = Batches(data, 0, student()), Batches(data.model_copy(update={"order": "random"}), 0, student())
+    epochs = [[key for step in range(first, first + 10) for key in batches.at(step).keys] for first in (0, 10)]
+    assert set(epochs[0]) == set(epochs[1]) and len(set(epochs[0])) == 70 and epochs[0] != epochs[1]
+    assert epochs[0] != [key for step in range(10) for key in random.at(step).keys]
+
+
+@pytest.mark.parametrize(("order", "whole"), [("random", True), ("blocks", False)])
+def test_what_will_be_read_is_in_memory_before(stores, order, whole, monkeypatch):
+    """Random rows: the whole field, if it fits. Blocks: the pools that come next."""
+    populated, paged = [], []
+    monkeypatch.setattr(FeatureStore, "populate", lambda store, names: populated.append((store.path.name, *names)))
+    monkeypatch.setattr(
+        FeatureStore, "page_in", lambda store, names, *run: paged.append((store.path.name, *names, *run))
+    )
+    data = Data(images=str(stores / "images"), texts=str(stores / "texts"), batch_size=16, order=order)
+    batches = Batches(data, 0, student())
+    batches.narrow({"teacher.image", "teacher.text"})
+    batches.prepare()
+    batches.at(0)
+    assert populated == ([("images", "image"), ("texts", "text")] if whole else [])
+    assert {one[:2] for one in paged} == (set() if whole else {("images", "image"), ("texts", "text")})
 
 
 def test_teacher_rows_belong_to_their_keys(stores):

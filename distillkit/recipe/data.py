@@ -67,6 +67,9 @@ class Data(Strict):
     one each epoch, with their features; "own": its own crops against the features of the clean view.
     `source = "live"`: ask the recipe's [teacher] at every step instead of the store, to see that nothing changes.
 
+    `order = "blocks"`: rows that lie together come together, and 131,072 at a time are shuffled among each other; for
+    stores larger than memory, which a disk then reads in long runs.
+
     `texts`: an unpaired text store. `captions`: the images' own. `classes`: a store of class prompts, with which the
     images' captions become `teacher.caption`; `class_names` is the file of names behind it, where images have names
     instead of labels. `teacher`: whom to learn from, where a store holds what several teachers said. `repeats`: passes
@@ -84,6 +87,7 @@ class Data(Strict):
     classes: str | None = None
     class_names: str | None = None
     root: str | None = None
+    order: Literal["random", "blocks"] = "random"
     batch_size: int = Field(gt=1)
     text_batch_size: int | None = Field(None, gt=1)
     repeats: int = Field(1, gt=0)

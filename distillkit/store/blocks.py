@@ -88,6 +88,9 @@ class ReadAhead:
         self.order = order
         self._coming = lru_cache(maxsize=4)(partial(_ask, ThreadPoolExecutor(1, "read-ahead"), order, page_in))
 
+    def __len__(self) -> int:
+        return len(self.order)
+
     def rows(self, turn: int, first: int, stop: int) -> Int64[np.ndarray, "n"]:
         """As BlockOrder.rows; waits until they can be read from memory."""
         pools = self.order.pools(turn, first, stop)

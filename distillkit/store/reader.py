@@ -227,9 +227,10 @@ class FeatureStore:
                 run = f"rows {first} to {stop} of {name!r}"
                 raise StoreError(f"{self.path}: {run} cannot be read ({error.strerror}); is the disk well?") from error
 
-    def block_order(self, seed: Sequence[int], pool: int = POOL) -> BlockOrder:
-        """Rows with features in block-shuffled order; `pool` of them are shuffled among each other."""
-        return BlockOrder(len(self), self.manifest.rows_per_shard, self.failed_rows, pool, seed)
+    def block_order(self, seed: Sequence[int], among: np.ndarray | None = None, pool: int = POOL) -> BlockOrder:
+        """Rows with features, or those of them in `among`, in block-shuffled order."""
+        left_out = self.failed_rows if among is None else np.setdiff1d(np.arange(len(self)), among)
+        return BlockOrder(len(self), self.manifest.rows_per_shard, left_out, pool, seed)
 
     def blocks(
         self, names: Sequence[str], batch_size: int, *, seed: int = 0, epoch: int = 0, pool: int = POOL
@@ -237,7 +238,7 @@ class FeatureStore:
         """Row numbers and features of an epoch in block-shuffled order, read in long runs, a pool ahead."""
         if batch_size < 1:
             raise StoreError(f"batch_size = {batch_size}: a batch has at least one row")
-        order = self.block_order([seed], pool)
+        order = self.block_order([seed], pool=pool)
         ahead = ReadAhead(order, partial(self.page_in, names))
         for place in range(0, len(order), batch_size):
             rows = ahead.rows(epoch, place, place + batch_size)
