@@ -24,10 +24,10 @@ def expand(text: str) -> str:
     return str(Path.home()) + path[1:] if path == "~" or path.startswith("~/") else path
 
 
-def data_manifest(name: str) -> Path:
-    """The path of `data_manifests/<name>`, in a checkout or in an installed package."""
+def data_manifests() -> Path:
+    """The folder of what is known of corpora, in a checkout or in an installed package."""
     here = Path(__file__).parent
     for folder in (here / "data_manifests", here.parent / "data_manifests"):
-        if (folder / name).is_file():
-            return folder / name
-    raise SourceError(f"no data manifest {name!r} beside the package at {here}; reinstall distillkit")
+        if folder.is_dir():
+            return folder
+    raise SourceError(f"no data manifests beside the package at {here}; reinstall distillkit")

@@ -11,6 +11,8 @@ import typer.main
 from distillkit import cli
 
 COMMANDS = (
+    "data check",
+    "data list",
     "data prepare",
     "extract-teacher",
     "mine-neighbours",

@@ -1,4 +1,4 @@
-"""distillkit data: prepare corpora."""
+"""distillkit data: look for corpora, and prepare the embedded one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 
 from distillkit.cli.console import say
 
-data = typer.Typer(help="Prepare corpora.", no_args_is_help=True)
+data = typer.Typer(help="Look for corpora, and prepare the embedded one.", no_args_is_help=True)
 
 
 @data.command("prepare")
@@ -28,3 +28,38 @@ def data_prepare(
     print(folder)
     suffix = "_quick" if quick else ""
     say(f"next: distillkit extract-teacher pipelines/extract/demo{suffix}.toml")
+
+
+@data.command("list")
+def data_list() -> None:
+    """List the corpora of the papers.
+
+    Example: distillkit data list  (and then: distillkit data check cc3m --root /data/cc3m)
+    """
+    from distillkit.data_check import overview
+
+    rows = overview()
+    width = max(len(name) for name, _ in rows)
+    for name, title in rows:
+        print(f"{name.ljust(width)}  {title}")
+    say("next: distillkit data check NAME --root FOLDER")
+
+
+@data.command("check")
+def data_check(
+    name: Annotated[str, typer.Argument(help="A corpus of `distillkit data list`.", show_default=False)],
+    root: Annotated[str | None, typer.Option(help="Where it should be; data/NAME if not given. May be a URL.")] = None,
+    thorough: Annotated[bool, typer.Option("--thorough", help="Count the samples and compare checksums.")] = False,
+) -> None:
+    """Tell what of a corpus is there and what is missing, where it comes from, and how a recipe reads it.
+
+    Exit code 1 when something is missing. Example: distillkit data check demo
+    """
+    from distillkit.data_check import check
+
+    good = True
+    for line, fine in check(name, root or f"data/{name}", thorough):
+        print(line)
+        good &= fine
+    if not good:
+        raise typer.Exit(1)

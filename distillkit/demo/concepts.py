@@ -15,7 +15,7 @@ from pathlib import Path
 
 from distillkit.demo import manifest
 from distillkit.errors import SourceError
-from distillkit.paths import data_manifest
+from distillkit.paths import data_manifests
 
 Concepts = dict[str, list[str]]
 """Name -> keys of its images (code points, as in OpenMoji's file names), both in a fixed order."""
@@ -112,7 +112,7 @@ def choose_unseen(names: Iterable[str], count: int) -> list[str]:
 
 def unseen_list() -> list[str]:
     """The committed names, in the file's order (the order of hashes, so that a shorter list is its beginning)."""
-    text = data_manifest(manifest.load()["names"]["unseen_list"]).read_text("utf-8")
+    text = (data_manifests() / manifest.load()["names"]["unseen_list"]).read_text("utf-8")
     return [line for line in text.splitlines() if line and not line.startswith("#")]
 
 

@@ -1,4 +1,4 @@
-"""data_manifests/demo.toml, read once, and where the packages it names are installed."""
+"""data_manifests/demo.toml, and where the packages it names are installed."""
 
 from __future__ import annotations
 
@@ -6,21 +6,17 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
-import tomllib
-from functools import cache
 from pathlib import Path
-from typing import Any
 
+from distillkit import manifests
 from distillkit.errors import MissingExtra
-from distillkit.paths import data_manifest
+from distillkit.manifests import Table
+from distillkit.paths import data_manifests
 
-Table = dict[str, Any]
 
-
-@cache
 def load() -> Table:
-    """The manifest. The file is ours and committed, so a missing key is a bug and keeps its traceback."""
-    return tomllib.loads(data_manifest("demo.toml").read_text("utf-8"))
+    """The manifest of the demo."""
+    return manifests.load("demo")
 
 
 def ingredients() -> dict[str, Table]:
@@ -52,7 +48,7 @@ def fingerprint(*, quick: bool) -> str:
     """A digest of everything a prepared folder depends on: manifest, unseen list, package versions, size."""
     parts = {
         "manifest": load(),
-        "unseen": data_manifest(load()["names"]["unseen_list"]).read_text("utf-8"),
+        "unseen": (data_manifests() / load()["names"]["unseen_list"]).read_text("utf-8"),
         "versions": versions(),
         "quick": quick,
     }

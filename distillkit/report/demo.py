@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distillkit.paths import cache_dir, data_manifest, expand
+from distillkit import manifests
+from distillkit.paths import cache_dir, expand
 from distillkit.store.reader import FeatureStore
 
 FOLDERS = ("demo", "demo-quick")  # below the cache folder, as distillkit/demo/prepare.py makes them
@@ -52,4 +52,4 @@ def teacher_name(model: str, folder: Path | None) -> str:
 
 
 def _manifest() -> dict[str, Any]:
-    return tomllib.loads(data_manifest("demo.toml").read_text("utf-8"))
+    return manifests.load("demo")
