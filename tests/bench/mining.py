@@ -1,0 +1,156 @@
+"""Nearest texts at k = 256: exact search against FAISS and torch, and a small index with exact ranking against both.
+
+The rows of 50,000, 200,000 and a million texts are what docs/scaling.md is computed from.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import faiss
+import numpy as np
+import torch
+
+from distillkit.mining import index
+from distillkit.mining.approximate import Approximate, Effort
+from distillkit.mining.exact import Exact
+from distillkit.mining.memory import watched
+from distillkit.mining.recall import reach
+from distillkit.mining.vectors import Vectors
+from tests.bench.clustered import WIDTH, Clustered, clustered_store
+from tests.bench.measure import Row, compare
+
+K = 256
+CAP = 2 << 30  # private memory that searching a million texts may take
+_STREAMED = 65_536
+
+
+def run(folder: Path, quick: bool) -> list[Row]:
+    sizes = (500, 1_000, 2_000) if quick else (50_000, 200_000, 1_000_000)
+    queries = Clustered().draw(256 if quick else 8192, seed=10_000)
+    before = torch.get_num_threads()
+    rows: list[Row] = []
+    for size in sizes:
+        store = clustered_store(folder / f"texts-{size}", size, 4096 if quick else 65_536, seed=0)
+        vectors = Vectors.of(store, "text")
+        if size == sizes[1]:
+            rows += _exact(vectors, queries, quick)
+        torch.set_num_threads(1)  # as in the process that mines
+        rows += _approximate(vectors, queries, quick, largest=size == sizes[-1])
+        torch.set_num_threads(before)
+        shutil.rmtree(store.path)
+    return rows
+
+
+def _exact(vectors: Vectors, queries: np.ndarray, quick: bool) -> list[Row]:
+    """The exact path, with all rows in memory, beside what one would write with FAISS or torch."""
+    count = 256 if quick else 2048
+    many, few, rounds = queries[:count], queries[:128], 2 if quick else 5
+    search = Exact(vectors, len(vectors))
+    flat = faiss.IndexFlatIP(WIDTH)
+    flat.add(vectors.unit(slice(None)))
+    table = torch.from_numpy(vectors.unit(slice(None)))
+    size = f"{len(vectors):,} texts"
+
+    def row(name: str, ours: Callable[[], object], theirs: Callable[[], object], goal: float, amount: int) -> Row:
+        return compare(name, ours, theirs, goal=goal, amount=amount, unit="queries/s", rounds=rounds)
+
+    return [
+        row(
+            f"exact mining of {size} / FAISS IndexFlatIP, {count} queries",
+            lambda: search.search(many, K),
+            lambda: _plain_faiss(flat, many),
+            0.98,
+            count,
+        ),
+        row(
+            f"exact mining of {size} / torch matmul and topk by blocks",
+            lambda: search.search(many, K),
+            lambda: _plain_torch(table, torch.from_numpy(many)),
+            1.25,
+            count,
+        ),
+        row(
+            f"exact mining of {size} / FAISS IndexFlatIP, 128 queries a call",
+            lambda: search.search(few, K),
+            lambda: _plain_faiss(flat, few),
+            8.0,
+            128,
+        ),
+    ]
+
+
+def _approximate(vectors: Vectors, queries: np.ndarray, quick: bool, *, largest: bool) -> list[Row]:
+    """The small index: its speed at a measured recall, what it costs to build, and what is in memory meanwhile."""
+    size, kind = len(vectors), "ivf_pq" if largest else "pq"
+    threads, told = len(os.sched_getaffinity(0)), f"{size:,} texts"
+    held_out = queries[: 64 if quick else 512]
+    with watched() as peak:
+        held = peak[0]
+        started = time.perf_counter()
+        made = index.build(kind, vectors, 0, say=lambda _: None)
+        built = time.perf_counter() - started
+        exact = Exact(vectors, min(_STREAMED, size - 1))
+        true = exact.search(held_out, K)
+        rows = []
+        goals = ((0.945, 8.0), (0.965, 6.0)) if largest else ((0.98, 1.5 if size > 100_000 else 0.5),)
+        probes = max(index.lists(size) // 32, 1) if kind == "ivf_pq" else 0
+        search = Approximate(kind, made, vectors, Effort(probes, 2), threads)
+        for wanted, goal in goals:
+            recall = reach(wanted, search, held_out, true, lambda _: None)
+            name = f"mining {told} by {kind} at recall >= {wanted} / exact"
+            row = compare(
+                name,
+                lambda: search.search(queries, K),
+                lambda: exact.search(held_out, K),
+                goal=goal * len(held_out) / len(queries),
+                amount=1,
+                rounds=1 if quick else 3,
+            )
+            rows.append(_per_query(row, len(queries), len(held_out), goal, f"queries/s (recall {recall:.4f})"))
+        exact_seconds = size / rows[-1].theirs
+    share, used = built / exact_seconds, (peak[0] - held) / CAP
+    rows.append(_single(f"index of {told} by {kind} / exact mining of as many", share, 0.25, built, exact_seconds, "s"))
+    if largest:
+        rows.append(_single(f"private memory of mining {told} / 2 GiB", used, 1.0, used * CAP, CAP, "bytes"))
+    return rows
+
+
+def _per_query(row: Row, ours: int, theirs: int, goal: float, unit: str) -> Row:
+    """A row whose two sides answer different numbers of queries, as rates."""
+    times = ours / theirs
+    ratios = {name: round(getattr(row, name) * times, 4) for name in ("ratio", "low", "high")}
+    rates = {"ours": round(row.ours * ours, 3), "theirs": round(row.theirs * theirs, 3)}
+    return replace(row, **ratios, **rates, goal=f">= {goal}", unit=unit)
+
+
+def _single(name: str, ratio: float, goal: float, ours: float, theirs: float, unit: str) -> Row:
+    """Something measured once, with a ceiling."""
+    ratio = round(max(ratio, 1e-4), 4)
+    return Row(name, ratio, ratio, ratio, f"<= {goal}", ratio <= goal, round(ours, 3), round(theirs, 3), unit, 1)
+
+
+def _plain_faiss(flat: faiss.IndexFlatIP, queries: np.ndarray) -> None:
+    """FAISS as it comes; exact search of ours changes the threshold of the whole process."""
+    ours, faiss.cvar.distance_compute_blas_threshold = faiss.cvar.distance_compute_blas_threshold, _FAISS_THRESHOLD
+    flat.search(queries, K)
+    faiss.cvar.distance_compute_blas_threshold = ours
+
+
+def _plain_torch(table: torch.Tensor, queries: torch.Tensor, block: int = _STREAMED) -> torch.Tensor:
+    """What one would write: scores of a block, its best, and the best of the best."""
+    best, places = torch.empty(len(queries), 0), torch.empty(len(queries), 0, dtype=torch.int64)
+    for first in range(0, len(table), block):
+        scores, where = (queries @ table[first : first + block].T).topk(min(K, len(table) - first), dim=1)
+        best, places = torch.cat([best, scores], 1), torch.cat([places, where + first], 1)
+        best, order = best.topk(min(K, best.shape[1]), dim=1)
+        places = places.gather(1, order)
+    return places
+
+
+_FAISS_THRESHOLD = faiss.cvar.distance_compute_blas_threshold
