@@ -19,15 +19,16 @@ from torch import Tensor
 from distillkit.ask import Ask, stored
 from distillkit.errors import RecipeError, TrainError
 from distillkit.images import image_stores, open_store
+from distillkit.neighbours import Neighbours
 from distillkit.order import order_of
 from distillkit.ranks import Ranks
 from distillkit.recipe import Data
 from distillkit.store.reader import FeatureStore, refuse_other_teacher
-from distillkit.texts import ClassTexts, OwnCaptions, Unpaired
+from distillkit.texts import ClassTexts, NearTexts, OwnCaptions, Unpaired, proximal
 from distillkit.types import Batch, Features, concatenated
 
 # Independent random streams of one seed; images.py has 0.
-_TEXTS, _MASKS = 1, 2
+_TEXTS, _MASKS, _NEAR = 1, 2, 3
 
 
 class Batches:
@@ -55,6 +56,9 @@ class Batches:
         self.text_order = (
             order_of(data.order, self.texts, seed, (_TEXTS,), reads=self._text_fields) if self.texts else None
         )
+        self.near: Neighbours | None = None
+        if self.texts and data.sampling != "uniform":
+            self.near = Neighbours(self.images[0].store, data.neighbours, self.texts, data.neighbours_k)
         self.said = self._text_source(ask or stored)
         self.steps_per_epoch = data.repeats * self._whole_batches()
         self.narrow(f"teacher.{name}" for name in self.teacher_widths)
@@ -66,7 +70,8 @@ class Batches:
         """The stores that are read, by the recipe's name for them."""
         images = {f"images.{number}" if number else "images": one.store for number, one in enumerate(self.images)}
         also = {f"also.{name}": store for one in self.images for name, store in one.others.items()}
-        named = images | also | {"texts": self.texts, "classes": self.classes}
+        near = self.near.store if self.near else None
+        named = images | also | {"texts": self.texts, "classes": self.classes, "neighbours": near}
         return {name: store for name, store in named.items() if store}
 
     @cached_property
@@ -174,11 +179,14 @@ class Batches:
         keys = tuple(self.first.values("key", self._text_rows(step)))
         return Batch(keys, tokens=tokens, teacher=Features(text=text, scale=self._scale), step=step)
 
-    def _text_rows(self, step: int) -> np.ndarray:
-        """Rows of the unpaired texts: this rank's part of a pass that goes round by itself."""
+    def _text_rows(self, step: int, images: np.ndarray | None = None) -> np.ndarray:
+        """Rows of the unpaired texts: this rank's part of a pass that goes round by itself, or of what is near."""
         assert self.text_order is not None
         epoch, place = divmod(step, len(self.text_order) // self.text_batch_size)
         rows = self.text_order.rows(epoch, place * self.text_batch_size, (place + 1) * self.text_batch_size)
+        if self.near and images is not None:
+            random = np.random.Generator(np.random.PCG64([self.seed, _NEAR, step]))
+            rows = proximal(self.near.ids(images), rows, random)
         return rows[self.ranks.span(len(rows))]
 
     def _say(
@@ -186,16 +194,16 @@ class Batches:
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """Teacher features and tokens of the texts of a step, and which of them describes which of this rank's images.
 
-        Texts that several images share (classes, merged captions) are the whole batch's on every rank.
+        Texts that several images share (classes, merged captions, neighbours) are the whole batch's on every rank.
         """
         sources: list[Any] = self.said
         if not sources:
             return None, None, None
-        if self.texts:
-            found: list[Any] = [sources[0].rows(self._text_rows(step))]
-        elif self.classes or self.data.captions == "unique":
+        if self.classes or self.data.captions == "unique" or isinstance(sources[0], NearTexts):
             text_rows, match = sources[0].rows(rows[0])
-            found = [(text_rows, None if match is None else match[spans[0]])]
+            found: list[Any] = [(text_rows, None if match is None else match[spans[0]])]
+        elif self.texts:
+            found = [sources[0].rows(self._text_rows(step, rows[0] if rows else None))]
         else:
             found = [said.rows(part[span]) for said, part, span in zip(sources, rows, spans, strict=True)]
         text = tokens = None
@@ -231,8 +239,12 @@ class Batches:
         hidden = noise.argsort(1).argsort(1) < int(self.patches * mask.ratio)
         return (hidden & (torch.arange(images) < int(images * mask.share))[:, None])[self.ranks.span(images)]
 
-    def _text_source(self, ask: Ask) -> list[Unpaired] | list[OwnCaptions] | list[ClassTexts]:
+    def _text_source(
+        self, ask: Ask
+    ) -> list[Unpaired] | list[NearTexts] | list[OwnCaptions] | list[ClassTexts]:
         """Where texts come from; own captions of several image stores from each."""
+        if self.texts and self.near and self.data.sampling == "neighbours":
+            return [NearTexts(self.texts, self.near, ask)]
         if self.texts:
             return [Unpaired(self.texts, ask)]
         if self.classes and self.images:
@@ -248,7 +260,7 @@ class Batches:
 
     def _whole_batches(self) -> int:
         """Batches in a pass over the first store."""
-        if self.texts and self.text_order is not None:
+        if self.texts and self.text_order is not None and self.data.sampling != "neighbours":
             rows, size = len(self.text_order), self.text_batch_size
             if rows < size:
                 raise TrainError(f"{self.texts.path}: {rows} rows make no batch of {size}; lower data.text_batch_size")

@@ -1,4 +1,4 @@
-"""The three ways a batch gets its texts: from a corpus of their own, as the images' own captions, or as class prompts.
+"""The ways a batch gets its texts: from a corpus of their own, as the images' own captions, or as class prompts.
 
 Each has `width`; `rows(turn)`, the text rows for the rows whose turn it is and which of them describes which image;
 `read(rows)` and `texts(rows)`.
@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from distillkit.ask import Ask, stored
-from distillkit.errors import RecipeError
+from distillkit.errors import RecipeError, StoreError
 from distillkit.evals._labels import class_embeddings, labels_of
+from distillkit.neighbours import Neighbours
 from distillkit.store.reader import FeatureStore
 
 Rows = tuple[np.ndarray, Tensor | None]
@@ -32,6 +33,29 @@ class Unpaired:
 
     def texts(self, rows: np.ndarray) -> list[str]:
         return self.store.values("text", rows)
+
+
+class NearTexts(Unpaired):
+    """The mined neighbours of the batch's images, each once: near texts, and those of the other images (OOD).
+
+    The text that describes an image is its nearest.
+    """
+
+    def __init__(self, store: FeatureStore, neighbours: Neighbours, ask: Ask = stored):
+        super().__init__(store, ask)
+        self.neighbours = neighbours
+
+    def rows(self, turn: np.ndarray) -> Rows:
+        ids = self.neighbours.ids(turn)
+        unique, places = np.unique(ids, return_inverse=True)
+        places = places.reshape(ids.shape)
+        if unique[0] == -1:  # what a view leaves out; each image keeps its nearest of the others
+            unique, places = unique[1:], places - 1
+        nearest = np.take_along_axis(places, (places >= 0).argmax(axis=1, keepdims=True), axis=1)[:, 0]
+        if len(nearest) and nearest.min() < 0:
+            key = self.neighbours.store.values("key", turn[nearest < 0][:1])[0]
+            raise StoreError(f"{self.store.path}: no text of it is a neighbour of {key!r}; mine more, or select more")
+        return unique, torch.from_numpy(nearest)
 
 
 class OwnCaptions(Unpaired):
@@ -69,6 +93,22 @@ class ClassTexts:
         raise RecipeError(
             "data.classes: class prompts serve image students; a student with a text tower needs captions"
         )
+
+
+def proximal(ids: np.ndarray, others: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """As many texts as `others`, near to the images of a batch: `ids` [images, k] are their neighbours, -1 for none.
+
+    The images take turns, each drawing one of its neighbours that is not there yet; where these do not suffice, from
+    `others`.
+    """
+    turns = random.permuted(ids, axis=1).T.ravel()
+    drawn = _unique(turns[turns >= 0])[: len(others)]
+    return np.concatenate([drawn, others[~np.isin(others, drawn)][: len(others) - len(drawn)]])
+
+
+def _unique(values: np.ndarray) -> np.ndarray:
+    """Each value once, where it comes first."""
+    return values[np.sort(np.unique(values, return_index=True)[1])]
 
 
 def _first_with_the_same_text(store: FeatureStore) -> np.ndarray:

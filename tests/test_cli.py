@@ -16,6 +16,7 @@ COMMANDS = (
     "data prepare",
     "extract-teacher",
     "mine-neighbours",
+    "select-texts",
     "train-student",
     "evaluate",
     "recipe check",

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from distillkit.check import check, overview
-from distillkit.recipe import ExtractRecipe, MineRecipe, TrainRecipe, load
+from distillkit.recipe import ExtractRecipe, MineRecipe, SelectRecipe, TrainRecipe, load
 
 ROOT = Path(__file__).parents[1]
 PIPELINES = ROOT / "pipelines"
@@ -38,6 +38,11 @@ def test_extraction_recipes_are_sound(path):
 @pytest.mark.parametrize("path", sorted(PIPELINES.glob("mine/*.toml")), ids=lambda path: path.stem)
 def test_mining_recipes_are_sound(path):
     assert f"mine-neighbours pipelines/mine/{path.name}" in path.read_text() and load(path, kind=MineRecipe)
+
+
+@pytest.mark.parametrize("path", sorted(PIPELINES.glob("select/*.toml")), ids=lambda path: path.stem)
+def test_selection_recipes_are_sound(path):
+    assert f"select-texts pipelines/select/{path.name}" in path.read_text() and load(path, kind=SelectRecipe)
 
 
 def test_every_papers_recipe_has_its_extraction():

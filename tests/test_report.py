@@ -162,7 +162,7 @@ def test_without_jinja2_it_says_what_to_install(run, monkeypatch):
 def test_a_picture_that_is_gone_is_named_and_the_old_report_stays(run):
     before = written(run)
     edit(run.path / "evaluation.json", lambda evaluation: evaluation["pictures"][0].update(image="/nowhere/a.png"))
-    with pytest.raises(SourceError, match=r"^/nowhere/a.png: the report cannot show it .*evaluate again$"):
+    with pytest.raises(SourceError, match=r"^/nowhere/a.png: the report cannot show it .*run the same command again$"):
         written(run)
     assert ((run.path / "report.html").read_text(), (run.path / "report.md").read_text()) == before
 

@@ -11,7 +11,7 @@ import typer
 from distillkit.cli.console import say
 from distillkit.cli.data import data
 from distillkit.cli.extract import extract_teacher
-from distillkit.cli.mine import mine_neighbours
+from distillkit.cli.mine import mine_neighbours, select_texts
 from distillkit.cli.recipe import recipes
 from distillkit.cli.store import store
 from distillkit.cli.train import evaluate, train_student
@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 app.command()(extract_teacher)
 app.command()(mine_neighbours)
+app.command()(select_texts)
 app.command()(train_student)
 app.command()(evaluate)
 app.add_typer(data, name="data")

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from distillkit.cli.console import Overrides, Recipe, command, say
 
+if TYPE_CHECKING:
+    from distillkit.recipe import MineRecipe
+
 
 def mine_neighbours(
     recipe: Recipe,
     overrides: Overrides = None,
+    page: Annotated[
+        Path | None, typer.Option(help="Also write a page of 50 rows with their neighbours, to look at.")
+    ] = None,
     max_memory: Annotated[str | None, typer.Option(help="Cap on this process' own memory: 8GiB.")] = None,
     shard: Annotated[
         str | None,
@@ -32,6 +39,33 @@ def mine_neighbours(
         raise typer.BadParameter(f"--shard {error}") from error
     memory = [f'max_memory="{max_memory}"'] if max_memory else []
     loaded = load(recipe, [*(overrides or []), *memory], kind=MineRecipe)
-    print(mine_apart(loaded, say, command(), part))
+    made = mine_apart(loaded, say, command(), part)
+    print(made)
+    if page and (made / "manifest.json").is_file():
+        say(f"look at {_page(loaded, page)}")
     if not shard and loaded.next:
+        say(f"next: {loaded.next}")
+
+
+def _page(recipe: MineRecipe, page: Path) -> Path:
+    from distillkit.neighbours import Neighbours
+    from distillkit.paths import expand
+    from distillkit.report.near import write_neighbours
+    from distillkit.store.reader import FeatureStore
+
+    texts = FeatureStore(expand(recipe.corpus))
+    return write_neighbours(page, Neighbours(FeatureStore(expand(recipe.queries)), recipe.name, texts), texts)
+
+
+def select_texts(recipe: Recipe, overrides: Overrides = None) -> None:
+    """Keep the texts that images look like, as a view of their store; with a histogram and examples to look at.
+
+    Example: distillkit select-texts pipelines/select/demo_quick.toml
+    """
+    from distillkit import select_texts
+    from distillkit.recipe import SelectRecipe, load
+
+    loaded = load(recipe, overrides, kind=SelectRecipe)
+    print(select_texts.select_texts(loaded, say))
+    if loaded.next:
         say(f"next: {loaded.next}")

@@ -11,6 +11,8 @@ from distillkit.recipe.schema import Strict
 
 # How a batch gets the images' own captions: not at all, one row per image, or equal captions merged into one row.
 Captions = Literal["none", "paired", "unique"]
+# Which of unpaired texts a batch gets.
+Sampling = Literal["uniform", "proximal", "neighbours"]
 
 
 class Augment(Strict):
@@ -70,8 +72,10 @@ class Data(Strict):
     `order = "blocks"`: rows that lie together come together, and 131,072 at a time are shuffled among each other; for
     stores larger than memory, which a disk then reads in long runs.
 
-    `texts`: an unpaired text store. `captions`: the images' own. `classes`: a store of class prompts, with which the
-    images' captions become `teacher.caption`; `class_names` is the file of names behind it, where images have names
+    `texts`: an unpaired text store. `sampling`: "uniform", every text once in a pass; "proximal", text_batch_size of
+    the `neighbours` that were mined in it for the batch's images; "neighbours", all of these, and each image is
+    described by its nearest. `captions`: the images' own. `classes`: a store of class prompts, with which the images'
+    captions become `teacher.caption`; `class_names` is the file of names behind it, where images have names
     instead of labels. `teacher`: whom to learn from, where a store holds what several teachers said. `repeats`: passes
     over the images that make an epoch.
     """
@@ -83,6 +87,9 @@ class Data(Strict):
     source: Literal["store", "live"] = "store"
     views: Literal["own", "stored"] = "own"
     texts: str | None = None
+    sampling: Sampling = "uniform"
+    neighbours: str = "neighbours"
+    neighbours_k: int | None = Field(None, gt=0, description="of the mined neighbours of an image; None: all")
     captions: Captions = "none"
     classes: str | None = None
     class_names: str | None = None
@@ -108,6 +115,8 @@ class Data(Strict):
     def _fits(self) -> Self:
         if self.texts and (self.classes or self.captions != "none"):
             raise ValueError("texts (unpaired) excludes captions and classes; keep one")
+        if self.sampling != "uniform" and not (self.texts and self.images):
+            raise ValueError(f'sampling = "{self.sampling}" needs `images` and the `texts` they have neighbours in')
         if self.images and self.mix:
             raise ValueError("name one image store in `images`, or several in `mix`")
         if self.mix and (self.classes or self.captions == "unique"):

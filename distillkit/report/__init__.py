@@ -26,11 +26,11 @@ def write_report(run: RunFolder, baseline: RunFolder | None) -> Path:
     values = page(run, baseline, evaluation)
     for name in _FILES:
         with atomic_file(run.path / name) as file:
-            file.write(_render(name, values).encode())
+            file.write(render(name, values).encode())
     return run.path / _FILES[-1]
 
 
-def _render(template: str, values: dict[str, Any]) -> str:
+def render(template: str, values: dict[str, Any]) -> str:
     """A template of this folder, filled in; captions are escaped for the kind of file."""
     try:
         import jinja2

@@ -41,7 +41,7 @@ class Picture:
 def pictures(listed: list[dict[str, Any]], shown: int = SHOWN) -> list[Picture]:
     """`shown` of the listed images at even distances, the first among them: nobody chooses."""
     chosen = [listed[place * len(listed) // shown] for place in range(shown)] if len(listed) > shown else listed
-    return [Picture(_uri(one), one["text"], _answers(one)) for one in chosen]
+    return [Picture(uri(one), one["text"], _answers(one)) for one in chosen]
 
 
 def distance(listed: list[dict[str, Any]], shown: int = SHOWN) -> str:
@@ -60,15 +60,15 @@ def _answers(one: dict[str, Any]) -> list[Answer]:
     return [Answer(who, texts, texts.index(one["text"]) + 1 if one["text"] in texts else None) for who, texts in found]
 
 
-def _uri(one: dict[str, Any]) -> str:
-    """The part of the image that the networks saw, as a small JPEG."""
+def uri(one: dict[str, Any]) -> str:
+    """The part of the image that the networks saw, as a small JPEG: row `row` of `store`, or the file `image`."""
     try:
         if "store" in one:
             image, _, _ = Files(FeatureStore(one["store"]), None).open(one["row"])
         else:
             image = decode(Path(one["image"]))
     except SourceError as error:
-        told = f"{one['image']}: the report cannot show it ({error}); put it back and evaluate again"
+        told = f"{one['image']}: the report cannot show it ({error}); put it back and run the same command again"
         raise SourceError(told) from error
     pixels = render(image, centre_view(*image.size), _PIXELS)
     made = io.BytesIO()

@@ -1,7 +1,7 @@
 """Clustered unit vectors, as embeddings of texts are: what the rows of mining search.
 
-4096 clusters of Zipf sizes (weight 1/rank) around a common mean (two vectors have a cosine of 0.5), in each
-the same 192 directions of falling variance, and noise in all 768. It is no easier than real texts, whose dimension is lower.
+4096 clusters of Zipf sizes (weight 1/rank) around a common mean, so that two vectors have a cosine of 0.5; in each the
+same 192 directions of falling variance, and noise in all 768. Real texts are easier: their dimension is lower.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ def texts(tmp_path):
 def truth(queries, corpus, k, rows=None):
     """The k nearest rows by numpy, from what the stores hold; `rows` limits the corpus."""
     rows = corpus.ok_rows if rows is None else rows
-    (one,), (other,) = ([*store.fields] for store in (queries, corpus))
+    (one,), (other,) = ([*store.manifest.fields] for store in (queries, corpus))
     a, b = queries.read(one, queries.ok_rows).float().numpy(), corpus.read(other, rows).float().numpy()
     scores = (a / np.linalg.norm(a, axis=1, keepdims=True)) @ (b / np.linalg.norm(b, axis=1, keepdims=True)).T
     order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
