@@ -239,9 +239,7 @@ class Batches:
         hidden = noise.argsort(1).argsort(1) < int(self.patches * mask.ratio)
         return (hidden & (torch.arange(images) < int(images * mask.share))[:, None])[self.ranks.span(images)]
 
-    def _text_source(
-        self, ask: Ask
-    ) -> list[Unpaired] | list[NearTexts] | list[OwnCaptions] | list[ClassTexts]:
+    def _text_source(self, ask: Ask) -> list[Unpaired] | list[NearTexts] | list[OwnCaptions] | list[ClassTexts]:
         """Where texts come from; own captions of several image stores from each."""
         if self.texts and self.near and self.data.sampling == "neighbours":
             return [NearTexts(self.texts, self.near, ask)]

@@ -49,8 +49,8 @@ def select_texts(recipe: SelectRecipe, say: Say = print) -> Path:
     write_selection(out / "selection.html", facts, kept_examples, dropped_examples)
     say(
         f"{out}: {facts['kept']:,} of {facts['texts']:,} texts kept ({100 * facts['kept'] / facts['texts']:.1f}%), "
-        f"{facts['duplicates']:,} repeat another, {facts['never']:,} are near to no image, {facts['too_far']:,} are near "
-        f"to one but not enough; look at {out / 'selection.html'}"
+        f"{facts['duplicates']:,} repeat another, {facts['never']:,} are near to no image, {facts['too_far']:,} near "
+        f"to one, but not enough; look at {out / 'selection.html'}"
     )
     return out
 
