@@ -347,6 +347,21 @@ def test_parts_in_folders_of_their_own_are_merged_to_the_same_bytes(extract, run
     assert code == 1 and "shards are in none of the parts" in err
 
 
+@pytest.mark.slow
+def test_parts_that_run_at_the_same_time_make_the_same_store(recipes, extract, stores, tmp_path):
+    """Two parts at once, one of them twice: the second of a kind is turned away or finds nothing left to do."""
+    assert extract(f'out="{tmp_path}/whole"')[0] == 0
+    command = [sys.executable, "-m", "distillkit", "extract-teacher", str(recipes[0]), "--shard"]
+    runs = [subprocess.Popen([*command, part], stderr=subprocess.PIPE, text=True) for part in ("1/2", "2/2", "2/2")]
+    for run in runs:
+        _, err = run.communicate(timeout=300)
+        assert run.returncode == 0 or "another process is extracting shard" in err.splitlines()[-1], err
+    for part in ("1/2", "2/2"):  # who was turned away from one corpus has not come to the next
+        assert extract("--shard", part)[0] == 0
+    for name in ("images", "texts"):
+        assert files(stores / name) == files(tmp_path / "whole" / name)
+
+
 @pytest.mark.parametrize("part", ["0/2", "3/2", "1", "a/b", "-1/2"])
 def test_parts_that_are_none_are_a_usage_error(recipes, run_cli, part):
     code, _, err = run_cli("extract-teacher", recipes[0], f"--shard={part}")

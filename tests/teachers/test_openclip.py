@@ -1,5 +1,6 @@
 """open_clip models as teachers: by name and tag, from a folder, from a hub that cannot be reached."""
 
+import functools
 import json
 import shutil
 
@@ -353,6 +354,24 @@ def test_devices_that_are_not_there_are_named(teacher_folder):
 def test_folders_may_be_given_by_placeholders(teacher_folder, monkeypatch):
     monkeypatch.setenv("HOME", str(teacher_folder.parent))
     assert Openclip(model=f"local-dir:~/{teacher_folder.name}", device="cpu").name == f"local-dir:{teacher_folder}"
+
+
+def test_a_compiled_image_tower_says_the_same(teacher_folder, teacher, shown, monkeypatch):
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
+    made = Openclip(model=f"local-dir:{teacher_folder}", device="cpu", compile=True)
+    for fields in (["image"], ["image", "cls", "patches"], ["text"]):
+        tokens = teacher.tokenize(TEXTS)[0] if fields == ["text"] else None
+        one, other = (model.forward(shown, tokens, fields=fields) for model in (teacher, made))
+        for field in fields:
+            torch.testing.assert_close(getattr(other, field), getattr(one, field))
+    assert made.fingerprint() == teacher.fingerprint()
+
+
+def test_other_weights_than_expected_are_refused_naming_both(teacher_folder, teacher):
+    is_so, model = teacher.fingerprint()["weights_sha256"], f"local-dir:{teacher_folder}"
+    assert Openclip(model=model, device="cpu", sha256=is_so[:16]).fingerprint() == teacher.fingerprint()
+    told = refusal(model, sha256="0" * 64)
+    assert f"its weights have sha256 {is_so}, the recipe expects '{'0' * 64}'; mend teacher.sha256" in told
 
 
 def test_nothing_is_said_on_the_way(teacher_folder, capfd, caplog):
