@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from distillkit.atomic import set_aside, sync
-from distillkit.engine import local
+from distillkit.engine.local import LocalEngine
 from distillkit.engine.shard import computed
 from distillkit.errors import StoreError
 from distillkit.job import Job
@@ -129,7 +129,7 @@ def _fill(job: Job, writer: StoreWriter, old: Manifest, say: Callable[[str], Non
         _border(job, writer, full, rest, say)
     todo = [shard for shard in range(writer.shards) if not writer.committed(shard)]
     if todo:
-        local.run(job, writer, todo, say, made)
+        LocalEngine().run(job, writer, todo, say, made)
 
 
 def _border(job: Job, writer: StoreWriter, number: int, rows: int, say: Callable[[str], None]) -> None:

@@ -12,23 +12,32 @@ from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from distillkit.errors import DiskFull
+from distillkit.errors import DiskFull, DiskLost
 
 TEMPORARY = ".partial"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+# What disks answer that fail or are unplugged, file servers that went away, and mounts that can only be read now.
+_LOST = (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ENODEV, errno.ENXIO, errno.EROFS, errno.EHOSTDOWN)
 SET_ASIDE = ".before-"
 
 
 @contextmanager
 def noticing_a_full_disk(path: Path) -> Iterator[None]:
-    """DiskFull when writing at `path` fails for want of space; every other error passes."""
+    """DiskFull when writing at `path` fails for want of space, DiskLost when the disk is gone; other errors pass."""
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise DiskFull(
-            f"{path}: no space left on the disk; what is committed is kept, make room and run the same command again"
-        ) from error
+        if error.errno in _FULL:
+            raise DiskFull(
+                f"{path}: no space left on the disk; what is committed is kept, make room and run the same command "
+                "again"
+            ) from error
+        if error.errno in _LOST:
+            raise DiskLost(
+                f"{path}: the disk does not answer ({error.strerror}); what is committed is kept, mount it again and "
+                "run the same command again"
+            ) from error
+        raise
 
 
 def make_folder(folder: Path) -> None:

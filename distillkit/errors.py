@@ -29,6 +29,10 @@ class DiskFull(DistillkitError):
     """A file cannot be written: no space left, or no quota."""
 
 
+class DiskLost(DistillkitError):
+    """A file cannot be written: the disk or mount it lies on is gone, or can only be read."""
+
+
 class MissingExtra(DistillkitError):
     """An optional package is needed and not installed."""
 

@@ -7,23 +7,25 @@ Rerunning continues after the last committed shard; a finished store is left alo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from distillkit import cpu
 from distillkit.append import append, growth, recover
 from distillkit.callable import make_callable
-from distillkit.engine import local
-from distillkit.engine.ranges import measured
+from distillkit.engine import estimate
+from distillkit.engine.local import LocalEngine
+from distillkit.engine.probe import probe
 from distillkit.errors import StoreError
 from distillkit.job import Job, Teacher, fields_asked
 from distillkit.machine import machine
 from distillkit.paths import expand
-from distillkit.recipe import Component, Corpus, ExtractRecipe, differences, load
+from distillkit.recipe import Corpus, ExtractRecipe, differences, load
 from distillkit.store.additions import teachers_to_add
 from distillkit.store.claims import Claims, Part
 from distillkit.store.manifest import FILE_NAME, Manifest
@@ -31,6 +33,11 @@ from distillkit.store.plan import make_plan
 from distillkit.store.remote import workplace
 from distillkit.store.writer import StoreWriter
 from distillkit.versions import versions
+
+if TYPE_CHECKING:
+    from distillkit.engine.ray import RayEngine
+
+    Engine = LocalEngine | RayEngine
 
 Say = Callable[[str], None]
 
@@ -43,45 +50,64 @@ def extract(
     *,
     overrides: Sequence[str] = (),
     appending: bool = False,
+    engine: str = "local",
 ) -> list[Path]:
     """Every corpus of the recipe as a store; returns their folders. StoreError when too many samples failed.
 
     `recipe` may be a file, with `overrides` such as 'out="stores/mine"'. `command` is kept beside the measured costs,
     so that a report can say how to make this again. `part`: one of several runs that share the work; whoever commits a
-    store's last shard completes it. `appending`: a store whose corpus grew goes on where it ended.
+    store's last shard completes it. `appending`: a store whose corpus grew goes on where it ended. `engine`: "local",
+    or "ray".
     """
     if not isinstance(recipe, ExtractRecipe):
         recipe = load(recipe, list(overrides), kind=ExtractRecipe)
     cpu.settle()
     for corpus in recipe.corpora:
         corpus.source.build("sources")  # what cannot be read is told before a big teacher is loaded
-    teachers = {alias: _load(component, say) for alias, component in recipe.by_alias.items()}
-    out = workplace(expand(recipe.out))
-    jobs = [
-        Job(out / corpus.name, corpus, teachers, fields_asked(corpus, teachers), recipe.decode_threads, recipe.decode)
-        for corpus in recipe.corpora
-    ]
-    made = {"command": command, "machine": machine()}
-    written = [_extract_corpus(job, part or Part(), appending, say, made) for job in jobs]
+    run = _engine(engine, recipe)
+    with run.running():
+        jobs = _jobs(recipe, run.teachers(recipe.by_alias, say))
+        made = {"command": command, "machine": machine()}
+        written = [_extract_corpus(run, job, part or Part(), appending, say, made) for job in jobs]
     for path, job in zip(written, jobs, strict=True):
         _judge(path, job.corpus, say)
     return [job.path for job in jobs]
 
 
-def _load(component: Component, say: Say) -> Teacher:
-    """The network of a recipe's teacher, ready to be asked; tells what was loaded."""
-    say(f"teacher {component.knobs.get('model', component.kind)}: loading")
-    network = component.build("teachers")
-    fingerprint = network.fingerprint()
-    say(
-        f"teacher {fingerprint['model']}: loaded {fingerprint['tensors']}/{fingerprint['tensors']} tensors, "
-        f"sha256 {fingerprint['weights_sha256'][:16]}, {fingerprint['activation']}, {fingerprint['precision']}, "
-        f"preprocessing {fingerprint['preprocess']}"
-    )
-    return Teacher(network, fingerprint)
+def plan(recipe: ExtractRecipe, say: Say = print) -> list[str]:
+    """What `extract` would take here, line by line: every store is left as it is, and none is begun."""
+    cpu.settle()
+    engine, lines = LocalEngine(), []
+    for job in _jobs(recipe, engine.teachers(recipe.by_alias, say)):
+        rows, _ = make_plan(job.source, job.source.root)
+        folder = estimate.existing(job.path)
+        free = shutil.disk_usage(folder).free
+        for line in estimate.warnings(job, rows.num_rows, free):
+            say(line)
+        lines += estimate.report(job, rows.num_rows, probe(job, rows, folder), free)
+    return lines
 
 
-def _extract_corpus(job: Job, part: Part, appending: bool, say: Say, made: dict[str, Any]) -> Path:
+def _engine(name: str, recipe: ExtractRecipe) -> Engine:
+    if name == "local":
+        return LocalEngine()
+    from distillkit.engine.ray import RayEngine
+
+    return RayEngine(recipe.ray)
+
+
+def _jobs(recipe: ExtractRecipe, teachers: Mapping[str, Teacher]) -> list[Job]:
+    """What each corpus is asked for; StoreError for what the teachers do not give."""
+    out = workplace(expand(recipe.out))
+    return [
+        Job(out / corpus.name, corpus, teachers, fields_asked(corpus, teachers), recipe.decode_threads, recipe.decode)
+        for corpus in recipe.corpora
+    ]
+
+
+def _extract_corpus(
+    run: Engine, job: Job, part: Part, appending: bool, say: Say, made: dict[str, Any]
+) -> Path:
     """One corpus: plan, run what is not committed yet, finish with the manifest. `made` goes into the log.
 
     Returns where it was written: the store, or an addition to it.
@@ -97,11 +123,13 @@ def _extract_corpus(job: Job, part: Part, appending: bool, say: Say, made: dict[
     elif grown:
         say(f"{job.path}: the corpus has {grown.new} new samples; `distillkit store append` would keep what is there")
     job, writer = _place(job, plan, duplicates, say)
+    for line in estimate.warnings(job, plan.num_rows, shutil.disk_usage(job.path.parent).free):
+        say(line)
     with Claims(job.path) as claims:
         with claims.beginning_or_end():
-            shards = _begin(job, writer, claims, part, duplicates, say)
+            shards = _begin(run, job, writer, claims, part, duplicates, say)
         if shards:
-            local.run(replace(job, steps=writer.steps), writer, shards, say, made)
+            run.run(replace(job, steps=writer.steps), writer, shards, say, made)
         with claims.beginning_or_end():
             _end(writer, part, say)
     return writer.path
@@ -119,7 +147,9 @@ def _place(job: Job, plan: pa.Table, duplicates: int, say: Say) -> tuple[Job, St
     return job, StoreWriter(job.path, plan, job.fields, job.rows_per_shard, job.identity(duplicates))
 
 
-def _begin(job: Job, writer: StoreWriter, claims: Claims, part: Part, duplicates: int, say: Say) -> list[int]:
+def _begin(
+    run: Engine, job: Job, writer: StoreWriter, claims: Claims, part: Part, duplicates: int, say: Say
+) -> list[int]:
     """Make the store's folder ready; what another identity left is set aside. Returns the shards that we do."""
     path, before, idle = writer.path, writer.previous_identity(), claims.idle()
     if before is not None and before != writer.identity:
@@ -135,7 +165,7 @@ def _begin(job: Job, writer: StoreWriter, claims: Claims, part: Part, duplicates
         say(f"{path}: already complete ({writer.plan.num_rows} rows), nothing to do")
         return []
     if writer.previous_identity() is None:
-        writer.steps = measured(job, writer.plan, say)
+        writer.steps = run.measured(job, writer.plan, say)
     writer.begin(alone=idle)
     if duplicates:
         say(f"{path}: {duplicates} samples whose key had come before were left out")

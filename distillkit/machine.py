@@ -20,6 +20,14 @@ def machine() -> dict[str, Any]:
     }
 
 
+def free_memory() -> int:
+    """Bytes that processes can still take without swapping; where the system does not say, what it has in all."""
+    listing = Path("/proc/meminfo")
+    lines = listing.read_text().splitlines() if listing.is_file() else []
+    told = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
+    return int(told[0]) * 1024 if told else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def _cpu() -> str:
     """Linux keeps the name in /proc; elsewhere Python knows it, or at least the architecture."""
     listing = Path("/proc/cpuinfo")

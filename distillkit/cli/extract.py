@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -16,6 +16,10 @@ def extract_teacher(
         str | None,
         typer.Option(help="Do one part of the work, as 2/8; the other parts are other runs, here or elsewhere."),
     ] = None,
+    engine: Annotated[
+        Literal["local", "ray"], typer.Option(help="ray: a pool of teachers on this machine or a cluster; see [ray].")
+    ] = "local",
+    plan: Annotated[bool, typer.Option("--plan", help="Only tell what it would take: bytes, hours, epochs.")] = False,
 ) -> None:
     """Stage 1: run the teacher once over every corpus of RECIPE and keep what it said. Rerunning continues.
 
@@ -31,7 +35,10 @@ def extract_teacher(
     except ValueError as error:
         raise typer.BadParameter(f"--shard {error}") from error
     loaded = load(recipe, overrides, kind=ExtractRecipe)
-    for path in extract.extract(loaded, say, command(), part):
+    if plan:
+        print("\n".join(extract.plan(loaded, say)))
+        return
+    for path in extract.extract(loaded, say, command(), part, engine=engine):
         print(shown(path))
     if shard:
         return

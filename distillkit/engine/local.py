@@ -3,34 +3,53 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from types import TracebackType
 from typing import Any
 
+import pyarrow as pa
+
 from distillkit.atomic import append_line
 from distillkit.engine.cost import Progress
-from distillkit.engine.shard import Say, Shard, computed
+from distillkit.engine.loading import Say, Teachers, load
+from distillkit.engine.ranges import measured
+from distillkit.engine.shard import Shard, computed
 from distillkit.errors import StoreError
 from distillkit.job import Job
+from distillkit.recipe import Component
+from distillkit.store.steps import Steps
 from distillkit.store.writer import StoreWriter
 
 
-def run(job: Job, writer: StoreWriter, shards: list[int], say: Say, made: dict[str, Any]) -> None:
-    """Compute and commit these shards. Memory holds at most two: one being written, one being computed."""
-    spans = {shard: writer.span(shard) for shard in shards}
-    progress = Progress(str(writer.path), sum(stop - first for first, stop in spans.values()), writer.shards, say)
-    # Pieces of a mapped or shared table: nothing is copied.
-    plans = {shard: writer.plan.slice(first, stop - first) for shard, (first, stop) in spans.items()}
-    with _Committing(writer, progress, made) as committing:
+class LocalEngine:
+    """Loads teachers and runs shards in this process."""
 
-        def tell(shard: Shard, rows: int) -> None:
-            committing.refuse_to_go_on()
-            progress.within(shard.number, rows, len(shard.failures), shard.cost.wait)
+    def running(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
-        with closing(computed(job, plans, say, tell)) as results:
-            for shard in results:
-                committing.put(shard)
+    def teachers(self, components: Mapping[str, Component], say: Say) -> Teachers:
+        return {alias: load(component, say) for alias, component in components.items()}
+
+    def measured(self, job: Job, plan: pa.Table, say: Say) -> dict[str, Steps]:
+        return measured(job, plan, say)
+
+    def run(self, job: Job, writer: StoreWriter, shards: list[int], say: Say, made: dict[str, Any]) -> None:
+        """Compute and commit these shards. Memory holds at most two: one being written, one being computed."""
+        spans = {shard: writer.span(shard) for shard in shards}
+        progress = Progress(str(writer.path), sum(stop - first for first, stop in spans.values()), writer.shards, say)
+        # Pieces of a mapped or shared table: nothing is copied.
+        plans = {shard: writer.plan.slice(first, stop - first) for shard, (first, stop) in spans.items()}
+        with _Committing(writer, progress, made) as committing:
+
+            def tell(shard: Shard, rows: int) -> None:
+                committing.refuse_to_go_on()
+                progress.within(shard.number, rows, len(shard.failures), shard.cost.wait)
+
+            with closing(computed(job, plans, say, tell)) as results:
+                for shard in results:
+                    committing.put(shard)
 
 
 class _Committing:
@@ -66,11 +85,19 @@ class _Committing:
         self.last = self.thread.submit(self._commit, shard, line)
 
     def _commit(self, shard: Shard, line: dict[str, Any]) -> None:
+        self._refuse_a_lost_store()
+        try:
+            self.writer.commit(shard.number, shard.arrays, shard.failures, shard.clipped)
+            append_line(self.writer.path / "extract.jsonl", line | self.made)
+        except OSError:
+            self._refuse_a_lost_store()
+            raise
+        self.progress.finished(line)
+
+    def _refuse_a_lost_store(self) -> None:
+        """Before its folder is made anew, on the disk below the mount."""
         if not (self.writer.path / "plan.json").is_file():
             raise StoreError(
                 f"{self.writer.path}: the store is gone (a mount that was lost, or a folder that was moved?); bring it "
                 "back and run the same command again: what was committed is kept"
             )
-        self.writer.commit(shard.number, shard.arrays, shard.failures, shard.clipped)
-        append_line(self.writer.path / "extract.jsonl", line | self.made)
-        self.progress.finished(line)

@@ -24,6 +24,7 @@ from torch import Tensor
 from distillkit.engine.asking import Asked
 from distillkit.engine.cost import Cost
 from distillkit.engine.decoding import Outcomes, decoded, in_order
+from distillkit.engine.loading import Say
 from distillkit.engine.prefetch import prefetched
 from distillkit.engine.sight import Seen, Sight
 from distillkit.errors import SourceError
@@ -32,7 +33,6 @@ from distillkit.store.encode import encode
 from distillkit.store.field import PARAMETERS, blank
 from distillkit.store.writer import Failure
 
-Say = Callable[[str], None]
 Tokenised = dict[str, tuple[Tensor, Tensor]]  # by teacher: tokens, and how many of each row matter
 
 

@@ -7,7 +7,7 @@ schema. Paths in recipes may use {cache}, ~ and environment variables.
 from distillkit.recipe.component import Component, Ramp, Term
 from distillkit.recipe.data import Also, Augment, Captions, Data, Expect, Mask, Mixed
 from distillkit.recipe.differences import differences
-from distillkit.recipe.extraction import Corpus, DType, ExtractRecipe, NamedTeacher, RandAugment, Views
+from distillkit.recipe.extraction import Corpus, DType, ExtractRecipe, NamedTeacher, RandAugment, Ray, Views
 from distillkit.recipe.load import load, settings
 from distillkit.recipe.mining import MineRecipe, SelectRecipe, memory_bytes
 from distillkit.recipe.training import Baseline, Checkpoints, Log, NamedStudent, Optim, TrainRecipe, Validation
@@ -33,6 +33,7 @@ __all__ = [
     "Optim",
     "Ramp",
     "RandAugment",
+    "Ray",
     "SelectRecipe",
     "Term",
     "TrainRecipe",

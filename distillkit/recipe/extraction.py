@@ -77,6 +77,20 @@ class Corpus(Strict):
         return None if only_clean else self.views
 
 
+class Ray(Strict):
+    """A pool of `least` to `most` actors (as many as there is room for, if not given), each with all the teachers.
+
+    `address`: of a running cluster ("auto": the one of this machine); without one, a small one of our own is started.
+    `cpus`, `gpus`: what an actor takes; by default torch's threads, and a GPU where the cluster has any.
+    """
+
+    address: str | None = None
+    least: int = Field(1, gt=0)
+    most: int | None = Field(None, gt=0)
+    cpus: float | None = Field(None, gt=0)
+    gpus: float | None = Field(None, ge=0)
+
+
 class ExtractRecipe(Strict):
     """Stage 1: one teacher, or several at once, over any number of corpora; each becomes `out`/`corpus.name`."""
 
@@ -90,6 +104,7 @@ class ExtractRecipe(Strict):
         "threads", description="what decodes images, decode_threads of them"
     )
     decode_threads: int = Field(2, gt=0)
+    ray: Ray = Ray()
 
     @model_validator(mode="after")
     def _components(self) -> Self:

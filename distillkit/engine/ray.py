@@ -1,0 +1,234 @@
+"""The same shards on Ray: a pool of teachers on one machine or a cluster, that grows, shrinks and loses workers.
+
+    distillkit extract-teacher pipelines/extract/dime_fm.toml --engine ray
+
+Each actor of a Ray Data pool loads the teachers once and computes whole shards, as the local engine does. It writes a
+shard into a folder of its own beside the store; only this process, which holds the store's claims, moves the files in
+and commits them. So a worker may die at any instant, or two may compute one shard: a shard is committed once.
+https://docs.ray.io/en/latest/data/api/doc/ray.data.Dataset.map_batches.html
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import os
+import shutil
+import textwrap
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+
+from distillkit import cpu
+from distillkit.atomic import append_line
+from distillkit.engine.cost import Progress
+from distillkit.engine.loading import Say, Teachers, load
+from distillkit.engine.ranges import measured
+from distillkit.engine.shard import computed
+from distillkit.errors import DistillkitError, MissingExtra, TeacherError
+from distillkit.job import Job, Teacher
+from distillkit.recipe import Component, Ray
+from distillkit.store.manifest import Shard
+from distillkit.store.steps import Steps
+from distillkit.store.writer import StoreWriter
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a job must know of a network that is loaded elsewhere."""
+
+    component: Component
+    fields: Mapping[str, list[int]]
+    dtypes: Mapping[str, str]
+    preprocess: Any
+
+    @classmethod
+    def of(cls, component: Component, network: Any) -> Facts:
+        return cls(component, network.fields, getattr(network, "dtypes", {}), getattr(network, "preprocess", None))
+
+
+class RayEngine:
+    """Loads teachers and runs shards on the Ray cluster of the recipe's [ray], or on this machine alone."""
+
+    def __init__(self, knobs: Ray):
+        self.knobs = knobs
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Connected to the cluster, or with a small one of our own, which ends with us."""
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # it talks of what it mends by itself
+        ray = _ray()
+        own = {} if self.knobs.address else {"include_dashboard": False, "object_store_memory": 200_000_000}
+        try:
+            ray.init(self.knobs.address, log_to_driver=False, logging_level="ERROR", **own)
+            context = ray.data.DataContext.get_current()
+            context.enable_progress_bars = context.print_on_execution_start = False
+            logging.getLogger("ray.data").setLevel(logging.ERROR)
+            yield
+        except ConnectionError as error:
+            raise DistillkitError(f"ray.address = {self.knobs.address!r}: no Ray cluster answers there") from error
+        except ray.exceptions.RayTaskError:
+            raise  # a bug, with its traceback
+        except ray.exceptions.RayError as error:
+            told = textwrap.shorten(str(error), 200, placeholder="...")
+            raise DistillkitError(
+                f"Ray gave up ({told}); what is committed is kept, run the same command again"
+            ) from error
+        finally:
+            ray.shutdown()
+
+    def teachers(self, components: Mapping[str, Component], say: Say) -> Teachers:
+        """What the teachers are, asked of one worker: this machine may have no GPU and no weights."""
+        told, answer = _ray().get(_ray().remote(_facts).options(**self._needs()).remote(components))
+        for line in told:
+            say(line)
+        return {alias: Teacher(*pair) for alias, pair in _or_raise(answer).items()}
+
+    def measured(self, job: Job, plan: pa.Table, say: Say) -> dict[str, Steps]:
+        """The range of what the teachers say, seen by one worker."""
+        if not any(field.dtype == "int8" for field in job.fields.values()):
+            return {}
+        told, answer = _ray().get(_ray().remote(_measured).options(**self._needs()).remote(job, plan))
+        for line in told:
+            say(line)
+        steps: dict[str, Steps] = _or_raise(answer)
+        return steps
+
+    def run(self, job: Job, writer: StoreWriter, shards: list[int], say: Say, made: dict[str, Any]) -> None:
+        """Compute these shards on the pool and commit each as it comes."""
+        rows = sum(stop - first for first, stop in map(writer.span, shards))
+        progress = Progress(str(writer.path), rows, writer.shards, say)
+        staging = writer.path.with_name(f".{writer.path.name}.staged")
+        # What a killed run left there is nobody's: the claims on these shards are ours.
+        for shard in shards:
+            shutil.rmtree(staging / str(shard), ignore_errors=True)
+        travelling = copy.copy(writer)
+        travelling.plan = writer.plan.slice(0, 0)  # workers map the plan that lies in the store
+        for result in self._results(shards, (job, travelling, staging, torch.get_num_threads())):
+            for line in result["said"]:
+                say(line)
+            folder, record = _or_raise(result["answer"])
+            writer.adopt(result["shard"], Shard.model_validate(record), Path(folder))
+            append_line(writer.path / "extract.jsonl", result["line"] | made)
+            progress.finished(result["line"])
+            shutil.rmtree(staging / str(result["shard"]), ignore_errors=True)
+        shutil.rmtree(staging, ignore_errors=True)
+
+    def _results(self, shards: list[int], arguments: tuple[Any, ...]) -> Iterator[dict[str, Any]]:
+        """What the actors say of their shards, in the order in which these are done."""
+        data = _ray().data
+        pool = data.ActorPoolStrategy(min_size=self.knobs.least, max_size=self._most(), max_tasks_in_flight_per_actor=2)
+        tasks = data.from_items([{"shard": shard} for shard in shards], override_num_blocks=len(shards))
+        done = tasks.map_batches(_Actor, batch_size=1, compute=pool, fn_constructor_args=arguments, **self._needs())
+        for row in done.iter_rows():
+            yield json.loads(row["result"])
+
+    def _needs(self) -> dict[str, float]:
+        """What one actor takes of a machine."""
+        gpus = self.knobs.gpus
+        if gpus is None:
+            gpus = float(_ray().cluster_resources().get("GPU", 0) > 0)
+        return {"num_cpus": self.knobs.cpus or torch.get_num_threads(), "num_gpus": gpus}
+
+    def _most(self) -> int:
+        """As many actors as the cluster has room for by now, if the recipe does not say."""
+        if self.knobs.most is not None:
+            return self.knobs.most
+        have, needs = _ray().cluster_resources(), self._needs()
+        room = (
+            have.get(name, 0) // needs[key] for name, key in (("CPU", "num_cpus"), ("GPU", "num_gpus")) if needs[key]
+        )
+        return max(self.knobs.least, int(min(room)))
+
+
+class _Actor:
+    """In a worker: the loaded teachers, and the shards they are asked about."""
+
+    def __init__(self, job: Job, writer: StoreWriter, staging: Path, threads: int):
+        cpu.settle()
+        torch.set_num_threads(threads)  # sums of floats depend on it: as many as the local engine would use here
+        self.staging, self.writer = staging, writer
+        self.writer.plan = pa.ipc.open_file(pa.memory_map(str(writer.path / "plan.arrow"))).read_all()
+        self.said: list[str] = []
+        self.job, self.problem = job, None
+        try:
+            self.job = replace(job, teachers=_loaded(job))
+        except DistillkitError as error:
+            self.problem = str(error)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
+        number = int(batch["shard"][0])
+        result = {"shard": number, "line": None, "answer": self.problem}
+        if self.problem is None:
+            try:
+                result |= self._done(number)
+            except DistillkitError as error:
+                result["answer"] = str(error)
+        said, self.said = self.said, []
+        return {"result": [json.dumps(result | {"said": said})]}
+
+    def _done(self, number: int) -> dict[str, Any]:
+        first, stop = self.writer.span(number)
+        plans = {number: self.writer.plan.slice(first, stop - first)}
+        (shard,) = computed(self.job, plans, self.said.append, lambda shard, rows: None)
+        folder = self.staging / str(number) / uuid.uuid4().hex
+        record = self.writer.write(number, shard.arrays, shard.failures, folder, shard.clipped)
+        line = shard.cost.line(number, stop - first, len(shard.failures))
+        return {"line": line, "answer": [str(folder), record.model_dump()]}
+
+
+def _facts(components: Mapping[str, Component]) -> tuple[list[str], Any]:
+    """In a worker: load the teachers once, to say what they are."""
+    told: list[str] = []
+    try:
+        loaded = {alias: load(component, told.append) for alias, component in components.items()}
+    except DistillkitError as error:
+        return told, str(error)
+    answer = {alias: (Facts.of(components[alias], one.network), one.fingerprint) for alias, one in loaded.items()}
+    return told, answer
+
+
+def _loaded(job: Job) -> Teachers:
+    """In a worker: the teachers of a job, if they are the ones that it was planned with."""
+    teachers = {}
+    for alias, wanted in job.teachers.items():
+        teachers[alias] = load(wanted.network.component, lambda line: None)
+        have = teachers[alias].fingerprint
+        if have != wanted.fingerprint:
+            name = next(key for key in have if have[key] != wanted.fingerprint.get(key))
+            raise TeacherError(
+                f"teacher {alias}: another one on this worker ({name}: {have[name]!r} against "
+                f"{wanted.fingerprint.get(name)!r}); give all machines the same weights, packages and device"
+            )
+    return teachers
+
+
+def _measured(job: Job, plan: pa.Table) -> tuple[list[str], Any]:
+    """In a worker: what the numbers of int8 fields will mean."""
+    told: list[str] = []
+    try:
+        return told, measured(replace(job, teachers=_loaded(job)), plan, told.append)
+    except DistillkitError as error:
+        return told, str(error)
+
+
+def _or_raise(answer: Any) -> Any:
+    if isinstance(answer, str):
+        raise DistillkitError(f"on a Ray worker: {answer}")
+    return answer
+
+
+def _ray() -> Any:
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise MissingExtra("ray", "ray") from error
+    return ray

@@ -1,0 +1,131 @@
+"""Mounts that go away and memory that ends during an extraction: nothing committed is lost, and no ledger lies."""
+
+import errno
+import os
+
+import pytest
+import torch
+
+from distillkit.engine import sight
+from distillkit.store import layout
+from distillkit.store.manifest import Manifest
+from distillkit.store.writer import StoreWriter
+from distillkit.teachers.openclip import Openclip
+
+
+@pytest.fixture
+def extract(recipes, run_cli):
+    text = recipes[0].read_text()
+    recipes[0].write_text(text[: text.rindex("[[corpora]]")])
+
+    def run(*overrides):
+        code, _, err = run_cli("extract-teacher", recipes[0], *(a for s in overrides for a in ("--set", s)))
+        assert "Traceback" not in err
+        return code, err
+
+    return run
+
+
+def files(store):
+    paths = (path for path in store.rglob("*") if path.is_file() and path.name != "extract.jsonl")
+    return {path.relative_to(store).as_posix(): path.read_bytes() for path in paths}
+
+
+@pytest.fixture
+def whole(extract, tmp_path):
+    assert extract(f'out="{tmp_path}/whole"')[0] == 0
+    return files(tmp_path / "whole/images")
+
+
+def test_a_corpus_whose_mount_is_lost_makes_no_ledger_of_it(extract, whole, corpus, tmp_path, monkeypatch):
+    """From the 66th image on there is nothing: the second shard is dropped, and done when the corpus is back."""
+    real, seen = sight.decode, []
+
+    def unmounted(image):
+        seen.append(image)
+        if len(seen) == 66:
+            corpus.rename(tmp_path / "away")
+            corpus.mkdir()  # the empty folder that was mounted on
+        return real(image)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sight, "decode", unmounted)
+        code, err = extract("decode_threads=1")
+    assert code == 1 and "the corpus is gone (a mount that was lost?); the shard in hand is dropped" in err
+    assert err.splitlines()[-1].startswith(f"error: {corpus}: ")
+    assert [path.name for path in (tmp_path / "out/images/commits").iterdir()] == ["00000.json"]
+    corpus.rmdir()
+    (tmp_path / "away").rename(corpus)
+    assert extract()[0] == 0
+    assert files(tmp_path / "out/images") == whole
+
+
+def test_a_store_whose_mount_is_lost_is_not_begun_elsewhere(extract, whole, tmp_path, monkeypatch):
+    """Were its folder made again, shards would go to the disk below the mount."""
+    store, real = tmp_path / "out/images", StoreWriter.commit
+
+    def then_unmounted(self, shard, *rest):
+        real(self, shard, *rest)
+        store.rename(tmp_path / "away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(StoreWriter, "commit", then_unmounted)
+        code, err = extract()
+    assert code == 1 and not store.exists()
+    assert "the store is gone (a mount that was lost, or a folder that was moved?)" in err.splitlines()[-1]
+    (tmp_path / "away").rename(store)
+    code, err = extract()
+    assert code == 0 and "70 rows in 2 shards, 1 already committed" in err
+    assert files(store) == whole
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EROFS])
+def test_a_disk_that_stops_answering_is_one_line(extract, whole, tmp_path, monkeypatch, number):
+    real, calls = layout.shard_index, []
+
+    def lost(*arguments):
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise OSError(number, os.strerror(number))
+        return real(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(layout, "shard_index", lost)
+        code, err = extract()
+    assert code == 1 and f"the disk does not answer ({os.strerror(number)}); what is committed is kept" in err
+    assert extract()[0] == 0
+    assert files(tmp_path / "out/images") == whole
+
+
+def test_a_teacher_without_memory_goes_on_in_halves(extract, tmp_path, monkeypatch):
+    real, sizes = Openclip.forward, []
+
+    def little(self, **inputs):
+        size = len(next(value for value in inputs.values() if isinstance(value, torch.Tensor)))
+        sizes.append(size)
+        if size > 8:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(self, **inputs)
+
+    monkeypatch.setattr(Openclip, "forward", little)
+    code, err = extract()
+    assert code == 0 and err.count("out of memory with 16 at once; from here on half as many") == 1
+    assert sizes.count(16) == 1 and max(sizes[1:]) == 8
+    assert Manifest.read(tmp_path / "out/images").skipped == 0
+
+
+def test_a_teacher_without_memory_for_half_keeps_what_is_committed(extract, whole, tmp_path, monkeypatch):
+    real, calls = Openclip.forward, []
+
+    def no_more(self, **inputs):
+        calls.append(1)
+        if len(calls) > 8:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(self, **inputs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Openclip, "forward", no_more)
+        code, err = extract()
+    assert code == 1 and "at once too; what is committed is kept, set batch_size = " in err.splitlines()[-1]
+    assert [path.name for path in (tmp_path / "out/images/commits").iterdir()] == ["00000.json"]
+    assert extract()[0] == 0 and files(tmp_path / "out/images") == whole
