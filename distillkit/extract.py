@@ -105,9 +105,7 @@ def _jobs(recipe: ExtractRecipe, teachers: Mapping[str, Teacher]) -> list[Job]:
     ]
 
 
-def _extract_corpus(
-    run: Engine, job: Job, part: Part, appending: bool, say: Say, made: dict[str, Any]
-) -> Path:
+def _extract_corpus(run: Engine, job: Job, part: Part, appending: bool, say: Say, made: dict[str, Any]) -> Path:
     """One corpus: plan, run what is not committed yet, finish with the manifest. `made` goes into the log.
 
     Returns where it was written: the store, or an addition to it.

@@ -19,7 +19,7 @@ from distillkit.engine.cost import duration
 from distillkit.engine.probe import Probe
 from distillkit.job import Job
 from distillkit.machine import free_memory
-from distillkit.recipe import Corpus
+from distillkit.recipe import DType
 
 _MANY_BYTES = 100e9
 _VALUE_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "int8": 1}
@@ -88,7 +88,7 @@ def settings(job: Job) -> Iterator[Setting]:
     full = [fields["patches"][0] for alias in images if "patches" in (fields := job.teachers[alias].network.fields)]
     grids = sorted({0, *(_CELLS**2 for tokens in full if tokens > _CELLS**2), *full})
     for views in sorted({1, 2, 4, asked.views}) if images else [1]:
-        for dtype in get_args(Corpus.model_fields["dtype"].annotation):
+        for dtype in get_args(DType):
             for tokens in grids:
                 setting = Setting(views, dtype, tokens)
                 if setting not in seen and (tokens or any(name != "patches" for _, name in job.asked)):
