@@ -134,7 +134,7 @@ def test_an_append_that_is_stopped_leaves_the_store_and_goes_on(run, store, corp
         raise OSError(5, "stopped")
 
     with monkeypatch.context() as patch:
-        patch.setattr(module.local, "run", stop)
+        patch.setattr(module.LocalEngine, "run", stop)
         with pytest.raises(OSError, match="stopped"):
             run("store", "append")
     assert Manifest.read(store).digest == digest and verify(store) == []

@@ -76,6 +76,7 @@ class Shard:
 
 def computed(job: Job, plans: dict[int, pa.Table], say: Say, tell: Callable[[Shard, int], None]) -> Generator[Shard]:
     """Shards by number and plan, in turn. `tell` hears of the one in hand, and how many of its rows are done."""
+    source = job.source  # it cannot be opened any more when it is lost
     asked = {alias: Asked(alias, teacher.network, say) for alias, teacher in job.teachers.items()}
     with ExitStack() as stack:
         # Entered first, so left last: what it waits for has been cancelled by then.
@@ -87,7 +88,7 @@ def computed(job: Job, plans: dict[int, pa.Table], say: Say, tell: Callable[[Sha
             for what in job.passes:
                 batches = _text_batches(shard, texts) if what == "text" else _image_batches(shard, images)
                 _ask(shard, what, prefetched(batches, thread), asked, tell)
-            _refuse_a_lost_corpus(job.source, shard.failures)
+            _refuse_a_lost_corpus(source, shard.failures)
             yield shard
 
 
