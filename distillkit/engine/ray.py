@@ -32,10 +32,11 @@ from distillkit.engine.cost import Progress
 from distillkit.engine.loading import Say, Teachers, load
 from distillkit.engine.ranges import measured
 from distillkit.engine.shard import computed
-from distillkit.errors import DistillkitError, MissingExtra, TeacherError
+from distillkit.errors import DistillkitError, MissingExtra, StoreError, TeacherError
 from distillkit.job import Job, Teacher
 from distillkit.recipe import Component, Ray
 from distillkit.store.manifest import Shard
+from distillkit.store.remote import origin, shown
 from distillkit.store.steps import Steps
 from distillkit.store.writer import StoreWriter
 
@@ -103,6 +104,8 @@ class RayEngine:
 
     def run(self, job: Job, writer: StoreWriter, shards: list[int], say: Say, made: dict[str, Any]) -> None:
         """Compute these shards on the pool and commit each as it comes."""
+        if self.knobs.address and origin(writer.path) is not None:
+            raise StoreError(f"{shown(writer.path)}: Ray's workers write to a disk that all of them see; extract there")
         rows = sum(stop - first for first, stop in map(writer.span, shards))
         progress = Progress(str(writer.path), rows, writer.shards, say)
         staging = writer.path.with_name(f".{writer.path.name}.staged")
