@@ -64,11 +64,20 @@ class Job:
         shape = list(network.fields[name])
         per_view = drawn is not None and name != "text"
         # What is no measurement, such as the numbers of classes, has a dtype of its own.
-        own, asked = getattr(network, "dtypes", {}), self.corpus.dtypes
-        dtype = own.get(name) or asked.get(f"{alias}/{name}") or asked.get(name) or self.corpus.dtype
-        return Field(
-            teacher=alias, shape=[drawn.count, *shape] if drawn and per_view else shape, dtype=dtype, per_view=per_view
+        own, dtypes, packed = getattr(network, "dtypes", {}), self.corpus.dtypes, self.corpus.compression
+        field = Field(
+            teacher=alias,
+            shape=[drawn.count, *shape] if drawn and per_view else shape,
+            dtype=own.get(name) or dtypes.get(f"{alias}/{name}") or dtypes.get(name) or self.corpus.dtype,
+            per_view=per_view,
+            compression=packed.get(f"{alias}/{name}") or packed.get(name),
         )
+        if field.compression and not field.holds_tokens:
+            raise StoreError(
+                f"corpus {self.corpus.name!r}: compression of {alias}/{name}: one vector shrinks little, and could not "
+                "be mapped into memory any more; compress tokens, such as patches"
+            )
+        return field
 
     @cached_property
     def rows_per_shard(self) -> int:
@@ -88,7 +97,7 @@ class Job:
     def exactly(self, names: Collection[str]) -> Job:
         """These fields alone, in float32."""
         asked = tuple(pair for pair in self.asked if "/".join(pair) in names)
-        exact = self.corpus.model_copy(update={"dtype": "float32", "dtypes": {}})
+        exact = self.corpus.model_copy(update={"dtype": "float32", "dtypes": {}, "compression": {}})
         return replace(self, corpus=exact, asked=asked, adds=True)
 
     def beside(self, aliases: Sequence[str]) -> Job:
@@ -157,6 +166,7 @@ def fields_asked(corpus: Corpus, teachers: Mapping[str, Teacher]) -> tuple[tuple
         if name == "logits" and (alias, "classes") in given and (alias, "classes") not in asked:
             raise StoreError(f"corpus {corpus.name!r}: asks for logits of the best classes; ask for `classes` as well")
     names = {name for pair in asked for name in (pair[1], "/".join(pair))}
-    for wanted in corpus.dtypes.keys() - names:
-        raise StoreError(f"corpus {corpus.name!r}: dtypes names {wanted!r}, which is none of its fields")
+    for knob, named in (("dtypes", corpus.dtypes), ("compression", corpus.compression)):
+        for wanted in named.keys() - names:
+            raise StoreError(f"corpus {corpus.name!r}: {knob} names {wanted!r}, which is none of its fields")
     return tuple(asked)

@@ -298,6 +298,18 @@ def test_a_dtype_of_a_single_field(extract):
     assert code == 1 and "corpus 'images': dtypes names 'patches', which is none of its fields" in err
 
 
+def test_tokens_may_be_compressed_and_vectors_not(extract):
+    _, _, plain = extract(["clip"], '["image", "patches"]', "plain")
+    code, _, store = extract(["clip"], '["image", "patches"]\ncompression = { patches = "zstd" }')
+    rows = np.arange(70)
+    assert code == 0 and verify(store) == [] and FeatureStore(store).field("patches").compression == "zstd"
+    assert torch.equal(FeatureStore(store).read("patches", rows), FeatureStore(plain).read("patches", rows))
+    code, err, _ = extract(["clip"], '["image"]\ncompression = { image = "zstd" }', "refused")
+    assert code == 1 and "compression of clip/image: one vector shrinks little" in err
+    code, err, _ = extract(["clip"], '["image"]\ncompression = { image = "lzma" }', "refused")
+    assert code == 1 and "compression" in err and "zstd" in err
+
+
 # A teacher that comes later.
 
 

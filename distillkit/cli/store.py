@@ -47,7 +47,8 @@ def _print_volume(path: Path, manifest: Manifest) -> None:
     for name, field in manifest.fields.items():
         clipped, all_of_it = sum(shard.clipped.get(name, 0) for shard in manifest.shards), math.prod(field.shape)
         told = f", {clipped} value{'s'[: clipped > 1]} of {manifest.rows * all_of_it} clipped" if clipped else ""
-        print(f"field    {name}  {field.dtype} {field.shape}{told}")
+        packed = f", {field.compression}" if field.compression else ""
+        print(f"field    {name}  {field.dtype} {field.shape}{packed}{told}")
     for alias, teacher in manifest.teachers.items():
         sha256, precision = teacher.get("weights_sha256", "")[:16], teacher.get("precision", "")
         print(
@@ -117,8 +118,8 @@ def store_precision(
 
     opened = FeatureStore(path)
     for name in map(opened.field_name, field) if field else opened.feature_names:
-        made = choices(opened, name)
-        print(f"{path}: {name} {opened.field(name).shape}\n{table(made)}\n{advice(name, made)}\n")
+        made, kind = choices(opened, name), opened.field(name)
+        print(f"{path}: {name} {kind.shape}\n{table(made)}\n{advice(name, kind, made)}\n")
 
 
 @store.command("failures")

@@ -66,6 +66,7 @@ class Corpus(Strict):
     views: Views | None = None
     dtype: DType = "float16"
     dtypes: dict[str, DType] = Field(default_factory=dict, description="of single fields, where it is another one")
+    compression: dict[str, Literal["zstd"]] = Field(default_factory=dict, description="of fields that hold tokens")
     rows_per_shard: int | None = Field(None, gt=0, description="65,536, or fewer where rows are large, if not given")
     batch_size: int = Field(256, gt=0)
     max_failures: float = Field(0.1, ge=0, le=1, description="share of failed rows above which the exit code is 1")

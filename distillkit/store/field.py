@@ -49,6 +49,7 @@ class Field(Strict):
     shape: list[int] = Rule(min_length=1)
     dtype: Literal["float16", "float32", "bfloat16", "int8", "int32", "uint8"]
     per_view: bool = False
+    compression: Literal["zstd"] | None = None
 
     @property
     def row_bytes(self) -> int:
@@ -66,8 +67,13 @@ class Field(Strict):
         return self.shape[1:] if self.per_view else self.shape
 
     @property
+    def holds_tokens(self) -> bool:
+        """Whether a view has many vectors, such as those of patches, and not one."""
+        return len(self.view_shape) > 1
+
+    @property
     def in_version_1(self) -> bool:
-        return self.dtype in ("float16", "float32") and not self.per_view
+        return self.dtype in ("float16", "float32") and not self.per_view and not self.compression
 
 
 def blank(field: Field, rows: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 Rows are little-endian and uncompressed, in inner chunks of 64 rows in linear order, so the data region of a shard is
 one C-ordered block at offset 0: zarr reads it as a standard `sharding_indexed` array, and we map it as plain memory.
+A compressed field has chunks of fewer rows where rows are large, one behind the other, and zarr alone reads it.
 Format: https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/
 """
 
@@ -20,7 +21,18 @@ from distillkit.store.field import ABSENT, DTYPES, Field
 INNER_ROWS = 64
 PAGE = 4096
 ZSTD_LEVEL = 3
+_COMPRESSED_CHUNK = 1 << 18  # bytes of rows: what one row of a compressed field takes to read
 _MISSING = np.uint64(2**64 - 1)
+
+
+def inner_rows(field: Field) -> int:
+    """Rows of an inner chunk."""
+    return packed_rows(field.row_bytes) if field.compression else INNER_ROWS
+
+
+def packed_rows(row_bytes: int) -> int:
+    """Rows of a compressed chunk: 64, or the largest power of two that is not too much to unpack for one row."""
+    return min(INNER_ROWS, 1 << max(0, (_COMPRESSED_CHUNK // row_bytes).bit_length() - 1))
 
 
 def step(field: Field) -> int:
@@ -42,9 +54,10 @@ def array_metadata(rows: int, rows_per_shard: int, field: Field) -> dict[str, An
     """The `zarr.json` of a field. Rows that were never written read as absent, not as a plausible zero vector."""
     shape, absent = field.shape, ABSENT[field.dtype]
     little = {"name": "bytes", "configuration": {"endian": "little"}}
+    zstd = {"name": "zstd", "configuration": {"level": ZSTD_LEVEL, "checksum": False}}
     sharding = {
-        "chunk_shape": [INNER_ROWS, *shape],
-        "codecs": [little],
+        "chunk_shape": [inner_rows(field), *shape],
+        "codecs": [little, zstd] if field.compression else [little],
         "index_codecs": [little, {"name": "crc32c"}],
         "index_location": "end",
     }
@@ -113,22 +126,24 @@ def failures_path(shard: int) -> str:
     return f"failures/{shard:05d}.jsonl"
 
 
-def stored_rows(rows: int) -> int:
+def stored_rows(rows: int, field: Field) -> int:
     """`rows` rounded up to whole inner chunks: what a shard really holds."""
-    return -(-rows // INNER_ROWS) * INNER_ROWS
+    chunk = inner_rows(field)
+    return -(-rows // chunk) * chunk
 
 
 def shard_size(rows: int, rows_per_shard: int, field: Field) -> int:
-    """The exact size in bytes of a shard file that holds `rows` rows."""
-    return stored_rows(rows) * field.row_bytes + rows_per_shard // INNER_ROWS * 16 + 4
+    """The exact size in bytes of a shard file that holds `rows` rows, uncompressed."""
+    return stored_rows(rows, field) * field.row_bytes + rows_per_shard // inner_rows(field) * 16 + 4
 
 
-def shard_index(rows: int, rows_per_shard: int, field: Field) -> bytes:
-    """The shard index: (offset, length) of every inner chunk as uint64, then the crc32c of those bytes."""
-    chunk_bytes = INNER_ROWS * field.row_bytes
-    index = np.full((rows_per_shard // INNER_ROWS, 2), _MISSING, dtype="<u8")
-    written = stored_rows(rows) // INNER_ROWS
-    index[:written, 0] = np.arange(written, dtype=np.uint64) * np.uint64(chunk_bytes)
-    index[:written, 1] = chunk_bytes
+def shard_index(chunks: list[int], rows_per_shard: int, field: Field) -> bytes:
+    """The shard index: (offset, length) of every inner chunk as uint64, then the crc32c of those bytes.
+
+    `chunks`: the lengths of those that were written, one behind the other.
+    """
+    index = np.full((rows_per_shard // inner_rows(field), 2), _MISSING, dtype="<u8")
+    index[: len(chunks), 0] = np.cumsum([0, *chunks[:-1]])
+    index[: len(chunks), 1] = chunks
     raw = index.tobytes()
     return raw + google_crc32c.value(raw).to_bytes(4, "little")

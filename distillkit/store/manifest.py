@@ -18,6 +18,7 @@ from distillkit.store.field import PARAMETERS, Field, Strict
 FILE_NAME = "manifest.json"
 VERSION = 2
 READABLE = (1, VERSION)
+_MOST_UNPACKED = 1 << 28  # of a row; a file of a few bytes must not become a memory full of them
 
 
 class File(Strict):
@@ -91,6 +92,8 @@ class Manifest(Strict):
             raise ValueError(f"{name}: a field of no teacher")
         if min(field.shape) < 1 or layout.step(field) > self.rows_per_shard or self.rows_per_shard % layout.step(field):
             raise ValueError(f"{name}: rows of {field.shape} {field.dtype}, {self.rows_per_shard} of them in a shard")
+        if field.compression and field.row_bytes > _MOST_UNPACKED:
+            raise ValueError(f"{name}: compressed rows of {field.row_bytes} bytes")
         if (field.per_view or name == PARAMETERS) and field.views != self.views.get("count"):
             raise ValueError(f"{name}: {field.views} views, the store has {self.views.get('count')}")
         if self.version == 1 and not field.in_version_1:
@@ -101,9 +104,11 @@ class Manifest(Strict):
         sizes = {
             layout.shard_path(name, number, field): layout.shard_size(shard.rows, self.rows_per_shard, field)
             for name, field in self.fields.items()
+            if not field.compression
         }
+        packed = [layout.shard_path(name, number, field) for name, field in self.fields.items() if field.compression]
         failures = [layout.failures_path(number)] if shard.ok < shard.rows else []
-        if shard.files.keys() != {*sizes, layout.index_path(number), *failures}:
+        if shard.files.keys() != {*sizes, *packed, layout.index_path(number), *failures}:
             raise ValueError(f"shard {number}: its files are not the ones its fields make")
         for name, size in sizes.items():
             if shard.files[name].bytes != size:

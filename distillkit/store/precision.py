@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from distillkit.errors import StoreError
-from distillkit.store.field import DTYPES
-from distillkit.store.layout import INNER_ROWS, ZSTD_LEVEL
+from distillkit.store.field import DTYPES, Field
+from distillkit.store.layout import ZSTD_LEVEL, packed_rows
 from distillkit.store.reader import FeatureStore
 from distillkit.store.steps import Steps, sample_of
 
@@ -103,10 +103,9 @@ def _nearest(vectors: Tensor, queries: Tensor, k: int) -> list[list[int]]:
 
 def _zstd(kept: Tensor) -> float:
     """The share of bytes that zstd leaves, chunk by chunk, as a store would compress it."""
-    chunks = kept.contiguous().view(torch.uint8).numpy() if kept.dtype != torch.int8 else kept.numpy()
-    codec = Zstd(level=ZSTD_LEVEL)
-    parts = [chunks[first : first + INNER_ROWS] for first in range(0, len(chunks), INNER_ROWS)]
-    return sum(len(codec.encode(np.ascontiguousarray(part))) for part in parts) / chunks.nbytes
+    rows = kept.contiguous().view(torch.uint8).numpy()
+    codec, chunk = Zstd(level=ZSTD_LEVEL), packed_rows(rows[0].nbytes)
+    return sum(len(codec.encode(rows[first : first + chunk])) for first in range(0, len(rows), chunk)) / rows.nbytes
 
 
 def table(made: list[Choice]) -> str:
@@ -125,7 +124,7 @@ def table(made: list[Choice]) -> str:
     )
 
 
-def advice(name: str, made: list[Choice]) -> str:
+def advice(name: str, field: Field, made: list[Choice]) -> str:
     """The smallest choice that changes nothing a student would learn, as a line of a recipe; and whether zstd pays."""
     best = min((made[0], *(choice for choice in made[1:] if choice.good)), key=lambda choice: choice.bytes_per_row)
     short = name.split("/")[1]
@@ -134,6 +133,6 @@ def advice(name: str, made: list[Choice]) -> str:
         saved = 1 - best.bytes_per_row / made[0].bytes_per_row
         told = f'dtypes = {{ {short} = "{best.dtype}" }} takes {saved:.0%} less; {best.overlap:.1%} of neighbours stay'
     share = best.zstd_per_row / best.bytes_per_row
-    if share <= _PAYS:
+    if field.holds_tokens and share <= _PAYS:
         return f'{told}; compression = {{ {short} = "zstd" }} takes {1 - share:.0%} off that, for slower reads'
-    return f"{told}; zstd does not pay ({1 - share:.0%} smaller, and rows could not be mapped)"
+    return f"{told}; zstd would take {1 - share:.0%} off, but such rows cannot be mapped: not worth it"

@@ -29,6 +29,7 @@ from distillkit.store.gather import gather
 from distillkit.store.lookup import find
 from distillkit.store.manifest import Manifest, digest
 from distillkit.store.mapping import fits_in_memory, page_in
+from distillkit.store.packed import Packed
 from distillkit.store.remote import local
 from distillkit.store.selection import FILE_NAME as VIEW
 from distillkit.store.selection import Selection
@@ -74,7 +75,7 @@ class FeatureStore:
         for name in self.uses:
             if name not in self.added:
                 raise StoreError(f"{self.path}: no addition {name!r}; it has: {', '.join(self.added) or 'none'}")
-        self._tables: dict[str, Tensor] = {}
+        self._tables: dict[str, Tensor | Packed] = {}
         self._steps: dict[str, Steps] = {}
 
     def __reduce__(self) -> tuple[type[FeatureStore], tuple[Path, str | None, tuple[str, ...]]]:
@@ -157,6 +158,8 @@ class FeatureStore:
         stands for comes as float32; `raw`: its numbers instead.
         """
         index, table = self._numbers(rows), self._table(name)
+        if isinstance(table, Packed):
+            index, table = np.arange(len(index)), table.rows(index)
         if view is not None:
             index, table = self._flat(name, index, view), table.flatten(0, 1)
         shape, steps = (len(index), *table.shape[1:]), None if raw else self._steps.get(name)
@@ -174,8 +177,8 @@ class FeatureStore:
             raise StoreError(f"{self.path}: {name!r} is read into {want}, not into {out.dtype} {list(out.shape)}")
         return out
 
-    def _table(self, name: str) -> Tensor:
-        """All rows of a field, mapped when it is first used."""
+    def _table(self, name: str) -> Tensor | Packed:
+        """All rows of a field, mapped when it is first used, or compressed."""
         table = self._tables.get(name)
         if table is None:
             full = self.field_name(name)
@@ -219,10 +222,13 @@ class FeatureStore:
         return True
 
     def page_in(self, names: Sequence[str], first: int, stop: int) -> None:
-        """Read a run of rows of these fields into the page cache."""
+        """Read a run of rows of these fields into the page cache; compressed ones are not read ahead."""
         for name in names:
+            table = self._table(name)
+            if isinstance(table, Packed):
+                continue
             try:
-                page_in(self._table(name)[first:stop])
+                page_in(table[first:stop])
             except OSError as error:
                 run = f"rows {first} to {stop} of {name!r}"
                 raise StoreError(f"{self.path}: {run} cannot be read ({error.strerror}); is the disk well?") from error

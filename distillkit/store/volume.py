@@ -18,6 +18,7 @@ from distillkit.store.encode import decode
 from distillkit.store.field import DTYPES
 from distillkit.store.manifest import Manifest
 from distillkit.store.mapping import map_back_to_back
+from distillkit.store.packed import Packed
 from distillkit.store.remote import origin
 from distillkit.store.steps import Steps, steps_of
 
@@ -29,14 +30,15 @@ class Volume:
         self.path, self.manifest = path, manifest
         self._origin = origin(path)
 
-    def table(self, name: str) -> Tensor:
-        """All rows of a field, mapped, not read: [rows, *shape] in the field's dtype."""
+    def table(self, name: str) -> Tensor | Packed:
+        """All rows of a field, mapped, not read: [rows, *shape] in the field's dtype. Compressed ones as `Packed`."""
         field, manifest = self.manifest.fields[name], self.manifest
-        self._fetch(layout.shard_path(name, number, field) for number in range(len(manifest.shards)))
-        paths = []
-        for number, shard in enumerate(manifest.shards):
-            size = layout.shard_size(shard.rows, manifest.rows_per_shard, field)
-            paths.append(self.file(layout.shard_path(name, number, field), size))
+        names = [layout.shard_path(name, number, field) for number in range(len(manifest.shards))]
+        self._fetch(names)
+        recorded = zip(names, manifest.shards, strict=True)
+        paths = [self.file(place, shard.files[place].bytes) for place, shard in recorded]
+        if field.compression:
+            return Packed(self.path, name, field, manifest.rows, manifest.rows_per_shard)
         raw = map_back_to_back(paths, manifest.rows_per_shard * field.row_bytes, manifest.rows * field.row_bytes)
         with warnings.catch_warnings():
             # torch has no read-only tensors and says so; this table is only ever gathered from.

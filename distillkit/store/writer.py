@@ -12,13 +12,14 @@ manifest.json            the store exists when this does
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numcodecs import Zstd
 
 from distillkit.atomic import TEMPORARY, atomic_file, make_folder, set_aside, sync, write_json
 from distillkit.errors import StoreError
@@ -213,10 +214,16 @@ class StoreWriter:
             raise StoreError(f"{name}: got {values.dtype} {values.shape}, want {field.dtype} {(len(ok), *field.shape)}")
         values[~ok] = ABSENT[field.dtype]
         path = folder / layout.shard_path(name, shard, field)
+        chunk, stored = layout.inner_rows(field), layout.stored_rows(len(ok), field)
+        padding = blank(field, stored - len(ok))
         with atomic_file(path) as file:
-            file.write(np.ascontiguousarray(values).data)
-            file.write(blank(field, layout.stored_rows(len(ok)) - len(ok)).tobytes())
-            file.write(layout.shard_index(len(ok), self.rows_per_shard, field))
+            if field.compression:
+                chunks = [file.write(packed) for packed in _packed(values, padding, chunk)]
+            else:
+                file.write(np.ascontiguousarray(values).data)
+                file.write(padding.data)
+                chunks = [chunk * field.row_bytes] * (stored // chunk)
+            file.write(layout.shard_index(chunks, self.rows_per_shard, field))
         return path
 
     def _write_index(self, shard: int, ok: np.ndarray, folder: Path) -> Path:
@@ -267,6 +274,15 @@ class StoreWriter:
 
     def finished(self) -> bool:
         return (self.path / FILE_NAME).is_file()
+
+
+def _packed(values: np.ndarray, padding: np.ndarray, chunk: int) -> Iterator[bytes]:
+    """The rows and what fills up the last chunk, chunk by chunk, as zarr's codec packs them."""
+    codec = Zstd(level=layout.ZSTD_LEVEL)
+    for first in range(0, len(values), chunk):
+        rows = values[first : first + chunk]
+        whole = rows if len(rows) == chunk else np.concatenate([rows, padding])
+        yield codec.encode(np.ascontiguousarray(whole))
 
 
 def _readable(store: Path) -> bool:
