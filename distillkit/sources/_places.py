@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+import stat
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +18,8 @@ from distillkit.errors import SourceError
 from distillkit.paths import expand
 from distillkit.remote import Remote, is_remote, local_path
 
-IMAGES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+# Pictures by their names. The last three cannot be decoded here: the failure ledger is to say so, not silence.
+IMAGES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif"})
 # Far beyond any encoded photograph; what is larger would only fill the memory.
 LARGEST_IMAGE = 256 * 2**20
 _BRACES = re.compile(r"\{([^{}]*)\}")
@@ -59,8 +61,15 @@ class Near:
         return (self.root / name).is_file()
 
     def read(self, name: str) -> Path:
-        """Where a file is that a plan names. Links are not looked at: the plan did that."""
-        return self.root / below(str(self.root), name)
+        """Where a file is that a plan names. Where links lead is not looked at: the plan did that."""
+        path = self.root / below(str(self.root), name)
+        try:
+            mode = path.stat().st_mode
+        except OSError:
+            return path  # whoever opens it is told why it cannot be
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise SourceError(f"{path}: no plain file; a pipe or a device can keep its reader for ever")
+        return path
 
     def part(self, name: str, start: int, length: int) -> bytes:
         """Bytes of a file; fewer where it ends before."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
+from distillkit.errors import SourceError
 from distillkit.sources._lines import numbered_lines
 from distillkit.sources._places import file_at
 from distillkit.types import Sample
@@ -22,6 +23,11 @@ class TextLines:
         self._file = file_at(file)
 
     def __iter__(self) -> Iterator[Sample]:
-        for _, line in numbered_lines(*self._file):
+        place, name = self._file
+        empty = True
+        for _, line in numbered_lines(place, name):
             if text := line.strip():
+                empty = False
                 yield Sample(hashlib.blake2b(text.encode(), digest_size=12).hexdigest(), text=text)
+        if empty:
+            raise SourceError(f"{place.where(name)}: empty, there is no line with a text in it")

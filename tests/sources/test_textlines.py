@@ -48,7 +48,7 @@ def test_what_is_not_utf_8_is_named_by_its_line(tmp_path):
 
 
 def test_an_empty_file_makes_no_plan(tmp_path):
-    with pytest.raises(SourceError, match="empty: nothing to extract"):
+    with pytest.raises(SourceError, match=r"texts\.txt: empty, there is no line with a text"):
         make_plan(read(tmp_path, "\n\n"), None)
 
 
