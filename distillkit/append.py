@@ -31,6 +31,7 @@ from distillkit.store.encode import stored
 from distillkit.store.lookup import find
 from distillkit.store.manifest import FILE_NAME, Manifest, digest
 from distillkit.store.reader import FeatureStore
+from distillkit.store.remote import origin
 from distillkit.store.steps import steps_of
 from distillkit.store.writer import Failure, StoreWriter
 from distillkit.versions import versions
@@ -84,7 +85,10 @@ def append(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None]
 
     StoreError where more has changed than that there are more rows.
     """
-    path, old = job.path, Manifest.read(job.path)
+    path, there = job.path, origin(job.path)
+    if there is not None:
+        raise StoreError(f"{there.url}: a store in a bucket cannot grow; copy it to a disk, and append there")
+    old = Manifest.read(path)
     grown = growth(path, plan)
     if grown is None:
         raise StoreError(f"{path}: rows of it are gone from the corpus, or changed; it can only be extracted anew")

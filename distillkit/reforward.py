@@ -27,23 +27,26 @@ from distillkit.views import unpacked
 _BATCH = 32
 # Rounding to 16 bits costs 1e-6 of a cosine, other kernels in half precision 1e-3; another image costs much more.
 LEAST_COSINE = 0.99
+LEAST_SHARED = 0.7  # of the best classes of a row: at its end neighbours in rank change places for a rounding
 _LENGTHS = (0.97, 1.03)  # of what is stored, as a share of what is said now
+_NAMES = ("int32", "uint8")  # dtypes whose numbers name things and measure nothing
 _NAMED = 5
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How the sampled rows of one field agree with what its teacher says now."""
+    """How the sampled rows of one field agree with what its teacher says now: `values` are cosines, or shares."""
 
     field: str
-    cosines: np.ndarray
+    word: str
+    values: np.ndarray
     problems: list[str]
 
     def line(self) -> str:
-        least, low, middle = np.quantile(self.cosines, (0, 0.01, 0.5))
+        least, low, middle = np.quantile(self.values, (0, 0.01, 0.5))
         return (
-            f"{self.field}  {len(self.cosines)} rows, cosine least {least:.6f}, 1% {low:.6f}, median {middle:.6f}, "
-            f"mean {self.cosines.mean():.6f}"
+            f"{self.field}  {len(self.values)} rows, {self.word} least {least:.6f}, 1% {low:.6f}, "
+            f"median {middle:.6f}, mean {self.values.mean():.6f}"
         )
 
 
@@ -54,25 +57,24 @@ def reforward(store: FeatureStore, count: int, recipe: ExtractRecipe | None = No
     can be asked again.
     """
     store, random = store.relying_on(list(store.fields)), np.random.default_rng(0)
+    if not len(store.ok_rows):
+        raise StoreError(f"{store.path}: no row has features, so there is nothing to compare")
     rows = np.sort(random.choice(store.ok_rows, min(count, len(store.ok_rows)), replace=False))
     views = random.integers(0, store.views.count, len(rows))
     asked = 0
     for alias, record in store.teachers.items():
-        names = [full for full, field in store.fields.items() if field.teacher == alias]
         component = _component(store, alias, record, recipe)
         if component is None:
             continue
         asked += 1
         network: Any = component.build("teachers")
         # What was imported says little of its teacher, and nothing of how that is called here.
-        told = {key: record.get(key) for key in record if record.get("kind") != "imported"}
+        told = {} if record.get("kind") == "imported" else record
         said = network.fingerprint()
-        yield from (f"teacher {alias}: {line}" for line in differences(told, {key: said.get(key) for key in told}))
-        now = _Now(store, network, rows, views)
-        for full in names:
-            name = full.split("/", 1)[1]
-            if name in network.fields and not store.fields[full].dtype.startswith(("int32", "uint8")):
-                yield _compare(store, full, rows, views, now.say(name), bool(record.get("normalised")))
+        yield from (
+            f"teacher {alias}: {line}" for line in differences(dict(told), {key: said.get(key) for key in told})
+        )
+        yield from _compared(store, rows, views, alias, network, bool(record.get("normalised")))
     if not asked:
         raise StoreError(f"{store.path}: none of its teachers can be asked again; name one with --recipe")
 
@@ -99,63 +101,71 @@ def _component(
     return component
 
 
-class _Now:
-    """What a network says now of some rows; each kind of input is shown once, for all fields."""
-
-    def __init__(self, store: FeatureStore, network: Any, rows: np.ndarray, views: np.ndarray):
-        self.store, self.network, self.rows, self.views = store, network, rows, views
-        self._said: dict[str, Tensor] = {}
-
-    def say(self, name: str) -> Tensor:
-        """float32 [rows, *shape]."""
-        if name not in self._said:
-            names = ["text"] if name == "text" else [field for field in self.network.fields if field != "text"]
-            batches = [self._ask(part, names) for part in np.array_split(np.arange(len(self.rows)), self._parts)]
-            self._said |= {field: torch.cat([batch[field] for batch in batches]) for field in names}
-        return self._said[name]
-
-    @property
-    def _parts(self) -> int:
-        return -(-len(self.rows) // _BATCH)
-
-    def _ask(self, places: np.ndarray, names: list[str]) -> dict[str, Tensor]:
-        if names == ["text"]:
-            tokens, _ = self.network.tokenize(self.store.values("text", self.rows[places]))
-            said = self.network.forward(tokens=tokens, fields=names)
-        else:
-            said = self.network.forward(pixels=torch.stack([self._pixels(place) for place in places]), fields=names)
-        return {name: getattr(said, name).float() for name in names}
-
-    def _pixels(self, place: int) -> Tensor:
-        """What the teacher was shown of a row: a stored view of it, or its own evaluation transform."""
-        image, *_ = Files(self.store, None).open(int(self.rows[place]))
-        number = int(self.views[place])
-        view = None
-        if PARAMETERS in self.store.fields and not (number == 0 and self.store.manifest.views.get("clean_first")):
-            drawn = self.store.read(PARAMETERS, self.rows[place : place + 1], view=number)
-            view = unpacked(drawn[0].numpy())
-        pixels: Tensor = self.network.preprocess(image) if view is None else self.network.preprocess(image, view)
-        return pixels
-
-
-def _compare(
-    store: FeatureStore, full: str, rows: np.ndarray, views: np.ndarray, now: Tensor, normalised: bool
-) -> Agreement:
-    """Directions of stored rows and of what is said now; lengths too, unless one of them was made 1."""
-    then = store.read(full, rows, view=views if store.fields[full].per_view else None)
-    then, now = then.float().flatten(1), now.flatten(1)
-    if then.shape != now.shape:
-        raise StoreError(f"{store.path}: {full} is {then.shape[1]} wide, the teacher now says {now.shape[1]}")
-    cosines = torch.nn.functional.cosine_similarity(then, now).numpy()
-    lengths = (then.norm(dim=1) / now.norm(dim=1)).numpy()
+def _compared(
+    store: FeatureStore, rows: np.ndarray, views: np.ndarray, alias: str, network: Any, normalised: bool
+) -> Iterator[Agreement]:
+    """Every field that the network gives, a batch at a time."""
+    names = {f"{alias}/{name}": name for name in network.fields if f"{alias}/{name}" in store.fields}
+    files = Files(store, None) if set(names.values()) - {"text"} else None
+    found: dict[str, list[np.ndarray]] = {full: [] for full in names}
+    for first in range(0, len(rows), _BATCH):
+        some, seen = rows[first : first + _BATCH], views[first : first + _BATCH]
+        said = _said(network, set(names.values()), store, files, some, seen)
+        for full, name in names.items():
+            then = store.read(full, some, view=seen if store.fields[full].per_view else None)
+            found[full].append(_agreement(full, then, said[name]))
     keys = store.values("key", rows)
-    wrong = cosines < LEAST_COSINE
-    problems = [f"{full}: row {rows[at]} ({keys[at]!r}): cosine {cosines[at]:.4f}" for at in np.flatnonzero(wrong)]
-    if not normalised:
-        off = ~wrong & ((lengths < _LENGTHS[0]) | (lengths > _LENGTHS[1]))
-        problems += [
-            f"{full}: row {rows[at]} ({keys[at]!r}): its length is {lengths[at]:.3f} of what the teacher says"
-            for at in np.flatnonzero(off)
-        ]
-    more = [f"{full}: and {len(problems) - _NAMED} more rows"] if problems[_NAMED:] else []
-    return Agreement(full, cosines, problems[:_NAMED] + more)
+    for full, batches in found.items():
+        values, lengths = np.concatenate(batches, axis=1)
+        word, least = ("cosine", LEAST_COSINE) if store.fields[full].dtype not in _NAMES else ("shared", LEAST_SHARED)
+        problems = []
+        for row, key, value, length in zip(rows, keys, values, lengths, strict=True):
+            if not value >= least:
+                problems.append(f"{full}: row {row} ({key!r}): {word} {value:.4f}")
+            elif not (normalised or _LENGTHS[0] <= length <= _LENGTHS[1]):
+                problems.append(f"{full}: row {row} ({key!r}): its length is {length:.3f} of what the teacher says")
+        more = [f"{full}: and {len(problems) - _NAMED} more rows"] if problems[_NAMED:] else []
+        yield Agreement(full, word, values, problems[:_NAMED] + more)
+
+
+def _said(
+    network: Any, names: set[str], store: FeatureStore, files: Files | None, rows: np.ndarray, views: np.ndarray
+) -> dict[str, Tensor]:
+    """What the network says now of some rows: [rows, *shape] by field."""
+    said: dict[str, Tensor] = {}
+    if "text" in names:
+        tokens, _ = network.tokenize(store.values("text", rows))
+        said["text"] = network.forward(tokens=tokens, fields=["text"]).text
+    if files is not None:
+        shown = torch.stack([_pixels(network, store, files, row, view) for row, view in zip(rows, views, strict=True)])
+        asked = sorted(names - {"text"})
+        answer = network.forward(pixels=shown, fields=asked)
+        said |= {name: getattr(answer, name) for name in asked}
+    return said
+
+
+def _pixels(network: Any, store: FeatureStore, files: Files, row: int, view: int) -> Tensor:
+    """What the teacher was shown of a row: a stored view of it, or its own evaluation transform."""
+    image, *_ = files.open(int(row))
+    pixels: Tensor
+    if PARAMETERS not in store.fields or (view == 0 and store.manifest.views.get("clean_first")):
+        pixels = network.preprocess(image)
+    else:
+        drawn = store.read(PARAMETERS, np.array([row]), view=int(view))
+        pixels = network.preprocess(image, unpacked(drawn[0].numpy()))
+    return pixels
+
+
+def _agreement(full: str, then: Tensor, now: Tensor) -> np.ndarray:
+    """Cosine of each row, and its stored length as a share of the one it has now: float32 [2, rows].
+
+    Of numbers that name things, such as classes, instead of the cosine the share of them that both have.
+    """
+    if then.shape != now.shape:
+        raise StoreError(f"{full}: rows are {list(then.shape[1:])}, the teacher now gives {list(now.shape[1:])}")
+    if not then.is_floating_point():
+        shared = (then[:, :, None] == now[:, None, :]).any(2).float().mean(1)
+        return torch.stack([shared, torch.ones(len(then))]).numpy()
+    then, now = then.float().flatten(1), now.float().flatten(1)
+    lengths = then.norm(dim=1) / now.norm(dim=1)
+    return torch.stack([torch.cosine_similarity(then, now), lengths]).numpy()

@@ -1,15 +1,20 @@
 """Asking again: a wrong teacher, swapped files, a row that is not what its teacher said, each found and named."""
 
 import json
-import os
+import shutil
 
 import numpy as np
 import pytest
+import timm
+import torch
+from safetensors.torch import save_file
 
+from distillkit.extract import extract
+from distillkit.recipe import ExtractRecipe, load
 from distillkit.reforward import Agreement, reforward
 from distillkit.store.manifest import file_digest
 from distillkit.store.reader import FeatureStore
-from tests.conftest import draw, make_teacher
+from tests.conftest import EXTRACT, draw, make_teacher
 from tests.teachers.test_timm import make_dino
 
 RECIPE = """
@@ -35,31 +40,44 @@ batch_size = 16
 """
 
 
-@pytest.fixture(autouse=True)
-def quick_disk(monkeypatch):
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
+LABELS = """
+name = "labels"
+out = "{out}"
+[teacher]
+kind = "timm"
+model = "test_vit"
+weights = "{weights}"
+image_size = 32
+top_k = 10
+[[corpora]]
+name = "images"
+source = {{ kind = "csv", file = "{corpus}/pairs.tsv" }}
+fields = ["logits", "classes"]
+"""
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """Two teachers and a corpus of 130 images, which is two full shards and two rows."""
+    """Two teachers, a corpus of 130 images, which is two full shards and two rows, and its store."""
     folder = tmp_path_factory.mktemp("reforward")
     make_teacher(folder / "clip")
     make_dino(folder / "dino")
-    return folder, draw(folder / "corpus", 130)
+    corpus = draw(folder / "corpus", 130)
+    extracted(folder, folder, corpus)
+    return folder, corpus
+
+
+def extracted(out, folder, corpus, more="", rows=64):
+    recipe = out / "recipe.toml"
+    recipe.write_text(RECIPE.format(out=out / "out", folder=folder, corpus=corpus, more=more, rows=rows))
+    extract(load(recipe, kind=ExtractRecipe), say=lambda line: None)
+    return out / "out/images"
 
 
 @pytest.fixture
-def extract(world, tmp_path, run_cli):
-    def extract(more="", rows=64):
-        folder, corpus = world
-        (tmp_path / "recipe.toml").write_text(
-            RECIPE.format(out=tmp_path / "out", folder=folder, corpus=corpus, more=more, rows=rows)
-        )
-        assert run_cli("extract-teacher", tmp_path / "recipe.toml")[0] == 0
-        return tmp_path / "out/images"
-
-    return extract
+def store(world, tmp_path):
+    """A copy of the store, to be changed."""
+    return shutil.copytree(world[0] / "out/images", tmp_path / "images")
 
 
 def found(path, count=64):
@@ -67,25 +85,53 @@ def found(path, count=64):
     return {one.field: one for one in results if isinstance(one, Agreement)}, [r for r in results if isinstance(r, str)]
 
 
-def test_a_store_holds_what_its_teachers_say(extract, run_cli):
-    fields, teachers = found(extract())
+def test_a_store_holds_what_its_teachers_say(store, run_cli):
+    fields, teachers = found(store)
     assert fields.keys() == {"clip/image", "clip/text", "clip/patches", "dino/cls"} and teachers == []
     for one in fields.values():
-        assert len(one.cosines) == 64 and one.cosines.min() > 0.9999 and one.problems == []
-    code, out, _ = run_cli("store", "verify", extract(), "--reforward", "8")
+        assert len(one.values) == 64 and one.values.min() > 0.9999 and one.problems == []
+    code, out, _ = run_cli("store", "verify", store, "--reforward", "8")
     assert code == 0 and "clip/image  8 rows, cosine least " in out
 
 
-def test_drawn_views_are_shown_again(extract):
-    fields, _ = found(extract("[corpora.views]\ncount = 3\nclean_first = false\nscale = [0.2, 0.9]", rows=1024))
+def test_classes_are_compared_by_name(world, tmp_path, run_cli):
+    """Falling log-probabilities of any two classifiers look alike; which classes they belong to does not."""
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        network = timm.create_model("test_vit", img_size=32, num_classes=50)
+        torch.nn.init.normal_(network.head.weight)
+        save_file(network.state_dict(), tmp_path / f"{seed}.safetensors")
+        recipe = LABELS.format(out=tmp_path / "out", weights=tmp_path / f"{seed}.safetensors", corpus=world[1])
+        (tmp_path / f"{seed}.toml").write_text(recipe)
+    assert run_cli("extract-teacher", tmp_path / "0.toml")[0] == 0
+    arguments = ("store", "verify", tmp_path / "out/images", "--reforward", "64")
+    assert run_cli(*arguments)[0] == 0
+    code, out, _ = run_cli(*arguments, "--recipe", tmp_path / "1.toml")
+    assert code == 1 and "timm/classes: row " in out and "teacher timm: weights_sha256: " in out
+
+
+def test_a_store_without_features_has_nothing_to_compare(world, tmp_path, run_cli):
+    broken = draw(tmp_path / "corpus", 3)
+    for path in (broken / "images").iterdir():
+        path.write_bytes(b"")
+    text = EXTRACT.format(out=tmp_path / "out", teacher=f"{world[0]}/clip", corpus=broken)
+    (tmp_path / "extract.toml").write_text(text)
+    assert run_cli("extract-teacher", tmp_path / "extract.toml")[0] == 1
+    code, _, err = run_cli("store", "verify", tmp_path / "out/images", "--reforward", "8")
+    assert code == 1 and "no row has features, so there is nothing to compare" in err
+
+
+def test_drawn_views_are_shown_again(world, tmp_path):
+    fields, _ = found(
+        extracted(tmp_path, *world, "[corpora.views]\ncount = 3\nclean_first = false\nscale = [0.2, 0.9]", rows=1024)
+    )
     for one in fields.values():
-        assert one.cosines.min() > 0.9999 and not one.problems
+        assert one.values.min() > 0.9999 and not one.problems
 
 
-def test_another_teacher_is_named_with_both_hashes(extract, world, tmp_path, run_cli):
-    path = extract()
+def test_another_teacher_is_named_with_both_hashes(store, world, tmp_path, run_cli):
+    path, text = store, (world[0] / "recipe.toml").read_text()
     other = make_teacher(tmp_path / "clip2", seed=1)
-    text = (tmp_path / "recipe.toml").read_text()
     (tmp_path / "other.toml").write_text(text.replace(f"{world[0]}/clip", str(other)))
     code, out, err = run_cli("store", "verify", path, "--reforward", "16", "--recipe", tmp_path / "other.toml")
     assert code == 1 and "does not hold what its teachers say now" in err
@@ -107,8 +153,8 @@ def rewrite(path, swap):
     (path / "manifest.json").write_text(json.dumps(manifest))
 
 
-def test_swapped_files_are_found_by_checksums(extract, run_cli):
-    path = extract()
+def test_swapped_files_are_found_by_checksums(store, run_cli):
+    path = store
     swap = ["clip/image/c/0/0", "clip/image/c/1/0"]
     keep = (path / "manifest.json").read_bytes()
     rewrite(path, swap)
@@ -117,8 +163,8 @@ def test_swapped_files_are_found_by_checksums(extract, run_cli):
     assert code == 1 and all(f"{name}: sha256" in out for name in swap)
 
 
-def test_swapped_files_with_mended_checksums_are_found_by_the_teacher(extract, run_cli):
-    path = extract()
+def test_swapped_files_with_mended_checksums_are_found_by_the_teacher(store, run_cli):
+    path = store
     rewrite(path, ["clip/image/c/0/0", "clip/image/c/1/0"])
     code, out, _ = run_cli("store", "verify", path, "--reforward", "512")
     assert code == 1 and "every checksum agrees" in out
@@ -126,10 +172,8 @@ def test_swapped_files_with_mended_checksums_are_found_by_the_teacher(extract, r
     assert "clip/text: row" not in out
 
 
-def test_a_row_of_another_length_is_named(extract):
-    path = extract()
-    store = FeatureStore(path)
-    rows = store.read("clip/image", np.arange(64)).numpy()
+def test_a_row_of_another_length_is_named(store):
+    path, rows = store, FeatureStore(store).read("clip/image", np.arange(64)).numpy()
     rows[7] *= 1.1
     with (path / "clip/image/c/0/0").open("r+b") as file:
         file.write(rows.tobytes())
