@@ -121,7 +121,7 @@ def _extract_corpus(run: Engine, job: Job, part: Part, appending: bool, say: Say
     elif grown:
         say(f"{job.path}: the corpus has {grown.new} new samples; `distillkit store append` would keep what is there")
     job, writer = _place(job, plan, duplicates, say)
-    for line in estimate.warnings(job, plan.num_rows, shutil.disk_usage(job.path.parent).free):
+    for line in estimate.warnings(job, plan.num_rows, shutil.disk_usage(estimate.existing(job.path)).free):
         say(line)
     with Claims(job.path) as claims:
         with claims.beginning_or_end():
