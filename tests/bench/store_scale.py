@@ -61,14 +61,14 @@ def _in_a_new_process(path: Path, batches: int) -> tuple[float, float]:
 def _open(path: Path, batches: int, out: Connection) -> None:
     torch.set_num_threads(1)
     _gather_once(torch.zeros(BATCH, WIDTH, dtype=torch.float16))
-    memory = _private()
+    memory = private()
     started = time.perf_counter()
     store = FeatureStore(path)
     store.read("image", [len(store) // 2])
     store.values("key", torch.tensor([len(store) // 2]))
     taken = 1000 * (time.perf_counter() - started)
     _gather(store, batches)()
-    out.send((taken, _private() - memory))
+    out.send((taken, private() - memory))
 
 
 def _gather_once(table: torch.Tensor) -> None:
@@ -76,7 +76,7 @@ def _gather_once(table: torch.Tensor) -> None:
     torch.index_select(table, 0, torch.arange(len(table)))
 
 
-def _private() -> float:
+def private() -> float:
     """Memory that only this process has, in MB: page cache, which all processes share, is not in it."""
     listing = Path(f"/proc/{os.getpid()}/status")
     if not listing.is_file():

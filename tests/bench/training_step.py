@@ -1,0 +1,93 @@
+"""What a step costs beside the student's own arithmetic: data, checkpoints."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+
+from distillkit import cpu
+from distillkit.batches import Batches
+from distillkit.checkpoint import State, Writer
+from distillkit.learner import Learner
+from distillkit.objective import Objective
+from distillkit.ranks import Ranks
+from distillkit.recipe import Augment, Data, Optim, Term
+from distillkit.students.timm_image import TimmImage
+from distillkit.types import Batch, Features, Widths
+from tests.bench.measure import Row, compare
+from tests.bench.pictures import picture_store
+from tests.bench.stores import WIDTH
+
+FAST = {"resample": "torchvision", "scale": (0.3, 1.0)}
+KNOBS = {"between": "image, teacher image", "temperature": 3.0, "symmetric": False}
+
+
+def run(folder: Path, quick: bool) -> list[Row]:
+    """Students ViT-Ti/16 at 224 px and of 6 blocks at 112 px; every batch new, from raw squares or from JPEGs."""
+    cpu.settle()
+    store = str(picture_store(folder / "step", 32 if quick else 256, 250, 200).path)
+    rounds, sizes = (2, (32, 32)) if quick else (9, (224, 112))
+    tiny, small = _learner(sizes[0]), _learner(sizes[1], depth=2 if quick else 6)
+    steps, batch_size = (1, 4) if quick else (2, 32)
+
+    def row(name: str, learner: Learner, goal: float, cache: int | None, *, speed: bool = False) -> Row:
+        data = Data(images=store, pixel_cache=cache, batch_size=batch_size, augment=Augment(**FAST))
+        ours, alone = _with_data(learner, data, steps), _alone(learner, batch_size, steps)
+        amount, unit = (batch_size * steps, "images/s") if speed else (1.0, "s")
+        return compare(name, ours, alone, goal=goal, amount=amount, unit=unit, rounds=rounds, speed=speed)
+
+    return [
+        row(
+            "step, ViT-Ti/16 at 224 px: store and raw squares / targets and pixels in memory", tiny, 1.02, sizes[0] + 32
+        ),
+        row(
+            "step, 6 blocks at 112 px: store and raw squares / targets and pixels in memory", small, 1.05, sizes[1] + 16
+        ),
+        row("throughput, ViT-Ti/16 at 224 px: from JPEG / the student alone", tiny, 0.95, None, speed=True),
+        _checkpoints(folder / "kept", tiny, batch_size, 1 if quick else 20, rounds),
+    ]
+
+
+def _learner(size: int, **options: int) -> Learner:
+    torch.manual_seed(0)
+    student = TimmImage(model="vit_tiny_patch16_224", image_size=size, embed_dim=WIDTH, options=options)
+    objective = Objective([Term(kind="affinity", **KNOBS)], Widths(student.widths, {"image": WIDTH}))
+    return Learner(student, objective, Optim(epochs=1), seed=0, device=torch.device("cpu"), ranks=Ranks())
+
+
+def _with_data(learner: Learner, data: Data, steps: int) -> Callable[[], None]:
+    """So many steps on batches as training makes them, each time other ones."""
+    batches = Batches(data, 0, learner.student)
+    batches.narrow({"teacher.image"})
+    stream = batches.stream(0, 1_000_000)
+    return lambda: _learn(learner, itertools.islice(stream, steps))
+
+
+def _alone(learner: Learner, batch_size: int, steps: int) -> Callable[[], None]:
+    """The same steps on one batch that lies in memory, its targets random."""
+    size = learner.student.image_size
+    pixels = torch.randint(256, (batch_size, 3, size, size), dtype=torch.uint8)
+    batch = Batch(pixels=pixels, teacher=Features(image=torch.randn(batch_size, WIDTH)))
+    return lambda: _learn(learner, itertools.repeat(batch, steps))
+
+
+def _learn(learner: Learner, batches: Iterator[Batch]) -> None:
+    for batch in batches:
+        learner.step(batch, 1e-5)
+
+
+def _checkpoints(folder: Path, learner: Learner, batch_size: int, steps: int, rounds: int) -> Row:
+    """So many steps with a checkpoint among them, as often as a short run would want one, against none."""
+    alone, writer, numbers = _alone(learner, batch_size, steps), Writer(folder, 1), itertools.count()
+
+    def kept() -> None:
+        writer.write(State.of(next(numbers), learner.model, learner.optimizer, learner.scaler))
+        alone()
+
+    name = f"{steps} steps, ViT-Ti/16 at 224 px: with a checkpoint / without"
+    row = compare(name, kept, alone, goal=1.01, unit="s", rounds=min(rounds, 3), speed=False)
+    writer.wait()
+    return row
