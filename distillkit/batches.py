@@ -200,8 +200,10 @@ class Batches:
         if not sources:
             return None, None, None
         if self.classes or self.data.captions == "unique" or isinstance(sources[0], NearTexts):
-            text_rows, match = sources[0].rows(rows[0])
-            found: list[Any] = [(text_rows, None if match is None else match[spans[0]])]
+            asked = [said.rows(part) for said, part in zip(sources, rows, strict=True)]
+            matches = [match[span] for (_, match), span in zip(asked, spans, strict=True) if match is not None]
+            found: list[Any] = [(asked[0][0], torch.cat(matches) if matches else None)]
+            sources = sources[:1]
         elif self.texts:
             found = [sources[0].rows(self._text_rows(step, rows[0] if rows else None))]
         else:
@@ -246,7 +248,11 @@ class Batches:
         if self.texts:
             return [Unpaired(self.texts, ask)]
         if self.classes and self.images:
-            return [ClassTexts(self.images[0].store, self.classes, self.data.class_names)]
+            firsts = [mixed.first_class for mixed in self.data.mix] or [0]
+            return [
+                ClassTexts(images.store, self.classes, self.data.class_names, first)
+                for images, first in zip(self.images, firsts, strict=True)
+            ]
         if self.images and self.data.captions != "none":
             return [OwnCaptions(images.store, ask, merged=self.data.captions == "unique") for images in self.images]
         return []

@@ -14,6 +14,8 @@ from torch import Tensor
 from distillkit.ask import Ask, stored
 from distillkit.augment import fixed_crop, mark_of, random_view, sample_stream
 from distillkit.errors import RecipeError, SourceError, TrainError
+from distillkit.evals._labels import labels_of
+from distillkit.evals._shots import shots_of
 from distillkit.join import join
 from distillkit.order import order_of
 from distillkit.paths import expand
@@ -31,7 +33,10 @@ _STREAM = 0  # of the seed, for the order of images
 
 
 class Images:
-    """One store, of which every batch takes `share` images. `others`: what more teachers said, joined by key."""
+    """One store, of which every batch takes `share` images. `others`: what more teachers said, joined by key.
+
+    `among`: the only rows that are used.
+    """
 
     def __init__(
         self,
@@ -44,6 +49,7 @@ class Images:
         root: str | None,
         number: int = 0,
         ask: Ask | None = None,
+        among: Int64[np.ndarray, "n"] | None = None,
     ):
         self.store, self.data, self.seed, self.share, self.others = store, data, seed, share, others
         self.root, self.ask = root, ask or stored
@@ -52,7 +58,6 @@ class Images:
         joined = {name: join(store, other, f"data.also.{name}") for name, other in others.items()}
         self.places = {name: place for name, (place, _) in joined.items()}
         self.notes = [note for _, note in joined.values() if note]
-        among = None
         if self.places:
             among = np.flatnonzero(np.all([place >= 0 for place in self.places.values()], axis=0))
         # The first store's order has the name it always had; each further one has its own.
@@ -181,7 +186,10 @@ def image_stores(data: Data, seed: int, ask: Ask | None = None) -> list[Images]:
         }
         if share == 0:
             raise RecipeError(f"data.mix: {store.path} gets no image of a batch of {data.batch_size}; raise its weight")
-        images = Images(store, data, seed=seed, share=share, others=others, root=one.root, number=number, ask=ask)
+        among = _shots(store, one.shots, data.class_names) if one.shots else None
+        images = Images(
+            store, data, seed=seed, share=share, others=others, root=one.root, number=number, ask=ask, among=among
+        )
         if images.passes == 0:
             raise TrainError(f"{store.path}: {len(images.order)} rows make no batch of {share}; lower data.batch_size")
         found.append(images)
@@ -189,6 +197,11 @@ def image_stores(data: Data, seed: int, ask: Ask | None = None) -> list[Images]:
         field = next(iter(found[0].widths()))
         refuse_other_teacher(found[0].store, field, images.store, field)
     return found
+
+
+def _shots(store: FeatureStore, count: int, names: str | None) -> Int64[np.ndarray, "n"]:
+    """The rows of the few images of each class; evaluations leave out the same ones."""
+    return store.ok_rows[shots_of(store, labels_of(store, names).numpy(), count)]
 
 
 def open_store(path: str, teacher: str | None, knob: str) -> FeatureStore:

@@ -6,6 +6,8 @@ Each has `width`; `rows(turn)`, the text rows for the rows whose turn it is and 
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -73,13 +75,17 @@ class OwnCaptions(Unpaired):
 
 
 class ClassTexts:
-    """One text per class, the mean of its prompts; an image's text is its class (OOD)."""
+    """One text per class, the mean of its prompts; an image's text is its class (OOD).
 
-    def __init__(self, images: FeatureStore, prompts: FeatureStore, names: str | None):
+    `names`: the file of class names that the images' captions are; else their labels count, from class `first` on.
+    """
+
+    def __init__(self, images: FeatureStore, prompts: FeatureStore, names: str | None, first: int = 0):
+        self.prompts = prompts
         self.embeddings = class_embeddings(prompts)
         self.width = self.embeddings.shape[1]
         self.labels = torch.full((len(images),), -1)
-        self.labels[torch.from_numpy(images.ok_rows)] = labels_of(images, names)
+        self.labels[torch.from_numpy(images.ok_rows)] = labels_of(images, names) + first
         if int(self.labels.max()) >= len(self.embeddings):
             raise RecipeError(f"data.classes: {prompts.path} has {len(self.embeddings)} classes, the images have more")
 
@@ -90,9 +96,19 @@ class ClassTexts:
         return self.embeddings
 
     def texts(self, rows: np.ndarray) -> list[str]:
-        raise RecipeError(
-            "data.classes: class prompts serve image students; a student with a text tower needs captions"
-        )
+        """What a student with a text tower of its own reads."""
+        return [self._words[row] for row in rows.tolist()]
+
+    @cached_property
+    def _words(self) -> list[str]:
+        usable = self.prompts.index.take(self.prompts.ok_rows)
+        if len(usable) != len(self.embeddings):
+            raise RecipeError(
+                f"data.classes: {self.prompts.path} has {len(usable)} prompts of {len(self.embeddings)} classes; a "
+                'student that reads them wants one each: extract them with one template, such as ["a photo of {}"]'
+            )
+        words = dict(zip(usable["label"].to_pylist(), usable["text"].to_pylist(), strict=True))
+        return [words[label] for label in range(len(words))]
 
 
 def proximal(ids: np.ndarray, others: np.ndarray, random: np.random.Generator) -> np.ndarray:

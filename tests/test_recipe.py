@@ -242,6 +242,9 @@ def test_a_recipe_begins_with_another(recipes, tmp_path):
     assert (then.name, then.optim.lr) == ("then", 1e-5)
     assert then.model_copy(update={"name": first.name, "optim": first.optim}) == first
     assert then.optim.epochs == first.optim.epochs
+    student = 'student = { kind = "openclip_image", model = "RN50" }'
+    (tmp_path / "other.toml").write_text(f'extends = "first.toml"\n{student}\n')
+    assert load(tmp_path / "other.toml", kind=TrainRecipe).student.knobs == {"model": "RN50"}
 
 
 @pytest.mark.parametrize(

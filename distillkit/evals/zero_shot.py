@@ -6,26 +6,48 @@ itself; one without keeps the teacher's.
 
 from __future__ import annotations
 
+import torch
+
+from distillkit.errors import StoreError
 from distillkit.evals._encode import Encode, OpenStore
 from distillkit.evals._labels import accuracies, class_embeddings, labels_of
 from distillkit.evals._ranks import ranks_of
+from distillkit.evals._shots import shots_of
 
 
 class ZeroShot:
     """`store`: images with class labels, or with class names as captions. `prompts`: a store of class prompts.
 
     `classes`: the file of class names behind the prompts; needed where images carry names instead of labels.
+    `shots`: leave out so many images of each class, those that few-shot training was shown (`data.mix`).
+    `first_class`: what the images' labels count from.
     """
 
-    def __init__(self, *, store: str, prompts: str, classes: str | None = None, name: str | None = None):
+    def __init__(
+        self,
+        *,
+        store: str,
+        prompts: str,
+        classes: str | None = None,
+        shots: int = 0,
+        first_class: int = 0,
+        name: str | None = None,
+    ):
         self.store, self.prompts, self.classes, self.name = store, prompts, classes, name or "zero_shot"
+        self.shots, self.first_class = shots, first_class
 
     def run(self, encode: Encode, open_store: OpenStore) -> dict[str, float]:
         """Top-1 (with its 95 % interval), top-5 and mean per-class accuracy, and chance."""
         store = open_store(self.store)
         classes = class_embeddings(open_store(self.prompts), encode)
         label = labels_of(store, self.classes)
-        ranks = ranks_of(encode(store), classes, label)
+        asked = torch.ones(len(label), dtype=torch.bool)
+        if self.shots:
+            asked[shots_of(store, label.numpy(), self.shots)] = False
+        if not asked.any():
+            raise StoreError(f"{store.path}: all images are shots; lower evals.zero_shot.shots = {self.shots}")
+        label = label[asked] + self.first_class
+        ranks = ranks_of(encode(store)[asked], classes, label)
         return accuracies(ranks < 1, label, len(classes)) | {
             "top-5": float((ranks < 5).double().mean()),
             "top-5.chance": min(5 / len(classes), 1.0),

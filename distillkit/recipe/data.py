@@ -47,11 +47,17 @@ class Mask(Strict):
 
 
 class Mixed(Strict):
-    """One of several image stores; its share of every batch is its `weight` among all weights."""
+    """One of several image stores; its share of every batch is its `weight` among all weights.
+
+    `shots`: only so many images of each class (few-shot fine-tuning). `first_class`: what its labels count from, where
+    every store numbers its own classes from 0.
+    """
 
     images: str
     weight: float = Field(1.0, gt=0)
     root: str | None = None
+    shots: int | None = Field(None, gt=0)
+    first_class: int = Field(0, ge=0)
 
 
 class Also(Strict):
@@ -119,8 +125,8 @@ class Data(Strict):
             raise ValueError(f'sampling = "{self.sampling}" needs `images` and the `texts` they have neighbours in')
         if self.images and self.mix:
             raise ValueError("name one image store in `images`, or several in `mix`")
-        if self.mix and (self.classes or self.captions == "unique"):
-            raise ValueError('mix goes with texts or captions = "paired": classes and merged captions are of one store')
+        if self.mix and self.captions == "unique":
+            raise ValueError('mix goes with texts, classes or captions = "paired": merged captions are of one store')
         if not self.images and not self.texts and not self.mix:
             raise ValueError("name an image store in `images`, a text store in `texts`, or both")
         if self.also and (self.mix or not self.images):

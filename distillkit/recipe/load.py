@@ -19,8 +19,8 @@ from distillkit.recipe.training import TrainRecipe
 def load(path: str | Path, overrides: list[str] | None = None, *, kind: type[Made]) -> Made:
     """Read and check a recipe; `overrides` are `key.path=value` with values in TOML.
 
-    `extends = "other.toml"` begins with another recipe, beside this one: its tables are filled up key by key, all other
-    values, lists included, are replaced.
+    `extends = "other.toml"` begins with another recipe, beside this one: its tables are filled up key by key; all other
+    values, lists included, are replaced, and so is a table of another `kind`.
     """
     path = Path(path)
     content = _read(path, ())
@@ -56,6 +56,8 @@ def _read(path: Path, extending: tuple[Path, ...]) -> dict[str, Any]:
 
 
 def _filled(first: dict[str, Any], then: dict[str, Any]) -> dict[str, Any]:
+    if "kind" in then and then["kind"] != first.get("kind"):
+        return then
     both = {
         key: _filled(first[key], then[key])
         for key in first.keys() & then.keys()

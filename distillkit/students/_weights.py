@@ -112,6 +112,18 @@ def earlier_student(name: str) -> nn.Module:
     return student.eval()
 
 
+def continued(student: nn.Module, name: str) -> bool:
+    """Whether `name` is a run of a student of this very shape; it is then taken over whole, its projection too."""
+    if not name.startswith("run:"):
+        return False
+    weights = earlier_student(name).state_dict()
+    own = student.state_dict()
+    if own.keys() != weights.keys() or any(own[key].shape != weights[key].shape for key in own):
+        return False
+    student.load_state_dict(weights)
+    return True
+
+
 def _reason(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return textwrap.shorten(lines[-1] if lines else type(error).__name__, 200, placeholder="...")

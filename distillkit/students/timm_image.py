@@ -17,7 +17,7 @@ from distillkit.students._image import ImageStudent
 from distillkit.students._inherit import inherit_from
 from distillkit.students._look import Look, look_timm
 from distillkit.students._timm import create_trunk
-from distillkit.students._weights import timm_teacher
+from distillkit.students._weights import continued, timm_teacher
 from distillkit.types import Features
 
 
@@ -26,7 +26,8 @@ class TimmImage(ImageStudent):
 
     `embed_dim`: width of the joint space; None keeps the trunk's own features. `classes`: a linear classifier as well.
     `options`: more arguments of timm's constructor, such as {depth = 6}. `tokens` and `drop_patches`: ImageStudent.
-    `inherit`: start as a part of timm's "NAME" or "NAME.TAG", "NAME/path/to/checkpoint", or "run:FOLDER".
+    `inherit`: start as a part of timm's "NAME" or "NAME.TAG", "NAME/path/to/checkpoint", or "run:FOLDER"; a run of the
+    same student is continued whole (fine-tuning).
     Pixels are normalised here, with timm's mean and std for that network.
     """
 
@@ -63,7 +64,7 @@ class TimmImage(ImageStudent):
 
     def begin(self) -> None:
         """What a fresh run does once: take over the teacher's weights. A resumed or finished run needs none."""
-        if self.inherit is not None:
+        if self.inherit is not None and not continued(self, self.inherit):
             teacher = timm_teacher(self.inherit, self.image_size)
             inherit_from(teacher, self.trunk, self.inherit)
 

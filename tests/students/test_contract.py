@@ -14,6 +14,9 @@ from tests.students.small import IMAGES, PAIR, TEXTS
 
 # What a knob of that name is given in these tests; all others keep their defaults.
 KNOBS = {
+    "image": {"kind": "timm_image", "model": "vit_tiny_patch16_224", "image_size": 32, "embed_dim": 8}
+    | {"options": {"embed_dim": 24, "depth": 2, "num_heads": 3}},
+    "context": 2,
     "image_size": 32,
     "embed_dim": 8,
     "masks": True,

@@ -1,0 +1,88 @@
+"""Class prompts from the files that OOD distillation released: `label2text.txt`, and descriptions in `chatgpt.txt`.
+
+    label2text.txt    n01440764 0 tench          folder, number and name of a class; _ in a name stands for a blank
+    chatgpt.txt       A tench has a long body    line i describes the class of line i of label2text.txt
+
+https://arxiv.org/abs/2307.03135. A text is "a photo of {name}", with descriptions "a photo of {name} . {description}".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from distillkit.errors import SourceError
+from distillkit.sources._lines import numbered_lines
+from distillkit.sources._places import Place, file_at, folder_at
+from distillkit.sources._templates import Templates, templates_called
+from distillkit.types import Sample
+
+
+class Label2text:
+    """`file`, `descriptions`: as above. The label is the number of the line, from 0, and the key `<folder>/<template>`.
+
+    `folder`: of the images; then only the classes that have a folder there count, in the folders' order, as the source
+    `folder` numbers them.
+    """
+
+    root = None
+
+    def __init__(
+        self,
+        *,
+        file: str,
+        descriptions: str | None = None,
+        folder: str | None = None,
+        templates: Templates | None = None,
+    ):
+        self._file = file_at(file, "file of class names")
+        self._descriptions = file_at(descriptions, "file of descriptions") if descriptions else None
+        self._folder = folder_at(folder) if folder else None
+        self.templates: Templates = templates or ["a photo of {}"]
+
+    def __iter__(self) -> Iterator[Sample]:
+        templates = templates_called(self.templates)
+        said = self._described()
+        for label, (folder, name) in enumerate(self._chosen()):
+            more = f" . {said[folder]}" if said else ""
+            for number, template in enumerate(templates):
+                yield Sample(f"{folder}/{number}", text=template(name) + more, label=label)
+
+    def _classes(self) -> list[tuple[str, str]]:
+        """Folder and name of every class, as they are listed."""
+        found = []
+        for number, line in _lines(*self._file):
+            parts = line.split(" ", 2)
+            if len(parts) != 3 or not all(parts):
+                raise SourceError(f"{_where(*self._file)}:{number}: {line!r:.60} is not 'folder number name'")
+            found.append((parts[0], parts[2].replace("_", " ").strip()))
+        return found
+
+    def _chosen(self) -> list[tuple[str, str]]:
+        if self._folder is None:
+            return self._classes()
+        names, folders = dict(self._classes()), list(self._folder.folders())
+        unknown = next((name for name in folders if name not in names), None)
+        if unknown is not None:
+            raise SourceError(f"{_where(*self._file)}: has no class of the images' folder {unknown!r}; add its line")
+        return [(name, names[name]) for name in folders]
+
+    def _described(self) -> dict[str, str]:
+        """What is said of the class of each folder."""
+        if self._descriptions is None:
+            return {}
+        lines, classes = [line for _, line in _lines(*self._descriptions)], self._classes()
+        if len(lines) != len(classes):
+            raise SourceError(
+                f"{_where(*self._descriptions)}: {len(lines)} descriptions for the {len(classes)} classes of "
+                f"{_where(*self._file)}; line i of one belongs to line i of the other"
+            )
+        return {folder: said for (folder, _), said in zip(classes, lines, strict=True)}
+
+
+def _lines(place: Place, name: str) -> list[tuple[int, str]]:
+    """The lines that say something, with their numbers."""
+    return [(number, line.strip()) for number, line in numbered_lines(place, name) if line.strip()]
+
+
+def _where(place: Place, name: str) -> str:
+    return place.where(name)
