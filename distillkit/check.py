@@ -16,7 +16,7 @@ import torch
 from distillkit.errors import RecipeError, StoreError
 from distillkit.objective import Objective
 from distillkit.paths import expand
-from distillkit.recipe import TrainRecipe, load
+from distillkit.recipe import Data, TrainRecipe, load
 from distillkit.schedule import total_steps
 from distillkit.store.reader import FeatureStore
 from distillkit.students._count import count
@@ -33,9 +33,10 @@ def check(recipe: TrainRecipe) -> list[str]:
         objective = Objective(recipe.losses, Widths(student.widths, widths))
         size = count(student)
     fields = sorted(need for need in objective.needs if need.startswith("teacher."))
-    stored = [name for name in _stored(fields) if not (name == "text" and recipe.data.texts)]
+    elsewhere = recipe.data.texts or recipe.data.classes
+    stored = [name for name in _stored(fields) if not (name == "text" and elsewhere)]
     values = sum(widths[name] * (patches if name == "patches" else 1) for name in stored)
-    steps_per_epoch = recipe.data.repeats * (rows // recipe.data.batch_size)
+    steps_per_epoch = recipe.data.repeats * int(rows // _images_a_batch(recipe.data))
     heads = sum(parameter.numel() for parameter in objective.parameters())
     return [
         f"student      {size.parameters / 1e6:.2f} M parameters (image {size.image / 1e6:.2f}, "
@@ -59,7 +60,8 @@ def _expected(recipe: TrainRecipe) -> tuple[int, dict[str, int], int]:
     """Rows, width of each teacher field, and patch tokens of an image: from the store, or as the recipe expects."""
     expect: Any = recipe.data.expect
     try:
-        store = FeatureStore(expand(recipe.data.images or recipe.data.texts or ""), recipe.data.teacher)
+        first = recipe.data.mix[0].images if recipe.data.mix else recipe.data.images or recipe.data.texts
+        store = FeatureStore(expand(first or ""), recipe.data.teacher)
     except StoreError as error:
         if expect is None:
             raise RecipeError(f"{error}; or say in [data.expect] what it will hold: rows, widths") from error
@@ -69,6 +71,12 @@ def _expected(recipe: TrainRecipe) -> tuple[int, dict[str, int], int]:
     if recipe.data.texts:
         widths |= {"text": FeatureStore(expand(recipe.data.texts)).field("text").shape[-1]}
     return len(store.ok_rows), widths, shapes.get("patches", [0])[0]
+
+
+def _images_a_batch(data: Data) -> float:
+    """How many of a batch come from the store that makes an epoch."""
+    shares = [mixed.weight for mixed in data.mix] or [1.0]
+    return data.batch_size * shares[0] / sum(shares)
 
 
 def _bytes(number: float) -> str:

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+import timm
+from safetensors.torch import save_file
 
 from distillkit.extract import extract
 from distillkit.recipe import ExtractRecipe, TrainRecipe, load
@@ -47,7 +49,10 @@ def world(tmp_path_factory, teacher_folder):
     recipe.write_text(EXTRACT.format(out=folder / "stores", teacher=teacher_folder, corpus=corpus))
     list(extract(load(recipe, kind=ExtractRecipe), lambda line: None))
     other = make_teacher(folder / "other", seed=1)
-    return {"stores": folder / "stores", "corpus": corpus, "teacher": f"local-dir:{other}"}
+    trunk = folder / "resnet18.safetensors"
+    save_file(timm.create_model("resnet18", num_classes=0).state_dict(), trunk)
+    names = {"teacher": f"local-dir:{other}", "trunk": f"resnet18/{trunk}"}
+    return {"stores": folder / "stores", "corpus": corpus, **names}
 
 
 def shrunk(path, world, out):
@@ -72,8 +77,17 @@ def shrunk(path, world, out):
         settings["data.text_batch_size"] = 32
     if data.classes:
         settings["data.class_names"] = str(world["corpus"] / "names.txt")
-    if student.kind == "timm_image":
+    if data.mix:
+        new = {"images": str(world["stores"] / "images"), "shots": 2}
+        settings |= {"data.mix": [{"images": new["images"]}, new], "optim.epochs": 6.25}
+    if student.kind == "prompted":
+        image = {"image_size": 32, "embed_dim": 32}
+        settings |= {"student.model": TEACHER, "student.inherit": world["teacher"], "student.context": 2}
+        settings |= {f"student.image.{name}": value for name, value in image.items()}
+    elif student.kind == "timm_image":
         settings["student.image_size"] = 28 if "14" in student.knobs["model"] else 32
+        if student.knobs.get("inherit"):  # an earlier run, which is not there
+            settings["student.inherit"] = world["trunk"]
         if student.knobs.get("embed_dim"):
             settings["student.embed_dim"] = 32
         if "vit" in student.knobs["model"].lower():
@@ -92,6 +106,8 @@ def shrunk(path, world, out):
 
 
 def toml(value):
+    if isinstance(value, list):
+        return "[" + ", ".join(map(toml, value)) + "]"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key} = {toml(one)}" for key, one in value.items()) + "}"
     return json.dumps(value)

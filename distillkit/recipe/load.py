@@ -95,6 +95,9 @@ def _override(content: dict[str, Any], override: str) -> None:
     try:
         for name in parents:
             place = place[int(name)] if isinstance(place, list) else place.setdefault(name, {})
-        place[int(last) if isinstance(place, list) else last] = value
+        if isinstance(place, list) and int(last) == len(place):
+            place.append(value)
+        else:
+            place[int(last) if isinstance(place, list) else last] = value
     except (ValueError, IndexError, TypeError, AttributeError) as error:
         raise RecipeError(f"--set {override}: the recipe has no place {key!r}") from error
