@@ -39,7 +39,9 @@ class Course:
         self.writes = learner.ranks.first
         self.done = checkpoint.restore(run.checkpoints, learner.model, learner.optimizer, learner.scaler)
         if not self.done and hasattr(learner.student, "begin"):
-            learner.begin()
+            told = learner.begin()
+            if told:
+                say(f"{run.path}: {told}")
         self.writer = checkpoint.Writer(run.checkpoints, recipe.checkpoints.keep)
         self.validator = Validator(recipe, run)
         self.exit = ExitStack()

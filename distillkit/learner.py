@@ -58,11 +58,12 @@ class Learner:
         """The student that the run gives: the moving average of its weights, if the recipe keeps one."""
         return self.model["average"] if "average" in self.model else self.student  # noqa: SIM401
 
-    def begin(self) -> None:
-        """What a fresh run does once: the student takes over weights, if it has any to take over."""
-        self.student.begin()
+    def begin(self) -> str | None:
+        """What a fresh run does once: the student takes over weights, if it has any, and may tell what came of it."""
+        told: str | None = self.student.begin()
         if "average" in self.model:
             self.kept.load_state_dict(self.student.state_dict())
+        return told
 
     def step(self, batch: Batch, lr: float) -> tuple[Tensor, dict[str, Tensor]]:
         """One step of the optimiser; returns total and terms. NotFinite, with nothing changed, when a loss is not."""

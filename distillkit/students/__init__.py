@@ -7,6 +7,7 @@ A student is a module whose keyword-only parameters are its recipe schema, with
     embed(pixels)            uint8 pixels to embeddings, for evaluation; normalised inside
     tokenize(texts), embed_text(tokens), context_length    where it has a text tower
     patches, grid            the number of patch tokens and their rows and columns, where it gives any
-    begin()                  once, before the first step of a fresh run: take over weights. Building needs no teacher
+    begin()                  once, before the first step of a fresh run: take over weights, and return a line on what
+                             came of it, or None. Building needs no teacher
 A submodule with a `learning_rate` has parameters of that constant rate, not scheduled and not decayed.
 """

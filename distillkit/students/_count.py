@@ -32,6 +32,22 @@ class Count:
         return self.image + self.text + self.token_embedding + self.other
 
 
+def smaller(whole: Count, left: Count) -> str | None:
+    """One line on what of a network is left; None where all of it is."""
+    if left.parameters - left.other >= whole.parameters - whole.other:
+        return None
+
+    def part(of: str, unit: str = "M") -> str:
+        now, before = (getattr(size, of) / 1e6 for size in (left, whole))
+        return f"{now:,.2f} of {before:,.2f} {unit}"
+
+    texts = f", text {part('text')}, {part('text_macs', 'M multiply-accumulates')} a text" if whole.text else ""
+    return (
+        f"what is left: image tower {part('image')} parameters, {part('image_macs', 'M multiply-accumulates')} an image"
+        + texts
+    )
+
+
 # Whose names mean that they serve training, or the two towers together.
 _OTHER = ("logit_scale", "_masks.", "mask_token", "classifier.")
 _TOKENS = ("token_embedding", "word_embeddings")

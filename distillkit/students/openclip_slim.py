@@ -17,12 +17,14 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from distillkit.errors import RecipeError
+from distillkit.students._count import count, smaller
 from distillkit.students._l0 import Size, sparsity
 from distillkit.students._masks import Masks
 from distillkit.students._openclip import TextInput, configure, image_tower, mean_and_std, size_of, text_tower
 from distillkit.students._pixels import Normalise
 from distillkit.students._scale import START, multiplier
 from distillkit.students._slim import encode_image, encode_text, fuse, refuse_other_towers, sizes
+from distillkit.students._slim_blocks import take_sizes
 from distillkit.students._text import TextStudent
 from distillkit.students._weights import openclip_teacher
 from distillkit.types import Batch, Features
@@ -57,23 +59,28 @@ class OpenclipSlim(TextStudent):
         self.text_masks = _masks_of(self.text) if masks else None
         if masks:
             self.widths |= {"sparsity": 1}
-        self.register_load_state_dict_pre_hook(_take_sizes)
+        self.register_load_state_dict_pre_hook(take_sizes)
 
-    def begin(self) -> None:
-        """What a fresh run does once: take over the teacher's weights. A resumed or finished run needs none."""
+    def begin(self) -> str | None:
+        """What a fresh run does once: take over the teacher's weights. A resumed or finished run needs none.
+
+        Tells how much smaller than the whole network it is, if it is.
+        """
         if self.inherit is None:
-            return
+            return None
+        whole = count(self)
         teacher = openclip_teacher(self.inherit)
         with torch.no_grad():
             self.logit_scale.copy_(teacher.log_scale)
         for part in ("normalise", "visual", "text"):
             own, weights = getattr(self, part), getattr(teacher, part).state_dict()
             _refuse_other_shapes(own, weights, self.inherit)
-            _take_sizes(own, weights, "")
+            take_sizes(own, weights, "")
             own.load_state_dict(weights)
         for masks, tower in ((self.image_masks, self.visual), (self.text_masks, self.text)):
             if masks is not None:
                 masks.restart(*sizes(tower))
+        return smaller(whole, count(self))
 
     def fuse(self) -> None:
         """Make the masks, as they settled, part of the weights, and forget them. Its output stays as in evaluation."""
@@ -103,14 +110,6 @@ class OpenclipSlim(TextStudent):
 def _masks_of(tower: Any) -> Masks:
     width, heads, neurons = sizes(tower)
     return Masks(Size(width, neurons[0], heads[0], len(heads)), width, heads, neurons)
-
-
-def _take_sizes(module: nn.Module, weights: dict[str, Tensor], prefix: str, *_: Any) -> None:
-    """Before weights are loaded, give each tensor of `module` their shape: the fused is smaller than the built."""
-    for name, value in (*module.named_parameters(), *module.named_buffers()):
-        found = weights.get(prefix + name)
-        if found is not None and found.shape != value.shape:
-            value.data = value.data.new_empty(found.shape)
 
 
 def _refuse_other_shapes(own: nn.Module, weights: dict[str, Tensor], name: str) -> None:

@@ -11,6 +11,7 @@ from distillkit.students._masks import Drawn
 from distillkit.students._slim import encode_image, encode_text, fuse, sizes
 from distillkit.students.openclip_pair import OpenclipPair
 from distillkit.students.openclip_slim import OpenclipSlim
+from distillkit.students.timm_slim import TimmSlim
 from distillkit.types import Batch, Features, Widths
 from tests.students.small import IMAGES, PAIR, TEXTS
 from tests.students.test_inherit import finished_run, openclip_folder
@@ -207,3 +208,59 @@ def test_resuming_keeps_the_masks():
     again.load_state_dict(student.state_dict())
     for ours, theirs in zip(says(again), says(student), strict=True):
         assert torch.equal(ours, theirs)
+
+
+# timm's
+
+TIMM = {"model": "vit_tiny_patch16_224", "image_size": 32, "embed_dim": 8, "masks": True}
+OPTIONS = {"embed_dim": 24, "depth": 2, "num_heads": 3}
+FAMILIES = {
+    "class token": {},
+    "mean pooled, registers, layer scale": {"global_pool": "avg", "reg_tokens": 2, "init_values": 0.5},
+    "positions of patches alone, no qkv bias": {
+        "no_embed_class": True,
+        "pre_norm": True,
+        "qkv_bias": False,
+    },
+}
+
+
+def timm_slim(seed=0, **options):
+    torch.manual_seed(seed)
+    return TimmSlim(**TIMM, options=OPTIONS | options).eval()
+
+
+@torch.no_grad()
+def prune_timm(student):
+    torch.manual_seed(3)
+    for log_alpha in student.image_masks.parameters():
+        log_alpha.copy_(torch.where(torch.rand_like(log_alpha) < 1 / 3, -4.0, 2.0 + torch.randn_like(log_alpha)))
+    student.image_masks.heads[0].fill_(-20)
+    student.image_masks.heads[1].copy_(torch.tensor([20.0, -20.0, 20.0]))
+    return student
+
+
+@pytest.mark.parametrize("options", FAMILIES.values(), ids=FAMILIES)
+def test_a_timm_vit_without_masks_is_timms_own_forward(options):
+    student = TimmSlim(**TIMM | {"masks": False}, options=OPTIONS | options).eval()
+    trunk = student.trunk
+    theirs = student.projection(trunk.forward_head(trunk.forward_features(student.normalise(IMAGES)), pre_logits=True))
+    torch.testing.assert_close(student.embed(IMAGES), theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", FAMILIES.values(), ids=FAMILIES)
+def test_a_fused_timm_vit_says_what_the_masked_said_and_is_smaller(options):
+    student = prune_timm(timm_slim(**options))
+    before, size = student.embed(IMAGES), count(student)
+    student.fuse()
+    torch.testing.assert_close(student.embed(IMAGES), before, rtol=1e-5, atol=1e-5)
+    after = count(student)
+    assert after.image < 0.8 * size.image and after.image_macs < 0.8 * size.image_macs
+    again = TimmSlim(**TIMM | {"masks": False}, options=OPTIONS | options).eval()
+    again.load_state_dict(student.state_dict())
+    assert torch.equal(again.embed(IMAGES), student.embed(IMAGES))
+
+
+def test_other_networks_of_timm_are_refused_by_name():
+    with pytest.raises(RecipeError, match="not for one like swin_tiny"), torch.device("meta"):
+        TimmSlim(model="swin_tiny_patch4_window7_224", image_size=224, embed_dim=8, masks=True)

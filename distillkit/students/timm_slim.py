@@ -1,0 +1,111 @@
+"""Automatic inheritance for timm's vision transformers: openclip_slim.py without texts, and with a projection.
+
+    masks = true    a copy of the teacher, or of what an earlier stage left, learns masks beside its weights; its
+                    `sparsity` belongs to the loss `sparsity`
+    masks = false   what the masks of `inherit = "run:FOLDER"` left, as a really smaller network, is trained on
+
+https://arxiv.org/abs/2309.12314
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import timm
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from distillkit.errors import RecipeError
+from distillkit.students._configs import timm_model
+from distillkit.students._count import count, smaller
+from distillkit.students._l0 import Size, sparsity
+from distillkit.students._masks import Masks
+from distillkit.students._pixels import Normalise
+from distillkit.students._slim_blocks import take_sizes
+from distillkit.students._slim_timm import encode, fuse, refuse_other_trunks, sizes
+from distillkit.students._timm import create_trunk
+from distillkit.students._weights import earlier_student, timm_teacher
+from distillkit.types import Batch, Features
+
+
+class TimmSlim(nn.Module):
+    """`model`: the whole network of the first stage, a name of timm's; sparsity is measured against it. `embed_dim`: of
+    the joint space. `options`: more arguments of timm's constructor.
+
+    `inherit`: timm's "NAME" or "NAME.TAG", "NAME/path/to/checkpoint", or "run:FOLDER", an earlier stage. The sizes of
+    the layers follow the weights that are loaded.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        image_size: int,
+        embed_dim: int,
+        masks: bool,
+        options: dict[str, Any] | None = None,
+        inherit: str | None = None,
+    ):
+        super().__init__()
+        name, own = timm_model(model)
+        self.inherit, self.image_size = inherit, image_size
+        self.trunk = create_trunk(name, image_size, own | (options or {}))
+        refuse_other_trunks(self.trunk, model)
+        self.projection = nn.Linear(self.trunk.num_features, embed_dim, bias=False)
+        config = timm.get_pretrained_cfg(name)
+        self.normalise = Normalise(*((config.mean, config.std) if config else ((0.5,) * 3, (0.5,) * 3)))
+        width, heads, neurons = sizes(self.trunk)
+        whole = Size(width, neurons[0], heads[0], len(heads))
+        self.image_masks = Masks(whole, width, heads, neurons) if masks else None
+        self.widths = {"image": embed_dim} | ({"sparsity": 1} if masks else {})
+        self.register_load_state_dict_pre_hook(take_sizes)
+
+    def begin(self) -> str | None:
+        """What a fresh run does once: take over the teacher's weights. A resumed or finished run needs none.
+
+        Tells how much smaller than the whole network it is, if it is.
+        """
+        if self.inherit is None:
+            return None
+        whole = count(self)
+        for name, part in self._teacher().items():
+            weights, own = part.state_dict(), getattr(self, name)
+            if weights.keys() != own.state_dict().keys():
+                raise RecipeError(f"inherit from {self.inherit}: its {name} is another network; set model to its name")
+            take_sizes(own, weights, "")
+            own.load_state_dict(weights)
+        if self.image_masks is not None:
+            self.image_masks.restart(*sizes(self.trunk))
+        return smaller(whole, count(self))
+
+    def _teacher(self) -> dict[str, nn.Module]:
+        name = self.inherit or ""
+        if not name.startswith("run:"):
+            return {"trunk": timm_teacher(name, self.image_size)}
+        earlier: Any = earlier_student(name)
+        if not isinstance(earlier, TimmSlim):
+            raise RecipeError(f"student: inherit = {name!r}: that is no student of this kind; name a timm_slim")
+        earlier.fuse()
+        return {"trunk": earlier.trunk, "projection": earlier.projection}
+
+    def fuse(self) -> None:
+        """Make the masks, as they settled, part of the weights, and forget them. Its output stays as in evaluation."""
+        if self.image_masks is None:
+            return
+        masks = self.image_masks.eval()()
+        fuse(self.trunk, masks)
+        self.projection.weight.data = self.projection.weight.data[:, masks.hidden > 0]
+        self.image_masks = None
+        self.widths.pop("sparsity")
+
+    def embed(self, pixels: UInt8[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
+        masks = self.image_masks() if self.image_masks is not None else None
+        return self.projection(encode(self.trunk, self.normalise(pixels), masks))
+
+    def forward(self, batch: Batch) -> Features:
+        assert batch.pixels is not None
+        masks = self.image_masks
+        if masks is not None and self.training and batch.step > 0:
+            masks.clamp()
+        gone = None if masks is None else sparsity([masks.remaining()], [masks.size])
+        return Features(image=self.embed(batch.pixels), sparsity=gone)
