@@ -97,9 +97,10 @@ def norm(layer: Any, x: Tensor, masks: Drawn | None) -> Tensor:
         return F.layer_norm(x, layer.weight.shape, layer.weight, layer.bias, layer.eps)
     alive = (masks.hidden > 0).float()
     x = x.float()
-    mean = (x * alive).sum(-1, keepdim=True) / alive.sum()
+    count = alive.sum().clamp(min=1)
+    mean = (x * alive).sum(-1, keepdim=True) / count
     apart = (x - mean) * alive
-    variance = apart.square().sum(-1, keepdim=True) / alive.sum()
+    variance = apart.square().sum(-1, keepdim=True) / count
     return (apart * (variance + layer.eps).rsqrt() * layer.weight + layer.bias) * alive
 
 

@@ -14,6 +14,7 @@ from distillkit.objective import Objective
 from distillkit.ranks import Ranks
 from distillkit.recipe import ExtractRecipe, Optim, Term, TrainRecipe, load
 from distillkit.runfolder import RunFolder
+from distillkit.students._masks import Masks
 from distillkit.students._weights import earlier_student
 from distillkit.students.openclip_slim import OpenclipSlim
 from distillkit.students.timm_image import TimmImage
@@ -85,6 +86,7 @@ STUDENTS = {
 
 @pytest.mark.parametrize("family", STUDENTS)
 def test_masks_are_learned_fused_and_what_is_left_is_trained(world, family, monkeypatch):
+    monkeypatch.setattr(Masks, "learning_rate", 0.3)  # hundreds of steps in forty
     knobs, teacher, loss = STUDENTS[family]
     if family == "timm":
         # A file is loaded into timm's network of that name as it is; this one is smaller.
