@@ -20,6 +20,8 @@ from distillkit.importers._record import imported
 from distillkit.store.field import Field
 from distillkit.types import Sample
 
+_KEY = 4096  # bytes; a longer key is cut
+
 
 class DimeFm:
     """`root`: a .tsv, or a folder of them, taken in the order of their names. `field`: what the rows are features of.
@@ -58,12 +60,12 @@ class DimeFm:
     def __iter__(self) -> Iterator[Sample]:
         for number, file in enumerate(self.files):
             for row in range(len(file)):
-                key, text = file[row][0], None
+                key, text = file.key(row), None
                 if self.beside:
-                    other, *rest = self.beside[number][row]
-                    if other != key:
-                        raise SourceError(f"{file.path}: row {row} is {key!r}, in {self.beside[number].path} {other!r}")
-                    text = _caption(rest[0]) if rest and self.full.endswith("/text") else None
+                    beside = self.beside[number]
+                    if beside.key(row) != key:
+                        raise SourceError(f"{file.path}: row {row} is {key!r}, in {beside.path} {beside.key(row)!r}")
+                    text = _caption(beside[row][-1]) if self.full.endswith("/text") else None
                 # Keys count the rows of a file in some of these corpora; several files would share them.
                 yield Sample(key if len(self.files) == 1 else f"{file.path.stem}/{key}", None, text)
 
@@ -107,6 +109,12 @@ class _Rows:
 
     def __len__(self) -> int:
         return len(self.begins)
+
+    def key(self, row: int) -> str:
+        """The first column alone: behind it may lie an image."""
+        self.file.seek(int(self.begins[row]))
+        start = self.file.readline(_KEY)
+        return start.partition(b"\t")[0].decode("utf-8", "replace").rstrip("\r\n")
 
     def __getitem__(self, row: int) -> list[str]:
         self.file.seek(int(self.begins[row]))
