@@ -20,10 +20,10 @@ from distillkit.errors import StoreError
 from distillkit.store.field import ABSENT, Field
 from distillkit.store.layout import steps_path
 
-_SAMPLE_ROWS, _SAMPLE_BYTES = 4096, 1 << 28  # to measure a corpus by, in float32
+_SAMPLE_ROWS, _SAMPLE_BYTES = 16_384, 1 << 28  # to measure a corpus by, in float32
 _LARGEST = 127
 _ABSENT = int(ABSENT["int8"])  # -128
-_MARGIN = 1.5  # what is not in the sample may lie this much farther from the centre
+_MARGIN = 1.3  # what is not in the sample may lie this much farther from the centre
 _LEAST = 2.0**-10  # a dimension that hardly moves in the sample gets this share of the largest scale
 
 

@@ -12,23 +12,23 @@ manifest.json            the store exists when this does
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numcodecs import Zstd
 
 from distillkit.atomic import TEMPORARY, atomic_file, make_folder, set_aside, sync, write_json
 from distillkit.errors import StoreError
 from distillkit.store import layout
 from distillkit.store.additions import FOLDER
-from distillkit.store.field import ABSENT, DTYPES, Field, blank
-from distillkit.store.manifest import FILE_NAME, VERSION, Manifest, Shard, digest, file_digest
+from distillkit.store.field import ABSENT, DTYPES, Field
+from distillkit.store.manifest import FILE_NAME, VERSION, File, Manifest, Shard, digest, file_digest
 from distillkit.store.plan import plan_digest
 from distillkit.store.remote import origin
+from distillkit.store.rows import write_rows
 from distillkit.store.selection import FILE_NAME as VIEW
 from distillkit.store.steps import Steps, steps_of
 
@@ -179,11 +179,14 @@ class StoreWriter:
         first, stop = self.span(shard)
         ok = np.ones(stop - first, dtype=bool)
         ok[[row for row, _, _ in failures]] = False
-        written = [self._write_field(name, shard, arrays[name], ok, folder) for name in self.fields]
-        written.append(self._write_index(shard, ok, folder))
+        files = {
+            layout.shard_path(name, shard, field): self._write_field(name, shard, arrays[name], ok, folder)
+            for name, field in self.fields.items()
+        }
+        tables = [self._write_index(shard, ok, folder)]
         if failures:
-            written.append(self._write_failures(shard, failures, folder))
-        files = {path.relative_to(folder).as_posix(): file_digest(path) for path in written}
+            tables.append(self._write_failures(shard, failures, folder))
+        files |= {path.relative_to(folder).as_posix(): file_digest(path) for path in tables}
         told = {name: count for name, count in clipped.items() if count}
         return Shard(rows=stop - first, ok=int(ok.sum()), files=files, clipped=told)
 
@@ -208,23 +211,12 @@ class StoreWriter:
             return
         write_json(self.path / f"commits/{shard:05d}.json", record.model_dump())
 
-    def _write_field(self, name: str, shard: int, values: np.ndarray, ok: np.ndarray, folder: Path) -> Path:
+    def _write_field(self, name: str, shard: int, values: np.ndarray, ok: np.ndarray, folder: Path) -> File:
         field = self.fields[name]
         if values.shape != (len(ok), *field.shape) or values.dtype != DTYPES[field.dtype]:
             raise StoreError(f"{name}: got {values.dtype} {values.shape}, want {field.dtype} {(len(ok), *field.shape)}")
         values[~ok] = ABSENT[field.dtype]
-        path = folder / layout.shard_path(name, shard, field)
-        chunk, stored = layout.inner_rows(field), layout.stored_rows(len(ok), field)
-        padding = blank(field, stored - len(ok))
-        with atomic_file(path) as file:
-            if field.compression:
-                chunks = [file.write(packed) for packed in _packed(values, padding, chunk)]
-            else:
-                file.write(np.ascontiguousarray(values).data)
-                file.write(padding.data)
-                chunks = [chunk * field.row_bytes] * (stored // chunk)
-            file.write(layout.shard_index(chunks, self.rows_per_shard, field))
-        return path
+        return write_rows(folder / layout.shard_path(name, shard, field), values, field, self.rows_per_shard)
 
     def _write_index(self, shard: int, ok: np.ndarray, folder: Path) -> Path:
         first, stop = self.span(shard)
@@ -274,15 +266,6 @@ class StoreWriter:
 
     def finished(self) -> bool:
         return (self.path / FILE_NAME).is_file()
-
-
-def _packed(values: np.ndarray, padding: np.ndarray, chunk: int) -> Iterator[bytes]:
-    """The rows and what fills up the last chunk, chunk by chunk, as zarr's codec packs them."""
-    codec = Zstd(level=layout.ZSTD_LEVEL)
-    for first in range(0, len(values), chunk):
-        rows = values[first : first + chunk]
-        whole = rows if len(rows) == chunk else np.concatenate([rows, padding])
-        yield codec.encode(np.ascontiguousarray(whole))
 
 
 def _readable(store: Path) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,12 @@ def at_most(name: str, values: Sequence[float], limit: float, unit: str) -> Row:
     value = statistics.median(values)
     goal, low, high = f"<= {limit:g} {unit}", round(min(values), 4), round(max(values), 4)
     return Row(name, goal, value <= limit, None, low, high, round(value, 4), unit=unit, rounds=len(values))
+
+
+def at_least(name: str, values: Sequence[float], limit: float, unit: str) -> Row:
+    """The same against a floor."""
+    row = at_most(name, values, limit, unit)
+    return replace(row, goal=f">= {limit:g} {unit}".rstrip(), met=statistics.median(values) >= limit)
 
 
 def not_installed(name: str, goal: float) -> Row:

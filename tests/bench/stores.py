@@ -24,7 +24,7 @@ def make_store(path: Path, rows: int, rows_per_shard: int, shape: tuple[int, ...
     """A store of random fp16 rows, written by the store's own writer."""
     identity = {"source": _SOURCE, "teachers": {"bench": {}}, "views": {}}
     field = Field(teacher="bench", shape=list(shape), dtype="float16")
-    writer = StoreWriter(path, _plan(0, rows), {_NAME: field}, rows_per_shard, identity)
+    writer = StoreWriter(path, plan(0, rows), {_NAME: field}, rows_per_shard, identity)
     writer.begin()
     block = np.random.default_rng(1).standard_normal((rows_per_shard, *shape), dtype=np.float32).astype(np.float16)
     for shard in range(writer.shards):
@@ -46,7 +46,7 @@ def sparse_store(path: Path, rows: int, rows_per_shard: int) -> FeatureStore:
             place.parent.mkdir(parents=True, exist_ok=True)
         with values.open("wb") as file:
             file.truncate(layout.shard_size(count, rows_per_shard, field))
-        table = _plan(first, count).add_column(1, "ok", pa.array(np.ones(count, bool)))
+        table = plan(first, count).add_column(1, "ok", pa.array(np.ones(count, bool)))
         with pa.ipc.new_file(index, table.schema) as arrow:
             arrow.write_table(table)
         made = {place.relative_to(path).as_posix(): place.stat().st_size for place in (values, index)}
@@ -67,7 +67,7 @@ def sparse_store(path: Path, rows: int, rows_per_shard: int) -> FeatureStore:
     return FeatureStore(path)
 
 
-def _plan(first: int, count: int) -> pa.Table:
+def plan(first: int, count: int) -> pa.Table:
     keys = pc.utf8_lpad(pc.cast(pa.array(np.arange(first, first + count)), pa.string()), 8, "0")
     empty = [pa.nulls(count, field.type) for field in list(SCHEMA)[1:]]
     return pa.table([keys, *empty], SCHEMA)
