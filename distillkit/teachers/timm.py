@@ -7,41 +7,33 @@ norm, without registers. https://github.com/huggingface/pytorch-image-models
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Collection
 from functools import cached_property
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import timm
 import torch
 from jaxtyping import Float, UInt8
 from timm.data import create_transform, resolve_model_data_config
-from timm.models import load_state_dict
 from torch import Tensor, nn
 
 from distillkit.errors import TeacherError
 from distillkit.paths import expand
 from distillkit.teachers._frozen import (
-    FAILURES,
     Precision,
     autocast,
     compiled,
     device_of,
-    nearest,
     plain,
     precision_of,
     quiet,
-    reason,
     refuse_other_weights,
     weights_sha256,
 )
 from distillkit.teachers._grid import Grid
-from distillkit.teachers._hub import how_to_fetch, hub
+from distillkit.teachers._hub import hub
 from distillkit.teachers._preprocess import Preprocess, Shows, normalised
+from distillkit.teachers._timm_network import load
 from distillkit.types import Features
-
-SCHEMES = ("local-dir:", "hf-hub:")
 
 
 class Timm:
@@ -81,7 +73,7 @@ class Timm:
         self.image_size, self.device = image_size, device_of(device)
         self.precision = precision_of(precision, self.device)
         with quiet(), hub():
-            self.model = _load(model, expand(weights) if weights else None, prefix, image_size, top_k is not None)
+            self.model = load(model, expand(weights) if weights else None, prefix, image_size, top_k is not None)
             self.model.eval().requires_grad_(False)
             # Convolutions are faster with channels last; transformers do not mind.
             self.model.to(self.device, memory_format=torch.channels_last)
@@ -183,39 +175,6 @@ def _preprocess(config: dict[str, Any]) -> Preprocess:
     )
 
 
-def _load(name: str, file: str | None, prefix: str, image_size: int, classifies: bool) -> Any:
-    """The network, with its classifier if that is asked for. All of it comes from the weights, all of them are used."""
-    scheme = next((scheme for scheme in SCHEMES if name.startswith(scheme)), "")
-    source = scheme + expand(name.removeprefix(scheme))
-    if scheme and file:
-        raise TeacherError(f"{name}: brings its own weights; with `weights`, give `model` as a name of timm's")
-    if scheme == "local-dir:" and not Path(source.removeprefix(scheme)).is_dir():
-        raise TeacherError(f"{name}: no such folder; it must hold config.json and the weights")
-    if not scheme:
-        _refuse_unknown(name, file)
-    if file and not Path(file).is_file():
-        raise TeacherError(f"{name}: weights = {file!r}: no such file")
-    try:
-        options = _from_file(name, file, prefix, classifies) if file else {}
-        model: Any = _create(source, image_size, options)
-        if not classifies:
-            model.reset_classifier(0)
-    except FAILURES as error:
-        raise TeacherError(_explain(name, file, error)) from error
-    return model
-
-
-def _refuse_unknown(name: str, file: str | None) -> None:
-    architecture, _, tag = name.partition(".")
-    if not timm.is_model(architecture):
-        raise TeacherError(f"{name}: timm has no model {architecture!r}{nearest(architecture, timm.list_models())}")
-    known = [full.partition(".")[2] for full in timm.list_pretrained(f"{architecture}.*")]
-    if tag and tag not in known:
-        raise TeacherError(f"{name}: {architecture} has no weights {tag!r}{nearest(tag, known)}")
-    if not file and not timm.is_model_pretrained(name):
-        raise TeacherError(f"{name}: timm knows the network but no weights for it; set weights = 'path/to/the/file'")
-
-
 def _top_k(name: str, asked: int | Literal["all"] | None, classes: int) -> int | Literal["all"] | None:
     """`asked`, where the classifier has so many classes."""
     if asked is not None and not classes:
@@ -227,51 +186,6 @@ def _top_k(name: str, asked: int | Literal["all"] | None, classes: int) -> int |
 
 def _number(value: Tensor, dtype: str | None) -> Tensor:
     return value.float() if dtype is None else value.to(getattr(torch, dtype))
-
-
-def _from_file(name: str, file: str, prefix: str, classifies: bool) -> dict[str, Any]:
-    """Arguments that make timm load `file` strictly, into a network without classifier if that is not asked for."""
-    tensors = {
-        key.removeprefix(prefix): value
-        for key, value in load_state_dict(file, weights_only=True).items()
-        if key.startswith(prefix)
-    }
-    if not tensors:
-        raise ValueError(f"no tensor in it begins with {prefix!r}")
-    told = timm.get_pretrained_cfg_value(name, "classifier") or ()
-    heads = (told,) if isinstance(told, str) else told
-    classes = 0
-    for head in heads:
-        held = {key for key in tensors if key.startswith(f"{head}.")}
-        if classifies and f"{head}.bias" in held:
-            classes = len(tensors[f"{head}.bias"])
-        elif not classifies:
-            tensors = {key: value for key, value in tensors.items() if key not in held}
-    return {"num_classes": classes, "pretrained_cfg_overlay": {"state_dict": tensors, "num_classes": classes}}
-
-
-def _create(name: str, image_size: int, options: dict[str, Any]) -> nn.Module:
-    """Transformers are told the image size, convolutional networks do not know it."""
-    try:
-        return timm.create_model(name, pretrained=True, img_size=image_size, **options)
-    except TypeError as error:
-        if "img_size" not in str(error):
-            raise
-    return timm.create_model(name, pretrained=True, **options)
-
-
-def _explain(name: str, file: str | None, error: Exception) -> str:
-    told = textwrap.shorten(reason(error), 200, placeholder="...")
-    if file:
-        return f"{name}: weights = {file!r} cannot be loaded: {told}"
-    if name.startswith("local-dir:"):
-        return f"{name}: cannot be loaded: {told}"
-    repository, url = name.removeprefix("hf-hub:"), None
-    if not name.startswith("hf-hub:"):
-        repository, url = (timm.get_pretrained_cfg_value(name, key) for key in ("hf_hub_id", "url"))
-    by_hand = f'download {url}, and set weights = "path/to/the/file"'
-    fetch = how_to_fetch(repository, error) if repository else by_hand
-    return f"{name}: could not be fetched ({told}); with a network, {fetch}"
 
 
 def _activation(model: nn.Module) -> str:

@@ -1,0 +1,96 @@
+"""A timm network with its weights: from a folder, the hub, a file; every tensor of it is loaded, and every one used."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import timm
+from timm.models import load_state_dict
+from torch import nn
+
+from distillkit.errors import TeacherError
+from distillkit.paths import expand
+from distillkit.teachers._frozen import FAILURES, nearest, reason
+from distillkit.teachers._hub import how_to_fetch
+
+SCHEMES = ("local-dir:", "hf-hub:")
+
+
+def load(name: str, file: str | None, prefix: str, image_size: int, classifies: bool) -> Any:
+    """The network, with its classifier if that is asked for. All of it comes from the weights, all of them are used."""
+    scheme = next((scheme for scheme in SCHEMES if name.startswith(scheme)), "")
+    source = scheme + expand(name.removeprefix(scheme))
+    if scheme and file:
+        raise TeacherError(f"{name}: brings its own weights; with `weights`, give `model` as a name of timm's")
+    if scheme == "local-dir:" and not Path(source.removeprefix(scheme)).is_dir():
+        raise TeacherError(f"{name}: no such folder; it must hold config.json and the weights")
+    if not scheme:
+        _refuse_unknown(name, file)
+    if file and not Path(file).is_file():
+        raise TeacherError(f"{name}: weights = {file!r}: no such file")
+    try:
+        options = _from_file(name, file, prefix, classifies) if file else {}
+        model: Any = _create(source, image_size, options)
+        if not classifies:
+            model.reset_classifier(0)
+    except FAILURES as error:
+        raise TeacherError(_explain(name, file, error)) from error
+    return model
+
+
+def _refuse_unknown(name: str, file: str | None) -> None:
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        raise TeacherError(f"{name}: timm has no model {architecture!r}{nearest(architecture, timm.list_models())}")
+    known = [full.partition(".")[2] for full in timm.list_pretrained(f"{architecture}.*")]
+    if tag and tag not in known:
+        raise TeacherError(f"{name}: {architecture} has no weights {tag!r}{nearest(tag, known)}")
+    if not file and not timm.is_model_pretrained(name):
+        raise TeacherError(f"{name}: timm knows the network but no weights for it; set weights = 'path/to/the/file'")
+
+
+def _from_file(name: str, file: str, prefix: str, classifies: bool) -> dict[str, Any]:
+    """Arguments that make timm load `file` strictly, into a network without classifier if that is not asked for."""
+    tensors = {
+        key.removeprefix(prefix): value
+        for key, value in load_state_dict(file, weights_only=True).items()
+        if key.startswith(prefix)
+    }
+    if not tensors:
+        raise ValueError(f"no tensor in it begins with {prefix!r}")
+    told = timm.get_pretrained_cfg_value(name, "classifier") or ()
+    heads = (told,) if isinstance(told, str) else told
+    classes = 0
+    for head in heads:
+        held = {key for key in tensors if key.startswith(f"{head}.")}
+        if classifies and f"{head}.bias" in held:
+            classes = len(tensors[f"{head}.bias"])
+        elif not classifies:
+            tensors = {key: value for key, value in tensors.items() if key not in held}
+    return {"num_classes": classes, "pretrained_cfg_overlay": {"state_dict": tensors, "num_classes": classes}}
+
+
+def _create(name: str, image_size: int, options: dict[str, Any]) -> nn.Module:
+    """Transformers are told the image size, convolutional networks do not know it."""
+    try:
+        return timm.create_model(name, pretrained=True, img_size=image_size, **options)
+    except TypeError as error:
+        if "img_size" not in str(error):
+            raise
+    return timm.create_model(name, pretrained=True, **options)
+
+
+def _explain(name: str, file: str | None, error: Exception) -> str:
+    told = textwrap.shorten(reason(error), 200, placeholder="...")
+    if file:
+        return f"{name}: weights = {file!r} cannot be loaded: {told}"
+    if name.startswith("local-dir:"):
+        return f"{name}: cannot be loaded: {told}"
+    repository, url = name.removeprefix("hf-hub:"), None
+    if not name.startswith("hf-hub:"):
+        repository, url = (timm.get_pretrained_cfg_value(name, key) for key in ("hf_hub_id", "url"))
+    by_hand = f'download {url}, and set weights = "path/to/the/file"'
+    fetch = how_to_fetch(repository, error) if repository else by_hand
+    return f"{name}: could not be fetched ({told}); with a network, {fetch}"
