@@ -233,14 +233,14 @@ def test_killed_at_any_instant_and_continued_by_another_machine(recipes, s3, cac
     code, _, err = run_cli("extract-teacher", recipe, "--set", 'out="s3://corpora/want"')
     assert code == 0, err
     want = bucket(s3, "corpora/want")
-    started = time.monotonic()
-    timed = extraction(recipe, "s3://corpora/timed")
-    told = timed.communicate()[1]
-    assert timed.returncode == 0, told
-    whole, chance = time.monotonic() - started, random.Random(kills)
+    chance = random.Random(kills)
     for _ in range(kills):
         running = extraction(recipe, "s3://corpora/killed")
-        time.sleep(whole * chance.uniform(0.5, 1))
+        # At any number of files, and then at any instant until the next.
+        there = chance.randrange(len(bucket(s3, "corpora/killed")), len(want))
+        while running.poll() is None and len(s3.bucket.find("corpora/killed")) < there:
+            time.sleep(0.02)
+        time.sleep(chance.uniform(0, 0.1))
         running.send_signal(signal.SIGKILL)
         running.communicate()
         another_machine(cache)
