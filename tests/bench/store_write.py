@@ -75,13 +75,11 @@ def _store(path: Path, block: np.ndarray, shards: int) -> None:
     writer.finish({})
 
 
-def _sizes(place: Path) -> list[Row]:
+def _sizes(place: Path, payload: int) -> list[Row]:
     """Everything in the store's folder but the corpus (keys and texts) and the rows themselves."""
     store = place / "store"
     sizes = {path.relative_to(store).as_posix(): path.stat().st_size for path in store.rglob("*") if path.is_file()}
     corpus = {name for name in sizes if name.startswith("index/") or name == "plan.arrow"}
-    arrays = [size for name, size in sizes.items() if "/c/" in name]
-    payload = len(arrays) * (max(arrays) // 4096 * 4096)  # rows are whole pages, the chunk index is less than one
     extra = sum(size for name, size in sizes.items() if name not in corpus) - payload
     per_million = -(-1_000_000 // 65_536) + 1
     return [
