@@ -25,7 +25,7 @@ MAX_RATIO = 500
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 
 # What Pillow's decoders answer damaged files with. A lack of memory is not among them: that is not the file's fault.
-_DAMAGE = (
+DAMAGE = (
     *(OSError, ValueError, SyntaxError, TypeError, AttributeError, EOFError, LookupError, ArithmeticError),
     *(struct.error, zlib.error, Image.DecompressionBombError),
 )
@@ -48,7 +48,7 @@ def decode(image: bytes | Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
             return _to_rgb(ImageOps.exif_transpose(opened))
     except UnidentifiedImageError as error:
         raise SourceError(f"not an image, or of a format other than {', '.join(FORMATS)}") from error
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise SourceError(
             f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'unreadable'}"
         ) from error

@@ -490,10 +490,10 @@ def test_the_command_itself_killed_fifty_times(many_shards, tmp_path):
 STOPPING = """
 import os, signal, sys, threading, time
 from distillkit import cli
-from distillkit.engine import sight
+from distillkit.teachers import _preprocess
 from distillkit.store.writer import StoreWriter
 from distillkit.teachers.openclip import Openclip
-commit, decode, forward, calls = StoreWriter.commit, sight.decode, Openclip.forward, []
+commit, decode, forward, calls = StoreWriter.commit, _preprocess.decode, Openclip.forward, []
 def slowly(path):
     print("decoding", file=open({log!r}, "a"), flush=True)
     time.sleep({decode})
@@ -509,7 +509,7 @@ def and_stop(self, **inputs):
             threading.Timer({again}, os.kill, (os.getpid(), signal.SIGINT)).start()
         os.kill(os.getpid(), signal.SIGINT)
     return forward(self, **inputs)
-sight.decode, StoreWriter.commit, Openclip.forward = slowly, slow_commit, and_stop
+_preprocess.decode, StoreWriter.commit, Openclip.forward = slowly, slow_commit, and_stop
 sys.argv = ["distillkit", "extract-teacher", {recipe!r}, "--set", "corpora.0.batch_size=2",
             "--set", 'corpora.0.fields=["image"]']
 cli.main()

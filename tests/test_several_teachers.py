@@ -11,12 +11,13 @@ import pytest
 import torch
 import zarr
 
-from distillkit.engine import shard, sight
+from distillkit.engine import shard
 from distillkit.errors import RecipeError, StoreError
 from distillkit.recipe import ExtractRecipe, load
 from distillkit.store.manifest import Manifest
 from distillkit.store.reader import FeatureStore
 from distillkit.store.verify import verify
+from distillkit.teachers import _preprocess
 from tests.teachers.test_timm import make_dino
 
 CORPORA = """
@@ -91,8 +92,8 @@ def test_one_teacher_is_stored_under_its_kind_as_ever(recipes, run_cli, extract,
 
 
 def test_every_image_is_decoded_once(extract, monkeypatch):
-    decoded, real = [], sight.decode
-    monkeypatch.setattr(sight, "decode", lambda image: decoded.append(image) or real(image))
+    decoded, real = [], _preprocess.decode
+    monkeypatch.setattr(_preprocess, "decode", lambda image: decoded.append(image) or real(image))
     assert extract(["clip", "dino"], BOTH)[0] == 0
     assert len(decoded) == 70
 

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from distillkit import views
 from distillkit.errors import SourceError
-from distillkit.pixels import decode
 from distillkit.recipe import Component, Views
 
 
@@ -40,14 +40,20 @@ class Sight:
         """SourceError for an image that is absent or damaged."""
         if location is None:
             raise SourceError("the sample has no image, or one whose file name is not UTF-8")
-        image = decode(self.source.read(location))
-        looks = self.preprocess.values()
+        raw, looks = self.source.read(location), self.preprocess.values()
+        images = {path: look.decode(raw) for path, look in {look.pixels: look for look in looks}.items()}
         if self.views is None:
-            return Seen(tuple(look(image)[None] for look in looks), None)
-        clean = next(iter(looks)).clean_view(*image.size)
-        planned = views.planned(self.views, key, *image.size, clean)
+            return Seen(tuple(look(images[look.pixels])[None] for look in looks), None)
+        width, height = _size(next(iter(images.values())))
+        clean = next(iter(looks)).clean_view(width, height)
+        planned = views.planned(self.views, key, width, height, clean)
         own = [None, *planned[1:]] if self.views.clean_first else list(planned)
         return Seen(
-            tuple(torch.stack([look(image, view) for view in own]) for look in looks),
+            tuple(torch.stack([look(images[look.pixels], view) for view in own]) for look in looks),
             views.packed(planned, self.views),
         )
+
+
+def _size(image: Image.Image | Tensor) -> tuple[int, int]:
+    """Width and height."""
+    return (image.shape[-1], image.shape[-2]) if isinstance(image, Tensor) else image.size

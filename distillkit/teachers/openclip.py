@@ -41,7 +41,7 @@ from distillkit.teachers._frozen import (
 )
 from distillkit.teachers._grid import Grid
 from distillkit.teachers._hub import how_to_fetch, hub
-from distillkit.teachers._preprocess import Preprocess, Shows, normalised
+from distillkit.teachers._preprocess import PixelPath, Preprocess, Shows, normalised
 from distillkit.types import Features
 
 SCHEMES = ("local-dir:", "hf-hub:")
@@ -54,6 +54,7 @@ class Openclip:
     Vision transformers also give `cls` and `patches`, after the final norm and before the projection; `grid`: all
     patches, or their means over a grid of so many cells a side. `sha256`: the weights that are expected, as the
     fingerprint tells them. `compile`: the image tower goes through torch.compile; texts, of many lengths, do not.
+    `pixels`: "pil" is the library's own way to them; "torchvision" is twice as fast, nearly the same, and told.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Openclip:
         context_length: int | None = None,
         grid: int | Literal["full"] = "full",
         sha256: str | None = None,
+        pixels: PixelPath = "pil",
         compile: bool = False,  # noqa: A002
     ):
         scheme = next((scheme for scheme in SCHEMES if model.startswith(scheme)), "")
@@ -80,7 +82,7 @@ class Openclip:
         if sha256:
             refuse_other_weights(model, self._sha256, sha256)
         self.preprocess_config = PreprocessCfg(**self.model.visual.preprocess_cfg)
-        self.preprocess = _preprocess(self.preprocess_config)
+        self.preprocess = _preprocess(self.preprocess_config, pixels)
         self.width = int(self.encode_text(self.tokenizer(["a"])).shape[-1])
         self.trims = self._trimming_changes_nothing()
         self.tokens = _grid(self.model.visual, grid)
@@ -186,7 +188,7 @@ class Openclip:
             "weights_sha256": self._sha256,
             "tensors": len(self.model.state_dict()),
             "parameters": self._parameters(),
-            "preprocess": plain(asdict(self.preprocess_config)),
+            "preprocess": plain(asdict(self.preprocess_config)) | self.preprocess.told,
             "context_length": int(self.tokenizer.context_length),
             "activation": "quick_gelu" if _quick_gelu(self.model) else "gelu",
             "precision": self.precision,
@@ -259,7 +261,7 @@ def _grid(tower: Any, cells: int | Literal["full"]) -> Grid | None:
     return None
 
 
-def _preprocess(config: PreprocessCfg) -> Preprocess:
+def _preprocess(config: PreprocessCfg, pixels: PixelPath = "pil") -> Preprocess:
     """open_clip's own evaluation transform, up to 8-bit pixels."""
     size = config.size if isinstance(config.size, tuple) else (config.size, config.size)
     shows: dict[str, Shows] = {"shortest": "centre", "squash": "whole", "longest": "padded"}
@@ -268,6 +270,7 @@ def _preprocess(config: PreprocessCfg) -> Preprocess:
         size=size,
         interpolation="bilinear" if config.interpolation == "bilinear" else "bicubic",
         shows=shows[config.resize_mode or "shortest"],
+        pixels=pixels,
     )
 
 

@@ -31,7 +31,7 @@ from distillkit.teachers._frozen import (
 )
 from distillkit.teachers._grid import Grid
 from distillkit.teachers._hub import hub
-from distillkit.teachers._preprocess import Preprocess, Shows, normalised
+from distillkit.teachers._preprocess import PixelPath, Preprocess, Shows, normalised
 from distillkit.teachers._timm_network import load
 from distillkit.types import Features
 
@@ -46,7 +46,8 @@ class Timm:
     ("auto": bf16 on a GPU that has it, else fp32); features are float32.
     `top_k`: keep the classifier, and give `logits` and `classes`: the log-probabilities of the k best classes, falling,
     and which classes these are; "all": every class's logit, in order. `sha256`: the weights that are expected, as the
-    fingerprint tells them. `compile`: the network goes through torch.compile.
+    fingerprint tells them. `compile`: the network goes through torch.compile.`pixels`:
+    "pil" is the library's own way to them; "torchvision" is twice as fast, nearly the same, and told.
     """
 
     scale = None  # it has no texts to be compared with
@@ -64,6 +65,7 @@ class Timm:
         device: str = "auto",
         top_k: int | Literal["all"] | None = None,
         sha256: str | None = None,
+        pixels: PixelPath = "pil",
         compile: bool = False,  # noqa: A002
     ):
         # The fingerprint keeps both names as they were written: when a folder moves, the teacher stays the same.
@@ -85,7 +87,7 @@ class Timm:
             self.model.forward_features = compiled(self.model.forward_features)
         config = resolve_model_data_config(self.model) | {"input_size": (3, image_size, image_size)}
         self.preprocess_config: dict[str, Any] = config
-        self.preprocess = _preprocess(config)
+        self.preprocess = _preprocess(config, pixels)
         self._probe(model, grid)
 
     def _probe(self, name: str, cells: int | Literal["full"]) -> None:
@@ -155,14 +157,14 @@ class Timm:
             "weights_sha256": self._sha256,
             "tensors": len(self.model.state_dict()),
             "parameters": {"image": sum(parameter.numel() for parameter in self.model.parameters())},
-            "preprocess": plain(self.preprocess_config),
+            "preprocess": plain(self.preprocess_config) | self.preprocess.told,
             "image_size": self.image_size,
             "activation": _activation(self.model),
             "precision": self.precision,
         } | ({"classes": self.classes} if self.classes else {})
 
 
-def _preprocess(config: dict[str, Any]) -> Preprocess:
+def _preprocess(config: dict[str, Any], pixels: PixelPath = "pil") -> Preprocess:
     """timm's own evaluation transform at the size of `config`, up to 8-bit pixels."""
     high, wide = config["input_size"][-2:]
     shows: dict[str, Shows] = {"center": "centre", "squash": "whole", "border": "padded"}
@@ -172,6 +174,7 @@ def _preprocess(config: dict[str, Any]) -> Preprocess:
         interpolation=config["interpolation"],
         shows=shows[config["crop_mode"] or "center"],
         share=high / math.floor(high / config["crop_pct"]),
+        pixels=pixels,
     )
 
 

@@ -6,10 +6,10 @@ import os
 import pytest
 import torch
 
-from distillkit.engine import sight
 from distillkit.store import layout
 from distillkit.store.manifest import Manifest
 from distillkit.store.writer import StoreWriter
+from distillkit.teachers import _preprocess
 from distillkit.teachers.openclip import Openclip
 
 
@@ -39,7 +39,7 @@ def whole(extract, tmp_path):
 
 def test_a_corpus_whose_mount_is_lost_makes_no_ledger_of_it(extract, whole, corpus, tmp_path, monkeypatch):
     """From the 66th image on there is nothing: the second shard is dropped, and done when the corpus is back."""
-    real, seen = sight.decode, []
+    real, seen = _preprocess.decode, []
 
     def unmounted(image):
         seen.append(image)
@@ -49,7 +49,7 @@ def test_a_corpus_whose_mount_is_lost_makes_no_ledger_of_it(extract, whole, corp
         return real(image)
 
     with monkeypatch.context() as patched:
-        patched.setattr(sight, "decode", unmounted)
+        patched.setattr(_preprocess, "decode", unmounted)
         code, err = extract("decode_threads=1")
     assert code == 1 and "the corpus is gone (a mount that was lost?); the shard in hand is dropped" in err
     assert err.splitlines()[-1].startswith(f"error: {corpus}: ")

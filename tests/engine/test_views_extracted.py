@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from distillkit import views
-from distillkit.engine import sight
 from distillkit.pixels import decode, render
 from distillkit.store.manifest import Manifest
 from distillkit.store.reader import FeatureStore
 from distillkit.store.verify import verify
+from distillkit.teachers import _preprocess
 from distillkit.teachers.openclip import Openclip
 
 DRAWN = "count = 3, scale = [0.3, 1.0], flip = 0.5, randaugment = { ops = 2, magnitude = 9 }"
@@ -61,8 +61,8 @@ def test_every_stored_view_replays_bit_for_bit_and_its_features_with_it(extract,
 
 
 def test_one_decode_serves_all_views(extract, monkeypatch):
-    decoded, real = [], sight.decode
-    monkeypatch.setattr(sight, "decode", lambda image: decoded.append(image) or real(image))
+    decoded, real = [], _preprocess.decode
+    monkeypatch.setattr(_preprocess, "decode", lambda image: decoded.append(image) or real(image))
     assert extract(DRAWN)[0] == 0 and len(decoded) == 70
 
 

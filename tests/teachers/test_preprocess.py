@@ -87,3 +87,24 @@ def test_teachers_whose_eyes_no_box_describes_refuse_views(kind):
     with pytest.raises(TeacherError, match="views are unpadded squares, bilinear or bicubic; extract its clean view"):
         KINDS[kind][0].refuse_views()
     KINDS["shortest"][0].refuse_views()
+
+
+# The quick path is a choice that the fingerprint tells.
+
+
+def test_the_quick_path_is_chosen_and_told(teacher_folder, tmp_path):
+    ours, quick = (openclip.Openclip(model=f"local-dir:{teacher_folder}", device="cpu", pixels=p) for p in PATHS)
+    assert "pixels" not in ours.fingerprint()["preprocess"]
+    assert quick.fingerprint()["preprocess"] == ours.fingerprint()["preprocess"] | {"pixels": "torchvision"}
+    noise(40, 40).resize((720, 720)).save(tmp_path / "a.jpg", quality=95)
+    shown = [made.preprocess(made.preprocess.decode(tmp_path / "a.jpg")).int() for made in (ours, quick)]
+    assert 0 < (shown[0] - shown[1]).abs().float().mean() < 2
+    assert torch.equal(quick.preprocess(Image.open(tmp_path / "a.jpg").convert("RGB")).int(), shown[1])
+
+
+def test_the_quick_path_refuses_teachers_that_want_borders():
+    with pytest.raises(TeacherError, match="padded"):
+        openclip._preprocess(PreprocessCfg(size=32, mean=MEAN, std=STD, resize_mode="longest"), "torchvision")
+
+
+PATHS = ("pil", "torchvision")

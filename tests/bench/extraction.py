@@ -1,0 +1,200 @@
+"""Stage 1 end to end: against the teacher alone, decoding alone, and open_clip's pixel path; and its memory.
+
+The corpus is drawn here: JPEGs as smooth and as large as photographs. Teachers have random weights.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from open_clip.model import CLIP
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL import Image, ImageFilter
+from safetensors.torch import save_file
+
+from distillkit.engine.decoding import decoded
+from distillkit.engine.shard import computed
+from distillkit.engine.sight import Sight
+from distillkit.job import Job, Teacher
+from distillkit.recipe import Component, Corpus
+from distillkit.store.plan import SCHEMA
+from distillkit.teachers.openclip import Openclip, _preprocess
+from tests.bench.measure import Row, compare, not_installed
+
+_BATCH = 16
+_TINY = {"layers": 1, "width": 64, "head_width": 32, "patch_size": 112}
+_HEAVY = {"layers": 12, "width": 384, "head_width": 64, "patch_size": 16}  # ViT-S/16: far slower than any decoder
+
+
+def run(folder: Path, quick: bool) -> list[Row]:
+    torch.set_num_threads(1 if quick else 2)
+    count = 2 * _BATCH if quick else 16 * _BATCH
+    root = photos(folder / "photos", count)
+    size, rounds = (32 if quick else 224), (2 if quick else 5)
+    heavy = teacher(folder / "heavy", size, _TINY | {"patch_size": 16} if quick else _HEAVY)
+    light = teacher(folder / "light", size, _TINY | {"patch_size": size // 2})
+    return [
+        _against_the_teacher(root, heavy, count // (1 if quick else 4), rounds),
+        _against_decoding(root, light, count, rounds),
+        _pixel_path(root, count, size, rounds),
+        _memory(folder, root, quick),
+        _clip_retrieval(),
+    ]
+
+
+def photos(folder: Path, count: int) -> Path:
+    """500 x 375 JPEGs of some 80 kB."""
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for number in range(count):
+        noise = Image.fromarray(random.integers(0, 256, (375, 500, 3), dtype=np.uint8))
+        smooth = np.asarray(noise.filter(ImageFilter.GaussianBlur(4))).astype(int)
+        grain = random.integers(-14, 15, smooth.shape)
+        picture = np.clip((smooth - 128) * 6 + 128 + grain, 0, 255).astype(np.uint8)
+        Image.fromarray(picture).save(folder / f"{number:05d}.jpg", quality=92)
+    return folder
+
+
+def teacher(folder: Path, size: int, vision: dict[str, int], **knobs: str) -> Openclip:
+    text = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
+    config = {"embed_dim": 64, "vision_cfg": vision | {"image_size": size}, "text_cfg": text}
+    if not folder.exists():
+        folder.mkdir()
+        (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
+        save_file(CLIP(**config).state_dict(), folder / "open_clip_model.safetensors")
+    return Openclip(model=f"local-dir:{folder}", device="cpu", **knobs)
+
+
+def _job(root: Path, network: Openclip) -> Job:
+    source = Component(kind="folder", root=str(root))
+    corpus = Corpus(name="photos", source=source, fields=["image"], batch_size=_BATCH)
+    return Job(root.parent / "store", corpus, {"clip": Teacher(network, {})}, (("clip", "image"),), 2)
+
+
+def _plan(root: Path, count: int) -> pa.Table:
+    names = sorted(path.name for path in root.iterdir())
+    rows = [names[number % len(names)] for number in range(count)]
+    empty = pa.nulls(count)
+    keys = [f"{number} {name}" for number, name in enumerate(rows)]
+    return pa.table({"key": keys, "image": rows, "text": empty, "label": empty}).cast(SCHEMA)
+
+
+def _extract(job: Job, plan: pa.Table) -> None:
+    (shard,) = computed(job, {0: plan}, lambda line: None, lambda shard, rows: None)
+    if shard.failures:
+        raise RuntimeError(f"the benchmark's own images fail: {shard.failures[0]}")
+
+
+def _against_the_teacher(root: Path, network: Openclip, count: int, rounds: int) -> Row:
+    ready = torch.randint(256, (_BATCH, 3, *network.preprocess.size), dtype=torch.uint8)
+
+    def bare() -> None:
+        for _ in range(count // _BATCH):
+            network.forward(pixels=ready, fields=["image"])
+
+    ours = partial(_extract, _job(root, network), _plan(root, count))
+    name = "extraction from JPEGs, ViT-S/16 at 224 px / the teacher alone on ready pixels"
+    return compare(name, ours, bare, goal=0.95, amount=count, unit="images/s", rounds=rounds)
+
+
+def _against_decoding(root: Path, network: Openclip, count: int, rounds: int) -> Row:
+    plan = _plan(root, count)
+    sight = Sight(Component(kind="folder", root=str(root)), {"clip": network.preprocess})
+    rows = list(zip(plan["key"].to_pylist(), plan["image"].to_pylist(), strict=True))
+
+    def alone() -> None:
+        with decoded(sight, rows, kind="threads", workers=2, ahead=2 * _BATCH) as outcomes:
+            for _ in outcomes:
+                pass
+
+    name = "extraction that waits for its decoders / decoding alone"
+    ours = partial(_extract, _job(root, network), plan)
+    return compare(name, ours, alone, goal=0.95, amount=count, unit="images/s", rounds=rounds)
+
+
+def _pixel_path(root: Path, count: int, size: int, rounds: int) -> Row:
+    """One thread each, from the bytes of a file to what a network is given (ours ends in 8 bits, theirs in floats)."""
+    config = PreprocessCfg(size=size)
+    quick, theirs = _preprocess(config, "torchvision"), image_transform_v2(config, is_train=False)
+    paths = sorted(root.iterdir())
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+
+    def ours() -> None:
+        for path in paths:
+            quick(quick.decode(path))
+
+    def open_clips() -> None:
+        for path in paths:
+            theirs(Image.open(path).convert("RGB"))
+
+    name = 'pixel path of teacher.pixels = "torchvision" / open_clip\'s, from the same JPEGs, one core'
+    row = compare(name, ours, open_clips, goal=2.2, amount=count, unit="images/s", rounds=rounds)
+    torch.set_num_threads(before)
+    return row
+
+
+_PEAK = """
+import resource
+from distillkit import cli
+try:
+    cli.main()
+finally:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=open({out!r}, "w"))
+"""
+
+
+def _memory(folder: Path, root: Path, quick: bool) -> Row:
+    """Peak memory of the command itself, over a corpus of links to the same photos, ten times as many."""
+    count = 64 if quick else 512
+    peaks = [_peak(folder / f"memory-{factor}", root, folder / "light", factor * count) for factor in (1, 10)]
+    ratio = peaks[1] / peaks[0]
+    return Row(
+        name="peak memory of an extraction, ten times the corpus / the corpus",
+        goal="<= 1.05",
+        met=ratio <= 1.05,
+        ratio=round(ratio, 4),
+        low=round(ratio, 4),
+        high=round(ratio, 4),
+        ours=round(peaks[1], 1),
+        theirs=round(peaks[0], 1),
+        unit="MB",
+        rounds=1,
+    )
+
+
+def _peak(folder: Path, root: Path, model: Path, count: int) -> float:
+    """Megabytes."""
+    (folder / "images").mkdir(parents=True)
+    paths = sorted(root.iterdir())
+    for number in range(count):
+        (folder / "images" / f"{number:05d}.jpg").symlink_to(paths[number % len(paths)])
+    recipe = f"""
+name = "memory"
+out = "{folder}/out"
+teacher = {{ kind = "openclip", model = "local-dir:{model}", device = "cpu" }}
+[[corpora]]
+name = "images"
+source = {{ kind = "folder", root = "{folder}/images" }}
+fields = ["image"]
+rows_per_shard = 64
+batch_size = 16
+"""
+    (folder / "recipe.toml").write_text(recipe)
+    code = _PEAK.format(out=str(folder / "peak"))
+    subprocess.run(
+        [sys.executable, "-c", code, "extract-teacher", str(folder / "recipe.toml")], check=True, capture_output=True
+    )
+    return int((folder / "peak").read_text()) / 1024
+
+
+def _clip_retrieval() -> Row:
+    """Its release 2.45 wants open-clip-torch < 3, numpy < 2 and pyarrow < 16: it cannot lie beside what we need."""
+    return not_installed("extraction / clip-retrieval inference, same teacher and images", 1.5)
