@@ -24,9 +24,9 @@ Say = Callable[[str], None]
 
 KINDS = ("pq", "ivf_pq", "ivf_flat", "hnsw")
 BLOCK = 32_768  # rows that are added at once
-PER_LIST = 64  # training vectors for each centroid of the lists
+PER_LIST = 50  # training vectors for each centroid of the lists
 _PQ_SAMPLE = 32_768  # training vectors of the codes
-ROUNDS = 8  # of k-means
+ROUNDS = 6  # of k-means
 _LINKS = 32  # of each node of an HNSW graph
 
 

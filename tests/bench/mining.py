@@ -132,7 +132,8 @@ def _per_query(row: Row, ours: int, theirs: int, goal: float, unit: str) -> Row:
 def _single(name: str, ratio: float, goal: float, ours: float, theirs: float, unit: str) -> Row:
     """Something measured once, with a ceiling."""
     ratio = round(max(ratio, 1e-4), 4)
-    return Row(name, ratio, ratio, ratio, f"<= {goal}", ratio <= goal, round(ours, 3), round(theirs, 3), unit, 1)
+    rates = {"ours": round(ours, 3), "theirs": round(theirs, 3), "unit": unit}
+    return Row(name, f"<= {goal}", ratio <= goal, ratio=ratio, low=ratio, high=ratio, rounds=1, **rates)
 
 
 def _plain_faiss(flat: faiss.IndexFlatIP, queries: np.ndarray) -> None:

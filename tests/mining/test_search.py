@@ -1,0 +1,133 @@
+"""The parts of mining, each by itself: searches agree, memory is shared out, costs are those one can do by hand."""
+
+import numpy as np
+import pytest
+import torch
+
+from distillkit.errors import DistillkitError
+from distillkit.mining import approximate, choice, cost, memory
+from distillkit.mining.approximate import Approximate, Effort, alike
+from distillkit.mining.cost import Cost, Rates, spell
+from distillkit.mining.exact import Exact
+from distillkit.mining.exact_gpu import ExactOnGPU
+from distillkit.mining.index import build
+from distillkit.mining.recall import reach, recall
+from distillkit.mining.vectors import Vectors
+from distillkit.recipe import MineRecipe, memory_bytes
+from distillkit.recipe.schema import validate
+
+
+@pytest.fixture
+def vectors(texts):
+    return Vectors.of(texts, "text")
+
+
+@pytest.fixture
+def queries(images):
+    return Vectors.of(images, "image").unit(slice(None))
+
+
+def same(one, other):
+    return np.allclose(one.scores, other.scores, atol=1e-5) and (one.places == other.places).mean() > 0.999
+
+
+@pytest.mark.parametrize("block", [1, 7, 64, 998, 5000])
+def test_exact_search_is_the_same_by_any_blocks_and_any_number_of_queries(vectors, queries, block):
+    whole = Exact(vectors, len(vectors)).search(queries, 20)
+    assert same(Exact(vectors, block).search(queries, 20), whole)
+    assert same(Exact(vectors, len(vectors)).search(queries[:3], 20), type(whole)(whole.scores[:3], whole.places[:3]))
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.mark.parametrize("block", [100, 5000])
+def test_what_runs_on_a_gpu_is_the_same_search(vectors, queries, device, block):
+    found = ExactOnGPU(vectors, block, torch.device(device)).search(queries, 20)
+    assert same(found, Exact(vectors, len(vectors)).search(queries, 20))
+
+
+def test_groups_that_name_too_many_rows_are_halved(vectors, queries, monkeypatch):
+    search = Approximate("pq", build("pq", vectors, 0, lambda _: None), vectors, Effort(0, 4), threads=2)
+    whole = search.search(queries, 20)
+    monkeypatch.setattr(approximate, "MOST_ROWS", 80)  # of one query
+    alone = search.search(queries, 20)
+    true = Exact(vectors, len(vectors)).search(queries, 20)
+    assert recall(whole, true) >= recall(alone, true) > 0.8  # a group's candidates are everybody's
+
+
+def test_alike_is_an_order_in_which_clusters_stand_together(queries):
+    order = alike(queries)
+    assert sorted(order.tolist()) == list(range(len(queries)))
+    unit = queries - queries.mean(0)
+    assert (unit[order][:-1] * unit[order][1:]).sum(1).mean() > (unit[:-1] * unit[1:]).sum(1).mean()
+
+
+def test_effort_is_raised_until_the_recall_is_there_or_refused(vectors, queries):
+    search = Approximate("pq", build("pq", vectors, 0, lambda _: None), vectors, Effort(0, 1), threads=1)
+    true, said = Exact(vectors, len(vectors)).search(queries, 20), []
+    reached = reach(0.99, search, queries, true, said.append)
+    assert reached >= 0.99 and search.effort.candidates > 1
+    assert "effort raised to candidates 2 x k" in said[1]
+    with pytest.raises(DistillkitError, match=r"recall = 1\.1 cannot be had from index 'pq'"):
+        reach(1.1, search, queries, true, said.append)
+
+
+def test_memory_is_shared_out_and_too_little_says_what_works(monkeypatch):
+    monkeypatch.setattr(memory, "private_bytes", lambda: 100 << 20)
+    sizes = {"width": 768, "k": 256, "queries": 16_384, "corpus": 1_000_000}
+    plenty = memory.share_out(8 << 30, 0, **sizes)
+    assert (plenty.queries, plenty.block) == (16_384, 1_000_000)
+    for cap in (1 << 30, 512 << 20):
+        share = memory.share_out(cap, 10 << 20, **sizes)
+        used = share.queries * (4 * 768 + 48 * 256) + share.block * 4 * 768
+        assert used + (206 << 20) <= cap and share.block < 1_000_000
+    with pytest.raises(DistillkitError, match=r"max_memory = 64 MiB .* least that works: (\d+)MiB") as told:
+        memory.share_out(64 << 20, 0, **sizes)
+    least = int(str(told.value).split()[-1].removesuffix("MiB"))
+    memory.share_out(least << 20, 0, **sizes)
+    with pytest.raises(DistillkitError):
+        memory.share_out((least - 2) << 20, 0, **sizes)
+
+
+def test_private_memory_is_watched():
+    with memory.watched(every=0.01) as peak:
+        before = peak[0]
+        taken = np.ones(20 << 20, np.uint8)
+        torch.zeros(1).numpy()
+        import time
+
+        time.sleep(0.1)
+    assert peak[0] - before >= taken.nbytes * 0.9
+
+
+def test_sizes_are_written_as_people_do():
+    assert (memory_bytes("8GiB"), memory_bytes("1.5 GB")) == (8 << 30, 1_500_000_000)
+    with pytest.raises(DistillkitError, match="max_memory: write a size such as 8GiB or 500MB"):
+        validate(MineRecipe, {"queries": "a", "corpus": "b", "max_memory": "eight"}, "recipe")
+
+
+def test_costs_by_hand():
+    """A million queries against a million rows of 500 numbers is 1e15 operations: 10,000 s at 1e11 a second."""
+    rates = Rates(1e11, scan=1e-9, rank=1e-3, add=1e-5)
+    exact, scan = (cost.cost(kind, rates, 10**6, 10**6, 500) for kind in ("exact", "pq"))
+    assert exact.seconds == pytest.approx(10_000) and exact.held == 8 * 10**6
+    assert scan.build == pytest.approx(10) and scan.search == pytest.approx(10**6 * (1e-3 + 1e-3))
+    assert str(scan) == "pq about 34 min (10 s of it for the index)"
+    assert [spell(x) for x in (40, 7000, 36_000, 1e6)] == ["40 s", "117 min", "10.0 h", "12 days"]
+
+
+@pytest.mark.parametrize(
+    ("within", "seconds", "expected"),
+    [(60, {"exact": 1000, "pq": 10, "ivf_pq": 5}, "exact"), (10, {"exact": 1000, "pq": 10, "ivf_pq": 5}, "ivf_pq"),
+     (0, {"exact": 1000, "pq": 2000, "ivf_pq": 3000}, "exact"), (0, {"exact": 50, "pq": 1, "ivf_pq": 1}, "exact")],
+)  # fmt: skip
+def test_exact_is_taken_where_the_time_allows_and_both_estimates_are_told(
+    texts, images, monkeypatch, within, seconds, expected
+):
+    monkeypatch.setattr(cost, "exact_rate", lambda *_: None)
+    monkeypatch.setattr(cost, "all_rates", lambda *_: None)
+    monkeypatch.setattr(cost, "cost", lambda kind, *_: Cost(kind, 0.0, seconds[kind], 0))
+    recipe = MineRecipe(queries="q", corpus="c", k=32, exact_within=float(within), device="cpu")
+    said = []
+    kind = choice.choose(recipe, Vectors.of(texts, "text"), Vectors.of(images, "image"), 1, said.append)
+    assert kind == expected and f"exact about {spell(seconds['exact'])}" in said[0]
+    assert ("pq about" in said[0]) == (seconds["exact"] > 60)
