@@ -263,3 +263,16 @@ def test_students_are_trained_from_a_bucket(recipes, s3, cache, run_cli):
     assert code == 0 and "70 rows" in out
     assert Manifest.read(local("s3://corpora/out/images")).rows == 70
     assert os.environ["DISTILLKIT_CACHE"] == str(cache)
+
+
+def test_int8_fields_are_read_with_their_steps(recipes, s3, cache, run_cli, tmp_path):
+    extract, _ = recipes
+    for out in ("s3://corpora/out", tmp_path / "near"):
+        knobs = [f'out="{out}"', 'corpora.0.dtype="int8"', "corpora.0.rows_per_shard=128"]
+        code, _, err = run_cli("extract-teacher", extract, *(part for knob in knobs for part in ("--set", knob)))
+        assert code == 0, err
+    another_machine(cache)
+    far, near = FeatureStore("s3://corpora/out/images"), FeatureStore(tmp_path / "near/images")
+    assert far.field("image").dtype == "int8" and far.digest == near.digest
+    assert far.read("image", near.ok_rows).equal(near.read("image", near.ok_rows))
+    assert verify(far.path) == []
