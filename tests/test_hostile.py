@@ -228,6 +228,16 @@ def test_tables_with_hostile_rows(extract, store, tmp_path):
     assert "leaves" in failed["pairs.tsv:9"] and "1 cells" in failed["pairs.tsv:3"]
 
 
+def test_lines_of_text_that_are_damaged_say_so(extract, store, tmp_path, run_cli):
+    lines = ['{"text": "a cat"}', '{"text": "cut off', '{"text": ["a", 3]}', '{"text": "a nul \\u0000"}', "[" * 100_000]
+    (tmp_path / "texts.jsonl").write_text("\n".join(lines))
+    code, err = extract(f'{{ kind = "jsonl", file = "{tmp_path}/texts.jsonl" }}', '["text"]')
+    assert code == 0, err
+    told = {line["key"]: line["error"] for line in store().failures()}
+    assert set(told) == {"texts.jsonl:2", "texts.jsonl:3", "texts.jsonl:5"}
+    assert "Invalid control character" in told["texts.jsonl:2"] and "something else than texts" in told["texts.jsonl:3"]
+
+
 def empty_tar(path):
     tarfile.open(path, "w").close()
 

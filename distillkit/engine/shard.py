@@ -183,10 +183,17 @@ def _texts(job: Job, plans: Iterable[pa.Table]) -> Iterator[Iterator[Tokenised]]
         pool.shutdown(cancel_futures=True)
 
 
+def _why_no_text(location: str | None) -> str:
+    """A source that could not use a row says so in the place of its image, behind a question mark."""
+    return location[1:] if location and location.startswith("?") else "the sample has no text"
+
+
 def _text_batches(shard: Shard, tokenised: Iterator[Tokenised] | None) -> Iterator[Shown]:
     """Batches of texts of like length, cut to their longest: no time goes into padding."""
     absent = shard.plan["text"].is_null().to_numpy()
-    shard.failures.extend((row, "read", "the sample has no text") for row in np.flatnonzero(absent).tolist())
+    shard.failures.extend(
+        (row, "read", _why_no_text(shard.plan["image"][row].as_py())) for row in np.flatnonzero(absent).tolist()
+    )
     present = np.flatnonzero(~absent)
     for alias, (tokens, lengths) in next(tokenised or iter(()), {}).items():
         for batch in by_length(lengths, shard.job.corpus.batch_size):
