@@ -1,0 +1,1 @@
+"""Coloured squares, a teacher that sees their colours, a student that learns to."""
