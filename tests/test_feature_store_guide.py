@@ -56,14 +56,14 @@ def world(tmp_path, monkeypatch, teacher_folder):
 
 
 def test_the_guide(world, run_cli, tmp_path):
-    said = {}
+    said, names = {}, {}
     for language, block in BLOCKS:
         if language == "toml":
             for large, small in world.items():
                 block = block.replace(large, small)
             (tmp_path / block.split("\n")[0].removeprefix("# ")).write_text(block)
         elif language == "python":
-            exec(block, {})
+            exec(block, names)
         else:
             for line in block.splitlines():
                 said[line] = run(line, run_cli)

@@ -34,8 +34,11 @@ class BlockOrder:
         block = min(pool // _BLOCKS, rows_per_shard)
         shards = range(0, rows, rows_per_shard)
         starts = [np.arange(first, min(first + rows_per_shard, rows), block) for first in shards]
-        self._bounds = np.concatenate([*starts, [rows]])
-        self._sizes = np.diff(self._bounds) - np.diff(np.searchsorted(failed, self._bounds))
+        bounds = np.concatenate([*starts, [rows]])
+        sizes = np.diff(bounds) - np.diff(np.searchsorted(failed, bounds))
+        # Of a view that means few rows of a store, most blocks have none.
+        self._blocks = np.stack([bounds[:-1], bounds[1:]], axis=1)[sizes > 0]
+        self._sizes = sizes[sizes > 0]
         self._turn = lru_cache(maxsize=2)(self._shuffled_blocks)
         self._pool = lru_cache(maxsize=4)(self._shuffled_rows)
 
@@ -62,7 +65,7 @@ class BlockOrder:
         """The blocks of a pool, in the order of the files: first row, and the row after the last."""
         blocks, _ = self._turn(turn)
         own = np.sort(blocks[pool * _BLOCKS : (pool + 1) * _BLOCKS])
-        return [(int(self._bounds[block]), int(self._bounds[block + 1])) for block in own]
+        return [(first, stop) for first, stop in self._blocks[own].tolist()]
 
     def _shuffled_blocks(self, turn: int) -> tuple[np.ndarray, np.ndarray]:
         """The blocks in the order of a turn, and the place after the last row of each pool of them."""

@@ -57,6 +57,11 @@ def test_blocks_come_from_all_over_the_store():
     assert len(set(rows // 10_000)) >= 6 and len(set(rows // 100)) == 16
 
 
+def test_blocks_without_a_row_are_not_read():
+    order = BlockOrder(100_000, 10_000, np.setdiff1d(np.arange(100_000), [5, 77, 50_000]), 1600, [0])
+    assert sorted(whole(order)) == [5, 77, 50_000] and order.runs(0, 0) == [(0, 100), (50_000, 50_100)]
+
+
 def test_rows_are_in_memory_before_they_are_needed():
     order, read = BlockOrder(1000, 128, NONE, 160, [0]), []
     ahead = ReadAhead(order, lambda first, stop: read.append((first, stop)))
@@ -83,5 +88,5 @@ def test_pools_that_shuffle_nothing_are_refused(pool):
 
 def test_forty_million_rows_take_no_memory():
     order = BlockOrder(40_000_000, 65_536, np.array([12_345_678]), 131_072, [0])
-    assert len(order) == 39_999_999 and len(order._bounds) < 5000
+    assert len(order) == 39_999_999 and len(order._blocks) < 5000
     assert len(np.unique(order.rows(5, 30_000_000, 30_001_024))) == 1024
