@@ -7,6 +7,7 @@ another process, all wait: with five such processes to a core it took thirty tim
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,16 +16,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_PIECE = 1 << 18  # bytes: some 0.05 ms, which is what it takes to wake a thread
+_PIECE = 3 << 17  # bytes: a tenth of a millisecond, twice what it takes to wake a thread
 _helpers = ThreadPoolExecutor(os.cpu_count() or 1, "gather")
 
 
 def gather(table: Tensor, rows: np.ndarray, out: Tensor) -> Tensor:
     """`table[rows]` into `out`, which is contiguous; rows, int64, must be there. As many threads as torch may use."""
-    source, target = _as_bytes(table), _as_bytes(out)
-    size = max(_PIECE // source.shape[1], 1)
-    places = iter(range(0, len(rows), size))  # taking the next one is atomic
-    threads = min(torch.get_num_threads(), len(rows) // size)
+    source, target = _as_numpy(table), _as_numpy(out)
+    row_bytes = out.element_size() * math.prod(out.shape[1:])
+    threads = min(torch.get_num_threads(), len(rows) * row_bytes // _PIECE)
+    size = max(_PIECE // row_bytes, 1) if threads > 1 else len(rows)
+    places = iter(range(0, len(rows), max(size, 1)))  # taking the next one is atomic
     others = [_helpers.submit(_copy, source, rows, target, places, size) for _ in range(threads - 1)]
     _copy(source, rows, target, places, size)
     for other in others:
@@ -40,8 +42,8 @@ def _copy(source: np.ndarray, rows: np.ndarray, target: np.ndarray, places: Iter
         np.take(source, rows[piece], axis=0, out=target[piece], mode="clip")
 
 
-def _as_bytes(table: Tensor) -> np.ndarray:
-    return table.flatten(1).view(torch.uint8).numpy()
+def _as_numpy(table: Tensor) -> np.ndarray:
+    return (table.view(torch.int16) if table.dtype == torch.bfloat16 else table).numpy()
 
 
 def _new_helpers() -> None:

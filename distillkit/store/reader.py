@@ -196,8 +196,8 @@ class FeatureStore:
                 f"{self.path}: rows are a list of whole numbers, not {index.dtype} {list(index.shape)}; "
                 "of a mask take np.flatnonzero"
             )
-        index = index.astype(np.int64, copy=False)
-        if len(index) and (index.min() < 0 or index.max() >= len(self)):
+        index = np.ascontiguousarray(index, np.int64)
+        if len(index) and index.view(np.uint64).max() >= len(self):  # below 0 is beyond all others
             raise StoreError(f"{self.path}: rows {index.min()}..{index.max()} asked for, it has {len(self)}")
         return index
 
