@@ -63,7 +63,7 @@ def _rows(place: Path, block: np.ndarray, shards: int, rounds: int) -> list[Row]
     return [
         *speed,
         at_most("store write: private memory beside the shard in hand", [peak], 1, "shards"),
-        *_sizes(place),
+        *_sizes(place, block.nbytes * shards),
     ]
 
 
