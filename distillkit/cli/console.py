@@ -5,9 +5,12 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from distillkit.store.claims import Part
 
 Recipe = Annotated[Path, typer.Argument(help="A recipe in TOML.", show_default=False)]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override a value: --set optim.lr=3e-4 (TOML).")]
@@ -24,6 +27,21 @@ def _store(place: str) -> Path:
 Store = Annotated[
     Path, typer.Argument(help="A feature store, or the URL of one.", parser=_store, metavar="STORE", show_default=False)
 ]
+
+Shard = Annotated[
+    str | None,
+    typer.Option(help="Do one part of the work, as 2/8; the other parts are other runs, here or elsewhere."),
+]
+
+
+def part_of(shard: str | None) -> Part:
+    """The part of the work that --shard names: all of it where nothing is said."""
+    from distillkit.store.claims import Part
+
+    try:
+        return Part.parse(shard) if shard else Part()
+    except ValueError as error:
+        raise typer.BadParameter(f"--shard {error}") from error
 
 
 def say(message: str) -> None:

@@ -6,16 +6,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from distillkit.cli.console import Overrides, Recipe, command, say
+from distillkit.cli.console import Overrides, Recipe, Shard, command, part_of, say
 
 
 def extract_teacher(
     recipe: Recipe,
     overrides: Overrides = None,
-    shard: Annotated[
-        str | None,
-        typer.Option(help="Do one part of the work, as 2/8; the other parts are other runs, here or elsewhere."),
-    ] = None,
+    shard: Shard = None,
     engine: Annotated[
         Literal["local", "ray"], typer.Option(help="ray: a pool of teachers on this machine or a cluster; see [ray].")
     ] = "local",
@@ -27,13 +24,9 @@ def extract_teacher(
     """
     from distillkit import extract
     from distillkit.recipe import ExtractRecipe, load
-    from distillkit.store.claims import Part
     from distillkit.store.remote import shown
 
-    try:
-        part = Part.parse(shard) if shard else Part()
-    except ValueError as error:
-        raise typer.BadParameter(f"--shard {error}") from error
+    part = part_of(shard)
     loaded = load(recipe, overrides, kind=ExtractRecipe)
     if plan:
         print("\n".join(extract.plan(loaded, say)))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from distillkit.cli.console import Overrides, Recipe, command, say
+from distillkit.cli.console import Overrides, Recipe, Shard, command, part_of, say
 
 if TYPE_CHECKING:
     from distillkit.recipe import MineRecipe
@@ -20,10 +20,7 @@ def mine_neighbours(
         Path | None, typer.Option(help="Also write a page of 50 rows with their neighbours, to look at.")
     ] = None,
     max_memory: Annotated[str | None, typer.Option(help="Cap on this process' own memory: 8GiB.")] = None,
-    shard: Annotated[
-        str | None,
-        typer.Option(help="Do one part of the work, as 2/8; the other parts are other runs, here or elsewhere."),
-    ] = None,
+    shard: Shard = None,
 ) -> None:
     """Find the rows of one store that are nearest to each row of another, and keep them there. Rerunning continues.
 
@@ -31,12 +28,8 @@ def mine_neighbours(
     """
     from distillkit.mining.process import mine_apart
     from distillkit.recipe import MineRecipe, load
-    from distillkit.store.claims import Part
 
-    try:
-        part = Part.parse(shard) if shard else Part()
-    except ValueError as error:
-        raise typer.BadParameter(f"--shard {error}") from error
+    part = part_of(shard)
     memory = [f'max_memory="{max_memory}"'] if max_memory else []
     loaded = load(recipe, [*(overrides or []), *memory], kind=MineRecipe)
     made = mine_apart(loaded, say, command(), part)

@@ -64,7 +64,10 @@ def opened(folder: Path, kind: str, vectors: Vectors, identity: dict[str, Any], 
                 f"{identity.get(name)!r}); delete that folder to build it anew"
             )
         say(f"{path}: the index of an earlier run is used again")
-        return faiss.read_index(str(path))
+        try:
+            return faiss.read_index(str(path))
+        except RuntimeError as error:  # FAISS tells all that is wrong with a file so, over several lines
+            raise StoreError(f"{path}: damaged; delete {folder} to build the index anew") from error
     index = build(kind, vectors, identity["seed"], say)
     make_folder(path.parent)
     partial = path.with_name(path.name + ".partial")
@@ -98,6 +101,8 @@ def _empty(kind: str, vectors: Vectors, seed: int, say: Say) -> Any:
         "hnsw": f"HNSW{_LINKS}_SQfp16",
     }
     index: Any = faiss.index_factory(width, names[kind], metric)
+    if kind.endswith("pq"):
+        index.pq.cp.min_points_per_centroid = 1  # a small corpus is no reason for a warning a piece
     sample = vectors.unit(vectors.sample(training_rows(kind, len(vectors)), seed))
     np.random.default_rng(seed).shuffle(sample)
     if kind.startswith("ivf"):
