@@ -23,8 +23,9 @@ from torch import nn
 
 from distillkit.atomic import append_line, atomic_file, set_aside, write_json
 from distillkit.errors import DistillkitError, TrainError
+from distillkit.paths import expand
 from distillkit.recipe import TrainRecipe, differences
-from distillkit.store.manifest import digest
+from distillkit.store.manifest import digest, file_digest
 from distillkit.versions import versions
 
 # What may change without making another student.
@@ -32,9 +33,23 @@ _KEYS = ("name", "paper", "note", "out", "evals", "baseline", "checkpoints", "va
 _FREE: Any = dict.fromkeys(_KEYS, True) | {"data": {"workers", "prefetch", "expect"}}
 
 
-def identity(recipe: TrainRecipe, stores: dict[str, str]) -> dict[str, Any]:
-    """What makes another student when it changes: the recipe's knobs and the stores' digests."""
-    return {"recipe": recipe.model_dump(exclude=_FREE, mode="json"), "stores": stores}
+def identity(recipe: TrainRecipe, stores: dict[str, str], inherited: str | None = None) -> dict[str, Any]:
+    """What makes another student when it changes: the recipe's knobs, the stores' digests, the weights taken over."""
+    made_of = {"recipe": recipe.model_dump(exclude=_FREE, mode="json"), "stores": stores}
+    return made_of | ({"inherited": inherited} if inherited else {})
+
+
+def inherited_sha256(name: str | None) -> str | None:
+    """Of the weights behind a student's `inherit`: a run's, a folder's, a file's. None where they are not at hand, or
+    where a published name says which they are.
+    """
+    scheme, found, place = (name or "").partition(":")
+    if not found:
+        path = Path(expand((name or "").partition("/")[2]))
+        return file_digest(path).sha256 if path.is_file() else None
+    names = {"run": ["student.safetensors"], "local-dir": ["*.safetensors", "*.bin", "*.pt"]}.get(scheme, [])
+    files = [file for pattern in names for file in sorted(Path(expand(place)).glob(pattern))]
+    return file_digest(files[0]).sha256 if files else None
 
 
 class RunFolder:
@@ -74,6 +89,12 @@ class RunFolder:
     def versions(self) -> dict[str, str]:
         """The packages that the run was begun with; empty before it is."""
         return self._record().get("versions", {})
+
+    def inherited(self, name: str | None) -> str | None:
+        """sha256 of the weights of that name that the run began with: they may be gone since."""
+        begun = self._begun_with() or {}
+        same = begun.get("recipe", {}).get("student", {}).get("inherit") == name
+        return begun.get("inherited") if same else None
 
     def _begun_with(self) -> dict[str, Any] | None:
         """The identity it was begun with. A recipe from before some knob existed meant that knob's default."""

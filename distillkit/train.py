@@ -25,7 +25,7 @@ from distillkit.machine import machine
 from distillkit.objective import Objective
 from distillkit.ranks import Ranks, joined
 from distillkit.recipe import TrainRecipe, differences, load
-from distillkit.runfolder import RunFolder, device_of, identity
+from distillkit.runfolder import RunFolder, device_of, identity, inherited_sha256
 from distillkit.schedule import total_steps
 from distillkit.types import Widths
 from distillkit.versions import versions
@@ -146,7 +146,9 @@ def _begin(recipe: TrainRecipe, run: RunFolder, stores: dict[str, str], overwrit
     """Make the run's folder ready; what another recipe or other stores made is moved aside."""
     if overwrite and run.path.is_dir():
         say(f"{run.path}: training anew, the old run is now {run.move_aside()}")
-    changes = run.begin(recipe, identity(recipe, stores))
+    name = recipe.student.knobs.get("inherit")
+    inherited = inherited_sha256(name) or run.inherited(name)
+    changes = run.begin(recipe, identity(recipe, stores, inherited))
     if changes:
         *changed, moved = changes
         more = f" (and {len(changed) - 1} more)" if changed[1:] else ""

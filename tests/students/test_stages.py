@@ -1,5 +1,6 @@
 """TinyCLIP's stages from end to end: learn masks, fuse, train what is left; and two ranks hold the same masks."""
 
+import hashlib
 import json
 
 import pytest
@@ -106,6 +107,8 @@ def test_masks_are_learned_fused_and_what_is_left_is_trained(world, family, monk
     assert "parameters" in told and "multiply-accumulates an image" in told
 
     small, said = stage(world, f"{family}-fused", left, [loss])
+    begun = json.loads((small / "recipe.json").read_bytes())["identity"]
+    assert begun["inherited"] == hashlib.sha256((masked / "student.safetensors").read_bytes()).hexdigest()
     assert "what is left: image tower" in said
     weights = [load_file(run / "student.safetensors") for run in (masked, small)]
     sizes = [sum(v.numel() for n, v in each.items() if "_masks." not in n) for each in weights]
