@@ -113,7 +113,7 @@ class Course:
     def _refuse(self, error: NotFinite, batch: Batch) -> None:
         """TrainError that names the terms, the step and the first keys; all of it is kept for a closer look."""
         widths = Widths({}, self.batches.teacher_widths, self.batches.other_widths)
-        kept = reproducer.keep(self.run, batch, self.learner.model, error.terms, widths)
+        kept = reproducer.keep(self.run, batch, self.learner.model, error.terms, widths, self.learner.ranks.rank)
         raise TrainError(
             f"step {batch.step + 1}: {error}; lower optim.lr, or look at the rows of {', '.join(batch.keys[:4])}, ... "
             f"(batch and weights: {kept})"

@@ -118,7 +118,10 @@ class Images:
         self, rows: Int64[np.ndarray, "n"], keys: tuple[str, ...], epoch: int, size: int, pool: Executor | None = None
     ) -> UInt8[Tensor, "n 3 h w"]:
         """The views of one pass at size x size, a part of them in each thread of the pool."""
-        out = torch.empty(len(rows), 3, size, size, dtype=torch.uint8)
+        # Copies to a GPU out of pinned memory wait for nobody.
+        shape = (len(rows), size, size, 3) if self.resample.interleaved else (len(rows), 3, size, size)
+        out = torch.empty(shape, dtype=torch.uint8, pin_memory=torch.cuda.is_available())
+        out = out.permute(0, 3, 1, 2) if self.resample.interleaved else out
         table, views = out.numpy(), self._stored_views(rows, keys, epoch)
 
         def fill(places: np.ndarray) -> None:

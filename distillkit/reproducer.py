@@ -26,9 +26,11 @@ from distillkit.types import Batch, Features, Widths
 _OWN = ("pixels", "tokens", "match", "mask")
 
 
-def keep(run: RunFolder, batch: Batch, model: nn.Module, terms: dict[str, float], widths: Widths) -> Path:
-    """Write the reproducer of a step into the run's folder."""
-    path = run.path / f"nan-{batch.step + 1:08d}"
+def keep(
+    run: RunFolder, batch: Batch, model: nn.Module, terms: dict[str, float], widths: Widths, rank: int = 0
+) -> Path:
+    """Write the reproducer of a step into the run's folder; of several processes each writes its own share."""
+    path = run.path / (f"nan-{batch.step + 1:08d}" + (f"-rank{rank}" if rank else ""))
     if path.is_dir():
         return path
     sides = {"teacher": batch.teacher, **{f"others/{name}": said for name, said in batch.others.items()}}

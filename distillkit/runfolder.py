@@ -10,6 +10,7 @@ student.json          what it is and what it cost: the run is finished when this
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -169,4 +170,10 @@ def device_of(name: str) -> torch.device:
     """`auto` is the GPU where there is one; TrainError when a GPU is asked for that PyTorch does not find."""
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise TrainError(f"device = {name!r}: PyTorch finds no GPU here; see nvidia-smi, or set device to auto")
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+    device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+    if device.type == "cuda":
+        # Of several processes on a machine each has the GPU of its number, unless one is named.
+        number = int(os.environ.get("LOCAL_RANK", "0")) if device.index is None else device.index
+        device = torch.device("cuda", number)
+        torch.cuda.set_device(device)
+    return device

@@ -7,6 +7,7 @@ Rerunning continues from the last checkpoint, bit for bit on the same machine; a
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -53,6 +54,8 @@ def train(
     if recipe.data.source == "live" and ask is None:
         raise RecipeError("data.source: a live teacher is built by the caller; pass ask=distillkit.live.Live(recipe)")
     cpu.settle()
+    if recipe.optim.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA begins
     torch.use_deterministic_algorithms(recipe.optim.deterministic)
     device = device_of(recipe.device)
     with joined(device) as ranks:

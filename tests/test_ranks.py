@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from distillkit.ranks import Ranks
+from distillkit.runfolder import device_of
 
 # Batch norm looks at its own rank's images alone, so the student is one without it.
 STUDENT = """
@@ -103,3 +104,13 @@ def test_a_batch_that_cannot_be_shared_is_refused(recipe, tmp_path):
 def test_shares_cover_a_batch_once(world):
     rows = torch.arange(20)
     assert torch.cat([rows[Ranks(rank, world).span(20)] for rank in range(world)]).tolist() == list(range(20))
+
+
+def test_every_process_of_a_machine_has_its_own_gpu(monkeypatch):
+    chosen = []
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.set_device", chosen.append)
+    assert device_of("auto") == torch.device("cuda:0") and device_of("cpu") == torch.device("cpu")
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert device_of("auto") == torch.device("cuda:3") and device_of("cuda:1") == torch.device("cuda:1")
+    assert chosen == [torch.device("cuda", number) for number in (0, 3, 1)]
