@@ -19,10 +19,10 @@ import numpy as np
 import pyarrow as pa
 
 from distillkit.atomic import set_aside, sync
+from distillkit.engine.job import Job
 from distillkit.engine.local import LocalEngine
 from distillkit.engine.shard import computed
 from distillkit.errors import StoreError
-from distillkit.job import Job
 from distillkit.recipe import differences
 from distillkit.store.additions import FOLDER
 from distillkit.store.adopt import adopt, committed

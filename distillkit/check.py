@@ -17,9 +17,9 @@ from distillkit.errors import RecipeError, StoreError
 from distillkit.objective import Objective
 from distillkit.paths import expand
 from distillkit.recipe import Data, TrainRecipe, load
-from distillkit.schedule import total_steps
 from distillkit.store.reader import FeatureStore
 from distillkit.students._count import count
+from distillkit.training.schedule import total_steps
 from distillkit.types import Widths
 
 _HALF = 2  # bytes of a float16

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from distillkit.pixel_cache import Files
+from distillkit.originals import Originals
 from distillkit.pixels import centre_view, render
 from distillkit.store.reader import FeatureStore
 
@@ -58,12 +58,12 @@ class Student(Teacher):
         if "image" not in self._student.widths:
             return super().__call__(store)
         if store.path not in self._seen:
-            files, parts = Files(store, None), np.array_split(store.ok_rows, max(len(store.ok_rows) // _BATCH, 1))
+            files, parts = Originals(store, None), np.array_split(store.ok_rows, max(len(store.ok_rows) // _BATCH, 1))
             self._seen[store.path] = torch.cat([self._embed(files, rows) for rows in parts])
         return self._seen[store.path]
 
     @torch.inference_mode()
-    def _embed(self, files: Files, rows: np.ndarray) -> Float[Tensor, "n d"]:
+    def _embed(self, files: Originals, rows: np.ndarray) -> Float[Tensor, "n d"]:
         views = []
         for row in rows:
             image, width, height = files.open(int(row))

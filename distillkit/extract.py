@@ -19,10 +19,10 @@ from distillkit import cpu
 from distillkit.append import append, growth, recover
 from distillkit.callable import make_callable
 from distillkit.engine import estimate
+from distillkit.engine.job import Job, Teacher, fields_asked
 from distillkit.engine.local import LocalEngine
 from distillkit.engine.probe import probe
 from distillkit.errors import StoreError
-from distillkit.job import Job, Teacher, fields_asked
 from distillkit.machine import machine
 from distillkit.paths import expand
 from distillkit.recipe import Corpus, ExtractRecipe, differences, load

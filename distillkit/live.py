@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 
 from distillkit.errors import StoreError
-from distillkit.pixel_cache import Files
+from distillkit.originals import Originals
+from distillkit.pixels.views import unpacked
 from distillkit.recipe import TrainRecipe, differences
 from distillkit.store.field import PARAMETERS
 from distillkit.store.reader import FeatureStore
 from distillkit.types import View
-from distillkit.views import unpacked
 
 
 class Live:
@@ -33,7 +33,7 @@ class Live:
         self.network: Any = recipe.teacher.build("teachers")
         self.fingerprint = self.network.fingerprint()
         self.root = recipe.data.root
-        self._files = lru_cache(lambda store: Files(store, self.root))
+        self._files = lru_cache(lambda store: Originals(store, self.root))
 
     def __call__(self, store: FeatureStore, field: str, rows: np.ndarray, views: np.ndarray) -> Tensor:
         changed = differences(store.teacher(field), self.fingerprint)

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 
 from distillkit.errors import StoreError
-from distillkit.pixel_cache import Files
+from distillkit.originals import Originals
+from distillkit.pixels.views import unpacked
 from distillkit.recipe import Component, ExtractRecipe, differences
 from distillkit.registry import resolve
 from distillkit.store.field import PARAMETERS
 from distillkit.store.reader import FeatureStore
-from distillkit.views import unpacked
 
 _BATCH = 32
 # Rounding to 16 bits costs 1e-6 of a cosine, other kernels in half precision 1e-3; another image costs much more.
@@ -106,7 +106,7 @@ def _compared(
 ) -> Iterator[Agreement]:
     """Every field that the network gives, a batch at a time."""
     names = {f"{alias}/{name}": name for name in network.fields if f"{alias}/{name}" in store.fields}
-    files = Files(store, None) if set(names.values()) - {"text"} else None
+    files = Originals(store, None) if set(names.values()) - {"text"} else None
     found: dict[str, list[np.ndarray]] = {full: [] for full in names}
     for first in range(0, len(rows), _BATCH):
         some, seen = rows[first : first + _BATCH], views[first : first + _BATCH]
@@ -129,7 +129,7 @@ def _compared(
 
 
 def _said(
-    network: Any, names: set[str], store: FeatureStore, files: Files | None, rows: np.ndarray, views: np.ndarray
+    network: Any, names: set[str], store: FeatureStore, files: Originals | None, rows: np.ndarray, views: np.ndarray
 ) -> dict[str, Tensor]:
     """What the network says now of some rows: [rows, *shape] by field."""
     said: dict[str, Tensor] = {}
@@ -144,7 +144,7 @@ def _said(
     return said
 
 
-def _pixels(network: Any, store: FeatureStore, files: Files, row: int, view: int) -> Tensor:
+def _pixels(network: Any, store: FeatureStore, files: Originals, row: int, view: int) -> Tensor:
     """What the teacher was shown of a row: a stored view of it, or its own evaluation transform."""
     image, *_ = files.open(int(row))
     pixels: Tensor

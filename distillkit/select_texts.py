@@ -18,10 +18,10 @@ import numpy as np
 
 from distillkit.atomic import write_json
 from distillkit.errors import StoreError
-from distillkit.neighbours import Neighbours
 from distillkit.paths import expand
 from distillkit.recipe import SelectRecipe
 from distillkit.report.near import Near, example, write_selection
+from distillkit.store.neighbours import Neighbours
 from distillkit.store.reader import FeatureStore
 from distillkit.store.selection import select
 

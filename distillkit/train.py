@@ -16,18 +16,18 @@ from typing import Any
 import torch
 
 from distillkit import cpu
-from distillkit.ask import Ask
-from distillkit.batches import Batches
 from distillkit.callable import make_callable
-from distillkit.course import Course
 from distillkit.errors import RecipeError
-from distillkit.learner import Learner
 from distillkit.machine import machine
 from distillkit.objective import Objective
-from distillkit.ranks import Ranks, joined
 from distillkit.recipe import TrainRecipe, differences, load
 from distillkit.runfolder import RunFolder, device_of, identity, inherited_sha256
-from distillkit.schedule import total_steps
+from distillkit.training.ask import Ask
+from distillkit.training.batches import Batches
+from distillkit.training.course import Course
+from distillkit.training.learner import Learner
+from distillkit.training.ranks import Ranks, joined
+from distillkit.training.schedule import total_steps
 from distillkit.types import Widths
 from distillkit.versions import versions
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from distillkit.batches import Batches
 from distillkit.evals._labels import labels_of
 from distillkit.evals._shots import shots_of
 from distillkit.evals.zero_shot import ZeroShot
@@ -12,6 +11,7 @@ from distillkit.extract import extract
 from distillkit.recipe import Data, ExtractRecipe, load
 from distillkit.store.reader import FeatureStore
 from distillkit.students.timm_image import TimmImage
+from distillkit.training.batches import Batches
 from tests.conftest import draw
 
 EXTRACT = """

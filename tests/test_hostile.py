@@ -19,7 +19,7 @@ from PIL import Image
 
 from distillkit.store.reader import FeatureStore
 from tests.conftest import EXTRACT
-from tests.test_pixels import encoded, noise, png_header, rotated, sixteen
+from tests.pixels.test_pillow import encoded, noise, png_header, rotated, sixteen
 
 pytestmark = pytest.mark.filterwarnings("ignore:::PIL")
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from distillkit.errors import SourceError
-from distillkit.pixel_cache import Files
+from distillkit.originals import Originals
 from distillkit.store.reader import FeatureStore
 from tests.servers import bad_line, serving
 
@@ -87,7 +87,7 @@ def test_tars_and_parquet_give_the_rows_and_the_student_that_files_give(job, ite
     assert table.index["text"] == tars.index["text"] == parquet.index["text"]
 
     for row in (0, 33, 69):
-        pixels = [np.asarray(Files(store, None).open(row)[0]) for store in (table, tars, parquet)]
+        pixels = [np.asarray(Originals(store, None).open(row)[0]) for store in (table, tars, parquet)]
         assert all(np.array_equal(pixels[0], other) for other in pixels[1:])
 
     results = [json.loads((tmp_path / out / "run/evaluation.json").read_text()) for out in ("files", "tars", "parquet")]
@@ -135,23 +135,23 @@ def test_a_corpus_that_moved_is_found_through_data_root(job, items, tmp_path):
         store = job(tmp_path / f"out-{make.__name__}", make(data, items), trained=False)
         data.rename(tmp_path / f"moved-{make.__name__}")
         with pytest.raises(SourceError, match=r"no such folder of images"):
-            Files(store, None).open(0)
-        assert Files(store, str(tmp_path / f"moved-{make.__name__}")).open(0)[1:] == (48, 40)
+            Originals(store, None).open(0)
+        assert Originals(store, str(tmp_path / f"moved-{make.__name__}")).open(0)[1:] == (48, 40)
 
 
 def test_a_table_may_be_gone_when_students_are_trained(job, corpus, tmp_path):
     store = job(tmp_path / "out", trained=False)
     (corpus / "pairs.tsv").unlink()
-    assert Files(store, None).open(0)[1:] == (48, 40)
+    assert Originals(store, None).open(0)[1:] == (48, 40)
     (corpus / "images/000.png").unlink()
     with pytest.raises(SourceError, match=r"images/000\.png: could be read when its features were extracted, now: "):
-        Files(store, None).open(0)
+        Originals(store, None).open(0)
 
 
 def test_texts_have_no_images_to_train_on(job, tmp_path):
     job(tmp_path / "out", trained=False)
     with pytest.raises(SourceError, match=r"its corpus has no images on disk; choose another store for data\.images"):
-        Files(FeatureStore(tmp_path / "out/texts"), None)
+        Originals(FeatureStore(tmp_path / "out/texts"), None)
 
 
 def test_a_corpus_in_a_bucket_gives_the_rows_and_the_student_that_the_disk_gives(job, items, tmp_path, s3):

@@ -5,17 +5,17 @@ import json
 import numpy as np
 import pytest
 
-from distillkit.batches import Batches
 from distillkit.errors import DistillkitError
 from distillkit.mine import mine
-from distillkit.neighbours import Neighbours
 from distillkit.recipe import Data, MineRecipe, SelectRecipe
 from distillkit.report import near
 from distillkit.select_texts import nearest_image, select_texts
+from distillkit.store.neighbours import Neighbours
 from distillkit.store.reader import FeatureStore
 from distillkit.store.verify import verify
+from distillkit.training.batches import Batches
 from tests.mining.conftest import images, quick_disk, texts, truth, write
-from tests.test_neighbours import blind
+from tests.store.test_neighbours import blind
 
 __all__ = ["images", "quick_disk", "texts"]  # fixtures
 

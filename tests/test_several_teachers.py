@@ -231,8 +231,8 @@ def test_a_moved_teacher_is_told_by_its_name(extract, dino, tmp_path):
 
 
 def batches(path, **knobs):
-    from distillkit.batches import Batches
     from distillkit.recipe import Data
+    from distillkit.training.batches import Batches
 
     data = Data(images=str(path), batch_size=8, **knobs)
     return Batches(data, 0, SimpleNamespace(image_size=16))

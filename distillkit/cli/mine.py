@@ -41,9 +41,9 @@ def mine_neighbours(
 
 
 def _page(recipe: MineRecipe, page: Path) -> Path:
-    from distillkit.neighbours import Neighbours
     from distillkit.paths import expand
     from distillkit.report.near import write_neighbours
+    from distillkit.store.neighbours import Neighbours
     from distillkit.store.reader import FeatureStore
 
     texts = FeatureStore(expand(recipe.corpus))

@@ -31,7 +31,7 @@ def train_student(
 
         ask = Live(loaded)
     if plan:
-        from distillkit.forecast import forecast
+        from distillkit.training.forecast import forecast
 
         for line in forecast(loaded, ask):
             print(line)

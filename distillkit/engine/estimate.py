@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import get_args
 
 from distillkit.engine.cost import duration
+from distillkit.engine.job import Job
 from distillkit.engine.probe import Probe
-from distillkit.job import Job
 from distillkit.machine import free_memory
 from distillkit.recipe import DType
 

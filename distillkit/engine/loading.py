@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from distillkit.job import Teacher
+from distillkit.engine.job import Teacher
 from distillkit.recipe import Component
 
 Say = Callable[[str], None]

@@ -13,11 +13,11 @@ import pyarrow as pa
 
 from distillkit.atomic import append_line
 from distillkit.engine.cost import Progress
+from distillkit.engine.job import Job
 from distillkit.engine.loading import Say, Teachers, load
 from distillkit.engine.ranges import measured
 from distillkit.engine.shard import Shard, computed
 from distillkit.errors import StoreError
-from distillkit.job import Job
 from distillkit.recipe import Component
 from distillkit.store.steps import Steps
 from distillkit.store.writer import StoreWriter

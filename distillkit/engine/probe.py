@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 
 from distillkit.engine.decoding import decoded
+from distillkit.engine.job import Job
 from distillkit.engine.shard import computed
 from distillkit.engine.sight import Sight
 from distillkit.errors import SourceError
-from distillkit.job import Job
 
 SAMPLES = 200
 _WARM_UP = 4

@@ -7,9 +7,9 @@ from contextlib import closing
 import pyarrow as pa
 import torch
 
+from distillkit.engine.job import Job
 from distillkit.engine.loading import Say
 from distillkit.engine.shard import computed
-from distillkit.job import Job
 from distillkit.store.steps import Steps, sample_of
 
 

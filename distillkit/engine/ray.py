@@ -29,11 +29,11 @@ import torch
 from distillkit import cpu
 from distillkit.atomic import append_line
 from distillkit.engine.cost import Progress
+from distillkit.engine.job import Job, Teacher
 from distillkit.engine.loading import Say, Teachers, load
 from distillkit.engine.ranges import measured
 from distillkit.engine.shard import computed
 from distillkit.errors import DistillkitError, MissingExtra, StoreError, TeacherError
-from distillkit.job import Job, Teacher
 from distillkit.recipe import Component, Ray
 from distillkit.store.manifest import Shard
 from distillkit.store.remote import origin, shown

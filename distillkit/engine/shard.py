@@ -24,11 +24,11 @@ from torch import Tensor
 from distillkit.engine.asking import Asked
 from distillkit.engine.cost import Cost
 from distillkit.engine.decoding import Outcomes, decoded, in_order
+from distillkit.engine.job import Job
 from distillkit.engine.loading import Say
 from distillkit.engine.prefetch import prefetched
 from distillkit.engine.sight import Seen, Sight
 from distillkit.errors import SourceError
-from distillkit.job import Job
 from distillkit.store.encode import encode
 from distillkit.store.field import PARAMETERS, blank
 from distillkit.store.writer import Failure

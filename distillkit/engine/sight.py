@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from distillkit import views
 from distillkit.errors import SourceError
+from distillkit.pixels import views
 from distillkit.recipe import Component, Views
 
 

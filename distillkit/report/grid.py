@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image
 
 from distillkit.errors import SourceError
-from distillkit.pixel_cache import Files
+from distillkit.originals import Originals
 from distillkit.pixels import centre_view, decode, render
 from distillkit.report.results import WHO
 from distillkit.store.reader import FeatureStore
@@ -64,7 +64,7 @@ def uri(one: dict[str, Any]) -> str:
     """The part of the image that the networks saw, as a small JPEG: row `row` of `store`, or the file `image`."""
     try:
         if "store" in one:
-            image, _, _ = Files(FeatureStore(one["store"]), None).open(one["row"])
+            image, _, _ = Originals(FeatureStore(one["store"]), None).open(one["row"])
         else:
             image = decode(Path(one["image"]))
     except SourceError as error:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from distillkit.atomic import atomic_file
-from distillkit.neighbours import Neighbours
 from distillkit.report import render
 from distillkit.report.grid import uri
+from distillkit.store.neighbours import Neighbours
 from distillkit.store.reader import FeatureStore
 
 _WIDTH, _HEIGHT, _EDGE, _FLOOR = 640, 150, 4, 24

@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms import Compose, Normalize, ToTensor
 
-from distillkit import quick_pixels
 from distillkit.errors import TeacherError
 from distillkit.pixels import INTERPOLATIONS, decode, render
+from distillkit.pixels.tensors import decode_tensor, from_array, render_tensor
 from distillkit.types import View
 
 # What of an image an evaluation transform shows: its middle, all of it squeezed, or all of it with borders added.
@@ -28,8 +29,8 @@ class Preprocess:
     """Without a view: the teacher's own evaluation transform up to 8-bit pixels. With one: that view, at its size.
 
     `share`: how much of the short side the evaluation transform keeps. `pixels`: by which path; torchvision's renders
-    the clean view as any other. What follows, mean and deviation, is computed
-    where the network is (`normalised`), on a quarter of the bytes.
+    the clean view as any other. What follows, mean and deviation, is computed where the network is (`normalised`), on a
+    quarter of the bytes.
     """
 
     steps: tuple[Any, ...]
@@ -55,20 +56,21 @@ class Preprocess:
 
     def decode(self, image: bytes | Path) -> Image.Image | Tensor:
         """An image as this pixel path wants it. SourceError for what is none."""
-        return quick_pixels.decode(image) if self.pixels == "torchvision" else decode(image)
+        return decode_tensor(image) if self.pixels == "torchvision" else decode(image)
 
     def __call__(self, image: Image.Image | Tensor, view: View | None = None) -> UInt8[Tensor, "3 h w"]:
         """`image`: as `decode` gives it, or Pillow."""
         if isinstance(image, Tensor) or self.pixels == "torchvision":
-            whole = image if isinstance(image, Tensor) else quick_pixels.as_tensor(image)
-            height, width = whole.shape[-2:]
-            return quick_pixels.render(whole, view or self.clean_view(width, height), self.size[0], self.interpolation)
+            whole = image if isinstance(image, Tensor) else from_array(np.asarray(image))
+            view = view or self.clean_view(whole.shape[2], whole.shape[1])
+            shown = render_tensor(whole, view, self.size[0], self.interpolation)
+            return torch.from_numpy(np.ascontiguousarray(shown))
         if view is not None:
             return torch.from_numpy(render(image, view, self.size[0], self.interpolation))
-        shown: Any = image
+        picture: Any = image
         for step in self.steps:
-            shown = step(shown)
-        return quick_pixels.as_tensor(shown)
+            picture = step(picture)
+        return from_array(np.asarray(picture)).contiguous()
 
     def clean_view(self, width: int, height: int) -> View:
         """What the evaluation transform shows of a width x height image, but for its rounding to whole pixels."""

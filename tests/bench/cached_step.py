@@ -8,12 +8,12 @@ import timm
 import torch
 from torch import nn
 
-from distillkit.learner import Learner
 from distillkit.objective import Objective
-from distillkit.ranks import Ranks
 from distillkit.recipe import Optim, Term
 from distillkit.store.reader import FeatureStore
 from distillkit.students.timm_image import TimmImage
+from distillkit.training.learner import Learner
+from distillkit.training.ranks import Ranks
 from distillkit.types import Batch, Features, Widths
 from tests.bench.measure import Row, compare
 from tests.bench.stores import WIDTH, make_store

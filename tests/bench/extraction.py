@@ -20,9 +20,9 @@ from PIL import Image, ImageFilter
 from safetensors.torch import save_file
 
 from distillkit.engine.decoding import decoded
+from distillkit.engine.job import Job, Teacher
 from distillkit.engine.shard import computed
 from distillkit.engine.sight import Sight
-from distillkit.job import Job, Teacher
 from distillkit.recipe import Component, Corpus
 from distillkit.store.plan import SCHEMA
 from distillkit.teachers.openclip import Openclip, _preprocess

@@ -9,9 +9,9 @@ import torch
 from open_clip.transform import image_transform
 from PIL import Image
 
-from distillkit.batches import Batches
-from distillkit.images import Images
 from distillkit.recipe import Augment, Data
+from distillkit.training.batches import Batches
+from distillkit.training.images import Images
 from tests.bench.measure import Row, compare
 from tests.bench.pictures import picture_store
 

@@ -1,4 +1,4 @@
-"""Two processes (gloo) against one, a thread each, on the same global batch; tests/test_ranks.py has their losses."""
+"""Two processes (gloo) against one, a thread each, on the same global batch; their losses have a test of their own."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as multiprocessing
 
-from distillkit.batches import Batches
-from distillkit.learner import Learner
 from distillkit.objective import Objective
-from distillkit.ranks import Ranks
 from distillkit.recipe import Augment, Data, Optim, Term
 from distillkit.students.timm_image import TimmImage
+from distillkit.training.batches import Batches
+from distillkit.training.learner import Learner
+from distillkit.training.ranks import Ranks
 from distillkit.types import Widths
 from tests.bench.measure import Row, compare
 from tests.bench.pictures import picture_store

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import torch
 
-from distillkit.batches import Batches
 from distillkit.recipe import Data
+from distillkit.training.batches import Batches
 from tests.bench.measure import Row
 from tests.bench.store_scale import private
 from tests.bench.stores import sparse_store

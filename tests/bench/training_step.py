@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 
 from distillkit import cpu
-from distillkit.batches import Batches
-from distillkit.checkpoint import State, Writer
-from distillkit.learner import Learner
 from distillkit.objective import Objective
-from distillkit.ranks import Ranks
 from distillkit.recipe import Augment, Data, Optim, Term
 from distillkit.students.timm_image import TimmImage
+from distillkit.training.batches import Batches
+from distillkit.training.checkpoint import State, Writer
+from distillkit.training.learner import Learner
+from distillkit.training.ranks import Ranks
 from distillkit.types import Batch, Features, Widths
 from tests.bench.measure import Row, compare
 from tests.bench.pictures import picture_store

@@ -7,8 +7,8 @@ import pytest
 
 from distillkit.engine import estimate
 from distillkit.engine.estimate import Estimate, Setting
+from distillkit.engine.job import Job, Teacher
 from distillkit.engine.probe import Probe
-from distillkit.job import Job, Teacher
 from distillkit.recipe import Component, Corpus
 from tests.teachers.test_preprocess import KINDS
 

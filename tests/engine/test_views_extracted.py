@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from distillkit import views
-from distillkit.pixels import decode, render
+from distillkit.pixels import decode, render, views
 from distillkit.store.manifest import Manifest
 from distillkit.store.reader import FeatureStore
 from distillkit.store.verify import verify

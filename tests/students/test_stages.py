@@ -10,9 +10,7 @@ import torch.multiprocessing as mp
 from safetensors.torch import load_file, save_file
 
 from distillkit.extract import extract
-from distillkit.learner import Learner
 from distillkit.objective import Objective
-from distillkit.ranks import Ranks
 from distillkit.recipe import ExtractRecipe, Optim, Term, TrainRecipe, load
 from distillkit.runfolder import RunFolder
 from distillkit.students._masks import Masks
@@ -21,6 +19,8 @@ from distillkit.students.openclip_slim import OpenclipSlim
 from distillkit.students.timm_image import TimmImage
 from distillkit.students.timm_slim import TimmSlim
 from distillkit.train import train
+from distillkit.training.learner import Learner
+from distillkit.training.ranks import Ranks
 from distillkit.types import Batch, Features, Widths
 from tests.conftest import TEACHER, draw, make_teacher
 from tests.students.small import IMAGES, PAIR, TEXTS

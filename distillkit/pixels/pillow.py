@@ -1,0 +1,108 @@
+"""The pixels that Pillow makes: of bytes an image, of an image and a view what a network sees."""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from distillkit.errors import SourceError
+from distillkit.pixels import randaugment
+from distillkit.types import View
+
+# Pillow's own limit, beyond any photograph we know of; a larger header is a decompression bomb or a mistake.
+MAX_PIXELS = 178_956_970
+# A preprocessing that scales the short side to 224 would blow a line of 1 x 100,000 pixels up to 5 billion.
+MAX_RATIO = 500
+
+# What corpora hold. Pillow knows more, some of which run other programs (EPS) or are not pictures (FITS, WMF).
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+
+# What Pillow's decoders answer damaged files with. A lack of memory is not among them: that is not the file's fault.
+DAMAGE = (
+    *(OSError, ValueError, SyntaxError, TypeError, AttributeError, EOFError, LookupError, ArithmeticError),
+    *(struct.error, zlib.error, Image.DecompressionBombError),
+)
+
+# Once, not around each decode: warnings.catch_warnings is not safe in threads. What is wrong with a file, errors say.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+def decode(image: bytes | Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """The first frame of an image as upright RGB; transparency is laid on white, 16 bits are scaled to 8.
+
+    Raises SourceError, in one line, for anything that is not a whole image of at most `max_pixels` pixels.
+    """
+    try:
+        with Image.open(io.BytesIO(image) if isinstance(image, bytes) else image, formats=FORMATS) as opened:
+            refuse_bombs(*opened.size, max_pixels)
+            opened.load()
+            return _to_rgb(ImageOps.exif_transpose(opened))
+    except UnidentifiedImageError as error:
+        raise SourceError(f"not an image, or of a format other than {', '.join(FORMATS)}") from error
+    except DAMAGE as error:
+        raise SourceError(
+            f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'unreadable'}"
+        ) from error
+
+
+def refuse_bombs(width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:
+    """SourceError for a header that claims more pixels than any photograph has."""
+    if width * height > max_pixels:
+        raise SourceError(f"{width} x {height} pixels, more than the limit of {max_pixels}")
+    if max(width, height) > MAX_RATIO * min(width, height):
+        raise SourceError(f"{width} x {height} pixels, one side more than {MAX_RATIO} times the other")
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        return _from_numbers(image)
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _from_numbers(image: Image.Image) -> Image.Image:
+    """16-bit grey (Pillow's modes I;16 and I) and float grey (F); Pillow would clip them at 255 to a white picture.
+
+    White is 65535, or 1.0 of floats; files with other numbers do not say what is white in them.
+    """
+    values = np.array(image, dtype=np.float32)
+    white = 1.0 if image.mode == "F" else 65535.0
+    if not ((values >= 0) & (values <= white)).all():
+        raise SourceError(f"pixel values outside 0 to {white:g}")
+    if "transparency" in image.info:
+        values[values == image.info["transparency"]] = white
+    return Image.fromarray((values * np.float32(255 / white)).round().astype(np.uint8)).convert("RGB")
+
+
+def centre_view(width: int, height: int) -> View:
+    """The largest centred square of a width x height image: the clean view."""
+    side = min(width, height)
+    left, top = (width - side) / 2 / width, (height - side) / 2 / height
+    return View((left, top, left + side / width, top + side / height))
+
+
+def render(image: Image.Image, view: View, size: int, interpolation: str = "bicubic") -> UInt8[np.ndarray, "3 h w"]:
+    """The pixels of `view` at size x size. A pure function of its arguments, antialiased, exact at fractional boxes.
+
+    Extraction and training call it with the same view, so that the student sees what the teacher saw.
+    """
+    width, height = image.size
+    left, top, right, bottom = view.box
+    box = (left * width, top * height, right * width, bottom * height)
+    shown = image.resize((size, size), INTERPOLATIONS[interpolation], box=box)
+    if view.flip:
+        shown = ImageOps.mirror(shown)
+    for operation, amount in view.ops:
+        shown = randaugment.apply(shown, operation, amount)
+    return np.ascontiguousarray(np.asarray(shown).transpose(2, 0, 1))

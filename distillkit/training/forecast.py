@@ -1,0 +1,90 @@
+"""What a training run will take, from its first steps: made in memory, nothing is written into the run folder.
+
+distillkit train-student RECIPE --plan
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import torch
+
+from distillkit import cpu
+from distillkit.objective import Objective
+from distillkit.recipe import TrainRecipe
+from distillkit.runfolder import device_of
+from distillkit.training.ask import Ask
+from distillkit.training.batches import Batches
+from distillkit.training.learner import Learner
+from distillkit.training.progress import memory
+from distillkit.training.ranks import Ranks
+from distillkit.training.schedule import learning_rate, total_steps
+from distillkit.types import Batch, Widths
+
+_WARM, _PROBE = 3, 20
+_MOST = 256 << 20  # bytes read to see how fast the disk is
+
+
+def forecast(recipe: TrainRecipe, ask: Ask | None = None) -> list[str]:
+    """Steps, time, memory, and bytes a second against the disk's, a line each."""
+    cpu.settle()
+    device = device_of(recipe.device)
+    lines = []
+    for one in recipe.alone():
+        torch.manual_seed(one.seed)
+        student = one.student.build("students")
+        batches = Batches(one.data, one.seed, student, ask=ask)
+        objective = Objective(one.losses, Widths(student.widths, batches.teacher_widths, batches.other_widths))
+        batches.narrow(objective.needs)
+        learner = Learner(student, objective, one.optim, seed=one.seed, device=device, ranks=Ranks())
+        steps = total_steps(batches.steps_per_epoch, one.optim)
+        seconds, size = _probe(learner, batches, one, min(_WARM + _PROBE, steps))
+        waited = batches.wait_seconds / seconds / max(min(_PROBE, steps - _WARM), 1)
+        wanted, disk = size / seconds, _disk(batches.first.path)
+        lines += [
+            f"{one.folder}",
+            f"steps        {steps:,} of {one.data.batch_size} images, {batches.steps_per_epoch:,} an epoch",
+            f"time         {_clock(steps * seconds)} at {1000 * seconds:.0f} ms a step, "
+            f"{one.data.batch_size / seconds:.0f} images/s, {100 * waited:.0f}% waiting",
+            f"memory       {memory() / 1e9:.2f} GB so far, on {device}",
+            f"features     {wanted / 1e6:.2f} MB/s of the {disk / 1e6:,.0f} MB/s that this disk gives in a row",
+        ]
+    return lines
+
+
+def _probe(learner: Learner, batches: Batches, recipe: TrainRecipe, stop: int) -> tuple[float, int]:
+    """Seconds a step, and bytes of teacher features in a batch; the first steps are not counted if there are more."""
+    warm, size, started = min(_WARM, stop - 1), 0, time.perf_counter()
+    batches.prepare()
+    for batch in batches.stream(0, stop):
+        if batch.step == warm:
+            batches.wait_seconds, started = 0.0, time.perf_counter()
+        size = _bytes(batch)
+        lr = learning_rate(batch.step, batches.steps_per_epoch, recipe.optim)
+        learner.step(batch.to(learner.device), lr)
+    return (time.perf_counter() - started) / (stop - warm), size
+
+
+def _bytes(batch: Batch) -> int:
+    sides = (batch.teacher, *batch.others.values())
+    values = [getattr(side, name) for side in sides for name in type(side).__dataclass_fields__]
+    return sum(value.nbytes for value in values if value is not None)
+
+
+def _disk(store: Path) -> float:
+    """Bytes a second that the disk gives when it must: the largest file of a store, thrown out of memory before."""
+    largest = max((path for path in store.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    with largest.open("rb", buffering=0) as file:
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        started, read = time.perf_counter(), 0
+        while read < _MOST and (part := file.read(1 << 20)):
+            read += len(part)
+    return read / max(time.perf_counter() - started, 1e-9)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min {rest:02d} s"

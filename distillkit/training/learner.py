@@ -1,0 +1,149 @@
+"""One student on its way: network, objective and optimiser, and the one thing they do together, a step."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from distillkit.errors import RecipeError, TrainError
+from distillkit.objective import Objective
+from distillkit.recipe import Optim
+from distillkit.training.gradcache import backward_in_parts, no_statistics
+from distillkit.training.gradients import Averaged
+from distillkit.training.ranks import Ranks
+from distillkit.training.schedule import make_optimizer
+from distillkit.types import Batch, Features
+
+_DROPOUT = 3  # a random stream of the seed, beside those of batches.py
+_EARLY = 10  # the moving average begins as a plain mean of about as many steps as were made
+
+
+class NotFinite(TrainError):
+    """A loss that is not a number. Carries the terms, for whoever wants to look closer."""
+
+    def __init__(self, terms: dict[str, Tensor]):
+        self.terms = {name: value.item() for name, value in terms.items()}
+        bad = [f"{name} = {value}" for name, value in self.terms.items() if not np.isfinite(value)]
+        super().__init__(", ".join(bad) or "the total is not finite")
+
+
+class Learner:
+    """A student with its objective on a device. What is random in a step depends on (seed, step, rank) alone."""
+
+    def __init__(
+        self, student: Any, objective: Objective, optim: Optim, *, seed: int, device: torch.device, ranks: Ranks
+    ):
+        self.student, self.objective, self.optim = student, objective, optim
+        self.seed, self.device, self.ranks = seed, device, ranks
+        if optim.recompute:
+            _recompute(student)
+        self.model = nn.ModuleDict({"student": student, "objective": objective})
+        if optim.ema is not None:
+            # In the model, so that it is checkpointed with it; without gradients, so that nothing trains it.
+            self.model["average"] = copy.deepcopy(student).requires_grad_(False)
+        self.model.to(device).to(memory_format=torch.channels_last).train()
+        self.optimizer = make_optimizer(self.model, optim)
+        self.precision = _precision(optim.precision, device)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == torch.float16)
+        self.averaged = Averaged(self.model, ranks)
+        if optim.compile:
+            student.compile()
+
+    @property
+    def kept(self) -> Any:
+        """The student that the run gives: the moving average of its weights, if the recipe keeps one."""
+        return self.model["average"] if "average" in self.model else self.student  # noqa: SIM401
+
+    def begin(self) -> str | None:
+        """What a fresh run does once: the student takes over weights, if it has any, and may tell what came of it."""
+        told: str | None = self.student.begin()
+        if "average" in self.model:
+            self.kept.load_state_dict(self.student.state_dict())
+        return told
+
+    def step(self, batch: Batch, lr: float) -> tuple[Tensor, dict[str, Tensor]]:
+        """One step of the optimiser; returns total and terms. NotFinite, with nothing changed, when a loss is not."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["own_lr"] or lr * group["lr_share"]
+        self.objective.at(batch.step)
+        total, terms = self._backward(batch)
+        if not torch.isfinite(total):
+            raise NotFinite(terms)
+        self.averaged.finish()
+        if self.optim.clip_grad_norm:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.optim.clip_grad_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        self._average(batch.step)
+        return total.detach(), terms
+
+    def _backward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        def reseed(part: int) -> None:
+            words = np.random.SeedSequence([self.seed, _DROPOUT, batch.step, self.ranks.rank, part])
+            torch.manual_seed(int(words.generate_state(1, np.uint64)[0]))
+
+        if self.optim.accumulate > 1:
+            return backward_in_parts(
+                self.student,
+                self.see,
+                self.objective,
+                batch,
+                self.optim.accumulate,
+                scaled=self.scaler.scale,
+                reseed=reseed,
+                before_last=self.averaged.start,
+            )
+        reseed(0)
+        total, terms = self.objective(batch, self.see(batch))
+        self.averaged.start()
+        self.scaler.scale(total).backward()
+        return total, terms
+
+    def see(self, batch: Batch) -> Features:
+        """What the student says, in the precision of the recipe."""
+        with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
+            return self.student(batch)
+
+    def gradient_norms(self, batch: Batch) -> dict[str, float]:
+        """How hard each weighted term pulls at the student's weights. A backward pass for each; changes nothing."""
+        trained = [parameter for parameter in self.student.parameters() if parameter.requires_grad]
+        with no_statistics(self.student):
+            _, terms = self.objective(batch, self.see(batch))
+        norms = {}
+        for name, value in terms.items():
+            weighted = self.objective.terms[name].weight * value
+            pulls = torch.autograd.grad(weighted, trained, retain_graph=True, allow_unused=True)
+            norms[name] = float(torch.stack([pull.norm() for pull in pulls if pull is not None]).norm())
+        return norms
+
+    @torch.no_grad()
+    def _average(self, step: int) -> None:
+        if self.optim.ema is None:
+            return
+        decay = min(self.optim.ema, (1 + step) / (_EARLY + step))
+        for kept, now in zip(self.kept.state_dict().values(), self.student.state_dict().values(), strict=True):
+            if kept.is_floating_point():
+                kept.lerp_(now, 1 - decay)
+            else:
+                kept.copy_(now)
+
+
+def _precision(name: str, device: torch.device) -> torch.dtype:
+    if name == "auto":
+        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
+
+
+def _recompute(student: nn.Module) -> None:
+    """Gradient checkpointing of every tower that knows it (timm, open_clip)."""
+    towers: list[Any] = [module for module in student.modules() if hasattr(module, "set_grad_checkpointing")]
+    if not towers:
+        raise RecipeError("optim.recompute: this student cannot make its activations twice; leave it out")
+    for tower in towers:
+        tower.set_grad_checkpointing(True)

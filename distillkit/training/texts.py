@@ -1,0 +1,135 @@
+"""The ways a batch gets its texts: from a corpus of their own, as the images' own captions, or as class prompts.
+
+Each has `width`; `rows(turn)`, the text rows for the rows whose turn it is and which of them describes which image;
+`read(rows)` and `texts(rows)`.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from distillkit.errors import RecipeError, StoreError
+from distillkit.evals._labels import class_embeddings, labels_of
+from distillkit.store.neighbours import Neighbours
+from distillkit.store.reader import FeatureStore
+from distillkit.training.ask import Ask, stored
+
+Rows = tuple[np.ndarray, Tensor | None]
+
+
+class Unpaired:
+    """Sentences that describe no image of the batch (DIME-FM)."""
+
+    def __init__(self, store: FeatureStore, ask: Ask = stored):
+        self.store, self.ask, self.width = store, ask, store.field("text").shape[-1]
+
+    def rows(self, turn: np.ndarray) -> Rows:
+        return turn, None
+
+    def read(self, rows: np.ndarray) -> Tensor:
+        return self.ask(self.store, "text", rows, np.zeros(len(rows), np.int64))
+
+    def texts(self, rows: np.ndarray) -> list[str]:
+        return self.store.values("text", rows)
+
+
+class NearTexts(Unpaired):
+    """The mined neighbours of the batch's images, each once: near texts, and those of the other images (OOD).
+
+    The text that describes an image is its nearest.
+    """
+
+    def __init__(self, store: FeatureStore, neighbours: Neighbours, ask: Ask = stored):
+        super().__init__(store, ask)
+        self.neighbours = neighbours
+
+    def rows(self, turn: np.ndarray) -> Rows:
+        ids = self.neighbours.ids(turn)
+        unique, places = np.unique(ids, return_inverse=True)
+        places = places.reshape(ids.shape)
+        if unique[0] == -1:  # what a view leaves out; each image keeps its nearest of the others
+            unique, places = unique[1:], places - 1
+        nearest = np.take_along_axis(places, (places >= 0).argmax(axis=1, keepdims=True), axis=1)[:, 0]
+        if len(nearest) and nearest.min() < 0:
+            key = self.neighbours.store.values("key", turn[nearest < 0][:1])[0]
+            raise StoreError(f"{self.store.path}: no text of it is a neighbour of {key!r}; mine more, or select more")
+        return unique, torch.from_numpy(nearest)
+
+
+class OwnCaptions(Unpaired):
+    """Every image's own caption. `merged`: equal captions of a batch are one text that describes several images."""
+
+    def __init__(self, store: FeatureStore, ask: Ask = stored, *, merged: bool):
+        super().__init__(store, ask)
+        self.twin = _first_with_the_same_text(store) if merged else None
+
+    def rows(self, turn: np.ndarray) -> Rows:
+        if self.twin is None:
+            return turn, torch.arange(len(turn))
+        unique, match = np.unique(self.twin[turn], return_inverse=True)
+        return unique, torch.from_numpy(match)
+
+
+class ClassTexts:
+    """One text per class, the mean of its prompts; an image's text is its class (OOD).
+
+    `names`: the file of class names that the images' captions are; else their labels count, from class `first` on.
+    """
+
+    def __init__(self, images: FeatureStore, prompts: FeatureStore, names: str | None, first: int = 0):
+        self.prompts = prompts
+        self.embeddings = class_embeddings(prompts)
+        self.width = self.embeddings.shape[1]
+        self.labels = torch.full((len(images),), -1)
+        self.labels[torch.from_numpy(images.ok_rows)] = labels_of(images, names) + first
+        if int(self.labels.max()) >= len(self.embeddings):
+            raise RecipeError(f"data.classes: {prompts.path} has {len(self.embeddings)} classes, the images have more")
+
+    def rows(self, turn: np.ndarray) -> Rows:
+        return np.arange(len(self.embeddings)), self.labels[torch.from_numpy(turn)]
+
+    def read(self, rows: np.ndarray) -> Tensor:
+        return self.embeddings
+
+    def texts(self, rows: np.ndarray) -> list[str]:
+        """What a student with a text tower of its own reads."""
+        return [self._words[row] for row in rows.tolist()]
+
+    @cached_property
+    def _words(self) -> list[str]:
+        usable = self.prompts.index.take(self.prompts.ok_rows)
+        if len(usable) != len(self.embeddings):
+            raise RecipeError(
+                f"data.classes: {self.prompts.path} has {len(usable)} prompts of {len(self.embeddings)} classes; a "
+                'student that reads them wants one each: extract them with one template, such as ["a photo of {}"]'
+            )
+        words = dict(zip(usable["label"].to_pylist(), usable["text"].to_pylist(), strict=True))
+        return [words[label] for label in range(len(words))]
+
+
+def proximal(ids: np.ndarray, others: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """As many texts as `others`, near to the images of a batch: `ids` [images, k] are their neighbours, -1 for none.
+
+    The images take turns, each drawing one of its neighbours that is not there yet; where these do not suffice, from
+    `others`.
+    """
+    turns = random.permuted(ids, axis=1).T.ravel()
+    drawn = _unique(turns[turns >= 0])[: len(others)]
+    return np.concatenate([drawn, others[~np.isin(others, drawn)][: len(others) - len(drawn)]])
+
+
+def _unique(values: np.ndarray) -> np.ndarray:
+    """Each value once, where it comes first."""
+    return values[np.sort(np.unique(values, return_index=True)[1])]
+
+
+def _first_with_the_same_text(store: FeatureStore) -> np.ndarray:
+    """For every row, the first row with the same caption: int64 [n]."""
+    codes = store.index["text"].combine_chunks().dictionary_encode().indices
+    numbers = codes.to_numpy(zero_copy_only=False).astype(np.int64)
+    _, first = np.unique(numbers, return_index=True)
+    return first[numbers]

@@ -1,0 +1,276 @@
+"""What a run does beside its steps: sweeps, live teachers, measurements, plans, trackers, and what a NaN leaves."""
+
+import json
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import distillkit
+from distillkit.errors import MissingExtra, RecipeError, StoreError
+from distillkit.live import Live
+from distillkit.recipe import TrainRecipe, load
+from distillkit.runfolder import RunFolder
+from distillkit.training.forecast import forecast
+from distillkit.training.reproducer import replay
+from tests.conftest import make_teacher
+from tests.test_train import TIMED, metrics
+
+SWEEP = """
+[[students]]
+name = "small"
+kind = "timm_image"
+model = "vit_tiny_patch16_224"
+image_size = 32
+embed_dim = 32
+options = { depth = 1, embed_dim = 32, num_heads = 1 }
+drop = 0.3
+[[students]]
+name = "wide"
+kind = "timm_image"
+model = "vit_tiny_patch16_224"
+image_size = 32
+embed_dim = 32
+options = { depth = 1, embed_dim = 64, num_heads = 1 }
+drop = 0.3
+"""
+
+
+def replaced(path, student):
+    text = path.read_text()
+    before, after = text.split("[student]")
+    path.write_text(before + student + after[after.index("[[losses]]") :])
+    return path
+
+
+def quiet(message):
+    pass
+
+
+def weights(folder):
+    return (folder / "student.safetensors").read_bytes()
+
+
+def test_a_sweep_is_each_student_alone(recipes, run_cli, tmp_path):
+    """Two widths in one pass give the same bytes as each by itself, dropout included."""
+    run_cli("extract-teacher", recipes[0])
+    sweep = replaced(recipes[1], SWEEP)
+    code, out, err = run_cli("train-student", sweep)
+    assert code == 0 and out.strip() == str(tmp_path / "out/run"), err
+    single = SWEEP.split("[[students]]")
+    for name, block in (("small", single[1]), ("wide", single[2])):
+        alone, text = tmp_path / f"{name}.toml", sweep.read_text()
+        knobs = "\n".join(line for line in block.splitlines() if not line.startswith("name"))
+        before, rest = text[: text.index("[[students]]")], text[text.index("[[losses]]") :]
+        alone.write_text(f"{before}[student]\n{knobs}\n{rest}")
+        assert run_cli("train-student", alone, "--set", f'out="{tmp_path}/{name}"')[0] == 0
+        assert weights(tmp_path / "out/run" / name) == weights(tmp_path / name)
+        assert weights(tmp_path / "out/run" / name / "baseline") == weights(tmp_path / name / "baseline")
+    assert run_cli("evaluate", tmp_path / "out/run/wide")[0] == 0
+
+
+def replaced_once(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_students_of_one_read_see_the_same(recipes, run_cli):
+    run_cli("extract-teacher", recipes[0])
+    sweep = replaced(recipes[1], SWEEP)
+    text = sweep.read_text()
+    at = text.rindex("image_size = 32")
+    sweep.write_text(text[:at] + "image_size = 48" + text[at + 15 :])
+    code, _, err = run_cli("train-student", sweep)
+    assert code == 1 and "different image sizes, patches or tokens" in err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (('[[students]]\nname = "small"', "[student]\nkind='timm_image'\n[[students]]\nname = \"small\""), "write one"),
+        (('name = "wide"', 'name = "small"'), "two students are called 'small'"),
+    ],
+)
+def test_sweeps_that_are_not_clear(recipes, change, message):
+    sweep = replaced(recipes[1], SWEEP)
+    replaced_once(sweep, *change)
+    with pytest.raises(RecipeError, match=message):
+        load(sweep, kind=TrainRecipe)
+
+
+# The live teacher.
+
+
+def live(recipe, teacher, name):
+    text = recipe.read_text().replace("batch_size = 16\n", 'batch_size = 16\nsource = "live"\n', 1)
+    path = recipe.with_name(name)
+    path.write_text(
+        text.replace("[student]", f'[teacher]\nkind = "openclip"\nmodel = "local-dir:{teacher}"\n[student]')
+    )
+    return path
+
+
+def test_caching_changes_nothing_but_speed(recipes, run_cli, teacher_folder, tmp_path):
+    """Losses of every step, with the teacher in the loop, to the precision of float16."""
+    run_cli("extract-teacher", recipes[0])
+    knobs = ("--set", "log.every_steps=1", "--set", "optim.epochs=1.0")
+    assert run_cli("train-student", recipes[1], *knobs)[0] == 0
+    asked = live(recipes[1], teacher_folder, "live.toml")
+    code, _, err = run_cli("train-student", asked, *knobs, "--set", f'out="{tmp_path}/live"')
+    assert code == 0, err
+    for part in ("", "baseline"):
+        cached, computed = metrics(tmp_path / "out/run" / part), metrics(tmp_path / "live" / part)
+        assert len(cached) == 4
+        for one, other in zip(cached, computed, strict=True):
+            assert one.keys() == other.keys()
+            assert all(one[name] == pytest.approx(other[name], rel=5e-3) for name in one), (one, other)
+    assert metrics(tmp_path / "out/run")[0]["affinity"] != metrics(tmp_path / "live")[0]["affinity"]
+
+
+def test_another_live_teacher_is_refused(recipes, run_cli, tmp_path):
+    run_cli("extract-teacher", recipes[0])
+    other = make_teacher(tmp_path / "other", seed=1)
+    loaded = load(live(recipes[1], other, "live.toml"), kind=TrainRecipe)
+    with pytest.raises(StoreError, match=r"the live teacher is not the one that made it \(model"):
+        distillkit.train(loaded, quiet, ask=Live(loaded))
+    with pytest.raises(RecipeError, match="a live teacher is built by the caller"):
+        distillkit.train(loaded, quiet)
+    with pytest.raises(RecipeError, match=r"a live teacher is data\.source"):
+        load(recipes[1], ['data.source="live"'], kind=TrainRecipe)
+
+
+# Measurements, plans, trackers.
+
+
+def test_the_best_student_is_kept_and_measuring_changes_no_step(recipes, run_cli, tmp_path):
+    run_cli("extract-teacher", recipes[0])
+    assert run_cli("train-student", recipes[1], "--set", f'out="{tmp_path}/calm"')[0] == 0
+    text = recipes[1].read_text()
+    eval_ = f'eval = {{ kind = "retrieval", store = "{tmp_path}/out/images" }}'
+    recipes[1].write_text(text + f'[validation]\nevery_steps = 6\nbest = "R@5"\n{eval_}\n')
+    code, _, err = run_cli("train-student", recipes[1])
+    assert code == 0 and "R@5 0." in err
+    run = tmp_path / "out/run"
+    lines = [json.loads(line) for line in (run / "validation.jsonl").read_text().splitlines()]
+    best = json.loads((run / "best/best.json").read_text())
+    assert [line["step"] for line in lines] == [6, 12, 18, 24]
+    assert best["R@5"] == max(line["R@5"] for line in lines)
+    assert best["step"] == min(line["step"] for line in lines if line["R@5"] == best["R@5"])
+    RunFolder(run).load_student().load_state_dict(load_file(run / "best/student.safetensors"))
+    assert weights(run) == weights(tmp_path / "calm")
+    code, _, err = run_cli("train-student", recipes[1], "--overwrite", "--set", 'validation.best="R@7"')
+    assert code == 1 and "validation.best: this eval gives no 'R@7'; it gives: images, texts" in err.splitlines()[-1]
+
+
+def test_overwrite_trains_anew_and_keeps_the_old_one(recipes, run_cli, tmp_path):
+    run_cli("extract-teacher", recipes[0])
+    run_cli("train-student", recipes[1])
+    code, _, err = run_cli("train-student", recipes[1], "--overwrite")
+    assert code == 0 and "training anew, the old run is now" in err
+    (old,) = (tmp_path / "out").glob("run.before-*")
+    assert weights(old) == weights(tmp_path / "out/run")
+
+
+def test_a_plan_says_what_a_run_takes_and_writes_nothing(recipes, run_cli, tmp_path):
+    run_cli("extract-teacher", recipes[0])
+    code, out, err = run_cli("train-student", recipes[1], "--plan")
+    assert code == 0, err
+    words = [line.split()[0] for line in out.splitlines()]
+    assert words[1:] == ["steps", "time", "memory", "features"]
+    assert "24 of 16 images, 4 an epoch" in out and "ms a step" in out and "MB/s of the" in out
+    assert not (tmp_path / "out/run").exists()
+    assert len(forecast(load(replaced(recipes[1], SWEEP), ["optim.epochs=0.3"], kind=TrainRecipe))) == 10
+
+
+def test_every_tracker_gets_every_line(recipes, run_cli, tmp_path, monkeypatch):
+    run_cli("extract-teacher", recipes[0])
+    told = []
+
+    class Run:
+        def log(self, numbers, step):
+            told.append(("run", step, numbers))
+
+        def finish(self):
+            told.append("finished")
+
+    like_wandb = SimpleNamespace(init=lambda **facts: told.append(facts) or Run())
+    mlflow = SimpleNamespace(
+        set_experiment=told.append,
+        start_run=lambda run_name: None,
+        log_dict=lambda value, name: None,
+        log_metrics=lambda numbers, step: told.append(("mlflow", step, numbers)),
+        end_run=lambda: told.append("ended"),
+    )
+    for name, module in (("wandb", like_wandb), ("trackio", like_wandb), ("mlflow", mlflow)):
+        monkeypatch.setitem(sys.modules, name, module)
+    knobs = [f'log.{name}="mine"' for name in ("wandb", "trackio", "mlflow")]
+    loaded = load(recipes[1], [*knobs, "log.gradient_norms=true", "optim.epochs=1.0"], kind=TrainRecipe)
+    distillkit.train(loaded.model_copy(update={"baseline": None}), quiet)
+    lines = [one for one in told if isinstance(one, tuple)]
+    assert [name for name, _, _ in lines] == ["run", "run", "mlflow"] and {step for _, step, _ in lines} == {4}
+    assert lines[0][2]["affinity"] > 0 and lines[0][2]["gradient.affinity"] > 0
+    assert told.count("finished") == 2 and told.count("ended") == 1
+
+
+@pytest.mark.parametrize("name", ["wandb", "mlflow", "trackio", "tensorboard"])
+def test_a_tracker_that_is_not_installed_is_told(recipes, run_cli, monkeypatch, name):
+    run_cli("extract-teacher", recipes[0])
+    monkeypatch.setitem(sys.modules, name, None)
+    value = "true" if name == "tensorboard" else '"mine"'
+    with pytest.raises(MissingExtra, match=rf'{name} is not installed; run: pip install "distillkit\[{name}\]"'):
+        distillkit.train(recipes[1], quiet, overrides=[f"log.{name}={value}"])
+
+
+def test_a_batch_that_the_gpu_cannot_hold_is_told(recipes, run_cli, monkeypatch):
+    run_cli("extract-teacher", recipes[0])
+
+    def full(self, batch):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    monkeypatch.setattr("distillkit.training.learner.Learner.see", full)
+    code, _, err = run_cli("train-student", recipes[1])
+    assert (
+        code == 1 and "step 1: 16 images do not fit into the GPU's memory; set optim.accumulate" in err.splitlines()[-1]
+    )
+
+
+def test_a_nan_leaves_a_reproducer(recipes, run_cli, tmp_path):
+    run_cli("extract-teacher", recipes[0])
+    knobs = ("--set", "optim.lr=1e30", "--set", "optim.warmup_epochs=0.0")
+    code, _, err = run_cli("train-student", recipes[1], *knobs)
+    (kept,) = (tmp_path / "out/run").glob("nan-*")
+    assert code == 1 and str(kept) in err.splitlines()[-1]
+    what = json.loads((kept / "what.json").read_text())
+    terms = replay(kept)
+    assert len(what["keys"]) == 16 and not all(torch.tensor(list(terms.values())).isfinite())
+    assert {name: str(value) for name, value in terms.items()} == what["terms"]
+
+
+def test_the_python_api_is_the_command_line(recipes, tmp_path):
+    (images, texts) = distillkit.extract(recipes[0], quiet)
+    assert len(distillkit.FeatureStore(images)) == 70 and texts.name == "texts"
+    run = distillkit.train(recipes[1], quiet, overrides=["optim.epochs=1.0"])
+    assert run == tmp_path / "out/run" and RunFolder(run).finished
+    with pytest.raises(AttributeError, match="no attribute 'distil'"):
+        _ = distillkit.distil
+
+
+def test_a_recipe_from_before_a_knob_existed_is_the_same_run(recipes, run_cli, tmp_path):
+    run_cli("extract-teacher", recipes[0])
+    run_cli("train-student", recipes[1])
+    path = tmp_path / "out/run/recipe.json"
+    record = json.loads(path.read_text())
+    for recipe in (record["recipe"], record["identity"]["recipe"]):
+        del recipe["optim"]["ema"], recipe["data"]["also"]
+    path.write_text(json.dumps(record))
+    assert "already trained" in run_cli("train-student", recipes[1])[2]
+
+
+def test_memory_is_in_the_log(recipes, run_cli, tmp_path):
+    run_cli("extract-teacher", recipes[0])
+    run_cli("train-student", recipes[1], "--set", "optim.epochs=1.0")
+    line = json.loads((tmp_path / "out/run/metrics.jsonl").read_text().splitlines()[0])
+    assert set(TIMED) < line.keys() and 0.1 < line["memory_gb"] < 10

@@ -1,0 +1,198 @@
+"""Several stores in one batch, several teachers in one objective, views replayed as they were stored."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from distillkit.errors import RecipeError, SourceError, StoreError, TrainError
+from distillkit.objective import Objective
+from distillkit.pixels import render
+from distillkit.pixels.views import unpacked
+from distillkit.recipe import Also, Augment, Data, Mixed, Term
+from distillkit.store.reader import FeatureStore
+from distillkit.training.batches import Batches
+from distillkit.training.images import Images
+from distillkit.training.ranks import Ranks
+from distillkit.types import Features, Widths
+from tests.conftest import draw, make_teacher
+from tests.teachers.test_timm import make_dino
+
+STUDENT = SimpleNamespace(image_size=16)
+
+
+@pytest.fixture
+def extract(tmp_path, corpus, teacher_folder, run_cli):
+    """A store over the toy images, or over others: its path."""
+
+    def run(name, *, folder=corpus, kind="openclip", model=teacher_folder, fields='["image", "text"]', more=""):
+        recipe = tmp_path / f"{name}.toml"
+        recipe.write_text(
+            f'name = "toy"\nout = "{tmp_path}/{name}"\n[teacher]\nkind = "{kind}"\nmodel = "local-dir:{model}"\n'
+            + ("image_size = 28\ngrid = 1\n" if kind == "timm" else "")
+            + f'[[corpora]]\nname = "images"\nsource = {{ kind = "csv", file = "{folder}/pairs.tsv" }}\n'
+            f"fields = {fields}\nrows_per_shard = 1024\nbatch_size = 16\n{more}"
+        )
+        code, _, err = run_cli("extract-teacher", recipe)
+        assert code == 0, err
+        return tmp_path / name / "images"
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def dino(tmp_path_factory):
+    return make_dino(tmp_path_factory.mktemp("images") / "dino", pixels=56)
+
+
+# Several stores.
+
+
+def test_weights_share_out_a_batch_and_captions_stay_with_their_images(extract, tmp_path):
+    one, two = extract("one"), extract("two", folder=draw(tmp_path / "other", 30, seed=1))
+    mix = [Mixed(images=str(one), weight=2.0), Mixed(images=str(two))]
+    batches = Batches(Data(mix=mix, captions="paired", batch_size=12), 0, STUDENT)
+    assert [images.share for images in batches.images] == [8, 4] and batches.steps_per_epoch == 70 // 8
+    batch = batches.at(5)
+    assert batch.match.tolist() == list(range(12)) and batch.pixels.shape == (12, 3, 16, 16)
+    for store, part in ((FeatureStore(one), slice(0, 8)), (FeatureStore(two), slice(8, 12))):
+        rows = store.rows_of(list(batch.keys[part]))
+        assert torch.equal(batch.teacher.image[part], store.read("image", rows))
+        assert torch.equal(batch.teacher.text[part], store.read("text", rows))
+
+
+def test_ranks_share_a_mixed_batch(extract, tmp_path):
+    one, two = extract("one"), extract("two", folder=draw(tmp_path / "other", 30, seed=1))
+    data = Data(mix=[Mixed(images=str(one)), Mixed(images=str(two), weight=3.0)], captions="paired", batch_size=12)
+    whole = Batches(data, 0, STUDENT).at(3)
+    parts = [Batches(data, 0, STUDENT, Ranks(rank, 3)).at(3) for rank in range(3)]
+    assert sum((part.keys for part in parts), ()) == whole.keys
+    assert torch.equal(torch.cat([part.pixels for part in parts]), whole.pixels)
+    assert torch.equal(torch.cat([part.teacher.text for part in parts]), whole.teacher.text)
+    assert all(part.match.tolist() == list(range(4)) for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("mix", "error", "message"),
+    [
+        ([1.0, 1e-6], RecipeError, "gets no image of a batch of 12; raise its weight"),
+        ([1e-6, 1.0], RecipeError, "gets no image of a batch of 12; raise its weight"),
+        ([1.0, 1000.0], TrainError, "rows make no batch of"),
+    ],
+)
+def test_weights_that_leave_nothing(extract, tmp_path, mix, error, message):
+    one = str(extract("one"))
+    size = 12 if error is RecipeError else 2000
+    mixed = [Mixed(images=one, weight=weight) for weight in mix]
+    with pytest.raises(error, match=message):
+        Batches(Data(mix=mixed, batch_size=size), 0, STUDENT)
+
+
+def test_stores_of_two_teachers_do_not_mix(extract, tmp_path):
+    other = make_teacher(tmp_path / "teacher", seed=1)
+    mix = [Mixed(images=str(extract("one"))), Mixed(images=str(extract("two", model=other)))]
+    with pytest.raises(StoreError, match="made by different teachers"):
+        Batches(Data(mix=mix, batch_size=12), 0, STUDENT)
+
+
+# Several teachers.
+
+
+def test_a_term_learns_from_the_teacher_it_names(extract, dino, tmp_path, corpus):
+    """CLIP and DINO, extracted apart, over corpora of which each has images that the other lacks."""
+    clip = extract("clip")
+    lines = (corpus / "pairs.tsv").read_text().splitlines()
+    (corpus / "images/new.png").write_bytes((corpus / "images/000.png").read_bytes())
+    (corpus / "pairs.tsv").write_text("\n".join([lines[0], *lines[11:], "new\timages/new.png"]) + "\n")
+    seen = extract("dino", kind="timm", model=dino, fields='["cls", "patches"]')
+    data = Data(images=str(clip), also={"dino": Also(images=str(seen))}, batch_size=10)
+    batches = Batches(data, 0, STUDENT)
+    assert batches.notes == [f"data.also.dino: 10 of 70 keys of {clip} are missing in {seen}, 1 of its 61 are not used"]
+    assert batches.steps_per_epoch == 6 and batches.other_widths == {"dino": {"cls": 32, "patches": 32}}
+    widths = Widths({"image": 32}, batches.teacher_widths, batches.other_widths)
+    terms = [
+        Term(kind="feature_regression"),
+        Term(kind="feature_regression", field="cls", teacher="dino", name="D"),
+    ]
+    widths = Widths({"image": 32, "cls": 32}, batches.teacher_widths, batches.other_widths)
+    objective = Objective(terms, widths)
+    assert {"teacher.image", "dino.cls"} <= objective.needs and "teacher.cls" not in objective.needs
+    batches.narrow(objective.needs)
+    batch = batches.at(2)
+    store = FeatureStore(seen)
+    assert torch.equal(batch.others["dino"].cls, store.read("cls", store.rows_of(list(batch.keys))))
+    assert batch.others["dino"].patches is None and batch.teacher.cls is None
+    said = Features(image=batch.teacher.image.float(), cls=batch.others["dino"].cls.float())
+    _, values = objective(batch, said)
+    assert values["D"] < 1e-6 and values["feature_regression"] < 1e-6
+
+
+def test_teachers_without_a_key_in_common_are_refused(extract, dino, tmp_path):
+    other = draw(tmp_path / "other", 5)
+    for number in range(5):
+        (other / f"images/{number:03d}.png").rename(other / f"images/x{number}.png")
+    table = (other / "pairs.tsv").read_text().replace("images/00", "images/x")
+    (other / "pairs.tsv").write_text(table)
+    seen = extract("dino", folder=other, kind="timm", model=dino, fields='["cls"]')
+    data = Data(images=str(extract("clip")), also={"dino": Also(images=str(seen))}, batch_size=4)
+    with pytest.raises(RecipeError, match="has no key of"):
+        Batches(data, 0, STUDENT)
+
+
+# Views.
+
+
+def test_stored_views_are_replayed_with_their_features(extract, corpus):
+    more = "[corpora.views]\ncount = 3\nscale = [0.3, 0.9]\nflip = 0.5\n"
+    store = FeatureStore(extract("views", fields='["image"]', more=more))
+    data = Data(images=str(store.path), views="stored", batch_size=70, augment=Augment(interpolation="bicubic"))
+    batches = Batches(data, 0, STUDENT)
+    seen = {}
+    for epoch in range(3):
+        batch = batches.at(epoch)
+        rows = store.rows_of(list(batch.keys))
+        for place in (0, 30, 69):
+            key, row = batch.keys[place], rows[place : place + 1]
+            said = store.read("image", row)[0]
+            (view,) = [v for v in range(3) if torch.equal(batch.teacher.image[place], said[v])]
+            seen.setdefault(key, []).append(view)
+            with Image.open(corpus / store.values("image", row)[0]) as image:
+                shown = render(image.convert("RGB"), unpacked(store.read("views/parameters", row)[0, view].numpy()), 16)
+            assert np.array_equal(batch.pixels[place].numpy(), shown)
+    assert all(len(set(views)) == len(views) for views in seen.values())
+    own = Batches(data.model_copy(update={"views": "own"}), 0, STUDENT).at(0)
+    assert torch.equal(own.teacher.image, store.read("image", store.rows_of(list(own.keys)), view=0))
+
+
+def test_views_that_no_store_has(extract):
+    with pytest.raises(RecipeError, match=r"data.views: .* keeps none; extract it with \[corpora.views\]"):
+        Batches(Data(images=str(extract("plain")), views="stored", batch_size=4), 0, STUDENT)
+
+
+# Pixels.
+
+
+def test_fixed_crops_come_out_of_the_cached_squares(extract):
+    store = extract("one")
+    augment = Augment(crop="fixed", resample="torchvision", flip=0.0)
+    data = Data(images=str(store), pixel_cache=24, augment=augment, batch_size=8)
+    batches = Batches(data, 0, STUDENT)
+    batch = batches.at(0)
+    images: Images = batches.images[0]
+    rows = images.store.rows_of(list(batch.keys))
+    square = images.opened.pixels[rows[0]].transpose(2, 0, 1)
+    windows = np.lib.stride_tricks.sliding_window_view(square, (3, 16, 16))[0]
+    assert any(np.array_equal(window, batch.pixels[0].numpy()) for line in windows for window in line)
+    small = data.model_copy(update={"pixel_cache": 12})
+    with pytest.raises(SourceError, match=r"12 x 12 pixels, the student wants 16"):
+        Batches(small, 0, STUDENT).at(0)
+
+
+def test_batches_made_ahead_are_the_same(extract):
+    batches = Batches(Data(images=str(extract("one")), batch_size=16, workers=2), 0, STUDENT)
+    for ahead in (0, 1, 3):
+        made = list(batches.stream(1, 6, ahead))
+        assert [batch.step for batch in made] == [1, 2, 3, 4, 5]
+        assert all(torch.equal(batch.pixels, batches.at(batch.step).pixels) for batch in made)

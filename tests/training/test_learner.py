@@ -1,0 +1,139 @@
+"""A step is a step however it is computed: in parts, with recomputed activations, fused, averaged."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from distillkit.errors import RecipeError
+from distillkit.objective import Objective
+from distillkit.recipe import Optim, Term
+from distillkit.students.openclip_pair import OpenclipPair
+from distillkit.students.timm_image import TimmImage
+from distillkit.training.learner import Learner, NotFinite
+from distillkit.training.ranks import Ranks
+from distillkit.types import Batch, Features, Widths
+from tests.conftest import TEACHER
+
+SMALL = {"depth": 2, "embed_dim": 32, "num_heads": 2}
+CPU = torch.device("cpu")
+
+
+def learner(student=None, losses=(), **optim):
+    torch.manual_seed(0)
+    knobs = {"drop": 0.2} if "drop" in optim else {}
+    optim.pop("drop", None)
+    student = student or TimmImage(model="vit_tiny_patch16_224", image_size=32, embed_dim=16, options=SMALL, **knobs)
+    terms = list(losses) or [Term(kind="affinity", between="image, teacher image"), Term(kind="feature_regression")]
+    objective = Objective(terms, Widths(student.widths, {"image": 16, "text": 16, "scale": 1}))
+    settings = Optim(epochs=1, **({"lr": 1e-3, "precision": "fp32"} | optim))
+    return Learner(student, objective, settings, seed=0, device=CPU, ranks=Ranks())
+
+
+def batch(step=0, n=12):
+    random = torch.Generator().manual_seed(step)
+    pixels = torch.randint(256, (n, 3, 32, 32), dtype=torch.uint8, generator=random)
+    said = Features(image=torch.randn(n, 16, generator=random), scale=torch.tensor(10.0))
+    return Batch(tuple(f"k{i}" for i in range(n)), pixels, match=torch.arange(n), teacher=said, step=step)
+
+
+def gradients(made, of):
+    made._backward(of)
+    return {name: p.grad.clone() for name, p in made.model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("parts", [2, 3, 5])
+@pytest.mark.parametrize("drop", [{}, {"drop": 1}])
+def test_parts_of_a_batch_give_the_gradient_of_the_whole(parts, drop):
+    """Without dropout, of the same numbers; with it, what each part drops is the same in both of its passes."""
+    whole, split = (gradients(learner(accumulate=count, **drop), batch()) for count in (1, parts))
+    assert whole.keys() == split.keys()
+    agree = [torch.allclose(whole[name], split[name], rtol=1e-3, atol=1e-5) for name in whole]
+    assert all(agree) if not drop else not all(agree)
+
+
+def test_both_towers_and_the_scale_are_trained_in_parts():
+    def made(count):
+        torch.manual_seed(0)
+        student = OpenclipPair(model={**TEACHER, "embed_dim": 16})
+        return learner(student, [Term(kind="contrastive", logit_scale="student")], accumulate=count)
+
+    one = made(1)
+    pairs = batch()
+    tokens = one.student.tokenize([f"a photo of {i}" for i in range(12)])
+    with_text = Batch(pairs.keys, pairs.pixels, tokens, pairs.match, teacher=pairs.teacher)
+    whole, split = gradients(one, with_text), gradients(made(4), with_text)
+    assert any("logit_scale" in name for name in whole)
+    assert all(torch.allclose(whole[name], split[name], rtol=1e-3, atol=1e-6) for name in whole)
+
+
+def test_batch_norm_counts_a_batch_once():
+    student = TimmImage(model="mobilenetv3_small_050", image_size=32, embed_dim=16)
+    made = learner(student, accumulate=3)
+    made.step(batch(), 1e-3)
+    norms = [module for module in made.model.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert {int(norm.num_batches_tracked) for norm in norms} == {3} and norms[0].momentum != 0
+
+
+@pytest.mark.parametrize("knob", [{"recompute": True}, {"fused": True}, {"clip_grad_norm": 1e9}])
+def test_what_only_costs_or_saves_changes_no_step(knob):
+    plain, other = learner(), learner(**knob)
+    for step in range(3):
+        one, two = plain.step(batch(step), 1e-3)[0], other.step(batch(step), 1e-3)[0]
+        assert torch.allclose(one, two, rtol=1e-4)
+
+
+def test_a_student_without_towers_cannot_recompute():
+    class Flat(nn.Module):
+        image_size, widths = 32, {"image": 16}
+
+    with pytest.raises(RecipeError, match="cannot make its activations twice"):
+        learner(Flat(), recompute=True)
+
+
+def test_the_moving_average_follows_and_is_what_is_kept():
+    made = learner(ema=0.5)
+    start = copy.deepcopy(made.student.state_dict())
+    for step in range(4):
+        made.step(batch(step), 1e-2)
+    name = "projection.weight"
+    first, kept, now = start[name], made.kept.state_dict()[name], made.student.state_dict()[name]
+    assert made.kept is not made.student and not torch.equal(kept, now) and not torch.equal(kept, first)
+    assert (kept - now).norm() < (first - now).norm()
+    assert all(not parameter.requires_grad for parameter in made.kept.parameters())
+
+
+def test_a_loss_that_is_no_number_stops_before_anything_changes():
+    made = learner()
+    before = copy.deepcopy(made.student.state_dict())
+    broken = batch()
+    broken.teacher.image[0, 0] = float("nan")
+    with pytest.raises(NotFinite, match=r"affinity = nan, feature_regression = nan"):
+        made.step(broken, 1e-3)
+    assert all(torch.equal(value, before[name]) for name, value in made.student.state_dict().items())
+
+
+def test_the_pull_of_each_term_is_told_and_changes_nothing():
+    made, other = learner(), learner()
+    norms = made.gradient_norms(batch())
+    assert norms.keys() == {"affinity", "feature_regression"} and all(norm > 0 for norm in norms.values())
+    made.step(batch(), 1e-3)
+    other.step(batch(), 1e-3)
+    assert torch.equal(made.student.projection.weight, other.student.projection.weight)
+
+
+def test_dropout_belongs_to_the_step():
+    """So a resumed run, or a student of a sweep, drops what it would have dropped alone."""
+    one, other = learner(drop=1), learner(drop=1)
+    torch.rand(100)
+    assert torch.equal(one.step(batch(7), 1e-3)[0], other.step(batch(7), 1e-3)[0])
+    assert not torch.equal(one.see(batch()).image, one.see(batch()).image)
+
+
+@pytest.mark.slow
+def test_compiled_it_learns_the_same():
+    plain, other = learner(), learner(compile=True)
+    for step in range(2):
+        one, two = plain.step(batch(step), 1e-3)[0], other.step(batch(step), 1e-3)[0]
+        assert torch.allclose(one, two, rtol=1e-3)

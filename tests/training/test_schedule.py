@@ -1,0 +1,75 @@
+"""Learning rates one can do in one's head, and parameters in the right groups."""
+
+import pytest
+import torch
+from torch import nn
+
+from distillkit.recipe import Optim
+from distillkit.training.schedule import learning_rate, make_optimizer, total_steps
+
+
+def rates(optim, steps_per_epoch, *steps):
+    return [learning_rate(step, steps_per_epoch, optim) for step in steps]
+
+
+def test_warm_up_then_cosine():
+    optim = Optim(epochs=12.0, lr=1.0, min_lr=0.2, warmup_lr=0.1, warmup_epochs=2.0)
+    assert total_steps(10, optim) == 120
+    assert rates(optim, 10, 0, 10, 20, 70, 120) == pytest.approx([0.1, 0.55, 1.0, 0.6, 0.2])
+
+
+def test_multistep_falls_at_its_milestones():
+    optim = Optim(epochs=90.0, lr=0.05, schedule="multistep", milestones=[30.0, 60.0], warmup_epochs=0.0)
+    assert rates(optim, 10, 0, 299, 300, 600) == pytest.approx([0.05, 0.05, 0.005, 0.0005])
+
+
+def test_onecycle_equals_torch():
+    optim = Optim(epochs=10.0, lr=0.3, schedule="onecycle")
+    parameter = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(parameter, max_lr=0.3, total_steps=100)
+    for step in range(100):
+        assert learning_rate(step, 10, optim) == pytest.approx(theirs.get_last_lr()[0], rel=1e-6), step
+        parameter.step()
+        theirs.step()
+
+
+def test_once_an_epoch():
+    optim = Optim(epochs=4.0, lr=1.0, min_lr=0.0, warmup_epochs=0.0, every="epoch")
+    assert len(set(rates(optim, 10, *range(40)))) == 4
+
+
+class Toy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.pos_embed = nn.Parameter(torch.zeros(2, 3))
+        self.blocks = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)])
+        self.head = nn.Linear(2, 2)
+
+
+@pytest.mark.parametrize("kind", ["adamw", "sgd"])
+def test_biases_and_embeddings_are_not_decayed(kind):
+    optimizer = make_optimizer(nn.ModuleDict({"student": Toy()}), Optim(epochs=1.0, weight_decay=0.3, kind=kind))
+    sizes = {group["weight_decay"]: len(group["params"]) for group in optimizer.param_groups}
+    assert sizes == {0.3: 3, 0.0: 4}
+
+
+def test_layers_further_from_the_output_learn_more_slowly():
+    model = nn.ModuleDict({"student": Toy(), "objective": nn.Linear(2, 2)})
+    optimizer = make_optimizer(model, Optim(epochs=1.0, weight_decay=0.3, layer_decay=0.5))
+    share = {id(p): group["lr_share"] for group in optimizer.param_groups for p in group["params"]}
+    toy = model["student"]
+    assert [share[id(p)] for p in (toy.pos_embed, toy.blocks[0].weight, toy.blocks[1].weight, toy.head.bias)] == [
+        0.125,
+        0.25,
+        0.5,
+        1.0,
+    ]
+    assert share[id(model["objective"].weight)] == 1.0
+
+
+def test_a_module_may_have_a_rate_of_its_own():
+    model = nn.ModuleDict({"student": Toy(), "objective": nn.Linear(2, 2)})
+    model["objective"].learning_rate = 0.02
+    optimizer = make_optimizer(model, Optim(epochs=1.0))
+    (group,) = [group for group in optimizer.param_groups if group["own_lr"]]
+    assert (group["own_lr"], group["weight_decay"], len(group["params"])) == (0.02, 0.0, 2)
