@@ -2,7 +2,7 @@
 
 recipe.json           the resolved recipe, and everything else the student depends on
 metrics.jsonl         one line per logged step
-checkpoints/          see checkpoint.py
+checkpoints/          see training/checkpoint.py
 student.safetensors   the trained student; written last but one
 student.json          what it is and what it cost: the run is finished when this exists
 """

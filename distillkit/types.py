@@ -32,7 +32,7 @@ class Sample:
 @dataclass(frozen=True, slots=True)
 class View:
     """How an image was looked at: `box` is left, top, right, bottom as fractions of width and height; then the mirror;
-    then `ops`, each an operation of randaugment.py and its amount, on the pixels at their final size.
+    then `ops`, each an operation of pixels/randaugment.py and its amount, on the pixels at their final size.
     """
 
     box: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
