@@ -69,8 +69,9 @@ def test_runs_and_workers_killed_at_any_instant_leave_the_same_store(recipes, ru
     whole_time, draw, kills = time.monotonic() - started, random.Random(0), 0
     while kills < 25:
         run = subprocess.Popen(command(recipes[0]), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        victim, instant = kills % 2, draw.random() * whole_time
-        time.sleep(instant)
+        victim, deadline = kills % 2, time.monotonic() + draw.random() * whole_time
+        while run.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
         kills += _kill(run, worker=bool(victim))
         if victim:
             assert run.wait(600) == 0
