@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from distillkit.engine.plain import Plain
 from distillkit.errors import StoreError
 from distillkit.pixels import views
 from distillkit.recipe import Corpus, Views
@@ -26,6 +27,12 @@ class Teacher:
 
     network: Any
     fingerprint: dict[str, Any]
+
+    @property
+    def look(self) -> Any:
+        """Its way from an image to pixels, which travels without the network."""
+        preprocess = self.network.preprocess
+        return preprocess if hasattr(preprocess, "decode") else Plain(preprocess)
 
 
 @dataclass(frozen=True)
@@ -117,7 +124,7 @@ class Job:
         """Texts have no views; a view is a box, and view 0 is one box for all teachers."""
         where, looks = f"corpus {self.corpus.name!r}: views", []
         for alias in self.passes.get("image", {}):
-            looks.append(self.teachers[alias].network.preprocess)
+            looks.append(self.teachers[alias].look)
             looks[-1].refuse_views()
         if not looks:
             raise StoreError(f"{where}: no teacher is asked about its images; leave [corpora.views] out")

@@ -129,7 +129,7 @@ def _timed(batches: Iterator[Shown], cost: Cost) -> Iterator[Shown]:
 @contextmanager
 def _images(job: Job, plans: Iterable[pa.Table]) -> Iterator[Outcomes]:
     """What is seen of every image of the plans, in order."""
-    looks = {alias: job.teachers[alias].network.preprocess for alias in job.passes["image"]}
+    looks = {alias: job.teachers[alias].look for alias in job.passes["image"]}
     rows = (row for plan in plans for row in zip(plan["key"].to_pylist(), plan["image"].to_pylist(), strict=True))
     sight = Sight(job.corpus.source, looks, job.corpus.drawn_views)
     with decoded(sight, rows, kind=job.decode, workers=job.decode_threads, ahead=2 * job.images_per_batch) as outcomes:

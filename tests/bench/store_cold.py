@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import time
 from pathlib import Path
 
 from distillkit.store.reader import FeatureStore
@@ -53,15 +54,22 @@ def run(folder: Path, quick: bool) -> list[Row]:
 
 
 def _forget(path: Path) -> None:
-    """Take a file out of the page cache, and see that it is."""
+    """Take a file out of the page cache, and see that it is: the kernel may need a moment to let go."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
-        os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
-        try:
-            cached = os.preadv(handle, [bytearray(4096)], path.stat().st_size // 2, os.RWF_NOWAIT)
-        except OSError:
-            cached = 0  # it would have to wait, or the file system cannot say
-        assert not cached, f"{path} is still in the page cache"
+        for _ in range(50):
+            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+            if not _cached(handle, path.stat().st_size // 2):
+                return
+            time.sleep(0.1)
+        raise RuntimeError(f"{path} stays in the page cache")
     finally:
         os.close(handle)
+
+
+def _cached(handle: int, place: int) -> bool:
+    try:
+        return os.preadv(handle, [bytearray(4096)], place, os.RWF_NOWAIT) > 0
+    except OSError:
+        return False  # it would have to wait, or the file system cannot say

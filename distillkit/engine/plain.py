@@ -1,0 +1,36 @@
+"""A teacher whose `preprocess` is a function of a Pillow image and no more, as a stranger's may well be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from PIL import Image
+from torch import Tensor
+
+from distillkit.errors import TeacherError
+from distillkit.pixels import decode
+
+
+@dataclass(frozen=True)
+class Plain:
+    """It looks at the clean view alone, and decodes in threads: what views and processes need, it does not tell."""
+
+    function: Callable[[Image.Image], Tensor]
+    pixels: ClassVar[str] = "pil"
+
+    def decode(self, image: bytes | Path) -> Image.Image:
+        """SourceError for what is no image."""
+        return decode(image)
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        return self.function(image)
+
+    def refuse_views(self) -> None:
+        raise TeacherError("views: this teacher's preprocess takes an image and no view; extract its clean view only")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        raise TeacherError('decode = "processes": this teacher\'s preprocess has no size; use decode = "threads"')
