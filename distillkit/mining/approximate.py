@@ -17,14 +17,15 @@ from typing import Any
 
 import faiss
 import numpy as np
+import torch
 from jaxtyping import Float, Int
+from torch import Tensor
 
-from distillkit.mining.exact import Found, nearest, nothing
+from distillkit.mining.exact import Found, nothing
 from distillkit.mining.vectors import Vectors
 
 _TOGETHER = 1024  # queries that the index is asked at once
-_GROUP = 32  # queries that share their candidates
-MOST_ROWS = 32_768  # rows that a thread ranks at once; a group that names more is halved
+GROUP = 32  # queries that share their candidates
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Approximate:
 
     def __init__(self, kind: str, index: Any, vectors: Vectors, effort: Effort, threads: int):
         self.name, self.index, self.vectors, self.effort, self.threads = kind, index, vectors, effort, threads
+        self._shrink = 1 / vectors.lengths()
 
     def search(self, queries: Float[np.ndarray, "n d"], k: int) -> Found:
         """The k nearest rows of each unit vector, among those that the index names for it or for its likes."""
@@ -54,12 +56,12 @@ class Approximate:
         many = min(self.effort.candidates * k, len(self.vectors))
         found = nothing(len(queries), k)
         order = alike(queries)
-        # Each of the pool's threads multiplies alone: FAISS' number of threads is the calling thread's own.
-        with ThreadPoolExecutor(self.threads, initializer=partial(faiss.omp_set_num_threads, 1)) as pool:
+        # Each of the pool's threads multiplies alone: the number of threads is the calling thread's own.
+        with ThreadPoolExecutor(self.threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             for first in range(0, len(order), _TOGETHER):
                 asked = order[first : first + _TOGETHER]
                 named = self.index.search(queries[asked], many)[1]
-                groups = [slice(group, group + _GROUP) for group in range(0, len(asked), _GROUP)]
+                groups = [slice(group, group + GROUP) for group in range(0, len(asked), GROUP)]
                 parts = [(queries[asked[group]], named[group]) for group in groups]
                 ranked = pool.map(partial(self._rank, k=k), *zip(*parts, strict=True))
                 for group, best in zip(groups, ranked, strict=True):
@@ -69,15 +71,14 @@ class Approximate:
     def _rank(self, queries: np.ndarray, named: np.ndarray, k: int) -> Found:
         """The k best for each query of a group, of all places named for one of them."""
         places = np.unique(named)
-        if len(places) > MOST_ROWS and len(queries) > 1:
-            half = len(queries) // 2
-            one, other = self._rank(queries[:half], named[:half], k), self._rank(queries[half:], named[half:], k)
-            return Found(*(np.concatenate(parts) for parts in zip(one, other, strict=True)))
         places = places[places >= 0]
+        scores, order = self._cosines(torch.from_numpy(queries), places).topk(min(k, len(places)), dim=1)
         best = nothing(len(queries), k)
-        scores, order = nearest(queries, self.vectors.unit(places), min(k, len(places)))
-        best.scores[:, : scores.shape[1]], best.places[:, : scores.shape[1]] = scores, places[order]
+        best.scores[:, : scores.shape[1]], best.places[:, : scores.shape[1]] = scores.numpy(), places[order.numpy()]
         return best
+
+    def _cosines(self, queries: Tensor, places: np.ndarray) -> Tensor:
+        return self.vectors.dots(queries, places).mul_(self._shrink[torch.from_numpy(places)])
 
     def _set(self, probes: int) -> None:
         if self.name.startswith("ivf"):
@@ -102,6 +103,6 @@ class Approximate:
 
 def alike(queries: Float[np.ndarray, "n d"]) -> Int[np.ndarray, "n"]:
     """An order in which like queries stand together: by the nearest of some of them."""
-    pivots = queries[:: 2 * _GROUP]
+    pivots = queries[:: 2 * GROUP]
     # Without what all queries have in common, which would make one pivot the nearest of most.
     return np.argsort((queries @ (pivots - queries.mean(axis=0)).T).argmax(axis=1), kind="stable")

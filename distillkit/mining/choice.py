@@ -8,7 +8,7 @@ import torch
 
 from distillkit.errors import RecipeError, StoreError
 from distillkit.mining import cost, index
-from distillkit.mining.approximate import MOST_ROWS, Approximate, Effort
+from distillkit.mining.approximate import GROUP, Approximate, Effort
 from distillkit.mining.exact import Exact
 from distillkit.mining.exact_gpu import ExactOnGPU
 from distillkit.mining.memory import Share, share_out
@@ -59,7 +59,8 @@ def share(recipe: MineRecipe, kind: str, corpus: Vectors, threads: int) -> Share
     """How max_memory is shared out to that kind of search. Asked before anything large is in memory."""
     held = cost.held_bytes(kind, len(corpus), corpus.width)
     if kind != "exact":
-        held += 4 * corpus.width * MOST_ROWS * threads
+        # The scores of a group in each thread, if its queries share nothing and the effort is raised twice.
+        held += 4 * len(corpus) + 4 * GROUP * min(GROUP * 4 * recipe.candidates * recipe.k, len(corpus)) * threads
     sizes = {"width": corpus.width, "k": recipe.k, "queries": recipe.rows_per_shard, "corpus": len(corpus)}
     return share_out(memory_bytes(recipe.max_memory), held, **sizes)
 

@@ -25,13 +25,14 @@ class Found(NamedTuple):
 
 
 class Exact:
-    """`block` rows are in memory at a time; where that is all of them, they stay there."""
+    """`block` rows are in memory at a time, always at one place; where that is all of them, they stay there."""
 
     name = "exact"
 
     def __init__(self, vectors: Vectors, block: int):
         self.vectors, self.block = vectors, min(block, len(vectors))
-        self._all = vectors.unit(slice(None)) if self.block == len(vectors) else None
+        self._room = np.empty((self.block, vectors.width), np.float32)
+        self._all = vectors.unit(slice(None), self._room) if self.block == len(vectors) else None
 
     def search(self, queries: Float[np.ndarray, "n d"], k: int) -> Found:
         """The k nearest rows of each unit vector."""
@@ -39,7 +40,8 @@ class Exact:
             return nearest(queries, self._all, k)
         best = nothing(len(queries), k)
         for first in range(0, len(self.vectors), self.block):
-            rows = self.vectors.unit(slice(first, first + self.block))
+            part = slice(first, min(first + self.block, len(self.vectors)))
+            rows = self.vectors.unit(part, self._room[: part.stop - part.start])
             found = nearest(queries, rows, min(k, len(rows)))
             merge(best, Found(found.scores, found.places + first))
         return best

@@ -92,7 +92,7 @@ class Job:
     def tell_lengths(self, say: Callable[[str], None]) -> None:
         """Say where vectors are not normalised, and that cosines do not mind."""
         for vectors in (self.queries, self.corpus)[: 1 if self.within else 2]:
-            low, high = vectors.lengths()
+            low, high = vectors.length_range()
             if max(abs(low - 1), abs(high - 1)) > _UNIT:
                 where = f"{vectors.store.path}: {vectors.field}"
                 say(f"{where} is not normalised (lengths {low:.3g} to {high:.3g}); cosines are what counts")

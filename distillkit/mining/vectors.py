@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NoReturn
@@ -54,22 +55,46 @@ class Vectors:
         """The same field of other rows."""
         return replace(self, rows=rows)
 
-    def raw(self, places: np.ndarray | slice) -> Float[Tensor, "n d"]:
-        """Rows in float32, as long as they were stored."""
-        return self.store.read(self.field, self.rows[places], view=self._view).float()
-
-    def unit(self, places: np.ndarray | slice) -> Float[np.ndarray, "n d"]:
-        """Rows scaled to length 1. StoreError names the first that has no direction (zero or NaN)."""
+    def unit(self, places: np.ndarray | slice, out: Float[np.ndarray, "n d"] | None = None) -> Float[np.ndarray, "n d"]:
+        """Rows scaled to length 1, into `out` if given. StoreError names the first without direction (zero or NaN)."""
         rows = self.rows[places]
-        units = torch.empty(len(rows), self.width)
-        for first in range(0, len(rows), _IN_CACHE):
-            values = self.only(rows[first : first + _IN_CACHE]).raw(slice(None))
-            lengths = torch.linalg.vector_norm(values, dim=1, keepdim=True)
+        units = torch.empty(len(rows), self.width) if out is None else torch.from_numpy(out)
+        for part, lengths in self._parts(rows, units):
             # The least is NaN where any is, and no sum of squares of finite halves is infinite.
             if not 0 < float(lengths.min()) < torch.inf:
-                self._refuse(rows[first : first + _IN_CACHE], lengths.flatten())
-            torch.div(values, lengths, out=units[first : first + _IN_CACHE])
+                self._refuse(rows[part], lengths)
+            units[part].div_(lengths[:, None])
         return units.numpy()
+
+    def lengths(self) -> Float[Tensor, "n"]:
+        """The length of every row, as stored."""
+        scratch, lengths = torch.empty(_IN_CACHE, self.width), torch.empty(len(self))
+        for first in range(0, len(self), _IN_CACHE):
+            rows = self.rows[first : first + _IN_CACHE]
+            for _, found in self._parts(rows, scratch[: len(rows)]):
+                lengths[first : first + len(rows)] = found
+        return lengths
+
+    def dots(self, queries: Float[Tensor, "m d"], places: Int[np.ndarray, "n"]) -> Float[Tensor, "m n"]:
+        """Inner products of queries with rows as they are stored, a few rows at a time: those stay in the cache."""
+        scores = torch.empty(len(queries), len(places))
+        rows, scratch = self.rows[places], torch.empty(min(_IN_CACHE, len(places)), self.width)
+        for first in range(0, len(rows), _IN_CACHE):
+            part = slice(first, first + _IN_CACHE)
+            some = scratch[: len(rows[part])]
+            self._raw_into(rows[part], some)
+            scores[:, part] = queries @ some.T
+        return scores
+
+    def _parts(self, rows: np.ndarray, into: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """Put rows into `into`, a part after the other; with each part the lengths of its rows."""
+        for first in range(0, len(rows), _IN_CACHE):
+            part = slice(first, first + _IN_CACHE)
+            self._raw_into(rows[part], into[part])
+            yield part, torch.linalg.vector_norm(into[part], dim=1)
+
+    def _raw_into(self, rows: np.ndarray, into: Float[Tensor, "n d"]) -> None:
+        into.copy_(self.store.read(self.field, rows, view=self._view))
 
     def _refuse(self, rows: np.ndarray, lengths: Tensor) -> NoReturn:
         usable = torch.isfinite(lengths) & (lengths > 0)
@@ -83,7 +108,7 @@ class Vectors:
             return np.arange(len(self))
         return np.sort(np.random.default_rng(seed).choice(len(self), count, replace=False))
 
-    def lengths(self) -> tuple[float, float]:
+    def length_range(self) -> tuple[float, float]:
         """Least and greatest length of some rows, as stored."""
-        lengths = torch.linalg.vector_norm(self.raw(self.sample(_LOOKED_AT, 0)), dim=1)
+        lengths = self.only(self.rows[self.sample(_LOOKED_AT, 0)]).lengths()
         return float(lengths.min()), float(lengths.max())

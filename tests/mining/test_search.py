@@ -48,13 +48,11 @@ def test_what_runs_on_a_gpu_is_the_same_search(vectors, queries, device, block):
     assert same(found, Exact(vectors, len(vectors)).search(queries, 20))
 
 
-def test_groups_that_name_too_many_rows_are_halved(vectors, queries, monkeypatch):
-    search = Approximate("pq", build("pq", vectors, 0, lambda _: None), vectors, Effort(0, 4), threads=2)
-    whole = search.search(queries, 20)
-    monkeypatch.setattr(approximate, "MOST_ROWS", 80)  # of one query
-    alone = search.search(queries, 20)
-    true = Exact(vectors, len(vectors)).search(queries, 20)
-    assert recall(whole, true) >= recall(alone, true) > 0.8  # a group's candidates are everybody's
+def test_a_groups_candidates_are_everybodys(vectors, queries, monkeypatch):
+    search = Approximate("pq", build("pq", vectors, 0, lambda _: None), vectors, Effort(0, 2), threads=2)
+    true, together = Exact(vectors, len(vectors)).search(queries, 20), search.search(queries, 20)
+    monkeypatch.setattr(approximate, "GROUP", 1)
+    assert recall(together, true) > recall(search.search(queries, 20), true) > 0.6
 
 
 def test_alike_is_an_order_in_which_clusters_stand_together(queries):
