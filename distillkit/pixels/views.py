@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from distillkit.errors import StoreError
 from distillkit.pixels import randaugment
 from distillkit.pixels.augment import random_view, sample_stream
 from distillkit.recipe import Views
@@ -72,14 +71,3 @@ def unpacked(row: Float32[np.ndarray, "columns"]) -> View:
     pairs = zip(operations[::2], operations[1::2], strict=True)
     ops = tuple((randaugment.OPERATIONS[int(number)], amount) for number, amount in pairs if number != _NO_OPERATION)
     return View((left, top, right, bottom), bool(flip), ops)
-
-
-def refuse_other_geometry(name: str, stored: View, wanted: View) -> None:
-    """StoreError when patch tokens of one view are wanted for another: tokens cannot be mirrored, cropped or turned."""
-    if stored == wanted:
-        return
-    what = "mirrored" if stored.flip != wanted.flip else "re-cropped" if stored.box != wanted.box else "changed by ops"
-    raise StoreError(
-        f"{name}: a cached patch grid cannot be {what}: every token has seen the whole view it was computed from; "
-        "extract the views that training needs ([corpora.views]) and replay them, or leave the view as it is stored"
-    )

@@ -61,7 +61,7 @@ class Batches:
             self.near = Neighbours(self.images[0].store, data.neighbours, self.texts, data.neighbours_k)
         self.said = self._text_source(ask or stored)
         self.steps_per_epoch = data.repeats * self._whole_batches()
-        self.narrow(f"teacher.{name}" for name in self.teacher_widths)
+        self._read({f"teacher.{name}" for name in self.teacher_widths})
         self.notes = [note for images in self.images for note in images.notes]
         self.wait_seconds = 0.0
 
@@ -106,9 +106,14 @@ class Batches:
 
     def narrow(self, needs: Iterable[str]) -> None:
         """Read only what some loss needs: patch tokens are half a megabyte an image."""
-        self.needs = set(needs)
+        needs = set(needs)
+        _refuse_other_patches(self.data, needs)
+        self._read(needs)
+
+    def _read(self, needs: set[str]) -> None:
+        self.needs = needs
         for images in self.images:
-            images.needs = self.needs
+            images.needs = needs
 
     def _text_fields(self) -> list[str]:
         return ["text"] if "teacher.text" in self.needs else []
@@ -277,3 +282,14 @@ class Batches:
 def _pool(threads: int) -> ThreadPoolExecutor:
     """Threads whose own tensor operations use one core each: there are as many of them as cores."""
     return ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+
+
+def _refuse_other_patches(data: Data, needs: set[str]) -> None:
+    """Every cached patch token has seen the view it was computed from: it cannot be mirrored or cropped afterwards."""
+    augment = data.augment
+    same = augment.crop == "resized" and augment.scale == augment.ratio == (1.0, 1.0) and not augment.flip
+    if data.views == "own" and not same and any(need.endswith(".patches") for need in needs):
+        raise RecipeError(
+            "data.augment: a loss pairs patches with the teacher's, which saw the clean view; show the student that: "
+            'scale = [1.0, 1.0], ratio = [1.0, 1.0], flip = 0.0; or store views and set data.views = "stored"'
+        )

@@ -5,7 +5,6 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from distillkit.errors import StoreError
 from distillkit.pixels import centre_view, randaugment, render, views
 from distillkit.recipe import RandAugment, Views
 from distillkit.types import View
@@ -67,15 +66,6 @@ def test_boxes_stay_within_the_image():
             left, top, right, bottom = view.box
             assert 0 <= left < right <= 1 and 0 <= top < bottom <= 1
             assert render(noise(997, 31), view, 8).shape == (3, 8, 8)
-
-
-def test_a_patch_grid_serves_no_other_view():
-    one = drawn()[1]
-    views.refuse_other_geometry("images", one, one)
-    for changes, told in (({"flip": not one.flip}, "mirrored"), ({"box": (0, 0, 1, 1)}, "re-cropped")):
-        other = View(**({"box": one.box, "flip": one.flip, "ops": one.ops} | changes))
-        with pytest.raises(StoreError, match=f"images: a cached patch grid cannot be {told}: every token has seen"):
-            views.refuse_other_geometry("images", one, other)
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,17 @@ def test_half_the_batch_loses_half_its_patches(stores):
         Batches(data, 0, student()).at(0)
 
 
+@pytest.mark.parametrize("changed", [{"flip": 0.5}, {"scale": (0.5, 1.0)}, {"ratio": (0.75, 1.0)}])
+def test_patches_of_the_clean_view_are_no_other_views(stores, changed):
+    clean = {"scale": (1.0, 1.0), "ratio": (1.0, 1.0), "flip": 0.0}
+    data = Data(images=str(stores / "images"), batch_size=8, augment=Augment(**clean))
+    Batches(data, 0, student(patches=16)).narrow({"teacher.patches"})
+    moved = Batches(data.model_copy(update={"augment": Augment(**(clean | changed))}), 0, student(patches=16))
+    moved.narrow({"teacher.image"})
+    with pytest.raises(RecipeError, match="pairs patches with the teacher's, which saw the clean view"):
+        moved.narrow({"teacher.patches"})
+
+
 def test_repeats_make_a_longer_epoch_of_other_crops(stores):
     data = Data(images=str(stores / "images"), batch_size=70, repeats=2, augment=Augment(scale=(0.2, 0.9)))
     batches = Batches(data, 0, student())
