@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import faiss
 import numpy as np
 import torch
 
@@ -52,7 +53,8 @@ def mine(recipe: MineRecipe, threads: int, say: Say, command: str | None = None,
 
     `part`: one of several runs that share the work; whoever commits the last shard completes the addition.
     """
-    torch.set_num_threads(1)  # it gathers and converts rows only, from threads of ours
+    torch.set_num_threads(threads)
+    faiss.omp_set_num_threads(threads)  # where both found one OpenMP, either call is for both
     job = Job.of(recipe)
     with Claims(job.path) as claims:
         with claims.beginning_or_end():

@@ -34,7 +34,7 @@ def mine_apart(recipe: MineRecipe, say: Say = print, command: str | None = None,
 def run_apart(module: str, request: dict[str, Any], threads: int, say: Say) -> Any:
     """What `answer(...)` of that module returns to `request`. Its DistillkitErrors are raised here."""
     count = str(threads)
-    environment = os.environ | {"OMP_NUM_THREADS": count, "OPENBLAS_NUM_THREADS": count, "MKL_NUM_THREADS": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": count, "OPENBLAS_NUM_THREADS": count}
     pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment}
     with subprocess.Popen([sys.executable, "-m", module], **pipes) as process:
         assert process.stdin and process.stdout
