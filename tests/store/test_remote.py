@@ -236,8 +236,8 @@ def test_killed_at_any_instant_and_continued_by_another_machine(recipes, s3, cac
     chance = random.Random(kills)
     for _ in range(kills):
         running = extraction(recipe, "s3://corpora/killed")
-        # At any number of files, and then at any instant until the next.
-        there = chance.randrange(len(bucket(s3, "corpora/killed")), len(want))
+        # At any number of files, and then at any instant until the next; a run may have come to its end before.
+        there = chance.randrange(min(len(bucket(s3, "corpora/killed")), len(want) - 1), len(want))
         while running.poll() is None and len(s3.bucket.find("corpora/killed")) < there:
             time.sleep(0.02)
         time.sleep(chance.uniform(0, 0.1))
