@@ -4,7 +4,7 @@ DEMO := $(if $(QUICK),_quick)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup test test-all check format reproduce-dimefm reproduce-clipkd reproduce-tinyclip reproduce-proteus \
-	reproduce-ood bench clean
+	reproduce-ood bench bench-peers clean
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -59,6 +59,9 @@ format: setup ## mend what formatter and linter can mend
 
 bench: setup ## speed, as ratios measured side by side in one run
 	$(BIN)/python -m tests.bench
+
+bench-peers: setup ## environments of their own for peers that cannot lie in .venv; bench uses what is there
+	@bash benchmarks/peers/setup.sh
 
 clean: ## remove stores and runs of this checkout (not the prepared corpora)
 	rm -rf stores runs

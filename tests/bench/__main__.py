@@ -22,7 +22,7 @@ from tests import bench
 from tests.bench.measure import Row
 
 # What the rows are made with, and no rows themselves.
-_PARTS = {"__main__", "clustered", "measure", "pictures", "scaling", "stores"}
+_PARTS = {"__main__", "clustered", "measure", "peers", "pictures", "scaling", "stores"}
 # Packages of the extra `bench`, whose versions belong to what was measured against them.
 _PEERS = ("tensorstore", "pylance", "webdataset", "pyarrow")
 

@@ -2,12 +2,15 @@
 
 import importlib
 import json
+import subprocess
 import sys
+import venv
 from types import SimpleNamespace
 
 import pytest
 
 from tests.bench import __main__ as bench
+from tests.bench import peers
 from tests.bench.measure import Row, at_most, compare, not_installed
 
 
@@ -51,3 +54,22 @@ def test_one_file_of_rows_is_renewed_and_the_table_shows_all(tmp_path, monkeypat
     table = place.with_suffix(".txt").read_text()
     assert "first" in table and "second, mended" in table and "NOT MET" not in table
     assert "NOT MET" in capsys.readouterr().out
+
+
+def test_a_peer_has_an_environment_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(peers, "ROOT", tmp_path)
+    assert peers.peer("clip_retrieval") is None
+    venv.create(tmp_path / ".venv-peers/clip_retrieval", symlinks=True)
+    assert peers.peer("clip_retrieval") is None, "half made"
+    (tmp_path / ".venv-peers/clip_retrieval/.ready").touch()
+    monkeypatch.setenv("PYTHONPATH", "/ours")
+    seen = "import sys, os; print(sys.prefix, os.environ.get('PYTHONPATH'))"
+    peers.run_peer(peers.peer("clip_retrieval"), ["python", "-c", seen], tmp_path / "log")
+    assert (tmp_path / "log").read_text().split() == [str(tmp_path / ".venv-peers/clip_retrieval"), "None"]
+
+
+def test_every_peer_that_is_asked_for_has_a_list_of_what_it_needs():
+    script = peers.ROOT / "benchmarks/peers/setup.sh"
+    told = subprocess.run(["bash", script, "nobody"], capture_output=True, text=True, check=False)
+    assert told.returncode == 1 and "no benchmarks/peers/nobody.txt" in told.stderr
+    assert "clip_retrieval.txt" in told.stderr
