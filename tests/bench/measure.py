@@ -64,6 +64,13 @@ def compare(
     pairs = [(timed(ours), timed(theirs)) for _ in range(rounds)]
     if speed:
         pairs = [(amount / a, (their_amount or amount) / b) for a, b in pairs]
+    return of_pairs(name, pairs, goal=goal, unit=unit, speed=speed)
+
+
+def of_pairs(
+    name: str, pairs: Sequence[tuple[float, float]], *, goal: float, unit: str = "s", speed: bool = True
+) -> Row:
+    """The same of rounds that were measured elsewhere, each ours and theirs: rates, or times where not `speed`."""
     ratios = [a / b for a, b in pairs]
     mine, other = (statistics.median(column) for column in zip(*pairs, strict=True))
     ratio = statistics.median(ratios)
@@ -77,7 +84,7 @@ def compare(
         ours=round(mine, 6),
         theirs=round(other, 6),
         unit=unit,
-        rounds=rounds,
+        rounds=len(pairs),
     )
 
 

@@ -20,23 +20,30 @@ QUALITY, GRAIN = 92, 7.0  # 78 kB each, as photographs of that size have
 def picture_store(folder: Path, count: int, width: int = 500, height: int = 375) -> FeatureStore:
     """`count` JPEGs below folder/pictures, and a store of random fp16 features of them."""
     root = folder / "pictures"
-    root.mkdir(parents=True)
-    random = np.random.default_rng(0)
-    names = [f"{number:06d}.jpg" for number in range(count)]
-    for name in names:
-        _picture(random, width, height).save(root / name, quality=QUALITY)
+    names = pictures(root, count, width, height)
     plan = pa.table([names, names, pa.nulls(count, pa.string()), pa.nulls(count, pa.int64())], SCHEMA)
     source = {"kind": "folder", "knobs": {"root": str(root)}, "root": str(root)}
     identity = {"source": source, "teachers": {"bench": {}}, "views": {}}
     field = Field(teacher="bench", shape=[WIDTH], dtype="float16")
     writer = StoreWriter(folder / "store", plan, {"bench/image": field}, 8192, identity)
     writer.begin()
+    random = np.random.default_rng(1)
     for shard in range(writer.shards):
         first, stop = writer.span(shard)
         values = random.standard_normal((stop - first, WIDTH), dtype=np.float32).astype(np.float16)
         writer.commit(shard, {"bench/image": values}, [])
     writer.finish({})
     return FeatureStore(folder / "store")
+
+
+def pictures(root: Path, count: int, width: int = 500, height: int = 375) -> list[str]:
+    """The names of `count` JPEGs, which it makes in a new folder."""
+    root.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    names = [f"{number:06d}.jpg" for number in range(count)]
+    for name in names:
+        _picture(random, width, height).save(root / name, quality=QUALITY)
+    return names
 
 
 def _picture(random: np.random.Generator, width: int, height: int) -> Image.Image:

@@ -13,8 +13,13 @@ from tests.bench import __main__ as bench
 from tests.bench import peers
 from tests.bench.measure import Row, at_most, compare, not_installed
 
+# Commands of their own, each of which loads PyTorch again.
+_SLOW = {"training_peers"}
 
-@pytest.mark.parametrize("name", bench.names())
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in _SLOW else []) for name in bench.names()]
+)
 def test_rows_run_and_print(name, tmp_path):
     rows = importlib.import_module(f"tests.bench.{name}").run(tmp_path, quick=True)
     assert rows and all(row.note or (row.ratio or row.ours) > 0 for row in rows)
