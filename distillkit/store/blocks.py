@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache, partial
+from itertools import chain
 
 import numpy as np
 from jaxtyping import Int64
@@ -84,12 +85,13 @@ class BlockOrder:
 class ReadAhead:
     """The same order, whose rows are in memory when it gives them.
 
-    `page_in(first, stop)` is called for each block in the order of the files, in a thread of its own, a pool ahead.
+    `page_in(first, stop)` is called for each block, a pool ahead, by two threads: while one brings to memory what the
+    disk has read, the disk reads for the other.
     """
 
     def __init__(self, order: BlockOrder, page_in: PageIn):
         self.order = order
-        self._coming = lru_cache(maxsize=4)(partial(_ask, ThreadPoolExecutor(1, "read-ahead"), order, page_in))
+        self._coming = lru_cache(maxsize=4)(partial(_ask, ThreadPoolExecutor(2, "read-ahead"), order, page_in))
 
     def __len__(self) -> int:
         return len(self.order)
@@ -97,17 +99,12 @@ class ReadAhead:
     def rows(self, turn: int, first: int, stop: int) -> Int64[np.ndarray, "n"]:
         """As BlockOrder.rows; waits until they can be read from memory."""
         pools = self.order.pools(turn, first, stop)
-        for pool in pools:
-            self._coming(turn, pool).result()
-        if pools:
-            self._coming(turn, pools[-1] + 1)
+        # The pool behind is asked for before this one is waited for, so that the disk never waits.
+        coming = [self._coming(turn, pool) for pool in range(pools.start, pools.stop + bool(pools))]
+        for run in chain.from_iterable(coming[:-1]):
+            run.result()
         return self.order.rows(turn, first, stop)
 
 
-def _ask(thread: ThreadPoolExecutor, order: BlockOrder, page_in: PageIn, turn: int, pool: int) -> Future[None]:
-    return thread.submit(_read, order, page_in, turn, pool)
-
-
-def _read(order: BlockOrder, page_in: PageIn, turn: int, pool: int) -> None:
-    for first, stop in order.runs(turn, pool):
-        page_in(first, stop)
+def _ask(threads: ThreadPoolExecutor, order: BlockOrder, page_in: PageIn, turn: int, pool: int) -> list[Future[object]]:
+    return [threads.submit(page_in, first, stop) for first, stop in order.runs(turn, pool)]

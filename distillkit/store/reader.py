@@ -183,9 +183,9 @@ class FeatureStore:
         if table is None:
             full = self.field_name(name)
             volume = self._homes[full]
-            table = self._tables[name] = volume.table(full)
             if self.fields[full].dtype == "int8":
                 self._steps[name] = volume.steps[full]
+            table = self._tables.setdefault(name, volume.table(full))  # of threads that map it at once, one is first
         return table
 
     def _numbers(self, rows: np.ndarray | Tensor) -> np.ndarray:

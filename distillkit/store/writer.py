@@ -122,6 +122,11 @@ class StoreWriter:
         """How many shards the plan makes."""
         return -(-self.plan.num_rows // self.rows_per_shard)
 
+    @property
+    def shard_bytes(self) -> int:
+        """The rows of a full shard in memory, of all fields."""
+        return self.rows_per_shard * sum(field.row_bytes for field in self.fields.values())
+
     def span(self, shard: int) -> tuple[int, int]:
         """First row of a shard, and the row after its last."""
         first = shard * self.rows_per_shard
