@@ -27,7 +27,7 @@ _HALF = 2  # bytes of a float16
 
 def check(recipe: TrainRecipe) -> list[str]:
     """Parameters, multiply-accumulates, teacher fields and their bytes, and steps: a line each."""
-    rows, widths, patches = _expected(recipe)
+    rows, widths, patches, views = _expected(recipe)
     with torch.device("meta"):
         student = recipe.student.build("students")
         objective = Objective(recipe.losses, Widths(student.widths, widths))
@@ -35,7 +35,9 @@ def check(recipe: TrainRecipe) -> list[str]:
     fields = sorted(need for need in objective.needs if need.startswith("teacher."))
     elsewhere = recipe.data.texts or recipe.data.classes
     stored = [name for name in _stored(fields) if not (name == "text" and elsewhere)]
-    values = sum(widths[name] * (patches if name == "patches" else 1) for name in stored)
+    values = sum(
+        widths[name] * (patches if name == "patches" else 1) * (1 if name == "text" else views) for name in stored
+    )
     steps_per_epoch = recipe.data.repeats * int(rows // _images_a_batch(recipe.data))
     heads = sum(parameter.numel() for parameter in objective.parameters())
     return [
@@ -56,8 +58,8 @@ def _stored(fields: list[str]) -> list[str]:
     return [name for name in (field.removeprefix("teacher.") for field in fields) if name != "scale"]
 
 
-def _expected(recipe: TrainRecipe) -> tuple[int, dict[str, int], int]:
-    """Rows, width of each teacher field, and patch tokens of an image: from the store, or as the recipe expects."""
+def _expected(recipe: TrainRecipe) -> tuple[int, dict[str, int], int, int]:
+    """Rows, width of each teacher field, patch tokens of a view, views: of the store, or as the recipe expects."""
     expect: Any = recipe.data.expect
     try:
         first = recipe.data.mix[0].images if recipe.data.mix else recipe.data.images or recipe.data.texts
@@ -65,12 +67,12 @@ def _expected(recipe: TrainRecipe) -> tuple[int, dict[str, int], int]:
     except StoreError as error:
         if expect is None:
             raise RecipeError(f"{error}; or say in [data.expect] what it will hold: rows, widths") from error
-        return expect.rows, dict(expect.widths), expect.patches
+        return expect.rows, dict(expect.widths), expect.patches, expect.views
     shapes = {name: field.view_shape for name, field in store.own_fields.items()}
     widths = {name: shape[-1] for name, shape in shapes.items()} | {"scale": 1}
     if recipe.data.texts:
         widths |= {"text": FeatureStore(expand(recipe.data.texts)).field("text").shape[-1]}
-    return len(store.ok_rows), widths, shapes.get("patches", [0])[0]
+    return len(store.ok_rows), widths, shapes.get("patches", [0])[0], store.views.count
 
 
 def _images_a_batch(data: Data) -> float:

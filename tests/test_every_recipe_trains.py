@@ -24,6 +24,7 @@ teacher = {{ kind = "openclip", model = "local-dir:{teacher}" }}
 name = "images"
 source = {{ kind = "csv", file = "{corpus}/pairs.tsv" }}
 fields = ["image", "text", "cls", "patches"]
+views = {{ count = 2, flip = 0.5 }}
 [[corpora]]
 name = "texts"
 source = {{ kind = "textlines", file = "{corpus}/texts.txt" }}

@@ -27,7 +27,7 @@ def test_sizes_that_the_papers_state(monkeypatch, tmp_path):
     told = {path.stem: "\n".join(check(load(path, kind=TrainRecipe))) for path in PAPERS}
     assert "image 38.59, text 19.22" in told["tinyclip_manual"]
     assert "61.4 GB for 40,000,000" in told["dime_fm"]
-    assert "506 GB for 1,281,167" in told["proteus"]
+    assert "1.01 TB for 1,281,167" in told["proteus"]  # two views of 506 GB
 
 
 @pytest.mark.parametrize("path", sorted(PIPELINES.glob("extract/*.toml")), ids=lambda path: path.stem)
@@ -44,6 +44,16 @@ def test_mining_recipes_are_sound(path):
 @pytest.mark.parametrize("path", sorted(PIPELINES.glob("select/*.toml")), ids=lambda path: path.stem)
 def test_selection_recipes_are_sound(path):
     assert f"select-texts pipelines/select/{path.name}" in path.read_text() and load(path, kind=SelectRecipe)
+
+
+@pytest.mark.parametrize("path", PAPERS, ids=lambda path: path.stem)
+def test_a_student_is_shown_the_views_that_its_store_keeps(path):
+    recipe = load(path, kind=TrainRecipe)
+    stage1 = next(word for word in path.read_text().split() if word.startswith("pipelines/extract/"))
+    corpora = {corpus.name: corpus for corpus in load(ROOT / stage1, kind=ExtractRecipe).corpora}
+    drawn = [corpora[Path(one.images).name].drawn_views for one in recipe.data.mix or [recipe.data]]
+    views = {one.count if one else 1 for one in drawn}
+    assert views == {recipe.data.expect.views} and (recipe.data.views == "stored") == (views != {1})
 
 
 def test_every_papers_recipe_has_its_extraction():

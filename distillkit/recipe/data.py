@@ -37,6 +37,7 @@ class Expect(Strict):
     rows: int = Field(gt=0)
     widths: dict[str, int]
     patches: int = Field(0, ge=0, description="patch tokens of an image, where they are stored")
+    views: int = Field(1, gt=0, description="views of an image; texts have one")
 
 
 class Mask(Strict):
@@ -76,7 +77,7 @@ class Data(Strict):
     `source = "live"`: ask the recipe's [teacher] at every step instead of the store, to see that nothing changes.
 
     `order = "blocks"`: rows that lie together come together, and 131,072 at a time are shuffled among each other; for
-    stores larger than memory, which a disk then reads in long runs.
+    stores larger than memory, which a disk then reads in long runs, or behind a URL, whose shards then come in turn.
 
     `texts`: an unpaired text store. `sampling`: "uniform", every text once in a pass; "proximal", text_batch_size of
     the `neighbours` that were mined in it for the batch's images; "neighbours", all of these, and each image is
