@@ -28,6 +28,7 @@ from distillkit.store.additions import FOLDER
 from distillkit.store.adopt import adopt, committed
 from distillkit.store.claims import Claims
 from distillkit.store.encode import stored
+from distillkit.store.log import FILE_NAME as LOG
 from distillkit.store.lookup import find
 from distillkit.store.manifest import FILE_NAME, Manifest, digest
 from distillkit.store.reader import FeatureStore
@@ -122,8 +123,8 @@ def _fill(job: Job, writer: StoreWriter, old: Manifest, say: Callable[[str], Non
     writer.steps = steps_of(job.path, writer.fields)
     writer.begin()
     job = replace(job, steps=writer.steps)
-    if not (writer.path / "extract.jsonl").exists() and (job.path / "extract.jsonl").exists():
-        shutil.copy(job.path / "extract.jsonl", writer.path)
+    if not (writer.path / LOG).exists() and (job.path / LOG).exists():
+        shutil.copy(job.path / LOG, writer.path)
     full, rest = divmod(old.rows, old.rows_per_shard)
     for shard in range(full):
         record = committed(job.path, shard)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,6 +34,8 @@ def store_info(path: Store) -> None:
         path = view.store
     manifest = Manifest.read(path)
     _print_volume(path, manifest)
+    for note in _notes(path):
+        print(note)
     for name, added in additions(path, manifest).items():
         print()
         _print_volume(path / FOLDER / name, added)
@@ -55,6 +58,17 @@ def _print_volume(path: Path, manifest: Manifest) -> None:
             f"teacher  {alias}: "
             + ", ".join(filter(None, [teacher["model"], sha256 and f"sha256 {sha256}", precision]))
         )
+
+
+def _notes(path: Path) -> list[str]:
+    """What the log says that the numbers do not."""
+    from distillkit.store.log import logged
+
+    halved = Counter(alias for line in logged(path) for alias in line.get("halved", []))
+    return [
+        f"note     teacher {alias} ran out of memory in {count} shards: half batches may differ in their last bits"
+        for alias, count in halved.items()
+    ]
 
 
 @store.command("verify")

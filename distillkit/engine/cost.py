@@ -15,11 +15,13 @@ class Cost:
     """Where the time of a shard went, in seconds.
 
     `forward` is the teacher's own part, by what it looked at: "image" and "text", or "name/image" of several teachers.
-    `wait` is time without any input for a teacher, or until the shard before was written.
+    `wait` is time without any input for a teacher, or until the shard before was written. `halved`: teachers without
+    memory for a whole batch, so the last bits of what they said may be others than with more of it.
     """
 
     forward: dict[str, float] = field(default_factory=dict)
     wait: float = 0.0
+    halved: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.perf_counter)
 
     def line(self, shard: int, rows: int, failed: int) -> dict[str, Any]:
@@ -31,6 +33,7 @@ class Cost:
             "seconds": round(seconds, 3),
             "forward_seconds": {name: round(value, 3) for name, value in self.forward.items()},
             "wait_share": round(self.wait / seconds, 4),
+            **({"halved": self.halved} if self.halved else {}),
         }
 
 

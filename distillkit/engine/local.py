@@ -19,6 +19,7 @@ from distillkit.engine.ranges import measured
 from distillkit.engine.shard import Shard, computed
 from distillkit.errors import StoreError
 from distillkit.recipe import Component
+from distillkit.store.log import FILE_NAME as LOG
 from distillkit.store.steps import Steps
 from distillkit.store.writer import StoreWriter
 
@@ -88,7 +89,7 @@ class _Committing:
         self._refuse_a_lost_store()
         try:
             self.writer.commit(shard.number, shard.arrays, shard.failures, shard.clipped)
-            append_line(self.writer.path / "extract.jsonl", line | self.made)
+            append_line(self.writer.path / LOG, line | self.made)
         except OSError:
             self._refuse_a_lost_store()
             raise

@@ -35,6 +35,7 @@ from distillkit.engine.ranges import measured
 from distillkit.engine.shard import computed
 from distillkit.errors import DistillkitError, MissingExtra, StoreError, TeacherError
 from distillkit.recipe import Component, Ray
+from distillkit.store.log import FILE_NAME as LOG
 from distillkit.store.manifest import Shard
 from distillkit.store.remote import origin, shown
 from distillkit.store.steps import Steps
@@ -119,7 +120,7 @@ class RayEngine:
                 say(line)
             folder, record = _or_raise(result["answer"])
             writer.adopt(result["shard"], Shard.model_validate(record), Path(folder))
-            append_line(writer.path / "extract.jsonl", result["line"] | made)
+            append_line(writer.path / LOG, result["line"] | made)
             progress.finished(result["line"])
             shutil.rmtree(staging / str(result["shard"]), ignore_errors=True)
         shutil.rmtree(staging, ignore_errors=True)

@@ -89,6 +89,7 @@ def computed(job: Job, plans: dict[int, pa.Table], say: Say, tell: Callable[[Sha
                 batches = _text_batches(shard, texts) if what == "text" else _image_batches(shard, images)
                 _ask(shard, what, prefetched(batches, thread), asked, tell)
             _refuse_a_lost_corpus(source, shard.failures)
+            shard.cost.halved = [alias for alias, one in asked.items() if one.halved]
             yield shard
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from distillkit.recipe import TrainRecipe
+from distillkit.store.log import logged
 from distillkit.store.reader import FeatureStore
 
 
@@ -27,14 +27,10 @@ class Pass:
 
 
 def teacher_pass(store: FeatureStore) -> Pass | None:
-    """What the store's extraction logged, None when it logged nothing. A kill can leave half a line, or no line."""
-    path = store.path / "extract.jsonl"
-    text = path.read_text("utf-8") if path.is_file() else ""
-    # A shard that was made twice counts as what was kept: the later one.
-    shards = {line["shard"]: line for line in map(_parsed, text.splitlines()) if line}
-    if not shards:
+    """What the store's extraction logged, None when it logged nothing."""
+    lines = logged(store.path)
+    if not lines:
         return None
-    lines = list(shards.values())
     fields = {field for line in lines for field in line["forward_seconds"]}
     return Pass(
         rows=sum(line["rows"] for line in lines),
@@ -77,10 +73,6 @@ def online(recipe: TrainRecipe, facts: dict[str, Any], passes: dict[str, Pass | 
         for what, field, number, measured in asked
         if measured and field in measured.forward
     ]
-
-
-def _parsed(line: str) -> dict[str, Any] | None:
-    return json.loads(line) if line.startswith("{") and line.endswith("}") else None
 
 
 def _distinct(values: list[Any]) -> list[Any]:

@@ -25,6 +25,7 @@ from distillkit.errors import StoreError
 from distillkit.store import layout
 from distillkit.store.additions import FOLDER
 from distillkit.store.field import ABSENT, DTYPES, Field
+from distillkit.store.log import FILE_NAME as LOG
 from distillkit.store.manifest import FILE_NAME, VERSION, File, Manifest, Shard, digest, file_digest
 from distillkit.store.plan import plan_digest
 from distillkit.store.remote import origin
@@ -263,7 +264,7 @@ class StoreWriter:
             made_with=dict(made_with),
         )
         if self.origin is not None:
-            self.origin.push(name for name in ("extract.jsonl",) if (self.path / name).is_file())
+            self.origin.push(name for name in (LOG,) if (self.path / name).is_file())
             self.origin.prove(FILE_NAME, manifest.model_dump())
             return manifest
         manifest.write(self.path)

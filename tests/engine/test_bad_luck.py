@@ -1,6 +1,7 @@
 """Mounts that go away and memory that ends during an extraction: nothing committed is lost, and no ledger lies."""
 
 import errno
+import json
 import os
 
 import pytest
@@ -35,6 +36,11 @@ def files(store):
 def whole(extract, tmp_path):
     assert extract(f'out="{tmp_path}/whole"')[0] == 0
     return files(tmp_path / "whole/images")
+
+
+def test_with_enough_memory_nothing_is_noted(whole, tmp_path, run_cli):
+    assert "halved" not in (tmp_path / "whole/images/extract.jsonl").read_text()
+    assert "note" not in run_cli("store", "info", tmp_path / "whole/images")[1]
 
 
 def test_a_corpus_whose_mount_is_lost_makes_no_ledger_of_it(extract, whole, corpus, tmp_path, monkeypatch):
@@ -97,7 +103,7 @@ def test_a_disk_that_stops_answering_is_one_line(extract, whole, tmp_path, monke
     assert files(tmp_path / "out/images") == whole
 
 
-def test_a_teacher_without_memory_goes_on_in_halves(extract, tmp_path, monkeypatch):
+def test_a_teacher_without_memory_goes_on_in_halves(extract, tmp_path, monkeypatch, run_cli):
     real, sizes = Openclip.forward, []
 
     def little(self, **inputs):
@@ -112,6 +118,10 @@ def test_a_teacher_without_memory_goes_on_in_halves(extract, tmp_path, monkeypat
     assert code == 0 and err.count("out of memory with 16 at once; from here on half as many") == 1
     assert sizes.count(16) == 1 and max(sizes[1:]) == 8
     assert Manifest.read(tmp_path / "out/images").skipped == 0
+    log = [json.loads(line) for line in (tmp_path / "out/images/extract.jsonl").read_text().splitlines()]
+    assert [line["halved"] for line in log] == [["openclip"]] * 2
+    told = "note     teacher openclip ran out of memory in 2 shards: half batches may differ in their last bits"
+    assert told in run_cli("store", "info", tmp_path / "out/images")[1].splitlines()
 
 
 def test_a_teacher_without_memory_for_half_keeps_what_is_committed(extract, whole, tmp_path, monkeypatch):
