@@ -121,11 +121,18 @@ class Remote:
 
     def download(self, name: str, file: Path) -> None:
         """Fetch a file to `file`, which is complete or not there."""
+        with atomic_file(file) as whole:
+            self.copy(name, whole)
+
+    def copy(self, name: str, file: BinaryIO) -> None:
+        """Fetch a file into an open one, from its start on."""
 
         def fetch(fs: Any, path: str) -> None:
-            with atomic_file(file) as whole, fs.open(path, "rb", block_size=4 * _BLOCK) as remote:
+            file.seek(0)
+            with fs.open(path, "rb", block_size=4 * _BLOCK) as remote:
                 while block := remote.read(_BLOCK):
-                    whole.write(block)
+                    file.write(block)
+            file.truncate()
 
         self._retried(name, fetch)
 

@@ -23,9 +23,10 @@ BLOCKS = re.findall(r"```(toml|sh|python)\n(.*?)```", GUIDE, re.DOTALL)
 
 
 @pytest.fixture
-def world(tmp_path, monkeypatch, teacher_folder):
+def world(tmp_path, monkeypatch, teacher_folder, s3):
     """What the guide speaks of: photos, new ones and drawings, and what four other projects have stored."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DISTILLKIT_CACHE", str(tmp_path / "cache"))
     for name, count in (("photos", 70), ("new", 70), ("drawings", 10)):
         draw(tmp_path / f"drawn/{name}", count, seed=count + len(name))
         (tmp_path / name).mkdir()
@@ -58,6 +59,7 @@ def world(tmp_path, monkeypatch, teacher_folder):
 def test_the_guide(world, run_cli, tmp_path):
     said, names = {}, {}
     for language, block in BLOCKS:
+        block = block.replace("s3://bucket/", "s3://corpora/")
         if language == "toml":
             for large, small in world.items():
                 block = block.replace(large, small)

@@ -3,6 +3,10 @@
 A block is a run of neighbouring rows of one shard. The blocks are shuffled; sixteen of them make a pool, whose rows are
 shuffled among each other. So the disk reads long runs, two pools are all that memory must hold, and still every row
 comes once a turn, in an order that the seed alone decides: any places of a turn can be had without those before them.
+
+Of more than sixteen shards, the blocks of one come near each other, among those of sixteen others: the shards are
+shuffled, and each block waits for as many of them as chance says, up to sixteen. So of a store behind a URL about two
+dozen shards must be here at a time, and each is fetched once a turn.
 """
 
 from __future__ import annotations
@@ -18,8 +22,10 @@ from jaxtyping import Int64
 from distillkit.errors import StoreError
 
 PageIn = Callable[[int, int], object]
+Fetch = Callable[[list[tuple[int, int]]], object]
 POOL = 131_072
 _BLOCKS = 16  # of a pool
+_SHARDS = 16  # whose blocks are shuffled among each other
 
 
 class BlockOrder:
@@ -40,6 +46,8 @@ class BlockOrder:
         # Of a view that means few rows of a store, most blocks have none.
         self._blocks = np.stack([bounds[:-1], bounds[1:]], axis=1)[sizes > 0]
         self._sizes = sizes[sizes > 0]
+        self._shard_of = self._blocks[:, 0] // rows_per_shard
+        self._shards = len(shards)
         self._turn = lru_cache(maxsize=2)(self._shuffled_blocks)
         self._pool = lru_cache(maxsize=4)(self._shuffled_rows)
 
@@ -70,7 +78,12 @@ class BlockOrder:
 
     def _shuffled_blocks(self, turn: int) -> tuple[np.ndarray, np.ndarray]:
         """The blocks in the order of a turn, and the place after the last row of each pool of them."""
-        blocks = self._random(turn, 0).permutation(len(self._sizes))
+        random = self._random(turn, 0)
+        if self._shards <= _SHARDS:
+            blocks = random.permutation(len(self._sizes))
+        else:
+            place = random.permutation(self._shards)[self._shard_of]
+            blocks = np.argsort(place + _SHARDS * random.random(len(place)))
         return blocks, np.add.reduceat(self._sizes[blocks], np.arange(0, len(blocks), _BLOCKS)).cumsum()
 
     def _shuffled_rows(self, turn: int, pool: int) -> np.ndarray:
@@ -86,12 +99,13 @@ class ReadAhead:
     """The same order, whose rows are in memory when it gives them.
 
     `page_in(first, stop)` is called for each block, a pool ahead, by two threads: while one brings to memory what the
-    disk has read, the disk reads for the other.
+    disk has read, the disk reads for the other. `fetch` is called before with all blocks of a pool, where what is read
+    lies on another machine.
     """
 
-    def __init__(self, order: BlockOrder, page_in: PageIn):
+    def __init__(self, order: BlockOrder, page_in: PageIn, fetch: Fetch = lambda runs: None):
         self.order = order
-        self._coming = lru_cache(maxsize=4)(partial(_ask, ThreadPoolExecutor(2, "read-ahead"), order, page_in))
+        self._coming = lru_cache(maxsize=4)(partial(_ask, ThreadPoolExecutor(2, "read-ahead"), order, page_in, fetch))
 
     def __len__(self) -> int:
         return len(self.order)
@@ -106,5 +120,8 @@ class ReadAhead:
         return self.order.rows(turn, first, stop)
 
 
-def _ask(threads: ThreadPoolExecutor, order: BlockOrder, page_in: PageIn, turn: int, pool: int) -> list[Future[object]]:
-    return [threads.submit(page_in, first, stop) for first, stop in order.runs(turn, pool)]
+def _ask(
+    threads: ThreadPoolExecutor, order: BlockOrder, page_in: PageIn, fetch: Fetch, turn: int, pool: int
+) -> list[Future[object]]:
+    runs = order.runs(turn, pool)
+    return [threads.submit(fetch, runs), *(threads.submit(page_in, first, stop) for first, stop in runs)]

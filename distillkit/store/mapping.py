@@ -14,6 +14,7 @@ import os
 import sys
 import weakref
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from torch import Tensor
@@ -22,6 +23,7 @@ from distillkit.errors import StoreError
 from distillkit.memory import available_memory
 
 _FIXED = 0x10
+_NOTHING = 0  # PROT_NONE
 _FAILED = ctypes.c_void_p(-1).value
 _HUGE = 1 << 21
 # linux/mman.h; Python has no name for the last, which is Linux 5.14's.
@@ -34,32 +36,65 @@ def map_back_to_back(paths: list[Path], region: int, total: int) -> np.ndarray:
 
     Of what does not fit in memory, single pages are read, as random rows want it; `page_in` reads long runs of it.
     """
-    # Regions are whole pages of 4 KiB; some machines have larger ones.
-    aligned = len(paths) == 1 or region % mmap.PAGESIZE == 0
-    if not sys.platform.startswith(("linux", "darwin")) or not aligned:
+    if not can_be_mapped(len(paths), region):
         return _copied(paths, region, total)
-    libc = _libc()
-    reserved = libc.mmap(None, total + _HUGE, mmap.PROT_READ, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
-    if reserved == _FAILED:
-        raise StoreError(f"cannot reserve {total} bytes of address space for {paths[0].parent.parent}")
-    base = -(-reserved // _HUGE) * _HUGE
+    window = Window(region, total)
     for number, path in enumerate(paths):
-        length = min(region, total - number * region)
         with path.open("rb") as file:
-            at = base + number * region
-            mapped = libc.mmap(at, length, mmap.PROT_READ, mmap.MAP_SHARED | _FIXED, file.fileno(), 0)
-        if mapped == _FAILED:
-            libc.munmap(reserved, total + _HUGE)
-            raise StoreError(f"{path}: cannot be mapped into memory (errno {ctypes.get_errno()})")
-    if _LINUX:
-        # Advice: a kernel that does not know it goes on without.
-        libc.madvise(base, total, _HUGE_PAGES if fits_in_memory(total) else _RANDOM)
-    memory = (ctypes.c_uint8 * total).from_address(base)
-    # Not at exit: a thread may still be reading then, and the process gives its memory back anyway.
-    weakref.finalize(memory, libc.munmap, reserved, total + _HUGE).atexit = False
-    array = np.ctypeslib.as_array(memory)
-    array.flags.writeable = False
-    return array
+            window.put(number, file)
+    return window.array
+
+
+def map_file(file: BinaryIO, size: int) -> np.ndarray:
+    """An open file as a read-only array, uint8 [size]; read where it cannot be mapped."""
+    if not can_be_mapped(1, size):
+        return np.fromfile(file, np.uint8, size)
+    window = Window(size, size)
+    window.put(0, file)
+    return window.array
+
+
+def can_be_mapped(files: int, region: int) -> bool:
+    """Whether this system can map so many files back to back. Regions are whole pages of 4 KiB; some have larger."""
+    return sys.platform.startswith(("linux", "darwin")) and (files == 1 or region % mmap.PAGESIZE == 0)
+
+
+class Window:
+    """A read-only array, uint8 [total], with file n at byte n * region. What is not mapped cannot be touched."""
+
+    seconds = 30.0  # how long a shard of a store behind a URL stays mapped after it was read
+
+    def __init__(self, region: int, total: int):
+        self._region, self._total = region, total
+        self._advice = _HUGE_PAGES if fits_in_memory(total) else _RANDOM
+        self._libc = libc = _libc()
+        reserved = libc.mmap(None, total + _HUGE, _NOTHING, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
+        if reserved == _FAILED:
+            raise StoreError(f"cannot reserve {total} bytes of address space")
+        self._base = -(-reserved // _HUGE) * _HUGE
+        self._memory = (ctypes.c_uint8 * total).from_address(self._base)
+        # Not at exit: a thread may still be reading then, and the process gives its memory back anyway.
+        weakref.finalize(self._memory, libc.munmap, reserved, total + _HUGE).atexit = False
+        self.array = np.ctypeslib.as_array(self._memory)
+        self.array.flags.writeable = False
+
+    def put(self, number: int, file: BinaryIO) -> None:
+        """Map a file. StoreError where the system cannot."""
+        at, length = self._place(number)
+        if self._libc.mmap(at, length, mmap.PROT_READ, mmap.MAP_SHARED | _FIXED, file.fileno(), 0) == _FAILED:
+            raise StoreError(f"{file.name}: cannot be mapped into memory (errno {ctypes.get_errno()})")
+        if _LINUX:
+            # Advice: a kernel that does not know it goes on without.
+            self._libc.madvise(at, length, self._advice)
+
+    def drop(self, number: int) -> None:
+        """Take a file out again."""
+        at, length = self._place(number)
+        self._libc.mmap(at, length, _NOTHING, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _FIXED, -1, 0)
+
+    def _place(self, number: int) -> tuple[int, int]:
+        first = number * self._region
+        return self._base + first, min(self._region, self._total - first)
 
 
 def page_in(rows: Tensor) -> None:

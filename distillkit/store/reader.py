@@ -18,22 +18,20 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import torch
 from torch import Tensor
 
 from distillkit.errors import StoreError
+from distillkit.store import cache
 from distillkit.store.additions import FOLDER, additions
 from distillkit.store.blocks import POOL, BlockOrder, ReadAhead
 from distillkit.store.field import PARAMETERS, Field
-from distillkit.store.gather import gather
 from distillkit.store.lookup import find
 from distillkit.store.manifest import Manifest, digest
-from distillkit.store.mapping import fits_in_memory, page_in
-from distillkit.store.packed import Packed
+from distillkit.store.mapping import fits_in_memory
 from distillkit.store.remote import local
 from distillkit.store.selection import FILE_NAME as VIEW
 from distillkit.store.selection import Selection
-from distillkit.store.steps import Steps
+from distillkit.store.table import Table
 from distillkit.store.volume import Volume
 
 
@@ -75,8 +73,7 @@ class FeatureStore:
         for name in self.uses:
             if name not in self.added:
                 raise StoreError(f"{self.path}: no addition {name!r}; it has: {', '.join(self.added) or 'none'}")
-        self._tables: dict[str, Tensor | Packed] = {}
-        self._steps: dict[str, Steps] = {}
+        self._tables: dict[str, Table] = {}
 
     def __reduce__(self) -> tuple[type[FeatureStore], tuple[Path, str | None, tuple[str, ...]]]:
         return FeatureStore, (self.path, self.alias, self.uses)
@@ -157,66 +154,34 @@ class FeatureStore:
         `view`: of a per-view field, this one only, or one for each row: [len(rows), *shape[1:]]. What an int8 field
         stands for comes as float32; `raw`: its numbers instead.
         """
-        index, table = self._numbers(rows), self._table(name)
-        if isinstance(table, Packed):
-            index, table = np.arange(len(index)), table.rows(index)
-        if view is not None:
-            index, table = self._flat(name, index, view), table.flatten(0, 1)
-        shape, steps = (len(index), *table.shape[1:]), None if raw else self._steps.get(name)
-        out = self._room(name, shape, table.dtype if steps is None else torch.float32, out)
-        if steps is None:
-            return gather(table, index, out)
-        return steps.decode(gather(table, index, torch.empty(shape, dtype=table.dtype)), out)
+        return self._table(name).read(rows, out, view, raw)
 
-    def _room(self, name: str, shape: tuple[int, ...], dtype: torch.dtype, out: Tensor | None) -> Tensor:
-        """Memory for what is read: `out`, if it is as it must be."""
-        if out is None:
-            return torch.empty(shape, dtype=dtype)
-        if out.shape != shape or out.dtype != dtype or out.is_cuda or not out.is_contiguous():
-            want = f"a contiguous {dtype} {list(shape)} in memory"
-            raise StoreError(f"{self.path}: {name!r} is read into {want}, not into {out.dtype} {list(out.shape)}")
-        return out
-
-    def _table(self, name: str) -> Tensor | Packed:
-        """All rows of a field, mapped when it is first used, or compressed."""
+    def _table(self, name: str) -> Table:
+        """The rows of a field, mapped when it is first used."""
         table = self._tables.get(name)
         if table is None:
             full = self.field_name(name)
-            volume = self._homes[full]
-            if self.fields[full].dtype == "int8":
-                self._steps[name] = volume.steps[full]
-            table = self._tables.setdefault(name, volume.table(full))  # of threads that map it at once, one is first
+            # Of threads that map it at once, one is first.
+            table = self._tables.setdefault(full, self._tables.get(full) or self._homes[full].table(full))
+            self._tables[name] = table
         return table
-
-    def _numbers(self, rows: np.ndarray | Tensor) -> np.ndarray:
-        """Row numbers as int64, all of rows that are there; a mask or fractions would become other rows."""
-        index = np.asarray(rows)
-        if index.ndim != 1 or (len(index) and index.dtype.kind not in "iu"):
-            raise StoreError(
-                f"{self.path}: rows are a list of whole numbers, not {index.dtype} {list(index.shape)}; "
-                "of a mask take np.flatnonzero"
-            )
-        index = np.ascontiguousarray(index, np.int64)
-        if len(index) and index.view(np.uint64).max() >= len(self):  # below 0 is beyond all others
-            raise StoreError(f"{self.path}: rows {index.min()}..{index.max()} asked for, it has {len(self)}")
-        return index
-
-    def _flat(self, name: str, rows: np.ndarray, view: int | np.ndarray | Tensor) -> np.ndarray:
-        """Where one view of each row is when every view is a row of its own."""
-        field, views = self.field(name), np.asarray(view)
-        if not field.per_view:
-            raise StoreError(f"{self.path}: {name!r} has one value for all views; read it without `view`")
-        if views.shape not in ((), rows.shape) or not ((views >= 0) & (views < field.views)).all():
-            have = f"0 to {field.views - 1}, one for all rows or for each"
-            raise StoreError(f"{self.path}: view {view} of {name!r} asked for, it has {have}")
-        return rows * field.views + views
 
     def populate(self, names: Sequence[str]) -> bool:
         """Read these fields into the page cache from end to end, so that random rows need no disk.
 
-        False, and nothing is read, if they do not fit in memory together.
+        False, and nothing is read, if they do not fit in memory together. StoreError if they lie behind a URL and are
+        more than the cache may have: random rows would fetch them again and again.
         """
-        if not fits_in_memory(sum(self.field(name).row_bytes for name in names) * len(self)):
+        tables = [self._table(name) for name in names]
+        size = sum(table.coming.size for table in tables if table.coming)
+        if size and size > cache.limit():
+            raise StoreError(
+                f"{self.path}: {', '.join(names)} are {size:,} bytes, the cache may have {cache.limit():,}; read them "
+                f'in blocks (data.order = "blocks"), or set {cache.VARIABLE} higher'
+            )
+        for table in tables:
+            table.fetch([(0, len(self))])
+        if not fits_in_memory(sum(table.field.row_bytes for table in tables) * len(self)):
             return False
         self.page_in(names, 0, len(self))
         return True
@@ -224,14 +189,12 @@ class FeatureStore:
     def page_in(self, names: Sequence[str], first: int, stop: int) -> None:
         """Read a run of rows of these fields into the page cache; compressed ones are not read ahead."""
         for name in names:
-            table = self._table(name)
-            if isinstance(table, Packed):
-                continue
-            try:
-                page_in(table[first:stop])
-            except OSError as error:
-                run = f"rows {first} to {stop} of {name!r}"
-                raise StoreError(f"{self.path}: {run} cannot be read ({error.strerror}); is the disk well?") from error
+            self._table(name).page_in(first, stop)
+
+    def fetch(self, names: Sequence[str], runs: Sequence[tuple[int, int]]) -> None:
+        """Of fields that lie behind a URL, bring the shards of these runs of rows to the cache, several at once."""
+        for name in names:
+            self._table(name).fetch(runs)
 
     def block_order(self, seed: Sequence[int], among: np.ndarray | None = None, pool: int = POOL) -> BlockOrder:
         """Rows with features, or those of them in `among`, in block-shuffled order."""
@@ -245,7 +208,7 @@ class FeatureStore:
         if batch_size < 1:
             raise StoreError(f"batch_size = {batch_size}: a batch has at least one row")
         order = self.block_order([seed], pool=pool)
-        ahead = ReadAhead(order, partial(self.page_in, names))
+        ahead = ReadAhead(order, partial(self.page_in, names), partial(self.fetch, names))
         for place in range(0, len(order), batch_size):
             rows = ahead.rows(epoch, place, place + batch_size)
             yield rows, {name: self.read(name, rows) for name in names}
@@ -274,9 +237,8 @@ class FeatureStore:
         return np.unique(np.concatenate([volume.failed for volume in (self.base, *self._used.values())]))
 
     def values(self, column: str, rows: np.ndarray) -> list[Any]:
-        """What the index says of rows: their key, text, ... Of a table in hundreds of files, `take` is slow."""
-        said = self.index[column]
-        return [said[row].as_py() for row in rows.tolist()]
+        """What the index says of rows: their key, text, ..."""
+        return self.base.values(column, rows)
 
     def rows_of(self, keys: list[str] | pa.Array) -> np.ndarray:
         """Row numbers of `keys`, int64; StoreError names the first key that is absent or has no features.

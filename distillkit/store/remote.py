@@ -1,9 +1,9 @@
 """Stores behind a URL: the same files as on a disk, below a prefix of a bucket.
 
 A reader works on a mirror in the cache folder, named after the manifest's digest: it holds the manifest, and of the
-other files those that were needed, each checked when it is fetched. A writer works in a folder of its own, where it
-keeps no more than the shard in hand: a shard's files go up first, then its commit, the manifest last. So in the bucket,
-too, a shard exists when its commit does, and any machine continues what another began.
+other files those that were needed, each checked when it is fetched, as many as the cache may have. A writer works in a
+folder of its own, where it keeps no more than the shard in hand: a shard's files go up first, then its commit, the
+manifest last. So in the bucket, too, a shard exists when its commit does, and any machine continues what another began.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from filelock import FileLock
 
 from distillkit.atomic import atomic_file, write_json
 from distillkit.errors import StoreError
-from distillkit.paths import cache_dir
 from distillkit.remote import Remote, is_remote, local_path
+from distillkit.store.cache import arriving
+from distillkit.store.cache import folder as cache_folder
+from distillkit.store.log import FILE_NAME as LOG
 from distillkit.store.manifest import FILE_NAME, File, file_digest
 
 _NOTE = "remote.json"
-_LOG = "extract.jsonl"
 _ADDED = "added/"
 _AT_ONCE = 8  # transfers: one rarely fills a line
 
@@ -39,7 +40,7 @@ def local(place: str | Path) -> Path:
         return local_path(place)
     remote = Remote(place)
     content = _manifest(remote, FILE_NAME)
-    folder = _folder() / f"{remote.url.rpartition('/')[2]}-{hashlib.sha256(content).hexdigest()[:16]}"
+    folder = cache_folder() / f"{remote.url.rpartition('/')[2]}-{hashlib.sha256(content).hexdigest()[:16]}"
     if not (folder / FILE_NAME).is_file():
         write_json(folder / _NOTE, {"url": remote.url, "writes": False})
         _mirror(remote, FILE_NAME, content, folder)
@@ -49,7 +50,7 @@ def local(place: str | Path) -> Path:
         if not held.is_file() or held.read_bytes() != content:
             shutil.rmtree(held.parent, ignore_errors=True)
             _mirror(remote, name, content, folder)
-    for name in (name for name in there if name.rpartition("/")[2] == _LOG):
+    for name in (name for name in there if name.rpartition("/")[2] == LOG):
         remote.download(name, folder / name)
     return folder
 
@@ -68,7 +69,7 @@ def workplace(place: str) -> Path:
     if not is_remote(place):
         return local_path(place) if "://" in place else Path(place)
     url = place.rstrip("/")
-    folder = _folder() / f"writing-{hashlib.sha256(url.encode()).hexdigest()[:16]}"
+    folder = cache_folder() / f"writing-{hashlib.sha256(url.encode()).hexdigest()[:16]}"
     if not (folder / _NOTE).is_file():
         write_json(folder / _NOTE, {"url": url, "writes": True})
     return folder
@@ -82,7 +83,7 @@ def shown(path: Path) -> str:
 
 def origin(path: Path) -> Origin | None:
     """Where the files of the store at `path` really are; None where they are at `path`."""
-    if not path.is_relative_to(_folder()):
+    if not path.is_relative_to(cache_folder()):
         return None
     noted = next((place for place in (path, *path.parents) if (place / _NOTE).is_file()), None)
     if noted is None:
@@ -112,17 +113,16 @@ class Origin:
         with FileLock(path.with_name(f".{path.name}.lock")):
             if path.is_file():
                 return  # another process was faster
-            arriving = path.with_name(f"{path.name}.arriving")
             try:
-                self._remote.download(name, arriving)
-                if file_digest(arriving) != want:
-                    arriving.unlink()
-                    raise StoreError(f"{self.url}/{name} is damaged; run: distillkit store verify {self.url}")
+                with arriving(path, want.bytes) as file:
+                    self._remote.copy(name, file)
+                    file.flush()
+                    if file_digest(Path(file.name)) != want:
+                        raise StoreError(f"{self.url}/{name} is damaged; run: distillkit store verify {self.url}")
             except OSError as error:
                 raise StoreError(
                     f"{self.url}/{name}: cannot be fetched ({error}); run the same command again"
                 ) from error
-            arriving.rename(path)
 
     def open(self, name: str) -> BufferedReader:
         """A file of the bucket as it is there, whatever is here; OSError where there is none."""
@@ -189,10 +189,6 @@ def _listed(remote: Remote) -> dict[str, int]:
         return {}
     except OSError as error:
         raise StoreError(f"{remote.url}: cannot be listed ({error})") from error
-
-
-def _folder() -> Path:
-    return cache_dir() / "remote"
 
 
 def _manifest(remote: Remote, name: str) -> bytes:

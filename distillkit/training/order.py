@@ -64,7 +64,11 @@ def order_of(
     """The order that `data.order` names. `reads`: the fields that come next, which blocks are read ahead of."""
     if kind == "random":
         return Order(store, seed, stream, among)
-    return ReadAhead(store.block_order([seed, *stream], among), lambda a, b: store.page_in(reads(), a, b))
+    return ReadAhead(
+        store.block_order([seed, *stream], among),
+        lambda first, stop: store.page_in(reads(), first, stop),
+        lambda runs: store.fetch(reads(), runs),
+    )
 
 
 def _permuted(places: Int64[np.ndarray, "n"], count: int, keys: np.ndarray) -> Int64[np.ndarray, "n"]:

@@ -67,16 +67,20 @@ def quick_disk(monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
+def toy_at(path, rows=150, failed=(3, 70, 149), fields=FIELDS):
+    """A toy that is not written yet."""
+    random = np.random.default_rng(rows)
+    arrays = {
+        name: random.standard_normal((rows, *field.shape)).astype(DTYPES[field.dtype]) for name, field in fields.items()
+    }
+    keys = [f"k{n:04d}" for n in range(rows)]
+    return Toy(path, arrays, {row: f"no. {row} is grey" for row in failed}, keys, fields)
+
+
 @pytest.fixture
 def make_toy(tmp_path):
     def make(rows=150, failed=(3, 70, 149), path=tmp_path / "store", fields=FIELDS):
-        random = np.random.default_rng(rows)
-        arrays = {
-            name: random.standard_normal((rows, *field.shape)).astype(DTYPES[field.dtype])
-            for name, field in fields.items()
-        }
-        keys = [f"k{n:04d}" for n in range(rows)]
-        return Toy(path, arrays, {row: f"no. {row} is grey" for row in failed}, keys, fields)
+        return toy_at(path, rows, failed, fields)
 
     return make
 

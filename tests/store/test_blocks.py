@@ -57,6 +57,20 @@ def test_blocks_come_from_all_over_the_store():
     assert len(set(rows // 10_000)) >= 6 and len(set(rows // 100)) == 16
 
 
+def test_the_blocks_of_a_shard_come_near_each_other_among_those_of_sixteen_others():
+    order = BlockOrder(100_000, 1000, NONE, 2000, [0])  # 100 shards of 8 blocks
+    for turn in (0, 1):
+        shards = [np.unique(order.rows(turn, place, place + 2000) // 1000) for place in range(0, 100_000, 2000)]
+        assert np.mean([len(some) for some in shards]) > 9 and min(len(some) for some in shards) >= 5
+        first, last = ([shard in some for some in shards] for shard in (7, 60))
+        for pools in (first, last):  # of fifty pools of two shards' rows, a shard has its own in ten
+            where = np.flatnonzero(pools)
+            assert where[-1] - where[0] <= 10
+        together = [len(np.unique(np.concatenate(shards[at : at + 2]))) for at in range(49)]
+        assert max(together) <= 22
+    assert not np.array_equal(order.rows(0, 0, 100), order.rows(1, 0, 100))
+
+
 def test_blocks_without_a_row_are_not_read():
     order = BlockOrder(100_000, 10_000, np.setdiff1d(np.arange(100_000), [5, 77, 50_000]), 1600, [0])
     assert sorted(whole(order)) == [5, 77, 50_000] and order.runs(0, 0) == [(0, 100), (50_000, 50_100)]

@@ -99,7 +99,7 @@ def test_a_view_that_is_not_there_is_never_a_neighbour(seen, view):
     for row in (-1, 150):
         with pytest.raises(StoreError, match=f"rows {row}..{row} asked for, it has 150"):
             FeatureStore(seen.path).read("x", [row], view=3)
-    with pytest.raises(StoreError, match="'text' has one value for all views"):
+    with pytest.raises(StoreError, match="'toy/text' has one value for all views"):
         FeatureStore(seen.path).read("text", [0], view=0)
 
 

@@ -14,7 +14,7 @@ import torch
 import zarr
 
 from distillkit.errors import StoreError
-from distillkit.store import mapping, reader
+from distillkit.store import mapping, table
 from distillkit.store.manifest import Manifest
 from distillkit.store.reader import FeatureStore, refuse_other_teacher
 
@@ -78,7 +78,7 @@ def test_memory_can_be_reused(toy):
 )
 def test_memory_that_does_not_fit_is_refused(toy, out):
     told = refusal(toy.path, lambda store: store.read("image", [5, 6], out=out))
-    assert "'image' is read into a contiguous torch.float16 [2, 32] in memory, not into torch.float" in told
+    assert "'toy/image' is read into a contiguous torch.float16 [2, 32] in memory, not into torch.float" in told
 
 
 @pytest.mark.parametrize("rows", [[150], [-1], [0, 10_000]])
@@ -172,7 +172,7 @@ def test_blocks_that_cannot_be_are_refused(toy):
 
 def test_only_what_fits_in_memory_is_read_ahead(toy, monkeypatch):
     asked = []
-    monkeypatch.setattr(reader, "page_in", lambda rows: asked.append(rows.shape))
+    monkeypatch.setattr(table, "page_in", lambda rows: asked.append(rows.shape))
     monkeypatch.setattr(mapping, "available_memory", lambda: 4 * 150 * (64 + 128) // 3)
     store = FeatureStore(toy.path)
     assert store.populate(["image", "patches"]) and asked == [(150, 32), (150, 2, 16)]
@@ -183,9 +183,9 @@ def test_a_disk_that_fails_is_told_in_a_line(toy, monkeypatch):
     def fail(rows):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(reader, "page_in", fail)
+    monkeypatch.setattr(table, "page_in", fail)
     told = refusal(toy.path, lambda store: store.populate(["image"]))
-    assert "rows 0 to 150 of 'image' cannot be read (Input/output error)" in told
+    assert "rows 0 to 150 of 'toy/image' cannot be read (Input/output error)" in told
 
 
 # Sharing between processes.
@@ -227,7 +227,7 @@ def test_children_read_the_same_rows(toy, method):
 
 
 def test_rows_outlive_their_store(toy):
-    table = FeatureStore(toy.path).base.table("toy/image")
+    table = FeatureStore(toy.path).base.table("toy/image").values
     part = table[10:20]
     del table
     gc.collect()

@@ -86,7 +86,8 @@ def test_damage_on_the_way_is_never_a_row(toy_there, s3, cache):
     content[100] ^= 1
     s3.bucket.pipe_file(name, bytes(content))
     with pytest.raises(StoreError, match=r"toy/image/c/1/0 is damaged; run: distillkit store verify s3://corpora"):
-        FeatureStore(URL).read("image", np.array([10]))
+        FeatureStore(URL).read("image", np.array([10, 80, 140]))
+    np.testing.assert_array_equal(FeatureStore(URL).read("image", [10])[0], toy_there.arrays["toy/image"][10])
     assert [path.name for path in (local(URL) / "toy/image/c").glob("*/*") if path.is_file()].count("0") == 2
     problems = verify(local(URL))
     assert len(problems) == 1 and "toy/image/c/1/0: sha256" in problems[0]
