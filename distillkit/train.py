@@ -101,6 +101,7 @@ def train_together(
         todo = [number for number, done in enumerate(finished) if not done]
         if todo:
             batches.narrow(set().union(*(objectives[number].needs for number in todo)))
+            batches.go_to(device)
             learners = [
                 Learner(students[n], objectives[n], recipes[n].optim, seed=recipes[n].seed, device=device, ranks=ranks)
                 for n in todo

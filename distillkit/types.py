@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
@@ -79,9 +80,17 @@ def concatenated(parts: list[Features]) -> Features:
     return Features(**{name: whole(name) for name in Features.__dataclass_fields__})
 
 
+class Crops(Protocol):
+    """What becomes the pixels of a batch, on the device that it is given."""
+
+    def to(self, device: torch.device) -> UInt8[Tensor, "b 3 h w"]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """One training batch. `match[i]` is the text that describes image i; None when images and texts are unpaired.
+
+    `crops` stand for `pixels` until the batch is where its student is.
 
     `mask` is true where a patch is hidden from the student. `others`: what more teachers said, by name.
     `step` counts the run's optimiser steps before this batch.
@@ -95,6 +104,7 @@ class Batch:
     teacher: Features = field(default_factory=Features)
     others: Mapping[str, Features] = field(default_factory=dict)
     step: int = 0
+    crops: Crops | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device; copies from pinned memory do not wait."""
@@ -104,7 +114,8 @@ class Batch:
 
         return replace(
             self,
-            pixels=move(self.pixels),
+            pixels=move(self.pixels) if self.crops is None else self.crops.to(device),
+            crops=None,
             tokens=move(self.tokens),
             match=move(self.match),
             mask=move(self.mask),

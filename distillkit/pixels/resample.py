@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from PIL import Image
 
 from distillkit.pixels import decode, render
+from distillkit.pixels.augment import random_view, sample_stream
+from distillkit.pixels.cuts import Cut, Cuts, cut_pillow, cut_tensor
+from distillkit.pixels.resizing import Rounding
 from distillkit.pixels.tensors import decode_tensor, from_array, render_tensor
+
+_TRIED = 12
 
 
 class Resample(NamedTuple):
     """`decode` makes an image of bytes, `from_array` of rows of pixels; `size` is its width and height.
 
     `interleaved`: rendered pixels lie as in images, the colours of each together, and so a batch of them should.
+    `cut` takes out of an image what a device makes the same pixels of as `render`.
     """
 
     decode: Callable[[Any], Any]
@@ -23,11 +31,30 @@ class Resample(NamedTuple):
     size: Callable[[Any], tuple[int, int]]
     render: Callable[..., np.ndarray]
     interleaved: bool
+    cut: Callable[..., Cut]
 
 
-RESAMPLE = {
-    "pillow": Resample(decode, Image.fromarray, lambda image: image.size, render, False),
+RESAMPLE: dict[str, Resample] = {
+    "pillow": Resample(decode, Image.fromarray, lambda image: image.size, render, False, cut_pillow),
     "torchvision": Resample(
-        decode_tensor, from_array, lambda image: (image.shape[2], image.shape[1]), render_tensor, True
+        decode_tensor, from_array, lambda image: (image.shape[2], image.shape[1]), render_tensor, True, cut_tensor
     ),
 }
+
+
+@cache
+def same_on(device: torch.device, name: Rounding, size: int, interpolation: str) -> bool:
+    """Whether this device makes the library's own bytes of a few crops, large and small, wide and tall, mirrored.
+
+    Another version of a library may round in another way, and then its own resizing is the one that counts.
+    """
+    library, cuts, wanted = RESAMPLE[name], [], []
+    for number in range(_TRIED):
+        random = sample_stream(0, number, "resizing")
+        width, height = (int(side) for side in random.integers(size // 2 + 1, 3 * size, 2))
+        image = library.from_array(random.integers(256, size=(height, width, 3), dtype=np.uint8))
+        view = random_view(random, width, height, scale=(0.1, 1.0), ratio=(3 / 4, 4 / 3), flip=0.5)
+        cuts.append(library.cut(image, view, size, interpolation))
+        wanted.append(library.render(image, view, size, interpolation))
+    made = Cuts(cuts, size, interpolation, name).to(device)
+    return np.array_equal(made.cpu().numpy(), np.stack(wanted))

@@ -74,9 +74,7 @@ def render_tensor(
 
     A box that has the wanted size already is cut out and not resized. Operations of a view are Pillow's.
     """
-    _, height, width = image.shape
-    left, right = _whole(view.box[0], view.box[2], width)
-    top, bottom = _whole(view.box[1], view.box[3], height)
+    left, top, right, bottom = whole_box(view, image.shape[2], image.shape[1])
     shown = image[None, :, top:bottom, left:right]
     if shown.shape[2:] != (size, size):
         # A cut-out lies in no order that the kernel knows; as an image by itself it is resized half as fast again.
@@ -89,6 +87,12 @@ def render_tensor(
     for operation, amount in view.ops:
         picture = randaugment.apply(picture, operation, amount)
     return np.asarray(picture).transpose(2, 0, 1)
+
+
+def whole_box(view: View, width: int, height: int) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of a view's box, rounded to pixels."""
+    (left, right), (top, bottom) = _whole(view.box[0], view.box[2], width), _whole(view.box[1], view.box[3], height)
+    return left, top, right, bottom
 
 
 def _whole(low: float, high: float, most: int) -> tuple[int, int]:

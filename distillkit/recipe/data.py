@@ -85,6 +85,9 @@ class Data(Strict):
     captions become `teacher.caption`; `class_names` is the file of names behind it, where images have names
     instead of labels. `teacher`: whom to learn from, where a store holds what several teachers said. `repeats`: passes
     over the images that make an epoch.
+
+    `render`: who resizes crops, the "workers" that decode, or the student's "device", a batch at once; to the same
+    bytes. "auto" is the device if it is a GPU.
     """
 
     images: str | None = None
@@ -108,6 +111,7 @@ class Data(Strict):
     pixel_cache: int | None = Field(None, gt=0, description="keep decoded images as raw squares of this many pixels")
     workers: int | None = Field(None, gt=0, description="threads that make a batch; None: one a core")
     prefetch: int | None = Field(None, ge=0, description="batches made ahead; None: 2 beside a GPU, none on a CPU")
+    render: Literal["auto", "workers", "device"] = "auto"
     augment: Augment = Augment()
     mask: Mask | None = None
     expect: Expect | None = None

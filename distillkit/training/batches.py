@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 
 from distillkit.errors import RecipeError, TrainError
+from distillkit.pixels.cuts import Cuts
+from distillkit.pixels.resample import same_on
 from distillkit.recipe import Data
 from distillkit.store.neighbours import Neighbours
 from distillkit.store.reader import FeatureStore, refuse_other_teacher
@@ -40,6 +42,7 @@ class Batches:
     def __init__(self, data: Data, seed: int, student: Any, ranks: Ranks | None = None, ask: Ask | None = None):
         self.data, self.seed, self.ranks = data, seed, ranks or Ranks()
         self.image_size: int | None = student.image_size
+        self.device: torch.device | None = None
         self.tokenize = getattr(student, "tokenize", None)
         self.patches = int(getattr(student, "patches", 0) or 0)
         if data.batch_size % self.ranks.world:
@@ -104,6 +107,19 @@ class Batches:
         """The same of each further teacher."""
         return {name: self.images[0].widths(name) for name in self.data.also}
 
+    def go_to(self, device: torch.device) -> None:
+        """Where batches will be moved to: it may make their pixels, if they are the bytes that workers make."""
+        wanted, size, augment = self.data.render, self.image_size, self.data.augment
+        if wanted == "workers" or (wanted == "auto" and device.type != "cuda") or size is None:
+            return
+        if same_on(device, augment.resample, size, augment.interpolation):
+            self.device = device
+        else:
+            self.notes.append(
+                f"data.render: {device} does not make the bytes that this version of {augment.resample} makes of a "
+                "crop; workers make them"
+            )
+
     def narrow(self, needs: Iterable[str]) -> None:
         """Read only what some loss needs: patch tokens are half a megabyte an image."""
         needs = set(needs)
@@ -160,9 +176,11 @@ class Batches:
         ]
         captions = self.images[0].store.read("text", mine[0][1]) if "teacher.caption" in self.needs else None
         others = {name: self.images[0].said(mine[0][1], seen[0], self.needs, name) for name in self.data.also}
+        pixels, crops = self._pixels(mine, keys, pool)
         return Batch(
             keys=tuple(key for part in keys for key in part),
-            pixels=self._pixels(mine, keys, pool) if self.image_size else None,
+            pixels=pixels,
+            crops=crops,
             tokens=tokens,
             match=match,
             mask=self._mask(step),
@@ -225,12 +243,22 @@ class Batches:
         before = np.cumsum([0, *(len(part) for part, _ in found)])
         return text, tokens, torch.cat([match + int(first) for (_, match), first in zip(found, before, strict=False)])
 
-    def _pixels(self, mine: list[tuple[int, np.ndarray]], keys: list[tuple[str, ...]], pool: Executor | None) -> Tensor:
-        parts = [
-            images.pixels(rows, named, epoch, self.image_size or 0, pool)
+    def _pixels(
+        self, mine: list[tuple[int, np.ndarray]], keys: list[tuple[str, ...]], pool: Executor | None
+    ) -> tuple[Tensor | None, Cuts | None]:
+        """Of every store, one behind the other; or what the device makes them of."""
+        size, augment = self.image_size, self.data.augment
+        if size is None:
+            return None, None
+        asked = [
+            (images, (rows, named, epoch, size, pool))
             for images, (epoch, rows), named in zip(self.images, mine, keys, strict=True)
         ]
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        if self.device is not None:
+            cuts = [cut for images, what in asked for cut in images.cuts(*what)]
+            return None, Cuts(cuts, size, augment.interpolation, augment.resample, pool)
+        parts = [images.pixels(*what) for images, what in asked]
+        return parts[0] if len(parts) == 1 else torch.cat(parts), None
 
     def _mask(self, step: int) -> Tensor | None:
         """Proteus: of the first `share` of a batch, `ratio` of the patches of each image, drawn evenly."""

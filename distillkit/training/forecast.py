@@ -38,6 +38,7 @@ def forecast(recipe: TrainRecipe, ask: Ask | None = None) -> list[str]:
         batches = Batches(one.data, one.seed, student, ask=ask)
         objective = Objective(one.losses, Widths(student.widths, batches.teacher_widths, batches.other_widths))
         batches.narrow(objective.needs)
+        batches.go_to(device)
         learner = Learner(student, objective, one.optim, seed=one.seed, device=device, ranks=Ranks())
         steps = total_steps(batches.steps_per_epoch, one.optim)
         seconds, size = _probe(learner, batches, one, min(_WARM + _PROBE, steps))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Executor
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +19,7 @@ from distillkit.evals._shots import shots_of
 from distillkit.originals import Originals
 from distillkit.paths import expand
 from distillkit.pixels.augment import fixed_crop, mark_of, random_view, sample_stream
+from distillkit.pixels.cuts import Cut, finished
 from distillkit.pixels.resample import RESAMPLE
 from distillkit.pixels.views import unpacked
 from distillkit.recipe import Data, Mixed
@@ -123,20 +126,58 @@ class Images:
         shape = (len(rows), size, size, 3) if self.resample.interleaved else (len(rows), 3, size, size)
         out = torch.empty(shape, dtype=torch.uint8, pin_memory=torch.cuda.is_available())
         out = out.permute(0, 3, 1, 2) if self.resample.interleaved else out
-        table, views = out.numpy(), self._stored_views(rows, keys, epoch)
+        table = out.numpy()
 
-        def fill(places: np.ndarray) -> None:
+        def render(place: int, image: Any, view: View) -> None:
+            table[place] = self.resample.render(image, view, size, self.data.augment.interpolation)
+
+        self._see(rows, keys, epoch, size, pool, render)
+        return out
+
+    def cuts(
+        self, rows: Int64[np.ndarray, "n"], keys: tuple[str, ...], epoch: int, size: int, pool: Executor | None = None
+    ) -> list[Cut]:
+        """What a device needs to make the same pixels."""
+        interpolation, cuts = self.data.augment.interpolation, {}
+
+        def cut(place: int, image: Any, view: View) -> None:
+            found = self.resample.cut(image, view, size, interpolation)
+            if view.ops or not found.fits(size):
+                found = finished(self.resample.render(image, view, size, interpolation))
+            elif self.data.pixel_cache is None:
+                # A piece of an image would keep all of it in memory; one of a mapped file keeps nothing.
+                found = replace(found, pixels=found.pixels.copy())
+            cuts[place] = found
+
+        self._see(rows, keys, epoch, size, pool, cut)
+        return [cuts[place] for place in range(len(rows))]
+
+    def _see(
+        self,
+        rows: np.ndarray,
+        keys: tuple[str, ...],
+        epoch: int,
+        size: int,
+        pool: Executor | None,
+        use: Callable[[int, Any, View], None],
+    ) -> None:
+        """Hand every image to `use`, with its place among the rows and its view."""
+        views = self._stored_views(rows, keys, epoch)
+
+        def see(places: np.ndarray) -> None:
             for place in places.tolist():
                 image, width, height = self.opened.open(int(rows[place]))
-                view = views[place] if views else self._drawn(image, keys[place], epoch, width, height, size)
-                table[place] = self.resample.render(image, view, size, self.data.augment.interpolation)
+                use(
+                    place,
+                    image,
+                    views[place] if views else self._drawn(image, keys[place], epoch, width, height, size),
+                )
 
         places = np.arange(len(rows))
         if pool is None:
-            fill(places)
+            see(places)
         else:
-            _ = list(pool.map(fill, np.array_split(places, min(self.data.threads, len(rows)))))
-        return out
+            _ = list(pool.map(see, np.array_split(places, min(self.data.threads, len(rows)))))
 
     def _stored_views(self, rows: np.ndarray, keys: tuple[str, ...], epoch: int) -> list[View]:
         """What the teacher looked at, where that is replayed."""

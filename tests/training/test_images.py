@@ -190,6 +190,35 @@ def test_fixed_crops_come_out_of_the_cached_squares(extract):
         Batches(small, 0, STUDENT).at(0)
 
 
+RAND = "[corpora.views]\ncount = 2\nclean_first = false\nscale = [0.3, 0.9]\nflip = 0.5\nrandaugment = {}\n"
+
+
+@pytest.mark.parametrize("resample", ["pillow", "torchvision"])
+@pytest.mark.parametrize(
+    ("cache", "crop", "views"), [(None, "resized", "stored"), (24, "resized", "own"), (24, "fixed", "own")]
+)
+def test_a_device_makes_the_pixels_that_workers_make(extract, resample, cache, crop, views):
+    """Views with and without operations, of files and of squares; shared by ranks, in threads."""
+    store = extract("one", fields='["image"]', more=RAND)
+    augment = Augment(crop=crop, resample=resample)
+    data = Data(images=str(store), pixel_cache=cache, augment=augment, views=views, batch_size=24, workers=2)
+    plain = list(Batches(data, 0, STUDENT).stream(0, 2))
+    ranks = [Batches(data.model_copy(update={"render": "device"}), 0, STUDENT, Ranks(rank, 2)) for rank in (0, 1)]
+    for batches in ranks:
+        batches.go_to(torch.device("cpu"))
+    for one, *parts in zip(plain, *(batches.stream(0, 2, 1) for batches in ranks), strict=True):
+        assert one.crops is None and all(part.pixels is None for part in parts)
+        moved = [part.to(torch.device("cpu")) for part in parts]
+        assert torch.equal(torch.cat([part.pixels for part in moved]), one.pixels) and moved[0].crops is None
+
+
+def test_a_device_that_makes_other_bytes_makes_none(extract, monkeypatch):
+    monkeypatch.setattr("distillkit.training.batches.same_on", lambda *asked: False)
+    batches = Batches(Data(images=str(extract("one")), batch_size=8, render="device"), 0, STUDENT)
+    batches.go_to(torch.device("cpu"))
+    assert batches.at(0).pixels is not None and "workers make them" in batches.notes[0]
+
+
 def test_batches_made_ahead_are_the_same(extract):
     batches = Batches(Data(images=str(extract("one")), batch_size=16, workers=2), 0, STUDENT)
     for ahead in (0, 1, 3):

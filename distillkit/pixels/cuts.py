@@ -1,0 +1,120 @@
+"""Views cut out of their images and not resized yet, a batch of them in one piece of memory: what a device is handed.
+
+Decoding and cutting out is work for threads; the resizing (`resizing`) is done where the batch goes to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor
+
+from distillkit.pixels.resizing import SUPPORT, Axes, Axis, Crops, Rounding, resized
+from distillkit.pixels.tensors import whole_box
+from distillkit.types import View
+
+# A cut-out of more than so many times the wanted pixels, or of such a side, costs less to shrink than to carry.
+_MOST_AREA, _MOST_SIDE = 4, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What a view needs of an image, and where its box lies along each side of the image.
+
+    `turned`: rows and columns have changed places, for resizing to begin with what were the columns.
+    """
+
+    pixels: UInt8[np.ndarray, "h w 3"]
+    across: Axis
+    down: Axis
+    flip: bool = False
+    turned: bool = False
+
+    def fits(self, size: int) -> bool:
+        """Whether it is better resized on a device than by the thread that cut it out."""
+        height, width, _ = self.pixels.shape
+        return height * width <= _MOST_AREA * size * size and max(height, width) <= _MOST_SIDE * size
+
+
+def finished(pixels: UInt8[np.ndarray, "3 s s"]) -> Cut:
+    """What is rendered already, as a cut-out that resizing leaves as it is."""
+    size = pixels.shape[1]
+    whole = Axis(0.0, float(size), size, 0)
+    return Cut(pixels.transpose(1, 2, 0), whole, whole)
+
+
+def cut_pillow(image: Image.Image, view: View, size: int, interpolation: str) -> Cut:
+    """Pillow's boxes are float32, its filters look beyond them, and of what is tall it shrinks the columns first."""
+    left, top, right, bottom = view.box
+    across, right_end = _reaching(left, right, image.width, size, interpolation)
+    down, bottom_end = _reaching(top, bottom, image.height, size, interpolation)
+    part = image.crop((across.origin, down.origin, right_end, bottom_end))
+    if image.height > size and image.height - size > 2 * (image.width - size):
+        return Cut(np.asarray(part).transpose(1, 0, 2), down, across, view.flip, turned=True)
+    return Cut(np.asarray(part), across, down, view.flip)
+
+
+def _reaching(low: float, high: float, length: int, size: int, interpolation: str) -> tuple[Axis, int]:
+    """A side of a box, from the first pixel of the image that its resizing looks at, and the one after the last."""
+    first, last = np.float32(low * length), np.float32(high * length)
+    span = float(last - first)
+    reach = SUPPORT[interpolation] * max(span / size, 1.0) + 1
+    origin, end = max(int(first - reach), 0), min(int(last + reach) + 1, length)
+    return Axis(float(first), span, length, origin), end
+
+
+def cut_tensor(image: UInt8[Tensor, "3 h w"], view: View, size: int, interpolation: str) -> Cut:
+    """A box of whole pixels, which is resized as if it were an image by itself."""
+    left, top, right, bottom = whole_box(view, image.shape[2], image.shape[1])
+    pixels = image[:, top:bottom, left:right].permute(1, 2, 0).numpy()
+    wide, high = (Axis(0.0, float(side), side, 0) for side in (right - left, bottom - top))
+    return Cut(pixels, wide, high, view.flip)
+
+
+class Cuts:
+    """A batch of cut-outs; `to` makes the pixels of a batch of them, on the device that it is given."""
+
+    def __init__(
+        self, cuts: Sequence[Cut], size: int, interpolation: str, rounding: Rounding, pool: Executor | None = None
+    ):
+        self.size, self.interpolation, self.rounding = size, interpolation, rounding
+        shapes = np.array([cut.pixels.shape[:2] for cut in cuts])
+        self.heights, areas = shapes[:, 0], shapes.prod(1)
+        ends = areas.cumsum()
+        pinned = torch.cuda.is_available()  # copies out of pinned memory wait for nobody
+        self.flat = torch.empty(int(ends[-1]), 3, dtype=torch.uint8, pin_memory=pinned)
+        table, begins = self.flat.numpy(), ends - areas
+
+        def pack(number: int) -> None:
+            height, width, _ = cuts[number].pixels.shape
+            table[begins[number] : ends[number]].reshape(height, width, 3)[:] = cuts[number].pixels
+
+        _ = list((pool.map if pool else map)(pack, range(len(cuts))))
+        sides = np.array([(*cut.across, *cut.down, cut.flip, cut.turned) for cut in cuts], np.float64)
+        facts = np.column_stack([begins, shapes[:, 1], sides])
+        self.facts = torch.from_numpy(np.ascontiguousarray(facts.T))
+        self.facts = self.facts.pin_memory() if pinned else self.facts
+        self.most = float(sides[:, 1].max()), float(sides[:, 5].max())
+        self.any_turned = bool(sides[:, 9].any())
+
+    def to(self, device: torch.device) -> UInt8[Tensor, "b 3 s s"]:
+        """The pixels, on a device."""
+        flat = self.flat.to(device, non_blocking=True)
+        facts = self.facts.to(device, non_blocking=True)  # whole numbers in float64 stay what they are
+        begins, widths, *sides, flips, turned = facts
+        across, down = (
+            Axes(begin, span, length.long(), origin.long()) for begin, span, length, origin in (sides[:4], sides[4:])
+        )
+        crops = Crops(flat, begins.long(), widths.long(), across, down)
+        shown = resized(crops, self.heights, self.most, self.size, self.interpolation, self.rounding)
+        if self.any_turned:
+            shown = torch.where(turned.bool()[:, None, None, None], shown.transpose(1, 2), shown)
+        shown = torch.where(flips.bool()[:, None, None, None], shown.flip(2), shown).permute(0, 3, 1, 2)
+        # As the library gives them: beyond the same bytes, the same order in memory.
+        return shown.contiguous() if self.rounding == "pillow" else shown
