@@ -30,7 +30,7 @@ def check(recipe: TrainRecipe) -> list[str]:
     rows, widths, patches, views = _expected(recipe)
     with torch.device("meta"):
         student = recipe.student.build("students")
-        objective = Objective(recipe.losses, Widths(student.widths, widths))
+        objective = Objective(recipe.losses, Widths(student.widths, widths), mixed=recipe.data.augment.mixes)
         size = count(student)
     fields = sorted(need for need in objective.needs if need.startswith("teacher."))
     elsewhere = recipe.data.texts or recipe.data.classes

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from distillkit.errors import RecipeError
+from distillkit.pixels.mixing import neighbours
 from distillkit.recipe import Ramp, Term
 from distillkit.types import Batch, Features, Widths
+
+# Teacher features with a row for each image.
+_OF_IMAGES = ("image", "caption", "cls", "patches", "logits", "classes")
 
 
 class Objective(nn.Module):
     """Built from the `[[losses]]` of a recipe. Heads and learned scales of the losses are its parameters.
 
     A head that a loss names in `shared` is one for all terms with such a head: the first owns it, the others borrow it.
+    `mixed`: images will be mixed, so a term must be true of mixed targets, which is what its `takes_mixed` says.
     """
 
-    def __init__(self, components: list[Term], widths: Widths):
+    def __init__(self, components: list[Term], widths: Widths, *, mixed: bool = False):
         super().__init__()
         self.terms = nn.ModuleDict()
         self.needs: set[str] = set()  # every feature that some term reads
@@ -50,6 +55,11 @@ class Objective(nn.Module):
                 raise RecipeError(f"losses: a term cannot be called {name!r}; choose a `name` without dots")
             if name in self.terms:
                 raise RecipeError(f"losses: two terms are called {name!r}; give one of them another `name`")
+            if mixed and not getattr(loss, "takes_mixed", False):
+                raise RecipeError(
+                    f"losses.{name}: data.augment mixes images, and no teacher has said anything of mixed ones; mixup "
+                    'and cutmix go with label_kd, and with contrastive or affinity of texts with directions = "rows"'
+                )
             self.terms[name] = loss
             self.teachers[name] = component.teacher
             self.ramps[name] = {knob: (ramp, _number(loss, knob, name)) for knob, ramp in component.ramp.items()}
@@ -63,16 +73,42 @@ class Objective(nn.Module):
                 setattr(self.terms[name], knob, ramp.at(step, value))
 
     def forward(self, batch: Batch, student: Features) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
-        """The total, and every unweighted term by name. Computed in float32 even under autocast."""
+        """The total, and every unweighted term by name. Computed in float32 even under autocast.
+
+        Of mixed images, a term is that of their own targets and that of their neighbours', by their shares: that of
+        mixed targets, but for a constant where targets are distributions.
+        """
         with torch.autocast("cuda", enabled=False), torch.autocast("cpu", enabled=False):
-            terms = {name: loss(self._seen(name, batch), student) for name, loss in self.terms.items()}
+            terms = self._values(batch, student)
+            if batch.own_share < 1:
+                others = self._values(_told_of_neighbours(batch), student)
+                share = batch.own_share
+                terms = {name: share * value + (1 - share) * others[name] for name, value in terms.items()}
         total = torch.stack([self.terms[name].weight * value for name, value in terms.items()]).sum()
         return total, terms
+
+    def _values(self, batch: Batch, student: Features) -> dict[str, Any]:
+        return {name: loss(self._seen(name, batch), student) for name, loss in self.terms.items()}
 
     def _seen(self, name: str, batch: Batch) -> Batch:
         """The batch as a term sees it: its teacher is the one it learns from."""
         teacher = self.teachers[name]
         return batch if teacher is None else replace(batch, teacher=batch.others[teacher])
+
+
+def _told_of_neighbours(batch: Batch) -> Batch:
+    """The same images, with what is known of each one's neighbour."""
+
+    def told(said: Features) -> Features:
+        rows = {name: getattr(said, name) for name in _OF_IMAGES}
+        return replace(said, **{name: neighbours(value) for name, value in rows.items() if value is not None})
+
+    return replace(
+        batch,
+        match=None if batch.match is None else neighbours(batch.match),
+        teacher=told(batch.teacher),
+        others={name: told(said) for name, said in batch.others.items()},
+    )
 
 
 def _number(loss: nn.Module, knob: str, name: str) -> float:

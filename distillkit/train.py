@@ -91,7 +91,7 @@ def train_together(
             if not objectives:
                 batches = Batches(recipe.data, recipe.seed, students[0], ranks, ask)
             widths = Widths(students[-1].widths, batches.teacher_widths, batches.other_widths)
-            objectives.append(Objective(recipe.losses, widths))
+            objectives.append(Objective(recipe.losses, widths, mixed=recipe.data.augment.mixes))
         _refuse_other_inputs(students)
         stores = {name: store.digest for name, store in batches.stores.items()}
         if ranks.first:

@@ -90,7 +90,8 @@ class Crops(Protocol):
 class Batch:
     """One training batch. `match[i]` is the text that describes image i; None when images and texts are unpaired.
 
-    `crops` stand for `pixels` until the batch is where its student is.
+    `crops` stand for `pixels` until the batch is where its student is. `own_share`: how much of each image is its own;
+    the rest is its neighbour's (row 0 and 1, 2 and 3, ...), as mixup and CutMix make it.
 
     `mask` is true where a patch is hidden from the student. `others`: what more teachers said, by name.
     `step` counts the run's optimiser steps before this batch.
@@ -105,6 +106,7 @@ class Batch:
     others: Mapping[str, Features] = field(default_factory=dict)
     step: int = 0
     crops: Crops | None = None
+    own_share: float = 1.0
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device; copies from pinned memory do not wait."""

@@ -33,6 +33,7 @@ images = "{out}/images"
 captions = "none"
 batch_size = 16
 pixel_cache = 32
+render = "device"
 [student]
 kind = "timm_image"
 model = "mobilenetv3_small_050"
@@ -70,7 +71,8 @@ def test_a_student_learns_the_best_classes(world, run_cli, tmp_path):
     assert store.field("logits").shape == [5] and store.field("classes").dtype == "int32"
     assert store.teacher("logits")["classes"] == 20 and store.failed_rows.tolist() == [7]
     assert (store.read("classes", [7]) == -1).all() and store.read("logits", [7]).isnan().all()
-    for knobs in ("", 'rest = "spread"\ntop_k = 3'):
+    mixed = "[data.augment]\nmixup = 0.8\ncutmix = 1.0"
+    for knobs in ("", 'rest = "spread"\ntop_k = 3', mixed):
         code, _, err = world(knobs)
         assert code == 0, err
 

@@ -76,6 +76,8 @@ class Affinity(nn.Module):
         self.student_scale = "student.scale" if logit_scale == "own" else "teacher.scale"
         scales = (self.student_scale, "teacher.scale") if isinstance(logit_scale, str) else ()
         self.needs = tuple(dict.fromkeys((*self.student_pair, *self.teacher_pair, *scales)))
+        # An image chooses among texts, and a mixed one makes both choices; of the other pairs images are a side.
+        self.takes_mixed = directions == "rows" and between.endswith("text")
         self.logit_scale, self.temperature = logit_scale, temperature
         self.divergence, self.directions, self.symmetric = divergence, directions, symmetric
         self.top_k, self.agreeing_only = top_k, agreeing_only

@@ -52,6 +52,7 @@ class Contrastive(nn.Module):
         self.keys = f"{text}.text" if against == "text" else "teacher.image"
         refuse_other_widths(widths, "student.image", self.keys, "contrastive")
         self.scale = None if logit_scale == "student" else LearnedScale(logit_scale, learned=learned_scale)
+        self.takes_mixed = directions == "rows" and against == "text"
         self.needs = ("student.image", self.keys, *(("student.scale",) if self.scale is None else ()))
 
     def forward(self, batch: Batch, student: Features) -> Float[Tensor, ""]:

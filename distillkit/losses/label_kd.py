@@ -23,6 +23,7 @@ class LabelKD(nn.Module):
     """`top_k = None` takes all classes, or as many as the store keeps of each row."""
 
     needs = ("student.logits", "teacher.logits")
+    takes_mixed = True
 
     def __init__(
         self,

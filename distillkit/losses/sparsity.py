@@ -26,6 +26,7 @@ class Sparsity(nn.Module):
     """
 
     needs = ("student.sparsity",)
+    takes_mixed = True  # it looks at no image
     # Constant, whatever the run's schedule, and not decayed.
     learning_rate = 0.02
 

@@ -15,6 +15,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
+from distillkit.pixels.mixing import Mix
 from distillkit.pixels.resizing import SUPPORT, Axes, Axis, Crops, Rounding, resized
 from distillkit.pixels.tensors import whole_box
 from distillkit.types import View
@@ -78,12 +79,18 @@ def cut_tensor(image: UInt8[Tensor, "3 h w"], view: View, size: int, interpolati
 
 
 class Cuts:
-    """A batch of cut-outs; `to` makes the pixels of a batch of them, on the device that it is given."""
+    """A batch of cut-outs; `to` makes its pixels, mixed where a mix is given, on the device that is named."""
 
     def __init__(
-        self, cuts: Sequence[Cut], size: int, interpolation: str, rounding: Rounding, pool: Executor | None = None
+        self,
+        cuts: Sequence[Cut],
+        size: int,
+        interpolation: str,
+        rounding: Rounding,
+        pool: Executor | None = None,
+        mix: Mix | None = None,
     ):
-        self.size, self.interpolation, self.rounding = size, interpolation, rounding
+        self.size, self.interpolation, self.rounding, self.mix = size, interpolation, rounding, mix
         shapes = np.array([cut.pixels.shape[:2] for cut in cuts])
         self.heights, areas = shapes[:, 0], shapes.prod(1)
         ends = areas.cumsum()
@@ -117,4 +124,5 @@ class Cuts:
             shown = torch.where(turned.bool()[:, None, None, None], shown.transpose(1, 2), shown)
         shown = torch.where(flips.bool()[:, None, None, None], shown.flip(2), shown).permute(0, 3, 1, 2)
         # As the library gives them: beyond the same bytes, the same order in memory.
-        return shown.contiguous() if self.rounding == "pillow" else shown
+        shown = shown.contiguous() if self.rounding == "pillow" else shown
+        return self.mix(shown) if self.mix else shown

@@ -21,6 +21,9 @@ class Augment(Strict):
     `crop = "fixed"` cuts the student's own size out of the image as it lies (of a pixel cache: its square), which
     needs no resizing. `resample`: who decodes and resizes. "torchvision" is faster, rounds boxes to whole pixels and
     differs from "pillow" by a grey level or two, so it is another student.
+
+    `mixup`, `cutmix`: the alpha of each, 0 is none; of `mixed_batches`, both get half. For terms whose target is a
+    choice among classes or texts, which can be mixed as well; any other is refused.
     """
 
     crop: Literal["resized", "fixed"] = "resized"
@@ -29,6 +32,13 @@ class Augment(Strict):
     ratio: tuple[float, float] = Field((3 / 4, 4 / 3), strict=False)
     flip: float = Field(0.5, ge=0, le=1)
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    mixup: float = Field(0.0, ge=0)
+    cutmix: float = Field(0.0, ge=0)
+    mixed_batches: float = Field(1.0, gt=0, le=1, description="the share of batches whose images are mixed")
+
+    @property
+    def mixes(self) -> bool:
+        return bool(self.mixup or self.cutmix)
 
 
 class Expect(Strict):

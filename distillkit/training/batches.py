@@ -18,6 +18,7 @@ from torch import Tensor
 
 from distillkit.errors import RecipeError, TrainError
 from distillkit.pixels.cuts import Cuts
+from distillkit.pixels.mixing import Mix, drawn
 from distillkit.pixels.resample import same_on
 from distillkit.recipe import Data
 from distillkit.store.neighbours import Neighbours
@@ -48,6 +49,11 @@ class Batches:
         if data.batch_size % self.ranks.world:
             raise TrainError(
                 f"{self.ranks.world} processes cannot share data.batch_size = {data.batch_size}; make it a multiple"
+            )
+        if data.augment.mixes and data.batch_size // self.ranks.world % 2:
+            raise TrainError(
+                f"data.augment: mixup and CutMix mix images in pairs, each of {self.ranks.world} processes has "
+                f"{data.batch_size // self.ranks.world} of data.batch_size = {data.batch_size}; make that even"
             )
         self.images = image_stores(data, seed, ask)
         self.texts = open_store(data.texts, data.teacher, "data.teacher") if data.texts else None
@@ -176,7 +182,8 @@ class Batches:
         ]
         captions = self.images[0].store.read("text", mine[0][1]) if "teacher.caption" in self.needs else None
         others = {name: self.images[0].said(mine[0][1], seen[0], self.needs, name) for name in self.data.also}
-        pixels, crops = self._pixels(mine, keys, pool)
+        mix = drawn(self.data.augment, self.seed, step, self.image_size) if self.image_size else None
+        pixels, crops = self._pixels(mine, keys, pool, mix)
         return Batch(
             keys=tuple(key for part in keys for key in part),
             pixels=pixels,
@@ -187,6 +194,7 @@ class Batches:
             teacher=replace(concatenated(said), text=text, caption=captions, scale=self._scale),
             others=others,
             step=step,
+            own_share=mix.share if mix else 1.0,
         )
 
     def _spans(self, sizes: list[int]) -> list[slice]:
@@ -244,7 +252,7 @@ class Batches:
         return text, tokens, torch.cat([match + int(first) for (_, match), first in zip(found, before, strict=False)])
 
     def _pixels(
-        self, mine: list[tuple[int, np.ndarray]], keys: list[tuple[str, ...]], pool: Executor | None
+        self, mine: list[tuple[int, np.ndarray]], keys: list[tuple[str, ...]], pool: Executor | None, mix: Mix | None
     ) -> tuple[Tensor | None, Cuts | None]:
         """Of every store, one behind the other; or what the device makes them of."""
         size, augment = self.image_size, self.data.augment
@@ -256,9 +264,10 @@ class Batches:
         ]
         if self.device is not None:
             cuts = [cut for images, what in asked for cut in images.cuts(*what)]
-            return None, Cuts(cuts, size, augment.interpolation, augment.resample, pool)
+            return None, Cuts(cuts, size, augment.interpolation, augment.resample, pool, mix)
         parts = [images.pixels(*what) for images, what in asked]
-        return parts[0] if len(parts) == 1 else torch.cat(parts), None
+        pixels = parts[0] if len(parts) == 1 else torch.cat(parts)
+        return (mix(pixels) if mix else pixels), None
 
     def _mask(self, step: int) -> Tensor | None:
         """Proteus: of the first `share` of a batch, `ratio` of the patches of each image, drawn evenly."""

@@ -39,6 +39,7 @@ def keep(
         tensors |= {f"{side}/{name}": getattr(features, name) for name in Features.__dataclass_fields__}
     what = {
         "step": batch.step,
+        "own_share": batch.own_share,
         "keys": list(batch.keys),
         "terms": {name: str(value) for name, value in terms.items()},
         "widths": {
@@ -82,4 +83,11 @@ def _batch(tensors: dict[str, Tensor], what: dict[str, Any]) -> Batch:
     teacher = Features(**sides.pop("teacher"))
     others = {side.removeprefix("others/"): Features(**fields) for side, fields in sides.items()}
     own = {name: tensors[name] for name in _OWN if name in tensors}
-    return Batch(tuple(what["keys"]), **own, teacher=teacher, others=others, step=what["step"])
+    return Batch(
+        tuple(what["keys"]),
+        **own,
+        teacher=teacher,
+        others=others,
+        step=what["step"],
+        own_share=what.get("own_share", 1.0),
+    )

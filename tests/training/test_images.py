@@ -10,6 +10,7 @@ from PIL import Image
 from distillkit.errors import RecipeError, SourceError, StoreError, TrainError
 from distillkit.objective import Objective
 from distillkit.pixels import render
+from distillkit.pixels.mixing import drawn
 from distillkit.pixels.views import unpacked
 from distillkit.recipe import Also, Augment, Data, Mixed, Term
 from distillkit.store.reader import FeatureStore
@@ -210,6 +211,33 @@ def test_a_device_makes_the_pixels_that_workers_make(extract, resample, cache, c
         assert one.crops is None and all(part.pixels is None for part in parts)
         moved = [part.to(torch.device("cpu")) for part in parts]
         assert torch.equal(torch.cat([part.pixels for part in moved]), one.pixels) and moved[0].crops is None
+
+
+@pytest.mark.parametrize("render", ["workers", "device"])
+def test_any_number_of_ranks_mixes_the_same_pairs(extract, tmp_path, render):
+    one, two = extract("one"), extract("two", folder=draw(tmp_path / "other", 30, seed=1))
+    mix = [Mixed(images=str(one)), Mixed(images=str(two), weight=2.0)]
+    augment = Augment(mixup=0.8, cutmix=1.0)
+    data = Data(mix=mix, augment=augment, batch_size=12, render=render)
+    plain = Batches(data.model_copy(update={"augment": Augment()}), 0, STUDENT)
+    cpu = torch.device("cpu")
+    for step in range(4):
+        drawn_mix = drawn(augment, 0, step, 16)
+        wanted = drawn_mix(plain.at(step).pixels)
+        assert not torch.equal(wanted, plain.at(step).pixels)
+        for world in (1, 2, 3):
+            ranks = [Batches(data, 0, STUDENT, Ranks(rank, world)) for rank in range(world)]
+            for batches in ranks:
+                batches.go_to(cpu)
+            parts = [batches.at(step).to(cpu) for batches in ranks]
+            assert torch.equal(torch.cat([part.pixels for part in parts]), wanted)
+            assert {part.own_share for part in parts} == {drawn_mix.share}
+
+
+def test_pairs_are_not_parted(extract):
+    data = Data(images=str(extract("one")), augment=Augment(mixup=1.0), batch_size=12)
+    with pytest.raises(TrainError, match=r"each of 4 processes has 3 of data.batch_size = 12; make that even"):
+        Batches(data, 0, STUDENT, Ranks(0, 4))
 
 
 def test_a_device_that_makes_other_bytes_makes_none(extract, monkeypatch):
