@@ -97,6 +97,8 @@ class _Slots:
     """Shared memory for `count` images: in each slot the pixels for every teacher, one behind the other."""
 
     def __init__(self, sight: Sight, count: int):
+        if any(look.pixels == "nvjpeg" for look in sight.preprocess.values()):
+            raise DistillkitError('decode = "processes": with teacher.pixels = "nvjpeg" the GPU decodes; use "threads"')
         views = sight.views.count if sight.views else 1
         self.shapes = [(views, 3, *look.size) for look in sight.preprocess.values()]
         self.count = count

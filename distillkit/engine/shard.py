@@ -29,6 +29,7 @@ from distillkit.engine.loading import Say
 from distillkit.engine.prefetch import prefetched
 from distillkit.engine.sight import Seen, Sight
 from distillkit.errors import SourceError
+from distillkit.pixels.jpegs import Wanted
 from distillkit.store.encode import encode
 from distillkit.store.field import PARAMETERS, blank
 from distillkit.store.writer import Failure
@@ -148,10 +149,26 @@ def _image_batches(shard: Shard, outcomes: Outcomes | None) -> Iterator[Shown]:
         rows.append(row)
         seen.append(outcome)
         if len(rows) == shard.job.images_per_batch:
-            yield _batch(shard.job, rows, seen)
+            yield from _developed(shard, rows, seen)
             rows, seen = [], []
-    if rows:
-        yield _batch(shard.job, rows, seen)
+    yield from _developed(shard, rows, seen)
+
+
+def _developed(shard: Shard, rows: list[int], seen: list[Seen]) -> Iterator[Shown]:
+    """The batch of these rows, with pixels where a GPU decodes; of what that finds damaged, a line in the ledger."""
+    columns, errors = [], dict[int, SourceError]()
+    for number, alias in enumerate(shard.job.passes["image"]):
+        column: list[Any] = [one.pixels[number] for one in seen]
+        if any(isinstance(one, Wanted) for one in column):
+            teacher = shard.job.teachers[alias]
+            column = list(teacher.look.develop(column, teacher.network.device))
+        errors |= {row: one for row, one in zip(rows, column, strict=True) if isinstance(one, SourceError)}
+        columns.append(column)
+    shard.failures.extend((row, "decode", str(error)) for row, error in errors.items())
+    sound = [place for place, row in enumerate(rows) if row not in errors]
+    if sound:
+        made = [Seen(tuple(column[place] for column in columns), seen[place].parameters) for place in sound]
+        yield _batch(shard.job, [rows[place] for place in sound], made)
 
 
 def _batch(job: Job, rows: list[int], seen: list[Seen]) -> Shown:
@@ -159,8 +176,9 @@ def _batch(job: Job, rows: list[int], seen: list[Seen]) -> Shown:
     pinned = torch.cuda.is_available()
     inputs = {}
     for number, alias in enumerate(job.passes["image"]):
-        pixels = torch.cat([one.pixels[number] for one in seen])
-        inputs[alias] = {"pixels": pixels.pin_memory() if pinned else pixels}
+        views: list[Any] = [one.pixels[number] for one in seen]
+        pixels = torch.cat(views)
+        inputs[alias] = {"pixels": pixels.pin_memory() if pinned and pixels.device.type == "cpu" else pixels}
     parameters = [one.parameters for one in seen if one.parameters is not None]
     return Shown(rows, inputs, np.stack(parameters) if parameters else None)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -14,13 +14,18 @@ from torch import Tensor
 
 from distillkit.errors import SourceError
 from distillkit.pixels import views
+from distillkit.pixels.jpegs import Jpeg, Wanted, size_of
 from distillkit.recipe import Component, Views
+from distillkit.types import View
 
 
 class Seen(NamedTuple):
-    """One image: for each teacher uint8 [views, 3, h, w], and the parameters of its views, float32 [views, columns]."""
+    """One image: for each teacher uint8 [views, 3, h, w], and the parameters of its views, float32 [views, columns].
 
-    pixels: tuple[Tensor, ...]
+    What a GPU will decode is not pixels yet, but what is wanted of the image.
+    """
+
+    pixels: tuple[Tensor | Wanted, ...]
     parameters: np.ndarray | None
 
 
@@ -43,17 +48,25 @@ class Sight:
         raw, looks = self.source.read(location), self.preprocess.values()
         images = {path: look.decode(raw) for path, look in {look.pixels: look for look in looks}.items()}
         if self.views is None:
-            return Seen(tuple(look(images[look.pixels])[None] for look in looks), None)
+            return Seen(tuple(_shown(look, images[look.pixels], [None]) for look in looks), None)
         width, height = _size(next(iter(images.values())))
         clean = next(iter(looks)).clean_view(width, height)
         planned = views.planned(self.views, key, width, height, clean)
         own = [None, *planned[1:]] if self.views.clean_first else list(planned)
         return Seen(
-            tuple(torch.stack([look(images[look.pixels], view) for view in own]) for look in looks),
+            tuple(_shown(look, images[look.pixels], own) for look in looks),
             views.packed(planned, self.views),
         )
 
 
-def _size(image: Image.Image | Tensor) -> tuple[int, int]:
+def _shown(look: Any, image: Any, views: Sequence[View | None]) -> Tensor | Wanted:
+    """The views of an image, in the eyes of one teacher; None is its own evaluation transform."""
+    if look.pixels != "nvjpeg":
+        return torch.stack([look(image, *([] if view is None else [view])) for view in views])
+    clean = look.clean_view(*size_of(image))
+    return Wanted(image, tuple(view or clean for view in views))
+
+
+def _size(image: Image.Image | Tensor | Jpeg) -> tuple[int, int]:
     """Width and height."""
-    return (image.shape[-1], image.shape[-2]) if isinstance(image, Tensor) else image.size
+    return image.size if isinstance(image, Image.Image) else size_of(image)

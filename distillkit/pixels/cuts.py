@@ -72,10 +72,51 @@ def _reaching(low: float, high: float, length: int, size: int, interpolation: st
 
 def cut_tensor(image: UInt8[Tensor, "3 h w"], view: View, size: int, interpolation: str) -> Cut:
     """A box of whole pixels, which is resized as if it were an image by itself."""
+    piece, across, down = piece_of(image, view)
+    return Cut(piece.numpy(), across, down, view.flip)
+
+
+def piece_of(image: UInt8[Tensor, "3 h w"], view: View) -> tuple[UInt8[Tensor, "h w 3"], Axis, Axis]:
+    """The box of a view, and that it is an image by itself."""
     left, top, right, bottom = whole_box(view, image.shape[2], image.shape[1])
-    pixels = image[:, top:bottom, left:right].permute(1, 2, 0).numpy()
-    wide, high = (Axis(0.0, float(side), side, 0) for side in (right - left, bottom - top))
-    return Cut(pixels, wide, high, view.flip)
+    across, down = (Axis(0.0, float(side), side, 0) for side in (right - left, bottom - top))
+    return image[:, top:bottom, left:right].permute(1, 2, 0), across, down
+
+
+class Layout:
+    """Where crops of these heights and widths lie, one behind the other, and how each is resized and turned."""
+
+    def __init__(
+        self,
+        shapes: np.ndarray,
+        sides: list[tuple[Axis, Axis, bool, bool]],
+        size: int,
+        interpolation: str,
+        name: Rounding,
+    ):
+        self.size, self.interpolation, self.rounding = size, interpolation, name
+        self.heights, self.ends = shapes[:, 0], shapes.prod(1).cumsum()
+        self.begins = self.ends - shapes.prod(1)
+        numbers = np.array([(*across, *down, flip, turned) for across, down, flip, turned in sides], np.float64)
+        facts = torch.from_numpy(np.ascontiguousarray(np.column_stack([self.begins, shapes[:, 1], numbers]).T))
+        self.facts = facts.pin_memory() if torch.cuda.is_available() else facts
+        self.most = float(numbers[:, 1].max()), float(numbers[:, 5].max())
+        self.any_turned = bool(numbers[:, 9].any())
+
+    def render(self, flat: UInt8[Tensor, "pixels 3"]) -> UInt8[Tensor, "n 3 s s"]:
+        """The crops in `flat` at their final size, on the device where they are."""
+        facts = self.facts.to(flat.device, non_blocking=True)  # whole numbers in float64 stay what they are
+        begins, widths, *sides, flips, turned = facts
+        across, down = (
+            Axes(begin, span, length.long(), origin.long()) for begin, span, length, origin in (sides[:4], sides[4:])
+        )
+        crops = Crops(flat, begins.long(), widths.long(), across, down)
+        shown = resized(crops, self.heights, self.most, self.size, self.interpolation, self.rounding)
+        if self.any_turned:
+            shown = torch.where(turned.bool()[:, None, None, None], shown.transpose(1, 2), shown)
+        shown = torch.where(flips.bool()[:, None, None, None], shown.flip(2), shown).permute(0, 3, 1, 2)
+        # As the library gives them: beyond the same bytes, the same order in memory.
+        return shown.contiguous() if self.rounding == "pillow" else shown
 
 
 class Cuts:
@@ -90,39 +131,20 @@ class Cuts:
         pool: Executor | None = None,
         mix: Mix | None = None,
     ):
-        self.size, self.interpolation, self.rounding, self.mix = size, interpolation, rounding, mix
-        shapes = np.array([cut.pixels.shape[:2] for cut in cuts])
-        self.heights, areas = shapes[:, 0], shapes.prod(1)
-        ends = areas.cumsum()
-        pinned = torch.cuda.is_available()  # copies out of pinned memory wait for nobody
-        self.flat = torch.empty(int(ends[-1]), 3, dtype=torch.uint8, pin_memory=pinned)
-        table, begins = self.flat.numpy(), ends - areas
+        self.mix, shapes = mix, np.array([cut.pixels.shape[:2] for cut in cuts])
+        sides = [(cut.across, cut.down, cut.flip, cut.turned) for cut in cuts]
+        self.layout = Layout(shapes, sides, size, interpolation, rounding)
+        begins, ends = self.layout.begins, self.layout.ends
+        # Copies out of pinned memory wait for nobody.
+        self.flat = torch.empty(int(ends[-1]), 3, dtype=torch.uint8, pin_memory=torch.cuda.is_available())
+        table = self.flat.numpy()
 
         def pack(number: int) -> None:
-            height, width, _ = cuts[number].pixels.shape
-            table[begins[number] : ends[number]].reshape(height, width, 3)[:] = cuts[number].pixels
+            table[begins[number] : ends[number]].reshape(*shapes[number], 3)[:] = cuts[number].pixels
 
         _ = list((pool.map if pool else map)(pack, range(len(cuts))))
-        sides = np.array([(*cut.across, *cut.down, cut.flip, cut.turned) for cut in cuts], np.float64)
-        facts = np.column_stack([begins, shapes[:, 1], sides])
-        self.facts = torch.from_numpy(np.ascontiguousarray(facts.T))
-        self.facts = self.facts.pin_memory() if pinned else self.facts
-        self.most = float(sides[:, 1].max()), float(sides[:, 5].max())
-        self.any_turned = bool(sides[:, 9].any())
 
     def to(self, device: torch.device) -> UInt8[Tensor, "b 3 s s"]:
         """The pixels, on a device."""
-        flat = self.flat.to(device, non_blocking=True)
-        facts = self.facts.to(device, non_blocking=True)  # whole numbers in float64 stay what they are
-        begins, widths, *sides, flips, turned = facts
-        across, down = (
-            Axes(begin, span, length.long(), origin.long()) for begin, span, length, origin in (sides[:4], sides[4:])
-        )
-        crops = Crops(flat, begins.long(), widths.long(), across, down)
-        shown = resized(crops, self.heights, self.most, self.size, self.interpolation, self.rounding)
-        if self.any_turned:
-            shown = torch.where(turned.bool()[:, None, None, None], shown.transpose(1, 2), shown)
-        shown = torch.where(flips.bool()[:, None, None, None], shown.flip(2), shown).permute(0, 3, 1, 2)
-        # As the library gives them: beyond the same bytes, the same order in memory.
-        shown = shown.contiguous() if self.rounding == "pillow" else shown
+        shown = self.layout.render(self.flat.to(device, non_blocking=True))
         return self.mix(shown) if self.mix else shown

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from distillkit.pixels import decode, render
+from distillkit.pixels import decode, jpegs, render
 from distillkit.pixels.augment import random_view, sample_stream
 from distillkit.pixels.cuts import Cut, Cuts, cut_pillow, cut_tensor
 from distillkit.pixels.resizing import Rounding
@@ -39,6 +39,8 @@ RESAMPLE: dict[str, Resample] = {
     "torchvision": Resample(
         decode_tensor, from_array, lambda image: (image.shape[2], image.shape[1]), render_tensor, True, cut_tensor
     ),
+    # What it opens is for `jpegs.rendered`, as JPEGs are not decoded yet.
+    "nvjpeg": Resample(jpegs.opened, from_array, jpegs.size_of, render_tensor, True, cut_tensor),
 }
 
 

@@ -20,14 +20,15 @@ class Augment(Strict):
 
     `crop = "fixed"` cuts the student's own size out of the image as it lies (of a pixel cache: its square), which
     needs no resizing. `resample`: who decodes and resizes. "torchvision" is faster, rounds boxes to whole pixels and
-    differs from "pillow" by a grey level or two, so it is another student.
+    differs from "pillow" by a grey level or two, so it is another student; "nvjpeg" decodes JPEGs on the student's GPU,
+    with other levels again, and resizes them there as "torchvision" does.
 
     `mixup`, `cutmix`: the alpha of each, 0 is none; of `mixed_batches`, both get half. For terms whose target is a
     choice among classes or texts, which can be mixed as well; any other is refused.
     """
 
     crop: Literal["resized", "fixed"] = "resized"
-    resample: Literal["pillow", "torchvision"] = "pillow"
+    resample: Literal["pillow", "torchvision", "nvjpeg"] = "pillow"
     scale: tuple[float, float] = Field((0.08, 1.0), strict=False)
     ratio: tuple[float, float] = Field((3 / 4, 4 / 3), strict=False)
     flip: float = Field(0.5, ge=0, le=1)
@@ -142,6 +143,8 @@ class Data(Strict):
             raise ValueError("name one image store in `images`, or several in `mix`")
         if self.mix and self.captions == "unique":
             raise ValueError('mix goes with texts, classes or captions = "paired": merged captions are of one store')
+        if self.pixel_cache and self.augment.resample == "nvjpeg":
+            raise ValueError('augment.resample = "nvjpeg" decodes; pixel_cache holds what is decoded; leave one out')
         if not self.images and not self.texts and not self.mix:
             raise ValueError("name an image store in `images`, a text store in `texts`, or both")
         if self.also and (self.mix or not self.images):

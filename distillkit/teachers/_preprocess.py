@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,15 +14,17 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import Compose, Normalize, ToTensor
 
-from distillkit.errors import TeacherError
+from distillkit.errors import SourceError, TeacherError
 from distillkit.pixels import INTERPOLATIONS, decode, render
+from distillkit.pixels.jpegs import Jpeg, Wanted, no_gpu, opened, rendered
 from distillkit.pixels.tensors import decode_tensor, from_array, render_tensor
 from distillkit.types import View
 
 # What of an image an evaluation transform shows: its middle, all of it squeezed, or all of it with borders added.
 Shows = Literal["centre", "whole", "padded"]
 # "pil": bit for bit what the teacher's own library makes of a file. "torchvision": twice as fast, nearly the same.
-PixelPath = Literal["pil", "torchvision"]
+# "nvjpeg": the same but for JPEGs, which the teacher's GPU decodes, with a few other grey levels.
+PixelPath = Literal["pil", "torchvision", "nvjpeg"]
 
 
 @dataclass(frozen=True)
@@ -54,13 +57,21 @@ class Preprocess:
         """What a fingerprint says of the pixel path: nothing of the teacher's own."""
         return {} if self.pixels == "pil" else {"pixels": self.pixels}
 
-    def decode(self, image: bytes | Path) -> Image.Image | Tensor:
-        """An image as this pixel path wants it. SourceError for what is none."""
+    def refuse_cpu(self, device: torch.device) -> None:
+        """TeacherError where JPEGs should be decoded by a GPU that the teacher is not on."""
+        refusal = no_gpu(device) if self.pixels == "nvjpeg" else None
+        if refusal:
+            raise TeacherError(f"teacher.pixels: {refusal}")
+
+    def decode(self, image: bytes | Path) -> Image.Image | Tensor | Jpeg:
+        """An image as this pixel path wants it, a JPEG for a GPU as it is. SourceError for what is none."""
+        if self.pixels == "nvjpeg":
+            return opened(image)
         return decode_tensor(image) if self.pixels == "torchvision" else decode(image)
 
     def __call__(self, image: Image.Image | Tensor, view: View | None = None) -> UInt8[Tensor, "3 h w"]:
         """`image`: as `decode` gives it, or Pillow."""
-        if isinstance(image, Tensor) or self.pixels == "torchvision":
+        if isinstance(image, Tensor) or self.pixels != "pil":
             whole = image if isinstance(image, Tensor) else from_array(np.asarray(image))
             view = view or self.clean_view(whole.shape[2], whole.shape[1])
             shown = render_tensor(whole, view, self.size[0], self.interpolation)
@@ -71,6 +82,12 @@ class Preprocess:
         for step in self.steps:
             picture = step(picture)
         return from_array(np.asarray(picture)).contiguous()
+
+    def develop(
+        self, images: Sequence[Wanted], device: torch.device
+    ) -> Iterator[UInt8[Tensor, "v 3 h w"] | SourceError]:
+        """The views of images that `decode` left to a GPU; of a damaged one, its error."""
+        return rendered(images, self.size[0], self.interpolation, device)
 
     def clean_view(self, width: int, height: int) -> View:
         """What the evaluation transform shows of a width x height image, but for its rounding to whole pixels."""

@@ -54,7 +54,8 @@ class Openclip:
     Vision transformers also give `cls` and `patches`, after the final norm and before the projection; `grid`: all
     patches, or their means over a grid of so many cells a side. `sha256`: the weights that are expected, as the
     fingerprint tells them. `compile`: the image tower goes through torch.compile; texts, of many lengths, do not.
-    `pixels`: "pil" is the library's own way to them; "torchvision" is twice as fast, nearly the same, and told.
+    `pixels`: "pil" is the library's own way to them; "torchvision" is twice as fast, nearly the same, and told; so is
+    "nvjpeg", which decodes JPEGs on the teacher's GPU.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Openclip:
             refuse_other_weights(model, self._sha256, sha256)
         self.preprocess_config = PreprocessCfg(**self.model.visual.preprocess_cfg)
         self.preprocess = _preprocess(self.preprocess_config, pixels)
+        self.preprocess.refuse_cpu(self.device)
         self.width = int(self.encode_text(self.tokenizer(["a"])).shape[-1])
         self.trims = self._trimming_changes_nothing()
         self.tokens = _grid(self.model.visual, grid)

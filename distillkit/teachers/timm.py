@@ -47,7 +47,8 @@ class Timm:
     `top_k`: keep the classifier, and give `logits` and `classes`: the log-probabilities of the k best classes, falling,
     and which classes these are; "all": every class's logit, in order. `sha256`: the weights that are expected, as the
     fingerprint tells them. `compile`: the network goes through torch.compile.`pixels`:
-    "pil" is the library's own way to them; "torchvision" is twice as fast, nearly the same, and told.
+    "pil" is the library's own way to them; "torchvision" is twice as fast, nearly the same, and told; so is "nvjpeg",
+    which decodes JPEGs on the teacher's GPU.
     """
 
     scale = None  # it has no texts to be compared with
@@ -88,6 +89,7 @@ class Timm:
         config = resolve_model_data_config(self.model) | {"input_size": (3, image_size, image_size)}
         self.preprocess_config: dict[str, Any] = config
         self.preprocess = _preprocess(config, pixels)
+        self.preprocess.refuse_cpu(self.device)
         self._probe(model, grid)
 
     def _probe(self, name: str, cells: int | Literal["full"]) -> None:

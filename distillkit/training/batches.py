@@ -18,6 +18,7 @@ from torch import Tensor
 
 from distillkit.errors import RecipeError, TrainError
 from distillkit.pixels.cuts import Cuts
+from distillkit.pixels.jpegs import batch_of, no_gpu
 from distillkit.pixels.mixing import Mix, drawn
 from distillkit.pixels.resample import same_on
 from distillkit.recipe import Data
@@ -116,6 +117,15 @@ class Batches:
     def go_to(self, device: torch.device) -> None:
         """Where batches will be moved to: it may make their pixels, if they are the bytes that workers make."""
         wanted, size, augment = self.data.render, self.image_size, self.data.augment
+        if augment.resample == "nvjpeg":
+            refusal = no_gpu(device)
+            if refusal:
+                raise RecipeError(f"data.augment.resample: {refusal}")
+            self.device = device
+            self.notes.append(
+                "data.augment.resample: nvjpeg decodes JPEGs; the CPU decodes grey, turned, and other images"
+            )
+            return
         if wanted == "workers" or (wanted == "auto" and device.type != "cuda") or size is None:
             return
         if same_on(device, augment.resample, size, augment.interpolation):
@@ -262,6 +272,14 @@ class Batches:
             (images, (rows, named, epoch, size, pool))
             for images, (epoch, rows), named in zip(self.images, mine, keys, strict=True)
         ]
+        if augment.resample == "nvjpeg":
+            if self.device is None:
+                raise RecipeError(
+                    "data.augment.resample: nvjpeg decodes where the student is; call go_to(device) first"
+                )
+            named = [one for images, what in asked for one in images.undecoded(*what)]
+            pixels = batch_of(named, size, augment.interpolation, self.device)
+            return (mix(pixels) if mix else pixels), None
         if self.device is not None:
             cuts = [cut for images, what in asked for cut in images.cuts(*what)]
             return None, Cuts(cuts, size, augment.interpolation, augment.resample, pool, mix)

@@ -20,6 +20,7 @@ from distillkit.originals import Originals
 from distillkit.paths import expand
 from distillkit.pixels.augment import fixed_crop, mark_of, random_view, sample_stream
 from distillkit.pixels.cuts import Cut, finished
+from distillkit.pixels.jpegs import Wanted
 from distillkit.pixels.resample import RESAMPLE
 from distillkit.pixels.views import unpacked
 from distillkit.recipe import Data, Mixed
@@ -151,6 +152,18 @@ class Images:
 
         self._see(rows, keys, epoch, size, pool, cut)
         return [cuts[place] for place in range(len(rows))]
+
+    def undecoded(
+        self, rows: Int64[np.ndarray, "n"], keys: tuple[str, ...], epoch: int, size: int, pool: Executor | None = None
+    ) -> list[tuple[str, Wanted]]:
+        """The images and their views for a GPU that decodes, by where they are."""
+        wanted = {}
+
+        def keep(place: int, image: Any, view: View) -> None:
+            wanted[place] = (self.store.index["image"][int(rows[place])].as_py(), Wanted(image, (view,)))
+
+        self._see(rows, keys, epoch, size, pool, keep)
+        return [wanted[place] for place in range(len(rows))]
 
     def _see(
         self,

@@ -5,8 +5,11 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from distillkit.pixels import decode, render, views
+from distillkit.errors import SourceError
+from distillkit.pixels import decode, jpegs, render, views
+from distillkit.pixels.tensors import decode_tensor
 from distillkit.store.manifest import Manifest
 from distillkit.store.reader import FeatureStore
 from distillkit.store.verify import verify
@@ -63,6 +66,45 @@ def test_one_decode_serves_all_views(extract, monkeypatch):
     decoded, real = [], _preprocess.decode
     monkeypatch.setattr(_preprocess, "decode", lambda image: decoded.append(image) or real(image))
     assert extract(DRAWN)[0] == 0 and len(decoded) == 70
+
+
+def test_a_gpu_decodes_for_a_teacher_and_damage_stays_a_line_in_the_ledger(extract, corpus, monkeypatch):
+    """A decoder on the CPU stands in for the GPU's: the same features as by torchvision's path, the same failures."""
+    for number in range(50):
+        path = corpus / f"images/{number:03d}.png"
+        Image.open(path).save(path, "JPEG")
+    whole = (corpus / "images/003.png").read_bytes()
+    (corpus / "images/003.png").write_bytes(whole[: whole.index(b"\xff\xda")] + b"\xff\xd9")
+    (corpus / "images/007.png").write_bytes(whole[:300])
+    (corpus / "images/060.png").write_bytes(b"")
+    path = 'teacher.pixels="torchvision"'
+    assert extract(DRAWN, path, fields='["image"]', out="cpu")[0] == 0
+    calls = []
+
+    def decode_on(device, data):
+        calls.append(len(data))
+        try:
+            return [decode_tensor(one) for one in data]
+        except SourceError as error:
+            raise RuntimeError("nvjpeg") from error
+
+    monkeypatch.setattr(_preprocess, "no_gpu", lambda device: None)
+    monkeypatch.setattr(jpegs, "decode_on", decode_on)
+    code, err, path = extract(DRAWN, 'teacher.pixels="nvjpeg"', fields='["image"]')
+    assert code == 0 and calls, err
+    ours, theirs = FeatureStore(path), FeatureStore(path.parents[1] / "cpu/images")
+    assert ours.failed_rows.tolist() == theirs.failed_rows.tolist() == [3, 7, 60]
+    rows = ours.ok_rows
+    np.testing.assert_allclose(ours.read("image", rows).float(), theirs.read("image", rows).float(), 2e-3, 1e-3)
+    assert torch.equal(ours.read("views/parameters", rows), theirs.read("views/parameters", rows))
+    assert ours.teacher("image")["preprocess"]["pixels"] == "nvjpeg"
+    code, err, _ = extract(None, 'teacher.pixels="nvjpeg"', 'decode="processes"', out="processes")
+    assert code == 1 and 'with teacher.pixels = "nvjpeg" the GPU decodes; use "threads"' in err
+
+
+def test_without_a_gpu_nothing_decodes_there(extract):
+    code, err, _ = extract(None, 'teacher.pixels="nvjpeg"', 'teacher.device="cpu"')
+    assert code == 1 and 'teacher.pixels: "nvjpeg" decodes on an NVIDIA GPU, here is cpu; take "torchvision"' in err
 
 
 def test_view_0_is_what_an_extraction_without_views_gives(extract):

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pydantic import ValidationError
 
 from distillkit.errors import RecipeError, SourceError, StoreError, TrainError
 from distillkit.objective import Objective
-from distillkit.pixels import render
+from distillkit.pixels import jpegs, render
 from distillkit.pixels.mixing import drawn
+from distillkit.pixels.tensors import decode_tensor
 from distillkit.pixels.views import unpacked
 from distillkit.recipe import Also, Augment, Data, Mixed, Term
 from distillkit.store.reader import FeatureStore
@@ -211,6 +213,37 @@ def test_a_device_makes_the_pixels_that_workers_make(extract, resample, cache, c
         assert one.crops is None and all(part.pixels is None for part in parts)
         moved = [part.to(torch.device("cpu")) for part in parts]
         assert torch.equal(torch.cat([part.pixels for part in moved]), one.pixels) and moved[0].crops is None
+
+
+def test_a_gpu_decodes_for_a_student(extract, corpus, monkeypatch):
+    """A decoder on the CPU stands in for the GPU's: the pixels are those of torchvision's path, mixed or not."""
+    for number in range(0, 70, 2):
+        path = corpus / f"images/{number:03d}.png"
+        Image.open(path).save(path, "JPEG")
+    store, cpu, decoded = extract("one"), torch.device("cpu"), []
+    fast = Data(images=str(store), augment=Augment(resample="torchvision", mixup=0.5), batch_size=20, workers=2)
+    data = fast.model_copy(update={"augment": Augment(resample="nvjpeg", mixup=0.5)})
+    with pytest.raises(RecipeError, match='"nvjpeg" decodes on an NVIDIA GPU, here is cpu; take "torchvision"'):
+        Batches(data, 0, STUDENT).go_to(cpu)
+    with pytest.raises(RecipeError, match=r"call go_to\(device\) first"):
+        Batches(data, 0, STUDENT).at(0)
+    with pytest.raises(ValidationError, match="pixel_cache holds what is decoded; leave one out"):
+        Data(**data.model_dump() | {"pixel_cache": 24})
+    monkeypatch.setattr("distillkit.training.batches.no_gpu", lambda device: None)
+    monkeypatch.setattr(
+        jpegs, "decode_on", lambda _, data: decoded.extend(data) or [decode_tensor(one) for one in data]
+    )
+    batches = Batches(data, 0, STUDENT)
+    batches.go_to(cpu)
+    assert "nvjpeg decodes JPEGs" in batches.notes[0]
+    for one, other in zip(batches.stream(0, 3, 2), Batches(fast, 0, STUDENT).stream(0, 3), strict=True):
+        assert torch.equal(one.to(cpu).pixels, other.pixels)
+    assert 20 < len(decoded) < 40
+    whole = (corpus / "images/002.png").read_bytes()
+    for number in range(0, 70, 2):
+        (corpus / f"images/{number:03d}.png").write_bytes(whole[:300] + b"\xff\xd9")
+    with pytest.raises(SourceError, match=r"\.png: could be read when its features were extracted, now: "):
+        batches.at(0)
 
 
 @pytest.mark.parametrize("render", ["workers", "device"])

@@ -1,0 +1,166 @@
+"""JPEGs that a GPU decodes, and the views of them that it renders without a way back to the CPU.
+
+nvjpeg, through torchvision, differs from libjpeg by a few grey levels, so whoever uses it says so. It decodes whole,
+upright JPEGs of three colours; of everything else it makes errors or, of what is cut off, grey areas: the CPU decodes
+that, or says what is wrong with it.
+https://docs.nvidia.com/cuda/nvjpeg/
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor
+from torchvision.io import ImageReadMode, decode_jpeg
+
+from distillkit.errors import SourceError
+from distillkit.pixels import randaugment
+from distillkit.pixels.cuts import Layout, piece_of
+from distillkit.pixels.pillow import DAMAGE, refuse_bombs
+from distillkit.pixels.tensors import decode_tensor
+from distillkit.types import View
+
+_UPRIGHT, _ORIENTATION = 1, 0x0112
+_END = b"\xff\xd9"  # of a JPEG that is whole
+_PIXELS = 1 << 26  # decoded at a time, 3 bytes each
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Jpeg:
+    """Bytes that a GPU can decode, and the size of the image in them."""
+
+    data: bytes
+    width: int
+    height: int
+
+
+def opened(image: bytes | Path) -> Jpeg | UInt8[Tensor, "3 h w"]:
+    """A JPEG for the GPU, as it is; what the GPU cannot do, decoded. Raises SourceError for what is no image."""
+    try:
+        data = image if isinstance(image, bytes) else image.read_bytes()
+    except OSError as error:
+        raise SourceError(f"{type(error).__name__}: {error}") from error
+    size = _size_for_the_gpu(data)
+    return decode_tensor(data) if size is None else Jpeg(data, *size)
+
+
+def _size_for_the_gpu(data: bytes) -> tuple[int, int] | None:
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG",)) as header:
+            refuse_bombs(*header.size)
+            upright = header.getexif().get(_ORIENTATION, _UPRIGHT) == _UPRIGHT
+            plain = header.mode == "RGB" and header.info.get("adobe_transform", 1) == 1
+            return header.size if plain and upright and data.endswith(_END) else None
+    except DAMAGE:
+        return None  # the CPU says what it is
+
+
+def size_of(image: Jpeg | Tensor) -> tuple[int, int]:
+    """Width and height."""
+    return (image.width, image.height) if isinstance(image, Jpeg) else (image.shape[2], image.shape[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An image, opened, and the views of it that are wanted."""
+
+    image: Jpeg | UInt8[Tensor, "3 h w"]
+    views: tuple[View, ...]
+
+
+def rendered(
+    images: Sequence[Wanted], size: int, interpolation: str, device: torch.device
+) -> Iterator[UInt8[Tensor, "v 3 s s"] | SourceError]:
+    """The views of every image on the device, resized as `render_tensor` does it; of a damaged one, its error."""
+    for group in _groups(images):
+        found = _decoded([one.image for one in group], device)
+        whole = [(image, view) for image, one in zip(found, group, strict=True) for view in one.views]
+        views = iter(_views([(i, view) for i, view in whole if isinstance(i, Tensor)], size, interpolation))
+        for image, one in zip(found, group, strict=True):
+            yield torch.stack([next(views) for _ in one.views]) if isinstance(image, Tensor) else image
+
+
+def _groups(images: Sequence[Wanted]) -> Iterator[Sequence[Wanted]]:
+    """Images in order, as many at a time as have a bounded number of pixels."""
+    first, pixels = 0, 0
+    for number, one in enumerate(images):
+        width, height = size_of(one.image)
+        if number > first and pixels + width * height > _PIXELS:
+            yield images[first:number]
+            first, pixels = number, 0
+        pixels += width * height
+    if images:
+        yield images[first:]
+
+
+def _decoded(images: list[Jpeg | Tensor], device: torch.device) -> list[Tensor | SourceError]:
+    """What the GPU refuses, the CPU tries; it has the last word on what is damaged."""
+    data = [image.data for image in images if isinstance(image, Jpeg)]
+    try:
+        pixels: Iterator[Tensor | SourceError] = iter(decode_on(device, data))
+    except RuntimeError:
+        pixels = (_alone(one, device) for one in data)
+    return [next(pixels) if isinstance(image, Jpeg) else image.to(device) for image in images]
+
+
+def _alone(data: bytes, device: torch.device) -> Tensor | SourceError:
+    try:
+        return decode_on(device, [data])[0]
+    except RuntimeError:
+        pass
+    try:
+        return decode_tensor(data).to(device)
+    except SourceError as error:
+        return error
+
+
+def decode_on(device: torch.device, data: list[bytes]) -> list[UInt8[Tensor, "3 h w"]]:
+    """All of these JPEGs by nvjpeg, or RuntimeError."""
+    tensors = [torch.frombuffer(bytearray(one), dtype=torch.uint8) for one in data]
+    return decode_jpeg(tensors, mode=ImageReadMode.RGB, device=device) if tensors else []
+
+
+def _views(images: list[tuple[Tensor, View]], size: int, interpolation: str) -> Sequence[Tensor]:
+    if not images:
+        return []
+    pieces = [(piece_of(image, view), view) for image, view in images]
+    shapes = np.array([piece.shape[:2] for (piece, _, _), _ in pieces])
+    sides = [(across, down, view.flip, False) for (_, across, down), view in pieces]
+    flat = torch.cat([piece.reshape(-1, 3) for (piece, _, _), _ in pieces])
+    shown = Layout(shapes, sides, size, interpolation, "torchvision").render(flat)
+    return [_operated(pixels, view) if view.ops else pixels for pixels, (_, view) in zip(shown, images, strict=True)]
+
+
+def _operated(pixels: UInt8[Tensor, "3 s s"], view: View) -> UInt8[Tensor, "3 s s"]:
+    """Operations of a view are Pillow's, on the CPU."""
+    picture = Image.fromarray(np.ascontiguousarray(pixels.permute(1, 2, 0).cpu().numpy()))
+    for operation, amount in view.ops:
+        picture = randaugment.apply(picture, operation, amount)
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).to(pixels.device)
+
+
+def batch_of(
+    images: list[tuple[str, Wanted]], size: int, interpolation: str, device: torch.device
+) -> UInt8[Tensor, "b 3 s s"]:
+    """A view of each of some images, on the device. SourceError, with its name, for one that is damaged."""
+    shown: list[Tensor] = []
+    views = rendered([one for _, one in images], size, interpolation, device)
+    for (name, _), pixels in zip(images, views, strict=True):
+        if isinstance(pixels, SourceError):
+            raise SourceError(f"{name}: could be read when its features were extracted, now: {pixels}")
+        shown.append(pixels)
+    return torch.cat(shown).contiguous(memory_format=torch.channels_last)
+
+
+def no_gpu(device: torch.device) -> str | None:
+    """Why this device cannot decode, if it cannot."""
+    if device.type == "cuda":
+        return None
+    return f'"nvjpeg" decodes on an NVIDIA GPU, here is {device}; take "torchvision", or set device to a GPU'
