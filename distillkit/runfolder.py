@@ -31,7 +31,10 @@ from distillkit.versions import versions
 
 # What may change without making another student.
 _KEYS = ("name", "paper", "note", "out", "evals", "baseline", "checkpoints", "validation", "log")
-_FREE: Any = dict.fromkeys(_KEYS, True) | {"data": {"workers", "prefetch", "render", "expect"}}
+_FREE: Any = dict.fromkeys(_KEYS, True) | {
+    "data": {"workers", "prefetch", "render", "expect"},
+    "optim": {"shard"},
+}
 
 
 def identity(recipe: TrainRecipe, stores: dict[str, str], inherited: str | None = None) -> dict[str, Any]:

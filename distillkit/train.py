@@ -22,6 +22,7 @@ from distillkit.machine import machine
 from distillkit.objective import Objective
 from distillkit.recipe import TrainRecipe, differences, load
 from distillkit.runfolder import RunFolder, device_of, identity, inherited_sha256
+from distillkit.training import checkpoint
 from distillkit.training.ask import Ask
 from distillkit.training.batches import Batches
 from distillkit.training.course import Course
@@ -103,7 +104,15 @@ def train_together(
             batches.narrow(set().union(*(objectives[number].needs for number in todo)))
             batches.go_to(device)
             learners = [
-                Learner(students[n], objectives[n], recipes[n].optim, seed=recipes[n].seed, device=device, ranks=ranks)
+                Learner(
+                    students[n],
+                    objectives[n],
+                    recipes[n].optim,
+                    seed=recipes[n].seed,
+                    device=device,
+                    ranks=ranks,
+                    fresh=not checkpoint.begun(runs[n].checkpoints),
+                )
                 for n in todo
             ]
             _train([recipes[n] for n in todo], [runs[n] for n in todo], learners, batches, say, command)
@@ -138,11 +147,12 @@ def _train(
                 # One that is further on than the others waits for them; none sees a batch twice.
                 if course.done <= seen.step:
                     course.step(seen)
-    for course in courses if ranks.first else ():
+    students = [course.learner.trained() for course in courses]
+    for course, student in zip(courses, students, strict=True) if ranks.first else ():
         seconds = course.progress.seconds
         say(f"{course.run.path}: trained {last} steps in {seconds:.0f} s")
         facts = _facts(course, last, seconds) | {"command": command, "machine": machine()}
-        course.run.finish(course.learner.kept, facts)
+        course.run.finish(student, facts)
     ranks.wait()
 
 
@@ -190,6 +200,7 @@ def _introduction(course: Course, device: torch.device) -> str:
         f"{course.run.path}: {parameters:.2f} M parameters, {course.last} steps of "
         f"{course.recipe.data.batch_size} images on {device}"
         + (f", {ranks.world} processes" if ranks.several else "")
+        + (" with a part of the weights each" if course.learner.sharded else "")
         + (f", continuing after step {course.done}" if course.done else "")
     )
 

@@ -40,6 +40,7 @@ class Optim(Strict):
     ema: float | None = Field(None, gt=0, lt=1, description="keep the moving average of the weights, with this decay")
     compile: bool = Field(False, description="torch.compile the student")
     recompute: bool = Field(False, description="gradient checkpointing: activations are made twice, not kept")
+    shard: bool = Field(False, description="of several processes each keeps a part of the student (FSDP2)")
     fused: bool = Field(False, description="one kernel for the optimiser's update; its last bits differ")
     deterministic: bool = Field(False, description="refuse kernels whose results vary from run to run (GPUs)")
 

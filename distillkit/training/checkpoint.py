@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from distillkit.atomic import TEMPORARY, atomic_folder, write_json
 from distillkit.errors import TrainError
+from distillkit.training.shards import cut, whole
 
 
 class State(NamedTuple):
@@ -33,8 +34,12 @@ class State(NamedTuple):
     scaler: dict[str, Any]
 
     @classmethod
-    def of(cls, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, scaler: Any) -> State:
-        return cls(step, _copied(model.state_dict()), _copied(_flatten(model, optimizer)), scaler.state_dict())
+    def of(
+        cls, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, scaler: Any, first: bool = True
+    ) -> State:
+        """All of it; where it is spread over ranks they ask together, and only the `first` gets it."""
+        model_now, optimizer_now = (_copied(part, first) for part in (model.state_dict(), _flatten(model, optimizer)))
+        return cls(step, model_now, optimizer_now, scaler.state_dict())
 
 
 class Writer:
@@ -76,8 +81,10 @@ def restore(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, sc
         return 0
     path = found[-1]
     state = json.loads((path / "state.json").read_bytes())
+    now = model.state_dict()
+    kept = {name: cut(value, now.get(name)) for name, value in load_file(path / "model.safetensors").items()}
     try:
-        model.load_state_dict(load_file(path / "model.safetensors"))
+        model.load_state_dict(kept)
     except RuntimeError as error:
         raise TrainError(
             f"{path}: holds another student or objective ({str(error).splitlines()[-1].strip()})"
@@ -87,14 +94,23 @@ def restore(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, sc
     return int(state["step"])
 
 
+def begun(folder: Path) -> bool:
+    """Whether there is any checkpoint below `folder`."""
+    return bool(_finished(folder))
+
+
 def _finished(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*") if path.is_dir() and not path.name.endswith(TEMPORARY))
 
 
-def _copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _copied(tensors: dict[str, Tensor], first: bool) -> dict[str, Tensor]:
     """On the CPU, contiguous, and never the memory that training goes on with."""
-    copies = {name: value.detach().to("cpu", copy=True) for name, value in tensors.items()}
-    return {name: value.contiguous() for name, value in copies.items()}
+    copies = {}
+    for name, value in tensors.items():
+        all_of_it = whole(value.detach())
+        if first:
+            copies[name] = all_of_it.to("cpu", copy=True).contiguous()
+    return copies
 
 
 def _flatten(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -113,4 +129,4 @@ def _unflatten(model: nn.Module, optimizer: torch.optim.Optimizer, flat: dict[st
         parameter = parameters[name]
         # The step count lives on the CPU, but for kernels that count on the device.
         stays = key == "step" and not optimizer.defaults.get("fused")
-        optimizer.state[parameter][key] = value if stays else value.to(parameter.device)
+        optimizer.state[parameter][key] = value if stays else cut(value, parameter).to(parameter.device)

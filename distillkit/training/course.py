@@ -38,13 +38,21 @@ class Course:
         )
         self.writes = learner.ranks.first
         self.done = checkpoint.restore(run.checkpoints, learner.model, learner.optimizer, learner.scaler)
-        if not self.done and hasattr(learner.student, "begin"):
-            told = learner.begin()
-            if told:
-                say(f"{run.path}: {told}")
+        self._refuse_other_checkpoints()
+        if learner.told:
+            say(f"{run.path}: {learner.told}")
         self.writer = checkpoint.Writer(run.checkpoints, recipe.checkpoints.keep)
         self.validator = Validator(recipe, run)
         self.exit = ExitStack()
+
+    def _refuse_other_checkpoints(self) -> None:
+        """TrainError unless all ranks stand at the first one's step."""
+        first = self.learner.ranks.told(self.done)
+        if self.done != first:
+            raise TrainError(
+                f"{self.run.path}: rank {self.learner.ranks.rank} finds a checkpoint of step {self.done}, the first "
+                f"rank one of step {first}; let all machines see one run folder"
+            )
 
     def begin(self, shown: bool) -> None:
         """Drop the log of steps that will be made again, and start the bar."""
@@ -86,14 +94,26 @@ class Course:
             self._log(step, lr, {"total": total, **terms}, norms)
         if self.writes:
             self.progress.advance()
-        if step % self.recipe.checkpoints.every_steps == 0 and self.writes:
-            self.writer.write(
-                checkpoint.State.of(step, self.learner.model, self.learner.optimizer, self.learner.scaler)
-            )
-        if self.validator.due(step) and self.writes:
-            result = self.validator.run(self.learner.kept, step)
+        # What is spread over ranks takes all of them to be brought together; the first one writes.
+        if step % self.recipe.checkpoints.every_steps == 0 and (self.writes or self.learner.sharded):
+            self._checkpoint(step)
+        if self.validator.due(step) and (self.writes or self.learner.sharded):
+            self._validate(step)
+
+    def _checkpoint(self, step: int) -> None:
+        learner = self.learner
+        state = checkpoint.State.of(step, learner.model, learner.optimizer, learner.scaler, self.writes)
+        if self.writes:
+            self.writer.write(state)
+
+    def _validate(self, step: int) -> None:
+        student = self.learner.trained()
+        if self.writes:
+            result = self.validator.run(student.to(self.learner.device), step)
             best = self.recipe.validation.best if self.recipe.validation else ""
             self.say(f"step {step}/{self.last}  {best} {result[best]:.4f}")
+            if self.learner.sharded:
+                student.to("cpu")  # where the copy waits for the next time
 
     def _logs(self, step: int) -> bool:
         return step % self.recipe.log.every_steps == 0 or step == self.last

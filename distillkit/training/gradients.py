@@ -12,12 +12,16 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from distillkit.training.ranks import Ranks
+from distillkit.training.shards import spread
 
 _BUCKET = 25 << 20  # bytes
 
 
 class Averaged:
-    """The mean over ranks of every gradient of `model`. `sending` opens the way: before a step's last backward."""
+    """The mean over ranks of every gradient of `model`, but for those that its shards average.
+
+    `sending` opens the way: before a step's last backward.
+    """
 
     def __init__(self, model: nn.Module, ranks: Ranks):
         self.world = ranks.world
@@ -26,7 +30,7 @@ class Averaged:
         if not ranks.several:
             return
         room = 0
-        trained: list[Tensor] = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        trained: list[Tensor] = [one for one in model.parameters() if one.requires_grad and not spread(one)]
         for parameter in reversed(trained):
             if room <= 0:
                 self.buckets.append([])

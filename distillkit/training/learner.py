@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from distillkit.errors import RecipeError, TrainError
 from distillkit.objective import Objective
 from distillkit.recipe import Optim
+from distillkit.training import shards
 from distillkit.training.gradcache import backward_in_parts, no_statistics
 from distillkit.training.gradients import Averaged
 from distillkit.training.ranks import Ranks
@@ -23,47 +25,74 @@ _EARLY = 10  # the moving average begins as a plain mean of about as many steps 
 
 
 class NotFinite(TrainError):
-    """A loss that is not a number. Carries the terms, for whoever wants to look closer."""
+    """A loss that is not a number, on this rank or another. Carries this one's terms, for whoever looks closer."""
 
-    def __init__(self, terms: dict[str, Tensor]):
+    def __init__(self, terms: dict[str, Tensor], ranks: Ranks):
         self.terms = {name: value.item() for name, value in terms.items()}
-        bad = [f"{name} = {value}" for name, value in self.terms.items() if not np.isfinite(value)]
+        means = {name: ranks.mean(value.detach()).item() for name, value in terms.items()}
+        bad = [f"{name} = {value}" for name, value in means.items() if not np.isfinite(value)]
         super().__init__(", ".join(bad) or "the total is not finite")
 
 
 class Learner:
-    """A student with its objective on a device. What is random in a step depends on (seed, step, rank) alone."""
+    """A student with its objective on a device. What is random in a step depends on (seed, step, rank) alone.
+
+    `fresh`: a student that takes over weights does it now; `told` is what it says of that.
+    """
 
     def __init__(
-        self, student: Any, objective: Objective, optim: Optim, *, seed: int, device: torch.device, ranks: Ranks
+        self,
+        student: Any,
+        objective: Objective,
+        optim: Optim,
+        *,
+        seed: int,
+        device: torch.device,
+        ranks: Ranks,
+        fresh: bool = False,
     ):
         self.student, self.objective, self.optim = student, objective, optim
         self.seed, self.device, self.ranks = seed, device, ranks
+        self.precision = _precision(optim.precision, device)
+        self.told: str | None = student.begin() if fresh and hasattr(student, "begin") else None
         if optim.recompute:
             _recompute(student)
         self.model = nn.ModuleDict({"student": student, "objective": objective})
         if optim.ema is not None:
             # In the model, so that it is checkpointed with it; without gradients, so that nothing trains it.
             self.model["average"] = copy.deepcopy(student).requires_grad_(False)
-        self.model.to(device).to(memory_format=torch.channels_last).train()
+        self.sharded = optim.shard and ranks.several
+        if self.sharded:
+            self._shard()
+        else:
+            self.model.to(memory_format=torch.channels_last)
+        self.model.to(device).train()
         self.optimizer = make_optimizer(self.model, optim)
-        self.precision = _precision(optim.precision, device)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == torch.float16)
         self.averaged = Averaged(self.model, ranks)
-        if optim.compile:
+        if optim.compile and not self.sharded:
             student.compile()
+
+    def _shard(self) -> None:
+        """Keep a part of the student; the first rank has room for all of it, to measure and to give away."""
+        if self.precision == torch.float16:
+            raise RecipeError('optim.shard: float16 needs one scale for all parts; set optim.precision to "bf16"')
+        self.plain = copy.deepcopy(self.student) if self.ranks.first else None
+        shards.shard(self.student, self.device, self.ranks, self.optim.compile)
+        if "average" in self.model:
+            shards.shard(self.kept, self.device, self.ranks)
 
     @property
     def kept(self) -> Any:
         """The student that the run gives: the moving average of its weights, if the recipe keeps one."""
         return self.model["average"] if "average" in self.model else self.student  # noqa: SIM401
 
-    def begin(self) -> str | None:
-        """What a fresh run does once: the student takes over weights, if it has any, and may tell what came of it."""
-        told: str | None = self.student.begin()
-        if "average" in self.model:
-            self.kept.load_state_dict(self.student.state_dict())
-        return told
+    def trained(self) -> Any:
+        """`kept`, whole. Ranks ask together; of a sharded student only the first has it, as a copy."""
+        if not self.sharded:
+            return self.kept
+        shards.gathered(self.kept, self.plain)
+        return self.plain
 
     def step(self, batch: Batch, lr: float) -> tuple[Tensor, dict[str, Tensor]]:
         """One step of the optimiser; returns total and terms. NotFinite, with nothing changed, when a loss is not."""
@@ -71,12 +100,13 @@ class Learner:
             group["lr"] = group["own_lr"] or lr * group["lr_share"]
         self.objective.at(batch.step)
         total, terms = self._backward(batch)
-        if not torch.isfinite(total):
-            raise NotFinite(terms)
+        if not torch.isfinite(self.ranks.mean(total.detach())):  # all ranks stop, or one would go on with its gradients
+            raise NotFinite(terms, self.ranks)
         self.averaged.finish()
         if self.optim.clip_grad_norm:
             self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.optim.clip_grad_norm)
+            clip = nn.utils.clip_grad_norm_ if not self.sharded else partial(shards.clip, ranks=self.ranks)
+            clip(self.model.parameters(), self.optim.clip_grad_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
@@ -112,14 +142,16 @@ class Learner:
 
     def gradient_norms(self, batch: Batch) -> dict[str, float]:
         """How hard each weighted term pulls at the student's weights. A backward pass for each; changes nothing."""
-        trained = [parameter for parameter in self.student.parameters() if parameter.requires_grad]
         with no_statistics(self.student):
             _, terms = self.objective(batch, self.see(batch))
         norms = {}
         for name, value in terms.items():
-            weighted = self.objective.terms[name].weight * value
-            pulls = torch.autograd.grad(weighted, trained, retain_graph=True, allow_unused=True)
-            norms[name] = float(torch.stack([pull.norm() for pull in pulls if pull is not None]).norm())
+            self.averaged.start()
+            (self.objective.terms[name].weight * value).backward(retain_graph=True)
+            self.averaged.finish()
+            pulls = [parameter.grad for parameter in self.student.parameters() if parameter.grad is not None]
+            norms[name] = float(shards.norm(pulls, self.ranks))
+            self.optimizer.zero_grad(set_to_none=True)
         return norms
 
     @torch.no_grad()
@@ -127,7 +159,8 @@ class Learner:
         if self.optim.ema is None:
             return
         decay = min(self.optim.ema, (1 + step) / (_EARLY + step))
-        for kept, now in zip(self.kept.state_dict().values(), self.student.state_dict().values(), strict=True):
+        pairs = zip(self.kept.state_dict().values(), self.student.state_dict().values(), strict=True)
+        for kept, now in ((shards.own(kept), shards.own(now)) for kept, now in pairs):
             if kept.is_floating_point():
                 kept.lerp_(now, 1 - decay)
             else:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from distillkit.atomic import atomic_folder, write_json
 from distillkit.objective import Objective
 from distillkit.runfolder import RunFolder
+from distillkit.training.shards import whole
 from distillkit.types import Batch, Features, Widths
 
 _OWN = ("pixels", "tokens", "match", "mask")
@@ -31,6 +32,8 @@ def keep(
 ) -> Path:
     """Write the reproducer of a step into the run's folder; of several processes each writes its own share."""
     path = run.path / (f"nan-{batch.step + 1:08d}" + (f"-rank{rank}" if rank else ""))
+    # Of a sharded student all ranks ask together.
+    weights: dict[str, Tensor | None] = {name: whole(value) for name, value in model.state_dict().items()}
     if path.is_dir():
         return path
     sides = {"teacher": batch.teacher, **{f"others/{name}": said for name, said in batch.others.items()}}
@@ -48,7 +51,7 @@ def keep(
         },
     }
     with atomic_folder(path) as partial:
-        for name, values in (("batch", tensors), ("model", model.state_dict())):
+        for name, values in (("batch", tensors), ("model", weights)):
             (partial / f"{name}.safetensors").write_bytes(save(_whole(values)))
         write_json(partial / "what.json", what)
     return path
