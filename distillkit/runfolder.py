@@ -30,7 +30,7 @@ from distillkit.store.manifest import digest, file_digest
 from distillkit.versions import versions
 
 # What may change without making another student.
-_KEYS = ("name", "paper", "note", "out", "evals", "baseline", "checkpoints", "validation", "log")
+_KEYS = ("name", "paper", "note", "out", "evals", "baseline", "checkpoints", "validation", "log", "ray")
 _FREE: Any = dict.fromkeys(_KEYS, True) | {
     "data": {"workers", "prefetch", "render", "expect"},
     "optim": {"shard"},

@@ -8,8 +8,9 @@ Rerunning continues from the last checkpoint, bit for bit on the same machine; a
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import torch
 
 from distillkit import cpu
 from distillkit.callable import make_callable
-from distillkit.errors import RecipeError
+from distillkit.errors import RecipeError, TrainError
 from distillkit.machine import machine
 from distillkit.objective import Objective
 from distillkit.recipe import TrainRecipe, differences, load
@@ -33,6 +34,7 @@ from distillkit.types import Widths
 from distillkit.versions import versions
 
 Say = Callable[[str], None]
+_SHOWN = 6  # changes of a recipe that are told one by one
 
 
 def train(
@@ -43,15 +45,19 @@ def train(
     overrides: Sequence[str] = (),
     ask: Ask | None = None,
     overwrite: bool = False,
+    engine: str = "local",
 ) -> Path:
     """Train the recipe's student, or its students, then the baseline if it has one; returns the run folder.
 
     `recipe` may be a file, with `overrides` such as "optim.lr=3e-4". `command` is what reports tell. `ask` stands in
     for the stores (live.py). `overwrite`: begin anew; what was there is moved aside. Under torchrun every process
-    calls this, and each computes a share.
+    calls this, and each computes a share; with `engine` "ray" the workers of the recipe's [ray] do.
     """
     if not isinstance(recipe, TrainRecipe):
         recipe = load(recipe, list(overrides), kind=TrainRecipe)
+    if engine == "ray":
+        _train_on_ray(recipe, say, command, overwrite)
+        return recipe.folder
     if recipe.data.source == "live" and ask is None:
         raise RecipeError("data.source: a live teacher is built by the caller; pass ask=distillkit.live.Live(recipe)")
     cpu.settle()
@@ -67,6 +73,14 @@ def train(
         if baselines:
             train_together(baselines, device, ranks, heard, command, ask, overwrite=False)
     return recipe.folder
+
+
+def _train_on_ray(recipe: TrainRecipe, say: Say, command: str | None, overwrite: bool) -> None:
+    from distillkit.training.ray import on_ray
+
+    if recipe.data.source == "live":
+        raise RecipeError("data.source: a live teacher does not travel to Ray's workers; train here, or from a store")
+    on_ray(recipe.ray, recipe.folder, partial(train, recipe, command=command, overwrite=overwrite), say)
 
 
 def train_together(
@@ -103,18 +117,19 @@ def train_together(
         if todo:
             batches.narrow(set().union(*(objectives[number].needs for number in todo)))
             batches.go_to(device)
-            learners = [
-                Learner(
-                    students[n],
-                    objectives[n],
-                    recipes[n].optim,
-                    seed=recipes[n].seed,
-                    device=device,
-                    ranks=ranks,
-                    fresh=not checkpoint.begun(runs[n].checkpoints),
-                )
-                for n in todo
-            ]
+            with _fitting("the student alone does", recipes[0]):
+                learners = [
+                    Learner(
+                        students[n],
+                        objectives[n],
+                        recipes[n].optim,
+                        seed=recipes[n].seed,
+                        device=device,
+                        ranks=ranks,
+                        fresh=not checkpoint.begun(runs[n].checkpoints),
+                    )
+                    for n in todo
+                ]
             _train([recipes[n] for n in todo], [runs[n] for n in todo], learners, batches, say, command)
 
 
@@ -141,12 +156,13 @@ def _train(
             say(_introduction(course, device))
             course.begin(shown=course is courses[0])
         first = min(course.done for course in courses)
-        for batch in batches.stream(first, last, _ahead(recipe, device)):
-            seen = batch.to(device)
-            for course in courses:
-                # One that is further on than the others waits for them; none sees a batch twice.
-                if course.done <= seen.step:
-                    course.step(seen)
+        with _fitting(f"{recipe.data.batch_size} images do", recipe):
+            for batch in batches.stream(first, last, _ahead(recipe, device)):
+                seen = batch.to(device)
+                for course in courses:
+                    # One that is further on than the others waits for them; none sees a batch twice.
+                    if course.done <= seen.step:
+                        course.step(seen)
     students = [course.learner.trained() for course in courses]
     for course, student in zip(courses, students, strict=True) if ranks.first else ():
         seconds = course.progress.seconds
@@ -154,6 +170,24 @@ def _train(
         facts = _facts(course, last, seconds) | {"command": command, "machine": machine()}
         course.run.finish(student, facts)
     ranks.wait()
+
+
+@contextmanager
+def _fitting(what: str, recipe: TrainRecipe) -> Iterator[None]:
+    """TrainError that names the knobs, where a GPU's memory does not suffice for what is inside."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        optim = recipe.optim
+        knobs = {
+            f"optim.accumulate = {2 * optim.accumulate} (same loss, smaller parts)": True,
+            "optim.recompute = true (activations are made twice)": not optim.recompute,
+            "optim.shard = true on several GPUs": not optim.shard,
+        }
+        raise TrainError(
+            f"{what} not fit into the GPU's memory; set {', '.join(knob for knob, helps in knobs.items() if helps)}, "
+            "or lower data.batch_size"
+        ) from error
 
 
 def _begin(recipe: TrainRecipe, run: RunFolder, stores: dict[str, str], overwrite: bool, say: Say) -> None:
@@ -165,8 +199,8 @@ def _begin(recipe: TrainRecipe, run: RunFolder, stores: dict[str, str], overwrit
     changes = run.begin(recipe, identity(recipe, stores, inherited))
     if changes:
         *changed, moved = changes
-        more = f" (and {len(changed) - 1} more)" if changed[1:] else ""
-        say(f"{run.path}: {changed[0]}{more}; training anew, {moved}")
+        more = f" (and {len(changed) - _SHOWN} more)" if changed[_SHOWN:] else ""
+        say(f"{run.path}: {', '.join(changed[:_SHOWN])}{more}; training anew, {moved}")
     if run.finished:
         say(f"{run.path}: already trained, nothing to do")
         return

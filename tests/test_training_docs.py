@@ -86,24 +86,12 @@ def test_the_lightning_module_takes_a_step(ready, monkeypatch):
     assert torch.isfinite(total)
 
 
-def test_ray_is_given_a_function_that_trains(ready, monkeypatch):
-    told = {}
-
-    class TorchTrainer:
-        def __init__(self, loop, train_loop_config, scaling_config):
-            told.update(scaling_config)
-            self.run = lambda: loop(train_loop_config)
-
-        def fit(self):
-            self.run()
-
-    monkeypatch.setitem(sys.modules, "ray", types.ModuleType("ray"))
-    monkeypatch.setitem(sys.modules, "ray.train", types.SimpleNamespace(ScalingConfig=lambda **k: k))
-    monkeypatch.setitem(sys.modules, "ray.train.torch", types.SimpleNamespace(TorchTrainer=TorchTrainer))
-    made: dict = {}
-    exec(code("TorchTrainer"), made)
-    made["ray_train"](str(ready / "pipelines/my_student.toml"), 2)
-    assert told == {"num_workers": 2, "use_gpu": True} and (ready / "out/run/student.json").is_file()
+@pytest.mark.slow
+def test_the_command_for_ray(ready, shell):  # noqa: F811
+    pytest.importorskip("ray.train")
+    (line,) = blocks("sh")[3].splitlines()
+    line = line.replace("ray.workers=8", "ray.workers=2 --set ray.cpus=1.0 --set ray.gpus=0.0")
+    assert "2 processes" in shell(line).stderr
 
 
 def test_every_knob_of_the_page_exists(recipes):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -17,6 +17,9 @@ def train_student(
     plan: Annotated[
         bool, typer.Option("--plan", help="Probe 20 steps, say what the run will take, train nothing.")
     ] = False,
+    engine: Annotated[
+        Literal["local", "ray"], typer.Option(help="ray: workers on this machine or a cluster; see [ray].")
+    ] = "local",
 ) -> None:
     """Stage 2: train the student of RECIPE, and its baseline, from the stores. Rerunning continues.
 
@@ -26,7 +29,7 @@ def train_student(
     from distillkit.recipe import TrainRecipe, load
 
     loaded, ask = load(recipe, overrides, kind=TrainRecipe), None
-    if loaded.data.source == "live":
+    if loaded.data.source == "live" and engine == "local":
         from distillkit.live import Live
 
         ask = Live(loaded)
@@ -36,7 +39,7 @@ def train_student(
         for line in forecast(loaded, ask):
             print(line)
         return
-    folder = train.train(loaded, say, command(), ask=ask, overwrite=overwrite)
+    folder = train.train(loaded, say, command(), ask=ask, overwrite=overwrite, engine=engine)
     print(folder)
     for one in loaded.alone():
         say(f"next: distillkit evaluate {one.folder}")

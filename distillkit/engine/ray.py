@@ -13,9 +13,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
-import os
 import shutil
-import textwrap
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +26,7 @@ import torch
 
 from distillkit import cpu
 from distillkit.atomic import append_line
+from distillkit.cluster import connected
 from distillkit.engine.cost import Progress
 from distillkit.engine.job import Job, Teacher
 from distillkit.engine.loading import Say, Teachers, load
@@ -65,26 +64,12 @@ class RayEngine:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Connected to the cluster, or with a small one of our own, which ends with us."""
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # it talks of what it mends by itself
         ray = _ray()
-        own = {} if self.knobs.address else {"include_dashboard": False, "object_store_memory": 200_000_000}
-        try:
-            ray.init(self.knobs.address, log_to_driver=False, logging_level="ERROR", **own)
+        with connected(ray, self.knobs.address):
             context = ray.data.DataContext.get_current()
             context.enable_progress_bars = context.print_on_execution_start = False
             logging.getLogger("ray.data").setLevel(logging.ERROR)
             yield
-        except ConnectionError as error:
-            raise DistillkitError(f"ray.address = {self.knobs.address!r}: no Ray cluster answers there") from error
-        except ray.exceptions.RayTaskError:
-            raise  # a bug, with its traceback
-        except ray.exceptions.RayError as error:
-            told = textwrap.shorten(str(error), 200, placeholder="...")
-            raise DistillkitError(
-                f"Ray gave up ({told}); what is committed is kept, run the same command again"
-            ) from error
-        finally:
-            ray.shutdown()
 
     def teachers(self, components: Mapping[str, Component], say: Say) -> Teachers:
         """What the teachers are, asked of one worker: this machine may have no GPU and no weights."""

@@ -10,7 +10,16 @@ from distillkit.recipe.differences import differences
 from distillkit.recipe.extraction import Corpus, DType, ExtractRecipe, NamedTeacher, RandAugment, Ray, Views
 from distillkit.recipe.load import load, settings
 from distillkit.recipe.mining import MineRecipe, SelectRecipe, memory_bytes
-from distillkit.recipe.training import Baseline, Checkpoints, Log, NamedStudent, Optim, TrainRecipe, Validation
+from distillkit.recipe.training import (
+    Baseline,
+    Checkpoints,
+    Log,
+    NamedStudent,
+    Optim,
+    RayWorkers,
+    TrainRecipe,
+    Validation,
+)
 
 __all__ = [
     "Also",
@@ -34,6 +43,7 @@ __all__ = [
     "Ramp",
     "RandAugment",
     "Ray",
+    "RayWorkers",
     "SelectRecipe",
     "Term",
     "TrainRecipe",

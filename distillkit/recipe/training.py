@@ -71,6 +71,20 @@ class Log(Strict):
     trackio: str | None = Field(None, description="project")
 
 
+class RayWorkers(Strict):
+    """For `--engine ray`: `workers` processes, all begun again, up to `restarts` times, when one of them dies.
+
+    `address`: of a running cluster ("auto": the one of this machine); without one, a small one of our own is started.
+    `cpus`, `gpus`: what a process takes; by default a GPU where the cluster has any, else its share of the CPUs.
+    """
+
+    address: str | None = None
+    workers: int = Field(1, gt=0)
+    cpus: float | None = Field(None, gt=0)
+    gpus: float | None = Field(None, ge=0)
+    restarts: int = Field(3, ge=0)
+
+
 class NamedStudent(Component):
     """One of several students; its run folder is `name` in the recipe's."""
 
@@ -105,6 +119,7 @@ class TrainRecipe(Strict):
     checkpoints: Checkpoints = Checkpoints()
     validation: Validation | None = None
     log: Log = Log()
+    ray: RayWorkers = RayWorkers()
     baseline: Baseline | None = None
     evals: list[Component] = Field(default_factory=list)
 

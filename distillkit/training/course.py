@@ -85,11 +85,6 @@ class Course:
             total, terms = self.learner.step(batch, lr)
         except NotFinite as error:
             self._refuse(error, batch)
-        except torch.OutOfMemoryError as error:
-            raise TrainError(
-                f"step {step}: {self.recipe.data.batch_size} images do not fit into the GPU's memory; "
-                "set optim.accumulate (same loss, smaller parts) or optim.recompute, or lower data.batch_size"
-            ) from error
         if self._logs(step):
             self._log(step, lr, {"total": total, **terms}, norms)
         if self.writes:

@@ -138,7 +138,7 @@ class Learner:
     def see(self, batch: Batch) -> Features:
         """What the student says, in the precision of the recipe."""
         with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
-            return self.student(batch)
+            return shards.see(self.student, batch) if self.sharded else self.student(batch)
 
     def gradient_norms(self, batch: Batch) -> dict[str, float]:
         """How hard each weighted term pulls at the student's weights. A backward pass for each; changes nothing."""

@@ -2,8 +2,9 @@
 
     torchrun --nproc-per-node 8 -m distillkit train-student RECIPE
 
-Data order belongs to the global step, so another number of processes continues the same curve. A process that dies
-takes the job down: torchrun stops the others, and with --max-restarts begins again from the last checkpoint.
+or Ray Train (ray.py). Data order belongs to the global step, so another number of processes continues the same curve. A
+process that dies takes the job down: torchrun stops the others, and with --max-restarts begins again from the last
+checkpoint.
 """
 
 from __future__ import annotations
@@ -18,11 +19,16 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 
 from distillkit.errors import TrainError
 
 # How long a rank waits for the others. The longest of their absences is the first making of a pixel cache.
 _PATIENCE = timedelta(minutes=30)
+
+
+class RankLost(TrainError):
+    """Another process of the run is gone; what is wrong, if anything is, that one said."""
 
 
 @dataclass(frozen=True)
@@ -79,24 +85,33 @@ class Ranks:
 def joined(device: torch.device) -> Iterator[Ranks]:
     """The ranks of this job: those that torchrun or the caller's own process group made, or this process alone.
 
-    TrainError when another of them dies meanwhile.
+    RankLost when another of them dies meanwhile.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     ours = world > 1 and not dist.is_initialized()
     if ours:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
+        _join("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else Ranks()
     except RuntimeError as error:
         if not (dist.is_initialized() and _of_another_rank(error)):
             raise
-        raise TrainError(
+        raise RankLost(
             f"rank {dist.get_rank()}: another process of this run is gone ({str(error).splitlines()[0]:.120}); what it "
             "said is above; the same command continues from the last checkpoint"
         ) from error
     finally:
         if ours:
             dist.destroy_process_group()
+
+
+def _join(backend: str) -> None:
+    store, rank, world = next(rendezvous("env://", timeout=_PATIENCE))
+    if world == int(os.environ.get("LOCAL_WORLD_SIZE", "0")):
+        # On a single machine torchrun keeps its store when it begins again, with the addresses of the dead.
+        again = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        store = dist.PrefixStore(again, store)  # type: ignore[attr-defined]
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=_PATIENCE)
 
 
 def _of_another_rank(error: RuntimeError) -> bool:

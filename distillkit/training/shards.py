@@ -9,14 +9,16 @@ learned scale, are on every rank.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from distillkit.errors import TrainError
+from distillkit.errors import RecipeError, TrainError
 from distillkit.training.ranks import Ranks
+from distillkit.types import Batch, Features
 
 _BLOCK = re.compile(r"(?:^|\.)(?:blocks|resblocks|layers|layer|stages)\.\d+$")
 _SINCE = (2, 7)  # of PyTorch: parameters can be left out
@@ -36,6 +38,20 @@ def shard(student: nn.Module, device: torch.device, ranks: Ranks, compiled: bool
         block.compile()
     for part in (*reversed(blocks), student):  # what is inside comes first
         fully_shard(part, mesh=mesh, ignored_params=single)
+    # Losses leave what a student gives as it is.
+    warnings.filterwarnings("ignore", rf"FSDP2-wrapped module \({type(student).__name__}\) returned a view")
+
+
+def see(student: nn.Module, batch: Batch) -> Features:
+    """What a spread student says; RecipeError when it uses weights of a block outside of the block."""
+    try:
+        return student(batch)
+    except RuntimeError as error:
+        if "mixed torch.Tensor and DTensor" not in str(error):
+            raise
+        raise RecipeError(
+            "optim.shard: this student uses weights of a block outside of it, as slim ones do; leave optim.shard out"
+        ) from error
 
 
 def spread(value: Any) -> bool:

@@ -224,19 +224,6 @@ def test_a_tracker_that_is_not_installed_is_told(recipes, run_cli, monkeypatch, 
         distillkit.train(recipes[1], quiet, overrides=[f"log.{name}={value}"])
 
 
-def test_a_batch_that_the_gpu_cannot_hold_is_told(recipes, run_cli, monkeypatch):
-    run_cli("extract-teacher", recipes[0])
-
-    def full(self, batch):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
-
-    monkeypatch.setattr("distillkit.training.learner.Learner.see", full)
-    code, _, err = run_cli("train-student", recipes[1])
-    assert (
-        code == 1 and "step 1: 16 images do not fit into the GPU's memory; set optim.accumulate" in err.splitlines()[-1]
-    )
-
-
 def test_a_nan_leaves_a_reproducer(recipes, run_cli, tmp_path):
     run_cli("extract-teacher", recipes[0])
     knobs = ("--set", "optim.lr=1e30", "--set", "optim.warmup_epochs=0.0")

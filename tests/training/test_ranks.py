@@ -9,9 +9,11 @@ import time
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from distillkit.runfolder import device_of
+from distillkit.runfolder import RunFolder, device_of
 from distillkit.training.ranks import Ranks
+from distillkit.training.reproducer import replay
 
 # Batch norm looks at its own rank's images alone, so the student is one without it.
 STUDENT = """
@@ -21,6 +23,16 @@ model = "vit_tiny_patch16_224"
 image_size = 32
 embed_dim = 32
 options = { depth = 2, embed_dim = 64, num_heads = 2 }
+"""
+
+TRACKER = """
+from types import SimpleNamespace
+def tell(word):
+    with open("{file}", "a") as file:
+        file.write(word + "\\n")
+def init(**facts):
+    tell("begun")
+    return SimpleNamespace(log=lambda numbers, step: tell(str(step)), finish=lambda: tell("ended"))
 """
 
 
@@ -34,18 +46,31 @@ def recipe(recipes, run_cli):
     return recipes[1]
 
 
-def torchrun(count, *arguments, **environment):
-    """The command of docs/training.md, as processes of this environment."""
+def free_port():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    run = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(count), "--master-port", str(port)]
+        return str(free.getsockname()[1])
+
+
+def torchrun(count, *arguments, flags=(), **environment):
+    """The command of docs/training.md, as processes of this environment."""
+    run = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(count), "--master-port", free_port()]
     return subprocess.Popen(
-        [*run, "-m", "distillkit", "train-student", *map(str, arguments)],
+        [*run, *flags, "-m", "distillkit", "train-student", *map(str, arguments)],
         env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def children(process):
+    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True)
+    return [int(pid) for pid in listed.stdout.split()]
+
+
+def until_a_checkpoint(run, *processes):
+    while all(process.poll() is None for process in processes) and not list(run.glob("checkpoints/*[0-9]")):
+        time.sleep(0.05)
 
 
 def losses(run):
@@ -69,8 +94,7 @@ def test_another_number_of_processes_continues_the_same_curve(recipe, run_cli, t
     assert run_cli("train-student", recipe, "--set", f'out="{tmp_path}/one"')[0] == 0
     process = torchrun(2, recipe, "--set", "optim.epochs=3.0", "--set", "checkpoints.every_steps=1")
     run = tmp_path / "out/run"
-    while process.poll() is None and not list(run.glob("checkpoints/*[0-9]")):
-        time.sleep(0.05)
+    until_a_checkpoint(run, process)
     process.terminate()
     process.communicate(timeout=60)
     assert not (run / "student.json").is_file()
@@ -83,14 +107,89 @@ def test_a_dead_process_ends_the_job_and_the_next_one_continues(recipe, run_cli,
     long = ("--set", "optim.epochs=20.0", "--set", "checkpoints.every_steps=1")
     process = torchrun(2, recipe, *long)
     run = tmp_path / "out/run"
-    while process.poll() is None and not list(run.glob("checkpoints/*[0-9]")):
-        time.sleep(0.05)
-    children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True)
-    os.kill(int(children.stdout.split()[-1]), 9)
+    until_a_checkpoint(run, process)
+    os.kill(children(process)[-1], 9)
     _, err = process.communicate(timeout=120)
     assert process.returncode != 0 and "SIGKILL" in err and not (run / "student.json").is_file()
     code, _, err = run_cli("train-student", recipe, *long)
     assert code == 0 and "continuing after step" in err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("knob", ["optim.shard=false", "optim.shard=true"])
+def test_a_process_whose_partner_was_killed_ends_with_a_line(recipe, tmp_path, knob):
+    """Without torchrun to stop it: both processes are started by hand, as on two machines."""
+    command = [sys.executable, "-m", "distillkit", "train-student", str(recipe), "--set", knob]
+    command += ["--set", "optim.epochs=60.0", "--set", "checkpoints.every_steps=1"]
+    job = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "OMP_NUM_THREADS": "1"}
+    one, other = (
+        subprocess.Popen(command, env=os.environ | job | {"RANK": rank}, stderr=subprocess.PIPE, text=True)
+        for rank in ("0", "1")
+    )
+    until_a_checkpoint(tmp_path / "out/run", one, other)
+    one.kill()
+    one.communicate()
+    _, err = other.communicate(timeout=30)
+    assert other.returncode == 1 and "Traceback" not in err, err
+    assert "error: rank 1: another process of this run is gone" in err.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_torchrun_begins_again_after_a_death(recipe, tmp_path):
+    knobs = ("--set", "optim.epochs=40.0", "--set", "checkpoints.every_steps=1")
+    process = torchrun(2, recipe, *knobs, flags=("--max-restarts", "1"))
+    run = tmp_path / "out/run"
+    until_a_checkpoint(run, process)
+    os.kill(children(process)[-1], 9)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0 and "continuing after step" in err, err
+    assert (run / "student.json").is_file() and (run / "baseline/student.json").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("knob", ["optim.shard=false", "optim.shard=true"])
+def test_what_is_measured_on_the_way_is_that_of_one_process(recipe, run_cli, tmp_path, knob):
+    """Validation and its best student, the pull of each term, and a tracker that is told by the first process alone."""
+    validation = f'eval = {{ kind = "retrieval", store = "{tmp_path}/out/images" }}\nevery_steps = 4\nbest = "R@5"\n'
+    recipe.write_text(recipe.read_text().split("[baseline]")[0] + f"[validation]\n{validation}")
+    (tmp_path / "trackio.py").write_text(TRACKER.format(file=tmp_path / "tracked"))
+    knobs = ["log.every_steps=2", "log.gradient_norms=true", "optim.ema=0.9", "optim.eps=0.01"]
+    knobs = [word for one in knobs for word in ("--set", one)]
+    assert run_cli("train-student", recipe, *knobs, "--set", f'out="{tmp_path}/one"')[0] == 0
+    knobs += ["--set", 'log.trackio="mine"', "--set", f'out="{tmp_path}/two"', "--set", knob]
+    process = torchrun(2, recipe, *knobs, PYTHONPATH=f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert any("gradient.affinity" in line for line in (two / "metrics.jsonl").read_text().splitlines())
+    assert torch.allclose(losses(one), losses(two), rtol=1e-3)
+    first, second = (
+        [json.loads(line) for line in (run / "validation.jsonl").read_text().splitlines()] for run in (one, two)
+    )
+    assert [line["step"] for line in first] == [line["step"] for line in second] == [4, 8, 12]
+    assert [line["R@5"] for line in second] == pytest.approx([line["R@5"] for line in first], abs=0.03)
+    assert (tmp_path / "tracked").read_text().split() == ["begun", "2", "4", "6", "8", "10", "12", "ended"]
+    best = json.loads((two / "best/best.json").read_text())
+    weights = load_file(two / "best/student.safetensors")
+    student = RunFolder(two).load_student()
+    assert weights.keys() == student.state_dict().keys() and best["step"] in (4, 8, 12)
+    for name, value in RunFolder(one).load_student().state_dict().items():
+        assert (student.state_dict()[name] - value).norm() <= 1e-3 * value.norm() + 1e-6, name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("knob", ["optim.shard=false", "optim.shard=true"])
+def test_a_nan_leaves_the_share_of_every_process(recipe, tmp_path, knob):
+    process = torchrun(2, recipe, "--set", "optim.lr=1e30", "--set", "optim.warmup_epochs=0.0", "--set", knob)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode != 0 and "Traceback" not in err.split("failed (exitcode")[0], err
+    kept = sorted((tmp_path / "out/run").glob("nan-*"))
+    assert [path.name.partition("-rank")[2] for path in kept] == ["", "1"]
+    for path in kept:
+        assert f"(batch and weights: {path})" in err
+        what = json.loads((path / "what.json").read_text())
+        terms = replay(path)
+        assert len(what["keys"]) == 8 and not all(torch.tensor(list(terms.values())).isfinite())
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(recipe, tmp_path):

@@ -10,6 +10,7 @@ from distillkit.objective import Objective
 from distillkit.recipe import Optim, Term
 from distillkit.students.openclip_pair import OpenclipPair
 from distillkit.students.timm_image import TimmImage
+from distillkit.students.timm_slim import TimmSlim
 from distillkit.training import checkpoint, shards
 from distillkit.training.learner import Learner, NotFinite
 from distillkit.training.ranks import Ranks
@@ -37,6 +38,9 @@ def learner(kind, ranks, **more):
     torch.manual_seed(0)
     if kind == "pair":
         student, terms = OpenclipPair(model={**TEACHER, "embed_dim": 15}), PAIR
+    elif kind == "slim":
+        student = TimmSlim(model="vit_tiny_patch16_224", image_size=32, embed_dim=15, masks=True, options=SMALL)
+        terms = IMAGE
     else:
         tokens = kind == "tokens"
         student = TimmImage(model="vit_tiny_patch16_224", image_size=32, embed_dim=15, options=SMALL, tokens=tokens)
@@ -44,7 +48,7 @@ def learner(kind, ranks, **more):
     widths = {"image": 15, "text": 15, "patches": 20, "scale": 1}
     objective = Objective(terms, Widths(student.widths, widths))
     # With this eps Adam makes no large steps of gradients that are zero but for rounding, as of keys' biases.
-    knobs = {"eps": 1e-2, "precision": "fp32"} | KINDS[kind] | {"shard": ranks.several} | more
+    knobs = {"eps": 1e-2, "precision": "fp32"} | KINDS.get(kind, {}) | {"shard": ranks.several} | more
     return Learner(student, objective, Optim(epochs=1, **knobs), seed=0, device=torch.device("cpu"), ranks=ranks)
 
 
@@ -100,6 +104,8 @@ def one_rank(rank, folder, kinds):
     assert all(torch.equal(shards.own(value), before[name]) for name, value in made.model.state_dict().items())
     with pytest.raises(RecipeError, match=r"float16 needs one scale for all parts; set optim\.precision"):
         learner("plain", ranks, precision="fp16")
+    with pytest.raises(RecipeError, match="uses weights of a block outside of it, as slim ones do"):
+        learner("slim", ranks).step(batch("slim", 0, ranks), 1e-3)
     if rank == 0:
         torch.save(found, folder / "found.pt")
     dist.destroy_process_group()

@@ -1,0 +1,136 @@
+"""The processes of a run as Ray Train starts them, on one machine or a cluster, in place of torchrun.
+
+    distillkit train-student pipelines/my_student.toml --engine ray
+
+Ray Train makes the process group, and each worker trains in it as a process of torchrun does. When one dies, the others
+are stopped and all begin again from the last checkpoint; what a worker refuses, or a bug in it, ends the job.
+https://docs.ray.io/en/latest/train/getting-started-pytorch.html
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from distillkit.cluster import connected
+from distillkit.errors import DistillkitError, MissingExtra, TrainError
+from distillkit.recipe import RayWorkers
+from distillkit.training.ranks import RankLost
+
+Say = Callable[[str], None]
+
+
+def on_ray(knobs: RayWorkers, folder: Path, task: Callable[..., Any], say: Say) -> None:
+    """Call `task(say=...)` on every worker until all are through with it. `folder`: the run's, on a disk they share."""
+    ray = _ray()
+    os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")  # what a recipe names lies where the command was typed
+    scratch = folder.absolute().with_name(f".{folder.name}.ray")
+    try:
+        with connected(ray, knobs.address):
+            needs = _needs(ray, knobs, say)
+            for again in range(knobs.restarts + 1):
+                if _all_through(ray, knobs, needs, scratch / str(again), task, say):
+                    return
+                task = partial(task, overwrite=False)  # that is done
+                if again < knobs.restarts:
+                    say(f"{folder}: a worker died; all begin again from the last checkpoint")
+        raise TrainError(
+            f"{folder}: workers died {knobs.restarts + 1} times (ray.restarts = {knobs.restarts}); the same command "
+            "continues from the last checkpoint"
+        )
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _all_through(
+    ray: Any, knobs: RayWorkers, needs: dict[str, float], scratch: Path, task: Callable[..., Any], say: Say
+) -> bool:
+    """Whether all workers did the task; False when one of them died."""
+    scaling = ray.train.ScalingConfig(
+        num_workers=knobs.workers, use_gpu=needs["GPU"] > 0, resources_per_worker={k: v for k, v in needs.items() if v}
+    )
+    config = ray.train.RunConfig(name=scratch.name, storage_path=str(scratch.parent))
+    lines = ray.util.queue.Queue(actor_options={"num_cpus": 0})
+    trainer = ray.train.torch.TorchTrainer(
+        partial(_work, task, lines, str(Path.cwd())), scaling_config=scaling, run_config=config
+    )
+    stopped: list[tuple[str, str]] = []
+    try:
+        with _heard(lines, say, stopped):
+            trainer.fit()
+    except ray.train.TrainingFailedError:
+        for kind, what in stopped:
+            raise DistillkitError(f"on a Ray worker: {what}") if kind == "refused" else RuntimeError(what) from None
+        return False
+    return True
+
+
+def _work(task: Callable[..., Any], lines: Any, place: str) -> None:
+    """In a worker: the task, its lines sent home. Why it stops is told, but for what the death of another did to it."""
+    if Path(place).is_dir():
+        os.chdir(place)
+    try:
+        task(say=lambda line: lines.put(("said", line)))
+    except RankLost:
+        raise
+    except DistillkitError as error:
+        lines.put(("refused", str(error)))
+        raise
+    except Exception:
+        lines.put(("failed", traceback.format_exc()))
+        raise
+
+
+@contextmanager
+def _heard(lines: Any, say: Say, stopped: list[tuple[str, str]]) -> Iterator[None]:
+    """Meanwhile, say what the workers say, and note why one stopped."""
+    over = threading.Event()
+
+    def listen() -> None:
+        while not over.wait(0.2) or not lines.empty():
+            for kind, line in lines.get_nowait_batch(min(lines.qsize(), 100)):
+                say(line) if kind == "said" else stopped.append((kind, line))
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    try:
+        yield
+    finally:
+        over.set()
+        listener.join()
+        lines.shutdown()
+
+
+def _needs(ray: Any, knobs: RayWorkers, say: Say) -> dict[str, float]:
+    """What one worker takes of a machine."""
+    have = ray.cluster_resources()
+    gpus = knobs.gpus if knobs.gpus is not None else float(have.get("GPU", 0) > 0)
+    cpus = knobs.cpus or (1.0 if gpus else max(have.get("CPU", 0) // knobs.workers, 1.0))
+    needs = {"CPU": cpus, "GPU": gpus}
+    for name, each in needs.items():
+        if each * knobs.workers > have.get(name, 0):
+            told = f"ray.workers = {knobs.workers} take {each:g} {name} each, and there are {have.get(name, 0):g}"
+            if not knobs.address:
+                raise TrainError(f"{told}; lower ray.workers, or set ray.{name.lower()}s")
+            say(f"{told}; waiting for the cluster to grow")
+    return needs
+
+
+def _ray() -> Any:
+    try:
+        import ray
+        import ray.train
+        import ray.train.torch
+        import ray.util.queue
+    except ImportError as error:
+        raise MissingExtra("ray", "ray") from error
+    logging.getLogger("ray.train").setLevel(logging.ERROR)
+    return ray

@@ -1,0 +1,82 @@
+"""Ray's workers train what one process trains, and go on when one of them dies."""
+
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+import torch
+
+from tests.training.test_ranks import losses, recipe  # noqa: F401
+
+pytest.importorskip("ray.train")
+
+MAIN = "from distillkit.cli import main; main()"
+
+
+def command(recipe, *settings):  # noqa: F811
+    knobs = [word for setting in ("ray.workers=2", "ray.cpus=1.0", *settings) for word in ("--set", setting)]
+    return [sys.executable, "-c", MAIN, "train-student", str(recipe), "--engine", "ray", *knobs]
+
+
+@pytest.mark.slow
+def test_two_workers_train_what_one_process_trains(recipe, run_cli, tmp_path):  # noqa: F811
+    knobs = ("log.every_steps=1", "ray.cpus=1.0")
+    one = [word for knob in (*knobs, f'out="{tmp_path}/one"') for word in ("--set", knob)]
+    assert run_cli("train-student", recipe, *one)[0] == 0
+    done = subprocess.run(command(recipe, *knobs), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    assert done.stdout.split() == [str(tmp_path / "out/run")]
+    assert "2 processes" in done.stderr and "trained 12 steps" in done.stderr
+    for part in ("", "baseline"):
+        assert torch.allclose(losses(tmp_path / "one" / part), losses(tmp_path / "out/run" / part), rtol=1e-4)
+    assert not list((tmp_path / "out").glob(".*.ray"))
+    again = subprocess.run(command(recipe, *knobs), capture_output=True, text=True, timeout=300)
+    assert again.returncode == 0 and "already trained" in again.stderr
+
+
+@pytest.mark.slow
+def test_a_dead_worker_is_replaced_and_the_run_goes_on(recipe, tmp_path):  # noqa: F811
+    knobs = ("optim.epochs=30.0", "checkpoints.every_steps=1")
+    run = subprocess.Popen(command(recipe, *knobs), stderr=subprocess.PIPE, text=True)
+    folder = tmp_path / "out/run"
+    while run.poll() is None and not list(folder.glob("checkpoints/*[0-9]")):
+        time.sleep(0.05)
+    below = psutil.Process(run.pid).children(recursive=True)
+    workers = [one for one in below if any("RayTrainWorker" in word for word in one.cmdline())]
+    assert len(workers) == 2, [one.cmdline() for one in below]
+    workers[-1].kill()
+    _, err = run.communicate(timeout=300)
+    assert run.returncode == 0, err
+    assert "a worker died; all begin again from the last checkpoint" in err and "continuing after step" in err
+    assert (folder / "student.json").is_file()
+
+
+@pytest.mark.slow
+def test_what_a_worker_refuses_ends_the_job_in_one_line(recipe, tmp_path):  # noqa: F811
+    done = subprocess.run(command(recipe, "data.batch_size=15"), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1 and "Traceback" not in done.stderr and not (tmp_path / "out/run").exists()
+    assert done.stderr.splitlines()[-1].startswith(
+        "error: on a Ray worker: 2 processes cannot share data.batch_size = 15"
+    )
+    assert "begin again" not in done.stderr
+    done = subprocess.run(command(recipe, "ray.cpus=4000.0"), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1 and "ray.workers = 2 take 4000 CPU each, and there are" in done.stderr.splitlines()[-1]
+
+
+def test_ray_train_that_is_not_installed_is_told(recipes, run_cli, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray.train", None)
+    code, _, err = run_cli("train-student", recipes[1], "--engine", "ray")
+    assert code == 1 and err.endswith('error: ray is not installed; run: pip install "distillkit[ray]"\n')
+
+
+def test_a_live_teacher_stays_at_home(recipes, run_cli, teacher_folder):
+    text = (
+        recipes[1]
+        .read_text()
+        .replace("[student]", f'[teacher]\nkind="openclip"\nmodel="local-dir:{teacher_folder}"\n[student]')
+    )
+    recipes[1].write_text(text)
+    code, _, err = run_cli("train-student", recipes[1], "--engine", "ray", "--set", 'data.source="live"')
+    assert code == 1 and "a live teacher does not travel to Ray's workers" in err.splitlines()[-1]
