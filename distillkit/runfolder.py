@@ -109,7 +109,7 @@ class RunFolder:
             recipe = TrainRecipe.model_validate(self._record()["recipe"])
         except (ValidationError, DistillkitError):
             return begun
-        return identity(recipe, begun["stores"])
+        return identity(recipe, begun["stores"], begun.get("inherited"))
 
     def _record(self) -> dict[str, Any]:
         path = self.path / "recipe.json"

@@ -126,6 +126,35 @@ def recipes(tmp_path, corpus, teacher_folder):
     return tmp_path / "extract.toml", tmp_path / "train.toml"
 
 
+@pytest.fixture(scope="session")
+def toy_stores(tmp_path_factory, teacher_folder):
+    """A folder with the toy corpus and, in out/, its stores; tests read them and leave them as they are."""
+    from distillkit import extract
+
+    folder = tmp_path_factory.mktemp("toy")
+    corpus = draw(folder / "corpus", 40)
+    (folder / "extract.toml").write_text(EXTRACT.format(out=folder / "out", corpus=corpus, teacher=teacher_folder))
+    extract(folder / "extract.toml", lambda line: None)
+    return folder
+
+
+@pytest.fixture
+def student(toy_stores, run_cli, tmp_path):
+    """train-student on the toy stores, without a baseline, in a run folder of the test's own: (exit code, stderr)."""
+    text = TRAIN.format(out=toy_stores / "out").split("[baseline]")[0]
+    text = text.replace(f'"{toy_stores}/out/run"', f'"{tmp_path}/run"').replace("pixel_cache = 32\n", "")
+    recipe = tmp_path / "student.toml"
+    recipe.write_text(text.replace("epochs = 6", "epochs = 2"))
+
+    def train(*settings, words=()):
+        code, _, err = run_cli("train-student", recipe, *words, *(word for one in settings for word in ("--set", one)))
+        assert "Traceback" not in err
+        return code, err
+
+    train.recipe, train.run, train.stores = recipe, tmp_path / "run", toy_stores / "out"
+    return train
+
+
 @pytest.fixture
 def run_cli():
     """The real command line, in this process: (exit code, stdout, stderr)."""

@@ -1,5 +1,6 @@
 """A run is of the weights that it began with: others make another run, the same in a lost file do not."""
 
+import shutil
 from hashlib import sha256
 
 import pytest
@@ -26,3 +27,43 @@ def test_the_weights_behind_a_name_are_known_by_their_bytes(tmp_path, name, file
 @pytest.mark.parametrize("name", [None, "ViT-B-32/laion2b_s34b_b79k", "resnet18.a1_in1k", "hf-hub:owner/name"])
 def test_published_names_say_themselves_which_weights_they_are(name):
     assert inherited_sha256(name) is None
+
+
+@pytest.fixture
+def taking_over(student, tmp_path):
+    """Training that begins with the weights of a run that was made before, at `first`."""
+    first = tmp_path / "first"
+    assert student(f'out="{first}"', "optim.epochs=1.0")[0] == 0
+
+    def train(*settings):
+        return student("checkpoints.every_steps=1", f'student.inherit="run:{first}"', *settings)
+
+    train.first, train.run = first, student.run
+    return train
+
+
+def test_a_finished_run_that_took_over_weights_is_left_alone(taking_over):
+    assert taking_over()[0] == 0
+    code, err = taking_over()
+    assert code == 0 and "already trained, nothing to do" in err and "training anew" not in err
+
+
+def test_a_run_that_took_over_weights_goes_on_where_it_stood_with_or_without_them(taking_over, tmp_path):
+    assert taking_over(f'out="{tmp_path}/calm"')[0] == 0
+    assert taking_over()[0] == 0
+    for gone in (False, True):
+        (taking_over.run / "student.json").unlink()
+        shutil.rmtree(max((taking_over.run / "checkpoints").iterdir()))
+        if gone:
+            shutil.rmtree(taking_over.first)
+        code, err = taking_over()
+        assert code == 0 and "continuing after step" in err and "training anew" not in err
+        calm = tmp_path / "calm/student.safetensors"
+        assert (taking_over.run / "student.safetensors").read_bytes() == calm.read_bytes()
+
+
+def test_other_weights_of_the_same_name_make_another_run(taking_over, student):
+    assert taking_over()[0] == 0
+    assert student(f'out="{taking_over.first}"', "optim.epochs=1.0", "seed=9")[0] == 0
+    code, err = taking_over()
+    assert code == 0 and "inherited: '" in err and "training anew" in err
