@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -21,18 +21,24 @@ def mine_neighbours(
     ] = None,
     max_memory: Annotated[str | None, typer.Option(help="Cap on this process' own memory: 8GiB.")] = None,
     shard: Shard = None,
+    engine: Annotated[
+        Literal["local", "ray"], typer.Option(help="ray: parts of the queries on this machine or a cluster; see [ray].")
+    ] = "local",
 ) -> None:
     """Find the rows of one store that are nearest to each row of another, and keep them there. Rerunning continues.
 
     Example: distillkit mine-neighbours pipelines/mine/demo_quick.toml
     """
+    from distillkit.mine_on_ray import mine_on_ray
     from distillkit.mining.process import mine_apart
     from distillkit.recipe import MineRecipe, load
 
     part = part_of(shard)
+    if engine == "ray" and shard:
+        raise typer.BadParameter("--engine ray cuts the work into parts by itself; leave --shard out")
     memory = [f'max_memory="{max_memory}"'] if max_memory else []
     loaded = load(recipe, [*(overrides or []), *memory], kind=MineRecipe)
-    made = mine_apart(loaded, say, command(), part)
+    made = mine_on_ray(loaded, say, command()) if engine == "ray" else mine_apart(loaded, say, command(), part)
     print(made)
     if page and (made / "manifest.json").is_file():
         say(f"look at {_page(loaded, page)}")

@@ -15,9 +15,10 @@ import json
 import logging
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,15 @@ class RayEngine:
             progress.finished(result["line"])
             shutil.rmtree(staging / str(result["shard"]), ignore_errors=True)
         shutil.rmtree(staging, ignore_errors=True)
+
+    def each(self, work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+        """`work(item)` of each, in the order in which they are done; what a lost worker did is done again."""
+        task, left = _ray().remote(work).options(max_retries=-1, **self._needs()), iter(items)
+        running = [task.remote(item) for item in islice(left, self._most())]
+        while running:
+            (done,), running = _ray().wait(running)
+            yield _ray().get(done)
+            running += [task.remote(item) for item in islice(left, 1)]
 
     def _results(self, shards: list[int], arguments: tuple[Any, ...]) -> Iterator[dict[str, Any]]:
         """What the actors say of their shards, in the order in which these are done."""

@@ -4,7 +4,7 @@
                                    https://github.com/facebookresearch/faiss/wiki/Fast-accumulation-of-PQ-and-AQ-codes-(FastScan)
     nearest    = top k of query . row over the candidates, rows read from the store
 
-So the index needs to hold no vectors (96 bytes a row at width 768), and the scores are exact.
+So the index needs to hold no vectors (48 bytes a row at width 768), and the scores are exact.
 """
 
 from __future__ import annotations

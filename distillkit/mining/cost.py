@@ -2,7 +2,7 @@
 
 exact        n q d multiplications and additions, q queries against n rows
 pq           every code is scanned, then the candidates are ranked
-ivf_pq       an eighth of the codes is scanned; the lists cost k-means and an assignment of every row
+ivf_pq       some codes, of half the size, are scanned; the lists cost k-means and an assignment of every row
 """
 
 from __future__ import annotations
@@ -76,7 +76,10 @@ def held_bytes(kind: str, rows: int, width: int) -> int:
     if kind == "exact":
         return 8 * rows
     lists = 4 * width * index.lists(rows) if kind.startswith("ivf") else 0
-    return int(rows * (8 + index.row_bytes(kind, width)) + lists + 8 * width * index.training_rows(kind, rows))
+    trained = index.training_rows(kind, rows)
+    # k-means takes as much again as its rows; a rotation takes three times the rows that it is made from.
+    trained += max(trained, 3 * min(trained, index.CODED))
+    return int(rows * (8 + index.row_bytes(kind, width)) + lists + 4 * width * trained)
 
 
 def cost(kind: str, rates: Rates, rows: int, queries: int, width: int) -> Cost:
@@ -90,7 +93,7 @@ def cost(kind: str, rates: Rates, rows: int, queries: int, width: int) -> Cost:
         lists = index.lists(rows)
         build += (index.ROUNDS * index.training_rows(kind, rows) + rows) * lists * multiply
         each += lists * multiply
-        scanned = rows // VISITED
+        scanned = rows * index.pieces(kind, width) // index.pieces("pq", width) // VISITED
     return Cost(kind, build, queries * (scanned * rates.scan + each), held)
 
 

@@ -22,10 +22,10 @@ from distillkit.mining.vectors import Vectors
 
 Say = Callable[[str], None]
 
-KINDS = ("pq", "ivf_pq", "ivf_flat", "hnsw")
+KINDS = ("fp16", "sq8", "pq", "ivf_pq", "ivf_flat", "hnsw")
 BLOCK = 32_768  # rows that are added at once
 PER_LIST = 50  # training vectors for each centroid of the lists
-_PQ_SAMPLE = 32_768  # training vectors of the codes
+CODED = 32_768  # training vectors of the codes
 ROUNDS = 6  # of k-means
 _LINKS = 32  # of each node of an HNSW graph
 
@@ -35,21 +35,25 @@ def lists(rows: int) -> int:
     return 2 ** max(round(math.log2(4 * math.sqrt(rows))), 0)
 
 
-def pieces(width: int) -> int:
-    """Parts of a vector that get a 4-bit code each: 4 numbers in a part where the width allows it."""
-    return next(width // size for size in (4, 3, 2, 1) if width % size == 0)
+def pieces(kind: str, width: int) -> int:
+    """Parts of a vector that get a 4-bit code each: of 4 numbers, or of 8 in lists, where the width allows it.
+
+    What is left of a vector without its centroid is coded as well by half as many.
+    """
+    most = 8 if kind == "ivf_pq" else 4
+    return next(width // size for size in range(most, 0, -1) if width % size == 0)
 
 
 def row_bytes(kind: str, width: int) -> float:
     """Bytes that an index keeps of a row; ids of lists and links of graphs included."""
-    codes = pieces(width) / 2
-    return {"pq": codes, "ivf_pq": codes + 8, "ivf_flat": 2 * width + 8, "hnsw": 2 * width + 8 * _LINKS + 16}[kind]
+    codes, links = pieces(kind, width) / 2, 8 * _LINKS + 16
+    whole = {"fp16": 2 * width, "sq8": width, "ivf_flat": 2 * width + 8, "hnsw": 2 * width + links}
+    return whole.get(kind, codes + 8 * (kind == "ivf_pq"))
 
 
 def training_rows(kind: str, rows: int) -> int:
     """Vectors that are in memory to train an index."""
-    wanted = max(_PQ_SAMPLE, PER_LIST * lists(rows)) if kind.startswith("ivf") else _PQ_SAMPLE
-    return min(rows, wanted) if kind != "hnsw" else min(rows, BLOCK)
+    return min(rows, max(CODED, PER_LIST * lists(rows)) if kind.startswith("ivf") else CODED)
 
 
 def opened(folder: Path, kind: str, vectors: Vectors, identity: dict[str, Any], say: Say) -> Any:
@@ -95,8 +99,10 @@ def build(kind: str, vectors: Vectors, seed: int, say: Say) -> Any:
 def _empty(kind: str, vectors: Vectors, seed: int, say: Say) -> Any:
     width, count, metric = vectors.width, lists(len(vectors)), faiss.METRIC_INNER_PRODUCT
     names = {
-        "pq": f"PQ{pieces(width)}x4fs",
-        "ivf_pq": f"IVF{count},PQ{pieces(width)}x4fs",
+        "fp16": "SQfp16",
+        "sq8": "SQ8",
+        "pq": f"PQ{pieces(kind, width)}x4fs",
+        "ivf_pq": f"IVF{count},PQ{pieces(kind, width)}x4fsr",
         "ivf_flat": f"IVF{count},SQfp16",
         "hnsw": f"HNSW{_LINKS}_SQfp16",
     }
@@ -105,11 +111,45 @@ def _empty(kind: str, vectors: Vectors, seed: int, say: Say) -> Any:
         index.pq.cp.min_points_per_centroid = 1  # a small corpus is no reason for a warning a piece
     sample = vectors.unit(vectors.sample(training_rows(kind, len(vectors)), seed))
     np.random.default_rng(seed).shuffle(sample)
-    if kind.startswith("ivf"):
-        index.quantizer.add(_centroids(sample, count, seed, say))
-    say(f"index: training {names[kind]} on {min(len(sample), _PQ_SAMPLE):,} rows")
-    index.train(sample[:_PQ_SAMPLE])
-    return index
+    centroids = _centroids(sample, count, seed, say) if kind.startswith("ivf") else None
+    sample, rotation = sample[:CODED], None
+    if kind.endswith("pq"):
+        coded, centroids = _coded(sample, centroids)
+        rotation = _rotation(coded, pieces(kind, width))
+        sample = rotation.apply(sample)
+    if centroids is not None:
+        index.quantizer.add(centroids if rotation is None else rotation.apply(centroids))
+    say(f"index: training {names[kind]} on {len(sample):,} rows")
+    index.train(sample)
+    return index if rotation is None else faiss.IndexPreTransform(rotation, index)
+
+
+def _coded(sample: np.ndarray, centroids: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """What codes have to tell of a sample: what is left without the centroids, which become as long as leaves least."""
+    if centroids is None:
+        return sample, None
+    cosines, nearest = faiss.knn(sample, centroids, 1, metric=faiss.METRIC_INNER_PRODUCT)
+    centroids = centroids * cosines.mean()
+    return sample - centroids[nearest[:, 0]], centroids
+
+
+def _rotation(coded: np.ndarray, parts: int) -> Any:
+    """Principal axes, dealt out so that the variances of a part have about the same product in all: codes tell as much.
+
+    https://openaccess.thecvf.com/content_cvpr_2013/html/Ge_Optimized_Product_Quantization_2013_CVPR_paper.html, 3.3
+    """
+    width = coded.shape[1]
+    centred = coded - coded.mean(axis=0)
+    variances, axes = np.linalg.eigh(centred.T @ centred / len(coded))
+    product, places = np.zeros(parts), np.empty((width // parts, parts), int)
+    for turn, block in enumerate(np.arange(width)[::-1].reshape(-1, parts)):
+        order = np.argsort(product, kind="stable")
+        places[turn, order] = block
+        product[order] += np.log(np.maximum(variances[block], np.finfo(np.float32).tiny))
+    rotation: Any = faiss.LinearTransform(width, width, False)
+    faiss.copy_array_to_vector(np.ascontiguousarray(axes.T[places.T.ravel()], np.float32).ravel(), rotation.A)
+    rotation.is_trained = rotation.is_orthonormal = True
+    return rotation
 
 
 def _centroids(sample: np.ndarray, count: int, seed: int, say: Say) -> np.ndarray:

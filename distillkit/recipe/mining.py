@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from distillkit.recipe.extraction import Ray
 from distillkit.recipe.schema import Strict
 
 _UNITS = {"MB": 10**6, "GB": 10**9, "MiB": 2**20, "GiB": 2**30}
@@ -44,7 +45,7 @@ class MineRecipe(Strict):
     corpus: str
     corpus_field: str = "text"
     k: int = Field(256, gt=0)
-    index: Literal["auto", "exact", "pq", "ivf_pq", "ivf_flat", "hnsw"] = "auto"
+    index: Literal["auto", "exact", "fp16", "sq8", "pq", "ivf_pq", "ivf_flat", "hnsw"] = "auto"
     exact_within: float = Field(60.0, ge=0, description="minutes")
     recall: float = Field(0.95, gt=0, le=1)
     held_out: int = Field(1000, gt=0)
@@ -56,6 +57,7 @@ class MineRecipe(Strict):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     rows_per_shard: int = Field(16_384, gt=0)
     seed: int = 0
+    ray: Ray = Field(default_factory=Ray)
     next: str | None = Field(None, description="the command to name when all is mined")
 
 

@@ -1,4 +1,4 @@
-"""Nearest texts at k = 256: exact search against FAISS and torch, and a small index with exact ranking against both.
+"""Nearest texts at k = 256 by a small index and exact ranking, against exact search.
 
 The rows of 50,000, 200,000 and a million texts are what docs/scaling.md is computed from.
 """
@@ -8,13 +8,10 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import faiss
 import numpy as np
-import torch
 
 from distillkit.mining import index
 from distillkit.mining.approximate import Approximate, Effort
@@ -22,7 +19,7 @@ from distillkit.mining.exact import Exact
 from distillkit.mining.memory import watched
 from distillkit.mining.recall import reach
 from distillkit.mining.vectors import Vectors
-from tests.bench.clustered import WIDTH, Clustered, clustered_store
+from tests.bench.clustered import Clustered, clustered_store
 from tests.bench.measure import Row, compare
 
 K = 256
@@ -37,49 +34,9 @@ def run(folder: Path, quick: bool) -> list[Row]:
     for size in sizes:
         store = clustered_store(folder / f"texts-{size}", size, 4096 if quick else 65_536, seed=0)
         vectors = Vectors.of(store, "text")
-        if size == sizes[1]:
-            rows += _exact(vectors, queries, quick)
         rows += _approximate(vectors, queries, quick, largest=size == sizes[-1])
         shutil.rmtree(store.path)
     return rows
-
-
-def _exact(vectors: Vectors, queries: np.ndarray, quick: bool) -> list[Row]:
-    """The exact path, with all rows in memory, beside what one would write with FAISS or torch."""
-    count = 256 if quick else 2048
-    many, few, rounds = queries[:count], queries[:128], 2 if quick else 5
-    search = Exact(vectors, len(vectors))
-    flat = faiss.IndexFlatIP(WIDTH)
-    flat.add(vectors.unit(slice(None)))
-    table = torch.from_numpy(vectors.unit(slice(None)))
-    size = f"{len(vectors):,} texts"
-
-    def row(name: str, ours: Callable[[], object], theirs: Callable[[], object], goal: float, amount: int) -> Row:
-        return compare(name, ours, theirs, goal=goal, amount=amount, unit="queries/s", rounds=rounds)
-
-    return [
-        row(
-            f"exact mining of {size} / FAISS IndexFlatIP, {count} queries",
-            lambda: search.search(many, K),
-            lambda: _plain_faiss(flat, many),
-            0.98,
-            count,
-        ),
-        row(
-            f"exact mining of {size} / torch matmul and topk by blocks",
-            lambda: search.search(many, K),
-            lambda: _plain_torch(table, torch.from_numpy(many)),
-            1.25,
-            count,
-        ),
-        row(
-            f"exact mining of {size} / FAISS IndexFlatIP, 128 queries a call",
-            lambda: search.search(few, K),
-            lambda: _plain_faiss(flat, few),
-            8.0,
-            128,
-        ),
-    ]
 
 
 def _approximate(vectors: Vectors, queries: np.ndarray, quick: bool, *, largest: bool) -> list[Row]:
@@ -129,24 +86,3 @@ def _single(name: str, ratio: float, goal: float, ours: float, theirs: float, un
     ratio = round(max(ratio, 1e-4), 4)
     rates = {"ours": round(ours, 3), "theirs": round(theirs, 3), "unit": unit}
     return Row(name, f"<= {goal}", ratio <= goal, ratio=ratio, low=ratio, high=ratio, rounds=1, **rates)
-
-
-def _plain_faiss(flat: faiss.IndexFlatIP, queries: np.ndarray) -> None:
-    """FAISS as it comes; exact search of ours changes the threshold of the whole process."""
-    ours, faiss.cvar.distance_compute_blas_threshold = faiss.cvar.distance_compute_blas_threshold, _FAISS_THRESHOLD
-    flat.search(queries, K)
-    faiss.cvar.distance_compute_blas_threshold = ours
-
-
-def _plain_torch(table: torch.Tensor, queries: torch.Tensor, block: int = _STREAMED) -> torch.Tensor:
-    """What one would write: scores of a block, its best, and the best of the best."""
-    best, places = torch.empty(len(queries), 0), torch.empty(len(queries), 0, dtype=torch.int64)
-    for first in range(0, len(table), block):
-        scores, where = (queries @ table[first : first + block].T).topk(min(K, len(table) - first), dim=1)
-        best, places = torch.cat([best, scores], 1), torch.cat([places, where + first], 1)
-        best, order = best.topk(min(K, best.shape[1]), dim=1)
-        places = places.gather(1, order)
-    return places
-
-
-_FAISS_THRESHOLD = faiss.cvar.distance_compute_blas_threshold

@@ -11,6 +11,7 @@ import pytest
 
 from distillkit.errors import DistillkitError
 from distillkit.mine import mine
+from distillkit.mining.index import KINDS
 from distillkit.recipe import MineRecipe
 from distillkit.store.claims import Part
 from distillkit.store.reader import FeatureStore
@@ -45,7 +46,7 @@ def test_neighbours_are_those_of_numpy_and_lie_beside_the_rows_that_asked(images
     )
 
 
-@pytest.mark.parametrize("kind", ["pq", "ivf_pq", "ivf_flat", "hnsw"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_an_approximate_search_tells_its_true_recall(images, texts, kind):
     mine(recipe(images, texts, index=kind, recall=0.9, held_out=300), 1, lambda _: None)
     ids, scores = mined(images)
