@@ -7,9 +7,9 @@ Rerunning continues after the last committed shard; what is finished is left alo
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,11 @@ from distillkit.errors import StoreError
 from distillkit.machine import machine
 from distillkit.mining import choice, duplicates
 from distillkit.mining.approximate import Approximate, Effort
-from distillkit.mining.exact import Exact, Found
+from distillkit.mining.exact import Exact, Found, Tick, scaled
 from distillkit.mining.job import Job
 from distillkit.mining.memory import watched
 from distillkit.mining.process import answer
+from distillkit.mining.progress import Progress
 from distillkit.mining.recall import reach
 from distillkit.mining.vectors import Vectors
 from distillkit.recipe import MineRecipe, differences
@@ -139,30 +140,29 @@ def begin(writer: StoreWriter, claims: Claims, part: Part, say: Say) -> list[int
 
 def run(job: Job, settled: Settled, writer: StoreWriter, shards: list[int], say: Say, made: dict[str, Any]) -> None:
     """Search and commit these shards."""
-    name, started = job.recipe.name, time.perf_counter()
+    name, progress = job.recipe.name, Progress(writer.path, len(shards), writer.shards, say)
     with watched() as peak:
-        for done, shard in enumerate(shards, 1):
-            rows, before = np.arange(*writer.span(shard)), time.perf_counter()
-            ids, scores, failures = neighbours(job, settled, rows)
+        for shard in shards:
+            rows = np.arange(*writer.span(shard))
+            ids, scores, failures = neighbours(job, settled, rows, partial(progress.within, shard))
             writer.commit(shard, {f"{name}/ids": ids, f"{name}/scores": scores}, failures)
-            seconds = time.perf_counter() - before
+            seconds = progress.finished(shard, len(rows), peak[0])
             line = {"shard": shard, "rows": len(rows), "seconds": round(seconds, 3), "peak_bytes": peak[0]}
             append_line(writer.path / "mine.jsonl", line | made)
-            left = (time.perf_counter() - started) / done * (len(shards) - done)
-            say(
-                f"{writer.path}: shard {shard + 1}/{writer.shards}, {len(rows) / seconds:,.0f} queries/s, "
-                f"memory at most {peak[0] >> 20:,} MiB, {left:.0f} s left"
-            )
 
 
-def neighbours(job: Job, settled: Settled, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[Failure]]:
+def neighbours(
+    job: Job, settled: Settled, rows: np.ndarray, tick: Tick
+) -> tuple[np.ndarray, np.ndarray, list[Failure]]:
     """Row numbers int32 [n, k] and cosines float16 [n, k] for rows of the query store; those without features fail."""
     k = job.recipe.k
     ids, scores = np.full((len(rows), k), -1, np.int32), np.full((len(rows), k), np.nan, np.float16)
     asking = np.flatnonzero(np.isin(rows, job.queries.rows))
     for first in range(0, len(asking), settled.at_once):
         places = asking[first : first + settled.at_once]
-        found = settled.search.search(job.queries.only(rows[places]).unit(slice(None)), k + job.within)
+        asked = job.queries.only(rows[places]).unit(slice(None))
+        within = scaled(tick, first / len(asking), (first + len(places)) / len(asking))
+        found = settled.search.search(asked, k + job.within, within)
         if job.within:
             found = without_itself(found, settled.corpus, rows[places])
         known = found.places >= 0

@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from distillkit.mining.exact import Found, nothing
+from distillkit.mining.exact import Found, Tick, nothing
 from distillkit.mining.vectors import Vectors
 
 _TOGETHER = 1024  # queries that the index is asked at once
@@ -50,7 +50,7 @@ class Approximate:
         self.name, self.index, self.vectors, self.effort, self.threads = kind, index, vectors, effort, threads
         self._shrink = 1 / vectors.lengths()
 
-    def search(self, queries: Float[np.ndarray, "n d"], k: int) -> Found:
+    def search(self, queries: Float[np.ndarray, "n d"], k: int, tick: Tick = lambda share: None) -> Found:
         """The k nearest rows of each unit vector, among those that the index names for it or for its likes."""
         self._set(self.effort.probes)
         many = min(self.effort.candidates * k, len(self.vectors))
@@ -66,6 +66,7 @@ class Approximate:
                 ranked = pool.map(partial(self._rank, k=k), *zip(*parts, strict=True))
                 for group, best in zip(groups, ranked, strict=True):
                     found.scores[asked[group]], found.places[asked[group]] = best
+                tick((first + len(asked)) / len(order))
         return found
 
     def _rank(self, queries: np.ndarray, named: np.ndarray, k: int) -> Found:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Int
 
-from distillkit.mining.exact import Found
+from distillkit.mining.exact import Found, Tick
 from distillkit.mining.vectors import Vectors
 from distillkit.store.plan import repeated
 
@@ -23,7 +23,7 @@ class Search(Protocol):
 
     name: str
 
-    def search(self, queries: Float[np.ndarray, "n d"], k: int) -> Found: ...
+    def search(self, queries: Float[np.ndarray, "n d"], k: int, tick: Tick = ...) -> Found: ...
 
 
 def unequal(vectors: Vectors) -> Int[np.ndarray, "m"]:

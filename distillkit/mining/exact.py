@@ -6,6 +6,7 @@ FAISS computes the scores of few queries one by one instead, up to eight times s
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import faiss
@@ -15,6 +16,9 @@ from jaxtyping import Float, Int
 from distillkit.mining.vectors import Vectors
 
 _TOGETHER = 1024  # queries whose findings are merged at once
+_A_CALL = 4096  # queries that FAISS looks at together, too
+
+Tick = Callable[[float], None]  # told the share of a search that is done
 
 
 class Found(NamedTuple):
@@ -34,17 +38,23 @@ class Exact:
         self._room = np.empty((self.block, vectors.width), np.float32)
         self._all = vectors.unit(slice(None), self._room) if self.block == len(vectors) else None
 
-    def search(self, queries: Float[np.ndarray, "n d"], k: int) -> Found:
+    def search(self, queries: Float[np.ndarray, "n d"], k: int, tick: Tick = lambda share: None) -> Found:
         """The k nearest rows of each unit vector."""
         if self._all is not None:
-            return nearest(queries, self._all, k)
+            return _in_calls(queries, self._all, k, tick)
         best = nothing(len(queries), k)
         for first in range(0, len(self.vectors), self.block):
             part = slice(first, min(first + self.block, len(self.vectors)))
             rows = self.vectors.unit(part, self._room[: part.stop - part.start])
             found = nearest(queries, rows, min(k, len(rows)))
             merge(best, Found(found.scores, found.places + first))
+            tick(part.stop / len(self.vectors))
         return best
+
+
+def scaled(tick: Tick, low: float, high: float) -> Tick:
+    """Shares of a part that goes from `low` to `high`, as shares of the whole."""
+    return lambda share: tick(low + share * (high - low))
 
 
 def nothing(queries: int, k: int) -> Found:
@@ -57,6 +67,15 @@ def nearest(queries: Float[np.ndarray, "n d"], rows: Float[np.ndarray, "m d"], k
     faiss.cvar.distance_compute_blas_threshold = 1
     scores, places = faiss.knn(queries, rows, k, metric=faiss.METRIC_INNER_PRODUCT)
     return Found(scores, places)
+
+
+def _in_calls(queries: Float[np.ndarray, "n d"], rows: Float[np.ndarray, "m d"], k: int, tick: Tick) -> Found:
+    """The same, told of on the way."""
+    parts = []
+    for first in range(0, len(queries), _A_CALL):
+        parts.append(nearest(queries[first : first + _A_CALL], rows, k))
+        tick(min((first + _A_CALL) / len(queries), 1.0))
+    return parts[0] if len(parts) == 1 else Found(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def merge(best: Found, other: Found) -> None:

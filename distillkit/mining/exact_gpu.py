@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from distillkit.mining.exact import Found
+from distillkit.mining.exact import Found, Tick
 from distillkit.mining.vectors import Vectors
 
 _SCORES = 1 << 28  # scores that are on the device at once: 1 GiB in float32
@@ -25,7 +25,7 @@ class ExactOnGPU:
         return torch.from_numpy(self.vectors.unit(slice(first, first + self.block))).to(self.device)
 
     @torch.inference_mode()
-    def search(self, queries: Float[np.ndarray, "n d"], k: int) -> Found:
+    def search(self, queries: Float[np.ndarray, "n d"], k: int, tick: Tick = lambda share: None) -> Found:
         """The k nearest rows of each unit vector."""
         asked = torch.from_numpy(queries).to(self.device)
         scores = asked.new_empty(len(asked), 0)
@@ -38,4 +38,5 @@ class ExactOnGPU:
                 scores, order = torch.cat([scores, best], 1).sort(dim=1, descending=True, stable=True)
                 places = torch.cat([places, where + first + part], 1).gather(1, order)
                 scores, places = scores[:, :k], places[:, :k]
+            tick(min((first + self.block) / len(self.vectors), 1.0))
         return Found(scores.cpu().numpy(), places.cpu().numpy())
