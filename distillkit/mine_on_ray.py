@@ -9,7 +9,6 @@ the others wait for that; a part that is done again, because its worker was lost
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from distillkit.engine.ray import RayEngine
@@ -32,7 +31,7 @@ def mine_on_ray(recipe: MineRecipe, say: Say = print, command: str | None = None
     parts = [str(Part(number, count)) for number in range(1, count + 1)]
     here = recipe.model_copy(update={"queries": _whole(recipe.queries), "corpus": _whole(recipe.corpus)})
     with engine.running():
-        for path, told in engine.each(partial(_part, here.model_dump(), command), parts):
+        for path, told in engine.each(_part, (here.model_dump(), command), parts):
             for line in told:
                 say(line)
             if path is None:

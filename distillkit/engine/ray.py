@@ -111,14 +111,14 @@ class RayEngine:
             shutil.rmtree(staging / str(result["shard"]), ignore_errors=True)
         shutil.rmtree(staging, ignore_errors=True)
 
-    def each(self, work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-        """`work(item)` of each, in the order in which they are done; what a lost worker did is done again."""
+    def each(self, work: Callable[..., Any], given: tuple[Any, ...], items: Iterable[Any]) -> Iterator[Any]:
+        """`work(*given, item)` of each, in the order in which they are done; what a lost worker did is done again."""
         task, left = _ray().remote(work).options(max_retries=-1, **self._needs()), iter(items)
-        running = [task.remote(item) for item in islice(left, self._most())]
+        running = [task.remote(*given, item) for item in islice(left, self._most())]
         while running:
             (done,), running = _ray().wait(running)
             yield _ray().get(done)
-            running += [task.remote(item) for item in islice(left, 1)]
+            running += [task.remote(*given, item) for item in islice(left, 1)]
 
     def _results(self, shards: list[int], arguments: tuple[Any, ...]) -> Iterator[dict[str, Any]]:
         """What the actors say of their shards, in the order in which these are done."""
