@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from distillkit.pixels.mixing import Mix
+from distillkit.pixels.operations import Operations, applied
 from distillkit.pixels.resizing import SUPPORT, Axes, Axis, Crops, Rounding, resized
 from distillkit.pixels.tensors import whole_box
 from distillkit.types import View
@@ -28,7 +29,8 @@ _MOST_AREA, _MOST_SIDE = 4, 4
 class Cut:
     """What a view needs of an image, and where its box lies along each side of the image.
 
-    `turned`: rows and columns have changed places, for resizing to begin with what were the columns.
+    `turned`: rows and columns have changed places, for resizing to begin with what were the columns. `ops`: those of
+    the view.
     """
 
     pixels: UInt8[np.ndarray, "h w 3"]
@@ -36,6 +38,7 @@ class Cut:
     down: Axis
     flip: bool = False
     turned: bool = False
+    ops: Operations = ()
 
     def fits(self, size: int) -> bool:
         """Whether it is better resized on a device than by the thread that cut it out."""
@@ -57,8 +60,8 @@ def cut_pillow(image: Image.Image, view: View, size: int, interpolation: str) ->
     down, bottom_end = _reaching(top, bottom, image.height, size, interpolation)
     part = image.crop((across.origin, down.origin, right_end, bottom_end))
     if image.height > size and image.height - size > 2 * (image.width - size):
-        return Cut(np.asarray(part).transpose(1, 0, 2), down, across, view.flip, turned=True)
-    return Cut(np.asarray(part), across, down, view.flip)
+        return Cut(np.asarray(part).transpose(1, 0, 2), down, across, view.flip, turned=True, ops=view.ops)
+    return Cut(np.asarray(part), across, down, view.flip, ops=view.ops)
 
 
 def _reaching(low: float, high: float, length: int, size: int, interpolation: str) -> tuple[Axis, int]:
@@ -73,7 +76,7 @@ def _reaching(low: float, high: float, length: int, size: int, interpolation: st
 def cut_tensor(image: UInt8[Tensor, "3 h w"], view: View, size: int, interpolation: str) -> Cut:
     """A box of whole pixels, which is resized as if it were an image by itself."""
     piece, across, down = piece_of(image, view)
-    return Cut(piece.numpy(), across, down, view.flip)
+    return Cut(piece.numpy(), across, down, view.flip, ops=view.ops)
 
 
 def piece_of(image: UInt8[Tensor, "3 h w"], view: View) -> tuple[UInt8[Tensor, "h w 3"], Axis, Axis]:
@@ -131,7 +134,8 @@ class Cuts:
         pool: Executor | None = None,
         mix: Mix | None = None,
     ):
-        self.mix, shapes = mix, np.array([cut.pixels.shape[:2] for cut in cuts])
+        self.mix, self.ops = mix, [cut.ops for cut in cuts]
+        shapes = np.array([cut.pixels.shape[:2] for cut in cuts])
         sides = [(cut.across, cut.down, cut.flip, cut.turned) for cut in cuts]
         self.layout = Layout(shapes, sides, size, interpolation, rounding)
         begins, ends = self.layout.begins, self.layout.ends
@@ -147,4 +151,5 @@ class Cuts:
     def to(self, device: torch.device) -> UInt8[Tensor, "b 3 s s"]:
         """The pixels, on a device."""
         shown = self.layout.render(self.flat.to(device, non_blocking=True))
+        shown = applied(shown, self.ops) if any(self.ops) else shown
         return self.mix(shown) if self.mix else shown

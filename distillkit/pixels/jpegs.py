@@ -21,8 +21,8 @@ from torch import Tensor
 from torchvision.io import ImageReadMode, decode_jpeg
 
 from distillkit.errors import SourceError
-from distillkit.pixels import randaugment
 from distillkit.pixels.cuts import Layout, piece_of
+from distillkit.pixels.operations import applied
 from distillkit.pixels.pillow import DAMAGE, refuse_bombs
 from distillkit.pixels.tensors import decode_tensor
 from distillkit.types import View
@@ -135,15 +135,8 @@ def _views(images: list[tuple[Tensor, View]], size: int, interpolation: str) -> 
     sides = [(across, down, view.flip, False) for (_, across, down), view in pieces]
     flat = torch.cat([piece.reshape(-1, 3) for (piece, _, _), _ in pieces])
     shown = Layout(shapes, sides, size, interpolation, "torchvision").render(flat)
-    return [_operated(pixels, view) if view.ops else pixels for pixels, (_, view) in zip(shown, images, strict=True)]
-
-
-def _operated(pixels: UInt8[Tensor, "3 s s"], view: View) -> UInt8[Tensor, "3 s s"]:
-    """Operations of a view are Pillow's, on the CPU."""
-    picture = Image.fromarray(np.ascontiguousarray(pixels.permute(1, 2, 0).cpu().numpy()))
-    for operation, amount in view.ops:
-        picture = randaugment.apply(picture, operation, amount)
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).to(pixels.device)
+    operations = [view.ops for _, view in images]
+    return list(applied(shown, operations) if any(operations) else shown)
 
 
 def batch_of(

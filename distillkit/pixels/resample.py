@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -13,10 +14,12 @@ from PIL import Image
 from distillkit.pixels import decode, jpegs, render
 from distillkit.pixels.augment import random_view, sample_stream
 from distillkit.pixels.cuts import Cut, Cuts, cut_pillow, cut_tensor
+from distillkit.pixels.randaugment import draw
 from distillkit.pixels.resizing import Rounding
 from distillkit.pixels.tensors import decode_tensor, from_array, render_tensor
 
-_TRIED = 12
+# Crops without operations, and as many with; with this seed every operation is among them.
+_TRIED, _SEED = 12, 43
 
 
 class Resample(NamedTuple):
@@ -46,17 +49,24 @@ RESAMPLE: dict[str, Resample] = {
 
 @cache
 def same_on(device: torch.device, name: Rounding, size: int, interpolation: str) -> bool:
-    """Whether this device makes the library's own bytes of a few crops, large and small, wide and tall, mirrored.
+    """Whether this device makes the library's own bytes of a few crops, large and small, wide and tall, mirrored, with
+    every operation.
 
-    Another version of a library may round in another way, and then its own resizing is the one that counts.
+    Another version of a library may round in another way, and then its own pixels are the ones that count.
     """
     library, cuts, wanted = RESAMPLE[name], [], []
-    for number in range(_TRIED):
+    for number, operations in enumerate((*[()] * _TRIED, *_tried_operations())):
         random = sample_stream(0, number, "resizing")
         width, height = (int(side) for side in random.integers(size // 2 + 1, 3 * size, 2))
         image = library.from_array(random.integers(256, size=(height, width, 3), dtype=np.uint8))
         view = random_view(random, width, height, scale=(0.1, 1.0), ratio=(3 / 4, 4 / 3), flip=0.5)
+        view = replace(view, ops=operations)
         cuts.append(library.cut(image, view, size, interpolation))
         wanted.append(library.render(image, view, size, interpolation))
     made = Cuts(cuts, size, interpolation, name).to(device)
     return np.array_equal(made.cpu().numpy(), np.stack(wanted))
+
+
+def _tried_operations() -> list[tuple[tuple[str, float], ...]]:
+    streams = [sample_stream(_SEED, number, "ops") for number in range(_TRIED)]
+    return [draw(random, ops=2, magnitude=9.0, spread=0.5, probability=1.0) for random in streams]

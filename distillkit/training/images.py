@@ -143,7 +143,7 @@ class Images:
 
         def cut(place: int, image: Any, view: View) -> None:
             found = self.resample.cut(image, view, size, interpolation)
-            if view.ops or not found.fits(size):
+            if not found.fits(size):
                 found = finished(self.resample.render(image, view, size, interpolation))
             elif self.data.pixel_cache is None:
                 # A piece of an image would keep all of it in memory; one of a mapped file keeps nothing.

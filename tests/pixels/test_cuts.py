@@ -5,9 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
-from distillkit.pixels import resizing
+from distillkit.pixels import operations, resample, resizing
 from distillkit.pixels.augment import fixed_crop, random_view, sample_stream
 from distillkit.pixels.cuts import Cut, Cuts, finished
+from distillkit.pixels.randaugment import OPERATIONS
 from distillkit.pixels.resample import RESAMPLE, same_on
 from distillkit.pixels.resizing import Axis
 from distillkit.types import View
@@ -77,6 +78,10 @@ def test_a_cut_that_is_dear_to_carry_is_left_to_the_worker():
 
 
 def test_another_rounding_is_noticed(monkeypatch):
+    assert {name for tried in resample._tried_operations() for name, _ in tried} == set(OPERATIONS)
     assert same_on(CPU, "pillow", 24, "bicubic") and same_on(CPU, "torchvision", 24, "bilinear")
+    monkeypatch.setattr(operations, "FILL", (0, 0, 0))
+    assert not same_on(CPU, "torchvision", 26, "bilinear")
+    monkeypatch.undo()
     monkeypatch.setattr(resizing, "_PILLOW_BITS", 8)
     assert not same_on(CPU, "pillow", 25, "bicubic")
