@@ -1,5 +1,6 @@
 """The Ray engine makes the stores of the local one, byte for byte, whoever dies on the way."""
 
+import contextlib
 import os
 import random
 import shutil
@@ -13,6 +14,8 @@ import pytest
 
 from distillkit.store.manifest import Manifest
 from distillkit.store.verify import verify
+from tests.conftest import draw
+from tests.test_extract import forked
 
 pytest.importorskip("ray.data")
 
@@ -59,43 +62,87 @@ def test_what_goes_wrong_on_a_worker_is_one_line(images, tmp_path):
     assert done.returncode == 1 and "no Ray cluster answers there" in done.stderr.splitlines()[-1]
 
 
+CLUSTER = """
+import ray
+ray.init(num_cpus=2, include_dashboard=False, object_store_memory=200_000_000, logging_level="ERROR")
+print(ray.get_runtime_context().gcs_address, flush=True)
+input()
+"""
+
+
+@pytest.fixture
+def cluster():
+    """A Ray cluster that outlives the runs that join it: its address, and the process that all of it is below."""
+    command, pipe = [sys.executable, "-c", CLUSTER], subprocess.PIPE
+    environment = os.environ | {"RAY_AUTH_MODE": "disabled"}  # else who joins needs its token
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environment) as process:
+        yield process.stdout.readline().decode().strip(), psutil.Process(process.pid)
+        process.communicate(b"\n", timeout=60)
+
+
 @pytest.mark.slow
-def test_runs_and_workers_killed_at_any_instant_leave_the_same_store(recipes, run_cli, tmp_path):
-    """Of each two kills one hits the run itself, one a worker, which Ray replaces: 25 kills."""
-    assert run_cli("extract-teacher", recipes[0], "--set", f'out="{tmp_path}/local"')[0] == 0
-    want = {name: files(tmp_path / "local" / name) for name in ("images", "texts")}
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_runs_and_workers_killed_at_any_instant_leave_the_same_store(images, tmp_path, cluster, run_cli):
+    """Of each two kills one hits the run itself, one a worker, which Ray replaces: 25 kills, over four shards."""
+    address, below = cluster
+    draw(tmp_path / "more", 250)
+    recipe = images.read_text().replace(f"{tmp_path}/corpus", f"{tmp_path}/more")
+    images.write_text(recipe)
+    assert run_cli("extract-teacher", images, "--set", f'out="{tmp_path}/local"')[0] == 0
+    want, out = files(tmp_path / "local/images"), tmp_path / "out/images"
+    assert len(list((tmp_path / "local/images/commits").iterdir())) == 4
+
+    def start(*settings):
+        told = ("ray.most=1", f'ray.address="{address}"', *settings)
+        return forked("extract-teacher", images, "--engine", "ray", *(f"--set={setting}" for setting in told))
+
     started = time.monotonic()
-    subprocess.run(command(recipes[0], f'out="{tmp_path}/once"'), check=True, capture_output=True, timeout=600)
-    whole_time, draw, kills = time.monotonic() - started, random.Random(0), 0
+    assert ended(start(f'out="{tmp_path}/once"')) == 0 and files(tmp_path / "once/images") == want
+    whole_time, chance, kills = time.monotonic() - started, random.Random(0), 0
     while kills < 25:
-        run = subprocess.Popen(command(recipes[0]), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        victim, deadline = kills % 2, time.monotonic() + draw.random() * whole_time
-        while run.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.05)
-        kills += _kill(run, worker=bool(victim))
-        if victim:
-            assert run.wait(600) == 0
-        run.wait(600)
-        if all((tmp_path / "out" / name / "manifest.json").is_file() for name in want):
-            assert all(verify(tmp_path / "out" / name) == [] for name in want)
-            assert {name: files(tmp_path / "out" / name) for name in want} == want
+        run = start()
+        if kills % 2:
+            while not (workers := workers_below(below)) and not gone(run):
+                time.sleep(0.01)
+            time.sleep(chance.random() * whole_time / 2)
+            kills += sum(killed(worker.pid) for worker in workers[:1])
+            assert ended(run) == 0
+        else:
+            time.sleep(chance.random() * whole_time)
+            kills += killed(run)
+            ended(run)
+        if (out / "manifest.json").is_file():
+            assert verify(out) == [] and files(out) == want
             shutil.rmtree(tmp_path / "out")
-    subprocess.run(command(recipes[0]), check=True, capture_output=True, timeout=600)
-    assert {name: files(tmp_path / "out" / name) for name in want} == want
-    assert Manifest.read(tmp_path / "out/images").digest == Manifest.read(tmp_path / "local/images").digest
+    assert ended(start()) == 0 and files(out) == want
+    assert Manifest.read(out).digest == Manifest.read(tmp_path / "local/images").digest
 
 
-def _kill(run, worker):
-    """kill -9 of the run, or of one of its workers; whether there was anything to kill."""
-    if not worker:
-        alive = run.poll() is None
-        run.kill()
-        return alive
+def gone(run):
+    """Whether a child has ended; it can still be waited for."""
+    return psutil.Process(run).status() == psutil.STATUS_ZOMBIE
+
+
+def ended(run):
+    """The exit code of a child, once it has ended."""
+    return os.waitstatus_to_exitcode(os.waitpid(run, 0)[1])
+
+
+def killed(process):
+    """kill -9; whether there was anything to kill."""
     try:
-        below = psutil.Process(run.pid).children(recursive=True)
-        workers = [process for process in below if any("MapWorker" in word for word in process.cmdline())]
-        for process in workers[:1]:
-            os.kill(process.pid, signal.SIGKILL)
-        return bool(workers)
+        alive = psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+        os.kill(process, signal.SIGKILL)
+        return alive
     except (psutil.NoSuchProcess, ProcessLookupError):
         return False
+
+
+def workers_below(cluster):
+    """The processes of actors that compute shards."""
+    found = []
+    for process in cluster.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+            if any("MapWorker" in word for word in process.cmdline()):
+                found.append(process)
+    return found
