@@ -1,14 +1,12 @@
 """A corpus that grew: its store goes on where it ended, and nothing that is there is computed again.
 
-The grown store is made beside the old one. Its full shards are the old one's own files; the last shard, which was not
-full, is written anew from its stored rows and the first new ones; the rest are new. When all is there the two change
-places, and the old store is set aside.
+The grown store is made as the successor of the old one. Its full shards are the old one's own files; the last shard,
+which was not full, is written anew from its stored rows and the first new ones; the rest are new.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,22 +16,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from distillkit.atomic import set_aside, sync
+from distillkit import successor
 from distillkit.engine.job import Job
 from distillkit.engine.local import LocalEngine
 from distillkit.engine.shard import computed
 from distillkit.errors import StoreError
 from distillkit.recipe import differences
-from distillkit.store.additions import FOLDER
-from distillkit.store.adopt import adopt, committed
 from distillkit.store.claims import Claims
 from distillkit.store.encode import stored
-from distillkit.store.log import FILE_NAME as LOG
 from distillkit.store.lookup import find
-from distillkit.store.manifest import FILE_NAME, Manifest, digest
+from distillkit.store.manifest import Manifest
 from distillkit.store.reader import FeatureStore
-from distillkit.store.remote import origin
-from distillkit.store.steps import steps_of
 from distillkit.store.writer import Failure, StoreWriter
 from distillkit.versions import versions
 
@@ -74,21 +67,13 @@ def growth(store: Path, plan: pa.Table) -> Growth | None:
     return Growth(pa.concat_tables([old, plan.filter(pa.array(new))]), old.num_rows)
 
 
-def recover(path: Path) -> None:
-    """Where a run died while the grown store and the old one changed places, the grown one moves in."""
-    grown = _beside(path)
-    if (grown / FILE_NAME).is_file() and not path.exists():
-        _move_in(grown, path)
-
-
 def append(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None], made: dict[str, Any]) -> Path:
     """Extend the store of `job` by the rows of `plan` that it lacks. Rerunning continues.
 
     StoreError where more has changed than that there are more rows.
     """
-    path, there = job.path, origin(job.path)
-    if there is not None:
-        raise StoreError(f"{there.url}: a store in a bucket cannot grow; copy it to a disk, and append there")
+    path = job.path
+    successor.refuse_a_bucket(path)
     old = Manifest.read(path)
     grown = growth(path, plan)
     if grown is None:
@@ -96,7 +81,7 @@ def append(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None]
     if not grown.new:
         say(f"{path}: the corpus has no new samples, nothing to do")
         return path
-    writer = StoreWriter(_beside(path), grown.plan, job.fields, old.rows_per_shard, job.identity(duplicates))
+    writer = StoreWriter(successor.beside(path), grown.plan, job.fields, old.rows_per_shard, job.identity(duplicates))
     before = json.loads((path / "plan.json").read_bytes())
     changes = [line for line in differences(before, writer.identity) if not line.startswith(_GROWS)]
     if changes:
@@ -107,29 +92,16 @@ def append(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None]
         claims.take(range(writer.shards))
         _fill(job, writer, old, say, made)
         manifest = writer.finish(versions())
-        left = sorted(place.name for place in (path / FOLDER).glob("*"))
-        aside = set_aside(path, digest(before)[:8])
-        _move_in(writer.path, path)
-    told = f"; {', '.join(left)} stayed there: run the recipe again to add to the grown store" if left else ""
-    say(f"{path}: complete, {manifest.rows} rows, digest {manifest.digest[:16]}; the old store is now {aside}{told}")
+        told = successor.take_its_place(path)
+    say(f"{path}: complete, {manifest.rows} rows, digest {manifest.digest[:16]}; {told}")
     return path
 
 
 def _fill(job: Job, writer: StoreWriter, old: Manifest, say: Callable[[str], None], made: dict[str, Any]) -> None:
     """Every shard that the grown store lacks: taken over, half taken over, or computed."""
-    if writer.previous_identity() not in (None, writer.identity):
-        shutil.rmtree(writer.path)  # begun for a corpus that has grown on since; all of it can be made again
-    writer.mend()
-    writer.steps = steps_of(job.path, writer.fields)
-    writer.begin()
-    job = replace(job, steps=writer.steps)
-    if not (writer.path / LOG).exists() and (job.path / LOG).exists():
-        shutil.copy(job.path / LOG, writer.path)
     full, rest = divmod(old.rows, old.rows_per_shard)
-    for shard in range(full):
-        record = committed(job.path, shard)
-        if record is not None and not writer.committed(shard):
-            adopt(writer, job.path, shard, record, check=False)
+    successor.begin(writer, job, range(full))
+    job = replace(job, steps=writer.steps)
     if rest and not writer.committed(full):
         _border(job, writer, full, rest, say)
     todo = [shard for shard in range(writer.shards) if not writer.committed(shard)]
@@ -154,14 +126,3 @@ def _border(job: Job, writer: StoreWriter, number: int, rows: int, say: Callable
     failures += [(row + rows, stage, error) for row, stage, error in new.failures]
     clipped = Counter(store.manifest.shards[number].clipped) + Counter(new.clipped)
     writer.commit(number, arrays, failures, clipped)
-
-
-def _beside(path: Path) -> Path:
-    """Where a grown store is made. Its folder has the store's name, because the manifest tells it."""
-    return path.parent / f".{path.name}.appending" / path.name
-
-
-def _move_in(grown: Path, path: Path) -> None:
-    grown.rename(path)
-    sync(path.parent)
-    shutil.rmtree(grown.parent)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from distillkit import cpu
-from distillkit.append import append, growth, recover
+from distillkit.append import growth
 from distillkit.callable import make_callable
 from distillkit.engine import estimate
 from distillkit.engine.job import Job, Teacher, fields_asked
@@ -32,6 +32,7 @@ from distillkit.store.manifest import FILE_NAME, Manifest
 from distillkit.store.plan import make_plan
 from distillkit.store.remote import workplace
 from distillkit.store.writer import StoreWriter
+from distillkit.successor import recover
 from distillkit.versions import versions
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     Engine = LocalEngine | RayEngine
 
 Say = Callable[[str], None]
+Instead = Callable[[Job, pa.Table, int, Say, dict[str, Any]], Path]
 
 
 def extract(
@@ -49,15 +51,15 @@ def extract(
     part: Part | None = None,
     *,
     overrides: Sequence[str] = (),
-    appending: bool = False,
+    instead: Instead | None = None,
     engine: str = "local",
 ) -> list[Path]:
     """Every corpus of the recipe as a store; returns their folders. StoreError when too many samples failed.
 
     `recipe` may be a file, with `overrides` such as 'out="stores/mine"'. `command` is kept beside the measured costs,
     so that a report can say how to make this again. `part`: one of several runs that share the work; whoever commits a
-    store's last shard completes it. `appending`: a store whose corpus grew goes on where it ended. `engine`: "local",
-    or "ray".
+    store's last shard completes it. `instead` of extracting: `append`, and a store whose corpus grew goes on where it
+    ended, or `retry`, and what failed is tried again. `engine`: "local", or "ray".
     """
     if not isinstance(recipe, ExtractRecipe):
         recipe = load(recipe, list(overrides), kind=ExtractRecipe)
@@ -68,7 +70,7 @@ def extract(
     with run.running():
         jobs = _jobs(recipe, run.teachers(recipe.by_alias, say))
         made = {"command": command, "machine": machine()}
-        written = [_extract_corpus(run, job, part or Part(), appending, say, made) for job in jobs]
+        written = [_extract_corpus(run, job, part or Part(), instead, say, made) for job in jobs]
     for path, job in zip(written, jobs, strict=True):
         _judge(path, job.corpus, say)
     return [job.path for job in jobs]
@@ -105,7 +107,7 @@ def _jobs(recipe: ExtractRecipe, teachers: Mapping[str, Teacher]) -> list[Job]:
     ]
 
 
-def _extract_corpus(run: Engine, job: Job, part: Part, appending: bool, say: Say, made: dict[str, Any]) -> Path:
+def _extract_corpus(run: Engine, job: Job, part: Part, instead: Instead | None, say: Say, made: dict[str, Any]) -> Path:
     """One corpus: plan, run what is not committed yet, finish with the manifest. `made` goes into the log.
 
     Returns where it was written: the store, or an addition to it.
@@ -113,8 +115,8 @@ def _extract_corpus(run: Engine, job: Job, part: Part, appending: bool, say: Say
     job.path.parent.mkdir(parents=True, exist_ok=True)
     plan, duplicates = make_plan(job.source, job.source.root, job.path.parent)
     recover(job.path)
-    if appending:
-        return append(job, plan, duplicates, say, made)
+    if instead:
+        return instead(job, plan, duplicates, say, made)
     grown = growth(job.path, plan)
     if grown and not grown.new:
         plan = grown.plan  # the same rows: their order is the store's

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from distillkit import append as module
+from distillkit import successor
 from distillkit.store.manifest import Manifest
 from distillkit.store.reader import FeatureStore
 from distillkit.store.verify import verify
@@ -139,7 +140,7 @@ def test_an_append_that_is_stopped_leaves_the_store_and_goes_on(run, store, corp
             run("store", "append")
     assert Manifest.read(store).digest == digest and verify(store) == []
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_move_in", stop)
+        patch.setattr(successor, "_move_in", stop)
         with pytest.raises(OSError, match="stopped"):
             run("store", "append")
     assert not store.exists()  # between the old one and the grown one

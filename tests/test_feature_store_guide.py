@@ -32,7 +32,10 @@ def world(tmp_path, monkeypatch, teacher_folder, s3):
         (tmp_path / name).mkdir()
         for path in (tmp_path / f"drawn/{name}/images").iterdir():
             path.rename(tmp_path / name / f"{name}-{path.name}")
-    (tmp_path / "photos/photos-003.png").write_bytes(b"")
+    (tmp_path / "mended").mkdir()
+    (tmp_path / "photos/photos-004.png").rename(tmp_path / "mended/photos-004.png")
+    for name in ("photos-003.png", "photos-004.png"):
+        (tmp_path / "photos" / name).write_bytes(b"")
     (tmp_path / "keys.txt").write_text("photos-001.png\nphotos-005.png\n")
     make_dino(tmp_path / "dino")
     torch.manual_seed(0)
@@ -72,6 +75,7 @@ def test_the_guide(world, run_cli, tmp_path):
     assert "photos-003.png\tdecode\t" in said["distillkit store failures stores/photos"]
     assert "part 1/2 is done" in said["""distillkit extract-teacher photos.toml --set 'out="shared"' --shard 1/2"""]
     assert "70 new rows behind 70" in said["distillkit store append photos.toml"]
+    assert "1 of 2 failed rows mended" in said["distillkit extract-teacher photos.toml --retry-failed"]
     assert "dino added to it" in said["distillkit extract-teacher photos_dino.toml"]
     again = said["distillkit store verify stores/photos --reforward 512"]
     assert "openclip/image  139 rows, cosine least 0.9999" in again or "cosine least 1.0000" in again
@@ -80,7 +84,7 @@ def test_the_guide(world, run_cli, tmp_path):
         *("photos", "drawings", "all", "laion", "dime_fm", "datacompdr", "tinyvit", "labels")
     }
     assert all(verify(path.parent) == [] for path in (tmp_path / "stores").glob("*/manifest.json"))
-    assert FeatureStore("stores/all").ok_rows.size == 79 and len(FeatureStore("views/chosen").ok_rows) == 2
+    assert FeatureStore("stores/all").ok_rows.size == 78 and len(FeatureStore("views/chosen").ok_rows) == 2
     labels = FeatureStore("stores/labels")
     chances = labels.read("logits", labels.ok_rows).float().exp()
     assert labels.read("classes", labels.ok_rows).dtype == torch.int32 and (chances.sum(1) < 1.001).all()

@@ -16,6 +16,10 @@ def extract_teacher(
     engine: Annotated[
         Literal["local", "ray"], typer.Option(help="ray: a pool of teachers on this machine or a cluster; see [ray].")
     ] = "local",
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed", help="Try failed samples of finished stores again: their shards alone."),
+    ] = False,
     plan: Annotated[bool, typer.Option("--plan", help="Only tell what it would take: bytes, hours, epochs.")] = False,
 ) -> None:
     """Stage 1: run the teacher once over every corpus of RECIPE and keep what it said. Rerunning continues.
@@ -24,6 +28,7 @@ def extract_teacher(
     """
     from distillkit import extract
     from distillkit.recipe import ExtractRecipe, load
+    from distillkit.retry import retry
     from distillkit.store.remote import shown
 
     part = part_of(shard)
@@ -31,7 +36,9 @@ def extract_teacher(
     if plan:
         print("\n".join(extract.plan(loaded, say)))
         return
-    for path in extract.extract(loaded, say, command(), part, engine=engine):
+    if retry_failed and (shard or engine != "local"):
+        raise typer.BadParameter("--retry-failed is done by one process here; leave --shard and --engine out")
+    for path in extract.extract(loaded, say, command(), part, instead=retry if retry_failed else None, engine=engine):
         print(shown(path))
     if shard:
         return

@@ -232,7 +232,8 @@ def store_append(recipe: Recipe, overrides: Overrides = None) -> None:
     Example: distillkit store append pipelines/extract/demo.toml
     """
     from distillkit import extract
+    from distillkit.append import append
     from distillkit.recipe import ExtractRecipe, load
 
-    for path in extract.extract(load(recipe, overrides, kind=ExtractRecipe), say, command(), appending=True):
+    for path in extract.extract(load(recipe, overrides, kind=ExtractRecipe), say, command(), instead=append):
         print(path)

@@ -144,8 +144,12 @@ class StoreWriter:
         if damaged or unreadable:
             self._remove(FILE_NAME)
         for shard in damaged:
-            self._remove(f"commits/{shard:05d}.json")
+            self.forget(shard)
         return damaged
+
+    def forget(self, shard: int) -> None:
+        """Take back the commit of a shard."""
+        self._remove(f"commits/{shard:05d}.json")
 
     def _remove(self, name: str) -> None:
         if self.origin is not None:
