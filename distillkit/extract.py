@@ -122,8 +122,16 @@ def _extract_corpus(run: Engine, job: Job, part: Part, instead: Instead | None, 
         plan = grown.plan  # the same rows: their order is the store's
     elif grown:
         say(f"{job.path}: the corpus has {grown.new} new samples; `distillkit store append` would keep what is there")
-    job, writer = _place(job, plan, duplicates, say)
-    for line in estimate.warnings(job, plan.num_rows, shutil.disk_usage(estimate.existing(job.path)).free):
+    for one, writer in _places(job, plan, duplicates, say):
+        _fill(run, one, writer, part, duplicates, say, made)
+    return writer.path
+
+
+def _fill(
+    run: Engine, job: Job, writer: StoreWriter, part: Part, duplicates: int, say: Say, made: dict[str, Any]
+) -> None:
+    """Compute and commit what a store, or an addition to one, lacks."""
+    for line in estimate.warnings(job, writer.plan.num_rows, shutil.disk_usage(estimate.existing(job.path)).free):
         say(line)
     with Claims(job.path) as claims:
         with claims.beginning_or_end():
@@ -132,19 +140,25 @@ def _extract_corpus(run: Engine, job: Job, part: Part, instead: Instead | None, 
             run.run(replace(job, steps=writer.steps), writer, shards, say, made)
         with claims.beginning_or_end():
             _end(writer, part, say)
-    return writer.path
 
 
-def _place(job: Job, plan: pa.Table, duplicates: int, say: Say) -> tuple[Job, StoreWriter]:
-    """The job and its writer; where a finished store lacks nothing but some teachers, these are added beside it."""
-    writer = StoreWriter(job.path, plan, job.fields, job.rows_per_shard, job.identity(duplicates))
+def _places(job: Job, plan: pa.Table, duplicates: int, say: Say) -> list[tuple[Job, StoreWriter]]:
+    """The job and its writer; where a finished store lacks nothing but some teachers, these are added beside it.
+
+    Before them comes the store itself, if some of its files are lost.
+    """
+
+    def placed(job: Job) -> tuple[Job, StoreWriter]:
+        return job, StoreWriter(job.path, plan, job.fields, job.rows_per_shard, job.identity(duplicates))
+
+    _, writer = placed(job)
     before = writer.previous_identity()
     new = teachers_to_add(before, writer.identity) if before is not None and writer.finished() else []
     if not new:
-        return job, writer
+        return [(job, writer)]
     say(f"{job.path}: stays as it is, {' and '.join(new)} added to it; train with data.teacher = {new[0]!r}")
-    job = job.beside(new)
-    return job, StoreWriter(job.path, plan, job.fields, job.rows_per_shard, job.identity(duplicates))
+    kept = [placed(job.only(old))] if (old := [alias for alias, _ in job.asked if alias not in new]) else []
+    return [*((base, own) for base, own in kept if own.identity == before and own.damaged()), placed(job.beside(new))]
 
 
 def _begin(

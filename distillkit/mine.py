@@ -31,7 +31,6 @@ from distillkit.mining.recall import reach
 from distillkit.mining.vectors import Vectors
 from distillkit.recipe import MineRecipe, differences
 from distillkit.store.claims import Claims, Part
-from distillkit.store.manifest import FILE_NAME
 from distillkit.store.plan import SCHEMA
 from distillkit.store.writer import Failure, StoreWriter
 from distillkit.versions import versions
@@ -60,18 +59,30 @@ def mine(recipe: MineRecipe, threads: int, say: Say, command: str | None = None,
     with Claims(job.path) as claims:
         with claims.beginning_or_end():
             before = job.begun_with()
-            if before and (job.path / FILE_NAME).is_file():
+            if before and mended(writer_of(job, before), say).finished():
                 say(f"{job.path}: already mined ({len(job.queries):,} rows), nothing to do")
                 return job.path
             job.tell_lengths(say)
             settled = settle(job, before, threads, say)
-            plan = job.queries.store.index.select(SCHEMA.names)
-            writer = StoreWriter(job.path, plan, job.fields, recipe.rows_per_shard, job.identity(settled.facts))
+            writer = writer_of(job, settled.facts)
             shards = begin(writer, claims, part or Part(), say)
         run(job, settled, writer, shards, say, {"command": command, "machine": machine()})
         with claims.beginning_or_end():
             end(writer, say)
     return job.path
+
+
+def writer_of(job: Job, facts: dict[str, Any]) -> StoreWriter:
+    """What writes the addition with these facts."""
+    plan = job.queries.store.index.select(SCHEMA.names)
+    return StoreWriter(job.path, plan, job.fields, job.recipe.rows_per_shard, job.identity(facts))
+
+
+def mended(writer: StoreWriter, say: Say) -> StoreWriter:
+    """The same; shards that have lost files count as not mined."""
+    for shard in writer.mend():
+        say(f"{writer.path}: shard {shard + 1} of {writer.shards} has lost files; it is mined again")
+    return writer
 
 
 def settle(job: Job, before: dict[str, Any], threads: int, say: Say) -> Settled:
@@ -129,9 +140,7 @@ def begin(writer: StoreWriter, claims: Claims, part: Part, say: Say) -> list[int
             raise StoreError(f"{writer.path}: another process mines here, with another recipe ({changes[0]}); stop it")
         more = f" (and {len(changes) - 1} more)" if changes[1:] else ""
         say(f"{writer.path}: {changes[0]}{more}; mining anew, the old neighbours are now {writer.set_aside()}")
-    for shard in writer.mend():
-        say(f"{writer.path}: shard {shard + 1} of {writer.shards} has lost files; it is mined again")
-    writer.begin(alone=idle)
+    mended(writer, say).begin(alone=idle)
     done = sum(writer.committed(shard) for shard in range(writer.shards))
     if done:
         say(f"{writer.path}: {done} of {writer.shards} shards are already committed")

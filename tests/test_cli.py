@@ -185,7 +185,8 @@ def test_store_commands(run_cli, store):
     shard.write_bytes(shard.read_bytes()[::-1])
     code, out, err = run_cli("store", "verify", store)
     assert code == 1 and out.startswith(f"{shard}: sha256 ") and out.count("\n") == 1
-    assert err == "damaged: 1; delete these files and extract again: only their shards are done anew\n"
+    again = "run distillkit extract-teacher again: only their shards are done anew"
+    assert err == f"damaged: 1; delete these files and {again}\n"
 
 
 def test_output_can_be_cut_short(store):

@@ -117,3 +117,10 @@ def test_what_a_user_sets_by_hand_is_refused_in_one_line(recipes, run_cli):
         assert code == 1 and told in err.splitlines()[-1] and "Traceback" not in err
     code, _, err = run_cli("train-student", recipes[0])
     assert code == 1 and "this is an extraction recipe; run: distillkit extract-teacher" in err
+    for command, recipe, meant in (
+        ("mine-neighbours", recipes[1], "train-student"),
+        ("select-texts", recipes[0], "extract-teacher"),
+        ("extract-teacher", "pipelines/select/demo_quick.toml", "select-texts"),
+    ):
+        code, _, err = run_cli(command, recipe)
+        assert code == 1 and f"run: distillkit {meant} {recipe}" in err

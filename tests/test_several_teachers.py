@@ -145,6 +145,18 @@ def test_what_fails_for_one_fails_for_all(extract, corpus, monkeypatch):
     assert all(store.read(name, failed).isnan().all() for name in store.manifest.fields)
 
 
+def test_lost_files_of_the_base_are_extracted_again_under_the_recipe_that_added_a_teacher(extract):
+    _, _, store = extract(["clip"], '["clip/image"]')
+    assert extract(["clip", "dino"], '["clip/image", "dino/cls"]')[0] == 0
+    for lost in ("clip/image/c/1/0", "added/dino/dino/cls/c/0/0"):
+        (store / lost).unlink()
+    before = Manifest.read(store).digest
+    code, err, _ = extract(["clip", "dino"], '["clip/image", "dino/cls"]')
+    assert code == 0 and verify(store) == [] and Manifest.read(store).digest == before
+    assert f"{store}: shard 2 of 2 has lost files" in err and f"{store}/added/dino: shard 1 of 2 has lost files" in err
+    assert not list((store / "added").glob("*.before-*"))  # the addition stayed, and was mended in its place
+
+
 def test_the_log_tells_teachers_apart(extract):
     store = extract(["clip", "dino"], BOTH)[2]
     lines = [json.loads(line) for line in (store / "extract.jsonl").read_text().splitlines()]

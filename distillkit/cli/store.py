@@ -85,13 +85,14 @@ def store_verify(
 
     Example: distillkit store verify stores/demo/images --reforward 512
     """
-    from distillkit.store.verify import verify
+    from distillkit.store.verify import made_again_by, verify
 
     problems = verify(path)
     for problem in problems:
         print(problem)
     if problems:
-        say(f"damaged: {len(problems)}; delete these files and extract again: only their shards are done anew")
+        commands = " and ".join(f"distillkit {command}" for command in made_again_by(path, problems))
+        say(f"damaged: {len(problems)}; delete these files and run {commands} again: only their shards are done anew")
         raise typer.Exit(1)
     print(f"{path}: every checksum agrees")
     if again is not None:

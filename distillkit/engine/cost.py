@@ -22,7 +22,7 @@ class Cost:
     forward: dict[str, float] = field(default_factory=dict)
     wait: float = 0.0
     halved: list[str] = field(default_factory=list)
-    started: float = field(default_factory=time.perf_counter)
+    started: float = field(default_factory=lambda: time.perf_counter())
 
     def line(self, shard: int, rows: int, failed: int) -> dict[str, Any]:
         seconds = time.perf_counter() - self.started
@@ -38,24 +38,28 @@ class Cost:
 
 
 class Progress:
-    """Lines such as `images: shard 3/20, 310 rows/s, 4% waiting for data, 2 failed, 0:08:20 left`."""
+    """Lines such as `images: shard 3/20, 310 rows/s, 4% waiting for data, 2 failed, 0:08:20 left`, of this run."""
 
     def __init__(self, name: str, rows: int, shards: int, say: Callable[[str], None]):
         self.name, self.rows, self.shards, self.say = name, rows, shards, say
         self.started = self.said = time.perf_counter()
         self.done = self.failed = 0
+        self.waited = self.spent = 0.0  # of all shards together: workers have them at the same time
 
-    def within(self, shard: int, rows: int, failed: int, waited: float) -> None:
+    def within(self, shard: int, rows: int, failed: int, cost: Cost) -> None:
         """Some rows of a shard are done; told now and then."""
-        if time.perf_counter() - self.said > _QUIET:
-            seconds = time.perf_counter() - self.started
-            self._tell(shard, self.done + rows, self.failed + failed, waited / seconds)
+        now = time.perf_counter()
+        if now - self.said > _QUIET:
+            spent = self.spent + now - cost.started
+            self._tell(shard, self.done + rows, self.failed + failed, (self.waited + cost.wait) / spent)
 
     def finished(self, line: dict[str, Any]) -> None:
         """A shard is done; `line` is its cost."""
         self.done += line["rows"]
         self.failed += line["failed"]
-        self._tell(line["shard"], self.done, line["failed"], line["wait_share"])
+        self.waited += line["wait_share"] * line["seconds"]
+        self.spent += line["seconds"]
+        self._tell(line["shard"], self.done, self.failed, self.waited / max(self.spent, 1e-9))
 
     def _tell(self, shard: int, done: int, failed: int, wait_share: float) -> None:
         self.said = time.perf_counter()

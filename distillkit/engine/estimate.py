@@ -19,7 +19,9 @@ from distillkit.engine.cost import duration
 from distillkit.engine.job import Job
 from distillkit.engine.probe import Probe
 from distillkit.machine import free_memory
-from distillkit.recipe import DType
+from distillkit.pixels.views import columns
+from distillkit.recipe import DType, Views
+from distillkit.store.field import DTYPES
 
 _MANY_BYTES = 100e9
 _VALUE_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "int8": 1}
@@ -45,9 +47,10 @@ class Estimate:
     epochs: int | None
 
 
-def estimate(job: Job, rows: int, probe: Probe, setting: Setting) -> Estimate:
-    """The arithmetic of the module's docstring."""
-    view_bytes, text_bytes = _bytes(job, setting)
+def estimate(job: Job, rows: int, probe: Probe, setting: Setting | None = None) -> Estimate:
+    """The arithmetic of the module's docstring, for a setting or for what the recipe asks for."""
+    view_bytes, text_bytes = _own_bytes(job) if setting is None else _bytes(job, setting)
+    setting = setting or own(job)
     row_bytes = setting.views * view_bytes + text_bytes
     forward = setting.views * probe.view + probe.text
     seconds = max(probe.decode, forward, row_bytes / probe.write)
@@ -58,15 +61,25 @@ def estimate(job: Job, rows: int, probe: Probe, setting: Setting) -> Estimate:
     return Estimate(row_bytes, rows * row_bytes, rows * seconds, epochs)
 
 
+def _own_bytes(job: Job) -> tuple[int, int]:
+    """Bytes of one view of a row, and of its text, as the recipe has them; compressed tokens before compression."""
+    sizes = {name: field.row_bytes // field.views for name, field in job.fields.items()}
+    text = sum(size for name, size in sizes.items() if name.endswith("/text"))
+    return sum(sizes.values()) - text, text
+
+
 def _bytes(job: Job, setting: Setting) -> tuple[int, int]:
-    """Bytes of one view of a row, and of its text."""
-    size, view, text = _VALUE_BYTES[setting.dtype], 0, 0
+    """The same for a setting. What is no measurement, such as the numbers of classes, keeps its dtype."""
+    size, text = _VALUE_BYTES[setting.dtype], 0
+    view = 4 * len(columns(job.corpus.views or Views(count=setting.views))) if setting.views > 1 else 0
     for alias, name in job.asked:
-        *tokens, width = job.teachers[alias].network.fields[name]
+        network = job.teachers[alias].network
+        fixed = getattr(network, "dtypes", {}).get(name)
+        number = (DTYPES[fixed].itemsize if fixed else size) * math.prod(network.fields[name])
         if name == "text":
-            text += size * width
+            text += number
         elif name != "patches":
-            view += size * math.prod([*tokens, width])
+            view += number
     for alias in job.passes.get("image", {}):
         if "patches" in job.teachers[alias].network.fields:
             view += size * setting.tokens * job.teachers[alias].network.fields["patches"][1]
@@ -82,7 +95,8 @@ def own(job: Job) -> Setting:
 
 def settings(job: Job) -> Iterator[Setting]:
     """The recipe's own setting, then the others that could be asked for."""
-    asked, seen = own(job), {own(job)}
+    asked = own(job)
+    seen = set() if job.corpus.dtypes else {asked}  # single fields may have dtypes of their own
     yield asked
     images = job.passes.get("image", {})
     full = [fields["patches"][0] for alias in images if "patches" in (fields := job.teachers[alias].network.fields)]
@@ -121,7 +135,7 @@ def warnings(job: Job, rows: int, free: int) -> list[str]:
 
 def report(job: Job, rows: int, probe: Probe, free: int) -> list[str]:
     """Everything but the warnings as lines of text, the table last."""
-    asked = estimate(job, rows, probe, own(job))
+    asked = estimate(job, rows, probe)
     shards = -(-rows // job.rows_per_shard)
     lines = [f"{job.path}: {rows:,} rows in {shards:,} shards of {job.rows_per_shard:,}"]
     for name, field in job.fields.items():
@@ -141,10 +155,11 @@ def report(job: Job, rows: int, probe: Probe, free: int) -> list[str]:
 
 def _table(job: Job, rows: int, probe: Probe) -> list[str]:
     cells = [("views", "dtype", "tokens", "bytes a row", "store", "time", "paid after epochs")]
-    for setting in settings(job):
-        made = estimate(job, rows, probe, setting)
+    for number, setting in enumerate(settings(job)):
+        made = estimate(job, rows, probe, setting if number else None)
         paid = "never" if made.epochs is None else str(made.epochs)
-        kept = (str(setting.views), setting.dtype, str(setting.tokens), f"{made.row_bytes:,}")
+        dtype = "as asked" if job.corpus.dtypes and not number else setting.dtype
+        kept = (str(setting.views), dtype, str(setting.tokens), f"{made.row_bytes:,}")
         cells.append((*kept, size(made.all_bytes), duration(made.seconds), paid))
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
     return ["  " + "  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)) for line in cells]

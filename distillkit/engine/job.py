@@ -107,10 +107,13 @@ class Job:
         exact = self.corpus.model_copy(update={"dtype": "float32", "dtypes": {}, "compression": {}})
         return replace(self, corpus=exact, asked=asked, adds=True)
 
+    def only(self, aliases: Collection[str]) -> Job:
+        """These teachers alone."""
+        return replace(self, asked=tuple(pair for pair in self.asked if pair[0] in aliases))
+
     def beside(self, aliases: Sequence[str]) -> Job:
-        """Only these teachers, as an addition to the store that all of them were asked for."""
-        asked = tuple(pair for pair in self.asked if pair[0] in aliases)
-        return replace(self, path=self.path / FOLDER / "+".join(aliases), asked=asked, adds=True)
+        """These teachers alone, as an addition to the store that all of them were asked for."""
+        return replace(self.only(aliases), path=self.path / FOLDER / "+".join(aliases), adds=True)
 
     @property
     def passes(self) -> dict[str, dict[str, list[str]]]:

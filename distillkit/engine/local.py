@@ -46,7 +46,7 @@ class LocalEngine:
 
             def tell(shard: Shard, rows: int) -> None:
                 committing.refuse_to_go_on()
-                progress.within(shard.number, rows, len(shard.failures), shard.cost.wait)
+                progress.within(shard.number, rows, len(shard.failures), shard.cost)
 
             with closing(computed(job, plans, say, tell)) as results:
                 for shard in results:

@@ -16,6 +16,7 @@ from distillkit.store.plan import repeated
 
 _NEAR = 16  # neighbours that are looked at for near duplicates
 _QUERIES = 4096
+_BLOCK = 65_536  # texts that are Python's at a time
 
 
 class Search(Protocol):
@@ -27,12 +28,13 @@ class Search(Protocol):
 
 
 def unequal(vectors: Vectors) -> Int[np.ndarray, "m"]:
-    """The rows without those whose text has come before."""
-    texts: pa.ChunkedArray = vectors.store.index["text"].take(pa.array(vectors.rows))
-    marks = array("q")
-    for chunk in texts.chunks:
-        marks.extend(hash(text) for text in chunk.to_pylist())
-    return np.delete(vectors.rows, repeated(texts, np.frombuffer(marks, np.int64)))
+    """The rows, in order, without those whose text has come before. 8 bytes of each text are in memory, and a block."""
+    texts: pa.ChunkedArray = vectors.store.index["text"]
+    marks, meant = array("q"), np.zeros(len(texts), bool)
+    meant[vectors.rows] = True
+    for block in (chunk.slice(first, _BLOCK) for chunk in texts.chunks for first in range(0, len(chunk), _BLOCK)):
+        marks.extend(hash(text) for text in block.to_pylist())
+    return np.setdiff1d(vectors.rows, repeated(texts, np.frombuffer(marks, np.int64), meant), assume_unique=True)
 
 
 def unlike(vectors: Vectors, search: Search, cosine: float, say: Callable[[str], None]) -> Int[np.ndarray, "m"]:

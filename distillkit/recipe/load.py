@@ -11,9 +11,18 @@ from pydantic import BaseModel
 
 from distillkit.errors import RecipeError
 from distillkit.recipe.extraction import ExtractRecipe
-from distillkit.recipe.mining import MineRecipe
+from distillkit.recipe.mining import MineRecipe, SelectRecipe
 from distillkit.recipe.schema import Made, validate
 from distillkit.recipe.training import TrainRecipe
+
+# A key that only recipes of one kind have, and what to do with such a recipe.
+_STAGES = (
+    ("corpora", ExtractRecipe, "an extraction", "extract-teacher"),
+    ("student", TrainRecipe, "a training", "train-student"),
+    ("students", TrainRecipe, "a training", "train-student"),
+    ("queries", MineRecipe, "a mining", "mine-neighbours"),
+    ("texts", SelectRecipe, "a selection", "select-texts"),
+)
 
 
 def load(path: str | Path, overrides: list[str] | None = None, *, kind: type[Made]) -> Made:
@@ -67,12 +76,9 @@ def _filled(first: dict[str, Any], then: dict[str, Any]) -> dict[str, Any]:
 
 
 def _refuse_other_stage(path: Path, content: dict[str, Any], kind: type[BaseModel]) -> None:
-    if kind is TrainRecipe and "corpora" in content:
-        raise RecipeError(f"{path}: this is an extraction recipe; run: distillkit extract-teacher {path}")
-    if kind is not MineRecipe and "queries" in content:
-        raise RecipeError(f"{path}: this is a mining recipe; run: distillkit mine-neighbours {path}")
-    if kind is ExtractRecipe and "student" in content:
-        raise RecipeError(f"{path}: this is a training recipe; run: distillkit train-student {path}")
+    for key, meant, what, command in _STAGES:
+        if key in content and kind is not meant:
+            raise RecipeError(f"{path}: this is {what} recipe; run: distillkit {command} {path}")
 
 
 def _recipes_nearby(path: Path) -> str:

@@ -29,6 +29,8 @@ def choose(path: Path, keys: Path | None, rows: str | None, labels: str | None) 
     try:
         if rows is not None:
             numbers = [int(part) if part else None for part in rows.split(":")]
+            if len(numbers) == 1:
+                raise ValueError(f"{rows!r} is no range")
             chosen = np.intersect1d(chosen, np.arange(len(store))[slice(*numbers)])
         if labels is not None:
             wanted = pa.array([int(label) for label in labels.split(",")], pa.int64())

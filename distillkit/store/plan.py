@@ -72,13 +72,16 @@ def _mapped(batches: Iterable[pa.RecordBatch], folder: Path | None) -> pa.Table:
     return pa.ipc.open_file(pa.BufferReader(pa.py_buffer(mapped))).read_all()
 
 
-def repeated(keys: pa.ChunkedArray, marks: np.ndarray) -> np.ndarray:
-    """The rows whose key has come before, int64 in order."""
-    ordered = np.sort(marks)
+def repeated(keys: pa.ChunkedArray, marks: np.ndarray, meant: np.ndarray | None = None) -> np.ndarray:
+    """The rows whose key has come before, int64 in order. `marks`: a hash of each key; `meant`: bool, the others are
+    as if they were not there."""
+    ordered = np.sort(marks if meant is None else marks[meant])
     twice = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
     if not len(twice):
         return twice
     suspect = np.isin(marks, twice)
+    if meant is not None:
+        suspect &= meant
     # Equal hashes are a suspicion; which keys are equal, the keys say.
     codes = pc.dictionary_encode(keys.filter(pa.array(suspect))).chunks
     _, first = np.unique(np.concatenate([chunk.indices.to_numpy() for chunk in codes]), return_index=True)

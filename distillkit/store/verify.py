@@ -32,6 +32,26 @@ def verify(path: Path) -> list[str]:
     return [problem for place, held in volumes.items() for problem in _volume(place, held)]
 
 
+def made_again_by(path: Path, problems: list[str]) -> list[str]:
+    """What does the damaged shards of a store anew, once the files that `problems` name are deleted."""
+    if (path / VIEW).is_file():
+        path = Selection(path).store
+    manifest = Manifest.read(path)
+    volumes = {path / FOLDER / name: added for name, added in additions(path, manifest).items()}
+    hurt = {place: held for place, held in volumes.items() if any(line.startswith(f"{place}/") for line in problems)}
+    if any(not any(line.startswith(f"{place}/") for place in volumes) for line in problems):
+        hurt[path] = manifest
+    return sorted({_maker(held) for held in hurt.values()})
+
+
+def _maker(manifest: Manifest) -> str:
+    if all(facts.get("kind") == "mined" for facts in manifest.teachers.values()):
+        return "mine-neighbours"
+    if "imported" in manifest.source:
+        return "store import"
+    return "store merge" if manifest.source["kind"] == "merged" else "extract-teacher"
+
+
 def _view(view: Selection) -> list[str]:
     try:
         view.manifest()

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from pydantic import ValidationError
 
 from distillkit.atomic import TEMPORARY, atomic_file, make_folder, set_aside, sync, write_json
 from distillkit.errors import StoreError
@@ -138,8 +139,8 @@ class StoreWriter:
         return (self.path / f"commits/{shard:05d}.json").is_file()
 
     def mend(self) -> list[int]:
-        """Take back the commits of shards whose files are gone or of another size; they are then extracted again."""
-        damaged = [shard for shard in range(self.shards) if self.committed(shard) and not self._whole(shard)]
+        """Take back the commits that are damaged, or whose files are gone or of another size: such shards are to do."""
+        damaged = self.damaged()
         unreadable = self.finished() and not _readable(self.path)
         if damaged or unreadable:
             self._remove(FILE_NAME)
@@ -151,13 +152,20 @@ class StoreWriter:
         """Take back the commit of a shard."""
         self._remove(f"commits/{shard:05d}.json")
 
+    def damaged(self) -> list[int]:
+        """The committed shards whose commit is damaged, or whose files are gone or of another size."""
+        return [shard for shard in range(self.shards) if self.committed(shard) and not self._whole(shard)]
+
     def _remove(self, name: str) -> None:
         if self.origin is not None:
             self.origin.remove(name)
         (self.path / name).unlink(missing_ok=True)
 
     def _whole(self, shard: int) -> bool:
-        record = Shard.model_validate(json.loads((self.path / f"commits/{shard:05d}.json").read_bytes()))
+        try:
+            record = Shard.model_validate_json((self.path / f"commits/{shard:05d}.json").read_bytes())
+        except ValidationError:
+            return False  # damaged: nothing says any more what the files of this shard must be
         if self.origin is not None:
             return all(self._there.get(name) == file.bytes for name, file in record.files.items())
         paths = {self.path / name: file.bytes for name, file in record.files.items()}

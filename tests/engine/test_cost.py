@@ -3,7 +3,7 @@
 import pytest
 
 from distillkit.engine import cost
-from distillkit.engine.cost import Progress, duration
+from distillkit.engine.cost import Cost, Progress, duration
 
 
 @pytest.fixture
@@ -13,21 +13,35 @@ def clock(monkeypatch):
     return now
 
 
-def test_a_line_for_each_shard_and_now_and_then_within(clock):
+def test_a_line_for_each_shard_and_now_and_then_within_tells_of_the_whole_run(clock):
     said = []
     progress = Progress("images", 1000, 5, said.append)
-    clock[0] = 10.0
-    progress.within(0, 100, 1, 2.0)
+    progress.within(0, 100, 1, Cost(wait=2.0))
     assert said == []
+    first = Cost()
     clock[0] = 40.0
-    progress.within(0, 160, 2, 10.0)
+    first.wait = 10.0
+    progress.within(0, 160, 2, first)
     assert said == ["images: shard 1/5, 4 rows/s, 25% waiting for data, 2 failed, 0:03:30 left"]
     clock[0] = 50.0
-    progress.finished({"shard": 0, "rows": 200, "failed": 2, "wait_share": 0.2})
+    progress.finished({"shard": 0, "rows": 200, "failed": 2, "seconds": 50.0, "wait_share": 0.2})
     assert said[1:] == ["images: shard 1/5, 4 rows/s, 20% waiting for data, 2 failed, 0:03:20 left"]
+    second = Cost()
     clock[0] = 100.0
-    progress.finished({"shard": 1, "rows": 600, "failed": 0, "wait_share": 0.0})
-    assert said[2:] == ["images: shard 2/5, 8 rows/s, 0% waiting for data, 0 failed, 0:00:25 left"]
+    second.wait = 20.0
+    progress.within(1, 200, 1, second)
+    assert said[2:] == ["images: shard 2/5, 4 rows/s, 30% waiting for data, 3 failed, 0:02:30 left"]
+    progress.finished({"shard": 1, "rows": 600, "failed": 1, "seconds": 50.0, "wait_share": 0.0})
+    assert said[3:] == ["images: shard 2/5, 8 rows/s, 10% waiting for data, 3 failed, 0:00:25 left"]
+
+
+def test_the_share_of_waiting_is_one_of_all_workers_time(clock):
+    said = []
+    progress = Progress("images", 800, 4, said.append)
+    clock[0] = 10.0
+    for number in range(4):  # at the same time, each half of its ten seconds
+        progress.finished({"shard": number, "rows": 200, "failed": 0, "seconds": 10.0, "wait_share": 0.5})
+    assert all("50% waiting for data" in line for line in said)
 
 
 @pytest.mark.parametrize(
