@@ -104,6 +104,12 @@ def test_a_recipe_without_what_a_loss_needs_is_refused(recipes, run_cli):
     assert code == 1 and "losses.affinity needs teacher.text, the teacher gives image" in err
 
 
+def test_mixed_images_are_refused_by_the_name_of_the_term(recipes, run_cli):
+    assert run_cli("extract-teacher", recipes[0])[0] == 0
+    code, _, err = run_cli("train-student", recipes[1], "--set", "data.augment.mixup=0.8")
+    assert code == 1 and "losses.affinity: data.augment mixes images, and no teacher has said anything" in err
+
+
 def test_a_damaged_run_is_not_a_student(recipes, run_cli, tmp_path):
     code, _, err = run_cli("evaluate", tmp_path / "out/run")
     assert code == 1 and "is no run folder" in err

@@ -90,7 +90,8 @@ def _color(pixels: Pixels, amounts: Amounts) -> Pixels:
 
 def _contrast(pixels: Pixels, amounts: Amounts) -> Pixels:
     grey = _grey(pixels).flatten(1)
-    mean = (grey.sum(1).double() / grey.shape[1] + 0.5).long()
+    total = grey.sum(1).double()
+    mean = (total / torch.full_like(total, grey.shape[1]) + 0.5).long()
     return _blended(mean.view(-1, 1, 1, 1), pixels, amounts)
 
 

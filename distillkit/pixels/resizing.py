@@ -24,7 +24,7 @@ SUPPORT = {"bilinear": 1.0, "bicubic": 2.0}
 # Pillow's weights have 22 binary places, those of PyTorch as many as keep them within 16 bits.
 Rounding = Literal["pillow", "torchvision"]
 _PILLOW_BITS, _MOST_BITS, _INT16 = 22, 22, 1 << 15
-_VALUES = 1 << 23  # of an intermediate result, 4 bytes each; a large batch is resized in parts
+_VALUES = 1 << 24  # of an intermediate result, 4 bytes each; a large batch is resized in parts
 
 
 class Axis(NamedTuple):
@@ -59,7 +59,8 @@ class Weights(NamedTuple):
 
 def weights(axes: Axes, size: int, interpolation: str, rounding: Rounding, taps: int) -> Weights:
     """In the order of operations of the two libraries, whose formulas are the same but for the rounding."""
-    scale = axes.span / size
+    # Tensors divide and powers of two are whole numbers: CUDA multiplies by rounded reciprocals, and its powers round.
+    scale = axes.span / torch.full_like(axes.span, size)
     stretch = scale.clamp(min=1.0)
     reach, inverse = (SUPPORT[interpolation] * stretch)[:, None], (1.0 / stretch)[:, None]
     places = torch.arange(size, device=scale.device, dtype=torch.float64) + 0.5
@@ -75,7 +76,7 @@ def weights(axes: Axes, size: int, interpolation: str, rounding: Rounding, taps:
         total += found[..., tap]
     found /= total[..., None]
     bits = _bits(found.amax((1, 2)), rounding)
-    whole = found * (2.0**bits)[:, None, None]
+    whole = found * (1 << bits).double()[:, None, None]
     return Weights(first - axes.origin[:, None], (whole + torch.where(whole < 0, -0.5, 0.5)).int(), bits)
 
 
@@ -98,7 +99,7 @@ def _bits(largest: Float[Tensor, "n"], rounding: Rounding) -> Int[Tensor, "n"]:
     bits = torch.full_like(largest, _PILLOW_BITS, dtype=torch.int64)
     if rounding == "torchvision":
         tried = torch.arange(1, _MOST_BITS + 1, device=largest.device)
-        within = (0.5 + largest[:, None] * 2.0**tried).long() < _INT16
+        within = (0.5 + largest[:, None] * (1 << tried).double()).long() < _INT16
         bits = within.long().cumprod(1).sum(1)
     return bits
 
