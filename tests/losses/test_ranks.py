@@ -1,6 +1,8 @@
 """Two ranks give the loss and, averaged as DistributedDataParallel averages, the gradients of one process."""
 
 import inspect
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ import torch.multiprocessing as mp
 from torch import nn
 
 from distillkit.losses._gather import concat, gather
+from distillkit.objective import Objective
+from distillkit.recipe import Term
 from distillkit.registry import kinds, resolve
 from distillkit.types import Batch, Features, Widths
 
@@ -102,12 +106,31 @@ def value_and_gradients(kind, knobs, pairing, rank=None):
     return value.detach(), {n: torch.zeros_like(p) if p.grad is None else p.grad for n, p in named if p.requires_grad}
 
 
+def mixed(rank=None):
+    """Two terms that take mixed images, of classes that every rank has; four images of each rank."""
+    torch.manual_seed(0)
+    student, widths = Student().double(), Widths({"image": WIDTH}, {"image": WIDTH, "text": WIDTH})
+    terms = [
+        Term(kind="contrastive", text="teacher", directions="rows"),
+        Term(kind="affinity", directions="rows", logit_scale=5.0),
+    ]
+    objective = Objective(terms, widths, mixed=True).double()
+    pixels, tokens, batch = part(CLASSES, None)
+    rows = slice(None) if rank is None else slice(4 * rank, 4 * rank + 4)
+    teacher = replace(batch.teacher, image=batch.teacher.image[rows])
+    batch = Batch(match=batch.match[rows], teacher=teacher, own_share=0.7)
+    total, _ = objective(batch, student(pixels[rows], tokens))
+    total.backward()
+    named = [*student.named_parameters(), *((f"loss.{name}", p) for name, p in objective.named_parameters())]
+    return total.detach(), {name: parameter.grad for name, parameter in named if parameter.grad is not None}
+
+
 def one_rank(rank, folder):
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     found = []
-    for term in TERMS:
-        value, gradients = value_and_gradients(*term, rank)
+    for ask in (*(partial(value_and_gradients, *term) for term in TERMS), mixed):
+        value, gradients = ask(rank)
         for gradient in gradients.values():
             dist.all_reduce(gradient)
             gradient /= 2
@@ -123,9 +146,9 @@ def ranks(tmp_path_factory):
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 
-@pytest.mark.parametrize("number", range(len(TERMS)), ids=lambda number: str(TERMS[number]))
+@pytest.mark.parametrize("number", range(len(TERMS) + 1), ids=lambda number: str([*TERMS, "mixed images"][number]))
 def test_two_ranks_equal_one_process(ranks, number):
-    value, gradients = value_and_gradients(*TERMS[number])
+    value, gradients = value_and_gradients(*TERMS[number]) if number < len(TERMS) else mixed()
     assert any(gradient.norm() > 1e-9 for gradient in gradients.values())
     for rank in ranks:
         torch.testing.assert_close(rank[number][0], value, rtol=1e-9, atol=1e-12)
