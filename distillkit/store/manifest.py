@@ -10,7 +10,6 @@ from typing import Any, Literal, Self
 from pydantic import Field as Rule
 from pydantic import ValidationError, model_validator
 
-from distillkit.atomic import write_json
 from distillkit.errors import StoreError
 from distillkit.store import layout
 from distillkit.store.field import PARAMETERS, Field, Strict
@@ -118,9 +117,6 @@ class Manifest(Strict):
     def digest(self) -> str:
         """sha256 over the whole manifest, and through its checksums over every row of the store."""
         return digest(self.model_dump())
-
-    def write(self, store: Path) -> None:
-        write_json(store / FILE_NAME, self.model_dump())
 
     @classmethod
     def read(cls, store: Path) -> Manifest:

@@ -21,15 +21,15 @@ import numpy as np
 import pyarrow as pa
 from pydantic import ValidationError
 
-from distillkit.atomic import TEMPORARY, atomic_file, make_folder, set_aside, sync, write_json
+from distillkit.atomic import TEMPORARY, atomic_file, make_folder, sync, write_json
 from distillkit.errors import StoreError
 from distillkit.store import layout
 from distillkit.store.additions import FOLDER
 from distillkit.store.field import ABSENT, DTYPES, Field
+from distillkit.store.home import home_of
 from distillkit.store.log import FILE_NAME as LOG
 from distillkit.store.manifest import FILE_NAME, VERSION, File, Manifest, Shard, digest, file_digest
 from distillkit.store.plan import plan_digest
-from distillkit.store.remote import origin
 from distillkit.store.rows import write_rows
 from distillkit.store.selection import FILE_NAME as VIEW
 from distillkit.store.steps import Steps, steps_of
@@ -47,7 +47,7 @@ class StoreWriter:
         self, path: Path, plan: pa.Table, fields: Mapping[str, Field], rows_per_shard: int, identity: Mapping[str, Any]
     ):
         self.path, self.plan, self.fields, self.rows_per_shard = path, plan, dict(fields), rows_per_shard
-        self.origin = origin(path)
+        self.home = home_of(path)
         self.refresh()
         for field in self.fields.values():
             layout.check_rows_per_shard(rows_per_shard, field)
@@ -60,7 +60,7 @@ class StoreWriter:
 
     def refresh(self) -> None:
         """See what other machines have done, where several write one store behind a URL."""
-        self._there = {} if self.origin is None else self.origin.pull()
+        self.home.refresh()
 
     def _identity(self, identity: Mapping[str, Any], version: int) -> dict[str, Any]:
         return {
@@ -85,13 +85,9 @@ class StoreWriter:
 
     def set_aside(self) -> Path:
         """Move the store at this place out of the way, and say where to. Nothing is deleted."""
-        if self.origin is not None:
-            raise StoreError(
-                f"{self.origin.url}: holds a store of another recipe, and a bucket cannot rename it; choose another "
-                "`out`, or remove it"
-            )
+        aside = self.home.set_aside(digest(self.previous_identity())[:8])
         self.steps = {}
-        return set_aside(self.path, digest(self.previous_identity())[:8])
+        return aside
 
     def begin(self, *, alone: bool = True) -> None:
         """Lay down the plan and the zarr metadata, unless an earlier run of the same identity did.
@@ -113,11 +109,8 @@ class StoreWriter:
             arrow.write_table(self.plan)
         for name, metadata in layout.metadata_files(self.fields, self.plan.num_rows, self.rows_per_shard).items():
             write_json(self.path / name, metadata)
-        if self.origin is not None:
-            self.origin.push(path.relative_to(self.path).as_posix() for path in self.path.rglob("*") if path.is_file())
-            self.origin.prove("plan.json", self.identity)
-            return
-        write_json(self.path / "plan.json", self.identity)
+        self.home.bring(path.relative_to(self.path).as_posix() for path in self.path.rglob("*") if path.is_file())
+        self.home.prove("plan.json", self.identity)
 
     @property
     def shards(self) -> int:
@@ -143,33 +136,25 @@ class StoreWriter:
         damaged = self.damaged()
         unreadable = self.finished() and not _readable(self.path)
         if damaged or unreadable:
-            self._remove(FILE_NAME)
+            self.home.remove(FILE_NAME)
         for shard in damaged:
             self.forget(shard)
         return damaged
 
     def forget(self, shard: int) -> None:
         """Take back the commit of a shard."""
-        self._remove(f"commits/{shard:05d}.json")
+        self.home.remove(f"commits/{shard:05d}.json")
 
     def damaged(self) -> list[int]:
         """The committed shards whose commit is damaged, or whose files are gone or of another size."""
         return [shard for shard in range(self.shards) if self.committed(shard) and not self._whole(shard)]
-
-    def _remove(self, name: str) -> None:
-        if self.origin is not None:
-            self.origin.remove(name)
-        (self.path / name).unlink(missing_ok=True)
 
     def _whole(self, shard: int) -> bool:
         try:
             record = Shard.model_validate_json((self.path / f"commits/{shard:05d}.json").read_bytes())
         except ValidationError:
             return False  # damaged: nothing says any more what the files of this shard must be
-        if self.origin is not None:
-            return all(self._there.get(name) == file.bytes for name, file in record.files.items())
-        paths = {self.path / name: file.bytes for name, file in record.files.items()}
-        return all(path.is_file() and path.stat().st_size == size for path, size in paths.items())
+        return all(self.home.has(name, file.bytes) for name, file in record.files.items())
 
     def commit(
         self,
@@ -220,14 +205,10 @@ class StoreWriter:
         """From here on the shard exists: its files are in the store."""
         if layout.failures_path(shard) not in record.files:
             # A run that was killed just before its commit may have seen failures that are mended now.
-            self._remove(layout.failures_path(shard))
-        if self.origin is not None:
-            self.origin.push(record.files)
-            self.origin.prove(f"commits/{shard:05d}.json", record.model_dump())
-            for name in record.files:
-                (self.path / name).unlink()  # the disk here need not hold more than the shard in hand
-            return
-        write_json(self.path / f"commits/{shard:05d}.json", record.model_dump())
+            self.home.remove(layout.failures_path(shard))
+        self.home.bring(record.files)
+        self.home.prove(f"commits/{shard:05d}.json", record.model_dump())
+        self.home.release(record.files)
 
     def _write_field(self, name: str, shard: int, values: np.ndarray, ok: np.ndarray, folder: Path) -> File:
         field = self.fields[name]
@@ -275,11 +256,8 @@ class StoreWriter:
             files={path: file_digest(self.path / path) for path in map(layout.steps_path, self.steps)},
             made_with=dict(made_with),
         )
-        if self.origin is not None:
-            self.origin.push(name for name in (LOG,) if (self.path / name).is_file())
-            self.origin.prove(FILE_NAME, manifest.model_dump())
-            return manifest
-        manifest.write(self.path)
+        self.home.bring(name for name in (LOG,) if (self.path / name).is_file())
+        self.home.prove(FILE_NAME, manifest.model_dump())
         return manifest
 
     def finished(self) -> bool:
