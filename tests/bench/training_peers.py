@@ -37,7 +37,7 @@ _SAID = re.compile(r"Batch \(t\): [\d.]+, ([\d.]+)/s")
 
 def run(folder: Path, quick: bool) -> list[Row]:
     """Medians over the steps of a command but its first two, where threads and allocators are still warming up."""
-    batch_size, steps, rounds = (4, 4, 1) if quick else (16, 7, 3)
+    batch_size, steps, rounds = (4, 3, 1) if quick else (16, 5, 3)
     names = pictures(folder / "pictures", batch_size * steps)
     return [
         _open_clip(folder, names, batch_size, rounds, quick),
@@ -79,7 +79,7 @@ def _lightly_train(folder: Path, batch_size: int, rounds: int, quick: bool) -> R
     programs = peer("lightly_train")
     if programs is None:
         return not_installed(name, 3.0)
-    student, teacher = "vit_tiny_patch16_224", "vit_tiny_patch16_dinov3" if quick else "vit_base_patch16_dinov3"
+    student, teacher = "vit_tiny_patch16_224", "vit_small_patch16_dinov3" if quick else "vit_base_patch16_dinov3"
     torch.manual_seed(0)
     save_file(timm.create_model(teacher).state_dict(), folder / "dinov3.safetensors")
     _write(folder, "tokens", _TOKENS, batch_size=batch_size, model=student, teacher=teacher)
@@ -209,7 +209,7 @@ source = {{ kind = "folder", root = "{folder}/pictures" }}
 fields = ["cls", "patches"]
 views = {{ count = 2, clean_first = false, scale = [0.14, 1.0], flip = 0.5 }}
 batch_size = 16
-rows_per_shard = 64
+rows_per_shard = 512
 """,
     """
 name = "tokens"
