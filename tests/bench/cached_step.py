@@ -25,7 +25,7 @@ def run(folder: Path, quick: bool) -> list[Row]:
     store = make_store(folder / "cached-step", 4096, 4096)
     tiny, size = "vit_tiny_patch16_224", 32 if quick else 224
     return [
-        _row("ViT-B/16", tiny if quick else "vit_base_patch16_224", store, size, 4 if quick else 16, 4.4, quick),
+        _row("ViT-B/16", tiny if quick else "vit_base_patch16_224", store, size, 4 if quick else 8, 4.4, quick),
         _row("ViT-L/14", tiny if quick else "vit_large_patch14_clip_224", store, size, 4, 17.0, quick),
     ]
 
@@ -55,5 +55,5 @@ def _row(name: str, model: str, store: FeatureStore, size: int, batch_size: int,
         step(said().clone())
 
     name = f"training step, ViT-Ti/16 at {size} px: cached teacher / live {name} teacher"
-    rounds = 2 if quick else 7
+    rounds = 2 if quick else 5
     return compare(name, cached, live, goal=goal, amount=batch_size, unit="images/s", rounds=rounds)

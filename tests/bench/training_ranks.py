@@ -27,10 +27,10 @@ from tests.bench.stores import WIDTH
 def run(folder: Path, quick: bool) -> list[Row]:
     """ViT-Ti/16; data, gathered loss and gradients included. Steps are timed inside the processes."""
     store = str(picture_store(folder / "ranks", 64, 250, 200).path)
-    size, batch_size, steps = (32, 4, 2) if quick else (112, 32, 6)
+    size, batch_size, steps = (32, 4, 2) if quick else (112, 32, 4)
     data = Data(images=store, pixel_cache=size + 16, batch_size=batch_size, workers=1, augment=Augment(**FAST))
     one, two = _World(1, data, size), _World(2, data, size)
-    rounds = 2 if quick else 9
+    rounds = 2 if quick else 7
     name = f"throughput, ViT-Ti/16 at {size} px: 2 processes / 1, a thread each"
     try:
         return [

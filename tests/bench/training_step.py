@@ -31,20 +31,20 @@ def run(folder: Path, quick: bool) -> list[Row]:
     store = str(picture_store(folder / "step", 32 if quick else 256).path)
     rounds, sizes = (2, (32, 32)) if quick else (9, (224, 112))
     tiny, small = _learner(sizes[0]), _learner(sizes[1], depth=2 if quick else 6)
-    steps, batch_size = (1, 4) if quick else (2, 32)
+    batch_size = 4 if quick else 32
 
     def data(cache: int | None) -> Data:
         return Data(images=store, pixel_cache=cache, batch_size=batch_size, augment=Augment(**FAST))
 
-    def row(name: str, learner: Learner, goal: float, cache: int) -> Row:
+    def row(name: str, learner: Learner, goal: float, cache: int, steps: int) -> Row:
         ours, alone = _with_data(learner, data(cache), steps), _alone(learner, batch_size, steps)
         name = f"step, {name} px: store and raw squares / targets and pixels in memory"
         return compare(name, ours, alone, goal=goal, unit="s", rounds=rounds, speed=False)
 
     return [
-        row("ViT-Ti/16 at 224", tiny, 1.02, sizes[0] + 32),
-        row("6 blocks at 112", small, 1.05, sizes[1] + 16),
-        _from_jpeg(tiny, data(None), steps, rounds),
+        row("ViT-Ti/16 at 224", tiny, 1.02, sizes[0] + 32, 1),
+        row("6 blocks at 112", small, 1.05, sizes[1] + 16, 1 if quick else 6),
+        _from_jpeg(tiny, data(None), 1, rounds),
         _checkpoints(folder / "kept", tiny, 4 if quick else 8, 1 if quick else 20, rounds),
     ]
 
