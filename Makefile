@@ -4,7 +4,7 @@ DEMO := $(if $(QUICK),_quick)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup test test-all check format reproduce-dimefm reproduce-clipkd reproduce-tinyclip reproduce-proteus \
-	reproduce-ood bench bench-peers clean
+	reproduce-ood bench bench-peers bench-gpu test-gpu clean
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -47,6 +47,9 @@ test: setup ## the tests, without the slow ones
 test-all: setup ## every test
 	$(BIN)/python -m pytest -m "not gpu"
 
+test-gpu: setup ## the tests that need CUDA
+	$(BIN)/python -m pytest -m gpu -n 0
+
 check: setup ## formatter, linter, type checker, import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -59,6 +62,9 @@ format: setup ## mend what formatter and linter can mend
 
 bench: setup ## speed, as ratios measured side by side in one run
 	$(BIN)/python -m tests.bench
+
+bench-gpu: setup ## the same on a GPU
+	$(BIN)/python -m tests.bench --gpu
 
 bench-peers: setup ## environments of their own for peers that cannot lie in .venv; bench uses what is there
 	@bash benchmarks/peers/setup.sh

@@ -102,7 +102,7 @@ def _jobs(recipe: ExtractRecipe, teachers: Mapping[str, Teacher]) -> list[Job]:
     """What each corpus is asked for; StoreError for what the teachers do not give."""
     out = workplace(expand(recipe.out))
     return [
-        Job(out / corpus.name, corpus, teachers, fields_asked(corpus, teachers), recipe.decode_threads, recipe.decode)
+        Job(out / corpus.name, corpus, teachers, fields_asked(corpus, teachers), recipe.decoders, recipe.decode)
         for corpus in recipe.corpora
     ]
 

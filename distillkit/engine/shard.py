@@ -80,38 +80,56 @@ def computed(job: Job, plans: dict[int, pa.Table], say: Say, tell: Callable[[Sha
     source = job.source  # it cannot be opened any more when it is lost
     asked = {alias: Asked(alias, teacher.network, say) for alias, teacher in job.teachers.items()}
     with ExitStack() as stack:
-        # Entered first, so left last: what it waits for has been cancelled by then.
-        thread = stack.enter_context(ThreadPoolExecutor(1))
+        # Entered first, so left last: what they wait for has been cancelled by then.
+        making, keeping = (stack.enter_context(ThreadPoolExecutor(1)) for _ in range(2))
         images = stack.enter_context(_images(job, plans.values())) if "image" in job.passes else None
         texts = stack.enter_context(_texts(job, plans.values())) if "text" in job.passes else None
         for number, plan in plans.items():
             shard = Shard(job, number, plan)
             for what in job.passes:
                 batches = _text_batches(shard, texts) if what == "text" else _image_batches(shard, images)
-                _ask(shard, what, prefetched(batches, thread), asked, tell)
+                _ask(shard, what, prefetched(batches, making), asked, keeping, tell)
             _refuse_a_lost_corpus(source, shard.failures)
             shard.cost.halved = [alias for alias, one in asked.items() if one.halved]
             yield shard
 
 
 def _ask(
-    shard: Shard, what: str, batches: Iterator[Shown], asked: dict[str, Asked], tell: Callable[[Shard, int], None]
+    shard: Shard,
+    what: str,
+    batches: Iterator[Shown],
+    asked: dict[str, Asked],
+    keeping: ThreadPoolExecutor,
+    tell: Callable[[Shard, int], None],
 ) -> None:
-    """Show every batch to every teacher that is asked about it."""
-    known, done = {row for row, _, _ in shard.failures}, 0
+    """Show every batch to every teacher that is asked about it; what they said is kept while they look at the next.
+
+    They are asked here, in the thread that began: of its memory alone glibc keeps large pieces for the next batch.
+    """
+    known, done, kept = {row for row, _, _ in shard.failures}, 0, None
     for batch in _timed(batches, shard.cost):
+        said: dict[str, Tensor] = {}
         for alias, inputs in batch.inputs.items():
-            started, fields = time.perf_counter(), shard.job.passes[what][alias]
-            said = asked[alias](inputs, fields)
+            started = time.perf_counter()
+            answer = asked[alias](inputs, shard.job.passes[what][alias])
             whose = what if len(shard.job.teachers) == 1 else f"{alias}/{what}"
             spent = shard.cost.forward.get(whose, 0.0) + time.perf_counter() - started
             shard.cost.forward[whose] = spent
-            for name in fields:
-                shard.keep(f"{alias}/{name}", batch.rows, said[name], known)
-        if batch.parameters is not None and not shard.job.adds:
-            shard.arrays[PARAMETERS][batch.rows] = batch.parameters
+            said |= {f"{alias}/{name}": values for name, values in answer.items()}
+        if kept is not None:
+            kept.result()
+        kept = keeping.submit(_keep, shard, batch, said, known)
         done += len(batch.rows)
         tell(shard, done)
+    if kept is not None:
+        kept.result()
+
+
+def _keep(shard: Shard, batch: Shown, said: dict[str, Tensor], known: set[int]) -> None:
+    for name, values in said.items():
+        shard.keep(name, batch.rows, values, known)
+    if batch.parameters is not None and not shard.job.adds:
+        shard.arrays[PARAMETERS][batch.rows] = batch.parameters
 
 
 def _timed(batches: Iterator[Shown], cost: Cost) -> Iterator[Shown]:
@@ -176,9 +194,13 @@ def _batch(job: Job, rows: list[int], seen: list[Seen]) -> Shown:
     pinned = torch.cuda.is_available()
     inputs = {}
     for number, alias in enumerate(job.passes["image"]):
-        views: list[Any] = [one.pixels[number] for one in seen]
-        pixels = torch.cat(views)
-        inputs[alias] = {"pixels": pixels.pin_memory() if pinned and pixels.device.type == "cpu" else pixels}
+        parts: list[Any] = [one.pixels[number] for one in seen]
+        shape, kind, device = (sum(map(len, parts)), *parts[0].shape[1:]), parts[0].dtype, parts[0].device
+        as_images = parts[0].is_contiguous(memory_format=torch.channels_last)
+        order = torch.channels_last if as_images else torch.contiguous_format
+        pin = pinned and device.type == "cpu"
+        place = torch.empty(shape, dtype=kind, device=device, pin_memory=pin, memory_format=order)
+        inputs[alias] = {"pixels": torch.cat(parts, out=place)}
     parameters = [one.parameters for one in seen if one.parameters is not None]
     return Shown(rows, inputs, np.stack(parameters) if parameters else None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -104,7 +105,7 @@ class ExtractRecipe(Strict):
     decode: Literal["threads", "processes"] = Field(
         "threads", description="what decodes images, decode_threads of them"
     )
-    decode_threads: int = Field(2, gt=0)
+    decode_threads: int | None = Field(None, gt=0, description="one a core, if not given")
     ray: Ray = Ray()
 
     @model_validator(mode="after")
@@ -124,6 +125,12 @@ class ExtractRecipe(Strict):
             if corpus.name in names[:number]:
                 raise ValueError(f"two corpora are called {corpus.name!r}; they would be one store")
         return self
+
+    @property
+    def decoders(self) -> int:
+        """How many decode images."""
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return self.decode_threads or cores
 
     @property
     def by_alias(self) -> dict[str, Component]:

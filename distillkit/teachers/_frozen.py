@@ -50,6 +50,18 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, _PRECISIONS[precision], enabled=precision != "fp32")
 
 
+def lower(model: nn.Module, precision: str) -> None:
+    """Keep the weights that autocast would round at every call rounded: those of linear maps, convolutions, attention.
+
+    What the network says stays the same bit for bit. Its norms, embeddings and everything of another class, whose
+    weights may be used in other ways, stay as they are.
+    """
+    if precision != "fp32":
+        for module in model.modules():
+            if type(module) in (nn.Linear, nn.Conv2d, nn.MultiheadAttention):
+                module.to(_PRECISIONS[precision])
+
+
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function through torch.compile, which begins at the first call; TeacherError where it cannot."""
     from torch._dynamo.exc import TorchDynamoException  # slow to import, and few ask for it

@@ -10,7 +10,6 @@ import textwrap
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +30,7 @@ from distillkit.teachers._frozen import (
     autocast,
     compiled,
     device_of,
+    lower,
     nearest,
     plain,
     precision_of,
@@ -79,6 +79,8 @@ class Openclip:
             self.model = _load(self.name).eval().requires_grad_(False)
             # Convolutions are faster with channels last; transformers do not mind.
             self.model.to(self.device, memory_format=torch.channels_last)
+            self._sha256 = weights_sha256(self.model)
+            lower(self.model.visual, self.precision)
             self.tokenizer = _tokenizer(self.name, context_length)
         if sha256:
             refuse_other_weights(model, self._sha256, sha256)
@@ -98,10 +100,6 @@ class Openclip:
     def fields(self) -> dict[str, list[int]]:
         """What this teacher can say, and the shape of one row of it."""
         return {"image": [self.width], "text": [self.width]} | (self.tokens.fields if self.tokens else {})
-
-    @cached_property
-    def _sha256(self) -> str:
-        return weights_sha256(self.model)
 
     @property
     def scale(self) -> float:

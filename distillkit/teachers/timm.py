@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -23,6 +22,7 @@ from distillkit.teachers._frozen import (
     autocast,
     compiled,
     device_of,
+    lower,
     plain,
     precision_of,
     quiet,
@@ -80,6 +80,8 @@ class Timm:
             self.model.eval().requires_grad_(False)
             # Convolutions are faster with channels last; transformers do not mind.
             self.model.to(self.device, memory_format=torch.channels_last)
+            self._sha256 = weights_sha256(self.model)
+            lower(self.model, self.precision)
         if sha256:
             refuse_other_weights(model, self._sha256, sha256)
         self.classes = int(self.model.num_classes) if top_k else 0
@@ -146,10 +148,6 @@ class Timm:
             features = self.model.forward_features(normalised(pixels, config["mean"], config["std"], self.device))
             image = self.model.forward_head(features, pre_logits=True)
             return features, image, self.model.forward_head(features) if self.top_k else image
-
-    @cached_property
-    def _sha256(self) -> str:
-        return weights_sha256(self.model)
 
     def fingerprint(self) -> dict[str, Any]:
         """Everything the features depend on. Two stores belong together when these are equal."""

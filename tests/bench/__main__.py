@@ -32,6 +32,11 @@ def names() -> list[str]:
     return sorted(name for name in found if name not in _PARTS and not name.startswith("test_"))
 
 
+def for_a_gpu(name: str) -> bool:
+    """Rows that are about a GPU; the others are about the processor, whatever else the machine has."""
+    return name.startswith("gpu_")
+
+
 def table(rows: list[Row]) -> str:
     """The rows as aligned text."""
     cells = [("row", "ratio", "of rounds", "goal", "", "ours", "theirs", "")]
@@ -84,16 +89,18 @@ def _peers() -> dict[str, str]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that the code runs, not how fast")
+    parser.add_argument("--gpu", action="store_true", help="the rows of a GPU, instead of those of a processor")
     parser.add_argument("--only", choices=names(), help="one file of rows")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="where the result files go")
     arguments = parser.parse_args()
-    folder = arguments.out / ("cpu" if machine()["gpu"] is None else "gpu")
-    for name in [arguments.only] if arguments.only else names():
+    wanted = [name for name in names() if for_a_gpu(name) == arguments.gpu]
+    for name in [arguments.only] if arguments.only else wanted:
+        folder = arguments.out / ("gpu" if for_a_gpu(name) else "cpu")
         load = os.getloadavg()[0]
         with tempfile.TemporaryDirectory() as scratch:
             rows = importlib.import_module(f"tests.bench.{name}").run(Path(scratch), arguments.quick)
         print(table(rows), flush=True)
-        if not arguments.quick:
+        if not arguments.quick and any(row.met is not None for row in rows):
             folder.mkdir(parents=True, exist_ok=True)
             (folder / f"{name}.json").write_text(json.dumps(facts(rows, load), indent=2) + "\n")
             folder.with_suffix(".txt").write_text(summary(folder))

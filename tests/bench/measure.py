@@ -101,6 +101,11 @@ def at_least(name: str, values: Sequence[float], limit: float, unit: str) -> Row
     return replace(row, goal=f">= {limit:g} {unit}".rstrip(), met=statistics.median(values) >= limit)
 
 
+def needs_gpu(name: str, goal: str) -> Row:
+    """The row of a machine that has no GPU."""
+    return Row(name, goal, note="needs a GPU")
+
+
 def not_installed(name: str, goal: float) -> Row:
     """The row of a peer that this machine does not have."""
     return Row(name, f">= {goal:g}", note="peer not installed")

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 from tests.bench import __main__ as bench
-from tests.bench import peers
-from tests.bench.measure import Row, at_most, compare, not_installed
+from tests.bench import clip_retrieval, peers
+from tests.bench.measure import Row, at_most, compare, needs_gpu, not_installed
 
 # Commands of their own, each of which loads PyTorch again.
 _SLOW = {"training_peers"}
@@ -78,3 +78,24 @@ def test_every_peer_that_is_asked_for_has_a_list_of_what_it_needs():
     told = subprocess.run(["bash", script, "nobody"], capture_output=True, text=True, check=False)
     assert told.returncode == 1 and "no benchmarks/peers/nobody.txt" in told.stderr
     assert "clip_retrieval.txt" in told.stderr
+
+
+def test_rows_of_a_gpu_are_asked_for_and_leave_no_file_where_there_is_none(tmp_path, monkeypatch, capsys):
+    made = {"one": [at_most("first", [1], 2, "ms")], "gpu_two": [needs_gpu("second", ">= 0.6")]}
+    module = lambda name: SimpleNamespace(run=lambda *_: made[name.rpartition(".")[2]])  # noqa: E731
+    monkeypatch.setattr(bench, "names", lambda: ["gpu_two", "one"])
+    monkeypatch.setattr(bench, "importlib", SimpleNamespace(import_module=module))
+    monkeypatch.setattr(sys, "argv", ["bench", "--out", str(tmp_path), "--gpu"])
+    bench.main()
+    told = capsys.readouterr().out
+    assert "second" in told and "needs a GPU" in told and "first" not in told and list(tmp_path.iterdir()) == []
+    made["gpu_two"] = [at_most("second", [1], 2, "ms")]
+    bench.main()
+    assert (tmp_path / "gpu/gpu_two.json").is_file() and "second" in (tmp_path / "gpu.txt").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(peers.peer("clip_retrieval") is None, reason="make bench-peers was not run")
+def test_clip_retrieval_says_what_we_say(tmp_path):
+    rows = clip_retrieval.compared(tmp_path, peers.peer("clip_retrieval"), count=8, rounds=1)
+    assert len(rows) == 2 and all(row.ratio > 0 for row in rows)

@@ -125,6 +125,18 @@ def test_half_precision_computes_in_it_and_answers_in_float32(teacher_folder, te
     assert half.trims and half.fingerprint()["precision"] == "bf16"
 
 
+def test_the_image_towers_weights_lie_rounded_as_autocast_would_round_them(teacher_folder, teacher, monkeypatch):
+    def made():
+        return Openclip(model=f"local-dir:{teacher_folder}", device="cpu", precision="bf16")
+
+    pixels, rounded = torch.rand(3, 3, 32, 32), made()
+    monkeypatch.setattr(openclip, "lower", lambda *_: None)
+    whole = made()
+    assert rounded.model.visual.conv1.weight.dtype == torch.bfloat16 != whole.model.visual.conv1.weight.dtype
+    assert torch.allclose(rounded.forward(pixels=pixels).patches, whole.forward(pixels=pixels).patches, atol=0.02)
+    assert rounded.fingerprint() == whole.fingerprint() and rounded._sha256 == teacher._sha256
+
+
 # Tokens.
 
 

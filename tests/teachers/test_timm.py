@@ -121,6 +121,19 @@ def test_half_precision_computes_in_it_and_answers_in_float32(dino):
     assert half.dtype == torch.float32 and not torch.equal(whole, half) and torch.allclose(whole, half, atol=0.1)
 
 
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_weights_that_lie_rounded_are_those_that_autocast_would_round(dino, precision, monkeypatch):
+    def made():
+        return teacher(f"local-dir:{dino}", image_size=56, precision=precision)
+
+    rounded = made()
+    monkeypatch.setattr("distillkit.teachers.timm.lower", lambda *_: None)
+    whole = made()
+    assert rounded.model.blocks[0].attn.qkv.weight.dtype != whole.model.blocks[0].attn.qkv.weight.dtype
+    assert torch.equal(rounded.forward(PIXELS).patches, whole.forward(PIXELS).patches)
+    assert rounded.fingerprint() == whole.fingerprint(), "of the weights as they came"
+
+
 def test_dinov3_has_a_class_token_four_registers_and_rotary_positions(tmp_path):
     made = teacher(f"local-dir:{make_dino(tmp_path / 'v3', name='vit_small_patch16_dinov3')}")
     assert made.fields == {"image": [32], "cls": [32], "patches": [4, 32]} and made.prefix_tokens == 5
