@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from distillkit.errors import RecipeError
+from distillkit.losses._gather import concat
 from distillkit.losses._score import read
 from distillkit.types import Batch, Features, Widths
 
@@ -61,7 +62,9 @@ class TokenRegression(nn.Module):
         masked, teacher_patches = values
         _refuse_other_grid(masked, teacher_patches)
         errors = (self.patch_head(masked[batch.mask]) - teacher_patches[batch.mask]).square()
-        return errors.sum() / max(errors.numel(), 1)
+        # Where half of a batch is masked, some ranks have all of it and others none.
+        total, count = (concat(one[None]).sum() for one in (errors.sum(), errors.new_tensor(errors.numel())))
+        return total / count.clamp(min=1)
 
 
 def head(student_width: int, teacher_width: int) -> nn.Sequential:

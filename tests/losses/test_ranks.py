@@ -19,7 +19,7 @@ from distillkit.types import Batch, Features, Widths
 
 WIDTH = 4
 SPLIT = (3, 5)  # images of each rank: ranks need not hold the same number
-PAIRED, UNPAIRED, CLASSES, SHARED = "paired", "unpaired", "classes", "shared texts"
+PAIRED, UNPAIRED, CLASSES, SHARED, MASKED = "paired", "unpaired", "classes", "shared texts", "masked"
 TEXTS = {PAIRED: SPLIT, UNPAIRED: (6, 2), SHARED: (2, 3)}
 MATCH = {PAIRED: ([0, 1, 2], [0, 1, 2, 3, 4]), SHARED: ([0, 1, 1], [2, 0, 1, 1, 2])}
 LABELS = [0, 2, 1, 1, 0, 2, 2, 0]
@@ -47,6 +47,7 @@ TERMS = [
     ("sigmoid", {}, PAIRED),
     ("sigmoid", {"text": "teacher"}, SHARED),
     ("caption_contrast", {"temperature": 0.3}, "captions"),
+    ("token_regression", {"level": "patch"}, MASKED),
     ("feature_regression", {"normalise": False, "over_width": "sum", "log": True}, UNPAIRED),
 ]
 
@@ -60,7 +61,8 @@ class Student(nn.Module):
         self.scale = nn.Parameter(torch.tensor(6.0))
 
     def forward(self, pixels, tokens):
-        return Features(image=self.image(pixels), text=self.text(tokens), scale=self.scale * 1)
+        image = self.image(pixels)
+        return Features(image=image, text=self.text(tokens), masked=image[:, None], scale=self.scale * 1)
 
 
 def part(pairing, rank):
@@ -73,6 +75,10 @@ def part(pairing, rank):
         tokens, text = torch.randn(8, 3).double(), torch.randn(8, WIDTH).double()
         teacher = Features(image=image[rows], caption=text[rows], scale=scale)
         return pixels[rows], tokens[rows], Batch(match=torch.tensor(LABELS)[rows], teacher=teacher)
+    if pairing == MASKED:  # a patch an image, hidden in the first half of the batch
+        mask = (torch.arange(8) < 4)[rows, None]
+        teacher = Features(patches=image[rows, None])
+        return pixels[rows], torch.zeros(1, 3).double(), Batch(mask=mask, teacher=teacher)
     if pairing == CLASSES:  # every rank has all classes
         tokens, text = torch.randn(3, 3).double(), torch.randn(3, WIDTH).double()
         teacher = Features(image=image[rows], text=text, scale=scale)
@@ -90,9 +96,11 @@ def part(pairing, rank):
 
 def value_and_gradients(kind, knobs, pairing, rank=None):
     torch.manual_seed(0)
-    width = WIDTH if kind in ("affinity", "contrastive", "sigmoid", "caption_contrast") else WIDTH + 1
+    equal = ("affinity", "contrastive", "sigmoid", "caption_contrast", "token_regression")
+    width = WIDTH if kind in equal else WIDTH + 1
     student = Student().double()
-    widths = Widths({"image": WIDTH, "text": WIDTH}, {"image": width, "text": width})
+    ours, theirs = (dict.fromkeys(("image", "text", more), w) for more, w in (("masked", WIDTH), ("patches", width)))
+    widths = Widths(ours, theirs)
     loss = resolve("losses", kind)(widths, **knobs).double()
     pixels, tokens, batch = part(pairing, rank)
     if width > WIDTH:
