@@ -50,6 +50,7 @@ def _in_a_new_process(path: Path, count: int) -> float:
     here, there = context.Pipe()
     child = context.Process(target=_read, args=(path, count, there))
     child.start()
+    there.close()  # so that a child that dies is an EOFError here
     told = here.recv()
     child.join()
     return told
