@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from distillkit.atomic import write_json
 from distillkit.store import layout
 from distillkit.store.field import Field
-from distillkit.store.manifest import File, Manifest, Shard
+from distillkit.store.manifest import FILE_NAME, File, Manifest, Shard
 from distillkit.store.plan import SCHEMA
 from distillkit.store.reader import FeatureStore
 from distillkit.store.writer import StoreWriter
@@ -52,7 +53,7 @@ def sparse_store(path: Path, rows: int, rows_per_shard: int) -> FeatureStore:
         made = {place.relative_to(path).as_posix(): place.stat().st_size for place in (values, index)}
         files = {name: File(bytes=size, sha256="0" * 64) for name, size in made.items()}
         shards.append(Shard(rows=count, ok=count, files=files))
-    Manifest(
+    manifest = Manifest(
         name=path.name,
         source=_SOURCE | {"plan": "0" * 64},
         teachers={"bench": {}},
@@ -63,7 +64,8 @@ def sparse_store(path: Path, rows: int, rows_per_shard: int) -> FeatureStore:
         skipped=0,
         shards=shards,
         made_with={},
-    ).write(path)
+    )
+    write_json(path / FILE_NAME, manifest.model_dump())
     return FeatureStore(path)
 
 
