@@ -63,7 +63,9 @@ def test_what_has_its_size_stays_what_it_is():
     pixels = np.random.default_rng(0).integers(256, size=(3, 8, 8), dtype=np.uint8)
     for interpolation in ("bilinear", "bicubic"):
         for rounding in ("pillow", "torchvision"):
-            assert np.array_equal(Cuts([finished(pixels)], 8, interpolation, rounding).to(CPU)[0].numpy(), pixels)
+            others, _ = crops(rounding, 0, 2, 8, interpolation)
+            for batch in ([finished(pixels)], [finished(pixels), *others]):
+                assert np.array_equal(Cuts(batch, 8, interpolation, rounding).to(CPU)[0].numpy(), pixels)
     image = torch.randint(256, (3, 96, 96), dtype=torch.uint8)
     view, library = fixed_crop(sample_stream(0, 0, "k"), 96, 96, 64, flip=1.0), RESAMPLE["torchvision"]
     seen = Cuts([library.cut(image, view, 64, "bilinear")], 64, "bilinear", "torchvision").to(CPU)
