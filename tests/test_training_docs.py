@@ -2,16 +2,15 @@
 
 import re
 import shutil
-import sys
 import tomllib
-import types
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from distillkit.recipe import Data, Optim, TrainRecipe
+from distillkit.recipe import Data, Optim, TrainRecipe, load
+from distillkit.training.schedule import learning_rate
 from tests.test_readme import shell  # noqa: F401
 
 TEXT = (Path(__file__).parents[1] / "docs/training.md").read_text()
@@ -68,22 +67,34 @@ def test_the_plain_loop_learns(ready):
     assert len(losses) == 20 and losses[-1] < losses[0]
 
 
-def test_the_lightning_module_takes_a_step(ready, monkeypatch):
-    class Module(nn.Module):
-        def log_dict(self, terms):
-            assert terms.keys() == {"affinity", "L_pvl"}
+def test_the_lightning_module_takes_the_steps_of_the_recipe(ready, tmp_path):
+    """A real Trainer over three epochs, and one that goes on within the second: the batches and rates of ours."""
+    import lightning
 
-    if "lightning" not in sys.modules:
-        monkeypatch.setitem(sys.modules, "lightning", types.SimpleNamespace(LightningModule=Module))
     made: dict = {}
     exec(code("LightningModule"), made)
-    module = made["lightning_module"](str(ready / "pipelines/my_student.toml"))
-    optimizer = module.configure_optimizers()
-    batch = next(iter(module.train_dataloader()))
-    total = module.training_step(module.transfer_batch_to_device(batch, torch.device("cpu"), 0), 0)
-    total.backward()
-    optimizer.step()
-    assert torch.isfinite(total)
+    seen: list = []
+
+    class Watch(lightning.Callback):
+        def on_train_batch_end(self, trainer, module, outputs, batch, number):
+            seen.append((batch.step, batch.keys, trainer.optimizers[0].param_groups[0]["lr"]))
+            if trainer.global_step == 6:
+                trainer.save_checkpoint(tmp_path / "six.ckpt")
+
+    def fit(checkpoint=None):
+        module = made["lightning_module"](str(ready / "pipelines/my_student.toml"))
+        quiet = dict.fromkeys(("logger", "enable_progress_bar", "enable_model_summary", "enable_checkpointing"), False)
+        lightning.Trainer(accelerator="cpu", callbacks=[Watch()], max_epochs=3, **quiet).fit(
+            module, ckpt_path=checkpoint
+        )
+        return module
+
+    module = fit()
+    fit(tmp_path / "six.ckpt")
+    assert [step for step, _, _ in seen] == [*range(12), *range(6, 12)]
+    assert all(keys == module.batches.at(step).keys for step, keys, _ in seen)
+    optim = load(ready / "pipelines/my_student.toml", kind=TrainRecipe).optim
+    assert [rate for _, _, rate in seen] == [learning_rate(step, 4, optim) for step, _, _ in seen]
 
 
 @pytest.mark.slow
