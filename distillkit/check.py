@@ -14,12 +14,15 @@ from typing import Any
 import torch
 
 from distillkit.errors import RecipeError, StoreError
+from distillkit.evals._encode import stores_of
 from distillkit.objective import Objective
 from distillkit.paths import expand
 from distillkit.recipe import Data, TrainRecipe, load
+from distillkit.runfolder import RunFolder
 from distillkit.store.reader import FeatureStore
 from distillkit.students._count import count
 from distillkit.training.schedule import total_steps
+from distillkit.training.validation import Validator
 from distillkit.types import Widths
 
 _HALF = 2  # bytes of a float16
@@ -32,6 +35,10 @@ def check(recipe: TrainRecipe) -> list[str]:
         student = recipe.student.build("students")
         objective = Objective(recipe.losses, Widths(student.widths, widths), mixed=recipe.data.augment.mixes)
         size = count(student)
+        baseline = recipe.of_baseline()
+        if baseline:
+            baseline_widths = Widths(student.widths, _expected(baseline)[1])
+            compared = Objective(baseline.losses, baseline_widths, mixed=recipe.data.augment.mixes)
     fields = sorted(need for need in objective.needs if need.startswith("teacher."))
     elsewhere = recipe.data.texts or recipe.data.classes
     stored = [name for name in _stored(fields) if not (name == "text" and elsewhere)]
@@ -45,12 +52,40 @@ def check(recipe: TrainRecipe) -> list[str]:
         f"text {size.text / 1e6:.2f}, token embedding {size.token_embedding / 1e6:.2f}), heads {heads / 1e6:.2f} M",
         f"compute      {size.image_macs / 1e6:,.1f} M multiply-accumulates an image"
         + (f", {size.text_macs / 1e6:,.1f} M a text" if size.text_macs else ""),
-        f"terms        {', '.join(f'{name} x {loss.weight:g}' for name, loss in objective.terms.items())}",
+        f"terms        {_terms(objective)}",
         f"teacher      {', '.join(field.removeprefix('teacher.') for field in fields) or 'nothing'}",
         f"store        {_HALF * values:,} bytes a row in float16, {_bytes(_HALF * values * rows)} for {rows:,} rows",
         f"training     {total_steps(steps_per_epoch, recipe.optim):,} steps of {recipe.data.batch_size} images, "
         f"{recipe.optim.epochs:g} epochs",
+        *([f"baseline     {_terms(compared)}"] if baseline else []),
+        *_measured(recipe, student),
     ]
+
+
+def _terms(objective: Objective) -> str:
+    return ", ".join(f"{name} x {loss.weight:g}" for name, loss in objective.terms.items())
+
+
+def _measured(recipe: TrainRecipe, student: Any) -> list[str]:
+    """What is measured, on which stores, and which of them are not there; RecipeError for a `best` that none gives."""
+    named = [("validation", recipe.validation.eval)] if recipe.validation else []
+    lines, lacking = [], False
+    for place, component in [*named, *(("evaluation", one) for one in recipe.evals)]:
+        stores = {name: _is_there(name) for name in stores_of(component.build("evals"))}
+        told = ", ".join(name if there else f"{name} (not there yet)" for name, there in stores.items())
+        lines.append(f"{place:12} {component.kind} of {told}")
+        lacking = lacking or (place == "validation" and not all(stores.values()))
+    if not lacking:
+        Validator(recipe, RunFolder(recipe.folder)).try_out(student)
+    return lines
+
+
+def _is_there(store: str) -> bool:
+    try:
+        FeatureStore(expand(store))
+    except StoreError:
+        return False
+    return True
 
 
 def _stored(fields: list[str]) -> list[str]:

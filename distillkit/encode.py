@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -33,12 +33,12 @@ class Teacher:
 class Student(Teacher):
     """A student, applied to the clean centre view of every usable row, and to texts if it has a tower for them.
 
-    `load` gives it when it is first asked. What it cannot embed is the teacher's: texts of an image student, images of
-    a text student.
+    `load` gives it when it is first asked; `roots` says where images lie that were moved (originals.py). What it cannot
+    embed is the teacher's: texts of an image student, images of a text student.
     """
 
-    def __init__(self, load: Callable[[], Any]):
-        self._load = load
+    def __init__(self, load: Callable[[], Any], roots: Mapping[Path, str]):
+        self._load, self._roots = load, roots
         self._seen: dict[Path, Tensor] = {}
 
     @cached_property
@@ -58,7 +58,8 @@ class Student(Teacher):
         if "image" not in self._student.widths:
             return super().__call__(store)
         if store.path not in self._seen:
-            files, parts = Originals(store, None), np.array_split(store.ok_rows, max(len(store.ok_rows) // _BATCH, 1))
+            files = Originals(store, self._roots.get(store.path.resolve()))
+            parts = np.array_split(store.ok_rows, max(len(store.ok_rows) // _BATCH, 1))
             self._seen[store.path] = torch.cat([self._embed(files, rows) for rows in parts])
         return self._seen[store.path]
 
@@ -79,3 +80,17 @@ class Student(Teacher):
         batches = (said[start : start + _BATCH] for start in range(0, len(said), _BATCH))
         tokens = (self._student.tokenize(texts).to(self._device) for texts in batches)
         return torch.cat([self._student.embed_text(one).float().cpu() for one in tokens])
+
+
+class Blank(Student):
+    """A student that says nothing of anything, in no time: what an evaluation would refuse, it refuses of this one."""
+
+    def __call__(self, store: FeatureStore) -> Float[Tensor, "n d"]:
+        if "image" not in self._student.widths:
+            return super().__call__(store)
+        _ = Originals(store, self._roots.get(store.path.resolve())).source
+        return torch.zeros(len(store.ok_rows), self._student.widths["image"])
+
+    def texts(self, store: FeatureStore, rows: np.ndarray) -> Float[Tensor, "n d"]:
+        said = super(Student, self).texts(store, rows)
+        return torch.zeros(len(rows), self._student.widths["text"]) if self.has_texts else said

@@ -8,7 +8,7 @@ The teacher is read from the stores; only students compute anything. Out come ev
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from typing import Any
 from distillkit.atomic import write_json
 from distillkit.encode import Student, Teacher
 from distillkit.errors import StoreError
-from distillkit.evals._encode import Encode, OpenStore
+from distillkit.evals._encode import Encode, OpenStore, stores_of
+from distillkit.originals import moved
 from distillkit.paths import expand
 from distillkit.recipe import TrainRecipe
 from distillkit.report import write_report
@@ -39,12 +40,13 @@ def evaluate(path: str | Path, say: Say = print) -> Path:
     if _done(run, identity, open_store):
         say(f"{run.path}: already evaluated, nothing to do")
         return run.path / "report.html"
-    student = Student(run.load_student)
+    roots = moved(recipe.data)
+    student = Student(run.load_student, roots)
     encoders: dict[str, Encode] = {"teacher": Teacher(), "student": student}
     baseline = RunFolder(run.path / "baseline")
     if recipe.baseline is not None:
         baseline.recipe()
-        encoders["baseline"] = Student(baseline.load_student)
+        encoders["baseline"] = Student(baseline.load_student, roots)
 
     results: dict[str, Any] = {}
     pictures: list[dict[str, Any]] = []
@@ -52,13 +54,12 @@ def evaluate(path: str | Path, say: Say = print) -> Path:
     for component in recipe.evals:
         measure = component.build("evals")
         _refuse_other_teacher(open_store(measure.store), run)
-        named = [getattr(measure, name) for name in ("store", "prompts", "train") if hasattr(measure, name)]
-        stores |= {name: open_store(name).digest for name in named}
+        stores |= {name: open_store(name).digest for name in stores_of(measure)}
         results[measure.name] = {who: measure.run(encode, open_store) for who, encode in encoders.items()}
         for who, values in results[measure.name].items():
             say(f"{measure.name}: {who:9} " + "  ".join(f"{k} {v:.4g}" for k, v in values.items() if "." not in k))
         if hasattr(measure, "nearest") and not pictures:
-            pictures = _pictures(measure, encoders, open_store)
+            pictures = _pictures(measure, encoders, open_store, roots)
     own_texts = bool(recipe.evals) and student.has_texts
     write_json(run.path / "evaluation.json", {"results": results, "pictures": pictures, "own_texts": own_texts})
     report = write_report(run, baseline if recipe.baseline else None)
@@ -96,20 +97,23 @@ def _refuse_other_teacher(store: FeatureStore, run: RunFolder) -> None:
         )
 
 
-def _pictures(measure: Any, encoders: dict[str, Encode], open_store: OpenStore) -> list[dict[str, Any]]:
+def _pictures(
+    measure: Any, encoders: dict[str, Encode], open_store: OpenStore, roots: Mapping[Path, str]
+) -> list[dict[str, Any]]:
     """For every image of the evaluation: its file, its own text, and the nearest texts by each encoder."""
     store = open_store(measure.store)
     index = store.index.take(store.ok_rows)
     nearest = {who: measure.nearest(encode, open_store, TOP) for who, encode in encoders.items()}
     return [
-        _place(store, int(store.ok_rows[row]), image)
+        _place(store, int(store.ok_rows[row]), image, roots.get(store.path.resolve()))
         | {"text": text}
         | {who: [names[place] for place in places[row].tolist()] for who, (places, names) in nearest.items()}
         for row, (image, text) in enumerate(zip(index["image"].to_pylist(), index["text"].to_pylist(), strict=True))
     ]
 
 
-def _place(store: FeatureStore, row: int, location: str) -> dict[str, Any]:
+def _place(store: FeatureStore, row: int, location: str, root: str | None) -> dict[str, Any]:
     """Where the report finds an image: its file; or the row of a store, for an image that lies within another file."""
-    path = (store.root or Path()) / location
-    return {"image": str(path)} | ({} if path.is_file() else {"store": str(store.path.absolute()), "row": row})
+    path = Path(root or store.root or "") / location
+    within = {"store": str(store.path.absolute()), "row": row, "root": root}
+    return {"image": str(path)} | ({} if path.is_file() else within)

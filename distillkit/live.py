@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from distillkit.errors import StoreError
-from distillkit.originals import Originals
+from distillkit.originals import Originals, moved
 from distillkit.pixels.views import unpacked
 from distillkit.recipe import TrainRecipe, differences
 from distillkit.store.field import PARAMETERS
@@ -32,8 +32,8 @@ class Live:
         assert recipe.teacher is not None  # the recipe's own check
         self.network: Any = recipe.teacher.build("teachers")
         self.fingerprint = self.network.fingerprint()
-        self.root = recipe.data.root
-        self._files = lru_cache(lambda store: Originals(store, self.root))
+        roots = moved(recipe.data)
+        self._files = lru_cache(lambda store: Originals(store, roots.get(store.path.resolve())))
 
     def __call__(self, store: FeatureStore, field: str, rows: np.ndarray, views: np.ndarray) -> Tensor:
         changed = differences(store.teacher(field), self.fingerprint)

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from distillkit.errors import SourceError
+from distillkit.paths import expand
 from distillkit.pixels.resample import RESAMPLE
-from distillkit.recipe import Component
+from distillkit.recipe import Component, Data
 from distillkit.registry import resolve
 from distillkit.store.reader import FeatureStore
+from distillkit.store.remote import local
+
+
+def moved(data: Data) -> dict[Path, str]:
+    """Where the images of stores lie by now, by the store's own place; of those that the recipe says were moved."""
+    return {local(expand(store)).resolve(): expand(root) for store, root in data.moved.items()}
 
 
 class Originals:
@@ -29,7 +37,14 @@ class Originals:
         knobs = made_of["knobs"] | ({} if root is None else {"root": root})
         component = Component(kind=made_of["kind"], **knobs)
         component.check("sources", f"{self.store.path}: its source")
-        return component.build("sources")
+        try:
+            return component.build("sources")
+        except SourceError as error:
+            reason, _, _ = str(error).partition(";")
+            raise SourceError(
+                f"{reason}; where the images of {self.store.path} are by now, tell train-student in data.root, or in "
+                f'data.roots = {{ "STORE" = "FOLDER" }} for stores of evaluations'
+            ) from error
 
     def open(self, row: int) -> tuple[Any, int, int]:
         """An image, and the width and height it had when it was whole."""

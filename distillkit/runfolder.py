@@ -13,12 +13,15 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import ENOTDIR
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
@@ -26,13 +29,15 @@ from distillkit.atomic import append_line, atomic_file, set_aside, write_json
 from distillkit.errors import DistillkitError, TrainError
 from distillkit.paths import expand
 from distillkit.recipe import TrainRecipe, differences
+from distillkit.recipe.schema import validate
 from distillkit.store.manifest import digest, file_digest
 from distillkit.versions import versions
 
 # What may change without making another student.
 _KEYS = ("name", "paper", "note", "out", "evals", "baseline", "checkpoints", "validation", "log", "ray")
 _FREE: Any = dict.fromkeys(_KEYS, True) | {
-    "data": {"workers", "prefetch", "render", "expect"},
+    "data": dict.fromkeys(("workers", "prefetch", "render", "expect", "root", "roots"), True)
+    | {"mix": {"__all__": {"root"}}},
     "optim": {"shard"},
 }
 
@@ -66,10 +71,17 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """TrainError when another process trains here."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        """TrainError when another process trains here, or nobody could."""
+        lock = self.path.with_name(f".{self.path.name}.lock")
         try:
-            with FileLock(self.path.with_name(f".{self.path.name}.lock"), timeout=0):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            lock.touch()
+            if self.path.exists() and not self.path.is_dir():
+                raise NotADirectoryError(ENOTDIR, "a file has that name")
+        except OSError as error:
+            raise TrainError(f"{self.path}: cannot be a run folder ({error.strerror}); set out to another") from error
+        try:
+            with FileLock(lock, timeout=0):
                 yield
         except Timeout as error:
             told = f"{self.path}: another process is using this run folder; wait for it or stop it"
@@ -85,9 +97,17 @@ class RunFolder:
         write_json(self.path / "recipe.json", begun)
         return changes
 
+    def stands(self, wanted: dict[str, Any]) -> bool:
+        """Whether this very run is finished."""
+        return self.finished and self._begun_with() == wanted
+
     def move_aside(self) -> Path:
         """Rename the folder after what it was begun with; nothing is deleted."""
-        return set_aside(self.path, digest(self._begun_with())[:8])
+        try:
+            mark = digest(self._begun_with())[:8]
+        except TrainError:
+            mark = "damaged"
+        return set_aside(self.path, mark)
 
     @property
     def versions(self) -> dict[str, str]:
@@ -113,7 +133,7 @@ class RunFolder:
 
     def _record(self) -> dict[str, Any]:
         path = self.path / "recipe.json"
-        return json.loads(path.read_bytes()) if path.is_file() else {}
+        return _read(path, "identity", "recipe") if path.is_file() else {}
 
     @property
     def finished(self) -> bool:
@@ -121,11 +141,11 @@ class RunFolder:
 
     def facts(self) -> dict[str, Any]:
         """What the finished student is and what it cost."""
-        return json.loads((self.path / "student.json").read_bytes())
+        return _read(self.path / "student.json", "teacher")
 
     def begun_recipe(self) -> TrainRecipe:
         """The resolved recipe that this run was begun with, finished or not."""
-        return TrainRecipe.model_validate(self._record()["recipe"])
+        return validate(TrainRecipe, self._record().get("recipe"), str(self.path / "recipe.json"))
 
     def recipe(self) -> TrainRecipe:
         """The resolved recipe this run was made with; TrainError when there is no finished run here."""
@@ -144,8 +164,13 @@ class RunFolder:
 
     def load_student(self) -> Any:
         """The trained student, in evaluation mode, on the CPU."""
-        student = self.recipe().student.build("students")
-        student.load_state_dict(load_file(self.path / "student.safetensors"))
+        student, file = self.recipe().student.build("students"), self.path / "student.safetensors"
+        try:
+            student.load_state_dict(load_file(file))
+        except (OSError, SafetensorError, RuntimeError) as error:
+            reason = str(error).splitlines()[-1].strip()
+            told = f"{file}: damaged ({reason}); delete student.json beside it, and train-student makes both again"
+            raise TrainError(told) from error
         return student.eval()
 
     def log(self, line: dict[str, Any]) -> None:
@@ -164,6 +189,16 @@ class RunFolder:
         return [json.loads(line) for line in self.metrics.read_text().splitlines()] if self.metrics.is_file() else []
 
 
+def _read(path: Path, *keys: str) -> dict[str, Any]:
+    """A record of a run; TrainError unless it is whole and has these keys."""
+    try:
+        record = json.loads(path.read_bytes())
+        _ = [record[key] for key in keys]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainError(f"{path}: damaged ({error!r:.80}); train anew with train-student --overwrite") from error
+    return record
+
+
 def _is_line(line: str) -> bool:
     """Whether a line was written whole; a kill can leave half of the last one."""
     return line.startswith("{") and line.endswith("}")
@@ -173,7 +208,14 @@ def device_of(name: str) -> torch.device:
     """`auto` is the GPU where there is one; TrainError when a GPU is asked for that PyTorch does not find."""
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise TrainError(f"device = {name!r}: PyTorch finds no GPU here; see nvidia-smi, or set device to auto")
-    device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+    try:
+        device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = shorten(str(error).splitlines()[0], 100, placeholder="...")
+        raise TrainError(
+            f"device = {name!r}: cannot be used here ({reason}); set device to auto, cpu or cuda"
+        ) from error
     if device.type == "cuda":
         # Of several processes on a machine each has the GPU of its number, unless one is named.
         number = int(os.environ.get("LOCAL_RANK", "0")) if device.index is None else device.index

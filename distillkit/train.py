@@ -18,11 +18,14 @@ import torch
 
 from distillkit import cpu
 from distillkit.callable import make_callable
-from distillkit.errors import RecipeError, TrainError
+from distillkit.errors import RecipeError, StoreError, TrainError
+from distillkit.evals._encode import stores_of
 from distillkit.machine import machine
 from distillkit.objective import Objective
+from distillkit.paths import expand
 from distillkit.recipe import TrainRecipe, differences, load
 from distillkit.runfolder import RunFolder, device_of, identity, inherited_sha256
+from distillkit.store.reader import FeatureStore
 from distillkit.training import checkpoint
 from distillkit.training.ask import Ask
 from distillkit.training.batches import Batches
@@ -30,6 +33,8 @@ from distillkit.training.course import Course
 from distillkit.training.learner import Learner
 from distillkit.training.ranks import Ranks, joined
 from distillkit.training.schedule import total_steps
+from distillkit.training.trackers import refuse_missing
+from distillkit.training.validation import Validator
 from distillkit.types import Widths
 from distillkit.versions import versions
 
@@ -68,8 +73,10 @@ def train(
     with joined(device) as ranks:
         heard = say if ranks.first else _nothing
         alone = recipe.alone()
-        train_together(alone, device, ranks, heard, command, ask, overwrite)
         baselines = [baseline for one in alone if (baseline := one.of_baseline())]
+        if baselines:
+            _ = _opened(baselines, ranks, ask)  # what they are refused for is told before the students are trained
+        train_together(alone, device, ranks, heard, command, ask, overwrite)
         if baselines:
             train_together(baselines, device, ranks, heard, command, ask, overwrite=False)
     return recipe.folder
@@ -98,20 +105,16 @@ def train_together(
         for run in runs if ranks.first else ():
             locks.enter_context(run.locked())
         # All that can be refused is refused before an older run is moved aside.
-        students: list[Any] = []
-        objectives: list[Objective] = []
-        for recipe in recipes:
-            torch.manual_seed(recipe.seed)
-            students.append(recipe.student.build("students"))
-            if not objectives:
-                batches = Batches(recipe.data, recipe.seed, students[0], ranks, ask)
-            widths = Widths(students[-1].widths, batches.teacher_widths, batches.other_widths)
-            objectives.append(Objective(recipe.losses, widths, mixed=recipe.data.augment.mixes))
-        _refuse_other_inputs(students)
-        stores = {name: store.digest for name, store in batches.stores.items()}
+        students, batches, objectives = _opened(recipes, ranks, ask)
         if ranks.first:
-            for recipe, run in zip(recipes, runs, strict=True):
-                _begin(recipe, run, stores, overwrite, say)
+            stores = {name: store.digest for name, store in batches.stores.items()}
+            wanted = [_identity(recipe, run, stores, overwrite) for recipe, run in zip(recipes, runs, strict=True)]
+            for recipe, run, one, student in zip(recipes, runs, wanted, students, strict=True):
+                if overwrite or not run.stands(one):
+                    batches.try_out()
+                    _try_out(recipe, run, student, say)
+            for recipe, run, one in zip(recipes, runs, wanted, strict=True):
+                _begin(recipe, run, one, overwrite, say)
         finished = ranks.told([run.finished for run in runs])
         todo = [number for number, done in enumerate(finished) if not done]
         if todo:
@@ -131,6 +134,33 @@ def train_together(
                     for n in todo
                 ]
             _train([recipes[n] for n in todo], [runs[n] for n in todo], learners, batches, say, command)
+
+
+def _opened(recipes: list[TrainRecipe], ranks: Ranks, ask: Ask | None) -> tuple[list[Any], Batches, list[Objective]]:
+    """Students and objectives, as they begin, and the batches that all of them see."""
+    students: list[Any] = []
+    objectives: list[Objective] = []
+    for recipe in recipes:
+        torch.manual_seed(recipe.seed)
+        students.append(recipe.student.build("students"))
+        if not objectives:
+            batches = Batches(recipe.data, recipe.seed, students[0], ranks, ask)
+        widths = Widths(students[-1].widths, batches.teacher_widths, batches.other_widths)
+        objectives.append(Objective(recipe.losses, widths, mixed=recipe.data.augment.mixes))
+    _refuse_other_inputs(students)
+    return students, batches, objectives
+
+
+def _try_out(recipe: TrainRecipe, run: RunFolder, student: Any, say: Say) -> None:
+    """Refuse what would be refused while the student trains; tell what its evaluation will lack."""
+    refuse_missing(recipe.log)
+    Validator(recipe, run).try_out(student)
+    for number, component in enumerate(recipe.evals):
+        for name in stores_of(component.build("evals")):
+            try:
+                FeatureStore(expand(name))
+            except StoreError as error:
+                say(f"evals[{number}]: {error}; it is needed when the student is evaluated")
 
 
 def _train(
@@ -190,13 +220,17 @@ def _fitting(what: str, recipe: TrainRecipe) -> Iterator[None]:
         ) from error
 
 
-def _begin(recipe: TrainRecipe, run: RunFolder, stores: dict[str, str], overwrite: bool, say: Say) -> None:
+def _identity(recipe: TrainRecipe, run: RunFolder, stores: dict[str, str], overwrite: bool) -> dict[str, Any]:
+    """What the run is to be; of weights to take over that are gone, those that it began with."""
+    name = recipe.student.knobs.get("inherit")
+    return identity(recipe, stores, inherited_sha256(name) or (None if overwrite else run.inherited(name)))
+
+
+def _begin(recipe: TrainRecipe, run: RunFolder, wanted: dict[str, Any], overwrite: bool, say: Say) -> None:
     """Make the run's folder ready; what another recipe or other stores made is moved aside."""
     if overwrite and run.path.is_dir():
         say(f"{run.path}: training anew, the old run is now {run.move_aside()}")
-    name = recipe.student.knobs.get("inherit")
-    inherited = inherited_sha256(name) or run.inherited(name)
-    changes = run.begin(recipe, identity(recipe, stores, inherited))
+    changes = run.begin(recipe, wanted)
     if changes:
         *changed, moved = changes
         more = f" (and {len(changed) - _SHOWN} more)" if changed[_SHOWN:] else ""
@@ -204,6 +238,7 @@ def _begin(recipe: TrainRecipe, run: RunFolder, stores: dict[str, str], overwrit
     if run.finished:
         say(f"{run.path}: already trained, nothing to do")
         return
+    checkpoint.set_damaged_aside(run.checkpoints, say)
     changed = differences(run.versions, versions())
     if changed:
         say(f"{run.path}: begun with other packages ({changed[0]}); what comes out may differ in its last bits")

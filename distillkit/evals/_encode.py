@@ -12,6 +12,11 @@ from torch import Tensor
 OpenStore = Callable[[str], Any]
 
 
+def stores_of(measure: Any) -> list[str]:
+    """The names of the stores that an evaluation reads."""
+    return [getattr(measure, name) for name in ("store", "prompts", "train") if hasattr(measure, name)]
+
+
 class Encode(Protocol):
     def __call__(self, store: Any) -> Float[Tensor, "n d"]:
         """The image of every usable row of a store, raw, in float32."""

@@ -114,7 +114,8 @@ class Data(Strict):
     captions: Captions = "none"
     classes: str | None = None
     class_names: str | None = None
-    root: str | None = None
+    root: str | None = Field(None, description="where the images of `images` lie by now, if they were moved")
+    roots: dict[str, str] = Field(default_factory=dict, description="the same of other stores, as of evals, by store")
     order: Literal["random", "blocks"] = "random"
     batch_size: int = Field(gt=1)
     text_batch_size: int | None = Field(None, gt=1)
@@ -126,6 +127,12 @@ class Data(Strict):
     augment: Augment = Augment()
     mask: Mask | None = None
     expect: Expect | None = None
+
+    @property
+    def moved(self) -> dict[str, str]:
+        """Where images lie by now, by the store as the recipe names it; of those that were moved."""
+        said = {one.images: one.root for one in self.mix} | {self.images: self.root}
+        return self.roots | {store: root for store, root in said.items() if store and root}
 
     @property
     def threads(self) -> int:

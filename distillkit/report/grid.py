@@ -64,7 +64,7 @@ def uri(one: dict[str, Any]) -> str:
     """The part of the image that the networks saw, as a small JPEG: row `row` of `store`, or the file `image`."""
     try:
         if "store" in one:
-            image, _, _ = Originals(FeatureStore(one["store"]), None).open(one["row"])
+            image, _, _ = Originals(FeatureStore(one["store"]), one.get("root")).open(one["row"])
         else:
             image = decode(Path(one["image"]))
     except SourceError as error:

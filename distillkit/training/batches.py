@@ -150,6 +150,11 @@ class Batches:
     def _text_fields(self) -> list[str]:
         return ["text"] if "teacher.text" in self.needs else []
 
+    def try_out(self) -> None:
+        """SourceError for images that are not there, where no pixel cache could do without them."""
+        for images in self.images if self.image_size and self.data.pixel_cache is None else ():
+            _ = images.files.source
+
     def prepare(self) -> None:
         """Make what is made once, before ranks and threads ask for it: the pixel cache; features in the page cache."""
         for images in self.images if self.image_size else ():

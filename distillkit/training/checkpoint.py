@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from distillkit.atomic import TEMPORARY, atomic_folder, write_json
+from distillkit.atomic import atomic_folder, set_aside, write_json
 from distillkit.errors import TrainError
 from distillkit.training.shards import cut, whole
 
@@ -40,6 +42,11 @@ class State(NamedTuple):
         """All of it; where it is spread over ranks they ask together, and only the `first` gets it."""
         model_now, optimizer_now = (_copied(part, first) for part in (model.state_dict(), _flatten(model, optimizer)))
         return cls(step, model_now, optimizer_now, scaler.state_dict())
+
+    @property
+    def size(self) -> int:
+        """Bytes of its tensors."""
+        return sum(value.nbytes for part in (self.model, self.optimizer) for value in part.values())
 
 
 class Writer:
@@ -94,13 +101,37 @@ def restore(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, sc
     return int(state["step"])
 
 
+def set_damaged_aside(folder: Path, say: Callable[[str], None]) -> None:
+    """Let the newest checkpoint be one that is whole. TrainError, with nothing moved, when there is none."""
+    found = {path: _damage(path) for path in _finished(folder)}
+    whole = [path for path, damage in found.items() if damage is None]
+    if found and not whole:
+        path, damage = found.popitem()
+        raise TrainError(f"{path}: damaged ({damage}), and no checkpoint before it is whole; begin with --overwrite")
+    for path, damage in found.items():
+        if path > whole[-1]:
+            say(f"{path}: damaged ({damage}), now {set_aside(path, 'damaged').name}; the one before is taken")
+
+
+def _damage(path: Path) -> str | None:
+    """Why a checkpoint cannot be loaded: files that are missing, cut off or no JSON."""
+    try:
+        _ = json.loads((path / "state.json").read_bytes())["step"]
+        for name in ("model", "optimizer"):
+            with safe_open(path / f"{name}.safetensors", "pt"):
+                pass
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        return str(error)
+    return None
+
+
 def begun(folder: Path) -> bool:
     """Whether there is any checkpoint below `folder`."""
     return bool(_finished(folder))
 
 
 def _finished(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*") if path.is_dir() and not path.name.endswith(TEMPORARY))
+    return sorted(path for path in folder.glob("*") if path.is_dir() and path.name.isdigit())
 
 
 def _copied(tensors: dict[str, Tensor], first: bool) -> dict[str, Tensor]:

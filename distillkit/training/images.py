@@ -16,7 +16,7 @@ from torch import Tensor
 from distillkit.errors import RecipeError, SourceError, TrainError
 from distillkit.evals._labels import labels_of
 from distillkit.evals._shots import shots_of
-from distillkit.originals import Originals
+from distillkit.originals import Originals, moved
 from distillkit.paths import expand
 from distillkit.pixels.augment import fixed_crop, mark_of, random_view, sample_stream
 from distillkit.pixels.cuts import Cut, finished
@@ -217,10 +217,14 @@ class Images:
     @cached_property
     def opened(self) -> Cached | Originals:
         """Where decoded images come from; the first call makes the pixel cache, if the recipe wants one."""
-        files = Originals(self.store, expand(self.root) if self.root else None, self.data.augment.resample)
         if self.data.pixel_cache is None:
-            return files
-        return Cached(self.store, files, self.data.pixel_cache, 2 * self.data.threads)
+            return self.files
+        return Cached(self.store, self.files, self.data.pixel_cache, 2 * self.data.threads)
+
+    @cached_property
+    def files(self) -> Originals:
+        """Where its images come from at first."""
+        return Originals(self.store, self.root, self.data.augment.resample)
 
 
 def _refuse_without_views(store: FeatureStore) -> None:
@@ -232,7 +236,8 @@ def _refuse_without_views(store: FeatureStore) -> None:
 
 def image_stores(data: Data, seed: int, ask: Ask | None = None) -> list[Images]:
     """The image stores of a recipe, each with its share of a batch; the shares add up to the batch."""
-    mixed = data.mix or ([Mixed(images=data.images, root=data.root)] if data.images else [])
+    mixed = data.mix or ([Mixed(images=data.images)] if data.images else [])
+    roots = moved(data)
     ends = np.cumsum([0.0, *(one.weight for one in mixed)])
     shares = np.diff(np.rint(ends / max(ends[-1], 1e-30) * data.batch_size).astype(int)).tolist()
     found = []
@@ -245,8 +250,9 @@ def image_stores(data: Data, seed: int, ask: Ask | None = None) -> list[Images]:
         if share == 0:
             raise RecipeError(f"data.mix: {store.path} gets no image of a batch of {data.batch_size}; raise its weight")
         among = _shots(store, one.shots, data.class_names) if one.shots else None
+        root = roots.get(store.path.resolve())
         images = Images(
-            store, data, seed=seed, share=share, others=others, root=one.root, number=number, ask=ask, among=among
+            store, data, seed=seed, share=share, others=others, root=root, number=number, ask=ask, among=among
         )
         if images.passes == 0:
             raise TrainError(f"{store.path}: {len(images.order)} rows make no batch of {share}; lower data.batch_size")

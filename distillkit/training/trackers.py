@@ -9,8 +9,16 @@ from typing import Any
 
 from distillkit.errors import MissingExtra
 from distillkit.recipe import TrainRecipe
+from distillkit.recipe.training import Log
 
 Line = dict[str, Any]
+
+
+def refuse_missing(log: Log) -> None:
+    """MissingExtra for a tracker that a recipe names and that is not installed."""
+    for package in ("tensorboard", "wandb", "trackio", "mlflow"):
+        if getattr(log, package):
+            _need(package)
 
 
 class Trackers:
@@ -39,7 +47,6 @@ class Trackers:
 
     def _tensorboard(self, folder: Path) -> None:
         """https://docs.pytorch.org/docs/stable/tensorboard.html"""
-        _need("tensorboard", "tensorboard")
         writer = import_module("torch.utils.tensorboard").SummaryWriter(str(folder / "tensorboard"))
 
         def log(line: Line) -> None:
@@ -50,13 +57,13 @@ class Trackers:
 
     def _wandb_like(self, package: str, project: str, name: str, facts: Line) -> None:
         """https://docs.wandb.ai/ref/python; Trackio has the same calls, https://github.com/gradio-app/trackio"""
-        module = _need(package, package)
+        module = _need(package)
         run = module.init(project=project, name=name, config=facts)
         self._add(lambda line: run.log(_numbers(line), step=line["step"]), run.finish)
 
     def _mlflow(self, experiment: str, name: str, facts: Line) -> None:
         """https://mlflow.org/docs/latest/api_reference/python_api/mlflow.html"""
-        mlflow = _need("mlflow", "mlflow")
+        mlflow = _need("mlflow")
         mlflow.set_experiment(experiment)
         mlflow.start_run(run_name=name)
         mlflow.log_dict(facts, "recipe.json")
@@ -71,8 +78,8 @@ def _numbers(line: Line) -> dict[str, float]:
     return {key: value for key, value in line.items() if key != "step"}
 
 
-def _need(package: str, extra: str) -> Any:
+def _need(package: str) -> Any:
     try:
         return import_module(package)
     except ImportError as error:
-        raise MissingExtra(package, extra) from error
+        raise MissingExtra(package, package) from error

@@ -15,8 +15,9 @@ import torch
 from safetensors.torch import save
 
 from distillkit.atomic import append_line, atomic_file, write_json
-from distillkit.encode import Student
+from distillkit.encode import Blank, Student
 from distillkit.errors import RecipeError
+from distillkit.originals import moved
 from distillkit.paths import expand
 from distillkit.recipe import TrainRecipe, Validation
 from distillkit.runfolder import RunFolder
@@ -30,8 +31,13 @@ class Validator:
         self.spec: Validation | None = recipe.validation
         self.log, self.best = run.path / "validation.jsonl", run.path / "best"
         if self.spec is not None:
-            self.measure = self.spec.eval.build("evals")
+            self.measure, self.roots = self.spec.eval.build("evals"), moved(recipe.data)
             self.open_store = lru_cache(lambda name: FeatureStore(expand(name), recipe.data.teacher))
+
+    def try_out(self, student: Any) -> None:
+        """RecipeError or StoreError now for what `run` would refuse of this student; it is not asked anything."""
+        if self.spec is not None:
+            self._refuse_other_names(self.measure.run(Blank(lambda: student, self.roots), self.open_store))
 
     def forget_after(self, step: int) -> None:
         """Drop what will be measured again."""
@@ -51,13 +57,11 @@ class Validator:
         was_training, random = student.training, torch.get_rng_state()
         student.eval()
         try:
-            result: dict[str, float] = self.measure.run(Student(lambda: student), self.open_store)
+            result: dict[str, float] = self.measure.run(Student(lambda: student, self.roots), self.open_store)
         finally:
             student.train(was_training)
             torch.set_rng_state(random)
-        if self.spec.best not in result:
-            known = ", ".join(name for name in result if not name.endswith((".low", ".high", ".chance")))
-            raise RecipeError(f"validation.best: this eval gives no {self.spec.best!r}; it gives: {known}")
+        self._refuse_other_names(result)
         append_line(self.log, {"step": step, **result})
         if result[self.spec.best] > self._so_far(step):
             weights = {name: value.detach().cpu().contiguous() for name, value in student.state_dict().items()}
@@ -65,6 +69,12 @@ class Validator:
                 file.write(save(weights))
             write_json(self.best / "best.json", {"step": step, self.spec.best: result[self.spec.best]})
         return result
+
+    def _refuse_other_names(self, result: dict[str, float]) -> None:
+        assert self.spec is not None
+        if self.spec.best not in result:
+            known = ", ".join(name for name in result if not name.endswith((".low", ".high", ".chance")))
+            raise RecipeError(f"validation.best: this eval gives no {self.spec.best!r}; it gives: {known}")
 
     def _so_far(self, step: int) -> float:
         """The best number of the steps before this one."""

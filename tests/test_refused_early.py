@@ -1,0 +1,78 @@
+"""What would stop a run, or its evaluation, in hours is refused or told before its first step, and by recipe check."""
+
+import shutil
+import sys
+
+import pytest
+
+
+def says_at_once(student, *settings):
+    """The one line of a refusal that came before there was a run folder."""
+    code, err = student(*settings)
+    assert code == 1 and err.count("\n") == 1 and not student.run.exists(), err
+    return err
+
+
+def checked(student, run_cli, *settings):
+    return run_cli("recipe", "check", student.recipe, *(word for one in settings for word in ("--set", one)))
+
+
+def validation(store, best="R@5"):
+    return f'validation={{ eval = {{ kind = "retrieval", store = "{store}" }}, best = "{best}" }}'
+
+
+def test_a_baseline_that_cannot_be_built(student, run_cli):
+    setting = 'baseline={ losses = [{ kind = "feature_regression", field = "cls" }] }'
+    message = "losses.feature_regression needs"
+    assert message in says_at_once(student, setting)
+    code, _, err = checked(student, run_cli, setting)
+    assert code == 1 and message in err
+
+
+def test_a_measurement_of_a_store_that_is_not_there(student, run_cli, tmp_path):
+    assert "nowhere" in says_at_once(student, validation(tmp_path / "nowhere"))
+    code, out, _ = checked(student, run_cli, validation(tmp_path / "nowhere"))
+    assert code == 0 and f"validation   retrieval of {tmp_path}/nowhere (not there yet)" in out
+
+
+def test_a_number_that_a_measurement_does_not_give(student, run_cli):
+    message = "validation.best: this eval gives no 'R@7'; it gives: images, texts, median rank, R@1"
+    assert message in says_at_once(student, validation(student.stores / "images", "R@7"))
+    code, _, err = checked(student, run_cli, validation(student.stores / "images", "R@7"))
+    assert code == 1 and message in err
+
+
+def test_images_that_are_not_there(student, tmp_path):
+    moved = f'data.root="{tmp_path}/nowhere"'
+    message = f"{tmp_path}/nowhere: no such folder of images; where the images of {student.stores}/images are by now"
+    assert message in says_at_once(student, moved)
+    assert student()[0] == 0
+    assert student(moved) == (
+        0,
+        f"{student.run}: already trained, nothing to do\nnext: distillkit evaluate {student.run}\n",
+    )
+
+
+def test_images_of_a_measurement_that_are_not_there(student, tmp_path):
+    """The store is another one than that which is trained on, but of the same images."""
+    others = shutil.copytree(student.stores / "images", tmp_path / "others")
+    message = says_at_once(student, validation(others), f'data.roots={{ "{others}" = "{tmp_path}/nowhere" }}')
+    assert f"no such folder of images; where the images of {others} are by now" in message
+
+
+def test_a_store_that_the_evaluation_will_lack_is_told_and_the_student_is_trained(student, run_cli, tmp_path):
+    setting = f'evals=[{{ kind = "retrieval", store = "{tmp_path}/nowhere" }}]'
+    code, err = student(setting)
+    assert code == 0 and "evals[0]: " in err and "nowhere" in err and "needed when the student is evaluated" in err
+    assert "evals[0]" not in student(setting)[1]  # finished: nothing to prepare for
+    code, out, _ = checked(student, run_cli, setting)
+    assert code == 0 and "evaluation   retrieval of" in out and "nowhere (not there yet)" in out
+
+
+@pytest.mark.parametrize("name", ["wandb", "mlflow", "trackio", "tensorboard"])
+def test_a_tracker_that_is_missing_moves_no_older_run(student, monkeypatch, name):
+    assert student()[0] == 0
+    monkeypatch.setitem(sys.modules, name, None)
+    code, err = student(f"log.{name}=" + ("true" if name == "tensorboard" else '"mine"'), "seed=9")
+    assert code == 1 and err.count("\n") == 1 and f'pip install "distillkit[{name}]"' in err
+    assert (student.run / "student.json").is_file() and not list(student.run.parent.glob("run.before-*"))
