@@ -53,8 +53,8 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 def lower(model: nn.Module, precision: str) -> None:
     """Keep the weights that autocast would round at every call rounded: those of linear maps, convolutions, attention.
 
-    What the network says stays the same bit for bit. Its norms, embeddings and everything of another class, whose
-    weights may be used in other ways, stay as they are.
+    What the network says stays the same; on a CPU but for the last bit, where it has torch's own attention. Its norms,
+    its embeddings and everything of another class, whose weights may be used in other ways, stay as they are.
     """
     if precision != "fp32":
         for module in model.modules():

@@ -129,11 +129,14 @@ def test_the_image_towers_weights_lie_rounded_as_autocast_would_round_them(teach
     def made():
         return Openclip(model=f"local-dir:{teacher_folder}", device="cpu", precision="bf16")
 
+    torch.manual_seed(0)
     pixels, rounded = torch.rand(3, 3, 32, 32), made()
     monkeypatch.setattr(openclip, "lower", lambda *_: None)
     whole = made()
     assert rounded.model.visual.conv1.weight.dtype == torch.bfloat16 != whole.model.visual.conv1.weight.dtype
-    assert torch.allclose(rounded.forward(pixels=pixels).patches, whole.forward(pixels=pixels).patches, atol=0.02)
+    # PyTorch has another way of attention for such weights on a CPU: the last of 8 bits may differ.
+    one, other = (made.forward(pixels=pixels).patches for made in (rounded, whole))
+    assert torch.allclose(one, other, rtol=2**-6, atol=2**-6)
     assert rounded.fingerprint() == whole.fingerprint() and rounded._sha256 == teacher._sha256
 
 
