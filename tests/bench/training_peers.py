@@ -37,7 +37,7 @@ _SAID = re.compile(r"Batch \(t\): [\d.]+, ([\d.]+)/s")
 
 def run(folder: Path, quick: bool) -> list[Row]:
     """Medians over the steps of a command but its first two, where threads and allocators are still warming up."""
-    batch_size, steps, rounds = (4, 3, 1) if quick else (16, 5, 3)
+    batch_size, steps, rounds = (4, 4, 1) if quick else (16, 5, 3)
     names = pictures(folder / "pictures", batch_size * steps)
     return [
         _open_clip(folder, names, batch_size, rounds, quick),
