@@ -1,5 +1,7 @@
 """Block shuffle: every row once a turn, in an order that the seed alone decides, from long runs of the files."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -84,6 +86,12 @@ def test_rows_are_in_memory_before_they_are_needed():
         assert np.array_equal(rows, order.rows(0, place, place + 50))
         assert all(any(first <= row < stop for first, stop in read) for row in rows)
     assert sorted(read) == sorted(run for pool in order.pools(0, 0, 1000) for run in order.runs(0, pool))
+
+
+def test_the_disk_reads_one_block_while_another_comes_to_memory():
+    both = threading.Barrier(2, timeout=30)  # an error, unless two blocks are read at once
+    ahead = ReadAhead(BlockOrder(1024, 1024, NONE, 1024, [0]), lambda first, stop: both.wait())
+    assert sorted(ahead.rows(0, 0, 1024)) == list(range(1024))
 
 
 def test_what_fails_while_reading_ahead_is_told():

@@ -6,6 +6,8 @@ import json
 import mmap
 import multiprocessing
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +19,7 @@ from distillkit.errors import StoreError
 from distillkit.store import mapping, table
 from distillkit.store.manifest import Manifest
 from distillkit.store.reader import FeatureStore, refuse_other_teacher
+from distillkit.store.volume import Volume
 
 
 def refusal(path, use=lambda store: None):
@@ -186,6 +189,15 @@ def test_a_disk_that_fails_is_told_in_a_line(toy, monkeypatch):
     monkeypatch.setattr(table, "page_in", fail)
     told = refusal(toy.path, lambda store: store.populate(["image"]))
     assert "rows 0 to 150 of 'toy/image' cannot be read (Input/output error)" in told
+
+
+def test_threads_that_map_a_field_at_once_have_one_map(toy, monkeypatch):
+    both, table = threading.Barrier(2, timeout=30), Volume.table
+    monkeypatch.setattr(Volume, "table", lambda *asked: (both.wait(), table(*asked))[1])
+    store = FeatureStore(toy.path)
+    with ThreadPoolExecutor(2) as threads:
+        one, other = threads.map(store._table, ["image", "image"])
+    assert one is other
 
 
 # Sharing between processes.
