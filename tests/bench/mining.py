@@ -64,7 +64,8 @@ def _approximate(vectors: Vectors, queries: np.ndarray, quick: bool, *, largest:
             amount=1,
             rounds=1 if quick else 3,
         )
-        rows.append(_per_query(row, len(queries), len(held_out), goal, f"queries/s (recall {recall:.4f})"))
+        unit = f"queries/s (recall {recall:.4f}, {search.effort})"
+        rows.append(_per_query(row, len(queries), len(held_out), goal, unit))
     exact_seconds = size / (rows[-1].theirs or 1.0)
     share, used = built / exact_seconds, (peak[0] - held) / CAP
     rows.append(_single(f"index of {told} by {kind} / exact mining of as many", share, 0.25, built, exact_seconds, "s"))

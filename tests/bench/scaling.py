@@ -49,7 +49,7 @@ def measured(result: dict) -> list[Measured]:
     lines = []
     for row in result["rows"]:
         if found := re.match(r"mining ([\d,]+) texts by (\w+) at recall", row["name"]):
-            texts, recall = _number(found[1]), float(re.search(r"recall ([\d.]+)\)", row["unit"])[1])
+            texts, recall = _number(found[1]), float(re.search(r"recall ([\d.]+)", row["unit"])[1])
             lines.append(Measured(texts, found[2], recall, row["theirs"], row["ours"], build[texts]))
     return lines
 
