@@ -120,7 +120,8 @@ class Data(Strict):
     batch_size: int = Field(gt=1)
     text_batch_size: int | None = Field(None, gt=1)
     repeats: int = Field(1, gt=0)
-    pixel_cache: int | None = Field(None, gt=0, description="keep decoded images as raw squares of this many pixels")
+    pixel_cache: int | None = Field(None, gt=0, description="keep decoded images as squares of this many pixels")
+    pixel_cache_format: Literal["raw", "jpeg"] = Field("raw", description="jpeg: less room, decoded each time")
     workers: int | None = Field(None, gt=0, description="threads that make a batch; None: one a core")
     prefetch: int | None = Field(None, ge=0, description="batches made ahead; None: 2 beside a GPU, none on a CPU")
     render: Literal["auto", "workers", "device"] = "auto"

@@ -43,11 +43,6 @@ class State(NamedTuple):
         model_now, optimizer_now = (_copied(part, first) for part in (model.state_dict(), _flatten(model, optimizer)))
         return cls(step, model_now, optimizer_now, scaler.state_dict())
 
-    @property
-    def size(self) -> int:
-        """Bytes of its tensors."""
-        return sum(value.nbytes for part in (self.model, self.optimizer) for value in part.values())
-
 
 class Writer:
     """Writes checkpoints under `folder` beside the training, one at a time, and keeps the newest `keep`."""
@@ -99,6 +94,11 @@ def restore(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, sc
     _unflatten(model, optimizer, load_file(path / "optimizer.safetensors"))
     scaler.load_state_dict(state["scaler"])
     return int(state["step"])
+
+
+def size(model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    """Bytes of the tensors in a checkpoint."""
+    return sum(value.nbytes for part in (model.state_dict(), _flatten(model, optimizer)) for value in part.values())
 
 
 def set_damaged_aside(folder: Path, say: Callable[[str], None]) -> None:

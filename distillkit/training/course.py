@@ -100,8 +100,8 @@ class Course:
         state = checkpoint.State.of(step, learner.model, learner.optimizer, learner.scaler, self.writes)
         if self.writes:
             if self.writer.last is None:
-                keep = self.recipe.checkpoints.keep
-                self.say(f"{self.run.path}: a checkpoint takes {state.size / 1e6:,.1f} MB, of which {keep} are kept")
+                size, keep = checkpoint.size(learner.model, learner.optimizer), self.recipe.checkpoints.keep
+                self.say(f"{self.run.path}: a checkpoint takes {size / 1e6:,.1f} MB, of which {keep} are kept")
             self.writer.write(state)
 
     def _validate(self, step: int) -> None:

@@ -1,4 +1,4 @@
-"""What a training run will take, from its first steps: made in memory, nothing is written into the run folder.
+"""What a training run will take, from its first steps: made in memory, nothing is written anywhere.
 
 distillkit train-student RECIPE --plan
 """
@@ -15,9 +15,13 @@ from distillkit import cpu
 from distillkit.objective import Objective
 from distillkit.recipe import TrainRecipe
 from distillkit.runfolder import device_of
+from distillkit.training import checkpoint
 from distillkit.training.ask import Ask
 from distillkit.training.batches import Batches
+from distillkit.training.images import Images
 from distillkit.training.learner import Learner
+from distillkit.training.pixel_cache import exists
+from distillkit.training.pixel_costs import PixelCosts, clock
 from distillkit.training.progress import memory
 from distillkit.training.ranks import Ranks
 from distillkit.training.schedule import learning_rate, total_steps
@@ -28,7 +32,7 @@ _MOST = 256 << 20  # bytes read to see how fast the disk is
 
 
 def forecast(recipe: TrainRecipe, ask: Ask | None = None) -> list[str]:
-    """Steps, time, memory, and bytes a second against the disk's, a line each."""
+    """Steps, time, memory, bytes a second against the disk's, and what pixels cost, a line each."""
     cpu.settle()
     device = device_of(recipe.device)
     lines = []
@@ -42,18 +46,41 @@ def forecast(recipe: TrainRecipe, ask: Ask | None = None) -> list[str]:
         batches.go_to(device)
         learner = Learner(student, objective, one.optim, seed=one.seed, device=device, ranks=Ranks())
         steps = total_steps(batches.steps_per_epoch, one.optim)
+        pixels = _pixels(batches)
+        lacking = [images for images in batches.images if pixels and _lacks_cache(images)]
+        if pixels:
+            for images in lacking:
+                images.opened = pixels.sampled[one.data.pixel_cache_format]
         seconds, size = _probe(learner, batches, one, min(_WARM + _PROBE, steps))
         waited = batches.wait_seconds / seconds / max(min(_PROBE, steps - _WARM), 1)
         wanted, disk = size / seconds, _disk(batches.first.path)
+        rows = sum(len(images.store.ok_rows) for images in batches.images)
         lines += [
             f"{one.folder}",
             f"steps        {steps:,} of {one.data.batch_size} images, {batches.steps_per_epoch:,} an epoch",
-            f"time         {_clock(steps * seconds)} at {1000 * seconds:.0f} ms a step, "
-            f"{one.data.batch_size / seconds:.0f} images/s, {100 * waited:.0f}% waiting",
+            f"time         {clock(steps * seconds)} at {1000 * seconds:.0f} ms a step, "
+            f"{one.data.batch_size / seconds:.0f} images/s, {100 * waited:.0f}% waiting"
+            + (", as if the pixel cache were made already" if lacking else ""),
             f"memory       {memory() / 1e9:.2f} GB so far, on {device}",
             f"features     {wanted / 1e6:.2f} MB/s of the {disk / 1e6:,.0f} MB/s that this disk gives in a row",
+            f"checkpoints  {checkpoint.size(learner.model, learner.optimizer) / 1e6:,.1f} MB each, "
+            f"{one.checkpoints.keep} are kept",
+            *(pixels.report(rows, steps * one.data.batch_size) if pixels else []),
         ]
     return lines
+
+
+def _lacks_cache(images: Images) -> bool:
+    size, form = images.data.pixel_cache, images.data.pixel_cache_format
+    return size is not None and not exists(images.store, size, form)
+
+
+def _pixels(batches: Batches) -> PixelCosts | None:
+    """What pixels cost, where this process decodes them."""
+    data = batches.data
+    if not (batches.images and batches.image_size) or data.augment.resample == "nvjpeg":
+        return None
+    return PixelCosts(batches.images[0], batches.image_size)
 
 
 def _probe(learner: Learner, batches: Batches, recipe: TrainRecipe, stop: int) -> tuple[float, int]:
@@ -85,8 +112,3 @@ def _disk(store: Path) -> float:
         while read < _MOST and (part := file.read(1 << 20)):
             read += len(part)
     return read / max(time.perf_counter() - started, 1e-9)
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min {rest:02d} s"

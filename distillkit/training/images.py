@@ -29,7 +29,7 @@ from distillkit.store.reader import FeatureStore, refuse_other_teacher
 from distillkit.training.ask import Ask, stored
 from distillkit.training.join import join
 from distillkit.training.order import order_of
-from distillkit.training.pixel_cache import Cached
+from distillkit.training.pixel_cache import Cached, Sampled
 from distillkit.types import Features, View
 
 # Teacher features that lie in rows of an image store, as fields of `Features`.
@@ -145,7 +145,7 @@ class Images:
             found = self.resample.cut(image, view, size, interpolation)
             if not found.fits(size):
                 found = finished(self.resample.render(image, view, size, interpolation))
-            elif self.data.pixel_cache is None:
+            elif self.data.pixel_cache is None or self.data.pixel_cache_format == "jpeg":
                 # A piece of an image would keep all of it in memory; one of a mapped file keeps nothing.
                 found = replace(found, pixels=found.pixels.copy())
             cuts[place] = found
@@ -215,11 +215,12 @@ class Images:
         return RESAMPLE[self.data.augment.resample]
 
     @cached_property
-    def opened(self) -> Cached | Originals:
+    def opened(self) -> Cached | Sampled | Originals:
         """Where decoded images come from; the first call makes the pixel cache, if the recipe wants one."""
         if self.data.pixel_cache is None:
             return self.files
-        return Cached(self.store, self.files, self.data.pixel_cache, 2 * self.data.threads)
+        size, form = self.data.pixel_cache, self.data.pixel_cache_format
+        return Cached(self.store, self.files, size, form, 2 * self.data.threads)
 
     @cached_property
     def files(self) -> Originals:

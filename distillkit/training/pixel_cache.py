@@ -1,18 +1,27 @@
-"""Decoded images of a store as raw squares on disk: decode once, then crop from memory.
+"""Decoded images of a store as squares on disk: decode photographs once, then crop what is small already.
+
+STORE.pixels-256/pixels.npy        uint8 [rows, 256, 256, 3], mapped: nothing is left to decode
+STORE.pixels-256-jpeg/pixels.jpg   the squares as JPEGs, one behind the other; ends.npy says where each ends
+                     shapes.npy    int32 [rows, 2]: width and height of the image when it was whole
+                     cache.json    what it was made of
 
 An image is squeezed to size x size whatever its aspect; a view's box is relative, so crops keep their true shape.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
 
 from distillkit.atomic import atomic_folder, write_json
 from distillkit.originals import Originals
@@ -20,51 +29,122 @@ from distillkit.pixels import render
 from distillkit.store.reader import FeatureStore
 from distillkit.types import View
 
+Format = Literal["raw", "jpeg"]
+Square = UInt8[np.ndarray, "s s 3"]
+
+_QUALITY = 95
+_AT_ONCE = 4096  # images on their way into a cache
+
 
 class Cached:
     """The same images from the pixel cache beside the store, which is made on first use."""
 
-    def __init__(self, store: FeatureStore, files: Originals, size: int, workers: int):
-        self.from_array = files.resample.from_array
-        folder = store.path.with_name(f"{store.path.name}.pixels-{size}")
-        facts = {"store": store.digest, "size": size}
-        if not folder.is_dir() or json.loads((folder / "cache.json").read_bytes()) != facts:
-            _fill(folder, store, files, size, workers, facts)
-        self.pixels = np.load(folder / "pixels.npy", mmap_mode="c")  # tensors want it writeable
+    def __init__(self, store: FeatureStore, files: Originals, size: int, form: Format, workers: int):
+        self.resample, self.form = files.resample, form
+        folder, facts = place(store, size, form), _facts(store, size, form)
+        if not exists(store, size, form):
+            # A cache of another store is no data of anyone's: it can be made again from the images at any time.
+            shutil.rmtree(folder, ignore_errors=True)
+            fill = _fill_raw if form == "raw" else _fill_jpeg
+            with atomic_folder(folder) as partial, ThreadPoolExecutor(workers) as pool:
+                fill(partial, store, Originals(store, files.root), size, pool)
+                write_json(partial / "cache.json", facts)
         self.shapes = np.load(folder / "shapes.npy", mmap_mode="r")
+        if form == "raw":
+            self.pixels = np.load(folder / "pixels.npy", mmap_mode="c")  # tensors want it writeable
+        else:
+            self.ends = np.load(folder / "ends.npy", mmap_mode="r")
+            self.pixels = np.memmap(folder / "pixels.jpg", np.uint8, mode="r")
 
     def open(self, row: int) -> tuple[Any, int, int]:
         """An image as its square, and the width and height it had when it was whole."""
         width, height = self.shapes[row]
-        return self.from_array(self.pixels[row]), int(width), int(height)
+        if self.form == "raw":
+            return self.resample.from_array(self.pixels[row]), int(width), int(height)
+        written = self.pixels[self.ends[row] : self.ends[row + 1]].tobytes()
+        return self.resample.decode(written), int(width), int(height)
 
 
-def _fill(
-    folder: Path, store: FeatureStore, files: Originals, size: int, workers: int, facts: dict[str, object]
-) -> None:
-    plain = Originals(store, files.root)
+class Sampled:
+    """What a pixel cache would give, without one: of whichever row, one of a few images, in memory."""
 
-    def squeeze(row: int) -> tuple[int, np.ndarray, tuple[int, int]]:
-        image, width, height = plain.open(row)
-        return row, render(image, View(), size).transpose(1, 2, 0), (width, height)
+    def __init__(self, made: Sequence[tuple[Square | bytes, tuple[int, int]]], resample: Any):
+        self.made, self.resample = made, resample
 
-    # A cache of another store or size is no data of anyone's: it can be made again from the images at any time.
-    shutil.rmtree(folder, ignore_errors=True)
-    with atomic_folder(folder) as partial, ThreadPoolExecutor(workers) as pool:
-        shape = (len(store), size, size, 3)
-        pixels = np.lib.format.open_memmap(partial / "pixels.npy", mode="w+", dtype=np.uint8, shape=shape)
-        shapes = np.lib.format.open_memmap(partial / "shapes.npy", mode="w+", dtype=np.int32, shape=(len(store), 2))
-        for name in ("pixels.npy", "shapes.npy"):
-            _take_room(partial / name)
-        for row, square, (width, height) in pool.map(squeeze, store.ok_rows.tolist()):
-            pixels[row], shapes[row] = square, (width, height)
-        pixels.flush()
-        shapes.flush()
-        write_json(partial / "cache.json", facts)
+    def open(self, row: int) -> tuple[Any, int, int]:
+        kept, (width, height) = self.made[row % len(self.made)]
+        image = self.resample.decode(kept) if isinstance(kept, bytes) else self.resample.from_array(kept)
+        return image, width, height
 
 
-def _take_room(path: Path) -> None:
-    """OSError now where the disk is too small: written through a mapping, a full one would end the process."""
+def place(store: FeatureStore, size: int, form: Format) -> Path:
+    """The folder of a cache."""
+    return store.path.with_name(f"{store.path.name}.pixels-{size}{'' if form == 'raw' else '-jpeg'}")
+
+
+def exists(store: FeatureStore, size: int, form: Format) -> bool:
+    """Whether there is such a cache, of this very store."""
+    record = place(store, size, form) / "cache.json"
+    return record.is_file() and json.loads(record.read_bytes()) == _facts(store, size, form)
+
+
+def squeeze(files: Originals, row: int, size: int) -> tuple[Square, tuple[int, int]]:
+    """An image as a square, and its width and height. `files` are opened by Pillow."""
+    image, width, height = files.open(row)
+    return np.ascontiguousarray(render(image, View(), size).transpose(1, 2, 0)), (width, height)
+
+
+def to_jpeg(square: Square) -> bytes:
+    """What a cache keeps of a square."""
+    made = io.BytesIO()
+    Image.fromarray(square).save(made, "JPEG", quality=_QUALITY, subsampling=0)  # colours of small pictures are fine
+    return made.getvalue()
+
+
+def _facts(store: FeatureStore, size: int, form: Format) -> dict[str, object]:
+    return {"store": store.digest, "size": size} | ({} if form == "raw" else {"jpeg": _QUALITY})
+
+
+def _fill_raw(partial: Path, store: FeatureStore, files: Originals, size: int, pool: ThreadPoolExecutor) -> None:
+    pixels = _table(partial / "pixels.npy", np.uint8, (len(store), size, size, 3))
+    shapes = _table(partial / "shapes.npy", np.int32, (len(store), 2))
+    for row, (square, shape) in _of_all(store, lambda row: squeeze(files, row, size), pool):
+        pixels[row], shapes[row] = square, shape
+    pixels.flush()
+    shapes.flush()
+
+
+def _fill_jpeg(partial: Path, store: FeatureStore, files: Originals, size: int, pool: ThreadPoolExecutor) -> None:
+    def written(row: int) -> tuple[bytes, tuple[int, int]]:
+        square, shape = squeeze(files, row, size)
+        return to_jpeg(square), shape
+
+    ends = _table(partial / "ends.npy", np.int64, (len(store) + 1,))
+    shapes = _table(partial / "shapes.npy", np.int32, (len(store), 2))
+    filled = 0  # ends up to this one are set; rows without an image are empty
+    with (partial / "pixels.jpg").open("wb") as file:
+        for row, (data, shape) in _of_all(store, written, pool):
+            ends[filled + 1 : row + 1] = ends[filled]
+            file.write(data)
+            filled = row + 1
+            ends[filled], shapes[row] = file.tell(), shape
+    ends[filled + 1 :] = ends[filled]
+    ends.flush()
+    shapes.flush()
+
+
+def _of_all(store: FeatureStore, make: Callable[[int], Any], pool: ThreadPoolExecutor) -> Iterator[tuple[int, Any]]:
+    """What threads make of every usable row, in order."""
+    rows = store.ok_rows.tolist()
+    for first in range(0, len(rows), _AT_ONCE):
+        some = rows[first : first + _AT_ONCE]
+        yield from zip(some, pool.map(make, some), strict=True)
+
+
+def _table(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
+    """A mapped array with its room on the disk taken: written through a mapping, a full disk would end the process."""
+    table = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return table

@@ -1,0 +1,102 @@
+"""What pixels cost a run, and what either pixel cache would cost and save: measured on a few images, none is made."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from distillkit.originals import Originals
+from distillkit.training.images import Images
+from distillkit.training.pixel_cache import Format, Sampled, exists, squeeze, to_jpeg
+
+_IMAGES = 48
+_SIZE = 8 / 7  # of the student's: 256 for 224
+
+
+class Cost(NamedTuple):
+    """Of one image: bytes in a cache, seconds of a core to put it there, and to make the student's pixels from it."""
+
+    bytes: float
+    making: float
+    using: float
+
+
+class PixelCosts:
+    """Measured on one core for a student of `image_size` pixels; `size` is the recipe's cache, or a usual one."""
+
+    def __init__(self, images: Images, image_size: int):
+        self.images, self.image_size = images, image_size
+        self.size = images.data.pixel_cache or round(_SIZE * image_size)
+        rows = images.store.ok_rows
+        self.rows = rows[np.linspace(0, len(rows) - 1, min(_IMAGES, len(rows))).astype(int)]
+        files = Originals(images.store, images.root)
+        squares, squeezing = _timed(lambda: [squeeze(files, row, self.size) for row in self.rows.tolist()])
+        jpegs, packing = _timed(lambda: [(to_jpeg(square), shape) for square, shape in squares])
+        self.sampled = {"raw": Sampled(squares, images.resample), "jpeg": Sampled(jpegs, images.resample)}
+        count = len(self.rows)
+        fixed = images.data.augment.crop == "fixed"  # then decoding is all, and an original may be too small to cut
+        self.original = self._decoding() if fixed else self._using(images.files)
+        self.costs: dict[Format, Cost] = {
+            "raw": Cost(squares[0][0].nbytes, squeezing / count, self._using(self.sampled["raw"])),
+            "jpeg": Cost(
+                sum(len(data) for data, _ in jpegs) / count,
+                (squeezing + packing) / count,
+                self._using(self.sampled["jpeg"]),
+            ),
+        }
+
+    def _decoding(self) -> float:
+        _, seconds = _timed(lambda: [self.images.files.open(row) for row in self.rows.tolist()])
+        return seconds / len(self.rows)
+
+    def _using(self, opened: Any) -> float:
+        """Seconds of a core to make an image of a batch from these files; the second time counts."""
+        images = copy.copy(self.images)
+        images.opened = opened
+        keys = images.keys(self.rows)
+        with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            for epoch in range(2):
+                _, seconds = _timed(partial(images.pixels, self.rows, keys, epoch, self.image_size, pool))
+        return seconds / len(self.rows)
+
+    def report(self, rows: int, seen: int) -> list[str]:
+        """What `seen` images of a run cost, and what caches of `rows` images would change, a line each."""
+        data, store = self.images.data, self.images.store
+        threads, free = data.threads, shutil.disk_usage(store.path.parent).free
+
+        def shared(seconds: float) -> str:
+            return clock(seconds / threads)
+
+        lines = [
+            f"pixels       {1000 * self.original:.2f} ms of a core an image from the originals, "
+            f"{shared(seen * self.original)} of {threads} threads in this run"
+        ]
+        for form, cost in self.costs.items():
+            chosen = data.pixel_cache is not None and data.pixel_cache_format == form
+            state = "is there" if exists(store, self.size, form) else f"made in {shared(rows * cost.making)}"
+            lines.append(
+                f"pixel cache  {self.size} px {form}: {rows * cost.bytes / 1e9:.2f} GB of {free / 1e9:,.0f} GB free, "
+                f"{state}, then {1000 * cost.using:.2f} ms an image, which saves "
+                f"{shared(seen * max(self.original - cost.using, 0.0))}{'; the recipe asks for it' if chosen else ''}"
+            )
+        return lines
+
+
+def clock(seconds: float) -> str:
+    """ "2 h 05 min", or "3 min 20 s"."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min {rest:02d} s"
+
+
+def _timed(make: Callable[[], Any]) -> tuple[Any, float]:
+    started = time.perf_counter()
+    made = make()
+    return made, time.perf_counter() - started

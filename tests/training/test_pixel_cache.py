@@ -1,0 +1,84 @@
+"""The pixel cache in both formats: what it gives, what it takes, and what a plan says of it before it is there."""
+
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from distillkit.originals import Originals
+from distillkit.pixels import decode
+from distillkit.recipe import Augment, Data
+from distillkit.training.batches import Batches
+from distillkit.training.images import Images
+from distillkit.training.pixel_cache import Cached, place
+from distillkit.training.pixel_costs import PixelCosts
+from tests.bench.pictures import picture_store
+
+SIZE, STUDENT = 64, SimpleNamespace(image_size=48)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return picture_store(tmp_path_factory.mktemp("photos"), 12)
+
+
+def images(store, cache, form="raw", resample="pillow") -> Images:
+    data = Data(
+        images=str(store.path),
+        batch_size=4,
+        workers=2,
+        pixel_cache=cache,
+        pixel_cache_format=form,
+        augment=Augment(resample=resample),
+    )
+    return Batches(data, 0, STUDENT).images[0]
+
+
+def pixels(made):
+    rows = np.arange(12)
+    return made.pixels(rows, made.keys(rows), 3, STUDENT.image_size).numpy().astype(float)
+
+
+@pytest.mark.parametrize("resample", ["pillow", "torchvision"])
+def test_jpegs_are_the_squares_but_for_a_few_levels_in_a_part_of_the_room(store, resample):
+    raw, jpeg = (pixels(images(store, SIZE, form, resample)) for form in ("raw", "jpeg"))
+    assert 0 < np.abs(raw - jpeg).mean() < 4
+    sizes = {form: sum(f.stat().st_size for f in place(store, SIZE, form).iterdir()) for form in ("raw", "jpeg")}
+    assert sizes["jpeg"] < 0.5 * sizes["raw"]
+
+
+def test_every_row_is_its_own_image_and_knows_its_first_shape(store):
+    files = Originals(store, None)
+    cached = Cached(store, files, SIZE, "jpeg", 2)
+    for row in range(12):
+        image, width, height = cached.open(row)
+        assert (width, height) == (500, 375) and image.size == (SIZE, SIZE)
+        small = decode(store.root / files.names[row].as_py()).resize((SIZE, SIZE))
+        assert np.abs(np.asarray(image, float) - np.asarray(small, float)).mean() < 12
+
+
+def test_rows_without_an_image_are_left_out(store, monkeypatch):
+    monkeypatch.setattr(type(store), "ok_rows", np.array([1, 2, 7, 10]))
+    cached = Cached(store, Originals(store, None), 32, "jpeg", 2)
+    lengths = np.diff(cached.ends)
+    assert set(np.flatnonzero(lengths)) == {1, 2, 7, 10} and cached.ends[-1] == len(cached.pixels)
+    assert cached.open(7)[1:] == (500, 375)
+
+
+def test_costs_are_told_before_there_is_a_cache(store):
+    def told(cache, form="raw"):
+        return PixelCosts(images(store, cache, form), 48).report(1_000_000, 5_000_000)
+
+    before = set(store.path.parent.iterdir())
+    usual = told(None)
+    assert set(store.path.parent.iterdir()) == before
+    assert len(usual) == 3 and "ms of a core an image" in usual[0] and "from the originals" in usual[0]
+    assert "55 px raw: 9.07 GB of" in usual[1] and "made in" in usual[1] and "asks" not in "".join(usual)
+    room = [float(re.search(r": ([\d.]+) GB of", line)[1]) for line in usual[1:]]
+    spent = [
+        float(re.search(r"([\d.]+) ms", line)[1]) for line in (usual[0], *(line.split("then")[1] for line in usual[1:]))
+    ]
+    assert room[1] < 0.6 * room[0] and spent[1] < spent[0] and spent[2] < spent[0]
+    mine = told(SIZE, "jpeg")
+    assert "is there" in mine[2] and mine[2].endswith("; the recipe asks for it") and "the recipe" not in mine[1]
