@@ -210,15 +210,16 @@ def device_of(name: str) -> torch.device:
         raise TrainError(f"device = {name!r}: PyTorch finds no GPU here; see nvidia-smi, or set device to auto")
     try:
         device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
-        torch.empty(0, device=device)
+        if device.type == "cuda":
+            # Of several processes on a machine each has the GPU of its number, unless one is named, and no other.
+            number = int(os.environ.get("LOCAL_RANK", "0")) if device.index is None else device.index
+            device = torch.device("cuda", number)
+            torch.cuda.set_device(device)
+        else:
+            torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = shorten(str(error).splitlines()[0], 100, placeholder="...")
         raise TrainError(
             f"device = {name!r}: cannot be used here ({reason}); set device to auto, cpu or cuda"
         ) from error
-    if device.type == "cuda":
-        # Of several processes on a machine each has the GPU of its number, unless one is named.
-        number = int(os.environ.get("LOCAL_RANK", "0")) if device.index is None else device.index
-        device = torch.device("cuda", number)
-        torch.cuda.set_device(device)
     return device

@@ -74,9 +74,7 @@ def train(
         heard = say if ranks.first else _nothing
         alone = recipe.alone()
         baselines = [baseline for one in alone if (baseline := one.of_baseline())]
-        if baselines:
-            _ = _opened(baselines, ranks, ask)  # what they are refused for is told before the students are trained
-        train_together(alone, device, ranks, heard, command, ask, overwrite)
+        train_together(alone, device, ranks, heard, command, ask, overwrite, then=baselines)
         if baselines:
             train_together(baselines, device, ranks, heard, command, ask, overwrite=False)
     return recipe.folder
@@ -98,14 +96,20 @@ def train_together(
     command: str | None,
     ask: Ask | None,
     overwrite: bool,
+    then: Sequence[TrainRecipe] = (),
 ) -> None:
-    """Students over the same batches, from wherever their run folders stand to the end."""
+    """Students over the same batches, from wherever their run folders stand to the end.
+
+    `then`: the baselines that come after them. What those are refused for is told now.
+    """
     runs = [RunFolder(recipe.folder) for recipe in recipes]
     with ExitStack() as locks:
         for run in runs if ranks.first else ():
             locks.enter_context(run.locked())
         # All that can be refused is refused before an older run is moved aside.
         students, batches, objectives = _opened(recipes, ranks, ask)
+        if then:
+            _try_baselines(then, ranks, ask)
         if ranks.first:
             stores = {name: store.digest for name, store in batches.stores.items()}
             wanted = [_identity(recipe, run, stores, overwrite) for recipe, run in zip(recipes, runs, strict=True)]
@@ -136,7 +140,16 @@ def train_together(
             _train([recipes[n] for n in todo], [runs[n] for n in todo], learners, batches, say, command)
 
 
-def _opened(recipes: list[TrainRecipe], ranks: Ranks, ask: Ask | None) -> tuple[list[Any], Batches, list[Objective]]:
+def _try_baselines(recipes: Sequence[TrainRecipe], ranks: Ranks, ask: Ask | None) -> None:
+    try:
+        _ = _opened(recipes, ranks, ask)
+    except (RecipeError, StoreError, TrainError) as error:
+        raise type(error)(f"baseline: {error}") from error
+
+
+def _opened(
+    recipes: Sequence[TrainRecipe], ranks: Ranks, ask: Ask | None
+) -> tuple[list[Any], Batches, list[Objective]]:
     """Students and objectives, as they begin, and the batches that all of them see."""
     students: list[Any] = []
     objectives: list[Objective] = []
