@@ -4,7 +4,7 @@
                                    https://github.com/facebookresearch/faiss/wiki/Fast-accumulation-of-PQ-and-AQ-codes-(FastScan)
     nearest    = top k of query . row over the candidates, rows read from the store
 
-So the index needs to hold no vectors (48 bytes a row at width 768), and the scores are exact.
+So the index needs to hold no vectors (96 bytes a row at width 768), and the scores are exact.
 """
 
 from __future__ import annotations
@@ -15,95 +15,100 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import faiss
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
 
 from distillkit.mining.exact import Found, Tick, nothing
-from distillkit.mining.vectors import Vectors
+from distillkit.mining.lists import MEMORY as LISTS_MEMORY
+from distillkit.mining.lists import Lists
+from distillkit.mining.vectors import IN_STEP, Vectors
 
 _TOGETHER = 1024  # queries that the index is asked at once
-GROUP = 32  # queries that share their candidates
+_A_TASK = 32  # queries that a thread ranks before it looks for more
 
 
 @dataclass(frozen=True)
 class Effort:
-    """`probes`: lists that are visited (ivf) or nodes kept (hnsw); `candidates`: times k, how many are ranked."""
+    """`probes`: lists that are visited for a query on average (ivf) or nodes kept (hnsw); `candidates`: times k, how
+    many are ranked; `margin`: a list is visited if its cosine is within so much of the nearest one's (all: None).
+    """
 
     probes: int
     candidates: int
+    margin: float | None = None
 
     def __str__(self) -> str:
-        return f"{f'probes {self.probes}, ' if self.probes else ''}candidates {self.candidates} x k"
+        within = f" (cosines within {self.margin:.3f} of the nearest)" if self.margin is not None else ""
+        return f"{f'probes {self.probes}{within}, ' if self.probes else ''}candidates {self.candidates} x k"
 
 
 class Approximate:
-    """`index` knows the places of `vectors`; what it names is ranked by `threads` threads.
-
-    Queries are taken in groups of like ones. A group shares its candidates: each row is read once for all of them, the
-    scores are one matrix product, and a query finds neighbours that only its likes were told of.
-    """
+    """`index` knows the places of `vectors`; what it names is ranked by `threads` threads."""
 
     def __init__(self, kind: str, index: Any, vectors: Vectors, effort: Effort, threads: int):
         self.name, self.index, self.vectors, self.effort, self.threads = kind, index, vectors, effort, threads
+        self.lists = Lists(index) if kind.startswith("ivf") else None
         self._shrink = 1 / vectors.lengths()
 
     def search(self, queries: Float[np.ndarray, "n d"], k: int, tick: Tick = lambda share: None) -> Found:
-        """The k nearest rows of each unit vector, among those that the index names for it or for its likes."""
-        self._set(self.effort.probes)
+        """The k nearest rows of each unit vector, among those that the index names for it."""
         many = min(self.effort.candidates * k, len(self.vectors))
-        found = nothing(len(queries), k)
-        order = alike(queries)
+        parts: list[Found] = []
+        together = min(_TOGETHER, self.lists.at_once) if self.lists else _TOGETHER
         # Each of the pool's threads multiplies alone: the number of threads is the calling thread's own.
         with ThreadPoolExecutor(self.threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            for first in range(0, len(order), _TOGETHER):
-                asked = order[first : first + _TOGETHER]
-                named = self.index.search(queries[asked], many)[1]
-                groups = [slice(group, group + GROUP) for group in range(0, len(asked), GROUP)]
-                parts = [(queries[asked[group]], named[group]) for group in groups]
-                ranked = pool.map(partial(self._rank, k=k), *zip(*parts, strict=True))
-                for group, best in zip(groups, ranked, strict=True):
-                    found.scores[asked[group]], found.places[asked[group]] = best
-                tick((first + len(asked)) / len(order))
-        return found
+            for first in range(0, len(queries), together):
+                asked = queries[first : first + together]
+                named = self._named(asked, many)
+                tasks = [slice(task, task + _A_TASK) for task in range(0, len(asked), _A_TASK)]
+                parts += pool.map(partial(self._rank, k=k), (asked[t] for t in tasks), (named[t] for t in tasks))
+                tick((first + len(asked)) / len(queries))
+        return Found(*map(np.concatenate, zip(*parts, strict=True))) if parts else nothing(0, k)
 
-    def _rank(self, queries: np.ndarray, named: np.ndarray, k: int) -> Found:
-        """The k best for each query of a group, of all places named for one of them."""
-        places = np.unique(named)
-        places = places[places >= 0]
-        scores, order = self._cosines(torch.from_numpy(queries), places).topk(min(k, len(places)), dim=1)
+    def _named(self, queries: Float[np.ndarray, "n d"], many: int) -> Int[np.ndarray, "n many"]:
+        """The candidates of each query; -1 where there are fewer."""
+        if self.lists:
+            return self.lists.search(queries, many, self.effort.margin)
+        if self.name == "hnsw":
+            self.index.hnsw.efSearch = self.effort.probes
+        return self.index.search(queries, many)[1]
+
+    def _rank(self, queries: Float[np.ndarray, "n d"], named: Int[np.ndarray, "n many"], k: int) -> Found:
+        """The k best of the places that are named for each query."""
         best = nothing(len(queries), k)
-        best.scores[:, : scores.shape[1]], best.places[:, : scores.shape[1]] = scores.numpy(), places[order.numpy()]
+        for one, query in enumerate(torch.from_numpy(queries)):
+            places = np.sort(named[one][named[one] >= 0])  # as they lie in memory
+            cosines = self.vectors.dots(query, places).mul_(self._shrink[torch.from_numpy(places)])
+            scores, order = cosines.topk(min(k, len(places)))
+            best.scores[one, : len(order)], best.places[one, : len(order)] = scores.numpy(), places[order.numpy()]
         return best
 
-    def _cosines(self, queries: Tensor, places: np.ndarray) -> Tensor:
-        return self.vectors.dots(queries, places).mul_(self._shrink[torch.from_numpy(places)])
-
-    def _set(self, probes: int) -> None:
-        if self.name.startswith("ivf"):
-            faiss.extract_index_ivf(self.index).nprobe = probes
-        if self.name == "hnsw":
-            self.index.hnsw.efSearch = probes
+    def fitted(self, effort: Effort, queries: Float[np.ndarray, "n d"]) -> Effort:
+        """The same effort, with the margin by which queries like these visit as many lists as it says."""
+        return replace(effort, margin=self.lists.margin(queries, effort.probes)) if self.lists else effort
 
     @property
     def most_probes(self) -> int:
         """Where more probing can find nothing more; 0 where an index does not probe."""
-        if self.name.startswith("ivf"):
-            return faiss.extract_index_ivf(self.index).nlist
+        if self.lists:
+            return len(self.lists)
         return len(self.vectors) if self.name == "hnsw" else 0
 
     def harder(self, k: int) -> Iterator[Effort]:
-        """The next steps of effort: twice the probes, or twice the candidates."""
-        if self.effort.probes < self.most_probes:
-            yield replace(self.effort, probes=min(2 * self.effort.probes, self.most_probes))
-        if self.effort.candidates * k < len(self.vectors):
-            yield replace(self.effort, candidates=2 * self.effort.candidates)
+        """The next steps of effort: a quarter more probes, or candidates."""
+        now = self.effort  # whoever tries a step changes it
+        if now.probes < self.most_probes:
+            yield replace(now, probes=min(_more(now.probes), self.most_probes))
+        if now.candidates * k < len(self.vectors):
+            yield replace(now, candidates=_more(now.candidates))
 
 
-def alike(queries: Float[np.ndarray, "n d"]) -> Int[np.ndarray, "n"]:
-    """An order in which like queries stand together: by the nearest of some of them."""
-    pivots = queries[:: 2 * GROUP]
-    # Without what all queries have in common, which would make one pivot the nearest of most.
-    return np.argsort((queries @ (pivots - queries.mean(axis=0)).T).argmax(axis=1), kind="stable")
+def search_bytes(kind: str, rows: int, width: int, many: int, threads: int) -> int:
+    """What a search of `rows` rows takes besides its index, `many` candidates a query: lengths, candidates, scratch."""
+    named = 12 * _TOGETHER * min(many, rows)
+    return 4 * rows + named + threads * 6 * IN_STEP * width + LISTS_MEMORY * kind.startswith("ivf")
+
+
+def _more(count: int) -> int:
+    return -(-5 * count // 4)

@@ -8,7 +8,7 @@ import torch
 
 from distillkit.errors import RecipeError, StoreError
 from distillkit.mining import cost, index
-from distillkit.mining.approximate import GROUP, Approximate, Effort
+from distillkit.mining.approximate import Approximate, Effort, search_bytes
 from distillkit.mining.exact import Exact
 from distillkit.mining.exact_gpu import ExactOnGPU
 from distillkit.mining.memory import Share, share_out
@@ -59,8 +59,8 @@ def share(recipe: MineRecipe, kind: str, corpus: Vectors, threads: int) -> Share
     """How max_memory is shared out to that kind of search. Asked before anything large is in memory."""
     held = cost.held_bytes(kind, len(corpus), corpus.width)
     if kind != "exact":
-        # The scores of a group in each thread, if its queries share nothing and the effort is raised twice.
-        held += 4 * len(corpus) + 4 * GROUP * min(GROUP * 4 * recipe.candidates * recipe.k, len(corpus)) * threads
+        # The effort may be raised: to four times the candidates.
+        held += search_bytes(kind, len(corpus), corpus.width, 4 * recipe.candidates * recipe.k, threads)
     sizes = {"width": corpus.width, "k": recipe.k, "queries": recipe.rows_per_shard, "corpus": len(corpus)}
     return share_out(memory_bytes(recipe.max_memory), held, **sizes)
 

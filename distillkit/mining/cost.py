@@ -2,7 +2,7 @@
 
 exact        n q d multiplications and additions, q queries against n rows
 pq           every code is scanned, then the candidates are ranked
-ivf_pq       some codes, of half the size, are scanned; the lists cost k-means and an assignment of every row
+ivf_pq       some codes are scanned; the lists cost k-means and an assignment of every row
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def cost(kind: str, rates: Rates, rows: int, queries: int, width: int) -> Cost:
         lists = index.lists(rows)
         build += (index.ROUNDS * index.training_rows(kind, rows) + rows) * lists * multiply
         each += lists * multiply
-        scanned = rows * index.pieces(kind, width) // index.pieces("pq", width) // VISITED
+        scanned = rows // VISITED
     return Cost(kind, build, queries * (scanned * rates.scan + each), held)
 
 

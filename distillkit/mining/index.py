@@ -35,18 +35,14 @@ def lists(rows: int) -> int:
     return 2 ** max(round(math.log2(4 * math.sqrt(rows))), 0)
 
 
-def pieces(kind: str, width: int) -> int:
-    """Parts of a vector that get a 4-bit code each: of 4 numbers, or of 8 in lists, where the width allows it.
-
-    What is left of a vector without its centroid is coded as well by half as many.
-    """
-    most = 8 if kind == "ivf_pq" else 4
-    return next(width // size for size in range(most, 0, -1) if width % size == 0)
+def pieces(width: int) -> int:
+    """Parts of a vector that get a 4-bit code each: of 4 numbers, or fewer where the width asks for it."""
+    return next(width // size for size in (4, 3, 2, 1) if width % size == 0)
 
 
 def row_bytes(kind: str, width: int) -> float:
     """Bytes that an index keeps of a row; ids of lists and links of graphs included."""
-    codes, links = pieces(kind, width) / 2, 8 * _LINKS + 16
+    codes, links = pieces(width) / 2, 8 * _LINKS + 16
     whole = {"fp16": 2 * width, "sq8": width, "ivf_flat": 2 * width + 8, "hnsw": 2 * width + links}
     return whole.get(kind, codes + 8 * (kind == "ivf_pq"))
 
@@ -64,7 +60,7 @@ def opened(folder: Path, kind: str, vectors: Vectors, identity: dict[str, Any], 
         if made != identity:
             name = next(key for key in {**made, **identity} if made.get(key) != identity.get(key))
             raise StoreError(
-                f"{folder}: this index was made from another store ({name}: {made.get(name)!r} against "
+                f"{folder}: this index was made from something else ({name}: {made.get(name)!r} against "
                 f"{identity.get(name)!r}); delete that folder to build it anew"
             )
         say(f"{path}: the index of an earlier run is used again")
@@ -101,8 +97,8 @@ def _empty(kind: str, vectors: Vectors, seed: int, say: Say) -> Any:
     names = {
         "fp16": "SQfp16",
         "sq8": "SQ8",
-        "pq": f"PQ{pieces(kind, width)}x4fs",
-        "ivf_pq": f"IVF{count},PQ{pieces(kind, width)}x4fsr",
+        "pq": f"PQ{pieces(width)}x4fs",
+        "ivf_pq": f"IVF{count},PQ{pieces(width)}x4fsr",
         "ivf_flat": f"IVF{count},SQfp16",
         "hnsw": f"HNSW{_LINKS}_SQfp16",
     }
@@ -115,7 +111,7 @@ def _empty(kind: str, vectors: Vectors, seed: int, say: Say) -> Any:
     sample, rotation = sample[:CODED], None
     if kind.endswith("pq"):
         coded, centroids = _coded(sample, centroids)
-        rotation = _rotation(coded, pieces(kind, width))
+        rotation = _rotation(coded, pieces(width))
         sample = rotation.apply(sample)
     if centroids is not None:
         index.quantizer.add(centroids if rotation is None else rotation.apply(centroids))

@@ -31,14 +31,15 @@ def reach(
     Of the ways to try harder, the one that finds most for its time is taken.
     """
     k = true.scores.shape[1]
+    search.effort = search.fitted(search.effort, queries)
     reached, seconds = _tried(search, queries, true)
     say(f"recall@{k} of {search.name} ({search.effort}): {reached:.4f}, {len(queries) / seconds:.0f} queries/s")
     while reached < wanted:
         before, tries = search.effort, []
         for effort in search.harder(k):
-            search.effort = effort
+            search.effort = search.fitted(effort, queries)
             more, longer = _tried(search, queries, true)
-            tries.append(((more - reached) / longer, more, longer, effort))
+            tries.append(((more - reached) / longer, more, longer, search.effort))
         if not tries:
             search.effort = before
             raise StoreError(

@@ -16,6 +16,7 @@ from distillkit.errors import StoreError
 from distillkit.store.reader import FeatureStore
 
 _IN_CACHE = 256  # rows that are converted and scaled while they are in the processor's cache
+IN_STEP = 1024  # rows that are read for a query; of fewer, calls would take as long as work
 _LOOKED_AT = 1000  # rows whose lengths tell whether a field is normalised
 
 
@@ -75,15 +76,15 @@ class Vectors:
                 lengths[first : first + len(rows)] = found
         return lengths
 
-    def dots(self, queries: Float[Tensor, "m d"], places: Int[np.ndarray, "n"]) -> Float[Tensor, "m n"]:
-        """Inner products of queries with rows as they are stored, a few rows at a time: those stay in the cache."""
-        scores = torch.empty(len(queries), len(places))
-        rows, scratch = self.rows[places], torch.empty(min(_IN_CACHE, len(places)), self.width)
-        for first in range(0, len(rows), _IN_CACHE):
-            part = slice(first, first + _IN_CACHE)
+    def dots(self, query: Float[Tensor, "d"], places: Int[np.ndarray, "n"]) -> Float[Tensor, "n"]:
+        """Inner products of a query with rows as they are stored, some rows at a time."""
+        rows, scores = self.rows[places], torch.empty(len(places))
+        scratch = torch.empty(min(IN_STEP, len(places)), self.width)
+        for first in range(0, len(rows), IN_STEP):
+            part = slice(first, first + IN_STEP)
             some = scratch[: len(rows[part])]
             self._raw_into(rows[part], some)
-            scores[:, part] = queries @ some.T
+            torch.mv(some, query, out=scores[part])
         return scores
 
     def _parts(self, rows: np.ndarray, into: Tensor) -> Iterator[tuple[slice, Tensor]]:

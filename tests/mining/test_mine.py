@@ -156,7 +156,9 @@ def test_an_index_is_kept_used_again_and_refused_for_another_store(tmp_path, ima
     kept.write_bytes(whole)
     texts.path.rename(tmp_path / "old")
     other = write(tmp_path / "texts", "text", clustered(1000, 5), failed=(7,))
-    with pytest.raises(DistillkitError, match=r"this index was made from another store \(corpus: .*delete that folder"):
+    with pytest.raises(
+        DistillkitError, match=r"this index was made from something else \(corpus: .*delete that folder"
+    ):
         mine(recipe(images, other, **knobs), 1, said.append)
 
 

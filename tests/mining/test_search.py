@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from distillkit.errors import DistillkitError
-from distillkit.mining import approximate, choice, cost, memory
-from distillkit.mining.approximate import Approximate, Effort, alike
+from distillkit.mining import choice, cost, memory
+from distillkit.mining.approximate import Approximate, Effort
 from distillkit.mining.cost import Cost, Rates, spell
 from distillkit.mining.exact import Exact
 from distillkit.mining.exact_gpu import ExactOnGPU
 from distillkit.mining.index import build
-from distillkit.mining.recall import reach, recall
+from distillkit.mining.recall import reach
 from distillkit.mining.vectors import Vectors
 from distillkit.recipe import MineRecipe, memory_bytes
 from distillkit.recipe.schema import validate
@@ -48,18 +48,40 @@ def test_what_runs_on_a_gpu_is_the_same_search(vectors, queries, device, block):
     assert same(found, Exact(vectors, len(vectors)).search(queries, 20))
 
 
-def test_a_groups_candidates_are_everybodys(vectors, queries, monkeypatch):
-    search = Approximate("pq", build("pq", vectors, 0, lambda _: None), vectors, Effort(0, 2), threads=2)
-    true, together = Exact(vectors, len(vectors)).search(queries, 20), search.search(queries, 20)
-    monkeypatch.setattr(approximate, "GROUP", 1)
-    assert recall(together, true) > recall(search.search(queries, 20), true) > 0.6
+@pytest.fixture
+def in_lists(vectors):
+    return Approximate("ivf_pq", build("ivf_pq", vectors, 0, lambda _: None), vectors, Effort(8, 4), threads=2)
 
 
-def test_alike_is_an_order_in_which_clusters_stand_together(queries):
-    order = alike(queries)
-    assert sorted(order.tolist()) == list(range(len(queries)))
-    unit = queries - queries.mean(0)
-    assert (unit[order][:-1] * unit[order][1:]).sum(1).mean() > (unit[:-1] * unit[1:]).sum(1).mean()
+def test_a_margin_visits_as_many_lists_as_are_asked_for(in_lists, queries):
+    for probes in (1, 5, 50, len(in_lists.lists)):
+        effort = in_lists.fitted(Effort(probes, 4), queries)
+        visited = in_lists.lists._visited(in_lists.lists._scores(in_lists.lists._turned(queries)), 1, effort.margin)
+        assert visited.sum() / len(queries) == pytest.approx(probes, abs=0.01)
+        assert visited.any(dim=1).all()
+
+
+def test_lists_of_one_query_are_no_matter_of_the_others(in_lists, queries):
+    in_lists.effort = in_lists.fitted(Effort(10, 2), queries)
+    together = in_lists.search(queries, 20)
+    alone = [in_lists.search(queries[row : row + 1], 20) for row in range(len(queries))]
+    assert (
+        np.mean([np.isin(one.places[0], both).mean() for one, both in zip(alone, together.places, strict=True)]) > 0.98
+    )
+
+
+def test_a_query_whose_lists_are_short_visits_more_until_there_are_enough(in_lists, vectors, queries):
+    in_lists.effort = Effort(1, 1, margin=0.0)
+    assert (in_lists.search(queries, 200).places >= 0).all()
+    in_lists.effort = Effort(1, 1000, margin=0.0)  # all of them
+    true = Exact(vectors, len(vectors)).search(queries, 20)
+    assert same(in_lists.search(queries, 20), true)
+
+
+def test_an_effort_without_a_margin_visits_every_list(in_lists, vectors, queries):
+    true = Exact(vectors, len(vectors)).search(queries, 20)
+    in_lists.effort = Effort(8, 1000)
+    assert same(in_lists.search(queries, 20), true)
 
 
 def test_effort_is_raised_until_the_recall_is_there_or_refused(vectors, queries):
