@@ -31,7 +31,7 @@ _A_TASK = 32  # queries that a thread ranks before it looks for more
 @dataclass(frozen=True)
 class Effort:
     """`probes`: lists that are visited for a query on average (ivf) or nodes kept (hnsw); `candidates`: times k, how
-    many are ranked; `margin`: a list is visited if its cosine is within so much of the nearest one's (all: None).
+    many are ranked; `margin`: how much less near than the lists of the first k rows a list may be (any: None).
     """
 
     probes: int
@@ -39,7 +39,7 @@ class Effort:
     margin: float | None = None
 
     def __str__(self) -> str:
-        within = f" (cosines within {self.margin:.3f} of the nearest)" if self.margin is not None else ""
+        within = f" (margin {self.margin:.3f})" if self.margin is not None else ""
         return f"{f'probes {self.probes}{within}, ' if self.probes else ''}candidates {self.candidates} x k"
 
 
@@ -60,16 +60,16 @@ class Approximate:
         with ThreadPoolExecutor(self.threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             for first in range(0, len(queries), together):
                 asked = queries[first : first + together]
-                named = self._named(asked, many)
+                named = self._named(asked, k, many)
                 tasks = [slice(task, task + _A_TASK) for task in range(0, len(asked), _A_TASK)]
                 parts += pool.map(partial(self._rank, k=k), (asked[t] for t in tasks), (named[t] for t in tasks))
                 tick((first + len(asked)) / len(queries))
         return Found(*map(np.concatenate, zip(*parts, strict=True))) if parts else nothing(0, k)
 
-    def _named(self, queries: Float[np.ndarray, "n d"], many: int) -> Int[np.ndarray, "n many"]:
+    def _named(self, queries: Float[np.ndarray, "n d"], k: int, many: int) -> Int[np.ndarray, "n many"]:
         """The candidates of each query; -1 where there are fewer."""
         if self.lists:
-            return self.lists.search(queries, many, self.effort.margin)
+            return self.lists.search(queries, k, many, self.effort.margin)
         if self.name == "hnsw":
             self.index.hnsw.efSearch = self.effort.probes
         return self.index.search(queries, many)[1]
@@ -84,9 +84,9 @@ class Approximate:
             best.scores[one, : len(order)], best.places[one, : len(order)] = scores.numpy(), places[order.numpy()]
         return best
 
-    def fitted(self, effort: Effort, queries: Float[np.ndarray, "n d"]) -> Effort:
+    def fitted(self, effort: Effort, queries: Float[np.ndarray, "n d"], k: int) -> Effort:
         """The same effort, with the margin by which queries like these visit as many lists as it says."""
-        return replace(effort, margin=self.lists.margin(queries, effort.probes)) if self.lists else effort
+        return replace(effort, margin=self.lists.margin(queries, k, effort.probes)) if self.lists else effort
 
     @property
     def most_probes(self) -> int:
@@ -95,13 +95,17 @@ class Approximate:
             return len(self.lists)
         return len(self.vectors) if self.name == "hnsw" else 0
 
-    def harder(self, k: int) -> Iterator[Effort]:
-        """The next steps of effort: a quarter more probes, or candidates."""
-        now = self.effort  # whoever tries a step changes it
-        if now.probes < self.most_probes:
-            yield replace(now, probes=min(_more(now.probes), self.most_probes))
-        if now.candidates * k < len(self.vectors):
-            yield replace(now, candidates=_more(now.candidates))
+    def harder(self, effort: Effort, k: int) -> Iterator[Effort]:
+        """The next steps of effort: half as many probes more, or candidates."""
+        if effort.probes < self.most_probes:
+            yield replace(effort, probes=min(_more(effort.probes), self.most_probes))
+        if effort.candidates * k < len(self.vectors):
+            yield replace(effort, candidates=_more(effort.candidates))
+
+
+def between(one: Effort, other: Effort) -> Effort:
+    """Half way, on the side of `other`."""
+    return Effort(-(-(one.probes + other.probes) // 2), -(-(one.candidates + other.candidates) // 2))
 
 
 def search_bytes(kind: str, rows: int, width: int, many: int, threads: int) -> int:
@@ -111,4 +115,4 @@ def search_bytes(kind: str, rows: int, width: int, many: int, threads: int) -> i
 
 
 def _more(count: int) -> int:
-    return -(-5 * count // 4)
+    return -(-3 * count // 2)

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from distillkit.errors import StoreError
-from distillkit.mining.approximate import Approximate
+from distillkit.mining.approximate import Approximate, Effort, between
 from distillkit.mining.exact import Found
 
+_HALVINGS = 2  # of the last step
 _TIE = 1e-5  # scores this near are equal: two ways of adding 768 products differ by as much
 
 
@@ -28,33 +30,40 @@ def reach(
 ) -> float:
     """Raise the effort of `search` until the recall is as wanted; returns it. StoreError when it cannot be.
 
-    Of the ways to try harder, the one that finds most for its time is taken.
+    Of the ways to try harder, the one that finds most for its time is taken. Half of the last step is tried, too.
     """
     k = true.scores.shape[1]
-    search.effort = search.fitted(search.effort, queries)
-    reached, seconds = _tried(search, queries, true)
-    say(f"recall@{k} of {search.name} ({search.effort}): {reached:.4f}, {len(queries) / seconds:.0f} queries/s")
-    while reached < wanted:
-        before, tries = search.effort, []
-        for effort in search.harder(k):
-            search.effort = search.fitted(effort, queries)
-            more, longer = _tried(search, queries, true)
-            tries.append(((more - reached) / longer, more, longer, search.effort))
+
+    def tried(effort: Effort) -> _Try:
+        search.effort = search.fitted(effort, queries, k)
+        started = time.perf_counter()
+        found = search.search(queries, k)
+        return _Try(search.effort, recall(found, true), time.perf_counter() - started)
+
+    def told(one: _Try) -> str:
+        return f"{one.effort}: {one.recall:.4f}, {len(queries) / one.seconds:.0f} queries/s"
+
+    before = now = tried(search.effort)
+    say(f"recall@{k} of {search.name}, {told(now)}")
+    while now.recall < wanted:
+        tries = [tried(effort) for effort in search.harder(now.effort, k)]
         if not tries:
-            search.effort = before
             raise StoreError(
-                f"recall = {wanted} cannot be had from index {search.name!r}, which reaches {reached:.4f}; "
+                f"recall = {wanted} cannot be had from index {search.name!r}, which reaches {now.recall:.4f}; "
                 'lower it, or set index = "exact"'
             )
-        _, reached, seconds, search.effort = max(tries, key=lambda one: one[:2])
-        say(
-            f"recall@{k} is to be {wanted}: effort raised to {search.effort}: {reached:.4f}, "
-            f"{len(queries) / seconds:.0f} queries/s"
-        )
-    return reached
+        before, now = now, max(tries, key=lambda one: (one.recall - now.recall) / one.seconds)
+        say(f"recall@{k} is to be {wanted}: effort raised to {told(now)}")
+    for _ in range(_HALVINGS if before is not now else 0):
+        half = tried(between(before.effort, now.effort))
+        before, now = (before, half) if half.recall >= wanted else (half, now)
+    search.effort = now.effort
+    return now.recall
 
 
-def _tried(search: Approximate, queries: np.ndarray, true: Found) -> tuple[float, float]:
-    started = time.perf_counter()
-    found = search.search(queries, true.scores.shape[1])
-    return recall(found, true), time.perf_counter() - started
+class _Try(NamedTuple):
+    """What an effort found, and the seconds it took."""
+
+    effort: Effort
+    recall: float
+    seconds: float

@@ -23,7 +23,7 @@ from distillkit.mining.vectors import Vectors
 from tests.bench.clustered import Clustered, clustered_store
 from tests.bench.measure import Row, compare
 
-K, KIND = 256, "ivf_pq"
+K = 256
 CAP = 2 << 30  # private memory that searching a million texts may take
 _STREAMED = 65_536
 
@@ -42,23 +42,23 @@ def run(folder: Path, quick: bool) -> list[Row]:
 
 def _approximate(vectors: Vectors, queries: np.ndarray, quick: bool, *, largest: bool) -> list[Row]:
     """The small index: its speed at a measured recall, what it costs to build, and what is in memory meanwhile."""
-    size = len(vectors)
+    size, kind = len(vectors), "ivf_pq" if len(vectors) > 100_000 else "pq"
     threads, told = len(os.sched_getaffinity(0)), f"{size:,} texts"
     held_out = queries[: 64 if quick else 512]
     with watched() as peak:
         held = peak[0]
         started = time.perf_counter()
-        made = index.build(KIND, vectors, 0, say=lambda _: None)
+        made = index.build(kind, vectors, 0, say=lambda _: None)
         built = time.perf_counter() - started
         true = Exact(vectors, min(_STREAMED, size - 1)).search(held_out, K)
-        search = Approximate(KIND, made, vectors, Effort(max(index.lists(size) // VISITED, 1), 4), threads)
-        search.effort = search.fitted(search.effort, held_out)
+        search = Approximate(kind, made, vectors, Effort(index.lists(size) // VISITED, 4), threads)
+        search.effort = search.fitted(search.effort, held_out, K)
         search.search(queries, K)
     rows, exact = [], Exact(vectors, size)  # what it is measured against keeps all rows in memory
     for wanted, goal in ((0.945, 8.0), (0.965, 6.0)) if largest else ((0.98, 1.5 if size > 100_000 else 0.5),):
         recall = reach(wanted, search, held_out, true, lambda _: None)
         row = compare(
-            f"mining {told} by {KIND} at recall >= {wanted} / exact",
+            f"mining {told} by {kind} at recall >= {wanted} / exact",
             lambda: search.search(queries, K),
             lambda: exact.search(held_out, K),
             goal=goal * len(held_out) / len(queries),
@@ -69,7 +69,7 @@ def _approximate(vectors: Vectors, queries: np.ndarray, quick: bool, *, largest:
         rows.append(_per_query(row, len(queries), len(held_out), goal, unit))
     exact_seconds = size / (rows[-1].theirs or 1.0)
     share, used = built / exact_seconds, (peak[0] - held) / CAP
-    rows.append(_single(f"index of {told} by {KIND} / exact mining of as many", share, 0.25, built, exact_seconds, "s"))
+    rows.append(_single(f"index of {told} by {kind} / exact mining of as many", share, 0.25, built, exact_seconds, "s"))
     if largest:
         rows.append(_single(f"private memory of mining {told} / 2 GiB", used, 1.0, used * CAP, CAP, "bytes"))
     return rows

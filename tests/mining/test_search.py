@@ -14,7 +14,7 @@ from distillkit.mining.cost import Cost, Rates, spell
 from distillkit.mining.exact import Exact
 from distillkit.mining.exact_gpu import ExactOnGPU
 from distillkit.mining.index import build
-from distillkit.mining.recall import reach
+from distillkit.mining.recall import reach, recall
 from distillkit.mining.vectors import Vectors
 from distillkit.recipe import MineRecipe, memory_bytes
 from distillkit.recipe.schema import validate
@@ -53,35 +53,51 @@ def in_lists(vectors):
     return Approximate("ivf_pq", build("ivf_pq", vectors, 0, lambda _: None), vectors, Effort(8, 4), threads=2)
 
 
-def test_a_margin_visits_as_many_lists_as_are_asked_for(in_lists, queries):
-    for probes in (1, 5, 50, len(in_lists.lists)):
-        effort = in_lists.fitted(Effort(probes, 4), queries)
-        visited = in_lists.lists._visited(in_lists.lists._scores(in_lists.lists._turned(queries)), 1, effort.margin)
-        assert visited.sum() / len(queries) == pytest.approx(probes, abs=0.01)
-        assert visited.any(dim=1).all()
+def visited(search, queries, k=20):
+    """Which lists, for each query."""
+    lists, scores = search.lists, search.lists._scores(search.lists._turned(queries))
+    return scores >= lists._reached(scores, k) - search.effort.margin
 
 
-def test_lists_of_one_query_are_no_matter_of_the_others(in_lists, queries):
-    in_lists.effort = in_lists.fitted(Effort(10, 2), queries)
-    together = in_lists.search(queries, 20)
-    alone = [in_lists.search(queries[row : row + 1], 20) for row in range(len(queries))]
-    assert (
-        np.mean([np.isin(one.places[0], both).mean() for one, both in zip(alone, together.places, strict=True)]) > 0.98
-    )
+@pytest.mark.parametrize("probes", [10, 30, 64])
+def test_a_margin_visits_as_many_lists_as_are_asked_for(in_lists, queries, probes):
+    in_lists.effort = in_lists.fitted(Effort(probes, 4), queries, 20)
+    assert visited(in_lists, queries).sum() / len(queries) == pytest.approx(probes, abs=0.01)
 
 
-def test_a_query_whose_lists_are_short_visits_more_until_there_are_enough(in_lists, vectors, queries):
+def test_a_query_visits_lists_until_they_have_k_rows(in_lists, vectors, queries):
     in_lists.effort = Effort(1, 1, margin=0.0)
+    for k in (1, 20, 200, len(vectors)):
+        counts = [sum(in_lists.lists._sizes[row]).item() for row in visited(in_lists, queries, k)]
+        assert min(counts) >= k and (k == 1) == (min(counts) < 20)
     assert (in_lists.search(queries, 200).places >= 0).all()
-    in_lists.effort = Effort(1, 1000, margin=0.0)  # all of them
-    true = Exact(vectors, len(vectors)).search(queries, 20)
-    assert same(in_lists.search(queries, 20), true)
 
 
-def test_an_effort_without_a_margin_visits_every_list(in_lists, vectors, queries):
+def test_a_query_finds_the_same_whatever_it_is_asked_with(in_lists, queries):
+    in_lists.effort = in_lists.fitted(Effort(10, 2), queries, 20)
+    together = in_lists.search(queries, 20).places
+    alone = [in_lists.search(queries[row : row + 1], 20).places[0] for row in range(len(queries))]
+    # The codes' scores are rounded by the range of all queries' lists, so that a last candidate may be another one.
+    assert np.mean([np.isin(one, both).mean() for one, both in zip(alone, together, strict=True)]) > 0.98
+
+
+@pytest.mark.parametrize("effort", [Effort(8, 1000), Effort(64, 1000, margin=2.0)])
+def test_with_every_list_and_every_candidate_the_search_is_exact(in_lists, vectors, queries, effort):
+    in_lists.effort = effort
+    assert same(in_lists.search(queries, 20), Exact(vectors, len(vectors)).search(queries, 20))
+
+
+def test_the_last_step_of_effort_is_halved_where_half_will_do(vectors, queries):
+    search = Approximate("pq", build("pq", vectors, 0, lambda _: None), vectors, Effort(0, 2), threads=1)
     true = Exact(vectors, len(vectors)).search(queries, 20)
-    in_lists.effort = Effort(8, 1000)
-    assert same(in_lists.search(queries, 20), true)
+    reached = {}
+    for candidates in (3, 4, 5):
+        search.effort = Effort(0, candidates)
+        reached[candidates] = recall(search.search(queries, 20), true)
+    assert reached[3] < reached[4] < reached[5]
+    search.effort = Effort(0, 3)
+    assert reach((reached[3] + reached[4]) / 2, search, queries, true, lambda _: None) == reached[4]
+    assert search.effort.candidates == 4  # 5 was tried first
 
 
 def test_effort_is_raised_until_the_recall_is_there_or_refused(vectors, queries):
