@@ -86,7 +86,9 @@ class Approximate:
 
     def fitted(self, effort: Effort, queries: Float[np.ndarray, "n d"], k: int) -> Effort:
         """The same effort, with the margin by which queries like these visit as many lists as it says."""
-        return replace(effort, margin=self.lists.margin(queries, k, effort.probes)) if self.lists else effort
+        if self.lists:
+            return replace(effort, margin=self.lists.margin(queries, k, effort.probes))
+        return effort if self.most_probes else replace(effort, probes=0)
 
     @property
     def most_probes(self) -> int:

@@ -73,8 +73,8 @@ def section(result: dict) -> str:
     machine = f"{result['machine']['cpu']}, {result['machine']['cores']} cores"
     return f"""## Mining
 
-k = 256 nearest of clustered vectors, 768 wide, on {machine} ({result["date"]}; other work ran beside it,
-so the ratios say more than the rates):
+k = 256 nearest of clustered vectors, 768 wide, on {machine} ({result["date"]}; the load
+was {result["load"]:g} when it began):
 
 | texts | exact, queries/s | index | recall@256 | queries/s | times exact | built in |
 |---|---|---|---|---|---|---|

@@ -20,7 +20,7 @@ ROWS = [
         "unit": "(recall 0.9800)",
     },
 ]
-TOY = {"rows": ROWS, "machine": {"cpu": "a cpu", "cores": 2}, "date": "2026-01-01"}
+TOY = {"rows": ROWS, "machine": {"cpu": "a cpu", "cores": 2}, "load": 0.5, "date": "2026-01-01"}
 
 
 def test_by_hand():

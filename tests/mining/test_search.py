@@ -11,10 +11,10 @@ from distillkit.errors import DistillkitError
 from distillkit.mining import choice, cost, memory
 from distillkit.mining.approximate import Approximate, Effort
 from distillkit.mining.cost import Cost, Rates, spell
-from distillkit.mining.exact import Exact
+from distillkit.mining.exact import Exact, Found
 from distillkit.mining.exact_gpu import ExactOnGPU
 from distillkit.mining.index import build
-from distillkit.mining.recall import reach, recall
+from distillkit.mining.recall import reach
 from distillkit.mining.vectors import Vectors
 from distillkit.recipe import MineRecipe, memory_bytes
 from distillkit.recipe.schema import validate
@@ -87,17 +87,19 @@ def test_with_every_list_and_every_candidate_the_search_is_exact(in_lists, vecto
     assert same(in_lists.search(queries, 20), Exact(vectors, len(vectors)).search(queries, 20))
 
 
-def test_the_last_step_of_effort_is_halved_where_half_will_do(vectors, queries):
-    search = Approximate("pq", build("pq", vectors, 0, lambda _: None), vectors, Effort(0, 2), threads=1)
-    true = Exact(vectors, len(vectors)).search(queries, 20)
-    reached = {}
-    for candidates in (3, 4, 5):
-        search.effort = Effort(0, candidates)
-        reached[candidates] = recall(search.search(queries, 20), true)
-    assert reached[3] < reached[4] < reached[5]
-    search.effort = Effort(0, 3)
-    assert reach((reached[3] + reached[4]) / 2, search, queries, true, lambda _: None) == reached[4]
-    assert search.effort.candidates == 4  # 5 was tried first
+@pytest.mark.parametrize(("wanted", "candidates"), [(0.25, 8), (0.26, 9), (0.30, 10), (0.32, 11), (0.35, 12)])
+def test_half_of_the_last_step_of_effort_is_taken_where_it_will_do(vectors, queries, monkeypatch, wanted, candidates):
+    """A search that finds three hundredths for each of its candidates, and one more."""
+    search = Approximate("pq", build("pq", vectors, 0, lambda _: None), vectors, Effort(0, 8), threads=1)
+
+    def pretended(queries, k):
+        found = np.arange(100) < 3 * search.effort.candidates + 1
+        return Found(np.tile(found.astype(np.float32), (4, 1)), np.zeros((4, 100)))
+
+    monkeypatch.setattr(search, "search", pretended)
+    true = Found(np.ones((4, 100)), np.zeros((4, 100)))
+    assert reach(wanted, search, queries[:4], true, lambda _: None) == pytest.approx((3 * candidates + 1) / 100)
+    assert search.effort.candidates == candidates
 
 
 def test_effort_is_raised_until_the_recall_is_there_or_refused(vectors, queries):
