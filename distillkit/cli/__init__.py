@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 
@@ -16,6 +15,7 @@ from distillkit.cli.recipe import recipes
 from distillkit.cli.store import store
 from distillkit.cli.train import evaluate, train_student
 from distillkit.errors import DistillkitError
+from distillkit.waiting import wait_briefly
 
 app = typer.Typer(
     help="Run a frozen teacher once, keep what it said, and train small students from it.",
@@ -43,9 +43,7 @@ def _stop(signal_number: int, frame: object) -> None:
 
 def main() -> None:
     """The console script: a DistillkitError is one line and exit code 1; a traceback is our bug."""
-    # Threads that spin while they wait take the core that another process could use: a small student beside other work
-    # trained eight times slower. Read when torch loads its OpenMP, hence set here.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    wait_briefly()
     before = signal.signal(signal.SIGINT, _stop)
     try:
         app()

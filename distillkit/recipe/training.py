@@ -41,7 +41,7 @@ class Optim(Strict):
     compile: bool = Field(False, description="torch.compile the student")
     recompute: bool = Field(False, description="gradient checkpointing: activations are made twice, not kept")
     shard: bool = Field(False, description="of several processes each keeps a part of the student (FSDP2)")
-    fused: bool = Field(False, description="one kernel for the optimiser's update; its last bits differ")
+    fused: bool = Field(True, description="one kernel for the optimiser's update; without, last bits differ")
     deterministic: bool = Field(False, description="refuse kernels whose results vary from run to run (GPUs)")
 
 

@@ -45,8 +45,8 @@ def make_optimizer(model: nn.Module, optim: Optim) -> torch.optim.Optimizer:
         for (decay, share, rate), parameters in groups.items()
     ]
     if optim.kind == "sgd":
-        return torch.optim.SGD(settings, lr=optim.lr, momentum=optim.momentum, fused=optim.fused or None)
-    return torch.optim.AdamW(settings, lr=optim.lr, betas=optim.betas, eps=optim.eps, fused=optim.fused or None)
+        return torch.optim.SGD(settings, lr=optim.lr, momentum=optim.momentum, fused=optim.fused)
+    return torch.optim.AdamW(settings, lr=optim.lr, betas=optim.betas, eps=optim.eps, fused=optim.fused)
 
 
 def _own_rate(module: nn.Module) -> float | None:

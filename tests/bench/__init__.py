@@ -1,1 +1,5 @@
-"""Speed as ratios, each measured side by side in one run. `make bench` runs every row, into benchmarks/results/."""
+"""Speed as ratios, measured side by side: `make bench`. Threads wait as they do under the commands."""
+
+from distillkit.waiting import wait_briefly
+
+wait_briefly()

@@ -1,4 +1,4 @@
-"""What a step costs beside the student's own arithmetic: data, checkpoints."""
+"""What a step costs beside the student's own arithmetic."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from distillkit.objective import Objective
 from distillkit.recipe import Augment, Data, Optim, Term
 from distillkit.students.timm_image import TimmImage
 from distillkit.training.batches import Batches
-from distillkit.training.checkpoint import State, Writer
 from distillkit.training.learner import Learner
 from distillkit.training.ranks import Ranks
 from distillkit.types import Batch, Features, Widths
@@ -30,14 +29,14 @@ def run(folder: Path, quick: bool) -> list[Row]:
     cpu.settle()
     store = str(picture_store(folder / "step", 32 if quick else 256).path)
     rounds, sizes = (2, (32, 32)) if quick else (9, (224, 112))
-    tiny, small = _learner(sizes[0]), _learner(sizes[1], depth=2 if quick else 6)
+    tiny, small = learner_at(sizes[0]), learner_at(sizes[1], depth=2 if quick else 6)
     batch_size = 4 if quick else 32
 
     def data(cache: int | None) -> Data:
         return Data(images=store, pixel_cache=cache, batch_size=batch_size, augment=Augment(**FAST))
 
     def row(name: str, learner: Learner, goal: float, cache: int, steps: int) -> Row:
-        ours, alone = _with_data(learner, data(cache), steps), _alone(learner, batch_size, steps)
+        ours, alone = _with_data(learner, data(cache), steps), student_alone(learner, batch_size, steps)
         name = f"step, {name} px: store and raw squares / targets and pixels in memory"
         return compare(name, ours, alone, goal=goal, unit="s", rounds=rounds, speed=False)
 
@@ -45,11 +44,10 @@ def run(folder: Path, quick: bool) -> list[Row]:
         row("ViT-Ti/16 at 224", tiny, 1.02, sizes[0] + 32, 1),
         row("6 blocks at 112", small, 1.05, sizes[1] + 16, 1 if quick else 6),
         _from_jpeg(tiny, data(None), 1, rounds),
-        _checkpoints(folder / "kept", tiny, 4 if quick else 8, 1 if quick else 20, rounds),
     ]
 
 
-def _learner(size: int, **options: int) -> Learner:
+def learner_at(size: int, **options: int) -> Learner:
     torch.manual_seed(0)
     student = TimmImage(model="vit_tiny_patch16_224", image_size=size, embed_dim=WIDTH, options=options)
     objective = Objective([Term(kind="affinity", **KNOBS)], Widths(student.widths, {"image": WIDTH}))
@@ -58,7 +56,7 @@ def _learner(size: int, **options: int) -> Learner:
 
 def _from_jpeg(learner: Learner, data: Data, steps: int, rounds: int) -> Row:
     """Training from the files of 500 x 375 pixels, against what is slower: the student, or pixels with no student."""
-    ours, alone = _with_data(learner, data, steps), _alone(learner, data.batch_size, steps)
+    ours, alone = _with_data(learner, data, steps), student_alone(learner, data.batch_size, steps)
     stream = _batches(learner, data).stream(0, 1_000_000)
 
     def pixels() -> None:
@@ -84,7 +82,7 @@ def _batches(learner: Learner, data: Data) -> Batches:
     return batches
 
 
-def _alone(learner: Learner, batch_size: int, steps: int) -> Callable[[], None]:
+def student_alone(learner: Learner, batch_size: int, steps: int) -> Callable[[], None]:
     """The same steps on one batch that lies in memory, its targets random."""
     size = learner.student.image_size
     pixels = torch.randint(256, (batch_size, 3, size, size), dtype=torch.uint8)
@@ -95,17 +93,3 @@ def _alone(learner: Learner, batch_size: int, steps: int) -> Callable[[], None]:
 def _learn(learner: Learner, batches: Iterator[Batch]) -> None:
     for batch in batches:
         learner.step(batch, 1e-5)
-
-
-def _checkpoints(folder: Path, learner: Learner, batch_size: int, steps: int, rounds: int) -> Row:
-    """So many steps with a checkpoint among them, as often as a short run would want one, against none."""
-    alone, writer, numbers = _alone(learner, batch_size, steps), Writer(folder, 1), itertools.count()
-
-    def kept() -> None:
-        writer.write(State.of(next(numbers), learner.model, learner.optimizer, learner.scaler))
-        alone()
-
-    name = f"{steps} steps, ViT-Ti/16 at 224 px: with a checkpoint / without"
-    row = compare(name, kept, alone, goal=1.01, unit="s", rounds=min(rounds, 5), speed=False)
-    writer.wait()
-    return row
