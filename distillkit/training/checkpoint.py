@@ -160,4 +160,12 @@ def _unflatten(model: nn.Module, optimizer: torch.optim.Optimizer, flat: dict[st
         parameter = parameters[name]
         # The step count lives on the CPU, but for kernels that count on the device.
         stays = key == "step" and not optimizer.defaults.get("fused")
-        optimizer.state[parameter][key] = value if stays else cut(value, parameter).to(parameter.device)
+        value = value if stays else cut(value, parameter).to(parameter.device)
+        optimizer.state[parameter][key] = _as_it_lies(value, parameter)
+
+
+def _as_it_lies(value: Tensor, parameter: Tensor) -> Tensor:
+    """In the order of the parameter's memory (channels last): one kernel for all goes through both as they lie."""
+    if value.shape != parameter.shape or value.stride() == parameter.stride():
+        return value
+    return torch.empty_like(parameter, dtype=value.dtype).copy_(value)

@@ -44,9 +44,10 @@ def make_optimizer(model: nn.Module, optim: Optim) -> torch.optim.Optimizer:
         {"params": parameters, "weight_decay": decay, "lr_share": share, "own_lr": rate}
         for (decay, share, rate), parameters in groups.items()
     ]
+    fused = optim.fused and not optim.shard  # PyTorch has no such kernel of SGD for parameters in parts
     if optim.kind == "sgd":
-        return torch.optim.SGD(settings, lr=optim.lr, momentum=optim.momentum, fused=optim.fused)
-    return torch.optim.AdamW(settings, lr=optim.lr, betas=optim.betas, eps=optim.eps, fused=optim.fused)
+        return torch.optim.SGD(settings, lr=optim.lr, momentum=optim.momentum, fused=fused)
+    return torch.optim.AdamW(settings, lr=optim.lr, betas=optim.betas, eps=optim.eps, fused=fused)
 
 
 def _own_rate(module: nn.Module) -> float | None:
