@@ -121,6 +121,9 @@ def without_duplicates(job: Job, threads: int, say: Say) -> Vectors:
         kind = choice.choose(recipe, corpus, corpus, threads, say)
         block = choice.share(recipe, kind, corpus, threads).block
         search = choice.searcher(kind, recipe, corpus, block, threads, say)
+        if isinstance(search, Approximate):
+            some = corpus.unit(corpus.sample(recipe.held_out, recipe.seed))
+            search.effort = search.fitted(search.effort, some, recipe.k)
         corpus = corpus.only(duplicates.unlike(corpus, search, recipe.near_duplicates, say))
     near = len(job.corpus) - equal - len(corpus)
     if equal or near:
