@@ -4,6 +4,7 @@ import distillkit
 
 distillkit.extract("pipelines/extract/demo.toml")
 run = distillkit.train("pipelines/demo/dime_fm.toml", overrides=["optim.epochs=10.0"])
+report = distillkit.evaluate(run)
 store = distillkit.FeatureStore("stores/demo/images")
 """
 
@@ -11,13 +12,13 @@ from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["FeatureStore", "extract", "train"]
+__all__ = ["FeatureStore", "evaluate", "extract", "mine", "train"]
 
 
 def __getattr__(name: str) -> Any:
-    """What is heavy is imported when it is first named: extract and train are callable modules."""
-    if name in ("extract", "train"):
+    """What is heavy is imported when it is first named: the four steps are callable modules."""
+    if name in ("evaluate", "extract", "mine", "train"):
         return import_module(f"distillkit.{name}")
     if name == "FeatureStore":
-        return import_module("distillkit.store.reader").FeatureStore
+        return import_module("distillkit.store.reading.reader").FeatureStore
     raise AttributeError(f"module 'distillkit' has no attribute {name!r}")

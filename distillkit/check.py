@@ -15,12 +15,12 @@ import torch
 
 from distillkit.errors import RecipeError, StoreError
 from distillkit.evals._encode import stores_of
-from distillkit.objective import Objective
-from distillkit.paths import expand
 from distillkit.recipe import Data, TrainRecipe, load
 from distillkit.runfolder import RunFolder
-from distillkit.store.reader import FeatureStore
+from distillkit.store.reading.reader import FeatureStore
 from distillkit.students._count import count
+from distillkit.system.paths import expand
+from distillkit.training.objective import Objective
 from distillkit.training.schedule import total_steps
 from distillkit.training.validation import Validator
 from distillkit.types import Widths

@@ -13,18 +13,19 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from distillkit.atomic import write_json
-from distillkit.encode import Student, Teacher
+from distillkit.callable import make_callable
 from distillkit.errors import StoreError
 from distillkit.evals._encode import Encode, OpenStore, stores_of
+from distillkit.evaluation.encode import Student, Teacher
 from distillkit.originals import moved
-from distillkit.paths import expand
 from distillkit.recipe import TrainRecipe
 from distillkit.report import write_report
 from distillkit.runfolder import RunFolder
-from distillkit.store.manifest import file_digest
-from distillkit.store.reader import FeatureStore
-from distillkit.versions import versions
+from distillkit.store.format.manifest import file_digest
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.atomic import write_json
+from distillkit.system.paths import expand
+from distillkit.system.versions import versions
 
 Say = Callable[[str], None]
 TOP = 5
@@ -117,3 +118,6 @@ def _place(store: FeatureStore, row: int, location: str, root: str | None) -> di
     path = Path(root or store.root or "") / location
     within = {"store": str(store.path.absolute()), "row": row, "root": root}
     return {"image": str(path)} | ({} if path.is_file() else within)
+
+
+make_callable(__name__)

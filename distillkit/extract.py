@@ -15,25 +15,25 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from distillkit import cpu
-from distillkit.append import growth
 from distillkit.callable import make_callable
 from distillkit.engine import estimate
+from distillkit.engine.append import growth
 from distillkit.engine.job import Job, Teacher, fields_asked
 from distillkit.engine.local import LocalEngine
 from distillkit.engine.probe import probe
+from distillkit.engine.successor import recover
 from distillkit.errors import StoreError
-from distillkit.machine import machine
-from distillkit.paths import expand
 from distillkit.recipe import Corpus, ExtractRecipe, differences, load
-from distillkit.store.additions import teachers_to_add
-from distillkit.store.claims import Claims, Part
-from distillkit.store.manifest import FILE_NAME, Manifest
-from distillkit.store.plan import make_plan
-from distillkit.store.remote import workplace
-from distillkit.store.writer import StoreWriter
-from distillkit.successor import recover
-from distillkit.versions import versions
+from distillkit.store.bucket.remote import workplace
+from distillkit.store.format.manifest import FILE_NAME, Manifest
+from distillkit.store.format.plan import make_plan
+from distillkit.store.reading.additions import teachers_to_add
+from distillkit.store.writing.claims import Claims, Part
+from distillkit.store.writing.writer import StoreWriter
+from distillkit.system import cpu
+from distillkit.system.machine import machine
+from distillkit.system.paths import expand
+from distillkit.system.versions import versions
 
 if TYPE_CHECKING:
     from distillkit.engine.ray import RayEngine

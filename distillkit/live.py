@@ -20,8 +20,8 @@ from distillkit.errors import StoreError
 from distillkit.originals import Originals, moved
 from distillkit.pixels.views import unpacked
 from distillkit.recipe import TrainRecipe, differences
-from distillkit.store.field import PARAMETERS
-from distillkit.store.reader import FeatureStore
+from distillkit.store.format.field import PARAMETERS
+from distillkit.store.reading.reader import FeatureStore
 from distillkit.types import View
 
 

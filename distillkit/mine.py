@@ -7,7 +7,7 @@ Rerunning continues after the last committed shard; what is finished is left alo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,23 +17,24 @@ import faiss
 import numpy as np
 import torch
 
-from distillkit.atomic import append_line
+from distillkit.callable import make_callable
 from distillkit.errors import StoreError
-from distillkit.machine import machine
 from distillkit.mining import choice, duplicates
 from distillkit.mining.approximate import Approximate, Effort
 from distillkit.mining.exact import Exact, Found, Tick, scaled
 from distillkit.mining.job import Job
 from distillkit.mining.memory import watched
-from distillkit.mining.process import answer
+from distillkit.mining.process import answer, mine_apart
 from distillkit.mining.progress import Progress
 from distillkit.mining.recall import reach
 from distillkit.mining.vectors import Vectors
-from distillkit.recipe import MineRecipe, differences
-from distillkit.store.claims import Claims, Part
-from distillkit.store.plan import SCHEMA
-from distillkit.store.writer import Failure, StoreWriter
-from distillkit.versions import versions
+from distillkit.recipe import MineRecipe, differences, load
+from distillkit.store.format.plan import SCHEMA
+from distillkit.store.writing.claims import Claims, Part
+from distillkit.store.writing.writer import Failure, StoreWriter
+from distillkit.system.atomic import append_line
+from distillkit.system.machine import machine
+from distillkit.system.versions import versions
 
 Say = Callable[[str], None]
 
@@ -48,11 +49,31 @@ class Settled:
     facts: dict[str, Any]
 
 
-def mine(recipe: MineRecipe, threads: int, say: Say, command: str | None = None, part: Part | None = None) -> Path:
-    """Mine in this process, which should do nothing else (see `mining.process.mine_apart`); returns the addition.
+def mine(
+    recipe: MineRecipe | str | Path,
+    say: Say = print,
+    command: str | None = None,
+    part: Part | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    engine: str = "local",
+) -> Path:
+    """Mine in a process of its own, or by the workers of the recipe's [ray]; returns the folder of the addition.
 
-    `part`: one of several runs that share the work; whoever commits the last shard completes the addition.
+    `recipe` may be a file, with `overrides` such as "k=64". `command` is kept beside the measured costs. `part`: one of
+    several runs that share the work; whoever commits the last shard completes the addition. `engine`: "local" or "ray".
     """
+    if not isinstance(recipe, MineRecipe):
+        recipe = load(recipe, list(overrides), kind=MineRecipe)
+    if engine == "local":
+        return mine_apart(recipe, say, command, part)
+    from distillkit.mining.ray import mine_on_ray
+
+    return mine_on_ray(recipe, say, command)
+
+
+def mine_here(recipe: MineRecipe, threads: int, say: Say, command: str | None = None, part: Part | None = None) -> Path:
+    """Mine in this process, which should do nothing else (mining/process.py says why); returns the addition."""
     torch.set_num_threads(threads)
     faiss.omp_set_num_threads(threads)  # where both found one OpenMP, either call is for both
     job = Job.of(recipe)
@@ -203,8 +224,9 @@ def end(writer: StoreWriter, say: Say) -> None:
 
 def _asked(request: dict[str, Any], say: Say) -> str:
     recipe, part = MineRecipe.model_validate(request["recipe"]), Part.parse(request["part"])
-    return str(mine(recipe, request["threads"], say, request["command"], part))
+    return str(mine_here(recipe, request["threads"], say, request["command"], part))
 
 
+make_callable(__name__)
 if __name__ == "__main__":
     answer(_asked)

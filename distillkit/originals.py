@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from distillkit.errors import SourceError
-from distillkit.paths import expand
 from distillkit.pixels.resample import RESAMPLE
 from distillkit.recipe import Component, Data
-from distillkit.registry import resolve
-from distillkit.store.reader import FeatureStore
-from distillkit.store.remote import local
+from distillkit.recipe.registry import resolve
+from distillkit.store.bucket.remote import local
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.paths import expand
 
 
 def moved(data: Data) -> dict[Path, str]:

@@ -25,13 +25,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from distillkit.atomic import append_line, atomic_file, set_aside, write_json
 from distillkit.errors import DistillkitError, TrainError
-from distillkit.paths import expand
 from distillkit.recipe import TrainRecipe, differences
 from distillkit.recipe.schema import validate
-from distillkit.store.manifest import digest, file_digest
-from distillkit.versions import versions
+from distillkit.store.format.manifest import digest, file_digest
+from distillkit.system.atomic import append_line, atomic_file, set_aside, write_json
+from distillkit.system.paths import expand
+from distillkit.system.versions import versions
 
 # What may change without making another student.
 _KEYS = ("name", "paper", "note", "out", "evals", "baseline", "checkpoints", "validation", "log", "ray")

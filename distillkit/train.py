@@ -16,27 +16,27 @@ from typing import Any
 
 import torch
 
-from distillkit import cpu
 from distillkit.callable import make_callable
 from distillkit.errors import RecipeError, StoreError, TrainError
 from distillkit.evals._encode import stores_of
-from distillkit.machine import machine
-from distillkit.objective import Objective
-from distillkit.paths import expand
 from distillkit.recipe import TrainRecipe, differences, load
 from distillkit.runfolder import RunFolder, device_of, identity, inherited_sha256
-from distillkit.store.reader import FeatureStore
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.system import cpu
+from distillkit.system.machine import machine
+from distillkit.system.paths import expand
+from distillkit.system.versions import versions
 from distillkit.training import checkpoint
 from distillkit.training.ask import Ask
 from distillkit.training.batches import Batches
 from distillkit.training.course import Course
 from distillkit.training.learner import Learner
+from distillkit.training.objective import Objective
 from distillkit.training.ranks import Ranks, joined
 from distillkit.training.schedule import total_steps
 from distillkit.training.trackers import refuse_missing
 from distillkit.training.validation import Validator
 from distillkit.types import Widths
-from distillkit.versions import versions
 
 Say = Callable[[str], None]
 _SHOWN = 6  # changes of a recipe that are told one by one

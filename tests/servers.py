@@ -137,6 +137,6 @@ def web():
 @pytest.fixture
 def impatient(monkeypatch):
     """Tries again at once, and more often."""
-    from distillkit import remote
+    from distillkit.system import remote
 
     monkeypatch.setattr(remote, "_WAITS", (0.01,) * 12)

@@ -4,15 +4,15 @@ import pytest
 import torch
 
 from distillkit.engine.asking import Asked
-from distillkit.objective import Objective
 from distillkit.recipe import Optim, Term
-from distillkit.store.manifest import Manifest
-from distillkit.store.reader import FeatureStore
-from distillkit.store.verify import verify
+from distillkit.store.format.manifest import Manifest
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.upkeep.verify import verify
 from distillkit.students.timm_image import TimmImage
 from distillkit.teachers.openclip import Openclip
 from distillkit.teachers.timm import Timm
 from distillkit.training.learner import Learner
+from distillkit.training.objective import Objective
 from distillkit.training.ranks import Ranks
 from distillkit.types import Batch, Features, Widths
 from tests.teachers.test_timm import make_dino

@@ -15,7 +15,7 @@ from distillkit.cli.recipe import recipes
 from distillkit.cli.store import store
 from distillkit.cli.train import evaluate, train_student
 from distillkit.errors import DistillkitError
-from distillkit.waiting import wait_briefly
+from distillkit.system.waiting import wait_briefly
 
 app = typer.Typer(
     help="Run a frozen teacher once, keep what it said, and train small students from it.",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from distillkit.store.claims import Part
+    from distillkit.store.writing.claims import Part
 
 Recipe = Annotated[Path, typer.Argument(help="A recipe in TOML.", show_default=False)]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override a value: --set optim.lr=3e-4 (TOML).")]
@@ -19,7 +19,7 @@ Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override a v
 def _store(place: str) -> Path:
     if "://" not in place:
         return Path(place)
-    from distillkit.store.remote import local
+    from distillkit.store.bucket.remote import local
 
     return local(place)
 
@@ -36,7 +36,7 @@ Shard = Annotated[
 
 def part_of(shard: str | None) -> Part:
     """The part of the work that --shard names: all of it where nothing is said."""
-    from distillkit.store.claims import Part
+    from distillkit.store.writing.claims import Part
 
     try:
         return Part.parse(shard) if shard else Part()

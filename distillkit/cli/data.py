@@ -36,7 +36,7 @@ def data_list() -> None:
 
     Example: distillkit data list  (and then: distillkit data check cc3m --root /data/cc3m)
     """
-    from distillkit.data_check import overview
+    from distillkit.corpora.check import overview
 
     rows = overview()
     width = max(len(name) for name, _ in rows)
@@ -55,7 +55,7 @@ def data_check(
 
     Exit code 1 when something is missing. Example: distillkit data check demo
     """
-    from distillkit.data_check import check
+    from distillkit.corpora.check import check
 
     good = True
     for line, fine in check(name, root or f"data/{name}", thorough):

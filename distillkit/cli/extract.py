@@ -27,9 +27,9 @@ def extract_teacher(
     Example: distillkit extract-teacher pipelines/extract/demo.toml
     """
     from distillkit import extract
+    from distillkit.engine.retry import retry
     from distillkit.recipe import ExtractRecipe, load
-    from distillkit.retry import retry
-    from distillkit.store.remote import shown
+    from distillkit.store.bucket.remote import shown
 
     part = part_of(shard)
     loaded = load(recipe, overrides, kind=ExtractRecipe)

@@ -29,8 +29,8 @@ def mine_neighbours(
 
     Example: distillkit mine-neighbours pipelines/mine/demo_quick.toml
     """
-    from distillkit.mine_on_ray import mine_on_ray
     from distillkit.mining.process import mine_apart
+    from distillkit.mining.ray import mine_on_ray
     from distillkit.recipe import MineRecipe, load
 
     part = part_of(shard)
@@ -47,10 +47,10 @@ def mine_neighbours(
 
 
 def _page(recipe: MineRecipe, page: Path) -> Path:
-    from distillkit.paths import expand
     from distillkit.report.near import write_neighbours
-    from distillkit.store.neighbours import Neighbours
-    from distillkit.store.reader import FeatureStore
+    from distillkit.store.reading.neighbours import Neighbours
+    from distillkit.store.reading.reader import FeatureStore
+    from distillkit.system.paths import expand
 
     texts = FeatureStore(expand(recipe.corpus))
     return write_neighbours(page, Neighbours(FeatureStore(expand(recipe.queries)), recipe.name, texts), texts)
@@ -61,10 +61,10 @@ def select_texts(recipe: Recipe, overrides: Overrides = None) -> None:
 
     Example: distillkit select-texts pipelines/select/demo_quick.toml
     """
-    from distillkit import select_texts
+    from distillkit.mining import select
     from distillkit.recipe import SelectRecipe, load
 
     loaded = load(recipe, overrides, kind=SelectRecipe)
-    print(select_texts.select_texts(loaded, say))
+    print(select.select_texts(loaded, say))
     if loaded.next:
         say(f"next: {loaded.next}")

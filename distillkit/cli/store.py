@@ -12,7 +12,7 @@ import typer
 from distillkit.cli.console import Overrides, Recipe, Store, command, say
 
 if TYPE_CHECKING:
-    from distillkit.store.manifest import Manifest
+    from distillkit.store.format.manifest import Manifest
 
 store = typer.Typer(help="Look at, check and question feature stores.", no_args_is_help=True)
 
@@ -23,9 +23,9 @@ def store_info(path: Store) -> None:
 
     Example: distillkit store info stores/demo/images
     """
-    from distillkit.store.additions import FOLDER, additions
-    from distillkit.store.manifest import Manifest
-    from distillkit.store.selection import FILE_NAME, Selection
+    from distillkit.store.format.manifest import Manifest
+    from distillkit.store.reading.additions import FOLDER, additions
+    from distillkit.store.reading.selection import FILE_NAME, Selection
 
     if (path / FILE_NAME).is_file():
         view = Selection(path)
@@ -62,7 +62,7 @@ def _print_volume(path: Path, manifest: Manifest) -> None:
 
 def _notes(path: Path) -> list[str]:
     """What the log says that the numbers do not."""
-    from distillkit.store.log import logged
+    from distillkit.store.format.log import logged
 
     halved = Counter(alias for line in logged(path) for alias in line.get("halved", []))
     return [
@@ -85,7 +85,7 @@ def store_verify(
 
     Example: distillkit store verify stores/demo/images --reforward 512
     """
-    from distillkit.store.verify import made_again_by, verify
+    from distillkit.store.upkeep.verify import made_again_by, verify
 
     problems = verify(path)
     for problem in problems:
@@ -100,9 +100,9 @@ def store_verify(
 
 
 def _reforward(path: Path, count: int, recipe: Path | None) -> None:
+    from distillkit.engine.reforward import reforward
     from distillkit.recipe import ExtractRecipe, load
-    from distillkit.reforward import reforward
-    from distillkit.store.reader import FeatureStore
+    from distillkit.store.reading.reader import FeatureStore
 
     loaded = None if recipe is None else load(recipe, kind=ExtractRecipe)
     problems: list[str] = []
@@ -128,8 +128,8 @@ def store_precision(
 
     Example: distillkit store precision stores/demo/images
     """
-    from distillkit.store.precision import advice, choices, table
-    from distillkit.store.reader import FeatureStore
+    from distillkit.store.reading.reader import FeatureStore
+    from distillkit.store.upkeep.precision import advice, choices, table
 
     opened = FeatureStore(path)
     for name in map(opened.field_name, field) if field else opened.feature_names:
@@ -143,7 +143,7 @@ def store_failures(path: Store) -> None:
 
     Example: distillkit store failures stores/demo/images
     """
-    from distillkit.store.reader import FeatureStore
+    from distillkit.store.reading.reader import FeatureStore
 
     for failure in FeatureStore(path).failures():
         print(f"{failure['key']}\t{failure['stage']}\t{failure['error']}")
@@ -158,9 +158,9 @@ def store_merge(
 
     Example: distillkit store merge stores/images part1/images part2/images
     """
-    from distillkit.store.concat import concatenate
-    from distillkit.store.parts import are_parts, assemble
-    from distillkit.versions import versions
+    from distillkit.store.upkeep.concat import concatenate
+    from distillkit.store.upkeep.parts import are_parts, assemble
+    from distillkit.system.versions import versions
 
     manifest = (assemble if are_parts(parts) else concatenate)(out, parts, say, versions())
     print(out)
@@ -178,9 +178,9 @@ def store_import(
 
     Example: distillkit store import clip_retrieval embeddings stores/laion --set 'model="ViT-L-14/openai"'
     """
-    from distillkit.importing import import_features
+    from distillkit.engine.importing import import_features
     from distillkit.recipe import Component, settings
-    from distillkit.versions import versions
+    from distillkit.system.versions import versions
 
     manifest = import_features(Component(kind=kind, **settings(overrides)), source, out, versions(), say)
     print(out)
@@ -199,8 +199,8 @@ def store_view(
 
     Example: distillkit store view stores/imagenet stores/imagenet-first-1000 --rows 0:1000
     """
-    from distillkit.store.choose import choose
-    from distillkit.store.selection import select
+    from distillkit.store.reading.selection import select
+    from distillkit.store.upkeep.choose import choose
 
     view = select(path, choose(path, keys, rows, labels), out)
     print(out)
@@ -218,8 +218,8 @@ def store_export(
 
     Example: distillkit store export stores/demo/images exported --to parquet --field image
     """
-    from distillkit.store.export import export
-    from distillkit.store.reader import FeatureStore
+    from distillkit.store.reading.reader import FeatureStore
+    from distillkit.store.upkeep.export import export
 
     count = export(FeatureStore(path), out, form, fields)
     print(out)
@@ -233,7 +233,7 @@ def store_append(recipe: Recipe, overrides: Overrides = None) -> None:
     Example: distillkit store append pipelines/extract/demo.toml
     """
     from distillkit import extract
-    from distillkit.append import append
+    from distillkit.engine.append import append
     from distillkit.recipe import ExtractRecipe, load
 
     for path in extract.extract(load(recipe, overrides, kind=ExtractRecipe), say, command(), instead=append):

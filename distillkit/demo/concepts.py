@@ -15,7 +15,7 @@ from pathlib import Path
 
 from distillkit.demo import manifest
 from distillkit.errors import SourceError
-from distillkit.paths import data_manifests
+from distillkit.system.paths import data_manifests
 
 Concepts = dict[str, list[str]]
 """Name -> keys of its images (code points, as in OpenMoji's file names), both in a fixed order."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from distillkit.atomic import atomic_file, atomic_folder
 from distillkit.demo import manifest
 from distillkit.demo.concepts import Concepts, Corpus, svg_folder
 from distillkit.errors import SourceError
+from distillkit.system.atomic import atomic_file, atomic_folder
 
 REPORT_EVERY = 1000
 

@@ -8,10 +8,10 @@ import importlib.util
 import json
 from pathlib import Path
 
-from distillkit import manifests
+from distillkit.corpora import manifests
+from distillkit.corpora.manifests import Table
 from distillkit.errors import MissingExtra
-from distillkit.manifests import Table
-from distillkit.paths import data_manifests
+from distillkit.system.paths import data_manifests
 
 
 def load() -> Table:

@@ -15,14 +15,14 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from distillkit.atomic import atomic_file, write_json
 from distillkit.demo import manifest
 from distillkit.demo.concepts import Corpus, read_concepts, shorten, split, unseen_list
 from distillkit.demo.images import rasterise, write_tables
 from distillkit.demo.teacher_config import point_at_itself
 from distillkit.demo.texts import sentences
 from distillkit.errors import SourceError
-from distillkit.paths import cache_dir
+from distillkit.system.atomic import atomic_file, write_json
+from distillkit.system.paths import cache_dir
 
 Say = Callable[[str], None]
 TABLES = ("seen.tsv", "unseen.tsv", "seen_names.txt", "unseen_names.txt")

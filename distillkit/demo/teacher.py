@@ -17,13 +17,13 @@ from open_clip.model import CustomTextCLIP
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from torch import Tensor
 
-from distillkit.atomic import atomic_folder, write_json
 from distillkit.demo import manifest
 from distillkit.demo.concepts import Concepts, Corpus
 from distillkit.demo.images import image_path
 from distillkit.demo.projections import Projections, Settings, learn
 from distillkit.demo.teacher_config import CONFIG, config_for, preprocessing
 from distillkit.demo.towers import image_features, load_image_tower, load_text_tower, text_features
+from distillkit.system.atomic import atomic_folder, write_json
 
 WEIGHTS = "open_clip_model.safetensors"
 Say = Callable[[str], None]

@@ -12,8 +12,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from distillkit.atomic import write_json
 from distillkit.demo import manifest
+from distillkit.system.atomic import write_json
 
 CONFIG = "open_clip_config.json"
 

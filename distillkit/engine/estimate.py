@@ -18,10 +18,10 @@ from typing import get_args
 from distillkit.engine.cost import duration
 from distillkit.engine.job import Job
 from distillkit.engine.probe import Probe
-from distillkit.machine import free_memory
 from distillkit.pixels.views import columns
 from distillkit.recipe import DType, Views
-from distillkit.store.field import DTYPES
+from distillkit.store.format.field import DTYPES
+from distillkit.system.machine import free_memory
 
 _MANY_BYTES = 100e9
 _VALUE_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "int8": 1}

@@ -13,10 +13,10 @@ from distillkit.engine.plain import Plain
 from distillkit.errors import StoreError
 from distillkit.pixels import views
 from distillkit.recipe import Corpus, Views
-from distillkit.store import layout
-from distillkit.store.additions import FOLDER
-from distillkit.store.field import PARAMETERS, Field
-from distillkit.store.steps import Steps
+from distillkit.store.format import layout
+from distillkit.store.format.field import PARAMETERS, Field
+from distillkit.store.format.steps import Steps
+from distillkit.store.reading.additions import FOLDER
 
 _MOST_ROWS, _SHARD_BYTES = 65_536, 1 << 29
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from distillkit.atomic import append_line
 from distillkit.engine.cost import Progress
 from distillkit.engine.job import Job
 from distillkit.engine.loading import Say, Teachers, load
@@ -19,9 +18,10 @@ from distillkit.engine.ranges import measured
 from distillkit.engine.shard import Shard, computed
 from distillkit.errors import StoreError
 from distillkit.recipe import Component
-from distillkit.store.log import FILE_NAME as LOG
-from distillkit.store.steps import Steps
-from distillkit.store.writer import StoreWriter
+from distillkit.store.format.log import FILE_NAME as LOG
+from distillkit.store.format.steps import Steps
+from distillkit.store.writing.writer import StoreWriter
+from distillkit.system.atomic import append_line
 
 
 class LocalEngine:

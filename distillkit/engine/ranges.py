@@ -10,7 +10,7 @@ import torch
 from distillkit.engine.job import Job
 from distillkit.engine.loading import Say
 from distillkit.engine.shard import computed
-from distillkit.store.steps import Steps, sample_of
+from distillkit.store.format.steps import Steps, sample_of
 
 
 def measured(job: Job, plan: pa.Table, say: Say) -> dict[str, Steps]:

@@ -25,9 +25,6 @@ from typing import Any
 import pyarrow as pa
 import torch
 
-from distillkit import cpu
-from distillkit.atomic import append_line
-from distillkit.cluster import connected
 from distillkit.engine.cost import Progress
 from distillkit.engine.job import Job, Teacher
 from distillkit.engine.loading import Say, Teachers, load
@@ -35,11 +32,14 @@ from distillkit.engine.ranges import measured
 from distillkit.engine.shard import computed
 from distillkit.errors import DistillkitError, MissingExtra, StoreError, TeacherError
 from distillkit.recipe import Component, Ray
-from distillkit.store.log import FILE_NAME as LOG
-from distillkit.store.manifest import Shard
-from distillkit.store.remote import origin, shown
-from distillkit.store.steps import Steps
-from distillkit.store.writer import StoreWriter
+from distillkit.store.bucket.remote import origin, shown
+from distillkit.store.format.log import FILE_NAME as LOG
+from distillkit.store.format.manifest import Shard
+from distillkit.store.format.steps import Steps
+from distillkit.store.writing.writer import StoreWriter
+from distillkit.system import cpu
+from distillkit.system.atomic import append_line
+from distillkit.system.cluster import connected
 
 
 @dataclass(frozen=True)

@@ -30,9 +30,9 @@ from distillkit.engine.prefetch import prefetched
 from distillkit.engine.sight import Seen, Sight
 from distillkit.errors import SourceError
 from distillkit.pixels.jpegs import Wanted
-from distillkit.store.encode import encode
-from distillkit.store.field import PARAMETERS, blank
-from distillkit.store.writer import Failure
+from distillkit.store.format.encode import encode
+from distillkit.store.format.field import PARAMETERS, blank
+from distillkit.store.writing.writer import Failure
 
 Tokenised = dict[str, tuple[Tensor, Tensor]]  # by teacher: tokens, and how many of each row matter
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from distillkit.errors import StoreError
 from distillkit.evals._encode import Encode
 from distillkit.evals._ranks import interval
-from distillkit.paths import expand
+from distillkit.system.paths import expand
 
 
 def labels_of(store: Any, names: str | None) -> Int[Tensor, "n"]:

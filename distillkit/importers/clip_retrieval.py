@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from distillkit.errors import SourceError
 from distillkit.importers._record import imported
-from distillkit.store.field import Field
+from distillkit.store.format.field import Field
 from distillkit.types import Sample
 
 _FOLDERS = {"image": "img_emb", "text": "text_emb"}

@@ -23,7 +23,7 @@ import torch
 
 from distillkit.errors import SourceError
 from distillkit.importers._record import imported
-from distillkit.store.field import Field
+from distillkit.store.format.field import Field
 from distillkit.types import Sample
 
 _KINDS = (".npz", ".pth.gz")

@@ -17,7 +17,7 @@ import numpy as np
 
 from distillkit.errors import SourceError
 from distillkit.importers._record import imported
-from distillkit.store.field import Field
+from distillkit.store.format.field import Field
 from distillkit.types import Sample
 
 _KEY = 4096  # bytes; a longer key is cut

@@ -15,7 +15,7 @@ import numpy as np
 
 from distillkit.errors import SourceError
 from distillkit.importers._record import imported
-from distillkit.store.field import Field
+from distillkit.store.format.field import Field
 from distillkit.types import Sample
 
 # What float16 rounded to zero was at most half of its smallest number; the logarithm of zero would be no number.

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 
 from distillkit.mining.exact import Found, Tick
 from distillkit.mining.vectors import Vectors
-from distillkit.store.plan import repeated
+from distillkit.store.format.plan import repeated
 
 _NEAR = 16  # neighbours that are looked at for near duplicates
 _QUERIES = 4096

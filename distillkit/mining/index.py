@@ -16,9 +16,9 @@ from typing import Any
 import faiss
 import numpy as np
 
-from distillkit.atomic import make_folder, sync, write_json
 from distillkit.errors import StoreError
 from distillkit.mining.vectors import Vectors
+from distillkit.system.atomic import make_folder, sync, write_json
 
 Say = Callable[[str], None]
 

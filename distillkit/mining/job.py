@@ -11,11 +11,11 @@ from typing import Any
 
 from distillkit.errors import StoreError
 from distillkit.mining.vectors import Vectors
-from distillkit.paths import expand
 from distillkit.recipe import MineRecipe
-from distillkit.store.additions import FOLDER
-from distillkit.store.field import Field
-from distillkit.store.reader import FeatureStore, refuse_other_teacher
+from distillkit.store.format.field import Field
+from distillkit.store.reading.additions import FOLDER
+from distillkit.store.reading.reader import FeatureStore, refuse_other_teacher
+from distillkit.system.paths import expand
 
 _UNIT = 1e-3  # lengths this near to 1 are those of normalised vectors in float16
 

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from distillkit.errors import StoreError
-from distillkit.store.reader import FeatureStore
+from distillkit.store.reading.reader import FeatureStore
 
 _IN_CACHE = 256  # rows that are converted and scaled while they are in the processor's cache
 IN_STEP = 1024  # rows that are read for a query; of fewer, calls would take as long as work

@@ -10,8 +10,8 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
 from distillkit.errors import RecipeError
+from distillkit.recipe.registry import resolve
 from distillkit.recipe.schema import Strict, validate
-from distillkit.registry import resolve
 
 
 class Component(BaseModel):

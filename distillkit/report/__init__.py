@@ -9,10 +9,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from distillkit.atomic import atomic_file
 from distillkit.errors import MissingExtra
 from distillkit.report.page import page
 from distillkit.runfolder import RunFolder
+from distillkit.system.atomic import atomic_file
 
 _FILES = ("report.md", "report.html")  # the page people open is written last
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from distillkit.recipe import TrainRecipe
-from distillkit.store.log import logged
-from distillkit.store.reader import FeatureStore
+from distillkit.store.format.log import logged
+from distillkit.store.reading.reader import FeatureStore
 
 
 @dataclass(frozen=True)

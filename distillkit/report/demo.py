@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distillkit import manifests
-from distillkit.paths import cache_dir, expand
-from distillkit.store.reader import FeatureStore
+from distillkit.corpora import manifests
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.paths import cache_dir, expand
 
 FOLDERS = ("demo", "demo-quick")  # below the cache folder, as distillkit/demo/prepare.py makes them
 

@@ -14,7 +14,7 @@ from distillkit.errors import SourceError
 from distillkit.originals import Originals
 from distillkit.pixels import centre_view, decode, render
 from distillkit.report.results import WHO
-from distillkit.store.reader import FeatureStore
+from distillkit.store.reading.reader import FeatureStore
 
 SHOWN = 24
 _PIXELS = 144

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from distillkit.atomic import atomic_file
 from distillkit.report import render
 from distillkit.report.grid import uri
-from distillkit.store.neighbours import Neighbours
-from distillkit.store.reader import FeatureStore
+from distillkit.store.reading.neighbours import Neighbours
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.atomic import atomic_file
 
 _WIDTH, _HEIGHT, _EDGE, _FLOOR = 640, 150, 4, 24
 

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from distillkit.report.words import count
-from distillkit.store.reader import FeatureStore
+from distillkit.store.reading.reader import FeatureStore
 
 
 def shared_images(measured: FeatureStore, trained: FeatureStore) -> tuple[int, int]:

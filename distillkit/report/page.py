@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from distillkit.paths import expand
 from distillkit.recipe import TrainRecipe
 from distillkit.report import words
 from distillkit.report.commands import commands, in_short, in_words
@@ -18,7 +17,8 @@ from distillkit.report.overlap import seen
 from distillkit.report.results import Table, bars, tables
 from distillkit.report.stores import evaluation_stores, store_facts, training_stores
 from distillkit.runfolder import RunFolder
-from distillkit.store.reader import FeatureStore
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.paths import expand
 
 Values = dict[str, Any]
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distillkit.paths import expand
 from distillkit.recipe import TrainRecipe
 from distillkit.report.costs import Pass
 from distillkit.report.words import count, duration, size
-from distillkit.store.manifest import FILE_NAME
-from distillkit.store.reader import FeatureStore
+from distillkit.store.format.manifest import FILE_NAME
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.paths import expand
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from distillkit.errors import SourceError
-from distillkit.paths import expand
-from distillkit.remote import Remote, is_remote, local_path
+from distillkit.system.paths import expand
+from distillkit.system.remote import Remote, is_remote, local_path
 
 # Pictures by their names. The last three cannot be decoded here: the failure ledger is to say so, not silence.
 IMAGES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif"})

@@ -21,11 +21,11 @@ from timm.models import load_checkpoint
 from torch import Tensor, nn
 
 from distillkit.errors import RecipeError, TeacherError
-from distillkit.paths import expand
 from distillkit.recipe import Component
 from distillkit.students._configs import openclip_config, timm_model
 from distillkit.students._pixels import Normalise
 from distillkit.students._timm import create_trunk
+from distillkit.system.paths import expand
 
 # What hubs, torch and safetensors answer when a name, a configuration or a file is not as they want it.
 _FAILURES = (RuntimeError, ValueError, OSError, KeyError, TypeError, AssertionError, SafetensorError, UnpicklingError)

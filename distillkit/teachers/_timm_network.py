@@ -11,7 +11,7 @@ from timm.models import load_state_dict
 from torch import nn
 
 from distillkit.errors import TeacherError
-from distillkit.paths import expand
+from distillkit.system.paths import expand
 from distillkit.teachers._frozen import FAILURES, nearest, reason
 from distillkit.teachers._hub import how_to_fetch
 

@@ -23,7 +23,7 @@ from timm.models import eva, vision_transformer
 from torch import Tensor, nn
 
 from distillkit.errors import MissingExtra, TeacherError
-from distillkit.paths import expand
+from distillkit.system.paths import expand
 from distillkit.teachers._frozen import (
     FAILURES,
     Precision,

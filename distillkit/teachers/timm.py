@@ -16,7 +16,7 @@ from timm.data import create_transform, resolve_model_data_config
 from torch import Tensor, nn
 
 from distillkit.errors import TeacherError
-from distillkit.paths import expand
+from distillkit.system.paths import expand
 from distillkit.teachers._frozen import (
     Precision,
     autocast,

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from distillkit.store.reader import FeatureStore
+from distillkit.store.reading.reader import FeatureStore
 
 # A field of rows of a store, in one view of each.
 Ask = Callable[[FeatureStore, str, np.ndarray, np.ndarray], Tensor]

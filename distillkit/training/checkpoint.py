@@ -22,8 +22,8 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from distillkit.atomic import atomic_folder, set_aside, write_json
 from distillkit.errors import TrainError
+from distillkit.system.atomic import atomic_folder, set_aside, write_json
 from distillkit.training.shards import cut, whole
 
 

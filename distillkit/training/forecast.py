@@ -11,15 +11,15 @@ from pathlib import Path
 
 import torch
 
-from distillkit import cpu
-from distillkit.objective import Objective
 from distillkit.recipe import TrainRecipe
 from distillkit.runfolder import device_of
+from distillkit.system import cpu
 from distillkit.training import checkpoint
 from distillkit.training.ask import Ask
 from distillkit.training.batches import Batches
 from distillkit.training.images import Images
 from distillkit.training.learner import Learner
+from distillkit.training.objective import Objective
 from distillkit.training.pixel_cache import exists
 from distillkit.training.pixel_costs import PixelCosts, clock
 from distillkit.training.progress import memory

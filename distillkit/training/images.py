@@ -17,15 +17,15 @@ from distillkit.errors import RecipeError, SourceError, TrainError
 from distillkit.evals._labels import labels_of
 from distillkit.evals._shots import shots_of
 from distillkit.originals import Originals, moved
-from distillkit.paths import expand
 from distillkit.pixels.augment import fixed_crop, mark_of, random_view, sample_stream
 from distillkit.pixels.cuts import Cut, finished
 from distillkit.pixels.jpegs import Wanted
 from distillkit.pixels.resample import RESAMPLE
 from distillkit.pixels.views import unpacked
 from distillkit.recipe import Data, Mixed
-from distillkit.store.field import PARAMETERS
-from distillkit.store.reader import FeatureStore, refuse_other_teacher
+from distillkit.store.format.field import PARAMETERS
+from distillkit.store.reading.reader import FeatureStore, refuse_other_teacher
+from distillkit.system.paths import expand
 from distillkit.training.ask import Ask, stored
 from distillkit.training.join import join
 from distillkit.training.order import order_of

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Int64
 
 from distillkit.errors import RecipeError
-from distillkit.store.lookup import find
-from distillkit.store.reader import FeatureStore
+from distillkit.store.reading.lookup import find
+from distillkit.store.reading.reader import FeatureStore
 
 
 def join(one: FeatureStore, other: FeatureStore, name: str) -> tuple[Int64[np.ndarray, "n"], str]:

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from distillkit.errors import RecipeError, TrainError
-from distillkit.objective import Objective
 from distillkit.recipe import Optim
 from distillkit.training import shards
 from distillkit.training.gradcache import backward_in_parts, no_statistics
 from distillkit.training.gradients import Averaged
+from distillkit.training.objective import Objective
 from distillkit.training.ranks import Ranks
 from distillkit.training.schedule import make_optimizer
 from distillkit.types import Batch, Features

@@ -13,8 +13,8 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Int64
 
-from distillkit.store.blocks import ReadAhead
-from distillkit.store.reader import FeatureStore
+from distillkit.store.reading.blocks import ReadAhead
+from distillkit.store.reading.reader import FeatureStore
 
 _LISTED = 1 << 22
 _ROUNDS = 6

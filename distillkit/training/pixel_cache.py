@@ -23,10 +23,10 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from distillkit.atomic import atomic_folder, write_json
 from distillkit.originals import Originals
 from distillkit.pixels import render
-from distillkit.store.reader import FeatureStore
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.atomic import atomic_folder, write_json
 from distillkit.types import View
 
 Format = Literal["raw", "jpeg"]

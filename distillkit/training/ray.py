@@ -20,9 +20,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from distillkit.cluster import connected
 from distillkit.errors import DistillkitError, MissingExtra, TrainError
 from distillkit.recipe import RayWorkers
+from distillkit.system.cluster import connected
 from distillkit.training.ranks import RankLost
 
 Say = Callable[[str], None]

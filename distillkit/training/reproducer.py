@@ -18,9 +18,9 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from distillkit.atomic import atomic_folder, write_json
-from distillkit.objective import Objective
 from distillkit.runfolder import RunFolder
+from distillkit.system.atomic import atomic_folder, write_json
+from distillkit.training.objective import Objective
 from distillkit.training.shards import whole
 from distillkit.types import Batch, Features, Widths
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from distillkit.errors import RecipeError, StoreError
 from distillkit.evals._labels import class_embeddings, labels_of
-from distillkit.store.neighbours import Neighbours
-from distillkit.store.reader import FeatureStore
+from distillkit.store.reading.neighbours import Neighbours
+from distillkit.store.reading.reader import FeatureStore
 from distillkit.training.ask import Ask, stored
 
 Rows = tuple[np.ndarray, Tensor | None]

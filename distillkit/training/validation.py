@@ -14,14 +14,14 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
-from distillkit.atomic import append_line, atomic_file, write_json
-from distillkit.encode import Blank, Student
 from distillkit.errors import RecipeError
+from distillkit.evaluation.encode import Blank, Student
 from distillkit.originals import moved
-from distillkit.paths import expand
 from distillkit.recipe import TrainRecipe, Validation
 from distillkit.runfolder import RunFolder
-from distillkit.store.reader import FeatureStore
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.atomic import append_line, atomic_file, write_json
+from distillkit.system.paths import expand
 
 
 class Validator:

@@ -1,5 +1,5 @@
 """Speed as ratios, measured side by side: `make bench`. Threads wait as they do under the commands."""
 
-from distillkit.waiting import wait_briefly
+from distillkit.system.waiting import wait_briefly
 
 wait_briefly()

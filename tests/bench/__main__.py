@@ -16,8 +16,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from distillkit.machine import machine
-from distillkit.versions import versions
+from distillkit.system.machine import machine
+from distillkit.system.versions import versions
 from tests import bench
 from tests.bench.measure import Row
 

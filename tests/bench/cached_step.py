@@ -8,11 +8,11 @@ import timm
 import torch
 from torch import nn
 
-from distillkit.objective import Objective
 from distillkit.recipe import Optim, Term
-from distillkit.store.reader import FeatureStore
+from distillkit.store.reading.reader import FeatureStore
 from distillkit.students.timm_image import TimmImage
 from distillkit.training.learner import Learner
+from distillkit.training.objective import Objective
 from distillkit.training.ranks import Ranks
 from distillkit.types import Batch, Features, Widths
 from tests.bench.measure import Row, compare

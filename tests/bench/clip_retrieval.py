@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from distillkit.store.reader import FeatureStore
+from distillkit.store.reading.reader import FeatureStore
 from tests.bench.extraction import photos, with_weights
 from tests.bench.measure import Row, not_installed
 from tests.bench.peers import peer, run_peer

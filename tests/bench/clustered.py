@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from distillkit.store.field import Field
-from distillkit.store.plan import SCHEMA
-from distillkit.store.reader import FeatureStore
-from distillkit.store.writer import StoreWriter
+from distillkit.store.format.field import Field
+from distillkit.store.format.plan import SCHEMA
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.writing.writer import StoreWriter
 
 WIDTH = 768
 _CLUSTERS, _INNER = 4096, 192

@@ -27,7 +27,7 @@ from distillkit.engine.job import Job, Teacher
 from distillkit.engine.shard import computed
 from distillkit.engine.sight import Sight
 from distillkit.recipe import Component, Corpus
-from distillkit.store.plan import SCHEMA
+from distillkit.store.format.plan import SCHEMA
 from distillkit.teachers.openclip import Openclip, _preprocess
 from distillkit.types import Features
 from tests.bench.measure import Row, compare

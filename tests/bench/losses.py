@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from distillkit import cpu
-from distillkit.registry import resolve
+from distillkit.recipe.registry import resolve
+from distillkit.system import cpu
 from distillkit.types import Batch, Features, Widths
 from tests.bench.measure import Row, compare
 

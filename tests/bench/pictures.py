@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from distillkit.store.field import Field
-from distillkit.store.plan import SCHEMA
-from distillkit.store.reader import FeatureStore
-from distillkit.store.writer import StoreWriter
+from distillkit.store.format.field import Field
+from distillkit.store.format.plan import SCHEMA
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.writing.writer import StoreWriter
 from tests.bench.stores import WIDTH
 
 QUALITY, GRAIN = 92, 7.0  # 78 kB each, as photographs of that size have

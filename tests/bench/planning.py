@@ -6,7 +6,7 @@ import multiprocessing
 from collections.abc import Iterator
 from pathlib import Path
 
-from distillkit.store.plan import make_plan, plan_digest
+from distillkit.store.format.plan import make_plan, plan_digest
 from distillkit.types import Sample
 from tests.bench.measure import Row, at_most, compare
 

@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from distillkit.store.reader import FeatureStore
+from distillkit.store.reading.reader import FeatureStore
 from tests.bench.measure import Row, compare
 from tests.bench.stores import BATCH, WIDTH, make_store
 

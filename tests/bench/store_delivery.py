@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from distillkit.store.reader import FeatureStore
+from distillkit.store.reading.reader import FeatureStore
 from tests.bench.measure import Row, compare
 from tests.bench.stores import BATCH, WIDTH, make_store
 

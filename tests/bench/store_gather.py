@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from distillkit.store.reader import FeatureStore
+from distillkit.store.reading.reader import FeatureStore
 from tests.bench.measure import Row, compare
 from tests.bench.stores import BATCH, WIDTH, in_memory, make_store, random_batches
 

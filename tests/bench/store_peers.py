@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from distillkit.store.reader import FeatureStore
+from distillkit.store.reading.reader import FeatureStore
 from tests.bench.measure import Row, compare, not_installed
 from tests.bench.stores import BATCH, WIDTH, make_store, random_batches
 

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize
 
-from distillkit.store.encode import encode
-from distillkit.store.field import Field
-from distillkit.store.reader import FeatureStore
-from distillkit.store.steps import Steps, sample_of
-from distillkit.store.writer import StoreWriter
+from distillkit.store.format.encode import encode
+from distillkit.store.format.field import Field
+from distillkit.store.format.steps import Steps, sample_of
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.writing.writer import StoreWriter
 from tests.bench.clustered import WIDTH, Clustered
 from tests.bench.measure import Row, at_least, at_most
 from tests.bench.stores import plan

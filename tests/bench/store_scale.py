@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from distillkit.store.reader import FeatureStore
+from distillkit.store.reading.reader import FeatureStore
 from tests.bench.measure import Row, at_most, compare
 from tests.bench.stores import BATCH, WIDTH, random_batches, sparse_store
 

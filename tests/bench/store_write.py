@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 import zarr
 
-from distillkit.store.field import Field
-from distillkit.store.fill import fill
-from distillkit.store.writer import StoreWriter
+from distillkit.store.format.field import Field
+from distillkit.store.writing.fill import fill
+from distillkit.store.writing.writer import StoreWriter
 from tests.bench.measure import Row, at_most, compare
 from tests.bench.stores import WIDTH, plan
 

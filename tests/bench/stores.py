@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from distillkit.atomic import write_json
-from distillkit.store import layout
-from distillkit.store.field import Field
-from distillkit.store.manifest import FILE_NAME, File, Manifest, Shard
-from distillkit.store.plan import SCHEMA
-from distillkit.store.reader import FeatureStore
-from distillkit.store.writer import StoreWriter
+from distillkit.store.format import layout
+from distillkit.store.format.field import Field
+from distillkit.store.format.manifest import FILE_NAME, File, Manifest, Shard
+from distillkit.store.format.plan import SCHEMA
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.writing.writer import StoreWriter
+from distillkit.system.atomic import write_json
 
 WIDTH, BATCH = 768, 1024
 _NAME = "bench/image"

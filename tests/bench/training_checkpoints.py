@@ -6,8 +6,8 @@ import itertools
 from dataclasses import replace
 from pathlib import Path
 
-from distillkit import cpu
 from distillkit.recipe import Checkpoints
+from distillkit.system import cpu
 from distillkit.training.checkpoint import State, Writer
 from tests.bench.measure import Row, compare
 from tests.bench.training_step import learner_at, student_alone

@@ -12,11 +12,11 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as multiprocessing
 
-from distillkit.objective import Objective
 from distillkit.recipe import Augment, Data, Optim, Term
 from distillkit.students.timm_image import TimmImage
 from distillkit.training.batches import Batches
 from distillkit.training.learner import Learner
+from distillkit.training.objective import Objective
 from distillkit.training.ranks import Ranks
 from distillkit.types import Widths
 from tests.bench.measure import Row, compare

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import torch
 
-from distillkit import cpu
-from distillkit.objective import Objective
 from distillkit.recipe import Augment, Data, Optim, Term
 from distillkit.students.timm_image import TimmImage
+from distillkit.system import cpu
 from distillkit.training.batches import Batches
 from distillkit.training.learner import Learner
+from distillkit.training.objective import Objective
 from distillkit.training.ranks import Ranks
 from distillkit.types import Batch, Features, Widths
 from tests.bench.measure import Row, compare, seconds

@@ -7,9 +7,9 @@ import os
 import pytest
 import torch
 
-from distillkit.store import layout
-from distillkit.store.manifest import Manifest
-from distillkit.store.writer import StoreWriter
+from distillkit.store.format import layout
+from distillkit.store.format.manifest import Manifest
+from distillkit.store.writing.writer import StoreWriter
 from distillkit.teachers import _preprocess
 from distillkit.teachers.openclip import Openclip
 

@@ -12,10 +12,10 @@ import time
 import psutil
 import pytest
 
-from distillkit.store.manifest import Manifest
-from distillkit.store.verify import verify
+from distillkit.store.format.manifest import Manifest
+from distillkit.store.upkeep.verify import verify
 from tests.conftest import draw
-from tests.test_extract import forked
+from tests.engine.test_extract import forked
 
 pytest.importorskip("ray.data")
 

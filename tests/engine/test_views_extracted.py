@@ -10,9 +10,9 @@ from PIL import Image
 from distillkit.errors import SourceError
 from distillkit.pixels import decode, jpegs, render, views
 from distillkit.pixels.tensors import decode_tensor
-from distillkit.store.manifest import Manifest
-from distillkit.store.reader import FeatureStore
-from distillkit.store.verify import verify
+from distillkit.store.format.manifest import Manifest
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.upkeep.verify import verify
 from distillkit.teachers import _preprocess
 from distillkit.teachers.openclip import Openclip
 

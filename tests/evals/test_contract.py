@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from distillkit.recipe import Component
-from distillkit.registry import kinds, resolve
+from distillkit.recipe.registry import kinds, resolve
 from tests.evals.worlds import Store, Student, Teacher
 
 torch.manual_seed(0)

@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from distillkit.engine.importing import import_features
 from distillkit.errors import DistillkitError, SourceError, StoreError
-from distillkit.importing import import_features
 from distillkit.recipe import Component
-from distillkit.registry import kinds
-from distillkit.store.reader import FeatureStore, refuse_other_teacher
-from distillkit.store.verify import verify
+from distillkit.recipe.registry import kinds
+from distillkit.store.reading.reader import FeatureStore, refuse_other_teacher
+from distillkit.store.upkeep.verify import verify
 
 
 def bring(kind, source, out, **knobs):

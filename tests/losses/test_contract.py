@@ -7,9 +7,9 @@ import typing
 import pytest
 import torch
 
-from distillkit.objective import Objective
 from distillkit.recipe import Term
-from distillkit.registry import kinds, resolve
+from distillkit.recipe.registry import kinds, resolve
+from distillkit.training.objective import Objective
 from distillkit.types import Batch, Features, Widths
 
 FIELDS = ("image", "text", "caption", "cls", "patches", "masked", "masked_image", "logits", "scale", "sparsity")

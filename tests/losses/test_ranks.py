@@ -12,9 +12,9 @@ import torch.multiprocessing as mp
 from torch import nn
 
 from distillkit.losses._gather import concat, gather
-from distillkit.objective import Objective
 from distillkit.recipe import Term
-from distillkit.registry import kinds, resolve
+from distillkit.recipe.registry import kinds, resolve
+from distillkit.training.objective import Objective
 from distillkit.types import Batch, Features, Widths
 
 WIDTH = 4

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from distillkit.errors import RecipeError
-from distillkit.objective import Objective
 from distillkit.recipe import Term
+from distillkit.training.objective import Objective
 from distillkit.types import Batch, Features, Widths
 
 CLIP_KD = [

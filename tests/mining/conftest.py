@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from distillkit.store.field import Field
-from distillkit.store.plan import SCHEMA
-from distillkit.store.reader import FeatureStore
-from distillkit.store.writer import StoreWriter
+from distillkit.store.format.field import Field
+from distillkit.store.format.plan import SCHEMA
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.writing.writer import StoreWriter
 
 WIDTH = 32
 

@@ -13,13 +13,13 @@ import pyarrow as pa
 import pytest
 
 from distillkit.errors import DistillkitError
-from distillkit.mine import mine
+from distillkit.mine import mine_here
 from distillkit.mining.duplicates import unequal
 from distillkit.mining.index import KINDS
 from distillkit.recipe import MineRecipe
-from distillkit.store.claims import Part
-from distillkit.store.reader import FeatureStore
-from distillkit.store.verify import verify
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.upkeep.verify import verify
+from distillkit.store.writing.claims import Part
 from tests.mining.conftest import clustered, truth, write
 
 
@@ -36,7 +36,7 @@ def mined(images, name="neighbours"):
 
 def test_neighbours_are_those_of_numpy_and_lie_beside_the_rows_that_asked(images, texts):
     said = []
-    path = mine(recipe(images, texts), 1, said.append)
+    path = mine_here(recipe(images, texts), 1, said.append)
     ids, scores = mined(images)
     rows, cosines = truth(images, texts, 32)
     assert path == images.path / "added/neighbours"
@@ -52,7 +52,7 @@ def test_neighbours_are_those_of_numpy_and_lie_beside_the_rows_that_asked(images
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_approximate_search_tells_its_true_recall(images, texts, kind):
-    mine(recipe(images, texts, index=kind, recall=0.9, held_out=300), 1, lambda _: None)
+    mine_here(recipe(images, texts, index=kind, recall=0.9, held_out=300), 1, lambda _: None)
     ids, scores = mined(images)
     rows, cosines = truth(images, texts, 32)
     facts = FeatureStore(images.path).teachers["neighbours"]
@@ -65,9 +65,9 @@ def test_an_approximate_search_tells_its_true_recall(images, texts, kind):
 
 
 def test_the_other_way_and_within_a_store(images, texts):
-    mine(recipe(texts, images, field="text", corpus_field="image", name="seen"), 1, lambda _: None)
+    mine_here(recipe(texts, images, field="text", corpus_field="image", name="seen"), 1, lambda _: None)
     assert np.array_equal(mined(texts, "seen")[0][texts.ok_rows], truth(texts, images, 32)[0])
-    mine(recipe(texts, texts, field="text", name="like"), 1, lambda _: None)
+    mine_here(recipe(texts, texts, field="text", name="like"), 1, lambda _: None)
     ids, _ = mined(texts, "like")
     everything = truth(texts, texts, 33)[0]
     assert not (ids == np.arange(len(ids))[:, None]).any()
@@ -79,20 +79,20 @@ def test_equal_texts_count_once_and_near_ones_if_asked(tmp_path, images):
     vectors[200:300] = vectors[100:200] * 2  # the same directions, said otherwise
     said = []
     texts = write(tmp_path / "t", "text", vectors, [f"text {n % 350}" for n in range(400)])
-    mine(recipe(images, texts, near_duplicates=0.9999), 1, said.append)
+    mine_here(recipe(images, texts, near_duplicates=0.9999), 1, said.append)
     assert any("250 of 400 rows are searched; 50 repeat a text, 100 nearly do" in line for line in said)
     kept = np.concatenate([np.arange(200), np.arange(300, 350)])
     assert np.array_equal(mined(images)[0][images.ok_rows], truth(images, texts, 32, kept)[0])
-    mine(recipe(images, texts, name="all", equal_texts="each"), 1, lambda _: None)
+    mine_here(recipe(images, texts, name="all", equal_texts="each"), 1, lambda _: None)
     assert mined(images, "all")[0].max() > 350
 
 
 def test_a_rerun_does_nothing_and_a_change_mines_anew(images, texts):
     said = []
-    mine(recipe(images, texts), 1, lambda _: None)
-    mine(recipe(images, texts), 1, said.append)
+    mine_here(recipe(images, texts), 1, lambda _: None)
+    mine_here(recipe(images, texts), 1, said.append)
     assert said == [f"{images.path}/added/neighbours: already mined (298 rows), nothing to do"]
-    mine(recipe(images, texts, k=64), 1, said.append)
+    mine_here(recipe(images, texts, k=64), 1, said.append)
     assert mined(images)[0].shape == (300, 64) and any(
         "mining anew, the old neighbours are now" in line for line in said
     )
@@ -100,7 +100,7 @@ def test_a_rerun_does_nothing_and_a_change_mines_anew(images, texts):
 
 def test_lost_and_damaged_files_are_mined_again_alone(images, texts, run_cli):
     said = []
-    path = mine(recipe(images, texts), 1, lambda _: None)
+    path = mine_here(recipe(images, texts), 1, lambda _: None)
     whole = mined(images)
     lost = path / "neighbours/ids/c/2/0"
     lost.write_bytes(lost.read_bytes()[::-1])
@@ -109,7 +109,7 @@ def test_lost_and_damaged_files_are_mined_again_alone(images, texts, run_cli):
     assert "delete these files and run distillkit mine-neighbours again" in err
     lost.unlink()
     (path / "commits/00000.json").write_text("{")
-    mine(recipe(images, texts), 1, said.append)
+    mine_here(recipe(images, texts), 1, said.append)
     assert [line for line in said if "lost files" in line] == [
         f"{path}: shard {number} of 5 has lost files; it is mined again" for number in (1, 3)
     ]
@@ -132,34 +132,34 @@ def test_looking_for_equal_texts_holds_a_block_of_them():
 
 def test_parts_make_one_addition(images, texts):
     said = []
-    mine(recipe(images, texts), 1, said.append, part=Part(1, 2))
+    mine_here(recipe(images, texts), 1, said.append, part=Part(1, 2))
     assert (
         said[-1].endswith("3 of 5 shards are to come from others")
         and "neighbours" not in FeatureStore(images.path).added
     )
-    mine(recipe(images, texts), 1, said.append, part=Part(2, 2))
+    mine_here(recipe(images, texts), 1, said.append, part=Part(2, 2))
     assert np.array_equal(mined(images)[0][images.ok_rows], truth(images, texts, 32)[0])
 
 
 def test_an_index_is_kept_used_again_and_refused_for_another_store(tmp_path, images, texts):
     said = []
     knobs = {"index": "ivf_pq", "held_out": 50}
-    mine(recipe(images, texts, **knobs), 1, said.append)
+    mine_here(recipe(images, texts, **knobs), 1, said.append)
     assert not any("used again" in line for line in said)
-    mine(recipe(images, texts, k=64, **knobs), 1, said.append)
+    mine_here(recipe(images, texts, k=64, **knobs), 1, said.append)
     assert any("the index of an earlier run is used again" in line for line in said)
     (kept,) = tmp_path.glob("texts.index/*/index.faiss")
     whole = kept.read_bytes()
     kept.write_bytes(whole[:100])
     with pytest.raises(DistillkitError, match=r"index\.faiss: damaged; delete .* to build the index anew"):
-        mine(recipe(images, texts, **knobs), 1, said.append)
+        mine_here(recipe(images, texts, **knobs), 1, said.append)
     kept.write_bytes(whole)
     texts.path.rename(tmp_path / "old")
     other = write(tmp_path / "texts", "text", clustered(1000, 5), failed=(7,))
     with pytest.raises(
         DistillkitError, match=r"this index was made from something else \(corpus: .*delete that folder"
     ):
-        mine(recipe(images, other, **knobs), 1, said.append)
+        mine_here(recipe(images, other, **knobs), 1, said.append)
 
 
 def test_killed_and_run_again_it_is_as_if_never_stopped(tmp_path, images, texts):
@@ -186,7 +186,7 @@ def test_killed_and_run_again_it_is_as_if_never_stopped(tmp_path, images, texts)
     assert again.returncode == 0 and f"{len(done)} of 5 shards are already committed" in again.stderr
     assert all((path / "commits" / name).stat().st_mtime_ns == when for name, when in done.items())
     ids = mined(images)[0]
-    mine(recipe(images, texts, name="undisturbed", index="pq", held_out=50), 1, lambda _: None)
+    mine_here(recipe(images, texts, name="undisturbed", index="pq", held_out=50), 1, lambda _: None)
     assert np.array_equal(ids, mined(images, "undisturbed")[0])
 
 
@@ -201,23 +201,23 @@ REFUSED = {
 def test_what_cannot_be_is_one_line(images, texts, case):
     knobs, message = REFUSED[case]
     with pytest.raises(DistillkitError, match=message) as told:
-        mine(recipe(images, texts, **knobs), 1, lambda _: None)
+        mine_here(recipe(images, texts, **knobs), 1, lambda _: None)
     assert "\n" not in str(told.value)
 
 
 def test_other_teachers_widths_and_rows_without_direction_are_refused(tmp_path, images):
     other = write(tmp_path / "other", "text", clustered(50, 2), model="another")
     with pytest.raises(DistillkitError, match=r"different teachers \(model: 'toy' against 'another'\)"):
-        mine(recipe(images, other), 1, lambda _: None)
+        mine_here(recipe(images, other), 1, lambda _: None)
     wide = write(tmp_path / "wide", "text", clustered(50, 2, width=64))
     with pytest.raises(DistillkitError, match=r"image is 32 wide, .*text is 64 wide; name two fields of one space"):
-        mine(recipe(images, wide), 1, lambda _: None)
+        mine_here(recipe(images, wide), 1, lambda _: None)
     for bad in (0.0, np.nan):
         vectors = clustered(50, 2)
         vectors[9] = bad
         store = write(tmp_path / f"bad{bad}", "text", vectors)
         with pytest.raises(DistillkitError, match=r"text of 'k00009' is zero or NaN and has no direction"):
-            mine(recipe(images, store), 1, lambda _: None)
+            mine_here(recipe(images, store), 1, lambda _: None)
     empty = write(tmp_path / "empty", "text", clustered(50, 2), failed=range(50))
     with pytest.raises(DistillkitError, match="empty: no row has features; nothing to search"):
-        mine(recipe(images, empty), 1, lambda _: None)
+        mine_here(recipe(images, empty), 1, lambda _: None)

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from distillkit.mine import mine
+from distillkit.mine import mine_here
 from tests.mining.test_mine import mined, recipe
 
 pytest.importorskip("ray")
@@ -22,7 +22,7 @@ def run(file, *settings):
 
 @pytest.mark.parametrize("index", ["exact", "ivf_pq"])
 def test_its_parts_make_the_addition_of_one_process(tmp_path, images, texts, index):
-    mine(recipe(images, texts, index=index, held_out=50, threads=1), 1, lambda _: None)
+    mine_here(recipe(images, texts, index=index, held_out=50, threads=1), 1, lambda _: None)
     want = mined(images)
     shutil.rmtree(images.path / "added")
     file = tmp_path / "mine.toml"

@@ -13,8 +13,8 @@ import pytest
 from distillkit.errors import SourceError
 from distillkit.pixels import decode
 from distillkit.recipe import Component
-from distillkit.registry import kinds
-from distillkit.store.plan import make_plan
+from distillkit.recipe.registry import kinds
+from distillkit.store.format.plan import make_plan
 from distillkit.types import Sample
 
 

@@ -8,7 +8,7 @@ import pytest
 from distillkit.errors import SourceError
 from distillkit.sources import _row_groups
 from distillkit.sources.parquet import Parquet
-from distillkit.store.plan import make_plan
+from distillkit.store.format.plan import make_plan
 from tests.sources.test_webdataset import picture
 
 

@@ -17,7 +17,7 @@ from distillkit.recipe import Component
 from distillkit.sources.folder import Folder
 from distillkit.sources.textlines import TextLines
 from distillkit.sources.webdataset import WebDataset
-from distillkit.store.plan import make_plan, plan_digest
+from distillkit.store.format.plan import make_plan, plan_digest
 from tests.servers import Parts, Plain, bad_line, serving
 from tests.sources.test_webdataset import sample, write_tar
 

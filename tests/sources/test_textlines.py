@@ -4,7 +4,7 @@ import pytest
 
 from distillkit.errors import SourceError
 from distillkit.sources.textlines import TextLines
-from distillkit.store.plan import make_plan
+from distillkit.store.format.plan import make_plan
 
 
 def example(folder):

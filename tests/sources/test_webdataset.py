@@ -9,7 +9,7 @@ from PIL import Image
 from distillkit.errors import SourceError
 from distillkit.sources import webdataset
 from distillkit.sources.webdataset import WebDataset
-from distillkit.store.plan import make_plan
+from distillkit.store.format.plan import make_plan
 
 
 def picture(colour="red"):

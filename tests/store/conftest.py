@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from distillkit.store.field import DTYPES, Field
-from distillkit.store.plan import SCHEMA
-from distillkit.store.writer import StoreWriter
+from distillkit.store.format.field import DTYPES, Field
+from distillkit.store.format.plan import SCHEMA
+from distillkit.store.writing.writer import StoreWriter
 
 FIELDS = {
     "toy/image": Field(teacher="toy", shape=[32], dtype="float16"),

@@ -8,7 +8,7 @@ import torch
 
 from distillkit.errors import RecipeError
 from distillkit.recipe import Component
-from distillkit.registry import kinds, resolve
+from distillkit.recipe.registry import kinds, resolve
 from distillkit.students._text import TextStudent
 from distillkit.types import Batch, Features
 from tests.students.small import IMAGES, PAIR, TEXTS

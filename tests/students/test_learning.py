@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from distillkit.objective import Objective
 from distillkit.recipe import Component, Term
+from distillkit.training.objective import Objective
 from distillkit.types import Batch, Features, Widths
 from tests.students.small import IMAGES, PAIR, TEXTS
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from distillkit.errors import RecipeError
-from distillkit.objective import Objective
 from distillkit.recipe import Term
 from distillkit.students.openclip_pair import OpenclipPair
 from distillkit.students.prompted import Prompted
+from distillkit.training.objective import Objective
 from distillkit.types import Batch, Features, Widths
 from tests.students.small import IMAGES, PAIR
 from tests.students.test_inherit import openclip_folder

@@ -10,7 +10,6 @@ import torch.multiprocessing as mp
 from safetensors.torch import load_file, save_file
 
 from distillkit.extract import extract
-from distillkit.objective import Objective
 from distillkit.recipe import ExtractRecipe, Optim, Term, TrainRecipe, load
 from distillkit.runfolder import RunFolder
 from distillkit.students._masks import Masks
@@ -20,6 +19,7 @@ from distillkit.students.timm_image import TimmImage
 from distillkit.students.timm_slim import TimmSlim
 from distillkit.train import train
 from distillkit.training.learner import Learner
+from distillkit.training.objective import Objective
 from distillkit.training.ranks import Ranks
 from distillkit.types import Batch, Features, Widths
 from tests.conftest import TEACHER, draw, make_teacher

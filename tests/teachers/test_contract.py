@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from distillkit.recipe import Component
-from distillkit.registry import kinds
+from distillkit.recipe.registry import kinds
 from distillkit.types import Features
 
 

@@ -8,7 +8,7 @@ import torch
 
 from distillkit.errors import RecipeError, TrainError
 from distillkit.recipe import Augment, Data, Mask
-from distillkit.store.reader import FeatureStore
+from distillkit.store.reading.reader import FeatureStore
 from distillkit.training.batches import Batches
 
 

@@ -16,7 +16,7 @@ from distillkit.runfolder import RunFolder
 from distillkit.training.forecast import forecast
 from distillkit.training.reproducer import replay
 from tests.conftest import make_teacher
-from tests.test_train import TIMED, metrics
+from tests.training.test_train import TIMED, metrics
 
 SWEEP = """
 [[students]]

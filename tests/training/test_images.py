@@ -9,15 +9,15 @@ from PIL import Image
 from pydantic import ValidationError
 
 from distillkit.errors import RecipeError, SourceError, StoreError, TrainError
-from distillkit.objective import Objective
 from distillkit.pixels import jpegs, render
 from distillkit.pixels.mixing import drawn
 from distillkit.pixels.tensors import decode_tensor
 from distillkit.pixels.views import unpacked
 from distillkit.recipe import Also, Augment, Data, Mixed, Term
-from distillkit.store.reader import FeatureStore
+from distillkit.store.reading.reader import FeatureStore
 from distillkit.training.batches import Batches
 from distillkit.training.images import Images
+from distillkit.training.objective import Objective
 from distillkit.training.ranks import Ranks
 from distillkit.types import Features, Widths
 from tests.conftest import draw, make_teacher

@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from distillkit.errors import RecipeError
-from distillkit.objective import Objective
 from distillkit.recipe import Optim, Term
 from distillkit.students.openclip_pair import OpenclipPair
 from distillkit.students.timm_image import TimmImage
 from distillkit.training.learner import Learner, NotFinite
+from distillkit.training.objective import Objective
 from distillkit.training.ranks import Ranks
 from distillkit.types import Batch, Features, Widths
 from tests.conftest import TEACHER

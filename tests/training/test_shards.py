@@ -6,13 +6,13 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from distillkit.errors import RecipeError, TrainError
-from distillkit.objective import Objective
 from distillkit.recipe import Optim, Term
 from distillkit.students.openclip_pair import OpenclipPair
 from distillkit.students.timm_image import TimmImage
 from distillkit.students.timm_slim import TimmSlim
 from distillkit.training import checkpoint, shards
 from distillkit.training.learner import Learner, NotFinite
+from distillkit.training.objective import Objective
 from distillkit.training.ranks import Ranks
 from distillkit.types import Batch, Features, Widths
 from tests.conftest import TEACHER

@@ -1,0 +1,1 @@
+"""What is known of the corpora of the papers, and what of them is there."""

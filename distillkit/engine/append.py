@@ -1,0 +1,128 @@
+"""A corpus that grew: its store goes on where it ended, and nothing that is there is computed again.
+
+The grown store is made as the successor of the old one. Its full shards are the old one's own files; the last shard,
+which was not full, is written anew from its stored rows and the first new ones; the rest are new.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from distillkit.engine import successor
+from distillkit.engine.job import Job
+from distillkit.engine.local import LocalEngine
+from distillkit.engine.shard import computed
+from distillkit.errors import StoreError
+from distillkit.recipe import differences
+from distillkit.store.format.encode import stored
+from distillkit.store.format.manifest import Manifest
+from distillkit.store.reading.lookup import find
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.writing.claims import Claims
+from distillkit.store.writing.writer import Failure, StoreWriter
+from distillkit.system.versions import versions
+
+_BLOCK = 65_536
+# What may differ between the identity of a store and that of the same store, grown.
+_GROWS = ("rows: ", "plan: ", "source.duplicates: ")
+
+
+@dataclass(frozen=True)
+class Growth:
+    """A plan whose first `kept` rows are those of a store that is there, in the store's order."""
+
+    plan: pa.Table
+    kept: int
+
+    @property
+    def new(self) -> int:
+        return int(self.plan.num_rows) - self.kept
+
+
+def growth(store: Path, plan: pa.Table) -> Growth | None:
+    """How `plan` goes on from the store's own; None where there is none, or where a row of it is gone or another."""
+    if not (store / "plan.arrow").is_file():
+        return None
+    try:
+        old = pa.ipc.open_file(pa.memory_map(str(store / "plan.arrow"))).read_all()
+    except (OSError, pa.ArrowException):
+        return None  # `store verify` tells of a damaged plan
+    if plan.slice(0, old.num_rows).equals(old):
+        return Growth(plan, old.num_rows)
+    places = find(old["key"].combine_chunks(), plan["key"])
+    for first in range(0, len(places), _BLOCK):
+        block = places[first : first + _BLOCK]
+        if (block < 0).any() or not plan.take(pa.array(block)).equals(old.slice(first, len(block))):
+            return None
+    new = np.ones(plan.num_rows, bool)
+    new[places] = False
+    return Growth(pa.concat_tables([old, plan.filter(pa.array(new))]), old.num_rows)
+
+
+def append(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None], made: dict[str, Any]) -> Path:
+    """Extend the store of `job` by the rows of `plan` that it lacks. Rerunning continues.
+
+    StoreError where more has changed than that there are more rows.
+    """
+    path = job.path
+    successor.refuse_a_bucket(path)
+    old = Manifest.read(path)
+    grown = growth(path, plan)
+    if grown is None:
+        raise StoreError(f"{path}: rows of it are gone from the corpus, or changed; it can only be extracted anew")
+    if not grown.new:
+        say(f"{path}: the corpus has no new samples, nothing to do")
+        return path
+    writer = StoreWriter(successor.beside(path), grown.plan, job.fields, old.rows_per_shard, job.identity(duplicates))
+    before = json.loads((path / "plan.json").read_bytes())
+    changes = [line for line in differences(before, writer.identity) if not line.startswith(_GROWS)]
+    if changes:
+        raise StoreError(f"{path}: {changes[0]}; only what the same recipe gives can be appended")
+    say(f"{path}: {grown.new} new rows behind {grown.kept}; {grown.kept // old.rows_per_shard} shards stay as they are")
+    with Claims(path) as mine, Claims(writer.path) as claims:
+        mine.take(range(len(old.shards)))
+        claims.take(range(writer.shards))
+        _fill(job, writer, old, say, made)
+        manifest = writer.finish(versions())
+        told = successor.take_its_place(path)
+    say(f"{path}: complete, {manifest.rows} rows, digest {manifest.digest[:16]}; {told}")
+    return path
+
+
+def _fill(job: Job, writer: StoreWriter, old: Manifest, say: Callable[[str], None], made: dict[str, Any]) -> None:
+    """Every shard that the grown store lacks: taken over, half taken over, or computed."""
+    full, rest = divmod(old.rows, old.rows_per_shard)
+    successor.begin(writer, job, range(full))
+    job = replace(job, steps=writer.steps)
+    if rest and not writer.committed(full):
+        _border(job, writer, full, rest, say)
+    todo = [shard for shard in range(writer.shards) if not writer.committed(shard)]
+    if todo:
+        LocalEngine().run(job, writer, todo, say, made)
+
+
+def _border(job: Job, writer: StoreWriter, number: int, rows: int, say: Callable[[str], None]) -> None:
+    """The shard whose first rows are stored and whose others are new."""
+    store, (first, stop) = FeatureStore(job.path), writer.span(number)
+    mine = np.arange(first, first + rows)
+    keys = dict(zip(store.values("key", mine), range(rows), strict=True))
+    failures: list[Failure] = [
+        (keys[line["key"]], line["stage"], line["error"]) for line in store.failures() if line["key"] in keys
+    ]
+    plan = writer.plan.slice(first + rows, stop - first - rows)
+    (new,) = computed(job, {number: plan}, say, lambda shard, done: None)
+    arrays = {
+        name: np.concatenate([stored(store.read(name, mine, raw=True), field), new.arrays[name]])
+        for name, field in writer.fields.items()
+    }
+    failures += [(row + rows, stage, error) for row, stage, error in new.failures]
+    clipped = Counter(store.manifest.shards[number].clipped) + Counter(new.clipped)
+    writer.commit(number, arrays, failures, clipped)

@@ -1,0 +1,56 @@
+"""Features that somebody else has stored, as a store: rows are planned by their keys, then copied shard by shard."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from distillkit.recipe import Component
+from distillkit.store.format import layout
+from distillkit.store.format.encode import encode
+from distillkit.store.format.manifest import Manifest
+from distillkit.store.format.plan import kept, make_plan
+from distillkit.store.writing.fill import fill
+from distillkit.store.writing.writer import Failure, StoreWriter
+
+
+def import_features(
+    component: Component, source: Path, out: Path, made_with: Mapping[str, str], say: Callable[[str], None]
+) -> Manifest:
+    """What lies at `source` as the store at `out`; rows that cannot be used are lines of its ledger.
+
+    SourceError when nothing of that kind lies there.
+    """
+    component.check("importers", "import")
+    importer: Any = component.build("importers", source)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    plan, duplicates = make_plan(importer, None, out.parent)
+    if duplicates:
+        say(f"{out}: {duplicates} rows whose key had come before were left out")
+    places = kept(plan, (sample.key for sample in importer)) if duplicates else None
+    fields = importer.fields
+    identity = {
+        "source": importer.source
+        | {"duplicates": duplicates, "imported": {"kind": component.kind, "place": str(source)}},
+        "teachers": importer.teachers,
+        "views": importer.views,
+    }
+    least = math.lcm(*(layout.step(field) for field in fields.values()))
+    writer = StoreWriter(out, plan, fields, -(-65_536 // least) * least, identity)
+
+    def rows(first: int, stop: int) -> tuple[dict[str, np.ndarray], list[Failure]]:
+        found, refused = importer.read(np.arange(first, stop) if places is None else places[first:stop])
+        arrays = {}
+        for name, field in fields.items():
+            encoded = encode(torch.as_tensor(found[name]).reshape(stop - first, *field.shape), field)
+            arrays[name] = encoded.rows.copy()
+            for row in np.flatnonzero(~encoded.usable).tolist():
+                refused.setdefault(row, f"{name}: what is stored is not finite in {field.dtype}")
+        return arrays, [(row, "read", told) for row, told in refused.items()]
+
+    return fill(writer, rows, made_with)

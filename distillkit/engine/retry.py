@@ -1,0 +1,68 @@
+"""Samples that failed and may be read now, as after damaged images were replaced: only their shards are computed again.
+
+What comes of it is what an extraction of the mended corpus would give, byte for byte.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from distillkit.engine import successor
+from distillkit.engine.append import growth
+from distillkit.engine.job import Job
+from distillkit.engine.local import LocalEngine
+from distillkit.errors import StoreError
+from distillkit.recipe import differences
+from distillkit.store.format.manifest import Manifest
+from distillkit.store.writing.adopt import committed
+from distillkit.store.writing.claims import Claims
+from distillkit.store.writing.writer import StoreWriter
+from distillkit.system.versions import versions
+
+
+def retry(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None], made: dict[str, Any]) -> Path:
+    """Compute the shards with failures of the store of `job` again. Rerunning continues.
+
+    The store stays as it is if no fewer rows fail. StoreError where recipe or corpus are others than its own.
+    """
+    path = job.path
+    successor.refuse_a_bucket(path)
+    old = Manifest.read(path)
+    failed = [number for number, shard in enumerate(old.shards) if shard.ok < shard.rows]
+    if not failed:
+        say(f"{path}: no row of it has failed, nothing to do")
+        return path
+    grown = growth(path, plan)
+    if grown is None or grown.new:
+        raise StoreError(f"{path}: the corpus has other samples now; run `distillkit store append`, or extract it anew")
+    writer = StoreWriter(successor.beside(path), grown.plan, job.fields, old.rows_per_shard, job.identity(duplicates))
+    changes = differences(json.loads((path / "plan.json").read_bytes()), writer.identity)
+    if changes:
+        raise StoreError(f"{path}: {changes[0]}; only what the same recipe gives can be put in the place of failures")
+    say(f"{path}: {old.skipped} rows failed; {len(failed)} of {writer.shards} shards are computed again")
+    with Claims(path) as mine, Claims(writer.path) as claims:
+        mine.take(range(writer.shards))
+        claims.take(range(writer.shards))
+        successor.begin(writer, job, set(range(writer.shards)) - set(failed))
+        for shard in failed:
+            record = committed(writer.path, shard)
+            if record is not None and record.ok < record.rows:
+                writer.forget(shard)  # of a run that died; what failed then may be mended by now
+        todo = [shard for shard in failed if not writer.committed(shard)]
+        if todo:
+            LocalEngine().run(replace(job, steps=writer.steps), writer, todo, say, made)
+        manifest = writer.finish(versions())
+        if manifest.skipped >= old.skipped:
+            successor.drop(path)
+            say(f"{path}: {manifest.skipped} rows fail as before; the store stays as it is")
+            return path
+        told = successor.take_its_place(path)
+    mended = old.skipped - manifest.skipped
+    say(f"{path}: complete, {mended} of {old.skipped} failed rows mended, digest {manifest.digest[:16]}; {told}")
+    return path

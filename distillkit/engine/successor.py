@@ -1,0 +1,74 @@
+"""A store that is made beside another one, and takes its place when it is whole. What both have is on the disk once.
+
+The old store is set aside under another name. No file of it is changed, so it stays what it was.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+
+from distillkit.engine.job import Job
+from distillkit.errors import StoreError
+from distillkit.store.bucket.remote import origin
+from distillkit.store.format.log import FILE_NAME as LOG
+from distillkit.store.format.manifest import FILE_NAME, digest
+from distillkit.store.format.steps import steps_of
+from distillkit.store.reading.additions import FOLDER
+from distillkit.store.writing.adopt import adopt, committed
+from distillkit.store.writing.writer import StoreWriter
+from distillkit.system.atomic import set_aside, sync
+
+
+def beside(path: Path) -> Path:
+    """Where the successor of a store is made. Its folder has the store's name, because the manifest tells it."""
+    return path.parent / f".{path.name}.appending" / path.name
+
+
+def refuse_a_bucket(path: Path) -> None:
+    there = origin(path)
+    if there is not None:
+        raise StoreError(f"{there.url}: a store in a bucket cannot be replaced; copy it to a disk, and do it there")
+
+
+def begin(writer: StoreWriter, job: Job, shards: Collection[int]) -> None:
+    """Begin the successor of the store of `job`, or go on with it; these shards it takes over as they are."""
+    if writer.previous_identity() not in (None, writer.identity):
+        shutil.rmtree(writer.path)  # begun for a corpus that has changed since; all of it can be made again
+    writer.mend()
+    writer.steps = steps_of(job.path, writer.fields)
+    writer.begin()
+    if not (writer.path / LOG).exists() and (job.path / LOG).exists():
+        shutil.copy(job.path / LOG, writer.path)
+    for shard in shards:
+        record = committed(job.path, shard)
+        if record is not None and not writer.committed(shard):
+            adopt(writer, job.path, shard, record, check=False)
+
+
+def take_its_place(path: Path) -> str:
+    """The successor, which is whole, moves in; returns what to tell of the old store."""
+    left = sorted(place.name for place in (path / FOLDER).glob("*"))
+    aside = set_aside(path, digest(json.loads((path / "plan.json").read_bytes()))[:8])
+    _move_in(path)
+    told = f"; {', '.join(left)} stayed there: run the recipe again to add to the new store" if left else ""
+    return f"the old store is now {aside}{told}"
+
+
+def recover(path: Path) -> None:
+    """Where a run died while the two changed places, the successor moves in."""
+    if (beside(path) / FILE_NAME).is_file() and not path.exists():
+        _move_in(path)
+
+
+def drop(path: Path) -> None:
+    """Away with a successor that is not better."""
+    shutil.rmtree(beside(path).parent)
+
+
+def _move_in(path: Path) -> None:
+    beside(path).rename(path)
+    sync(path.parent)
+    drop(path)

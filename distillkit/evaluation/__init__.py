@@ -1,0 +1,1 @@
+"""Evaluation below evaluate.py: how evals ask a teacher or a student."""

@@ -1,0 +1,108 @@
+"""Visually grounded texts, as DIME-FM filters its corpus: those that images look like, as a view without a copy.
+
+    keep text j  if  j is among the k nearest of some image  and  max over such images of cos(image, j) > s
+
+    distillkit select-texts pipelines/select/demo_quick.toml
+
+The neighbours are mined before (mine.py), and with them duplicates are left out. k and s are the recipe's: the paper
+(https://arxiv.org/abs/2303.18232) names its corpus and its size after filtering, and released no code for this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distillkit.errors import StoreError
+from distillkit.recipe import SelectRecipe
+from distillkit.report.near import Near, example, write_selection
+from distillkit.store.reading.neighbours import Neighbours
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.reading.selection import select
+from distillkit.system.atomic import write_json
+from distillkit.system.paths import expand
+
+Say = Callable[[str], None]
+
+_BLOCK = 16_384  # rows whose neighbours are read at once
+_BARS = 60
+
+
+def select_texts(recipe: SelectRecipe, say: Say = print) -> Path:
+    """The view of the texts that are kept, with selection.json and selection.html beside its rows; returns its folder.
+
+    In memory are 8 bytes a text. StoreError when nothing is kept.
+    """
+    images, texts = FeatureStore(expand(recipe.images)), FeatureStore(expand(recipe.texts))
+    neighbours, out = Neighbours(images, recipe.neighbours, texts, recipe.k), Path(expand(recipe.out))
+    best, image = nearest_image(neighbours, len(texts))
+    kept = np.flatnonzero(best > recipe.min_cosine)
+    if not len(kept):
+        raise StoreError(f"{out}: no text is above min_cosine = {recipe.min_cosine}; best: {best.max():.4f}")
+    view = select(texts.path, kept, out)
+    facts = _facts(recipe, neighbours, texts, best, kept) | {"out": str(out), "digest": view.digest}
+    kept_examples, dropped_examples = _examples(recipe, images, texts, best, image)
+    write_json(out / "selection.json", facts)
+    write_selection(out / "selection.html", facts, kept_examples, dropped_examples)
+    say(
+        f"{out}: {facts['kept']:,} of {facts['texts']:,} texts kept ({100 * facts['kept'] / facts['texts']:.1f}%), "
+        f"{facts['duplicates']:,} repeat another, {facts['never']:,} are near to no image, {facts['too_far']:,} near "
+        f"to one, but not enough; look at {out / 'selection.html'}"
+    )
+    return out
+
+
+def nearest_image(neighbours: Neighbours, texts: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of each text the best cosine over images that it is a neighbour of (-inf for none), and that image's row."""
+    best, image = np.full(texts, -np.inf, np.float32), np.full(texts, -1, np.int32)
+    rows = neighbours.store.ok_rows
+    for first in range(0, len(rows), _BLOCK):
+        some = rows[first : first + _BLOCK]
+        ids, scores = neighbours.ids(some), neighbours.scores(some)
+        there = ids >= 0
+        found, cosines, owner = ids[there], scores[there], np.broadcast_to(some[:, None], ids.shape)[there]
+        order = np.argsort(cosines, kind="stable")  # of several images the nearest is written last
+        found, cosines, owner = found[order], cosines[order], owner[order]
+        better = cosines > best[found]
+        best[found[better]], image[found[better]] = cosines[better], owner[better]
+    return best, image
+
+
+def _facts(
+    recipe: SelectRecipe, neighbours: Neighbours, texts: FeatureStore, best: np.ndarray, kept: np.ndarray
+) -> dict[str, Any]:
+    near = best[np.isfinite(best)]
+    counts, edges = np.histogram(near, _BARS)
+    usable = len(texts.ok_rows)
+    # Of a view fewer texts may be usable than were searched; those were never candidates here.
+    distinct = min(neighbours.facts["distinct"], usable)
+    return {
+        "recipe": recipe.model_dump(),
+        "k": neighbours.k,
+        "min_cosine": recipe.min_cosine,
+        "images": len(neighbours.store.ok_rows),
+        "texts": usable,
+        "duplicates": usable - distinct,
+        "never": distinct - len(near),
+        "too_far": len(near) - len(kept),
+        "kept": len(kept),
+        "histogram": {"edges": edges.tolist(), "counts": counts.tolist(), "min_cosine": recipe.min_cosine},
+    }
+
+
+def _examples(
+    recipe: SelectRecipe, images: FeatureStore, texts: FeatureStore, best: np.ndarray, image: np.ndarray
+) -> tuple[list[Near], list[Near]]:
+    """Texts of either kind with their nearest image: kept ones at even distances, of the dropped the best."""
+    ranked = np.argsort(-best, kind="stable")
+    ranked = ranked[np.isfinite(best[ranked])]
+    kept, dropped = ranked[best[ranked] > recipe.min_cosine], ranked[best[ranked] <= recipe.min_cosine]
+    even = kept[np.linspace(0, len(kept) - 1, min(recipe.examples, len(kept))).astype(int)]
+
+    def shown(rows: np.ndarray) -> list[Near]:
+        return [example(images, texts, row, int(image[row]), float(best[row])) for row in rows.tolist()]
+
+    return shown(even), shown(dropped[: recipe.examples])

@@ -1,0 +1,1 @@
+"""Stores behind a URL, and the cache that their shards come to."""

@@ -1,0 +1,1 @@
+"""What lies on disk: manifest, plan, layout, dtypes. Imports no other floor of the store."""

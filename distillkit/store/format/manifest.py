@@ -1,0 +1,154 @@
+"""The manifest: what a store holds and who made it. It is written last; without it there is no store."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field as Rule
+from pydantic import ValidationError, model_validator
+
+from distillkit.errors import StoreError
+from distillkit.store.format import layout
+from distillkit.store.format.field import PARAMETERS, Field, Strict
+
+FILE_NAME = "manifest.json"
+VERSION = 2
+READABLE = (1, VERSION)
+_MOST_UNPACKED = 1 << 28  # of a row; a file of a few bytes must not become a memory full of them
+
+
+class File(Strict):
+    """A file of a shard, as it must be."""
+
+    bytes: int
+    sha256: str
+
+
+class Shard(Strict):
+    """One committed range of planned rows; `ok` of its `rows` have features, the others are in the failure ledger.
+
+    `clipped`: by int8 field, how many values lay beyond what its steps can tell.
+    """
+
+    rows: int
+    ok: int
+    files: dict[str, File]
+    clipped: dict[str, int] = Rule(default_factory=dict)
+
+
+class Manifest(Strict):
+    """Everything a reader must know before it trusts a row. Equal stores have equal manifests, byte for byte.
+
+    `files`: those that belong to no shard, the steps of int8 fields.
+    """
+
+    format: Literal["distillkit"] = "distillkit"
+    version: int = VERSION
+    name: str
+    source: dict[str, Any]
+    teachers: dict[str, dict[str, Any]]
+    fields: dict[str, Field]
+    views: dict[str, Any]
+    rows: int
+    rows_per_shard: int
+    skipped: int
+    shards: list[Shard]
+    files: dict[str, File] = Rule(default_factory=dict)
+    made_with: dict[str, str]
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        """A reader finds rows by arithmetic and files by their names, so all numbers and names must agree."""
+        full = [shard.rows == self.rows_per_shard for shard in self.shards]
+        if self.rows != sum(shard.rows for shard in self.shards) or not all(full[:-1]):
+            raise ValueError("its shards do not add up to its rows")
+        if not self.shards or not all(0 <= shard.ok <= shard.rows <= self.rows_per_shard for shard in self.shards):
+            raise ValueError("no shards, or a shard of impossible size")
+        if not {"kind", "knobs", "root", "plan"} <= self.source.keys():
+            raise ValueError("source: without kind, knobs, root or plan")
+        if self.skipped != sum(shard.rows - shard.ok for shard in self.shards):
+            raise ValueError("its shards do not add up to its skipped rows")
+        for name, field in self.fields.items():
+            self._check_field(name, field)
+        steps = {layout.steps_path(name): field for name, field in self.fields.items() if field.dtype == "int8"}
+        if self.files.keys() != steps.keys():
+            raise ValueError("files: not the steps of its int8 fields")
+        for number, shard in enumerate(self.shards):
+            self._check_files(number, shard)
+        return self
+
+    def _check_field(self, name: str, field: Field) -> None:
+        parts = name.split("/")
+        if len(parts) != 2 or parts[0] != field.teacher or {"", ".", ".."} & set(parts) or "\\" in name:
+            raise ValueError(f"{name}: no name of a field of {field.teacher}")
+        if name == PARAMETERS:
+            if field.dtype != "float32" or field.shape[1:] != [len(self.views.get("columns", []))]:
+                raise ValueError(f"{name}: not a float32 for each of views.columns")
+        elif field.teacher not in self.teachers or field.teacher == "views":
+            raise ValueError(f"{name}: a field of no teacher")
+        if min(field.shape) < 1 or layout.step(field) > self.rows_per_shard or self.rows_per_shard % layout.step(field):
+            raise ValueError(f"{name}: rows of {field.shape} {field.dtype}, {self.rows_per_shard} of them in a shard")
+        if field.compression and field.row_bytes > _MOST_UNPACKED:
+            raise ValueError(f"{name}: compressed rows of {field.row_bytes} bytes")
+        if (field.per_view or name == PARAMETERS) and field.views != self.views.get("count"):
+            raise ValueError(f"{name}: {field.views} views, the store has {self.views.get('count')}")
+        if self.version == 1 and not field.in_version_1:
+            raise ValueError(f"{name}: nothing that version 1 knows")
+
+    def _check_files(self, number: int, shard: Shard) -> None:
+        """The files of a shard are the ones its fields make, and of the size that shape and dtype make them."""
+        sizes = {
+            layout.shard_path(name, number, field): layout.shard_size(shard.rows, self.rows_per_shard, field)
+            for name, field in self.fields.items()
+            if not field.compression
+        }
+        packed = [layout.shard_path(name, number, field) for name, field in self.fields.items() if field.compression]
+        failures = [layout.failures_path(number)] if shard.ok < shard.rows else []
+        if shard.files.keys() != {*sizes, *packed, layout.index_path(number), *failures}:
+            raise ValueError(f"shard {number}: its files are not the ones its fields make")
+        for name, size in sizes.items():
+            if shard.files[name].bytes != size:
+                raise ValueError(f"{name}: {shard.files[name].bytes} bytes, its shape and dtype make {size}")
+
+    @property
+    def digest(self) -> str:
+        """sha256 over the whole manifest, and through its checksums over every row of the store."""
+        return digest(self.model_dump())
+
+    @classmethod
+    def read(cls, store: Path) -> Manifest:
+        """The manifest of the store at `store`; StoreError when there is none, or none that this version can read."""
+        path = store / FILE_NAME
+        if not path.is_file():
+            hint = (
+                "its extraction has not finished; rerun it" if (store / "plan.json").is_file() else "extract it first"
+            )
+            raise StoreError(f"{store}: no complete feature store ({hint}: distillkit extract-teacher RECIPE)")
+        try:
+            content = json.loads(path.read_bytes())
+            if isinstance(content, dict) and content.get("version") not in READABLE:
+                raise StoreError(
+                    f"{path}: store format version {content.get('version')!r}, this distillkit reads 1 to {VERSION}; "
+                    "use the distillkit that wrote it, or extract again"
+                )
+            return cls.model_validate(content)
+        except ValidationError as error:
+            first = error.errors()[0]
+            what = ": ".join([*map(str, first["loc"]), first["msg"].removeprefix("Value error, ")])
+            raise StoreError(f"{path}: not a manifest ({what}); extract the store again") from error
+        except ValueError as error:
+            raise StoreError(f"{path}: not JSON ({error}); extract the store again") from error
+
+
+def digest(value: Any) -> str:
+    """sha256 of a JSON value in canonical form."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def file_digest(path: Path) -> File:
+    """Size and sha256 of a file."""
+    with path.open("rb") as file:
+        return File(bytes=path.stat().st_size, sha256=hashlib.file_digest(file, "sha256").hexdigest())

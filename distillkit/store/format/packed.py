@@ -1,0 +1,58 @@
+"""Rows of a compressed field, unpacked by zarr as they are asked for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+import zarr
+from torch import Tensor
+from zarr.core.metadata import ArrayV3Metadata
+from zarr.storage import LocalStore, StorePath
+
+from distillkit.errors import StoreError
+from distillkit.store.format.encode import decode
+from distillkit.store.format.field import Field, blank
+from distillkit.store.format.layout import array_metadata
+
+
+class Packed:
+    """All rows of the field called `name` in the store at `path`. What the array is, the manifest says."""
+
+    def __init__(self, path: Path, name: str, field: Field, rows: int, rows_per_shard: int):
+        self.path, self.field = path / name, field
+        metadata = ArrayV3Metadata.from_dict(array_metadata(rows, rows_per_shard, field))
+        self._array = zarr.Array(zarr.AsyncArray(metadata, StorePath(LocalStore(path, read_only=True), name)))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the rows, as `rows` gives them."""
+        return decode(blank(self.field, 0), self.field).dtype
+
+    def rows(self, index: np.ndarray) -> Tensor:
+        """These rows, int64 [n], as they are stored: [n, *shape]. StoreError where one is damaged."""
+        wanted, places = np.unique(index, return_inverse=True)
+        try:
+            found = np.asarray(self._array.oindex[wanted])
+        except (OSError, ValueError, RuntimeError) as error:
+            store = self.path.parents[1]
+            raise StoreError(f"{self.path}: damaged ({error}); run: distillkit store verify {store}") from error
+        return decode(np.ascontiguousarray(found[places]), self.field)
+
+
+class Opened:
+    """The shards of a compressed field of a store behind a URL: each kept open while it is read, so that it stays."""
+
+    seconds = 0.0
+
+    def __init__(self) -> None:
+        self._files: dict[int, int] = {}
+
+    def put(self, shard: int, file: BinaryIO) -> None:
+        self._files[shard] = os.dup(file.fileno())
+
+    def drop(self, shard: int) -> None:
+        os.close(self._files.pop(shard))

@@ -1,0 +1,137 @@
+"""All shards of a field as one contiguous array, without reading them: each file is mapped behind the one before it.
+
+What makes random rows of it as fast as rows of an array in memory is the size of the pages. The map begins at a
+multiple of 2 MiB, as shards of 2^16 rows do, so the kernel can map the page cache in pages of 2 MiB where its file
+system keeps such (ext4 and xfs in Linux 6); with pages of 4 KiB a gather waits half of its time for their addresses.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import mmap
+import os
+import sys
+import weakref
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from torch import Tensor
+
+from distillkit.errors import StoreError
+from distillkit.system.memory import available_memory
+
+_FIXED = 0x10
+_NOTHING = 0  # PROT_NONE
+_FAILED = ctypes.c_void_p(-1).value
+_HUGE = 1 << 21
+# linux/mman.h; Python has no name for the last, which is Linux 5.14's.
+_RANDOM, _HUGE_PAGES, _POPULATE = 1, 14, 22
+_LINUX = sys.platform.startswith("linux")
+
+
+def map_back_to_back(paths: list[Path], region: int, total: int) -> np.ndarray:
+    """Read-only uint8 [total]; file i starts at byte i * region (whole pages, the last may be shorter).
+
+    Of what does not fit in memory, single pages are read, as random rows want it; `page_in` reads long runs of it.
+    """
+    if not can_be_mapped(len(paths), region):
+        return _copied(paths, region, total)
+    window = Window(region, total)
+    for number, path in enumerate(paths):
+        with path.open("rb") as file:
+            window.put(number, file)
+    return window.array
+
+
+def map_file(file: BinaryIO, size: int) -> np.ndarray:
+    """An open file as a read-only array, uint8 [size]; read where it cannot be mapped."""
+    if not can_be_mapped(1, size):
+        return np.fromfile(file, np.uint8, size)
+    window = Window(size, size)
+    window.put(0, file)
+    return window.array
+
+
+def can_be_mapped(files: int, region: int) -> bool:
+    """Whether this system can map so many files back to back. Regions are whole pages of 4 KiB; some have larger."""
+    return sys.platform.startswith(("linux", "darwin")) and (files == 1 or region % mmap.PAGESIZE == 0)
+
+
+class Window:
+    """A read-only array, uint8 [total], with file n at byte n * region. What is not mapped cannot be touched."""
+
+    seconds = 30.0  # how long a shard of a store behind a URL stays mapped after it was read
+
+    def __init__(self, region: int, total: int):
+        self._region, self._total = region, total
+        self._advice = _HUGE_PAGES if fits_in_memory(total) else _RANDOM
+        self._libc = libc = _libc()
+        reserved = libc.mmap(None, total + _HUGE, _NOTHING, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
+        if reserved == _FAILED:
+            raise StoreError(f"cannot reserve {total} bytes of address space")
+        self._base = -(-reserved // _HUGE) * _HUGE
+        self._memory = (ctypes.c_uint8 * total).from_address(self._base)
+        # Not at exit: a thread may still be reading then, and the process gives its memory back anyway.
+        weakref.finalize(self._memory, libc.munmap, reserved, total + _HUGE).atexit = False
+        self.array = np.ctypeslib.as_array(self._memory)
+        self.array.flags.writeable = False
+
+    def put(self, number: int, file: BinaryIO) -> None:
+        """Map a file. StoreError where the system cannot."""
+        at, length = self._place(number)
+        if self._libc.mmap(at, length, mmap.PROT_READ, mmap.MAP_SHARED | _FIXED, file.fileno(), 0) == _FAILED:
+            raise StoreError(f"{file.name}: cannot be mapped into memory (errno {ctypes.get_errno()})")
+        if _LINUX:
+            # Advice: a kernel that does not know it goes on without.
+            self._libc.madvise(at, length, self._advice)
+
+    def drop(self, number: int) -> None:
+        """Take a file out again."""
+        at, length = self._place(number)
+        self._libc.mmap(at, length, _NOTHING, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _FIXED, -1, 0)
+
+    def _place(self, number: int) -> tuple[int, int]:
+        first = number * self._region
+        return self._base + first, min(self._region, self._total - first)
+
+
+def page_in(rows: Tensor) -> None:
+    """Read mapped rows, a slice of a table, into the page cache in file order; other threads go on meanwhile.
+
+    OSError if the disk fails, where a gather would end the process with SIGBUS.
+    """
+    first = rows.data_ptr() // mmap.PAGESIZE * mmap.PAGESIZE
+    length = rows.data_ptr() + rows.nbytes - first
+    if _LINUX:
+        _libc().madvise(first, length, _HUGE_PAGES)
+        if _libc().madvise(first, length, _POPULATE) == 0:
+            return
+        if ctypes.get_errno() != errno.EINVAL:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    rows.flatten()[:: mmap.PAGESIZE // rows.element_size()].clone()  # an older system: a number of every page
+
+
+def fits_in_memory(size: int) -> bool:
+    """Whether that many bytes can be kept in memory, and leave room for the work."""
+    return size <= available_memory() // 4 * 3
+
+
+def _libc() -> ctypes.CDLL:
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+    libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    return libc
+
+
+def _copied(paths: list[Path], region: int, total: int) -> np.ndarray:
+    """The same array where mmap(MAP_FIXED) is missing or pages are larger than regions: read into memory."""
+    whole = np.empty(total, dtype=np.uint8)
+    for number, path in enumerate(paths):
+        length = min(region, total - number * region)
+        whole[number * region : number * region + length] = np.fromfile(path, dtype=np.uint8, count=length)
+    whole.flags.writeable = False
+    return whole

@@ -1,0 +1,49 @@
+"""Mined neighbours as they are used: which texts of a store are near to the rows of another, and how near.
+
+Made by `distillkit mine-neighbours`; see mine.py.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from distillkit.errors import StoreError
+from distillkit.store.reading.reader import FeatureStore
+
+
+class Neighbours:
+    """The addition `name` of a store, mined in `texts` or in the store that `texts` is a view of.
+
+    StoreError when there is none, or when it was mined in another store. Texts that are not usable (a view leaves them
+    out) are no neighbours. `k` limits how many are looked at.
+    """
+
+    def __init__(self, store: FeatureStore, name: str, texts: FeatureStore, k: int | None = None):
+        if name not in store.added:
+            made = ", ".join(store.added) or "nothing is added to it"
+            raise StoreError(f"{store.path}: no neighbours {name!r} ({made}); run: distillkit mine-neighbours RECIPE")
+        # Relied on: the digest of this store covers the neighbours too.
+        self.store, self.name = FeatureStore(store.path, store.alias, uses=[name]), name
+        self.facts = self.store.teachers.get(name, {})
+        if self.facts.get("kind") != "mined":
+            raise StoreError(f"{store.path}: {name!r} is no addition of neighbours, but a teacher's; name another")
+        if self.facts["texts_digest"] != texts.manifest.digest:
+            raise StoreError(
+                f"{store.path}: its {name!r} were mined in the text store {self.facts['texts_digest'][:16]}, "
+                f"{texts.path} is {texts.manifest.digest[:16]}; mine again"
+            )
+        if k is not None and k > self.facts["k"]:
+            raise StoreError(f"{store.path}: {self.facts['k']} {name!r} were mined of each row, {k} are asked for")
+        self.k = k or self.facts["k"]
+        self.usable = np.zeros(len(texts) + 1, bool)  # the last one is where -1 looks
+        self.usable[texts.ok_rows] = True
+
+    def ids(self, rows: Int[np.ndarray, "n"]) -> Int[np.ndarray, "n k"]:
+        """Rows of the text store, nearest first; -1 where there is none."""
+        ids = self.store.read(f"{self.name}/ids", rows).numpy()[:, : self.k].astype(np.int64)
+        return np.where(self.usable[ids], ids, -1)
+
+    def scores(self, rows: Int[np.ndarray, "n"]) -> Float[np.ndarray, "n k"]:
+        """Their cosines; NaN where a row has none."""
+        return self.store.read(f"{self.name}/scores", rows).numpy()[:, : self.k].astype(np.float32)

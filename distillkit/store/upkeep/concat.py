@@ -1,0 +1,140 @@
+"""Stores of several corpora, or views, made by one teacher, as one store. Rows are copied, nothing is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from torch import Tensor
+
+from distillkit.errors import StoreError
+from distillkit.recipe import differences
+from distillkit.store.format.encode import encode, stored
+from distillkit.store.format.manifest import Manifest
+from distillkit.store.format.plan import kept, make_plan
+from distillkit.store.format.steps import Steps
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.writing.fill import fill
+from distillkit.store.writing.writer import Failure, StoreWriter
+from distillkit.types import Sample
+
+_BLOCK = 65_536
+
+
+def concatenate(out: Path, paths: list[Path], say: Callable[[str], None], made_with: Mapping[str, str]) -> Manifest:
+    """The rows of all stores, one store behind the other; of rows with one key the first stays.
+
+    StoreError unless teachers, fields and views are the same everywhere.
+    """
+    stores = [FeatureStore(path) for path in paths]
+    _refuse_other_kinds(stores)
+    for store in stores:
+        if store.added:
+            say(f"{store.path}: what was added to it ({', '.join(store.added)}) stays there; add it to {out} anew")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    source = _source(stores)
+    plan, duplicates = make_plan(_samples(stores, prefixed="parts" in source["knobs"]), None, out.parent)
+    rows = _Rows(stores, plan, duplicates)
+    if duplicates:
+        say(f"{duplicates} keys are in more than one store, such as {rows.repeated}; the first row of each stays")
+    first = stores[0].manifest
+    facts = {
+        "source": source | {"duplicates": duplicates},
+        "teachers": first.teachers,
+        "views": first.views,
+        "merged": [store.manifest.digest for store in stores],
+    }
+    writer = StoreWriter(out, plan, first.fields, first.rows_per_shard, facts)
+    writer.steps = rows.steps
+    return fill(writer, rows.read, made_with)
+
+
+def _refuse_other_kinds(stores: list[FeatureStore]) -> None:
+    def facts(store: FeatureStore) -> dict[str, Any]:
+        fields = {name: field.model_dump() for name, field in store.manifest.fields.items()}
+        return {"teachers": store.manifest.teachers, "fields": fields, "views": store.manifest.views}
+
+    for store in stores[1:]:
+        changes = differences(facts(stores[0]), facts(store))
+        if changes:
+            raise StoreError(f"{stores[0].path} and {store.path} cannot be one store: {changes[0]}")
+
+
+def _source(stores: list[FeatureStore]) -> dict[str, Any]:
+    """Where the images of the merged store are: the one source of all, or each store's own."""
+    kept = [{key: store.manifest.source[key] for key in ("kind", "knobs", "root")} for store in stores]
+    if all(source == kept[0] for source in kept):
+        return kept[0]
+    return {"kind": "merged", "knobs": {"parts": [_component(source) for source in kept]}, "root": None}
+
+
+def _component(source: dict[str, Any]) -> dict[str, Any]:
+    root = {} if source["root"] is None else {"root": source["root"]}
+    return {"kind": source["kind"]} | source["knobs"] | root
+
+
+def _samples(stores: list[FeatureStore], prefixed: bool) -> Iterator[Sample]:
+    for number, store in enumerate(stores):
+        for batch in _shown(store).to_batches(max_chunksize=_BLOCK):
+            for key, image, text, label in zip(
+                *(batch[name].to_pylist() for name in ("key", "image", "text", "label")), strict=True
+            ):
+                place = f"{number}:{image}" if prefixed and image is not None else image
+                yield Sample(key, place, text, label)
+
+
+def _shown(store: FeatureStore) -> pa.Table:
+    """The index of a store's rows; of a view, of those that it means."""
+    return store.index.take(pa.array(store.selection.rows)) if store.selection else store.index
+
+
+class _Rows:
+    """Planned rows as they lie in the stores that they come from."""
+
+    def __init__(self, stores: list[FeatureStore], plan: pa.Table, duplicates: int):
+        self.stores = stores
+        self.chosen = [store.selection.rows if store.selection else None for store in stores]
+        counts = [len(store) if rows is None else len(rows) for store, rows in zip(stores, self.chosen, strict=True)]
+        self.starts = np.cumsum([0, *counts])
+        keys = pa.chunked_array([chunk for store in stores for chunk in _shown(store)["key"].chunks])
+        self.places = kept(plan, (key.as_py() for key in keys)) if duplicates else None
+        self.repeated = ""
+        if self.places is not None:
+            left_out = np.setdiff1d(np.arange(len(keys)), self.places)[:3]
+            self.repeated = ", ".join(keys.take(pa.array(left_out)).to_pylist())
+        every = [store.base.steps for store in stores]
+        self.steps = {name: Steps.covering(steps[name] for steps in every) for name in every[0]}
+        # Of a key that several have, the first store's row stays, and with it what is said of it.
+        self.errors = {line["key"]: line for store in reversed(stores) for line in store.failures()}
+
+    def _kept(self, rows: Tensor, name: str) -> np.ndarray:
+        """Numbers of an int8 field may mean something else in each store."""
+        field = self.stores[0].field(name)
+        return encode(rows, field, self.steps[name]).rows if name in self.steps else stored(rows, field)
+
+    def _rows(self, number: int, places: np.ndarray) -> np.ndarray:
+        """Row numbers in one store, of places counted through all."""
+        local, chosen = places - self.starts[number], self.chosen[number]
+        return local if chosen is None else chosen[local]
+
+    def read(self, first: int, stop: int) -> tuple[dict[str, np.ndarray], list[Failure]]:
+        places = np.arange(first, stop) if self.places is None else self.places[first:stop]
+        whose = np.searchsorted(self.starts, places, side="right") - 1
+        pieces = [(number, self._rows(number, places[whose == number])) for number in np.unique(whose).tolist()]
+        arrays = {
+            name: np.concatenate([self._kept(self.stores[number].read(name, rows), name) for number, rows in pieces])
+            for name in self.stores[0].manifest.fields
+        }
+        keys = np.concatenate([_column(self.stores[number], "key", rows) for number, rows in pieces])
+        ok = np.concatenate([_column(self.stores[number], "ok", rows) for number, rows in pieces])
+        failures = [
+            (int(row), self.errors[keys[row]]["stage"], self.errors[keys[row]]["error"]) for row in np.flatnonzero(~ok)
+        ]
+        return arrays, failures
+
+
+def _column(store: FeatureStore, name: str, rows: np.ndarray) -> np.ndarray:
+    return store.index[name].take(pa.array(rows)).to_numpy(zero_copy_only=False)

@@ -1,0 +1,126 @@
+"""A store in the forms that other programs read: npy, Arrow, Parquet, WebDataset. Rows without features are left out.
+
+npy         <teacher>/<field>.npy, all rows; keys.parquet, of the same rows in the same order
+arrow       rows-00000.arrow, ...: key, image, text, label, and each field as a fixed-size list
+parquet     the same as rows-00000.parquet, ...
+webdataset  rows-00000.tar, ...: NNNNNNNNN.json (key, text, label) and NNNNNNNNN.<teacher>.<field>.npy
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from distillkit.errors import StoreError
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.atomic import atomic_folder
+
+_ROWS = {"arrow": 65_536, "parquet": 65_536, "webdataset": 10_000}  # of a file
+_BLOCK = 8_192
+_COLUMNS = ("key", "image", "text", "label")
+
+
+def export(store: FeatureStore, out: Path, form: str, fields: list[str] | None = None) -> int:
+    """Write `fields` (all if None) of every row that has features into the new folder `out`; returns how many rows.
+
+    Numbers are as stored, but bfloat16, which numpy and Parquet lack, and what int8 stands for are float32. StoreError
+    when `out` exists.
+    """
+    if form not in _WRITERS:
+        raise StoreError(f"{form!r} is no form of export; take one of: {', '.join(_WRITERS)}")
+    if out.exists():
+        raise StoreError(f"{out}: exists; choose another place, nothing is overwritten")
+    names = [store.field_name(name) for name in fields] if fields else list(store.fields)
+    store = store.relying_on(names)
+    with atomic_folder(out) as folder:
+        _WRITERS[form](store, names, folder)
+    return len(store.ok_rows)
+
+
+def _numbers(store: FeatureStore, name: str, rows: np.ndarray) -> np.ndarray:
+    values = store.read(name, rows)
+    return (values.float() if store.fields[name].dtype == "bfloat16" else values).numpy()
+
+
+def _spans(total: int, size: int) -> Iterator[tuple[int, slice]]:
+    for number, first in enumerate(range(0, total, size)):
+        yield number, slice(first, first + size)
+
+
+def _facts(store: FeatureStore, rows: np.ndarray) -> pa.Table:
+    return store.index.select(_COLUMNS).take(pa.array(rows))
+
+
+def _npy(store: FeatureStore, names: list[str], folder: Path) -> None:
+    rows = store.ok_rows
+    for name in names:
+        path = folder / f"{name}.npy"
+        path.parent.mkdir(exist_ok=True)
+        one = _numbers(store, name, rows[:1])
+        array = np.lib.format.open_memmap(path, "w+", one.dtype, (len(rows), *one.shape[1:]))
+        for _, span in _spans(len(rows), _BLOCK):
+            array[span] = _numbers(store, name, rows[span])
+        array.flush()
+    pq.write_table(_facts(store, rows), folder / "keys.parquet")
+
+
+def _table(store: FeatureStore, names: list[str], rows: np.ndarray) -> pa.Table:
+    """Facts and fields of some rows; the shape of a row, which a list does not tell, is in the column's metadata."""
+    table = _facts(store, rows)
+    for name in names:
+        values = _numbers(store, name, rows)
+        shape = values.shape[1:]
+        lists = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), math.prod(shape))
+        table = table.append_column(pa.field(name, lists.type, metadata={"shape": json.dumps(shape)}), lists)
+    return table
+
+
+def _arrow(store: FeatureStore, names: list[str], folder: Path) -> None:
+    for number, span in _spans(len(store.ok_rows), _ROWS["arrow"]):
+        table = _table(store, names, store.ok_rows[span])
+        with pa.ipc.new_file(folder / f"rows-{number:05d}.arrow", table.schema) as file:
+            file.write_table(table, _BLOCK)
+
+
+def _parquet(store: FeatureStore, names: list[str], folder: Path) -> None:
+    for number, span in _spans(len(store.ok_rows), _ROWS["parquet"]):
+        table = _table(store, names, store.ok_rows[span])
+        # Embeddings have no repeated values for a dictionary to name.
+        pq.write_table(table, folder / f"rows-{number:05d}.parquet", row_group_size=_BLOCK, use_dictionary=False)
+
+
+def _webdataset(store: FeatureStore, names: list[str], folder: Path) -> None:
+    for number, span in _spans(len(store.ok_rows), _ROWS["webdataset"]):
+        rows = store.ok_rows[span]
+        facts = _facts(store, rows).select(["key", "text", "label"]).to_pylist()
+        values = {name: _numbers(store, name, rows) for name in names}
+        with tarfile.open(folder / f"rows-{number:05d}.tar", "w") as tar:
+            for place, (row, fact) in enumerate(zip(rows.tolist(), facts, strict=True)):
+                _add(tar, f"{row:09d}.json", json.dumps(fact, ensure_ascii=False).encode())
+                for name in names:
+                    file = io.BytesIO()
+                    np.save(file, values[name][place], allow_pickle=False)
+                    _add(tar, f"{row:09d}.{name.replace('/', '.')}.npy", file.getvalue())
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    entry = tarfile.TarInfo(name)  # of no owner and no time: equal stores make equal tars
+    entry.size = len(content)
+    tar.addfile(entry, io.BytesIO(content))
+
+
+_WRITERS: dict[str, Callable[[FeatureStore, list[str], Path], Any]] = {
+    "npy": _npy,
+    "arrow": _arrow,
+    "parquet": _parquet,
+    "webdataset": _webdataset,
+}

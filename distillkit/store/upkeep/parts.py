@@ -1,0 +1,91 @@
+"""Parts of one extraction that were written to folders of their own, put together: the store of one undivided run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from distillkit.errors import StoreError
+from distillkit.recipe import differences
+from distillkit.store.format.field import Field
+from distillkit.store.format.manifest import Manifest
+from distillkit.store.format.steps import steps_of
+from distillkit.store.reading.selection import FILE_NAME as VIEW
+from distillkit.store.writing.adopt import adopt, committed
+from distillkit.store.writing.claims import Claims
+from distillkit.store.writing.writer import StoreWriter
+
+# What a writer adds to an identity by itself.
+_DERIVED = ("version", "rows", "rows_per_shard", "fields", "plan")
+
+
+def are_parts(folders: list[Path]) -> bool:
+    """Whether these folders were begun with one and the same plan, or one of them is not complete by itself."""
+    if any((folder / VIEW).is_file() for folder in folders):
+        return False
+    plans = [_identity(folder) for folder in folders]
+    return all(plan == plans[0] for plan in plans) or not all(
+        (folder / "manifest.json").is_file() for folder in folders
+    )
+
+
+def assemble(out: Path, folders: list[Path], say: Callable[[str], None], made_with: Mapping[str, str]) -> Manifest:
+    """The store at `out` from every shard that any part has. StoreError for other plans and missing shards."""
+    identity = _identity(folders[0])
+    for folder in folders[1:]:
+        changes = differences(identity, _identity(folder))
+        if changes:
+            raise StoreError(f"{folder} is no part of the same extraction as {folders[0]}: {changes[0]}")
+    writer = _writer(out, folders[0], identity)
+    writer.steps = steps_of(folders[0], writer.fields)
+    for folder in folders[1:]:
+        for name, steps in steps_of(folder, writer.fields).items():
+            if steps != writer.steps[name]:
+                raise StoreError(
+                    f"{folder}: its {name} has other steps than in {folders[0]}; extract it again, from there"
+                )
+    sources = [(shard, _holders(folders, shard)) for shard in range(writer.shards)]
+    missing = [shard for shard, holders in sources if not holders]
+    if missing:
+        told = ", ".join(str(shard + 1) for shard in missing[:5]) + (", ..." if missing[5:] else "")
+        raise StoreError(
+            f"{out}: {len(missing)} of {writer.shards} shards are in none of the parts ({told}); extract them"
+        )
+    with Claims(out) as claims, claims.beginning_or_end():
+        if writer.previous_identity() not in (None, identity):
+            raise StoreError(f"{out}: holds another store; move it away, or choose another place")
+        writer.begin()
+        for shard, holders in sources:
+            (folder, record), *others = holders.items()
+            for other, theirs in others:
+                if theirs != record:
+                    say(f"shard {shard + 1} is in {folder} and, with other bytes, in {other}; the first is taken")
+            adopt(writer, folder, shard, record)
+        return writer.finish(made_with)
+
+
+def _holders(folders: list[Path], shard: int) -> dict[Path, Any]:
+    found = {folder: committed(folder, shard) for folder in folders}
+    return {folder: record for folder, record in found.items() if record is not None}
+
+
+def _identity(folder: Path) -> dict[str, Any]:
+    path = folder / "plan.json"
+    if not path.is_file():
+        raise StoreError(f"{folder}: no part of an extraction (no plan.json)")
+    identity: dict[str, Any] = json.loads(path.read_bytes())
+    return identity
+
+
+def _writer(out: Path, folder: Path, identity: dict[str, Any]) -> StoreWriter:
+    plan = pa.ipc.open_file(pa.memory_map(str(folder / "plan.arrow"))).read_all()
+    fields = {name: Field.model_validate(field) for name, field in identity["fields"].items()}
+    given = {key: value for key, value in identity.items() if key not in _DERIVED}
+    writer = StoreWriter(out, plan, fields, identity["rows_per_shard"], given)
+    if writer.identity != identity:
+        raise StoreError(f"{folder}/plan.arrow: not the plan that plan.json names; take it from another part")
+    return writer

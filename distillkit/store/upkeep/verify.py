@@ -1,0 +1,115 @@
+"""Checking a store against its manifest: every file that a reader uses, every byte."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from io import BufferedReader
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from distillkit.errors import StoreError
+from distillkit.store.bucket.remote import origin
+from distillkit.store.format import layout
+from distillkit.store.format.manifest import File, Manifest
+from distillkit.store.format.plan import plan_digest
+from distillkit.store.reading.additions import FOLDER, additions
+from distillkit.store.reading.selection import FILE_NAME as VIEW
+from distillkit.store.reading.selection import Selection
+
+
+def verify(path: Path) -> list[str]:
+    """What is wrong with the store at `path` and its additions, one line each; empty when all is as manifests say.
+
+    Of a view: what is wrong with its rows, and with the store that it is a view of.
+    """
+    if (path / VIEW).is_file():
+        return _view(Selection(path))
+    manifest = Manifest.read(path)
+    volumes = {path: manifest} | {path / FOLDER / name: added for name, added in additions(path, manifest).items()}
+    return [problem for place, held in volumes.items() for problem in _volume(place, held)]
+
+
+def made_again_by(path: Path, problems: list[str]) -> list[str]:
+    """What does the damaged shards of a store anew, once the files that `problems` name are deleted."""
+    if (path / VIEW).is_file():
+        path = Selection(path).store
+    manifest = Manifest.read(path)
+    volumes = {path / FOLDER / name: added for name, added in additions(path, manifest).items()}
+    hurt = {place: held for place, held in volumes.items() if any(line.startswith(f"{place}/") for line in problems)}
+    if any(not any(line.startswith(f"{place}/") for place in volumes) for line in problems):
+        hurt[path] = manifest
+    return sorted({_maker(held) for held in hurt.values()})
+
+
+def _maker(manifest: Manifest) -> str:
+    if all(facts.get("kind") == "mined" for facts in manifest.teachers.values()):
+        return "mine-neighbours"
+    if "imported" in manifest.source:
+        return "store import"
+    return "store merge" if manifest.source["kind"] == "merged" else "extract-teacher"
+
+
+def _view(view: Selection) -> list[str]:
+    try:
+        view.manifest()
+        problems = [] if len(view.rows) == view.count else [f"{view.path}: not as many rows as it says"]
+    except StoreError as error:
+        problems = [str(error)]
+    return problems + verify(view.store)
+
+
+def _volume(path: Path, manifest: Manifest) -> list[str]:
+    shards = (item for shard in manifest.shards for item in shard.files.items())
+    recorded = [*manifest.files.items(), *shards]
+    metadata = layout.metadata_files(manifest.fields, manifest.rows, manifest.rows_per_shard)
+    found = [
+        *(_checksum(path / name, want) for name, want in recorded),
+        *(_metadata(path / name, want) for name, want in metadata.items()),
+        _plan(path / "plan.arrow", manifest),
+    ]
+    return [problem for problem in found if problem]
+
+
+def _checksum(path: Path, want: File) -> str | None:
+    try:
+        with _opened(path) as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            have = File(bytes=file.tell(), sha256=sha256)
+    except FileNotFoundError:
+        return f"{path}: missing"
+    except OSError as error:
+        return f"{path}: cannot be read ({error})"
+    if have.bytes != want.bytes:
+        return f"{path}: {have.bytes} bytes, the manifest says {want.bytes}"
+    if have.sha256 != want.sha256:
+        return f"{path}: sha256 {have.sha256[:16]}, the manifest says {want.sha256[:16]}"
+    return None
+
+
+def _opened(path: Path) -> BufferedReader:
+    """A file of a store; of one behind a URL, as it is in the bucket, whatever is here."""
+    there = origin(path.parent)
+    return path.open("rb") if there is None else there.open(path.name)
+
+
+def _metadata(path: Path, want: object) -> str | None:
+    try:
+        same = json.loads(_opened(path).read()) == want
+    except (OSError, ValueError):
+        same = False
+    return None if same else f"{path}: missing, or not what the manifest makes it"
+
+
+def _mapped(path: Path) -> Any:
+    return pa.memory_map(str(path)) if origin(path.parent) is None else _opened(path)
+
+
+def _plan(path: Path, manifest: Manifest) -> str | None:
+    try:
+        same = plan_digest(pa.ipc.open_file(_mapped(path)).read_all(), manifest.version) == manifest.source["plan"]
+    except (OSError, ValueError, pa.ArrowException):
+        same = False
+    return None if same else f"{path}: missing, or not the plan that the manifest names"

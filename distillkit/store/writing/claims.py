@@ -1,0 +1,103 @@
+"""Who writes which shard: many runs may share one store, on one machine or several, and no shard has two writers.
+
+Beside a store lies a lock file: its first byte is the beginning and the end of the store, byte 1 + n is shard n. Who
+locks a byte has it until the process ends, however it ends. These are POSIX record locks, which network file systems
+keep too (NFS; Lustre and BeeGFS where they are mounted with locks); a run is a process, not a thread.
+https://pubs.opengroup.org/onlinepubs/9799919799/functions/fcntl.html
+"""
+
+from __future__ import annotations
+
+import fcntl
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from distillkit.errors import StoreError
+from distillkit.system.atomic import make_folder
+
+_FIRST_SHARD = 1
+
+
+@dataclass(frozen=True)
+class Part:
+    """Part `number` (from 1) of `of` parts of every plan: the shards that one run of many takes on."""
+
+    number: int = 1
+    of: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> Part:
+        """ "2/8" is the second of eight parts; ValueError says what is wrong with anything else."""
+        found = re.fullmatch(r"(\d+)/(\d+)", text)
+        part = cls(*map(int, found.groups())) if found else cls(0, 0)
+        if not 1 <= part.number <= part.of:
+            raise ValueError(f"{text!r} is not one of 1/N, 2/N, ..., N/N")
+        return part
+
+    def shards(self, count: int) -> range:
+        """The shards of this part: neighbours, because neighbours often lie in one archive."""
+        return range(count * (self.number - 1) // self.of, count * self.number // self.of)
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+
+class Claims:
+    """What this process may write of the store at `store`. Nothing is claimed any more after leaving the context."""
+
+    def __init__(self, store: Path):
+        self.store = store
+        make_folder(store.parent)
+        # One handle for all: a process loses its locks on a file with the first handle of it that it closes.
+        self._file = (store.parent / f".{store.name}.lock").open("ab")
+
+    def __enter__(self) -> Claims:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    @contextmanager
+    def beginning_or_end(self) -> Iterator[None]:
+        """One run at a time; others wait here. It takes seconds."""
+        fcntl.lockf(self._file, fcntl.LOCK_EX, 1)
+        try:
+            yield
+        finally:
+            fcntl.lockf(self._file, fcntl.LOCK_UN, 1)
+
+    def idle(self) -> bool:
+        """Whether no other process writes a shard. Asked before the first claim."""
+        free = self._lock(_FIRST_SHARD, 0)
+        if free:
+            fcntl.lockf(self._file, fcntl.LOCK_UN, 0, _FIRST_SHARD)
+        return free
+
+    def take(self, shards: Iterable[int]) -> list[int]:
+        """Claim shards. Those that another process is writing are left out; StoreError when that is all of them."""
+        wanted = list(shards)
+        mine = [shard for shard in wanted if self._lock(_FIRST_SHARD + shard, 1)]
+        if wanted and not mine:
+            raise StoreError(
+                f"{self.store}: another process is extracting {_named(wanted)} here; wait for it or stop it"
+            )
+        return mine
+
+    def _lock(self, first: int, length: int) -> bool:
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, length, first)
+        except (BlockingIOError, PermissionError):  # systems differ in what they answer
+            return False
+        return True
+
+
+def _named(shards: list[int]) -> str:
+    """For people, who count from 1: "shard 3", "shards 3 to 9"."""
+    first, last = shards[0] + 1, shards[-1] + 1
+    return f"shard {first}" if first == last else f"shards {first} to {last}"

@@ -1,0 +1,272 @@
+"""Writing a store: shards are committed one by one, each complete or not there, and the manifest comes last.
+
+plan.json + plan.arrow   what will be extracted, and under which fingerprint
+<teacher>/<field>.steps  of an int8 field: what its numbers mean
+<teacher>/<field>/c/...  the shard's rows, one file per field (zarr v3)
+index/<shard>.arrow      key, ok, image, text, label of its rows
+failures/<shard>.jsonl   key, stage and error of each row that has no features
+commits/<shard>.json     sizes and checksums of the files above: the shard exists when this does
+manifest.json            the store exists when this does
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pydantic import ValidationError
+
+from distillkit.errors import StoreError
+from distillkit.store.format import layout
+from distillkit.store.format.field import ABSENT, DTYPES, Field
+from distillkit.store.format.log import FILE_NAME as LOG
+from distillkit.store.format.manifest import FILE_NAME, VERSION, File, Manifest, Shard, digest, file_digest
+from distillkit.store.format.plan import plan_digest
+from distillkit.store.format.steps import Steps, steps_of
+from distillkit.store.reading.additions import FOLDER
+from distillkit.store.reading.rows import write_rows
+from distillkit.store.reading.selection import FILE_NAME as VIEW
+from distillkit.store.writing.home import home_of
+from distillkit.system.atomic import TEMPORARY, atomic_file, make_folder, sync, write_json
+
+Failure = tuple[int, str, str]  # row within the shard, stage, error
+
+
+class StoreWriter:
+    """Begins or continues the store at `path`. `identity` is everything the rows depend on; it must not change.
+
+    `steps` says what the numbers of its int8 fields mean. Of a store that is not begun, fill it in before `begin`.
+    """
+
+    def __init__(
+        self, path: Path, plan: pa.Table, fields: Mapping[str, Field], rows_per_shard: int, identity: Mapping[str, Any]
+    ):
+        self.path, self.plan, self.fields, self.rows_per_shard = path, plan, dict(fields), rows_per_shard
+        self.home = home_of(path)
+        self.refresh()
+        for field in self.fields.values():
+            layout.check_rows_per_shard(rows_per_shard, field)
+        self.version, self.identity = VERSION, self._identity(identity, VERSION)
+        before = self.previous_identity()
+        if before is not None and "version" not in before and self._identity(identity, 1) == before:
+            self.version, self.identity = 1, before  # what version 1 began, it ends
+
+        self.steps: dict[str, Steps] = steps_of(path, self.fields) if self.identity == before else {}
+
+    def refresh(self) -> None:
+        """See what other machines have done, where several write one store behind a URL."""
+        self.home.refresh()
+
+    def _identity(self, identity: Mapping[str, Any], version: int) -> dict[str, Any]:
+        return {
+            **identity,
+            **({"version": version} if version > 1 else {}),
+            "rows": self.plan.num_rows,
+            "rows_per_shard": self.rows_per_shard,
+            "fields": {name: field.model_dump() for name, field in self.fields.items()},
+            "plan": plan_digest(self.plan, version),
+        }
+
+    def previous_identity(self) -> dict[str, Any] | None:
+        """What the store already at this place was begun with; None when there is none."""
+        path = self.path / "plan.json"
+        if not path.is_file():
+            return None
+        try:
+            identity: dict[str, Any] = json.loads(path.read_bytes())
+        except ValueError as error:
+            raise StoreError(f"{path}: damaged ({error}); move {self.path} away and extract again") from error
+        return identity
+
+    def set_aside(self) -> Path:
+        """Move the store at this place out of the way, and say where to. Nothing is deleted."""
+        aside = self.home.set_aside(digest(self.previous_identity())[:8])
+        self.steps = {}
+        return aside
+
+    def begin(self, *, alone: bool = True) -> None:
+        """Lay down the plan and the zarr metadata, unless an earlier run of the same identity did.
+
+        `alone`: no other process writes here, so what a killed one had begun to write can go.
+        """
+        if (self.path / VIEW).is_file():
+            raise StoreError(f"{self.path}: a view of another store lies here; choose another place")
+        for partial in self.path.rglob(f"*{TEMPORARY}") if alone else ():
+            if partial.relative_to(self.path).parts[0] != FOLDER:  # additions have writers of their own
+                partial.unlink()
+        if self.previous_identity() is not None:
+            self.steps = steps_of(self.path, self.fields)
+            return
+        for name, steps in self.steps.items():
+            with atomic_file(self.path / layout.steps_path(name)) as file:
+                file.write(steps.tobytes())
+        with atomic_file(self.path / "plan.arrow") as file, pa.ipc.new_file(file, self.plan.schema) as arrow:
+            arrow.write_table(self.plan)
+        for name, metadata in layout.metadata_files(self.fields, self.plan.num_rows, self.rows_per_shard).items():
+            write_json(self.path / name, metadata)
+        self.home.bring(path.relative_to(self.path).as_posix() for path in self.path.rglob("*") if path.is_file())
+        self.home.prove("plan.json", self.identity)
+
+    @property
+    def shards(self) -> int:
+        """How many shards the plan makes."""
+        return -(-self.plan.num_rows // self.rows_per_shard)
+
+    @property
+    def shard_bytes(self) -> int:
+        """The rows of a full shard in memory, of all fields."""
+        return self.rows_per_shard * sum(field.row_bytes for field in self.fields.values())
+
+    def span(self, shard: int) -> tuple[int, int]:
+        """First row of a shard, and the row after its last."""
+        first = shard * self.rows_per_shard
+        return first, min(first + self.rows_per_shard, self.plan.num_rows)
+
+    def committed(self, shard: int) -> bool:
+        """Whether this shard is done; what is done is never computed again."""
+        return (self.path / f"commits/{shard:05d}.json").is_file()
+
+    def mend(self) -> list[int]:
+        """Take back the commits that are damaged, or whose files are gone or of another size: such shards are to do."""
+        damaged = self.damaged()
+        unreadable = self.finished() and not _readable(self.path)
+        if damaged or unreadable:
+            self.home.remove(FILE_NAME)
+        for shard in damaged:
+            self.forget(shard)
+        return damaged
+
+    def forget(self, shard: int) -> None:
+        """Take back the commit of a shard."""
+        self.home.remove(f"commits/{shard:05d}.json")
+
+    def damaged(self) -> list[int]:
+        """The committed shards whose commit is damaged, or whose files are gone or of another size."""
+        return [shard for shard in range(self.shards) if self.committed(shard) and not self._whole(shard)]
+
+    def _whole(self, shard: int) -> bool:
+        try:
+            record = Shard.model_validate_json((self.path / f"commits/{shard:05d}.json").read_bytes())
+        except ValidationError:
+            return False  # damaged: nothing says any more what the files of this shard must be
+        return all(self.home.has(name, file.bytes) for name, file in record.files.items())
+
+    def commit(
+        self,
+        shard: int,
+        arrays: Mapping[str, np.ndarray],
+        failures: list[Failure],
+        clipped: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
+        """Write one shard: `arrays[field]` has a row for every planned row, as it lies on disk (see `encode`).
+
+        What is in the rows named in `failures` is replaced by what says "absent". `clipped`: how many values of an
+        int8 field were beyond its steps.
+        """
+        self.record(shard, self.write(shard, arrays, failures, self.path, clipped))
+
+    def write(
+        self,
+        shard: int,
+        arrays: Mapping[str, np.ndarray],
+        failures: list[Failure],
+        folder: Path,
+        clipped: Mapping[str, int] = MappingProxyType({}),
+    ) -> Shard:
+        """The files of a shard, below `folder`, as in `commit`; the shard does not exist yet."""
+        first, stop = self.span(shard)
+        ok = np.ones(stop - first, dtype=bool)
+        ok[[row for row, _, _ in failures]] = False
+        files = {
+            layout.shard_path(name, shard, field): self._write_field(name, shard, arrays[name], ok, folder)
+            for name, field in self.fields.items()
+        }
+        tables = [self._write_index(shard, ok, folder)]
+        if failures:
+            tables.append(self._write_failures(shard, failures, folder))
+        files |= {path.relative_to(folder).as_posix(): file_digest(path) for path in tables}
+        told = {name: count for name, count in clipped.items() if count}
+        return Shard(rows=stop - first, ok=int(ok.sum()), files=files, clipped=told)
+
+    def adopt(self, shard: int, record: Shard, folder: Path) -> None:
+        """Commit a shard that was written below `folder`, which lies on the same disk."""
+        for name in record.files:
+            make_folder((self.path / name).parent)
+            (folder / name).replace(self.path / name)
+            sync((self.path / name).parent)
+        self.record(shard, record)
+
+    def record(self, shard: int, record: Shard) -> None:
+        """From here on the shard exists: its files are in the store."""
+        if layout.failures_path(shard) not in record.files:
+            # A run that was killed just before its commit may have seen failures that are mended now.
+            self.home.remove(layout.failures_path(shard))
+        self.home.bring(record.files)
+        self.home.prove(f"commits/{shard:05d}.json", record.model_dump())
+        self.home.release(record.files)
+
+    def _write_field(self, name: str, shard: int, values: np.ndarray, ok: np.ndarray, folder: Path) -> File:
+        field = self.fields[name]
+        if values.shape != (len(ok), *field.shape) or values.dtype != DTYPES[field.dtype]:
+            raise StoreError(f"{name}: got {values.dtype} {values.shape}, want {field.dtype} {(len(ok), *field.shape)}")
+        values[~ok] = ABSENT[field.dtype]
+        return write_rows(folder / layout.shard_path(name, shard, field), values, field, self.rows_per_shard)
+
+    def _write_index(self, shard: int, ok: np.ndarray, folder: Path) -> Path:
+        first, stop = self.span(shard)
+        index = self.plan.slice(first, stop - first).add_column(1, "ok", pa.array(ok))
+        path = folder / layout.index_path(shard)
+        with atomic_file(path) as file, pa.ipc.new_file(file, index.schema) as arrow:
+            arrow.write_table(index.combine_chunks())
+        return path
+
+    def _write_failures(self, shard: int, failures: list[Failure], folder: Path) -> Path:
+        first, _ = self.span(shard)
+        path = folder / layout.failures_path(shard)
+        with atomic_file(path) as file:
+            for row, stage, error in sorted(failures):
+                key = self.plan["key"][first + row].as_py()
+                file.write(
+                    (json.dumps({"key": key, "stage": stage, "error": error}, ensure_ascii=False) + "\n").encode()
+                )
+        return path
+
+    def finish(self, made_with: Mapping[str, str]) -> Manifest:
+        """Write the manifest: from here on the store exists."""
+        shards = []
+        for shard in range(self.shards):
+            path = self.path / f"commits/{shard:05d}.json"
+            shards.append(Shard.model_validate(json.loads(path.read_bytes())))
+        manifest = Manifest(
+            version=self.version,
+            name=self.path.name,
+            source=self.identity["source"] | {"plan": self.identity["plan"]},
+            teachers=self.identity["teachers"],
+            fields=self.fields,
+            views=self.identity["views"],
+            rows=self.plan.num_rows,
+            rows_per_shard=self.rows_per_shard,
+            skipped=sum(shard.rows - shard.ok for shard in shards),
+            shards=shards,
+            files={path: file_digest(self.path / path) for path in map(layout.steps_path, self.steps)},
+            made_with=dict(made_with),
+        )
+        self.home.bring(name for name in (LOG,) if (self.path / name).is_file())
+        self.home.prove(FILE_NAME, manifest.model_dump())
+        return manifest
+
+    def finished(self) -> bool:
+        return (self.path / FILE_NAME).is_file()
+
+
+def _readable(store: Path) -> bool:
+    try:
+        Manifest.read(store)
+    except StoreError:
+        return False
+    return True

@@ -1,0 +1,33 @@
+"""Where things lie: the cache folder, the data manifests, and placeholders in recipe paths."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+from distillkit.errors import SourceError
+
+CACHE_VARIABLE = "DISTILLKIT_CACHE"
+
+
+def cache_dir() -> Path:
+    """The folder for prepared corpora: $DISTILLKIT_CACHE, or the platform's own cache folder."""
+    return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_path("distillkit"))
+
+
+def expand(text: str) -> str:
+    """`text` with `{cache}`, `~` and environment variables replaced, as recipes may write them."""
+    path = os.path.expandvars(text.replace("{cache}", str(cache_dir())))
+    # Only a leading ~ is a home; a path object would also swallow "./" and the "//" of remote addresses.
+    return str(Path.home()) + path[1:] if path == "~" or path.startswith("~/") else path
+
+
+def data_manifests() -> Path:
+    """The folder of what is known of corpora, in a checkout or in an installed package."""
+    here = Path(__file__).parent.parent
+    for folder in (here / "data_manifests", here.parent / "data_manifests"):
+        if folder.is_dir():
+            return folder
+    raise SourceError(f"no data manifests beside the package at {here}; reinstall distillkit")

@@ -1,0 +1,228 @@
+"""Files on s3://, gs://, https:// and whatever else fsspec opens, with the manners of a disk.
+
+What cannot be had is an OSError, after a lost connection only when several tries were in vain. Credentials and
+endpoints come from where the provider's own tools take them (AWS_PROFILE, AWS_ENDPOINT_URL, ...), never from a recipe.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar, cast
+from urllib.parse import quote, unquote, urlsplit
+from urllib.request import url2pathname
+
+from distillkit.errors import MissingExtra
+from distillkit.system.atomic import atomic_file
+
+# What must be installed, by protocol; fsspec itself comes with torch.
+_EXTRAS = {
+    "s3": ("s3fs", "s3"),
+    "s3a": ("s3fs", "s3"),
+    "gs": ("gcsfs", "gs"),
+    "gcs": ("gcsfs", "gs"),
+    "http": ("aiohttp", "https"),
+    "https": ("aiohttp", "https"),
+}
+# Seconds between tries; the libraries below have tried again at once before they give up.
+_WAITS = (0.5, 2.0, 8.0)
+# A request costs tens of milliseconds, in which as many megabytes could have come.
+_BLOCK = 4 * 2**20
+_DEEPEST = 32
+
+T = TypeVar("T")
+
+
+def is_remote(place: str | Path) -> bool:
+    """Whether a place of a recipe is a URL of another machine."""
+    return isinstance(place, str) and "://" in place and not place.startswith("file://")
+
+
+def local_path(place: str) -> Path:
+    """A path on this machine, which may be written as file:///a/path."""
+    return Path(url2pathname(urlsplit(place).path) if place.startswith("file://") else place).absolute()
+
+
+class Remote:
+    """The files below a URL, by names like "train/00000.tar". Safe in threads and after fork.
+
+    Only the URL is pickled.
+    """
+
+    def __init__(self, url: str):
+        self.url = url.rstrip("/")
+        self.protocol = self.url.partition("://")[0]
+        self._opened: tuple[int, Any, str] | None = None
+
+    def __reduce__(self) -> tuple[type[Remote], tuple[str]]:
+        return Remote, (self.url,)
+
+    def where(self, name: str) -> str:
+        """A file's URL, for people."""
+        return f"{self.url}/{name}" if name else self.url
+
+    def read(self, name: str, start: int = 0, length: int | None = None) -> bytes:
+        """The bytes of a file from `start` on, at most `length`; fewer where it ends before."""
+        end = None if length is None else start + length
+        try:
+            found = self._retried(name, lambda fs, path: fs.cat_file(path, start=start, end=end))
+        except _NothingThere:
+            return b""
+        if length is not None and len(found) > length:
+            raise OSError(f"{self.where(name)}: the server sends no parts of files (HTTP ranges); download it first")
+        return bytes(found)
+
+    def size(self, name: str) -> int:
+        """Bytes of a file; FileNotFoundError where there is none."""
+        found = self._retried(name, lambda fs, path: fs.info(path))
+        if found["type"] != "file" or found["size"] is None:
+            raise OSError(f"{self.where(name)}: no file whose size the server tells; download it first")
+        return int(found["size"])
+
+    def open(self, name: str, buffered: bool = True) -> BinaryIO:
+        """A file to read and seek in. Buffered for reading on; unbuffered where each read is of its own place."""
+        raw = _Raw(self, name)
+        return cast(BinaryIO, io.BufferedReader(raw, _BLOCK) if buffered else raw)
+
+    def list(self, folder: str = "") -> dict[str, str]:
+        """What lies right in a folder, by name, "file" or "directory", sorted."""
+        listed = self._retried(folder, lambda fs, path: fs.ls(path, detail=True))
+        entries = {self._name(entry["name"]): entry["type"] for entry in listed}
+        # A web page may link to anywhere, and some stores list a folder in itself.
+        inside = f"{folder}/" if folder else ""
+        return {name: entries[name] for name in sorted(entries) if name.startswith(inside) and name not in ("", folder)}
+
+    def walk(self, folder: str = "") -> Iterator[str]:
+        """The name of every file below a folder: those in it first, then its folders, in order of their names."""
+        folders = [folder]
+        while folders:
+            here = folders.pop()
+            if here.count("/") == _DEEPEST:
+                raise OSError(f"{self.where(here)}: a folder in {_DEEPEST} others; does this server list itself?")
+            entries = self.list(here)
+            yield from (name for name, kind in entries.items() if kind == "file")
+            folders += [name for name in reversed(entries) if entries[name] == "directory"]
+
+    def sizes(self) -> dict[str, int]:
+        """Every file below the URL and its bytes; empty where there is nothing."""
+        found = self._retried("", lambda fs, path: fs.find(path, detail=True))
+        return {self._name(name): int(entry["size"] or 0) for name, entry in found.items()}
+
+    def upload(self, file: Path, name: str) -> None:
+        """Put a whole file there; it is seen when it is complete."""
+        self._retried(name, lambda fs, path: fs.put_file(str(file), path))
+
+    def remove(self, name: str) -> None:
+        self._retried(name, lambda fs, path: fs.rm_file(path))
+
+    def download(self, name: str, file: Path) -> None:
+        """Fetch a file to `file`, which is complete or not there."""
+        with atomic_file(file) as whole:
+            self.copy(name, whole)
+
+    def copy(self, name: str, file: BinaryIO) -> None:
+        """Fetch a file into an open one, from its start on."""
+
+        def fetch(fs: Any, path: str) -> None:
+            file.seek(0)
+            with fs.open(path, "rb", block_size=4 * _BLOCK) as remote:
+                while block := remote.read(_BLOCK):
+                    file.write(block)
+            file.truncate()
+
+        self._retried(name, fetch)
+
+    def _filesystem(self) -> tuple[Any, str]:
+        """fsspec's file system and what it calls the URL. One for each process: none of them survives a fork."""
+        if self._opened is None or self._opened[0] != os.getpid():
+            import fsspec
+
+            try:
+                fs, base = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
+            except ImportError as error:
+                package, extra = _EXTRAS.get(self.protocol, (f"what fsspec needs for {self.protocol}://", "s3"))
+                raise MissingExtra(package, extra) from error
+            except ValueError as error:
+                raise OSError(f"{self.url}: {error}") from error
+            self._opened = os.getpid(), fs, base.rstrip("/")
+        return self._opened[1], self._opened[2]
+
+    @property
+    def _quoted(self) -> bool:
+        return self.protocol in ("http", "https")
+
+    def _name(self, path: str) -> str:
+        """The name below the URL of what fsspec calls `path`; empty where it is not below."""
+        _, base = self._filesystem()
+        name = path.removeprefix(base).strip("/") if path.startswith(f"{base}/") else ""
+        name = unquote(name) if self._quoted else name
+        return "" if {"", ".", ".."} & set(name.split("/")) else name
+
+    def _retried(self, name: str, action: Callable[[Any, str], T]) -> T:
+        fs, base = self._filesystem()
+        path = f"{base}/{quote(name) if self._quoted else name}" if name else base
+        for wait in (*_WAITS, None):
+            try:
+                return action(fs, path)
+            except Exception as error:
+                # Each protocol has its own library, and each library its own errors: they have no other name in common.
+                if wait is None or _is_final(error):
+                    raise _as_of_a_disk(error, self.where(name)) from error
+            time.sleep(wait)
+        raise AssertionError("the last try returns or raises")
+
+
+class _NothingThere(OSError):
+    """The file ends before the part that was asked for."""
+
+
+def _is_final(error: BaseException | None) -> bool:
+    """Whether trying again is in vain: the file is not there, or is not ours to read."""
+    if isinstance(error, FileNotFoundError) and type(error.__cause__).__module__.startswith(("aiohttp", "asyncio")):
+        return _is_final(error.__cause__)  # so says fsspec of a server that did not answer, too
+    status = getattr(error, "status", None)
+    if isinstance(error, FileNotFoundError) or isinstance(status, int):
+        return status not in (408, 429) and (status is None or 400 <= status < 500)
+    if type(error).__name__ == "NoCredentialsError":
+        return True
+    return isinstance(error, PermissionError) or getattr(error, "errno", None) in (errno.EINVAL, errno.EPERM)
+
+
+def _as_of_a_disk(error: Exception, where: str) -> OSError:
+    if getattr(error, "status", None) == 416 or "InvalidRange" in f"{error} {error.__cause__}":
+        return _NothingThere(errno.EINVAL, "ends before", where)
+    if isinstance(error, FileNotFoundError) and _is_final(error):
+        return FileNotFoundError(errno.ENOENT, "no such file", where)
+    told = " ".join(str(error).split()) or type(error).__name__
+    return OSError(f"{where}: {told:.300}")
+
+
+class _Raw(io.RawIOBase):
+    """A remote file whose every read is one request at its place, so a lost connection loses one read."""
+
+    def __init__(self, remote: Remote, name: str):
+        self._remote, self._name, self._at, self._size = remote, name, 0, remote.size(name)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + (0, self._at, self._size)[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        wanted = max(0, min(len(buffer), self._size - self._at))
+        found = self._remote.read(self._name, self._at, wanted) if wanted else b""
+        buffer[: len(found)] = found
+        self._at += len(found)
+        return len(found)

@@ -1,0 +1,166 @@
+"""A corpus that grew: what is there stays, bit for bit, and only what is new is computed."""
+
+import json
+import os
+import random
+
+import numpy as np
+import pytest
+
+from distillkit.engine import append as module
+from distillkit.engine import successor
+from distillkit.store.format.manifest import Manifest
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.upkeep.verify import verify
+from tests.conftest import WORDS, draw
+
+
+@pytest.fixture(autouse=True)
+def quick_disk(monkeypatch):
+    """A killed process loses nothing that the system already has, so no test needs to wait for the disk."""
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+
+
+@pytest.fixture
+def run(recipes, run_cli):
+    def run(*command):
+        code, _, err = run_cli(*command, recipes[0], "--set", 'corpora.0.fields=["image", "text"]')
+        assert "Traceback" not in err
+        return code, err
+
+    return run
+
+
+@pytest.fixture
+def store(run, tmp_path):
+    assert run("extract-teacher")[0] == 0
+    return tmp_path / "out/images"
+
+
+def grow(corpus, count, seed=1):
+    """As many more images, anywhere in the table."""
+    header, *lines = (corpus / "pairs.tsv").read_text().splitlines()
+    more = draw(corpus.parent / f"more{seed}", count, seed)
+    for number in range(count):
+        name = f"images/new{seed}-{number:03d}.png"
+        (more / f"images/{number:03d}.png").rename(corpus / name)
+        lines.append(f"a new {WORDS[number % 8]}\t{name}")
+    random.Random(seed).shuffle(lines)
+    (corpus / "pairs.tsv").write_text("\n".join([header, *lines]) + "\n")
+
+
+def read(path):
+    store = FeatureStore(path)
+    return dict(zip(store.index["key"].to_pylist(), store.read("image", np.arange(len(store))).numpy(), strict=True))
+
+
+def test_old_rows_stay_bit_for_bit_and_new_ones_are_what_an_extraction_gives(run, store, corpus, run_cli, tmp_path):
+    (corpus / "images/003.png").write_bytes(b"")  # fails in the border's shard, before and after
+    (corpus / "images/068.png").write_bytes(b"")
+    store.rename(tmp_path / "first")
+    assert run("extract-teacher")[0] == 0
+    before, digest, place = read(store), Manifest.read(store).digest, (store / "openclip/image/c/0/0").stat().st_ino
+    grow(corpus, 100)
+    code, err = run("store", "append")
+    assert code == 0 and "100 new rows behind 70; 1 shards stay as they are" in err
+    assert verify(store) == [] and (store / "openclip/image/c/0/0").stat().st_ino == place
+    grown = FeatureStore(store)
+    assert len(grown) == 170 and grown.index["key"].to_pylist()[:70] == list(before)
+    after = read(store)
+    for key, row in before.items():
+        np.testing.assert_array_equal(after[key], row)
+    assert {line["key"] for line in grown.failures()} == {"images/003.png", "images/068.png"}
+    assert Manifest.read(store).name == "images" and not list(store.parent.glob(".*.appending"))
+    (aside,) = store.parent.glob("images.before-*")
+    assert verify(aside) == [] and Manifest.read(aside).digest == digest
+
+    code, err = run("extract-teacher")
+    assert code == 0 and f"{store}: already complete (170 rows), nothing to do" in err
+    code, _, _ = run_cli("extract-teacher", tmp_path / "extract.toml", "--set", f'out="{tmp_path}/anew"')
+    anew = read(tmp_path / "anew/images")
+    assert code == 0 and anew.keys() == after.keys()
+    for key, row in anew.items():
+        # Other neighbours in a batch may change the last bits of float32, and so the last bit of float16.
+        np.testing.assert_allclose(after[key], row, rtol=2e-3, atol=1e-4)
+
+
+def test_int8_rows_keep_their_steps(run_cli, recipes, corpus, tmp_path):
+    def run(*command):
+        settings = ("corpora.0.rows_per_shard=128", 'corpora.0.dtypes={ image = "int8" }')
+        assert run_cli(*command, recipes[0], *(word for setting in settings for word in ("--set", setting)))[0] == 0
+        return FeatureStore(tmp_path / "out/images")
+
+    before = run("extract-teacher")
+    grow(corpus, 80)
+    after = run("store", "append")
+    rows = np.arange(70)
+    assert verify(after.path) == [] and after.field("image").dtype == "int8" and len(after) == 150
+    assert after.read("image", rows, raw=True).equal(before.read("image", rows, raw=True))
+    assert after.read("image", rows).equal(before.read("image", rows))
+
+
+def test_only_what_is_new_is_computed(run, store, corpus, monkeypatch):
+    from distillkit.teachers.openclip import Openclip
+
+    shown, real = [], Openclip.forward
+
+    def counted(self, pixels=None, **rest):
+        shown.append(0 if pixels is None else len(pixels))
+        return real(self, pixels=pixels, **rest)
+
+    monkeypatch.setattr(Openclip, "forward", counted)
+    grow(corpus, 80)
+    assert run("store", "append")[0] == 0
+    assert sum(shown) == 80
+    for _ in range(2):
+        code, err = run("store", "append")
+        assert code == 0 and "the corpus has no new samples, nothing to do" in err and sum(shown) == 80
+
+
+def test_it_grows_twice_and_fills_a_shard_exactly(run, store, corpus):
+    for seed, count in ((1, 58), (2, 3)):  # 70 + 58 = 128, two full shards
+        grow(corpus, count, seed)
+        assert run("store", "append")[0] == 0
+        assert verify(store) == []
+    assert [shard.rows for shard in Manifest.read(store).shards] == [64, 64, 3]
+    assert len(list(store.parent.glob("images.before-*"))) == 2
+    assert len((store / "extract.jsonl").read_text().splitlines()) >= 3
+
+
+def test_an_append_that_is_stopped_leaves_the_store_and_goes_on(run, store, corpus, monkeypatch):
+    digest = Manifest.read(store).digest
+    grow(corpus, 100)
+
+    def stop(*_):
+        raise OSError(5, "stopped")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.LocalEngine, "run", stop)
+        with pytest.raises(OSError, match="stopped"):
+            run("store", "append")
+    assert Manifest.read(store).digest == digest and verify(store) == []
+    with monkeypatch.context() as patch:
+        patch.setattr(successor, "_move_in", stop)
+        with pytest.raises(OSError, match="stopped"):
+            run("store", "append")
+    assert not store.exists()  # between the old one and the grown one
+    code, err = run("extract-teacher")
+    assert code == 0 and f"{store}: already complete (170 rows), nothing to do" in err and verify(store) == []
+
+
+def test_a_corpus_that_changed_otherwise_is_not_appended_to(run, run_cli, recipes, store, corpus):
+    before = Manifest.read(store).digest
+    grow(corpus, 5)
+    code, _, err = run_cli("store", "append", recipes[0], "--set", 'corpora.0.dtype="float32"')
+    assert code == 1 and "dtype: 'float16' -> 'float32'; only what the same recipe gives can be appended" in err
+    table = (corpus / "pairs.tsv").read_text()
+    (corpus / "pairs.tsv").write_text(table.replace("a square number 0\t", "another text\t", 1))
+    code, err = run("store", "append")
+    assert code == 1 and "rows of it are gone from the corpus, or changed; it can only be extracted anew" in err
+    assert Manifest.read(store).digest == before and json.loads((store / "plan.json").read_text())["rows"] == 70
+
+
+def test_a_plain_run_tells_that_it_could_be_appended(run, store, corpus):
+    grow(corpus, 5)
+    code, err = run("extract-teacher")
+    assert code == 0 and "the corpus has 5 new samples; `distillkit store append` would keep what is there" in err

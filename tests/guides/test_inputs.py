@@ -1,0 +1,48 @@
+"""docs/inputs.md: its commands are run, its kinds and extras are those there are."""
+
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from distillkit.corpora import manifests
+from distillkit.recipe.registry import kinds
+from distillkit.store.reading.reader import FeatureStore
+from tests.sources.test_webdataset import sample, write_tar
+
+ROOT = Path(__file__).parents[2]
+GUIDE = (ROOT / "docs/inputs.md").read_text()
+BLOCKS = re.findall(r"```bash\n(.*?)```", GUIDE, re.DOTALL)
+
+
+def test_every_kind_is_in_the_table():
+    cells = [line.split("|")[1] for line in GUIDE.splitlines() if line.startswith("| `")]
+    told = [kind for cell in cells for kind in re.findall(r"`(\w+)`", cell)]
+    assert sorted(told) == sorted(set(kinds("sources")) - {"merged"})
+
+
+def test_the_extraction_from_a_bucket(recipes, s3, tmp_path, run_cli):
+    install, command = BLOCKS[0].splitlines()
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert install.removeprefix('pip install "distillkit[').removesuffix(']"') in extras
+    write_tar(tmp_path / "cc3m/00000.tar", sample("a") + sample("b"))
+    write_tar(tmp_path / "cc3m/00001.tar", sample("c"))
+    s3(tmp_path / "cc3m", "cc3m")
+    words = shlex.split(command.replace("s3://bucket", "s3://corpora").replace("00331", "00001"))[1:]
+    words[words.index("RECIPE")] = str(recipes[0])
+    code, _, err = run_cli(*words)
+    assert code == 0, err
+    assert FeatureStore(tmp_path / "out/images").index["key"].to_pylist() == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("line", BLOCKS[1].splitlines())
+def test_the_commands_about_corpora(line, run_cli):
+    code, out, err = run_cli(*shlex.split(line)[1:])
+    assert "Traceback" not in err and out and code == (1 if "missing" in out or "not prepared" in out else 0)
+
+
+def test_the_corpus_that_the_text_names_is_known():
+    (name,) = re.findall(r"`distillkit data check (\w+) --root", GUIDE)
+    assert name in manifests.names()

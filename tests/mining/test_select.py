@@ -1,0 +1,94 @@
+"""DIME-FM's filter by hand: who is kept, what is told, and that training reads the view."""
+
+import json
+
+import numpy as np
+import pytest
+
+from distillkit.errors import DistillkitError
+from distillkit.mine import mine_here
+from distillkit.mining.select import nearest_image, select_texts
+from distillkit.recipe import Data, MineRecipe, SelectRecipe
+from distillkit.report import near
+from distillkit.store.reading.neighbours import Neighbours
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.upkeep.verify import verify
+from distillkit.training.batches import Batches
+from tests.mining.conftest import images, quick_disk, texts, truth, write
+from tests.store.reading.test_neighbours import blind
+
+__all__ = ["images", "quick_disk", "texts"]  # fixtures
+
+
+@pytest.fixture
+def stores(images, texts, monkeypatch):
+    monkeypatch.setattr(near, "uri", lambda one: f"data:{one['row']}")  # the toy's images are names only
+    mine_here(MineRecipe(queries=str(images.path), corpus=str(texts.path), k=32, rows_per_shard=64), 1, lambda _: None)
+    return FeatureStore(images.path), texts
+
+
+def recipe(stores, out, **knobs):
+    return SelectRecipe(**{"images": str(stores[0].path), "texts": str(stores[1].path), "out": str(out)} | knobs)
+
+
+def test_kept_are_the_texts_near_to_an_image_and_no_others(tmp_path, stores):
+    said = []
+    out = select_texts(recipe(stores, tmp_path / "view", k=4, min_cosine=0.8), said.append)
+    rows, cosines = truth(*stores, 4)
+    expected = np.unique(rows[cosines.astype(np.float16) > np.float32(0.8)])
+    view = FeatureStore(out)
+    assert view.ok_rows.tolist() == expected.tolist() and 10 < len(expected) < 900
+    facts = json.loads((out / "selection.json").read_text())
+    near = len(np.unique(rows))
+    assert (facts["texts"], facts["kept"], facts["duplicates"]) == (999, len(expected), 0)
+    assert (facts["never"], facts["too_far"]) == (999 - near, near - len(expected))
+    assert sum(facts["histogram"]["counts"]) == near
+    assert f"{len(expected)} of 999 texts kept" in said[0]
+    assert sum(file.stat().st_size for file in out.iterdir() if file.suffix != ".html") < 40_000  # no vector is copied
+    assert not verify(out)
+
+
+def test_a_text_is_as_near_as_its_nearest_image(stores):
+    best, image = nearest_image(Neighbours(stores[0], "neighbours", stores[1]), len(stores[1]))
+    rows, cosines = truth(*stores, 32)
+    for text in (0, 5, 500):
+        hits = np.argwhere(rows == text)
+        if not len(hits):
+            assert best[text] == -np.inf and image[text] == -1
+            continue
+        nearest = max(hits.tolist(), key=lambda hit: cosines[tuple(hit)])
+        assert best[text] == pytest.approx(cosines[tuple(nearest)], abs=1e-3)
+        assert image[text] == stores[0].ok_rows[nearest[0]]
+
+
+def test_the_page_shows_both_kinds_and_the_histogram(tmp_path, stores):
+    out = select_texts(recipe(stores, tmp_path / "view", k=4, min_cosine=0.8, examples=5), lambda _: None)
+    page = (out / "selection.html").read_text()
+    assert page.count("<article") == 10 and page.count("<rect") == 60 and "<svg" in page
+    page = near.write_neighbours(
+        tmp_path / "n.html", Neighbours(*stores[:1], "neighbours", stores[1]), stores[1], 7
+    ).read_text()
+    first = Neighbours(*stores[:1], "neighbours", stores[1]).ids(stores[0].ok_rows[:1])[0, 0]
+    assert page.count("<article") == 7 and f"<span>text {first}</span>" in page
+
+
+def test_training_reads_the_view(tmp_path, stores):
+    out = select_texts(recipe(stores, tmp_path / "view", k=4), lambda _: None)
+    data = Data(images=str(stores[0].path), texts=str(out), batch_size=16, text_batch_size=64)
+    kept = {row.numpy().tobytes() for row in stores[1].read("text", FeatureStore(out).ok_rows)}
+    batch = Batches(data, 0, blind()).at(0)
+    assert len(batch.teacher.text) == 64 and all(row.numpy().tobytes() in kept for row in batch.teacher.text)
+
+
+def test_refusals_are_one_line(tmp_path, stores):
+    other = write(tmp_path / "other", "text", np.ones((5, 32)))
+    for knobs, pair, message in (
+        ({"k": 33}, stores, "32 'neighbours' were mined of each row, 33 are asked for"),
+        ({"min_cosine": 1.0}, stores, r"no text is above min_cosine = 1\.0; best: 0\.9"),
+        ({"neighbours": "absent"}, stores, "no neighbours 'absent'"),
+        ({}, (stores[0], other), "mined in the text store"),
+        ({"out": str(stores[1].path)}, stores, "holds a store; move it away"),
+    ):
+        with pytest.raises(DistillkitError, match=message) as told:
+            select_texts(recipe(pair, **({"out": str(tmp_path / "no")} | knobs)))
+        assert "\n" not in str(told.value)

@@ -1,0 +1,324 @@
+"""The report: complete, honest, self-contained, the same every time, and safe against what captions may hold."""
+
+import html.parser
+import json
+import re
+import shutil
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from distillkit.errors import MissingExtra, SourceError
+from distillkit.recipe import ExtractRecipe, TrainRecipe, load
+from distillkit.report import words as say
+from distillkit.report import write_report
+from distillkit.report.costs import online, teacher_pass
+from distillkit.report.curves import Line, chart
+from distillkit.report.demo import demo_credits, demo_folder, teacher_name
+from distillkit.report.grid import distance, pictures, right_share
+from distillkit.report.headline import Networks, against_baseline, headline, numbers
+from distillkit.report.overlap import seen
+from distillkit.report.results import bars, tables
+from distillkit.runfolder import RunFolder
+from distillkit.store.reading.reader import FeatureStore
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, teacher_folder):
+    """An evaluated toy run, made from Python (so without recorded commands); tests change copies of it."""
+    from distillkit.evaluate import evaluate
+    from distillkit.extract import extract
+    from distillkit.train import train
+    from tests.conftest import EXTRACT, TRAIN, draw
+
+    root = tmp_path_factory.mktemp("report")
+    places = {"out": root / "out", "corpus": draw(root / "corpus", 70), "teacher": teacher_folder}
+    (root / "extract.toml").write_text(EXTRACT.format(**places))
+    (root / "train.toml").write_text(TRAIN.format(**places))
+    extract(load(root / "extract.toml", kind=ExtractRecipe), say=lambda message: None)
+    folder = train(load(root / "train.toml", kind=TrainRecipe), say=lambda message: None)
+    evaluate(folder, say=lambda message: None)
+    return folder
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    return RunFolder(Path(shutil.copytree(finished, tmp_path / "run")))
+
+
+def edit(path, change):
+    """Change a JSON file in place."""
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def written(run, baseline=True):
+    """Both files of a report written anew."""
+    page = write_report(run, RunFolder(run.path / "baseline") if baseline else None)
+    return page.read_text(), page.with_suffix(".md").read_text()
+
+
+class Page(html.parser.HTMLParser):
+    """What a browser would load, and what it would show."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.loads, self.links, self.shown = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        for name, value in attrs:
+            if name in ("src", "srcset", "poster", "data", "action") or (name == "href" and tag != "a"):
+                self.loads.append(value)
+            assert not name.startswith("on"), f"an event handler: {name}"
+        self.links += [value for name, value in attrs if tag == "a" and name == "href"]
+
+    def handle_data(self, data):
+        self.shown.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.shown).split())
+
+
+def test_it_tells_everything_that_the_run_recorded(recipes, run_cli, tmp_path):
+    run_cli("extract-teacher", recipes[0])
+    run_cli("train-student", recipes[1], "--set", "optim.lr=1e-3")
+    code, out, err = run_cli("evaluate", tmp_path / "out/run")
+    assert code == 0, err
+    assert out.strip() == str(tmp_path / "out/run/report.html")
+    page, plain = Page(Path(out.strip()).read_text()), (tmp_path / "out/run/report.md").read_text()
+
+    result = json.loads((tmp_path / "out/run/evaluation.json").read_text())["results"]["retrieval"]
+    for who in ("teacher", "student", "baseline"):
+        value, low, high = (100 * result[who][f"R@10{end}"] for end in ("", ".low", ".high"))
+        assert f"{value:.1f}% {low:.1f}–{high:.1f}" in page.text
+        assert f"{value:.1f}% ({low:.1f}–{high:.1f})" in plain
+    facts = json.loads((tmp_path / "out/run/student.json").read_text())
+    store = FeatureStore(tmp_path / "out/images")
+    for told in (
+        f"distillkit extract-teacher {recipes[0]}",
+        f"distillkit train-student {recipes[1]} --set optim.lr=1e-3",
+        f"distillkit evaluate {tmp_path}/out/run",
+        f"{facts['images_seen']:,}",
+        facts["machine"]["cpu"],
+        f"torch {json.loads((tmp_path / 'out/run/recipe.json').read_text())['versions']['torch']}",
+        facts["teacher"]["weights_sha256"],
+        "0.7 affinity + 0.3 L_pvl",
+        "openclip/image float16[32]",
+        "1 seed (3)",
+    ):
+        assert told in page.text, told
+        assert told in plain.replace("\\", ""), told
+    assert store.manifest.digest in plain and store.manifest.digest[:12] in page.text
+    assert "A quick look" not in page.text + plain
+
+
+def test_it_is_one_file_that_loads_nothing(run):
+    text, _ = written(run)
+    page = Page(text)
+    assert page.loads and all(value.startswith("data:image/jpeg;base64,") for value in page.loads)
+    assert not {"script", "link", "iframe", "object", "embed", "base"} & set(page.tags)
+    assert "url(" not in text and "@import" not in text and "default-src 'none'" in text
+    assert page.tags.count("img") == 24 and page.tags.count("svg") == 4
+    assert len(text) < 1_500_000  # the toy's pictures are noise; drawings take a fifth of that
+
+
+def test_the_same_records_give_the_same_bytes(run):
+    first = written(run)
+    assert written(run) == first
+    assert not list(run.path.glob("*.partial"))
+
+
+def test_captions_and_names_cannot_break_out(run):
+    hostile = '<script>alert(1)</script> | *b* `c` [d](e) "f" \n# g'
+
+    def change(evaluation):
+        for picture in evaluation["pictures"]:
+            picture["text"] = picture["student"][2] = hostile
+        evaluation["results"] = {hostile: evaluation["results"]["retrieval"]}
+
+    edit(run.path / "evaluation.json", change)
+    text, plain = written(run)
+    page = Page(text)
+    assert "script" not in page.tags and "<script>alert(1)</script>" in page.text
+    assert "<script" not in plain
+    rows = [line for line in plain.splitlines() if line.startswith("| &lt;script")]
+    assert len(rows) == 24 and all(len(re.findall(r"(?<!\\)\|", row)) == 5 for row in rows)
+    assert '**&lt;script>alert(1)&lt;/script> \\| \\*b\\* \\`c\\` \\[d\\](e) "f" \\# g**' in plain
+
+
+def test_without_jinja2_it_says_what_to_install(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(MissingExtra, match=r'jinja2 is not installed; run: pip install "distillkit\[report\]"'):
+        written(run)
+
+
+def test_a_picture_that_is_gone_is_named_and_the_old_report_stays(run):
+    before = written(run)
+    edit(run.path / "evaluation.json", lambda evaluation: evaluation["pictures"][0].update(image="/nowhere/a.png"))
+    with pytest.raises(SourceError, match=r"^/nowhere/a.png: the report cannot show it .*run the same command again$"):
+        written(run)
+    assert ((run.path / "report.html").read_text(), (run.path / "report.md").read_text()) == before
+
+
+def test_what_was_not_recorded_is_said_and_not_made_up(run):
+    text, plain = written(run)
+    for told in ("# distillkit extract-teacher RECIPE", "# distillkit train-student RECIPE"):
+        assert told in text and told in plain
+
+    edit(run.path / "evaluation.json", lambda evaluation: evaluation.update(results={}, pictures=[]))
+    edit(run.path / "student.json", lambda facts: (facts["teacher"].pop("parameters"), facts.pop("machine")))
+    text, plain = written(run, baseline=False)
+    assert "how well was not measured" in text and "a machine that was not recorded" in plain
+    assert "What they say" not in text and "Loss of the baseline" not in text
+
+
+def test_a_quick_run_is_labelled(run):
+    edit(run.path / "recipe.json", lambda content: content["recipe"].update(note="A QUICK one"))
+    text, plain = written(run)
+    assert "A quick look, not the result." in text and "A quick look, not the result." in plain
+
+
+NETWORKS = Networks("small", "big", student_parameters=800_000, teacher_parameters=4_700_000)
+
+
+def table(teacher, student, baseline, half=0.05, chance=0.1):
+    """An evaluation with these R@10, intervals of +- `half`, and a measure without either."""
+
+    def values(value):
+        return {"images": 1000.0, "R@10": value, "R@10.low": value - half, "R@10.high": value + half,
+                "R@10.chance": chance, "R@1": value / 10, "R@1.chance": chance / 10, "median rank": 7.0}  # fmt: skip
+
+    results = {"e": {"teacher": values(teacher), "student": values(student), "baseline": values(baseline)}}
+    (made,) = tables(results, SimpleNamespace(evals=[]))
+    return made
+
+
+def test_the_headline_is_no_better_than_the_numbers():
+    good = table(0.5, 0.3, 0.15)
+    assert headline(good, NETWORKS, "on images it never saw") == (
+        "The student reaches 60% of its teacher’s R@10 on images it never saw, with an image tower 1/6 the size"
+    )
+    assert headline(table(0.5, 0.3, 0.4), NETWORKS, "").endswith(
+        "; without the teacher’s image features it reaches 80%"
+    )
+    assert "no better than chance" in headline(table(0.5, 0.14, 0.1), NETWORKS, "")
+    assert "the teacher itself is no better than chance" in headline(table(0.12, 0.5, 0.1), NETWORKS, "")
+    assert "was not measured" in headline(None, NETWORKS, "")
+    assert "is better" in against_baseline(good)
+    assert "is worse" in against_baseline(table(0.5, 0.2, 0.4))
+    assert "overlap: one seed cannot tell" in against_baseline(table(0.5, 0.3, 0.29))
+    assert numbers(good) == (
+        "e: R@10 is 50.0% (45.0–55.0) for the teacher, 30.0% (25.0–35.0) for the student, 15.0% (10.0–20.0) for the "
+        "baseline and 10.0% by chance."
+    )
+
+
+def test_a_table_has_its_columns_in_order_and_bars_in_proportion():
+    made = table(0.5, 0.25, 0.1)
+    assert [measure.name for measure in made.measures] == ["R@1", "R@10", "median rank"]
+    assert made.caption == "1,000 images" and made.main.name == "R@10"
+    assert made.measures[2].cell("student") == ("7", "") and made.measures[2].cell("chance") == ("–", "")
+    drawn = {bar["who"]: float(bar["length"]) for bar in bars(made)}
+    assert list(drawn) == ["teacher", "student", "baseline", "chance"]
+    assert drawn["teacher"] == pytest.approx(2 * drawn["student"], abs=0.02)
+    assert drawn["teacher"] < 100
+
+
+def test_whether_the_images_were_seen_is_looked_up(finished):
+    images = FeatureStore(finished.parent / "images")
+    assert seen(images, images) == "on images it was trained on"
+    assert seen(images, FeatureStore(finished.parent / "texts")) == "on images it never saw"
+
+
+def test_the_grid_is_spread_evenly(run):
+    listed = json.loads((run.path / "evaluation.json").read_text())["pictures"]
+    shown = pictures(listed, shown=7)
+    assert [picture.text for picture in shown] == [one["text"] for one in listed[::10]]
+    assert distance(listed, shown=7) == "10" and distance(listed[:5]) == ""
+    assert len(pictures(listed[:5])) == 5
+    listed = [
+        {"image": "", "text": "a", "teacher": ["a", "b"], "student": ["b", "a"]},
+        {"text": "a", "teacher": ["b"], "student": ["a"]},
+    ]
+    assert right_share(listed) == {"teacher": 0.5, "student": 1.0}
+
+
+def test_the_cost_is_what_was_measured(tmp_path, run):
+    line = {"rows": 12, "failed": 2, "seconds": 5.0, "forward_seconds": {"image": 2.0, "text": 1.0}}
+    again = line | {"seconds": 6.0}
+    log = [json.dumps({"shard": shard} | one) for shard, one in ((0, line), (1, line), (1, again))]
+    (tmp_path / "extract.jsonl").write_text("\n".join(log) + '\n{"shard": 2, "ro')
+    measured = teacher_pass(SimpleNamespace(path=tmp_path))
+    assert (measured.rows, measured.failed, measured.seconds) == (24, 4, 11.0)
+    assert measured.each("image") == pytest.approx(4.0 / 20)
+
+    facts = {"images_seen": 1000, "steps": 10}
+    (views,) = online(run.recipe(), facts, {"images": measured, "texts": None})
+    assert views.seconds == pytest.approx(200.0)
+    (tmp_path / "extract.jsonl").unlink()
+    assert teacher_pass(SimpleNamespace(path=tmp_path)) is None
+
+
+def test_curves_are_drawings_with_their_names(run):
+    steps = [float(step) for step in range(1, 2001)]
+    lines = [Line("a <b>", "c1", steps, [1000 / step for step in steps]), Line("flat", "c2", steps, [1.0] * 2000)]
+    drawing = ElementTree.fromstring(chart(lines, "x & y", may_log=True))
+    texts = {node.text: node for node in drawing.iter("text")}
+    assert {"a <b>", "flat", "1", "10", "100", "1000", "step"} <= set(texts)
+    assert abs(float(texts["a <b>"].get("y")) - float(texts["flat"].get("y"))) >= 14
+    heights = [float(texts[tick].get("y")) for tick in ("1", "10", "100", "1000")]
+    assert heights[0] - heights[1] == pytest.approx(heights[1] - heights[2], abs=0.2)
+    assert max(len(node.get("d")) for node in drawing.iter("path")) < 4000
+    linear = ElementTree.fromstring(chart(lines, "x", may_log=False))
+    assert "0" in {node.text for node in linear.iter("text")}
+
+
+def test_the_demo_is_credited(monkeypatch, tmp_path):
+    monkeypatch.setenv("DISTILLKIT_CACHE", str(tmp_path))
+
+    def store(file):
+        return SimpleNamespace(manifest=SimpleNamespace(source={"knobs": {"file": file, "separator": "\t", "n": 1}}))
+
+    assert demo_folder([store("elsewhere/a.tsv"), store("{cache}/demo-quick/seen.tsv")]) == tmp_path / "demo-quick"
+    assert demo_folder([store("{cache}/demography/a.tsv")]) is None
+    assert any("OpenMoji" in credit.attribution and "CC BY-SA 4.0" in credit.attribution for credit in demo_credits())
+
+    folder = tmp_path / "demo"
+    assert teacher_name(f"local-dir:{folder}/teacher", folder) == "EfficientNet-Lite0 + all-MiniLM-L6-v2"
+    assert teacher_name("local-dir:/models/mine", folder) == "mine"
+    assert teacher_name("ViT-L-14/openai", None) == "ViT-L-14/openai"
+    assert teacher_name("hf-hub:some/name", None) == "some/name"
+
+
+@pytest.mark.parametrize(
+    ("told", "wanted"),
+    [
+        (say.count(3551), "3,551"),
+        (say.parameters(599_920), "0.60 M"),
+        (say.parameters(22_700_000), "22.7 M"),
+        (say.parameters(None), "–"),
+        (say.percent(0.2743), "27.4%"),
+        (say.duration(0.0112), "11.2 ms"),
+        (say.duration(5.04), "5 s"),
+        (say.duration(243), "4 min 3 s"),
+        (say.duration(3 * 3600), "3.0 h"),
+        (say.roughly(975), "16 min"),
+        (say.roughly(0.0012), "1.2 ms"),
+        (say.size(812), "812 B"),
+        (say.size(1_880_000), "1.9 MB"),
+        (say.times(9.63), "9.6 times"),
+        (say.part_of(800, 4700), "1/6"),
+        (say.part_of(800, 1000), "0.8 times"),
+        (say.listing(["a", "b", "c"]), "a, b and c"),
+        (say.listing(["a"]), "a"),
+    ],
+)
+def test_numbers_as_people_read_them(told, wanted):
+    assert told == wanted

@@ -1,0 +1,279 @@
+"""Stores in a bucket of a real S3 server: written shard by shard, continued by any machine, read through a cache."""
+
+import os
+import pickle
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from distillkit.errors import StoreError
+from distillkit.store.bucket.remote import local, origin, shown, workplace
+from distillkit.store.format.manifest import Manifest
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.upkeep.verify import verify
+from tests.servers import bad_line, serving
+
+URL = "s3://corpora/stores/store"
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("DISTILLKIT_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def another_machine(cache):
+    shutil.rmtree(cache, ignore_errors=True)
+
+
+def bucket(s3, prefix="corpora/stores"):
+    """Every file below a prefix and its bytes, but the log, which holds times."""
+    names = s3.bucket.find(prefix)
+    files = {name.removeprefix(f"{prefix}/"): s3.bucket.cat_file(name) for name in names}
+    return {name: content for name, content in files.items() if not name.endswith("extract.jsonl")}
+
+
+def files(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def toy_there(make_toy, s3):
+    """A toy whose store goes to the bucket."""
+    return make_toy(path=workplace("s3://corpora/stores") / "store")
+
+
+def test_the_bucket_holds_what_the_disk_would(make_toy, toy_there, s3, tmp_path):
+    make_toy(path=tmp_path / "here/store").write()
+    toy_there.write()
+    assert bucket(s3) == files(tmp_path / "here")
+    assert shown(toy_there.path) == URL
+    kept = sum(path.stat().st_size for path in toy_there.path.rglob("*/c/*/*") if path.is_file())
+    assert kept == 0  # the shards went
+
+
+def test_rows_are_read_through_the_cache_and_fetched_once(toy_there, s3, cache, monkeypatch):
+    toy_there.write()
+    another_machine(cache)
+    store = FeatureStore(URL)
+    assert store.read("patches", np.array([149 - 149, 10, 100])).numpy().tobytes() == (
+        toy_there.arrays["toy/patches"][[0, 10, 100]].tobytes()
+    )
+    assert not (store.path / "toy/image").exists()  # nobody asked for it
+    assert store.index["key"].to_pylist() == toy_there.keys
+    assert {line["key"] for line in store.failures()} == {"k0003", "k0070", "k0149"}
+    assert len(store.ok_rows) == 147
+
+    again = pickle.loads(pickle.dumps(store))  # noqa: S301
+    s3.bucket.rm("corpora/stores/store/toy", recursive=True)
+    assert again.read("patches", np.array([10])).equal(store.read("patches", np.array([10])))
+    assert FeatureStore(URL).path == store.path
+    with pytest.raises(StoreError, match=r"s3://corpora/stores/store/toy/image/c/0/0: cannot be fetched"):
+        again.read("image", np.array([10]))
+
+
+def test_damage_on_the_way_is_never_a_row(toy_there, s3, cache):
+    toy_there.write()
+    name = "corpora/stores/store/toy/image/c/1/0"
+    content = bytearray(s3.bucket.cat_file(name))
+    content[100] ^= 1
+    s3.bucket.pipe_file(name, bytes(content))
+    with pytest.raises(StoreError, match=r"toy/image/c/1/0 is damaged; run: distillkit store verify s3://corpora"):
+        FeatureStore(URL).read("image", np.array([10, 80, 140]))
+    np.testing.assert_array_equal(FeatureStore(URL).read("image", [10])[0], toy_there.arrays["toy/image"][10])
+    assert [path.name for path in (local(URL) / "toy/image/c").glob("*/*") if path.is_file()].count("0") == 2
+    problems = verify(local(URL))
+    assert len(problems) == 1 and "toy/image/c/1/0: sha256" in problems[0]
+
+
+def test_verify_looks_at_the_bucket_not_at_the_cache(toy_there, s3):
+    toy_there.write()
+    FeatureStore(URL).read("image", np.array([10]))
+    assert verify(local(URL)) == []
+    for name in ("index/00000.arrow", "toy/image/zarr.json", "plan.arrow"):
+        s3.bucket.rm(f"corpora/stores/store/{name}")
+    assert [problem.partition(": ")[2][:7] for problem in verify(local(URL))] == ["missing"] * 3
+
+
+def test_another_store_at_the_same_url_is_another_mirror(make_toy, toy_there, s3):
+    toy_there.write()
+    one = FeatureStore(URL)
+    s3.bucket.rm("corpora/stores", recursive=True)
+    make_toy(rows=200, path=toy_there.path).write()
+    other = FeatureStore(URL)
+    assert len(other) == 200 and len(one) == 150 and one.path != other.path
+    assert other.digest != one.digest
+
+
+def test_additions_come_and_change(make_toy, toy_there, s3):
+    from distillkit.store.format.manifest import Field
+
+    toy_there.write()
+    assert set(FeatureStore(URL).teachers) == {"toy"}
+
+    def add(seed):
+        more = make_toy(path=toy_there.path / "added/more")
+        more.arrays = {"more/image": np.full((150, 32), seed, np.float16)}
+        more.write(
+            fields={"more/image": Field(teacher="more", shape=[32], dtype="float16")},
+            identity={"teachers": {"more": {"model": "more", "weights_sha256": str(seed)}}},
+        )
+
+    add(1)
+    store = FeatureStore(URL, teacher="more")
+    assert float(store.read("image", np.array([5]))[0, 0]) == 1
+    s3.bucket.rm("corpora/stores/store/added", recursive=True)
+    add(2)
+    assert float(FeatureStore(URL, teacher="more").read("image", np.array([5]))[0, 0]) == 2
+
+
+def test_any_machine_continues_and_does_nothing_twice(make_toy, toy_there, s3, cache, tmp_path):
+    make_toy(path=tmp_path / "here/store").write()
+    writer = toy_there.writer()
+    writer.begin()
+    toy_there.commit(writer, 0)
+    toy_there.commit(writer, 2)
+    with pytest.raises(StoreError, match="no complete feature store"):
+        FeatureStore(URL)
+    another_machine(cache)
+
+    workplace("s3://corpora/stores")
+    writer = toy_there.writer()
+    assert [writer.committed(shard) for shard in range(3)] == [True, False, True]
+    writer.begin()
+    toy_there.commit(writer, 1)
+    writer.finish({"toy": "1"})
+    assert bucket(s3) == files(tmp_path / "here")
+
+
+def test_two_machines_share_a_store(toy_there, s3, cache, monkeypatch, tmp_path):
+    one = toy_there.writer()
+    one.begin()
+    monkeypatch.setenv("DISTILLKIT_CACHE", str(tmp_path / "other"))
+    toy_there.path = workplace("s3://corpora/stores") / "store"
+    other = toy_there.writer()
+    other.begin()
+    toy_there.commit(other, 1)
+    toy_there.commit(other, 2)
+    monkeypatch.setenv("DISTILLKIT_CACHE", str(cache))
+    toy_there.commit(one, 0)
+    assert not one.committed(1)
+    one.refresh()
+    assert one.committed(1) and one.committed(2)
+    one.finish({"toy": "1"})
+    assert verify(local(URL)) == []
+
+
+def test_lost_files_are_made_again(toy_there, s3, cache):
+    toy_there.write()
+    want = bucket(s3)
+    s3.bucket.rm("corpora/stores/store/toy/text/c/1/0")
+    another_machine(cache)
+    workplace("s3://corpora/stores")
+    writer = toy_there.writer()
+    assert writer.finished() and writer.mend() == [1] and not writer.finished()
+    toy_there.write()
+    assert bucket(s3) == want
+
+
+def test_another_recipe_is_refused_and_readers_write_nothing(toy_there, s3):
+    toy_there.write()
+    writer = toy_there.writer(identity={"batch_size": 3})
+    with pytest.raises(StoreError, match=r"s3://corpora/stores/store: holds a store of another recipe, and a bucket"):
+        writer.set_aside()
+    toy_there.path = local(URL)
+    with pytest.raises(StoreError, match="stores behind a URL are written by extract-teacher alone"):
+        toy_there.writer()
+
+
+def test_a_bad_line_changes_nothing(make_toy, toy_there, s3, s3_server, impatient, monkeypatch, tmp_path, cache):
+    make_toy(path=tmp_path / "here/store").write()
+
+    def dropped(number, path):
+        return "at once" if number == 1 or random.Random(number).random() < 0.15 else None
+
+    with serving(bad_line(s3_server, dropped)) as bad:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", bad)
+        toy_there.write()
+        assert bucket(s3) == files(tmp_path / "here")
+        another_machine(cache)
+        rows = FeatureStore(URL).read("image", np.arange(60)).numpy()
+        failed = np.arange(60) == 3
+        np.testing.assert_array_equal(rows[~failed], toy_there.arrays["toy/image"][:60][~failed])
+
+
+def test_paths_stay_paths(tmp_path):
+    assert local("a/b") == Path("a/b") and local(tmp_path) == tmp_path and local(tmp_path.as_uri()) == tmp_path
+    assert workplace("a/b") == Path("a/b") and workplace(tmp_path.as_uri()) == tmp_path
+    assert origin(tmp_path) is None and shown(Path("a/b")) == "a/b"
+
+
+def extraction(recipe, out):
+    command = [
+        sys.executable,
+        "-c",
+        "from distillkit.cli import main; main()",
+        "extract-teacher",
+        str(recipe),
+        "--set",
+        f'out="{out}"',
+    ]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(12, marks=pytest.mark.slow)])
+def test_killed_at_any_instant_and_continued_by_another_machine(recipes, s3, cache, kills, run_cli):
+    recipe, _ = recipes
+    code, _, err = run_cli("extract-teacher", recipe, "--set", 'out="s3://corpora/want"')
+    assert code == 0, err
+    want = bucket(s3, "corpora/want")
+    chance = random.Random(kills)
+    for _ in range(kills):
+        running = extraction(recipe, "s3://corpora/killed")
+        # At any number of files, and then at any instant until the next; a run may have come to its end before.
+        there = chance.randrange(min(len(bucket(s3, "corpora/killed")), len(want) - 1), len(want))
+        while running.poll() is None and len(s3.bucket.find("corpora/killed")) < there:
+            time.sleep(0.02)
+        time.sleep(chance.uniform(0, 0.1))
+        running.send_signal(signal.SIGKILL)
+        running.communicate()
+        another_machine(cache)
+    code, out, err = run_cli("extract-teacher", recipe, "--set", 'out="s3://corpora/killed"')
+    assert code == 0, err
+    assert out.split() == ["s3://corpora/killed/images", "s3://corpora/killed/texts"]
+    assert bucket(s3, "corpora/killed") == want
+    assert run_cli("store", "verify", "s3://corpora/killed/images")[0] == 0
+    assert "already complete" in run_cli("extract-teacher", recipe, "--set", 'out="s3://corpora/killed"')[2]
+
+
+def test_students_are_trained_from_a_bucket(recipes, s3, cache, run_cli):
+    extract, train = recipes
+    assert run_cli("extract-teacher", extract, "--set", 'out="s3://corpora/out"')[0] == 0
+    another_machine(cache)
+    knobs = ['data.images="s3://corpora/out/images"', 'data.texts="s3://corpora/out/texts"', "optim.epochs=1"]
+    code, _, err = run_cli("train-student", train, *(part for knob in knobs for part in ("--set", knob)))
+    assert code == 0, err
+    code, out, _ = run_cli("store", "info", "s3://corpora/out/images")
+    assert code == 0 and "70 rows" in out
+    assert Manifest.read(local("s3://corpora/out/images")).rows == 70
+    assert os.environ["DISTILLKIT_CACHE"] == str(cache)
+
+
+def test_int8_fields_are_read_with_their_steps(recipes, s3, cache, run_cli, tmp_path):
+    extract, _ = recipes
+    for out in ("s3://corpora/out", tmp_path / "near"):
+        knobs = [f'out="{out}"', 'corpora.0.dtype="int8"', "corpora.0.rows_per_shard=128"]
+        code, _, err = run_cli("extract-teacher", extract, *(part for knob in knobs for part in ("--set", knob)))
+        assert code == 0, err
+    another_machine(cache)
+    far, near = FeatureStore("s3://corpora/out/images"), FeatureStore(tmp_path / "near/images")
+    assert far.field("image").dtype == "int8" and far.digest == near.digest
+    assert far.read("image", near.ok_rows).equal(near.read("image", near.ok_rows))
+    assert verify(far.path) == []

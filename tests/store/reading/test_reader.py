@@ -1,0 +1,353 @@
+"""Rows by number and by key; and what a reader refuses."""
+
+import ctypes
+import gc
+import json
+import mmap
+import multiprocessing
+import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+import zarr
+
+from distillkit.errors import StoreError
+from distillkit.store.format.manifest import Manifest
+from distillkit.store.reading import mapping, table
+from distillkit.store.reading.reader import FeatureStore, refuse_other_teacher
+from distillkit.store.reading.volume import Volume
+
+
+def refusal(path, use=lambda store: None):
+    with pytest.raises(StoreError) as caught:
+        use(FeatureStore(path))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def change_manifest(path, **changes):
+    manifest = json.loads((path / "manifest.json").read_bytes())
+    manifest = {key: value for key, value in (manifest | changes).items() if value is not None}
+    (path / "manifest.json").write_text(json.dumps(manifest))
+
+
+# Reading.
+
+
+@pytest.mark.parametrize("name", ["toy/image", "toy/text", "toy/patches"])
+def test_the_reader_and_zarr_say_the_same(toy, name):
+    store = FeatureStore(toy.path)
+    rows = store.read(name, np.arange(150))
+    want = zarr.open(toy.path, mode="r")[name][:]
+    assert rows.dtype == {"float16": torch.float16, "float32": torch.float32}[str(want.dtype)]
+    np.testing.assert_array_equal(rows.numpy(), want)
+
+
+@pytest.mark.parametrize("rows", [1, 64, 65, 192, 700])
+def test_any_number_of_shards_is_one_table(make_toy, rows):
+    toy = make_toy(rows=rows, failed=()).write()
+    np.testing.assert_array_equal(
+        FeatureStore(toy.path).read("image", np.arange(rows)).numpy(), toy.arrays["toy/image"]
+    )
+
+
+def test_rows_come_in_the_order_asked_for_and_may_repeat(toy):
+    rows = np.array([149, 0, 64, 63, 0, 128])
+    for asked in (rows, torch.from_numpy(rows), rows.tolist()):
+        got = FeatureStore(toy.path).read("text", asked).numpy()
+        np.testing.assert_array_equal(got[1:], toy.arrays["toy/text"][rows[1:]])
+        assert np.isnan(got[0]).all()
+    assert FeatureStore(toy.path).read("text", []).shape == (0, 32)
+
+
+def test_memory_can_be_reused(toy):
+    out = torch.empty(2, 32, dtype=torch.float16)
+    assert FeatureStore(toy.path).read("image", [5, 6], out=out).data_ptr() == out.data_ptr()
+    np.testing.assert_array_equal(out.numpy(), toy.arrays["toy/image"][5:7])
+
+
+@pytest.mark.parametrize(
+    "out",
+    [
+        torch.empty(3, 32, dtype=torch.float16),
+        torch.empty(2, 32),
+        torch.empty(2, 64, dtype=torch.float16)[:, ::2],
+        torch.empty(64, dtype=torch.float16),
+    ],
+)
+def test_memory_that_does_not_fit_is_refused(toy, out):
+    told = refusal(toy.path, lambda store: store.read("image", [5, 6], out=out))
+    assert "'toy/image' is read into a contiguous torch.float16 [2, 32] in memory, not into torch.float" in told
+
+
+@pytest.mark.parametrize("rows", [[150], [-1], [0, 10_000]])
+def test_rows_that_are_not_there_are_refused(toy, rows):
+    assert "asked for, it has 150" in refusal(toy.path, lambda store: store.read("image", rows))
+
+
+@pytest.mark.parametrize(
+    ("rows", "what"),
+    [
+        (np.ones(150, bool), "bool [150]"),
+        ([True, False], "bool [2]"),
+        (np.array([0.0, 1.7]), "float64 [2]"),
+        (np.zeros((2, 3), int), "int64 [2, 3]"),
+        (5, "int64 []"),
+    ],
+)
+def test_what_is_no_list_of_rows_is_refused(toy, rows, what):
+    assert f"not {what}; of a mask take np.flatnonzero" in refusal(toy.path, lambda store: store.read("image", rows))
+
+
+def test_fields_have_short_names_where_there_is_no_doubt(toy):
+    store = FeatureStore(toy.path)
+    assert store.field_name("image") == store.field_name("toy/image") == "toy/image"
+    assert store.field("patches").shape == [2, 16] and store.teacher("image")["model"] == "toy"
+    assert "no field 'cls'; it has: toy/image, toy/patches, toy/text" in refusal(
+        toy.path, lambda store: store.field("cls")
+    )
+
+
+def test_keys_find_their_rows_in_any_order(toy):
+    keys = ["k0148", "k0000", "k0064", "k0000"]
+    for asked in (keys, pa.array(keys)):
+        assert FeatureStore(toy.path).rows_of(asked).tolist() == [148, 0, 64, 0]
+    assert FeatureStore(toy.path).rows_of([]).tolist() == []
+
+
+def test_keys_without_features_are_refused_and_named(toy):
+    absent = refusal(toy.path, lambda store: store.rows_of(["k0000", "nobody", "k0003"]))
+    assert "no features for 2 of 3 keys, the first is 'nobody'" in absent
+    assert "for 1 of 2 keys, the first is 'k0070'" in refusal(toy.path, lambda store: store.rows_of(["k0000", "k0070"]))
+
+
+def test_keys_are_found_in_an_index_of_many_files_and_any_order(make_toy):
+    toy = make_toy(rows=700, failed=(5,)).write()
+    rows = np.random.default_rng(0).permutation(np.delete(np.arange(700), 5))
+    store = FeatureStore(toy.path)
+    assert store.rows_of([f"k{row:04d}" for row in rows]).tolist() == rows.tolist()
+    assert store.values("key", rows[:9]) == [f"k{row:04d}" for row in rows[:9]]
+    assert store.values("label", rows[:9]) == rows[:9].tolist() and store.values("text", np.array([], int)) == []
+
+
+def test_the_index_tells_what_every_row_is(toy):
+    store = FeatureStore(toy.path)
+    assert store.index.column_names == ["key", "ok", "image", "text", "label"]
+    assert store.index["label"].to_pylist() == list(range(150)) and store.index["image"][5].as_py() == "k0005.png"
+    assert store.ok_rows.tolist() == [n for n in range(150) if n not in (3, 70, 149)]
+    assert store.failed_rows.tolist() == [3, 70, 149]
+
+
+def test_the_ledger_holds_any_key_and_message(make_toy):
+    """Characters that str.splitlines takes for the end of a line are none in JSON lines."""
+    toy = make_toy(rows=3, failed=(1,))
+    toy.keys[1], toy.failed[1] = "a\u2028b\x85c\td", "é\n\u2029"
+    (line,) = FeatureStore(toy.write().path).failures()
+    assert line == {"key": "a\u2028b\x85c\td", "stage": "decode", "error": "é\n\u2029"}
+
+
+# In block-shuffled order.
+
+
+def test_blocks_give_every_row_that_has_features_once(toy):
+    store = FeatureStore(toy.path)
+    seen = []
+    for rows, features in store.blocks(["image", "patches"], 32, seed=1, epoch=2, pool=64):
+        assert features.keys() == {"image", "patches"} and len(rows) == min(32, 147 - len(seen))
+        for name, values in features.items():
+            np.testing.assert_array_equal(values.numpy(), toy.arrays[f"toy/{name}"][rows])
+        seen += rows.tolist()
+    assert sorted(seen) == store.ok_rows.tolist() and seen != sorted(seen)
+    for seed, epoch, same in ((1, 2, True), (1, 3, False), (2, 2, False)):
+        again = [row for rows, _ in store.blocks([], 32, seed=seed, epoch=epoch, pool=64) for row in rows.tolist()]
+        assert (again == seen) is same and sorted(again) == sorted(seen)
+
+
+def test_blocks_that_cannot_be_are_refused(toy):
+    assert "batch_size = 0" in refusal(toy.path, lambda store: next(store.blocks(["image"], 0)))
+    assert "a pool of 3 rows" in refusal(toy.path, lambda store: next(store.blocks(["image"], 8, pool=3)))
+    assert "no field 'cls'" in refusal(toy.path, lambda store: next(store.blocks(["cls"], 8)))
+
+
+def test_only_what_fits_in_memory_is_read_ahead(toy, monkeypatch):
+    asked = []
+    monkeypatch.setattr(table, "page_in", lambda rows: asked.append(rows.shape))
+    monkeypatch.setattr(mapping, "available_memory", lambda: 4 * 150 * (64 + 128) // 3)
+    store = FeatureStore(toy.path)
+    assert store.populate(["image", "patches"]) and asked == [(150, 32), (150, 2, 16)]
+    assert not store.populate(["image", "patches", "text"]) and len(asked) == 2
+
+
+def test_a_disk_that_fails_is_told_in_a_line(toy, monkeypatch):
+    def fail(rows):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(table, "page_in", fail)
+    told = refusal(toy.path, lambda store: store.populate(["image"]))
+    assert "rows 0 to 150 of 'toy/image' cannot be read (Input/output error)" in told
+
+
+def test_threads_that_map_a_field_at_once_have_one_map(toy, monkeypatch):
+    both, table = threading.Barrier(2, timeout=30), Volume.table
+    monkeypatch.setattr(Volume, "table", lambda *asked: (both.wait(), table(*asked))[1])
+    store = FeatureStore(toy.path)
+    with ThreadPoolExecutor(2) as threads:
+        one, other = threads.map(store._table, ["image", "image"])
+    assert one is other
+
+
+# Sharing between processes.
+
+
+def test_only_the_path_travels(toy):
+    store = FeatureStore(toy.path)
+    store.read("image", [0])
+    sent = pickle.dumps(store)
+    assert len(sent) < 1000
+    np.testing.assert_array_equal(pickle.loads(sent).read("image", [9])[0].numpy(), toy.arrays["toy/image"][9])  # noqa: S301
+
+
+def _sum_in_child(store, queue):
+    rows = np.tile(np.arange(4, 60), 200)  # many enough for several threads
+    queue.put(float(store.read("image", rows).double().sum()))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_children_read_the_same_rows(toy, method):
+    """Also when the parent has read with several threads, which a fork does not copy."""
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"needs {method}")
+    context, threads = multiprocessing.get_context(method), torch.get_num_threads()
+    store = FeatureStore(toy.path)
+    try:
+        torch.set_num_threads(2)
+        store.read("image", np.tile(np.arange(4, 60), 200))  # mapped before the fork
+    finally:
+        torch.set_num_threads(threads)
+    queue = context.Queue()
+    child = context.Process(target=_sum_in_child, args=(store, queue), daemon=True)
+    child.start()
+    want = toy.arrays["toy/image"][4:60].astype(np.float64).sum() * 200
+    assert queue.get(timeout=60) == pytest.approx(want)
+    child.join(60)
+    assert child.exitcode == 0
+    assert np.isfinite(store.read("image", [4]).numpy()).all()  # the child's end took nothing from us
+
+
+def test_rows_outlive_their_store(toy):
+    table = FeatureStore(toy.path).base.table("toy/image").values
+    part = table[10:20]
+    del table
+    gc.collect()
+    np.testing.assert_array_equal(part.numpy(), toy.arrays["toy/image"][10:20])
+
+
+def test_machines_with_larger_pages_read_the_same(toy, monkeypatch):
+    """Shards are whole pages of 4 KiB; where pages are of 16 KiB they cannot be mapped back to back."""
+    monkeypatch.setattr(mmap, "PAGESIZE", 16_384)
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: pytest.fail("it was mapped"))
+    np.testing.assert_array_equal(
+        FeatureStore(toy.path).read("image", [0, 64, 128])[:, 0].numpy(), toy.arrays["toy/image"][[0, 64, 128], 0]
+    )
+
+
+def test_a_mapped_table_is_gone_from_memory_with_its_last_user(toy):
+    maps = lambda: open("/proc/self/maps").read().count(str(toy.path))  # noqa: E731, PTH123, SIM115
+    try:
+        before = maps()
+    except OSError:
+        pytest.skip("needs /proc")
+    store = FeatureStore(toy.path)
+    store.read("image", [0])
+    assert maps() == before + 3
+    del store
+    gc.collect()
+    assert maps() == before
+
+
+# What a reader refuses.
+
+
+def test_a_store_that_is_not_there(tmp_path):
+    assert "no complete feature store" in refusal(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("version", [0, 3, "1", None])
+def test_other_versions_of_the_format(toy, version):
+    change_manifest(toy.path, version=version)
+    assert f"store format version {version!r}, this distillkit reads 1 to 2" in refusal(toy.path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b'"text"', b"[]", b"{}", b"null"])
+def test_what_is_no_manifest(toy, content):
+    (toy.path / "manifest.json").write_bytes(content)
+    assert "manifest.json" in refusal(toy.path) and "extract" in refusal(toy.path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"extra": 1},
+        {"format": "other"},
+        {"rows": "150"},
+        {"rows": 151},
+        {"rows_per_shard": 32},
+        {"skipped": 0},
+        {"fields": {"toy/image": {"teacher": "other", "shape": [32], "dtype": "float16"}}},
+        {"fields": {"toy/image": {"teacher": "toy", "shape": [32], "dtype": "float64"}}},
+        {"teachers": None},
+    ],
+    ids=str,
+)
+def test_a_manifest_that_does_not_add_up(toy, change):
+    change_manifest(toy.path, **change)
+    assert "not a manifest" in refusal(toy.path)
+
+
+def test_shards_of_uneven_size(toy):
+    """Reading them back to back would read past the end of a file, which the system answers with SIGBUS."""
+    shards = [shard.model_dump() for shard in Manifest.read(toy.path).shards]
+    change_manifest(toy.path, shards=shards[::-1])
+    assert "do not add up" in refusal(toy.path)
+
+
+def test_missing_and_truncated_shards(toy):
+    path = toy.path / "toy/image/c/1/0"
+    raw = path.read_bytes()
+    path.write_bytes(raw[:-1])
+    assert f"has {len(raw) - 1} bytes instead of {len(raw)}; run: distillkit store verify" in refusal(
+        toy.path, lambda store: store.read("image", [0])
+    )
+    path.unlink()
+    assert "c/1/0 is missing" in refusal(toy.path, lambda store: store.read("image", [0]))
+    FeatureStore(toy.path).read("text", [0])  # the other fields are whole
+
+
+@pytest.mark.parametrize("name", ["index/00001.arrow", "failures/00001.jsonl"])
+def test_missing_and_damaged_tables(toy, name):
+    raw = (toy.path / name).read_bytes()
+    use = (lambda store: store.index) if "index" in name else (lambda store: store.failures())
+    (toy.path / name).write_bytes(raw[:-1])
+    assert f"{name} has {len(raw) - 1} bytes" in refusal(toy.path, use)
+    (toy.path / name).unlink()
+    assert f"{name} is missing" in refusal(toy.path, use)
+
+
+def test_an_index_of_rubbish(toy):
+    path = toy.path / "index/00000.arrow"
+    path.write_bytes(bytes(path.stat().st_size))
+    assert "index/00000.arrow is damaged; run: distillkit store verify" in refusal(toy.path, lambda store: store.index)
+
+
+def test_stores_of_two_teachers_do_not_go_together(make_toy, tmp_path):
+    one = FeatureStore(make_toy(path=tmp_path / "a").write().path)
+    same = FeatureStore(make_toy(rows=80, failed=(), path=tmp_path / "b").write().path)
+    teachers = {"teachers": {"toy": {"model": "toy", "weights_sha256": "1" * 64}}}
+    other = FeatureStore(make_toy(path=tmp_path / "c").write(identity=teachers).path)
+    refuse_other_teacher(one, "image", same, "text")
+    with pytest.raises(StoreError, match=rf"different teachers \(weights_sha256: '{'0' * 64}' against '{'1' * 64}'\)"):
+        refuse_other_teacher(one, "image", other, "image")

@@ -1,0 +1,114 @@
+"""Views: rows of another store, without a copy."""
+
+import json
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+
+from distillkit.errors import StoreError
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.reading.selection import select
+from distillkit.store.upkeep.choose import choose
+from distillkit.store.upkeep.verify import verify
+from tests.store.conftest import contents
+
+
+@pytest.fixture
+def view(toy, tmp_path):
+    select(toy.path, np.array([60, 3, 10, 149, 61, 10]), tmp_path / "views/some")
+    return FeatureStore(tmp_path / "views/some")
+
+
+def test_a_view_shows_its_rows_and_no_others(toy, view):
+    whole = FeatureStore(toy.path)
+    assert view.ok_rows.tolist() == [10, 60, 61]  # 3 and 149 failed
+    assert view.rows_of(["k0061", "k0010"]).tolist() == [61, 10]
+    for hidden in ("k0011", "k0003"):
+        with pytest.raises(StoreError, match=f"no features for 1 of 1 keys, the first is '{hidden}'"):
+            view.rows_of([hidden])
+    assert view.read("image", view.ok_rows).equal(whole.read("image", [10, 60, 61]))
+    assert sorted(np.concatenate([rows for rows, _ in view.blocks(["image"], 2)]).tolist()) == [10, 60, 61]
+    assert [line["key"] for line in view.failures()] == ["k0003", "k0149"]
+
+
+def test_it_copies_nothing_and_has_a_digest_of_its_own(toy, view, tmp_path):
+    assert sum(path.stat().st_size for path in view.path.rglob("*")) < 1000
+    assert json.loads((view.path / "view.json").read_text())["digest"] == FeatureStore(toy.path).digest
+    other = select(toy.path, np.array([60]), tmp_path / "views/other")
+    same = select(toy.path, np.array([3, 10, 60, 61, 149]), tmp_path / "views/same")
+    assert len({FeatureStore(toy.path).digest, view.digest, other.digest}) == 3 and same.digest == view.digest
+    assert pickle.loads(pickle.dumps(view)).ok_rows.tolist() == [10, 60, 61]  # noqa: S301
+
+
+def test_store_and_views_may_move_together(toy, view, tmp_path):
+    (tmp_path / "moved").mkdir()
+    for name in ("store", "views"):
+        shutil.move(tmp_path / name, tmp_path / "moved" / name)
+    assert FeatureStore(tmp_path / "moved/views/some").ok_rows.tolist() == [10, 60, 61]
+
+
+def test_a_view_of_a_view_is_one_of_the_store(toy, view, tmp_path):
+    inner = select(view.path, choose(view.path, None, "0:61", None), tmp_path / "inner")
+    assert inner.rows.tolist() == [10, 60] and inner.store == toy.path
+
+
+def test_a_view_is_refused_for_another_store_and_when_it_is_damaged(toy, view, make_toy, tmp_path):
+    assert verify(view.path) == []
+    rows = (view.path / "rows.npy").read_bytes()
+    (view.path / "rows.npy").write_bytes(rows[:-1] + b"\1")
+    assert "rows.npy: missing, or not as it was written" in verify(view.path)[0]
+    with pytest.raises(StoreError, match="make the view again"):
+        _ = FeatureStore(view.path).ok_rows
+    (view.path / "rows.npy").write_bytes(rows)
+    damaged = toy.path / "toy/image/c/1/0"
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"\1")
+    assert len(verify(view.path)) == 1 and "toy/image/c/1/0: sha256" in verify(view.path)[0]
+    shutil.rmtree(toy.path)
+    make_toy(rows=151).write()
+    with pytest.raises(StoreError, match=r"a view of the store .*; at .* is now "):
+        FeatureStore(view.path)
+    (view.path / "view.json").write_text("{}")
+    with pytest.raises(StoreError, match="no view that can be read"):
+        FeatureStore(view.path)
+
+
+def test_rows_are_chosen_by_key_number_and_label(toy, view, tmp_path):
+    (tmp_path / "keys.txt").write_text("k0010\nk0061\n\nk0040\n")
+    assert choose(toy.path, tmp_path / "keys.txt", None, None).tolist() == [10, 40, 61]
+    assert choose(toy.path, tmp_path / "keys.txt", "20:", None).tolist() == [40, 61]
+    assert choose(toy.path, None, "0:10:3", None).tolist() == [0, 6, 9]
+    assert choose(toy.path, None, None, "7,3,9").tolist() == [7, 9]
+    assert len(choose(toy.path, None, None, None)) == 147
+    for wrong in ((None, "a:b", None), (None, None, "x"), (tmp_path / "none", None, None), (None, "1:2:3:4", None)):
+        with pytest.raises(StoreError):
+            choose(toy.path, *wrong)
+    with pytest.raises(StoreError, match="no features for 1 of 1 keys"):
+        (tmp_path / "keys.txt").write_text("nobody")
+        choose(toy.path, tmp_path / "keys.txt", None, None)
+
+
+def test_no_rows_and_rows_that_are_not_there(toy, tmp_path):
+    for rows, told in (([], "no rows are meant"), ([150], "rows 150 to 150 are meant, it has 150")):
+        with pytest.raises(StoreError, match=told):
+            select(toy.path, np.array(rows, int), tmp_path / "view")
+    before = contents(toy.path)
+    with pytest.raises(StoreError, match="holds a store"):
+        select(toy.path, np.array([1]), toy.path)
+    assert contents(toy.path) == before
+
+
+def test_no_store_is_written_over_a_view(view, make_toy):
+    before = contents(view.path)
+    with pytest.raises(StoreError, match="a view of another store lies here"):
+        make_toy(path=view.path).write()
+    assert contents(view.path) == before
+
+
+def test_the_command(toy, run_cli, tmp_path):
+    code, out, err = run_cli("store", "view", toy.path, tmp_path / "view", "--rows", "0:10")
+    assert (code, out.strip()) == (0, str(tmp_path / "view")) and f"9 rows of {toy.path}" in err
+    assert run_cli("store", "info", tmp_path / "view")[1].startswith(f"{tmp_path / 'view'}: 9 rows of {toy.path}\n")
+    assert run_cli("store", "verify", tmp_path / "view")[0] == 0
+    assert run_cli("store", "failures", tmp_path / "view")[1] == ""

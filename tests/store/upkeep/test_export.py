@@ -1,0 +1,115 @@
+"""What other programs read of an export is what the store says."""
+
+import io
+import json
+import tarfile
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from distillkit.errors import StoreError
+from distillkit.store.format.encode import encode
+from distillkit.store.format.field import Field
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.upkeep import export as module
+from distillkit.store.upkeep.export import export
+from tests.store.conftest import contents
+from tests.store.reading.test_additions import DINO, add
+
+BF16 = Field(teacher="toy", shape=[32], dtype="bfloat16")
+
+
+@pytest.fixture
+def store(make_toy):
+    """150 rows, three of them without features; a field of each kind."""
+    toy = make_toy()
+    toy.fields = toy.fields | {"toy/cls": BF16}
+    toy.arrays["toy/cls"] = encode(torch.randn(150, 32), BF16).rows
+    return FeatureStore(toy.write().path)
+
+
+def expected(store):
+    return {name: store.read(name, store.ok_rows).to(torch.float64).numpy() for name in store.fields}
+
+
+def facts(store, columns=("key", "image", "text", "label")):
+    return store.index.select(columns).take(pa.array(store.ok_rows)).to_pylist()
+
+
+@pytest.fixture(autouse=True)
+def small_files(monkeypatch):
+    monkeypatch.setattr(module, "_ROWS", dict.fromkeys(module._ROWS, 60))
+    monkeypatch.setattr(module, "_BLOCK", 25)
+
+
+def test_npy(store, tmp_path):
+    assert export(store, tmp_path / "out", "npy") == 147
+    for name, values in expected(store).items():
+        np.testing.assert_array_equal(np.load(tmp_path / f"out/{name}.npy", allow_pickle=False), values)
+    assert pq.read_table(tmp_path / "out/keys.parquet").to_pylist() == facts(store)
+    assert np.load(tmp_path / "out/toy/image.npy").dtype == np.float16
+
+
+@pytest.mark.parametrize("form", ["arrow", "parquet"])
+def test_arrow_and_parquet(store, tmp_path, form):
+    export(store, tmp_path / "out", form)
+    paths = sorted((tmp_path / "out").iterdir())
+    assert [path.name for path in paths] == [f"rows-{number:05d}.{form}" for number in range(3)]
+    read = pq.read_table if form == "parquet" else lambda path: pa.ipc.open_file(path).read_all()
+    table = pa.concat_tables([read(path) for path in paths])
+    assert table.select(["key", "image", "text", "label"]).to_pylist() == facts(store)
+    for name, values in expected(store).items():
+        column = table.schema.field(name)
+        shape = json.loads(column.metadata[b"shape"])
+        assert pa.types.is_fixed_size_list(column.type) and shape == list(values.shape[1:])
+        held = table[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        np.testing.assert_array_equal(held.reshape(-1, *shape), values)
+
+
+def test_webdataset(store, tmp_path):
+    export(store, tmp_path / "out", "webdataset", ["image", "patches"])
+    samples = {}
+    for path in sorted((tmp_path / "out").glob("*.tar")):
+        with tarfile.open(path) as tar:
+            for member in tar:
+                key, _, ending = member.name.partition(".")
+                samples.setdefault(key, {})[ending] = tar.extractfile(member).read()
+    assert len(samples) == 147
+    assert [json.loads(sample["json"]) for sample in samples.values()] == facts(store, ("key", "text", "label"))
+    for name in ("image", "patches"):
+        held = [np.load(io.BytesIO(sample[f"toy.{name}.npy"])) for sample in samples.values()]
+        np.testing.assert_array_equal(np.stack(held), expected(store)[f"toy/{name}"])
+    assert {tuple(sample) for sample in samples.values()} == {("json", "toy.image.npy", "toy.patches.npy")}
+
+
+def test_the_same_store_is_the_same_export(store, tmp_path):
+    for form in ("npy", "arrow", "parquet", "webdataset"):
+        for place in ("one", "other"):
+            export(store, tmp_path / form / place, form)
+        assert contents(tmp_path / form / "one") == contents(tmp_path / form / "other")
+
+
+def test_what_cannot_be_exported_is_one_line_and_leaves_nothing(store, tmp_path, run_cli):
+    with pytest.raises(StoreError, match="'hdf5' is no form of export; take one of: npy, arrow, parquet, webdataset"):
+        export(store, tmp_path / "out", "hdf5")
+    with pytest.raises(StoreError, match="no field 'nothing'"):
+        export(store, tmp_path / "out", "npy", ["nothing"])
+    (tmp_path / "full").mkdir()
+    with pytest.raises(StoreError, match="full: exists; choose another place"):
+        export(store, tmp_path / "full", "npy")
+    assert not (tmp_path / "out").exists()
+    arguments = ("store", "export", store.path, tmp_path / "out", "--to", "npy", "--field", "image")
+    assert run_cli(*arguments)[0] == 0
+    assert sorted(contents(tmp_path / "out")) == ["keys.parquet", "toy/image.npy"]
+
+
+def test_rows_that_failed_in_an_addition_are_left_out_with_its_fields(toy, make_toy, tmp_path):
+    add(make_toy, toy, "dino", DINO, failed=(5, 70))
+    store = FeatureStore(toy.path)
+    assert export(store, tmp_path / "own", "npy", ["toy/image"]) == 147
+    assert export(store, tmp_path / "both", "npy", ["toy/image", "dino/image"]) == 146
+    values = [np.load(tmp_path / f"both/{name}/image.npy") for name in ("toy", "dino")]
+    assert len(values[0]) == len(values[1]) == 146 and all(np.isfinite(value).all() for value in values)

@@ -1,0 +1,188 @@
+"""Parts of one extraction, and stores of several corpora, as one store."""
+
+import shutil
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from distillkit.errors import StoreError
+from distillkit.store.format.manifest import Manifest
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.reading.selection import select
+from distillkit.store.upkeep.concat import concatenate
+from distillkit.store.upkeep.parts import are_parts, assemble
+from distillkit.store.upkeep.verify import verify
+from tests.store.conftest import contents
+
+MADE = {"toy": "1"}
+
+
+@pytest.fixture
+def parts(make_toy, tmp_path):
+    """Three shards of one plan in two folders: 0 and 2 here, 1 there."""
+    folders = []
+    for number, shards in enumerate([(0, 2), (1,)]):
+        toy = make_toy(path=tmp_path / f"part{number}/store")
+        writer = toy.writer()
+        writer.begin()
+        for shard in shards:
+            toy.commit(writer, shard)
+        folders.append(toy.path)
+    return folders
+
+
+def test_parts_are_the_store_of_one_undivided_run(toy, parts, tmp_path):
+    assert are_parts(parts)
+    out = tmp_path / "merged" / toy.path.name
+    assemble(out, parts, print, MADE)
+    assert contents(out) == contents(toy.path) and verify(out) == []
+    assemble(out, parts, print, MADE)  # again: nothing changes
+    assert contents(out) == contents(toy.path)
+
+
+def test_a_part_that_cannot_be_linked_is_copied(toy, parts, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(18, "another disk")
+
+    monkeypatch.setattr("os.link", refuse)
+    assemble(tmp_path / "merged/store", parts, print, MADE)
+    shutil.rmtree(parts[0])
+    assert contents(tmp_path / "merged/store") == contents(toy.path)
+
+
+def test_missing_damaged_and_foreign_parts_are_named(parts, tmp_path, make_toy):
+    with pytest.raises(StoreError, match=r"1 of 3 shards are in none of the parts \(2\)"):
+        assemble(tmp_path / "out", parts[:1], print, MADE)
+    other = make_toy(rows=151, path=tmp_path / "other")
+    other.write()
+    with pytest.raises(StoreError, match=r"other is no part of the same extraction as .*store: plan: "):
+        assemble(tmp_path / "out", [parts[0], other.path], print, MADE)
+    with pytest.raises(StoreError, match="no part of an extraction"):
+        assemble(tmp_path / "out", [tmp_path], print, MADE)
+    with pytest.raises(StoreError, match="holds another store"):
+        assemble(other.path, parts, print, MADE)
+    name = "toy/image/c/1/0"
+    damaged = bytearray((parts[1] / name).read_bytes())
+    damaged[5] ^= 1
+    (parts[1] / name).write_bytes(damaged)
+    with pytest.raises(StoreError, match=f"{name}: missing, or not as it was written"):
+        assemble(tmp_path / "out", parts, print, MADE)
+    assert not (tmp_path / "out/manifest.json").exists()
+
+
+def test_shards_that_two_parts_made_differently_are_told(toy, parts, make_toy, tmp_path):
+    other = make_toy(path=tmp_path / "again/store")
+    other.arrays["toy/image"] = other.arrays["toy/image"] + np.float16(1)
+    writer = other.writer()
+    writer.begin()
+    other.commit(writer, 1)
+    said = []
+    assemble(tmp_path / "merged/store", [*parts, other.path], said.append, MADE)
+    assert len(said) == 1 and "shard 2 is in" in said[0] and "with other bytes" in said[0]
+    assert contents(tmp_path / "merged/store") == contents(toy.path)
+
+
+# Several corpora.
+
+
+@pytest.fixture
+def pair(make_toy, tmp_path):
+    one = make_toy(path=tmp_path / "one").write()
+    other = make_toy(rows=100, failed=(0, 99), path=tmp_path / "other")
+    other.keys = [f"x{key}" for key in other.keys]
+    return one, other.write()
+
+
+def test_stores_of_two_corpora_become_one(pair, tmp_path):
+    paths = [toy.path for toy in pair]
+    assert not are_parts(paths)
+    concatenate(tmp_path / "both", paths, print, MADE)
+    assert verify(tmp_path / "both") == []
+    both, stores = FeatureStore(tmp_path / "both"), [FeatureStore(path) for path in paths]
+    assert len(both) == 250 and len(both.ok_rows) == 150 - 3 + 100 - 2
+    for store in stores:
+        keys = store.index["key"].take(pa.array(store.ok_rows)).to_pylist()
+        for name in store.fields:
+            assert both.read(name, both.rows_of(keys)).equal(store.read(name, store.ok_rows))
+    assert [line["key"] for line in both.failures()] == [line["key"] for store in stores for line in store.failures()]
+    texts = [text for store in stores for text in store.index["text"].to_pylist()]
+    assert both.index["text"].to_pylist() == texts
+
+
+def test_keys_that_both_have_stay_once_and_are_told(pair, make_toy, tmp_path):
+    one = pair[0]
+    other = make_toy(rows=100, failed=(5,), path=tmp_path / "same")
+    other.keys[10:] = [f"x{key}" for key in other.keys[10:]]
+    other.write()
+    said = []
+    manifest = concatenate(tmp_path / "both", [one.path, other.path], said.append, MADE)
+    assert said == ["10 keys are in more than one store, such as k0000, k0001, k0002; the first row of each stays"]
+    assert manifest.rows == 240 and manifest.source["duplicates"] == 10
+    both, first, second = (FeatureStore(path) for path in (tmp_path / "both", one.path, other.path))
+    assert both.read("image", both.rows_of(["k0005"])).equal(first.read("image", first.rows_of(["k0005"])))
+    keys = other.keys[10:]
+    assert both.read("image", both.rows_of(keys)).equal(second.read("image", second.rows_of(keys)))
+
+
+def test_a_merged_store_finds_the_images_of_each(make_toy, tmp_path):
+    """Two folders of images: each location names its part, and the source `merged` reads it."""
+    from distillkit.recipe import Component
+
+    paths = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}k0001.png").write_bytes(name.encode())
+        toy = make_toy(path=tmp_path / f"store_{name}")
+        toy.keys = [f"{name}{key}" for key in toy.keys]
+        source = {"kind": "folder", "knobs": {"root": "elsewhere"}, "root": str(tmp_path / name), "duplicates": 0}
+        paths.append(toy.write(identity={"source": source}).path)
+    concatenate(tmp_path / "both", paths, print, MADE)
+    both = FeatureStore(tmp_path / "both")
+    source = both.manifest.source
+    assert source["kind"] == "merged" and source["root"] is None
+    built = Component(kind="merged", **source["knobs"]).build("sources")
+    for row, name in ((1, "a"), (151, "b")):
+        assert built.read(both.index["image"][row].as_py()) == name.encode()
+
+
+def test_other_teachers_and_other_fields_do_not_become_one(pair, make_toy, tmp_path):
+    other = make_toy(path=tmp_path / "third")
+    other.keys = [f"y{key}" for key in other.keys]
+    other.write(identity={"teachers": {"toy": {"model": "toy", "weights_sha256": "1" * 64}}})
+    with pytest.raises(StoreError, match=r"cannot be one store: teachers\.toy\.weights_sha256: '0000"):
+        concatenate(tmp_path / "both", [pair[0].path, other.path], print, MADE)
+
+
+def test_merging_goes_on_where_it_was_stopped(pair, tmp_path, monkeypatch):
+    paths = [toy.path for toy in pair]
+    concatenate(tmp_path / "whole/both", paths, print, MADE)
+    from distillkit.store.writing.writer import StoreWriter
+
+    real = StoreWriter.commit
+
+    def stop(self, shard, *rest):
+        if shard == 2:
+            raise KeyboardInterrupt
+        real(self, shard, *rest)
+
+    monkeypatch.setattr(StoreWriter, "commit", stop)
+    with pytest.raises(KeyboardInterrupt):
+        concatenate(tmp_path / "both", paths, print, MADE)
+    with pytest.raises(StoreError, match="no complete feature store"):
+        Manifest.read(tmp_path / "both")
+    monkeypatch.undo()
+    concatenate(tmp_path / "both", paths, print, MADE)
+    assert contents(tmp_path / "both") == contents(tmp_path / "whole/both")
+
+
+def test_views_are_merged_as_the_rows_they_mean(pair, tmp_path):
+    """So a part of a store becomes a store of its own."""
+    one, other = (FeatureStore(toy.path) for toy in pair)
+    select(one.path, np.array([3, 5, 100]), tmp_path / "view")
+    assert not are_parts([tmp_path / "view"])
+    concatenate(tmp_path / "both", [tmp_path / "view", other.path], print, MADE)
+    both = FeatureStore(tmp_path / "both")
+    assert verify(both.path) == [] and both.index["key"].to_pylist()[:4] == ["k0003", "k0005", "k0100", "xk0000"]
+    assert both.failed_rows.tolist() == [0, 3, 102] and both.failures()[0]["error"] == "no. 3 is grey"
+    assert both.read("image", [1, 2]).equal(one.read("image", [5, 100]))

@@ -1,0 +1,121 @@
+"""Files and folders that are complete or not there."""
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from distillkit.errors import DiskFull
+from distillkit.system.atomic import TEMPORARY, append_line, atomic_file, atomic_folder, write_json
+
+
+def everything_below(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+def full(*_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_file_appears_whole_and_makes_its_folders(tmp_path):
+    with atomic_file(tmp_path / "a/b/c.bin") as file:
+        file.write(b"123")
+        assert not (tmp_path / "a/b/c.bin").exists()
+    assert (tmp_path / "a/b/c.bin").read_bytes() == b"123"
+    assert everything_below(tmp_path) == ["a", "a/b", "a/b/c.bin"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_an_error_leaves_the_old_file_and_no_rubbish(tmp_path, error):
+    (tmp_path / "c.bin").write_bytes(b"old")
+    with pytest.raises(error), atomic_file(tmp_path / "c.bin") as file:
+        file.write(b"new")
+        raise error
+    assert (tmp_path / "c.bin").read_bytes() == b"old"
+    assert everything_below(tmp_path) == ["c.bin"]
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    with pytest.raises(ValueError, match="stop"), atomic_folder(tmp_path / "made") as partial:
+        (partial / "one").write_text("1")
+        raise ValueError("stop")
+    assert everything_below(tmp_path) == []
+    (tmp_path / f"made{TEMPORARY}").mkdir()
+    (tmp_path / f"made{TEMPORARY}" / "left by a kill").write_text("")
+    with atomic_folder(tmp_path / "made") as partial:
+        (partial / "deep").mkdir()
+        (partial / "deep/one").write_text("1")
+    assert everything_below(tmp_path) == ["made", "made/deep", "made/deep/one"]
+
+
+def test_equal_values_are_equal_files(tmp_path):
+    write_json(tmp_path / "a", {"b": 1, "a": "ü"})
+    write_json(tmp_path / "b", {"a": "ü", "b": 1})
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert json.loads((tmp_path / "a").read_bytes()) == {"a": "ü", "b": 1}
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc")
+def test_every_new_folder_is_made_durable_in_its_parent(tmp_path, monkeypatch):
+    synced, real = set(), os.fsync
+
+    def watched(handle):
+        synced.add(Path(f"/proc/self/fd/{handle}").readlink())
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    write_json(tmp_path / "a/b/c.json", 1)
+    assert {tmp_path, tmp_path / "a", tmp_path / "a/b"} <= synced
+
+
+@pytest.mark.parametrize("where", ["fsync", "replace"])
+def test_a_full_disk_is_one_line_that_names_the_file(tmp_path, monkeypatch, where):
+    if where == "fsync":
+        monkeypatch.setattr(os, "fsync", full)
+    else:
+        monkeypatch.setattr(type(tmp_path), "replace", full)
+    with pytest.raises(DiskFull, match=r"c\.json: no space left on the disk; .* run the same command again$"):
+        write_json(tmp_path / "c.json", 1)
+    monkeypatch.undo()
+    assert everything_below(tmp_path) == []
+
+
+def test_other_errors_of_the_system_stay_what_they_are(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"Not a directory|File exists") as caught:
+        write_json(tmp_path / "file/below.json", 1)
+    assert not isinstance(caught.value, DiskFull)
+
+
+def test_a_log_grows_by_lines(tmp_path):
+    append_line(tmp_path / "log.jsonl", {"a": 1})
+    append_line(tmp_path / "log.jsonl", {"a": "two\nlines"})
+    assert [json.loads(line)["a"] for line in (tmp_path / "log.jsonl").read_text().splitlines()] == [1, "two\nlines"]
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    """A real file system of 64 KiB; only root can mount one."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("cannot mount a file system here")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_disk_that_is_really_full(tiny_disk):
+    write_json(tiny_disk / "kept.json", 1)
+    for name in ("big", "big"):
+        with pytest.raises(DiskFull), atomic_file(tiny_disk / name) as file:
+            file.write(bytes(100_000))
+    with pytest.raises(DiskFull), atomic_folder(tiny_disk / "folder") as partial:
+        (partial / "big").write_bytes(bytes(100_000))
+    assert everything_below(tiny_disk) == ["kept.json"]
+    with atomic_file(tiny_disk / "small") as file:
+        file.write(bytes(1000))
