@@ -14,7 +14,8 @@ from distillkit.mining.vectors import Vectors
 from distillkit.recipe import MineRecipe
 from distillkit.store.format.field import Field
 from distillkit.store.reading.additions import FOLDER
-from distillkit.store.reading.reader import FeatureStore, refuse_other_teacher
+from distillkit.store.reading.contents import refuse_other_teacher
+from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.paths import expand
 
 _UNIT = 1e-3  # lengths this near to 1 are those of normalised vectors in float16

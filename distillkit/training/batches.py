@@ -22,8 +22,9 @@ from distillkit.pixels.jpegs import batch_of, no_gpu
 from distillkit.pixels.mixing import Mix, drawn
 from distillkit.pixels.resample import same_on
 from distillkit.recipe import Data
+from distillkit.store.reading.contents import refuse_other_teacher
 from distillkit.store.reading.neighbours import Neighbours
-from distillkit.store.reading.reader import FeatureStore, refuse_other_teacher
+from distillkit.store.reading.reader import FeatureStore
 from distillkit.training.ask import Ask, stored
 from distillkit.training.images import image_stores, open_store
 from distillkit.training.order import order_of

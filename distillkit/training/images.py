@@ -24,7 +24,8 @@ from distillkit.pixels.resample import RESAMPLE
 from distillkit.pixels.views import unpacked
 from distillkit.recipe import Data, Mixed
 from distillkit.store.format.field import PARAMETERS
-from distillkit.store.reading.reader import FeatureStore, refuse_other_teacher
+from distillkit.store.reading.contents import refuse_other_teacher
+from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.paths import expand
 from distillkit.training.ask import Ask, stored
 from distillkit.training.join import join

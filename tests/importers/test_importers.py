@@ -17,7 +17,8 @@ from distillkit.engine.importing import import_features
 from distillkit.errors import DistillkitError, SourceError, StoreError
 from distillkit.recipe import Component
 from distillkit.recipe.registry import kinds
-from distillkit.store.reading.reader import FeatureStore, refuse_other_teacher
+from distillkit.store.reading.contents import refuse_other_teacher
+from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.verify import verify
 
 

@@ -13,7 +13,8 @@ from distillkit.store.format.encode import encode
 from distillkit.store.format.field import PARAMETERS, Field, blank
 from distillkit.store.format.manifest import Manifest
 from distillkit.store.format.plan import plan_digest
-from distillkit.store.reading.reader import FeatureStore, Views
+from distillkit.store.reading.contents import Views
+from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.verify import verify
 from distillkit.system.atomic import write_json
 from tests.store.conftest import contents

@@ -18,7 +18,8 @@ import zarr
 from distillkit.errors import StoreError
 from distillkit.store.format.manifest import Manifest
 from distillkit.store.reading import mapping, table
-from distillkit.store.reading.reader import FeatureStore, refuse_other_teacher
+from distillkit.store.reading.contents import refuse_other_teacher
+from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.reading.volume import Volume
 
 

@@ -1,0 +1,138 @@
+"""What a store holds and what it is called there: its base and additions, their fields, teachers and views.
+
+Nothing here reads a row; `reader` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from distillkit.errors import StoreError
+from distillkit.store.bucket.remote import local
+from distillkit.store.format.field import PARAMETERS, Field
+from distillkit.store.format.manifest import Manifest, digest
+from distillkit.store.reading.additions import FOLDER, additions
+from distillkit.store.reading.selection import FILE_NAME as VIEW
+from distillkit.store.reading.selection import Selection
+from distillkit.store.reading.volume import Volume
+
+
+@dataclass(frozen=True)
+class Views:
+    """How many views of each image a store has, and the columns of its "views/parameters"; none if it stores none."""
+
+    count: int
+    columns: tuple[str, ...]
+
+
+class Contents:
+    """What lies at a path or a URL. What `teacher` and `uses` choose, see FeatureStore.
+
+    Of a view of a store, the contents are the store's.
+    """
+
+    def __init__(self, path: str | Path, teacher: str | None = None, uses: Iterable[str] = ()):
+        self.path, self.alias = local(path), teacher
+        self.selection = Selection(self.path) if (self.path / VIEW).is_file() else None
+        home = self.selection.store if self.selection else self.path
+        self.manifest = self.selection.manifest() if self.selection else Manifest.read(home)
+        added = additions(home, self.manifest)
+        self.base = Volume(home, self.manifest)
+        self.added = {name: Volume(home / FOLDER / name, manifest) for name, manifest in added.items()}
+        volumes = [self.base, *self.added.values()]
+        self._homes: dict[str, Volume] = {}
+        for volume in volumes:
+            for name in volume.manifest.fields:
+                self._homes.setdefault(name, volume)
+        self.fields = {name: volume.manifest.fields[name] for name, volume in self._homes.items()}
+        self.teachers = {alias: facts for volume in volumes for alias, facts in volume.manifest.teachers.items()}
+        if teacher not in (None, *self.teachers):
+            raise StoreError(f"{self.path}: no teacher {teacher!r}; it has: {', '.join(self.teachers)}")
+        self.uses = tuple(uses)
+        for name in self.uses:
+            if name not in self.added:
+                raise StoreError(f"{self.path}: no addition {name!r}; it has: {', '.join(self.added) or 'none'}")
+
+    def __len__(self) -> int:
+        """Planned rows, failed ones included: row numbers run from 0 to here."""
+        return self.manifest.rows
+
+    def field_name(self, name: str) -> str:
+        """The full name of a field: "image" is enough where one teacher is meant, or only one gave an image field.
+
+        What was added later never changes which field a short name means.
+        """
+        if name in self.fields:
+            return name
+        meant = [full for full, field in self.fields.items() if self.alias in (None, field.teacher)]
+        found = [full for full in meant if name == full.split("/")[1]]
+        found = [full for full in found if full in self.manifest.fields] or found
+        if len(found) == 1:
+            return found[0]
+        problem = "no field" if not found else f"several fields ({', '.join(found)}) for"
+        raise StoreError(f"{self.path}: {problem} {name!r}; it has: {', '.join(self.fields)}")
+
+    @property
+    def own_fields(self) -> dict[str, Field]:
+        """By short name, what the teacher that is meant gave; without one, what the base has."""
+        meant = self.manifest.fields if self.alias is None else self.fields
+        return {full.split("/")[1]: field for full, field in meant.items() if self.alias in (None, field.teacher)}
+
+    @property
+    def feature_names(self) -> list[str]:
+        """The full names of all that a network said: neither row numbers nor small facts nor parameters of views."""
+        facts = ("int32", "uint8")
+        return [name for name, field in self.fields.items() if field.dtype not in facts and name != PARAMETERS]
+
+    def field(self, name: str) -> Field:
+        """Teacher, row shape and dtype of a field."""
+        return self.fields[self.field_name(name)]
+
+    def teacher(self, name: str) -> dict[str, Any]:
+        """The fingerprint of the teacher that made a field."""
+        return self.teachers[self.field(name).teacher]
+
+    @property
+    def views(self) -> Views:
+        """How many views a row of a per-view field has, and what "views/parameters" says of each."""
+        return Views(self.manifest.views.get("count", 1), tuple(self.manifest.views.get("columns", ())))
+
+    @property
+    def digest(self) -> str:
+        """What names this store elsewhere: the digest of its manifest, with those of the additions it relies on."""
+        used = {name: volume.manifest.digest for name, volume in self._used.items()}
+        base = self.selection.digest if self.selection else self.manifest.digest
+        return digest({"base": base, "added": used}) if used else base
+
+    @cached_property
+    def _used(self) -> dict[str, Volume]:
+        """The additions that this store relies on."""
+        meant = {name for name, volume in self.added.items() if self.alias in volume.manifest.teachers}
+        return {name: volume for name, volume in self.added.items() if name in meant or name in self.uses}
+
+    @property
+    def root(self) -> Path | None:
+        """The folder below which the store's images lie."""
+        root = self.manifest.source["root"]
+        return None if root is None else Path(root)
+
+
+def refuse_other_teacher(first: Contents, first_field: str, second: Contents, second_field: str) -> None:
+    """StoreError unless both fields were made by the same teacher; both values are named.
+
+    Of a teacher whose features were imported not all is known; it must agree in what is, and its model must be.
+    """
+    one, other = first.teacher(first_field), second.teacher(second_field)
+    imported = "imported" in (one.get("kind"), other.get("kind")) and one != other
+    known = [key for key in one | other if not imported or (key != "kind" and key in one and key in other)]
+    name = next((key for key in known if one.get(key) != other.get(key)), None)
+    if name is None:
+        return
+    raise StoreError(
+        f"{first.path} and {second.path} were made by different teachers ({name}: {one.get(name)!r} against "
+        f"{other.get(name)!r}); extract both with one teacher"
+    )
