@@ -1,0 +1,46 @@
+"""The picture of the house in docs/architecture.md is the house: every room and every door, on its floor."""
+
+import re
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "distillkit"
+_TEXT = (ROOT / "docs/architecture.md").read_text("utf-8")
+PICTURE = next(block for block in re.findall(r"```\n(.*?)```", _TEXT, re.DOTALL) if block.startswith("distillkit/"))
+
+
+def drawn():
+    """Path below the package -> floor, counted from the top; what stands deeper than that belongs to its room."""
+    found, floor, room = {}, 0, ""
+    for line in PICTURE.splitlines()[1:]:
+        if not line.strip():
+            floor += 1
+            continue
+        name = line.split()[0].rstrip("/")
+        deeper = line.startswith(" " * 8)
+        room = room if deeper else name
+        found[f"{room}/{name}" if deeper else name] = floor
+    return found
+
+
+def test_every_room_and_every_door_is_drawn_and_no_other():
+    rooms = {str(path.parent.relative_to(PACKAGE)) for path in PACKAGE.glob("**/__init__.py")} - {"."}
+    doors = {path.name for path in PACKAGE.glob("*.py")} - {"__init__.py", "__main__.py"}
+    assert set(drawn()) == rooms | doors
+
+
+def test_floors_are_those_that_imports_go_down():
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]
+    layers = [{name.strip().removeprefix("distillkit.") for name in one.split("|")} for one in contract["layers"]]
+    heights = {name: number for number, layer in enumerate(layers) for name in layer}
+    places = {name.removesuffix(".py"): floor for name, floor in drawn().items() if "/" not in name}
+    assert set(places) == set(heights)
+    order = sorted(places, key=heights.__getitem__)
+    assert [places[name] for name in order] == sorted(places.values())
+
+
+def test_floors_of_the_store_are_drawn_as_they_import():
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][1]
+    drawn_floors = [name.removeprefix("store/") for name in drawn() if name.startswith("store/")]
+    assert drawn_floors == contract["layers"]
