@@ -31,7 +31,8 @@ from distillkit.mining.vectors import Vectors
 from distillkit.recipe import MineRecipe, differences, load
 from distillkit.store.format.plan import SCHEMA
 from distillkit.store.writing.claims import Claims, Part
-from distillkit.store.writing.writer import Failure, StoreWriter
+from distillkit.store.writing.shards import Failure
+from distillkit.store.writing.writer import StoreWriter
 from distillkit.system.atomic import append_line
 from distillkit.system.machine import machine
 from distillkit.system.versions import versions

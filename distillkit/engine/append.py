@@ -27,7 +27,8 @@ from distillkit.store.format.manifest import Manifest
 from distillkit.store.reading.lookup import find
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.writing.claims import Claims
-from distillkit.store.writing.writer import Failure, StoreWriter
+from distillkit.store.writing.shards import Failure
+from distillkit.store.writing.writer import StoreWriter
 from distillkit.system.versions import versions
 
 _BLOCK = 65_536

@@ -16,7 +16,8 @@ from distillkit.store.format.encode import encode
 from distillkit.store.format.manifest import Manifest
 from distillkit.store.format.plan import kept, make_plan
 from distillkit.store.writing.fill import fill
-from distillkit.store.writing.writer import Failure, StoreWriter
+from distillkit.store.writing.shards import Failure
+from distillkit.store.writing.writer import StoreWriter
 
 
 def import_features(

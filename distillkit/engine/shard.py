@@ -32,7 +32,7 @@ from distillkit.errors import SourceError
 from distillkit.pixels.jpegs import Wanted
 from distillkit.store.format.encode import encode
 from distillkit.store.format.field import PARAMETERS, blank
-from distillkit.store.writing.writer import Failure
+from distillkit.store.writing.shards import Failure
 
 Tokenised = dict[str, tuple[Tensor, Tensor]]  # by teacher: tokens, and how many of each row matter
 

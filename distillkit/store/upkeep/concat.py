@@ -18,7 +18,8 @@ from distillkit.store.format.plan import kept, make_plan
 from distillkit.store.format.steps import Steps
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.writing.fill import fill
-from distillkit.store.writing.writer import Failure, StoreWriter
+from distillkit.store.writing.shards import Failure
+from distillkit.store.writing.writer import StoreWriter
 from distillkit.types import Sample
 
 _BLOCK = 65_536

@@ -11,7 +11,8 @@ import numpy as np
 from distillkit.errors import StoreError
 from distillkit.store.format.manifest import Manifest
 from distillkit.store.writing.claims import Claims
-from distillkit.store.writing.writer import Failure, StoreWriter
+from distillkit.store.writing.shards import Failure
+from distillkit.store.writing.writer import StoreWriter
 
 Rows = Callable[[int, int], tuple[Mapping[str, np.ndarray], list[Failure]]]  # of planned rows first .. stop-1
 _SMALL = 1 << 28  # bytes: two shards of that size can be in memory

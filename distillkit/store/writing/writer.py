@@ -2,10 +2,8 @@
 
 plan.json + plan.arrow   what will be extracted, and under which fingerprint
 <teacher>/<field>.steps  of an int8 field: what its numbers mean
-<teacher>/<field>/c/...  the shard's rows, one file per field (zarr v3)
-index/<shard>.arrow      key, ok, image, text, label of its rows
-failures/<shard>.jsonl   key, stage and error of each row that has no features
-commits/<shard>.json     sizes and checksums of the files above: the shard exists when this does
+...                      the files of each shard, see `shards`
+commits/<shard>.json     their sizes and checksums: the shard exists when this does
 manifest.json            the store exists when this does
 """
 
@@ -23,21 +21,19 @@ from pydantic import ValidationError
 
 from distillkit.errors import StoreError
 from distillkit.store.format import layout
-from distillkit.store.format.field import ABSENT, DTYPES, Field
+from distillkit.store.format.field import Field
 from distillkit.store.format.log import FILE_NAME as LOG
-from distillkit.store.format.manifest import FILE_NAME, VERSION, File, Manifest, Shard, digest, file_digest
+from distillkit.store.format.manifest import FILE_NAME, VERSION, Manifest, Shard, digest, file_digest
 from distillkit.store.format.plan import plan_digest
 from distillkit.store.format.steps import Steps, steps_of
 from distillkit.store.reading.additions import FOLDER
-from distillkit.store.reading.rows import write_rows
 from distillkit.store.reading.selection import FILE_NAME as VIEW
 from distillkit.store.writing.home import home_of
+from distillkit.store.writing.shards import Failure, ShardWriter
 from distillkit.system.atomic import TEMPORARY, atomic_file, make_folder, sync, write_json
 
-Failure = tuple[int, str, str]  # row within the shard, stage, error
 
-
-class StoreWriter:
+class StoreWriter(ShardWriter):
     """Begins or continues the store at `path`. `identity` is everything the rows depend on; it must not change.
 
     `steps` says what the numbers of its int8 fields mean. Of a store that is not begun, fill it in before `begin`.
@@ -46,8 +42,8 @@ class StoreWriter:
     def __init__(
         self, path: Path, plan: pa.Table, fields: Mapping[str, Field], rows_per_shard: int, identity: Mapping[str, Any]
     ):
-        self.path, self.plan, self.fields, self.rows_per_shard = path, plan, dict(fields), rows_per_shard
-        self.home = home_of(path)
+        super().__init__(plan, fields, rows_per_shard)
+        self.path, self.home = path, home_of(path)
         self.refresh()
         for field in self.fields.values():
             layout.check_rows_per_shard(rows_per_shard, field)
@@ -112,21 +108,6 @@ class StoreWriter:
         self.home.bring(path.relative_to(self.path).as_posix() for path in self.path.rglob("*") if path.is_file())
         self.home.prove("plan.json", self.identity)
 
-    @property
-    def shards(self) -> int:
-        """How many shards the plan makes."""
-        return -(-self.plan.num_rows // self.rows_per_shard)
-
-    @property
-    def shard_bytes(self) -> int:
-        """The rows of a full shard in memory, of all fields."""
-        return self.rows_per_shard * sum(field.row_bytes for field in self.fields.values())
-
-    def span(self, shard: int) -> tuple[int, int]:
-        """First row of a shard, and the row after its last."""
-        first = shard * self.rows_per_shard
-        return first, min(first + self.rows_per_shard, self.plan.num_rows)
-
     def committed(self, shard: int) -> bool:
         """Whether this shard is done; what is done is never computed again."""
         return (self.path / f"commits/{shard:05d}.json").is_file()
@@ -163,35 +144,8 @@ class StoreWriter:
         failures: list[Failure],
         clipped: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
-        """Write one shard: `arrays[field]` has a row for every planned row, as it lies on disk (see `encode`).
-
-        What is in the rows named in `failures` is replaced by what says "absent". `clipped`: how many values of an
-        int8 field were beyond its steps.
-        """
+        """Write one shard, as in `write`, and let it exist."""
         self.record(shard, self.write(shard, arrays, failures, self.path, clipped))
-
-    def write(
-        self,
-        shard: int,
-        arrays: Mapping[str, np.ndarray],
-        failures: list[Failure],
-        folder: Path,
-        clipped: Mapping[str, int] = MappingProxyType({}),
-    ) -> Shard:
-        """The files of a shard, below `folder`, as in `commit`; the shard does not exist yet."""
-        first, stop = self.span(shard)
-        ok = np.ones(stop - first, dtype=bool)
-        ok[[row for row, _, _ in failures]] = False
-        files = {
-            layout.shard_path(name, shard, field): self._write_field(name, shard, arrays[name], ok, folder)
-            for name, field in self.fields.items()
-        }
-        tables = [self._write_index(shard, ok, folder)]
-        if failures:
-            tables.append(self._write_failures(shard, failures, folder))
-        files |= {path.relative_to(folder).as_posix(): file_digest(path) for path in tables}
-        told = {name: count for name, count in clipped.items() if count}
-        return Shard(rows=stop - first, ok=int(ok.sum()), files=files, clipped=told)
 
     def adopt(self, shard: int, record: Shard, folder: Path) -> None:
         """Commit a shard that was written below `folder`, which lies on the same disk."""
@@ -209,32 +163,6 @@ class StoreWriter:
         self.home.bring(record.files)
         self.home.prove(f"commits/{shard:05d}.json", record.model_dump())
         self.home.release(record.files)
-
-    def _write_field(self, name: str, shard: int, values: np.ndarray, ok: np.ndarray, folder: Path) -> File:
-        field = self.fields[name]
-        if values.shape != (len(ok), *field.shape) or values.dtype != DTYPES[field.dtype]:
-            raise StoreError(f"{name}: got {values.dtype} {values.shape}, want {field.dtype} {(len(ok), *field.shape)}")
-        values[~ok] = ABSENT[field.dtype]
-        return write_rows(folder / layout.shard_path(name, shard, field), values, field, self.rows_per_shard)
-
-    def _write_index(self, shard: int, ok: np.ndarray, folder: Path) -> Path:
-        first, stop = self.span(shard)
-        index = self.plan.slice(first, stop - first).add_column(1, "ok", pa.array(ok))
-        path = folder / layout.index_path(shard)
-        with atomic_file(path) as file, pa.ipc.new_file(file, index.schema) as arrow:
-            arrow.write_table(index.combine_chunks())
-        return path
-
-    def _write_failures(self, shard: int, failures: list[Failure], folder: Path) -> Path:
-        first, _ = self.span(shard)
-        path = folder / layout.failures_path(shard)
-        with atomic_file(path) as file:
-            for row, stage, error in sorted(failures):
-                key = self.plan["key"][first + row].as_py()
-                file.write(
-                    (json.dumps({"key": key, "stage": stage, "error": error}, ensure_ascii=False) + "\n").encode()
-                )
-        return path
 
     def finish(self, made_with: Mapping[str, str]) -> Manifest:
         """Write the manifest: from here on the store exists."""
