@@ -1,4 +1,4 @@
-"""Fetching weights: a hub that cannot be reached says so at once.
+"""Where weights come from: how they are named, and how they are fetched. A hub that cannot be reached says so at once.
 
 Without a network the hub's client tries for most of a minute, file by file. We look first whether anybody answers; if
 not, the client works from its cache alone, as it does under HF_HUB_OFFLINE=1.
@@ -16,7 +16,18 @@ from urllib.request import getproxies
 from huggingface_hub import constants
 from huggingface_hub.errors import GatedRepoError
 
+from distillkit.system.paths import expand
+
+# What a name of both libraries begins with where it means a folder or a repository of the hub, configuration and all.
+SCHEMES = ("local-dir:", "hf-hub:")
+
 PATIENCE = 3.0  # seconds; a hub that is slower than this to take a call would not send gigabytes
+
+
+def expanded(name: str) -> str:
+    """The name with ~ and variables replaced in what follows its scheme, if it has one."""
+    scheme = next((scheme for scheme in SCHEMES if name.startswith(scheme)), "")
+    return scheme + expand(name.removeprefix(scheme))
 
 
 @contextmanager

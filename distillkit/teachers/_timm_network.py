@@ -11,22 +11,18 @@ from timm.models import load_state_dict
 from torch import nn
 
 from distillkit.errors import TeacherError
-from distillkit.system.paths import expand
 from distillkit.teachers._frozen import FAILURES, nearest, reason
-from distillkit.teachers._hub import how_to_fetch
-
-SCHEMES = ("local-dir:", "hf-hub:")
+from distillkit.teachers._hub import SCHEMES, expanded, how_to_fetch
 
 
 def load(name: str, file: str | None, prefix: str, image_size: int, classifies: bool) -> Any:
     """The network, with its classifier if that is asked for. All of it comes from the weights, all of them are used."""
-    scheme = next((scheme for scheme in SCHEMES if name.startswith(scheme)), "")
-    source = scheme + expand(name.removeprefix(scheme))
-    if scheme and file:
+    source, whole = expanded(name), name.startswith(SCHEMES)
+    if whole and file:
         raise TeacherError(f"{name}: brings its own weights; with `weights`, give `model` as a name of timm's")
-    if scheme == "local-dir:" and not Path(source.removeprefix(scheme)).is_dir():
+    if source.startswith("local-dir:") and not Path(source.removeprefix("local-dir:")).is_dir():
         raise TeacherError(f"{name}: no such folder; it must hold config.json and the weights")
-    if not scheme:
+    if not whole:
         _refuse_unknown(name, file)
     if file and not Path(file).is_file():
         raise TeacherError(f"{name}: weights = {file!r}: no such file")

@@ -6,14 +6,11 @@ https://github.com/mlfoundations/open_clip
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Literal
 
-import open_clip
 import torch
 from jaxtyping import Float, Int, UInt8
 from open_clip.timm_model import TimmModel
@@ -22,29 +19,23 @@ from open_clip.transformer import VisionTransformer
 from timm.models import eva, vision_transformer
 from torch import Tensor, nn
 
-from distillkit.errors import MissingExtra, TeacherError
-from distillkit.system.paths import expand
 from distillkit.teachers._frozen import (
-    FAILURES,
     Precision,
     autocast,
     compiled,
     device_of,
     lower,
-    nearest,
     plain,
     precision_of,
     quiet,
-    reason,
     refuse_other_weights,
     weights_sha256,
 )
 from distillkit.teachers._grid import Grid
-from distillkit.teachers._hub import how_to_fetch, hub
+from distillkit.teachers._hub import expanded, hub
+from distillkit.teachers._openclip_network import load, quick_gelu, tokenizer
 from distillkit.teachers._preprocess import PixelPath, Preprocess, Shows, normalised
 from distillkit.types import Features
-
-SCHEMES = ("local-dir:", "hf-hub:")
 
 
 class Openclip:
@@ -70,18 +61,17 @@ class Openclip:
         pixels: PixelPath = "pil",
         compile: bool = False,  # noqa: A002
     ):
-        scheme = next((scheme for scheme in SCHEMES if model.startswith(scheme)), "")
         # The fingerprint keeps the name as it was written: when a cache folder moves, the teacher stays the same.
-        self.written, self.name = model, scheme + expand(model.removeprefix(scheme))
+        self.written, self.name = model, expanded(model)
         self.device = device_of(device)
         self.precision = precision_of(precision, self.device)
         with quiet(), hub():
-            self.model = _load(self.name).eval().requires_grad_(False)
+            self.model = load(self.name).eval().requires_grad_(False)
             # Convolutions are faster with channels last; transformers do not mind.
             self.model.to(self.device, memory_format=torch.channels_last)
             self._sha256 = weights_sha256(self.model)
             lower(self.model.visual, self.precision)
-            self.tokenizer = _tokenizer(self.name, context_length)
+            self.tokenizer = tokenizer(self.name, context_length)
         if sha256:
             refuse_other_weights(model, self._sha256, sha256)
         self.preprocess_config = PreprocessCfg(**self.model.visual.preprocess_cfg)
@@ -190,7 +180,7 @@ class Openclip:
             "parameters": self._parameters(),
             "preprocess": plain(asdict(self.preprocess_config)) | self.preprocess.told,
             "context_length": int(self.tokenizer.context_length),
-            "activation": "quick_gelu" if _quick_gelu(self.model) else "gelu",
+            "activation": "quick_gelu" if quick_gelu(self.model) else "gelu",
             "precision": self.precision,
             "logit_scale": self.scale,
         }
@@ -200,55 +190,6 @@ class Openclip:
         image = sum(parameter.numel() for parameter in self.model.visual.parameters())
         whole = sum(parameter.numel() for parameter in self.model.parameters())
         return {"image": image, "text": whole - image - self.model.logit_scale.numel()}
-
-
-def _load(name: str) -> Any:
-    if name.startswith(SCHEMES):
-        model, tag = name, None
-        if name.startswith("local-dir:") and not Path(name.removeprefix("local-dir:")).is_dir():
-            raise TeacherError(f"{name}: no such folder; it must hold open_clip_config.json and the weights")
-    else:
-        model, tag = _known(name)
-    try:
-        # The tag says which activation its weights were trained with; open_clip only warns when the model differs.
-        quick_gelu = bool(tag and (open_clip.get_pretrained_cfg(model, tag) or {}).get("quick_gelu", False))
-        return open_clip.create_model(
-            model, pretrained=tag, force_quick_gelu=quick_gelu, require_pretrained=True, weights_only=True
-        )
-    except FAILURES as error:
-        if "pip install transformers" in str(error):
-            raise MissingExtra("transformers", "hf") from error
-        raise TeacherError(_explain(name, model, tag, error)) from error
-
-
-def _known(name: str) -> tuple[str, str]:
-    """(model, tag or checkpoint) of "NAME/TAG", or TeacherError with the nearest names."""
-    model, _, tag = name.partition("/")
-    models = open_clip.list_models()
-    if model not in models:
-        raise TeacherError(f"{name}: open_clip has no model {model!r}{nearest(model, models)}")
-    tags = open_clip.list_pretrained_tags_by_model(model)
-    if not tag:
-        raise TeacherError(
-            f"{name}: which weights? write {model}/TAG with one of: {', '.join(tags) or 'a checkpoint path'}"
-        )
-    if tag not in tags and not Path(tag).is_file():
-        raise TeacherError(f"{name}: {tag!r} is neither a tag of {model} nor a file{nearest(tag, tags)}")
-    return model, tag
-
-
-def _explain(name: str, model: str, tag: str | None, error: Exception) -> str:
-    if name.startswith("local-dir:") or (tag and Path(tag).is_file()):
-        return f"{name}: cannot be loaded: {reason(error)}"
-    source = (open_clip.get_pretrained_cfg(model, tag) or {}) if tag else {"hf_hub": name.removeprefix("hf-hub:")}
-    # A folder brings its own activation and preprocessing; a lone file takes those of the model's name.
-    if source.get("hf_hub"):
-        fetch = how_to_fetch(source["hf_hub"].rstrip("/"), error)
-    else:
-        quick = f"{model}-quickgelu" if source.get("quick_gelu") and not model.endswith("-quickgelu") else model
-        fetch = f'download {source.get("url")}, and set model = "{quick}/path/to/the/file"'
-    told = textwrap.shorten(reason(error), 200, placeholder="...")
-    return f"{name}: could not be fetched ({told}); with a network, {fetch}"
 
 
 def _grid(tower: Any, cells: int | Literal["full"]) -> Grid | None:
@@ -274,16 +215,6 @@ def _preprocess(config: PreprocessCfg, pixels: PixelPath = "pil") -> Preprocess:
     )
 
 
-def _tokenizer(name: str, context_length: int | None) -> Any:
-    identifier = name if name.startswith(SCHEMES) else name.partition("/")[0]
-    try:
-        return open_clip.get_tokenizer(identifier, context_length=context_length)
-    except OSError as error:
-        raise TeacherError(
-            f"{name}: its tokenizer could not be fetched or read ({str(error).splitlines()[0]})"
-        ) from error
-
-
 def _used(tokens: Tensor, pad: int) -> Int[Tensor, "t"]:
     """Length of each row up to its last token that is not padding."""
     positions = torch.arange(1, tokens.shape[1] + 1)
@@ -305,7 +236,3 @@ def _shortened(model: nn.Module, length: int) -> Iterator[None]:
         yield
     finally:
         tower.attn_mask, positions.data = mask, whole
-
-
-def _quick_gelu(model: nn.Module) -> bool:
-    return any(type(module).__name__ == "QuickGELU" for module in model.modules())

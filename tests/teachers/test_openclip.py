@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from distillkit.errors import TeacherError
-from distillkit.teachers import openclip
+from distillkit.teachers import _openclip_network, openclip
 from distillkit.teachers.openclip import Openclip
 from tests.conftest import TEACHER, make_teacher
 
@@ -396,4 +396,4 @@ def test_nothing_is_said_on_the_way(teacher_folder, capfd, caplog):
 
 def test_known_names_are_those_of_open_clip():
     for model, tag in (("ViT-L-14", "openai"), ("RN50", "yfcc15m"), ("ViT-B-16-SigLIP", "webli")):
-        assert openclip._known(f"{model}/{tag}") == (model, tag)
+        assert _openclip_network._known(f"{model}/{tag}") == (model, tag)
