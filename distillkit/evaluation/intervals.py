@@ -1,0 +1,53 @@
+"""How sure one number is: a 95 % interval, by drawing the items again, whole clusters of them at a time."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from distillkit.evaluation.clusters import clusters, ends, resamples
+
+DRAWS = 2000
+_LEVEL = 0.95
+
+
+def mean_intervals(
+    values: Float[np.ndarray, "n m"], group: Int[np.ndarray, "n"] | None = None, once: np.ndarray | None = None
+) -> tuple[Float[np.ndarray, "m"], Float[np.ndarray, "m"]]:
+    """Of the mean of each column. Not a number where there is but one cluster: one opinion has no spread.
+
+    Where all clusters say the same of a share, 0 or 1, drawing them again finds no other: there the far end is the
+    exact one of Clopper and Pearson, for as many answers as there are clusters.
+    """
+    found = clusters(values, group, once)
+    means = [part @ found.totals / (part @ found.weights) for part in resamples(len(found), DRAWS)]
+    low, high = ends(np.concatenate(means), found.mean, len(found))
+    shares = ((values >= 0) & (values <= 1)).all(0)
+    low, high = np.where(shares, np.clip(low, 0, 1), low), np.where(shares, np.clip(high, 0, 1), high)
+    if len(found) > 1:
+        edge = ((1 - _LEVEL) / 2) ** (1 / len(found))
+        low = np.where((values == 1).all(0), edge, low)
+        high = np.where((values == 0).all(0), 1 - edge, high)
+    return low, high
+
+
+def median_interval(values: Float[np.ndarray, "n"], group: Int[np.ndarray, "n"] | None = None) -> tuple[float, float]:
+    """Of the median of all items."""
+    found = resampled_medians(values, group)
+    count = len(values) if group is None else len(np.unique(group))
+    low, high = ends(found[:, None], np.array([np.median(values)]), count)
+    return float(low[0]), float(high[0])
+
+
+def resampled_medians(
+    values: Float[np.ndarray, "n"], group: Int[np.ndarray, "n"] | None = None
+) -> Float[np.ndarray, "r"]:
+    """The (lower) median each time that clusters were drawn again; the same draws for the same clusters."""
+    place = np.arange(len(values)) if group is None else np.unique(group, return_inverse=True)[1]
+    order = np.argsort(values, kind="stable")
+    ordered, place = np.asarray(values, np.float64)[order], place[order]
+    medians = []
+    for part in resamples(int(place.max()) + 1, DRAWS):
+        reached = np.cumsum(part[:, place], axis=1)
+        medians.append(ordered[(reached < reached[:, -1:] / 2).sum(1)])
+    return np.concatenate(medians)

@@ -1,0 +1,129 @@
+"""Is one better than the other on the same items? What both get right, or both wrong, says nothing and is left out.
+
+difference  the mean of one minus the mean of the other
+interval    drawing the items again, both answers of an item together
+p           how often a difference as large would come if, cluster by cluster, chance alone said whose answer is whose.
+            Of hits without clusters this is McNemar's exact test, and that is what is computed there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.special import bdtr, stdtr, stdtrit
+
+from distillkit.evaluation.clusters import clusters, ends, resamples
+from distillkit.evaluation.intervals import DRAWS, resampled_medians
+
+SWAPS = 10_000
+_ENUMERATED = 13  # clusters whose 2 ** 13 ways of swapping are all tried
+_CELLS = 4_000_000
+
+
+@dataclass(frozen=True)
+class Differences:
+    """For each measure: first minus second, its 95 % interval, the standard error behind it, and p, two-sided.
+
+    `clusters`: how many independent opinions that rests on. `seeds`: the part of the error's square that more items
+    would not make smaller.
+    """
+
+    value: Float[np.ndarray, "m"]
+    low: Float[np.ndarray, "m"]
+    high: Float[np.ndarray, "m"]
+    error: Float[np.ndarray, "m"]
+    p: Float[np.ndarray, "m"]
+    clusters: int
+    seeds: Float[np.ndarray, "m"]
+
+
+def mean_differences(
+    one: Float[np.ndarray, "n m"],
+    other: Float[np.ndarray, "n m"],
+    group: Int[np.ndarray, "n"] | None = None,
+    once: np.ndarray | None = None,
+) -> Differences:
+    """Means of two networks' answers to the same n items, in m measures. `group`, `once`: see clusters.py."""
+    apart = np.asarray(one, np.float64) - np.asarray(other, np.float64)
+    found = clusters(apart, group, once)
+    drawn = np.concatenate([part @ found.totals / (part @ found.weights) for part in resamples(len(found), DRAWS)])
+    low, high = ends(drawn, found.mean, len(found))
+    p = swap_p(found.totals)
+    if group is None or len(np.unique(group)) == len(apart):
+        hits = np.isin(apart, (-1.0, 0.0, 1.0)).all(0)
+        p[hits] = mcnemar_p((apart > 0).sum(0), (apart < 0).sum(0))[hits]
+    return Differences(found.mean, low, high, drawn.std(0), p, len(found), np.zeros(len(p)))
+
+
+def median_difference(
+    one: Float[np.ndarray, "n"], other: Float[np.ndarray, "n"], group: Int[np.ndarray, "n"] | None = None
+) -> Differences:
+    """The same of medians; p from the resampled differences, since swapping answers leaves medians of many ties."""
+    count = len(one) if group is None else len(np.unique(group))
+    drawn = resampled_medians(one, group) - resampled_medians(other, group)
+    value = np.array([np.median(one) - np.median(other)])
+    low, high = ends(drawn[:, None], value, count)
+    beyond = min((drawn <= 0).mean(), (drawn >= 0).mean())
+    p = np.array([min(2 * max(float(beyond), 1 / DRAWS), 1.0)])
+    return Differences(value, low, high, drawn.std(keepdims=True), p, count, np.zeros(1))
+
+
+def seeded_differences(
+    ones: Float[np.ndarray, "s n m"],
+    others: Float[np.ndarray, "t n m"],
+    group: Int[np.ndarray, "n"] | None = None,
+    once: np.ndarray | None = None,
+) -> Differences:
+    """Means over seeds and items, where each recipe was run with several seeds.
+
+    Two or three seeds are too few to be drawn again: what is drawn is items, and the spread of the seeds' means is
+    added to the variance, with Student's t at the degrees of freedom of Welch and Satterthwaite.
+    """
+    both = mean_differences(ones.mean(0), others.mean(0), group, once)
+    parts = [(both.error**2, both.clusters - 1)]
+    for runs in (ones, others):
+        if len(runs) > 1:
+            means = np.stack([clusters(run, group, once).mean for run in runs])
+            parts.append((means.var(0, ddof=1) / len(runs), len(runs) - 1))
+    if len(parts) == 1:
+        return both
+    total = np.sum([part for part, _ in parts], axis=0)
+    scale = np.maximum(np.sum([part**2 / max(freedom, 1) for part, freedom in parts], axis=0), 1e-300)
+    freedom, error = np.maximum(total**2 / scale, 1.0), np.sqrt(total)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        away = np.where(error > 0, np.abs(both.value) / error, np.where(both.value == 0, 0.0, np.inf))
+    half = -stdtrit(freedom, 0.025) * error
+    p = 2 * stdtr(freedom, -away)
+    return Differences(both.value, both.value - half, both.value + half, error, p, both.clusters, total - both.error**2)
+
+
+def mcnemar_p(only_one: np.ndarray, only_other: np.ndarray) -> np.ndarray:
+    """McNemar's exact two-sided p: of the items that one alone gets right, is either's share a fair coin's?"""
+    less, both = np.minimum(only_one, only_other), only_one + only_other
+    return np.where(both == 0, 1.0, np.minimum(2 * bdtr(less, np.maximum(both, 1), 0.5), 1.0))
+
+
+def swap_p(totals: Float[np.ndarray, "g m"]) -> Float[np.ndarray, "m"]:
+    """How often a sum is as far from 0 when each cluster's sign is a coin's. Few clusters: all ways, else SWAPS."""
+    seen = np.abs(totals.sum(0))
+    slack = 1e-9 * np.abs(totals).sum(0)
+    count = beyond = 0
+    for signs in _signs(len(totals)):
+        beyond = beyond + (np.abs(signs @ totals) >= seen - slack).sum(0)
+        count += len(signs)
+    if len(totals) > _ENUMERATED:  # what was seen is one of the ways
+        count, beyond = count + 1, beyond + 1
+    return np.asarray(beyond / count, np.float64)
+
+
+def _signs(count: int) -> Iterator[Float[np.ndarray, "r g"]]:
+    if count <= _ENUMERATED:
+        ways = np.arange(2**count)[:, None] >> np.arange(count)
+        yield 1.0 - 2.0 * (ways & 1)
+        return
+    random, part = np.random.default_rng(0), max(_CELLS // count, 1)
+    for start in range(0, SWAPS, part):
+        yield 1.0 - 2.0 * random.integers(2, size=(min(part, SWAPS - start), count), dtype=np.int8)

@@ -1,0 +1,73 @@
+"""What a test comes to in words, over a whole table of tests, and how many items would tell where these do not."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+LEVEL = 0.05
+_BOTH_TAILS, _POWER = 1.96, 0.8416  # normal quantiles: 5 % two-sided, and found in 80 % of draws
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`word`: better, worse or not separable. `adjusted`: p after Holm. `items`: how many it would take, where not
+    separable, to find a difference of this size in 4 of 5 draws; None where no number would.
+    """
+
+    word: str
+    adjusted: float
+    items: int | None = None
+    why: str = ""
+
+    @property
+    def told(self) -> str:
+        """In a sentence's place: "better", or "not separable (it would take about 3,100 items)"."""
+        return self.word if not self.why else f"{self.word} ({self.why})"
+
+
+def holm(p: Float[np.ndarray, "m"]) -> Float[np.ndarray, "m"]:
+    """p for each of m tests such that all of them together give a false alarm as rarely as one alone (Holm 1979)."""
+    order = np.argsort(p, kind="stable")
+    raised = np.minimum(p[order] * (len(p) - np.arange(len(p))), 1.0)
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.maximum.accumulate(raised) if len(p) else raised
+    return adjusted
+
+
+def verdict(
+    *,
+    value: float,
+    low: float,
+    high: float,
+    error: float,
+    adjusted: float,
+    items: int,
+    seeds: float = 0.0,
+    more_is_better: bool = True,
+) -> Verdict:
+    """Of one difference, over `items` items. Only what the test and the interval both say is said."""
+    if not math.isfinite(low):
+        return Verdict("not separable", adjusted, None, "one item, or one cluster of items, has no spread")
+    if adjusted <= LEVEL and (low > 0 or high < 0):
+        return Verdict("better" if (value > 0) == more_is_better else "worse", adjusted)
+    if value == 0 and error == 0:
+        return Verdict("not separable", adjusted, None, "the same answers")
+    if value == 0:
+        return Verdict("not separable", adjusted, None, "no difference to find")
+    room = (value / (_BOTH_TAILS + _POWER)) ** 2 - seeds
+    if room <= 0:
+        return Verdict("not separable", adjusted, None, "seeds differ as much: more seeds, not more items")
+    needed = math.ceil(items * max(error**2 - seeds, 0.0) / room)
+    if needed <= items:
+        return Verdict("not separable", adjusted, needed, "too many tests at once, or too few clusters of items")
+    return Verdict("not separable", adjusted, needed, f"it would take about {_round(needed):,} items")
+
+
+def _round(number: int) -> int:
+    """Two digits of it: more would be a pretence."""
+    power = 10 ** max(len(str(number)) - 2, 0)
+    return math.ceil(number / power) * power
