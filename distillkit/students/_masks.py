@@ -1,14 +1,15 @@
-"""The learned masks of one transformer: one log-alpha per channel, per head and per neuron. See _l0.py."""
+"""The learned masks of transformers: one log-alpha per channel, per head and per neuron. See _l0.py."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from distillkit.students._l0 import EPS, LOG_ALPHA_RANGE, START, Size, draw, kept, settled
+from distillkit.students._l0 import EPS, LOG_ALPHA_RANGE, START, Size, draw, kept, settled, sparsity
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +22,14 @@ class Drawn:
 
 
 class Masks(nn.Module):
-    """`size` is the whole network that sparsity is measured against; `heads` and `neurons` are those of each layer."""
+    """All open, of a whole network: sparsity is measured against it. `heads` and `neurons` are those of each layer."""
 
     # TinyCLIP trains masks so, whatever the rate of the weights, and does not decay them.
     learning_rate = 0.02
 
-    def __init__(self, size: Size, width: int, heads: list[int], neurons: list[int]):
+    def __init__(self, width: int, heads: list[int], neurons: list[int]):
         super().__init__()
-        self.size = size
+        self.size = Size(width, neurons[0], heads[0], len(heads))
         self.hidden = nn.Parameter(torch.full((width,), START))
         self.heads = nn.ParameterList(torch.full((count,), START) for count in heads)
         self.neurons = nn.ParameterList(torch.full((count,), START) for count in neurons)
@@ -59,3 +60,8 @@ class Masks(nn.Module):
         """The number of parameters that are expected to stay."""
         groups = self.hidden, torch.cat([*self.heads]), torch.cat([*self.neurons])
         return self.size.remaining(*(kept(group) for group in groups))
+
+
+def share_gone(towers: Sequence[Masks]) -> Float[Tensor, ""] | None:
+    """The share of parameters that is expected to go, over all towers together; None where none has masks."""
+    return sparsity([masks.remaining() for masks in towers], [masks.size for masks in towers]) if towers else None

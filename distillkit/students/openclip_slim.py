@@ -18,8 +18,7 @@ from torch import Tensor, nn
 
 from distillkit.errors import RecipeError
 from distillkit.students._count import count, smaller
-from distillkit.students._l0 import Size, sparsity
-from distillkit.students._masks import Masks
+from distillkit.students._masks import Masks, share_gone
 from distillkit.students._openclip import TextInput, configure, image_tower, mean_and_std, size_of, text_tower
 from distillkit.students._pixels import Normalise
 from distillkit.students._scale import START, multiplier
@@ -55,8 +54,8 @@ class OpenclipSlim(TextStudent):
         self.logit_scale = nn.Parameter(torch.tensor(START))
         self.normalise = Normalise(*mean_and_std(model))
         self.text_input = TextInput.of(self.text, config)
-        self.image_masks = _masks_of(self.visual) if masks else None
-        self.text_masks = _masks_of(self.text) if masks else None
+        self.image_masks = Masks(*sizes(self.visual)) if masks else None
+        self.text_masks = Masks(*sizes(self.text)) if masks else None
         if masks:
             self.widths |= {"sparsity": 1}
         self.register_load_state_dict_pre_hook(take_sizes)
@@ -103,13 +102,7 @@ class OpenclipSlim(TextStudent):
                 group.clamp()
         image = None if batch.pixels is None else self.embed(batch.pixels)
         text = None if batch.tokens is None else self.embed_text(batch.tokens)
-        gone = sparsity([group.remaining() for group in masks], [group.size for group in masks]) if masks else None
-        return Features(image=image, text=text, scale=multiplier(self.logit_scale), sparsity=gone)
-
-
-def _masks_of(tower: Any) -> Masks:
-    width, heads, neurons = sizes(tower)
-    return Masks(Size(width, neurons[0], heads[0], len(heads)), width, heads, neurons)
+        return Features(image=image, text=text, scale=multiplier(self.logit_scale), sparsity=share_gone(masks))
 
 
 def _refuse_other_shapes(own: nn.Module, weights: dict[str, Tensor], name: str) -> None:

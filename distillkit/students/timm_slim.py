@@ -18,8 +18,7 @@ from torch import Tensor, nn
 from distillkit.errors import RecipeError
 from distillkit.students._configs import timm_model
 from distillkit.students._count import count, smaller
-from distillkit.students._l0 import Size, sparsity
-from distillkit.students._masks import Masks
+from distillkit.students._masks import Masks, share_gone
 from distillkit.students._pixels import Normalise
 from distillkit.students._slim_blocks import take_sizes
 from distillkit.students._slim_timm import encode, fuse, refuse_other_trunks, sizes
@@ -54,9 +53,7 @@ class TimmSlim(nn.Module):
         self.projection = nn.Linear(self.trunk.num_features, embed_dim, bias=False)
         config = timm.get_pretrained_cfg(name)
         self.normalise = Normalise(*((config.mean, config.std) if config else ((0.5,) * 3, (0.5,) * 3)))
-        width, heads, neurons = sizes(self.trunk)
-        whole = Size(width, neurons[0], heads[0], len(heads))
-        self.image_masks = Masks(whole, width, heads, neurons) if masks else None
+        self.image_masks = Masks(*sizes(self.trunk)) if masks else None
         self.widths = {"image": embed_dim} | ({"sparsity": 1} if masks else {})
         self.register_load_state_dict_pre_hook(take_sizes)
 
@@ -104,8 +101,8 @@ class TimmSlim(nn.Module):
 
     def forward(self, batch: Batch) -> Features:
         assert batch.pixels is not None
-        masks = self.image_masks
-        if masks is not None and self.training and batch.step > 0:
-            masks.clamp()
-        gone = None if masks is None else sparsity([masks.remaining()], [masks.size])
-        return Features(image=self.embed(batch.pixels), sparsity=gone)
+        masks = [] if self.image_masks is None else [self.image_masks]
+        if self.training and batch.step > 0:
+            for group in masks:
+                group.clamp()
+        return Features(image=self.embed(batch.pixels), sparsity=share_gone(masks))

@@ -86,18 +86,31 @@ def pull(p, k, v):
     return list(torch.autograd.grad(ce(v * p @ k.T, range(len(p))), (p, k), create_graph=True))
 
 
+def l0_left(h, x, prefix):
+    """Parameters that are expected to stay in a tower, and those that it has."""
+    d, heads, layers = h["hidden_size"], h["num_attention_heads"], h["num_hidden_layers"]
+    hidden, head, inner = (
+        torch.sigmoid(x[f"{prefix}{group}_loga"] + 1.5985968).sum() for group in ("hidden", "heads", "intermediate")
+    )
+    per_head = (4 * d * d + 4 * d) // heads
+    total = layers * (2 * d * h["intermediate_size"] + d + h["intermediate_size"]) + layers * heads * per_head
+    return hidden * head * per_head / d + 2 * hidden * inner, total
+
+
+def l0_price(h, sparsity, one, two):
+    gap = h["start_sparsity"] - sparsity
+    gap = gap + (h["target_sparsity"] - h["start_sparsity"]) * min(1, h["step"] / h["sparsity_warmup"])
+    return one * gap + two * gap**2 if gap > 0 else 0 * (one + two + gap)
+
+
 def tinyclip(loss, h, x):
     if loss == "L0_lagrangian":
-        d, heads, layers = h["hidden_size"], h["num_attention_heads"], h["num_hidden_layers"]
-        hidden, head, inner = (
-            torch.sigmoid(x[f"{group}_loga"] + 1.5985968).sum() for group in ("hidden", "heads", "intermediate")
-        )
-        per_head = (4 * d * d + 4 * d) // heads
-        total = layers * (2 * d * h["intermediate_size"] + d + h["intermediate_size"]) + layers * heads * per_head
-        gap = -(1 - (hidden * head * per_head / d + 2 * hidden * inner) / total)
-        gap = gap + h["start_sparsity"]
-        gap = gap + (h["target_sparsity"] - h["start_sparsity"]) * min(1, h["step"] / h["sparsity_warmup"])
-        return x["lambda_1"] * gap + x["lambda_2"] * gap**2 if gap > 0 else 0 * (x["lambda_1"] + x["lambda_2"] + gap)
+        left, total = l0_left(h, x, "")
+        return l0_price(h, 1 - left / total, x["lambda_1"], x["lambda_2"])
+    if loss == "L0_joint_lagrangian":
+        (image, whole_image), (text, whole_text) = l0_left(h["img"], x, "img_"), l0_left(h["txt"], x, "txt_")
+        one, two = ((x[f"img_lambda_{number}"] + x[f"txt_lambda_{number}"]) / 2 for number in (1, 2))
+        return l0_price(h, 1 - (image + text) / (whole_image + whole_text), one, two)
     si, st, ti, tt = (unit(x[name]) for name in ("s_img", "s_txt", "t_img", "t_txt"))
     a, b = x["s_scale"], x["t_scale"]
     i2t, t2i = soft_ce(b * ti @ tt.T, a * si @ st.T), soft_ce(b * tt @ ti.T, a * st @ si.T)

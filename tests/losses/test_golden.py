@@ -15,6 +15,7 @@ import torch
 from torch.func import functional_call
 
 from distillkit.evals._tip import few_shot_logits
+from distillkit.losses._score import unit
 from distillkit.losses.affinity import Affinity
 from distillkit.losses.caption_contrast import CaptionContrast
 from distillkit.losses.contrastive import Contrastive
@@ -27,7 +28,9 @@ from distillkit.losses.token_regression import TokenRegression
 from distillkit.students import _l0
 from distillkit.students._inherit import inherit, inherited_layers
 from distillkit.students._masking import keep_some
+from distillkit.students._masks import Masks, share_gone
 from distillkit.types import Batch, Features, Widths
+from tests.losses import reference
 
 FOLDER = Path(os.environ.get("DISTILLKIT_GOLDEN", Path(__file__).parents[1] / "golden"))
 CASES = json.loads((FOLDER / "cases.json").read_text())["cases"]
@@ -89,6 +92,9 @@ def clip_kd(case, x, mode):
         kept, gone, place = keep_some(x["x"], x["noise"], case["hyper"]["mask_ratio"])
         assert kept.shape[1] == case["hyper"]["len_keep"]
         return {"x_masked": kept, "mask": gone, "ids_restore": place}
+    if case["loss"] == "any":
+        assert "world_size_1" in case["id"]
+        return one_process(case, x, mode)
     if case["loss"] == "total":
         weights = {loss: case["hyper"][key] for key, loss in CLIP_KD_WEIGHTS.items() if case["hyper"].get(key)}
         return sum(weight * clip_kd(case | {"loss": loss}, x, mode) for loss, weight in weights.items())
@@ -135,6 +141,36 @@ def clip_kd(case, x, mode):
     return pytest.fail(f"no class is mapped to {case['method']} {case['loss']}")
 
 
+def one_process(case, x, mode):
+    """Every term on one process, where the released code, which knows its features from a gather only, crashes.
+
+    Ours must be the formula's value of the batch as it is, and train the student. A case may come without features.
+    """
+    scales = {name: torch.tensor(math.log(1 / 0.07)).double() for name in ("cross_logit_scale", "fusion_logit_scale")}
+    x, hyper = scales | (x or some_features()), {"tau": "1/logit_scale"} | case["hyper"]
+    terms = ["task_clip", "CRD"] if "t_img" in x else ["task_clip"]
+    if "t_img" in x and ("vproj_w" in x or x["s_img"].shape == x["t_img"].shape):
+        terms += ["FD", "GD", "ICL", "cross_kd"]
+    if "vfuse_w" in x:
+        terms.append("AFD")
+    for term in terms:
+        x |= {name: x[name].detach().requires_grad_() for name in ("s_img", "s_txt")}
+        value = clip_kd({"method": "clip_kd", "loss": term, "hyper": hyper}, x, mode)
+        assert value.item() == pytest.approx(reference.clip_kd(term, hyper, x).item(), rel=1e-6, abs=0), term
+        value.backward()
+        for name in ("s_img", "s_txt"):
+            assert x[name].grad.isfinite().all(), term
+            assert x[name].grad.norm() > 0, term
+
+
+def some_features():
+    """Eight pairs of a student and a teacher of equal width, float64; the teacher's are normalised, as in all cases."""
+    torch.manual_seed(0)
+    s_img, s_txt, t_img, t_txt = torch.randn(4, 8, 16, dtype=torch.float64)
+    scales = {"s_scale": torch.tensor(14.0).double(), "t_scale": torch.tensor(50.0).double()}
+    return {"s_img": s_img, "s_txt": s_txt, "t_img": unit(t_img), "t_txt": unit(t_txt)} | scales
+
+
 def released_code_crashes(loss, batch, student):
     """AFD at different widths: ours has fusion layers of the width they get, and trains them and the student."""
     student.image.requires_grad_()
@@ -159,7 +195,9 @@ def tinyclip(case, x, mode):
         case "L0_masks":
             return l0_masks(case, x)
         case "L0_lagrangian":
-            return l0_lagrangian(case, x)
+            return l0_lagrangian(case["hyper"], x, {"": case["hyper"]})
+        case "L0_joint_lagrangian":
+            return l0_lagrangian(case["hyper"], x, {f"{tower}_": case["hyper"][tower] for tower in ("img", "txt")})
 
     student = Features(image=x["s_img"], text=x["s_txt"], scale=x["s_scale"])
     teacher = Features(image=x["t_img"], text=x["t_txt"], scale=x["t_scale"])
@@ -188,23 +226,40 @@ def l0_size(hyper):
     return _l0.Size(*(hyper[name] for name in names))
 
 
-def l0_lagrangian(case, x):
-    hyper, size = case["hyper"], l0_size(case["hyper"])
-    remaining = size.remaining(*(_l0.kept(x[f"{group}_loga"]) for group in ("hidden", "heads", "intermediate")))
-    sparsity = _l0.sparsity([remaining], [size])
+class Pooled(torch.nn.ModuleList):
+    """Masks of a student's towers: parameters that can go, those expected to stay, and the sparsity it is paid for."""
+
+    def forward(self):
+        return sum(masks.size.parameters for masks in self), sum(masks.remaining() for masks in self), share_gone(self)
+
+
+def l0_lagrangian(hyper, x, towers):
+    """`towers`: what the inputs of each begin with, and its sizes. Together they have one sparsity and one price."""
+    masks, learned = Pooled(), {}
+    for number, (prefix, sizes) in enumerate(towers.items()):
+        size = l0_size(sizes)
+        masks.append(Masks(size.width, [size.heads] * size.layers, [size.neurons] * size.layers))
+        learned[f"{number}.hidden"] = x[f"{prefix}hidden_loga"]
+        for group, released in (("heads", "heads"), ("neurons", "intermediate")):
+            layers = x[f"{prefix}{released}_loga"]
+            learned |= {f"{number}.{group}.{layer}": log_alpha for layer, log_alpha in enumerate(layers)}
+    assert learned.keys() == dict(masks.named_parameters()).keys()
+    parameters, remaining, sparsity = functional_call(masks, learned, ())
     knobs = {"target": hyper["target_sparsity"], "start": hyper["start_sparsity"]}
     loss = Sparsity(Widths({"sparsity": 1}, {}), warmup_steps=hyper["sparsity_warmup"], **knobs)
-    target = loss.target_at(hyper["step"])
     for key, ours in (
-        ("prunable_model_size", size.parameters),
+        ("prunable_model_size", parameters),
         ("expected_params", remaining.item()),
         ("out_expected_sparsity", sparsity.item()),
-        ("out_target_sparsity", target),
+        ("out_target_sparsity", loss.target_at(hyper["step"])),
     ):
         if key in hyper:
             assert ours == pytest.approx(hyper[key], rel=1e-5), key
     # The multipliers are maximised: their gradient is the released code's, turned round.
-    multipliers = {"linear": turned(x["lambda_1"]), "quadratic": turned(x["lambda_2"])}
+    multipliers = {
+        name: turned(sum(x[f"{prefix}{released}"] for prefix in towers) / len(towers))
+        for name, released in (("linear", "lambda_1"), ("quadratic", "lambda_2"))
+    }
     return run(loss, Batch(step=hyper["step"]), Features(sparsity=sparsity), multipliers)
 
 

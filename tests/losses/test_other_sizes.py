@@ -111,6 +111,15 @@ def clip_kd(b, _, s, t):
         draw.add(train=True, vfuse_w=(s, 2 * t), vfuse_b=(s,), tfuse_w=(s, 2 * t), tfuse_b=(s,))
         fused = [name for name in draw.x if name != "cross_logit_scale"]
         yield make("clip_kd", "AFD", {}, draw, fused)
+    yield one_process(draw, list(draw.x))
+    yield one_process(draw, base)
+    yield one_process(draw, [])
+
+
+def one_process(draw, names):
+    """Where the released code crashes: a case of no loss in particular, and of no value."""
+    told = {"id": "clip_kd/world_size_1", "method": "clip_kd", "loss": "any", "hyper": {}, "expected": None}
+    return told | {"inputs": {name: name for name in names}}, draw.x
 
 
 def tinyclip(b, _, s, t):
@@ -122,13 +131,23 @@ def tinyclip(b, _, s, t):
 
 
 def l0(b, layers, s, t):
-    heads, width, inner = 3, 6 * s, 5 * t
-    shapes = {"hidden_loga": (width,), "heads_loga": (layers, heads), "intermediate_loga": (layers, inner)}
-    draw = Draw(b).add(train=True, **shapes).put(train=True, lambda_1=np.float32(3.0), lambda_2=np.float32(8.0))
-    size = {"hidden_size": width, "intermediate_size": inner, "num_attention_heads": heads, "num_hidden_layers": layers}
+    image = {"hidden_size": 6 * s, "intermediate_size": 5 * t, "num_attention_heads": 3, "num_hidden_layers": layers}
+    text = image | {"hidden_size": 3 * s, "num_hidden_layers": layers + 1}
+    alone = tower(Draw(b), "", image, 3.0, 8.0)
+    both = tower(tower(Draw(b), "img_", image, 3.0, 8.0), "txt_", text, 5.0, 1.0)
     for target, start, step in ((0.8, 0.1, 300), (0.9, 0.7, 5000), (0.05, 0.0, 100)):
         hyper = {"target_sparsity": target, "start_sparsity": start, "sparsity_warmup": 700, "step": step}
-        yield make("tinyclip", "L0_lagrangian", size | hyper, draw)
+        yield make("tinyclip", "L0_lagrangian", image | hyper, alone)
+        yield make("tinyclip", "L0_joint_lagrangian", {"img": image, "txt": text} | hyper, both)
+
+
+def tower(draw, prefix, size, lambda_1, lambda_2):
+    """The masks and multipliers of one tower."""
+    width, inner, heads, layers = size.values()
+    shapes = {"hidden": (width,), "heads": (layers, heads), "intermediate": (layers, inner)}
+    draw.add(train=True, **{f"{prefix}{group}_loga": shape for group, shape in shapes.items()})
+    multipliers = {"lambda_1": np.float32(lambda_1), "lambda_2": np.float32(lambda_2)}
+    return draw.put(train=True, **{f"{prefix}{name}": value for name, value in multipliers.items()})
 
 
 def proteus(b, n, s, t):

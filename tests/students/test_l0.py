@@ -7,7 +7,7 @@ from distillkit.errors import RecipeError
 from distillkit.losses.sparsity import Sparsity
 from distillkit.students import _l0
 from distillkit.students._count import count
-from distillkit.students._masks import Drawn
+from distillkit.students._masks import Drawn, share_gone
 from distillkit.students._slim import encode_image, encode_text, fuse, sizes
 from distillkit.students.openclip_pair import OpenclipPair
 from distillkit.students.openclip_slim import OpenclipSlim
@@ -195,7 +195,7 @@ def test_the_price_drives_the_masks_to_the_target():
     for step in range(400):
         for group in groups:
             group.clamp()
-        sparsity = _l0.sparsity([group.remaining() for group in groups], [group.size for group in groups])
+        sparsity = share_gone(groups)
         loss(Batch(step=step), Features(sparsity=sparsity)).backward()
         optimizer.step()
         optimizer.zero_grad()
