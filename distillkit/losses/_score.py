@@ -94,12 +94,17 @@ class _Picks(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         scores, whole, match = ctx.saved_tensors
         share = gradients[0] / len(match)
-        # A text that several images have is asked once for each.
-        weight = share if ctx.dim else share * torch.bincount(match, minlength=scores.shape[1])
+        # A text that several images have is asked once for each. Counted so, a GPU need not say how long the count is.
+        weight = share if ctx.dim else share * _counts(match, scores.shape[1])
         along = (scores - whole).exp_().mul_(weight)
         images = torch.arange(len(match), device=match.device)
         along[images, match] -= share
         return along, None, None
+
+
+def _counts(match: Int[Tensor, "b"], texts: int) -> Int[Tensor, "t"]:
+    """How many images each text describes."""
+    return match.new_zeros(texts).scatter_add_(0, match, torch.ones_like(match))
 
 
 def divergence(

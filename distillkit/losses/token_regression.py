@@ -14,7 +14,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from distillkit.errors import RecipeError
@@ -59,12 +59,22 @@ class TokenRegression(nn.Module):
             _refuse_other_grid(patches, teacher_patches)
             ours = torch.cat([self.token_head(cls)[:, None], self.feature_head(patches)], dim=1)
             return F.mse_loss(ours, torch.cat([teacher_cls[:, None], teacher_patches], dim=1))
-        masked, teacher_patches = values
+        (masked, teacher_patches), mask = values, batch.mask
+        assert mask is not None  # without one a student says nothing of masked patches
         _refuse_other_grid(masked, teacher_patches)
-        errors = (self.patch_head(masked[batch.mask]) - teacher_patches[batch.mask]).square()
+        errors = self._errors(masked, teacher_patches, mask)
         # Where half of a batch is masked, some ranks have all of it and others none.
-        total, count = (concat(one[None]).sum() for one in (errors.sum(), errors.new_tensor(errors.numel())))
+        total, count = (concat(one[None]).sum() for one in (errors.sum(), mask.sum() * errors.shape[-1]))
         return total / count.clamp(min=1)
+
+    def _errors(self, masked: Tensor, targets: Tensor, mask: Bool[Tensor, "b p"]) -> Tensor:
+        """Squared errors at the masked places.
+
+        On a GPU of all places, with zeros elsewhere: to pick some, the host would wait to hear how many they are.
+        """
+        if mask.device.type == "cpu":
+            return (self.patch_head(masked[mask]) - targets[mask]).square()
+        return (self.patch_head(masked) - targets).square() * mask[..., None]
 
 
 def head(student_width: int, teacher_width: int) -> nn.Sequential:

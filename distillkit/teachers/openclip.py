@@ -74,6 +74,8 @@ class Openclip:
             self.tokenizer = tokenizer(self.name, context_length)
         if sha256:
             refuse_other_weights(model, self._sha256, sha256)
+        # The logit multiplier, exponentiated. Asked once: a GPU would answer after the batch before.
+        self.scale = float(self.model.logit_scale.exp())
         self.preprocess_config = PreprocessCfg(**self.model.visual.preprocess_cfg)
         self.preprocess = _preprocess(self.preprocess_config, pixels)
         self.preprocess.refuse_cpu(self.device)
@@ -90,11 +92,6 @@ class Openclip:
     def fields(self) -> dict[str, list[int]]:
         """What this teacher can say, and the shape of one row of it."""
         return {"image": [self.width], "text": [self.width]} | (self.tokens.fields if self.tokens else {})
-
-    @property
-    def scale(self) -> float:
-        """The logit multiplier, exponentiated."""
-        return float(self.model.logit_scale.exp())
 
     def tokenize(self, texts: list[str]) -> tuple[Int[Tensor, "t l"], Int[Tensor, "t"]]:
         """Padded tokens, and how many of each row matter; all of them where padding changes what the tower says."""

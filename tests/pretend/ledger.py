@@ -1,0 +1,87 @@
+"""What the pretend GPU notes: where the host waited for it, and how copies came to it."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils._mode_utils import no_dispatch
+
+_HERE, _PACKAGE = str(Path(__file__).parent), f"{Path(__file__).parents[2] / 'distillkit'}/"
+_OTHERS = ("site-packages", "/lib/python", "<frozen", "<string>")
+
+
+class Race(RuntimeError):
+    """Pinned memory was written while the device might still copy out of it."""
+
+
+class Ledger:
+    """`waits` and `pageable` count by "what @ file:line"; the place is the innermost one of the package."""
+
+    def __init__(self) -> None:
+        self.waits: Counter[str] = Counter()
+        self.pageable: Counter[str] = Counter()
+        self.copies = 0  # to the device, of any kind
+        self._pinned: dict[int, Tensor] = {}  # by storage; kept alive, so that no address comes again
+        self._flying: list[tuple[Tensor, Tensor, str]] = []  # source, what it held, and where the copy began
+
+    def clear(self) -> None:
+        """Begin to count anew, once what is under way has arrived."""
+        self.land()
+        self.waits.clear()
+        self.pageable.clear()
+
+    def wait(self, what: str) -> None:
+        """The host waits for the device; whatever was being copied has arrived after that."""
+        self.waits[f"{what} @ {where()}"] += 1
+        self.land()
+
+    def copied(self, source: Tensor, non_blocking: bool) -> None:
+        """A CPU tensor goes to the device."""
+        self.copies += 1
+        if not source.numel():
+            return
+        if non_blocking and self.is_pinned(source):
+            with no_dispatch():
+                self._flying.append((source, source.clone(), where()))
+        elif non_blocking or source.ndim:
+            self.pageable[f"{list(source.shape)} @ {where()}"] += 1
+            if not non_blocking:
+                self.wait("a blocking copy")
+        else:
+            self.wait("a number copied")
+
+    def land(self) -> None:
+        """All copies are over. Raises Race if a source was written meanwhile."""
+        flying, self._flying = self._flying, []
+        with no_dispatch():
+            for source, held, place in flying:
+                if not torch.equal(source, held):
+                    raise Race(f"pinned memory was overwritten under the copy that began at {place}")
+
+    def pin(self, tensor: Tensor) -> Tensor:
+        self._pinned[_storage(tensor)] = tensor
+        return tensor
+
+    def is_pinned(self, tensor: Tensor) -> bool:
+        return _storage(tensor) in self._pinned
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata
+
+
+def where() -> str:
+    """The innermost line of the package that is being run, or else of whoever calls, as a test does."""
+    frame, other = sys._getframe(1), None
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if file.startswith(_PACKAGE):
+            return f"{file.removeprefix(_PACKAGE)}:{frame.f_lineno}"
+        if other is None and not file.startswith(_HERE) and not any(one in file for one in _OTHERS):
+            other = f"{Path(file).name}:{frame.f_lineno}"
+        frame = frame.f_back
+    return other or "?"
