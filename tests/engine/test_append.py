@@ -1,7 +1,6 @@
 """A corpus that grew: what is there stays, bit for bit, and only what is new is computed."""
 
 import json
-import os
 import random
 
 import numpy as np
@@ -14,11 +13,7 @@ from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.verify import verify
 from tests.conftest import WORDS, draw
 
-
-@pytest.fixture(autouse=True)
-def quick_disk(monkeypatch):
-    """A killed process loses nothing that the system already has, so no test needs to wait for the disk."""
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
+pytestmark = pytest.mark.usefixtures("quick_disk")
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from distillkit.store.format.manifest import Manifest
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.teachers import _preprocess
 from distillkit.teachers.openclip import Openclip
+from tests.engine.whole import files
 
 
 @pytest.fixture
@@ -25,11 +26,6 @@ def extract(recipes, run_cli):
         return code, err
 
     return run
-
-
-def files(store):
-    paths = (path for path in store.rglob("*") if path.is_file() and path.name != "extract.jsonl")
-    return {path.relative_to(store).as_posix(): path.read_bytes() for path in paths}
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ import pytest
 from distillkit.store.format.manifest import Manifest
 from distillkit.store.upkeep.verify import verify
 from tests.conftest import draw
-from tests.engine.test_extract import forked
+from tests.engine.killing import forked
+from tests.engine.whole import files
 
 pytest.importorskip("ray.data")
 
@@ -25,11 +26,6 @@ MAIN = "from distillkit.cli import main; main()"
 def command(recipe, *settings):
     overrides = [argument for setting in ("ray.most=1", *settings) for argument in ("--set", setting)]
     return [sys.executable, "-c", MAIN, "extract-teacher", str(recipe), "--engine", "ray", *overrides]
-
-
-def files(store):
-    paths = (path for path in store.rglob("*") if path.is_file() and path.name != "extract.jsonl")
-    return {path.relative_to(store).as_posix(): path.read_bytes() for path in paths}
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """Samples that failed and were mended: their shards alone are computed again, to the store of a sound corpus."""
 
-import os
-
 import pytest
 
 from distillkit.engine import retry as module
@@ -12,11 +10,7 @@ from distillkit.store.upkeep.verify import verify
 from distillkit.teachers.openclip import Openclip
 from tests.conftest import draw
 
-
-@pytest.fixture(autouse=True)
-def quick_disk(monkeypatch):
-    """A killed process loses nothing that the system already has, so no test needs to wait for the disk."""
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
+pytestmark = pytest.mark.usefixtures("quick_disk")
 
 
 @pytest.fixture

@@ -1,0 +1,157 @@
+"""Stage 1 under bad input: damaged images, odd teachers, recipes that do not fit."""
+
+import os
+import shutil
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from distillkit.store.format.manifest import Manifest
+from distillkit.store.reading.reader import FeatureStore
+from tests.engine.whole import checksums, rows
+
+
+def damage(corpus):
+    """Nine images go bad in nine ways; returns their keys."""
+    images = corpus / "images"
+    good = (images / "001.png").read_bytes()
+    (images / "003.png").write_bytes(b"")
+    (images / "010.png").write_bytes(good[: len(good) // 2])
+    (images / "011.png").write_bytes(b"<html>not found</html>")
+    (images / "020.png").unlink()
+    (images / "021.png").unlink()
+    (images / "021.png").mkdir()
+    (images / "030.png").unlink()
+    (images / "030.png").symlink_to(images / "030.png")
+    Image.new("L", (100_000, 1)).save(images / "040.png")
+    bomb = bytearray(good)
+    bomb[16:24] = (60_000).to_bytes(4, "big") * 2
+    (images / "050.png").write_bytes(bomb)
+    (images / "069.png").write_bytes(good[:-1000])
+    return [f"images/{n:03d}.png" for n in (3, 10, 11, 20, 21, 30, 40, 50, 69)]
+
+
+def test_damaged_images_go_to_the_ledger_and_change_nothing_else(extract, corpus, stores):
+    assert extract()[0] == 0
+    keys = [f"images/{n:03d}.png" for n in range(70)]
+    before = dict(zip(keys, rows(FeatureStore(stores / "images"), keys), strict=True))
+
+    bad = damage(corpus)
+    shutil.rmtree(stores)
+    code, err = extract("corpora.0.max_failures=0.2")
+    assert code == 0 and f"9 of 70 samples failed; see: distillkit store failures {stores / 'images'}" in err
+    store = FeatureStore(stores / "images")
+    assert [line["key"] for line in store.failures()] == bad
+    assert all(line["stage"] == "decode" and line["error"] and "\n" not in line["error"] for line in store.failures())
+    assert np.isnan(store.read("image", np.setdiff1d(np.arange(70), store.ok_rows)).numpy()).all()
+
+    good = [key for key in keys if key not in bad]
+    # Other neighbours in a batch may change the last bits of float32, and so the last bit of float16.
+    np.testing.assert_allclose(rows(store, good), np.stack([before[key] for key in good]), rtol=2e-3, atol=1e-4)
+
+
+def test_too_many_failures_are_exit_code_1_every_time(extract, corpus, stores):
+    damage(corpus)
+    for _ in range(2):
+        code, err = extract("corpora.0.max_failures=0.1")
+        assert code == 1 and err.splitlines()[-1].startswith(f"error: {stores / 'images'}: 9 of 70 samples failed")
+        assert "more than max_failures = 0.1" in err
+    assert checksums(stores / "images")  # the store is complete all the same, and so are the others of the recipe
+    assert Manifest.read(stores / "texts").skipped == 0
+    assert extract("corpora.0.max_failures=0.13")[0] == 0
+
+
+def test_a_corpus_without_one_good_image_is_a_store_of_failures(extract, corpus, stores):
+    for path in (corpus / "images").iterdir():
+        path.write_bytes(b"")
+    assert extract()[0] == 1
+    store = FeatureStore(stores / "images")
+    assert len(store.failures()) == 70 and len(store.ok_rows) == 0
+
+
+def test_every_kind_of_image_is_extracted(extract, tmp_path, stores):
+    folder = tmp_path / "kinds"
+    folder.mkdir()
+    colour = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 48, 3), dtype=np.uint8))
+    colour.convert("CMYK").save(folder / "cmyk.jpg")
+    colour.convert("P").save(folder / "palette.png", transparency=3)
+    colour.save(folder / "animated.gif", save_all=True, append_images=[colour.rotate(90)])
+    Image.fromarray(np.random.default_rng(0).integers(0, 65536, (40, 48), dtype=np.uint16)).save(folder / "sixteen.png")
+    colour.convert("LA").save(folder / "grey.webp")
+    Image.new("RGB", (1, 1)).save(folder / "one.bmp")
+    source = f'corpora.0.source={{ kind = "folder", root = "{folder}" }}'
+    assert extract(source, 'corpora.0.fields=["image"]')[0] == 0
+    store = FeatureStore(stores / "images")
+    assert len(store.ok_rows) == 6 and store.read("image", np.arange(6)).isfinite().all()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_a_file_name_that_is_not_utf_8_is_a_line_in_the_ledger(extract, corpus, stores):
+    (corpus / "images" / os.fsdecode(b"caf\xe9.png")).write_bytes((corpus / "images/001.png").read_bytes())
+    source = f'corpora.0.source={{ kind = "folder", root = "{corpus}" }}'
+    assert extract(source, 'corpora.0.fields=["image"]')[0] == 0
+    (line,) = FeatureStore(stores / "images").failures()
+    assert line["key"] == r"images/caf\xe9.png" and "not UTF-8" in line["error"]
+
+
+def test_missing_captions_and_images_are_failures_of_their_rows(extract, corpus, stores):
+    table = corpus / "pairs.tsv"
+    lines = table.read_text().splitlines()
+    lines[5] = "\t" + lines[5].split("\t")[1]
+    table.write_text("\n".join(lines))
+    assert extract()[0] == 0
+    (line,) = FeatureStore(stores / "images").failures()
+    assert line == {"key": "images/004.png", "stage": "read", "error": "the sample has no text"}
+    code, err = extract('corpora.1.fields=["image"]', "corpora.1.max_failures=0.0")
+    assert code == 1 and "160 of 160 samples failed" in err
+
+
+def test_samples_that_come_twice_are_counted_and_left_out(extract, corpus, stores):
+    with (corpus / "pairs.tsv").open("a") as table:
+        table.write("again\timages/003.png\nand again\timages/003.png\n")
+    code, err = extract()
+    assert code == 0 and f"{stores / 'images'}: 2 samples whose key had come before were left out" in err
+    manifest = Manifest.read(stores / "images")
+    assert manifest.rows == 70 and manifest.source["duplicates"] == 2
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e6])
+def test_what_a_teacher_cannot_say_in_the_stored_type_is_a_failure(extract, stores, monkeypatch, value):
+    from distillkit.teachers.openclip import Openclip
+
+    real = Openclip.encode_text
+
+    def odd(self, tokens):
+        said = real(self, tokens).clone()
+        said[(tokens == self.tokenizer(["7"])[0, 1]).any(dim=1), 3] = value  # every text with a 7 in it
+        return said
+
+    monkeypatch.setattr(Openclip, "encode_text", odd)
+    monkeypatch.setattr(Openclip, "_trimming_changes_nothing", lambda self: True)
+    code, err = extract("corpora.1.max_failures=0.5")
+    assert code == 0, err
+    store = FeatureStore(stores / "texts")
+    failed = {
+        text for text, ok in zip(store.index["text"].to_pylist(), store.index["ok"].to_pylist(), strict=True) if not ok
+    }
+    assert failed == {text for text in store.index["text"].to_pylist() if text.endswith("7")} and len(failed) == 16
+    assert {line["error"] for line in store.failures()} == {
+        "text: the teacher gave a value that is not finite in float16"
+    }
+    if value == 1e6:
+        assert extract("corpora.1.max_failures=0.0", 'corpora.1.dtype="float32"')[0] == 0
+
+
+def test_recipes_that_do_not_fit_the_teacher_or_the_store(extract):
+    code, err = extract('corpora.0.fields=["image", "logits"]')
+    assert code == 1 and "corpus 'images': the teacher gives no 'logits'; it gives: image, text" in err
+    code, err = extract("corpora.0.rows_per_shard=100")
+    assert code == 1 and "rows_per_shard = 100 does not fit rows of 64 bytes; take a multiple of 64" in err
+
+
+def test_out_may_use_placeholders(extract, tmp_path, monkeypatch):
+    monkeypatch.setenv("DISTILLKIT_CACHE", str(tmp_path / "elsewhere"))
+    assert extract('out="{cache}/stores"')[0] == 0
+    assert (tmp_path / "elsewhere/stores/images/manifest.json").is_file()

@@ -1,0 +1,124 @@
+"""Stage 1 by several processes at once, and in parts: one store, each shard written once."""
+
+import contextlib
+import subprocess
+import sys
+
+import pytest
+
+from distillkit.system import atomic
+from tests.engine.whole import files
+
+
+@pytest.fixture
+def someone(stores):
+    """Another process that writes some shards of the image store."""
+
+    @contextlib.contextmanager
+    def writing(*shards):
+        code = (
+            "import sys; from pathlib import Path; from distillkit.store.writing.claims import Claims;"
+            f"claims = Claims(Path({str(stores / 'images')!r})); claims.take({list(shards)});"
+            "print(flush=True); input()"
+        )
+        with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            process.stdout.readline()
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    return writing
+
+
+def test_a_second_process_on_the_same_shards_is_turned_away(extract, stores, someone):
+    with someone(0, 1):
+        code, err = extract()
+        assert code == 1 and not (stores / "images/commits").exists()
+        assert err.splitlines()[-1] == (
+            f"error: {stores / 'images'}: another process is extracting shards 1 to 2 here; wait for it or stop it"
+        )
+        assert "shard 2 here" in extract("--shard", "2/2")[1]
+    assert extract()[0] == 0
+
+
+def test_the_one_who_writes_the_last_shard_completes_the_store(extract, stores, someone, tmp_path):
+    assert extract(f'out="{tmp_path}/whole"')[0] == 0
+    with someone(1):
+        code, err = extract()
+        assert code == 0 and f"{stores / 'images'}: 1 of 2 shards are to come from others" in err
+    assert not (stores / "images/manifest.json").exists()
+    assert extract()[0] == 0
+    assert files(stores / "images") == files(tmp_path / "whole/images")
+
+
+def test_another_recipe_does_not_pull_the_store_from_under_a_run(extract, stores, someone):
+    extract()
+    before = files(stores / "images")
+    with someone(1):
+        code, err = extract('corpora.0.dtype="float32"')
+        assert code == 1 and "another process is extracting here, with another recipe (" in err
+    assert files(stores / "images") == before
+
+
+def test_what_others_have_begun_to_write_stays(extract, stores, someone):
+    extract()
+    begun = [stores / f"images/index/0000{shard}.arrow{atomic.TEMPORARY}" for shard in (0, 1)]
+    (stores / "images/manifest.json").unlink()
+    (stores / "images/commits/00000.json").unlink()
+    begun[1].write_bytes(b"half")
+    with someone(1):
+        extract()
+        assert begun[1].exists()
+    (stores / "images/manifest.json").unlink()
+    extract()
+    assert not begun[1].exists()
+
+
+# Parts.
+
+
+@pytest.mark.parametrize("order", [("1/3", "2/3", "3/3"), ("3/3", "1/3", "2/3")])
+def test_parts_in_one_folder_are_the_store_of_one_run(extract, stores, tmp_path, order):
+    assert extract(f'out="{tmp_path}/whole"')[0] == 0
+    for part in order:
+        code, err = extract("--shard", part)
+        assert code == 0
+        assert (f"part {part} is done" in err) == (part != order[-1])
+    for name in ("images", "texts"):
+        assert files(stores / name) == files(tmp_path / "whole" / name)
+        assert (stores / name / "manifest.json").read_bytes() == (
+            tmp_path / "whole" / name / "manifest.json"
+        ).read_bytes()
+
+
+def test_parts_in_folders_of_their_own_are_merged_to_the_same_bytes(extract, run_cli, stores, tmp_path):
+    assert extract()[0] == 0
+    for part in (1, 2):
+        assert extract(f'out="{tmp_path}/part{part}"', "--shard", f"{part}/2")[0] == 0
+    parts = [tmp_path / f"part{part}/texts" for part in (2, 1)]
+    assert run_cli("store", "merge", tmp_path / "merged/texts", *parts)[0] == 0
+    assert files(tmp_path / "merged/texts") == files(stores / "texts")
+    code, _, err = run_cli("store", "merge", tmp_path / "half/texts", parts[0])
+    assert code == 1 and "shards are in none of the parts" in err
+
+
+@pytest.mark.slow
+def test_parts_that_run_at_the_same_time_make_the_same_store(recipes, extract, stores, tmp_path):
+    """Two parts at once, one of them twice: the second of a kind is turned away or finds nothing left to do."""
+    assert extract(f'out="{tmp_path}/whole"')[0] == 0
+    command = [sys.executable, "-m", "distillkit", "extract-teacher", str(recipes[0]), "--shard"]
+    runs = [subprocess.Popen([*command, part], stderr=subprocess.PIPE, text=True) for part in ("1/2", "2/2", "2/2")]
+    for run in runs:
+        _, err = run.communicate(timeout=300)
+        assert run.returncode == 0 or "another process is extracting shard" in err.splitlines()[-1], err
+    for part in ("1/2", "2/2"):  # who was turned away from one corpus has not come to the next
+        assert extract("--shard", part)[0] == 0
+    for name in ("images", "texts"):
+        assert files(stores / name) == files(tmp_path / "whole" / name)
+
+
+@pytest.mark.parametrize("part", ["0/2", "3/2", "1", "a/b", "-1/2"])
+def test_parts_that_are_none_are_a_usage_error(recipes, run_cli, part):
+    code, _, err = run_cli("extract-teacher", recipes[0], f"--shard={part}")
+    assert code == 2 and "is not one of 1/N, 2/N, ..., N/N" in err
