@@ -10,11 +10,12 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
+from distillkit.students._configs import Config
 from distillkit.students._image import ImageStudent
 from distillkit.students._inherit import inherit_from
 from distillkit.students._look import Look, look
 from distillkit.students._openclip import configure, image_tower, mean_and_std, size_of
-from distillkit.students._weights import openclip_teacher
+from distillkit.students._weights import Teacher, openclip_teacher
 
 
 class OpenclipImage(ImageStudent):
@@ -39,15 +40,21 @@ class OpenclipImage(ImageStudent):
         self.inherit, self.image_size = inherit, size_of(config)
         self.widths = {"image": config["embed_dim"]}
         self.visual = image_tower(config)
+        self._extend(config)
         mean, std = mean_and_std(model)
         self._prepare(self.visual, model, mean=mean, std=std, tokens=tokens, drop_patches=drop_patches)
+
+    def _extend(self, config: Config) -> None:
+        """What a student has beside its image tower; see openclip_pair.py."""
 
     def begin(self) -> None:
         """What a fresh run does once: take over the teacher's weights. A resumed or finished run needs none."""
         if self.inherit is not None:
-            teacher = openclip_teacher(self.inherit)
-            self.normalise.load_state_dict(teacher.normalise.state_dict())
-            inherit_from(teacher.visual, self.visual, self.inherit)
+            self._take_over(openclip_teacher(self.inherit), self.inherit)
+
+    def _take_over(self, teacher: Teacher, name: str) -> None:
+        self.normalise.load_state_dict(teacher.normalise.state_dict())
+        inherit_from(teacher.visual, self.visual, name)
 
     def _look(self, x: Float[Tensor, "b 3 h w"]) -> Look:
         return look(self.visual, x)
