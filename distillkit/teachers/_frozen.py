@@ -50,6 +50,14 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, _PRECISIONS[precision], enabled=precision != "fp32")
 
 
+def freeze(model: Any, device: torch.device) -> str:
+    """Bring a network that is never trained to its device; returns the digest of its weights."""
+    model.eval().requires_grad_(False)
+    # Convolutions are faster with channels last; transformers do not mind.
+    model.to(device, memory_format=torch.channels_last)
+    return weights_sha256(model)
+
+
 def lower(model: nn.Module, precision: str) -> None:
     """Keep the weights that autocast would round at every call rounded: those of linear maps, convolutions, attention.
 

@@ -24,12 +24,12 @@ from distillkit.teachers._frozen import (
     autocast,
     compiled,
     device_of,
+    freeze,
     lower,
     plain,
     precision_of,
     quiet,
     refuse_other_weights,
-    weights_sha256,
 )
 from distillkit.teachers._grid import Grid
 from distillkit.teachers._hub import expanded, hub
@@ -66,10 +66,8 @@ class Openclip:
         self.device = device_of(device)
         self.precision = precision_of(precision, self.device)
         with quiet(), hub():
-            self.model = load(self.name).eval().requires_grad_(False)
-            # Convolutions are faster with channels last; transformers do not mind.
-            self.model.to(self.device, memory_format=torch.channels_last)
-            self._sha256 = weights_sha256(self.model)
+            self.model = load(self.name)
+            self._sha256 = freeze(self.model, self.device)
             lower(self.model.visual, self.precision)
             self.tokenizer = tokenizer(self.name, context_length)
         if sha256:

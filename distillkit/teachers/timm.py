@@ -22,12 +22,12 @@ from distillkit.teachers._frozen import (
     autocast,
     compiled,
     device_of,
+    freeze,
     lower,
     plain,
     precision_of,
     quiet,
     refuse_other_weights,
-    weights_sha256,
 )
 from distillkit.teachers._grid import Grid
 from distillkit.teachers._hub import hub
@@ -77,10 +77,7 @@ class Timm:
         self.precision = precision_of(precision, self.device)
         with quiet(), hub():
             self.model = load(model, expand(weights) if weights else None, prefix, image_size, top_k is not None)
-            self.model.eval().requires_grad_(False)
-            # Convolutions are faster with channels last; transformers do not mind.
-            self.model.to(self.device, memory_format=torch.channels_last)
-            self._sha256 = weights_sha256(self.model)
+            self._sha256 = freeze(self.model, self.device)
             lower(self.model, self.precision)
         if sha256:
             refuse_other_weights(model, self._sha256, sha256)
