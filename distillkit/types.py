@@ -7,8 +7,10 @@ h height, w width, l tokens of a text, n rows of a store or a matrix, m rows of 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from math import isnan
 from pathlib import Path
 from typing import Protocol
 
@@ -21,13 +23,43 @@ from torch import Tensor
 class Sample:
     """One item of a corpus: an image, a text, or both. `key` is stable and unique in its corpus.
 
-    `image` is a file below the source's root, or a location that the source's `read` makes bytes of.
+    `image` is a file below the source's root, or a location that the source's `read` makes bytes of. `label` is the
+    number of its class as the corpus writes it: the plan reads it by `class_number`.
     """
 
     key: str
     image: Path | str | None = None
     text: str | None = None
-    label: int | None = None
+    label: int | float | str | None = None
+
+
+_DIGITS, _NO_CLASS = re.compile(r"([+-]?[0-9]+)(\.0*)?"), {"", "nan", "none", "null"}
+_LARGEST = 2**63 - 1  # an index of a store has 64 bits for a label
+
+
+def class_number(label: object) -> int | None:
+    """A label as a whole number, None where it says that there is no class: None, NaN, an empty cell.
+
+    Tables write whole numbers as 1.0 and as text. ValueError for what is no number of a class: 1.5, true, infinity,
+    words, what 64 bits do not hold. Numbers below 0 stay as they are; by custom they mean "no class", too.
+    """
+    value = label.item() if hasattr(label, "item") else label  # numpy's and torch's numbers
+    if isinstance(value, str):
+        digits = _DIGITS.fullmatch(value.strip())
+        if digits is None and value.strip().lower() not in _NO_CLASS:
+            raise ValueError(f"{value!r:.40} is no number")
+        value = int(digits[1]) if digits else None
+    if isinstance(value, float):
+        if isnan(value):
+            return None
+        if not value.is_integer():
+            raise ValueError(f"{value} is no whole number")
+        value = int(value)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+        raise ValueError(f"{value!r:.40} is no number")
+    if value is not None and abs(value) > _LARGEST:
+        raise ValueError(f"{label!s:.40} is beyond 64 bits")
+    return value
 
 
 @dataclass(frozen=True, slots=True)

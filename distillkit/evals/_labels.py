@@ -1,60 +1,116 @@
-"""What class an image is of, what classes there are as vectors, and how many images were put right."""
+"""Which images of a store have a class, and which: the one place where labels are read, for measures and training.
+
+A label below 0, and none at all, is no class. Numbers of classes are names, not places of a list: they may begin
+anywhere, have holes and be as large as an int64, and only the classes that exist take memory.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
-from torch import Tensor
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Int64
 
-from distillkit.errors import StoreError
-from distillkit.evals._encode import Encode
-from distillkit.evals._ranks import interval
+from distillkit.errors import RecipeError, StoreError
 from distillkit.system.paths import expand
 
+_LARGEST = np.iinfo(np.int64).max
 
-def labels_of(store: Any, names: str | None) -> Int[Tensor, "n"]:
-    """The class of every usable row: its label, or the place of its caption in the file `names`."""
-    index = store.index.take(store.ok_rows)
+
+@dataclass(frozen=True)
+class Labels:
+    """`places`: the images with a class, among the usable rows of the store at `path`; `ids`: their classes' numbers.
+
+    `usable`: how many usable rows there are, with a class or without.
+    """
+
+    path: Path
+    places: Int64[np.ndarray, "m"]
+    ids: Int64[np.ndarray, "m"]
+    usable: int
+
+    @property
+    def unlabelled(self) -> int:
+        return self.usable - len(self.places)
+
+    @property
+    def noted(self) -> dict[str, float]:
+        """For the numbers of a measure: how many images it left out, where it did."""
+        return {"unlabelled": float(self.unlabelled)} if self.unlabelled else {}
+
+    def but(self, places: Int64[np.ndarray, "s"]) -> Labels:
+        """Without these images."""
+        kept = ~np.isin(self.places, places)
+        return Labels(self.path, self.places[kept], self.ids[kept], self.usable - int((~kept).sum()))
+
+
+def labels_of(store: Any, names: str | None = None, first: int = 0) -> Labels:
+    """The class of every usable row: its label, counted from `first` on, or its caption's line in the file `names`.
+
+    StoreError where no row has a class, or a caption is no class; RecipeError for what is no file of class names.
+    """
     if names is None:
-        if index["label"].null_count:
-            raise StoreError(f"{store.path}: rows without labels; name the file of class names that are its captions")
-        return torch.from_numpy(index["label"].to_numpy().copy())
-    # Only line feeds end a name, as in the source class_prompts: labels are line numbers.
-    listed = Path(expand(names)).read_text("utf-8-sig").removesuffix("\n").split("\n")
-    number = {name.strip(): place for place, name in enumerate(listed)}
-    unknown = next((text for text in index["text"].to_pylist() if text not in number), None)
-    if unknown is not None:
-        raise StoreError(f"{store.path}: caption {unknown!r} is no class of {names}")
-    return torch.tensor([number[text] for text in index["text"].to_pylist()])
+        ids = np.asarray(pc.fill_null(store.index["label"].take(store.ok_rows), -1).to_numpy(), np.int64)
+    else:
+        ids = _lines_of(store.path, store.index["text"].take(store.ok_rows), names)
+    places = np.flatnonzero(ids >= 0)
+    found = Labels(store.path, places, ids[places], len(ids))
+    if not len(places):
+        wanted = (
+            "extract it with its labels (source.label_column, label_field, label; a folder's classes = true), or name "
+            "the file of class names that its captions are (classes, data.class_names)"
+            if names is None
+            else f"it has no captions; leave {names} out where it has labels"
+        )
+        raise StoreError(f"{store.path}: none of its {len(ids):,} images has a class; {wanted}")
+    if first and (int(found.ids.max()) > _LARGEST - max(first, 0) or int(found.ids.min()) + first < 0):
+        low, high = int(found.ids.min()), int(found.ids.max())
+        raise StoreError(f"{store.path}: its classes are {low} to {high}: they cannot begin at first_class = {first}")
+    return Labels(store.path, places, found.ids + first, len(ids)) if first else found
 
 
-def class_embeddings(prompts: Any, encode: Encode | None = None) -> Float[Tensor, "c d"]:
-    """For each label: the mean of its prompts' unit vectors, at length 1 again. Without `encode`: the teacher's."""
-    rows = prompts.ok_rows
-    said = prompts.read("text", rows) if encode is None else encode.texts(prompts, rows)
-    vectors = F.normalize(said.float(), dim=-1)
-    label = torch.from_numpy(prompts.index["label"].take(rows).to_numpy().copy())
-    sums = torch.zeros(int(label.max()) + 1, vectors.shape[1]).index_add_(0, label, vectors)
-    return F.normalize(sums, dim=-1)
+def _lines_of(path: Path, captions: pa.ChunkedArray, names: str) -> Int64[np.ndarray, "n"]:
+    """The line of each caption in a file of class names, from 0; of a name on several lines the first. -1: none."""
+    said = as_names(captions)
+    listed = as_names(pa.chunked_array([pa.array(read_names(names), pa.string())]))
+    unique = pc.unique(listed)
+    first = np.full(len(unique), -1, np.int64)
+    of_line = pc.index_in(listed, value_set=unique).to_numpy()
+    first[of_line[::-1]] = np.arange(len(of_line))[::-1]
+    found = pc.index_in(said, value_set=unique, skip_nulls=True)
+    lost = pc.and_(pc.is_valid(said), pc.is_null(found))
+    count = pc.sum(lost).as_py() or 0
+    if count:
+        such = pc.filter(captions, lost)[0].as_py()
+        raise StoreError(
+            f"{path}: {count:,} of {len(said):,} captions are no class of {names}, such as {such!r:.60}; "
+            "add their lines, or leave the file out where the images have labels"
+        )
+    places = pc.fill_null(found, -1).to_numpy()
+    return np.where(places < 0, -1, first[places])
 
 
-def accuracies(hit: Bool[Tensor, "n"], label: Int[Tensor, "n"], classes: int) -> dict[str, float]:
-    """Top-1 (with its 95 % interval, over whole classes), mean per-class accuracy, and chance."""
-    right = hit.double()
-    low, high = interval(right.numpy(), label.numpy())
-    counts = torch.bincount(label, minlength=classes)
-    per_class = torch.bincount(label, weights=right, minlength=classes)[counts > 0] / counts[counts > 0]
-    return {
-        "images": float(len(label)),
-        "classes": float(classes),
-        "top-1": float(right.mean()),
-        "top-1.low": low,
-        "top-1.high": high,
-        "top-1.chance": 1 / classes,
-        "mean per class": float(per_class.mean()),
-        "mean per class.chance": 1 / classes,
-    }
+def as_names(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Texts as they are compared: in one Unicode form (NFC), without blanks around them. An empty text is none."""
+    names = pc.utf8_trim_whitespace(pc.utf8_normalize(texts, form="NFC"))
+    return pc.if_else(pc.equal(names, ""), None, names)
+
+
+def codes_of(texts: pa.ChunkedArray) -> Int64[np.ndarray, "n"]:
+    """A number for each text, equal for equal ones, in the order in which they come; -1 for none."""
+    encoded = pc.dictionary_encode(texts).chunks
+    return np.concatenate([pc.fill_null(one.indices, -1).to_numpy() for one in encoded] or [[]]).astype(np.int64)
+
+
+def read_names(file: str) -> list[str]:
+    """The lines of a file of class names. Only a line feed ends one, as in the source class_prompts."""
+    try:
+        return Path(expand(file)).read_bytes().decode("utf-8-sig").removesuffix("\n").split("\n")
+    except OSError as error:
+        raise RecipeError(f"{file}: cannot be read ({error.strerror}); name a file with a class name a line") from error
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{file}: not UTF-8 ({error.reason}); convert the file of class names") from error

@@ -6,16 +6,23 @@ import hashlib
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int64
+
+from distillkit.evals._labels import Labels
 
 
-def shots_of(store: Any, label: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
-    """Places, among the usable rows of `store`, of `count` images of each class; `label` [n], of which below 0 is none.
+def shots_of(store: Any, labels: Labels, count: int, seed: int = 0) -> Int64[np.ndarray, "s"]:
+    """Places, among the usable rows of `store`, of `count` images of each class, or as many as there are.
 
     By a hash of seed and key: more images, or other classes, beside them choose no others.
     """
-    keys = store.index["key"].take(store.ok_rows).to_pylist()
-    order = np.array([hashlib.blake2b(f"{seed}:{key}".encode(), digest_size=8).hexdigest() for key in keys])
-    drawn = np.lexsort((order, label))
-    _, first = np.unique(label[drawn], return_index=True)
+    keys = store.index["key"].take(store.ok_rows[labels.places])
+    order = np.fromiter((_mark(seed, key) for key in keys.to_pylist()), np.uint64, len(keys))
+    drawn = np.lexsort((order, labels.ids))
+    _, first = np.unique(labels.ids[drawn], return_index=True)
     nth = np.arange(len(drawn)) - np.repeat(first, np.diff([*first, len(drawn)]))
-    return np.sort(drawn[(nth < count) & (label[drawn] >= 0)])
+    return np.sort(labels.places[drawn[nth < count]])
+
+
+def _mark(seed: int, key: str) -> int:
+    return int.from_bytes(hashlib.blake2b(f"{seed}:{key}".encode(), digest_size=8).digest())

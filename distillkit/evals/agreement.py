@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from distillkit.evals._classes import class_embeddings
 from distillkit.evals._encode import Encode, OpenStore
-from distillkit.evals._labels import class_embeddings
 from distillkit.evals._ranks import interval, ranks_of
 
 

@@ -8,18 +8,20 @@ image in 10 views. Here `shots` are images, and none of them is asked.
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from distillkit.errors import StoreError
+from distillkit.evals._accuracy import accuracies
+from distillkit.evals._classes import Classes, class_embeddings, prompted
 from distillkit.evals._encode import Encode, OpenStore
-from distillkit.evals._labels import accuracies, class_embeddings, labels_of
+from distillkit.evals._labels import Labels, labels_of
 from distillkit.evals._shots import shots_of
 from distillkit.evals._tip import few_shot_logits
 
 
 class FewShot:
-    """`store`: images with labels, or names (see zero_shot); `prompts`: a store of class prompts.
+    """`store`: images with labels, or names; `prompts`: a store of class prompts.
 
+    `classes`, `first_class`: see zero_shot.
     `alpha`: how much the labelled images count; `beta`: how near near is; `scale` of the prompts' cosines.
     """
 
@@ -29,6 +31,7 @@ class FewShot:
         store: str,
         prompts: str,
         classes: str | None = None,
+        first_class: int = 0,
         shots: int = 5,
         seed: int = 0,
         alpha: float = 1.0,
@@ -37,26 +40,39 @@ class FewShot:
         name: str | None = None,
     ):
         self.store, self.prompts, self.classes, self.name = store, prompts, classes, name or "few_shot"
+        self.first_class = first_class
         self.shots, self.seed, self.alpha, self.beta, self.scale = shots, seed, alpha, beta, scale
 
     def run(self, encode: Encode, open_store: OpenStore) -> dict[str, float]:
         """Top-1 (with its 95 % interval) and mean per-class accuracy of the images that are no shots, and chance."""
-        store = open_store(self.store)
-        label = labels_of(store, self.classes)
-        shown = shots_of(store, label.numpy(), self.shots, self.seed)
-        asked = torch.from_numpy(np.setdiff1d(np.arange(len(label)), shown))
-        if not len(asked):
-            raise StoreError(f"{store.path}: all images are shots; lower evals.few_shot.shots = {self.shots}")
+        shown, asked, classes = self.check(open_store)
+        store, label = open_store(self.store), classes.numbers(asked)
         texts = class_embeddings(open_store(self.prompts), encode)
-        views = store.read("image", store.ok_rows[shown]).float()
+        views = store.read("image", store.ok_rows[shown.places]).float()
         views = views[:, None] if views.ndim == 2 else views
         logits = few_shot_logits(
-            encode(store)[asked].float(),
+            encode(store)[asked.places].float(),
             texts,
             views.flatten(0, 1),
-            label[shown].repeat_interleave(views.shape[1]),
+            classes.numbers(shown).repeat_interleave(views.shape[1]),
             alpha=self.alpha,
             beta=self.beta,
             scale=self.scale,
         )
-        return accuracies(logits.argmax(1) == label[asked], label[asked], len(texts)) | {"shots": float(self.shots)}
+        return (
+            accuracies(logits.argmax(1) == label, label, len(classes))
+            | {"shots": float(self.shots)}
+            | asked.noted
+            | classes.noted
+        )
+
+    def check(self, open_store: OpenStore) -> tuple[Labels, Labels, Classes]:
+        """The images that are shown, those that are asked, and the classes; StoreError for labels of no use."""
+        store = open_store(self.store)
+        labels, classes = labels_of(store, self.classes, self.first_class), prompted(open_store(self.prompts))
+        places = shots_of(store, labels, self.shots, self.seed)
+        asked = labels.but(places)
+        if not len(asked.places):
+            raise StoreError(f"{store.path}: all images are shots; lower evals.few_shot.shots = {self.shots}")
+        classes.numbers(labels)
+        return labels.but(np.setdiff1d(labels.places, places)), asked, classes

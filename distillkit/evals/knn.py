@@ -13,8 +13,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from distillkit.errors import RecipeError
+from distillkit.evals._accuracy import accuracies
+from distillkit.evals._classes import Classes, classes_of
 from distillkit.evals._encode import Encode, OpenStore
-from distillkit.evals._labels import accuracies, labels_of
+from distillkit.evals._labels import Labels, labels_of
 
 _QUERIES = 1024  # at a time: with a million labelled images, 4 GB of scores
 
@@ -39,13 +41,17 @@ class Knn:
 
     def run(self, encode: Encode, open_store: OpenStore) -> dict[str, float]:
         """Top-1 (with its 95 % interval) and mean per-class accuracy, and chance."""
-        train, store = open_store(self.train), open_store(self.store)
-        known, label = labels_of(train, self.classes), labels_of(store, self.classes)
-        classes = int(torch.cat([known, label]).max()) + 1
-        voters = F.normalize(encode(train).float(), dim=-1)
-        asked = F.normalize(encode(store).float(), dim=-1)
-        found = [self._vote(part, voters, known, classes) for part in asked.split(_QUERIES)]
-        return accuracies(torch.cat(found) == label, label, classes)
+        known, labels, classes = self.check(open_store)
+        voters = F.normalize(encode(open_store(self.train))[known.places].float(), dim=-1)
+        asked = F.normalize(encode(open_store(self.store))[labels.places].float(), dim=-1)
+        voted, label = classes.numbers(known), classes.numbers(labels)
+        found = [self._vote(part, voters, voted, len(classes)) for part in asked.split(_QUERIES)]
+        return accuracies(torch.cat(found) == label, label, len(classes)) | labels.noted
+
+    def check(self, open_store: OpenStore) -> tuple[Labels, Labels, Classes]:
+        """The images that vote, those that are asked, and the classes; StoreError for labels of no use."""
+        known, labels = (labels_of(open_store(name), self.classes) for name in (self.train, self.store))
+        return known, labels, classes_of(known, labels)
 
     def _vote(
         self, asked: Float[Tensor, "m d"], voters: Float[Tensor, "n d"], known: Int[Tensor, "n"], classes: int

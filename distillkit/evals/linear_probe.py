@@ -13,8 +13,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from distillkit.errors import RecipeError, StoreError
+from distillkit.evals._accuracy import accuracies
+from distillkit.evals._classes import Classes, classes_of
 from distillkit.evals._encode import Encode, OpenStore
-from distillkit.evals._labels import accuracies, labels_of
+from distillkit.evals._labels import Labels, labels_of
 
 
 class LinearProbe:
@@ -41,24 +43,32 @@ class LinearProbe:
 
     def run(self, encode: Encode, open_store: OpenStore) -> dict[str, float]:
         """Top-1 (with its 95 % interval) and mean per-class accuracy, chance, and the L2 that was chosen."""
-        train, store = open_store(self.train), open_store(self.store)
-        known, label = labels_of(train, self.classes), labels_of(store, self.classes)
-        classes = int(torch.cat([known, label]).max()) + 1
-        seen = encode(train).float()
+        learned, labels, classes = self.check(open_store)
+        known, label = classes.numbers(learned), classes.numbers(labels)
+        seen = encode(open_store(self.train))[learned.places].float().nan_to_num()
         centre, spread = seen.mean(0), seen.std(0, correction=0).clamp(min=1e-6)
-        x, asked = (seen - centre) / spread, (encode(store).float() - centre) / spread
+        x = (seen - centre) / spread
+        asked = (encode(open_store(self.store))[labels.places].float().nan_to_num() - centre) / spread
         order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
         held = max(int(len(x) * self.validation), 1)
         choosing, learning = order[:held], order[held:]
-        if not len(learning):
-            raise StoreError(f"{train.path}: {len(x)} images are too few to learn from and to choose with")
 
         def right(l2: float) -> float:
-            said = self._fit(x[learning], known[learning], classes, l2)(x[choosing])
+            said = self._fit(x[learning], known[learning], len(classes), l2)(x[choosing])
             return float((said == known[choosing]).double().mean())
 
         best = max(self.l2, key=right)  # of equals the first: the weakest
-        return accuracies(self._fit(x, known, classes, best)(asked) == label, label, classes) | {"l2": best}
+        said = self._fit(x, known, len(classes), best)(asked)
+        return accuracies(said == label, label, len(classes)) | {"l2": best} | labels.noted
+
+    def check(self, open_store: OpenStore) -> tuple[Labels, Labels, Classes]:
+        """The images to learn from, those that are asked, and the classes; StoreError for labels of no use."""
+        learned, labels = (labels_of(open_store(name), self.classes) for name in (self.train, self.store))
+        if len(learned.places) < 2:
+            raise StoreError(
+                f"{learned.path}: {len(learned.places)} images are too few to learn from and to choose with"
+            )
+        return learned, labels, classes_of(learned, labels)
 
     def _fit(self, x: Float[Tensor, "n d"], label: Int[Tensor, "n"], classes: int, l2: float) -> _Classifier:
         weight = torch.zeros(classes, x.shape[1], requires_grad=True)

@@ -6,11 +6,11 @@ itself; one without keeps the teacher's.
 
 from __future__ import annotations
 
-import torch
-
 from distillkit.errors import StoreError
+from distillkit.evals._accuracy import accuracies
+from distillkit.evals._classes import Classes, class_embeddings, prompted
 from distillkit.evals._encode import Encode, OpenStore
-from distillkit.evals._labels import accuracies, class_embeddings, labels_of
+from distillkit.evals._labels import Labels, labels_of
 from distillkit.evals._ranks import ranks_of
 from distillkit.evals._shots import shots_of
 
@@ -20,7 +20,7 @@ class ZeroShot:
 
     `classes`: the file of class names behind the prompts; needed where images carry names instead of labels.
     `shots`: leave out so many images of each class, those that few-shot training was shown (`data.mix`).
-    `first_class`: what the images' labels count from.
+    `first_class`: which class of the prompts the images' label 0 is; -1 where their labels begin at 1.
     """
 
     def __init__(
@@ -38,17 +38,24 @@ class ZeroShot:
 
     def run(self, encode: Encode, open_store: OpenStore) -> dict[str, float]:
         """Top-1 (with its 95 % interval), top-5 and mean per-class accuracy, and chance."""
+        labels, classes = self.check(open_store)
+        label = classes.numbers(labels)
+        texts = class_embeddings(open_store(self.prompts), encode)
+        ranks = ranks_of(encode(open_store(self.store))[labels.places], texts, label)
+        return (
+            accuracies(ranks < 1, label, len(classes))
+            | {"top-5": float((ranks < 5).double().mean()), "top-5.chance": min(5 / len(classes), 1.0)}
+            | labels.noted
+            | classes.noted
+        )
+
+    def check(self, open_store: OpenStore) -> tuple[Labels, Classes]:
+        """The images that are asked, and the classes; StoreError where the labels cannot be used."""
         store = open_store(self.store)
-        classes = class_embeddings(open_store(self.prompts), encode)
-        label = labels_of(store, self.classes)
-        asked = torch.ones(len(label), dtype=torch.bool)
+        labels, classes = labels_of(store, self.classes, self.first_class), prompted(open_store(self.prompts))
         if self.shots:
-            asked[shots_of(store, label.numpy(), self.shots)] = False
-        if not asked.any():
+            labels = labels.but(shots_of(store, labels, self.shots))
+        if not len(labels.places):
             raise StoreError(f"{store.path}: all images are shots; lower evals.zero_shot.shots = {self.shots}")
-        label = label[asked] + self.first_class
-        ranks = ranks_of(encode(store)[asked], classes, label)
-        return accuracies(ranks < 1, label, len(classes)) | {
-            "top-5": float((ranks < 5).double().mean()),
-            "top-5.chance": min(5 / len(classes), 1.0),
-        }
+        classes.numbers(labels)
+        return labels, classes

@@ -61,15 +61,15 @@ class Mask(Strict):
 class Mixed(Strict):
     """One of several image stores; its share of every batch is its `weight` among all weights.
 
-    `shots`: only so many images of each class (few-shot fine-tuning). `first_class`: what its labels count from, where
-    every store numbers its own classes from 0.
+    `shots`: only so many images of each class (few-shot fine-tuning). `first_class`: which class its label 0
+    is, where every store numbers its own classes from 0; -1 where its labels begin at 1.
     """
 
     images: str
     weight: float = Field(1.0, gt=0)
     root: str | None = None
     shots: int | None = Field(None, gt=0)
-    first_class: int = Field(0, ge=0)
+    first_class: int = 0
 
 
 class Also(Strict):
@@ -114,6 +114,7 @@ class Data(Strict):
     captions: Captions = "none"
     classes: str | None = None
     class_names: str | None = None
+    first_class: int = Field(0, description="which class of the prompts is label 0; -1 where labels begin at 1")
     root: str | None = Field(None, description="where the images of `images` lie by now, if they were moved")
     roots: dict[str, str] = Field(default_factory=dict, description="the same of other stores, as of evals, by store")
     order: Literal["random", "blocks"] = "random"

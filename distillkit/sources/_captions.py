@@ -13,7 +13,7 @@ Captions = int | Literal["whole", "all"]
 
 
 def with_captions(
-    key: str, image: str | None, said: str | list[str] | None, label: int | None, captions: Captions
+    key: str, image: str | None, said: str | list[str] | None, label: int | float | str | None, captions: Captions
 ) -> Iterator[Sample]:
     """The samples of one item. A number, and "all", count the entries of a list, or the lines of a text."""
     texts = _listed(key, said, captions)

@@ -67,8 +67,8 @@ class Datasets:
             key = row if self.key_column is None else values[self.key_column]
             label = None if self.label_column is None else values[self.label_column]
             said = None if self.text_column is None else values[self.text_column]
-            if key is None or key == "" or not isinstance(label, int | None) or not isinstance(said, str | list | None):
-                raise SourceError(f"{self._where}: row {row}: key {key!r:.40}, label {label!r:.40}, text {said!r:.40}")
+            if key is None or key == "" or not isinstance(said, str | list | None):
+                raise SourceError(f"{self._where}: row {row}: key {key!r:.40}, text {said!r:.40}")
             image = None if self.image_column is None else str(row)
             yield from with_captions(str(key), image, said, label, self.captions)
 

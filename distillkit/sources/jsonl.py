@@ -17,7 +17,7 @@ from distillkit.sources._lines import numbered_lines
 from distillkit.sources._places import file_at, folder_at, unusable
 from distillkit.types import Sample
 
-_NAMES = {str: "a text", int: "a whole number", str | int: "a text or a whole number", str | list: "a text or a list"}
+_NAMES = {str: "a text", str | int: "a text or a whole number", str | list: "a text or a list"}
 
 
 class Jsonl:
@@ -82,9 +82,8 @@ class Jsonl:
                 return
             said = text if isinstance(text, str) else "\n".join(text)
             key = hashlib.blake2b(said.strip().encode(), digest_size=12).hexdigest()
-        yield from with_captions(
-            str(name if key is None else key), image, text, _field(item, self.label_field, int), self.captions
-        )
+        label = _field(item, self.label_field, object)
+        yield from with_captions(str(name if key is None else key), image, text, label, self.captions)
 
 
 def _text_at(item: dict[str, Any], field: str | None) -> str | list[str] | None:
@@ -103,7 +102,7 @@ def _field(item: dict[str, Any], field: str | None, kind: Any) -> Any:
         value = value.get(part) if isinstance(value, dict) else None
     if field is None or value is None:
         return None
-    if not isinstance(value, kind) or isinstance(value, bool):
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not object):
         raise SourceError(f"{field!r} is {value!r:.60}, not {_NAMES[kind]}")
     if isinstance(value, str):
         value.encode()  # JSON can spell half a character, which no text can hold

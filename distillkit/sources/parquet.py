@@ -125,7 +125,7 @@ class Parquet:
                 self.text_column,
                 lambda kind: _is_text(kind) or (_is_list(kind) and _is_text(kind.value_type)),
             ),
-            ("label_column", self.label_column, pa.types.is_integer),
+            ("label_column", self.label_column, _may_be_a_label),
             ("key_column", self.key_column, lambda kind: _is_text(kind) or pa.types.is_integer(kind)),
         ):
             if column is None:
@@ -143,6 +143,13 @@ class Parquet:
 def _is_text(kind: pa.DataType) -> bool:
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+def _may_be_a_label(kind: pa.DataType) -> bool:
+    """Which values of it are class numbers, the plan finds out."""
+    return _is_text(kind) or any(
+        fits(kind) for fits in (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_null)
+    )
 
 
 def _is_list(kind: pa.DataType) -> bool:

@@ -25,7 +25,7 @@ from distillkit.types import Sample
 
 _PLACE = re.compile(r"(.+)@(\d+)\+(\d+)", re.DOTALL)
 _ROWS = pa.schema(
-    [("stem", pa.string()), ("image", pa.string()), ("texts", pa.list_(pa.string())), ("label", pa.int64())]
+    [("stem", pa.string()), ("image", pa.string()), ("texts", pa.list_(pa.string())), ("label", pa.string())]
 )
 
 
@@ -127,16 +127,10 @@ class WebDataset:
         if texts is not None and not all(isinstance(text, str) for text in texts):
             raise SourceError(f"{self._place.where(name)}: {stem}: {self.text} is no text; mend source.text")
         label = self._value(name, stem, group, self.label)
-        try:
-            label = None if label is None else int(label)
-        except (TypeError, ValueError) as error:
-            raise SourceError(
-                f"{self._place.where(name)}: {stem}: {self.label} is {label!r:.40}, not a number"
-            ) from error
         image = group.get("image")
         if image is None and texts is None:
             image = f"{name}?{stem!r} has no image, only: {printable(', '.join(sorted(group)))}"
-        return {"stem": printable(stem), "image": image, "texts": texts, "label": label}
+        return {"stem": printable(stem), "image": image, "texts": texts, "label": None if label is None else str(label)}
 
     def _value(self, name: str, stem: str, group: dict[str, Any], selector: str | None) -> Any:
         """What a selector finds in a sample: the text of a member, or a field of its JSON; None where there is none."""

@@ -74,6 +74,7 @@ class Batches:
         self.steps_per_epoch = data.repeats * self._whole_batches()
         self._read({f"teacher.{name}" for name in self.teacher_widths})
         self.notes = [note for images in self.images for note in images.notes]
+        self.notes += [texts.note for texts in self.said[:1] if isinstance(texts, ClassTexts) and texts.note]
         self.wait_seconds = 0.0
 
     @property
@@ -314,7 +315,7 @@ class Batches:
         if self.texts:
             return [Unpaired(self.texts, ask)]
         if self.classes and self.images:
-            firsts = [mixed.first_class for mixed in self.data.mix] or [0]
+            firsts = [mixed.first_class for mixed in self.data.mix] or [self.data.first_class]
             return [
                 ClassTexts(images.store, self.classes, self.data.class_names, first)
                 for images, first in zip(self.images, firsts, strict=True)

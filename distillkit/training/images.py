@@ -65,7 +65,8 @@ class Images:
         self.places = {name: place for name, (place, _) in joined.items()}
         self.notes = [note for _, note in joined.values() if note]
         if self.places:
-            among = np.flatnonzero(np.all([place >= 0 for place in self.places.values()], axis=0))
+            joined_rows = np.flatnonzero(np.all([place >= 0 for place in self.places.values()], axis=0))
+            among = joined_rows if among is None else np.intersect1d(among, joined_rows)
         # The first store's order has the name it always had; each further one has its own.
         stream = (_STREAM, *([number] if number else []))
         self.order = order_of(data.order, store, seed, stream, among, reads=self.reads)
@@ -251,11 +252,12 @@ def image_stores(data: Data, seed: int, ask: Ask | None = None) -> list[Images]:
         }
         if share == 0:
             raise RecipeError(f"data.mix: {store.path} gets no image of a batch of {data.batch_size}; raise its weight")
-        among = _shots(store, one.shots, data.class_names) if one.shots else None
+        among, note = _with_a_class(store, one.shots, data)
         root = roots.get(store.path.resolve())
         images = Images(
             store, data, seed=seed, share=share, others=others, root=root, number=number, ask=ask, among=among
         )
+        images.notes += [note] if note else []
         if images.passes == 0:
             raise TrainError(f"{store.path}: {len(images.order)} rows make no batch of {share}; lower data.batch_size")
         found.append(images)
@@ -265,9 +267,20 @@ def image_stores(data: Data, seed: int, ask: Ask | None = None) -> list[Images]:
     return found
 
 
-def _shots(store: FeatureStore, count: int, names: str | None) -> Int64[np.ndarray, "n"]:
-    """The rows of the few images of each class; evaluations leave out the same ones."""
-    return store.ok_rows[shots_of(store, labels_of(store, names).numpy(), count)]
+def _with_a_class(store: FeatureStore, shots: int | None, data: Data) -> tuple[Int64[np.ndarray, "n"] | None, str]:
+    """The only rows that are used, and what to tell of the others; None where all are.
+
+    Of few images of each class evaluations leave out the same ones. Where texts are classes, an image has to have one.
+    """
+    if not shots and not data.classes:
+        return None, ""
+    labels = labels_of(store, data.class_names)
+    if shots:
+        return store.ok_rows[shots_of(store, labels, shots)], ""
+    if not labels.unlabelled:
+        return None, ""
+    told = f"{store.path}: {labels.unlabelled:,} of {labels.usable:,} images have no class and are left out"
+    return store.ok_rows[labels.places], told
 
 
 def open_store(path: str, teacher: str | None, knob: str) -> FeatureStore:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from distillkit.errors import RecipeError, StoreError
-from distillkit.evals._labels import class_embeddings, labels_of
+from distillkit.evals._classes import class_embeddings, prompted
+from distillkit.evals._labels import as_names, codes_of, labels_of
 from distillkit.store.reading.neighbours import Neighbours
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.training.ask import Ask, stored
@@ -78,6 +79,7 @@ class ClassTexts:
     """One text per class, the mean of its prompts; an image's text is its class (OOD).
 
     `names`: the file of class names that the images' captions are; else their labels count, from class `first` on.
+    Images without a class have no turn (images.py).
     """
 
     def __init__(self, images: FeatureStore, prompts: FeatureStore, names: str | None, first: int = 0):
@@ -85,9 +87,9 @@ class ClassTexts:
         self.embeddings = class_embeddings(prompts)
         self.width = self.embeddings.shape[1]
         self.labels = torch.full((len(images),), -1)
-        self.labels[torch.from_numpy(images.ok_rows)] = labels_of(images, names) + first
-        if int(self.labels.max()) >= len(self.embeddings):
-            raise RecipeError(f"data.classes: {prompts.path} has {len(self.embeddings)} classes, the images have more")
+        labels, self.classes = labels_of(images, names, first), prompted(prompts)
+        self.labels[torch.from_numpy(images.ok_rows[labels.places])] = self.classes.numbers(labels)
+        self.note = self.classes.note
 
     def rows(self, turn: np.ndarray) -> Rows:
         return np.arange(len(self.embeddings)), self.labels[torch.from_numpy(turn)]
@@ -101,14 +103,16 @@ class ClassTexts:
 
     @cached_property
     def _words(self) -> list[str]:
-        usable = self.prompts.index.take(self.prompts.ok_rows)
-        if len(usable) != len(self.embeddings):
+        labels = labels_of(self.prompts)
+        if len(labels.ids) != len(self.classes.ids):
             raise RecipeError(
-                f"data.classes: {self.prompts.path} has {len(usable)} prompts of {len(self.embeddings)} classes; a "
-                'student that reads them wants one each: extract them with one template, such as ["a photo of {}"]'
+                f"data.classes: {self.prompts.path} has {len(labels.ids)} prompts of {len(self.classes.ids)} classes; "
+                'a student that reads them wants one each: extract them with one template, such as ["a photo of {}"]'
             )
-        words = dict(zip(usable["label"].to_pylist(), usable["text"].to_pylist(), strict=True))
-        return [words[label] for label in range(len(words))]
+        said = self.prompts.index["text"].take(self.prompts.ok_rows[labels.places]).to_pylist()
+        # Of equal names the first is read, which differs from the others by its Unicode form at most.
+        _, first = np.unique(self.classes.numbers(labels).numpy(), return_index=True)
+        return [said[place] for place in first.tolist()]
 
 
 def proximal(ids: np.ndarray, others: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -128,8 +132,7 @@ def _unique(values: np.ndarray) -> np.ndarray:
 
 
 def _first_with_the_same_text(store: FeatureStore) -> np.ndarray:
-    """For every row, the first row with the same caption: int64 [n]."""
-    codes = store.index["text"].combine_chunks().dictionary_encode().indices
-    numbers = codes.to_numpy(zero_copy_only=False).astype(np.int64)
+    """For every row, the first row with the same caption, whatever its Unicode form: int64 [n]."""
+    numbers = codes_of(as_names(store.index["text"]))
     _, first = np.unique(numbers, return_index=True)
     return first[numbers]

@@ -1,9 +1,11 @@
 """Evaluations by numbers that one can do in the head: features lie on four axes."""
 
+import numpy as np
 import pytest
 import torch
 
 from distillkit.errors import RecipeError, StoreError
+from distillkit.evals._labels import labels_of
 from distillkit.evals._shots import shots_of
 from distillkit.evals.agreement import Agreement
 from distillkit.evals.few_shot import FewShot
@@ -100,15 +102,13 @@ def test_same_class_is_about_the_teacher_not_the_truth():
 
 
 def test_shots_are_so_many_images_of_each_class_whatever_lies_beside_them():
-    import numpy as np
-
-    label = np.array([0, 0, 0, 1, 1, -1, 2])
-    store = Store([0] * 7, label=[0] * 7)
-    chosen = shots_of(store, label, 2)
-    assert np.bincount(label[chosen]).tolist() == [2, 2, 1]
+    label = [0, 0, 0, 1, 1, -1, 2]
+    store = Store([0] * 7, label=label)
+    chosen = shots_of(store, labels_of(store), 2)
+    assert np.bincount(np.array(label)[chosen]).tolist() == [2, 2, 1]
     fewer = Store([0] * 3, label=[0] * 3, keys=["0.png", "1.png", "2.png"])
-    assert shots_of(fewer, label[:3], 2).tolist() == [place for place in chosen if place < 3]
-    seeds = {tuple(shots_of(store, label, 1, seed)) for seed in range(8)}
+    assert shots_of(fewer, labels_of(fewer), 2).tolist() == [place for place in chosen if place < 3]
+    seeds = {tuple(shots_of(store, labels_of(store), 1, seed)) for seed in range(8)}
     assert len(seeds) > 1
 
 

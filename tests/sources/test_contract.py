@@ -15,7 +15,7 @@ from distillkit.pixels import decode
 from distillkit.recipe import Component
 from distillkit.recipe.registry import kinds
 from distillkit.store.format.plan import make_plan
-from distillkit.types import Sample
+from distillkit.types import Sample, class_number
 
 
 @pytest.fixture(params=kinds("sources"))
@@ -83,4 +83,4 @@ def test_a_plan_can_be_made_of_it(source):
     plan, duplicates = make_plan(source, source.root)
     assert plan["key"].to_pylist() == [sample.key for sample in source] and duplicates == 0
     assert plan["text"].to_pylist() == [sample.text for sample in source]
-    assert plan["label"].to_pylist() == [sample.label for sample in source]
+    assert plan["label"].to_pylist() == [class_number(sample.label) for sample in source]

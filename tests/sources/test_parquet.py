@@ -117,7 +117,7 @@ def test_columns_that_are_missing_or_of_another_type_are_named(tmp_path):
     assert "no column 'jpg'; set source.image_column to one of: image, n, odd, texts" in refusal(
         tmp_path, image_column="jpg"
     )
-    for knob in ("image_column", "text_column", "label_column", "key_column"):
+    for knob in ("image_column", "text_column", "key_column"):
         assert f"column 'n' is of type double; it cannot be source.{knob}" in refusal(tmp_path, **{knob: "n"})
     assert "it cannot be source.image_column" in refusal(tmp_path, image_column="odd")
     assert "it cannot be source.label_column" in refusal(tmp_path, label_column="texts")

@@ -134,10 +134,9 @@ def test_texts_and_labels_from_members_and_from_fields_of_json(tmp_path):
     assert texts(tmp_path) == {"a": "a cat"}
     assert texts(tmp_path, text="json.caption") == {"a": "from json"}
     assert texts(tmp_path, text=None) == texts(tmp_path, text="json.n") == texts(tmp_path, text="seg") == {"a": None}
-    assert [one.label for one in read(tmp_path, label="cls")] == [3]
-    assert [one.label for one in read(tmp_path, label="json.deep.label")] == [7]
+    assert [one.label for one in read(tmp_path, label="cls")] == ["3\n"]
+    assert [one.label for one in read(tmp_path, label="json.deep.label")] == ["7"]
     for knobs, told in (
-        ({"label": "json.caption"}, "'from json', not a number"),
         ({"text": "json.deep"}, "is no text"),
         ({"text": "txt.caption"}, "damaged"),
         ({"text": "json.all"}, 'has 2 captions; set source.captions to "all"'),

@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 
 from distillkit.errors import SourceError
 from distillkit.system.atomic import noticing_a_full_disk
-from distillkit.types import Sample
+from distillkit.types import Sample, class_number
 
 SCHEMA = pa.schema([("key", pa.string()), ("image", pa.string()), ("text", pa.string()), ("label", pa.int64())])
 _BLOCK = 65_536
@@ -34,8 +34,9 @@ def make_plan(samples: Iterable[Sample], root: Path | str | None, folder: Path |
 
     It lies in a nameless temporary file in `folder` (or the system's own) and goes with the table.
     """
-    marks = array("q")
-    plan = _mapped(_blocks(samples, root, marks), folder)
+    marks, labels = array("q"), _Labels(str(root or "the source"))
+    plan = _mapped(_blocks(samples, root, marks, labels), folder)
+    labels.refuse_wrong()
     again = repeated(plan["key"], np.frombuffer(marks, np.int64))
     if len(again):
         plan = _mapped(_without(plan, again), folder)
@@ -44,7 +45,9 @@ def make_plan(samples: Iterable[Sample], root: Path | str | None, folder: Path |
     return plan, len(again)
 
 
-def _blocks(samples: Iterable[Sample], root: Path | str | None, marks: array[int]) -> Iterator[pa.RecordBatch]:
+def _blocks(
+    samples: Iterable[Sample], root: Path | str | None, marks: array[int], labels: _Labels
+) -> Iterator[pa.RecordBatch]:
     """The samples in blocks; `marks` gets a hash of each key."""
     waiting = iter(samples)
     while block := list(islice(waiting, _BLOCK)):
@@ -53,9 +56,36 @@ def _blocks(samples: Iterable[Sample], root: Path | str | None, marks: array[int
             [sample.key for sample in block],
             [_location(sample, root) for sample in block],
             [sample.text for sample in block],
-            [sample.label for sample in block],
+            labels.read(block),
         )
         yield pa.record_batch([pa.array(c, kind.type) for c, kind in zip(columns, SCHEMA, strict=True)], SCHEMA)
+
+
+class _Labels:
+    """Reads the labels of a corpus, and counts those that are no number of a class."""
+
+    def __init__(self, where: str):
+        self.where, self.seen, self.wrong, self.first = where, 0, 0, ""
+
+    def read(self, block: list[Sample]) -> list[int | None]:
+        return [None if sample.label is None else self._number(sample) for sample in block]
+
+    def _number(self, sample: Sample) -> int | None:
+        self.seen += 1
+        try:
+            return class_number(sample.label)
+        except ValueError as error:
+            self.wrong += 1
+            self.first = self.first or f"of {sample.key} ({error})"
+            return None
+
+    def refuse_wrong(self) -> None:
+        """SourceError where some are wrong: as classes they would be others, or none."""
+        if self.wrong:
+            raise SourceError(
+                f"{self.where}: {self.wrong:,} of {self.seen:,} labels are no class numbers, as that {self.first}; "
+                "mend them, or name another column or field of labels in source.label_column (label_field, label)"
+            )
 
 
 def _mapped(batches: Iterable[pa.RecordBatch], folder: Path | None) -> pa.Table:

@@ -117,3 +117,28 @@ def test_a_file_name_that_is_not_utf_8_is_no_crash():
 def test_nothing_makes_no_plan():
     with pytest.raises(SourceError, match="/corpus is empty: nothing to extract"):
         make_plan([], ROOT)
+
+
+@pytest.mark.parametrize(
+    ("label", "number"),
+    [
+        *((3, 3), (-1, -1), (2**31, 2**31), (2**63 - 1, 2**63 - 1), (1.0, 1), (-1.0, -1), (np.int32(7), 7)),
+        *((np.float32(2), 2), ("7", 7), (" 7\n", 7), ("1.0", 1), ("-1", -1), ("007", 7)),
+        *((None, None), (float("nan"), None), ("", None), ("NaN", None), (np.float64("nan"), None)),
+    ],
+)
+def test_kind_a_labels_as_tables_write_them(label, number):
+    assert make_plan([Sample("a", label=label)], None)[0]["label"].to_pylist() == [number]
+
+
+@pytest.mark.parametrize(
+    "label",
+    [1.5, True, np.True_, float("inf"), "inf", 2**63, "9" * 30, "9" * 5000, 1e300, "cat", "1e3", "1_0", "²", [1]],
+)
+def test_kind_a_what_is_no_class_number_is_refused_with_its_count_and_the_knob(label):
+    rows = [Sample("a", label=0), Sample("b", label=label), Sample("c"), Sample("d", label=label)]
+    with pytest.raises(SourceError) as caught:
+        make_plan(rows, ROOT)
+    told = str(caught.value)
+    assert told.startswith("/corpus: 2 of 3 labels are no class numbers, as that of b (") and "\n" not in told
+    assert "source.label_column" in told
