@@ -17,9 +17,9 @@ import numpy as np
 import pyarrow as pa
 
 from distillkit.engine import successor
+from distillkit.engine.computing import computed
 from distillkit.engine.job import Job
 from distillkit.engine.local import LocalEngine
-from distillkit.engine.shard import computed
 from distillkit.errors import StoreError
 from distillkit.recipe import differences
 from distillkit.store.format.encode import stored

@@ -11,11 +11,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from distillkit.engine.computing import computed
 from distillkit.engine.cost import Progress
 from distillkit.engine.job import Job
 from distillkit.engine.loading import Say, Teachers, load
 from distillkit.engine.ranges import measured
-from distillkit.engine.shard import Shard, computed
+from distillkit.engine.shard import Shard
 from distillkit.errors import StoreError
 from distillkit.recipe import Component
 from distillkit.store.format.log import FILE_NAME as LOG

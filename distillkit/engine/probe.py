@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from distillkit.engine.computing import computed
 from distillkit.engine.decoding import decoded
 from distillkit.engine.job import Job
-from distillkit.engine.shard import computed
 from distillkit.engine.sight import Sight
 from distillkit.errors import SourceError
 

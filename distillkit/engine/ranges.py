@@ -7,9 +7,9 @@ from contextlib import closing
 import pyarrow as pa
 import torch
 
+from distillkit.engine.computing import computed
 from distillkit.engine.job import Job
 from distillkit.engine.loading import Say
-from distillkit.engine.shard import computed
 from distillkit.store.format.steps import Steps, sample_of
 
 

@@ -25,11 +25,11 @@ from typing import Any
 import pyarrow as pa
 import torch
 
+from distillkit.engine.computing import computed
 from distillkit.engine.cost import Progress
 from distillkit.engine.job import Job, Teacher
 from distillkit.engine.loading import Say, Teachers, load
 from distillkit.engine.ranges import measured
-from distillkit.engine.shard import computed
 from distillkit.errors import DistillkitError, MissingExtra, StoreError, TeacherError
 from distillkit.recipe import Component, Ray
 from distillkit.store.bucket.remote import origin, shown

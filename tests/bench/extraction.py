@@ -22,9 +22,9 @@ from PIL import Image, ImageFilter
 from safetensors.torch import save_file
 from torch import Tensor
 
+from distillkit.engine.computing import computed
 from distillkit.engine.decoding import decoded
 from distillkit.engine.job import Job, Teacher
-from distillkit.engine.shard import computed
 from distillkit.engine.sight import Sight
 from distillkit.recipe import Component, Corpus
 from distillkit.store.format.plan import SCHEMA

@@ -9,7 +9,7 @@ import open_clip
 import torch
 from timm.data import ImageNetInfo
 
-from distillkit.engine.shard import by_length
+from distillkit.engine.shown import by_length
 from tests.bench.measure import Row, compare
 
 

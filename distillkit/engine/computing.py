@@ -1,0 +1,112 @@
+"""Shards computed one after the other: each batch is shown to the teachers, each failure goes to the ledger.
+
+Only inputs are made ahead, across the borders of shards: no teacher waits for the first image of the next one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from torch import Tensor
+
+from distillkit.engine.asking import Asked
+from distillkit.engine.cost import Cost
+from distillkit.engine.job import Job
+from distillkit.engine.loading import Say
+from distillkit.engine.prefetch import prefetched
+from distillkit.engine.shard import Shard
+from distillkit.engine.shown import Shown, image_batches, images, text_batches, texts
+from distillkit.errors import SourceError
+from distillkit.store.format.field import PARAMETERS
+from distillkit.store.writing.shards import Failure
+
+
+def computed(job: Job, plans: dict[int, pa.Table], say: Say, tell: Callable[[Shard, int], None]) -> Generator[Shard]:
+    """Shards by number and plan, in turn. `tell` hears of the one in hand, and how many of its rows are done."""
+    source = job.source  # it cannot be opened any more when it is lost
+    asked = {alias: Asked(alias, teacher.network, say) for alias, teacher in job.teachers.items()}
+    with ExitStack() as stack:
+        # Entered first, so left last: what they wait for has been cancelled by then.
+        making, keeping = (stack.enter_context(ThreadPoolExecutor(1)) for _ in range(2))
+        pixels = stack.enter_context(images(job, plans.values())) if "image" in job.passes else None
+        tokens = stack.enter_context(texts(job, plans.values())) if "text" in job.passes else None
+        for number, plan in plans.items():
+            shard = Shard(job, number, plan)
+            for what in job.passes:
+                batches = text_batches(shard, tokens) if what == "text" else image_batches(shard, pixels)
+                _ask(shard, what, prefetched(batches, making), asked, keeping, tell)
+            _refuse_a_lost_corpus(source, shard.failures)
+            shard.cost.halved = [alias for alias, one in asked.items() if one.halved]
+            yield shard
+
+
+def _ask(
+    shard: Shard,
+    what: str,
+    batches: Iterator[Shown],
+    asked: dict[str, Asked],
+    keeping: ThreadPoolExecutor,
+    tell: Callable[[Shard, int], None],
+) -> None:
+    """Show every batch to every teacher that is asked about it; what they said is kept while they look at the next.
+
+    They are asked here, in the thread that began: of its memory alone glibc keeps large pieces for the next batch.
+    """
+    known, done, kept = {row for row, _, _ in shard.failures}, 0, None
+    for batch in _timed(batches, shard.cost):
+        said: dict[str, Tensor] = {}
+        for alias, inputs in batch.inputs.items():
+            started = time.perf_counter()
+            answer = asked[alias](inputs, shard.job.passes[what][alias])
+            whose = what if len(shard.job.teachers) == 1 else f"{alias}/{what}"
+            spent = shard.cost.forward.get(whose, 0.0) + time.perf_counter() - started
+            shard.cost.forward[whose] = spent
+            said |= {f"{alias}/{name}": values for name, values in answer.items()}
+        if kept is not None:
+            kept.result()
+        kept = keeping.submit(_keep, shard, batch, said, known)
+        done += len(batch.rows)
+        tell(shard, done)
+    if kept is not None:
+        kept.result()
+
+
+def _keep(shard: Shard, batch: Shown, said: dict[str, Tensor], known: set[int]) -> None:
+    for name, values in said.items():
+        shard.keep(name, batch.rows, values, known)
+    if batch.parameters is not None and not shard.job.adds:
+        shard.arrays[PARAMETERS][batch.rows] = batch.parameters
+
+
+def _timed(batches: Iterator[Shown], cost: Cost) -> Iterator[Shown]:
+    """The same batches; the time spent waiting for them is counted."""
+    while True:
+        started = time.perf_counter()
+        batch = next(batches, None)
+        cost.wait += time.perf_counter() - started
+        if batch is None:
+            return
+        yield batch
+
+
+def _refuse_a_lost_corpus(source: Any, failures: list[Failure]) -> None:
+    """SourceError when images failed because all of the corpus is gone: a ledger full of them would be no answer."""
+    if isinstance(source.root, Path) and any(stage == "decode" for _, stage, _ in failures) and not _there(source.root):
+        raise SourceError(
+            f"{source.root}: the corpus is gone (a mount that was lost?); the shard in hand is dropped, what is "
+            "committed is kept, bring the corpus back and run the same command again"
+        )
+
+
+def _there(root: Path) -> bool:
+    """Whether a corpus still lies at its root: the folder of a lost mount is empty, or cannot be read."""
+    try:
+        return root.is_file() or any(root.iterdir())
+    except OSError:
+        return False

@@ -1,0 +1,138 @@
+"""What teachers are shown of a shard: pixels in plan order, and texts of like length, batch by batch.
+
+What cannot be shown goes to the ledger of the shard, into no batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from distillkit.engine.decoding import Outcomes, decoded, in_order
+from distillkit.engine.job import Job
+from distillkit.engine.shard import Shard
+from distillkit.engine.sight import Seen, Sight
+from distillkit.errors import SourceError
+from distillkit.pixels.jpegs import Wanted
+
+Tokenised = dict[str, tuple[Tensor, Tensor]]  # by teacher: tokens, and how many of each row matter
+
+
+class Shown(NamedTuple):
+    """One batch: which rows, what each teacher is shown of them, and the parameters of their views."""
+
+    rows: list[int]
+    inputs: dict[str, dict[str, Tensor]]
+    parameters: np.ndarray | None = None
+
+
+# Images.
+
+
+@contextmanager
+def images(job: Job, plans: Iterable[pa.Table]) -> Iterator[Outcomes]:
+    """What is seen of every image of the plans, in order."""
+    looks = {alias: job.teachers[alias].look for alias in job.passes["image"]}
+    rows = (row for plan in plans for row in zip(plan["key"].to_pylist(), plan["image"].to_pylist(), strict=True))
+    sight = Sight(job.corpus.source, looks, job.corpus.drawn_views)
+    with decoded(sight, rows, kind=job.decode, workers=job.decode_threads, ahead=2 * job.images_per_batch) as outcomes:
+        yield outcomes
+
+
+def image_batches(shard: Shard, outcomes: Outcomes | None) -> Iterator[Shown]:
+    """Full batches of pixels in plan order; what cannot be decoded goes to the ledger, into no batch."""
+    rows: list[int] = []
+    seen: list[Seen] = []
+    for row, outcome in enumerate(islice(outcomes or (), shard.plan.num_rows)):
+        if isinstance(outcome, SourceError):
+            shard.failures.append((row, "decode", str(outcome)))
+            continue
+        rows.append(row)
+        seen.append(outcome)
+        if len(rows) == shard.job.images_per_batch:
+            yield from _developed(shard, rows, seen)
+            rows, seen = [], []
+    yield from _developed(shard, rows, seen)
+
+
+def _developed(shard: Shard, rows: list[int], seen: list[Seen]) -> Iterator[Shown]:
+    """The batch of these rows, with pixels where a GPU decodes; of what that finds damaged, a line in the ledger."""
+    columns, errors = [], dict[int, SourceError]()
+    for number, alias in enumerate(shard.job.passes["image"]):
+        column: list[Any] = [one.pixels[number] for one in seen]
+        if any(isinstance(one, Wanted) for one in column):
+            teacher = shard.job.teachers[alias]
+            column = list(teacher.look.develop(column, teacher.network.device))
+        errors |= {row: one for row, one in zip(rows, column, strict=True) if isinstance(one, SourceError)}
+        columns.append(column)
+    shard.failures.extend((row, "decode", str(error)) for row, error in errors.items())
+    sound = [place for place, row in enumerate(rows) if row not in errors]
+    if sound:
+        made = [Seen(tuple(column[place] for column in columns), seen[place].parameters) for place in sound]
+        yield _batch(shard.job, [rows[place] for place in sound], made)
+
+
+def _batch(job: Job, rows: list[int], seen: list[Seen]) -> Shown:
+    """The views of some images, one behind the other, for each teacher."""
+    pinned = torch.cuda.is_available()
+    inputs = {}
+    for number, alias in enumerate(job.passes["image"]):
+        parts: list[Any] = [one.pixels[number] for one in seen]
+        shape, kind, device = (sum(map(len, parts)), *parts[0].shape[1:]), parts[0].dtype, parts[0].device
+        as_images = parts[0].is_contiguous(memory_format=torch.channels_last)
+        order = torch.channels_last if as_images else torch.contiguous_format
+        pin = pinned and device.type == "cpu"
+        place = torch.empty(shape, dtype=kind, device=device, pin_memory=pin, memory_format=order)
+        inputs[alias] = {"pixels": torch.cat(parts, out=place)}
+    parameters = [one.parameters for one in seen if one.parameters is not None]
+    return Shown(rows, inputs, np.stack(parameters) if parameters else None)
+
+
+# Texts.
+
+
+@contextmanager
+def texts(job: Job, plans: Iterable[pa.Table]) -> Iterator[Iterator[Tokenised]]:
+    """The tokens of every shard's texts, made while the shard before is computed."""
+    networks = {alias: job.teachers[alias].network for alias in job.passes["text"]}
+
+    def tokenise(plan: pa.Table) -> Tokenised:
+        texts = plan["text"].drop_null().to_pylist()
+        return {alias: network.tokenize(texts) for alias, network in networks.items()} if texts else {}
+
+    pool = ThreadPoolExecutor(1)
+    try:
+        yield (future.result() for future in in_order(pool.submit, tokenise, plans, 2))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _why_no_text(location: str | None) -> str:
+    """A source that could not use a row says so in the place of its image, behind a question mark."""
+    return location[1:] if location and location.startswith("?") else "the sample has no text"
+
+
+def text_batches(shard: Shard, tokenised: Iterator[Tokenised] | None) -> Iterator[Shown]:
+    """Batches of texts of like length, cut to their longest: no time goes into padding."""
+    absent = shard.plan["text"].is_null().to_numpy()
+    shard.failures.extend(
+        (row, "read", _why_no_text(shard.plan["image"][row].as_py())) for row in np.flatnonzero(absent).tolist()
+    )
+    present = np.flatnonzero(~absent)
+    for alias, (tokens, lengths) in next(tokenised or iter(()), {}).items():
+        for batch in by_length(lengths, shard.job.corpus.batch_size):
+            cut = tokens[batch, : int(lengths[batch].max())]
+            yield Shown(present[batch.numpy()].tolist(), {alias: {"tokens": cut}})
+
+
+def by_length(lengths: Tensor, batch_size: int) -> tuple[Tensor, ...]:
+    """Row numbers in batches of like length; equal lengths stay in order, so the batches are always the same."""
+    return torch.argsort(lengths, stable=True).split(batch_size)
