@@ -21,7 +21,9 @@ from distillkit.corpora import manifests
 from distillkit.errors import SourceError
 from distillkit.recipe import Component
 from distillkit.recipe.schema import Strict
-from distillkit.sources._places import files, folder_at
+from distillkit.sources._account import Account
+from distillkit.sources._patterns import files
+from distillkit.sources._places import folder_at
 from distillkit.system.paths import cache_dir
 from distillkit.system.remote import is_remote
 
@@ -108,7 +110,9 @@ def _check_part(part: Part, root: str, thorough: bool) -> tuple[str, bool]:
     try:
         source = Component(**knobs).build("sources")
         pattern = knobs.get("shards") or knobs.get("files")
-        have = f"{len(files(folder_at(knobs['root']), pattern)):,} files" if pattern else "found"
+        have = (
+            f"{len(files(folder_at(knobs['root']), pattern, Account(), 'the pattern')):,} files" if pattern else "found"
+        )
         if not pattern and next(iter(source), None) is None:
             raise SourceError(f"{knobs.get('root')}: no sample in it")
         good = True

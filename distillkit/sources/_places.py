@@ -1,4 +1,4 @@
-"""Where things lie below a source's root, on disk or behind a URL: names that stay there, and files by pattern.
+"""Where things lie below a source's root, on disk or behind a URL, and names that stay there.
 
 A file is called by its name below the root, with "/" between folders, and what cannot be read is a SourceError.
 """
@@ -7,23 +7,22 @@ from __future__ import annotations
 
 import os
 import posixpath
-import re
 import stat
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from distillkit.errors import SourceError
 from distillkit.system.paths import expand
 from distillkit.system.remote import Remote, is_remote, local_path
 
-# Pictures by their names. The last three cannot be decoded here: the failure ledger is to say so, not silence.
-IMAGES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif"})
+# Pictures by their names: every ending that the decoder's formats have.
+_DECODED = ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .gif .bmp .tif .tiff .ppm .pgm .pbm .pnm .pfm"
+# What cannot be decoded here: the failure ledger is to say so, not silence.
+_KNOWN = ".avif .heic .heif"
+IMAGES = frozenset(f"{_DECODED} {_KNOWN}".split())
 # Far beyond any encoded photograph; what is larger would only fill the memory.
 LARGEST_IMAGE = 256 * 2**20
-_BRACES = re.compile(r"\{([^{}]*)\}")
-_RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
 
 def folder_at(root: str) -> Place:
@@ -46,6 +45,14 @@ def file_at(file: str, what: str = "file") -> tuple[Place, str]:
     if not place.has(name):
         raise SourceError(f"{place.where(name)}: no such {what}; mend source.file in the recipe")
     return place, name
+
+
+class Entry(NamedTuple):
+    """A name in a folder; `folder`: it is one, or a link to one."""
+
+    name: str
+    folder: bool
+    link: bool
 
 
 class Near:
@@ -105,19 +112,21 @@ class Near:
     def _real(self) -> str:
         return os.path.realpath(self.root)
 
-    def walk(self) -> Iterator[str]:
-        """Every file below the root, in order of the names. Links to folders can leave it, or lead in circles."""
-        for folder, subfolders, names in os.walk(self.root):
-            subfolders.sort()
-            yield from (Path(folder, name).relative_to(self.root).as_posix() for name in sorted(names))
+    def real(self, name: str) -> str:
+        """Where a folder lies when all links are followed."""
+        return os.path.realpath(self.root / name)
 
-    def folders(self) -> list[str]:
-        """The names of the folders right below the root, sorted."""
-        return sorted(path.name for path in self.root.iterdir() if path.is_dir())
+    def entries(self, folder: str) -> list[Entry]:
+        """What lies right in a folder, by name; OSError where it cannot be listed."""
+        with os.scandir(self.root / folder) as listed:
+            return sorted(Entry(one.name, _is_folder(one), one.is_symlink()) for one in listed)
 
-    def matching(self, pattern: str) -> list[str]:
-        found = (path.relative_to(self.root).as_posix() for path in self.root.glob(pattern) if path.is_file())
-        return sorted(found)
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False  # a link in a circle: whoever opens it is told
 
 
 class Far:
@@ -168,28 +177,10 @@ class Far:
             raise SourceError(f"{name!r} is no path of an image")
         return plain(posixpath.normpath(below(self.root, name.removeprefix(f"{self.root}/"))))
 
-    def walk(self) -> Iterator[str]:
-        """Every file below the root, in order of the names."""
-        try:
-            yield from self._remote.walk()
-        except OSError as error:
-            raise SourceError(f"{self.root}: cannot be listed ({error}); mend source.root in the recipe") from error
-
-    def folders(self) -> list[str]:
-        """The names of the folders right below the root, sorted."""
-        return [name for name, kind in self._remote.list().items() if kind == "directory"]
-
-    def matching(self, pattern: str) -> list[str]:
-        from fsspec.utils import glob_translate
-
-        start = re.split(r"[*?\[]", pattern)[0].rpartition("/")[0]
-        fits = re.compile(glob_translate(pattern))
-        try:
-            return sorted(name for name in self._remote.walk(start) if fits.fullmatch(name))
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise SourceError(f"{self.root}: cannot be listed ({error})") from error
+    def entries(self, folder: str) -> list[Entry]:
+        """What lies right in a folder, by name; OSError where it cannot be listed."""
+        listed = self._remote.list(folder)
+        return [Entry(name.removeprefix(f"{folder}/"), kind == "directory", False) for name, kind in listed.items()]
 
 
 Place = Near | Far
@@ -218,36 +209,3 @@ def plain(name: str) -> str:
 def printable(name: str) -> str:
     """The name as text; bytes that are not UTF-8 are written as escapes, so that every key can be stored."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def files(place: Place, pattern: str) -> list[str]:
-    """Files below a place, each once, in order; `{0000..0331}` and `{a,b}` are spelled out, `*` `?` `**` looked up."""
-    found: list[str] = []
-    for name in _spelled_out(pattern):
-        below(str(place.root), name)
-        wild = any(character in name for character in "*?[")
-        matches = place.matching(name) if wild else [name]
-        if not matches or not (wild or place.has(name)):
-            raise SourceError(
-                f"{place.where(name)}: no such file; mend source.root or the pattern {pattern!r} in the recipe"
-            )
-        odd = next((match for match in matches if printable(match) != match), None)
-        if odd is not None:
-            raise SourceError(f"{place.where(odd)}: its name is not UTF-8, so no store can tell it; rename it")
-        found += matches
-    return sorted(set(found))
-
-
-def _spelled_out(pattern: str) -> Iterator[str]:
-    """Every name that a pattern with braces stands for, as in a shell: `{08..10}` keeps its zeros."""
-    braces = _BRACES.search(pattern)
-    if braces is None:
-        yield pattern
-        return
-    numbers = _RANGE.fullmatch(braces[1])
-    choices: Iterator[str] | list[str] = braces[1].split(",")
-    if numbers:
-        first, last, width = int(numbers[1]), int(numbers[2]), len(numbers[1])
-        choices = (f"{number:0{width}d}" for number in range(first, last + 1))
-    for choice in choices:
-        yield from _spelled_out(pattern[: braces.start()] + choice + pattern[braces.end() :])

@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import BinaryIO
 
 from distillkit.errors import SourceError
+from distillkit.sources._account import Account
 
 _BLOCK = 512
+_PIECE = 2**20
 # Far beyond any caption with its facts; what is larger would only fill the memory.
 LARGEST_TEXT = 4 * 2**20
 
 
-def members(file: BinaryIO, size: int) -> Iterator[tarfile.TarInfo]:
-    """Header after header of a tar of that many bytes, which may be read in between.
+def members(file: BinaryIO, size: int, account: Account) -> Iterator[tarfile.TarInfo]:
+    """Header after header of a tar of that many bytes, which may be read in between; then, where tars were put one
+    behind the other, of those behind its end mark. What lies there and is no tar is counted.
 
-    SourceError, after the last whole member, where it is damaged or cut off.
+    SourceError, after the last whole member, where one is damaged or cut off.
     """
+    start: int | None = 0
+    while start is not None:
+        end = yield from _one(file, start, size)
+        if start and end == start:
+            account.passed["tails of tars that are no tar"] += 1
+            return
+        start = _behind(file, end)
+
+
+def _one(file: BinaryIO, start: int, size: int) -> Generator[tarfile.TarInfo, None, int]:
+    """The headers of the tar that begins at `start`; returns where its end mark should be."""
+    file.seek(start)
     try:
         with tarfile.open(fileobj=file, mode="r:") as tar:
             while (member := tar.next()) is not None:
@@ -26,14 +41,27 @@ def members(file: BinaryIO, size: int) -> Iterator[tarfile.TarInfo]:
                     raise SourceError(f"cut off or damaged within its member {member.name!r:.200}")
                 yield member
                 tar.members.clear()  # type: ignore[attr-defined]  # it would keep every header
-            end = tar.offset
-        file.seek(end)
-        block = file.read(_BLOCK)
+            return tar.offset
     except (tarfile.TarError, OSError, ValueError, OverflowError, RecursionError) as error:
         raise SourceError(f"cannot be read as an uncompressed tar ({error})") from error
-    # Where a header is damaged, tarfile ends as if the tar ended there; a whole tar ends with blocks of zeros.
-    if len(block) < _BLOCK or any(block):
-        raise SourceError(f"cut off or damaged at byte {end}")
+
+
+def _behind(file: BinaryIO, end: int) -> int | None:
+    """Where something lies behind the end mark, which is a block of zeros; None where there are but more of them."""
+    try:
+        file.seek(end)
+        block = file.read(_BLOCK)
+        # Where a header is damaged, tarfile ends as if the tar ended there; a whole tar ends with blocks of zeros.
+        if len(block) < _BLOCK or any(block):
+            raise SourceError(f"cut off or damaged at byte {end}")
+        at = end + _BLOCK
+        while piece := file.read(_PIECE):
+            if rest := piece.lstrip(b"\0"):
+                return at + (len(piece) - len(rest)) // _BLOCK * _BLOCK
+            at += len(piece)
+    except OSError as error:
+        raise SourceError(f"cannot be read behind byte {end} ({error})") from error
+    return None
 
 
 def trouble(member: tarfile.TarInfo, largest: int) -> str | None:

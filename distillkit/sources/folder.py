@@ -5,26 +5,39 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from distillkit.sources._places import IMAGES, folder_at, plain, printable
+from distillkit.sources._account import Account
+from distillkit.sources._places import folder_at, plain, printable
+from distillkit.sources._walk import is_image, top_folders, walk
 from distillkit.types import Sample
 
 
 class Folder:
-    """`root`: the folder, or its URL. `classes`: take the first level of folders, in name order, as labels 0, 1, ...
+    """`root`: the folder, or its URL. `classes`: take the first level of folders that have images, in name order, as
+    labels 0, 1, ... `skip`: names or paths of folders to leave out, which may have `*` in them.
 
-    The order is that of the names, whatever the disk's. On the web only servers that list their folders can be walked.
+    Hidden files and folders are passed over, links to folders followed. The order is that of the names, whatever the
+    disk's. On the web only servers that list their folders can be walked.
     """
 
-    def __init__(self, *, root: str, classes: bool = False):
+    def __init__(self, *, root: str, classes: bool = False, skip: list[str] | None = None):
         self._place = folder_at(root)
-        self.root, self.classes = self._place.root, classes
+        self.root, self.classes, self.skip = self._place.root, classes, skip or []
+        self.account = Account()
 
     def read(self, location: str) -> bytes | Path:
         """One image, or where it is: its location is the path below the root."""
         return self._place.read(location)
 
     def __iter__(self) -> Iterator[Sample]:
-        labels = {name: number for number, name in enumerate(self._place.folders())} if self.classes else {}
-        for name in self._place.walk():
-            if Path(name).suffix.lower() in IMAGES:
-                yield Sample(printable(name), image=plain(name), label=labels.get(name.split("/")[0]))
+        self.account = account = Account()
+        labels: dict[str, int] = {}
+        for name in walk(self._place, account, skip=self.skip, knob='source.skip = ["NAME"]'):
+            first, inside, _ = name.partition("/")
+            if not is_image(name):
+                account.pass_over(name)
+                continue
+            # The walk meets classes in the order of their names, one after the other.
+            label = labels.setdefault(first, len(labels)) if self.classes and inside else None
+            yield Sample(printable(name), image=plain(name), label=label)
+        if self.classes and (empty := set(top_folders(self._place)) - labels.keys()):
+            account.passed["folders without images, which are no classes"] = len(empty)

@@ -14,14 +14,15 @@ from distillkit.errors import SourceError
 from distillkit.sources._lines import numbered_lines
 from distillkit.sources._places import Place, file_at, folder_at
 from distillkit.sources._templates import Templates, templates_called
+from distillkit.sources._walk import classes
 from distillkit.types import Sample
 
 
 class Label2text:
     """`file`, `descriptions`: as above. The label is the number of the line, from 0, and the key `<folder>/<template>`.
 
-    `folder`: of the images; then only the classes that have a folder there count, in the folders' order, as the source
-    `folder` numbers them.
+    `folder`: of the images; then only the classes that have a folder of images there count, in the folders' order, as
+    the source `folder` numbers them.
     """
 
     root = None
@@ -60,7 +61,7 @@ class Label2text:
     def _chosen(self) -> list[tuple[str, str]]:
         if self._folder is None:
             return self._classes()
-        names, folders = dict(self._classes()), list(self._folder.folders())
+        names, folders = dict(self._classes()), classes(self._folder)
         unknown = next((name for name in folders if name not in names), None)
         if unknown is not None:
             raise SourceError(f"{_where(*self._file)}: has no class of the images' folder {unknown!r}; add its line")

@@ -17,8 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from distillkit.errors import SourceError
+from distillkit.sources._account import Account
 from distillkit.sources._captions import Captions, with_captions
-from distillkit.sources._places import below, files, folder_at, unusable
+from distillkit.sources._patterns import files
+from distillkit.sources._places import below, folder_at, unusable
 from distillkit.sources._row_groups import RowGroups
 from distillkit.types import Sample
 
@@ -50,6 +52,7 @@ class Parquet:
         self.image_column, self.text_column, self.label_column = image_column, text_column, label_column
         self.key_column = key_column
         self._images = RowGroups(self._place)
+        self.account = Account()
 
     def read(self, location: str) -> bytes | Path:
         """The bytes of one image, or the file where it is."""
@@ -70,7 +73,8 @@ class Parquet:
         return bytes(value)
 
     def __iter__(self) -> Iterator[Sample]:
-        for name in files(self._place, self.files):
+        self.account = account = Account()
+        for name in files(self._place, self.files, account, "source.files"):
             try:
                 yield from self._of_file(self._place.where(name), name)
             except _DAMAGE as error:

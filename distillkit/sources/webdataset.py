@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import posixpath
 import re
 from array import array
 from collections.abc import Iterator
@@ -18,8 +17,11 @@ import numpy as np
 import pyarrow as pa
 
 from distillkit.errors import SourceError
+from distillkit.sources._account import Account
 from distillkit.sources._captions import Captions, with_captions
-from distillkit.sources._places import IMAGES, LARGEST_IMAGE, files, folder_at, printable
+from distillkit.sources._patterns import files
+from distillkit.sources._places import IMAGES, LARGEST_IMAGE, folder_at, printable
+from distillkit.sources._stems import refuse_folded, split
 from distillkit.sources._tar import LARGEST_TEXT, members, trouble
 from distillkit.types import Sample
 
@@ -33,10 +35,11 @@ class WebDataset:
     """`root`: the folder of the tars, or its URL. `shards`: which of them, by `*` or by `{00000..00331}`.
 
     Members whose names are equal up to the first dot are one sample, and that stem is its key; a stem that comes in
-    several shards is a key only behind its shard's name. `text` and `label` name a member by its extension ("txt",
-    "cls") or a field in one ("json.caption"). What cannot be an image (a link, a name with `..`) keeps its row, so that
-    the failure ledger says why. `damaged = "skip"` does the same for a tar that is cut off, takes texts that cannot be
-    read as absent, and goes on.
+    several shards is a key only behind its shard's name. `dots = "last"`: up to the last dot, where names are dates or
+    versions ("2024.01.07.png"). `image`: the extension that images have, such as "input.jpg" (None: any of a picture).
+    `text` and `label` name a member by its extension ("txt", "cls") or a field in one ("json.caption").
+    What cannot be an image (a link, a name with `..`) keeps its row, so that the failure ledger says why.
+    `damaged = "skip"` does the same for a tar that is cut off, takes texts that cannot be read as absent, and goes on.
     """
 
     def __init__(
@@ -44,14 +47,18 @@ class WebDataset:
         *,
         root: str,
         shards: str = "*.tar",
+        image: str | None = None,
         text: str | None = "txt",
         label: str | None = None,
         captions: Captions = "whole",
+        dots: Literal["first", "last"] = "first",
         damaged: Literal["stop", "skip"] = "stop",
     ):
         self._place = folder_at(root)
         self.root = self._place.root
         self.shards, self.text, self.label, self.captions, self.damaged = shards, text, label, captions, damaged
+        self.image, self.dots = image and image.removeprefix(".").lower(), dots
+        self.account = Account()
 
     def read(self, location: str) -> bytes:
         """The bytes of one image."""
@@ -67,7 +74,9 @@ class WebDataset:
 
     def __iter__(self) -> Iterator[Sample]:
         marks = array("Q")
-        scanned = [(shard, self._scan(shard, marks)) for shard in files(self._place, self.shards)]
+        self.account = account = Account()
+        shards = files(self._place, self.shards, account, "source.shards")
+        scanned = [(shard, self._scan(shard, marks, account)) for shard in shards]
         ordered = np.sort(np.frombuffer(marks, np.uint64))
         repeated = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
         for shard, table in scanned:
@@ -76,7 +85,7 @@ class WebDataset:
                 said = row["texts"][0] if row["texts"] and len(row["texts"]) == 1 else row["texts"]
                 yield from with_captions(prefix + row["stem"], row["image"], said, row["label"], self.captions)
 
-    def _scan(self, shard: str, marks: array[int]) -> pa.Table:
+    def _scan(self, shard: str, marks: array[int], account: Account) -> pa.Table:
         """The samples of one shard as a compact table; `marks` gets a number for each stem, once per shard."""
         wanted = {selector.partition(".")[0] for selector in (self.text, self.label) if selector}
         groups: dict[str, dict[str, Any]] = {}
@@ -84,11 +93,16 @@ class WebDataset:
         lost = None
         with self._opened(shard) as tar:
             try:
-                for member in members(tar, self._place.size(shard)):
-                    stem, extension = _split(member.name)
-                    if member.isdir() or not stem:
+                for member in members(tar, self._place.size(shard), account):
+                    if member.isdir():
                         continue
-                    part = "image" if f".{extension}" in IMAGES else extension
+                    stem, extension = split(member.name, self.dots)
+                    if not stem:
+                        account.passed["hidden"] += 1
+                        continue
+                    part = "image" if self._is_image(extension) else extension
+                    if part not in ("image", *wanted):
+                        account.pass_over(member.name)
                     group = groups.setdefault(stem, {})
                     if part in group:
                         twice.append(stem)
@@ -115,6 +129,9 @@ class WebDataset:
             rows.append({"stem": shard, "image": f"{shard}?{lost}"})
         return pa.Table.from_pylist(rows, _ROWS)
 
+    def _is_image(self, extension: str) -> bool:
+        return f".{extension}" in IMAGES if self.image is None else extension == self.image
+
     def _opened(self, shard: str) -> BinaryIO:
         try:
             return self._place.open(shard)
@@ -128,6 +145,8 @@ class WebDataset:
             raise SourceError(f"{self._place.where(name)}: {stem}: {self.text} is no text; mend source.text")
         label = self._value(name, stem, group, self.label)
         image = group.get("image")
+        if image is None:
+            refuse_folded(self._place.where(name), stem, group)
         if image is None and texts is None:
             image = f"{name}?{stem!r} has no image, only: {printable(', '.join(sorted(group)))}"
         return {"stem": printable(stem), "image": image, "texts": texts, "label": None if label is None else str(label)}
@@ -149,13 +168,6 @@ class WebDataset:
         for field in fields:
             value = value.get(field) if isinstance(value, dict) else None
         return value
-
-
-def _split(name: str) -> tuple[str, str]:
-    """Stem and extension, at the first dot of the last part; no stem for hidden files."""
-    folder, _, last = name.removeprefix("./").rpartition("/")
-    stem, _, extension = last.partition(".")
-    return (posixpath.join(folder, stem) if stem else ""), extension.lower()
 
 
 def _mark(stem: str) -> int:

@@ -32,12 +32,15 @@ def test_line_i_describes_the_class_of_line_i(tmp_path):
 def test_the_folders_of_the_images_say_which_classes_there_are_and_in_which_order(tmp_path):
     for name in ("n03", "n01"):
         (tmp_path / "images" / name).mkdir(parents=True)
+        (tmp_path / "images" / name / "1.png").touch()
+    (tmp_path / "images/empty").mkdir()  # no class: the source `folder` does not number it either
     found = read(tmp_path, folder=str(tmp_path / "images"))
     assert [(label, text) for label, _, text in found] == [
         (0, "a photo of tench . It swims."),
         (1, "a photo of sea lion . It barks."),
     ]
     (tmp_path / "images/n99").mkdir()
+    (tmp_path / "images/n99/1.png").touch()
     with pytest.raises(SourceError, match="'n99'"):
         read(tmp_path, folder=str(tmp_path / "images"))
 

@@ -155,6 +155,54 @@ def test_several_captions(tmp_path):
     assert len({one.image for one in read(tmp_path, captions="all")}) == 1
 
 
+def test_tars_put_one_behind_the_other_are_read_to_their_end(tmp_path):
+    first = write_tar(tmp_path / "other/0.tar", sample("a", "1")).read_bytes()
+    second = write_tar(tmp_path / "other/1.tar", sample("b", "2")).read_bytes()
+    (tmp_path / "0.tar").write_bytes(first + second)
+    assert texts(tmp_path) == {"a": "1", "b": "2"} and set(reasons(tmp_path).values()) == {None}
+    (tmp_path / "0.tar").write_bytes(first + second[:1200])
+    with pytest.raises(SourceError, match="cut off or damaged"):
+        read(tmp_path)
+
+
+def test_a_tail_that_is_no_tar_costs_nothing_and_is_told(tmp_path):
+    whole = write_tar(tmp_path / "0.tar", sample("a")).read_bytes()
+    (tmp_path / "0.tar").write_bytes(whole + bytes(700) + b"signed by nobody")
+    source = WebDataset(root=str(tmp_path))
+    assert [one.key for one in source] == ["a"]
+    assert source.account.line(1) == "taken 1; passed over: 1 tails of tars that are no tar"
+
+
+def test_dots_in_names_do_not_make_several_pictures_one(tmp_path):
+    names = [f"2024.01.{day:02d}" for day in range(16)]
+    write_tar(tmp_path / "0.tar", [member for name in names for member in sample(name, name)])
+    with pytest.raises(SourceError, match=r"16 pictures fall into one sample '2024' .* set source\.dots = \"last\""):
+        read(tmp_path)
+    assert texts(tmp_path, dots="last") == {name: name for name in names}
+    assert set(reasons(tmp_path, dots="last").values()) == {None}
+
+
+def test_an_image_may_be_called_by_another_name(tmp_path):
+    write_tar(
+        tmp_path / "0.tar",
+        [(f"{n}.{part}", content) for n in "ab" for part, content in (("Input.PNG", picture()), ("target.png", b""))],
+    )
+    with pytest.raises(SourceError, match=r"2 pictures .* source\.image = \"input\.png\""):
+        read(tmp_path)
+    assert reasons(tmp_path, image="input.png") == {"a": None, "b": None}
+    source = WebDataset(root=str(tmp_path), image=".input.png")
+    assert [source.read(one.image) for one in source] == [picture()] * 2
+    assert source.account.line(2) == "taken 2; passed over: 2 .png"
+
+
+def test_what_a_tar_has_beside_samples_is_counted(tmp_path):
+    more = [("a.mp4", b""), ("._a.png", b""), (".git/b.png", b""), ("b.png", picture()), ("b.mp4", b"")]
+    write_tar(tmp_path / "0.tar", sample("a") + more)
+    source = WebDataset(root=str(tmp_path))
+    assert [one.key for one in source] == ["a", "b"]
+    assert source.account.line(2) == "taken 2; passed over: 2 .mp4, 2 hidden"
+
+
 # Hostile tars.
 
 
