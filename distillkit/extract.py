@@ -20,17 +20,19 @@ from distillkit.engine import estimate
 from distillkit.engine.append import growth
 from distillkit.engine.job import Job, Teacher, fields_asked
 from distillkit.engine.local import LocalEngine
+from distillkit.engine.planning import Planned, planned
 from distillkit.engine.probe import probe
 from distillkit.engine.successor import recover
 from distillkit.errors import StoreError
 from distillkit.recipe import Corpus, ExtractRecipe, differences, load
 from distillkit.store.bucket.remote import workplace
+from distillkit.store.format.log import FILE_NAME as LOG
 from distillkit.store.format.manifest import FILE_NAME, Manifest
-from distillkit.store.format.plan import make_plan
 from distillkit.store.reading.additions import teachers_to_add
 from distillkit.store.writing.claims import Claims, Part
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.system import cpu
+from distillkit.system.atomic import append_line
 from distillkit.system.machine import machine
 from distillkit.system.paths import expand
 from distillkit.system.versions import versions
@@ -53,24 +55,30 @@ def extract(
     overrides: Sequence[str] = (),
     instead: Instead | None = None,
     engine: str = "local",
+    allow_smaller: bool = False,
 ) -> list[Path]:
     """Every corpus of the recipe as a store; returns their folders. StoreError when too many samples failed.
 
     `recipe` may be a file, with `overrides` such as 'out="stores/mine"'. `command` is kept beside the measured costs,
     so that a report can say how to make this again. `part`: one of several runs that share the work; whoever commits a
     store's last shard completes it. `instead` of extracting: `append`, and a store whose corpus grew goes on where it
-    ended, or `retry`, and what failed is tried again. `engine`: "local", or "ray".
+    ended, or `retry`, and what failed is tried again. `engine`: "local", or "ray". `allow_smaller`: finished stores
+    may be set aside because their corpus has fewer rows now.
     """
     if not isinstance(recipe, ExtractRecipe):
         recipe = load(recipe, list(overrides), kind=ExtractRecipe)
     cpu.settle()
-    for corpus in recipe.corpora:
-        corpus.source.build("sources")  # what cannot be read is told before a big teacher is loaded
+    # What is wrong with a corpus is told before a big teacher is loaded.
+    out, smaller = workplace(expand(recipe.out)), allow_smaller or instead is not None
+    plans = [planned(corpus, out / corpus.name, say, smaller) for corpus in recipe.corpora]
     run = _engine(engine, recipe)
     with run.running():
-        jobs = _jobs(recipe, run.teachers(recipe.by_alias, say))
+        jobs = _jobs(recipe, out, run.teachers(recipe.by_alias, say))
         made = {"command": command, "machine": machine()}
-        written = [_extract_corpus(run, job, part or Part(), instead, say, made) for job in jobs]
+        written = [
+            _extract_corpus(run, job, plan, part or Part(), instead, say, made)
+            for job, plan in zip(jobs, plans, strict=True)
+        ]
     for path, job in zip(written, jobs, strict=True):
         _judge(path, job.corpus, say)
     return [job.path for job in jobs]
@@ -79,9 +87,10 @@ def extract(
 def plan(recipe: ExtractRecipe, say: Say = print) -> list[str]:
     """What `extract` would take here, line by line: every store is left as it is, and none is begun."""
     cpu.settle()
-    engine, lines = LocalEngine(), []
-    for job in _jobs(recipe, engine.teachers(recipe.by_alias, say)):
-        rows, _ = make_plan(job.source, job.source.root)
+    out, engine, lines = workplace(expand(recipe.out)), LocalEngine(), list[str]()
+    plans = [planned(corpus, out / corpus.name, say) for corpus in recipe.corpora]
+    for job, plan in zip(_jobs(recipe, out, engine.teachers(recipe.by_alias, say)), plans, strict=True):
+        rows = plan.rows
         folder = estimate.existing(job.path)
         free = shutil.disk_usage(folder).free
         for line in estimate.warnings(job, rows.num_rows, free):
@@ -98,44 +107,44 @@ def _engine(name: str, recipe: ExtractRecipe) -> Engine:
     return RayEngine(recipe.ray)
 
 
-def _jobs(recipe: ExtractRecipe, teachers: Mapping[str, Teacher]) -> list[Job]:
+def _jobs(recipe: ExtractRecipe, out: Path, teachers: Mapping[str, Teacher]) -> list[Job]:
     """What each corpus is asked for; StoreError for what the teachers do not give."""
-    out = workplace(expand(recipe.out))
     return [
         Job(out / corpus.name, corpus, teachers, fields_asked(corpus, teachers), recipe.decoders, recipe.decode)
         for corpus in recipe.corpora
     ]
 
 
-def _extract_corpus(run: Engine, job: Job, part: Part, instead: Instead | None, say: Say, made: dict[str, Any]) -> Path:
-    """One corpus: plan, run what is not committed yet, finish with the manifest. `made` goes into the log.
+def _extract_corpus(
+    run: Engine, job: Job, planned: Planned, part: Part, instead: Instead | None, say: Say, made: dict[str, Any]
+) -> Path:
+    """One corpus: run what is not committed yet, finish with the manifest. `made` goes into the log.
 
     Returns where it was written: the store, or an addition to it.
     """
     job.path.parent.mkdir(parents=True, exist_ok=True)
-    plan, duplicates = make_plan(job.source, job.source.root, job.path.parent)
     recover(job.path)
     if instead:
-        return instead(job, plan, duplicates, say, made)
-    grown = growth(job.path, plan)
+        return instead(job, planned.rows, planned.duplicates, say, made)
+    grown = growth(job.path, planned.rows)
     if grown and not grown.new:
-        plan = grown.plan  # the same rows: their order is the store's
+        planned = replace(planned, rows=grown.plan)  # the same rows: their order is the store's
     elif grown:
         say(f"{job.path}: the corpus has {grown.new} new samples; `distillkit store append` would keep what is there")
-    for one, writer in _places(job, plan, duplicates, say):
-        _fill(run, one, writer, part, duplicates, say, made)
+    for one, writer in _places(job, planned.rows, planned.duplicates, say):
+        _fill(run, one, writer, part, planned, say, made)
     return writer.path
 
 
 def _fill(
-    run: Engine, job: Job, writer: StoreWriter, part: Part, duplicates: int, say: Say, made: dict[str, Any]
+    run: Engine, job: Job, writer: StoreWriter, part: Part, planned: Planned, say: Say, made: dict[str, Any]
 ) -> None:
     """Compute and commit what a store, or an addition to one, lacks."""
     for line in estimate.warnings(job, writer.plan.num_rows, shutil.disk_usage(estimate.existing(job.path)).free):
         say(line)
     with Claims(job.path) as claims:
         with claims.beginning_or_end():
-            shards = _begin(run, job, writer, claims, part, duplicates, say)
+            shards = _begin(run, job, writer, claims, part, planned, say)
         if shards:
             run.run(replace(job, steps=writer.steps), writer, shards, say, made)
         with claims.beginning_or_end():
@@ -162,7 +171,7 @@ def _places(job: Job, plan: pa.Table, duplicates: int, say: Say) -> list[tuple[J
 
 
 def _begin(
-    run: Engine, job: Job, writer: StoreWriter, claims: Claims, part: Part, duplicates: int, say: Say
+    run: Engine, job: Job, writer: StoreWriter, claims: Claims, part: Part, planned: Planned, say: Say
 ) -> list[int]:
     """Make the store's folder ready; what another identity left is set aside. Returns the shards that we do."""
     path, before, idle = writer.path, writer.previous_identity(), claims.idle()
@@ -181,8 +190,10 @@ def _begin(
     if writer.previous_identity() is None:
         writer.steps = run.measured(job, writer.plan, say)
     writer.begin(alone=idle)
-    if duplicates:
-        say(f"{path}: {duplicates} samples whose key had come before were left out")
+    if planned.told:
+        append_line(path / LOG, {"planned": planned.told})
+    if planned.duplicates:
+        say(f"{path}: {planned.duplicates} samples whose key had come before were left out")
     mine = claims.take(shard for shard in part.shards(writer.shards) if not writer.committed(shard))
     done = sum(writer.committed(shard) for shard in range(writer.shards))
     told = f", part {part} is {len(part.shards(writer.shards))} of them" if part.of > 1 else ""

@@ -20,6 +20,10 @@ def extract_teacher(
         bool,
         typer.Option("--retry-failed", help="Try failed samples of finished stores again: their shards alone."),
     ] = False,
+    allow_smaller: Annotated[
+        bool,
+        typer.Option("--allow-smaller", help="Set finished stores aside even where their corpus only lost samples."),
+    ] = False,
     plan: Annotated[bool, typer.Option("--plan", help="Only tell what it would take: bytes, hours, epochs.")] = False,
 ) -> None:
     """Stage 1: run the teacher once over every corpus of RECIPE and keep what it said. Rerunning continues.
@@ -38,7 +42,10 @@ def extract_teacher(
         return
     if retry_failed and (shard or engine != "local"):
         raise typer.BadParameter("--retry-failed is done by one process here; leave --shard and --engine out")
-    for path in extract.extract(loaded, say, command(), part, instead=retry if retry_failed else None, engine=engine):
+    instead = retry if retry_failed else None
+    for path in extract.extract(
+        loaded, say, command(), part, instead=instead, engine=engine, allow_smaller=allow_smaller
+    ):
         print(shown(path))
     if shard:
         return

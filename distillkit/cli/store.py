@@ -62,10 +62,11 @@ def _print_volume(path: Path, manifest: Manifest) -> None:
 
 def _notes(path: Path) -> list[str]:
     """What the log says that the numbers do not."""
-    from distillkit.store.format.log import logged
+    from distillkit.store.format.log import logged, planned
 
     halved = Counter(alias for line in logged(path) for alias in line.get("halved", []))
-    return [
+    told = planned(path)
+    return ([f"corpus   {told}"] if told else []) + [
         f"note     teacher {alias} ran out of memory in {count} shards: half batches may differ in their last bits"
         for alias, count in halved.items()
     ]

@@ -10,13 +10,15 @@ from distillkit.sources._places import printable
 
 class Account:
     """`passed`: what was not taken, by what it is; `links`: links to folders that were followed; `lost`: what was left
-    out of rows that were taken, such as a caption that is no text.
+    out of rows that were taken, such as a caption that is no text; `found`: what there was in place of what a source
+    looked for, such as "its members end in .txt".
     """
 
     def __init__(self) -> None:
         self.passed: Counter[str] = Counter()
         self.lost: Counter[str] = Counter()
         self.links = 0
+        self.found = ""
 
     def pass_over(self, name: str) -> None:
         """A file that is not taken is counted by the ending of its name."""

@@ -100,6 +100,12 @@ class Datasets:
         import datasets
 
         self._refuse_unknown(self.image_column)
+        kind = self._rows.features[self.image_column]
+        plain = isinstance(kind, datasets.Value) and kind.dtype.removeprefix("large_") in ("string", "binary")
+        if not (plain or isinstance(kind, datasets.Image) or (isinstance(kind, dict) and "bytes" in kind)):
+            raise SourceError(
+                f"{self._where}: column {self.image_column!r} holds {kind!s:.80}; it cannot be source.image_column"
+            )
         only = self._rows.select_columns([self.image_column])
         return only.cast_column(self.image_column, datasets.Image(decode=False))
 

@@ -26,6 +26,7 @@ from distillkit.sources._tar import LARGEST_TEXT, members, trouble
 from distillkit.types import Sample
 
 _PLACE = re.compile(r"(.+)@(\d+)\+(\d+)", re.DOTALL)
+_SHOWN = 20  # endings of members that are told where none is what was looked for
 _ROWS = pa.schema(
     [("stem", pa.string()), ("image", pa.string()), ("texts", pa.list_(pa.string())), ("label", pa.string())]
 )
@@ -59,6 +60,7 @@ class WebDataset:
         self.shards, self.text, self.label, self.captions, self.damaged = shards, text, label, captions, damaged
         self.image, self.dots = image and image.removeprefix(".").lower(), dots
         self.account = Account()
+        self._endings: set[str] = set()
 
     def read(self, location: str) -> bytes:
         """The bytes of one image."""
@@ -77,6 +79,7 @@ class WebDataset:
         self.account = account = Account()
         shards = files(self._place, self.shards, account, "source.shards")
         scanned = [(shard, self._scan(shard, marks, account)) for shard in shards]
+        account.found = f"its members end in {', '.join(sorted(self._endings))}"
         ordered = np.sort(np.frombuffer(marks, np.uint64))
         repeated = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
         for shard, table in scanned:
@@ -103,6 +106,8 @@ class WebDataset:
                     part = "image" if self._is_image(extension) else extension
                     if part not in ("image", *wanted):
                         account.pass_over(member.name)
+                    if len(self._endings) < _SHOWN:
+                        self._endings.add(printable(f".{extension}"))
                     group = groups.setdefault(stem, {})
                     if part in group:
                         twice.append(stem)

@@ -1,0 +1,149 @@
+"""A corpus, planned and looked at before any teacher is loaded: what is wrong with all of it is told here, in one line.
+
+Single bad rows are none of this: they go to the failure ledger when their turn comes.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from distillkit.engine.append import growth
+from distillkit.engine.estimate import existing
+from distillkit.errors import SourceError, StoreError
+from distillkit.pixels import decode
+from distillkit.recipe import Corpus
+from distillkit.store.format.manifest import FILE_NAME
+from distillkit.store.format.plan import make_plan
+from distillkit.store.reading.lookup import find
+
+_LOOKED_AT = 32  # rows from all over the plan, until one of them has an image
+_PATIENCE = 20.0  # seconds after which a slow corpus is given the benefit of the doubt
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The rows of a corpus in order; `duplicates`: samples left out; `told`: what the source took and passed over."""
+
+    rows: pa.Table
+    duplicates: int
+    told: str | None
+
+
+def planned(corpus: Corpus, store: Path, say: Callable[[str], None], allow_smaller: bool = False) -> Planned:
+    """The plan of a corpus whose store is at `store`; nothing is written there.
+
+    SourceError where no row has what is asked for. StoreError where a finished store would make way for fewer rows of
+    the same source, unless that is allowed.
+    """
+    source = corpus.source.build("sources")
+    rows, duplicates = make_plan(source, source.root, existing(store.parent))
+    account = getattr(source, "account", None)
+    told = None if account is None else account.line(rows.num_rows)
+    if told:
+        say(f"{store}: {told}")
+    grown, before = growth(store, rows), _before(store)
+    if (
+        grown is None
+        or grown.new
+        or not before
+        or {_last(name) for name in before["fields"]} - {"parameters"} != _asked(corpus)
+    ):
+        _refuse_wrong_as_a_whole(corpus, source, rows)
+    if grown is None and before and (store / FILE_NAME).is_file() and not allow_smaller:
+        _refuse_fewer(store, corpus, rows, before)
+    return Planned(rows, duplicates, told)
+
+
+def _before(store: Path) -> dict[str, Any] | None:
+    """What the store there was begun with; None where there is none, or a damaged one, which its writer tells."""
+    try:
+        before: dict[str, Any] = json.loads((store / "plan.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return before
+
+
+def _asked(corpus: Corpus) -> set[str]:
+    return {_last(field) for field in corpus.fields}
+
+
+def _last(field: str) -> str:
+    return field.rpartition("/")[2]
+
+
+def _refuse_wrong_as_a_whole(corpus: Corpus, source: Any, rows: pa.Table) -> None:
+    asked = {"text" if field == "text" else "image" for field in _asked(corpus)}
+    if "image" in asked:
+        _refuse_no_image(corpus, source, rows)
+    asked |= {"label"} if any(knob.startswith("label") for knob in corpus.source.knobs) else set()
+    for column in sorted(asked - {"image"}):
+        if rows[column].null_count == rows.num_rows:
+            raise SourceError(
+                f"corpus {corpus.name!r}: none of its {rows.num_rows} rows has a {column}{_found(source)}; "
+                f"{_cure(source, column)}"
+            )
+
+
+def _refuse_no_image(corpus: Corpus, source: Any, rows: pa.Table) -> None:
+    places = np.unique(np.linspace(0, rows.num_rows - 1, _LOOKED_AT).astype(int))
+    reasons, until = [], time.monotonic() + _PATIENCE
+    for row in rows.take(pa.array(places)).to_pylist():
+        reason = _trouble(source, row["image"])
+        if reason is None or time.monotonic() > until:
+            return
+        reasons.append(f"{row['key']}: {reason}")
+    raise SourceError(
+        f"corpus {corpus.name!r}: not one of {len(reasons)} rows from all over it has an image that can be read "
+        f"({reasons[0]}){_found(source)}; {_cure(source, 'image')}"
+    )
+
+
+def _trouble(source: Any, location: str | None) -> str | None:
+    """Why an image cannot be read, if it cannot."""
+    if location is None:
+        return "the row names no image"
+    try:
+        decode(source.read(location))
+    except SourceError as error:
+        return str(error)
+    return None
+
+
+def _found(source: Any) -> str:
+    """What a source saw in the place of what was looked for."""
+    found = getattr(getattr(source, "account", None), "found", "")
+    return f", {found}" if found else ""
+
+
+def _cure(source: Any, column: str) -> str:
+    """The knobs by which a source is told where its images, texts or labels are."""
+    knobs = [name for name in inspect.signature(type(source)).parameters if name.startswith(column)]
+    knobs += ["root"] if column == "image" and knobs and source.root is not None else []
+    if not knobs:
+        return f"this kind of source gives no {column}s, or none here; choose other fields, or another source"
+    return f"mend {' or '.join(f'source.{knob}' for knob in knobs)} in the recipe"
+
+
+def _refuse_fewer(store: Path, corpus: Corpus, rows: pa.Table, before: dict[str, Any]) -> None:
+    """A mount of which half is there must not set a finished store aside."""
+    source = (before["source"]["kind"], before["source"]["knobs"])
+    if source != (corpus.source.kind, corpus.source.knobs) or rows.num_rows >= before["rows"]:
+        return
+    try:
+        old = pa.ipc.open_file(pa.memory_map(str(store / "plan.arrow"))).read_all()["key"].combine_chunks()
+    except (OSError, pa.ArrowException):
+        return  # damaged, as the writer tells
+    gone = np.flatnonzero(find(old, rows["key"]) < 0)
+    raise StoreError(
+        f"{store}: {len(gone)} of its {len(old)} rows are gone from the corpus, the first is {old[gone[0]].as_py()!r}; "
+        "the finished store stays as it is: bring them back, or set it aside for a smaller one with --allow-smaller"
+    )
