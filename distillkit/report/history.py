@@ -13,8 +13,11 @@ _NO_TERM = ("step", "epoch", "lr", "images_per_second", "wait_share", "seconds",
 History = list[dict[str, Any]]  # the lines of metrics.jsonl
 
 
-def drawings(runs: dict[str, tuple[History, list[Term]]]) -> list[dict[str, str]]:
-    """Loss terms of each run ("student", "baseline"), then learning rate and speed; none without a log."""
+def drawings(runs: dict[str, tuple[History, list[Term]]], schedule: str) -> list[dict[str, str]]:
+    """Loss terms of each run ("student", "baseline"), then learning rate and speed; none without a log.
+
+    `schedule`: the course of the learning rate in words.
+    """
     runs = {who: run for who, run in runs.items() if run[0]}
     if "student" not in runs:
         return []
@@ -24,7 +27,7 @@ def drawings(runs: dict[str, tuple[History, list[Term]]]) -> list[dict[str, str]
     waiting = percent(sum(_column(student, "wait_share")) / len(student))
     return [
         *(_losses(who, history, losses) for who, (history, losses) in runs.items()),
-        _drawing("Learning rate", "linear warm-up, then cosine", [rate], may_log=False),
+        _drawing("Learning rate", schedule, [rate], may_log=False),
         _drawing("Images per second", f"the student waited {waiting} of its time for data", speeds, may_log=False),
     ]
 

@@ -16,6 +16,7 @@ from distillkit.report.history import drawings, formula
 from distillkit.report.overlap import seen
 from distillkit.report.results import Table, bars, tables
 from distillkit.report.stores import evaluation_stores, store_facts, training_stores
+from distillkit.report.training import batch, looked_at, optimiser, schedule, seen_in_training, weights
 from distillkit.runfolder import RunFolder
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.paths import expand
@@ -35,25 +36,29 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
         student=str(recipe.student.knobs.get("model", recipe.student.kind)),
         teacher=teacher_name(facts["teacher"]["model"], demo),
         student_parameters=facts["parameters"],
-        teacher_parameters=parameters.get("image"),
+        teacher_parameters=parameters.get("image") if "images" in trained else None,
     )
     return {
         "recipe": recipe,
         "quick": "quick" in f"{recipe.name} {recipe.note or ''}".lower(),
         "networks": networks,
         "image_size": recipe.student.knobs.get("image_size"),
-        "trained": {name: words.count(len(store.ok_rows)) for name, store in trained.items()},
+        "looked_at": looked_at({name: len(store.ok_rows) for name, store in trained.items()}),
         **_results(tables(evaluation["results"], recipe), networks, trained),
-        **_sizes(facts["parameters"], parameters),
+        **_sizes(facts["parameters"], parameters, "image" if "images" in trained else "text"),
         "own_texts": evaluation.get("own_texts", False),
         **_pictures(evaluation["pictures"]),
         "objective": formula(recipe.losses),
         "baseline": _baseline(baseline, recipe),
-        "curves": drawings(_histories(run, baseline, recipe)),
+        "curves": drawings(_histories(run, baseline, recipe), schedule(recipe.optim)),
         "cost": _cost(recipe, facts, {name: passes[str(store.path)] for name, store in trained.items()}),
         "stores": [store_facts(store, passes[str(store.path)]) for store in stores],
         "commands": commands(run.path, facts, [one for one in passes.values() if one], demo),
         "facts": _facts(facts),
+        "seen_in_training": seen_in_training(recipe.data, facts),
+        "batch": batch(recipe.data),
+        "optimiser": optimiser(recipe.optim),
+        "weights": weights(facts["teacher"]),
         "teacher": facts["teacher"],
         "versions": run.versions,
         "resolved": json.dumps(recipe.model_dump(mode="json", exclude_none=True), indent=2, ensure_ascii=False),
@@ -64,7 +69,11 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
 def _results(results: list[Table], networks: Networks, trained: dict[str, FeatureStore]) -> Values:
     """The tables, and what the first of them comes to in words and in bars."""
     first = results[0] if results else None
-    told = seen(FeatureStore(expand(first.store)), trained["images"]) if first and first.store else ""
+    told = (
+        seen(FeatureStore(expand(first.store)), trained["images"])
+        if first and first.store and "images" in trained
+        else ""
+    )
     return {
         "tables": results,
         "headline": headline(first, networks, told),
@@ -75,13 +84,16 @@ def _results(results: list[Table], networks: Networks, trained: dict[str, Featur
     }
 
 
-def _sizes(student: int, teacher: dict[str, int]) -> Values:
-    """Parameters of the image towers by row of a result table; the part of the teacher's that the student has."""
-    sizes = {"teacher": teacher.get("image"), "student": student, "baseline": student}
+def _sizes(student: int, teacher: dict[str, int], tower: str) -> Values:
+    """Parameters of the towers that are compared, by row of a result table; the part of the teacher's that the student
+    has. `tower`: which of the teacher's it stands for.
+    """
+    sizes = {"teacher": teacher.get(tower), "student": student, "baseline": student}
     return {
+        "tower": f"{tower} tower",
         "sizes": {who: words.parameters(number) for who, number in sizes.items()} | {"chance": ""},
         "text_size": words.parameters(teacher["text"]) if "text" in teacher else "",
-        "part": words.part_of(student, teacher["image"]) if "image" in teacher else "",
+        "part": words.part_of(student, teacher[tower]) if tower in teacher else "",
     }
 
 
@@ -144,7 +156,6 @@ def _facts(facts: Values) -> dict[str, str]:
     return {
         "seconds": words.duration(facts["seconds"]),
         "steps": words.count(facts["steps"]),
-        "images_seen": words.count(facts["images_seen"]),
         "machine": in_words(facts.get("machine")),
         "processor": in_short(facts.get("machine")),
     }

@@ -56,6 +56,8 @@ def store_facts(store: FeatureStore, teacher_pass: Pass | None) -> StoreFacts:
         bytes_per_row=size(held / manifest.rows),
         fields=fields,
         digest=manifest.digest,
-        teacher_sha256=", ".join(teacher["weights_sha256"] for teacher in manifest.teachers.values()),
+        teacher_sha256=", ".join(
+            teacher.get("weights_sha256", "not recorded") for teacher in manifest.teachers.values()
+        ),
         seconds=duration(teacher_pass.seconds) if teacher_pass else "not recorded",
     )

@@ -322,3 +322,50 @@ def test_the_demo_is_credited(monkeypatch, tmp_path):
 )
 def test_numbers_as_people_read_them(told, wanted):
     assert told == wanted
+
+
+TEXT_STUDENT = """
+name = "words"
+out = "{run}"
+[data]
+texts = "{stores}/texts"
+batch_size = 16
+[student]
+kind = "openclip_text"
+model = {model}
+[[losses]]
+kind = "feature_regression"
+field = "text"
+[optim]
+kind = "sgd"
+schedule = "constant"
+epochs = 1
+[[evals]]
+kind = "retrieval"
+store = "{stores}/images"
+"""
+
+
+def test_the_report_of_a_student_of_texts_speaks_of_texts(toy_stores, tmp_path, run_cli):
+    from tests.conftest import TEACHER
+
+    recipe, model = tmp_path / "words.toml", json.dumps(TEACHER, separators=(", ", " = "))
+    recipe.write_text(TEXT_STUDENT.format(run=tmp_path / "run", stores=toy_stores / "out", model=model))
+    assert run_cli("train-student", recipe)[0] == 0
+    code, _, err = run_cli("evaluate", tmp_path / "run")
+    assert code == 0, err
+    for text in ((tmp_path / "run" / name).read_text() for name in ("report.md", "report.html")):
+        assert "The teacher looked at 160 texts" in text and "160 texts," in text
+        assert "SGD, learning rate 0.0008, linear warm-up of 4 epochs, then constant" in text
+        assert "AdamW" not in text and "augmented views" not in text and "image tower" not in text
+
+
+def test_teachers_whose_weights_nobody_recorded_are_reported_as_that(run, finished, tmp_path):
+    """As of features that somebody else has stored, imported without a hash."""
+    known = ("weights_sha256", "precision")
+    images = Path(shutil.copytree(run.facts()["stores"]["images"], tmp_path / "images"))
+    edit(images / "manifest.json", lambda one: [next(iter(one["teachers"].values())).pop(name) for name in known])
+    edit(run.path / "student.json", lambda facts: [facts["teacher"].pop(name) for name in known])
+    edit(run.path / "student.json", lambda facts: facts["stores"].update(images=str(images)))
+    page, text = written(run)
+    assert "weights not recorded" in text and "| not recorded |" in text and "weights not recorded" in page

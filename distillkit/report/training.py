@@ -1,0 +1,55 @@
+"""How a student was trained, in words: on what, by which optimiser, at which learning rate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from distillkit.recipe import Data, Optim
+from distillkit.report.words import count, listing
+
+_NAMES = {"adamw": "AdamW", "sgd": "SGD"}
+
+
+def schedule(optim: Optim) -> str:
+    """The course of the learning rate: "linear warm-up of 4 epochs, then cosine to 4e-05"."""
+    falls = {
+        "cosine": f"cosine to {optim.min_lr}",
+        "constant": "constant",
+        "multistep": f"times {optim.gamma} at each of {', '.join(f'{at:g}' for at in optim.milestones)} epochs",
+        "onecycle": "one cycle: up for 30% of the steps, then down",
+    }[optim.schedule]
+    if optim.schedule == "onecycle" or not optim.warmup_epochs:
+        return falls
+    return f"linear warm-up of {optim.warmup_epochs:g} epochs, then {falls}"
+
+
+def optimiser(optim: Optim) -> str:
+    """All of it in a line."""
+    return f"{optim.epochs:g} epochs, {_NAMES[optim.kind]}, learning rate {optim.lr}, {schedule(optim)}"
+
+
+def looked_at(rows: dict[str, int]) -> str:
+    """What the teacher was shown, by the recipe's names of the stores: "70 images and 160 unpaired texts"."""
+    names = {"images": "images", "texts": "unpaired texts" if "images" in rows else "texts"}
+    return listing([f"{count(rows[name])} {what}" for name, what in names.items() if name in rows])
+
+
+def seen_in_training(data: Data, facts: dict[str, Any]) -> str:
+    """How much the student was shown: "960 augmented views", or of a student of texts "960 texts"."""
+    if data.images or data.mix:
+        return f"{count(facts['images_seen'])} augmented views"
+    return f"{count(facts['steps'] * (data.text_batch_size or data.batch_size))} texts"
+
+
+def batch(data: Data) -> str:
+    """How many of what make a batch."""
+    parts = [f"{count(data.batch_size)} images"] if data.images or data.mix else []
+    parts += [f"{count(data.text_batch_size or data.batch_size)} texts"] if data.texts else []
+    return ", ".join(parts)
+
+
+def weights(teacher: dict[str, Any]) -> str:
+    """Which weights a teacher has, as far as its record tells: imported features may come without."""
+    known = [teacher["precision"]] if "precision" in teacher else []
+    known.append(f"sha256 {teacher['weights_sha256']}" if "weights_sha256" in teacher else "weights not recorded")
+    return ", ".join(known)
