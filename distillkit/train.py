@@ -8,8 +8,8 @@ Rerunning continues from the last checkpoint, bit for bit on the same machine; a
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,27 +19,24 @@ import torch
 from distillkit.callable import make_callable
 from distillkit.errors import RecipeError, StoreError, TrainError
 from distillkit.evals._encode import stores_of
-from distillkit.recipe import TrainRecipe, differences, load
-from distillkit.runfolder import RunFolder, device_of, identity, inherited_sha256
+from distillkit.recipe import TrainRecipe, load
+from distillkit.runfolder import RunFolder, device_of
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system import cpu
-from distillkit.system.machine import machine
 from distillkit.system.paths import expand
-from distillkit.system.versions import versions
-from distillkit.training import checkpoint
+from distillkit.training import beginning, checkpoint
 from distillkit.training.ask import Ask
 from distillkit.training.batches import Batches
 from distillkit.training.course import Course
+from distillkit.training.gpu_memory import fitting
 from distillkit.training.learner import Learner
 from distillkit.training.objective import Objective
 from distillkit.training.ranks import Ranks, joined
 from distillkit.training.schedule import total_steps
 from distillkit.training.trackers import refuse_missing
 from distillkit.training.validation import Validator
-from distillkit.types import Widths
 
 Say = Callable[[str], None]
-_SHOWN = 6  # changes of a recipe that are told one by one
 
 
 def train(
@@ -108,23 +105,24 @@ def train_together(
             locks.enter_context(run.locked())
         # All that can be refused is refused before an older run is moved aside.
         students, batches, objectives = _opened(recipes, ranks, ask)
+        ingredients = batches.ingredients
         if then:
             _try_baselines(then, ranks, ask)
         if ranks.first:
-            stores = {name: store.digest for name, store in batches.stores.items()}
-            wanted = [_identity(recipe, run, stores, overwrite) for recipe, run in zip(recipes, runs, strict=True)]
+            stores = {name: store.digest for name, store in ingredients.stores.items()}
+            wanted = [beginning.wanted(*one, stores, overwrite) for one in zip(recipes, runs, strict=True)]
             for recipe, run, one, student in zip(recipes, runs, wanted, students, strict=True):
                 if overwrite or not run.stands(one):
-                    batches.try_out()
+                    ingredients.try_out()
                     _try_out(recipe, run, student, say)
             for recipe, run, one in zip(recipes, runs, wanted, strict=True):
-                _begin(recipe, run, one, overwrite, say)
+                beginning.begin(recipe, run, one, overwrite, say)
         finished = ranks.told([run.finished for run in runs])
         todo = [number for number, done in enumerate(finished) if not done]
         if todo:
             batches.narrow(set().union(*(objectives[number].needs for number in todo)))
             batches.go_to(device)
-            with _fitting("the student alone does", recipes[0]):
+            with fitting("the student alone does", recipes[0].optim):
                 learners = [
                     Learner(
                         students[n],
@@ -158,7 +156,7 @@ def _opened(
         students.append(recipe.student.build("students"))
         if not objectives:
             batches = Batches(recipe.data, recipe.seed, students[0], ranks, ask)
-        widths = Widths(students[-1].widths, batches.teacher_widths, batches.other_widths)
+        widths = batches.widths(students[-1])
         objectives.append(Objective(recipe.losses, widths, mixed=recipe.data.augment.mixes))
     _refuse_other_inputs(students)
     return students, batches, objectives
@@ -192,69 +190,22 @@ def _train(
         say(note)
     with ExitStack() as open_courses:
         courses = [
-            open_courses.enter_context(Course(one, run, learner, batches, last, say))
+            open_courses.enter_context(Course(one, run, learner, batches.ingredients, last, say))
             for one, run, learner in zip(recipes, runs, learners, strict=True)
         ]
         for course in courses:
-            say(_introduction(course, device))
             course.begin(shown=course is courses[0])
         first = min(course.done for course in courses)
-        with _fitting(f"{recipe.data.batch_size} images do", recipe):
+        with fitting(f"{recipe.data.batch_size} images do", recipe.optim):
             for batch in batches.stream(first, last, _ahead(recipe, device)):
                 seen = batch.to(device)
                 for course in courses:
                     # One that is further on than the others waits for them; none sees a batch twice.
                     if course.done <= seen.step:
-                        course.step(seen)
-    students = [course.learner.trained() for course in courses]
-    for course, student in zip(courses, students, strict=True) if ranks.first else ():
-        seconds = course.progress.seconds
-        say(f"{course.run.path}: trained {last} steps in {seconds:.0f} s")
-        facts = _facts(course, last, seconds) | {"command": command, "machine": machine()}
-        course.run.finish(student, facts)
+                        course.step(seen, batches.wait_seconds)
+    for course in courses:
+        course.finish(command)
     ranks.wait()
-
-
-@contextmanager
-def _fitting(what: str, recipe: TrainRecipe) -> Iterator[None]:
-    """TrainError that names the knobs, where a GPU's memory does not suffice for what is inside."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        optim = recipe.optim
-        knobs = {
-            f"optim.accumulate = {2 * optim.accumulate} (same loss, smaller parts)": True,
-            "optim.recompute = true (activations are made twice)": not optim.recompute,
-            "optim.shard = true on several GPUs": not optim.shard,
-        }
-        raise TrainError(
-            f"{what} not fit into the GPU's memory; set {', '.join(knob for knob, helps in knobs.items() if helps)}, "
-            "or lower data.batch_size"
-        ) from error
-
-
-def _identity(recipe: TrainRecipe, run: RunFolder, stores: dict[str, str], overwrite: bool) -> dict[str, Any]:
-    """What the run is to be; of weights to take over that are gone, those that it began with."""
-    name = recipe.student.knobs.get("inherit")
-    return identity(recipe, stores, inherited_sha256(name) or (None if overwrite else run.inherited(name)))
-
-
-def _begin(recipe: TrainRecipe, run: RunFolder, wanted: dict[str, Any], overwrite: bool, say: Say) -> None:
-    """Make the run's folder ready; what another recipe or other stores made is moved aside."""
-    if overwrite and run.path.is_dir():
-        say(f"{run.path}: training anew, the old run is now {run.move_aside()}")
-    changes = run.begin(recipe, wanted)
-    if changes:
-        *changed, moved = changes
-        more = f" (and {len(changed) - _SHOWN} more)" if changed[_SHOWN:] else ""
-        say(f"{run.path}: {', '.join(changed[:_SHOWN])}{more}; training anew, {moved}")
-    if run.finished:
-        say(f"{run.path}: already trained, nothing to do")
-        return
-    checkpoint.set_damaged_aside(run.checkpoints, say)
-    changed = differences(run.versions, versions())
-    if changed:
-        say(f"{run.path}: begun with other packages ({changed[0]}); what comes out may differ in its last bits")
 
 
 def _refuse_other_inputs(students: list[Any]) -> None:
@@ -273,29 +224,6 @@ def _ahead(recipe: TrainRecipe, device: torch.device) -> int:
     if recipe.data.prefetch is not None:
         return recipe.data.prefetch
     return 0 if device.type == "cpu" else 2
-
-
-def _introduction(course: Course, device: torch.device) -> str:
-    parameters = sum(p.numel() for p in course.learner.student.parameters()) / 1e6
-    ranks = course.learner.ranks
-    return (
-        f"{course.run.path}: {parameters:.2f} M parameters, {course.last} steps of "
-        f"{course.recipe.data.batch_size} images on {device}"
-        + (f", {ranks.world} processes" if ranks.several else "")
-        + (" with a part of the weights each" if course.learner.sharded else "")
-        + (f", continuing after step {course.done}" if course.done else "")
-    )
-
-
-def _facts(course: Course, steps: int, seconds: float) -> dict[str, Any]:
-    return {
-        "parameters": sum(p.numel() for p in course.learner.student.parameters()),
-        "steps": steps,
-        "images_seen": steps * course.recipe.data.batch_size,
-        "seconds": round(seconds, 1),
-        "stores": {name: str(store.path) for name, store in course.batches.stores.items()},
-        "teacher": course.batches.teacher,
-    }
 
 
 def _nothing(message: str) -> None:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from distillkit.recipe import Augment
 
-_STREAM = 4  # of the seed, beside those of training/batches.py
+_STREAM = 4  # of the seed, beside those of training/order.py
 _PARTS = 1 << 16  # shares are whole parts of so many, so that mixed bytes are the same on every device
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,14 +13,15 @@ from torch import Tensor
 from distillkit.errors import TrainError
 from distillkit.recipe import TrainRecipe
 from distillkit.runfolder import RunFolder
+from distillkit.system.machine import machine
 from distillkit.training import checkpoint, reproducer
-from distillkit.training.batches import Batches
+from distillkit.training.ingredients import Ingredients
 from distillkit.training.learner import Learner, NotFinite
 from distillkit.training.progress import Progress
 from distillkit.training.schedule import learning_rate
 from distillkit.training.trackers import Trackers
 from distillkit.training.validation import Validator
-from distillkit.types import Batch, Widths
+from distillkit.types import Batch
 
 Say = Callable[[str], None]
 
@@ -27,15 +29,11 @@ Say = Callable[[str], None]
 class Course:
     """`done` steps lie behind it when it begins, as its newest checkpoint says."""
 
-    def __init__(self, recipe: TrainRecipe, run: RunFolder, learner: Learner, batches: Batches, last: int, say: Say):
-        self.recipe, self.run, self.learner, self.batches, self.last, self.say = (
-            recipe,
-            run,
-            learner,
-            batches,
-            last,
-            say,
-        )
+    def __init__(
+        self, recipe: TrainRecipe, run: RunFolder, learner: Learner, ingredients: Ingredients, last: int, say: Say
+    ):
+        self.recipe, self.run, self.learner, self.ingredients = recipe, run, learner, ingredients
+        self.last, self.say = last, say
         self.writes = learner.ranks.first
         self.done = checkpoint.restore(run.checkpoints, learner.model, learner.optimizer, learner.scaler)
         self._refuse_other_checkpoints()
@@ -55,9 +53,10 @@ class Course:
             )
 
     def begin(self, shown: bool) -> None:
-        """Drop the log of steps that will be made again, and start the bar."""
+        """Say what is to come, drop the log of steps that will be made again, and start the bar."""
         if not self.writes:
             return
+        self.say(self._introduction())
         self.run.forget_after(self.done)
         self.validator.forget_after(self.done)
         data, first, last = self.recipe.data, self.done, self.last
@@ -76,17 +75,20 @@ class Course:
         self.exit.close()
         self.writer.wait()
 
-    def step(self, batch: Batch) -> None:
-        """One step, and what follows from it: a line in the log, a checkpoint, a measurement."""
+    def step(self, batch: Batch, waited: float) -> None:
+        """One step, and what follows from it: a line in the log, a checkpoint, a measurement.
+
+        `waited`: seconds that the run has waited for batches so far.
+        """
         step, optim = batch.step + 1, self.recipe.optim
         norms = self._norms(batch, step)
-        lr = learning_rate(batch.step, self.batches.steps_per_epoch, optim)
+        lr = learning_rate(batch.step, self.ingredients.steps_per_epoch, optim)
         try:
             total, terms = self.learner.step(batch, lr)
         except NotFinite as error:
             self._refuse(error, batch)
         if self._logs(step):
-            self._log(step, lr, {"total": total, **terms}, norms)
+            self._log(step, lr, {"total": total, **terms}, norms, waited)
         if self.writes:
             self.progress.advance()
         # What is spread over ranks takes all of them to be brought together; the first one writes.
@@ -94,6 +96,15 @@ class Course:
             self._checkpoint(step)
         if self.validator.due(step) and (self.writes or self.learner.sharded):
             self._validate(step)
+
+    def finish(self, command: str | None) -> None:
+        """After the last step: the trained student, and what is known of the run."""
+        student = self.learner.trained()
+        if not self.writes:
+            return
+        seconds = self.progress.seconds
+        self.say(f"{self.run.path}: trained {self.last} steps in {seconds:.0f} s")
+        self.run.finish(student, self._facts(seconds) | {"command": command, "machine": machine()})
 
     def _checkpoint(self, step: int) -> None:
         learner = self.learner
@@ -121,18 +132,41 @@ class Course:
             return {}
         return {f"gradient.{name}": norm for name, norm in self.learner.gradient_norms(batch).items()}
 
-    def _log(self, step: int, lr: float, values: dict[str, Tensor], norms: dict[str, float]) -> None:
+    def _log(self, step: int, lr: float, values: dict[str, Tensor], norms: dict[str, float], waited: float) -> None:
         """A line of metrics: means over ranks, which for losses over the whole batch are what every rank has."""
         means = self.learner.ranks.mean(torch.stack([value.detach().float() for value in values.values()])).tolist()
         if self.writes:
             named = dict(zip(values, means, strict=True)) | norms
-            self.progress.log(step, (step - 1) / self.batches.steps_per_epoch, lr, named, self.batches.wait_seconds)
+            self.progress.log(step, (step - 1) / self.ingredients.steps_per_epoch, lr, named, waited)
 
     def _refuse(self, error: NotFinite, batch: Batch) -> None:
         """TrainError that names the terms, the step and the first keys; all of it is kept for a closer look."""
-        widths = Widths({}, self.batches.teacher_widths, self.batches.other_widths)
-        kept = reproducer.keep(self.run, batch, self.learner.model, error.terms, widths, self.learner.ranks.rank)
+        model, widths = self.learner.model, self.ingredients.widths()
+        kept = reproducer.keep(self.run, batch, model, error.terms, widths, self.learner.ranks.rank)
         raise TrainError(
             f"step {batch.step + 1}: {error}; lower optim.lr, or look at the rows of {', '.join(batch.keys[:4])}, ... "
             f"(batch and weights: {kept})"
         ) from error
+
+    def _introduction(self) -> str:
+        ranks = self.learner.ranks
+        return (
+            f"{self.run.path}: {self._parameters() / 1e6:.2f} M parameters, {self.last} steps of "
+            f"{self.recipe.data.batch_size} images on {self.learner.device}"
+            + (f", {ranks.world} processes" if ranks.several else "")
+            + (" with a part of the weights each" if self.learner.sharded else "")
+            + (f", continuing after step {self.done}" if self.done else "")
+        )
+
+    def _facts(self, seconds: float) -> dict[str, Any]:
+        return {
+            "parameters": self._parameters(),
+            "steps": self.last,
+            "images_seen": self.last * self.recipe.data.batch_size,
+            "seconds": round(seconds, 1),
+            "stores": {name: str(store.path) for name, store in self.ingredients.stores.items()},
+            "teacher": self.ingredients.teacher,
+        }
+
+    def _parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.learner.student.parameters())

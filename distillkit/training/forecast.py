@@ -17,15 +17,15 @@ from distillkit.system import cpu
 from distillkit.training import checkpoint
 from distillkit.training.ask import Ask
 from distillkit.training.batches import Batches
-from distillkit.training.images import Images
 from distillkit.training.learner import Learner
 from distillkit.training.objective import Objective
 from distillkit.training.pixel_cache import exists
 from distillkit.training.pixel_costs import PixelCosts, clock
+from distillkit.training.pixels import Pixels
 from distillkit.training.progress import memory
 from distillkit.training.ranks import Ranks
 from distillkit.training.schedule import learning_rate, total_steps
-from distillkit.types import Batch, Widths
+from distillkit.types import Batch
 
 _WARM, _PROBE = 3, 20
 _MOST = 256 << 20  # bytes read to see how fast the disk is
@@ -40,24 +40,25 @@ def forecast(recipe: TrainRecipe, ask: Ask | None = None) -> list[str]:
         torch.manual_seed(one.seed)
         student = one.student.build("students")
         batches = Batches(one.data, one.seed, student, ask=ask)
-        widths = Widths(student.widths, batches.teacher_widths, batches.other_widths)
-        objective = Objective(one.losses, widths, mixed=one.data.augment.mixes)
+        ingredients, rendered = batches.ingredients, batches.rendering.pixels
+        objective = Objective(one.losses, ingredients.widths(student), mixed=one.data.augment.mixes)
         batches.narrow(objective.needs)
         batches.go_to(device)
         learner = Learner(student, objective, one.optim, seed=one.seed, device=device, ranks=Ranks())
-        steps = total_steps(batches.steps_per_epoch, one.optim)
-        pixels = _pixels(batches)
-        lacking = [images for images in batches.images if pixels and _lacks_cache(images)]
-        if pixels:
-            for images in lacking:
-                images.opened = pixels.sampled[one.data.pixel_cache_format]
+        steps = total_steps(ingredients.steps_per_epoch, one.optim)
+        # What pixels cost, where this process decodes them.
+        costs = PixelCosts(rendered[0]) if rendered and one.data.augment.resample != "nvjpeg" else None
+        lacking = [pixels for pixels in rendered if costs and _lacks_cache(pixels)]
+        if costs:
+            for pixels in lacking:
+                pixels.opened = costs.sampled[one.data.pixel_cache_format]
         seconds, size = _probe(learner, batches, one, min(_WARM + _PROBE, steps))
         waited = batches.wait_seconds / seconds / max(min(_PROBE, steps - _WARM), 1)
-        wanted, disk = size / seconds, _disk(batches.first.path)
-        rows = sum(len(images.store.ok_rows) for images in batches.images)
+        wanted, disk = size / seconds, _disk(ingredients.first.path)
+        rows = sum(len(images.store.ok_rows) for images in ingredients.images)
         lines += [
             f"{one.folder}",
-            f"steps        {steps:,} of {one.data.batch_size} images, {batches.steps_per_epoch:,} an epoch",
+            f"steps        {steps:,} of {one.data.batch_size} images, {ingredients.steps_per_epoch:,} an epoch",
             f"time         {clock(steps * seconds)} at {1000 * seconds:.0f} ms a step, "
             f"{one.data.batch_size / seconds:.0f} images/s, {100 * waited:.0f}% waiting"
             + (", as if the pixel cache were made already" if lacking else ""),
@@ -65,22 +66,14 @@ def forecast(recipe: TrainRecipe, ask: Ask | None = None) -> list[str]:
             f"features     {wanted / 1e6:.2f} MB/s of the {disk / 1e6:,.0f} MB/s that this disk gives in a row",
             f"checkpoints  {checkpoint.size(learner.model, learner.optimizer) / 1e6:,.1f} MB each, "
             f"{one.checkpoints.keep} are kept",
-            *(pixels.report(rows, steps * one.data.batch_size) if pixels else []),
+            *(costs.report(rows, steps * one.data.batch_size) if costs else []),
         ]
     return lines
 
 
-def _lacks_cache(images: Images) -> bool:
-    size, form = images.data.pixel_cache, images.data.pixel_cache_format
-    return size is not None and not exists(images.store, size, form)
-
-
-def _pixels(batches: Batches) -> PixelCosts | None:
-    """What pixels cost, where this process decodes them."""
-    data = batches.data
-    if not (batches.images and batches.image_size) or data.augment.resample == "nvjpeg":
-        return None
-    return PixelCosts(batches.images[0], batches.image_size)
+def _lacks_cache(pixels: Pixels) -> bool:
+    size, form = pixels.data.pixel_cache, pixels.data.pixel_cache_format
+    return size is not None and not exists(pixels.images.store, size, form)
 
 
 def _probe(learner: Learner, batches: Batches, recipe: TrainRecipe, stop: int) -> tuple[float, int]:

@@ -20,7 +20,7 @@ from distillkit.training.ranks import Ranks
 from distillkit.training.schedule import make_optimizer
 from distillkit.types import Batch, Features
 
-_DROPOUT = 3  # a random stream of the seed, beside those of batches.py
+_DROPOUT = 3  # a random stream of the seed, beside those of order.py
 _EARLY = 10  # the moving average begins as a plain mean of about as many steps as were made
 
 

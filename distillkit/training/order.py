@@ -16,6 +16,8 @@ from jaxtyping import Int64
 from distillkit.store.reading.blocks import ReadAhead
 from distillkit.store.reading.reader import FeatureStore
 
+# Independent random streams of one seed.
+IMAGES, TEXTS, MASKS, NEAR_TEXTS = 0, 1, 2, 3
 _LISTED = 1 << 22
 _ROUNDS = 6
 

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from distillkit.originals import Originals
-from distillkit.training.images import Images
 from distillkit.training.pixel_cache import Format, Sampled, exists, squeeze, to_jpeg
+from distillkit.training.pixels import Pixels
 
 _IMAGES = 48
 _SIZE = 8 / 7  # of the student's: 256 for 224
@@ -30,19 +30,19 @@ class Cost(NamedTuple):
 
 
 class PixelCosts:
-    """Measured on one core for a student of `image_size` pixels; `size` is the recipe's cache, or a usual one."""
+    """Measured on one core; `size` is that of the recipe's cache, or a usual one for these pixels."""
 
-    def __init__(self, images: Images, image_size: int):
-        self.images, self.image_size = images, image_size
-        self.size = images.data.pixel_cache or round(_SIZE * image_size)
+    def __init__(self, pixels: Pixels):
+        self.pixels, self.data, images = pixels, pixels.data, pixels.images
+        self.size = self.data.pixel_cache or round(_SIZE * pixels.size)
         rows = images.store.ok_rows
         self.rows = rows[np.linspace(0, len(rows) - 1, min(_IMAGES, len(rows))).astype(int)]
         files = Originals(images.store, images.root)
         squares, squeezing = _timed(lambda: [squeeze(files, row, self.size) for row in self.rows.tolist()])
         jpegs, packing = _timed(lambda: [(to_jpeg(square), shape) for square, shape in squares])
-        self.sampled = {"raw": Sampled(squares, images.resample), "jpeg": Sampled(jpegs, images.resample)}
+        self.sampled = {"raw": Sampled(squares, pixels.resample), "jpeg": Sampled(jpegs, pixels.resample)}
         count = len(self.rows)
-        fixed = images.data.augment.crop == "fixed"  # then decoding is all, and an original may be too small to cut
+        fixed = self.data.augment.crop == "fixed"  # then decoding is all, and an original may be too small to cut
         self.original = self._decoding() if fixed else self._using(images.files)
         self.costs: dict[Format, Cost] = {
             "raw": Cost(squares[0][0].nbytes, squeezing / count, self._using(self.sampled["raw"])),
@@ -54,22 +54,22 @@ class PixelCosts:
         }
 
     def _decoding(self) -> float:
-        _, seconds = _timed(lambda: [self.images.files.open(row) for row in self.rows.tolist()])
+        _, seconds = _timed(lambda: [self.pixels.images.files.open(row) for row in self.rows.tolist()])
         return seconds / len(self.rows)
 
     def _using(self, opened: Any) -> float:
         """Seconds of a core to make an image of a batch from these files; the second time counts."""
-        images = copy.copy(self.images)
-        images.opened = opened
-        keys = images.keys(self.rows)
+        pixels = copy.copy(self.pixels)
+        pixels.opened = opened
         with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             for epoch in range(2):
-                _, seconds = _timed(partial(images.pixels, self.rows, keys, epoch, self.image_size, pool))
+                shown = pixels.images.shown(epoch, self.rows)
+                _, seconds = _timed(partial(pixels.made, shown, pool))
         return seconds / len(self.rows)
 
     def report(self, rows: int, seen: int) -> list[str]:
         """What `seen` images of a run cost, and what caches of `rows` images would change, a line each."""
-        data, store = self.images.data, self.images.store
+        data, store = self.data, self.pixels.images.store
         threads, free = data.threads, shutil.disk_usage(store.path.parent).free
 
         def shared(seconds: float) -> str:

@@ -1,7 +1,7 @@
 """The ways a batch gets its texts: from a corpus of their own, as the images' own captions, or as class prompts.
 
 Each has `width`; `rows(turn)`, the text rows for the rows whose turn it is and which of them describes which image;
-`read(rows)` and `texts(rows)`.
+`read(rows)` and `texts(rows)`; and `shared`: whether one of its texts may describe several images.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ Rows = tuple[np.ndarray, Tensor | None]
 class Unpaired:
     """Sentences that describe no image of the batch (DIME-FM)."""
 
+    shared = False
+
     def __init__(self, store: FeatureStore, ask: Ask = stored):
         self.store, self.ask, self.width = store, ask, store.field("text").shape[-1]
 
@@ -43,6 +45,8 @@ class NearTexts(Unpaired):
 
     The text that describes an image is its nearest.
     """
+
+    shared = True
 
     def __init__(self, store: FeatureStore, neighbours: Neighbours, ask: Ask = stored):
         super().__init__(store, ask)
@@ -66,6 +70,7 @@ class OwnCaptions(Unpaired):
 
     def __init__(self, store: FeatureStore, ask: Ask = stored, *, merged: bool):
         super().__init__(store, ask)
+        self.shared = merged
         self.twin = _first_with_the_same_text(store) if merged else None
 
     def rows(self, turn: np.ndarray) -> Rows:
@@ -79,8 +84,10 @@ class ClassTexts:
     """One text per class, the mean of its prompts; an image's text is its class (OOD).
 
     `names`: the file of class names that the images' captions are; else their labels count, from class `first` on.
-    Images without a class have no turn (images.py).
+    Images without a class have no turn (stores.py).
     """
+
+    shared = True
 
     def __init__(self, images: FeatureStore, prompts: FeatureStore, names: str | None, first: int = 0):
         self.prompts = prompts
@@ -99,10 +106,11 @@ class ClassTexts:
 
     def texts(self, rows: np.ndarray) -> list[str]:
         """What a student with a text tower of its own reads."""
-        return [self._words[row] for row in rows.tolist()]
+        return [self.words[row] for row in rows.tolist()]
 
     @cached_property
-    def _words(self) -> list[str]:
+    def words(self) -> list[str]:
+        """The one prompt of every class; RecipeError where a class has several."""
         labels = labels_of(self.prompts)
         if len(labels.ids) != len(self.classes.ids):
             raise RecipeError(

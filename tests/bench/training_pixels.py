@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 
 from distillkit.recipe import Augment, Data
 from distillkit.training.batches import Batches
-from distillkit.training.images import Images
+from distillkit.training.pixels import Pixels
 from tests.bench.measure import Row, compare
 from tests.bench.pictures import picture_store
 
@@ -25,7 +26,6 @@ def run(folder: Path, quick: bool) -> list[Row]:
     paths = sorted((folder / "pixels/pictures").iterdir())
     theirs_of = image_transform(size, is_train=True)
     rows = np.arange(count)
-    keys = tuple(store.values("key", rows))
 
     def theirs() -> None:
         for path in paths:
@@ -33,11 +33,11 @@ def run(folder: Path, quick: bool) -> list[Row]:
 
     def row(name: str, goal: float, cache: int | None, **augment: object) -> Row:
         data = Data(images=str(store.path), pixel_cache=cache, batch_size=2, workers=1, augment=Augment(**augment))
-        images = Batches(data, 0, _Student(size)).images[0]
+        pixels = Batches(data, 0, _Student(size)).rendering.pixels[0]
         epochs = iter(range(1_000_000))
         name = f"pixels on one core, {size} px, {name} / open_clip's transform"
         rounds, unit = (2, "images/s") if quick else (7, "images/s")
-        ours = _of(images, rows, keys, epochs, size)
+        ours = _of(pixels, rows, epochs)
         return compare(name, ours, theirs, goal=goal, amount=count, unit=unit, rounds=rounds)
 
     before = torch.get_num_threads()
@@ -59,8 +59,8 @@ class _Student:
         self.image_size = image_size
 
 
-def _of(images: Images, rows: np.ndarray, keys: tuple[str, ...], epochs: object, size: int):
+def _of(pixels: Pixels, rows: np.ndarray, epochs: Iterator[int]):
     def make() -> None:
-        images.pixels(rows, keys, next(epochs), size)
+        pixels.made(pixels.images.shown(next(epochs), rows))
 
     return make

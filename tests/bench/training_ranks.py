@@ -18,7 +18,6 @@ from distillkit.training.batches import Batches
 from distillkit.training.learner import Learner
 from distillkit.training.objective import Objective
 from distillkit.training.ranks import Ranks
-from distillkit.types import Widths
 from tests.bench.measure import Row, compare
 from tests.bench.pictures import picture_store
 from tests.bench.stores import WIDTH
@@ -89,7 +88,7 @@ def _train(rank: int, world: int, address: str, data: Data, size: int, end: Conn
         batches.prepare()
     batches.narrow({"teacher.image"})
     term = Term(kind="affinity", between="image, teacher image", symmetric=False)
-    objective = Objective([term], Widths(student.widths, batches.teacher_widths))
+    objective = Objective([term], batches.widths(student))
     learner = Learner(student, objective, Optim(epochs=1), seed=0, device=torch.device("cpu"), ranks=ranks)
     stream = batches.stream(0, 1_000_000)
     end.send(time.perf_counter())

@@ -254,11 +254,11 @@ def test_a_batch_holds_what_the_chosen_teacher_said(extract):
     fields = '["clip/image", "clip/cls", "text", "dino/image", "dino/cls", "dino/patches"]'
     store = extract(["clip", "dino"], fields)[2]
     clip, dino = batches(store, teacher="clip", captions="paired"), batches(store, teacher="dino")
-    assert clip.teacher_widths == {"image": 32, "cls": 64, "text": 32, "scale": 1}
-    assert dino.teacher_widths == {"image": 32, "cls": 32, "patches": 32}
-    assert (clip.teacher["kind"], dino.teacher["kind"]) == ("openclip", "timm")
+    assert clip.ingredients.teacher_widths == {"image": 32, "cls": 64, "text": 32, "scale": 1}
+    assert dino.ingredients.teacher_widths == {"image": 32, "cls": 32, "patches": 32}
+    assert (clip.ingredients.teacher["kind"], dino.ingredients.teacher["kind"]) == ("openclip", "timm")
     batch = dino.at(2)
-    rows = dino.images[0].store.rows_of(list(batch.keys))
+    rows = dino.ingredients.images[0].store.rows_of(list(batch.keys))
     for name in ("image", "cls", "patches"):
         assert torch.equal(getattr(batch.teacher, name), FeatureStore(store).read(f"dino/{name}", rows))
     assert batch.teacher.scale is None and batch.teacher.text is None
@@ -270,7 +270,8 @@ def test_a_batch_holds_what_the_chosen_teacher_said(extract):
 def test_a_store_of_tokens_alone_is_enough(extract):
     """Proteus needs no embedding."""
     made = batches(extract(["dino"], '["cls", "patches"]')[2])
-    assert made.teacher_widths == {"cls": 32, "patches": 32} and made.at(0).teacher.patches.shape == (8, 1, 32)
+    assert made.ingredients.teacher_widths == {"cls": 32, "patches": 32}
+    assert made.at(0).teacher.patches.shape == (8, 1, 32)
 
 
 def test_which_teacher_must_be_clear(extract):
@@ -293,7 +294,8 @@ def test_one_teacher_may_go_by_two_names(extract, recipes, run_cli, tmp_path):
     assert run_cli("extract-teacher", recipes[0])[0] == 0
     store = extract(["clip", "dino"], '["clip/image", "dino/image"]', "several")[2]
     texts = str(tmp_path / "out/texts")
-    assert batches(store, teacher="clip", texts=texts).teacher_widths == {"image": 32, "text": 32, "scale": 1}
+    made = batches(store, teacher="clip", texts=texts)
+    assert made.ingredients.teacher_widths == {"image": 32, "text": 32, "scale": 1}
     with pytest.raises(StoreError, match="different teachers"):
         batches(store, teacher="dino", texts=texts)
 
@@ -370,8 +372,9 @@ def test_a_run_that_does_not_use_what_was_added_stays_the_same_run(extract):
     before = batches(store)
     extract(["dino"], '["cls"]')
     after, learner = batches(store), batches(store, teacher="dino", captions="none")
-    digests = [made.images[0].store.digest for made in (after, before, learner)]
+    digests = [made.ingredients.images[0].store.digest for made in (after, before, learner)]
     assert digests[0] == digests[1] != digests[2]
-    assert after.teacher_widths == before.teacher_widths and after.teacher == before.teacher
+    was, now = before.ingredients, after.ingredients
+    assert now.teacher_widths == was.teacher_widths and now.teacher == was.teacher
     assert torch.equal(after.at(3).teacher.image, before.at(3).teacher.image) and after.at(3).keys == before.at(3).keys
-    assert learner.teacher_widths == {"cls": 32}
+    assert learner.ingredients.teacher_widths == {"cls": 32}

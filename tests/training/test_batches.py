@@ -1,11 +1,14 @@
 """Batches are a pure function of the step, and carry what the losses need and no more."""
 
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from distillkit import training
 from distillkit.errors import RecipeError, TrainError
 from distillkit.recipe import Augment, Data, Mask
 from distillkit.store.reading.reader import FeatureStore
@@ -79,9 +82,9 @@ def test_what_will_be_read_is_in_memory_before(stores, order, whole, monkeypatch
 def test_teacher_rows_belong_to_their_keys(stores):
     batches = Batches(Data(images=str(stores / "images"), captions="paired", batch_size=8), 0, student())
     batch = batches.at(3)
-    rows = batches.images[0].store.rows_of(list(batch.keys))
-    assert torch.equal(batch.teacher.image, batches.images[0].store.read("image", rows))
-    assert torch.equal(batch.teacher.text, batches.images[0].store.read("text", rows))
+    rows = batches.ingredients.images[0].store.rows_of(list(batch.keys))
+    assert torch.equal(batch.teacher.image, batches.ingredients.images[0].store.read("image", rows))
+    assert torch.equal(batch.teacher.text, batches.ingredients.images[0].store.read("text", rows))
     assert batch.match.tolist() == list(range(8))
 
 
@@ -90,8 +93,8 @@ def test_equal_captions_become_one_text(stores):
     batch = batches.at(0)
     captions = dict(
         zip(
-            batches.images[0].store.index["key"].to_pylist(),
-            batches.images[0].store.index["text"].to_pylist(),
+            batches.ingredients.images[0].store.index["key"].to_pylist(),
+            batches.ingredients.images[0].store.index["text"].to_pylist(),
             strict=True,
         )
     )
@@ -103,7 +106,7 @@ def test_equal_captions_become_one_text(stores):
 
 def test_only_what_is_needed_is_read(stores):
     batches = Batches(Data(images=str(stores / "images"), texts=str(stores / "texts"), batch_size=8), 0, student())
-    assert batches.teacher_widths == {"image": 32, "text": 32, "scale": 1}
+    assert batches.ingredients.teacher_widths == {"image": 32, "text": 32, "scale": 1}
     batches.narrow({"teacher.text", "student.image"})
     teacher = batches.at(0).teacher
     assert teacher.image is None and teacher.text is not None
@@ -114,9 +117,9 @@ def test_a_student_with_a_text_tower_gets_the_tokens_of_its_captions(stores):
     two_towers = student(tokenize=lambda texts: told.append(texts) or torch.zeros(len(texts), 5, dtype=torch.long))
     batches = Batches(Data(images=str(stores / "images"), captions="paired", batch_size=8), 0, two_towers)
     batch = batches.at(0)
-    rows = batches.images[0].store.rows_of(list(batch.keys))
+    rows = batches.ingredients.images[0].store.rows_of(list(batch.keys))
     assert batch.tokens.shape == (8, 5)
-    assert told == [batches.images[0].store.index["text"].take(rows).to_pylist()]
+    assert told == [batches.ingredients.images[0].store.index["text"].take(rows).to_pylist()]
 
 
 def test_texts_alone_train_a_text_tower(stores):
@@ -124,8 +127,8 @@ def test_texts_alone_train_a_text_tower(stores):
     batches = Batches(Data(texts=str(stores / "texts"), batch_size=16), 0, text_tower)
     batch = batches.at(1)
     assert batch.pixels is None and batch.tokens.shape == (16, 5) and batch.teacher.text.shape == (16, 32)
-    rows = batches.texts.rows_of(list(batch.keys))
-    assert torch.equal(batch.teacher.text, batches.texts.read("text", rows))
+    rows = batches.ingredients.texts.rows_of(list(batch.keys))
+    assert torch.equal(batch.teacher.text, batches.ingredients.texts.read("text", rows))
 
 
 def test_half_the_batch_loses_half_its_patches(stores):
@@ -135,7 +138,7 @@ def test_half_the_batch_loses_half_its_patches(stores):
     assert mask.shape == (8, 16) and mask.sum(1).tolist() == [4] * 4 + [0] * 4
     assert torch.equal(mask, batches.at(0).mask) and not torch.equal(mask, batches.at(1).mask)
     with pytest.raises(RecipeError, match="no patches to mask"):
-        Batches(data, 0, student()).at(0)
+        Batches(data, 0, student())
 
 
 @pytest.mark.parametrize("changed", [{"flip": 0.5}, {"scale": (0.5, 1.0)}, {"ratio": (0.75, 1.0)}])
@@ -170,3 +173,13 @@ def test_the_pixel_cache_changes_pixels_little(stores):
     plain = Batches(data, 0, student()).at(0).pixels.float()
     cached = Batches(data.model_copy(update={"pixel_cache": 64}), 0, student()).at(0).pixels.float()
     assert (plain - cached).abs().mean() < 12  # of 255, on pure noise, which resizing twice blurs most
+
+
+def test_a_loop_of_your_own_finds_all_in_one_place():
+    """And what does not ask for it loads no torch."""
+    code = "import sys, distillkit.training as t; assert 'torch' not in sys.modules; print(*sorted(t.__all__))"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert told == sorted(training.__all__)
+    assert all(getattr(training, name).__name__ == name for name in told)
+    with pytest.raises(AttributeError, match="no attribute 'Trainer'"):
+        _ = training.Trainer

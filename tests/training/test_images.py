@@ -16,8 +16,8 @@ from distillkit.pixels.views import unpacked
 from distillkit.recipe import Also, Augment, Data, Mixed, Term
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.training.batches import Batches
-from distillkit.training.images import Images
 from distillkit.training.objective import Objective
+from distillkit.training.pixels import Pixels
 from distillkit.training.ranks import Ranks
 from distillkit.types import Features, Widths
 from tests.conftest import draw, make_teacher
@@ -57,7 +57,7 @@ def test_weights_share_out_a_batch_and_captions_stay_with_their_images(extract, 
     one, two = extract("one"), extract("two", folder=draw(tmp_path / "other", 30, seed=1))
     mix = [Mixed(images=str(one), weight=2.0), Mixed(images=str(two))]
     batches = Batches(Data(mix=mix, captions="paired", batch_size=12), 0, STUDENT)
-    assert [images.share for images in batches.images] == [8, 4] and batches.steps_per_epoch == 70 // 8
+    assert [images.share for images in batches.ingredients.images] == [8, 4] and batches.steps_per_epoch == 70 // 8
     batch = batches.at(5)
     assert batch.match.tolist() == list(range(12)) and batch.pixels.shape == (12, 3, 16, 16)
     for store, part in ((FeatureStore(one), slice(0, 8)), (FeatureStore(two), slice(8, 12))):
@@ -70,7 +70,7 @@ def test_ranks_share_a_mixed_batch(extract, tmp_path):
     one, two = extract("one"), extract("two", folder=draw(tmp_path / "other", 30, seed=1))
     data = Data(mix=[Mixed(images=str(one)), Mixed(images=str(two), weight=3.0)], captions="paired", batch_size=12)
     whole = Batches(data, 0, STUDENT).at(3)
-    parts = [Batches(data, 0, STUDENT, Ranks(rank, 3)).at(3) for rank in range(3)]
+    parts = [next(Batches(data, 0, STUDENT, Ranks(rank, 3)).stream(3, 4)) for rank in range(3)]
     assert sum((part.keys for part in parts), ()) == whole.keys
     assert torch.equal(torch.cat([part.pixels for part in parts]), whole.pixels)
     assert torch.equal(torch.cat([part.teacher.text for part in parts]), whole.teacher.text)
@@ -113,13 +113,14 @@ def test_a_term_learns_from_the_teacher_it_names(extract, dino, tmp_path, corpus
     data = Data(images=str(clip), also={"dino": Also(images=str(seen))}, batch_size=10)
     batches = Batches(data, 0, STUDENT)
     assert batches.notes == [f"data.also.dino: 10 of 70 keys of {clip} are missing in {seen}, 1 of its 61 are not used"]
-    assert batches.steps_per_epoch == 6 and batches.other_widths == {"dino": {"cls": 32, "patches": 32}}
-    widths = Widths({"image": 32}, batches.teacher_widths, batches.other_widths)
+    given = batches.ingredients
+    assert batches.steps_per_epoch == 6 and given.other_widths == {"dino": {"cls": 32, "patches": 32}}
+    widths = Widths({"image": 32}, given.teacher_widths, given.other_widths)
     terms = [
         Term(kind="feature_regression"),
         Term(kind="feature_regression", field="cls", teacher="dino", name="D"),
     ]
-    widths = Widths({"image": 32, "cls": 32}, batches.teacher_widths, batches.other_widths)
+    widths = Widths({"image": 32, "cls": 32}, given.teacher_widths, given.other_widths)
     objective = Objective(terms, widths)
     assert {"teacher.image", "dino.cls"} <= objective.needs and "teacher.cls" not in objective.needs
     batches.narrow(objective.needs)
@@ -183,9 +184,9 @@ def test_fixed_crops_come_out_of_the_cached_squares(extract):
     data = Data(images=str(store), pixel_cache=24, augment=augment, batch_size=8)
     batches = Batches(data, 0, STUDENT)
     batch = batches.at(0)
-    images: Images = batches.images[0]
-    rows = images.store.rows_of(list(batch.keys))
-    square = images.opened.pixels[rows[0]].transpose(2, 0, 1)
+    pixels: Pixels = batches.rendering.pixels[0]
+    rows = pixels.images.store.rows_of(list(batch.keys))
+    square = pixels.opened.pixels[rows[0]].transpose(2, 0, 1)
     windows = np.lib.stride_tricks.sliding_window_view(square, (3, 16, 16))[0]
     assert any(np.array_equal(window, batch.pixels[0].numpy()) for line in windows for window in line)
     small = data.model_copy(update={"pixel_cache": 12})
@@ -229,7 +230,7 @@ def test_a_gpu_decodes_for_a_student(extract, corpus, monkeypatch):
         Batches(data, 0, STUDENT).at(0)
     with pytest.raises(ValidationError, match="pixel_cache holds what is decoded; leave one out"):
         Data(**data.model_dump() | {"pixel_cache": 24})
-    monkeypatch.setattr("distillkit.training.batches.no_gpu", lambda device: None)
+    monkeypatch.setattr("distillkit.training.rendering.no_gpu", lambda device: None)
     monkeypatch.setattr(
         jpegs, "decode_on", lambda _, data: decoded.extend(data) or [decode_tensor(one) for one in data]
     )
@@ -274,7 +275,7 @@ def test_pairs_are_not_parted(extract):
 
 
 def test_a_device_that_makes_other_bytes_makes_none(extract, monkeypatch):
-    monkeypatch.setattr("distillkit.training.batches.same_on", lambda *asked: False)
+    monkeypatch.setattr("distillkit.training.rendering.same_on", lambda *asked: False)
     batches = Batches(Data(images=str(extract("one")), batch_size=8, render="device"), 0, STUDENT)
     batches.go_to(torch.device("cpu"))
     assert batches.at(0).pixels is not None and "workers make them" in batches.notes[0]

@@ -10,9 +10,9 @@ from distillkit.originals import Originals
 from distillkit.pixels import decode
 from distillkit.recipe import Augment, Data
 from distillkit.training.batches import Batches
-from distillkit.training.images import Images
 from distillkit.training.pixel_cache import Cached, place
 from distillkit.training.pixel_costs import PixelCosts
+from distillkit.training.pixels import Pixels
 from tests.bench.pictures import picture_store
 
 SIZE, STUDENT = 64, SimpleNamespace(image_size=48)
@@ -23,7 +23,7 @@ def store(tmp_path_factory):
     return picture_store(tmp_path_factory.mktemp("photos"), 12)
 
 
-def images(store, cache, form="raw", resample="pillow") -> Images:
+def rendered(store, cache, form="raw", resample="pillow") -> Pixels:
     data = Data(
         images=str(store.path),
         batch_size=4,
@@ -32,17 +32,16 @@ def images(store, cache, form="raw", resample="pillow") -> Images:
         pixel_cache_format=form,
         augment=Augment(resample=resample),
     )
-    return Batches(data, 0, STUDENT).images[0]
+    return Batches(data, 0, STUDENT).rendering.pixels[0]
 
 
 def pixels(made):
-    rows = np.arange(12)
-    return made.pixels(rows, made.keys(rows), 3, STUDENT.image_size).numpy().astype(float)
+    return made.made(made.images.shown(3, np.arange(12))).numpy().astype(float)
 
 
 @pytest.mark.parametrize("resample", ["pillow", "torchvision"])
 def test_jpegs_are_the_squares_but_for_a_few_levels_in_a_part_of_the_room(store, resample):
-    raw, jpeg = (pixels(images(store, SIZE, form, resample)) for form in ("raw", "jpeg"))
+    raw, jpeg = (pixels(rendered(store, SIZE, form, resample)) for form in ("raw", "jpeg"))
     assert 0 < np.abs(raw - jpeg).mean() < 4
     sizes = {form: sum(f.stat().st_size for f in place(store, SIZE, form).iterdir()) for form in ("raw", "jpeg")}
     assert sizes["jpeg"] < 0.5 * sizes["raw"]
@@ -68,7 +67,7 @@ def test_rows_without_an_image_are_left_out(store, monkeypatch):
 
 def test_costs_are_told_before_there_is_a_cache(store):
     def told(cache, form="raw"):
-        return PixelCosts(images(store, cache, form), 48).report(1_000_000, 5_000_000)
+        return PixelCosts(rendered(store, cache, form)).report(1_000_000, 5_000_000)
 
     before = set(store.path.parent.iterdir())
     usual = told(None)

@@ -108,7 +108,10 @@ def test_a_view_takes_its_texts_from_the_neighbours(tmp_path, stores):
 
 def test_another_student_when_the_neighbours_change(stores):
     uniform, near = (Batches(data(stores, sampling=how), 0, blind()) for how in ("uniform", "proximal"))
-    assert "neighbours" not in uniform.stores and near.stores["neighbours"].digest != stores[0].digest
+    assert (
+        "neighbours" not in uniform.ingredients.stores
+        and near.ingredients.stores["neighbours"].digest != stores[0].digest
+    )
 
 
 def test_refusals_are_one_line(tmp_path, stores):

@@ -1,0 +1,74 @@
+"""The stores that a recipe names, opened."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Int64
+
+from distillkit.errors import RecipeError, TrainError
+from distillkit.evals._labels import labels_of
+from distillkit.evals._shots import shots_of
+from distillkit.originals import moved
+from distillkit.recipe import Data, Mixed
+from distillkit.store.reading.contents import refuse_other_teacher
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.paths import expand
+from distillkit.training.ask import Ask, stored
+from distillkit.training.images import Images
+
+
+def image_stores(data: Data, seed: int, ask: Ask = stored) -> list[Images]:
+    """The image stores of a recipe, each with its share of a batch; the shares add up to the batch."""
+    mixed = data.mix or ([Mixed(images=data.images)] if data.images else [])
+    roots = moved(data)
+    ends = np.cumsum([0.0, *(one.weight for one in mixed)])
+    shares = np.diff(np.rint(ends / max(ends[-1], 1e-30) * data.batch_size).astype(int)).tolist()
+    found = []
+    for number, (one, share) in enumerate(zip(mixed, shares, strict=True)):
+        store = open_store(one.images, data.teacher, "data.teacher")
+        others = {
+            name: open_store(also.images or one.images, also.teacher, f"data.also.{name}.teacher")
+            for name, also in data.also.items()
+        }
+        if share == 0:
+            raise RecipeError(f"data.mix: {store.path} gets no image of a batch of {data.batch_size}; raise its weight")
+        among, note = _with_a_class(store, one.shots, data)
+        root = roots.get(store.path.resolve())
+        images = Images(
+            store, data, seed=seed, share=share, others=others, root=root, number=number, ask=ask, among=among
+        )
+        images.notes += [note] if note else []
+        if images.passes == 0:
+            raise TrainError(f"{store.path}: {len(images.order)} rows make no batch of {share}; lower data.batch_size")
+        found.append(images)
+    for images in found[1:]:
+        field = next(iter(found[0].widths()))
+        refuse_other_teacher(found[0].store, field, images.store, field)
+    return found
+
+
+def _with_a_class(store: FeatureStore, shots: int | None, data: Data) -> tuple[Int64[np.ndarray, "n"] | None, str]:
+    """The only rows that are used, and what to tell of the others; None where all are.
+
+    Of few images of each class evaluations leave out the same ones. Where texts are classes, an image has to have one.
+    """
+    if not shots and not data.classes:
+        return None, ""
+    labels = labels_of(store, data.class_names)
+    if shots:
+        return store.ok_rows[shots_of(store, labels, shots)], ""
+    if not labels.unlabelled:
+        return None, ""
+    told = f"{store.path}: {labels.unlabelled:,} of {labels.usable:,} images have no class and are left out"
+    return store.ok_rows[labels.places], told
+
+
+def open_store(path: str, teacher: str | None, knob: str) -> FeatureStore:
+    """A store, and of several teachers in it the one that is learned from."""
+    store = FeatureStore(expand(path))
+    several = len(store.manifest.teachers) > 1  # what was added later is meant only when it is named
+    if several and teacher is None:
+        names = ", ".join(store.manifest.teachers)
+        raise RecipeError(f"{store.path}: holds what several teachers said ({names}); name one of them in {knob}")
+    # A text store of one teacher may know it by another name: whether it is the same one, its fingerprint tells.
+    return FeatureStore(store.path, teacher) if several or teacher in store.teachers else store
