@@ -79,7 +79,7 @@ def _ask(
 
 def _keep(shard: Shard, batch: Shown, said: dict[str, Tensor], known: set[int]) -> None:
     for name, values in said.items():
-        shard.keep(name, batch.rows, values, known)
+        shard.keep(name, batch.rows, values if batch.of is None else values[batch.of], known)
     if batch.parameters is not None and not shard.job.adds:
         shard.arrays[PARAMETERS][batch.rows] = batch.parameters
 

@@ -15,11 +15,13 @@ class Cost:
     """Where the time of a shard went, in seconds.
 
     `forward` is the teacher's own part, by what it looked at: "image" and "text", or "name/image" of several teachers.
+    `images` is how many it was shown: rows may share one.
     `wait` is time without any input for a teacher, or until the shard before was written. `halved`: teachers without
     memory for a whole batch, so the last bits of what they said may be others than with more of it.
     """
 
     forward: dict[str, float] = field(default_factory=dict)
+    images: int = 0
     wait: float = 0.0
     halved: list[str] = field(default_factory=list)
     started: float = field(default_factory=lambda: time.perf_counter())
@@ -33,6 +35,7 @@ class Cost:
             "seconds": round(seconds, 3),
             "forward_seconds": {name: round(value, 3) for name, value in self.forward.items()},
             "wait_share": round(self.wait / seconds, 4),
+            **({"images": self.images} if 0 < self.images < rows - failed else {}),
             **({"halved": self.halved} if self.halved else {}),
         }
 

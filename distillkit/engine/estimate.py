@@ -52,8 +52,8 @@ def estimate(job: Job, rows: int, probe: Probe, setting: Setting | None = None) 
     view_bytes, text_bytes = _own_bytes(job) if setting is None else _bytes(job, setting)
     setting = setting or own(job)
     row_bytes = setting.views * view_bytes + text_bytes
-    forward = setting.views * probe.view + probe.text
-    seconds = max(probe.decode, forward, row_bytes / probe.write)
+    forward = probe.images * setting.views * probe.view + probe.text
+    seconds = max(probe.images * probe.decode, forward, row_bytes / probe.write)
     # What fits into memory is read from the disk once, not once an epoch.
     reading = 0.0 if rows * row_bytes < free_memory() / 2 else (view_bytes + text_bytes) / probe.read
     saved = probe.view + probe.text - reading

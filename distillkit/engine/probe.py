@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from distillkit.engine.computing import computed
 from distillkit.engine.decoding import decoded
+from distillkit.engine.distinct import Distinct
 from distillkit.engine.job import Job
 from distillkit.engine.sight import Sight
 from distillkit.errors import SourceError
@@ -24,8 +25,8 @@ _DISK_PROBE = 1 << 26
 
 @dataclass(frozen=True)
 class Probe:
-    """Seconds per row: `decode` of an image by all decoders at once, `view` of one of its views and `text` by all
-    teachers; `write` and `read`: bytes a second of the disk.
+    """Seconds: `decode` of an image by all decoders at once, `view` of one of its views and `text` by all teachers;
+    `write` and `read`: bytes a second of the disk. `images`: of a row, less than 1 where rows share images.
     """
 
     samples: int
@@ -35,6 +36,7 @@ class Probe:
     text: float
     write: float
     read: float
+    images: float = 1.0
 
 
 def probe(job: Job, plan: pa.Table, folder: Path) -> Probe:
@@ -51,6 +53,7 @@ def probe(job: Job, plan: pa.Table, folder: Path) -> Probe:
         decode = _decoding(job, sampled)
     (shard,) = computed(exact, {0: sampled}, lambda line: None, lambda shard, rows: None)
     answered = max(1, len(sampled) - len({row for row, _, _ in shard.failures}))
+    images, share = max(1, shard.cost.images), len(Distinct(job, plan)) / plan.num_rows
     views = job.corpus.drawn_views.count if job.corpus.drawn_views else 1
     spent = {
         what: sum(seconds for name, seconds in shard.cost.forward.items() if name.rpartition("/")[2] == what)
@@ -58,7 +61,9 @@ def probe(job: Job, plan: pa.Table, folder: Path) -> Probe:
     }
     write, read = _disk(folder)
     failed = len(sampled) - answered
-    return Probe(len(sampled), failed, decode, spent["image"] / answered / views, spent["text"] / answered, write, read)
+    return Probe(
+        len(sampled), failed, decode, spent["image"] / images / views, spent["text"] / answered, write, read, share
+    )
 
 
 def _decoding(job: Job, sampled: pa.Table) -> float:

@@ -16,7 +16,8 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from distillkit.engine.decoding import Outcomes, decoded, in_order
+from distillkit.engine.decoding import Outcomes, Row, decoded, in_order
+from distillkit.engine.distinct import Distinct
 from distillkit.engine.job import Job
 from distillkit.engine.shard import Shard
 from distillkit.engine.sight import Seen, Sight
@@ -27,11 +28,15 @@ Tokenised = dict[str, tuple[Tensor, Tensor]]  # by teacher: tokens, and how many
 
 
 class Shown(NamedTuple):
-    """One batch: which rows, what each teacher is shown of them, and the parameters of their views."""
+    """One batch: which rows, what each teacher is shown of them, and the parameters of their views.
+
+    `of`: which input each row is of, where rows share images; else each has its own.
+    """
 
     rows: list[int]
     inputs: dict[str, dict[str, Tensor]]
     parameters: np.ndarray | None = None
+    of: list[int] | None = None
 
 
 # Images.
@@ -39,45 +44,58 @@ class Shown(NamedTuple):
 
 @contextmanager
 def images(job: Job, plans: Iterable[pa.Table]) -> Iterator[Outcomes]:
-    """What is seen of every image of the plans, in order."""
+    """What is seen of every image of the plans, each once a plan, in order."""
     looks = {alias: job.teachers[alias].look for alias in job.passes["image"]}
-    rows = (row for plan in plans for row in zip(plan["key"].to_pylist(), plan["image"].to_pylist(), strict=True))
+    rows = (row for plan in plans for row in _keys_and_images(job, plan))
     sight = Sight(job.corpus.source, looks, job.corpus.drawn_views)
     with decoded(sight, rows, kind=job.decode, workers=job.decode_threads, ahead=2 * job.images_per_batch) as outcomes:
         yield outcomes
 
 
+def _keys_and_images(job: Job, plan: pa.Table) -> Iterator[Row]:
+    asked = Distinct(job, plan)
+    plan = plan.take(pa.array(asked.first)) if asked.shared else plan
+    return zip(plan["key"].to_pylist(), plan["image"].to_pylist(), strict=True)
+
+
 def image_batches(shard: Shard, outcomes: Outcomes | None) -> Iterator[Shown]:
     """Full batches of pixels in plan order; what cannot be decoded goes to the ledger, into no batch."""
-    rows: list[int] = []
+    distinct = Distinct(shard.job, shard.plan)
+    images: list[int] = []
     seen: list[Seen] = []
-    for row, outcome in enumerate(islice(outcomes or (), shard.plan.num_rows)):
+    for image, outcome in enumerate(islice(outcomes or (), len(distinct))):
         if isinstance(outcome, SourceError):
-            shard.failures.append((row, "decode", str(outcome)))
+            shard.failures.extend((row, "decode", str(outcome)) for row in distinct.rows(image))
             continue
-        rows.append(row)
+        images.append(image)
         seen.append(outcome)
-        if len(rows) == shard.job.images_per_batch:
-            yield from _developed(shard, rows, seen)
-            rows, seen = [], []
-    yield from _developed(shard, rows, seen)
+        if len(images) == shard.job.images_per_batch:
+            yield from _developed(shard, distinct, images, seen)
+            images, seen = [], []
+    yield from _developed(shard, distinct, images, seen)
 
 
-def _developed(shard: Shard, rows: list[int], seen: list[Seen]) -> Iterator[Shown]:
-    """The batch of these rows, with pixels where a GPU decodes; of what that finds damaged, a line in the ledger."""
+def _developed(shard: Shard, distinct: Distinct, images: list[int], seen: list[Seen]) -> Iterator[Shown]:
+    """The batch of these images, with pixels where a GPU decodes; of what that finds damaged, lines in the ledger."""
     columns, errors = [], dict[int, SourceError]()
     for number, alias in enumerate(shard.job.passes["image"]):
         column: list[Any] = [one.pixels[number] for one in seen]
         if any(isinstance(one, Wanted) for one in column):
             teacher = shard.job.teachers[alias]
             column = list(teacher.look.develop(column, teacher.network.device))
-        errors |= {row: one for row, one in zip(rows, column, strict=True) if isinstance(one, SourceError)}
+        errors |= {image: one for image, one in zip(images, column, strict=True) if isinstance(one, SourceError)}
         columns.append(column)
-    shard.failures.extend((row, "decode", str(error)) for row, error in errors.items())
-    sound = [place for place, row in enumerate(rows) if row not in errors]
+    shard.failures.extend(
+        (row, "decode", str(error)) for image, error in errors.items() for row in distinct.rows(image)
+    )
+    sound = [place for place, image in enumerate(images) if image not in errors]
     if sound:
         made = [Seen(tuple(column[place] for column in columns), seen[place].parameters) for place in sound]
-        yield _batch(shard.job, [rows[place] for place in sound], made)
+        shard.cost.images += len(made)
+        rows = [distinct.rows(images[place]) for place in sound]
+        shown = _batch(shard.job, [row for each in rows for row in each], made)
+        of = [number for number, each in enumerate(rows) for _ in each]
+        yield shown if len(of) == len(made) else shown._replace(of=of)
 
 
 def _batch(job: Job, rows: list[int], seen: list[Seen]) -> Shown:

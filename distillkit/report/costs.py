@@ -12,10 +12,14 @@ from distillkit.store.reading.reader import FeatureStore
 
 @dataclass(frozen=True)
 class Pass:
-    """The teacher's pass over one corpus. `forward` is the teacher's own part of `seconds`, by field."""
+    """The teacher's pass over one corpus. `forward` is the teacher's own part of `seconds`, by field.
+
+    `images`: how many images its rows have; several captions of an image are rows of one.
+    """
 
     rows: int
     failed: int
+    images: int
     seconds: float
     forward: dict[str, float]
     commands: list[str]
@@ -23,7 +27,7 @@ class Pass:
 
     def each(self, field: str) -> float:
         """Seconds that the teacher alone took for one row of a field."""
-        return self.forward[field] / max(self.rows - self.failed, 1)
+        return self.forward[field] / max(self.images if field == "image" else self.rows - self.failed, 1)
 
 
 def teacher_pass(store: FeatureStore) -> Pass | None:
@@ -35,6 +39,7 @@ def teacher_pass(store: FeatureStore) -> Pass | None:
     return Pass(
         rows=sum(line["rows"] for line in lines),
         failed=sum(line["failed"] for line in lines),
+        images=sum(line.get("images", line["rows"] - line["failed"]) for line in lines),
         seconds=sum(line["seconds"] for line in lines),
         forward={field: sum(line["forward_seconds"].get(field, 0.0) for line in lines) for field in sorted(fields)},
         commands=_distinct([line.get("command") for line in lines]),
