@@ -10,7 +10,6 @@ student.json          what it is and what it cost: the run is finished when this
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from errno import ENOTDIR
@@ -19,7 +18,6 @@ from textwrap import shorten
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
@@ -30,6 +28,8 @@ from distillkit.recipe import TrainRecipe, differences
 from distillkit.recipe.schema import validate
 from distillkit.store.format.manifest import digest, file_digest
 from distillkit.system.atomic import append_line, atomic_file, set_aside, write_json
+from distillkit.system.environment import whole_number
+from distillkit.system.locks import locked
 from distillkit.system.paths import expand
 from distillkit.system.versions import versions
 
@@ -80,12 +80,10 @@ class RunFolder:
                 raise NotADirectoryError(ENOTDIR, "a file has that name")
         except OSError as error:
             raise TrainError(f"{self.path}: cannot be a run folder ({error.strerror}); set out to another") from error
-        try:
-            with FileLock(lock, timeout=0):
-                yield
-        except Timeout as error:
-            told = f"{self.path}: another process is using this run folder; wait for it or stop it"
-            raise TrainError(told) from error
+        with locked(lock, wait=False) as ours:
+            if not ours:
+                raise TrainError(f"{self.path}: another process is using this run folder; wait for it or stop it")
+            yield
 
     def begin(self, recipe: TrainRecipe, wanted: dict[str, Any]) -> list[str]:
         """Make the folder ready; what another identity left is moved aside. Returns what changed: `key: old -> new`."""
@@ -212,7 +210,7 @@ def device_of(name: str) -> torch.device:
         device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
         if device.type == "cuda":
             # Of several processes on a machine each has the GPU of its number, unless one is named, and no other.
-            number = int(os.environ.get("LOCAL_RANK", "0")) if device.index is None else device.index
+            number = whole_number("LOCAL_RANK", 0) if device.index is None else device.index
             device = torch.device("cuda", number)
             torch.cuda.set_device(device)
         else:
