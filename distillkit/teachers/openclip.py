@@ -19,6 +19,7 @@ from open_clip.transformer import VisionTransformer
 from timm.models import eva, vision_transformer
 from torch import Tensor, nn
 
+from distillkit.recipe.schema import Width
 from distillkit.teachers._frozen import (
     Precision,
     autocast,
@@ -55,7 +56,7 @@ class Openclip:
         model: str,
         precision: Precision = "auto",
         device: str = "auto",
-        context_length: int | None = None,
+        context_length: Width | None = None,
         grid: int | Literal["full"] = "full",
         sha256: str | None = None,
         pixels: PixelPath = "pil",
