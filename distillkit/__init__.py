@@ -6,13 +6,14 @@ distillkit.extract("pipelines/extract/demo.toml")
 run = distillkit.train("pipelines/demo/dime_fm.toml", overrides=["optim.epochs=10.0"])
 report = distillkit.evaluate(run)
 store = distillkit.FeatureStore("stores/demo/images")
+student = distillkit.load_student(run)
 """
 
 from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["FeatureStore", "evaluate", "extract", "mine", "train"]
+__all__ = ["FeatureStore", "evaluate", "extract", "load_student", "mine", "train"]
 
 
 def __getattr__(name: str) -> Any:
@@ -21,4 +22,6 @@ def __getattr__(name: str) -> Any:
         return import_module(f"distillkit.{name}")
     if name == "FeatureStore":
         return import_module("distillkit.store.reading.reader").FeatureStore
+    if name == "load_student":
+        return import_module("distillkit.runfolder").load_student
     raise AttributeError(f"module 'distillkit' has no attribute {name!r}")
