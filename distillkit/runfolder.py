@@ -14,10 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from errno import ENOTDIR
 from pathlib import Path
-from textwrap import shorten
 from typing import Any
 
-import torch
+from filelock import FileLock, Timeout
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
@@ -28,8 +27,6 @@ from distillkit.recipe import TrainRecipe, differences
 from distillkit.recipe.schema import validate
 from distillkit.store.format.manifest import digest, file_digest
 from distillkit.system.atomic import append_line, atomic_file, set_aside, write_json
-from distillkit.system.environment import whole_number
-from distillkit.system.locks import locked
 from distillkit.system.paths import expand
 from distillkit.system.versions import versions
 
@@ -61,11 +58,6 @@ def inherited_sha256(name: str | None) -> str | None:
     return file_digest(files[0]).sha256 if files else None
 
 
-def load_student(run: str | Path) -> Any:
-    """The student of the finished run at `run`: a torch module in evaluation mode, on the CPU."""
-    return RunFolder(Path(run)).load_student()
-
-
 class RunFolder:
     """The folder of one run, locked while it is in use."""
 
@@ -85,10 +77,12 @@ class RunFolder:
                 raise NotADirectoryError(ENOTDIR, "a file has that name")
         except OSError as error:
             raise TrainError(f"{self.path}: cannot be a run folder ({error.strerror}); set out to another") from error
-        with locked(lock, wait=False) as ours:
-            if not ours:
-                raise TrainError(f"{self.path}: another process is using this run folder; wait for it or stop it")
-            yield
+        try:
+            with FileLock(lock, timeout=0):
+                yield
+        except Timeout as error:
+            told = f"{self.path}: another process is using this run folder; wait for it or stop it"
+            raise TrainError(told) from error
 
     def begin(self, recipe: TrainRecipe, wanted: dict[str, Any]) -> list[str]:
         """Make the folder ready; what another identity left is moved aside. Returns what changed: `key: old -> new`."""
@@ -205,24 +199,3 @@ def _read(path: Path, *keys: str) -> dict[str, Any]:
 def _is_line(line: str) -> bool:
     """Whether a line was written whole; a kill can leave half of the last one."""
     return line.startswith("{") and line.endswith("}")
-
-
-def device_of(name: str) -> torch.device:
-    """`auto` is the GPU where there is one; TrainError when a GPU is asked for that PyTorch does not find."""
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise TrainError(f"device = {name!r}: PyTorch finds no GPU here; see nvidia-smi, or set device to auto")
-    try:
-        device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
-        if device.type == "cuda":
-            # Of several processes on a machine each has the GPU of its number, unless one is named, and no other.
-            number = whole_number("LOCAL_RANK", 0) if device.index is None else device.index
-            device = torch.device("cuda", number)
-            torch.cuda.set_device(device)
-        else:
-            torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = shorten(str(error).splitlines()[0], 100, placeholder="...")
-        raise TrainError(
-            f"device = {name!r}: cannot be used here ({reason}); set device to auto, cpu or cuda"
-        ) from error
-    return device

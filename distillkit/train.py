@@ -2,18 +2,17 @@
 
     distillkit train-student pipelines/demo/dime_fm.toml
 
-Rerunning continues from the last checkpoint, bit for bit on the same machine; a finished run is left alone.
+Rerunning continues from the last checkpoint, on the same machine bit for bit (on a GPU if `optim.deterministic`, as its
+kernels else add in any order); a finished run is left alone.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from signal import SIGTERM
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 
@@ -21,15 +20,16 @@ from distillkit.callable import make_callable
 from distillkit.errors import RecipeError, StoreError, TrainError
 from distillkit.evals._encode import stores_of
 from distillkit.recipe import TrainRecipe, load
-from distillkit.runfolder import RunFolder, device_of
+from distillkit.runfolder import RunFolder
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system import cpu
+from distillkit.system.device import device_of
 from distillkit.system.paths import expand
-from distillkit.system.stopping import after_steps, asked, code
 from distillkit.training import beginning, checkpoint
 from distillkit.training.ask import Ask
 from distillkit.training.batches import Batches
 from distillkit.training.course import Course
+from distillkit.training.deterministic import deterministic
 from distillkit.training.gpu_memory import fitting
 from distillkit.training.learner import Learner
 from distillkit.training.objective import Objective
@@ -65,11 +65,8 @@ def train(
     if recipe.data.source == "live" and ask is None:
         raise RecipeError("data.source: a live teacher is built by the caller; pass ask=distillkit.live.Live(recipe)")
     cpu.settle()
-    if recipe.optim.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA begins
-    torch.use_deterministic_algorithms(recipe.optim.deterministic)
-    device = device_of(recipe.device)
-    with joined(device) as ranks:
+    device = device_of(recipe.device, error=TrainError)
+    with deterministic(recipe.optim, device), joined(device) as ranks:
         heard = say if ranks.first else _nothing
         alone = recipe.alone()
         baselines = [baseline for one in alone if (baseline := one.of_baseline())]
@@ -165,18 +162,15 @@ def _opened(
 
 
 def _try_out(recipe: TrainRecipe, run: RunFolder, student: Any, say: Say) -> None:
-    """Refuse what would be refused while the student trains, or of labels later; tell what its evaluation will lack."""
+    """Refuse what would be refused while the student trains; tell what its evaluation will lack."""
     refuse_missing(recipe.log)
     Validator(recipe, run).try_out(student)
     for number, component in enumerate(recipe.evals):
-        measure: Any = component.build("evals")
-        try:
-            stores = {name: FeatureStore(expand(name), recipe.data.teacher) for name in stores_of(measure)}
-        except StoreError as error:
-            say(f"evals[{number}]: {error}; it is needed when the student is evaluated")
-            continue
-        if hasattr(measure, "check"):
-            measure.check(stores.__getitem__)
+        for name in stores_of(component.build("evals")):
+            try:
+                FeatureStore(expand(name))
+            except StoreError as error:
+                say(f"evals[{number}]: {error}; it is needed when the student is evaluated")
 
 
 def _train(
@@ -201,26 +195,16 @@ def _train(
         for course in courses:
             course.begin(shown=course is courses[0])
         first = min(course.done for course in courses)
-        with fitting(f"{recipe.data.batch_size} images do", recipe.optim), after_steps():
+        with fitting(f"{recipe.data.batch_size} images do", recipe.optim):
             for batch in batches.stream(first, last, _ahead(recipe, device)):
                 seen = batch.to(device)
                 for course in courses:
                     # One that is further on than the others waits for them; none sees a batch twice.
                     if course.done <= seen.step:
                         course.step(seen, batches.wait_seconds)
-                if asked() is not None and ranks.first and seen.step + 1 < last:
-                    _leave(courses, seen.step + 1, say)
     for course in courses:
         course.finish(command)
     ranks.wait()
-
-
-def _leave(courses: Sequence[Course], step: int, say: Say) -> NoReturn:
-    """Keep the step in hand, then end with the code of the signal that asked. The other ranks end when this one has."""
-    kept = all([course.keep(step) for course in courses])  # noqa: C419
-    told = "its checkpoint is kept" if kept else "the newest checkpoint is kept"
-    say(f"stopped after step {step}; {told}, the same command continues")
-    raise SystemExit(code(asked() or SIGTERM))
 
 
 def _refuse_other_inputs(students: list[Any]) -> None:

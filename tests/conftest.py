@@ -18,6 +18,19 @@ TEACHER = {
     "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "head_width": 32, "patch_size": 16},
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
 }
+
+
+def pytest_configure(config):
+    """Recipes take a GPU where there is one, and exact numbers are a CPU's."""
+    if hides_gpus(config.getoption("markexpr")):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+def hides_gpus(markers):
+    """Whether tests chosen by `-m markers` are for the CPU: all but those that ask for "gpu"."""
+    return "gpu" not in markers.replace("not gpu", "").split()
+
+
 WORDS = ("square", "circle", "stripe", "dot", "cross", "ring", "bar", "star")
 
 

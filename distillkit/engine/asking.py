@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from distillkit.errors import TeacherError
+from distillkit.system.device import give_back, out_of_memory
 
 
 class Asked:
@@ -25,18 +26,18 @@ class Asked:
             try:
                 return self._forward(inputs, fields)
             except (RuntimeError, MemoryError) as error:
-                if not _out_of_memory(error) or size < 2:
+                if not out_of_memory(error) or size < 2:
                     raise
             self.halved = True
             self.say(
                 f"teacher {self.alias}: out of memory with {size} at once; from here on half as many, which may round "
                 "the last bit of a value differently than with more memory; a lower batch_size has all rows alike"
             )
-            _free()
+            give_back()
         try:
             parts = [self._forward(half, fields) for half in _halves(inputs, size)]
         except (RuntimeError, MemoryError) as error:
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise
             raise TeacherError(
                 f"teacher {self.alias}: out of memory with {-(-size // 2)} at once too; what is committed is kept, set "
@@ -53,13 +54,3 @@ def _halves(inputs: dict[str, Tensor], size: int) -> list[dict[str, Tensor]]:
     middle = -(-size // 2)
     parts = ({name: value[begin:end] for name, value in inputs.items()} for begin, end in ((0, middle), (middle, size)))
     return [part for part in parts if len(next(iter(part.values())))]
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """torch has a class for GPUs; of the CPU it only says so."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
-
-
-def _free() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

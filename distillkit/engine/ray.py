@@ -74,7 +74,7 @@ class RayEngine:
 
     def teachers(self, components: Mapping[str, Component], say: Say) -> Teachers:
         """What the teachers are, asked of one worker: this machine may have no GPU and no weights."""
-        told, answer = _ray().get(_ray().remote(_facts).options(**self._needs()).remote(components))
+        told, answer = _ray().get(self._task(_facts).remote(components))
         for line in told:
             say(line)
         return {alias: Teacher(*pair) for alias, pair in _or_raise(answer).items()}
@@ -83,7 +83,7 @@ class RayEngine:
         """The range of what the teachers say, seen by one worker."""
         if not any(field.dtype == "int8" for field in job.fields.values()):
             return {}
-        told, answer = _ray().get(_ray().remote(_measured).options(**self._needs()).remote(job, plan))
+        told, answer = _ray().get(self._task(_measured).remote(job, plan))
         for line in told:
             say(line)
         steps: dict[str, Steps] = _or_raise(answer)
@@ -113,7 +113,7 @@ class RayEngine:
 
     def each(self, work: Callable[..., Any], given: tuple[Any, ...], items: Iterable[Any]) -> Iterator[Any]:
         """`work(*given, item)` of each, in the order in which they are done; what a lost worker did is done again."""
-        task, left = _ray().remote(work).options(max_retries=-1, **self._needs()), iter(items)
+        task, left = self._task(work, max_retries=-1), iter(items)
         running = [task.remote(*given, item) for item in islice(left, self._most())]
         while running:
             (done,), running = _ray().wait(running)
@@ -128,6 +128,12 @@ class RayEngine:
         done = tasks.map_batches(_Actor, batch_size=1, compute=pool, fn_constructor_args=arguments, **self._needs())
         for row in done.iter_rows():
             yield json.loads(row["result"])
+
+    def _task(self, work: Callable[..., Any], **more: Any) -> Any:
+        """`work` as a task of Ray's. Of one with a GPU the process ends with it, and gives back the GPU's memory: that
+        Ray sees to, if it is told of the GPU here, and not by `.options`.
+        """
+        return _ray().remote(**self._needs(), **more)(work)
 
     def _needs(self) -> dict[str, float]:
         """What one actor takes of a machine."""

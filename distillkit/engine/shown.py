@@ -21,8 +21,9 @@ from distillkit.engine.distinct import Distinct
 from distillkit.engine.job import Job
 from distillkit.engine.shard import Shard
 from distillkit.engine.sight import Seen, Sight
-from distillkit.errors import SourceError
+from distillkit.errors import SourceError, TeacherError
 from distillkit.pixels.jpegs import Wanted
+from distillkit.system.device import out_of_memory, pinned
 
 Tokenised = dict[str, tuple[Tensor, Tensor]]  # by teacher: tokens, and how many of each row matter
 
@@ -81,8 +82,7 @@ def _developed(shard: Shard, distinct: Distinct, images: list[int], seen: list[S
     for number, alias in enumerate(shard.job.passes["image"]):
         column: list[Any] = [one.pixels[number] for one in seen]
         if any(isinstance(one, Wanted) for one in column):
-            teacher = shard.job.teachers[alias]
-            column = list(teacher.look.develop(column, teacher.network.device))
+            column = _decoded_on_gpu(shard.job, alias, column)
         errors |= {image: one for image, one in zip(images, column, strict=True) if isinstance(one, SourceError)}
         columns.append(column)
     shard.failures.extend(
@@ -98,20 +98,37 @@ def _developed(shard: Shard, distinct: Distinct, images: list[int], seen: list[S
         yield shown if len(of) == len(made) else shown._replace(of=of)
 
 
+def _decoded_on_gpu(job: Job, alias: str, column: list[Any]) -> list[Any]:
+    """TeacherError where its memory does not suffice for the images, one by one."""
+    try:
+        return list(job.teachers[alias].look.develop(column, _device(job, alias)))
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
+        raise TeacherError(
+            f"teacher {alias}: out of memory while the GPU decodes {len(column)} images; what is committed is kept, "
+            'lower batch_size (another store), or set teacher.pixels = "torchvision" (another teacher), and run again'
+        ) from error
+
+
 def _batch(job: Job, rows: list[int], seen: list[Seen]) -> Shown:
     """The views of some images, one behind the other, for each teacher."""
-    pinned = torch.cuda.is_available()
     inputs = {}
     for number, alias in enumerate(job.passes["image"]):
         parts: list[Any] = [one.pixels[number] for one in seen]
         shape, kind, device = (sum(map(len, parts)), *parts[0].shape[1:]), parts[0].dtype, parts[0].device
         as_images = parts[0].is_contiguous(memory_format=torch.channels_last)
         order = torch.channels_last if as_images else torch.contiguous_format
-        pin = pinned and device.type == "cpu"
+        pin = device.type == "cpu" and _device(job, alias).type == "cuda"
         place = torch.empty(shape, dtype=kind, device=device, pin_memory=pin, memory_format=order)
         inputs[alias] = {"pixels": torch.cat(parts, out=place)}
     parameters = [one.parameters for one in seen if one.parameters is not None]
     return Shown(rows, inputs, np.stack(parameters) if parameters else None)
+
+
+def _device(job: Job, alias: str) -> torch.device:
+    """Where a teacher is: a copy to a GPU out of pinned memory waits for nobody."""
+    return getattr(job.teachers[alias].network, "device", torch.device("cpu"))
 
 
 # Texts.
@@ -147,7 +164,7 @@ def text_batches(shard: Shard, tokenised: Iterator[Tokenised] | None) -> Iterato
     present = np.flatnonzero(~absent)
     for alias, (tokens, lengths) in next(tokenised or iter(()), {}).items():
         for batch in by_length(lengths, shard.job.corpus.batch_size):
-            cut = tokens[batch, : int(lengths[batch].max())]
+            cut = pinned(tokens[batch, : int(lengths[batch].max())], _device(shard.job, alias))
             yield Shown(present[batch.numpy()].tolist(), {alias: {"tokens": cut}})
 
 

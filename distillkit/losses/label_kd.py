@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from distillkit.errors import RecipeError
 from distillkit.losses._score import read
-from distillkit.recipe.schema import Temperature
 from distillkit.types import Batch, Features, Widths
 
 
@@ -34,7 +33,7 @@ class LabelKD(nn.Module):
         weight: float = 1.0,
         top_k: int | None = None,
         rest: Literal["renormalise", "spread"] = "renormalise",
-        temperature: Temperature = 1.0,
+        temperature: float = 1.0,
     ):
         super().__init__()
         classes, theirs = widths.student["logits"], widths.teacher["logits"]

@@ -10,14 +10,14 @@ from distillkit.errors import RecipeError, StoreError
 from distillkit.mining import cost, index
 from distillkit.mining.approximate import Approximate, Effort, search_bytes
 from distillkit.mining.exact import Exact
-from distillkit.mining.exact_gpu import ExactOnGPU
+from distillkit.mining.exact_gpu import ExactOnGPU, device_rows
 from distillkit.mining.memory import Share, share_out
 from distillkit.mining.vectors import Vectors
 from distillkit.recipe import MineRecipe, memory_bytes
 
 Say = Callable[[str], None]
 
-STREAMED = 65_536  # rows at a time, where exact search only checks another
+STREAMED = 65_536  # rows at a time, where exact search only checks another, or goes on to a GPU
 _WORTH = 60.0  # seconds of exact search from which another way is even looked at
 _HNSW_KEPT = 2  # times k, nodes that a search of an HNSW graph keeps to begin with
 
@@ -70,9 +70,8 @@ def searcher(
 ) -> Exact | ExactOnGPU | Approximate:
     """The search of that kind over `corpus`; its index is opened, or built, beside the corpus' store."""
     if kind == "exact" and on_gpu(recipe):
-        device = torch.device("cuda")
-        free = torch.cuda.mem_get_info(device)[0] - (4 << 30)
-        return ExactOnGPU(corpus, max(free // (4 * corpus.width), 1 << 16), device)
+        device = torch.device("cuda", torch.cuda.current_device())
+        return ExactOnGPU(corpus, device_rows(corpus.width, device), min(block, STREAMED), device)
     if kind == "exact":
         return Exact(corpus, block)
     store = corpus.store

@@ -19,6 +19,7 @@ from distillkit.pixels.mixing import Mix
 from distillkit.pixels.operations import Operations, applied
 from distillkit.pixels.resizing import SUPPORT, Axes, Axis, Crops, Rounding, resized
 from distillkit.pixels.tensors import whole_box
+from distillkit.system.device import pinned
 from distillkit.types import View
 
 # A cut-out of more than so many times the wanted pixels, or of such a side, costs less to shrink than to carry.
@@ -101,8 +102,7 @@ class Layout:
         self.heights, self.ends = shapes[:, 0], shapes.prod(1).cumsum()
         self.begins = self.ends - shapes.prod(1)
         numbers = np.array([(*across, *down, flip, turned) for across, down, flip, turned in sides], np.float64)
-        facts = torch.from_numpy(np.ascontiguousarray(np.column_stack([self.begins, shapes[:, 1], numbers]).T))
-        self.facts = facts.pin_memory() if torch.cuda.is_available() else facts
+        self.facts = torch.from_numpy(np.ascontiguousarray(np.column_stack([self.begins, shapes[:, 1], numbers]).T))
         self.most = float(numbers[:, 1].max()), float(numbers[:, 5].max())
         self.any_turned = bool(numbers[:, 9].any())
         begins, spans = numbers[:, [0, 4]], numbers[:, [1, 5]]
@@ -110,7 +110,9 @@ class Layout:
 
     def render(self, flat: UInt8[Tensor, "pixels 3"]) -> UInt8[Tensor, "n 3 s s"]:
         """The crops in `flat` at their final size, on the device where they are."""
-        facts = self.facts.to(flat.device, non_blocking=True)  # whole numbers in float64 stay what they are
+        facts = pinned(self.facts, flat.device).to(
+            flat.device, non_blocking=True
+        )  # whole numbers in float64 stay what they are
         begins, widths, *sides, flips, turned = facts
         across, down = (
             Axes(begin, span, length.long(), origin.long()) for begin, span, length, origin in (sides[:4], sides[4:])
@@ -128,7 +130,10 @@ class Layout:
 
 
 class Cuts:
-    """A batch of cut-outs; `to` makes its pixels, mixed where a mix is given, on the device that is named."""
+    """A batch of cut-outs; `to` makes its pixels, mixed where a mix is given, on the device that is named.
+
+    `pin`: for a GPU, in memory that it copies out of while everybody goes on.
+    """
 
     def __init__(
         self,
@@ -138,14 +143,14 @@ class Cuts:
         rounding: Rounding,
         pool: Executor | None = None,
         mix: Mix | None = None,
+        pin: bool = False,
     ):
         self.mix, self.ops = mix, [cut.ops for cut in cuts]
         shapes = np.array([cut.pixels.shape[:2] for cut in cuts])
         sides = [(cut.across, cut.down, cut.flip, cut.turned) for cut in cuts]
         self.layout = Layout(shapes, sides, size, interpolation, rounding)
         begins, ends = self.layout.begins, self.layout.ends
-        # Copies out of pinned memory wait for nobody.
-        self.flat = torch.empty(int(ends[-1]), 3, dtype=torch.uint8, pin_memory=torch.cuda.is_available())
+        self.flat = torch.empty(int(ends[-1]), 3, dtype=torch.uint8, pin_memory=pin)
         table = self.flat.numpy()
 
         def pack(number: int) -> None:

@@ -9,6 +9,7 @@ https://docs.nvidia.com/cuda/nvjpeg/
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,10 +26,12 @@ from distillkit.pixels.cuts import Layout, piece_of
 from distillkit.pixels.operations import applied
 from distillkit.pixels.pillow import DAMAGE, refuse_bombs
 from distillkit.pixels.tensors import decode_tensor
+from distillkit.system.device import give_back, out_of_memory
 from distillkit.types import View
 
 _UPRIGHT, _ORIENTATION = 1, 0x0112
 _END = b"\xff\xd9"  # of a JPEG that is whole
+_OF_THE_GPU = (1, 5, 7)  # nvjpeg: not initialized, no memory, not for this GPU
 _PIXELS = 1 << 26  # decoded at a time, 3 bytes each
 
 
@@ -101,11 +104,18 @@ def _groups(images: Sequence[Wanted]) -> Iterator[Sequence[Wanted]]:
 
 
 def _decoded(images: list[Jpeg | Tensor], device: torch.device) -> list[Tensor | SourceError]:
-    """What the GPU refuses, the CPU tries; it has the last word on what is damaged."""
+    """What the GPU refuses, the CPU tries; it has the last word on what is damaged.
+
+    Where the GPU's memory does not suffice for all at once, it does one after the other; for one, that is an error.
+    """
     data = [image.data for image in images if isinstance(image, Jpeg)]
     try:
         pixels: Iterator[Tensor | SourceError] = iter(decode_on(device, data))
-    except RuntimeError:
+    except RuntimeError as error:
+        if out_of_memory(error):
+            give_back()
+        elif not _of_a_file(error):
+            raise
         pixels = (_alone(one, device) for one in data)
     return [next(pixels) if isinstance(image, Jpeg) else image.to(device) for image in images]
 
@@ -113,12 +123,24 @@ def _decoded(images: list[Jpeg | Tensor], device: torch.device) -> list[Tensor |
 def _alone(data: bytes, device: torch.device) -> Tensor | SourceError:
     try:
         return decode_on(device, [data])[0]
-    except RuntimeError:
-        pass
+    except RuntimeError as error:
+        if not _of_a_file(error):
+            raise
     try:
         return decode_tensor(data).to(device)
     except SourceError as error:
         return error
+
+
+def _of_a_file(error: RuntimeError) -> bool:
+    """Whether an error can be about a file. Where the GPU or its memory fails, another decoder would give other bytes.
+
+    torchvision tells nvjpeg's status as a number at the end.
+    """
+    told = str(error).partition("\n")[0]
+    status = re.search(r": (\d+)\s*$", told)
+    failed = isinstance(error, getattr(torch, "AcceleratorError", ())) or "CUDA error" in told or out_of_memory(error)
+    return not failed and (status is None or int(status[1]) not in _OF_THE_GPU)
 
 
 def decode_on(device: torch.device, data: list[bytes]) -> list[UInt8[Tensor, "3 h w"]]:

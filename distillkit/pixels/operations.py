@@ -16,6 +16,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from distillkit.pixels.randaugment import FILL
+from distillkit.system.device import sent
 
 Pixels = UInt8[Tensor, "n 3 h w"]
 Amounts = Sequence[float]
@@ -32,7 +33,7 @@ def applied(pixels: Pixels, operations: Sequence[Operations]) -> Pixels:
                 name, amount = own[turn]
                 groups[name][place] = amount
         for name, asked in groups.items():
-            places = torch.tensor(list(asked), device=pixels.device)
+            places = sent(list(asked), torch.int64, pixels.device)
             shown[places] = _OPERATIONS[name](shown[places], list(asked.values()))
     return shown
 
@@ -47,7 +48,7 @@ def _looked_up(pixels: Pixels, table: Int[Tensor, "n 3 256"]) -> Pixels:
 def _auto_contrast(pixels: Pixels, amounts: Amounts) -> Pixels:
     values = pixels.flatten(2).double()
     low, high = values.amin(2, keepdim=True), values.amax(2, keepdim=True)
-    scale = torch.tensor(255.0, dtype=torch.float64, device=pixels.device) / (high - low).clamp(min=1)
+    scale = torch.full_like(low, 255.0) / (high - low).clamp(min=1)
     levels = torch.arange(256, device=pixels.device, dtype=torch.float64)
     table = (levels * scale + -low * scale).long().clamp(0, 255)
     return _looked_up(pixels, torch.where(high > low, table, levels.long()))
@@ -56,8 +57,9 @@ def _auto_contrast(pixels: Pixels, amounts: Amounts) -> Pixels:
 def _equalize(pixels: Pixels, amounts: Amounts) -> Pixels:
     count, levels = len(pixels), torch.arange(256, device=pixels.device)
     planes = torch.arange(3 * count, device=pixels.device)[:, None] * 256
-    found = (pixels.flatten(2).long().flatten(0, 1) + planes).flatten().bincount(minlength=3 * count * 256)
-    histogram = found.view(count, 3, 256)
+    found = (pixels.flatten(2).long().flatten(0, 1) + planes).flatten()
+    # As bincount, after which a GPU would be waited for.
+    histogram = found.new_zeros(3 * count * 256).scatter_add_(0, found, torch.ones_like(found)).view(count, 3, 256)
     last = (histogram > 0).long().mul(levels).amax(2, keepdim=True)
     step = (histogram.sum(2, keepdim=True) - histogram.gather(2, last)) // 255
     before = histogram.cumsum(2) - histogram + step // 2
@@ -69,7 +71,7 @@ def _equalize(pixels: Pixels, amounts: Amounts) -> Pixels:
 
 
 def _column(amounts: Amounts, like: Tensor, dtype: torch.dtype) -> Tensor:
-    return torch.tensor(amounts, dtype=dtype, device=like.device).view(-1, 1, 1, 1)
+    return sent(amounts, dtype, like.device).view(-1, 1, 1, 1)
 
 
 def _blended(other: Tensor, pixels: Pixels, amounts: Amounts) -> Pixels:
@@ -115,7 +117,7 @@ def _sharpness(pixels: Pixels, amounts: Amounts) -> Pixels:
 def _affine(pixels: Pixels, matrices: Sequence[Sequence[float]]) -> Pixels:
     """Each image seen through its matrix from output to input places, between pixels bilinear, beyond them FILL."""
     height, width = pixels.shape[2:]
-    by = torch.tensor(matrices, dtype=torch.float64, device=pixels.device)[:, :, None, None].unbind(1)
+    by = sent(matrices, torch.float64, pixels.device)[:, :, None, None].unbind(1)
     down, across = (torch.arange(side, dtype=torch.float64, device=pixels.device) + 0.5 for side in (height, width))
     x = by[0] * across + by[1] * down[:, None] + by[2]
     y = by[3] * across + by[4] * down[:, None] + by[5]
@@ -126,7 +128,7 @@ def _affine(pixels: Pixels, matrices: Sequence[Sequence[float]]) -> Pixels:
     upper = _between(pixels, top.clamp(0, height - 1), left.clamp(0, width - 1), right, x - left)
     lower = _between(pixels, bottom, left.clamp(0, width - 1), right, x - left)
     shown = upper + (lower - upper) * (y - top)[:, None]
-    fill = torch.tensor(FILL, dtype=torch.uint8, device=pixels.device).view(1, 3, 1, 1)
+    fill = sent(FILL, torch.uint8, pixels.device).view(1, 3, 1, 1)
     return torch.where(inside[:, None], shown.clamp(0, 255).to(torch.uint8), fill)
 
 

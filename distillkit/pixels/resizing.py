@@ -19,6 +19,8 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from distillkit.system.device import pinned
+
 # How far a filter sees, in pixels of the larger of both grids.
 SUPPORT = {"bilinear": 1.0, "bicubic": 2.0}
 # Pillow's weights have 22 binary places, those of PyTorch as many as keep them within 16 bits.
@@ -154,7 +156,7 @@ def _parts(heights: np.ndarray, size: int) -> list[slice]:
 def _rows(crops: Crops, part: slice, heights: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
     """Of some crops: where each of their rows begins in memory, whose it is, and the first row of each."""
     device, ends = crops.flat.device, np.cumsum(heights)
-    known = torch.from_numpy(np.stack([heights, ends - heights])).to(device, non_blocking=True)
+    known = pinned(torch.from_numpy(np.stack([heights, ends - heights])), device).to(device, non_blocking=True)
     owner = torch.repeat_interleave(
         torch.arange(part.start, part.stop, device=device), known[0], output_size=int(ends[-1])
     )

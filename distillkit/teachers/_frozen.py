@@ -28,17 +28,6 @@ _DAMAGE = (UnpicklingError, EOFError, IndexError)
 FAILURES = (RuntimeError, ValueError, OSError, KeyError, TypeError, AssertionError, SafetensorError, *_DAMAGE)
 
 
-def device_of(name: str) -> torch.device:
-    """ "auto" is the GPU where there is one; TeacherError for a device that cannot be used."""
-    try:
-        device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = textwrap.shorten(str(error), 150, placeholder="...")
-        raise TeacherError(f"device {name!r} cannot be used here ({reason}); set teacher.device") from error
-    return device
-
-
 def precision_of(name: Precision, device: torch.device) -> str:
     """ "auto" is bf16 on a GPU that has it, else fp32."""
     bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported()

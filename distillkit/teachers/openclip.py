@@ -19,12 +19,12 @@ from open_clip.transformer import VisionTransformer
 from timm.models import eva, vision_transformer
 from torch import Tensor, nn
 
-from distillkit.recipe.schema import Width
+from distillkit.errors import TeacherError
+from distillkit.system.device import device_of
 from distillkit.teachers._frozen import (
     Precision,
     autocast,
     compiled,
-    device_of,
     freeze,
     lower,
     plain,
@@ -56,7 +56,7 @@ class Openclip:
         model: str,
         precision: Precision = "auto",
         device: str = "auto",
-        context_length: Width | None = None,
+        context_length: int | None = None,
         grid: int | Literal["full"] = "full",
         sha256: str | None = None,
         pixels: PixelPath = "pil",
@@ -64,7 +64,7 @@ class Openclip:
     ):
         # The fingerprint keeps the name as it was written: when a cache folder moves, the teacher stays the same.
         self.written, self.name = model, expanded(model)
-        self.device = device_of(device)
+        self.device = device_of(device, "teacher.device", TeacherError)
         self.precision = precision_of(precision, self.device)
         with quiet(), hub():
             self.model = load(self.name)

@@ -16,13 +16,12 @@ from timm.data import create_transform, resolve_model_data_config
 from torch import Tensor, nn
 
 from distillkit.errors import TeacherError
-from distillkit.recipe.schema import Side
+from distillkit.system.device import device_of
 from distillkit.system.paths import expand
 from distillkit.teachers._frozen import (
     Precision,
     autocast,
     compiled,
-    device_of,
     freeze,
     lower,
     plain,
@@ -61,7 +60,7 @@ class Timm:
         model: str,
         weights: str | None = None,
         prefix: str = "",
-        image_size: Side = 224,
+        image_size: int = 224,
         grid: int | Literal["full"] = "full",
         precision: Precision = "auto",
         device: str = "auto",
@@ -74,7 +73,7 @@ class Timm:
         self.written = {"model": model} | {
             name: value for name, value in (("weights", weights), ("prefix", prefix)) if value
         }
-        self.image_size, self.device = image_size, device_of(device)
+        self.image_size, self.device = image_size, device_of(device, "teacher.device", TeacherError)
         self.precision = precision_of(precision, self.device)
         with quiet(), hub():
             self.model = load(model, expand(weights) if weights else None, prefix, image_size, top_k is not None)

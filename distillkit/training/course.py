@@ -62,7 +62,14 @@ class Course:
         data, first, last = self.recipe.data, self.done, self.last
         trackers = Trackers(self.recipe, self.run.path)
         progress = Progress(
-            self.run, first=first, last=last, batch_size=data.batch_size, say=self.say, trackers=trackers, shown=shown
+            self.run,
+            first=first,
+            last=last,
+            batch_size=data.batch_size,
+            say=self.say,
+            trackers=trackers,
+            shown=shown,
+            device=self.learner.device,
         )
         self.progress = self.exit.enter_context(progress)
 
@@ -94,7 +101,7 @@ class Course:
         # What is spread over ranks takes all of them to be brought together; the first one writes.
         if step % self.recipe.checkpoints.every_steps == 0 and (self.writes or self.learner.sharded):
             self._checkpoint(step)
-        if self.validator.due(step) and (self.writes or self.learner.sharded):
+        if self.validator.due(step):
             self._validate(step)
 
     def finish(self, command: str | None) -> None:
@@ -106,18 +113,6 @@ class Course:
         self.say(f"{self.run.path}: trained {self.last} steps in {seconds:.0f} s")
         self.run.finish(student, self._facts(seconds) | {"command": command, "machine": machine()})
 
-    def keep(self, step: int) -> bool:
-        """Write the checkpoint of the step just made, unless it is there; whether it is.
-
-        Where the state is spread over ranks, which take none of their steps alone, it is not.
-        """
-        if self.learner.sharded:
-            return False
-        if step > self.done and step % self.recipe.checkpoints.every_steps:
-            self._checkpoint(step)
-        self.writer.wait()
-        return True
-
     def _checkpoint(self, step: int) -> None:
         learner = self.learner
         state = checkpoint.State.of(step, learner.model, learner.optimizer, learner.scaler, self.writes)
@@ -128,7 +123,12 @@ class Course:
             self.writer.write(state)
 
     def _validate(self, step: int) -> None:
+        """The first rank measures; the others wait, for as long as that takes."""
         student = self.learner.trained()
+        with self.learner.ranks.one_first():
+            self._measure(student, step)
+
+    def _measure(self, student: Any, step: int) -> None:
         if self.writes:
             result = self.validator.run(student.to(self.learner.device), step)
             best = self.recipe.validation.best if self.recipe.validation else ""

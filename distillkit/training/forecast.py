@@ -11,9 +11,10 @@ from pathlib import Path
 
 import torch
 
+from distillkit.errors import TrainError
 from distillkit.recipe import TrainRecipe
-from distillkit.runfolder import device_of
 from distillkit.system import cpu
+from distillkit.system.device import device_of
 from distillkit.training import checkpoint
 from distillkit.training.ask import Ask
 from distillkit.training.batches import Batches
@@ -34,7 +35,7 @@ _MOST = 256 << 20  # bytes read to see how fast the disk is
 def forecast(recipe: TrainRecipe, ask: Ask | None = None) -> list[str]:
     """Steps, time, memory, bytes a second against the disk's, and what pixels cost, a line each."""
     cpu.settle()
-    device = device_of(recipe.device)
+    device = device_of(recipe.device, error=TrainError)
     lines = []
     for one in recipe.alone():
         torch.manual_seed(one.seed)
@@ -62,7 +63,7 @@ def forecast(recipe: TrainRecipe, ask: Ask | None = None) -> list[str]:
             f"time         {clock(steps * seconds)} at {1000 * seconds:.0f} ms a step, "
             f"{one.data.batch_size / seconds:.0f} images/s, {100 * waited:.0f}% waiting"
             + (", as if the pixel cache were made already" if lacking else ""),
-            f"memory       {memory() / 1e9:.2f} GB so far, on {device}",
+            f"memory       {memory(device) / 1e9:.2f} GB so far, on {device}",
             f"features     {wanted / 1e6:.2f} MB/s of the {disk / 1e6:,.0f} MB/s that this disk gives in a row",
             f"checkpoints  {checkpoint.size(learner.model, learner.optimizer) / 1e6:,.1f} MB each, "
             f"{one.checkpoints.keep} are kept",

@@ -127,7 +127,7 @@ class Learner:
                 self.optim.accumulate,
                 scaled=self.scaler.scale,
                 reseed=reseed,
-                before_last=self.averaged.start,
+                before_last=partial(self.averaged.start, there=list(self.objective.parameters())),
             )
         reseed(0)
         total, terms = self.objective(batch, self.see(batch))
@@ -147,10 +147,11 @@ class Learner:
         norms = {}
         for name, value in terms.items():
             self.averaged.start()
-            (self.objective.terms[name].weight * value).backward(retain_graph=True)
+            # In float16 by its scale, without which small gradients are zero.
+            self.scaler.scale(self.objective.terms[name].weight * value).backward(retain_graph=True)
             self.averaged.finish()
             pulls = [parameter.grad for parameter in self.student.parameters() if parameter.grad is not None]
-            norms[name] = float(shards.norm(pulls, self.ranks))
+            norms[name] = float(shards.norm(pulls, self.ranks)) / self.scaler.get_scale()
             self.optimizer.zero_grad(set_to_none=True)
         return norms
 

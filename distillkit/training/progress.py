@@ -31,9 +31,10 @@ class Progress:
         batch_size: int,
         say: Callable[[str], None],
         trackers: Trackers,
+        device: torch.device,
         shown: bool = True,
     ):
-        self.trackers, self.shown = trackers, shown
+        self.trackers, self.device, self.shown = trackers, device, shown
         self.run, self.first, self.last, self.batch_size, self.say = run, first, last, batch_size, say
         self.started = self.before = time.perf_counter()
         self.waited, self.step_before = 0.0, first
@@ -75,7 +76,7 @@ class Progress:
             "images_per_second": round(steps * self.batch_size / seconds, 1),
             "wait_share": round((waited - self.waited) / seconds, 4),
             "seconds": round(self.seconds, 2),
-            "memory_gb": round(memory() / 1e9, 3),
+            "memory_gb": round(memory(self.device) / 1e9, 3),
         }
         self.run.log(line)
         self.trackers.log(line)
@@ -90,9 +91,9 @@ class Progress:
             self.say(f"step {step}/{self.last}  {text}")
 
 
-def memory() -> float:
-    """The most bytes that the run held so far: on the GPU where it uses one, else of this process."""
-    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+def memory(device: torch.device) -> float:
+    """The most bytes that the run held so far: on its GPU, or of this process."""
+    if device.type == "cuda":
         return torch.cuda.max_memory_allocated()
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else 1024 * most

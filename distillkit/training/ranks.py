@@ -10,10 +10,13 @@ checkpoint.
 from __future__ import annotations
 
 import os
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import count
 from typing import Any
 
 import torch
@@ -22,11 +25,12 @@ from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
 from distillkit.errors import TrainError
-from distillkit.system.environment import whole_number
-from distillkit.system.stopping import asked, code
 
-# How long a rank waits for the others. The longest of their absences is the first making of a pixel cache.
+# How long a rank waits for the others within a step. NCCL takes whoever is longer away for dead, and ends the process:
+# for what may take longer, such as a pixel cache or a validation, there is `one_first`.
 _PATIENCE = timedelta(minutes=30)
+_TURNS = count()  # of `one_first` in this process, which all ranks come to in the same order
+_LOOK = 0.2  # seconds between two looks at whether the first rank is through
 
 
 class RankLost(TrainError):
@@ -59,12 +63,17 @@ class Ranks:
 
     @contextmanager
     def one_first(self) -> Iterator[None]:
-        """What is inside runs on the first rank, then on the others: they find what it made."""
+        """What is inside runs on the first rank, for as long as it takes, then on the others: they find what it made.
+
+        They wait outside of any collective. RankLost, when whoever holds the store that they look into is gone.
+        """
+        key = f"distillkit/{next(_TURNS)}"
         if not self.first:
-            self.wait()
+            while not _store().check([key]):
+                time.sleep(_LOOK)
         yield
-        if self.first:
-            self.wait()
+        if self.first and self.several:
+            _store().set(key, "done")
 
     def told(self, value: Any) -> Any:
         """What the first rank says, on every rank: a small value of plain Python."""
@@ -89,17 +98,15 @@ def joined(device: torch.device) -> Iterator[Ranks]:
 
     RankLost when another of them dies meanwhile.
     """
-    world = whole_number("WORLD_SIZE", 1)
+    world = int(os.environ.get("WORLD_SIZE", "1"))
     ours = world > 1 and not dist.is_initialized()
     if ours:
-        _join("nccl" if device.type == "cuda" else "gloo")
+        _join(device)
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else Ranks()
     except RuntimeError as error:
         if not (dist.is_initialized() and _of_another_rank(error)):
             raise
-        if (signal := asked()) is not None:  # the first rank left on the signal that all of them got
-            raise SystemExit(code(signal)) from None
         raise RankLost(
             f"rank {dist.get_rank()}: another process of this run is gone ({str(error).splitlines()[0]:.120}); what it "
             "said is above; the same command continues from the last checkpoint"
@@ -109,19 +116,36 @@ def joined(device: torch.device) -> Iterator[Ranks]:
             dist.destroy_process_group()
 
 
-def _join(backend: str) -> None:
-    try:
-        store, rank, world = next(rendezvous("env://", timeout=_PATIENCE))
-    except (ValueError, dist.DistError) as error:  # a variable that is missing or no number; nobody at MASTER_ADDR
-        raise TrainError(
-            f"WORLD_SIZE asks for several processes, and they cannot meet ({str(error).splitlines()[0]:.200}); start "
-            "them with torchrun, or unset WORLD_SIZE"
-        ) from error
-    if world == whole_number("LOCAL_WORLD_SIZE", 0):
+def _store() -> Any:
+    """Where processes of a group leave each other small notes; there is one whoever made the group."""
+    return dist.distributed_c10d._get_default_store()
+
+
+def _join(device: torch.device) -> None:
+    gpu = device.type == "cuda"
+    store, rank, world = next(rendezvous("env://", timeout=_PATIENCE))
+    if world == int(os.environ.get("LOCAL_WORLD_SIZE", "0")):
         # On a single machine torchrun keeps its store when it begins again, with the addresses of the dead.
         again = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         store = dist.PrefixStore(again, store)  # type: ignore[attr-defined]
-    dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=_PATIENCE)
+    if gpu:
+        _refuse_shared_gpus(store, device, rank, world)
+    # NCCL would guess the device from the rank, at the first barrier.
+    own: dict[str, Any] = {"device_id": device} if gpu else {}
+    backend = "nccl" if gpu else "gloo"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=_PATIENCE, **own)
+
+
+def _refuse_shared_gpus(store: Any, device: torch.device, rank: int, world: int) -> None:
+    """TrainError where two processes are on one GPU, which NCCL cannot do: it hangs, or says so at length."""
+    store.set(f"gpu/{rank}", f"{socket.gethostname()} {torch.cuda.get_device_properties(device).uuid}")
+    gpus = [store.get(f"gpu/{number}").decode() for number in range(world)]
+    twin = next((number for number in range(world) if number != rank and gpus[number] == gpus[rank]), None)
+    if twin is not None:
+        raise TrainError(
+            f"ranks {min(rank, twin)} and {max(rank, twin)} are both on {device} of {gpus[rank].split()[0]}; start as "
+            "many processes on a machine as it has GPUs (torchrun --nproc-per-node), or set device to cpu"
+        )
 
 
 def _of_another_rank(error: RuntimeError) -> bool:

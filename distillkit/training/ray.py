@@ -113,6 +113,8 @@ def _needs(ray: Any, knobs: RayWorkers, say: Say) -> dict[str, float]:
     """What one worker takes of a machine."""
     have = ray.cluster_resources()
     gpus = knobs.gpus if knobs.gpus is not None else float(have.get("GPU", 0) > 0)
+    if 0 < gpus < 1 and knobs.workers > 1:
+        raise TrainError(f"ray.gpus = {gpus:g}: workers of one run cannot share a GPU; set ray.gpus = 1, or 0")
     cpus = knobs.cpus or (1.0 if gpus else max(have.get("CPU", 0) // knobs.workers, 1.0))
     needs = {"CPU": cpus, "GPU": gpus}
     for name, each in needs.items():

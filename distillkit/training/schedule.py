@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from distillkit.recipe import Optim
+from distillkit.training.shards import spread
 
 # Names that the papers' code exempts from weight decay, beside every parameter with one axis or none.
 _NO_DECAY = (
@@ -31,23 +32,33 @@ def make_optimizer(model: nn.Module, optim: Optim) -> torch.optim.Optimizer:
     A group's `lr_share` is what its learning rate is of the schedule's (`layer_decay`); parameters of a module with a
     `learning_rate` have that constant rate as `own_lr`, and no decay.
     """
-    groups: dict[tuple[float, float, float | None], list[nn.Parameter]] = {}
+    groups: dict[tuple[float, float, float | None, bool], list[nn.Parameter]] = {}
     own = {p: rate for m in model.modules() if (rate := _own_rate(m)) for p in m.parameters()}
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     depth = _depth(name for name, _ in named)
     for name, parameter in named:
         free = parameter in own or parameter.ndim < 2 or any(part in name for part in _NO_DECAY)
         share = optim.layer_decay ** (depth - _layer(name, depth)) if name.startswith("student.") else 1.0
-        group = (0.0 if free else optim.weight_decay, share, own.get(parameter))
+        # One kernel goes through a list of parameters: all of them spread over ranks, or none.
+        group = (0.0 if free else optim.weight_decay, share, own.get(parameter), spread(parameter))
         groups.setdefault(group, []).append(parameter)
     settings: list[dict[str, Any]] = [
         {"params": parameters, "weight_decay": decay, "lr_share": share, "own_lr": rate}
-        for (decay, share, rate), parameters in groups.items()
+        for (decay, share, rate, _), parameters in groups.items()
     ]
-    fused = optim.fused and not optim.shard  # PyTorch has no such kernel of SGD for parameters in parts
+    kernels = _kernels(optim, on_gpu=any(parameter.is_cuda for _, parameter in named))
     if optim.kind == "sgd":
-        return torch.optim.SGD(settings, lr=optim.lr, momentum=optim.momentum, fused=fused)
-    return torch.optim.AdamW(settings, lr=optim.lr, betas=optim.betas, eps=optim.eps, fused=fused)
+        return torch.optim.SGD(settings, lr=optim.lr, momentum=optim.momentum, **kernels)
+    return torch.optim.AdamW(settings, lr=optim.lr, betas=optim.betas, eps=optim.eps, **kernels)
+
+
+def _kernels(optim: Optim, on_gpu: bool) -> dict[str, bool]:
+    """Fused, or on a GPU at least a kernel for all parameters: one by one, launching takes longer than computing.
+
+    PyTorch has no fused SGD for parameters that are spread over ranks, and on a CPU spread ones go one by one.
+    """
+    fused = optim.fused and (not optim.shard or (on_gpu and optim.kind == "adamw"))
+    return {"fused": fused, "foreach": on_gpu and not fused}
 
 
 def _own_rate(module: nn.Module) -> float | None:

@@ -12,6 +12,8 @@ import time
 import psutil
 import pytest
 
+from distillkit.engine.ray import RayEngine
+from distillkit.recipe.extraction import Ray
 from distillkit.store.format.manifest import Manifest
 from distillkit.store.upkeep.verify import verify
 from tests.conftest import draw
@@ -142,3 +144,11 @@ def workers_below(cluster):
             if any("MapWorker" in word for word in process.cmdline()):
                 found.append(process)
     return found
+
+
+def test_a_process_that_looked_at_a_gpu_gives_it_back():
+    """Ray ends the process of a GPU's task only if it hears of the GPU where the task is made."""
+    ray = pytest.importorskip("ray")
+    task = RayEngine(Ray(cpus=1.0, gpus=1.0))._task(forked)
+    assert isinstance(task, ray.remote_function.RemoteFunction) and task._default_options["max_calls"] == 1
+    assert RayEngine(Ray(cpus=1.0, gpus=0.0))._task(forked)._default_options.get("max_calls") is None

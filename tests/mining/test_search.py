@@ -12,12 +12,14 @@ from distillkit.mining import choice, cost, memory
 from distillkit.mining.approximate import Approximate, Effort
 from distillkit.mining.cost import Cost, Rates, spell
 from distillkit.mining.exact import Exact, Found
-from distillkit.mining.exact_gpu import ExactOnGPU
+from distillkit.mining.exact_gpu import ExactOnGPU, device_rows
 from distillkit.mining.index import build
 from distillkit.mining.recall import reach
 from distillkit.mining.vectors import Vectors
 from distillkit.recipe import MineRecipe, memory_bytes
 from distillkit.recipe.schema import validate
+
+CPU = torch.device("cpu")
 
 
 @pytest.fixture
@@ -42,10 +44,70 @@ def test_exact_search_is_the_same_by_any_blocks_and_any_number_of_queries(vector
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-@pytest.mark.parametrize("block", [100, 5000])
-def test_what_runs_on_a_gpu_is_the_same_search(vectors, queries, device, block):
-    found = ExactOnGPU(vectors, block, torch.device(device)).search(queries, 20)
+@pytest.mark.parametrize(("block", "piece"), [(100, 100), (300, 64), (5000, 5000), (5000, 77)])
+def test_what_runs_on_a_gpu_is_the_same_search(vectors, queries, device, block, piece):
+    found = ExactOnGPU(vectors, block, piece, torch.device(device)).search(queries, 20)
     assert same(found, Exact(vectors, len(vectors)).search(queries, 20))
+
+
+class Rows:
+    """A corpus that is only looked at for its size: how many rows are asked for at once."""
+
+    width = 768
+
+    def __init__(self, count):
+        self.count, self.asked = count, []
+
+    def __len__(self):
+        return self.count
+
+    def unit(self, places, out):
+        self.asked.append(places.stop - places.start)
+        return out
+
+
+def test_a_corpus_that_fills_a_card_never_lies_in_the_machines_memory(monkeypatch):
+    """28 million rows are 86 GB: they go to the card in pieces of what max_memory leaves."""
+    rows = Rows(28_000_000)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda *_: (130 << 30, 141 << 30))
+    sizes, empty = [], torch.empty
+
+    def noted(count, width, **knobs):
+        sizes.append(count)
+        return empty(count, width, device="meta") if count > 100_000 else empty(count, width)
+
+    monkeypatch.setattr(torch, "empty", noted)
+    monkeypatch.setattr(torch.Tensor, "copy_", lambda self, other: self)
+    recipe = MineRecipe(name="n", queries="q", corpus="c", device="cuda", max_memory="8GiB")
+    monkeypatch.setattr(choice, "on_gpu", lambda recipe: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    block = choice.share(recipe, "exact", rows, threads=2).block
+    search = choice.searcher("exact", recipe, rows, block, 2, pytest.fail)
+    assert search.block == len(rows) == sum(rows.asked)
+    assert max(rows.asked) * 4 * rows.width < 256 << 20 and sizes == [max(rows.asked), len(rows)]
+
+
+def test_a_second_search_has_the_memory_of_the_first(monkeypatch):
+    """What PyTorch keeps of it counts as taken, until it is given back."""
+    kept = [100 << 30]
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda *_: ((101 << 30) - kept[0], 141 << 30))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: kept.__setitem__(0, 0))
+    assert device_rows(768, torch.device("cuda:0")) == (97 << 30) // (4 * 768)
+
+
+@pytest.mark.parametrize("queries", [1, 8, 4096])
+def test_few_queries_do_not_score_all_rows_at_once(monkeypatch, queries):
+    """Of ten queries or fewer, top-k sorts whole rows of scores: six GB for 2^28 of them."""
+    widths, topk = [], torch.Tensor.topk
+    vectors = Rows(9_000_000)
+    vectors.width = 1
+    monkeypatch.setattr(torch.Tensor, "topk", lambda self, k, dim: widths.append(self.shape[1]) or topk(self, k, dim))
+    if queries > 8:
+        vectors.count = 70_000
+    ExactOnGPU(vectors, 10_000_000, 10_000_000, CPU).search(np.ones((queries, 1), np.float32), 2)
+    assert max(widths) <= 1 << 22 and max(widths) * queries <= 1 << 28 and sum(widths) == vectors.count
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ class Decoder:
     def __call__(self, device, data):
         self.calls.append(len(data))
         if any(one in self.refuses for one in data):
-            raise RuntimeError("nvjpegDecode failed: 5")
+            raise RuntimeError("Failed to decode batch: 3")
         return [decode_tensor(one) ^ 1 for one in data]
 
 
@@ -142,3 +142,38 @@ def test_the_gpu_sees_what_the_cpu_sees():
             assert np.abs(pixels.cpu().numpy() - wanted).mean() < 3
     (alone,) = rendered(asked[:1], 64, "bilinear", device)
     assert torch.equal(alone, shown[0])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("Failed to decode batch: 5"),
+        torch.AcceleratorError("CUDA error: an illegal memory access was encountered"),
+        RuntimeError("CUDA error: device-side assert triggered"),
+    ],
+    ids=str,
+)
+def test_a_gpu_that_fails_is_no_reason_to_decode_another_way(monkeypatch, error):
+    """Other grey levels would make other features, without a word."""
+
+    def decode_on(device, data):
+        raise error
+
+    monkeypatch.setattr(jpegs, "decode_on", decode_on)
+    with pytest.raises(type(error)):
+        list(rendered([Wanted(opened(encoded(picture())), (WHOLE,))] * 2, 32, "bicubic", CPU))
+
+
+def test_where_memory_does_not_suffice_for_all_the_gpu_decodes_one_by_one(monkeypatch):
+    sizes = []
+
+    def decode_on(device, data):
+        sizes.append(len(data))
+        if len(data) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return [decode_tensor(one) ^ 1 for one in data]
+
+    monkeypatch.setattr(jpegs, "decode_on", decode_on)
+    shown = list(rendered([Wanted(opened(encoded(picture())), (WHOLE,))] * 3, 32, "bicubic", CPU))
+    assert sizes == [3, 1, 1, 1] and all(isinstance(one, torch.Tensor) for one in shown)

@@ -48,7 +48,7 @@ class _GPU:
         stays = bool(ours) if asked is None else torch.device(asked).type in ("cuda", "meta")
         if name == "_to_copy":
             self._moved(ours, plain, stays, bool(kwargs.get("non_blocking")))
-        rules.check(name, func, args, ours, plain, self.ledger)
+        rules.check(name, func, args, kwargs, ours, plain, self.ledger)
         generator = kwargs.get("generator")
         if generator is not None and stays and generator.device.type != "cuda":
             raise RuntimeError(f"Expected a 'cuda' device type for generator but found '{generator.device}' ({func})")

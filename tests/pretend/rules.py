@@ -13,7 +13,7 @@ from tests.pretend.tensor import Pretend
 # Operations whose result, or its size, the host must know.
 _WAITS = {
     *("_local_scalar_dense", "nonzero", "masked_select", "_unique2", "unique_dim", "unique_consecutive"),
-    *("equal", "bincount", "is_nonzero", "repeat_interleave"),
+    *("equal", "bincount", "is_nonzero"),
 }
 _CROSSES = {
     "copy_",
@@ -29,7 +29,9 @@ _TAKES_NUMBERS = {"where", "lerp", "masked_fill", "masked_fill_", "clamp", "addc
 _TWO = "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!"
 
 
-def check(name: str, func: Any, args: Any, ours: list[Pretend], plain: list[Tensor], ledger: Ledger) -> None:
+def check(
+    name: str, func: Any, args: Any, kwargs: Any, ours: list[Pretend], plain: list[Tensor], ledger: Ledger
+) -> None:
     """RuntimeError for what CUDA refuses; waits are noted."""
     if name in _INDEXES:
         _check_indices(name, args, ours, ledger)
@@ -39,7 +41,8 @@ def check(name: str, func: Any, args: Any, ours: list[Pretend], plain: list[Tens
             raise RuntimeError(f"{_TWO} ({func} at {where()}, {[tuple(one.shape) for one in plain]})")
     if name == "copy_" and ours:
         _check_copy(args, ledger)
-    if ours and name in _WAITS:
+    unsized = name == "repeat_interleave" and kwargs.get("output_size") is None
+    if ours and (name in _WAITS or unsized):
         ledger.wait(name)
     if name.startswith("_fused_"):
         _refuse_other_layouts(args)

@@ -310,7 +310,7 @@ def test_files_may_be_given_by_placeholders(supervised, monkeypatch):
         ({"model": "local-dir:/nowhere"}, "/nowhere: no such folder; it must hold config.json and the weights"),
         ({"model": "test_vit", "weights": "/nowhere"}, "test_vit: weights = '/nowhere': no such file"),
         ({"model": "hf-hub:a/b", "weights": "x"}, "with `weights`, give `model` as a name of timm's"),
-        ({"model": "test_vit", "device": "warp"}, "device 'warp' cannot be used here"),
+        ({"model": "test_vit", "device": "warp"}, "device = 'warp': cannot be used here"),
     ],
 )
 def test_wrong_knobs_are_named(knobs, message):

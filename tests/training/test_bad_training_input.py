@@ -142,7 +142,7 @@ def test_what_a_gpu_cannot_hold_is_told_with_what_to_set(train, monkeypatch, pla
         code, lines = train("checkpoints.every_steps=1", "optim.epochs=1.0")
     what = "16 images do" if place == "see" else "the student alone does"
     assert code == 1 and lines[-1] == (
-        f"error: {what} not fit into the GPU's memory; set optim.accumulate = 2 (same loss, smaller parts), "
+        f"error: {what} not fit into memory; set optim.accumulate = 2 (same loss, smaller parts), "
         "optim.recompute = true (activations are made twice), optim.shard = true on several GPUs, or lower "
         "data.batch_size"
     )

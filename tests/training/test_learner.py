@@ -15,6 +15,7 @@ from distillkit.training.objective import Objective
 from distillkit.training.ranks import Ranks
 from distillkit.types import Batch, Features, Widths
 from tests.conftest import TEACHER
+from tests.pretend import pretend_gpu
 
 SMALL = {"depth": 2, "embed_dim": 32, "num_heads": 2}
 CPU = torch.device("cpu")
@@ -137,3 +138,17 @@ def test_compiled_it_learns_the_same():
     for step in range(2):
         one, two = plain.step(batch(step), 1e-3)[0], other.step(batch(step), 1e-3)[0]
         assert torch.allclose(one, two, rtol=1e-3)
+
+
+def test_the_pull_of_a_term_is_not_lost_in_half_precision():
+    """Gradients below float16's least number come through by the scaler's factor, which is taken out again."""
+    small = [Term(kind="feature_regression", weight=1e-6)]
+    told = learner(losses=small).gradient_norms(batch())
+    with pretend_gpu():
+        torch.manual_seed(0)
+        student = TimmImage(model="vit_tiny_patch16_224", image_size=32, embed_dim=16, options=SMALL)
+        objective = Objective(small, Widths(student.widths, {"image": 16}))
+        settings = Optim(epochs=1, precision="fp16")
+        made = Learner(student, objective, settings, seed=0, device=torch.device("cuda"), ranks=Ranks())
+        half = made.gradient_norms(batch().to(made.device))
+    assert half["feature_regression"] == pytest.approx(told["feature_regression"], rel=0.05)

@@ -1,17 +1,23 @@
 """Two processes train what one trains: same losses, same student; a dead one ends the job; another number continues."""
 
+import itertools
 import json
 import os
 import socket
 import subprocess
 import sys
+import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.distributed as dist
 from safetensors.torch import load_file
 
-from distillkit.runfolder import RunFolder, device_of
+from distillkit.errors import TrainError
+from distillkit.runfolder import RunFolder
+from distillkit.training import ranks
 from distillkit.training.ranks import Ranks
 from distillkit.training.reproducer import replay
 
@@ -205,11 +211,44 @@ def test_shares_cover_a_batch_once(world):
     assert torch.cat([rows[Ranks(rank, world).span(20)] for rank in range(world)]).tolist() == list(range(20))
 
 
-def test_every_process_of_a_machine_has_its_own_gpu(monkeypatch):
-    chosen = []
-    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("torch.cuda.set_device", chosen.append)
-    assert device_of("auto") == torch.device("cuda:0") and device_of("cpu") == torch.device("cpu")
-    monkeypatch.setenv("LOCAL_RANK", "3")
-    assert device_of("auto") == torch.device("cuda:3") and device_of("cuda:1") == torch.device("cuda:1")
-    assert chosen == [torch.device("cuda", number) for number in (0, 3, 1)]
+def test_the_others_wait_for_the_first_outside_of_any_collective(monkeypatch):
+    """NCCL ends a process that is away from a collective for half an hour; a store is asked as long as it takes."""
+    store, order = dist.HashStore(), []
+    monkeypatch.setattr(ranks, "_store", lambda: store)
+    monkeypatch.setattr(ranks, "_TURNS", itertools.repeat(7))
+    monkeypatch.setattr(ranks.dist, "barrier", lambda: pytest.fail("a collective"))
+
+    def other():
+        with Ranks(1, 2).one_first():
+            order.append("second")
+
+    waiting = threading.Thread(target=other)
+    waiting.start()
+    with Ranks(0, 2).one_first():
+        time.sleep(0.4)
+        order.append("first")
+    waiting.join()
+    assert order == ["first", "second"]
+
+
+def test_two_processes_on_one_gpu_are_refused(monkeypatch):
+    store = dist.HashStore()
+    facts = SimpleNamespace(uuid="GPU-1")
+    monkeypatch.setattr("torch.cuda.get_device_properties", lambda device: facts)
+    store.set("gpu/0", f"{socket.gethostname()} GPU-1")
+    with pytest.raises(TrainError, match=r"^ranks 0 and 1 are both on cuda:0 of .*--nproc-per-node"):
+        ranks._refuse_shared_gpus(store, torch.device("cuda:0"), 1, 2)
+    facts.uuid = "GPU-2"
+    ranks._refuse_shared_gpus(store, torch.device("cuda:0"), 1, 2)
+
+
+def test_nccl_is_told_its_device(monkeypatch):
+    made = []
+    monkeypatch.setattr(ranks, "rendezvous", lambda *a, **k: iter([(dist.HashStore(), 0, 1)]))
+    monkeypatch.setattr(ranks, "_refuse_shared_gpus", lambda *a: None)
+    monkeypatch.setattr(
+        ranks.dist, "init_process_group", lambda backend, **k: made.append((backend, k.get("device_id")))
+    )
+    for device in (torch.device("cuda:2"), torch.device("cpu")):
+        ranks._join(device)
+    assert made == [("nccl", torch.device("cuda:2")), ("gloo", None)]

@@ -6,6 +6,7 @@ from torch import nn
 
 from distillkit.recipe import Optim
 from distillkit.training.schedule import learning_rate, make_optimizer, total_steps
+from tests.pretend import pretend_gpu
 
 
 def rates(optim, steps_per_epoch, *steps):
@@ -73,3 +74,14 @@ def test_a_module_may_have_a_rate_of_its_own():
     optimizer = make_optimizer(model, Optim(epochs=1.0))
     (group,) = [group for group in optimizer.param_groups if group["own_lr"]]
     assert (group["own_lr"], group["weight_decay"], len(group["params"])) == (0.02, 0.0, 2)
+
+
+@pytest.mark.parametrize("kind", ["adamw", "sgd"])
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_gpu_steps_all_parameters_at_once(kind, fused):
+    """One kernel or a few for hundreds of tensors; on a CPU fused or one by one, as ever."""
+    here = make_optimizer(nn.Linear(2, 2), Optim(epochs=1, kind=kind, fused=fused)).defaults
+    assert (here["fused"], here["foreach"]) == (fused, False)
+    with pretend_gpu():
+        there = make_optimizer(nn.Linear(2, 2).to("cuda"), Optim(epochs=1, kind=kind, fused=fused)).defaults
+    assert there["fused"] or there["foreach"]

@@ -17,13 +17,14 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any, cast
 
-from distillkit.errors import NoHome, StoreError
+from filelock import FileLock
+
+from distillkit.errors import StoreError
 from distillkit.store.bucket.cache import arriving
 from distillkit.store.bucket.cache import folder as cache_folder
 from distillkit.store.format.log import FILE_NAME as LOG
 from distillkit.store.format.manifest import FILE_NAME, File, file_digest
 from distillkit.system.atomic import atomic_file, write_json
-from distillkit.system.locks import locked
 from distillkit.system.remote import Remote, is_remote, local_path
 
 _NOTE = "remote.json"
@@ -82,11 +83,7 @@ def shown(path: Path) -> str:
 
 def origin(path: Path) -> Origin | None:
     """Where the files of the store at `path` really are; None where they are at `path`."""
-    try:
-        inside = path.is_relative_to(cache_folder())
-    except NoHome:
-        return None  # without a cache nothing is in it
-    if not inside:
+    if not path.is_relative_to(cache_folder()):
         return None
     noted = next((place for place in (path, *path.parents) if (place / _NOTE).is_file()), None)
     if noted is None:
@@ -113,7 +110,7 @@ class Origin:
     def _fetch(self, name: str, want: File) -> None:
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        with locked(path.with_name(f".{path.name}.lock")):
+        with FileLock(path.with_name(f".{path.name}.lock")):
             if path.is_file():
                 return  # another process was faster
             try:

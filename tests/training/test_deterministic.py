@@ -1,0 +1,34 @@
+"""`optim.deterministic` is asked for in time, and leaves a caller's own setting as it was."""
+
+import pytest
+import torch
+
+from distillkit.errors import TrainError
+from distillkit.recipe import Optim
+from distillkit.training.deterministic import deterministic
+
+ON, OFF = (Optim(epochs=1, deterministic=asked) for asked in (True, False))
+GPU, CPU = torch.device("cuda:0"), torch.device("cpu")
+
+
+@pytest.fixture(params=[(True, True), (True, False), (False, False)])
+def own(request):
+    torch.use_deterministic_algorithms(request.param[0], warn_only=request.param[1])
+    yield request.param
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_callers_own_setting_stands_before_and_after(own, asked):
+    with deterministic(ON if asked else OFF, CPU):
+        assert torch.are_deterministic_algorithms_enabled() == (asked or own[0])
+    now = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    assert now == own
+
+
+def test_a_cublas_that_was_told_otherwise_is_one_line(monkeypatch):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":0:0")
+    with pytest.raises(TrainError, match=r"CUBLAS_WORKSPACE_CONFIG=:4096:8 alone, here it is ':0:0'"):
+        deterministic(ON, GPU).__enter__()
+    with deterministic(ON, CPU), deterministic(OFF, GPU):
+        pass
