@@ -23,7 +23,7 @@ from distillkit.report import write_report
 from distillkit.runfolder import RunFolder
 from distillkit.store.format.manifest import file_digest
 from distillkit.store.reading.reader import FeatureStore
-from distillkit.system.atomic import write_json
+from distillkit.system.atomic import remove_file, write_json
 from distillkit.system.paths import expand
 from distillkit.system.versions import versions
 
@@ -62,6 +62,7 @@ def evaluate(path: str | Path, say: Say = print) -> Path:
         if hasattr(measure, "nearest") and not pictures:
             pictures = _pictures(measure, encoders, open_store, roots)
     own_texts = bool(recipe.evals) and student.has_texts
+    remove_file(run.path / DONE)  # what it speaks of is another evaluation from here on
     write_json(run.path / "evaluation.json", {"results": results, "pictures": pictures, "own_texts": own_texts})
     report = write_report(run, baseline if recipe.baseline else None)
     write_json(run.path / DONE, {"identity": identity, "stores": stores})

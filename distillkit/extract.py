@@ -32,7 +32,8 @@ from distillkit.store.reading.additions import teachers_to_add
 from distillkit.store.writing.claims import Claims, Part
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.system import cpu
-from distillkit.system.atomic import append_line
+from distillkit.system.atomic import make_folder
+from distillkit.system.lines import append_line
 from distillkit.system.machine import machine
 from distillkit.system.paths import expand
 from distillkit.system.versions import versions
@@ -122,7 +123,7 @@ def _extract_corpus(
 
     Returns where it was written: the store, or an addition to it.
     """
-    job.path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(job.path.parent)
     recover(job.path)
     if instead:
         return instead(job, planned.rows, planned.duplicates, say, made)

@@ -33,7 +33,7 @@ from distillkit.store.format.plan import SCHEMA
 from distillkit.store.writing.claims import Claims, Part
 from distillkit.store.writing.shards import Failure
 from distillkit.store.writing.writer import StoreWriter
-from distillkit.system.atomic import append_line
+from distillkit.system.lines import append_line
 from distillkit.system.machine import machine
 from distillkit.system.versions import versions
 

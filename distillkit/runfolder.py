@@ -26,7 +26,8 @@ from distillkit.errors import DistillkitError, TrainError
 from distillkit.recipe import TrainRecipe, differences
 from distillkit.recipe.schema import validate
 from distillkit.store.format.manifest import digest, file_digest
-from distillkit.system.atomic import append_line, atomic_file, set_aside, write_json
+from distillkit.system.atomic import atomic_file, make_folder, set_aside, write_json
+from distillkit.system.lines import append_line, keep_lines, read_lines, settle
 from distillkit.system.paths import expand
 from distillkit.system.versions import versions
 
@@ -71,7 +72,7 @@ class RunFolder:
         """TrainError when another process trains here, or nobody could."""
         lock = self.path.with_name(f".{self.path.name}.lock")
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path.parent)
             lock.touch()
             if self.path.exists() and not self.path.is_dir():
                 raise NotADirectoryError(ENOTDIR, "a file has that name")
@@ -89,7 +90,7 @@ class RunFolder:
         changes, begun_with = [], self._begun_with()
         if begun_with not in (None, wanted):
             changes = [*differences(begun_with, wanted), f"the old run is now {self.move_aside()}"]
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         begun = {"identity": wanted, "recipe": recipe.model_dump(mode="json"), "versions": self.versions or versions()}
         write_json(self.path / "recipe.json", begun)
         return changes
@@ -154,6 +155,7 @@ class RunFolder:
 
     def finish(self, student: nn.Module, facts: dict[str, Any]) -> None:
         """Keep the student, then the facts that say the run is complete."""
+        self.settle()
         weights = {name: value.detach().cpu().contiguous() for name, value in student.state_dict().items()}
         with atomic_file(self.path / "student.safetensors") as file:
             file.write(save(weights))
@@ -173,17 +175,16 @@ class RunFolder:
     def log(self, line: dict[str, Any]) -> None:
         append_line(self.metrics, line)
 
+    def settle(self) -> None:
+        """Make durable what was logged so far: what follows relies on it."""
+        settle(self.metrics)
+
     def forget_after(self, step: int) -> None:
         """Drop metrics of steps that will be made again, so that a resumed log equals an undisturbed one."""
-        if not self.metrics.is_file():
-            return
-        whole = [line for line in self.metrics.read_text().splitlines() if _is_line(line)]
-        lines = [line for line in whole if json.loads(line)["step"] <= step]
-        with atomic_file(self.metrics) as file:
-            file.write("".join(f"{line}\n" for line in lines).encode())
+        keep_lines(self.metrics, lambda line: line["step"] <= step)
 
     def history(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.metrics.read_text().splitlines()] if self.metrics.is_file() else []
+        return read_lines(self.metrics)
 
 
 def _read(path: Path, *keys: str) -> dict[str, Any]:
@@ -194,8 +195,3 @@ def _read(path: Path, *keys: str) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrainError(f"{path}: damaged ({error!r:.80}); train anew with train-student --overwrite") from error
     return record
-
-
-def _is_line(line: str) -> bool:
-    """Whether a line was written whole; a kill can leave half of the last one."""
-    return line.startswith("{") and line.endswith("}")

@@ -21,7 +21,7 @@ from distillkit.demo.images import rasterise, write_tables
 from distillkit.demo.teacher_config import point_at_itself
 from distillkit.demo.texts import sentences
 from distillkit.errors import SourceError
-from distillkit.system.atomic import atomic_file, write_json
+from distillkit.system.atomic import atomic_file, make_folder, write_json
 from distillkit.system.paths import cache_dir
 
 Say = Callable[[str], None]
@@ -35,7 +35,7 @@ def prepare(quick: bool = False, say: Say = print) -> Path:
     package that was expected, or when another process is at work in the folder.
     """
     root = cache_dir() / ("demo-quick" if quick else "demo")
-    root.mkdir(parents=True, exist_ok=True)
+    make_folder(root)
     try:
         with FileLock(root / ".lock", timeout=0):
             _run(root, quick, say)

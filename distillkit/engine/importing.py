@@ -18,6 +18,7 @@ from distillkit.store.format.plan import kept, make_plan
 from distillkit.store.writing.fill import fill
 from distillkit.store.writing.shards import Failure
 from distillkit.store.writing.writer import StoreWriter
+from distillkit.system.atomic import make_folder
 
 
 def import_features(
@@ -29,7 +30,7 @@ def import_features(
     """
     component.check("importers", "import")
     importer: Any = component.build("importers", source)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out.parent)
     plan, duplicates = make_plan(importer, None, out.parent)
     if duplicates:
         say(f"{out}: {duplicates} rows whose key had come before were left out")

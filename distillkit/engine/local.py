@@ -22,7 +22,7 @@ from distillkit.recipe import Component
 from distillkit.store.format.log import FILE_NAME as LOG
 from distillkit.store.format.steps import Steps
 from distillkit.store.writing.writer import StoreWriter
-from distillkit.system.atomic import append_line
+from distillkit.system.lines import append_line
 
 
 class LocalEngine:

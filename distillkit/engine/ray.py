@@ -38,8 +38,8 @@ from distillkit.store.format.manifest import Shard
 from distillkit.store.format.steps import Steps
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.system import cpu
-from distillkit.system.atomic import append_line
 from distillkit.system.cluster import connected
+from distillkit.system.lines import append_line
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import numpy as np
 
 from distillkit.errors import StoreError
 from distillkit.mining.vectors import Vectors
-from distillkit.system.atomic import make_folder, sync, write_json
+from distillkit.system.atomic import atomic_file, write_json
 
 Say = Callable[[str], None]
 
@@ -69,11 +69,8 @@ def opened(folder: Path, kind: str, vectors: Vectors, identity: dict[str, Any], 
         except RuntimeError as error:  # FAISS tells all that is wrong with a file so, over several lines
             raise StoreError(f"{path}: damaged; delete {folder} to build the index anew") from error
     index = build(kind, vectors, identity["seed"], say)
-    make_folder(path.parent)
-    partial = path.with_name(path.name + ".partial")
-    faiss.write_index(index, str(partial))
-    sync(partial)
-    partial.replace(path)
+    with atomic_file(path) as file:
+        faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))  # type: ignore[attr-defined]
     write_json(told, identity)
     return index
 

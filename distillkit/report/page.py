@@ -131,10 +131,11 @@ def _cost(recipe: TrainRecipe, facts: Values, passes: dict[str, Pass | None]) ->
         return None
     once, always = sum(row.measured.seconds for row in rows), sum(row.seconds for row in rows)
     machines = {in_words(machine) for row in rows for machine in row.measured.machines}
+    trained = max(facts["seconds"], 0.1)  # they are told to a tenth
     return {
         "once": words.duration(once),
         "always": words.roughly(always),
-        "times": words.times(always / facts["seconds"]),
+        "times": words.times(always / trained),
         "elsewhere": sorted(machines - {in_words(facts.get("machine"))}),
         "rows": [
             {
@@ -145,7 +146,7 @@ def _cost(recipe: TrainRecipe, facts: Values, passes: dict[str, Pass | None]) ->
                 "each": words.duration(row.each),
                 "number": words.count(row.number),
                 "always": words.roughly(row.seconds),
-                "times": words.times(row.seconds / facts["seconds"]).replace(" times", "×"),
+                "times": words.times(row.seconds / trained).replace(" times", "×"),
             }
             for row in rows
         ],

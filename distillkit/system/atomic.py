@@ -48,10 +48,11 @@ def make_folder(folder: Path) -> None:
         sync(place.parent)
 
 
-def append_line(path: Path, value: Any) -> None:
-    """Add `value` to a log as one line of JSON. DiskFull when there is no space for it."""
-    with noticing_a_full_disk(path), path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(value) + "\n")
+def remove_file(path: Path) -> None:
+    """Remove a file, if it is there, durably: what a power cut brings back would speak of bytes that are others now."""
+    if path.exists():
+        path.unlink(missing_ok=True)
+        sync(path.parent)
 
 
 def sync(path: Path) -> None:

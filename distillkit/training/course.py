@@ -99,10 +99,11 @@ class Course:
         if self.writes:
             self.progress.advance()
         # What is spread over ranks takes all of them to be brought together; the first one writes.
-        if step % self.recipe.checkpoints.every_steps == 0 and (self.writes or self.learner.sharded):
-            self._checkpoint(step)
         if self.validator.due(step):
             self._validate(step)
+        # Last: from a checkpoint on nothing of its step is done again.
+        if step % self.recipe.checkpoints.every_steps == 0 and (self.writes or self.learner.sharded):
+            self._checkpoint(step)
 
     def finish(self, command: str | None) -> None:
         """After the last step: the trained student, and what is known of the run."""
@@ -120,6 +121,8 @@ class Course:
             if self.writer.last is None:
                 size, keep = checkpoint.size(learner.model, learner.optimizer), self.recipe.checkpoints.keep
                 self.say(f"{self.run.path}: a checkpoint takes {size / 1e6:,.1f} MB, of which {keep} are kept")
+            self.run.settle()
+            self.validator.settle()
             self.writer.write(state)
 
     def _validate(self, step: int) -> None:

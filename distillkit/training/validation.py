@@ -20,7 +20,8 @@ from distillkit.originals import moved
 from distillkit.recipe import TrainRecipe, Validation
 from distillkit.runfolder import RunFolder
 from distillkit.store.reading.reader import FeatureStore
-from distillkit.system.atomic import append_line, atomic_file, write_json
+from distillkit.system.atomic import atomic_file, write_json
+from distillkit.system.lines import append_line, keep_lines, settle
 from distillkit.system.paths import expand
 
 
@@ -41,12 +42,11 @@ class Validator:
 
     def forget_after(self, step: int) -> None:
         """Drop what will be measured again."""
-        if not self.log.is_file():
-            return
-        lines = [line for line in self.log.read_text().splitlines() if line.endswith("}")]
-        kept = [line for line in lines if json.loads(line)["step"] <= step]
-        with atomic_file(self.log) as file:
-            file.write("".join(f"{line}\n" for line in kept).encode())
+        keep_lines(self.log, lambda line: line["step"] <= step)
+
+    def settle(self) -> None:
+        """Make durable what was measured so far."""
+        settle(self.log)
 
     def due(self, step: int) -> bool:
         return self.spec is not None and step % self.spec.every_steps == 0

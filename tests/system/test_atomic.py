@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from distillkit.errors import DiskFull
-from distillkit.system.atomic import TEMPORARY, append_line, atomic_file, atomic_folder, write_json
+from distillkit.system.atomic import TEMPORARY, atomic_file, atomic_folder, write_json
 
 
 def everything_below(folder):
@@ -89,12 +89,6 @@ def test_other_errors_of_the_system_stay_what_they_are(tmp_path):
     with pytest.raises(OSError, match=r"Not a directory|File exists") as caught:
         write_json(tmp_path / "file/below.json", 1)
     assert not isinstance(caught.value, DiskFull)
-
-
-def test_a_log_grows_by_lines(tmp_path):
-    append_line(tmp_path / "log.jsonl", {"a": 1})
-    append_line(tmp_path / "log.jsonl", {"a": "two\nlines"})
-    assert [json.loads(line)["a"] for line in (tmp_path / "log.jsonl").read_text().splitlines()] == [1, "two\nlines"]
 
 
 @pytest.fixture

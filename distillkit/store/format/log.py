@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
+
+from distillkit.system.lines import read_lines
 
 FILE_NAME = "extract.jsonl"
 
@@ -12,23 +13,9 @@ FILE_NAME = "extract.jsonl"
 def logged(store: Path) -> list[dict[str, Any]]:
     """What was told of each shard when it was made, last. A kill can leave half a line, or no line."""
     # A shard that was made twice counts as what was kept: the later one.
-    return list({line["shard"]: line for line in _lines(store) if "shard" in line}.values())
+    return list({line["shard"]: line for line in read_lines(store / FILE_NAME) if "shard" in line}.values())
 
 
 def planned(store: Path) -> str | None:
     """What was told of the corpus when it was planned, last."""
-    return next((line["planned"] for line in reversed(_lines(store)) if "planned" in line), None)
-
-
-def _lines(store: Path) -> list[dict[str, Any]]:
-    path = store / FILE_NAME
-    text = path.read_text("utf-8") if path.is_file() else ""
-    return [line for line in map(_parsed, text.split("\n")) if line is not None]
-
-
-def _parsed(line: str) -> dict[str, Any] | None:
-    try:
-        value = json.loads(line)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
+    return next((line["planned"] for line in reversed(read_lines(store / FILE_NAME)) if "planned" in line), None)

@@ -20,6 +20,7 @@ from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.writing.fill import fill
 from distillkit.store.writing.shards import Failure
 from distillkit.store.writing.writer import StoreWriter
+from distillkit.system.atomic import make_folder
 from distillkit.types import Sample
 
 _BLOCK = 65_536
@@ -35,7 +36,7 @@ def concatenate(out: Path, paths: list[Path], say: Callable[[str], None], made_w
     for store in stores:
         if store.added:
             say(f"{store.path}: what was added to it ({', '.join(store.added)}) stays there; add it to {out} anew")
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out.parent)
     source = _source(stores)
     plan, duplicates = make_plan(_samples(stores, prefixed="parts" in source["knobs"]), None, out.parent)
     rows = _Rows(stores, plan, duplicates)

@@ -11,7 +11,7 @@ from typing import Any
 
 from distillkit.errors import StoreError
 from distillkit.store.bucket.remote import Origin, origin
-from distillkit.system.atomic import set_aside, write_json
+from distillkit.system.atomic import remove_file, set_aside, write_json
 
 
 class Disk:
@@ -36,7 +36,8 @@ class Disk:
         write_json(self.path / name, value)
 
     def remove(self, name: str) -> None:
-        (self.path / name).unlink(missing_ok=True)
+        """From here on nothing proves that other files are whole."""
+        remove_file(self.path / name)
 
     def release(self, names: Iterable[str]) -> None:
         """These files are not needed here any more."""

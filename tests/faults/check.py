@@ -1,0 +1,132 @@
+"""A job recorded once, and then gone on with on every disk that a power cut may leave of it."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from tests.faults.disks import Disk, disks
+from tests.faults.events import Event, Synced
+from tests.faults.recorder import Recorder
+
+Promise = Callable[[str, Callable[[Path], None]], None]
+
+
+class Job:
+    """Something that users do, in a folder. It must find its way from every disk that it may leave."""
+
+    name = ""
+
+    def prepare(self, folder: Path) -> None:
+        """What is there before, durably."""
+
+    def run(self, folder: Path, promise: Promise) -> None:
+        """Do it, or go on with it. `promise` what is done: it must hold on all disks from then on."""
+        raise NotImplementedError
+
+    def look(self, folder: Path) -> None:
+        """AssertionError unless a reader sees something absent, unfinished or whole: nothing else, nothing bent."""
+        raise NotImplementedError
+
+    def outcome(self, folder: Path) -> dict[str, bytes]:
+        """What must be equal in the end, whatever happened on the way."""
+        return {
+            path.relative_to(folder).as_posix(): path.read_bytes()
+            for path in sorted(folder.rglob("*"))
+            if path.is_file() and not path.name.endswith((".lock", "extract.jsonl", "mine.jsonl", "metrics.jsonl"))
+        }
+
+
+@dataclass
+class Recording:
+    """What a job did at `folder`, and what came of it."""
+
+    job: Job
+    folder: Path
+    before: list[Event]
+    events: list[Event]
+    outcome: dict[str, bytes]
+    real: dict[str, bytes | None]
+
+    @classmethod
+    def of(cls, job: Job, folder: Path) -> Recording:
+        """A first time without recording: what Python compiles and caches is no part of the job."""
+        for _ in range(2):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            with quick():
+                job.prepare(folder)
+            recorder = Recorder(folder)
+            with recorder.recording():
+                job.run(folder, recorder.promise)
+        real = {
+            path.relative_to(folder).as_posix(): None if path.is_dir() else path.read_bytes()
+            for path in sorted(folder.rglob("*"))
+        }
+        job.look(folder)
+        return cls(job, folder, recorder.before, recorder.events, job.outcome(folder), real)
+
+    @property
+    def sites(self) -> set[str]:
+        """The lines that asked for an fsync."""
+        return {one.site for one in self.events if isinstance(one, Synced)}
+
+    def disks(self, seed: int, deaf_to: str | None = None) -> Iterator[Disk]:
+        return disks(self.before, self.events, seed, deaf_to=deaf_to)
+
+    def check(self, disk: Disk) -> None:
+        """Look, go on, compare. AssertionError tells what the disk lacked."""
+        disk.lay_out(self.folder)
+        try:
+            for promise in disk.promises:
+                promise.kept(self.folder)
+            self.job.look(self.folder)
+            with quick():
+                self.job.run(self.folder, lambda what, kept: kept(self.folder))
+            self.job.look(self.folder)
+            found = self.job.outcome(self.folder)
+            different = {name for name in found.keys() | self.outcome if found.get(name) != self.outcome.get(name)}
+            assert not different, f"not as undisturbed: {sorted(different)}"
+        except Exception as error:
+            last = self.events[disk.after - 1] if disk.after <= len(self.events) else None
+            promised = [one.what for one in disk.promises]
+            raise AssertionError(
+                f"{self.job.name}, cut after event {disk.after} ({str(last)[:200]}); the disk has: {disk.lost}; "
+                f"promised: {promised}: {error!r}"
+            ) from error
+
+    def check_some(self, seed: int, count: int | None, deaf_to: str | None = None) -> int:
+        """Of all disks so many, chosen by the seed, or all of them; returns how many."""
+        found = list(self.disks(seed, deaf_to))
+        if count is not None and len(found) > count:
+            found = sorted(random.Random(seed).sample(found, count), key=lambda disk: disk.after)
+        for disk in islice(found, count):
+            self.check(disk)
+        return len(found)
+
+    def catches(self, site: str, seed: int, count: int | None = None) -> str | None:
+        """What fails when the fsync of that line does nothing; None where nothing does."""
+        found = list(self.disks(seed, site))
+        random.Random(seed).shuffle(found)
+        for disk in found[:count]:
+            try:
+                self.check(disk)
+            except AssertionError as error:
+                return str(error)
+        return None
+
+
+@contextmanager
+def quick() -> Iterator[None]:
+    """Nobody waits for the disk."""
+    real, os.fsync = os.fsync, lambda handle: None
+    try:
+        yield
+    finally:
+        os.fsync = real

@@ -1,0 +1,254 @@
+"""Jobs of stage 1, by its real commands: extract, append, retry, add a teacher; merge, take over parts, select rows."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from distillkit.engine.append import append
+from distillkit.engine.retry import retry
+from distillkit.errors import StoreError
+from distillkit.extract import extract
+from distillkit.store.format.manifest import FILE_NAME, Manifest
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.reading.selection import select
+from distillkit.store.upkeep.concat import concatenate
+from distillkit.store.upkeep.export import export
+from distillkit.store.upkeep.parts import assemble
+from distillkit.store.upkeep.verify import verify
+from distillkit.store.writing.fill import fill
+from tests.faults.check import Job, Promise
+from tests.faults.store_jobs import ROWS, is_complete, rows_of, writer
+from tests.faults.world import recipe, square, squares
+
+STORE = "deep/out/images"
+
+
+def digest(store: Path) -> str:
+    return Manifest.read(store).digest
+
+
+class Extracted(Job):
+    """A corpus of three shards, two levels below what is there."""
+
+    name = "extraction"
+    fields = ("text",)
+    teachers = {"one": 1.0}  # noqa: RUF012
+
+    def corpus(self, folder: Path) -> Path:
+        return folder.with_name("corpus")
+
+    def prepare(self, folder: Path) -> None:
+        self.at = folder
+        shutil.rmtree(self.corpus(folder), ignore_errors=True)
+        squares(self.corpus(folder), ROWS)
+
+    def asked(self, folder: Path, **changes) -> Path:
+        place = folder.with_name("recipe.toml")
+        teachers = changes.get("teachers", self.teachers)
+        fields = [f"{name}/{field}" for name in teachers for field in self.fields]
+        place.write_text(recipe(folder / "deep/out", self.corpus(folder), teachers, fields))
+        return place
+
+    def run(self, folder: Path, promise: Promise) -> None:
+        extract(self.asked(folder), lambda line: None)
+        promise("complete", is_complete(STORE))
+
+    def allowed(self) -> set[str] | None:
+        """Digests of what may be there; None: not known yet."""
+        return None
+
+    def look(self, folder: Path) -> None:
+        store = folder / STORE
+        if not (store / FILE_NAME).is_file():
+            try:
+                FeatureStore(store)
+            except StoreError:
+                return
+            raise AssertionError("opened without a manifest")
+        problems = verify(store)
+        assert not problems, problems[0]
+        allowed = self.allowed()
+        assert allowed is None or digest(store) in allowed, "another store"
+
+
+class Appended(Extracted):
+    """The corpus grew; the store's last shard was not full."""
+
+    name = "append"
+
+    def prepare(self, folder: Path) -> None:
+        super().prepare(folder)
+        squares(self.corpus(folder), 100)
+        extract(self.asked(folder), lambda line: None)
+        self.old = digest(folder / STORE)
+        squares(self.corpus(folder), ROWS)
+
+    def run(self, folder: Path, promise: Promise) -> None:
+        extract(self.asked(folder), lambda line: None, instead=append)
+        promise("complete", is_complete(STORE))
+
+    def look(self, folder: Path) -> None:
+        super().look(folder)
+        for place in (folder / "deep/out").glob("images.before-*"):
+            assert digest(place) == self.old and not verify(place)
+        assert (folder / STORE / FILE_NAME).is_file() or any((folder / "deep/out").glob("images.before-*")), "lost"
+
+
+class Retried(Appended):
+    """Two images were damaged and are not any more."""
+
+    name = "retry"
+    fields = ("image",)
+
+    def prepare(self, folder: Path) -> None:
+        Extracted.prepare(self, folder)
+        damaged = [self.corpus(folder) / f"images/{number:03d}.png" for number in (70, 149)]
+        for path in damaged:
+            path.write_bytes(b"")
+        extract(self.asked(folder), lambda line: None)
+        self.old = digest(folder / STORE)
+        for path in damaged:
+            square(int(path.stem), path)
+
+    def run(self, folder: Path, promise: Promise) -> None:
+        extract(self.asked(folder), lambda line: None, instead=retry)
+        promise("complete", is_complete(STORE))
+
+
+class Added(Extracted):
+    """A second teacher beside a store that stays."""
+
+    name = "a teacher is added"
+
+    def prepare(self, folder: Path) -> None:
+        super().prepare(folder)
+        extract(self.asked(folder), lambda line: None)
+        self.old = digest(folder / STORE)
+
+    def run(self, folder: Path, promise: Promise) -> None:
+        extract(self.asked(folder, teachers={"one": 1.0, "two": 2.0}), lambda line: None)
+        promise("complete", is_complete(f"{STORE}/added/two"))
+
+    def look(self, folder: Path) -> None:
+        assert digest(folder / STORE) == self.old
+        super().look(folder)
+
+
+class Replaced(Extracted):
+    """Another recipe: the old store is set aside and a new one takes its place."""
+
+    name = "another recipe"
+
+    def prepare(self, folder: Path) -> None:
+        super().prepare(folder)
+        extract(self.asked(folder), lambda line: None)
+        self.old = digest(folder / STORE)
+
+    def run(self, folder: Path, promise: Promise) -> None:
+        extract(self.asked(folder, teachers={"one": 3.0}), lambda line: None)
+        promise("complete", is_complete(STORE))
+
+    def look(self, folder: Path) -> None:
+        super().look(folder)
+        stores = [folder / STORE, *(folder / "deep/out").glob("images.before-*")]
+        found = [digest(store) for store in stores if (store / FILE_NAME).is_file()]
+        assert self.old in found, "the old store is lost"
+
+
+class Merged(Extracted):
+    """Two stores copied into one."""
+
+    name = "merge"
+
+    def prepare(self, folder: Path) -> None:
+        for number, rows in enumerate((70, 60)):
+            fill(writer(folder / f"part-{number}", rows), rows_of(), {})
+
+    def run(self, folder: Path, promise: Promise) -> None:
+        concatenate(folder / STORE, [folder / "part-0", folder / "part-1"], lambda line: None, {})
+        promise("complete", is_complete(STORE))
+
+
+class Assembled(Extracted):
+    """Parts of one extraction, taken over as they are, by links."""
+
+    name = "parts"
+
+    def prepare(self, folder: Path) -> None:
+        for number in range(2):
+            part = writer(folder / f"part-{number}")
+            part.begin()
+            for shard in range(number, part.shards, 2):
+                part.commit(shard, *rows_of()(*part.span(shard)))
+
+    def run(self, folder: Path, promise: Promise) -> None:
+        assemble(folder / STORE, [folder / "part-0", folder / "part-1"], lambda line: None, {})
+        promise("complete", is_complete(STORE))
+
+
+class Selected(Job):
+    """A view, made in the place of another one."""
+
+    name = "view"
+
+    def prepare(self, folder: Path) -> None:
+        fill(writer(folder / "store"), rows_of(), {})
+        select(folder / "store", np.arange(5), folder / "views/some")
+        self.rows = [np.arange(5).tolist(), np.arange(2, 9).tolist()]
+
+    def run(self, folder: Path, promise: Promise) -> None:
+        select(folder / "store", np.arange(2, 9), folder / "views/some")
+        promise("made", lambda folder: _same(FeatureStore(folder / "views/some").selection.rows, self.rows[1]))
+
+    def look(self, folder: Path) -> None:
+        try:
+            view = FeatureStore(folder / "views/some")
+            rows = view.selection.rows.tolist()
+        except StoreError:
+            return  # told: make it again
+        assert rows in self.rows, "another view"
+        assert not verify(folder / "views/some")
+
+
+class FirstSelected(Selected):
+    """A view where nothing was."""
+
+    name = "first view"
+
+    def prepare(self, folder: Path) -> None:
+        super().prepare(folder)
+        shutil.rmtree(folder / "views")
+
+
+class Exported(Job):
+    """A store in another form."""
+
+    name = "export"
+
+    def prepare(self, folder: Path) -> None:
+        fill(writer(folder / "store"), rows_of(), {})
+
+    def run(self, folder: Path, promise: Promise) -> None:
+        out = folder / "deep/export"
+        if not out.exists():
+            export(FeatureStore(folder / "store"), out, "npy", ["toy/image"])
+        promise("exported", lambda folder: _there(folder / "deep/export"))
+
+    def look(self, folder: Path) -> None:
+        out = folder / "deep/export"
+        if out.exists():
+            assert np.load(out / "toy/image.npy").shape == (148, 32)
+
+
+def _there(path: Path) -> None:
+    assert path.exists(), f"{path.name} is not there any more"
+
+
+def _same(rows, wanted: list[int]) -> None:
+    assert rows.tolist() == wanted
+
+
+JOBS = (Extracted, Appended, Retried, Added, Replaced, Merged, Assembled, Selected, FirstSelected, Exported)

@@ -1,0 +1,52 @@
+"""Power cuts: every disk that may be left opens as absent, unfinished or whole, and the job goes on to equal bytes."""
+
+import pytest
+
+from tests.faults.disks import live
+from tests.faults.jobs import JOBS
+from tests.faults.sites import ELSEWHERE, PACKAGE, sites
+
+SOME = 12  # disks of each job in the default run
+named = pytest.mark.parametrize("job", JOBS, ids=lambda job: job.__name__)
+
+
+@named
+def test_the_recording_played_back_is_the_folder(job, recordings):
+    recording = recordings(job)
+    assert live(recording.before, recording.events) == recording.real
+    assert len(recording.events) > 10
+
+
+@named
+def test_some_disks_are_gone_on_with(job, recordings):
+    assert recordings(job).check_some(seed=0, count=SOME) > 5
+
+
+@pytest.mark.slow
+@named
+def test_every_disk_is_gone_on_with(job, recordings):
+    """All of one seed; `python -m tests.faults` has more of them."""
+    recordings(job).check_some(seed=1, count=None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("site", sites())
+def test_an_fsync_taken_out_is_caught(site, recordings):
+    """One job that shows it is enough."""
+    asked = [recordings(job) for job in JOBS if site in recordings(job).sites]
+    assert asked, f"no job comes by {site}"
+    asked.sort(key=lambda recording: len(recording.events))
+    assert any(recording.catches(site, seed=0) for recording in asked), f"the fsync of {site} does nothing for anybody"
+
+
+def test_what_is_asked_for_another_reason_is_still_asked():
+    for name in ELSEWHERE:
+        assert "fsync" in (PACKAGE / name).read_text("utf-8")
+
+
+def test_folders_are_made_by_make_folder():
+    """Its parents are made durable, too. Not so in the cache of buckets, and within folders that appear as a whole."""
+    makes = {
+        path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if ".mkdir(" in path.read_text("utf-8")
+    }
+    assert makes == {"system/atomic.py", "store/bucket/cache.py", "store/bucket/remote.py", "store/upkeep/export.py"}
