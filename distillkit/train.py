@@ -197,11 +197,10 @@ def _train(
         first = min(course.done for course in courses)
         with fitting(f"{recipe.data.batch_size} images do", recipe.optim):
             for batch in batches.stream(first, last, _ahead(recipe, device)):
-                seen = batch.to(device)
                 for course in courses:
                     # One that is further on than the others waits for them; none sees a batch twice.
-                    if course.done <= seen.step:
-                        course.step(seen, batches.wait_seconds)
+                    if course.done <= batch.step:
+                        course.step(batch, batches.wait_seconds)
     for course in courses:
         course.finish(command)
     ranks.wait()

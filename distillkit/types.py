@@ -142,19 +142,23 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device; copies from pinned memory do not wait."""
+        there = self if self.crops is None else replace(self, pixels=self.crops.to(device), crops=None)
+        return there.map(lambda value: value.to(device, non_blocking=True))
 
-        def move(value: Tensor | None) -> Tensor | None:
-            return None if value is None else value.to(device, non_blocking=True)
+    def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """The same batch, each of its tensors after `change`."""
+
+        def changed(value: Tensor | None) -> Tensor | None:
+            return None if value is None else change(value)
 
         return replace(
             self,
-            pixels=move(self.pixels) if self.crops is None else self.crops.to(device),
-            crops=None,
-            tokens=move(self.tokens),
-            match=move(self.match),
-            mask=move(self.mask),
-            teacher=self.teacher.map(move),
-            others={name: features.map(move) for name, features in self.others.items()},
+            pixels=changed(self.pixels),
+            tokens=changed(self.tokens),
+            match=changed(self.match),
+            mask=changed(self.mask),
+            teacher=self.teacher.map(changed),
+            others={name: features.map(changed) for name, features in self.others.items()},
         )
 
 

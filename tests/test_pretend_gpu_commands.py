@@ -1,12 +1,22 @@
 """The command line on a pretend GPU: both stages, from pixels to the report, with what a real one is told to do."""
 
+import json
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from safetensors.torch import load_file
 
+from distillkit import mine
+from distillkit.pixels import jpegs
+from distillkit.pixels.tensors import decode_tensor
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.verify import verify
-from tests.conftest import EXTRACT
+from distillkit.training.course import Course
+from distillkit.training.reproducer import replay
+from tests.conftest import EXTRACT, draw
 from tests.pretend import pretend_gpu
 
 FULL = (
@@ -14,8 +24,13 @@ FULL = (
     "optim.ema=0.9",
     "optim.clip_grad_norm=1.0",
     "checkpoints.every_steps=2",
+    "log.every_steps=1",
+    "log.gradient_norms=true",
     'validation={eval={kind="retrieval",store="STORES/images"},every_steps=2,best="R@1"}',
 )
+
+
+QUIET = ("log.every_steps=1000", "checkpoints.every_steps=1000")  # what is left is the steps themselves
 
 
 @pytest.fixture
@@ -24,10 +39,44 @@ def gpu():
         yield ledger
 
 
+@pytest.fixture
+def steps(gpu, monkeypatch):
+    """What every training step adds to the ledger, from the second on: from one `Course.step` to the next."""
+    noted, step = [], Course.step
+
+    def stepped(self, *given):
+        noted.append((gpu.waits.copy(), gpu.pageable.copy()))
+        step(self, *given)
+
+    monkeypatch.setattr(Course, "step", stepped)
+
+    def found():
+        """Of the last run, which is then forgotten."""
+        one_run = noted[1:]
+        noted.clear()
+        return [tuple(new - old for new, old in zip(two, one, strict=True)) for one, two in pairwise(one_run)]
+
+    return found
+
+
+def within_budget(found):
+    """A step waits once for the GPU, to see that the loss is finite, and copies from pinned memory alone."""
+    assert found
+    for waits, pageable in found:
+        assert sum(waits.values()) <= 1 and not pageable, f"{dict(waits)} {dict(pageable)}"
+
+
+# Stage 1.
+
+
+def recipe_for(toy, folder, teacher):
+    path = folder / "extract.toml"
+    path.write_text(EXTRACT.format(out=folder / "gpu", corpus=toy, teacher=teacher))
+    return path
+
+
 def test_a_store_made_on_a_gpu_says_what_one_of_a_cpu_says(gpu, toy_stores, run_cli, tmp_path, teacher_folder):
-    recipe = tmp_path / "extract.toml"
-    recipe.write_text(EXTRACT.format(out=tmp_path / "gpu", corpus=toy_stores / "corpus", teacher=teacher_folder))
-    code, _, err = run_cli("extract-teacher", recipe)
+    code, _, err = run_cli("extract-teacher", recipe_for(toy_stores / "corpus", tmp_path, teacher_folder))
     assert code == 0, err
     for store, fields in (("images", ("image", "text")), ("texts", ("text",))):
         assert verify(tmp_path / "gpu" / store) == []
@@ -39,6 +88,168 @@ def test_a_store_made_on_a_gpu_says_what_one_of_a_cpu_says(gpu, toy_stores, run_
             assert torch.cosine_similarity(*said).min() > 0.999
 
 
-def test_a_run(gpu, student):
-    code, err = student(*(one.replace("STORES", str(student.stores)) for one in FULL))
+def test_a_batch_of_a_teacher_comes_from_pinned_memory_and_is_waited_for_where_it_is_kept(
+    gpu, toy_stores, run_cli, tmp_path, teacher_folder, monkeypatch
+):
+    """Of each batch, what it says comes back, once; nothing else is waited for."""
+    from distillkit.engine.asking import Asked
+
+    noted, asked = [], Asked.__call__
+
+    def ask(self, inputs, fields):
+        before = gpu.waits.copy(), gpu.pageable.copy()
+        said = asked(self, inputs, fields)
+        noted.append((fields, gpu.waits - before[0], gpu.pageable - before[1]))
+        return said
+
+    monkeypatch.setattr(Asked, "__call__", ask)
+    code, _, err = run_cli("extract-teacher", recipe_for(toy_stores / "corpus", tmp_path, teacher_folder))
+    assert code == 0 and len(noted) > 10, err
+    for fields, waits, pageable in noted[3:]:
+        assert all(key.startswith("a copy to the CPU") for key in waits), dict(waits)
+        assert sum(waits.values()) <= len(fields) and not pageable, f"{dict(waits)} {dict(pageable)}"
+
+
+def as_jpegs(corpus):
+    for path in (corpus / "images").iterdir():
+        Image.open(path).save(path, "JPEG")
+    return corpus
+
+
+@pytest.fixture
+def nvjpeg(monkeypatch):
+    """A decoder of the CPU in its place; how many images it decoded at a time."""
+    sizes = []
+
+    def decode_on(device, data):
+        sizes.append(len(data))
+        return [decode_tensor(one).to(device) for one in data]
+
+    monkeypatch.setattr(jpegs, "decode_on", decode_on)
+    return sizes
+
+
+def test_nvjpeg_decodes_for_a_teacher_and_for_a_student(gpu, nvjpeg, run_cli, tmp_path, teacher_folder, recipes):
+    corpus = as_jpegs(draw(tmp_path / "jpegs", 40))
+    extract = recipe_for(corpus, tmp_path, teacher_folder)
+    for path, out in (("torchvision", "cpu"), ("nvjpeg", "gpu")):
+        knobs = ("--set", f'teacher.pixels="{path}"', "--set", f'out="{tmp_path / out}"')
+        assert run_cli("extract-teacher", extract, *knobs)[0] == 0
+    assert sum(nvjpeg) == 40
+    said = [FeatureStore(tmp_path / out / "images").read("image", np.arange(40)).float() for out in ("cpu", "gpu")]
+    assert torch.cosine_similarity(*said).min() > 0.999
+    recipe = recipes[1]
+    text = (
+        recipe.read_text().split("[baseline]")[0].replace("pixel_cache = 32\n", 'augment = { resample = "nvjpeg" }\n')
+    )
+    recipe.write_text(text.replace(f"{tmp_path}/out/", f"{tmp_path}/gpu/").replace("epochs = 6", "epochs = 1"))
+    code, _, err = run_cli("train-student", recipe)
+    assert code == 0 and "nvjpeg decodes JPEGs" in err and sum(nvjpeg) > 40, err
+
+
+# Stage 2.
+
+
+def knobs_of(student, *more):
+    return [one.replace("STORES", str(student.stores)) for one in (*FULL, *more)]
+
+
+def test_a_run_with_everything_resumes_and_is_evaluated(gpu, student, run_cli, monkeypatch, tmp_path):
+    """Killed after two steps, it goes on to the bytes of one that was not."""
+    whole = tmp_path / "whole"
+    assert student(*knobs_of(student), f'out="{whole}"')[0] == 0
+    step = Course.step
+
+    def dying(self, batch, *rest):
+        if batch.step == 3:
+            raise KeyboardInterrupt
+        step(self, batch, *rest)
+
+    monkeypatch.setattr(Course, "step", dying)
+    assert student(*knobs_of(student))[0] == 130
+    monkeypatch.setattr(Course, "step", step)
+    gpu.clear()
+    code, err = student(*knobs_of(student))
+    fetched = [key for key in gpu.waits if key.startswith("a copy to the CPU @ training/checkpoint.py")]
+    assert not fetched, "a checkpoint comes as a whole, not tensor by tensor"
+    assert code == 0 and "continuing after step 2" in err, err
+    one, other = (load_file(run / "student.safetensors") for run in (whole, student.run))
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+    assert json.loads((student.run / "best/best.json").read_text())["step"] in (2, 4)
+    line = json.loads((student.run / "metrics.jsonl").read_text().splitlines()[-1])
+    assert line["gradient.affinity"] > 0 and line["memory_gb"] > 0
+    assert run_cli("evaluate", student.run)[0] == 0
+    assert (student.run / "report.html").is_file()
+
+
+def test_a_step_waits_once(steps, student):
+    """With pixels that the GPU makes, and with those that threads make."""
+    for render in ("device", "workers"):
+        code, err = student(f'data.render="{render}"', f'out="{student.run}-{render}"', *QUIET)
+        assert code == 0, err
+        within_budget(steps())
+
+
+def test_stored_views_and_mixtures_are_made_without_a_wait(steps, student, run_cli, tmp_path, teacher_folder):
+    """The operations of every image's view on the GPU, then images mixed in pairs."""
+    extract = recipe_for(student.stores.parent / "corpus", tmp_path, teacher_folder)
+    views = "corpora.0.views={count=2,randaugment={ops=2,magnitude=9}}"
+    code, _, err = run_cli("extract-teacher", extract, "--set", views, "--set", "corpora.0.rows_per_shard=1024")
     assert code == 0, err
+    data = (
+        f'data={{images="{tmp_path}/gpu/images",captions="unique",views="stored",batch_size=8,augment={{mixup=0.8}}}}'
+    )
+    term = 'losses=[{kind="contrastive",text="teacher",directions="rows"}]'
+    code, err = student(data, term, *QUIET)
+    assert code == 0, err
+    within_budget(steps())
+
+
+def test_pairs_of_towers_wait_no_more(steps, student):
+    code, err = student(
+        'student={kind="openclip_pair",model={embed_dim=32,vision_cfg={image_size=32,layers=1,width=32,head_width=16,'
+        "patch_size=16},text_cfg={context_length=10,vocab_size=49408,width=32,heads=2,layers=1}}}",
+        f'data={{images="{student.stores}/images",captions="unique",batch_size=8}}',
+        'losses=[{kind="contrastive",logit_scale="student"},{kind="interactive"},{kind="fusion"}]',
+        *QUIET,
+    )
+    assert code == 0, err
+    within_budget(steps())
+
+
+def test_a_loss_that_is_not_finite_leaves_what_shows_it(gpu, student):
+    code, err = student("optim.lr=1e30", "optim.warmup_epochs=0.0", 'optim.precision="fp32"')
+    assert code == 1 and "batch and weights" in err, err
+    (kept,) = student.run.glob("nan-*")
+    assert not all(np.isfinite(value) for value in replay(kept).values())
+
+
+def test_half_precision_and_a_live_teacher(gpu, student, teacher_folder):
+    code, err = student('optim.precision="fp16"')
+    assert code == 0, err
+    live = ('data.source="live"', f'teacher={{kind="openclip",model="local-dir:{teacher_folder}",precision="fp32"}}')
+    code, err = student(*live, f'out="{student.run}-live"', "optim.epochs=1.0")
+    assert code == 0, err
+
+
+# Mining.
+
+
+def test_mining_on_a_gpu_finds_what_a_cpu_finds(gpu, toy_stores, run_cli, tmp_path, monkeypatch):
+    """In this process: a pretend GPU does not reach into another one."""
+    out = toy_stores / "out"
+    monkeypatch.setattr(
+        "distillkit.mining.process.mine_apart",
+        lambda recipe, say, command, part: mine.mine_here(recipe, 1, say, command),
+    )
+    found = []
+    for device in ("cuda", "cpu"):
+        recipe = tmp_path / f"{device}.toml"
+        recipe.write_text(
+            f'name = "near_{device}"\nqueries = "{out}/images"\ncorpus = "{out}/texts"\nk = 5\ndevice = "{device}"\n'
+            "near_duplicates = 0.9999\n"
+        )
+        code, place, err = run_cli("mine-neighbours", recipe)
+        assert code == 0, err
+        found.append(FeatureStore(place.strip()).read("ids", np.arange(40)))
+    assert torch.equal(*found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from textwrap import shorten
 from typing import Any
 
@@ -68,6 +68,17 @@ def give_back() -> None:
 def pinned(value: Tensor, device: torch.device) -> Tensor:
     """The same, in memory that a copy to this device leaves without anybody waiting; as it is, for the CPU."""
     return value.pin_memory() if device.type == "cuda" and value.device.type == "cpu" else value
+
+
+def fetched(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies of these tensors, contiguous, in this machine's memory. Of a GPU's, all are waited for together."""
+    copies = {}
+    for name, value in values.items():
+        there = value.device.type == "cuda"
+        copies[name] = torch.empty(value.shape, dtype=value.dtype, pin_memory=there).copy_(value, non_blocking=there)
+    if any(value.device.type == "cuda" for value in values.values()):
+        torch.cuda.current_stream().synchronize()
+    return copies
 
 
 def sent(values: Sequence[Any], dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from distillkit.recipe import Data
 from distillkit.training.ask import Ask, stored
+from distillkit.training.delivery import Delivery, Sent
 from distillkit.training.images import Shown
 from distillkit.training.ingredients import Ingredients
 from distillkit.training.plan import Planner
@@ -29,6 +30,7 @@ class Batches:
         self.ingredients = Ingredients(data, seed, student, ranks or Ranks(), ask or stored)
         self.planner = Planner(self.ingredients)
         self.rendering = Rendering(self.ingredients.images, data, self.ingredients.image_size)
+        self.delivery = Delivery(torch.device("cpu"))
         self.wait_seconds = 0.0
 
     @property
@@ -44,8 +46,9 @@ class Batches:
         self.ingredients.narrow(needs)
 
     def go_to(self, device: torch.device) -> None:
-        """Where batches will be moved to: it may make their pixels, if they are the bytes that workers make."""
+        """Where batches are sent to: it may make their pixels, if they are the bytes that workers make."""
         self.rendering.go_to(device)
+        self.delivery = Delivery(device)
 
     @property
     def notes(self) -> list[str]:
@@ -58,20 +61,23 @@ class Batches:
         self.ingredients.page_in()
 
     def stream(self, first: int, stop: int, ahead: int = 0) -> Iterator[Batch]:
-        """The batches of steps first .. stop-1. Waiting for them is counted.
+        """The batches of steps first .. stop-1, where they `go_to`. Waiting for them is counted.
 
         `ahead`: how many are made while the student computes. On a CPU both want the same cores: threads of the
         student that wait for one that lost its core cost it four times what a batch costs, so there 0 is fastest.
         """
         with _pool(self.ingredients.data.threads) as pool, _pool(1) as maker:
-            queue: list[Future[Batch]] = []
+            queue: list[Future[Sent]] = []
             for step in range(first, stop):
                 started = time.perf_counter()
                 while ahead and len(queue) < ahead and step + len(queue) < stop:
-                    queue.append(maker.submit(self.at, step + len(queue), pool))
-                batch = queue.pop(0).result() if queue else self.at(step, pool)
+                    queue.append(maker.submit(self._sent, step + len(queue), pool))
+                sent = queue.pop(0).result() if queue else self._sent(step, pool)
                 self.wait_seconds += time.perf_counter() - started
-                yield batch
+                yield self.delivery.received(sent)
+
+    def _sent(self, step: int, pool: Executor) -> Sent:
+        return self.delivery.sent(lambda: self.at(step, pool))
 
     def at(self, step: int, pool: Executor | None = None) -> Batch:
         """This rank's share of the batch of one step. `pool`: threads that make pixels."""

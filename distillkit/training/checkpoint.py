@@ -24,7 +24,8 @@ from torch import Tensor, nn
 
 from distillkit.errors import TrainError
 from distillkit.system.atomic import atomic_folder, set_aside, write_json
-from distillkit.training.shards import cut, whole
+from distillkit.system.device import fetched
+from distillkit.training.shards import cut, spread, whole
 
 
 class State(NamedTuple):
@@ -136,11 +137,13 @@ def _finished(folder: Path) -> list[Path]:
 
 def _copied(tensors: dict[str, Tensor], first: bool) -> dict[str, Tensor]:
     """On the CPU, contiguous, and never the memory that training goes on with."""
-    copies = {}
+    if not any(spread(value) for value in tensors.values()):
+        return fetched({name: value.detach() for name, value in tensors.items()}) if first else {}
+    copies: dict[str, Tensor] = {}
     for name, value in tensors.items():
-        all_of_it = whole(value.detach())
+        all_of_it = whole(value.detach())  # one at a time: a GPU need not hold them all
         if first:
-            copies[name] = all_of_it.to("cpu", copy=True).contiguous()
+            copies |= fetched({name: all_of_it})
     return copies
 
 

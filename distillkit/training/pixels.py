@@ -32,12 +32,14 @@ class Pixels:
     def __init__(self, images: Images, size: int):
         self.images, self.size, self.data = images, size, images.data
 
-    def made(self, shown: Shown, pool: Executor | None = None) -> UInt8[Tensor, "n 3 h w"]:
-        """The views of these rows, a part of them in each thread of the pool."""
-        # Copies to a GPU out of pinned memory wait for nobody.
+    def made(self, shown: Shown, pool: Executor | None = None, pin: bool = False) -> UInt8[Tensor, "n 3 h w"]:
+        """The views of these rows, a part of them in each thread of the pool.
+
+        `pin`: in memory that a GPU copies out of while everybody goes on.
+        """
         count, size = len(shown.rows), self.size
         shape = (count, size, size, 3) if self.resample.interleaved else (count, 3, size, size)
-        out = torch.empty(shape, dtype=torch.uint8, pin_memory=torch.cuda.is_available())
+        out = torch.empty(shape, dtype=torch.uint8, pin_memory=pin)
         out = out.permute(0, 3, 1, 2) if self.resample.interleaved else out
         table = out.numpy()
 

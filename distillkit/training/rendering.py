@@ -24,11 +24,13 @@ class Rendering:
         self.augment, self.wanted, self.size = data.augment, data.render, size
         self.pixels = [Pixels(one, size) for one in images] if size else []
         self.device: torch.device | None = None
+        self.pin = False
         self.notes: list[str] = []
 
     def go_to(self, device: torch.device) -> None:
         """Where batches will be moved to: it may make their pixels, if they are the bytes that workers make."""
         size, augment = self.size, self.augment
+        self.pin = device.type == "cuda"
         if augment.resample == "nvjpeg":
             refusal = no_gpu(device)
             if refusal:
@@ -68,7 +70,7 @@ class Rendering:
             return (mix(decoded) if mix else decoded), None
         if self.device is not None:
             cuts = [cut for pixels, what in asked for cut in pixels.cuts(what, pool)]
-            return None, Cuts(cuts, self.size, augment.interpolation, augment.resample, pool, mix)
-        parts = [pixels.made(what, pool) for pixels, what in asked]
+            return None, Cuts(cuts, self.size, augment.interpolation, augment.resample, pool, mix, self.pin)
+        parts = [pixels.made(what, pool, pin=self.pin) for pixels, what in asked]
         made = parts[0] if len(parts) == 1 else torch.cat(parts)
         return (mix(made) if mix else made), None

@@ -26,6 +26,7 @@ class Ledger:
         self.pageable: Counter[str] = Counter()
         self.copies = 0  # to the device, of any kind
         self._pinned: dict[int, Tensor] = {}  # by storage; kept alive, so that no address comes again
+        self._coming: list[tuple[Tensor, Tensor]] = []  # where to, and what
         self._flying: list[tuple[Tensor, Tensor, str]] = []  # source, what it held, and where the copy began
 
     def clear(self) -> None:
@@ -54,10 +55,18 @@ class Ledger:
         else:
             self.wait("a number copied")
 
+    def fetched(self, into: Tensor, source: Tensor) -> None:
+        """The device's numbers go to pinned memory, where there are others until somebody waits."""
+        self._coming.append((into, source.clone()))
+        into.view(-1).view(torch.uint8).fill_(0xFF) if into.is_contiguous() else into.zero_()
+
     def land(self) -> None:
         """All copies are over. Raises Race if a source was written meanwhile."""
         flying, self._flying = self._flying, []
+        coming, self._coming = self._coming, []
         with no_dispatch():
+            for into, source in coming:
+                into.copy_(source)
             for source, held, place in flying:
                 if not torch.equal(source, held):
                     raise Race(f"pinned memory was overwritten under the copy that began at {place}")

@@ -64,7 +64,8 @@ def _check_indices(name: str, args: Any, ours: list[Pretend], ledger: Ledger) ->
 def _check_copy(args: Any, ledger: Ledger) -> None:
     into, source, *non_blocking = args
     if isinstance(source, Pretend) and not isinstance(into, Pretend):
-        ledger.wait("a copy to the CPU")
+        if not (non_blocking and non_blocking[0] and ledger.is_pinned(into)):
+            ledger.wait("a copy to the CPU")
     elif isinstance(into, Pretend) and not isinstance(source, Pretend):
         ledger.copied(source, bool(non_blocking and non_blocking[0]))
 
