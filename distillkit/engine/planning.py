@@ -45,7 +45,13 @@ def planned(corpus: Corpus, store: Path, say: Callable[[str], None], allow_small
     the same source, unless that is allowed.
     """
     source = corpus.source.build("sources")
-    rows, duplicates = make_plan(source, source.root, existing(store.parent))
+
+    def lose(*loss: str) -> None:
+        source.account.lose(*loss)  # looked up late: each pass over the samples begins another account
+
+    rows, duplicates = make_plan(
+        source, source.root, existing(store.parent), lose if hasattr(source, "account") else None
+    )
     account = getattr(source, "account", None)
     told = None if account is None else account.line(rows.num_rows)
     if told:

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import PurePosixPath
 
+from distillkit.errors import SourceError
 from distillkit.sources._places import printable
+
+Loss = dict[str, str]
+_MOST_LOSSES = 100_000  # told one by one; the others are only counted
 
 
 class Account:
     """`passed`: what was not taken, by what it is; `links`: links to folders that were followed; `lost`: what was left
     out of rows that were taken, such as a caption that is no text; `found`: what there was in place of what a source
-    looked for, such as "its members end in .txt".
+    looked for, such as "its members end in .txt"; `notes`: what else is to be said; `losses`: key, stage and
+    error of what was left out; `heard`: whether some caption was not.
     """
 
     def __init__(self) -> None:
@@ -19,10 +24,25 @@ class Account:
         self.lost: Counter[str] = Counter()
         self.links = 0
         self.found = ""
+        self.notes: list[str] = []
+        self.losses: list[Loss] = []
+        self.heard = False
 
     def pass_over(self, name: str) -> None:
         """A file that is not taken is counted by the ending of its name."""
         self.passed[printable(PurePosixPath(name).suffix.lower()) or "without an ending"] += 1
+
+    def lose(self, what: str, key: str, stage: str, reason: str) -> None:
+        """Something of a row that is kept is left out: counted as `what`, and the first of them told one by one."""
+        self.lost[what] += 1
+        if len(self.losses) < _MOST_LOSSES:
+            self.losses.append({"key": key, "stage": stage, "error": printable(reason)})
+
+    def refuse_if_unheard(self, where: str, cure: str) -> None:
+        """SourceError where captions were left out and none was kept: then they are no captions, or a knob is wrong."""
+        lost = next((loss for loss in self.losses if loss["stage"] == "text"), None)
+        if lost and not self.heard:
+            raise SourceError(f"{where}: not one caption can be read, as of {lost['key']}: {lost['error']}; {cure}")
 
     def line(self, taken: int) -> str:
         """Such as "taken 7; passed over: 12 .mp4, 3 hidden; 2 links followed"."""
@@ -33,7 +53,7 @@ class Account:
             parts.append(f"{self.links:,} {'link' if self.links == 1 else 'links'} followed")
         if self.lost:
             parts.append(f"left out: {_counted(self.lost)}")
-        return "; ".join(parts)
+        return "; ".join([*parts, *self.notes])
 
 
 def _counted(things: Counter[str]) -> str:

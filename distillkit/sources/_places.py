@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from distillkit.errors import SourceError
+from distillkit.sources._links import led_by_its_owner
 from distillkit.system.paths import expand
 from distillkit.system.remote import Remote, is_remote, local_path
 
@@ -25,22 +26,25 @@ IMAGES = frozenset(f"{_DECODED} {_KNOWN}".split())
 LARGEST_IMAGE = 256 * 2**20
 
 
-def folder_at(root: str) -> Place:
-    """The folder that the knob `root` means; whether one behind a URL exists, the first read tells."""
+def folder_at(root: str, follow: bool = False) -> Place:
+    """The folder that the knob `root` means; whether one behind a URL exists, the first read tells.
+
+    `follow`: links in it may lead anywhere.
+    """
     root = expand(root)
     if is_remote(root):
         return Far(root)
     folder = local_path(root)
     if not folder.is_dir():
         raise SourceError(f"{folder}: no such folder of images; mend source.root in the recipe")
-    return Near(folder)
+    return Near(folder, follow)
 
 
-def file_at(file: str, what: str = "file") -> tuple[Place, str]:
+def file_at(file: str, what: str = "file", follow: bool = False) -> tuple[Place, str]:
     """The folder of the file that the knob `file` means, and its name in it. SourceError where it is not there."""
     file = expand(file)
     folder, _, name = file.rpartition("/")
-    place = Far(folder) if is_remote(file) else Near(local_path(file).parent)
+    place = Far(folder) if is_remote(file) else Near(local_path(file).parent, follow)
     name = name if is_remote(file) else local_path(file).name
     if not place.has(name):
         raise SourceError(f"{place.where(name)}: no such {what}; mend source.file in the recipe")
@@ -58,8 +62,8 @@ class Entry(NamedTuple):
 class Near:
     """A folder on this machine."""
 
-    def __init__(self, root: Path):
-        self.root = root
+    def __init__(self, root: Path, follow: bool = False):
+        self.root, self.follow = root, follow
 
     def where(self, name: str) -> str:
         return printable(str(self.root / name))
@@ -100,13 +104,19 @@ class Near:
         return self.root / name
 
     def checked(self, name: str) -> str:
-        """A name that came with the data, as one below the root; SourceError where it leaves it, be it by a link."""
+        """A name that came with the data, as one below the root; SourceError where it leaves it, unless by a link that
+        its owner set (see `_links`)."""
         if not name or "\0" in name:
             raise SourceError(f"{name!r} is no path of an image")
         path = self.root / name
-        if not (path.is_relative_to(self.root) and Path(os.path.realpath(path)).is_relative_to(self._real)):
+        if not path.is_relative_to(self.root) or (self._is_outside(path) and ".." in path.parts):
             raise SourceError(f"{name!r} leaves {self._real}; refused (source.root may be set higher)")
+        if self._is_outside(path) and not (self.follow or led_by_its_owner(self.root, path)):
+            raise SourceError(f"{name!r} leaves {self._real} by a link; refused (source.follow_links = true allows it)")
         return plain(path.relative_to(self.root).as_posix())
+
+    def _is_outside(self, path: Path) -> bool:
+        return not Path(os.path.realpath(path)).is_relative_to(self._real)
 
     @cached_property
     def _real(self) -> str:

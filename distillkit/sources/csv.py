@@ -1,16 +1,17 @@
-"""Image-text pairs from a CSV or TSV file with a header, as CLIP-KD and open_clip use them.
-
-Quoting is off: a caption that starts with a quotation mark must not swallow the rows after it
-(what pandas' default does with CLIP-KD's own files).
-"""
+"""Image-text pairs from a CSV or TSV file with a header, as CLIP-KD and open_clip use them, or as exported."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from distillkit.errors import SourceError
-from distillkit.sources._lines import numbered_lines
+from distillkit.sources._account import Account
+from distillkit.sources._captions import Captions, with_captions
+from distillkit.sources._cells import Lines, are_quoted, rows
+from distillkit.sources._lines import is_text, numbered_lines
 from distillkit.sources._places import file_at, folder_at, unusable
 from distillkit.types import Sample
 
@@ -18,7 +19,10 @@ from distillkit.types import Sample
 class Csv:
     """`file`: the table (.gz, .zst too). `root`: where its image paths start (default: its folder). `separator`: tab.
 
-    The key is the image path as written, so another order gives the same keys; rows stay in the file's order.
+    `text_column`: "title", if the table has one. `quoting`: whether cells are quoted; "auto" looks whether the table
+    holds together so. `follow_links`: links below the root may lead to any file; else only to folders.
+    The key is the image path as written, or what is in `key_column`, so another order gives the same keys; rows stay in
+    the file's order.
     A row with too many or too few cells, or with a path that leaves the root, has the key `file:line` and no image:
     the failure ledger says why. Where already the first row is so, the file is refused: then a knob is wrong.
     """
@@ -29,14 +33,22 @@ class Csv:
         file: str,
         root: str | None = None,
         image_column: str = "filepath",
-        text_column: str = "title",
+        text_column: str | None = None,
+        label_column: str | None = None,
+        key_column: str | None = None,
+        captions: Captions = "whole",
         separator: str = "\t",
+        quoting: bool | Literal["auto"] = "auto",
+        follow_links: bool = False,
     ):
         self.file = file
-        self.image_column, self.text_column, self.separator = image_column, text_column, separator
+        self.image_column, self.text_column = image_column, text_column
+        self.label_column, self.key_column, self.captions = label_column, key_column, captions
+        self.separator, self.quoting = separator, quoting
         # With its root given, images can be read where the table is gone: a store knows all that was in it.
-        self._place = file_at(file)[0] if root is None else folder_at(root)
+        self._place = file_at(file, follow=follow_links)[0] if root is None else folder_at(root, follow=follow_links)
         self.root = self._place.root
+        self.account = Account()
         if not separator:
             raise SourceError(f"{file}: source.separator is empty; give the character between cells")
 
@@ -45,27 +57,64 @@ class Csv:
         return self._place.read(location)
 
     def __iter__(self) -> Iterator[Sample]:
+        self.account = account = Account()
         place, name = file_at(self.file)
-        lines = ((number, line.rstrip("\r\n")) for number, line in numbered_lines(place, name))
-        rows = ((number, line.split(self.separator)) for number, line in lines if line)
-        _, header = next(rows, (1, [""]))
-        for column in (self.image_column, self.text_column):
-            if column not in header:
-                raise SourceError(
-                    f"{place.where(name)}: no column {column!r} in its header {header}; set source.*_column"
-                )
-        image_at, text_at = header.index(self.image_column), header.index(self.text_column)
+
+        def lines() -> Lines:
+            return numbered_lines(place, name, "surrogateescape")
+
+        quoted = are_quoted(lines, self.separator) if self.quoting == "auto" else self.quoting
+        if quoted and self.quoting == "auto":
+            account.notes.append("cells are quoted (source.quoting = false takes quotes for text)")
+        table = rows(lines(), self.separator, quoted, place.where(name))
+        yield from self._samples(place.where(name), name, table, account)
+
+    def _samples(
+        self, where: str, name: str, table: Iterator[tuple[int, list[str]]], account: Account
+    ) -> Iterator[Sample]:
+        _, header = next(table, (1, [""]))
+        columns = self._columns(where, header)
         usable = False
-        for number, cells in rows:
+        for number, cells in table:
             try:
                 if len(cells) != len(header):
                     raise SourceError(f"{len(cells)} cells, the header has {len(header)}")
-                image = self._place.checked(cells[image_at])
+                row = {knob: cells[at] for knob, at in columns.items()}
+                if not all(is_text(row[knob]) for knob in row.keys() - {"text"}):
+                    raise SourceError("not UTF-8; convert the file")
+                image = self._place.checked(row["image"])
+                key = row.get("key", row["image"])
+                if not key:
+                    raise SourceError(f"no key in {self.key_column!r}")
             except SourceError as error:
                 if not usable:
-                    raise SourceError(f"{place.where(name)}:{number}: {error}") from error
+                    raise SourceError(f"{where}:{number}: {error}") from error
                 yield Sample(f"{name}:{number}", image=unusable(f"{name}:{number}: {error}"))
                 continue
             usable = True
+            yield from self._said(key, image, row.get("text"), row.get("label"), account)
+        account.refuse_if_unheard(where, "convert the file to UTF-8")
+
+    def _said(self, key: str, image: str, text: str | None, label: str | None, account: Account) -> Iterator[Sample]:
+        if text is not None and not is_text(text):
+            account.lose("captions that are not UTF-8", key, "text", f"the caption is not UTF-8: {text!r:.60}")
+            text = None
+        account.heard |= bool(text)
+        if self.captions == "whole":
             # An empty cell is an absent text, not a text without words.
-            yield Sample(cells[image_at], image=image, text=cells[text_at] or None)
+            yield Sample(key, image=image, text=text or None, label=label)
+        else:
+            yield from with_captions(key, image, text, label, self.captions)
+
+    def _columns(self, where: str, header: list[str]) -> dict[str, int]:
+        """Where in a row its image, text, label and key are."""
+        if not all(map(is_text, header)):
+            raise SourceError(f"{where}:1: not UTF-8; convert the file")
+        text = self.text_column or ("title" if "title" in header else None)
+        named = {"image": self.image_column, "text": text, "label": self.label_column, "key": self.key_column}
+        for knob, column in named.items():
+            if column is not None and column not in header:
+                other = next((mark for mark in ",;|\t" if len(header) == 1 and mark in header[0]), None)
+                cure = f"source.{knob}_column" if other is None else f"source.separator = {json.dumps(other)}"
+                raise SourceError(f"{where}: no column {column!r} in its header {header}; set {cure}")
+        return {knob: header.index(column) for knob, column in named.items() if column is not None}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from distillkit.errors import MissingExtra, SourceError
+from distillkit.sources._account import Account
 from distillkit.sources._captions import Captions, with_captions
 from distillkit.sources._places import folder_at
 from distillkit.types import Sample
@@ -20,6 +21,7 @@ class Datasets:
     """Either `root` or `name` (of a `subset`, as datasets calls its configurations); `split` of what they hold.
 
     The key is the row's number, or what is in `key_column`; a text column holds strings, or lists of them.
+    `follow_links`: links below the root may lead to any file; else only to folders.
     """
 
     def __init__(
@@ -34,14 +36,16 @@ class Datasets:
         label_column: str | None = None,
         key_column: str | None = None,
         captions: Captions = "whole",
+        follow_links: bool = False,
     ):
         if (root is None) == (name is None):
             raise SourceError("datasets: set either source.root (a saved dataset) or source.name (one to fetch)")
-        self._place = None if root is None else folder_at(root)
+        self._place = None if root is None else folder_at(root, follow=follow_links)
         self.root = None if self._place is None else self._place.root
         self.name, self.subset, self.split, self.captions = name, subset, split, captions
         self.image_column, self.text_column = image_column, text_column
         self.label_column, self.key_column = label_column, key_column
+        self.account = Account()
 
     def read(self, location: str) -> bytes | Path:
         """The bytes of one image; its location is the row's number."""
@@ -63,12 +67,13 @@ class Datasets:
         for column in wanted:
             self._refuse_unknown(column)
         told = self._rows.select_columns(wanted) if wanted else [{}] * len(self._rows)
+        self.account = Account()
         for row, values in enumerate(told):
             key = row if self.key_column is None else values[self.key_column]
-            label = None if self.label_column is None else values[self.label_column]
             said = None if self.text_column is None else values[self.text_column]
             if key is None or key == "" or not isinstance(said, str | list | None):
                 raise SourceError(f"{self._where}: row {row}: key {key!r:.40}, text {said!r:.40}")
+            label = None if self.label_column is None else values[self.label_column]
             image = None if self.image_column is None else str(row)
             yield from with_captions(str(key), image, said, label, self.captions)
 

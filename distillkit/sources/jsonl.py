@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from distillkit.errors import SourceError
+from distillkit.sources._account import Account
 from distillkit.sources._captions import Captions, with_captions
 from distillkit.sources._lines import numbered_lines
 from distillkit.sources._places import file_at, folder_at, unusable
@@ -25,7 +26,9 @@ class Jsonl:
 
     A line that is damaged, or whose path leaves the root, has the key `file:line` and no image: the failure ledger says
     why. Where already the first line is so, the file is refused: then a knob is wrong.
+    Of a line whose caption alone cannot be read, the image is kept, and the loss is counted.
     `*_field` name what is taken from each object; "a.b" is field b of the object in field a. None: not taken.
+    `follow_links`: links below the root may lead to any file; else only to folders.
     """
 
     def __init__(
@@ -38,13 +41,15 @@ class Jsonl:
         label_field: str | None = None,
         key_field: str | None = None,
         captions: Captions = "whole",
+        follow_links: bool = False,
     ):
         self.file = file
         # With its root given, images can be read where the lines are gone: a store knows all that was in them.
-        self._place = file_at(file)[0] if root is None else folder_at(root)
+        self._place = file_at(file, follow=follow_links)[0] if root is None else folder_at(root, follow=follow_links)
         self.root = self._place.root
         self.text_field, self.image_field, self.label_field = text_field, image_field, label_field
         self.key_field, self.captions = key_field, captions
+        self.account = Account()
         if text_field is None and image_field is None:
             raise SourceError(f"{file}: neither source.text_field nor source.image_field is set; set one")
 
@@ -53,37 +58,47 @@ class Jsonl:
         return self._place.read(location)
 
     def __iter__(self) -> Iterator[Sample]:
+        self.account = account = Account()
         place, name = file_at(self.file)
         usable = False
-        for number, line in numbered_lines(place, name):
+        for number, line in numbered_lines(place, name, "surrogateescape"):
             if not line.strip():
                 continue
             try:
                 item = json.loads(line)
                 if not isinstance(item, dict):
                     raise SourceError(f"a JSON {type(item).__name__}, not an object")
-                samples = list(self._samples(item))
+                samples = list(self._samples(item, account))
             except (ValueError, RecursionError, SourceError) as error:
                 if not usable:
                     raise SourceError(f"{place.where(name)}:{number}: {error}") from error
                 samples = [Sample(f"{name}:{number}", image=unusable(f"{name}:{number}: {error}"))]
             usable = True
+            account.heard |= any(sample.text is not None for sample in samples)
             yield from samples
+        account.refuse_if_unheard(place.where(name), "mend source.text_field")
 
-    def _samples(self, item: dict[str, Any]) -> Iterator[Sample]:
-        text = _text_at(item, self.text_field)
+    def _samples(self, item: dict[str, Any], account: Account) -> Iterator[Sample]:
+        """The samples of one object. A text that is none is left out where there is an image."""
         name = _field(item, self.image_field, str)
         image = None if name is None else self._place.checked(name)
         key = _field(item, self.key_field, str | int)
         if key is None and self.key_field is not None:
             raise SourceError(f"no key in {self.key_field!r}")
-        if key is None and name is None:
+        key = name if key is None else key
+        try:
+            text = _text_at(item, self.text_field)
+        except (SourceError, UnicodeEncodeError) as error:
+            if image is None:
+                raise
+            account.lose("captions that are no text", str(key), "text", str(error))
+            text = None
+        if key is None:
             if not text:
                 return
             said = text if isinstance(text, str) else "\n".join(text)
             key = hashlib.blake2b(said.strip().encode(), digest_size=12).hexdigest()
-        label = _field(item, self.label_field, object)
-        yield from with_captions(str(name if key is None else key), image, text, label, self.captions)
+        yield from with_captions(str(key), image, text, _value(item, self.label_field), self.captions)
 
 
 def _text_at(item: dict[str, Any], field: str | None) -> str | list[str] | None:
@@ -97,13 +112,18 @@ def _text_at(item: dict[str, Any], field: str | None) -> str | list[str] | None:
 
 def _field(item: dict[str, Any], field: str | None, kind: Any) -> Any:
     """The value of a field, None where there is none; SourceError for a value of another type."""
-    value: Any = item
-    for part in field.split(".") if field else ():
-        value = value.get(part) if isinstance(value, dict) else None
-    if field is None or value is None:
+    value = _value(item, field)
+    if value is None:
         return None
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not object):
+    if not isinstance(value, kind) or isinstance(value, bool):
         raise SourceError(f"{field!r} is {value!r:.60}, not {_NAMES[kind]}")
     if isinstance(value, str):
         value.encode()  # JSON can spell half a character, which no text can hold
+    return value
+
+
+def _value(item: dict[str, Any], field: str | None) -> Any:
+    value: Any = item if field else None
+    for part in field.split(".") if field else ():
+        value = value.get(part) if isinstance(value, dict) else None
     return value

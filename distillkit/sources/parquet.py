@@ -18,7 +18,9 @@ import pyarrow.parquet as pq
 
 from distillkit.errors import SourceError
 from distillkit.sources._account import Account
+from distillkit.sources._arrow import holds_images, holds_keys, holds_labels, holds_texts, is_text_type, rows_of
 from distillkit.sources._captions import Captions, with_captions
+from distillkit.sources._lines import is_text
 from distillkit.sources._patterns import files
 from distillkit.sources._places import below, folder_at, unusable
 from distillkit.sources._row_groups import RowGroups
@@ -33,6 +35,7 @@ class Parquet:
 
     `image_column` holds bytes, structs {bytes, path}, or paths below the root; `text_column` strings or lists of them;
     `key_column` keys that are unique in the corpus (without it the key is `file.parquet#row`). None: there is none.
+    `follow_links`: links below the root may lead to any file; else only to folders.
     """
 
     def __init__(
@@ -45,8 +48,9 @@ class Parquet:
         label_column: str | None = None,
         key_column: str | None = None,
         captions: Captions = "whole",
+        follow_links: bool = False,
     ):
-        self._place = folder_at(root)
+        self._place = folder_at(root, follow=follow_links)
         self.root = self._place.root
         self.files, self.captions = files, captions
         self.image_column, self.text_column, self.label_column = image_column, text_column, label_column
@@ -76,12 +80,13 @@ class Parquet:
         self.account = account = Account()
         for name in files(self._place, self.files, account, "source.files"):
             try:
-                yield from self._of_file(self._place.where(name), name)
+                yield from self._of_file(self._place.where(name), name, account)
             except _DAMAGE as error:
                 where = self._place.where(name)
                 raise SourceError(f"{where}: damaged, or no Parquet file ({_line(error)}); fetch it again") from error
+        account.refuse_if_unheard(str(self.root), "convert it to UTF-8")
 
-    def _of_file(self, file: str, name: str) -> Iterator[Sample]:
+    def _of_file(self, file: str, name: str, account: Account) -> Iterator[Sample]:
         with pq.ParquetFile(self._place.table(name)) as table:
             images_are_paths = self._check(file, table.schema_arrow)
             columns = [self.text_column, self.label_column, self.key_column]
@@ -90,32 +95,48 @@ class Parquet:
             wanted = [column for column in columns if column is not None]
             rows = table.metadata.num_rows
             batches = table.iter_batches(4096, columns=wanted) if wanted else ()
-            read = (values for batch in batches for values in batch.to_pylist()) if wanted else repeat({}, rows)
+            read = (values for batch in batches for values in rows_of(batch)) if wanted else repeat({}, rows)
             if not wanted and not 0 <= rows <= self._place.size(name):
                 raise SourceError(f"{file}: damaged, claims to hold {rows} images; fetch it again")
             # strict: a damaged footer may promise other rows than there are.
             for row, values in zip(range(rows), read, strict=True):
-                yield from self._samples(file, name, row, values, images_are_paths)
+                key = self._key(file, name, row, values, account)
+                image = self._image(name, row, values, images_are_paths)
+                said = self._said(key, values, account)
+                yield from with_captions(key, image, said, values.get(str(self.label_column)), self.captions)
 
-    def _samples(
-        self, file: str, name: str, row: int, values: dict[str, Any], images_are_paths: bool
-    ) -> Iterator[Sample]:
+    def _key(self, file: str, name: str, row: int, values: dict[str, Any], account: Account) -> str:
         place = f"{name}#{row}"
         key = place if self.key_column is None else values[self.key_column]
-        if key is None or key == "":
+        if key is not None and key != "" and is_text(str(key)):
+            return str(key)
+        if row == 0:
             raise SourceError(f"{file}: row {row} has no key in {self.key_column!r}; set source.key_column")
-        image = None if self.image_column is None else place
+        account.lose("keys", place, "key", f"no key in {self.key_column!r}; the row is called by its place")
+        return place
+
+    def _image(self, name: str, row: int, values: dict[str, Any], images_are_paths: bool) -> str | None:
+        place = f"{name}#{row}"
         if images_are_paths and values[str(self.image_column)] is not None:
-            image = self._path(place, values[str(self.image_column)])
+            return self._path(place, values[str(self.image_column)])
+        return None if self.image_column is None else place
+
+    def _said(self, key: str, values: dict[str, Any], account: Account) -> str | list[str] | None:
         said = values.get(str(self.text_column))
-        said = [text for text in said if text is not None] if isinstance(said, list) else said
-        yield from with_captions(str(key), image, said, values.get(str(self.label_column)), self.captions)
+        texts = [text for text in said if text is not None] if isinstance(said, list) else said
+        if texts is None or is_text("".join(texts)):
+            account.heard |= bool(texts)
+            return texts
+        account.lose("captions that are not UTF-8", key, "text", "the caption is not UTF-8")
+        return None
 
     def _path(self, place: str, name: str) -> str:
         try:
             path = self._place.checked(name)
         except SourceError as error:
             return unusable(f"{place}: {error}")
+        if not is_text(path):
+            return unusable(f"{place}: a path that is not UTF-8")
         if _PLACE.fullmatch(path):
             return unusable(f"{place}: a path that ends like a row of a file ({path}); rename it")
         return path
@@ -123,14 +144,10 @@ class Parquet:
     def _check(self, file: str, schema: pa.Schema) -> bool:
         """Refuse columns that are missing or of another type; true when images are given by their paths."""
         for knob, column, fits in (
-            ("image_column", self.image_column, _holds_images),
-            (
-                "text_column",
-                self.text_column,
-                lambda kind: _is_text(kind) or (_is_list(kind) and _is_text(kind.value_type)),
-            ),
-            ("label_column", self.label_column, _may_be_a_label),
-            ("key_column", self.key_column, lambda kind: _is_text(kind) or pa.types.is_integer(kind)),
+            ("image_column", self.image_column, holds_images),
+            ("text_column", self.text_column, holds_texts),
+            ("label_column", self.label_column, holds_labels),
+            ("key_column", self.key_column, holds_keys),
         ):
             if column is None:
                 continue
@@ -139,36 +156,10 @@ class Parquet:
                     f"{file}: no column {column!r}; set source.{knob} to one of: {', '.join(schema.names)}"
                 )
             kind = schema.field(column).type
-            if not fits(kind):
+            # A column that is null in all rows of a file has no type of its own there.
+            if not (fits(kind) or pa.types.is_null(kind)):
                 raise SourceError(f"{file}: column {column!r} is of type {kind!s:.80}; it cannot be source.{knob}")
-        return self.image_column is not None and _is_text(schema.field(self.image_column).type)
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-
-
-def _may_be_a_label(kind: pa.DataType) -> bool:
-    """Which values of it are class numbers, the plan finds out."""
-    return _is_text(kind) or any(
-        fits(kind) for fits in (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_null)
-    )
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return pa.types.is_list(kind) or pa.types.is_large_list(kind)
-
-
-def _is_bytes(kind: pa.DataType) -> bool:
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
-
-
-def _holds_images(kind: pa.DataType) -> bool:
-    if pa.types.is_struct(kind):
-        fields = {kind.field(at).name: kind.field(at).type for at in range(kind.num_fields)}
-        return "bytes" in fields and _is_bytes(fields["bytes"]) and _is_text(fields.get("path", pa.string()))
-    return _is_bytes(kind) or _is_text(kind)
+        return self.image_column is not None and is_text_type(schema.field(self.image_column).type)
 
 
 def _line(error: Exception) -> str:

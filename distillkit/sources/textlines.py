@@ -6,28 +6,38 @@ import hashlib
 from collections.abc import Iterator
 
 from distillkit.errors import SourceError
-from distillkit.sources._lines import numbered_lines
-from distillkit.sources._places import file_at
+from distillkit.sources._account import Account
+from distillkit.sources._lines import is_text, numbered_lines
+from distillkit.sources._places import file_at, unusable
 from distillkit.types import Sample
 
 
 class TextLines:
     """`file`: UTF-8 text, which may be packed (.gz, .zst).
 
-    Empty lines are skipped; a sentence that comes twice has one key and is kept once.
+    Empty lines are skipped; a sentence that comes twice has one key and is kept once. A line that is not UTF-8 has the
+    key `file:line`, and the failure ledger says why; where all are so, the file is refused.
     """
 
     root = None
 
     def __init__(self, *, file: str):
         self._file = file_at(file)
+        self.account = Account()
 
     def __iter__(self) -> Iterator[Sample]:
         place, name = self._file
+        self.account = account = Account()
         empty = True
-        for _, line in numbered_lines(place, name):
+        for number, line in numbered_lines(place, name, "surrogateescape"):
             if text := line.strip():
+                if not is_text(text):
+                    account.lose("lines that are not UTF-8", f"{name}:{number}", "text", "not UTF-8")
+                    yield Sample(f"{name}:{number}", image=unusable(f"{name}:{number}: not UTF-8"))
+                    continue
+                account.heard = True
                 empty = False
                 yield Sample(hashlib.blake2b(text.encode(), digest_size=12).hexdigest(), text=text)
+        account.refuse_if_unheard(place.where(name), "convert the file to UTF-8")
         if empty:
             raise SourceError(f"{place.where(name)}: empty, there is no line with a text in it")

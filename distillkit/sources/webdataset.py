@@ -40,7 +40,8 @@ class WebDataset:
     versions ("2024.01.07.png"). `image`: the extension that images have, such as "input.jpg" (None: any of a picture).
     `text` and `label` name a member by its extension ("txt", "cls") or a field in one ("json.caption").
     What cannot be an image (a link, a name with `..`) keeps its row, so that the failure ledger says why.
-    `damaged = "skip"` does the same for a tar that is cut off, takes texts that cannot be read as absent, and goes on.
+    `damaged = "skip"` does the same for a tar that is cut off, and goes on. A text or label that cannot be read is
+    absent, and counted.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class WebDataset:
         self.account = account = Account()
         shards = files(self._place, self.shards, account, "source.shards")
         scanned = [(shard, self._scan(shard, marks, account)) for shard in shards]
+        account.refuse_if_unheard(str(self.root), "mend source.text")
         account.found = f"its members end in {', '.join(sorted(self._endings))}"
         ordered = np.sort(np.frombuffer(marks, np.uint64))
         repeated = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
@@ -127,7 +129,7 @@ class WebDataset:
                     raise SourceError(told) from error
                 lost = str(error)
         marks.extend(map(_mark, groups))
-        rows = [self._row(shard, stem, group) for stem, group in groups.items()]
+        rows = [self._row(shard, stem, group, account) for stem, group in groups.items()]
         # A name that comes twice in one shard is two samples of one key: the plan leaves out and counts the second.
         rows += [{"stem": printable(stem)} for stem in twice]
         if lost is not None:
@@ -143,12 +145,9 @@ class WebDataset:
         except OSError as error:
             raise SourceError(f"{self._place.where(shard)}: cannot be read ({error.strerror or error})") from error
 
-    def _row(self, name: str, stem: str, group: dict[str, Any]) -> dict[str, Any]:
-        said = self._value(name, stem, group, self.text)
-        texts = said if isinstance(said, list) else None if said is None else [said]
-        if texts is not None and not all(isinstance(text, str) for text in texts):
-            raise SourceError(f"{self._place.where(name)}: {stem}: {self.text} is no text; mend source.text")
-        label = self._value(name, stem, group, self.label)
+    def _row(self, name: str, stem: str, group: dict[str, Any], account: Account) -> dict[str, Any]:
+        texts = self._texts(stem, group, account)
+        label = self._value(stem, group, self.label, "label", account)
         image = group.get("image")
         if image is None:
             refuse_folded(self._place.where(name), stem, group)
@@ -156,7 +155,16 @@ class WebDataset:
             image = f"{name}?{stem!r} has no image, only: {printable(', '.join(sorted(group)))}"
         return {"stem": printable(stem), "image": image, "texts": texts, "label": None if label is None else str(label)}
 
-    def _value(self, name: str, stem: str, group: dict[str, Any], selector: str | None) -> Any:
+    def _texts(self, stem: str, group: dict[str, Any], account: Account) -> list[str] | None:
+        said = self._value(stem, group, self.text, "text", account)
+        texts = said if isinstance(said, list) else None if said is None else [said]
+        if texts is not None and not all(isinstance(text, str) for text in texts):
+            account.lose("captions that are no text", printable(stem), "text", f"{self.text} is no text")
+            return None
+        account.heard |= texts is not None
+        return texts
+
+    def _value(self, stem: str, group: dict[str, Any], selector: str | None, what: str, account: Account) -> Any:
         """What a selector finds in a sample: the text of a member, or a field of its JSON; None where there is none."""
         if selector is None or group.get(selector.partition(".")[0]) is None:
             return None
@@ -166,10 +174,10 @@ class WebDataset:
             value = json.loads(text) if fields else text
             json.dumps(value, ensure_ascii=False).encode()  # JSON can spell half a character, which no text can hold
         except (ValueError, RecursionError) as error:
-            if self.damaged == "skip":
-                return None
-            where = f"{self._place.where(name)}: {stem}.{extension}"
-            raise SourceError(f'{where} is damaged ({error}); mend it, or set source.damaged = "skip"') from error
+            account.lose(
+                f".{extension} that cannot be read", printable(stem), what, f"{stem}.{extension} is damaged ({error})"
+            )
+            return None
         for field in fields:
             value = value.get(field) if isinstance(value, dict) else None
         return value

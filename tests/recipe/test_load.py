@@ -52,6 +52,13 @@ def test_a_good_recipe_is_taken_as_written(extract, train):
 # Misspelt keys.
 
 
+def test_a_recipe_as_windows_writes_it_is_a_recipe(recipes):
+    """Kind H: with a byte order mark, and carriage returns."""
+    before = load(recipes[0], kind=ExtractRecipe)
+    recipes[0].write_bytes(b"\xef\xbb\xbf" + recipes[0].read_bytes().replace(b"\n", b"\r\n"))
+    assert load(recipes[0], kind=ExtractRecipe) == before
+
+
 def test_a_misspelt_key_is_named_with_the_right_one(extract, train):
     assert "recipe.toml: unknown key 'techer', did you mean 'teacher'?" in refusal(extract, techer="1")
     message = refusal(train, "optim.learning=1")

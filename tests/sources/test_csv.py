@@ -1,3 +1,4 @@
+import csv
 import random
 
 import pytest
@@ -5,6 +6,7 @@ from PIL import Image
 
 from distillkit.errors import SourceError
 from distillkit.sources.csv import Csv
+from distillkit.store.format.plan import make_plan
 
 
 def example(folder):
@@ -81,7 +83,8 @@ def test_what_is_no_path_is_refused(tmp_path, cell):
 
 
 def test_what_is_not_utf_8_is_named_by_its_line(tmp_path):
-    assert "pairs.tsv:2: not UTF-8" in refusal(tmp_path, b"title\tfilepath\ncaf\xe9\ta.png\n")
+    assert "not one caption can be read" in refusal(tmp_path, b"title\tfilepath\ncaf\xe9\ta.png\n")
+    assert "pairs.tsv:2: not UTF-8" in refusal(tmp_path, b"title\tfilepath\nx\tcaf\xe9.png\n")
     assert "pairs.tsv:1: not UTF-8" in refusal(tmp_path, "title\tfilepath\n".encode("utf-16"))
 
 
@@ -142,3 +145,126 @@ def test_missing_places_are_named(tmp_path):
         Csv(file=str(tmp_path / "pairs.tsv"), root=str(tmp_path / "absent"))
     with pytest.raises(SourceError, match=r"source\.separator is empty"):
         Csv(file=str(tmp_path / "pairs.tsv"), separator="")
+
+
+# Quotes.
+
+ODD = ['a 8" screen', "two\nlines", "a, comma", "a\ttab", "three\r\nends", 'only "quoted"', "plain", "café\u2028 — 文"]
+
+
+@pytest.mark.parametrize("separator", ["\t", ",", ";"])
+@pytest.mark.parametrize("style", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_table_that_a_csv_module_wrote_is_read_as_it_was_meant(tmp_path, separator, style, end):
+    with (tmp_path / "pairs.tsv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter=separator, quoting=style, lineterminator=end)
+        writer.writerow(["title", "filepath"])
+        writer.writerows([text, f"{n}.png"] for n, text in enumerate(ODD))
+    source = Csv(file=str(tmp_path / "pairs.tsv"), separator=separator)
+    assert [(one.key, one.text) for one in source] == [(f"{n}.png", text) for n, text in enumerate(ODD)]
+    assert "cells are quoted (source.quoting = false" in source.account.line(8)
+
+
+@pytest.mark.parametrize("text", ODD[:5])
+def test_one_odd_caption_is_enough_to_tell_quoting(tmp_path, text):
+    with (tmp_path / "pairs.tsv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, delimiter="\t").writerows([["title", "filepath"], ["plain", "0.png"], [text, "1.png"]])
+    assert [one.text for one in Csv(file=str(tmp_path / "pairs.tsv"))] == ["plain", text]
+
+
+def test_quoting_may_be_told(tmp_path):
+    content = 'title\tfilepath\n"a cat"\ta.png\n'
+    assert read(tmp_path, content) == read(tmp_path, content, quoting=False) == [("a.png", '"a cat"')]
+    assert read(tmp_path, content, quoting=True) == [("a.png", "a cat")]
+    broken = 'title\tfilepath\na dog\tb.png\n"a" cat\ta.png\n'
+    assert "pairs.tsv:3: quotes that do not fit" in refusal(tmp_path, broken, quoting=True)
+    assert read(tmp_path, broken) == [("b.png", "a dog"), ("a.png", '"a" cat')]
+
+
+def test_lines_are_counted_where_captions_have_several(tmp_path):
+    content = 'title\tfilepath\n"one\ntwo\nthree"\ta.png\nno path\n'
+    assert [key for key, _ in read(tmp_path, content)] == ["a.png", "pairs.tsv:5"]
+
+
+# Columns.
+
+
+def test_texts_are_optional_and_labels_and_keys_have_columns(tmp_path):
+    content = "filepath,label,id\na.png,3,x\nb.png,,y\nc.png,4.0,\n"
+    (tmp_path / "pairs.tsv").write_text(content)
+    source = Csv(file=str(tmp_path / "pairs.tsv"), separator=",", label_column="label", key_column="id")
+    assert [(one.key, one.image, one.text) for one in source] == [
+        ("x", "a.png", None),
+        ("y", "b.png", None),
+        ("pairs.tsv:4", "?pairs.tsv:4: no key in 'id'", None),
+    ]
+    assert make_plan(source, source.root)[0]["label"].to_pylist() == [3, None, None]
+    assert "no column 'caption'" in refusal(tmp_path, content, separator=",", text_column="caption")
+    assert 'set source.separator = ","' in refusal(tmp_path, content)
+
+
+def test_captions_of_several_lines_may_be_several(tmp_path):
+    content = 'title\tfilepath\n"one\ntwo"\ta.png\n'
+    assert read(tmp_path, content, captions="all") == [("a.png/0", "one"), ("a.png/1", "two")]
+    assert read(tmp_path, content, captions=1) == [("a.png", "two")]
+
+
+# Side matter.
+
+
+def test_a_caption_that_is_not_utf_8_costs_no_picture(tmp_path):
+    rows = [b"title\tfilepath", b"caf\xe9\tb.png", b"a cat\ta.png", b"a dog\tc\xe9.png", "文\td.png".encode()]
+    (tmp_path / "pairs.tsv").write_bytes(b"\n".join(rows))
+    source = Csv(file=str(tmp_path / "pairs.tsv"))
+    assert [(one.key, one.text) for one in source] == [
+        ("b.png", None),
+        ("a.png", "a cat"),
+        ("pairs.tsv:4", None),
+        ("d.png", "文"),
+    ]
+    assert source.account.line(4) == "taken 4; left out: 1 captions that are not UTF-8"
+    assert source.account.losses == [
+        {"key": "b.png", "stage": "text", "error": r"the caption is not UTF-8: 'caf\udce9'"}
+    ]
+
+
+# Links.
+
+
+def test_links_to_folders_are_how_a_corpus_is_spread_over_disks(tmp_path):
+    (tmp_path / "disk/deep").mkdir(parents=True)
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "corpus/images").symlink_to(tmp_path / "disk")
+    (tmp_path / "disk/deep/more").symlink_to(tmp_path / "other")
+    for name in ("disk/a.png", "disk/deep/b.png", "other/c.png"):
+        Image.new("RGB", (4, 4)).save(tmp_path / name)
+    paths = ["images/a.png", "images/deep/b.png", "images/deep/more/c.png"]
+    (tmp_path / "corpus/pairs.tsv").write_text("title\tfilepath\n" + "".join(f"x\t{path}\n" for path in paths))
+    source = Csv(file=str(tmp_path / "corpus/pairs.tsv"))
+    assert [one.key for one in source] == paths
+    assert all(source.read(one.image).read_bytes() for one in source)
+    for path in ("images/../secret.png", "images/deep/../../secret.png"):
+        assert "leaves" in refusal(tmp_path / "corpus", f"title\tfilepath\nx\t{path}\n", follow_links=True)
+
+
+def test_a_snapshot_of_the_hub_is_read_through_its_links_to_blobs(tmp_path):
+    blobs, snapshot = tmp_path / "datasets--o--n/blobs", tmp_path / "datasets--o--n/snapshots/0123abc"
+    (snapshot / "images").mkdir(parents=True)
+    blobs.mkdir()
+    Image.new("RGB", (4, 4)).save(blobs / "77.png")
+    (blobs / "88").write_text("title\tfilepath\nx\timages/a.png\n")
+    (snapshot / "images/a.png").symlink_to("../../../blobs/77.png")
+    (snapshot / "pairs.tsv").symlink_to("../../blobs/88")
+    source = Csv(file=str(snapshot / "pairs.tsv"))
+    assert [source.read(one.image).read_bytes() for one in source] == [(blobs / "77.png").read_bytes()]
+
+
+def test_a_link_to_a_file_elsewhere_is_followed_when_that_is_allowed(tmp_path):
+    (tmp_path / "corpus").mkdir()
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    (tmp_path / "corpus/a.png").symlink_to(tmp_path / "a.png")
+    content = "title\tfilepath\nx\ta.png\n"
+    assert "by a link; refused (source.follow_links = true allows it)" in refusal(tmp_path / "corpus", content)
+    assert read(tmp_path / "corpus", content, follow_links=True) == [("a.png", "x")]
+    assert "leaves" in refusal(tmp_path / "corpus", "title\tfilepath\nx\t../a.png\n", follow_links=True)

@@ -117,3 +117,25 @@ def test_missing_places_are_named(tmp_path):
         Jsonl(file=str(tmp_path / "absent.jsonl"))
     with pytest.raises(SourceError, match=r"neither source\.text_field nor"):
         Jsonl(file=str(write(tmp_path, [])), text_field=None)
+
+
+def test_a_caption_that_is_none_costs_no_picture(tmp_path):
+    said = ['"a cat"', "3", r'"\ud800"', '"caf\udce9"']
+    lines = [f'{{"image": "{name}.png", "text": {text}}}\n' for name, text in zip("abcd", said, strict=True)]
+    path = tmp_path / "items.jsonl"
+    path.write_bytes("".join(lines).encode("utf-8", "surrogateescape"))
+    source = Jsonl(file=str(path), image_field="image")
+    assert [(one.key, one.text) for one in source] == [("a.png", "a cat")] + [(f"{n}.png", None) for n in "bcd"]
+    assert source.account.lost == {"captions that are no text": 3}
+    assert [loss["key"] for loss in source.account.losses] == ["b.png", "c.png", "d.png"]
+
+
+def test_links_are_those_of_tables(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "corpus").mkdir()
+    Image.new("RGB", (4, 4)).save(tmp_path / "disk/a.png")
+    (tmp_path / "corpus/images").symlink_to("../disk")
+    (tmp_path / "corpus/b.png").symlink_to("../disk/a.png")
+    path = write(tmp_path / "corpus", [{"image": "images/a.png"}, {"image": "b.png"}])
+    assert [row[0] for row in read(path, image_field="image")] == ["images/a.png", "items.jsonl:2"]
+    assert [row[0] for row in read(path, image_field="image", follow_links=True)] == ["images/a.png", "b.png"]

@@ -232,3 +232,42 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
     grown = int(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout)
     assert grown < 450 * 1024  # KiB: 256 MiB are kept
+
+
+def test_a_column_that_is_null_in_one_file_of_many_costs_nothing(tmp_path):
+    rows = {"image": [picture()], "text": ["a cat"], "label": [1], "id": ["a"]}
+    write(tmp_path / "0.parquet", rows)
+    write(tmp_path / "1.parquet", rows | {"text": pa.nulls(1), "label": pa.nulls(1), "id": ["b"]})
+    write(tmp_path / "2.parquet", rows | {"image": pa.nulls(1), "label": [2.0], "id": ["c"]})
+    knobs = {"text_column": "text", "label_column": "label", "key_column": "id"}
+    source = Parquet(root=str(tmp_path), **knobs)
+    plan, _ = make_plan(source, source.root)
+    assert plan["text"].to_pylist() == ["a cat", None, "a cat"] and plan["label"].to_pylist() == [1, None, 2]
+    assert source.read(plan["image"][1].as_py()) == picture()
+    with pytest.raises(SourceError, match="the row has no image"):
+        source.read(plan["image"][2].as_py())
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_caption_that_is_not_utf_8_costs_no_picture(tmp_path, listed):
+    texts = pa.array([b"a cat", b"caf\xe9", b"a dog"]).view(pa.string())
+    texts = pa.ListArray.from_arrays([0, 1, 2, 3], texts) if listed else texts
+    write(tmp_path / "0.parquet", {"image": [picture()] * 3, "text": texts, "id": ["a", None, "c"]})
+    source = Parquet(root=str(tmp_path), text_column="text", key_column="id")
+    assert [(one.key, one.text) for one in source] == [("a", "a cat"), ("0.parquet#1", None), ("c", "a dog")]
+    assert source.account.lost == {"captions that are not UTF-8": 1, "keys": 1}
+
+
+def test_links_to_folders_and_to_blobs_of_the_hub_are_read(tmp_path):
+    blobs, snapshot = tmp_path / "datasets--o--n/blobs", tmp_path / "datasets--o--n/snapshots/0123abc"
+    (snapshot / "data").mkdir(parents=True)
+    blobs.mkdir()
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk/a.png").write_bytes(picture())
+    (blobs / "66").write_bytes(picture("blue"))
+    write(blobs / "55", {"image": ["images/a.png", "b.png"]})
+    (snapshot / "images").symlink_to(tmp_path / "disk")
+    (snapshot / "b.png").symlink_to("../../blobs/66")
+    (snapshot / "data/0.parquet").symlink_to("../../../blobs/55")
+    source = Parquet(root=str(snapshot), files="data/*.parquet")
+    assert [source.read(one.image).read_bytes() for one in source] == [picture(), picture("blue")]

@@ -43,8 +43,11 @@ def test_another_order_gives_the_same_keys(tmp_path):
 
 
 def test_what_is_not_utf_8_is_named_by_its_line(tmp_path):
-    with pytest.raises(SourceError, match=r"texts\.txt:2: not UTF-8 .*; convert the file"):
-        read(tmp_path, b"fine\ncaf\xe9\n")
+    with pytest.raises(SourceError, match=r"texts\.txt: not one caption .* texts\.txt:1: not UTF-8; convert"):
+        read(tmp_path, b"caf\xe9\n\xe9\n")
+    bad, fine = read(tmp_path, b"caf\xe9\nfine\n")
+    assert fine.text == "fine"
+    assert (bad.key, bad.text, bad.image) == ("texts.txt:1", None, "?texts.txt:1: not UTF-8")
 
 
 def test_an_empty_file_makes_no_plan(tmp_path):

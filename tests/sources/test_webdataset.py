@@ -288,11 +288,12 @@ def test_damage_in_the_middle_does_not_pass_for_the_end(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"caf\xe9", b"{", b'{"n": "\\ud800"}', b"[" * 100_000])
-def test_a_text_that_cannot_be_read_is_named_or_absent(tmp_path, content):
+def test_a_text_that_cannot_be_read_costs_its_row_nothing_else(tmp_path, content):
     write_tar(tmp_path / "0.tar", [*sample("a"), ("a.json", b'{"n": "fine"}'), *sample("b"), ("b.json", content)])
-    with pytest.raises(SourceError, match=r'0\.tar: b\.json is damaged .* set source\.damaged = "skip"'):
-        read(tmp_path, text="json.n")
-    assert texts(tmp_path, text="json.n", damaged="skip") == {"a": "fine", "b": None}
+    source = WebDataset(root=str(tmp_path), text="json.n")
+    assert {one.key: one.text for one in source} == {"a": "fine", "b": None}
+    assert source.account.line(2) == "taken 2; passed over: 2 .txt; left out: 1 .json that cannot be read"
+    assert [(loss["key"], loss["stage"]) for loss in source.account.losses] == [("b", "text")]
     assert texts(tmp_path) == {"a": "a cat", "b": "a cat"}
 
 

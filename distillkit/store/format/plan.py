@@ -13,7 +13,7 @@ import hashlib
 import mmap
 import tempfile
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -27,14 +27,23 @@ from distillkit.types import Sample, class_number
 
 SCHEMA = pa.schema([("key", pa.string()), ("image", pa.string()), ("text", pa.string()), ("label", pa.int64())])
 _BLOCK = 65_536
+_FEW = 0.1  # of the labels of a corpus may be none
+# What is left out of a row that is kept: what it is in the plural, the row's key, "text" or "label", and why.
+Lose = Callable[[str, str, str, str], None]
 
 
-def make_plan(samples: Iterable[Sample], root: Path | str | None, folder: Path | None = None) -> tuple[pa.Table, int]:
+def make_plan(
+    samples: Iterable[Sample],
+    root: Path | str | None,
+    folder: Path | None = None,
+    lose: Lose | None = None,
+) -> tuple[pa.Table, int]:
     """The plan of a corpus, and how many samples were left out because their key had come before.
 
-    It lies in a nameless temporary file in `folder` (or the system's own) and goes with the table.
+    It lies in a nameless temporary file in `folder` (or the system's own) and goes with the table. `lose` is told of
+    labels that are none, where they are few; without it, the first of them is one too many.
     """
-    marks, labels = array("q"), _Labels(str(root or "the source"))
+    marks, labels = array("q"), _Labels(str(root or "the source"), lose)
     plan = _mapped(_blocks(samples, root, marks, labels), folder)
     labels.refuse_wrong()
     again = repeated(plan["key"], np.frombuffer(marks, np.int64))
@@ -64,8 +73,8 @@ def _blocks(
 class _Labels:
     """Reads the labels of a corpus, and counts those that are no number of a class."""
 
-    def __init__(self, where: str):
-        self.where, self.seen, self.wrong, self.first = where, 0, 0, ""
+    def __init__(self, where: str, lose: Lose | None):
+        self.where, self.lose, self.seen, self.wrong, self.first = where, lose, 0, 0, ""
 
     def read(self, block: list[Sample]) -> list[int | None]:
         return [None if sample.label is None else self._number(sample) for sample in block]
@@ -77,11 +86,13 @@ class _Labels:
         except ValueError as error:
             self.wrong += 1
             self.first = self.first or f"of {sample.key} ({error})"
+            if self.lose:
+                self.lose("labels that are no class numbers", sample.key, "label", str(error))
             return None
 
     def refuse_wrong(self) -> None:
-        """SourceError where some are wrong: as classes they would be others, or none."""
-        if self.wrong:
+        """SourceError where many are wrong: then they are no labels. A few cost their rows nothing else."""
+        if self.wrong > (self.seen * _FEW if self.lose else 0):
             raise SourceError(
                 f"{self.where}: {self.wrong:,} of {self.seen:,} labels are no class numbers, as that {self.first}; "
                 "mend them, or name another column or field of labels in source.label_column (label_field, label)"

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from distillkit.errors import StoreError
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.textfile import lines_of
 
 
 def choose(path: Path, keys: Path | None, rows: str | None, labels: str | None) -> np.ndarray:
@@ -22,7 +23,7 @@ def choose(path: Path, keys: Path | None, rows: str | None, labels: str | None) 
     chosen = store.ok_rows
     if keys is not None:
         try:
-            named = keys.read_text("utf-8").splitlines()
+            named = lines_of(keys.read_bytes())
         except (OSError, ValueError) as error:
             raise StoreError(f"{keys}: no list of keys, one a line ({error})") from error
         chosen = np.intersect1d(chosen, store.rows_of([key for key in named if key]))

@@ -74,6 +74,16 @@ def test_a_view_is_refused_for_another_store_and_when_it_is_damaged(toy, view, m
         FeatureStore(view.path)
 
 
+def test_a_key_is_the_whole_line_whatever_characters_it_has(make_toy, tmp_path):
+    """Kind H: `str.splitlines` would take "a\u2028b" for the keys "a" and "b", which are there as well."""
+    made = make_toy(10, ())
+    made.keys[3:6] = "a", "b", "a\u2028b"
+    store = made.write().path
+    for ending, mark in (("\n", ""), ("\r\n", "\ufeff")):
+        (tmp_path / "keys.txt").write_bytes(f"{mark}a\u2028b{ending}".encode())
+        assert choose(store, tmp_path / "keys.txt", None, None).tolist() == [5]
+
+
 def test_rows_are_chosen_by_key_number_and_label(toy, view, tmp_path):
     (tmp_path / "keys.txt").write_text("k0010\nk0061\n\nk0040\n")
     assert choose(toy.path, tmp_path / "keys.txt", None, None).tolist() == [10, 40, 61]

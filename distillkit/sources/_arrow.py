@@ -1,0 +1,67 @@
+"""What columns of Arrow tables hold, and their values; of a text that is not UTF-8 its other characters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+
+def rows_of(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    """The rows as Python sees them. Bytes that are not UTF-8 are surrogates (see `_lines.is_text`)."""
+    try:
+        return batch.to_pylist()
+    except UnicodeDecodeError:
+        columns = [_escaped(column) for column in batch.columns]
+        return [dict(zip(batch.schema.names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def _escaped(column: pa.Array) -> list[Any]:
+    try:
+        return column.to_pylist()
+    except UnicodeDecodeError:
+        column = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+        kind = pa.list_(pa.binary()) if _is_list(column.type) else pa.binary()
+        return [_text(value) for value in column.cast(kind).to_pylist()]
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_text(one) for one in value]
+    return value if value is None else value.decode("utf-8", "surrogateescape")
+
+
+def holds_texts(kind: pa.DataType) -> bool:
+    """Strings, or lists of them."""
+    return is_text_type(kind) or (_is_list(kind) and is_text_type(kind.value_type))
+
+
+def holds_keys(kind: pa.DataType) -> bool:
+    return is_text_type(kind) or pa.types.is_integer(kind)
+
+
+def is_text_type(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+def holds_labels(kind: pa.DataType) -> bool:
+    """Which values of it are class numbers, the plan finds out."""
+    return is_text_type(kind) or any(
+        fits(kind) for fits in (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_null)
+    )
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind)
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
+
+
+def holds_images(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        fields = {kind.field(at).name: kind.field(at).type for at in range(kind.num_fields)}
+        return "bytes" in fields and _is_bytes(fields["bytes"]) and is_text_type(fields.get("path", pa.string()))
+    return _is_bytes(kind) or is_text_type(kind)
