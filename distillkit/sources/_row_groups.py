@@ -70,6 +70,7 @@ class RowGroups:
 
     def _opened(self, whose: tuple[str, str, int]) -> _Group:
         file, column, number = whose
+        self._groups.pop(whose, None)
         group = self._groups[whose] = _Group(self._place.table(file), column, number)
         under_way = [one for one, other in self._groups.items() if not other.done]
         for one in under_way[:-_OPEN]:

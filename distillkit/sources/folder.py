@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from distillkit.sources._account import Account
+from distillkit.sources._names import same_form
 from distillkit.sources._places import folder_at, plain, printable
 from distillkit.sources._walk import is_image, top_folders, walk
 from distillkit.types import Sample
@@ -13,7 +14,8 @@ from distillkit.types import Sample
 
 class Folder:
     """`root`: the folder, or its URL. `classes`: take the first level of folders that have images, in name order, as
-    labels 0, 1, ... `skip`: names or paths of folders to leave out, which may have `*` in them.
+    labels 0, 1, ...; those whose names differ by their Unicode form only are one class. `skip`: names or paths of
+    folders to leave out, which may have `*` in them.
 
     Hidden files and folders are passed over, links to folders followed. The order is that of the names, whatever the
     disk's. On the web only servers that list their folders can be walked.
@@ -31,13 +33,18 @@ class Folder:
     def __iter__(self) -> Iterator[Sample]:
         self.account = account = Account()
         labels: dict[str, int] = {}
+        spelt: set[str] = set()
         for name in walk(self._place, account, skip=self.skip, knob='source.skip = ["NAME"]'):
             first, inside, _ = name.partition("/")
             if not is_image(name):
                 account.pass_over(name)
                 continue
             # The walk meets classes in the order of their names, one after the other.
-            label = labels.setdefault(first, len(labels)) if self.classes and inside else None
+            label = labels.setdefault(same_form(first), len(labels)) if self.classes and inside else None
+            if label is not None:
+                spelt.add(first)
             yield Sample(printable(name), image=plain(name), label=label)
-        if self.classes and (empty := set(top_folders(self._place)) - labels.keys()):
+        if self.classes and (empty := set(top_folders(self._place)) - spelt):
             account.passed["folders without images, which are no classes"] = len(empty)
+        if twice := len(spelt) - len(labels):
+            account.notes.append(f"{twice:,} class folders have the name of another in another Unicode form: one class")

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
+from distillkit.sources._account import Account
+from distillkit.sources._names import doubled
 from distillkit.sources._templates import Templates, templates_called
 from distillkit.types import Sample
 
@@ -32,10 +34,15 @@ class Synsets:
         definitions: bool = True,
     ):
         self.subset, self.templates, self.lemmas, self.definitions = subset, templates, lemmas, definitions
+        self.account = Account()
 
     def __iter__(self) -> Iterator[Sample]:
-        templates = templates_called(self.templates) if self.templates else ()
-        for label, entry in enumerate(entries(self.subset)):
+        self.account = Account()
+        templates, listed = templates_called(self.templates) if self.templates else (), list(entries(self.subset))
+        # With their definitions, or all of their words, synsets of one name are told apart.
+        note = "" if self.definitions or self.lemmas == "all" else doubled(entry.lemmas[0] for entry in listed)
+        self.account.notes += [note] if note else []
+        for label, entry in enumerate(listed):
             for place, lemma in enumerate(entry.lemmas if self.lemmas == "all" else entry.lemmas[:1]):
                 for number, template in enumerate(templates):
                     yield Sample(f"{entry.synset}/{place}/{number}", text=template(lemma), label=label)
