@@ -33,6 +33,14 @@ class DiskLost(DistillkitError):
     """A file cannot be written: the disk or mount it lies on is gone, or can only be read."""
 
 
+class NoHome(DistillkitError):
+    """The user's folder is needed, and the system knows none."""
+
+
+class NoLocks(DistillkitError):
+    """A folder lies on a file system that cannot keep processes apart."""
+
+
 class MissingExtra(DistillkitError):
     """An optional package is needed and not installed."""
 

@@ -16,7 +16,6 @@ from errno import ENOTDIR
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
@@ -28,6 +27,7 @@ from distillkit.recipe.schema import validate
 from distillkit.store.format.manifest import digest, file_digest
 from distillkit.system.atomic import atomic_file, make_folder, set_aside, write_json
 from distillkit.system.lines import append_line, keep_lines, read_lines, settle
+from distillkit.system.locks import locked
 from distillkit.system.paths import expand
 from distillkit.system.versions import versions
 
@@ -78,12 +78,10 @@ class RunFolder:
                 raise NotADirectoryError(ENOTDIR, "a file has that name")
         except OSError as error:
             raise TrainError(f"{self.path}: cannot be a run folder ({error.strerror}); set out to another") from error
-        try:
-            with FileLock(lock, timeout=0):
-                yield
-        except Timeout as error:
-            told = f"{self.path}: another process is using this run folder; wait for it or stop it"
-            raise TrainError(told) from error
+        with locked(lock, wait=False) as ours:
+            if not ours:
+                raise TrainError(f"{self.path}: another process is using this run folder; wait for it or stop it")
+            yield
 
     def begin(self, recipe: TrainRecipe, wanted: dict[str, Any]) -> list[str]:
         """Make the folder ready; what another identity left is moved aside. Returns what changed: `key: old -> new`."""

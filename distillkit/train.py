@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
+from signal import SIGTERM
+from typing import Any, NoReturn
 
 import torch
 
@@ -25,6 +26,7 @@ from distillkit.store.reading.reader import FeatureStore
 from distillkit.system import cpu
 from distillkit.system.device import device_of
 from distillkit.system.paths import expand
+from distillkit.system.stopping import after_steps, asked, code
 from distillkit.training import beginning, checkpoint
 from distillkit.training.ask import Ask
 from distillkit.training.batches import Batches
@@ -195,15 +197,25 @@ def _train(
         for course in courses:
             course.begin(shown=course is courses[0])
         first = min(course.done for course in courses)
-        with fitting(f"{recipe.data.batch_size} images do", recipe.optim):
+        with fitting(f"{recipe.data.batch_size} images do", recipe.optim), after_steps():
             for batch in batches.stream(first, last, _ahead(recipe, device)):
                 for course in courses:
                     # One that is further on than the others waits for them; none sees a batch twice.
                     if course.done <= batch.step:
                         course.step(batch, batches.wait_seconds)
+                if asked() is not None and ranks.first and batch.step + 1 < last:
+                    _leave(courses, batch.step + 1, say)
     for course in courses:
         course.finish(command)
     ranks.wait()
+
+
+def _leave(courses: Sequence[Course], step: int, say: Say) -> NoReturn:
+    """Keep the step in hand, then end with the code of the signal that asked. The other ranks end when this one has."""
+    kept = all([course.keep(step) for course in courses])  # noqa: C419
+    told = "its checkpoint is kept" if kept else "the newest checkpoint is kept"
+    say(f"stopped after step {step}; {told}, the same command continues")
+    raise SystemExit(code(asked() or SIGTERM))
 
 
 def _refuse_other_inputs(students: list[Any]) -> None:

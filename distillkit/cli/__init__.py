@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import signal
-import sys
+from typing import Annotated
 
 import typer
 
 from distillkit.cli.console import say
 from distillkit.cli.data import data
+from distillkit.cli.ending import in_one_line, speak_any_text
 from distillkit.cli.extract import extract_teacher
 from distillkit.cli.mine import mine_neighbours, select_texts
 from distillkit.cli.recipe import recipes
 from distillkit.cli.store import store
 from distillkit.cli.train import evaluate, train_student
-from distillkit.errors import DistillkitError
+from distillkit.system.stopping import on_signal
 from distillkit.system.waiting import wait_briefly
 
 app = typer.Typer(
@@ -34,21 +34,26 @@ app.add_typer(recipes, name="recipe")
 app.add_typer(store, name="store")
 
 
-def _stop(signal_number: int, frame: object) -> None:
-    """Ctrl-C, once: leave in order, with 130. A second one ends the process at once."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    say("stopped; everything committed is kept, the same command continues")
-    sys.exit(130)
+def _version(wanted: bool) -> None:
+    if wanted:
+        from distillkit import __version__
+
+        print(f"distillkit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Run a frozen teacher once, keep what it said, and train small students from it."""
 
 
 def main() -> None:
-    """The console script: a DistillkitError is one line and exit code 1; a traceback is our bug."""
+    """The console script: what its user can mend is one line and exit code 1; a traceback is our bug."""
     wait_briefly()
-    before = signal.signal(signal.SIGINT, _stop)
-    try:
+    speak_any_text()
+    with on_signal(say), in_one_line():
         app()
-    except DistillkitError as error:
-        say(f"error: {error}")
-        sys.exit(1)
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -13,8 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from distillkit.demo import manifest
 from distillkit.demo.concepts import Corpus, read_concepts, shorten, split, unseen_list
 from distillkit.demo.images import rasterise, write_tables
@@ -22,6 +20,7 @@ from distillkit.demo.teacher_config import point_at_itself
 from distillkit.demo.texts import sentences
 from distillkit.errors import SourceError
 from distillkit.system.atomic import atomic_file, make_folder, write_json
+from distillkit.system.locks import locked
 from distillkit.system.paths import cache_dir
 
 Say = Callable[[str], None]
@@ -36,11 +35,10 @@ def prepare(quick: bool = False, say: Say = print) -> Path:
     """
     root = cache_dir() / ("demo-quick" if quick else "demo")
     make_folder(root)
-    try:
-        with FileLock(root / ".lock", timeout=0):
-            _run(root, quick, say)
-    except Timeout as error:
-        raise SourceError(f"{root}: another process is preparing it; wait until it is done") from error
+    with locked(root / ".lock", wait=False) as ours:
+        if not ours:
+            raise SourceError(f"{root}: another process is preparing it; wait until it is done")
+        _run(root, quick, say)
     return root
 
 

@@ -20,13 +20,14 @@ from typing import Any
 from distillkit import errors
 from distillkit.recipe import MineRecipe
 from distillkit.store.writing.claims import Part
+from distillkit.system.environment import whole_number
 
 Say = Callable[[str], None]
 
 
 def mine_apart(recipe: MineRecipe, say: Say = print, command: str | None = None, part: Part | None = None) -> Path:
     """`distillkit.mine.mine_here` in a process of its own; returns the folder of the addition."""
-    threads = recipe.threads or int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+    threads = recipe.threads or whole_number("OMP_NUM_THREADS", os.cpu_count() or 1, least=1)
     request = {"recipe": recipe.model_dump(), "command": command, "part": str(part or Part()), "threads": threads}
     return Path(run_apart("distillkit.mine", request, threads, say))
 

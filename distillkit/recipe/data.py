@@ -8,6 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from distillkit.recipe.schema import Strict
+from distillkit.system.environment import whole_number
 
 # How a batch gets the images' own captions: not at all, one row per image, or equal captions merged into one row.
 Captions = Literal["none", "paired", "unique"]
@@ -140,7 +141,7 @@ class Data(Strict):
     def threads(self) -> int:
         """Threads that make a batch: one a core, shared with the other processes of a run on this machine."""
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return self.workers or max(cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")), 1)
+        return self.workers or max(cores // whole_number("LOCAL_WORLD_SIZE", 1, least=1), 1)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

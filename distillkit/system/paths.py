@@ -7,21 +7,34 @@ from pathlib import Path
 
 import platformdirs
 
-from distillkit.errors import SourceError
+from distillkit.errors import NoHome, SourceError
 
 CACHE_VARIABLE = "DISTILLKIT_CACHE"
 
 
 def cache_dir() -> Path:
-    """The folder for prepared corpora: $DISTILLKIT_CACHE, or the platform's own cache folder."""
-    return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_path("distillkit"))
+    """The folder for prepared corpora: $DISTILLKIT_CACHE, or the platform's own cache folder. NoHome without both."""
+    if given := os.environ.get(CACHE_VARIABLE):
+        return Path(given)
+    folder = platformdirs.user_cache_path("distillkit")
+    if not folder.is_absolute():  # below a "~" that nothing stands for
+        raise NoHome(f"this user has no home folder; set {CACHE_VARIABLE} to a folder for prepared corpora, or HOME")
+    return folder
+
+
+def home() -> Path:
+    """What `~` stands for; NoHome where the system does not know (containers with a number for a user)."""
+    try:
+        return Path.home()
+    except RuntimeError as error:
+        raise NoHome("~: this user has no home folder; set HOME, or write the whole path") from error
 
 
 def expand(text: str) -> str:
     """`text` with `{cache}`, `~` and environment variables replaced, as recipes may write them."""
-    path = os.path.expandvars(text.replace("{cache}", str(cache_dir())))
+    path = os.path.expandvars(text.replace("{cache}", str(cache_dir())) if "{cache}" in text else text)
     # Only a leading ~ is a home; a path object would also swallow "./" and the "//" of remote addresses.
-    return str(Path.home()) + path[1:] if path == "~" or path.startswith("~/") else path
+    return str(home()) + path[1:] if path == "~" or path.startswith("~/") else path
 
 
 def data_manifests() -> Path:

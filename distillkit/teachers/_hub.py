@@ -21,6 +21,7 @@ from distillkit.system.paths import expand
 # What a name of both libraries begins with where it means a folder or a repository of the hub, configuration and all.
 SCHEMES = ("local-dir:", "hf-hub:")
 
+_PORTS = {"http": 80, "https": 443}
 PATIENCE = 3.0  # seconds; a hub that is slower than this to take a call would not send gigabytes
 
 
@@ -43,19 +44,32 @@ def hub() -> Iterator[None]:
 
 def _answers(endpoint: str) -> bool:
     """Whether somebody takes calls at `endpoint`. Behind a proxy only the client itself can tell: then yes."""
-    place = urlsplit(endpoint)
-    if getproxies().keys() & {place.scheme, "all"}:
-        return True
     try:
-        port = place.port or {"http": 80, "https": 443}[place.scheme]
-        socket.create_connection((place.hostname or "", port), PATIENCE).close()
-    except OSError:
+        place = urlsplit(endpoint)
+        port = place.port or _PORTS.get(place.scheme)
+        if place.scheme not in _PORTS or not place.hostname:
+            return False
+        if getproxies().keys() & {place.scheme, "all"}:
+            return True
+        socket.create_connection((place.hostname, port), PATIENCE).close()
+    except (OSError, ValueError):  # nobody is there, or the address is none: its port, its name
         return False
     return True
 
 
+def _no_address(endpoint: str) -> bool:
+    """Whether `endpoint` cannot be the address of a hub."""
+    try:
+        place = urlsplit(endpoint)
+        return place.scheme not in _PORTS or not place.hostname or place.port == 0
+    except ValueError:
+        return True
+
+
 def how_to_fetch(repository: str, error: BaseException | None) -> str:
     """What to run and to write where a repository of the hub could not be had because of `error`."""
+    if _no_address(constants.ENDPOINT):
+        return f"set HF_ENDPOINT to the hub's address (it is {constants.ENDPOINT!r}), such as https://huggingface.co"
     gate = ""
     while error is not None and not gate:
         if isinstance(error, GatedRepoError):

@@ -114,6 +114,18 @@ class Course:
         self.say(f"{self.run.path}: trained {self.last} steps in {seconds:.0f} s")
         self.run.finish(student, self._facts(seconds) | {"command": command, "machine": machine()})
 
+    def keep(self, step: int) -> bool:
+        """Write the checkpoint of the step just made, unless it is there; whether it is.
+
+        Where the state is spread over ranks, which take none of their steps alone, it is not.
+        """
+        if self.learner.sharded:
+            return False
+        if step > self.done and step % self.recipe.checkpoints.every_steps:
+            self._checkpoint(step)
+        self.writer.wait()
+        return True
+
     def _checkpoint(self, step: int) -> None:
         learner = self.learner
         state = checkpoint.State.of(step, learner.model, learner.optimizer, learner.scaler, self.writes)

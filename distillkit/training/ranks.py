@@ -25,6 +25,8 @@ from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
 from distillkit.errors import TrainError
+from distillkit.system.environment import whole_number
+from distillkit.system.stopping import asked, code
 
 # How long a rank waits for the others within a step. NCCL takes whoever is longer away for dead, and ends the process:
 # for what may take longer, such as a pixel cache or a validation, there is `one_first`.
@@ -98,7 +100,7 @@ def joined(device: torch.device) -> Iterator[Ranks]:
 
     RankLost when another of them dies meanwhile.
     """
-    world = int(os.environ.get("WORLD_SIZE", "1"))
+    world = whole_number("WORLD_SIZE", 1)
     ours = world > 1 and not dist.is_initialized()
     if ours:
         _join(device)
@@ -107,6 +109,8 @@ def joined(device: torch.device) -> Iterator[Ranks]:
     except RuntimeError as error:
         if not (dist.is_initialized() and _of_another_rank(error)):
             raise
+        if (signal := asked()) is not None:  # the first rank left on the signal that all of them got
+            raise SystemExit(code(signal)) from None
         raise RankLost(
             f"rank {dist.get_rank()}: another process of this run is gone ({str(error).splitlines()[0]:.120}); what it "
             "said is above; the same command continues from the last checkpoint"
@@ -124,7 +128,7 @@ def _store() -> Any:
 def _join(device: torch.device) -> None:
     gpu = device.type == "cuda"
     store, rank, world = next(rendezvous("env://", timeout=_PATIENCE))
-    if world == int(os.environ.get("LOCAL_WORLD_SIZE", "0")):
+    if world == whole_number("LOCAL_WORLD_SIZE", 0):
         # On a single machine torchrun keeps its store when it begins again, with the addresses of the dead.
         again = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         store = dist.PrefixStore(again, store)  # type: ignore[attr-defined]

@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 from weakref import WeakSet
 
-from filelock import FileLock
-
 from distillkit.errors import StoreError
 from distillkit.recipe import memory_bytes
 from distillkit.store.format.log import FILE_NAME as LOG
 from distillkit.system.atomic import noticing_a_full_disk
+from distillkit.system.locks import lock_file, locked
 from distillkit.system.paths import cache_dir
 
 VARIABLE = "DISTILLKIT_CACHE_SIZE"
@@ -78,7 +77,7 @@ def arriving(path: Path, size: int) -> Iterator[BinaryIO]:
 def hold(path: Path) -> BinaryIO:
     """A file of the cache, which stays until this is closed and no map of it is left; FileNotFoundError if it went."""
     file = path.open("rb")
-    fcntl.flock(file, fcntl.LOCK_SH)
+    lock_file(file, path, fcntl.LOCK_SH)
     if not os.fstat(file.fileno()).st_nlink:
         file.close()
         raise FileNotFoundError(path)
@@ -95,13 +94,13 @@ def used(path: Path, when: float) -> None:
 def _begun(partial: Path, size: int) -> BinaryIO:
     waited = 0
     while waited < _PATIENCE:
-        with FileLock(folder() / ".room.lock"):
+        with locked(folder() / ".room.lock"):
             kept = _kept()
             # What we hold longest goes before what has just come and is not held yet.
             gave = kept + size > limit(kept) and any([holder.give_back() for holder in list(holders)])  # noqa: C419
             if _has_room(size):
                 file = partial.open("wb")
-                fcntl.flock(file, fcntl.LOCK_EX)
+                lock_file(file, partial, fcntl.LOCK_EX)
                 file.truncate(size)  # so others count it
                 return file
         if size > limit():
@@ -149,11 +148,12 @@ def _gone(path: Path) -> bool:
     """Take a file away, if nobody uses it."""
     try:
         with path.open("r+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not lock_file(file, path, fcntl.LOCK_EX, wait=False):
+                return False
             path.unlink()
     except FileNotFoundError:
         return True
-    except (BlockingIOError, PermissionError):
+    except PermissionError:
         return False
     return True
 

@@ -17,14 +17,13 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any, cast
 
-from filelock import FileLock
-
 from distillkit.errors import StoreError
 from distillkit.store.bucket.cache import arriving
 from distillkit.store.bucket.cache import folder as cache_folder
 from distillkit.store.format.log import FILE_NAME as LOG
 from distillkit.store.format.manifest import FILE_NAME, File, file_digest
 from distillkit.system.atomic import atomic_file, write_json
+from distillkit.system.locks import locked
 from distillkit.system.remote import Remote, is_remote, local_path
 
 _NOTE = "remote.json"
@@ -110,7 +109,7 @@ class Origin:
     def _fetch(self, name: str, want: File) -> None:
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_name(f".{path.name}.lock")):
+        with locked(path.with_name(f".{path.name}.lock")):
             if path.is_file():
                 return  # another process was faster
             try:

@@ -8,7 +8,6 @@ https://pubs.opengroup.org/onlinepubs/9799919799/functions/fcntl.html
 
 from __future__ import annotations
 
-import fcntl
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from types import TracebackType
 
 from distillkit.errors import StoreError
 from distillkit.system.atomic import make_folder
+from distillkit.system.locks import lock_bytes, unlock_bytes
 
 _FIRST_SHARD = 1
 
@@ -53,7 +53,8 @@ class Claims:
         self.store = store
         make_folder(store.parent)
         # One handle for all: a process loses its locks on a file with the first handle of it that it closes.
-        self._file = (store.parent / f".{store.name}.lock").open("ab")
+        self._place = store.parent / f".{store.name}.lock"
+        self._file = self._place.open("ab")
 
     def __enter__(self) -> Claims:
         return self
@@ -66,17 +67,17 @@ class Claims:
     @contextmanager
     def beginning_or_end(self) -> Iterator[None]:
         """One run at a time; others wait here. It takes seconds."""
-        fcntl.lockf(self._file, fcntl.LOCK_EX, 1)
+        lock_bytes(self._file, self._place, 0, 1, wait=True)
         try:
             yield
         finally:
-            fcntl.lockf(self._file, fcntl.LOCK_UN, 1)
+            unlock_bytes(self._file, 0, 1)
 
     def idle(self) -> bool:
         """Whether no other process writes a shard. Asked before the first claim."""
         free = self._lock(_FIRST_SHARD, 0)
         if free:
-            fcntl.lockf(self._file, fcntl.LOCK_UN, 0, _FIRST_SHARD)
+            unlock_bytes(self._file, _FIRST_SHARD, 0)
         return free
 
     def take(self, shards: Iterable[int]) -> list[int]:
@@ -90,11 +91,7 @@ class Claims:
         return mine
 
     def _lock(self, first: int, length: int) -> bool:
-        try:
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, length, first)
-        except (BlockingIOError, PermissionError):  # systems differ in what they answer
-            return False
-        return True
+        return lock_bytes(self._file, self._place, first, length)
 
 
 def _named(shards: list[int]) -> str:

@@ -1,0 +1,93 @@
+"""How a command ends: what its user can mend is one line, a traceback is our bug."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from distillkit.cli.console import say
+from distillkit.errors import DistillkitError
+
+# Set to anything, it lets the traceback of a refused file be seen.
+TRACEBACK = "DISTILLKIT_TRACEBACK"
+
+
+def speak_any_text() -> None:
+    """What a terminal or a pipe has no characters for is written as \\u2028 and the like, in place of an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+@contextmanager
+def in_one_line() -> Iterator[None]:
+    """Exit code 1 and a line for a DistillkitError, for what the system refuses, and for want of memory.
+
+    What the system refuses is known by its number (errno), wherever it happens: a folder that cannot be written, a file
+    where a folder belongs, a disk that is full. All else is a bug and keeps its traceback.
+    """
+    try:
+        try:
+            yield
+        finally:
+            _flush()
+    except DistillkitError as error:
+        _end(str(error))
+    except BrokenPipeError:
+        _nobody_listens()
+    except OSError as error:
+        if error.errno is None or os.environ.get(TRACEBACK):
+            raise
+        _end(_refused(error))
+    except MemoryError as error:
+        if os.environ.get(TRACEBACK):
+            raise
+        told = f" ({error})" if str(error) else ""
+        _end(f"this machine has not the memory for it{told}; lower what makes batches, rows or shards that large")
+
+
+def _flush() -> None:
+    """Here, where a full disk behind stdout can still be told."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, "stdout") from error
+
+
+def _refused(error: OSError) -> str:
+    places = [os.fsdecode(place) for place in (error.filename, error.filename2) if isinstance(place, str | bytes)]
+    why = (error.strerror or type(error).__name__).lower()
+    where = " -> ".join(places)
+    return (
+        f"{where + ': ' if where else ''}{why}; mend that place or name another, and run the same command again "
+        f"({TRACEBACK}=1 shows who asked)"
+    )
+
+
+def _end(told: str) -> None:
+    with suppress(BrokenPipeError):
+        say("error: " + " ".join(told.split("\n")))
+    _forget_unwritten()
+    sys.exit(1)
+
+
+def _nobody_listens() -> None:
+    """Whoever read our output has left (`| head`); nothing is wrong with that."""
+    _forget_unwritten()
+    sys.exit(1)
+
+
+def _forget_unwritten() -> None:
+    """Let Python not try again at its end what could not be written, which it would tell at length."""
+    for stream, name in ((sys.stdout, "stdout"), (sys.stderr, "stderr")):
+        if stream is not sys.__dict__[f"__{name}__"] or stream is None:
+            continue
+        try:
+            stream.flush()
+        except OSError:
+            with suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -1,0 +1,63 @@
+"""Signals that ask a command to stop: Ctrl-C and SIGTERM. Whoever is within a step may end it first.
+
+The command installs `on_signal`; a run of steps asks `asked()` after each, within `after_steps()`. A second signal of
+the same kind ends the process at once, as it would without us.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_patient = False
+_asked: int | None = None
+
+
+def asked() -> int | None:
+    """The signal that asks to stop, if one came."""
+    return _asked
+
+
+@contextmanager
+def after_steps() -> Iterator[None]:
+    """Within it a signal only asks."""
+    global _patient
+    _patient = True
+    try:
+        yield
+    finally:
+        _patient = False
+
+
+def code(number: int) -> int:
+    """The exit code of a command that a signal stopped, as shells tell it."""
+    return 128 + number
+
+
+@contextmanager
+def on_signal(say: Callable[[str], None]) -> Iterator[None]:
+    """Within it Ctrl-C and SIGTERM leave in order, by SystemExit with 130 and 143."""
+    global _asked
+    _asked, own = None, os.getpid()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        global _asked
+        signal.signal(number, signal.SIG_DFL)
+        if os.getpid() != own:  # a process that was forked from ours ends as others do
+            os.kill(os.getpid(), number)
+        elif _patient:
+            _asked = number
+        else:
+            say("stopped; everything committed is kept, the same command continues")
+            raise SystemExit(code(number))
+
+    before = {number: signal.signal(number, stop) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
