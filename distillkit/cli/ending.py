@@ -42,11 +42,16 @@ def in_one_line() -> Iterator[None]:
         if error.errno is None or os.environ.get(TRACEBACK):
             raise
         _end(_refused(error))
-    except MemoryError as error:
-        if os.environ.get(TRACEBACK):
+    except (MemoryError, RuntimeError) as error:
+        if os.environ.get(TRACEBACK) or not _wants_memory(error):
             raise
-        told = f" ({error})" if str(error) else ""
+        told = f" ({str(error).splitlines()[0]:.160})" if str(error) else ""
         _end(f"this machine has not the memory for it{told}; lower what makes batches, rows or shards that large")
+
+
+def _wants_memory(error: Exception) -> bool:
+    """torch has no class of its own for a CPU's memory that does not suffice."""
+    return isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _flush() -> None:

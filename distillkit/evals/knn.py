@@ -17,6 +17,7 @@ from distillkit.evals._accuracy import accuracies
 from distillkit.evals._classes import Classes, classes_of
 from distillkit.evals._encode import Encode, OpenStore
 from distillkit.evals._labels import Labels, labels_of
+from distillkit.recipe.schema import Temperature
 
 _QUERIES = 1024  # at a time: with a million labelled images, 4 GB of scores
 
@@ -31,7 +32,7 @@ class Knn:
         store: str,
         classes: str | None = None,
         k: int = 20,
-        temperature: float = 0.07,
+        temperature: Temperature = 0.07,
         name: str | None = None,
     ):
         self.train, self.store, self.classes, self.name = train, store, classes, name or "knn"

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from distillkit.errors import RecipeError
 from distillkit.losses._gather import gather
 from distillkit.losses._score import divergence, matching, pick, read, refuse_other_widths
+from distillkit.recipe.schema import Temperature
 from distillkit.types import Batch, Features, Widths
 
 Between = Literal["image, text", "image, teacher text", "image, student text", "image, teacher image", "image, image"]
@@ -60,7 +61,7 @@ class Affinity(nn.Module):
         weight: float = 1.0,
         between: Between = "image, teacher text",
         logit_scale: float | Literal["own", "teacher"] = 100.0,
-        temperature: float = 1.0,
+        temperature: Temperature = 1.0,
         divergence: Literal["kl", "cross_entropy"] = "kl",
         directions: Literal["sum", "mean", "rows", "columns"] = "sum",
         symmetric: bool = True,

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from distillkit.losses._gather import concat
 from distillkit.losses._score import matching, pick, picks_text
+from distillkit.recipe.schema import Temperature
 from distillkit.types import Batch, Features, Widths
 
 
@@ -22,7 +23,7 @@ class CaptionContrast(nn.Module):
 
     needs = ("student.image", "teacher.caption")
 
-    def __init__(self, widths: Widths, *, name: str | None = None, weight: float = 1.0, temperature: float = 1.0):
+    def __init__(self, widths: Widths, *, name: str | None = None, weight: float = 1.0, temperature: Temperature = 1.0):
         super().__init__()
         self.name, self.weight, self.temperature = name, weight, temperature
 

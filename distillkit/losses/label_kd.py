@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from distillkit.errors import RecipeError
 from distillkit.losses._score import read
+from distillkit.recipe.schema import Temperature
 from distillkit.types import Batch, Features, Widths
 
 
@@ -33,7 +34,7 @@ class LabelKD(nn.Module):
         weight: float = 1.0,
         top_k: int | None = None,
         rest: Literal["renormalise", "spread"] = "renormalise",
-        temperature: float = 1.0,
+        temperature: Temperature = 1.0,
     ):
         super().__init__()
         classes, theirs = widths.student["logits"], widths.teacher["logits"]

@@ -13,11 +13,13 @@ from distillkit.errors import RecipeError
 from distillkit.recipe.registry import resolve
 from distillkit.recipe.schema import Strict, validate
 
+_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
 
 class Component(BaseModel):
     """`kind` and its knobs. `build` passes the run's own values first, then the knobs."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
     kind: str
 
     @property
@@ -30,13 +32,13 @@ class Component(BaseModel):
     def check(self, room: str, where: str) -> None:
         """Refuse unknown, missing or wrongly typed knobs before anything is built."""
         constructor = resolve(room, self.kind).__init__  # type: ignore[misc]
-        hints = typing.get_type_hints(constructor)
+        hints = typing.get_type_hints(constructor, include_extras=True)
         schema: Any = {
             name: (hints.get(name, Any), ... if parameter.default is inspect.Parameter.empty else parameter.default)
             for name, parameter in inspect.signature(constructor).parameters.items()
             if parameter.kind is inspect.Parameter.KEYWORD_ONLY
         }
-        checker: Any = create_model(self.kind, __config__=ConfigDict(extra="forbid", strict=True), **schema)
+        checker: Any = create_model(self.kind, __config__=_STRICT, **schema)
         validate(checker, self.knobs, f"{where}.{self.kind}")
 
 

@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from distillkit.recipe.schema import Strict
+from distillkit.recipe.schema import MOST, Strict
 from distillkit.system.environment import whole_number
 
 # How a batch gets the images' own captions: not at all, one row per image, or equal captions merged into one row.
@@ -46,10 +46,10 @@ class Augment(Strict):
 class Expect(Strict):
     """What a store will hold that is not extracted yet; only `recipe check` reads it."""
 
-    rows: int = Field(gt=0)
+    rows: int = Field(gt=0, le=MOST)
     widths: dict[str, int]
-    patches: int = Field(0, ge=0, description="patch tokens of an image, where they are stored")
-    views: int = Field(1, gt=0, description="views of an image; texts have one")
+    patches: int = Field(0, ge=0, le=MOST, description="patch tokens of an image, where they are stored")
+    views: int = Field(1, gt=0, le=MOST, description="views of an image; texts have one")
 
 
 class Mask(Strict):
@@ -69,7 +69,7 @@ class Mixed(Strict):
     images: str
     weight: float = Field(1.0, gt=0)
     root: str | None = None
-    shots: int | None = Field(None, gt=0)
+    shots: int | None = Field(None, gt=0, le=MOST)
     first_class: int = 0
 
 
@@ -111,7 +111,7 @@ class Data(Strict):
     texts: str | None = None
     sampling: Sampling = "uniform"
     neighbours: str = "neighbours"
-    neighbours_k: int | None = Field(None, gt=0, description="of the mined neighbours of an image; None: all")
+    neighbours_k: int | None = Field(None, gt=0, le=MOST, description="of the mined neighbours of an image; None: all")
     captions: Captions = "none"
     classes: str | None = None
     class_names: str | None = None
@@ -119,13 +119,17 @@ class Data(Strict):
     root: str | None = Field(None, description="where the images of `images` lie by now, if they were moved")
     roots: dict[str, str] = Field(default_factory=dict, description="the same of other stores, as of evals, by store")
     order: Literal["random", "blocks"] = "random"
-    batch_size: int = Field(gt=1)
-    text_batch_size: int | None = Field(None, gt=1)
-    repeats: int = Field(1, gt=0)
-    pixel_cache: int | None = Field(None, gt=0, description="keep decoded images as squares of this many pixels")
+    batch_size: int = Field(gt=1, le=MOST)
+    text_batch_size: int | None = Field(None, gt=1, le=MOST)
+    repeats: int = Field(1, gt=0, le=MOST)
+    pixel_cache: int | None = Field(
+        None, gt=0, le=MOST, description="keep decoded images as squares of this many pixels"
+    )
     pixel_cache_format: Literal["raw", "jpeg"] = Field("raw", description="jpeg: less room, decoded each time")
-    workers: int | None = Field(None, gt=0, description="threads that make a batch; None: one a core")
-    prefetch: int | None = Field(None, ge=0, description="batches made ahead; None: 2 beside a GPU, none on a CPU")
+    workers: int | None = Field(None, gt=0, le=4096, description="threads that make a batch; None: one a core")
+    prefetch: int | None = Field(
+        None, ge=0, le=MOST, description="batches made ahead; None: 2 beside a GPU, none on a CPU"
+    )
     render: Literal["auto", "workers", "device"] = "auto"
     augment: Augment = Augment()
     mask: Mask | None = None

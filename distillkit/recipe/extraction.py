@@ -8,7 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from distillkit.recipe.component import Component
-from distillkit.recipe.schema import Strict
+from distillkit.recipe.schema import MOST, Strict
 
 DType = Literal["float16", "bfloat16", "float32", "int8"]
 
@@ -22,7 +22,7 @@ class NamedTeacher(Component):
 class RandAugment(Strict):
     """Operations on a view's colours and geometry, written down one by one. Defaults: timm's rand-m9-mstd0.5-inc1."""
 
-    ops: int = Field(2, gt=0)
+    ops: int = Field(2, gt=0, le=MOST)
     magnitude: float = Field(9.0, ge=0, le=10)
     spread: float = Field(0.5, ge=0)
     probability: float = Field(0.5, gt=0, le=1)
@@ -34,7 +34,7 @@ class Views(Strict):
     `clean_first`: view 0 is the teacher's own evaluation transform. Defaults of the crop: CLIP-KD and TinyCLIP.
     """
 
-    count: int = Field(gt=0)
+    count: int = Field(gt=0, le=MOST)
     clean_first: bool = True
     scale: tuple[float, float] = Field((0.9, 1.0), strict=False)
     ratio: tuple[float, float] = Field((3 / 4, 4 / 3), strict=False)
@@ -68,8 +68,10 @@ class Corpus(Strict):
     dtype: DType = "float16"
     dtypes: dict[str, DType] = Field(default_factory=dict, description="of single fields, where it is another one")
     compression: dict[str, Literal["zstd"]] = Field(default_factory=dict, description="of fields that hold tokens")
-    rows_per_shard: int | None = Field(None, gt=0, description="65,536, or fewer where rows are large, if not given")
-    batch_size: int = Field(256, gt=0)
+    rows_per_shard: int | None = Field(
+        None, gt=0, le=MOST, description="65,536, or fewer where rows are large, if not given"
+    )
+    batch_size: int = Field(256, gt=0, le=MOST)
     max_failures: float = Field(0.1, ge=0, le=1, description="share of failed rows above which the exit code is 1")
 
     @property
@@ -87,8 +89,8 @@ class Ray(Strict):
     """
 
     address: str | None = None
-    least: int = Field(1, gt=0)
-    most: int | None = Field(None, gt=0)
+    least: int = Field(1, gt=0, le=4096)
+    most: int | None = Field(None, gt=0, le=4096)
     cpus: float | None = Field(None, gt=0)
     gpus: float | None = Field(None, ge=0)
 
@@ -105,7 +107,7 @@ class ExtractRecipe(Strict):
     decode: Literal["threads", "processes"] = Field(
         "threads", description="what decodes images, decode_threads of them"
     )
-    decode_threads: int | None = Field(None, gt=0, description="one a core, if not given")
+    decode_threads: int | None = Field(None, gt=0, le=4096, description="one a core, if not given")
     ray: Ray = Ray()
 
     @model_validator(mode="after")

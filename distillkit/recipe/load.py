@@ -35,6 +35,7 @@ def load(path: str | Path, overrides: list[str] | None = None, *, kind: type[Mad
     content = _read(path, ())
     for override in overrides or []:
         _override(content, override)
+    _refuse_large_numbers(content, str(path), "")
     _refuse_other_stage(path, content, kind)
     return validate(kind, content, str(path))
 
@@ -44,6 +45,7 @@ def settings(overrides: list[str] | None) -> dict[str, Any]:
     content: dict[str, Any] = {}
     for override in overrides or []:
         _override(content, override)
+    _refuse_large_numbers(content, "--set", "")
     return content
 
 
@@ -54,7 +56,9 @@ def _read(path: Path, extending: tuple[Path, ...]) -> dict[str, Any]:
         raise RecipeError(f"{path}: extends itself; begin with another recipe")
     try:
         content = tomllib.loads(path.read_text("utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read ({error.strerror}); mend the file, or name another") from error
+    except (ValueError, RecursionError) as error:  # no UTF-8, no TOML, digits or brackets without an end
         raise RecipeError(f"{path}: not TOML: {error}") from error
     first = content.pop("extends", None)
     if first is None:
@@ -81,6 +85,15 @@ def _refuse_other_stage(path: Path, content: dict[str, Any], kind: type[BaseMode
             raise RecipeError(f"{path}: this is {what} recipe; run: distillkit {command} {path}")
 
 
+def _refuse_large_numbers(value: Any, where: str, place: str) -> None:
+    """RecipeError for a whole number that has no 64 bits: TOML promises no more, and no library takes it."""
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            _refuse_large_numbers(inner, where, f"{place}.{key}" if place else str(key))
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise RecipeError(f"{where}: {place} is a number of {value.bit_length()} bits; write one of at most 63")
+
+
 def _recipes_nearby(path: Path) -> str:
     near = difflib.get_close_matches(path.name, [file.name for file in path.parent.glob("*.toml")], n=1)
     return f", did you mean {path.parent / near[0]}?" if near else ""
@@ -92,7 +105,7 @@ def _override(content: dict[str, Any], override: str) -> None:
         raise RecipeError(f"--set {override}: write key=value, such as --set optim.lr=3e-4")
     try:
         (value,) = tomllib.loads(f"value = {text}").values()
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RecipeError(
             f"--set {override}: {text!r} is not a TOML value (quote strings: --set '{key}=\"{text}\"')"
         ) from error

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from distillkit.recipe.extraction import Ray
-from distillkit.recipe.schema import Strict
+from distillkit.recipe.schema import MOST, Strict
 
 _UNITS = {"MB": 10**6, "GB": 10**9, "MiB": 2**20, "GiB": 2**30}
 
@@ -16,7 +16,7 @@ _UNITS = {"MB": 10**6, "GB": 10**9, "MiB": 2**20, "GiB": 2**30}
 def memory_bytes(size: str) -> int:
     """ "8GiB" is 8,589,934,592. ValueError says how to write a size."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(MB|GB|MiB|GiB)", size)
-    if not found:
+    if not found or len(size) > 24 or float(found[1]) * _UNITS[found[2]] >= 2**63:
         raise ValueError("write a size such as 8GiB or 500MB")
     return int(float(found[1]) * _UNITS[found[2]])
 
@@ -44,19 +44,19 @@ class MineRecipe(Strict):
     field: str = "image"
     corpus: str
     corpus_field: str = "text"
-    k: int = Field(256, gt=0)
+    k: int = Field(256, gt=0, le=MOST)
     index: Literal["auto", "exact", "fp16", "sq8", "pq", "ivf_pq", "ivf_flat", "hnsw"] = "auto"
     exact_within: float = Field(60.0, ge=0, description="minutes")
     recall: float = Field(0.95, gt=0, le=1)
-    held_out: int = Field(1000, gt=0)
-    candidates: int = Field(4, gt=0)
+    held_out: int = Field(1000, gt=0, le=MOST)
+    candidates: int = Field(4, gt=0, le=MOST)
     equal_texts: Literal["once", "each"] = "once"
     near_duplicates: float | None = Field(None, gt=0, le=1)
     max_memory: Size = "8GiB"
-    threads: int | None = Field(None, gt=0)
+    threads: int | None = Field(None, gt=0, le=4096)
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    rows_per_shard: int = Field(16_384, gt=0)
-    seed: int = 0
+    rows_per_shard: int = Field(16_384, gt=0, le=MOST)
+    seed: int = Field(0, ge=0)
     ray: Ray = Field(default_factory=Ray)
     next: str | None = Field(None, description="the command to name when all is mined")
 
@@ -71,7 +71,7 @@ class SelectRecipe(Strict):
     neighbours: str = "neighbours"
     texts: str
     out: str
-    k: int | None = Field(None, gt=0, description="all that were mined, if it is not said")
+    k: int | None = Field(None, gt=0, le=MOST, description="all that were mined, if it is not said")
     min_cosine: float = Field(-1.0, ge=-1, le=1)
-    examples: int = Field(40, ge=0, description="texts of either kind on the page")
+    examples: int = Field(40, ge=0, le=MOST, description="texts of either kind on the page")
     next: str | None = Field(None, description="the command to name when all is selected")

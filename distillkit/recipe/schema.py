@@ -5,17 +5,27 @@ from __future__ import annotations
 import difflib
 import inspect
 import typing
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from distillkit.errors import RecipeError
 
 Made = TypeVar("Made", bound=BaseModel)
 
 
+# The most of anything that a recipe counts: what is more was mistyped, and libraries count in 32 bits.
+MOST = 2**31 - 1
+
+# Pixels of a side, numbers of a vector.
+Side = Annotated[int, Field(gt=0, le=2**13)]
+Width = Annotated[int, Field(gt=0, le=2**16)]
+# What is divided by.
+Temperature = Annotated[float, Field(gt=0)]
+
+
 class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 def validate(model: type[Made], content: Any, where: str) -> Made:

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from distillkit.recipe.component import Component, Term
 from distillkit.recipe.data import Captions, Data
-from distillkit.recipe.schema import Strict
+from distillkit.recipe.schema import MOST, Strict
 
 
 class Optim(Strict):
@@ -36,7 +36,7 @@ class Optim(Strict):
     eps: float = Field(1e-8, gt=0)
     clip_grad_norm: float | None = Field(None, gt=0)
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    accumulate: int = Field(1, gt=0, description="parts of a batch that pass through the student one by one")
+    accumulate: int = Field(1, gt=0, le=MOST, description="parts of a batch that pass through the student one by one")
     ema: float | None = Field(None, gt=0, lt=1, description="keep the moving average of the weights, with this decay")
     compile: bool = Field(False, description="torch.compile the student")
     recompute: bool = Field(False, description="gradient checkpointing: activations are made twice, not kept")
@@ -48,8 +48,8 @@ class Optim(Strict):
 class Checkpoints(Strict):
     """When the state of a run is kept, and how many of those states."""
 
-    every_steps: int = Field(500, gt=0)
-    keep: int = Field(2, gt=0)
+    every_steps: int = Field(500, gt=0, le=MOST)
+    keep: int = Field(2, gt=0, le=MOST)
 
 
 class Validation(Strict):
@@ -57,13 +57,13 @@ class Validation(Strict):
 
     eval: Component
     best: str = Field(description="the number that decides; more is better")
-    every_steps: int = Field(500, gt=0)
+    every_steps: int = Field(500, gt=0, le=MOST)
 
 
 class Log(Strict):
     """How often, and where besides metrics.jsonl. `gradient_norms`: of each term, which costs a backward for each."""
 
-    every_steps: int = Field(10, gt=0)
+    every_steps: int = Field(10, gt=0, le=MOST)
     gradient_norms: bool = False
     tensorboard: bool = False
     wandb: str | None = Field(None, description="project")
@@ -79,10 +79,10 @@ class RayWorkers(Strict):
     """
 
     address: str | None = None
-    workers: int = Field(1, gt=0)
+    workers: int = Field(1, gt=0, le=4096)
     cpus: float | None = Field(None, gt=0)
     gpus: float | None = Field(None, ge=0)
-    restarts: int = Field(3, ge=0)
+    restarts: int = Field(3, ge=0, le=MOST)
 
 
 class NamedStudent(Component):
@@ -107,7 +107,7 @@ class TrainRecipe(Strict):
     name: str
     paper: str | None = None
     note: str | None = None
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     out: str | None = None
     device: str = "auto"
     data: Data

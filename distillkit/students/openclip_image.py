@@ -10,6 +10,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
+from distillkit.recipe.schema import Side, Width
 from distillkit.students._configs import Config
 from distillkit.students._image import ImageStudent
 from distillkit.students._inherit import inherit_from
@@ -29,8 +30,8 @@ class OpenclipImage(ImageStudent):
         self,
         *,
         model: str | dict[str, Any],
-        embed_dim: int | None = None,
-        image_size: int | None = None,
+        embed_dim: Width | None = None,
+        image_size: Side | None = None,
         tokens: bool = False,
         drop_patches: float = 0.0,
         inherit: str | None = None,

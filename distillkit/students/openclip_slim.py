@@ -17,6 +17,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from distillkit.errors import RecipeError
+from distillkit.recipe.schema import Side
 from distillkit.students._count import count, smaller
 from distillkit.students._masks import Masks, share_gone
 from distillkit.students._openclip import TextInput, configure, image_tower, mean_and_std, size_of, text_tower
@@ -42,7 +43,7 @@ class OpenclipSlim(TextStudent):
         model: str | dict[str, Any],
         masks: bool,
         inherit: str | None = None,
-        image_size: int | None = None,
+        image_size: Side | None = None,
     ):
         super().__init__()
         config = configure(model, embed_dim=None, image_size=image_size)

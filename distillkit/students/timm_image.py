@@ -12,6 +12,7 @@ import timm
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from distillkit.recipe.schema import Side, Width
 from distillkit.students._configs import timm_model
 from distillkit.students._image import ImageStudent
 from distillkit.students._inherit import inherit_from
@@ -35,8 +36,8 @@ class TimmImage(ImageStudent):
         self,
         *,
         model: str,
-        image_size: int,
-        embed_dim: int | None = None,
+        image_size: Side,
+        embed_dim: Width | None = None,
         projection_bias: bool = False,
         classes: int | None = None,
         tokens: bool = False,

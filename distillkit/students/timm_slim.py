@@ -16,6 +16,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from distillkit.errors import RecipeError
+from distillkit.recipe.schema import Side, Width
 from distillkit.students._configs import timm_model
 from distillkit.students._count import count, smaller
 from distillkit.students._masks import Masks, share_gone
@@ -39,8 +40,8 @@ class TimmSlim(nn.Module):
         self,
         *,
         model: str,
-        image_size: int,
-        embed_dim: int,
+        image_size: Side,
+        embed_dim: Width,
         masks: bool,
         options: dict[str, Any] | None = None,
         inherit: str | None = None,

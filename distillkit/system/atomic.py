@@ -70,6 +70,8 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
     DiskFull when there is no space for it.
     """
+    if not path.name:
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     partial = path.with_name(path.name + TEMPORARY)
     with noticing_a_full_disk(path):
         make_folder(path.parent)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from textwrap import shorten
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from distillkit.errors import DistillkitError
+from distillkit.system.environment import whole_number
 
 # How torch, CUDA, cuBLAS, cuDNN and NCCL say that memory has ended; only torch has a class for it.
 _FULL = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
@@ -41,7 +41,7 @@ def device_of(name: str, knob: str = "device", error: type[DistillkitError] = Di
 
 def _own_number() -> int:
     """The GPU of this process, of those that it sees: a launcher may show each process its own alone."""
-    return int(os.environ.get("LOCAL_RANK", "0")) % max(torch.cuda.device_count(), 1)
+    return whole_number("LOCAL_RANK", 0) % max(torch.cuda.device_count(), 1)
 
 
 def out_of_memory(error: BaseException) -> bool:

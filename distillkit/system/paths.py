@@ -16,9 +16,13 @@ def cache_dir() -> Path:
     """The folder for prepared corpora: $DISTILLKIT_CACHE, or the platform's own cache folder. NoHome without both."""
     if given := os.environ.get(CACHE_VARIABLE):
         return Path(given)
-    folder = platformdirs.user_cache_path("distillkit")
-    if not folder.is_absolute():  # below a "~" that nothing stands for
-        raise NoHome(f"this user has no home folder; set {CACHE_VARIABLE} to a folder for prepared corpora, or HOME")
+    refusal = f"this user has no home folder; set {CACHE_VARIABLE} to a folder for prepared corpora, or HOME"
+    try:
+        folder = platformdirs.user_cache_path("distillkit")
+    except RuntimeError as error:
+        raise NoHome(refusal) from error
+    if not folder.is_absolute():  # older platformdirs leave a "~" that nothing stands for
+        raise NoHome(refusal)
     return folder
 
 

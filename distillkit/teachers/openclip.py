@@ -20,6 +20,7 @@ from timm.models import eva, vision_transformer
 from torch import Tensor, nn
 
 from distillkit.errors import TeacherError
+from distillkit.recipe.schema import Width
 from distillkit.system.device import device_of
 from distillkit.teachers._frozen import (
     Precision,
@@ -56,7 +57,7 @@ class Openclip:
         model: str,
         precision: Precision = "auto",
         device: str = "auto",
-        context_length: int | None = None,
+        context_length: Width | None = None,
         grid: int | Literal["full"] = "full",
         sha256: str | None = None,
         pixels: PixelPath = "pil",

@@ -16,6 +16,7 @@ from timm.data import create_transform, resolve_model_data_config
 from torch import Tensor, nn
 
 from distillkit.errors import TeacherError
+from distillkit.recipe.schema import Side
 from distillkit.system.device import device_of
 from distillkit.system.paths import expand
 from distillkit.teachers._frozen import (
@@ -60,7 +61,7 @@ class Timm:
         model: str,
         weights: str | None = None,
         prefix: str = "",
-        image_size: int = 224,
+        image_size: Side = 224,
         grid: int | Literal["full"] = "full",
         precision: Precision = "auto",
         device: str = "auto",

@@ -127,7 +127,13 @@ def _store() -> Any:
 
 def _join(device: torch.device) -> None:
     gpu = device.type == "cuda"
-    store, rank, world = next(rendezvous("env://", timeout=_PATIENCE))
+    try:
+        store, rank, world = next(rendezvous("env://", timeout=_PATIENCE))
+    except (ValueError, dist.DistError) as error:  # a variable that is missing or no number; nobody at MASTER_ADDR
+        raise TrainError(
+            f"WORLD_SIZE asks for several processes, and they cannot meet ({str(error).splitlines()[0]:.200}); start "
+            "them with torchrun, or unset WORLD_SIZE"
+        ) from error
     if world == whole_number("LOCAL_WORLD_SIZE", 0):
         # On a single machine torchrun keeps its store when it begins again, with the addresses of the dead.
         again = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")

@@ -17,7 +17,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any, cast
 
-from distillkit.errors import StoreError
+from distillkit.errors import NoHome, StoreError
 from distillkit.store.bucket.cache import arriving
 from distillkit.store.bucket.cache import folder as cache_folder
 from distillkit.store.format.log import FILE_NAME as LOG
@@ -82,7 +82,11 @@ def shown(path: Path) -> str:
 
 def origin(path: Path) -> Origin | None:
     """Where the files of the store at `path` really are; None where they are at `path`."""
-    if not path.is_relative_to(cache_folder()):
+    try:
+        inside = path.is_relative_to(cache_folder())
+    except NoHome:
+        return None  # without a cache nothing is in it
+    if not inside:
         return None
     noted = next((place for place in (path, *path.parents) if (place / _NOTE).is_file()), None)
     if noted is None:

@@ -37,6 +37,6 @@ def choose(path: Path, keys: Path | None, rows: str | None, labels: str | None) 
             wanted = pa.array([int(label) for label in labels.split(",")], pa.int64())
             meant = pc.fill_null(pc.is_in(store.index["label"], wanted), False).to_numpy()
             chosen = np.intersect1d(chosen, np.flatnonzero(meant))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise StoreError(f"write --rows as 0:1000 or 0:1000:2 and --labels as 3,7 ({error})") from error
     return chosen
