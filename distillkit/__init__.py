@@ -6,6 +6,7 @@ distillkit.extract("pipelines/extract/demo.toml")
 run = distillkit.train("pipelines/demo/dime_fm.toml", overrides=["optim.epochs=10.0"])
 report = distillkit.evaluate(run)
 store = distillkit.FeatureStore("stores/demo/images")
+student = distillkit.load_student(run)
 """
 
 import os
@@ -18,7 +19,7 @@ from typing import Any
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 __version__ = "0.1.0"
-__all__ = ["FeatureStore", "evaluate", "extract", "mine", "train"]
+__all__ = ["FeatureStore", "evaluate", "extract", "load_student", "mine", "train"]
 
 
 def __getattr__(name: str) -> Any:
@@ -27,4 +28,6 @@ def __getattr__(name: str) -> Any:
         return import_module(f"distillkit.{name}")
     if name == "FeatureStore":
         return import_module("distillkit.store.reading.reader").FeatureStore
+    if name == "load_student":
+        return import_module("distillkit.runfolder").load_student
     raise AttributeError(f"module 'distillkit' has no attribute {name!r}")

@@ -59,6 +59,11 @@ def inherited_sha256(name: str | None) -> str | None:
     return file_digest(files[0]).sha256 if files else None
 
 
+def load_student(run: str | Path) -> Any:
+    """The student of the finished run at `run`: a torch module in evaluation mode, on the CPU."""
+    return RunFolder(Path(run)).load_student()
+
+
 class RunFolder:
     """The folder of one run, locked while it is in use."""
 
