@@ -44,3 +44,10 @@ def test_floors_of_the_store_are_drawn_as_they_import():
     contract = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][1]
     drawn_floors = [name.removeprefix("store/") for name in drawn() if name.startswith("store/")]
     assert drawn_floors == contract["layers"]
+
+
+def test_files_to_open_are_there():
+    table = _TEXT[_TEXT.index("## Which file to open") : _TEXT.index("## Decisions")]
+    paths = re.findall(r"`([\w/]+(?:\.py|/))`", table)
+    assert len(paths) > 40
+    assert [path for path in paths if path != "distillkit/" and not (PACKAGE / path).exists()] == []
