@@ -71,7 +71,10 @@ def _measured(recipe: TrainRecipe, student: Any) -> list[str]:
     named = [("validation", recipe.validation.eval)] if recipe.validation else []
     lines, lacking = [], False
     for place, component in [*named, *(("evaluation", one) for one in recipe.evals)]:
-        stores = {name: _is_there(name) for name in stores_of(component.build("evals"))}
+        measure: Any = component.build("evals")
+        stores = {name: _is_there(name) for name in stores_of(measure)}
+        if all(stores.values()) and hasattr(measure, "check"):
+            measure.check(lambda name: FeatureStore(expand(name), recipe.data.teacher))
         told = ", ".join(name if there else f"{name} (not there yet)" for name, there in stores.items())
         lines.append(f"{place:12} {component.kind} of {told}")
         lacking = lacking or (place == "validation" and not all(stores.values()))

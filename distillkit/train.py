@@ -164,15 +164,18 @@ def _opened(
 
 
 def _try_out(recipe: TrainRecipe, run: RunFolder, student: Any, say: Say) -> None:
-    """Refuse what would be refused while the student trains; tell what its evaluation will lack."""
+    """Refuse what would be refused while the student trains, or of labels later; tell what its evaluation will lack."""
     refuse_missing(recipe.log)
     Validator(recipe, run).try_out(student)
     for number, component in enumerate(recipe.evals):
-        for name in stores_of(component.build("evals")):
-            try:
-                FeatureStore(expand(name))
-            except StoreError as error:
-                say(f"evals[{number}]: {error}; it is needed when the student is evaluated")
+        measure: Any = component.build("evals")
+        try:
+            stores = {name: FeatureStore(expand(name), recipe.data.teacher) for name in stores_of(measure)}
+        except StoreError as error:
+            say(f"evals[{number}]: {error}; it is needed when the student is evaluated")
+            continue
+        if hasattr(measure, "check"):
+            measure.check(stores.__getitem__)
 
 
 def _train(
