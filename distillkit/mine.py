@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import faiss
 import numpy as np
 import torch
 
@@ -23,8 +22,9 @@ from distillkit.mining import choice, duplicates
 from distillkit.mining.approximate import Approximate, Effort
 from distillkit.mining.exact import Exact, Found, Tick, scaled
 from distillkit.mining.job import Job
+from distillkit.mining.library import faiss
 from distillkit.mining.memory import watched
-from distillkit.mining.process import answer, mine_apart
+from distillkit.mining.process import mine_apart
 from distillkit.mining.progress import Progress
 from distillkit.mining.recall import reach
 from distillkit.mining.vectors import Vectors
@@ -223,11 +223,9 @@ def end(writer: StoreWriter, say: Say) -> None:
         say(f"{writer.path}: complete, {manifest.rows - manifest.skipped:,} rows, digest {manifest.digest[:16]}")
 
 
-def _asked(request: dict[str, Any], say: Say) -> str:
+def asked(request: dict[str, Any], say: Say) -> str:
     recipe, part = MineRecipe.model_validate(request["recipe"]), Part.parse(request["part"])
     return str(mine_here(recipe, request["threads"], say, request["command"], part))
 
 
 make_callable(__name__)
-if __name__ == "__main__":
-    answer(_asked)

@@ -14,6 +14,8 @@ from distillkit.cli.console import Overrides, Recipe, Store, command, say
 if TYPE_CHECKING:
     from distillkit.store.format.manifest import Manifest
 
+_NO_FAISS = 'FAISS, which is not installed: pip install "distillkit[mining]", or [mining-gpu]'
+
 store = typer.Typer(help="Look at, check and question feature stores.", no_args_is_help=True)
 
 
@@ -26,6 +28,7 @@ def store_info(path: Store) -> None:
     from distillkit.store.format.manifest import Manifest
     from distillkit.store.reading.additions import FOLDER, additions
     from distillkit.store.reading.selection import FILE_NAME, Selection
+    from distillkit.system.machine import search_library
 
     if (path / FILE_NAME).is_file():
         view = Selection(path)
@@ -39,6 +42,7 @@ def store_info(path: Store) -> None:
     for name, added in additions(path, manifest).items():
         print()
         _print_volume(path / FOLDER / name, added)
+    print(f"\nmining here is by {search_library() or _NO_FAISS}")
 
 
 def _print_volume(path: Path, manifest: Manifest) -> None:

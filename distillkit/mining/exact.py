@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-import faiss
 import numpy as np
 from jaxtyping import Float, Int
 
+from distillkit.mining.library import faiss
 from distillkit.mining.vectors import Vectors
 
 _TOGETHER = 1024  # queries whose findings are merged at once

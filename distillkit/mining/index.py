@@ -13,10 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import faiss
 import numpy as np
 
 from distillkit.errors import StoreError
+from distillkit.mining.library import faiss
 from distillkit.mining.vectors import Vectors
 from distillkit.system.atomic import atomic_file, write_json
 
@@ -70,7 +70,7 @@ def opened(folder: Path, kind: str, vectors: Vectors, identity: dict[str, Any], 
             raise StoreError(f"{path}: damaged; delete {folder} to build the index anew") from error
     index = build(kind, vectors, identity["seed"], say)
     with atomic_file(path) as file:
-        faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))  # type: ignore[attr-defined]
+        faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))
     write_json(told, identity)
     return index
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import faiss
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from distillkit.mining.library import faiss
 
 _SCORES = 4 << 20  # scores of queries against centroids that are in memory
 _FEW = 16  # lists that are looked at to begin with

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,11 @@ def mine_apart(recipe: MineRecipe, say: Say = print, command: str | None = None,
 
 
 def run_apart(module: str, request: dict[str, Any], threads: int, say: Say) -> Any:
-    """What `answer(...)` of that module returns to `request`. Its DistillkitErrors are raised here."""
+    """What `asked(request, say)` of that module returns. Its DistillkitErrors are raised here."""
     count = str(threads)
     environment = os.environ | {"OMP_NUM_THREADS": count, "OPENBLAS_NUM_THREADS": count}
     pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment}
-    with subprocess.Popen([sys.executable, "-m", module], **pipes) as process:
+    with subprocess.Popen([sys.executable, "-m", __name__, module], **pipes) as process:
         assert process.stdin and process.stdout
         try:
             process.stdin.write(json.dumps(request) + "\n")
@@ -55,13 +56,16 @@ def run_apart(module: str, request: dict[str, Any], threads: int, say: Say) -> A
     raise errors.DistillkitError(f"{module} ended without an answer (exit code {process.returncode}); see above")
 
 
-def answer(work: Callable[[dict[str, Any], Say], Any]) -> None:
+def answer(module: str) -> None:
     """The other side: read the request, do the work, answer. Ends at once when whoever asked is gone."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     request = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_the_asker, daemon=True).start()
     try:
+        work = import_module(module).asked
         _tell({"done": work(request, lambda message: _tell({"say": message}))})
+    except errors.MissingExtra as error:
+        _tell({"error": str(error), "kind": "DistillkitError"})
     except errors.DistillkitError as error:
         _tell({"error": str(error), "kind": type(error).__name__})
 
@@ -73,3 +77,7 @@ def _tell(value: dict[str, Any]) -> None:
 def _end_with_the_asker() -> None:
     sys.stdin.read()
     os._exit(1)
+
+
+if __name__ == "__main__":
+    answer(sys.argv[1])

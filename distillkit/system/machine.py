@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,24 @@ import torch
 
 
 def machine() -> dict[str, Any]:
-    """CPU name, cores this process may use, GPU name (None without one), and system."""
+    """CPU name, cores this process may use, GPU name and FAISS (None without one), and system."""
     return {
         "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "mining": search_library(),
         "system": f"{platform.system()} {platform.machine()}",
     }
+
+
+def search_library() -> str | None:
+    """Which package of FAISS is here for mining, and its version."""
+    for name in ("faiss-gpu", "faiss-gpu-cu12", "faiss-gpu-cu11", "faiss-cpu"):
+        try:
+            return f"{name} {version(name)}"
+        except PackageNotFoundError:
+            continue
+    return None
 
 
 def free_memory() -> int:

@@ -1,0 +1,27 @@
+"""FAISS, by whichever of its packages it is here: faiss-cpu (the extra "mining") or faiss-gpu ("mining-gpu").
+
+Both bring the module `faiss`, so an environment has one of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from distillkit.errors import DistillkitError, MissingExtra
+
+faiss: Any
+try:
+    import faiss
+except ModuleNotFoundError as error:
+    if error.name != "faiss":
+        raise
+    raise MissingExtra("faiss", "mining-gpu" if torch.cuda.is_available() else "mining") from error
+except (ImportError, OSError, AttributeError) as error:  # its own libraries, or CUDA's, are not where it looks
+    raise DistillkitError(
+        f"faiss cannot be loaded here ({str(error).splitlines()[0]:.150}); without a GPU take faiss-cpu: "
+        'pip uninstall faiss-gpu, then pip install "distillkit[mining]"'
+    ) from error
+
+__all__ = ["faiss"]

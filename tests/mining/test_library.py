@@ -1,0 +1,61 @@
+"""FAISS is an extra, of which there are two; one that is missing or broken is a line."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from distillkit.errors import DistillkitError
+from distillkit.mining.process import mine_apart
+from distillkit.recipe import MineRecipe
+from distillkit.system import machine
+
+PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+
+
+def test_a_cpu_and_a_gpu_have_an_extra_each_and_nothing_else_brings_either():
+    extras = PROJECT["optional-dependencies"]
+    own = {name: [one for one in packages if "faiss" in one] for name, packages in extras.items()}
+    assert {name for name, packages in own.items() if packages} == {"mining", "mining-gpu", "faiss-gpu"}
+    assert own["faiss-gpu"] == own["mining-gpu"] and own["mining"][0].startswith("faiss-cpu")
+    assert not [one for one in PROJECT["dependencies"] if "faiss" in one]
+
+
+@pytest.mark.parametrize(
+    ("module", "told"),
+    [
+        (None, 'faiss is not installed; run: pip install "distillkit[mining]"'),
+        ("raise ImportError('libcublas.so.12: cannot open shared object file')", "faiss cannot be loaded here (libcub"),
+    ],
+)
+def test_one_that_is_not_there_or_does_not_load_is_a_line(tmp_path, monkeypatch, module, told):
+    """Through the process that mines, whose imports come first."""
+    hidden = tmp_path / "faiss.py"
+    hidden.write_text(module or "raise ModuleNotFoundError(\"No module named 'faiss'\", name='faiss')")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(__file__).parents[2]}")
+    with pytest.raises(DistillkitError) as caught:
+        mine_apart(MineRecipe(queries="q", corpus="c"))
+    assert str(caught.value).startswith(told) and "\n" not in str(caught.value)
+
+
+def test_training_and_extraction_do_without():
+    script = "import sys; sys.modules['faiss'] = None\nimport distillkit.train, distillkit.extract, distillkit.evaluate"
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_a_machine_says_which_one_it_has(monkeypatch):
+    here = {"faiss-cpu": "1.9"}
+
+    def version(name):
+        if name not in here:
+            raise machine.PackageNotFoundError(name)
+        return here[name]
+
+    monkeypatch.setattr(machine, "version", version)
+    assert machine.search_library() == "faiss-cpu 1.9"
+    here |= {"faiss-gpu": "1.15.1"}
+    assert machine.search_library() == "faiss-gpu 1.15.1"
+    here.clear()
+    assert machine.search_library() is None
