@@ -9,7 +9,7 @@ from typing import Literal
 
 from distillkit.errors import SourceError
 from distillkit.sources._account import Account
-from distillkit.sources._captions import Captions, with_captions
+from distillkit.sources._captions import Captions, numbered_through, with_captions
 from distillkit.sources._cells import Lines, are_quoted, rows
 from distillkit.sources._lines import is_text, numbered_lines
 from distillkit.sources._places import file_at, folder_at, unusable
@@ -57,6 +57,9 @@ class Csv:
         return self._place.read(location)
 
     def __iter__(self) -> Iterator[Sample]:
+        yield from numbered_through(self._rows, self.captions)
+
+    def _rows(self) -> Iterator[Sample]:
         self.account = account = Account()
         place, name = file_at(self.file)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from distillkit.errors import SourceError
 from distillkit.sources._account import Account
-from distillkit.sources._captions import Captions, with_captions
+from distillkit.sources._captions import Captions, numbered_through, with_captions
 from distillkit.sources._lines import numbered_lines
 from distillkit.sources._places import file_at, folder_at, unusable
 from distillkit.types import Sample
@@ -58,6 +58,9 @@ class Jsonl:
         return self._place.read(location)
 
     def __iter__(self) -> Iterator[Sample]:
+        yield from numbered_through(self._rows, self.captions)
+
+    def _rows(self) -> Iterator[Sample]:
         self.account = account = Account()
         place, name = file_at(self.file)
         usable = False

@@ -27,6 +27,7 @@ from distillkit.types import Sample, class_number
 
 SCHEMA = pa.schema([("key", pa.string()), ("image", pa.string()), ("text", pa.string()), ("label", pa.int64())])
 _BLOCK = 65_536
+_OTHERS = 'more captions of images that came before (source.captions = "all" keeps each as a row)'
 _FEW = 0.1  # of the labels of a corpus may be none
 # What is left out of a row that is kept: what it is in the plural, the row's key, "text" or "label", and why.
 Lose = Callable[[str, str, str, str], None]
@@ -48,10 +49,22 @@ def make_plan(
     labels.refuse_wrong()
     again = repeated(plan["key"], np.frombuffer(marks, np.int64))
     if len(again):
-        plan = _mapped(_without(plan, again), folder)
+        whole, plan = plan, _mapped(_without(plan, again), folder)
+        if lose:
+            _tell_other_captions(whole.take(pa.array(again)), plan, lose)
     if plan.num_rows == 0:
         raise SourceError(f"the corpus at {root or 'the source'} is empty: nothing to extract")
     return plan, len(again)
+
+
+def _tell_other_captions(left_out: pa.Table, plan: pa.Table, lose: Lose) -> None:
+    """Of rows whose key had come before: the captions that their images have beside the first one."""
+    first = plan.take(pc.index_in(left_out["key"], value_set=plan["key"].combine_chunks()))
+    said = pc.fill_null(pc.not_equal(left_out["text"], pc.fill_null(first["text"], "")), False)
+    other = left_out.filter(pc.and_(said, pc.fill_null(pc.equal(left_out["image"], first["image"]), False)))
+    for batch in other.select(["key", "text"]).to_batches(max_chunksize=_BLOCK):
+        for key, text in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            lose(_OTHERS, key, "text", f"another caption of an image that came before: {text!r:.60}")
 
 
 def _blocks(
