@@ -25,6 +25,10 @@ class TrainError(DistillkitError):
     """Training cannot start, go on or be resumed."""
 
 
+class ExportError(DistillkitError):
+    """A student cannot leave the house that way, or would answer otherwise there."""
+
+
 class DiskFull(DistillkitError):
     """A file cannot be written: no space left, or no quota."""
 

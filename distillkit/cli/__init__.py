@@ -9,6 +9,7 @@ import typer
 from distillkit.cli.console import say
 from distillkit.cli.data import data
 from distillkit.cli.ending import in_one_line, speak_any_text
+from distillkit.cli.export import export
 from distillkit.cli.extract import extract_teacher
 from distillkit.cli.mine import mine_neighbours, select_texts
 from distillkit.cli.recipe import recipes
@@ -29,6 +30,7 @@ app.command()(mine_neighbours)
 app.command()(select_texts)
 app.command()(train_student)
 app.command()(evaluate)
+app.command()(export)
 app.add_typer(data, name="data")
 app.add_typer(recipes, name="recipe")
 app.add_typer(store, name="store")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from distillkit.errors import RecipeError
 
-ROOMS = ("sources", "teachers", "students", "losses", "evals", "importers")
+ROOMS = ("sources", "teachers", "students", "losses", "evals", "importers", "exports")
 
 
 def kinds(room: str) -> list[str]:

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import typer.main
+from PIL import Image
 
 from distillkit import cli
 
@@ -65,6 +66,7 @@ WORKING = {
     "select-texts": ["select.toml"],
     "train-student": ["train.toml"],
     "evaluate": ["run"],
+    "export": ["run", "--to", "timm", "--samples", "samples"],
     "recipe check": ["train.toml"],
     "recipe list": ["."],
     "store info": ["out/images"],
@@ -99,6 +101,9 @@ def make_world(folder, corpus, teacher, run_cli):
         code, _, err = run_cli(*command.split(), *WORKING[command])
         assert code == 0, err
     shutil.copytree(folder / "out/images", folder / "out/images2")
+    (folder / "samples").mkdir()
+    for number in range(256):
+        Image.new("RGB", (32, 32), (number, 255 - number, number // 2)).save(folder / f"samples/{number}.png")
     (folder / "embeddings/img_emb").mkdir(parents=True)
     (folder / "embeddings/metadata").mkdir()
     np.save(folder / "embeddings/img_emb/img_emb_0.npy", np.ones((3, 8), np.float16))

@@ -19,6 +19,7 @@ COMMANDS = (
     "select-texts",
     "train-student",
     "evaluate",
+    "export",
     "recipe check",
     "recipe list",
     "store info",

@@ -1,0 +1,52 @@
+"""distillkit export: a finished student for the programs that its users have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from distillkit.cli.console import say
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="A finished run folder.", show_default=False)],
+    to: Annotated[str, typer.Option("--to", help="Which program: a file of distillkit/exports.", show_default=False)],
+    precision: Annotated[Literal["fp32", "fp16", "int8"], typer.Option(help="What weights are kept in.")] = "fp32",
+    tower: Annotated[Literal["image", "text", "both"], typer.Option(help="Which towers, of those there are.")] = "both",
+    out: Annotated[
+        Path | None, typer.Option(help="The folder; by default RUN/exports/TARGET.", show_default=False)
+    ] = None,
+    samples: Annotated[
+        Path | None,
+        typer.Option(help="Ask about the pictures (and .txt lines) of this folder, not of the run's eval store."),
+    ] = None,
+    text_tower: Annotated[
+        Literal["own", "teacher"], typer.Option(help="teacher: its text tower stands beside an image student.")
+    ] = "own",
+    licence: Annotated[str | None, typer.Option(help="Of the exported weights, for the card.")] = None,
+    allow_parity_loss: Annotated[
+        bool, typer.Option("--allow-parity-loss", help="Write what answers otherwise, and say so in its card.")
+    ] = False,
+) -> None:
+    """Write the student of RUN for another program, after asking both the same: what answers otherwise is not written.
+
+    Example: distillkit export runs/clip_kd --to open_clip
+    """
+    from distillkit.export import export as leave
+
+    print(
+        leave(
+            run,
+            to,
+            precision=precision,
+            tower=tower,
+            out=out,
+            samples=samples,
+            text_tower=text_tower,
+            licence=licence,
+            allow_parity_loss=allow_parity_loss,
+            say=say,
+        )
+    )

@@ -1,0 +1,122 @@
+"""A finished student leaves the house: described, written as its target wants it, asked, and only then put in place.
+
+    distillkit export runs/dime_fm --to onnx
+
+What answers otherwise than the student is not written (parity/gate.py). The folder is there whole or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from distillkit.callable import make_callable
+from distillkit.errors import ExportError
+from distillkit.exports._describe import describe, teacher_texts
+from distillkit.exports._described import Described, TextTower
+from distillkit.parity.card import write_card
+from distillkit.parity.gate import Parity, compare
+from distillkit.parity.questions import Questions, questions_of_folder, questions_of_run
+from distillkit.parity.reference import Reference, teacher_says
+from distillkit.recipe import TrainRecipe
+from distillkit.recipe.registry import resolve
+from distillkit.runfolder import RunFolder
+from distillkit.system.atomic import atomic_folder
+
+Precision = Literal["fp32", "fp16", "int8"]
+TowerChoice = Literal["image", "text", "both"]
+Say = Callable[[str], None]
+
+
+def export(
+    path: str | Path,
+    to: str,
+    *,
+    precision: Precision = "fp32",
+    tower: TowerChoice = "both",
+    out: str | Path | None = None,
+    samples: str | Path | None = None,
+    text_tower: Literal["own", "teacher"] = "own",
+    licence: str | None = None,
+    allow_parity_loss: bool = False,
+    say: Say = print,
+) -> Path:
+    """Write the student of the finished run at `path` for the program `to`; returns the folder.
+
+    ExportError where that program cannot hold it, or where it answers otherwise there than here.
+    """
+    run, target = RunFolder(Path(path)), resolve("exports", to)()
+    recipe = run.recipe()
+    folder = _place(run.path, to, precision, out)
+    if precision not in target.precisions:
+        raise ExportError(f"--to {to}: is written in {' or '.join(target.precisions)}, not in {precision}")
+    texts = _teacher_texts(run, recipe) if text_tower == "teacher" else None
+    student = _described(run, recipe, texts, licence, tower)
+    refusal = target.holds(student)
+    if refusal is not None:
+        raise ExportError(f"{run.path}: cannot go to {to}: {refusal}")
+    held = [name for name in student.towers if name in getattr(target, "towers", ("image", "text"))]
+    asked = _questions(recipe, run.path, samples)
+    asked.enough(held)
+    with atomic_folder(folder) as partial_folder:
+        target.write(student, partial_folder, precision, None)
+        parity = _asked(run, target.open(partial_folder), texts, asked, held, precision)
+        for line in parity.lines:
+            say(f"{to} {precision}: {line}")
+        _decide(parity, folder, allow_parity_loss, say)
+        write_card(partial_folder, run, student, to, target.lines(student), parity)
+    return folder
+
+
+def _place(run: Path, to: str, precision: str, out: str | Path | None) -> Path:
+    name = to.rpartition(":")[2].lower() + ("" if precision == "fp32" else f"-{precision}")
+    folder = Path(out) if out is not None else run / "exports" / name
+    if folder.exists():
+        raise ExportError(f"{folder}: is there already; move it away, or name another folder with --out")
+    return folder
+
+
+def _described(
+    run: RunFolder, recipe: TrainRecipe, texts: TextTower | None, licence: str | None, tower: TowerChoice
+) -> Described:
+    scale = run.facts()["teacher"].get("logit_scale")
+    student = describe(recipe.name, run.load_student(), recipe.student, texts=texts, licence=licence, scale=scale)
+    if tower != "both":
+        student = replace(student, image=None) if tower == "text" else replace(student, text=None)
+    if not student.towers:
+        told = "".join(f"; {why}" for why in student.missing)
+        raise ExportError(f"{run.path}: --tower {tower}: this student has no such tower{told}")
+    return student
+
+
+def _teacher_texts(run: RunFolder, recipe: TrainRecipe) -> TextTower:
+    if "text" in recipe.student.build("students").widths:
+        raise ExportError(f"{run.path}: --text-tower teacher: this student has a text tower of its own")
+    return teacher_texts(run.facts()["teacher"])
+
+
+def _questions(recipe: TrainRecipe, path: Path, samples: str | Path | None) -> Questions:
+    return questions_of_run(recipe, path) if samples is None else questions_of_folder(Path(samples))
+
+
+def _asked(
+    run: RunFolder, opened: Any, texts: TextTower | None, asked: Questions, towers: list[str], precision: str
+) -> Parity:
+    tell = None if texts is None else teacher_says(run.facts()["teacher"])
+    return compare(asked, Reference(run.load_student(), tell), opened, towers, precision)
+
+
+def _decide(parity: Parity, folder: Path, allow: bool, say: Say) -> None:
+    if parity.refusal is None:
+        return
+    if not allow:
+        raise ExportError(
+            f"{folder}: not written, as it answers otherwise than its student: {parity.refusal}; another precision may "
+            "do, --allow-parity-loss writes it all the same and says so in its card"
+        )
+    say(f"{folder}: written with a loss of parity, as allowed: {parity.refusal}")
+
+
+make_callable(__name__)

@@ -1,0 +1,118 @@
+"""The model card: README.md of an exported folder, with front matter as model hubs read it."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from distillkit.exports._described import Described
+from distillkit.parity.gate import Parity
+from distillkit.recipe import TrainRecipe
+from distillkit.runfolder import RunFolder
+from distillkit.system.versions import versions
+
+CARD = "README.md"
+_CONVERTERS = ("onnx", "onnxruntime", "onnxscript", "transformers", "tokenizers")
+
+
+def write_card(folder: Path, run: RunFolder, student: Described, to: str, lines: str, parity: Parity) -> None:
+    """Say in `folder` what the student is, where it is from, what it can do, and how it is opened."""
+    recipe, facts = run.recipe(), run.facts()
+    parts = [
+        _front(student),
+        f"# {student.name}\n",
+        f"A student that [distillkit](https://pypi.org/project/distillkit/) trained, for {to}.",
+        _facts(recipe, facts, student),
+        "## How to open it\n\n```python\n" + lines.rstrip() + "\n```",
+        _results(run),
+        _parity(parity),
+        _versions(),
+    ]
+    (folder / CARD).write_text("\n\n".join(filter(None, parts)).rstrip() + "\n", encoding="utf-8")
+
+
+def _front(student: Described) -> str:
+    lines = [f"license: {student.licence or 'unknown'}", "tags:", "- distillation", "- image-feature-extraction"]
+    return "---\n" + "\n".join(lines) + "\n---"
+
+
+def _facts(recipe: TrainRecipe, facts: dict[str, Any], student: Described) -> str:
+    teacher = facts["teacher"]
+    texts = "none" if student.text is None else student.text.whose
+    rows = {
+        "recipe": recipe.name + (f", after {recipe.paper}" if recipe.paper else ""),
+        "student": " ".join(str(value) for value in (recipe.student.kind, recipe.student.knobs.get("model", ""))),
+        "parameters": f"{facts['parameters']:,}",
+        "losses": ", ".join(term.kind for term in recipe.losses),
+        "teacher": f"{teacher.get('model', 'of an import')}, weights sha256 {teacher.get('weights_sha256', 'unknown')}",
+        "text tower": texts,
+        "data": ", ".join(f"{name} {place}" for name, place in facts.get("stores", {}).items()),
+        "training": f"{facts['steps']:,} steps, {facts['images_seen']:,} images seen",
+        "pictures": _shown(student),
+        "scale of cosines": "" if student.scale is None else f"{student.scale:.6g}",
+        "licence": student.licence
+        or "unknown: name it with --licence; the teacher's weights and the data have their own",
+        "left out": "; ".join(student.missing),
+    }
+    told = [f"| {name} | {_cell(value)} |" for name, value in rows.items() if value]
+    return "\n".join(["| | |", "|---|---|", *told])
+
+
+def _shown(student: Described) -> str:
+    if student.image is None:
+        return ""
+    shown = student.image.shown
+    mean, std = (" ".join(f"{value:.6g}" for value in values) for values in (shown.mean, shown.std))
+    return (
+        f"RGB, short side to {shown.size} pixels ({shown.interpolation}), middle cut; mean {mean}, std {std} of 0 to 1"
+    )
+
+
+def _results(run: RunFolder) -> str:
+    """The numbers of the run's evaluation, teacher and baseline beside the student."""
+    path = run.path / "evaluation.json"
+    if not path.is_file():
+        return ""
+    lines = ["## Results\n"]
+    for name, told in json.loads(path.read_bytes())["results"].items():
+        who = list(told)
+        lines += [f"**{_cell(name)}**\n", "| | " + " | ".join(who) + " |", "|---" * (len(who) + 1) + "|"]
+        numbers = [key for key in told[who[0]] if not key.endswith((".low", ".high", ".chance"))]
+        lines += [f"| {key} | " + " | ".join(_number(told[one], key) for one in who) + " |" for key in numbers] + [""]
+    return "\n".join(lines).rstrip()
+
+
+def _number(values: dict[str, float], key: str) -> str:
+    if key not in values:
+        return ""
+    low, high = values.get(f"{key}.low"), values.get(f"{key}.high")
+    return f"{values[key]:.4g}" + ("" if low is None or high is None else f" ({low:.4g} to {high:.4g})")
+
+
+def _parity(parity: Parity) -> str:
+    told = [f"- {line}" for line in parity.lines]
+    loss = f"\n\n**Written although it answers otherwise:** {parity.refusal}." if parity.refusal else ""
+    return (
+        f"## Parity\n\nThis folder ({parity.precision}) and the student it was made of were asked the same, from "
+        f"{parity.asked_of}:\n\n" + "\n".join(told) + loss
+    )
+
+
+def _versions() -> str:
+    return "Made with " + ", ".join(f"{name} {told}" for name, told in (versions() | _converters()).items()) + "."
+
+
+def _converters() -> dict[str, str]:
+    found = {}
+    for name in _CONVERTERS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # not installed, so not used
+            continue
+    return found
+
+
+def _cell(value: object) -> str:
+    return str(value).replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,184 @@
+"""What an exported student is asked: real pictures and texts, of the store its run is evaluated on, or of a folder.
+
+The student looks at the middle square of a picture to a fraction of a pixel, other programs cut at whole pixels. That
+towers are compared and not roundings, towers are asked about squares that are cut at whole pixels beforehand, which
+everybody sees alike; the measure is taken of whole pictures, each cut by whom it is shown to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from PIL import Image
+from torch import Tensor
+
+from distillkit.errors import ExportError
+from distillkit.evals._classes import class_embeddings
+from distillkit.evals._encode import Encode
+from distillkit.evals.retrieval import Retrieval
+from distillkit.evals.zero_shot import ZeroShot
+from distillkit.originals import Originals, moved
+from distillkit.pixels import decode
+from distillkit.recipe import TrainRecipe
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.paths import expand
+
+Tell = Callable[[list[str]], Float[np.ndarray, "t d"]]
+
+LEAST = 256  # questions for a tower; of fewer, the worst says little
+MOST = 2048  # more would tell little more
+_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm")
+
+
+class Pictures(Sequence[Image.Image]):
+    """Pictures that are opened when they are asked for. `square`: cut to their middle, at whole pixels."""
+
+    def __init__(self, places: Sequence[Any], opens: Any, square: bool = False):
+        self._places, self._opens, self._square = places, opens, square
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, place: int) -> Image.Image: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Image.Image]: ...
+    def __getitem__(self, place: int | slice) -> Image.Image | list[Image.Image]:
+        if isinstance(place, slice):
+            return [self[one] for one in range(*place.indices(len(self)))]
+        image: Image.Image = self._opens(self._places[place])
+        return middle(image) if self._square else image
+
+    @property
+    def squares(self) -> Pictures:
+        return Pictures(self._places, self._opens, square=True)
+
+
+def middle(image: Image.Image) -> Image.Image:
+    """The middle square of an image, at whole pixels."""
+    width, height = image.size
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    return image.crop((left, top, left + side, top + side))
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What the run is evaluated by: is the right answer among the k nearest? `right[i]`: its place, of `pictures[i]`.
+
+    `answers(tell)`: a vector for each answer, by who tells texts; of None, as the teacher said.
+    """
+
+    ks: tuple[int, ...]
+    name: str
+    pictures: list[int]  # which of the questions have a right answer
+    right: Int[Tensor, "n"]
+    answers: Callable[[Tell | None], Float[Tensor, "m d"]]
+
+
+@dataclass(frozen=True)
+class Questions:
+    pictures: Pictures
+    texts: list[str]
+    measure: Measure | None
+    told: str  # where they are from
+
+    def enough(self, towers: Sequence[str]) -> None:
+        """ExportError where a tower would be asked too little."""
+        for tower, asked in (("image", len(self.pictures)), ("text", len(self.texts))):
+            if tower in towers and asked < LEAST:
+                raise ExportError(
+                    f"{self.told}: {asked} {'pictures' if tower == 'image' else 'different texts'} to ask the {tower} "
+                    f"tower about, at least {LEAST} are needed; name a folder of more with --samples (texts: a .txt "
+                    "in it, one a line)"
+                )
+
+
+def questions_of_folder(folder: Path) -> Questions:
+    """Every picture below a folder, and every line of its .txt files. ExportError where there is no such folder."""
+    if not folder.is_dir():
+        raise ExportError(f"--samples {folder}: no such folder")
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _ENDINGS)[:MOST]
+    lines = [line.strip() for file in sorted(folder.rglob("*.txt")) for line in file.read_text("utf-8").splitlines()]
+    return Questions(
+        Pictures(files, decode), list(dict.fromkeys(filter(None, lines)))[:MOST], None, f"--samples {folder}"
+    )
+
+
+def questions_of_run(recipe: TrainRecipe, path: Path) -> Questions:
+    """Of the first eval of a run that is read off pictures one by one; without one, of the first that has a store."""
+    evals = [component.build("evals") for component in recipe.evals]
+    if not evals:
+        raise ExportError(f"{path}: its recipe has no evals, so no pictures to ask about; name a folder with --samples")
+    measure = next((one for one in evals if isinstance(one, Retrieval | ZeroShot)), evals[0])
+    store = _open(measure.store, recipe)
+    images = Originals(store, moved(recipe.data).get(store.path.resolve()))
+    kept = np.arange(len(store.ok_rows))
+    if len(kept) > MOST:
+        kept = np.linspace(0, len(kept) - 1, MOST).astype(np.int64)
+    pictures = Pictures(store.ok_rows[kept].tolist(), lambda row: images.open(row)[0])
+    return Questions(pictures, _texts(recipe, store), _measured(measure, store, kept, recipe), str(store.path))
+
+
+def _open(name: str, recipe: TrainRecipe) -> FeatureStore:
+    return FeatureStore(expand(name), recipe.data.teacher)
+
+
+def _texts(recipe: TrainRecipe, store: FeatureStore) -> list[str]:
+    """Different texts: of the store first, then of those that the student was trained with."""
+    data = recipe.data
+    found: dict[str, None] = {}
+    names = (None, data.images, *(one.images for one in data.mix), data.texts, data.classes)
+    for name in names:
+        if name is None and found:
+            continue
+        source = store if name is None else _open(name, recipe)
+        rows = source.ok_rows[: 4 * MOST]
+        found |= dict.fromkeys(text for text in source.index["text"].take(rows).to_pylist() if text)
+        if len(found) >= LEAST:
+            break
+    return list(found)[:MOST]
+
+
+def _measured(measure: Any, store: FeatureStore, kept: np.ndarray, recipe: TrainRecipe) -> Measure | None:
+    def open_store(name: str) -> FeatureStore:
+        return _open(name, recipe)
+
+    if isinstance(measure, ZeroShot):
+        labels, classes = measure.check(open_store)
+        number = dict(zip(labels.places.tolist(), classes.numbers(labels).tolist(), strict=True))
+        asked = [place for place, position in enumerate(kept.tolist()) if position in number]
+        right = torch.tensor([number[int(kept[place])] for place in asked])
+        prompts = open_store(measure.prompts)
+        return Measure(
+            (1, 5), "top-{}", asked, right, lambda tell: class_embeddings(prompts, _Told(tell) if tell else None)
+        )
+    if not isinstance(measure, Retrieval):
+        return None
+    rows = store.ok_rows[kept]
+    names, first, label = np.unique(store.index["text"].take(rows).to_pylist(), return_index=True, return_inverse=True)
+
+    def captions(tell: Tell | None) -> Float[Tensor, "m d"]:
+        return store.read("text", rows[first]).float() if tell is None else torch.from_numpy(tell(names.tolist()))
+
+    ks = tuple(k for k in measure.ks if k < len(names)) or (1,)
+    return Measure(ks, "R@{}", list(range(len(kept))), torch.from_numpy(label), captions)
+
+
+class _Told(Encode):
+    """Texts of a store by who tells them, as an evaluation asks."""
+
+    def __init__(self, tell: Tell):
+        self._tell = tell
+
+    def __call__(self, store: Any) -> Float[Tensor, "n d"]:
+        raise NotImplementedError("only texts are told")
+
+    def texts(self, store: Any, rows: np.ndarray) -> Float[Tensor, "m d"]:
+        return torch.from_numpy(self._tell(store.index["text"].take(rows).to_pylist()))

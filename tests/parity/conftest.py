@@ -1,0 +1,1 @@
+from tests.exports.conftest import pictures, runs  # noqa: F401
