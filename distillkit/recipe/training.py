@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from distillkit.recipe.component import Component, Term
 from distillkit.recipe.data import Captions, Data
@@ -38,11 +38,19 @@ class Optim(Strict):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     accumulate: int = Field(1, gt=0, le=MOST, description="parts of a batch that pass through the student one by one")
     ema: float | None = Field(None, gt=0, lt=1, description="keep the moving average of the weights, with this decay")
-    compile: bool = Field(False, description="torch.compile the student")
+    compile: bool | Literal["student", "step"] = Field(
+        False, description='torch.compile the student (true is "student"), or the step with losses and clipping'
+    )
     recompute: bool = Field(False, description="gradient checkpointing: activations are made twice, not kept")
     shard: bool = Field(False, description="of several processes each keeps a part of the student (FSDP2)")
     fused: bool = Field(True, description="one kernel for the optimiser's update; without, last bits differ")
     deterministic: bool = Field(False, description="refuse kernels whose results vary from run to run (GPUs)")
+
+    @field_validator("compile")
+    @classmethod
+    def _one_name(cls, value: bool | str) -> bool | str:
+        """What is one thing has one name in the identity of a run."""
+        return True if value == "student" else value
 
 
 class Checkpoints(Strict):

@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from distillkit.errors import TeacherError
 
@@ -60,19 +61,33 @@ def lower(model: nn.Module, precision: str) -> None:
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function through torch.compile, which begins at the first call; TeacherError where it cannot."""
+    """The function through torch.compile, at the first call; TeacherError where it cannot.
+
+    A batch with fewer rows than the first, such as the last of a shard, is filled up: another shape would be compiled
+    anew, which takes longer than many batches. Of what comes out, the first axis is that of rows.
+    """
     from torch._dynamo.exc import TorchDynamoException  # slow to import, and few ask for it
 
-    fast = torch.compile(function)
+    fast, most = torch.compile(function), 0
 
-    def run(*arguments: Any, **options: Any) -> Any:
+    def run(pixels: Tensor, **options: Any) -> Any:
+        nonlocal most
+        rows = len(pixels)
+        most = max(most, rows)
         try:
-            return fast(*arguments, **options)
+            whole = fast(pixels if rows == most else _filled_up(pixels, most), **options)
+            return whole if rows == most else tree_map(lambda value: value[:rows], whole)
         except TorchDynamoException as error:
             told = textwrap.shorten(str(error), 200, placeholder="...")
             raise TeacherError(f"torch.compile does not work here ({told}); leave teacher.compile out") from error
 
     return run
+
+
+def _filled_up(pixels: Tensor, rows: int) -> Tensor:
+    more = pixels[-1:].expand(rows - len(pixels), *pixels.shape[1:])
+    order = torch.channels_last if pixels.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+    return torch.cat([pixels, more]).contiguous(memory_format=order)
 
 
 def weights_sha256(model: nn.Module) -> str:

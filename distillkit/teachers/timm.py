@@ -84,13 +84,13 @@ class Timm:
             refuse_other_weights(model, self._sha256, sha256)
         self.classes = int(self.model.num_classes) if top_k else 0
         self.top_k = _top_k(model, top_k, self.classes)
-        if compile:
-            self.model.forward_features = compiled(self.model.forward_features)
         config = resolve_model_data_config(self.model) | {"input_size": (3, image_size, image_size)}
         self.preprocess_config: dict[str, Any] = config
         self.preprocess = _preprocess(config, pixels)
         self.preprocess.refuse_cpu(self.device)
         self._probe(model, grid)
+        if compile:  # what is asked so far is one image, and its shape would be compiled for nothing
+            self.model.forward_features = compiled(self.model.forward_features)
 
     def _probe(self, name: str, cells: int | Literal["full"]) -> None:
         """Ask the network itself what it gives: one forward of an empty image."""

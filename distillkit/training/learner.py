@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from distillkit.errors import RecipeError, TrainError
 from distillkit.recipe import Optim
 from distillkit.training import shards
+from distillkit.training.compiling import whole_step
 from distillkit.training.gradcache import backward_in_parts, no_statistics
 from distillkit.training.gradients import Averaged
 from distillkit.training.objective import Objective
@@ -70,7 +71,11 @@ class Learner:
         self.optimizer = make_optimizer(self.model, optim)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == torch.float16)
         self.averaged = Averaged(self.model, ranks)
-        if optim.compile and not self.sharded:
+        self._judged, self._clipped = self._judge, self._clip
+        if optim.compile == "step" and not self.sharded and optim.accumulate == 1:
+            self._judged = whole_step(self._judge, objective, device)
+            self._clipped = whole_step(self._clip, objective, device)
+        elif optim.compile and not self.sharded:
             student.compile()
 
     def _shard(self) -> None:
@@ -78,7 +83,7 @@ class Learner:
         if self.precision == torch.float16:
             raise RecipeError('optim.shard: float16 needs one scale for all parts; set optim.precision to "bf16"')
         self.plain = copy.deepcopy(self.student) if self.ranks.first else None
-        shards.shard(self.student, self.device, self.ranks, self.optim.compile)
+        shards.shard(self.student, self.device, self.ranks, bool(self.optim.compile))
         if "average" in self.model:
             shards.shard(self.kept, self.device, self.ranks)
 
@@ -103,10 +108,9 @@ class Learner:
         if not torch.isfinite(self.ranks.mean(total.detach())):  # all ranks stop, or one would go on with its gradients
             raise NotFinite(terms, self.ranks)
         self.averaged.finish()
-        if self.optim.clip_grad_norm:
+        if self.optim.clip_grad_norm is not None:
             self.scaler.unscale_(self.optimizer)
-            clip = nn.utils.clip_grad_norm_ if not self.sharded else partial(shards.clip, ranks=self.ranks)
-            clip(self.model.parameters(), self.optim.clip_grad_norm)
+            self._clipped()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
@@ -130,10 +134,18 @@ class Learner:
                 before_last=partial(self.averaged.start, there=list(self.objective.parameters())),
             )
         reseed(0)
-        total, terms = self.objective(batch, self.see(batch))
+        total, terms = self._judged(batch)
         self.averaged.start()
         self.scaler.scale(total).backward()
         return total, terms
+
+    def _judge(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        return self.objective(batch, self.see(batch))
+
+    def _clip(self) -> None:
+        assert self.optim.clip_grad_norm is not None
+        clip: Any = nn.utils.clip_grad_norm_ if not self.sharded else partial(shards.clip, ranks=self.ranks)
+        clip(self.model.parameters(), self.optim.clip_grad_norm)
 
     def see(self, batch: Batch) -> Features:
         """What the student says, in the precision of the recipe."""

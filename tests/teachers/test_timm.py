@@ -208,7 +208,29 @@ def test_a_compiler_that_does_not_work_is_one_line(dino, monkeypatch):
         raise RuntimeError("no compiler\nhere")
 
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=broken))
-    assert "torch.compile does not work here (" in refusal(f"local-dir:{dino}", image_size=56, compile=True)
+    made = teacher(f"local-dir:{dino}", image_size=56, compile=True)
+    with pytest.raises(TeacherError, match=r"torch\.compile does not work here \(") as caught:
+        made.forward(PIXELS)
+    assert "\n" not in str(caught.value)
+
+
+def test_each_shape_is_compiled_once_and_the_last_batch_of_a_shard_is_filled_up(dino, monkeypatch):
+    """Compiling takes a minute on a GPU: not for the one image that is asked first, nor for what is left over."""
+    torch.compiler.reset()
+    made = []
+
+    def counted(graph, inputs):
+        made.append([tuple(one.shape) for one in inputs if isinstance(one, torch.Tensor) and one.ndim == 4])
+        return graph
+
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=counted))
+    one, other = (teacher(f"local-dir:{dino}", image_size=56, compile=fast) for fast in (False, True))
+    assert not made
+    for pixels in (PIXELS, PIXELS[:2], PIXELS[:1], PIXELS):
+        for field in ("image", "patches", "cls"):
+            theirs, ours = (getattr(who.forward(pixels), field) for who in (one, other))
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+    assert len(made) == 1
 
 
 # Resolution and preprocessing are explicit.

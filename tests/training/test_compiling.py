@@ -1,0 +1,83 @@
+"""A step that is compiled as a whole is the step, and goes on from a checkpoint as it would have gone on."""
+
+import pytest
+import torch
+
+from distillkit.errors import RecipeError
+from distillkit.recipe import Optim, Term
+from distillkit.students.timm_image import TimmImage
+from distillkit.training import checkpoint
+from distillkit.training.learner import Learner
+from distillkit.training.objective import Objective
+from distillkit.training.ranks import Ranks
+from distillkit.types import Widths
+from tests.training.test_learner import CPU, SMALL, batch
+
+TERMS = [
+    Term(kind="affinity", between="image, teacher image"),
+    Term(kind="feature_regression"),
+    Term(kind="contrastive", against="teacher image"),
+]
+
+
+@pytest.fixture(autouse=True)
+def first_half(monkeypatch):
+    """The first half of torch.compile, which is ours to get right; its second half makes C++ of it, in a minute."""
+    torch.compiler.reset()
+    calls = []
+
+    def compiled(function, **knobs):
+        calls.append(knobs)
+        return made(function, backend="aot_eager", fullgraph=True)
+
+    made = torch.compile
+    monkeypatch.setattr(torch, "compile", compiled)
+    return calls
+
+
+def learner(**optim):
+    torch.manual_seed(0)
+    student = TimmImage(model="vit_tiny_patch16_224", image_size=32, embed_dim=16, options=SMALL)
+    objective = Objective(TERMS, Widths(student.widths, {"image": 16, "scale": 1}))
+    settings = Optim(epochs=1, **({"lr": 1e-3, "precision": "fp32", "clip_grad_norm": 0.5, "eps": 1e-3} | optim))
+    return Learner(student, objective, settings, seed=0, device=CPU, ranks=Ranks())
+
+
+def test_a_compiled_step_is_the_step_without_a_break(first_half):
+    """`fullgraph`: nothing of forward, losses and clipping falls back to Python between programs."""
+    one, other = learner(), learner(compile="step")
+    for step in range(3):
+        told, also = (made.step(batch(step), 1e-3) for made in (one, other))
+        torch.testing.assert_close(also, told, rtol=1e-4, atol=1e-5)
+    assert len(first_half) == 2
+    for (name, here), there in zip(one.model.named_parameters(), other.model.parameters(), strict=True):
+        torch.testing.assert_close(there, here, rtol=1e-3, atol=1e-5, msg=lambda told, name=name: f"{name}: {told}")
+
+
+def test_a_compiled_run_goes_on_to_the_same_bits(tmp_path):
+    whole, killed = learner(compile="step"), learner(compile="step")
+    for step in range(4):
+        whole.step(batch(step), 1e-3)
+        if step < 2:
+            killed.step(batch(step), 1e-3)
+    checkpoint.save(tmp_path, checkpoint.State.of(2, killed.model, killed.optimizer, killed.scaler), keep=1)
+    torch.compiler.reset()
+    again = learner(compile="step")
+    assert checkpoint.restore(tmp_path, again.model, again.optimizer, again.scaler) == 2
+    for step in (2, 3):
+        again.step(batch(step), 1e-3)
+    for one, other in zip(whole.model.parameters(), again.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_in_parts_the_student_alone_is_compiled():
+    made = learner(compile="step", accumulate=2)
+    assert made._judged == made._judge and made.student._compiled_call_impl is not None
+
+
+def test_a_knob_that_moves_is_refused():
+    ramped = Term(kind="feature_regression", ramp={"weight": {"to": 0.0, "stop": 10}})
+    with pytest.raises(RecipeError, match=r'"step": losses\.feature_regression\.weight moves .*optim\.compile = "stud'):
+        student = TimmImage(model="vit_tiny_patch16_224", image_size=32, embed_dim=16, options=SMALL)
+        objective = Objective([ramped], Widths(student.widths, {"image": 16}))
+        Learner(student, objective, Optim(epochs=1, compile="step"), seed=0, device=CPU, ranks=Ranks())
