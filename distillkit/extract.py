@@ -19,6 +19,7 @@ from distillkit.callable import make_callable
 from distillkit.engine import estimate
 from distillkit.engine.append import growth
 from distillkit.engine.job import Job, Teacher, fields_asked
+from distillkit.engine.loading import refuse_absent
 from distillkit.engine.local import LocalEngine
 from distillkit.engine.planning import Planned, planned
 from distillkit.engine.probe import probe
@@ -69,7 +70,9 @@ def extract(
     if not isinstance(recipe, ExtractRecipe):
         recipe = load(recipe, list(overrides), kind=ExtractRecipe)
     cpu.settle()
-    # What is wrong with a corpus is told before a big teacher is loaded.
+    # What is wrong with a teacher's name or with a corpus is told before a big teacher is loaded.
+    if engine == "local":
+        refuse_absent(recipe.by_alias)
     out, smaller = workplace(expand(recipe.out)), allow_smaller or instead is not None
     plans = [planned(corpus, out / corpus.name, say, smaller) for corpus in recipe.corpora]
     run = _engine(engine, recipe)

@@ -107,6 +107,7 @@ def store_verify(
 def _reforward(path: Path, count: int, recipe: Path | None) -> None:
     from distillkit.engine.reforward import reforward
     from distillkit.recipe import ExtractRecipe, load
+    from distillkit.store.format.maker import how_again
     from distillkit.store.reading.reader import FeatureStore
 
     loaded = None if recipe is None else load(recipe, kind=ExtractRecipe)
@@ -120,7 +121,10 @@ def _reforward(path: Path, count: int, recipe: Path | None) -> None:
     for problem in problems:
         print(problem)
     if problems:
-        say(f"{path}: does not hold what its teachers say now; extract it again, or name the right teacher (--recipe)")
+        say(
+            f"{path}: does not hold what its teachers say now; name the right teacher (--recipe), or move it away and "
+            f"make it again: {how_again(path)}"
+        )
         raise typer.Exit(1)
 
 

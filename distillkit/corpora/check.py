@@ -143,9 +143,12 @@ def _check_demo(table: manifests.Table) -> Iterator[tuple[str, bool]]:
         there = importlib.util.find_spec(ingredient["module"]) is not None
         missing |= not there
         yield f"  {ingredient['package']}: {'installed' if there else 'missing'}; {ingredient['licence']}", there
-    made = (cache_dir() / "demo" / "prepared.json").is_file()
-    yield f"  {cache_dir() / 'demo'}: {'prepared' if made else 'not prepared'}", made
+    places = {words: cache_dir() / folder for folder, words in (("demo", "demo"), ("demo-quick", "demo --quick"))}
+    made = {words: (place / "prepared.json").is_file() for words, place in places.items()}
+    for words, place in places.items():
+        # Either will do; which of them a recipe reads, its name says.
+        yield f"  {place}: {'prepared' if made[words] else 'not prepared'} ({words})", any(made.values())
     if missing:
         yield '  next: pip install "distillkit[demo]"', True
-    elif not made:
-        yield "  next: distillkit data prepare demo", True
+    elif not any(made.values()):
+        yield "  next: distillkit data prepare demo  (or, for a first look: distillkit data prepare demo --quick)", True

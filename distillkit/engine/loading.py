@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from distillkit.engine.job import Teacher
 from distillkit.recipe import Component
+from distillkit.recipe.registry import resolve
 
 Say = Callable[[str], None]
 Teachers = dict[str, Teacher]  # by the name under which their fields are stored
+
+
+def refuse_absent(components: Mapping[str, Component]) -> None:
+    """TeacherError for any whose files are not there or whose name nobody knows, as far as that costs nothing to see.
+
+    Asked of all before the first is loaded, which may take minutes and gigabytes.
+    """
+    for component in components.values():
+        look = getattr(resolve("teachers", component.kind), "refuse_absent", None)
+        if look is not None:
+            look(**component.knobs)
+
+
+def load_all(components: Mapping[str, Component], say: Say) -> Teachers:
+    """Load these, once it is known that none of them is missing."""
+    refuse_absent(components)
+    return {alias: load(component, say) for alias, component in components.items()}
 
 
 def load(component: Component, say: Say) -> Teacher:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from distillkit.engine.computing import computed
 from distillkit.engine.cost import Progress
 from distillkit.engine.job import Job
-from distillkit.engine.loading import Say, Teachers, load
+from distillkit.engine.loading import Say, Teachers, load_all
 from distillkit.engine.ranges import measured
 from distillkit.engine.shard import Shard
 from distillkit.errors import StoreError
@@ -32,7 +32,7 @@ class LocalEngine:
         return nullcontext()
 
     def teachers(self, components: Mapping[str, Component], say: Say) -> Teachers:
-        return {alias: load(component, say) for alias, component in components.items()}
+        return load_all(components, say)
 
     def measured(self, job: Job, plan: pa.Table, say: Say) -> dict[str, Steps]:
         return measured(job, plan, say)

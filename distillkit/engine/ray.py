@@ -28,7 +28,7 @@ import torch
 from distillkit.engine.computing import computed
 from distillkit.engine.cost import Progress
 from distillkit.engine.job import Job, Teacher
-from distillkit.engine.loading import Say, Teachers, load
+from distillkit.engine.loading import Say, Teachers, load, load_all
 from distillkit.engine.ranges import measured
 from distillkit.errors import DistillkitError, MissingExtra, StoreError, TeacherError
 from distillkit.recipe import Component, Ray
@@ -193,7 +193,7 @@ def _facts(components: Mapping[str, Component]) -> tuple[list[str], Any]:
     """In a worker: load the teachers once, to say what they are."""
     told: list[str] = []
     try:
-        loaded = {alias: load(component, told.append) for alias, component in components.items()}
+        loaded = load_all(components, told.append)
     except DistillkitError as error:
         return told, str(error)
     answer = {alias: (Facts.of(components[alias], one.network), one.fingerprint) for alias, one in loaded.items()}

@@ -101,7 +101,7 @@ class Vectors:
         usable = torch.isfinite(lengths) & (lengths > 0)
         key = self.store.index["key"][int(rows[int(usable.int().argmin())])].as_py()
         told = f"{self.store.path}: {self.field} of {key!r} is zero or NaN and has no direction"
-        raise StoreError(f"{told}; extract the store again")
+        raise StoreError(f"{told}; mend its source, and make the store again")
 
     def sample(self, count: int, seed: int) -> Int[np.ndarray, "m"]:
         """`count` places (all, if there are fewer), drawn without replacement, in order."""

@@ -12,9 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from distillkit.errors import SourceError
+from distillkit.errors import NoHome, SourceError
 from distillkit.sources._links import led_by_its_owner
-from distillkit.system.paths import expand
+from distillkit.system.paths import cache_dir, expand
 from distillkit.system.remote import Remote, is_remote, local_path
 
 # Pictures by their names: every ending that the decoder's formats have.
@@ -36,7 +36,9 @@ def folder_at(root: str, follow: bool = False) -> Place:
         return Far(root)
     folder = local_path(root)
     if not folder.is_dir():
-        raise SourceError(f"{folder}: no such folder of images; mend source.root in the recipe")
+        raise SourceError(
+            f"{folder}: no such folder of images; {_how_to_get(folder) or 'mend source.root in the recipe'}"
+        )
     return Near(folder, follow)
 
 
@@ -47,8 +49,21 @@ def file_at(file: str, what: str = "file", follow: bool = False) -> tuple[Place,
     place = Far(folder) if is_remote(file) else Near(local_path(file).parent, follow)
     name = name if is_remote(file) else local_path(file).name
     if not place.has(name):
-        raise SourceError(f"{place.where(name)}: no such {what}; mend source.file in the recipe")
+        prepare = None if is_remote(file) else _how_to_get(local_path(file))
+        raise SourceError(f"{place.where(name)}: no such {what}; {prepare or 'mend source.file in the recipe'}")
     return place, name
+
+
+def _how_to_get(path: Path) -> str | None:
+    """What makes a file or folder of the embedded corpus, which lies in the cache; None for any other."""
+    try:
+        cache = cache_dir().absolute()
+    except NoHome:
+        return None
+    for folder, words in (("demo", "demo"), ("demo-quick", "demo --quick")):
+        if path.is_relative_to(cache / folder):
+            return f"run: distillkit data prepare {words}"
+    return None
 
 
 class Entry(NamedTuple):

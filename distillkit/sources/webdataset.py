@@ -125,7 +125,7 @@ class WebDataset:
                         group[part] = None
             except SourceError as error:
                 if self.damaged == "stop":
-                    told = f'{self._place.where(shard)}: {error}; fetch it again, or set source.damaged = "skip"'
+                    told = f'{self._place.where(shard)}: {error}; {_cure(shard)}, or set source.damaged = "skip"'
                     raise SourceError(told) from error
                 lost = str(error)
         marks.extend(map(_mark, groups))
@@ -186,3 +186,10 @@ class WebDataset:
 def _mark(stem: str) -> int:
     """8 bytes of a hash, the same in every process: tens of millions of stems stay within memory."""
     return int.from_bytes(hashlib.blake2b(printable(stem).encode(), digest_size=8).digest())
+
+
+def _cure(shard: str) -> str:
+    """What mends a tar that cannot be read."""
+    if shard.rpartition("/")[2].startswith("._"):
+        return "it is what a Mac leaves beside a file, and holds nothing: delete it, or leave it out of source.shards"
+    return "fetch it again"

@@ -2,8 +2,8 @@
 
 Depth: of every run of blocks, those at i * floor(teacher / student), i = 0, 1, ... Width: the first entries of every
 axis, and of query, key and value the first heads each. No importance, no rescaling. TinyCLIP,
-https://arxiv.org/abs/2309.12314 (`weight_inherit` of its released code). For open_clip's and timm's names, or of any
-network that numbers its blocks.
+https://arxiv.org/abs/2309.12314 (`weight_inherit` of its released code). For networks of one family that number their
+blocks, stage by stage where they have stages: ViT, EVA, ResNet, Swin, TinyViT, PVT, MaxViT, ConvNeXt, MobileNet, ...
 """
 
 from __future__ import annotations
@@ -12,14 +12,10 @@ import math
 from collections.abc import Mapping
 
 from jaxtyping import Float
-from open_clip.modified_resnet import AttentionPool2d
 from torch import Tensor, nn
 
 from distillkit.errors import RecipeError
-
-# Query, key and value in one tensor: the first axis is 3 * heads * head width.
-FUSED = ("in_proj_weight", "in_proj_bias", "qkv.weight", "qkv.bias")
-
+from distillkit.students._heads import Heads, heads_of
 
 _POSITIONS = ("positional_embedding", "pos_embed")
 
@@ -30,28 +26,23 @@ def inherit_from(teacher: nn.Module, student: nn.Module, name: str, *, all_posit
     `all_positions`: an image's positions are a grid, of which no first part would do; a text may have fewer.
     """
     theirs, ours = teacher.state_dict(), {key: tuple(value.shape) for key, value in student.state_dict().items()}
-    widths = _head_widths(teacher) | _head_widths(student)
-    if len(widths) > 1:
-        found = " and ".join(map(str, sorted(widths)))
-        raise RecipeError(f"inherit from {name}: heads are {found} wide in student and teacher; make them equal")
     for key, shape in ours.items():
         if all_positions and key.endswith(_POSITIONS) and key in theirs and shape[:-1] != theirs[key].shape[:-1]:
             raise RecipeError(
                 f"inherit from {name}: the student has {shape[-2]} positions (patches and extra tokens), the teacher "
                 f"{theirs[key].shape[-2]}; choose image_size and patch size so that both grids agree"
             )
-    student.load_state_dict(inherit(theirs, ours, head_width=max(widths, default=64)))
+    source, given, heads = _sources(theirs, ours), heads_of(teacher), heads_of(student)
+    for key in ours:
+        theirs_at, ours_at = _heads_at(source[key], given), _heads_at(key, heads)
+        if theirs_at and ours_at and theirs_at != ours_at:
+            found = " and ".join(map(str, sorted({theirs_at.width, ours_at.width})))
+            raise RecipeError(f"inherit from {name}: heads are {found} wide in student and teacher; make them equal")
+    student.load_state_dict(inherit(theirs, ours, heads))
 
 
-def _head_widths(tower: nn.Module) -> set[int]:
-    """How wide the heads of its attention layers are."""
-    widths = set()
-    for module in tower.modules():
-        if isinstance(width := getattr(module, "head_dim", None), int):
-            widths.add(width)
-        elif isinstance(module, AttentionPool2d):
-            widths.add(module.k_proj.in_features // module.num_heads)
-    return widths
+def _heads_at(name: str, heads: Mapping[str, Heads]) -> Heads | None:
+    return heads.get(name.removesuffix("weight").removesuffix("bias"))
 
 
 def inherited_layers(teacher: int, student: int) -> list[int]:
@@ -62,11 +53,14 @@ def inherited_layers(teacher: int, student: int) -> list[int]:
 
 
 def inherit(
-    teacher: Mapping[str, Tensor], student: Mapping[str, tuple[int, ...]], *, head_width: int = 64
+    teacher: Mapping[str, Tensor], student: Mapping[str, tuple[int, ...]], heads: Mapping[str, Heads]
 ) -> dict[str, Tensor]:
-    """The student's tensors, cut out of the teacher's; `student` has their names and shapes. Copies, not views."""
+    """The student's tensors, cut out of the teacher's; `student` has their names and shapes. Copies, not views.
+
+    `heads`: of those tensors that hold them, how they lie, by `heads_of`.
+    """
     source = _sources(teacher, student)
-    return {name: _cut(name, teacher[source[name]], shape, head_width) for name, shape in student.items()}
+    return {name: _cut(name, teacher[source[name]], shape, _heads_at(name, heads)) for name, shape in student.items()}
 
 
 def _sources(teacher: Mapping[str, Tensor], student: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
@@ -88,7 +82,8 @@ def _sources(teacher: Mapping[str, Tensor], student: Mapping[str, tuple[int, ...
         found[name] = ".".join(path)
         if found[name] not in teacher:
             raise RecipeError(
-                f"inherit: the teacher has no {found[name]!r}, of which the student's {name!r} would be a part"
+                f"inherit: the teacher has no {found[name]!r}, of which the student's {name!r} would be a part; "
+                "take a student whose blocks are of the teacher's kind"
             )
     return found
 
@@ -104,16 +99,27 @@ def _runs(names: Mapping[str, object]) -> dict[str, set[int]]:
     return runs
 
 
-def _cut(name: str, tensor: Float[Tensor, "..."], shape: tuple[int, ...], head_width: int) -> Float[Tensor, "..."]:
-    if len(shape) != tensor.ndim or any(small > large for small, large in zip(shape, tensor.shape, strict=True)):
+def _cut(name: str, tensor: Float[Tensor, "..."], shape: tuple[int, ...], heads: Heads | None) -> Float[Tensor, "..."]:
+    if len(shape) == 2 and tensor.shape[2:] == (1, 1):
+        tensor = tensor.flatten(1)  # a convolution of single pixels is a linear layer
+    elif tensor.ndim == 2 and shape[2:] == (1, 1):
+        tensor = tensor[:, :, None, None]
+    if len(shape) != tensor.ndim:
+        raise RecipeError(
+            f"inherit: {name} is {list(shape)} in the student, but {list(tensor.shape)} in the teacher, another kind "
+            "of layer; take a student of the teacher's family"
+        )
+    if any(small > large for small, large in zip(shape, tensor.shape, strict=True)):
         raise RecipeError(
             f"inherit: {name} is {list(shape)} in the student, but {list(tensor.shape)} in the teacher; shrink it"
         )
     if tensor.ndim == 4 and shape[2:] != tensor.shape[2:]:
         raise RecipeError(f"inherit: {name} has a kernel of {list(shape[2:])}, the teacher's {list(tensor.shape[2:])}")
-    if not name.endswith(FUSED):
+    if heads is None:
         return tensor[tuple(slice(size) for size in shape)].clone()
-    if shape[0] % (3 * head_width) or tensor.shape[0] % (3 * head_width):
-        raise RecipeError(f"inherit: {name} is {shape[0]} from {tensor.shape[0]} wide, no whole heads of {head_width}")
-    split = tensor.unflatten(0, (3, -1))[(slice(None), slice(shape[0] // 3), *(slice(size) for size in shape[1:]))]
+    parts, width = heads
+    if shape[0] % (parts * width) or tensor.shape[0] % (parts * width):
+        raise RecipeError(f"inherit: {name} is {shape[0]} from {tensor.shape[0]} wide, no whole heads of {width}")
+    each = shape[0] // parts
+    split = tensor.unflatten(0, (parts, -1))[(slice(None), slice(each), *(slice(size) for size in shape[1:]))]
     return split.reshape(math.prod(split.shape[:2]), *shape[1:]).clone()

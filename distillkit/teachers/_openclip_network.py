@@ -16,12 +16,7 @@ from distillkit.teachers._hub import SCHEMES, how_to_fetch
 
 def load(name: str) -> Any:
     """Both towers with their weights; TeacherError, or MissingExtra, says what to do where these cannot be had."""
-    if name.startswith(SCHEMES):
-        model, tag = name, None
-        if name.startswith("local-dir:") and not Path(name.removeprefix("local-dir:")).is_dir():
-            raise TeacherError(f"{name}: no such folder; it must hold open_clip_config.json and the weights")
-    else:
-        model, tag = _known(name)
+    model, tag = find(name)
     try:
         # The tag says which activation its weights were trained with; open_clip only warns when the model differs.
         quick = bool(tag and (open_clip.get_pretrained_cfg(model, tag) or {}).get("quick_gelu", False))
@@ -32,6 +27,21 @@ def load(name: str) -> Any:
         if "pip install transformers" in str(error):
             raise MissingExtra("transformers", "hf") from error
         raise TeacherError(_explain(name, model, tag, error)) from error
+
+
+def find(name: str) -> tuple[str, str | None]:
+    """open_clip's own words for a model and its weights; TeacherError for what is not there. Loads nothing."""
+    if not name.startswith(SCHEMES):
+        return _known(name)
+    if name.startswith("local-dir:"):
+        folder = Path(name.removeprefix("local-dir:"))
+        if not folder.is_dir():
+            raise TeacherError(f"{name}: no such folder; it must hold open_clip_config.json and the weights")
+        if not (folder / "open_clip_config.json").is_file():
+            raise TeacherError(
+                f"{name}: no open_clip_config.json in that folder; name one that has it, and the weights"
+            )
+    return name, None
 
 
 def _known(name: str) -> tuple[str, str]:

@@ -17,15 +17,8 @@ from distillkit.teachers._hub import SCHEMES, expanded, how_to_fetch
 
 def load(name: str, file: str | None, prefix: str, image_size: int, classifies: bool) -> Any:
     """The network, with its classifier if that is asked for. All of it comes from the weights, all of them are used."""
-    source, whole = expanded(name), name.startswith(SCHEMES)
-    if whole and file:
-        raise TeacherError(f"{name}: brings its own weights; with `weights`, give `model` as a name of timm's")
-    if source.startswith("local-dir:") and not Path(source.removeprefix("local-dir:")).is_dir():
-        raise TeacherError(f"{name}: no such folder; it must hold config.json and the weights")
-    if not whole:
-        _refuse_unknown(name, file)
-    if file and not Path(file).is_file():
-        raise TeacherError(f"{name}: weights = {file!r}: no such file")
+    refuse_absent(name, file)
+    source = expanded(name)
     try:
         options = _from_file(name, file, prefix, classifies) if file else {}
         model: Any = _create(source, image_size, options)
@@ -34,6 +27,23 @@ def load(name: str, file: str | None, prefix: str, image_size: int, classifies: 
     except FAILURES as error:
         raise TeacherError(_explain(name, file, error)) from error
     return model
+
+
+def refuse_absent(name: str, file: str | None) -> None:
+    """TeacherError for a name that timm does not know and for files that are not there. Loads nothing."""
+    source, whole = expanded(name), name.startswith(SCHEMES)
+    if whole and file:
+        raise TeacherError(f"{name}: brings its own weights; with `weights`, give `model` as a name of timm's")
+    if source.startswith("local-dir:"):
+        folder = Path(source.removeprefix("local-dir:"))
+        if not folder.is_dir():
+            raise TeacherError(f"{name}: no such folder; it must hold config.json and the weights")
+        if not (folder / "config.json").is_file():
+            raise TeacherError(f"{name}: no config.json in that folder; name one that has it, and the weights")
+    if not whole:
+        _refuse_unknown(name, file)
+    if file and not Path(file).is_file():
+        raise TeacherError(f"{name}: weights = {file!r}: no such file; mend teacher.weights in the recipe")
 
 
 def _refuse_unknown(name: str, file: str | None) -> None:

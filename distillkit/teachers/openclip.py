@@ -35,7 +35,7 @@ from distillkit.teachers._frozen import (
 )
 from distillkit.teachers._grid import Grid
 from distillkit.teachers._hub import expanded, hub
-from distillkit.teachers._openclip_network import load, quick_gelu, tokenizer
+from distillkit.teachers._openclip_network import find, load, quick_gelu, tokenizer
 from distillkit.teachers._preprocess import PixelPath, Preprocess, Shows, normalised
 from distillkit.types import Features
 
@@ -87,6 +87,11 @@ class Openclip:
             tower.forward = compiled(tower.forward)
             if self.tokens:
                 tower.forward_intermediates = compiled(tower.forward_intermediates)
+
+    @staticmethod
+    def refuse_absent(*, model: str, **knobs: Any) -> None:
+        """TeacherError for a model or weights that are not there, before anything is loaded."""
+        find(expanded(model))
 
     @property
     def fields(self) -> dict[str, list[int]]:

@@ -33,7 +33,7 @@ from distillkit.teachers._frozen import (
 from distillkit.teachers._grid import Grid
 from distillkit.teachers._hub import hub
 from distillkit.teachers._preprocess import PixelPath, Preprocess, Shows, normalised
-from distillkit.teachers._timm_network import load
+from distillkit.teachers._timm_network import load, refuse_absent
 from distillkit.types import Features
 
 
@@ -107,6 +107,11 @@ class Timm:
         is_grid = tokens.ndim == 3 and tokens.shape[1] == self.prefix_tokens + shape[0] * shape[1]
         has_cls = getattr(self.model, "cls_token", None) is not None
         self.tokens = Grid(shape, int(tokens.shape[-1]), has_cls, cells) if is_grid else None
+
+    @staticmethod
+    def refuse_absent(*, model: str, weights: str | None = None, **knobs: Any) -> None:
+        """TeacherError for a model or weights that are not there, before anything is loaded."""
+        refuse_absent(model, expand(weights) if weights else None)
 
     @property
     def fields(self) -> dict[str, list[int]]:

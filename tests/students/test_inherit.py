@@ -3,10 +3,12 @@
 import json
 
 import pytest
+import timm
 import torch
 from safetensors.torch import save_file
 
 from distillkit.errors import RecipeError, TeacherError
+from distillkit.students._heads import Heads, heads_of
 from distillkit.students._inherit import inherit, inherit_from, inherited_layers
 from distillkit.students.openclip_image import OpenclipImage
 from distillkit.students.openclip_pair import OpenclipPair
@@ -33,7 +35,7 @@ def test_heads_of_query_key_and_value_are_cut_each():
     rows = torch.tensor([*range(6), *range(10, 16), *range(20, 26)]).float()
     teacher = {"blocks.0.attn.qkv.weight": rows[:, None].expand(18, 6), "blocks.0.attn.qkv.bias": rows}
     student = {"blocks.0.attn.qkv.weight": (12, 4), "blocks.0.attn.qkv.bias": (12,)}
-    cut = inherit(teacher, student, head_width=2)
+    cut = inherit(teacher, student, {"blocks.0.attn.qkv.": Heads(3, 2)})
     expected = [0, 1, 2, 3, 10, 11, 12, 13, 20, 21, 22, 23]
     assert cut["blocks.0.attn.qkv.bias"].tolist() == expected
     assert cut["blocks.0.attn.qkv.weight"].shape == (12, 4)
@@ -54,14 +56,14 @@ def test_stages_choose_their_layers_each():
         for block in range(blocks)
         for part in (0, 2)
     }
-    found = {name: value.item() for name, value in inherit(teacher, student).items()}
+    found = {name: value.item() for name, value in inherit(teacher, student, {}).items()}
     assert sorted(found.values()) == [0, 2, 100, 102, 120, 122]
     assert found["layers.1.blocks.1.mlp.2.weight"] == 122
 
 
 def test_inherited_tensors_are_copies_and_scalars_come_whole():
     teacher = {"logit_scale": torch.tensor(4.6), "proj": torch.ones(4, 4)}
-    cut = inherit(teacher, {"logit_scale": (), "proj": (2, 3)})
+    cut = inherit(teacher, {"logit_scale": (), "proj": (2, 3)}, {})
     cut["proj"].zero_()
     assert teacher["proj"].sum() == 16
     assert cut["logit_scale"] == teacher["logit_scale"]
@@ -71,7 +73,7 @@ def test_inherited_tensors_are_copies_and_scalars_come_whole():
     ("student", "message"),
     [
         ({"proj": (5, 2)}, r"proj is \[5, 2\] in the student, but \[4, 4\]"),
-        ({"proj": (2,)}, "proj is"),
+        ({"proj": (2,)}, "another kind of layer; take a student of the teacher's family"),
         ({"other": (2, 2)}, "the teacher has no 'other'"),
         ({"attn.in_proj_bias": (9,)}, "no whole heads of 2"),
         ({"conv1.weight": (4, 3, 8, 8)}, r"conv1.weight has a kernel of \[8, 8\], the teacher's \[16, 16\]"),
@@ -81,7 +83,7 @@ def test_inherited_tensors_are_copies_and_scalars_come_whole():
 def test_what_cannot_be_inherited_is_refused(student, message):
     teacher = {"proj": torch.ones(4, 4), "attn.in_proj_bias": torch.ones(12), "conv1.weight": torch.ones(4, 3, 16, 16)}
     with pytest.raises(RecipeError, match=message):
-        inherit(teacher, student, head_width=2)
+        inherit(teacher, student, {"attn.in_proj_": Heads(3, 2)})
 
 
 # Whole students. The teacher is an open_clip folder, or a run that is finished.
@@ -258,3 +260,50 @@ def test_other_patches_are_refused():
         large, small = OpenclipImage(model="ViT-B-32"), OpenclipImage(model="TinyCLIP-ViT-39M-16-Text-19M")
     with pytest.raises(RecipeError, match=r"the student has 197 positions .* the teacher 50"):
         inherit_from(large.visual, small.visual, "ViT-B-32")
+
+
+FAMILIES = [
+    ("swin_small_patch4_window7_224", "swin_tiny_patch4_window7_224"),
+    ("swin_base_patch4_window7_224", "swin_tiny_patch4_window7_224"),
+    ("swinv2_base_window8_256", "swinv2_tiny_window8_256"),
+    ("tiny_vit_21m_224", "tiny_vit_5m_224"),
+    ("convnext_base", "convnext_tiny"),
+    ("convnextv2_base", "convnextv2_nano"),
+    ("mobilenetv3_large_100", "mobilenetv3_large_075"),
+    ("mobilenetv2_140", "mobilenetv2_050"),
+    ("efficientnet_b1", "efficientnet_b0"),
+    ("pvt_v2_b2", "pvt_v2_b1"),
+    ("maxvit_small_tf_224", "maxvit_tiny_tf_224"),
+]
+
+
+@pytest.mark.parametrize(("teacher", "student"), FAMILIES, ids=[f"{large}-{small}" for large, small in FAMILIES])
+def test_families_with_stages_inherit_depth_channels_and_heads(teacher, student):
+    with torch.device("meta"):
+        large, small = (timm.create_model(name, num_classes=0) for name in (teacher, student))
+    theirs = {name: torch.zeros(value.shape) for name, value in large.state_dict().items()}
+    for name, (parts, width) in heads_of(large).items():
+        rows = theirs[f"{name}weight"]
+        number = torch.arange(len(rows)).view(-1, *[1] * (rows.ndim - 1))
+        rows += number % (len(rows) // parts) // width  # each row tells its head, in each part
+    ours = {name: tuple(value.shape) for name, value in small.state_dict().items()}
+    made = inherit(theirs, ours, heads_of(small))
+    assert {name: tuple(value.shape) for name, value in made.items()} == ours
+    for name, (parts, width) in heads_of(small).items():
+        heads = made[f"{name}weight"].flatten(1)[:, 0].view(parts, -1, width)
+        assert (heads == torch.arange(heads.shape[1]).view(1, -1, 1)).all(), name
+    inherit_from(large, small, teacher)
+
+
+def test_pairs_that_cannot_inherit_say_which_layer_is_of_another_kind():
+    for teacher, student, reason in (
+        ("mobilenetv3_large_100", "mobilenetv3_small_050", "take a student whose blocks are of the teacher's kind"),
+        ("swin_tiny_patch4_window7_224", "swin_small_patch4_window7_224", "has 18 layers, the teacher only 6"),
+        ("vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "the teacher"),
+        ("pvt_v2_b1", "pvt_v2_b0", "heads are 32 and 64 wide"),
+        ("levit_128", "levit_256", "shrink it"),
+    ):
+        with torch.device("meta"):
+            large, small = (timm.create_model(name, num_classes=0) for name in (teacher, student))
+        with pytest.raises(RecipeError, match=reason):
+            inherit_from(large, small, teacher)

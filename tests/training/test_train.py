@@ -65,21 +65,6 @@ def test_the_student_does_not_depend_on_the_number_of_workers(recipes, run_cli, 
     assert one.read_bytes() == three.read_bytes()
 
 
-def test_ctrl_c_is_one_line_and_the_run_continues(recipes, run_cli, tmp_path):
-    run_cli("extract-teacher", recipes[0])
-    knobs = ("--set", "optim.epochs=50.0")
-    process = subprocess.Popen(command("train-student", recipes[1], *knobs), stderr=subprocess.PIPE, text=True)
-    checkpoint = tmp_path / "out/run/checkpoints/00000005"
-    while not checkpoint.is_dir() and process.poll() is None:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "Traceback" not in err and err.rstrip().endswith("the same command continues")
-    code, _, err = run_cli("train-student", recipes[1], *knobs)
-    assert code == 0 and "continuing after step" in err
-
-
 def test_a_run_folder_in_use_is_refused(recipes, run_cli, tmp_path):
     run_cli("extract-teacher", recipes[0])
     with RunFolder(tmp_path / "out/run").locked():

@@ -13,6 +13,7 @@ from pydantic import ValidationError, model_validator
 from distillkit.errors import StoreError
 from distillkit.store.format import layout
 from distillkit.store.format.field import PARAMETERS, Field, Strict
+from distillkit.store.format.maker import how_again
 
 FILE_NAME = "manifest.json"
 VERSION = 2
@@ -123,24 +124,23 @@ class Manifest(Strict):
         """The manifest of the store at `store`; StoreError when there is none, or none that this version can read."""
         path = store / FILE_NAME
         if not path.is_file():
-            hint = (
-                "its extraction has not finished; rerun it" if (store / "plan.json").is_file() else "extract it first"
-            )
-            raise StoreError(f"{store}: no complete feature store ({hint}: distillkit extract-teacher RECIPE)")
+            begun = (store / "plan.json").is_file()
+            hint = "what makes it has not finished; rerun it" if begun else "extract it first"
+            raise StoreError(f"{store}: no complete feature store ({hint}: {how_again(store)})")
         try:
             content = json.loads(path.read_bytes())
             if isinstance(content, dict) and content.get("version") not in READABLE:
                 raise StoreError(
                     f"{path}: store format version {content.get('version')!r}, this distillkit reads 1 to {VERSION}; "
-                    "use the distillkit that wrote it, or extract again"
+                    f"use the distillkit that wrote it, or move it away and make it again: {how_again(store)}"
                 )
             return cls.model_validate(content)
         except ValidationError as error:
             first = error.errors()[0]
             what = ": ".join([*map(str, first["loc"]), first["msg"].removeprefix("Value error, ")])
-            raise StoreError(f"{path}: not a manifest ({what}); extract the store again") from error
+            raise StoreError(f"{path}: not a manifest ({what}); run: {how_again(store)}") from error
         except ValueError as error:
-            raise StoreError(f"{path}: not JSON ({error}); extract the store again") from error
+            raise StoreError(f"{path}: not JSON ({error}); run: {how_again(store)}") from error
 
 
 def digest(value: Any) -> str:

@@ -53,7 +53,11 @@ def make_plan(
         if lose:
             _tell_other_captions(whole.take(pa.array(again)), plan, lose)
     if plan.num_rows == 0:
-        raise SourceError(f"the corpus at {root or 'the source'} is empty: nothing to extract")
+        account = getattr(samples, "account", None)
+        told = f" ({account.line(0)})" if account is not None and account.passed else ""
+        raise SourceError(
+            f"{root or 'the source'}: no sample of it can be taken{told}; name in source.* where the samples are"
+        )
     return plan, len(again)
 
 

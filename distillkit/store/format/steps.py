@@ -86,7 +86,8 @@ class Steps:
         values = np.frombuffer(raw, "<f4").reshape(2, -1) if len(raw) == 8 * width else np.zeros((2, 1), "f4")
         if not (np.isfinite(values).all() and (values[1] > 0).all()):
             raise StoreError(
-                f"{path}: missing or damaged, and int8 rows mean nothing without it; restore it, or extract again"
+                f"{path}: missing or damaged, and int8 rows mean nothing without it; restore it, or move the store "
+                "away and make it again"
             )
         return cls(*values.copy())
 

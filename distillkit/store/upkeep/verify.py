@@ -13,6 +13,7 @@ import pyarrow as pa
 from distillkit.errors import StoreError
 from distillkit.store.bucket.remote import origin
 from distillkit.store.format import layout
+from distillkit.store.format.maker import maker
 from distillkit.store.format.manifest import File, Manifest
 from distillkit.store.format.plan import plan_digest
 from distillkit.store.reading.additions import FOLDER, additions
@@ -41,15 +42,7 @@ def made_again_by(path: Path, problems: list[str]) -> list[str]:
     hurt = {place: held for place, held in volumes.items() if any(line.startswith(f"{place}/") for line in problems)}
     if any(not any(line.startswith(f"{place}/") for place in volumes) for line in problems):
         hurt[path] = manifest
-    return sorted({_maker(held) for held in hurt.values()})
-
-
-def _maker(manifest: Manifest) -> str:
-    if all(facts.get("kind") == "mined" for facts in manifest.teachers.values()):
-        return "mine-neighbours"
-    if "imported" in manifest.source:
-        return "store import"
-    return "store merge" if manifest.source["kind"] == "merged" else "extract-teacher"
+    return sorted({maker(held.source, held.teachers) for held in hurt.values()})
 
 
 def _view(view: Selection) -> list[str]:

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 from distillkit.errors import StoreError
+from distillkit.store.format.maker import how_again
 from distillkit.store.format.manifest import Shard, file_digest
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.system.atomic import atomic_file, make_folder, sync, write_json
@@ -34,7 +35,9 @@ def adopt(writer: StoreWriter, folder: Path, shard: int, record: Shard, *, check
         path, target = folder / name, writer.path / name
         there = path.is_file() and path.stat().st_size == want.bytes
         if not there or (check and file_digest(path) != want):
-            raise StoreError(f"{path}: missing, or not as it was written; extract that shard again")
+            raise StoreError(
+                f"{path}: missing, or not as it was written; make that shard again first: {how_again(folder)}"
+            )
         make_folder(target.parent)
         target.unlink(missing_ok=True)
         try:

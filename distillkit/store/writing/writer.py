@@ -76,7 +76,7 @@ class StoreWriter(ShardWriter):
         try:
             identity: dict[str, Any] = json.loads(path.read_bytes())
         except ValueError as error:
-            raise StoreError(f"{path}: damaged ({error}); move {self.path} away and extract again") from error
+            raise StoreError(f"{path}: damaged ({error}); move {self.path} away and make it again") from error
         return identity
 
     def set_aside(self) -> Path:

@@ -8,6 +8,7 @@ from distillkit.losses.affinity import Affinity
 from distillkit.losses.contrastive import Contrastive
 from distillkit.losses.sparsity import Sparsity
 from distillkit.students import _l0
+from distillkit.students._heads import Heads
 from distillkit.students._inherit import inherit, inherited_layers
 from distillkit.students._masks import Masks, share_gone
 from distillkit.types import Batch, Features, Widths
@@ -44,7 +45,10 @@ def inheritance(case, x):
     hyper = case["hyper"]
     assert inherited_layers(hyper["teacher_layers"], hyper["student_layers"]) == hyper["layer_indices"]
     shapes = {name: case["shapes"][name] for name in case["expected_arrays"]}
-    return inherit(x, shapes, head_width=hyper["head_dim"])
+    fused = {
+        name.removesuffix("weight").removesuffix("bias") for name in shapes if "in_proj_" in name or "qkv." in name
+    }
+    return inherit(x, shapes, {place: Heads(3, hyper["head_dim"]) for place in fused})
 
 
 def l0_size(hyper):

@@ -1,0 +1,41 @@
+"""Which command makes a store, as its plan or manifest says: for refusals that send people to make it again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def maker(source: Mapping[str, Any], teachers: Mapping[str, Mapping[str, Any]]) -> str:
+    """The words behind `distillkit`, without what belongs to one store."""
+    if teachers and all(facts.get("kind") == "mined" for facts in teachers.values()):
+        return "mine-neighbours"
+    if "imported" in source:
+        return "store import"
+    return "store merge" if source.get("kind") == "merged" else "extract-teacher"
+
+
+def how_again(store: Path) -> str:
+    """The command that mends or remakes the store at `store`, as far as is known; where nothing is, an extraction's.
+
+    Each of these does what is damaged anew, and leaves what is whole.
+    """
+    begun = _begun(store / "plan.json") or _begun(store / "manifest.json") or {}
+    source, teachers = begun.get("source", {}), begun.get("teachers", {})
+    command = maker(source, teachers)
+    if command == "store import":
+        imported = source["imported"]
+        return f"distillkit store import {imported.get('kind')} {imported.get('place')} {store}"
+    return f"distillkit {command} {'OUT PARTS' if command == 'store merge' else 'RECIPE'}"
+
+
+def _begun(path: Path) -> dict[str, Any] | None:
+    """What a store's record says it was begun with; None where there is none that can be read."""
+    try:
+        value = json.loads(path.read_bytes())
+        _ = maker(value["source"], value["teachers"]), value["source"].get("imported", {}).get("kind")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return value

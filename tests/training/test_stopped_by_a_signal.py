@@ -1,0 +1,94 @@
+"""Ctrl-C and SIGTERM in the middle of training: a checkpoint of the step in hand, one line, the shell's exit code."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from distillkit.system import stopping
+
+
+def begun(student, *words, **options):
+    """The real command in a process of its own, some steps into its training."""
+    line = [sys.executable, "-m", "distillkit", "train-student", student.recipe, "--set", "optim.epochs=400.0", *words]
+    process = subprocess.Popen([*map(str, line)], stderr=subprocess.PIPE, text=True, **options)
+    log = student.run / "metrics.jsonl"
+    while process.poll() is None and not (log.is_file() and log.read_text().count("\n") > 3):
+        time.sleep(0.02)
+    assert process.poll() is None, process.communicate()[1]
+    return process
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["TERM", "INT"])
+def test_the_step_in_hand_is_kept_and_told_in_one_line(student, number, code):
+    knobs = ("--set", "checkpoints.every_steps=100000", "--set", "log.every_steps=1")
+    process = begun(student, *knobs)
+    logged = json.loads((student.run / "metrics.jsonl").read_text().splitlines()[-1])["step"]
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    (kept,) = (student.run / "checkpoints").iterdir()
+    step = int(kept.name)
+    assert step >= logged and {file.name for file in kept.iterdir()} >= {"state.json", "model.safetensors"}
+    assert err.splitlines()[-1] == f"stopped after step {step}; its checkpoint is kept, the same command continues"
+    assert "Traceback" not in err and not (student.run / "student.json").exists()
+
+
+def test_a_run_that_was_stopped_becomes_the_student_that_it_would_have_been(student, tmp_path, monkeypatch):
+    assert student()[0] == 0
+    calm = (student.run / "student.safetensors").read_bytes()
+    from distillkit.training.course import Course
+
+    steps, step = [], Course.step
+
+    def stop_in_the_third(course, batch, *more):
+        step(course, batch, *more)
+        steps.append(batch.step)
+        if batch.step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Course, "step", stop_in_the_third)
+    code, err = student(words=["--overwrite"])
+    assert code == 143 and err.splitlines()[-1].startswith("stopped after step 3; its checkpoint is kept"), err
+    monkeypatch.undo()
+    code, err = student()
+    assert code == 0 and "continuing after step 3" in err
+    assert (student.run / "student.safetensors").read_bytes() == calm
+
+
+def test_before_the_first_step_and_in_other_commands_it_ends_at_once(student, run_cli, monkeypatch):
+    monkeypatch.setattr("distillkit.train._train", lambda *arguments: os.kill(os.getpid(), signal.SIGTERM))
+    code, err = student()
+    assert code == 143 and err.splitlines()[-1] == "stopped; everything committed is kept, the same command continues"
+    monkeypatch.setattr(
+        "distillkit.store.format.manifest.Manifest.read", lambda path: os.kill(os.getpid(), signal.SIGTERM)
+    )
+    assert run_cli("store", "info", student.stores / "images")[0] == 143
+
+
+def test_handlers_are_those_of_before_when_the_command_has_ended(run_cli):
+    before = [signal.getsignal(number) for number in stopping.SIGNALS]
+    run_cli("data", "list")
+    assert [signal.getsignal(number) for number in stopping.SIGNALS] == before and stopping.asked() is None
+
+
+@pytest.mark.slow
+def test_two_processes_of_torchrun_stop_together(student):
+    """torchrun hands the signal to all; the first rank keeps its step, the others end with it."""
+    line = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29631", "-m"]
+    line += ["distillkit", "train-student", str(student.recipe), "--set", "optim.epochs=400.0"]
+    line += ["--set", "checkpoints.every_steps=100000", "--set", "log.every_steps=1"]
+    process = subprocess.Popen(line, stderr=subprocess.PIPE, text=True)
+    log = student.run / "metrics.jsonl"
+    while process.poll() is None and not (log.is_file() and log.read_text().count("\n") > 3):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=120)
+    assert len(list((student.run / "checkpoints").iterdir())) == 1, err
+    assert err.count("stopped after step") == 1 and "RankLost" not in err
+    code, err = student("optim.epochs=400.0", "checkpoints.every_steps=100000", "log.every_steps=1")
+    assert code == 0 and "continuing after step" in err
