@@ -23,7 +23,7 @@ def typed(run_cli):
     """Type a command that a message names after "run: " or in its brackets: its exit code and stderr."""
 
     def run(message):
-        (words,) = re.findall(r"distillkit ([^;()]+)", message)
+        (words,) = re.findall(r"distillkit ((?:store|data|extract-teacher) [^;()]+)", message)
         code, _, err = run_cli(*shlex.split(words))
         return code, err
 
