@@ -1,5 +1,11 @@
 """Every failure a user can cause or mend. A message says what, where, and what to do next, in one line."""
 
+from __future__ import annotations
+
+import os
+import traceback
+from pathlib import Path
+
 
 class DistillkitError(Exception):
     """Base of all errors shown to users as one line, without a traceback."""
@@ -50,3 +56,22 @@ class MissingExtra(DistillkitError):
 
     def __init__(self, package: str, extra: str):
         super().__init__(f'{package} is not installed; run: pip install "distillkit[{extra}]"')
+
+
+def refused(error: OSError) -> str:
+    """The line that a user reads of what the system refused: where, what, and what next."""
+    places = [os.fsdecode(place) for place in (error.filename, error.filename2) if isinstance(place, str | bytes)]
+    if not any("/" in place for place in places):  # a call relative to an open folder tells the last part alone
+        places = [_in_hand(error), *places]
+    why = (error.strerror or type(error).__name__).lower()
+    return f"{' -> '.join(places)}: {why}; mend that place or name another, and run the same command again"
+
+
+def _in_hand(error: OSError) -> str:
+    """The file that the innermost function with one had in hand: a failed read, fsync or lock does not say its name."""
+    found = "a file"  # where a file belongs to no path of ours
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        for value in frame.f_locals.values():
+            name = getattr(value, "name", None) if hasattr(value, "fileno") else None
+            found = str(value) if isinstance(value, Path) else name if isinstance(name, str) else found
+    return found

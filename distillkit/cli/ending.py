@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from distillkit.cli.console import say
-from distillkit.errors import DistillkitError
+from distillkit.errors import DistillkitError, refused
 
 # Set to anything, it lets the traceback of a refused file be seen.
 TRACEBACK = "DISTILLKIT_TRACEBACK"
@@ -41,7 +41,7 @@ def in_one_line() -> Iterator[None]:
     except OSError as error:
         if error.errno is None or os.environ.get(TRACEBACK):
             raise
-        _end(_refused(error))
+        _end(f"{refused(error)} ({TRACEBACK}=1 shows who asked)")
     except (MemoryError, RuntimeError) as error:
         if os.environ.get(TRACEBACK) or not _wants_memory(error):
             raise
@@ -61,16 +61,6 @@ def _flush() -> None:
             sys.stdout.flush()
     except OSError as error:
         raise type(error)(error.errno, error.strerror, "stdout") from error
-
-
-def _refused(error: OSError) -> str:
-    places = [os.fsdecode(place) for place in (error.filename, error.filename2) if isinstance(place, str | bytes)]
-    why = (error.strerror or type(error).__name__).lower()
-    where = " -> ".join(places)
-    return (
-        f"{where + ': ' if where else ''}{why}; mend that place or name another, and run the same command again "
-        f"({TRACEBACK}=1 shows who asked)"
-    )
 
 
 def _end(told: str) -> None:

@@ -19,7 +19,7 @@ from distillkit.store.format.steps import steps_of
 from distillkit.store.reading.additions import FOLDER
 from distillkit.store.writing.adopt import adopt, committed
 from distillkit.store.writing.writer import StoreWriter
-from distillkit.system.atomic import set_aside, sync
+from distillkit.system.atomic import or_undone, set_aside, sync
 
 
 def beside(path: Path) -> Path:
@@ -70,5 +70,6 @@ def drop(path: Path) -> None:
 
 def _move_in(path: Path) -> None:
     beside(path).rename(path)
-    sync(path.parent)
+    with or_undone(lambda: path.rename(beside(path))):
+        sync(path.parent)
     drop(path)

@@ -68,6 +68,8 @@ def answer(module: str) -> None:
         _tell({"error": str(error), "kind": "DistillkitError"})
     except errors.DistillkitError as error:
         _tell({"error": str(error), "kind": type(error).__name__})
+    except OSError as error:
+        _tell({"error": errors.refused(error), "kind": "DistillkitError"})
 
 
 def _tell(value: dict[str, Any]) -> None:

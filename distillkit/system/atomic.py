@@ -6,8 +6,8 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,7 +23,7 @@ SET_ASIDE = ".before-"
 
 @contextmanager
 def noticing_a_full_disk(path: Path) -> Iterator[None]:
-    """DiskFull when writing at `path` fails for want of space, DiskLost when the disk is gone; other errors pass."""
+    """DiskFull when writing at `path` fails for want of space, DiskLost when the disk is gone; other errors name it."""
     try:
         yield
     except OSError as error:
@@ -37,22 +37,49 @@ def noticing_a_full_disk(path: Path) -> Iterator[None]:
                 f"{path}: the disk does not answer ({error.strerror}); what is committed is kept, mount it again and "
                 "run the same command again"
             ) from error
+        if error.filename is None:
+            error.filename = str(path)  # not all calls say which file it was
         raise
 
 
 def make_folder(folder: Path) -> None:
     """Make `folder` and its parents, durably: a folder that a power cut takes back takes its files with it."""
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
+
+    def undo() -> None:
+        for place in missing:
+            place.rmdir()
+
     folder.mkdir(parents=True, exist_ok=True)
-    for place in missing:
-        sync(place.parent)
+    with or_undone(undo):
+        for place in missing:
+            sync(place.parent)
 
 
 def remove_file(path: Path) -> None:
     """Remove a file, if it is there, durably: what a power cut brings back would speak of bytes that are others now."""
     if path.exists():
-        path.unlink(missing_ok=True)
+        going = path.with_name(path.name + TEMPORARY)
+        path.replace(going)
+        with or_undone(lambda: going.replace(path)):
+            sync(path.parent)
+        going.unlink()
         sync(path.parent)
+
+
+@contextmanager
+def or_undone(undo: Callable[[], object]) -> Iterator[None]:
+    """Where an fsync fails, nobody knows what the disk has, and a second one that succeeds says nothing of it.
+
+    So what was to become durable is taken back: the next run does it again, and believes nothing.
+    https://wiki.postgresql.org/wiki/Fsync_Errors
+    """
+    try:
+        yield
+    except OSError:
+        with suppress(OSError):
+            undo()
+        raise
 
 
 def sync(path: Path) -> None:
@@ -80,10 +107,12 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
+            new = not path.exists()
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
-        sync(path.parent)
+        with or_undone(lambda: path.unlink() if new else None):
+            sync(path.parent)
 
 
 @contextmanager
@@ -103,7 +132,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             partial.rename(path)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-        sync(path.parent)
+        with or_undone(lambda: shutil.rmtree(path)):
+            sync(path.parent)
 
 
 def set_aside(path: Path, mark: str) -> Path:
@@ -111,7 +141,8 @@ def set_aside(path: Path, mark: str) -> Path:
     names = (f"{path.name}{SET_ASIDE}{mark}{f'-{number}' if number else ''}" for number in count())
     aside = next(place for place in map(path.with_name, names) if not place.exists())
     path.rename(aside)
-    sync(path.parent)
+    with or_undone(lambda: aside.rename(path)):
+        sync(path.parent)
     return aside
 
 

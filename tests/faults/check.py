@@ -6,11 +6,12 @@ import os
 import random
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from distillkit.errors import DistillkitError
 from tests.faults.disks import Disk, disks
 from tests.faults.events import Event, Synced
 from tests.faults.recorder import Recorder
@@ -53,6 +54,20 @@ class Recording:
     events: list[Event]
     outcome: dict[str, bytes]
     real: dict[str, bytes | None]
+
+    def doubting(self, number: int) -> list[Disk]:
+        """That fsync fails, the job is run again: the disks after a cut when all is said to be done."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        with quick():
+            self.job.prepare(self.folder)
+        recorder = Recorder(self.folder, failing=number)
+        with recorder.recording():
+            for _ in range(2):
+                with suppress(DistillkitError, OSError):
+                    self.job.run(self.folder, recorder.promise)
+        self.events = recorder.events
+        return [disk for disk in disks(recorder.before, recorder.events, number) if disk.after == len(recorder.events)]
 
     @classmethod
     def of(cls, job: Job, folder: Path) -> Recording:

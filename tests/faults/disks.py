@@ -6,6 +6,7 @@
   does not make its name durable. Until then it has happened or not, each for itself and in no order.
 * A rename is one such change: it has happened or not, and is durable when an fsync of the new folder returned.
 * A file or folder without a name is lost, with all below it.
+* What an fsync failed for is not made durable by another fsync; writing the bytes, or making the name, again is needed.
 
 fsync(2) and rename(2) of Linux; https://pubs.opengroup.org/onlinepubs/9799919799/functions/fsync.html
 """
@@ -19,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.faults.events import ROOT, Event, Gone, Holds, Moved, Named, Promised, Synced
+from tests.faults.events import ROOT, Doubted, Event, Gone, Holds, Moved, Named, Promised, Synced
 
 _BLOCK = 512
 _Change = Named | Gone | Moved
@@ -54,6 +55,8 @@ class _Held:
     pending: list[_Change] = field(default_factory=list)
     files: dict[int, list[bytes]] = field(default_factory=dict)  # the durable state first
     folders: set[int] = field(default_factory=lambda: {ROOT})
+    doubted: dict[int, int] = field(default_factory=dict)  # of a file, how many states were there when an fsync failed
+    doubtful: list[_Change] = field(default_factory=list)  # of `pending`
 
     def add(self, event: Event) -> None:
         if isinstance(event, Holds):
@@ -61,7 +64,13 @@ class _Held:
         elif isinstance(event, Synced) and event.node in self.folders:
             self._settle(event.node)
         elif isinstance(event, Synced):
-            self.files[event.node] = self.files[event.node][-1:]
+            if len(self.files[event.node]) > self.doubted.get(event.node, 0):
+                self.files[event.node] = self.files[event.node][-1:]
+                self.doubted.pop(event.node, None)
+        elif isinstance(event, Doubted) and event.node in self.folders:
+            self.doubtful += [change for change in self.pending if _where(change) == event.node]
+        elif isinstance(event, Doubted):
+            self.doubted[event.node] = len(self.files[event.node])
         elif not isinstance(event, Promised):
             if isinstance(event, Named):
                 if event.is_folder:
@@ -73,9 +82,10 @@ class _Held:
     def _settle(self, folder: int) -> None:
         kept: list[_Change] = []
         for change in self.pending:
-            if _where(change) != folder:
+            if _where(change) != folder or any(change is one for one in self.doubtful):
                 kept.append(change)
                 continue
+            kept = [one for one in kept if _target(one) != _target(change)]
             if isinstance(change, Moved):  # whatever its old name went through before is over
                 key = change.folder, change.name
                 kept = [one for one in kept if (one.folder, one.name) != key or isinstance(one, Moved)]
@@ -112,6 +122,10 @@ class _Held:
 
 def _where(change: _Change) -> int:
     return change.to_folder if isinstance(change, Moved) else change.folder
+
+
+def _target(change: _Change) -> tuple[int, str]:
+    return (change.to_folder, change.to_name) if isinstance(change, Moved) else (change.folder, change.name)
 
 
 def _apply(change: _Change, names: dict[tuple[int, str], int]) -> None:

@@ -55,6 +55,13 @@ class Synced:
 
 
 @dataclass(frozen=True)
+class Doubted:
+    """An fsync that failed: what it was asked for may be lost, and a later one that returns says nothing of it."""
+
+    node: int
+
+
+@dataclass(frozen=True)
 class Promised:
     """The job said that something is done: from here on `kept` must hold on every disk, or raise AssertionError."""
 
@@ -62,4 +69,4 @@ class Promised:
     kept: Callable[[Path], None]
 
 
-Event = Named | Gone | Moved | Holds | Synced | Promised
+Event = Named | Gone | Moved | Holds | Synced | Doubted | Promised

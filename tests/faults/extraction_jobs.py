@@ -18,6 +18,7 @@ from distillkit.store.upkeep.concat import concatenate
 from distillkit.store.upkeep.export import export
 from distillkit.store.upkeep.parts import assemble
 from distillkit.store.upkeep.verify import verify
+from distillkit.store.writing import fill as module
 from distillkit.store.writing.fill import fill
 from tests.faults.check import Job, Promise
 from tests.faults.store_jobs import ROWS, is_complete, rows_of, writer
@@ -162,14 +163,27 @@ class Merged(Extracted):
     """Two stores copied into one."""
 
     name = "merge"
+    at_once = 0
 
     def prepare(self, folder: Path) -> None:
         for number, rows in enumerate((70, 60)):
             fill(writer(folder / f"part-{number}", rows), rows_of(), {})
 
     def run(self, folder: Path, promise: Promise) -> None:
-        concatenate(folder / STORE, [folder / "part-0", folder / "part-1"], lambda line: None, {})
+        # One shard at a time: of two threads that wait for one folder, the system tells one alone that it failed.
+        before, module._SMALL = module._SMALL, self.at_once
+        try:
+            concatenate(folder / STORE, [folder / "part-0", folder / "part-1"], lambda line: None, {})
+        finally:
+            module._SMALL = before
         promise("complete", is_complete(STORE))
+
+
+class MergedByTwo(Merged):
+    """The same, two shards at a time."""
+
+    name = "merge of two shards at a time"
+    at_once = 1 << 28
 
 
 class Assembled(Extracted):
@@ -251,4 +265,16 @@ def _same(rows, wanted: list[int]) -> None:
     assert rows.tolist() == wanted
 
 
-JOBS = (Extracted, Appended, Retried, Added, Replaced, Merged, Assembled, Selected, FirstSelected, Exported)
+JOBS = (
+    Extracted,
+    Appended,
+    Retried,
+    Added,
+    Replaced,
+    Merged,
+    MergedByTwo,
+    Assembled,
+    Selected,
+    FirstSelected,
+    Exported,
+)

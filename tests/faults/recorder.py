@@ -9,6 +9,7 @@ is an error, so a recording cannot miss one.
 from __future__ import annotations
 
 import builtins
+import errno
 import io
 import os
 import stat
@@ -19,15 +20,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.faults.events import ROOT, Event, Gone, Holds, Moved, Named, Promised, Synced
+from tests.faults.events import ROOT, Doubted, Event, Gone, Holds, Moved, Named, Promised, Synced
 
 _PACKAGE = Path(__file__).parents[2] / "distillkit"
 
 
 class Recorder:
-    """The events below `root`, while `recording`. What lies there at the beginning is durable: see `before`."""
+    """The events below `root`, while `recording`. What lies there at the beginning is durable: see `before`.
 
-    def __init__(self, root: Path):
+    `failing`: the number (from 1) of an fsync that fails, once.
+    """
+
+    def __init__(self, root: Path, failing: int = 0):
+        self.failing = failing
         self.root = Path(os.path.realpath(root))
         self.events: list[Event] = []
         self._lock = threading.RLock()
@@ -177,8 +182,13 @@ class Recorder:
             self._look()
             info = os.fstat(file if isinstance(file, int) else file.fileno())
             node = self._inodes.get(info.st_ino)
-            if node is not None and info.st_nlink:
-                self.events.append(Synced(node, _site()))
+            if node is None or not info.st_nlink:
+                return
+            self.failing -= 1
+            if self.failing == 0:
+                self.events.append(Doubted(node))
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            self.events.append(Synced(node, _site()))
 
     @contextmanager
     def recording(self) -> Iterator[None]:

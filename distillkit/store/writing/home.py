@@ -11,7 +11,7 @@ from typing import Any
 
 from distillkit.errors import StoreError
 from distillkit.store.bucket.remote import Origin, origin
-from distillkit.system.atomic import remove_file, set_aside, write_json
+from distillkit.system.atomic import remove_file, set_aside, sync, write_json
 
 
 class Disk:
@@ -22,6 +22,12 @@ class Disk:
 
     def refresh(self) -> None:
         """See what other machines have done."""
+
+    def settle(self, folders: Iterable[str]) -> None:
+        """Make durable what is named in these folders: who made it may have been killed before it was."""
+        for name in folders:
+            if (self.path / name).is_dir():
+                sync(self.path / name)
 
     def has(self, name: str, size: int) -> bool:
         """Whether a file is there, with so many bytes."""
@@ -55,6 +61,9 @@ class Bucket:
 
     def refresh(self) -> None:
         self._there = self._origin.pull()
+
+    def settle(self, folders: Iterable[str]) -> None:
+        """What is in a bucket stays there."""
 
     def has(self, name: str, size: int) -> bool:
         return self._there.get(name) == size

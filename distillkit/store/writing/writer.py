@@ -98,6 +98,9 @@ class StoreWriter(ShardWriter):
         if self.previous_identity() is not None:
             self.steps = steps_of(self.path, self.fields)
             return
+        # Before anyone writes a shard: of two who make the same folder, one would not wait until it is durable.
+        for folder in self._folders():
+            make_folder(self.path / folder)
         for name, steps in self.steps.items():
             with atomic_file(self.path / layout.steps_path(name)) as file:
                 file.write(steps.tobytes())
@@ -106,7 +109,13 @@ class StoreWriter(ShardWriter):
         for name, metadata in layout.metadata_files(self.fields, self.plan.num_rows, self.rows_per_shard).items():
             write_json(self.path / name, metadata)
         self.home.bring(path.relative_to(self.path).as_posix() for path in self.path.rglob("*") if path.is_file())
+        self.home.settle(self._folders())
         self.home.prove("plan.json", self.identity)
+
+    def _folders(self) -> list[str]:
+        """The folders that files of several shards share, and those above them."""
+        of_fields = [place for name in self.fields for place in (name.split("/")[0], name, f"{name}/c")]
+        return [*dict.fromkeys(["", *of_fields, "index", "failures", "commits"])]
 
     def committed(self, shard: int) -> bool:
         """Whether this shard is done; what is done is never computed again."""
@@ -114,6 +123,7 @@ class StoreWriter(ShardWriter):
 
     def mend(self) -> list[int]:
         """Take back the commits that are damaged, or whose files are gone or of another size: such shards are to do."""
+        self.home.settle(self._folders())  # before anything that is there is believed
         damaged = self.damaged()
         unreadable = self.finished() and not _readable(self.path)
         if damaged or unreadable:

@@ -1,0 +1,184 @@
+"""Calls of the system that fail: the n-th of a kind, once or from then on, below one folder.
+
+Files that Python opens are given to the caller over a file of ours, whose reads and writes fail or are short as the
+system's may be; so what Arrow, NumPy and safetensors read and write through Python is failed as well. `EINTR` is not
+among the errors: Python itself calls again (PEP 475).
+"""
+
+from __future__ import annotations
+
+import builtins
+import errno
+import fcntl
+import io
+import mmap
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+SHORT = "short"  # fewer bytes than asked for, and no error
+ERRORS: dict[str, tuple[int | str, ...]] = {
+    "open": (errno.EMFILE, errno.EACCES, errno.EIO, errno.ESTALE, errno.ENOSPC),
+    "read": (errno.EIO, errno.ESTALE, SHORT),
+    "write": (errno.EIO, errno.ENOSPC, errno.EDQUOT, SHORT),
+    "fsync": (errno.EIO, errno.ENOSPC, errno.EDQUOT),
+    "rename": (errno.EIO, errno.EACCES, errno.ENOSPC, errno.ESTALE),
+    "link": (errno.EIO, errno.EACCES, errno.ENOSPC),
+    "unlink": (errno.EIO, errno.EACCES, errno.ESTALE),
+    "mkdir": (errno.EIO, errno.EACCES, errno.ENOSPC, errno.EDQUOT),
+    "mmap": (errno.ENOMEM, errno.EACCES, errno.ENODEV),
+    "statvfs": (errno.EIO, errno.ESTALE),
+    "lock": (errno.EIO, errno.ESTALE),
+}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """The `nth` call (from 1) of a kind fails with `error`; those after it as well, unless it is `once`."""
+
+    kind: str
+    nth: int
+    error: int | str
+    once: bool
+
+    def __str__(self) -> str:
+        name = self.error if isinstance(self.error, str) else errno.errorcode[self.error]
+        return f"{name} at {self.kind} no. {self.nth}{'' if self.once else ' and from then on'}"
+
+
+class Calls:
+    """Counts calls below `root` by kind, and fails those that `fault` means."""
+
+    def __init__(self, root: Path, fault: Fault | None = None):
+        self.root, self.fault = os.path.realpath(root), fault
+        self.counted = dict.fromkeys(ERRORS, 0)
+        self.failed = False
+
+    def _below(self, place: Any, dir_fd: int | None = None) -> bool:
+        try:
+            if isinstance(place, int):
+                path = str(Path(f"/proc/self/fd/{place}").readlink())
+            else:
+                start = str(Path(f"/proc/self/fd/{dir_fd}").readlink()) if dir_fd is not None else ""
+                path = os.path.abspath(os.path.join(start, os.fsdecode(place)))  # noqa: PTH100, PTH118
+        except (OSError, TypeError):
+            return False
+        return path.startswith(self.root + "/") or path == self.root
+
+    def met(self, kind: str, place: Any, dir_fd: int | None = None) -> int | str | None:
+        """Count a call; what it is to fail with, if it is."""
+        if not self._below(place, dir_fd):
+            return None
+        self.counted[kind] += 1
+        fault = self.fault
+        if fault is None or fault.kind != kind or self.counted[kind] < fault.nth:
+            return None
+        if fault.once and self.failed:
+            return None
+        self.failed = True
+        return fault.error
+
+    def refuse(self, kind: str, place: Any, dir_fd: int | None = None) -> None:
+        error = self.met(kind, place, dir_fd)
+        if isinstance(error, int):
+            named = None if isinstance(place, int) else os.fsdecode(place)
+            raise OSError(error, os.strerror(error), named)
+
+    def _guard(self, kind: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def guarded(place: Any, *arguments: Any, **options: Any) -> Any:
+            handle = place if isinstance(place, int | str | bytes | os.PathLike) else place.fileno()
+            self.refuse(kind, handle, options.get("dir_fd"))
+            return call(place, *arguments, **options)
+
+        return guarded
+
+    def _opened(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """`io.open`, over a file of ours."""
+
+        def opened(file: Any, mode: str = "r", buffering: int = -1, *text: Any, **options: Any) -> Any:
+            if isinstance(file, int) or not self._below(file) or options.get("opener"):
+                return call(file, mode, buffering, *text, **options)
+            self.refuse("open", file)
+            raw = _File(self, os.fspath(file), "".join(letter for letter in mode if letter not in "bt"))
+            if buffering == 0:
+                return raw
+            kind = io.BufferedRandom if "+" in mode else io.BufferedReader if "r" in mode else io.BufferedWriter
+            buffered = kind(raw)
+            if "b" in mode:
+                return buffered
+            made = io.TextIOWrapper(buffered, *text, **options)
+            made.mode = mode  # type: ignore[misc]
+            return made
+
+        return opened
+
+    @contextmanager
+    def in_the_way(self) -> Iterator[None]:
+        """Stand in the way of the calls; nothing waits for the disk."""
+        replaced: list[tuple[Any, str, Any]] = []
+
+        def replace(module: Any, name: str, function: Any) -> None:
+            replaced.append((module, name, getattr(module, name)))
+            setattr(module, name, function)
+
+        for kind, names in {
+            "rename": ("rename", "replace"),
+            "unlink": ("unlink", "remove", "rmdir"),
+            "mkdir": ("mkdir",),
+            "link": ("link",),
+            "statvfs": ("statvfs",),
+        }.items():
+            for name in names:
+                replace(os, name, self._guard(kind, getattr(os, name)))
+        replace(os, "fsync", self._guard("fsync", lambda handle: None))
+        replace(os, "open", self._guard("open", os.open))
+        for module in (io, builtins):
+            replace(module, "open", self._opened(module.open))
+        for name in ("lockf", "flock"):
+            replace(fcntl, name, self._guard("lock", getattr(fcntl, name)))
+        replace(mmap, "mmap", self._guard("mmap", mmap.mmap))
+        replace(pa, "memory_map", self._guard("mmap", pa.memory_map))
+        try:
+            yield
+        finally:
+            for module, name, function in reversed(replaced):
+                setattr(module, name, function)
+
+
+class _File(io.FileIO):
+    """A file whose reads and writes may fail, or be short."""
+
+    def __init__(self, calls: Calls, path: str, mode: str):
+        super().__init__(path, mode)
+        self._calls = calls
+
+    def _met(self, kind: str) -> bool:
+        """Whether this call is to be short; OSError where it is to fail."""
+        error = self._calls.met(kind, self.fileno())
+        if isinstance(error, int):
+            raise OSError(error, os.strerror(error))
+        return error == SHORT
+
+    def readinto(self, buffer: Any) -> int | None:
+        view = memoryview(buffer).cast("B")
+        return super().readinto(view[: max(1, len(view) // 2)] if self._met("read") else view)
+
+    def read(self, size: int | None = -1) -> bytes | None:
+        if size is None or size < 0:
+            return self.readall()
+        return super().read(max(1, size // 2) if self._met("read") else size)
+
+    def readall(self) -> bytes:
+        pieces = []
+        while piece := self.read(1 << 16):
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def write(self, data: Any) -> int | None:
+        view = memoryview(data).cast("B")
+        return super().write(view[: max(1, len(view) // 2)] if self._met("write") else view)

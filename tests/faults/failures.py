@@ -1,0 +1,133 @@
+"""A job with one call that fails: what it tells, what it keeps, and how it goes on."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distillkit.cli import ending
+from tests.faults.check import Job, quick
+from tests.faults.failing import ERRORS, Calls, Fault
+
+_PATIENCE = 60  # seconds, before a job counts as hanging
+
+
+@dataclass
+class Trial:
+    """A job at `folder`: how it ends undisturbed, and how often it calls the system."""
+
+    job: Job
+    folder: Path
+    counted: dict[str, int]
+    outcome: dict[str, bytes]
+
+    @classmethod
+    def of(cls, job: Job, folder: Path) -> Trial:
+        calls = Calls(folder)
+        for _ in range(2):  # what Python compiles and caches the first time is no part of it
+            _laid_out(job, folder)
+            calls = Calls(folder)
+            with calls.in_the_way():
+                job.run(folder, lambda what, kept: None)
+        shutil.copytree(folder, folder.with_name("undisturbed"), dirs_exist_ok=True)
+        return cls(job, folder, calls.counted, job.outcome(folder))
+
+    def faults(self) -> list[Fault]:
+        """Every call of every kind, with every error, once and for good."""
+        return [
+            Fault(kind, nth, error, once)
+            for kind, count in self.counted.items()
+            for nth in range(1, count + 1)
+            for error in ERRORS[kind]
+            for once in (True, False)
+        ]
+
+    def some(self, seed: int, count: int) -> list[Fault]:
+        every = self.faults()
+        return random.Random(seed).sample(every, min(count, len(every)))
+
+    def check(self, fault: Fault) -> None:
+        """AssertionError where something is told badly, lost, or in the way of the next run."""
+        _laid_out(self.job, self.folder)
+        promises: list[tuple[str, Callable[[Path], None]]] = []
+        calls = Calls(self.folder, fault)
+        told_line = "nothing"
+        try:
+            with _lines() as lines, suppress(_Ended), calls.in_the_way(), _no_longer_than(_PATIENCE), _as_a_command():
+                self.job.run(self.folder, lambda what, kept: promises.append((what, kept)))
+            if lines:
+                (told_line,) = lines
+                assert "\n" not in told_line, "more than one line"
+                assert ";" in told_line, "it is not told what to do"
+                assert "/" in told_line, "no file is named"
+            for what, kept in promises:
+                try:
+                    kept(self.folder)
+                except AssertionError as error:
+                    raise AssertionError(f"lost: {what}") from error
+            self.job.look(self.folder)
+            with quick():
+                self.job.run(self.folder, lambda what, kept: kept(self.folder))
+            self.job.look(self.folder)
+            found = self.job.outcome(self.folder)
+            different = {name for name in found.keys() | self.outcome if found.get(name) != self.outcome.get(name)}
+            assert not different, f"not as undisturbed: {sorted(different)}"
+        except Exception as error:
+            raise AssertionError(f"{self.job.name}, {fault}; told: {told_line}: {error!r}") from error
+
+
+def _laid_out(job: Job, folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    with quick():
+        job.prepare(folder)
+
+
+class _Ended(Exception):
+    """A command that ends with exit code 1."""
+
+
+@contextmanager
+def _as_a_command() -> Iterator[None]:
+    """What the command line makes of an error."""
+    try:
+        with ending.in_one_line():
+            yield
+    except SystemExit as error:
+        assert error.code == 1, f"exit code {error.code}"
+        raise _Ended from None
+
+
+@contextmanager
+def _lines() -> Iterator[list[str]]:
+    """What the command line says of an error."""
+    lines: list[str] = []
+    real, ending.say = ending.say, lines.append
+    try:
+        yield lines
+    finally:
+        ending.say = real
+
+
+class _no_longer_than:  # noqa: N801
+    """AssertionError where something takes longer than so many seconds."""
+
+    def __init__(self, seconds: int):
+        self.seconds = seconds
+
+    def __enter__(self) -> None:
+        self.before = signal.signal(signal.SIGALRM, self._late)
+        signal.alarm(self.seconds)
+
+    def __exit__(self, *_: Any) -> None:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, self.before)
+
+    def _late(self, *_: Any) -> None:
+        raise AssertionError(f"it hangs: {self.seconds} seconds")

@@ -1,0 +1,64 @@
+"""Every call of the system fails: one line that names the file, nothing lost, and the next run goes on as if not."""
+
+import random
+
+import pytest
+
+from tests.faults.events import Synced
+from tests.faults.extraction_jobs import MergedByTwo
+from tests.faults.failures import Trial
+from tests.faults.jobs import JOBS
+
+SOME, MANY = 6, 300  # faults of each job in the default run, and in the slow one; `python -m tests.faults` has all
+SYNCS = 2
+named = pytest.mark.parametrize("job", JOBS, ids=lambda job: job.__name__)
+# Two threads that wait for one folder: the system tells one of them alone that it failed.
+alone = pytest.mark.parametrize("job", [job for job in JOBS if job is not MergedByTwo], ids=lambda job: job.__name__)
+
+
+@pytest.fixture(scope="module")
+def trials(tmp_path_factory):
+    """Each job is counted once."""
+    made = {}
+
+    def counted(job):
+        if job not in made:
+            made[job] = Trial.of(job(), tmp_path_factory.mktemp("failing") / "disk")
+        return made[job]
+
+    return counted
+
+
+@named
+def test_some_calls_fail(job, trials):
+    trial = trials(job)
+    assert trial.counted["open"] and trial.counted["read"] and trial.counted["fsync"]
+    for fault in trial.some(seed=0, count=SOME):
+        trial.check(fault)
+
+
+@pytest.mark.slow
+@named
+def test_many_calls_fail(job, trials):
+    trial = trials(job)
+    for fault in trial.some(seed=1, count=MANY):
+        trial.check(fault)
+
+
+def _disbelieved(recording, count):
+    fsyncs = sum(isinstance(event, Synced) for event in recording.events)
+    for number in sorted(random.Random(0).sample(range(1, fsyncs + 1), min(fsyncs, count))):
+        for disk in recording.doubting(number)[:20]:
+            recording.check(disk)
+
+
+@alone
+def test_an_fsync_that_failed_is_not_believed_later(job, recordings):
+    """After the next run, that ends well, a power cut takes nothing of what was said to be done."""
+    _disbelieved(recordings(job), SYNCS)
+
+
+@pytest.mark.slow
+@alone
+def test_no_fsync_that_failed_is_believed_later(job, recordings):
+    _disbelieved(recordings(job), 1000)
