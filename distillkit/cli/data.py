@@ -15,6 +15,9 @@ data = typer.Typer(help="Look for corpora, and prepare the embedded one.", no_ar
 def data_prepare(
     name: Annotated[str, typer.Argument(help="The corpus to prepare; there is one: demo.")],
     quick: Annotated[bool, typer.Option("--quick", help="A smaller version, for a first look.")] = False,
+    narrow: Annotated[
+        bool, typer.Option("--narrow", help="Also a teacher that has seen the first of the two drawings only.")
+    ] = False,
 ) -> None:
     """Make a corpus ready in the cache folder ($DISTILLKIT_CACHE).
 
@@ -24,7 +27,7 @@ def data_prepare(
         raise typer.BadParameter(f"{name!r} cannot be prepared; there is one: demo")
     from distillkit.demo.prepare import prepare
 
-    folder = prepare(quick=quick, say=say)
+    folder = prepare(quick=quick, say=say, narrow=narrow)
     print(folder)
     suffix = "_quick" if quick else ""
     say(f"next: distillkit extract-teacher pipelines/extract/demo{suffix}.toml")

@@ -1,4 +1,4 @@
-"""Images to concepts: what an emoji is called in English, which concepts stay unseen, and what counts as naming one.
+"""Images to concepts: what an emoji is called in English, which concepts are kept back, and what counts as naming one.
 
 A concept is a name with its images; skin-tone variants share the name and so the concept.
 """
@@ -11,9 +11,9 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from distillkit.demo import manifest
+from distillkit.demo.drawings import drawings, without_variation
 from distillkit.errors import SourceError
 from distillkit.system.paths import data_manifests
 
@@ -21,20 +21,33 @@ Concepts = dict[str, list[str]]
 """Name -> keys of its images (code points, as in OpenMoji's file names), both in a fixed order."""
 
 _SKIN_TONE = re.compile(r"_(light|medium-light|medium|medium-dark|dark)_skin_tone")
-_INVISIBLE = "FE0F"  # "draw me in colour": part of an emoji's code points, though not of every file name
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """The concepts to learn from, and those kept from training altogether."""
+    """The concepts to learn from, and those kept from training altogether, the teacher's and the students'.
+
+    On `validation` settings are chosen; `unseen` is for the numbers that are told.
+    """
 
     seen: Concepts
+    validation: Concepts
     unseen: Concepts
+
+    @property
+    def parts(self) -> dict[str, Concepts]:
+        """By the name that files and stores have for them, in the order of `images` and `names`."""
+        return {"seen": self.seen, "validation": self.validation, "unseen": self.unseen}
 
     @property
     def images(self) -> list[str]:
         """All image keys, seen first."""
-        return [key for part in (self.seen, self.unseen) for keys in part.values() for key in keys]
+        return [key for part in self.parts.values() for keys in part.values() for key in keys]
+
+    @property
+    def names(self) -> list[str]:
+        """All names, in the order of the images."""
+        return [name for part in self.parts.values() for name in part]
 
 
 def stable_hash(text: str) -> int:
@@ -72,31 +85,25 @@ def concept_name(english: str) -> str:
 
 def read_concepts() -> Concepts:
     """Every fully qualified emoji that OpenMoji draws and the package `emoji` names, by concept, sorted."""
-    folder = svg_folder()
+    manifest.package_folder("names")
+    drawn = drawings("images")
     import emoji
 
-    drawn = {path.stem for path in folder.glob("*.svg")}
     concepts: Concepts = {}
     for symbol, facts in emoji.EMOJI_DATA.items():
         if facts["status"] != emoji.STATUS["fully_qualified"]:
             continue
         points = [f"{ord(character):04X}" for character in symbol]
-        spellings = "-".join(points), "-".join(point for point in points if point != _INVISIBLE)
-        key = next((spelling for spelling in spellings if spelling in drawn), None)
+        key = next((key for key in ("-".join(points), without_variation("-".join(points))) if key in drawn), None)
         if key:
             concepts.setdefault(concept_name(facts["en"]), []).append(key)
     return {name: sorted(concepts[name]) for name in sorted(concepts)}
 
 
-def svg_folder() -> Path:
-    """Where OpenMoji's drawings lie; MissingExtra when one of the two packages is not installed."""
-    manifest.package_folder("names")
-    return manifest.package_folder("images") / manifest.load()["images"]["folder"]
-
-
-def choose_unseen(names: Iterable[str], count: int) -> list[str]:
-    """How data_manifests/demo_unseen.txt was made: the first `count` names, in the order of their hashes, that occur
-    inside no other name. So no seen name contains an unseen one, and "no training text names it" can be exact."""
+def choose_held_out(names: Iterable[str], unseen: int, validation: int) -> tuple[list[str], list[str]]:
+    """How the two lists in data_manifests/ were made: of the names that occur inside no other name, in the order of
+    their hashes, the first are unseen and the next for validation. So no seen name contains one of them, and "no
+    training text names it" can be exact."""
     spoken = {name: words(name) for name in names}
     alike = Counter(spoken.values())
     inside = {
@@ -107,34 +114,45 @@ def choose_unseen(names: Iterable[str], count: int) -> list[str]:
         if end - start < len(phrase)
     }
     free = [name for name, phrase in spoken.items() if phrase and phrase not in inside and alike[phrase] == 1]
-    return sorted(free, key=stable_hash)[:count]
+    chosen = sorted(free, key=stable_hash)[: unseen + validation]
+    return chosen[:unseen], chosen[unseen:]
 
 
 def unseen_list() -> list[str]:
     """The committed names, in the file's order (the order of hashes, so that a shorter list is its beginning)."""
-    text = (data_manifests() / manifest.load()["names"]["unseen_list"]).read_text("utf-8")
+    return _listed("unseen_list")
+
+
+def validation_list() -> list[str]:
+    """The same of the names on which settings are chosen."""
+    return _listed("validation_list")
+
+
+def _listed(which: str) -> list[str]:
+    text = (data_manifests() / manifest.load()["names"][which]).read_text("utf-8")
     return [line for line in text.splitlines() if line and not line.startswith("#")]
 
 
-def split(concepts: Concepts, unseen: list[str]) -> Corpus:
-    """Seen and unseen; SourceError when a name of the committed list is drawn by nobody."""
-    lost = [name for name in unseen if name not in concepts]
+def split(concepts: Concepts, unseen: list[str], validation: list[str]) -> Corpus:
+    """Seen and held out; SourceError when a name of the committed lists is drawn by nobody."""
+    held_out = [*unseen, *validation]
+    lost = [name for name in held_out if name not in concepts]
     if lost:
         packages = " and ".join(manifest.load()[part]["requires"] for part in ("images", "names"))
-        raise SourceError(f"{len(lost)} unseen concepts have no image, first {lost[0]!r}; install {packages}")
-    held_out = set(unseen)
-    seen = {name: keys for name, keys in concepts.items() if name not in held_out}
-    return Corpus(seen=seen, unseen={name: concepts[name] for name in unseen})
+        raise SourceError(f"{len(lost)} held-out concepts have no image, first {lost[0]!r}; install {packages}")
+    seen = {name: keys for name, keys in concepts.items() if name not in set(held_out)}
+    return Corpus(seen, {name: concepts[name] for name in validation}, {name: concepts[name] for name in unseen})
 
 
-def shorten(corpus: Corpus, *, images: int, unseen: int) -> Corpus:
-    """A smaller corpus out of the same lists: the first unseen concepts, then seen ones up to so many images in all."""
+def shorten(corpus: Corpus, *, images: int, unseen: int, validation: int) -> Corpus:
+    """A smaller corpus from the same lists: the first held-out concepts, then seen ones up to so many images in all."""
     kept_unseen = dict(list(corpus.unseen.items())[:unseen])
-    room = images - sum(map(len, kept_unseen.values()))
+    kept_validation = dict(list(corpus.validation.items())[:validation])
+    room = images - sum(map(len, (*kept_unseen.values(), *kept_validation.values())))
     kept_seen: Concepts = {}
     for name in sorted(corpus.seen, key=stable_hash):
         room -= len(corpus.seen[name])
         if room < 0:
             break
         kept_seen[name] = corpus.seen[name]
-    return Corpus(seen=dict(sorted(kept_seen.items())), unseen=kept_unseen)
+    return Corpus(dict(sorted(kept_seen.items())), kept_validation, kept_unseen)

