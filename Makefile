@@ -20,7 +20,7 @@ EXTRACT = $(BIN)/distillkit extract-teacher pipelines/extract
 TRAIN = $(BIN)/distillkit train-student pipelines/demo/$(1)$(DEMO).toml
 STUDENT = $(TRAIN) && $(BIN)/distillkit evaluate runs/$(1)$(DEMO)
 
-reproduce-dimefm: setup ## teacher, student, baseline and report on the embedded demo (QUICK=1: a two-minute look)
+reproduce-dimefm: setup ## teacher, student, baseline and report on the embedded demo (QUICK=1: a look of some minutes)
 	$(STORES)
 	$(call STUDENT,dime_fm)
 

@@ -8,8 +8,10 @@ Rerunning continues after the last committed shard; a finished store is left alo
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,7 +151,7 @@ def _fill(
     with Claims(job.path) as claims:
         with claims.beginning_or_end():
             shards = _begin(run, job, writer, claims, part, planned, say)
-        if shards:
+        if any(True for _ in islice(shards, 1)):
             run.run(replace(job, steps=writer.steps), writer, shards, say, made)
         with claims.beginning_or_end():
             _end(writer, part, say)
@@ -176,8 +178,9 @@ def _places(job: Job, plan: pa.Table, duplicates: int, say: Say) -> list[tuple[J
 
 def _begin(
     run: Engine, job: Job, writer: StoreWriter, claims: Claims, part: Part, planned: Planned, say: Say
-) -> list[int]:
-    """Make the store's folder ready; what another identity left is set aside. Returns the shards that we do."""
+) -> Iterable[int]:
+    """Make the store's folder ready; what another identity left is set aside. Returns the shards that we do: each is
+    claimed when its turn comes."""
     path, before, idle = writer.path, writer.previous_identity(), claims.idle()
     if before is not None and before != writer.identity:
         changes = differences(before, writer.identity)
@@ -198,7 +201,7 @@ def _begin(
         append_line(path / LOG, {"planned": planned.told})
     if planned.duplicates:
         say(f"{path}: {planned.duplicates} samples whose key had come before were left out")
-    mine = claims.take(shard for shard in part.shards(writer.shards) if not writer.committed(shard))
+    mine = claims.leased(part.shards(writer.shards), partial(_done, writer))
     done = sum(writer.committed(shard) for shard in range(writer.shards))
     told = f", part {part} is {len(part.shards(writer.shards))} of them" if part.of > 1 else ""
     say(
@@ -206,6 +209,12 @@ def _begin(
         + (f", {done} already committed" if done else "")
     )
     return mine
+
+
+def _done(writer: StoreWriter, shard: int) -> bool:
+    """Whether a shard is committed by now, by whomever."""
+    writer.refresh()
+    return writer.committed(shard)
 
 
 def _end(writer: StoreWriter, part: Part, say: Say) -> None:

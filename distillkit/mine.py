@@ -30,7 +30,7 @@ from distillkit.mining.recall import reach
 from distillkit.mining.vectors import Vectors
 from distillkit.recipe import MineRecipe, differences, load
 from distillkit.store.format.plan import SCHEMA
-from distillkit.store.writing.claims import Claims, Part
+from distillkit.store.writing.claims import Claims, Lease, Part
 from distillkit.store.writing.shards import Failure
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.system.lines import append_line
@@ -156,7 +156,7 @@ def without_duplicates(job: Job, threads: int, say: Say) -> Vectors:
     return corpus
 
 
-def begin(writer: StoreWriter, claims: Claims, part: Part, say: Say) -> list[int]:
+def begin(writer: StoreWriter, claims: Claims, part: Part, say: Say) -> Lease:
     """Make the addition's folder ready; what was mined otherwise is set aside. Returns the shards that we do."""
     idle, before = claims.idle(), writer.previous_identity()
     if before is not None and before != writer.identity:
@@ -169,12 +169,12 @@ def begin(writer: StoreWriter, claims: Claims, part: Part, say: Say) -> list[int
     done = sum(writer.committed(shard) for shard in range(writer.shards))
     if done:
         say(f"{writer.path}: {done} of {writer.shards} shards are already committed")
-    return claims.take(shard for shard in part.shards(writer.shards) if not writer.committed(shard))
+    return claims.leased(part.shards(writer.shards), writer.committed)
 
 
-def run(job: Job, settled: Settled, writer: StoreWriter, shards: list[int], say: Say, made: dict[str, Any]) -> None:
+def run(job: Job, settled: Settled, writer: StoreWriter, shards: Lease, say: Say, made: dict[str, Any]) -> None:
     """Search and commit these shards."""
-    name, progress = job.recipe.name, Progress(writer.path, len(shards), writer.shards, say)
+    name, progress = job.recipe.name, Progress(writer.path, len(shards.wanted), writer.shards, say)
     with watched() as peak:
         for shard in shards:
             rows = np.arange(*writer.span(shard))

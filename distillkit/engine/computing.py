@@ -6,7 +6,7 @@ Only inputs are made ahead, across the borders of shards: no teacher waits for t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -27,7 +27,24 @@ from distillkit.store.format.field import PARAMETERS
 from distillkit.store.writing.shards import Failure
 
 
-def computed(job: Job, plans: dict[int, pa.Table], say: Say, tell: Callable[[Shard, int], None]) -> Generator[Shard]:
+class Plans:
+    """The planned rows of shards, each when its turn comes: pieces of a mapped or shared table, nothing is copied."""
+
+    def __init__(self, plan: pa.Table, shards: Iterable[int], span: Callable[[int], tuple[int, int]]):
+        self.plan, self.shards, self.span = plan, shards, span
+
+    def items(self) -> Iterator[tuple[int, pa.Table]]:
+        for shard in self.shards:
+            first, stop = self.span(shard)
+            yield shard, self.plan.slice(first, stop - first)
+
+    def values(self) -> Iterator[pa.Table]:
+        return (plan for _, plan in self.items())
+
+
+def computed(
+    job: Job, plans: Plans | dict[int, pa.Table], say: Say, tell: Callable[[Shard, int], None]
+) -> Generator[Shard]:
     """Shards by number and plan, in turn. `tell` hears of the one in hand, and how many of its rows are done."""
     source = job.source  # it cannot be opened any more when it is lost
     asked = {alias: Asked(alias, teacher.network, say) for alias, teacher in job.teachers.items()}

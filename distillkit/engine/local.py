@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, nullcontext
 from types import TracebackType
@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from distillkit.engine.computing import computed
+from distillkit.engine.computing import Plans, computed
 from distillkit.engine.cost import Progress
 from distillkit.engine.job import Job
 from distillkit.engine.loading import Say, Teachers, load_all
@@ -37,12 +37,11 @@ class LocalEngine:
     def measured(self, job: Job, plan: pa.Table, say: Say) -> dict[str, Steps]:
         return measured(job, plan, say)
 
-    def run(self, job: Job, writer: StoreWriter, shards: list[int], say: Say, made: dict[str, Any]) -> None:
+    def run(self, job: Job, writer: StoreWriter, shards: Iterable[int], say: Say, made: dict[str, Any]) -> None:
         """Compute and commit these shards. Memory holds at most two: one being written, one being computed."""
-        spans = {shard: writer.span(shard) for shard in shards}
-        progress = Progress(str(writer.path), sum(stop - first for first, stop in spans.values()), writer.shards, say)
-        # Pieces of a mapped or shared table: nothing is copied.
-        plans = {shard: writer.plan.slice(first, stop - first) for shard, (first, stop) in spans.items()}
+        wanted = getattr(shards, "wanted", shards)
+        progress = Progress(str(writer.path), sum(len(range(*writer.span(one))) for one in wanted), writer.shards, say)
+        plans = Plans(writer.plan, shards, writer.span)
         with _Committing(writer, progress, made) as committing:
 
             def tell(shard: Shard, rows: int) -> None:

@@ -89,8 +89,9 @@ class RayEngine:
         steps: dict[str, Steps] = _or_raise(answer)
         return steps
 
-    def run(self, job: Job, writer: StoreWriter, shards: list[int], say: Say, made: dict[str, Any]) -> None:
+    def run(self, job: Job, writer: StoreWriter, shards: Iterable[int], say: Say, made: dict[str, Any]) -> None:
         """Compute these shards on the pool and commit each as it comes."""
+        shards = list(shards)  # all claimed: it is the pool that shares them out
         if self.knobs.address and origin(writer.path) is not None:
             raise StoreError(f"{shown(writer.path)}: Ray's workers write to a disk that all of them see; extract there")
         rows = sum(stop - first for first, stop in map(writer.span, shards))

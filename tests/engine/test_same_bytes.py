@@ -40,4 +40,5 @@ def test_going_back_and_forth_between_recipes_loses_no_store(extract, stores):
 def test_the_log_tells_what_each_shard_cost(extract, stores):
     extract()
     lines = [json.loads(line) for line in (stores / "images/extract.jsonl").read_text().splitlines()]
+    lines = [line for line in lines if "shard" in line]  # beside what the walk of the corpus told
     assert [line["rows"] for line in lines] == [64, 6] and all(line["failed"] == 0 for line in lines)

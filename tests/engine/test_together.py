@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from distillkit.store.writing.claims import Claims
 from distillkit.system import atomic
 from tests.engine.whole import files
 
@@ -50,6 +51,35 @@ def test_the_one_who_writes_the_last_shard_completes_the_store(extract, stores, 
     assert not (stores / "images/manifest.json").exists()
     assert extract()[0] == 0
     assert files(stores / "images") == files(tmp_path / "whole/images")
+
+
+def test_a_machine_that_joins_late_takes_the_shards_that_nobody_has_come_to(extract, stores, tmp_path):
+    """A run claims a shard when its turn comes, not all of them when it begins."""
+    assert extract(f'out="{tmp_path}/whole"')[0] == 0
+    code = (
+        "from pathlib import Path; from distillkit.store.writing.claims import Claims;"
+        f"claims = Claims(Path({str(stores / 'images')!r})); lease = claims.leased(range(2), lambda shard: False);"
+        "print(lease.at(0), flush=True); input()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as early:
+        assert early.stdout.readline() == b"0\n"
+        code, err = extract()
+        assert code == 0 and f"{stores / 'images'}: 1 of 2 shards are to come from others" in err
+        assert [path.name for path in (stores / "images/commits").iterdir()] == ["00001.json"]
+        early.kill()
+    assert extract()[0] == 0
+    assert files(stores / "images") == files(tmp_path / "whole/images")
+
+
+def test_all_who_go_through_a_lease_see_the_same_shards_and_none_that_was_done_meanwhile(tmp_path):
+    with Claims(tmp_path / "store") as claims:
+        done = {1}
+        lease = claims.leased(range(5), done.__contains__)
+        assert lease.wanted == [0, 2, 3, 4]
+        first, second = iter(lease), iter(lease)
+        assert [next(first), next(first)] == [0, 2] and next(second) == 0
+        done.add(3)
+        assert list(first) == [4] and list(second) == [2, 4]
 
 
 def test_another_recipe_does_not_pull_the_store_from_under_a_run(extract, stores, someone):

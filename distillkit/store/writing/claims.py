@@ -9,10 +9,12 @@ https://pubs.opengroup.org/onlinepubs/9799919799/functions/fcntl.html
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 
 from distillkit.errors import StoreError
@@ -83,15 +85,58 @@ class Claims:
     def take(self, shards: Iterable[int]) -> list[int]:
         """Claim shards. Those that another process is writing are left out; StoreError when that is all of them."""
         wanted = list(shards)
-        mine = [shard for shard in wanted if self._lock(_FIRST_SHARD + shard, 1)]
+        mine = [shard for shard in wanted if self.try_one(shard)]
         if wanted and not mine:
             raise StoreError(
                 f"{self.store}: another process is extracting {_named(wanted)} here; wait for it or stop it"
             )
         return mine
 
+    def leased(self, shards: Iterable[int], done: Callable[[int], bool]) -> Lease:
+        """These shards, each claimed when its turn comes, so that a process that joins later finds some to do.
+
+        `done`: whether a shard was committed meanwhile; StoreError as in `take`, when the first of them is asked for.
+        """
+        wanted = [shard for shard in shards if not done(shard)]
+        lease = Lease(self, wanted, done)
+        if wanted and lease.at(0) is None and not all(map(done, wanted)):
+            raise StoreError(
+                f"{self.store}: another process is extracting {_named(wanted)} here; wait for it or stop it"
+            )
+        return lease
+
+    def try_one(self, shard: int) -> bool:
+        """Claim a shard, unless another process has it."""
+        return self._lock(_FIRST_SHARD + shard, 1)
+
     def _lock(self, first: int, length: int) -> bool:
         return lock_bytes(self._file, self._place, first, length)
+
+
+class Lease:
+    """Shards in turn, of which each is ours when it is seen. All who go through it, in any thread, see the same."""
+
+    def __init__(self, claims: Claims, wanted: list[int], done: Callable[[int], bool]):
+        self.wanted, self._claims, self._left, self._done = wanted, claims, iter(wanted), done
+        self._mine: list[int] = []
+        self._turn = Lock()
+
+    def at(self, place: int) -> int | None:
+        """The shard at that place, claimed by now; None where no more are free."""
+        with self._turn:
+            while place >= len(self._mine):
+                shard = next((one for one in self._left if self._claims.try_one(one) and not self._done(one)), None)
+                if shard is None:
+                    return None
+                self._mine.append(shard)
+            return self._mine[place]
+
+    def __iter__(self) -> Iterator[int]:
+        for place in count():
+            shard = self.at(place)
+            if shard is None:
+                return
+            yield shard
 
 
 def _named(shards: list[int]) -> str:
