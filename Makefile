@@ -4,7 +4,7 @@ DEMO := $(if $(QUICK),_quick)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup test test-all check format reproduce-dimefm reproduce-clipkd reproduce-tinyclip reproduce-proteus \
-	reproduce-ood bench bench-peers bench-gpu test-gpu clean
+	reproduce-ood bench bench-peers bench-gpu gpu-once test-gpu clean
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -65,6 +65,9 @@ bench: setup ## speed, as ratios measured side by side in one run
 
 bench-gpu: setup ## the same on a GPU
 	$(BIN)/python -m tests.bench --gpu
+
+gpu-once: ## ten minutes with a GPU, by what the machine has: OUT=folder WHEELS=folder PYTHON=python3
+	@PYTHON=$(or $(PYTHON),python3) benchmarks/gpu_once.sh $(or $(OUT),gpu-once)
 
 bench-peers: setup ## environments of their own for peers that cannot lie in .venv; bench uses what is there
 	@bash benchmarks/peers/setup.sh

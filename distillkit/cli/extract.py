@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -24,6 +25,9 @@ def extract_teacher(
         bool,
         typer.Option("--allow-smaller", help="Set finished stores aside even where their corpus only lost samples."),
     ] = False,
+    profile: Annotated[
+        Path | None, typer.Option(help="Write where the time goes to this Chrome trace, and tell what to change.")
+    ] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Only tell what it would take: bytes, hours, epochs.")] = False,
 ) -> None:
     """Stage 1: run the teacher once over every corpus of RECIPE and keep what it said. Rerunning continues.
@@ -34,6 +38,7 @@ def extract_teacher(
     from distillkit.engine.retry import retry
     from distillkit.recipe import ExtractRecipe, load
     from distillkit.store.bucket.remote import shown
+    from distillkit.system.profile import EXTRACTION, profiled
 
     part = part_of(shard)
     loaded = load(recipe, overrides, kind=ExtractRecipe)
@@ -43,9 +48,11 @@ def extract_teacher(
     if retry_failed and (shard or engine != "local"):
         raise typer.BadParameter("--retry-failed is done by one process here; leave --shard and --engine out")
     instead = retry if retry_failed else None
-    for path in extract.extract(
-        loaded, say, command(), part, instead=instead, engine=engine, allow_smaller=allow_smaller
-    ):
+    with profiled(profile, EXTRACTION, say):
+        paths = extract.extract(
+            loaded, say, command(), part, instead=instead, engine=engine, allow_smaller=allow_smaller
+        )
+    for path in paths:
         print(shown(path))
     if shard:
         return

@@ -17,6 +17,9 @@ def train_student(
     plan: Annotated[
         bool, typer.Option("--plan", help="Probe 20 steps, say what the run will take, train nothing.")
     ] = False,
+    profile: Annotated[
+        Path | None, typer.Option(help="Write where the time goes to this Chrome trace, and tell what to change.")
+    ] = None,
     engine: Annotated[
         Literal["local", "ray"], typer.Option(help="ray: workers on this machine or a cluster; see [ray].")
     ] = "local",
@@ -27,6 +30,7 @@ def train_student(
     """
     from distillkit import train
     from distillkit.recipe import TrainRecipe, load
+    from distillkit.system.profile import TRAINING, profiled
 
     loaded, ask = load(recipe, overrides, kind=TrainRecipe), None
     if loaded.data.source == "live" and engine == "local":
@@ -39,7 +43,8 @@ def train_student(
         for line in forecast(loaded, ask):
             print(line)
         return
-    folder = train.train(loaded, say, command(), ask=ask, overwrite=overwrite, engine=engine)
+    with profiled(profile, TRAINING, say):
+        folder = train.train(loaded, say, command(), ask=ask, overwrite=overwrite, engine=engine)
     print(folder)
     for one in loaded.alone():
         say(f"next: distillkit evaluate {one.folder}")

@@ -25,6 +25,7 @@ from distillkit.engine.shown import Shown, image_batches, images, text_batches, 
 from distillkit.errors import SourceError
 from distillkit.store.format.field import PARAMETERS
 from distillkit.store.writing.shards import Failure
+from distillkit.system.spans import WAIT, span
 
 
 class Plans:
@@ -80,7 +81,8 @@ def _ask(
         said: dict[str, Tensor] = {}
         for alias, inputs in batch.inputs.items():
             started = time.perf_counter()
-            answer = asked[alias](inputs, shard.job.passes[what][alias])
+            with span("forward", len(next(iter(inputs.values())))):
+                answer = asked[alias](inputs, shard.job.passes[what][alias])
             whose = what if len(shard.job.teachers) == 1 else f"{alias}/{what}"
             spent = shard.cost.forward.get(whose, 0.0) + time.perf_counter() - started
             shard.cost.forward[whose] = spent
@@ -105,7 +107,8 @@ def _timed(batches: Iterator[Shown], cost: Cost) -> Iterator[Shown]:
     """The same batches; the time spent waiting for them is counted."""
     while True:
         started = time.perf_counter()
-        batch = next(batches, None)
+        with span(WAIT):
+            batch = next(batches, None)
         cost.wait += time.perf_counter() - started
         if batch is None:
             return

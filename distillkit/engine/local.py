@@ -23,6 +23,7 @@ from distillkit.store.format.log import FILE_NAME as LOG
 from distillkit.store.format.steps import Steps
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.system.lines import append_line
+from distillkit.system.spans import span
 
 
 class LocalEngine:
@@ -88,7 +89,8 @@ class _Committing:
     def _commit(self, shard: Shard, line: dict[str, Any]) -> None:
         self._refuse_a_lost_store()
         try:
-            self.writer.commit(shard.number, shard.arrays, shard.failures, shard.clipped)
+            with span("write", shard.plan.num_rows):
+                self.writer.commit(shard.number, shard.arrays, shard.failures, shard.clipped)
             append_line(self.writer.path / LOG, line | self.made)
         except OSError:
             self._refuse_a_lost_store()

@@ -16,6 +16,7 @@ from distillkit.errors import SourceError
 from distillkit.pixels import views
 from distillkit.pixels.jpegs import Jpeg, Wanted, size_of
 from distillkit.recipe import Component, Views
+from distillkit.system.spans import span
 from distillkit.types import View
 
 
@@ -45,8 +46,16 @@ class Sight:
         """SourceError for an image that is absent or damaged."""
         if location is None:
             raise SourceError("the sample has no image, or one whose file name is not UTF-8")
-        raw, looks = self.source.read(location), self.preprocess.values()
-        images = {path: look.decode(raw) for path, look in {look.pixels: look for look in looks}.items()}
+        looks = self.preprocess.values()
+        with span("read", 1):
+            raw = self.source.read(location)
+        with span("decode", 1):
+            images = {path: look.decode(raw) for path, look in {look.pixels: look for look in looks}.items()}
+        with span("resize", 1):
+            return self._seen(key, images)
+
+    def _seen(self, key: str, images: dict[str, Any]) -> Seen:
+        looks = self.preprocess.values()
         if self.views is None:
             return Seen(tuple(_shown(look, images[look.pixels], [None]) for look in looks), None)
         width, height = _size(next(iter(images.values())))

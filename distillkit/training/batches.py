@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from distillkit.recipe import Data
+from distillkit.system.spans import WAIT, span
 from distillkit.training.ask import Ask, stored
 from distillkit.training.delivery import Delivery, Sent
 from distillkit.training.images import Shown
@@ -72,7 +73,8 @@ class Batches:
                 started = time.perf_counter()
                 while ahead and len(queue) < ahead and step + len(queue) < stop:
                     queue.append(maker.submit(self._sent, step + len(queue), pool))
-                sent = queue.pop(0).result() if queue else self._sent(step, pool)
+                with span(WAIT):
+                    sent = queue.pop(0).result() if queue else self._sent(step, pool)
                 self.wait_seconds += time.perf_counter() - started
                 yield self.delivery.received(sent)
 
@@ -82,9 +84,11 @@ class Batches:
     def at(self, step: int, pool: Executor | None = None) -> Batch:
         """This rank's share of the batch of one step. `pool`: threads that make pixels."""
         plan = self.planner.of(step)
-        text, tokens = self._texts(plan.texts)
-        said, others = self._said(plan.images)
-        pixels, crops = self.rendering.of(plan.images, plan.mix, pool)
+        with span("read", len(plan.keys)):
+            text, tokens = self._texts(plan.texts)
+            said, others = self._said(plan.images)
+        with span("pixels", len(plan.keys)):
+            pixels, crops = self.rendering.of(plan.images, plan.mix, pool)
         return Batch(
             keys=plan.keys,
             pixels=pixels,

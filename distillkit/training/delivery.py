@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from distillkit.system.device import pinned
+from distillkit.system.spans import span
 from distillkit.types import Batch
 
 
@@ -34,7 +35,9 @@ class Delivery:
         if self.stream is None:
             return Sent(make().to(self.device))
         with torch.cuda.stream(self.stream):
-            there = make().map(lambda value: pinned(value, self.device)).to(self.device)
+            batch = make()
+            with span("copy", len(batch.keys), self.device):
+                there = batch.map(lambda value: pinned(value, self.device)).to(self.device)
             return Sent(there, self.stream.record_event())
 
     def received(self, sent: Sent) -> Batch:

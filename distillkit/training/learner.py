@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from distillkit.errors import RecipeError, TrainError
 from distillkit.recipe import Optim
+from distillkit.system.spans import span
 from distillkit.training import shards
 from distillkit.training.compiling import whole_step
 from distillkit.training.gradcache import backward_in_parts, no_statistics
@@ -107,6 +109,11 @@ class Learner:
         total, terms = self._backward(batch)
         if not torch.isfinite(self.ranks.mean(total.detach())):  # all ranks stop, or one would go on with its gradients
             raise NotFinite(terms, self.ranks)
+        with span("optimiser", len(batch.keys), self.device):
+            self._update(batch.step)
+        return total.detach(), terms
+
+    def _update(self, step: int) -> None:
         self.averaged.finish()
         if self.optim.clip_grad_norm is not None:
             self.scaler.unscale_(self.optimizer)
@@ -114,8 +121,7 @@ class Learner:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        self._average(batch.step)
-        return total.detach(), terms
+        self._average(step)
 
     def _backward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         def reseed(part: int) -> None:
@@ -123,21 +129,27 @@ class Learner:
             torch.manual_seed(int(words.generate_state(1, np.uint64)[0]))
 
         if self.optim.accumulate > 1:
-            return backward_in_parts(
-                self.student,
-                self.see,
-                self.objective,
-                batch,
-                self.optim.accumulate,
-                scaled=self.scaler.scale,
-                reseed=reseed,
-                before_last=partial(self.averaged.start, there=list(self.objective.parameters())),
-            )
+            with span("forward", len(batch.keys), self.device):
+                return self._backward_in_parts(batch, reseed)
         reseed(0)
-        total, terms = self._judged(batch)
+        with span("forward", len(batch.keys), self.device):
+            total, terms = self._judged(batch)
         self.averaged.start()
-        self.scaler.scale(total).backward()
+        with span("backward", len(batch.keys), self.device):
+            self.scaler.scale(total).backward()
         return total, terms
+
+    def _backward_in_parts(self, batch: Batch, reseed: Callable[[int], None]) -> tuple[Tensor, dict[str, Tensor]]:
+        return backward_in_parts(
+            self.student,
+            self.see,
+            self.objective,
+            batch,
+            self.optim.accumulate,
+            scaled=self.scaler.scale,
+            reseed=reseed,
+            before_last=partial(self.averaged.start, there=list(self.objective.parameters())),
+        )
 
     def _judge(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         return self.objective(batch, self.see(batch))

@@ -1,0 +1,1 @@
+"""What `benchmarks/gpu_once.sh` measures, a file for each part; `results` keeps and tells it."""
