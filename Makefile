@@ -19,10 +19,13 @@ STORES = $(BIN)/distillkit data prepare demo $(if $(QUICK),--quick) && $(EXTRACT
 EXTRACT = $(BIN)/distillkit extract-teacher pipelines/extract
 TRAIN = $(BIN)/distillkit train-student pipelines/demo/$(1)$(DEMO).toml
 STUDENT = $(TRAIN) && $(BIN)/distillkit evaluate runs/$(1)$(DEMO)
+# Is the student better than its baseline? On the same images, in pairs.
+COMPARE = $(BIN)/distillkit compare runs/$(1)$(DEMO)/baseline runs/$(1)$(DEMO)
 
 reproduce-dimefm: setup ## teacher, student, baseline and report on the embedded demo (QUICK=1: a look of some minutes)
 	$(STORES)
 	$(call STUDENT,dime_fm)
+	$(call COMPARE,dime_fm)
 
 reproduce-clipkd: setup ## CLIP-KD in small on the demo: a pair of towers (QUICK=1 as above, here and below)
 	$(STORES)

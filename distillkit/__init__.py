@@ -5,6 +5,7 @@ import distillkit
 distillkit.extract("pipelines/extract/demo.toml")
 run = distillkit.train("pipelines/demo/dime_fm.toml", overrides=["optim.epochs=10.0"])
 report = distillkit.evaluate(run)
+page = distillkit.compare([run / "baseline", run])
 store = distillkit.FeatureStore("stores/demo/images")
 student = distillkit.load_student(run)
 """
@@ -19,12 +20,12 @@ from typing import Any
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 __version__ = "0.1.0"
-__all__ = ["FeatureStore", "evaluate", "extract", "load_student", "mine", "train"]
+__all__ = ["FeatureStore", "compare", "evaluate", "extract", "load_student", "mine", "train"]
 
 
 def __getattr__(name: str) -> Any:
-    """What is heavy is imported when it is first named: the four steps are callable modules."""
-    if name in ("evaluate", "extract", "mine", "train"):
+    """What is heavy is imported when it is first named: the five steps are callable modules."""
+    if name in ("compare", "evaluate", "extract", "mine", "train"):
         return import_module(f"distillkit.{name}")
     if name == "FeatureStore":
         return import_module("distillkit.store.reading.reader").FeatureStore

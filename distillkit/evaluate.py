@@ -1,124 +1,140 @@
-"""Run the evaluations that a recipe names: student, baseline and teacher, through the same code.
+"""Run evaluations: those that a recipe names, or any others; student, baseline and teacher, through the same code.
 
     distillkit evaluate runs/dime_fm
+    distillkit evaluate runs/dime_fm runs/clip_kd --eval pipelines/evals/mine.toml
 
-The teacher is read from the stores; only students compute anything. Out come evaluation.json, report.md, report.html.
+The teacher is read from the stores; only students compute anything. Out come, in the run folder, a row for each item
+(evaluation/), the numbers that are made of them (evaluation.json), and report.md and report.html.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from distillkit.callable import make_callable
-from distillkit.errors import StoreError
-from distillkit.evals._encode import Encode, OpenStore, stores_of
+from distillkit.evals._encode import Encode, OpenStore
+from distillkit.evaluation.asked import Asked, asked_of
 from distillkit.evaluation.encode import Student, Teacher
+from distillkit.evaluation.formats import export
+from distillkit.evaluation.kept import Kept
+from distillkit.evaluation.network import embedding, network_of, pace_of
+from distillkit.evaluation.numbers import numbers
+from distillkit.evaluation.result import FILE, Result, done, same_as_before, unfinished, write_result
 from distillkit.originals import moved
-from distillkit.recipe import TrainRecipe
+from distillkit.recipe import EvalRecipe, TrainRecipe, changed, load
 from distillkit.report import write_report
 from distillkit.runfolder import RunFolder
-from distillkit.store.format.manifest import file_digest
+from distillkit.store.format.manifest import digest
 from distillkit.store.reading.reader import FeatureStore
-from distillkit.system.atomic import remove_file, write_json
 from distillkit.system.paths import expand
-from distillkit.system.versions import versions
 
 Say = Callable[[str], None]
-TOP = 5
-DONE = "evaluated.json"  # written last: what the report in this folder was made from
 
 
-def evaluate(path: str | Path, say: Say = print) -> Path:
-    """Evaluate the finished run at `path`; returns the path of its report. What has not changed is not done again."""
-    run = RunFolder(Path(path))
+def evaluate(
+    path: str | Path, say: Say = print, *, evals: str | Path | None = None, overrides: Sequence[str] = ()
+) -> Path:
+    """Evaluate the finished run at `path`; returns the path of its report. What has not changed is not done again.
+
+    `evals`: a file of other evaluations than the recipe's. `overrides`, such as "evaluation.autocast=true", change that
+    file, or else the run's recipe.
+    """
+    return evaluate_all([path], say, evals=evals, overrides=overrides)[0]
+
+
+def evaluate_all(
+    paths: Sequence[str | Path], say: Say = print, *, evals: str | Path | None = None, overrides: Sequence[str] = ()
+) -> list[Path]:
+    """The same of several runs. All that can be refused is refused before any of them is measured."""
+    other = None if evals is None else load(evals, list(overrides), kind=EvalRecipe)
+    jobs = [_job(Path(path), other, list(overrides)) for path in paths]
+    return [_evaluated(job, say) for job in jobs]
+
+
+def evaluate_teacher(
+    store: str | Path, evals: str | Path, out: str | Path, say: Say = print, *, overrides: Sequence[str] = ()
+) -> Path:
+    """The teacher of a store alone, by the evals of a file, into the folder `out`. Returns its evaluation.json."""
+    recipe = load(evals, list(overrides), kind=EvalRecipe)
+    made_by = FeatureStore(expand(str(store)))
+    fingerprint = made_by.teacher("image" if "image" in made_by.own_fields else "text")
+    open_store = lru_cache(lambda name: FeatureStore(expand(name)))
+    asked = asked_of(recipe.evals, open_store, fingerprint, str(made_by.path))
+    kept = Kept(Path(out) / "evaluation", {"teacher": digest(fingerprint)})
+    found = _measured(asked, kept, {"teacher": Teacher()}, open_store, say)
+    return write_result(Path(out), Result(found, asked, kept.networks, {}), open_store)
+
+
+def write_as(folder: str | Path, form: str) -> Path:
+    """The numbers of an evaluated folder in the files of another tool (evaluation/formats.py), and where they are."""
+    folder = Path(folder)
+    evaluation = json.loads((folder / FILE).read_bytes())
+    return export(folder / "evaluation" / form, form, evaluation, folder.name)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One run, and what it is asked. `recipe` is the run's, changed as the command line says."""
+
+    run: RunFolder
+    recipe: TrainRecipe
+    baseline: RunFolder | None
+    asked: list[Asked]
+    open_store: OpenStore
+
+
+def _job(path: Path, other: EvalRecipe | None, overrides: list[str]) -> _Job:
+    run = RunFolder(path)
     recipe = run.recipe()
-    identity = _identity(run, recipe)
+    recipe = changed(recipe, overrides, str(run.path)) if other is None else recipe.measured_by(other)
     open_store = lru_cache(lambda name: FeatureStore(expand(name), recipe.data.teacher))
-    if _done(run, identity, open_store):
+    asked = asked_of(recipe.evals, open_store, run.facts()["teacher"], f"{run.path} was trained with")
+    baseline = RunFolder(run.path / "baseline") if recipe.baseline is not None else None
+    if baseline is not None:
+        baseline.recipe()
+    return _Job(run, recipe, baseline, asked, open_store)
+
+
+def _evaluated(job: _Job, say: Say) -> Path:
+    run, recipe = job.run, job.recipe
+    folders = {"student": run} | ({"baseline": job.baseline} if job.baseline else {})
+    networks = {"teacher": digest(run.facts()["teacher"])} | {
+        who: network_of(folder, recipe) for who, folder in folders.items()
+    }
+    kept = Kept(run.path / "evaluation", networks)
+    if all(kept.has(one) for one in job.asked) and same_as_before(run.path, job.asked, networks):
         say(f"{run.path}: already evaluated, nothing to do")
         return run.path / "report.html"
-    roots = moved(recipe.data)
-    student = Student(run.load_student, roots)
-    encoders: dict[str, Encode] = {"teacher": Teacher(), "student": student}
-    baseline = RunFolder(run.path / "baseline")
-    if recipe.baseline is not None:
-        baseline.recipe()
-        encoders["baseline"] = Student(baseline.load_student, roots)
-
-    results: dict[str, Any] = {}
-    pictures: list[dict[str, Any]] = []
-    stores: dict[str, str] = {}
-    for component in recipe.evals:
-        measure = component.build("evals")
-        _refuse_other_teacher(open_store(measure.store), run)
-        stores |= {name: open_store(name).digest for name in stores_of(measure)}
-        results[measure.name] = {who: measure.run(encode, open_store) for who, encode in encoders.items()}
-        for who, values in results[measure.name].items():
-            say(f"{measure.name}: {who:9} " + "  ".join(f"{k} {v:.4g}" for k, v in values.items() if "." not in k))
-        if hasattr(measure, "nearest") and not pictures:
-            pictures = _pictures(measure, encoders, open_store, roots)
-    own_texts = bool(recipe.evals) and student.has_texts
-    remove_file(run.path / DONE)  # what it speaks of is another evaluation from here on
-    write_json(run.path / "evaluation.json", {"results": results, "pictures": pictures, "own_texts": own_texts})
-    report = write_report(run, baseline if recipe.baseline else None)
-    write_json(run.path / DONE, {"identity": identity, "stores": stores})
+    pace, roots = pace_of(recipe, say), moved(recipe.data)
+    students = {
+        who: Student(folder.load_student, roots, pace, embedding(kept.folder, networks[who]), str(folder.path))
+        for who, folder in folders.items()
+    }
+    found = _measured(job.asked, kept, {"teacher": Teacher(), **students}, job.open_store, say)
+    facts = {"own_texts": bool(job.asked) and students["student"].has_texts, "roots": recipe.data.moved}
+    unfinished(run.path)  # what the proof speaks of is another evaluation from here on
+    write_result(run.path, Result(found, job.asked, networks, facts), job.open_store)
+    report = write_report(run, job.baseline)
+    done(run.path)
     return report
 
 
-def _identity(run: RunFolder, recipe: TrainRecipe) -> dict[str, Any]:
-    """What an evaluation depends on, beside the stores it reads."""
-    students = [folder / "student.safetensors" for folder in (run.path, run.path / "baseline")]
-    return {
-        "evals": [component.model_dump(mode="json") for component in recipe.evals],
-        "students": [file_digest(path).sha256 for path in students if path.is_file()],
-        "distillkit": versions()["distillkit"],
-    }
-
-
-def _done(run: RunFolder, identity: dict[str, Any], open_store: OpenStore) -> bool:
-    """Whether this very evaluation stands in the run folder, report included, and its stores are what they were."""
-    if not (run.path / DONE).is_file() or not (run.path / "report.html").is_file():
-        return False
-    record = json.loads((run.path / DONE).read_bytes())
-    return record["identity"] == identity and all(
-        open_store(name).digest == digest for name, digest in record["stores"].items()
-    )
-
-
-def _refuse_other_teacher(store: FeatureStore, run: RunFolder) -> None:
-    have, want = store.teacher("image"), run.facts()["teacher"]
-    name = next((key for key in want if have.get(key) != want[key]), None)
-    if name is not None:
-        raise StoreError(
-            f"{store.path}: made by another teacher than {run.path} was trained with ({name}: {have.get(name)!r} "
-            f"against {want[name]!r}); extract it with that teacher, or train again"
-        )
-
-
-def _pictures(
-    measure: Any, encoders: dict[str, Encode], open_store: OpenStore, roots: Mapping[Path, str]
-) -> list[dict[str, Any]]:
-    """For every image of the evaluation: its file, its own text, and the nearest texts by each encoder."""
-    store = open_store(measure.store)
-    index = store.index.take(store.ok_rows)
-    nearest = {who: measure.nearest(encode, open_store, TOP) for who, encode in encoders.items()}
-    return [
-        _place(store, int(store.ok_rows[row]), image, roots.get(store.path.resolve()))
-        | {"text": text}
-        | {who: [names[place] for place in places[row].tolist()] for who, (places, names) in nearest.items()}
-        for row, (image, text) in enumerate(zip(index["image"].to_pylist(), index["text"].to_pylist(), strict=True))
-    ]
-
-
-def _place(store: FeatureStore, row: int, location: str, root: str | None) -> dict[str, Any]:
-    """Where the report finds an image: its file; or the row of a store, for an image that lies within another file."""
-    path = Path(root or store.root or "") / location
-    within = {"store": str(store.path.absolute()), "row": row, "root": root}
-    return {"image": str(path)} | ({} if path.is_file() else within)
+def _measured(
+    asked: Sequence[Asked], kept: Kept, encoders: Mapping[str, Encode], open_store: OpenStore, say: Say
+) -> dict[str, dict[str, Any]]:
+    """By eval and network, what was found; each is told as it comes."""
+    found = {}
+    for one in asked:
+        found[one.name] = kept.measure(one, encoders, open_store)
+        for who, result in found[one.name].items():
+            told = "  ".join(f"{name} {value:.4g}" for name, value in numbers(result).items() if "." not in name)
+            say(f"{one.name}: {who:9} {told}")
+    return found
 
 
 make_callable(__name__)

@@ -32,7 +32,7 @@ from distillkit.system.paths import expand
 from distillkit.system.versions import versions
 
 # What may change without making another student.
-_KEYS = ("name", "paper", "note", "out", "evals", "baseline", "checkpoints", "validation", "log", "ray")
+_KEYS = ("name", "paper", "note", "out", "evals", "evaluation", "baseline", "checkpoints", "validation", "log", "ray")
 _FREE: Any = dict.fromkeys(_KEYS, True) | {
     "data": dict.fromkeys(("workers", "prefetch", "render", "expect", "root", "roots"), True)
     | {"mix": {"__all__": {"root"}}},
@@ -90,7 +90,7 @@ class RunFolder:
 
     def begin(self, recipe: TrainRecipe, wanted: dict[str, Any]) -> list[str]:
         """Make the folder ready; what another identity left is moved aside. Returns what changed: `key: old -> new`."""
-        changes, begun_with = [], self._begun_with()
+        changes, begun_with = [], self.begun_with()
         if begun_with not in (None, wanted):
             changes = [*differences(begun_with, wanted), f"the old run is now {self.move_aside()}"]
         make_folder(self.path)
@@ -100,12 +100,12 @@ class RunFolder:
 
     def stands(self, wanted: dict[str, Any]) -> bool:
         """Whether this very run is finished."""
-        return self.finished and self._begun_with() == wanted
+        return self.finished and self.begun_with() == wanted
 
     def move_aside(self) -> Path:
         """Rename the folder after what it was begun with; nothing is deleted."""
         try:
-            mark = digest(self._begun_with())[:8]
+            mark = digest(self.begun_with())[:8]
         except TrainError:
             mark = "damaged"
         return set_aside(self.path, mark)
@@ -117,11 +117,11 @@ class RunFolder:
 
     def inherited(self, name: str | None) -> str | None:
         """sha256 of the weights of that name that the run began with: they may be gone since."""
-        begun = self._begun_with() or {}
+        begun = self.begun_with() or {}
         same = begun.get("recipe", {}).get("student", {}).get("inherit") == name
         return begun.get("inherited") if same else None
 
-    def _begun_with(self) -> dict[str, Any] | None:
+    def begun_with(self) -> dict[str, Any] | None:
         """The identity it was begun with. A recipe from before some knob existed meant that knob's default."""
         begun = self._record().get("identity")
         if begun is None:

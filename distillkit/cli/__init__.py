@@ -9,12 +9,13 @@ import typer
 from distillkit.cli.console import say
 from distillkit.cli.data import data
 from distillkit.cli.ending import in_one_line, speak_any_text
+from distillkit.cli.evaluate import compare, evaluate
 from distillkit.cli.export import export
 from distillkit.cli.extract import extract_teacher
 from distillkit.cli.mine import mine_neighbours, select_texts
 from distillkit.cli.recipe import recipes
 from distillkit.cli.store import store
-from distillkit.cli.train import evaluate, train_student
+from distillkit.cli.train import train_student
 from distillkit.system.stopping import on_signal
 from distillkit.system.waiting import wait_briefly
 
@@ -30,6 +31,7 @@ app.command()(mine_neighbours)
 app.command()(select_texts)
 app.command()(train_student)
 app.command()(evaluate)
+app.command()(compare)
 app.command()(export)
 app.add_typer(data, name="data")
 app.add_typer(recipes, name="recipe")

@@ -1,8 +1,7 @@
-"""distillkit train-student and evaluate: stage 2."""
+"""distillkit train-student: stage 2."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -48,15 +47,3 @@ def train_student(
     print(folder)
     for one in loaded.alone():
         say(f"next: distillkit evaluate {one.folder}")
-
-
-def evaluate(run: Annotated[Path, typer.Argument(help="A finished run folder.", show_default=False)]) -> None:
-    """Measure student, baseline and teacher as the run's recipe says, and write the report.
-
-    Example: distillkit evaluate runs/dime_fm
-    """
-    from distillkit.evaluate import evaluate as measure
-
-    report = measure(run, say)
-    print(report)
-    say(f"next: open {report} in a browser")

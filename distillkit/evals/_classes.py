@@ -37,6 +37,11 @@ class Classes:
         return int(self.number.max()) + 1
 
     @property
+    def first_ids(self) -> Int64[np.ndarray, "c"]:
+        """For each class the lowest number that stores call it by."""
+        return self.ids[np.unique(self.number, return_index=True)[1]]
+
+    @property
     def noted(self) -> dict[str, float]:
         """For the numbers of a measure: how many ids share the name of another, where some do."""
         doubled = len(self.ids) - len(self)
@@ -102,6 +107,14 @@ def class_embeddings(prompts: Any, encode: Encode | None = None) -> Float[Tensor
     vectors = F.normalize(said.float(), dim=-1)
     sums = torch.zeros(len(classes), vectors.shape[1]).index_add_(0, classes.numbers(labels), vectors)
     return F.normalize(sums, dim=-1)
+
+
+def prompt_names(prompts: Any, classes: Classes) -> list[str]:
+    """What to call each class: the first of its prompts."""
+    labels = _labelled(prompts)
+    first = np.unique(classes.numbers(labels).numpy(), return_index=True)[1]
+    text, key = (prompts.index[name].take(prompts.ok_rows[labels.places[first]]) for name in ("text", "key"))
+    return pc.coalesce(text, key).to_pylist()
 
 
 def _labelled(prompts: Any) -> Labels:

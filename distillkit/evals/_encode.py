@@ -14,7 +14,14 @@ OpenStore = Callable[[str], Any]
 
 def stores_of(measure: Any) -> list[str]:
     """The names of the stores that an evaluation reads."""
-    return [getattr(measure, name) for name in ("store", "prompts", "train") if hasattr(measure, name)]
+    return [getattr(measure, name) for name in ("store", "prompts", "train", "gallery") if hasattr(measure, name)]
+
+
+def taught(store: Any) -> Float[Tensor, "n d"]:
+    """What the teacher said of the clean view of every usable row."""
+    clean = 0 if store.field("image").per_view else None
+    said: Tensor = store.read("image", store.ok_rows, view=clean)
+    return said.float()
 
 
 class Encode(Protocol):

@@ -10,10 +10,12 @@ from __future__ import annotations
 import numpy as np
 
 from distillkit.errors import StoreError
-from distillkit.evals._accuracy import accuracies
-from distillkit.evals._classes import Classes, class_embeddings, prompted
+from distillkit.evals._answers import Answers
+from distillkit.evals._classes import Classes, class_embeddings, prompt_names, prompted
+from distillkit.evals._classified import classified
 from distillkit.evals._encode import Encode, OpenStore
 from distillkit.evals._labels import Labels, labels_of
+from distillkit.evals._ranking import one_right, ranked_by
 from distillkit.evals._shots import shots_of
 from distillkit.evals._tip import few_shot_logits
 
@@ -43,11 +45,12 @@ class FewShot:
         self.first_class = first_class
         self.shots, self.seed, self.alpha, self.beta, self.scale = shots, seed, alpha, beta, scale
 
-    def run(self, encode: Encode, open_store: OpenStore) -> dict[str, float]:
-        """Top-1 (with its 95 % interval) and mean per-class accuracy of the images that are no shots, and chance."""
+    def run(self, encode: Encode, open_store: OpenStore) -> list[Answers]:
+        """Accuracies of the images that are no shots, each with its 95 % interval and chance."""
         shown, asked, classes = self.check(open_store)
         store, label = open_store(self.store), classes.numbers(asked)
-        texts = class_embeddings(open_store(self.prompts), encode)
+        prompts = open_store(self.prompts)
+        texts = class_embeddings(prompts, encode)
         views = store.read("image", store.ok_rows[shown.places]).float()
         views = views[:, None] if views.ndim == 2 else views
         logits = few_shot_logits(
@@ -59,12 +62,9 @@ class FewShot:
             beta=self.beta,
             scale=self.scale,
         )
-        return (
-            accuracies(logits.argmax(1) == label, label, len(classes))
-            | {"shots": float(self.shots)}
-            | asked.noted
-            | classes.noted
-        )
+        found = ranked_by(lambda a, b: logits[a:b], len(label), len(classes), one_right(label, len(classes)))
+        names, facts = prompt_names(prompts, classes), {"shots": float(self.shots)}
+        return classified(store, asked, label, classes, found, names=names, facts=facts)
 
     def check(self, open_store: OpenStore) -> tuple[Labels, Labels, Classes]:
         """The images that are shown, those that are asked, and the classes; StoreError for labels of no use."""

@@ -13,10 +13,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from distillkit.errors import RecipeError, StoreError
-from distillkit.evals._accuracy import accuracies
+from distillkit.evals._answers import Answers
 from distillkit.evals._classes import Classes, classes_of
+from distillkit.evals._classified import classified
 from distillkit.evals._encode import Encode, OpenStore
 from distillkit.evals._labels import Labels, labels_of
+from distillkit.evals._ranking import one_right, ranked_by
 
 
 class LinearProbe:
@@ -41,8 +43,8 @@ class LinearProbe:
         if not 0 < validation < 1:
             raise RecipeError(f"evals.linear_probe: validation = {validation} must be between 0 and 1")
 
-    def run(self, encode: Encode, open_store: OpenStore) -> dict[str, float]:
-        """Top-1 (with its 95 % interval) and mean per-class accuracy, chance, and the L2 that was chosen."""
+    def run(self, encode: Encode, open_store: OpenStore) -> list[Answers]:
+        """Top-1, top-5 and mean per-class accuracy, with 95 % intervals and chance; and the L2 that was chosen."""
         learned, labels, classes = self.check(open_store)
         known, label = classes.numbers(learned), classes.numbers(labels)
         seen = encode(open_store(self.train))[learned.places].float().nan_to_num()
@@ -54,12 +56,13 @@ class LinearProbe:
         choosing, learning = order[:held], order[held:]
 
         def right(l2: float) -> float:
-            said = self._fit(x[learning], known[learning], len(classes), l2)(x[choosing])
+            said = self._fit(x[learning], known[learning], len(classes), l2)(x[choosing]).argmax(1)
             return float((said == known[choosing]).double().mean())
 
         best = max(self.l2, key=right)  # of equals the first: the weakest
-        said = self._fit(x, known, len(classes), best)(asked)
-        return accuracies(said == label, label, len(classes)) | {"l2": best} | labels.noted
+        classifier, store = self._fit(x, known, len(classes), best), open_store(self.store)
+        found = ranked_by(lambda a, b: classifier(asked[a:b]), len(asked), len(classes), one_right(label, len(classes)))
+        return classified(store, labels, label, classes, found, facts={"l2": best})
 
     def check(self, open_store: OpenStore) -> tuple[Labels, Labels, Classes]:
         """The images to learn from, those that are asked, and the classes; StoreError for labels of no use."""
@@ -89,5 +92,5 @@ class _Classifier:
     def __init__(self, weight: Float[Tensor, "c d"], bias: Float[Tensor, "c"]):
         self.weight, self.bias = weight, bias
 
-    def __call__(self, x: Float[Tensor, "n d"]) -> Int[Tensor, "n"]:
-        return (x @ self.weight.T + self.bias).argmax(1)
+    def __call__(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n c"]:
+        return x @ self.weight.T + self.bias

@@ -7,11 +7,12 @@ itself; one without keeps the teacher's.
 from __future__ import annotations
 
 from distillkit.errors import StoreError
-from distillkit.evals._accuracy import accuracies
-from distillkit.evals._classes import Classes, class_embeddings, prompted
+from distillkit.evals._answers import Answers
+from distillkit.evals._classes import Classes, class_embeddings, prompt_names, prompted
+from distillkit.evals._classified import classified
 from distillkit.evals._encode import Encode, OpenStore
 from distillkit.evals._labels import Labels, labels_of
-from distillkit.evals._ranks import ranks_of
+from distillkit.evals._ranking import one_right, ranked
 from distillkit.evals._shots import shots_of
 
 
@@ -36,18 +37,14 @@ class ZeroShot:
         self.store, self.prompts, self.classes, self.name = store, prompts, classes, name or "zero_shot"
         self.shots, self.first_class = shots, first_class
 
-    def run(self, encode: Encode, open_store: OpenStore) -> dict[str, float]:
-        """Top-1 (with its 95 % interval), top-5 and mean per-class accuracy, and chance."""
+    def run(self, encode: Encode, open_store: OpenStore) -> list[Answers]:
+        """Top-1, top-5 and mean per-class accuracy, each with its 95 % interval and chance."""
         labels, classes = self.check(open_store)
         label = classes.numbers(labels)
-        texts = class_embeddings(open_store(self.prompts), encode)
-        ranks = ranks_of(encode(open_store(self.store))[labels.places], texts, label)
-        return (
-            accuracies(ranks < 1, label, len(classes))
-            | {"top-5": float((ranks < 5).double().mean()), "top-5.chance": min(5 / len(classes), 1.0)}
-            | labels.noted
-            | classes.noted
-        )
+        store, prompts = open_store(self.store), open_store(self.prompts)
+        texts = class_embeddings(prompts, encode)
+        found = ranked(encode(store)[labels.places], texts, one_right(label, len(classes)))
+        return classified(store, labels, label, classes, found, names=prompt_names(prompts, classes))
 
     def check(self, open_store: OpenStore) -> tuple[Labels, Classes]:
         """The images that are asked, and the classes; StoreError where the labels cannot be used."""

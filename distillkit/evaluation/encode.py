@@ -8,23 +8,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from distillkit.errors import TrainError
+from distillkit.evals._encode import taught
+from distillkit.evaluation.embed import Pace, embedded
+from distillkit.evaluation.features import Features
 from distillkit.originals import Originals
-from distillkit.pixels import centre_view, render
 from distillkit.store.reading.reader import FeatureStore
-
-_BATCH = 128
 
 
 class Teacher:
     """What the teacher said of the clean views, read from the stores."""
 
     def __call__(self, store: FeatureStore) -> Float[Tensor, "n d"]:
-        clean = 0 if store.field("image").per_view else None
-        return store.read("image", store.ok_rows, view=clean).float()
+        return taught(store)
 
     def texts(self, store: FeatureStore, rows: np.ndarray) -> Float[Tensor, "n d"]:
         return store.read("text", rows).float()
@@ -34,20 +36,25 @@ class Student(Teacher):
     """A student, applied to the clean centre view of every usable row, and to texts if it has a tower for them.
 
     `load` gives it when it is first asked; `roots` says where images lie that were moved (originals.py). What it cannot
-    embed is the teacher's: texts of an image student, images of a text student.
+    embed is the teacher's: texts of an image student, images of a text student. `kept`: where what it said of images is
+    kept, for the next time. `name` is what errors call it.
     """
 
-    def __init__(self, load: Callable[[], Any], roots: Mapping[Path, str]):
-        self._load, self._roots = load, roots
+    def __init__(
+        self,
+        load: Callable[[], Any],
+        roots: Mapping[Path, str],
+        pace: Pace | None = None,
+        kept: Features | None = None,
+        name: str = "the student",
+    ):
+        self._load, self._roots, self._pace, self._kept, self._name = load, roots, pace or Pace(), kept, name
         self._seen: dict[Path, Tensor] = {}
 
     @cached_property
     def _student(self) -> Any:
-        return self._load()
-
-    @cached_property
-    def _device(self) -> torch.device:
-        return next(self._student.parameters()).device
+        student = self._load()
+        return student if self._pace.device is None else student.to(self._pace.device)
 
     @property
     def has_texts(self) -> bool:
@@ -58,28 +65,49 @@ class Student(Teacher):
         if "image" not in self._student.widths:
             return super().__call__(store)
         if store.path not in self._seen:
-            files = Originals(store, self._roots.get(store.path.resolve()))
-            parts = np.array_split(store.ok_rows, max(len(store.ok_rows) // _BATCH, 1))
-            self._seen[store.path] = torch.cat([self._embed(files, rows) for rows in parts])
+            said = self._kept.of(store) if self._kept else None
+            if said is None:
+                files = Originals(store, self._roots.get(store.path.resolve()))
+                first, image = _once(store)
+                said = embedded(self._student, files, store.ok_rows[first], self._pace)
+                self._refuse_no_numbers(said, store, store.ok_rows[first])
+                said = said if len(first) == len(image) else said[torch.from_numpy(image)]
+                if self._kept:
+                    self._kept.keep(store, said)
+            self._seen[store.path] = said
         return self._seen[store.path]
-
-    @torch.inference_mode()
-    def _embed(self, files: Originals, rows: np.ndarray) -> Float[Tensor, "n d"]:
-        views = []
-        for row in rows:
-            image, width, height = files.open(int(row))
-            views.append(render(image, centre_view(width, height), self._student.image_size))
-        pixels = torch.from_numpy(np.stack(views)).to(self._device)
-        return self._student.embed(pixels).float().cpu()
 
     @torch.inference_mode()
     def texts(self, store: FeatureStore, rows: np.ndarray) -> Float[Tensor, "n d"]:
         if not self.has_texts:
             return super().texts(store, rows)
-        said = store.index["text"].take(rows).to_pylist()
-        batches = (said[start : start + _BATCH] for start in range(0, len(said), _BATCH))
-        tokens = (self._student.tokenize(texts).to(self._device) for texts in batches)
-        return torch.cat([self._student.embed_text(one).float().cpu() for one in tokens])
+        texts, device = store.index["text"].take(rows).to_pylist(), next(self._student.parameters()).device
+        batches = (texts[start : start + self._pace.batch] for start in range(0, len(texts), self._pace.batch))
+        with self._pace.precision(device):
+            tokens = (self._student.tokenize(batch).to(device) for batch in batches)
+            said = torch.cat([self._student.embed_text(one).float().cpu() for one in tokens])
+        self._refuse_no_numbers(said, store, rows)
+        return said
+
+    def _refuse_no_numbers(self, said: Float[Tensor, "n d"], store: FeatureStore, rows: np.ndarray) -> None:
+        bad = np.flatnonzero(~torch.isfinite(said).all(1).numpy())
+        if len(bad):
+            key = store.values("key", rows[bad[:1]])[0]
+            raise TrainError(
+                f"{self._name}: says NaN or infinity of {len(bad):,} of {len(said):,} rows of {store.path}, the first "
+                f"is {key!r}; it has diverged, train it anew with a lower optim.lr"
+            )
+
+
+def _once(store: FeatureStore) -> tuple[np.ndarray, np.ndarray]:
+    """Of the usable rows the first of each image, and which of these images every row has: several captions of one
+    image are several rows, and one forward.
+    """
+    index = store.index.select(["image", "key"]).take(store.ok_rows)
+    where = pc.coalesce(index["image"], index["key"]).combine_chunks()
+    # Encoded in order of appearance, so that where no image comes twice every row stays where it is.
+    number = pa.array(where).dictionary_encode().indices.to_numpy()
+    return np.unique(number, return_index=True)[1], number
 
 
 class Blank(Student):

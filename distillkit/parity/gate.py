@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from distillkit.evals._ranks import ranks_of
+from distillkit.evals._ranking import one_right, ranked
 from distillkit.evaluation.paired import Differences, mean_differences
 from distillkit.evaluation.verdicts import holm, verdict
 from distillkit.exports._described import Opened
@@ -163,8 +163,9 @@ def _numbers(
 
 def _hits(measure: Measure, images: Float[np.ndarray, "n d"], answers: Float[Tensor, "m d"]) -> np.ndarray:
     """Whether each picture's right answer is among the k nearest, a column for each k."""
-    ranks = ranks_of(torch.from_numpy(images)[measure.pictures], answers, measure.right).numpy()
-    return np.stack([ranks < k for k in measure.ks], 1).astype(np.float64)
+    asked = torch.from_numpy(images)[measure.pictures]
+    ranks = ranked(asked, answers, one_right(measure.right, len(answers))).rank
+    return np.stack([ranks <= k for k in measure.ks], 1).astype(np.float64)
 
 
 def _number(measure: Measure, place: int, hits: list[np.ndarray], differ: Differences, adjusted: float) -> Number:

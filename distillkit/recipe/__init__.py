@@ -7,8 +7,9 @@ schema. Paths in recipes may use {cache}, ~ and environment variables.
 from distillkit.recipe.component import Component, Ramp, Term
 from distillkit.recipe.data import Also, Augment, Captions, Data, Expect, Mask, Mixed
 from distillkit.recipe.differences import differences
+from distillkit.recipe.evaluation import EvalRecipe, Evaluation
 from distillkit.recipe.extraction import Corpus, DType, ExtractRecipe, NamedTeacher, RandAugment, Ray, Views
-from distillkit.recipe.load import load, settings
+from distillkit.recipe.load import changed, load, settings
 from distillkit.recipe.mining import MineRecipe, SelectRecipe, memory_bytes
 from distillkit.recipe.training import (
     Baseline,
@@ -31,6 +32,8 @@ __all__ = [
     "Corpus",
     "DType",
     "Data",
+    "EvalRecipe",
+    "Evaluation",
     "Expect",
     "ExtractRecipe",
     "Log",
@@ -49,6 +52,7 @@ __all__ = [
     "TrainRecipe",
     "Validation",
     "Views",
+    "changed",
     "differences",
     "load",
     "memory_bytes",

@@ -49,6 +49,16 @@ def settings(overrides: list[str] | None) -> dict[str, Any]:
     return content
 
 
+def changed(recipe: Made, overrides: list[str], where: str) -> Made:
+    """A recipe that was read before, with `--set key=value` on top; `where` is what errors call it."""
+    if not overrides:
+        return recipe
+    content = recipe.model_dump(mode="json")
+    for override in overrides:
+        _override(content, override)
+    return validate(type(recipe), content, where)
+
+
 def _read(path: Path, extending: tuple[Path, ...]) -> dict[str, Any]:
     if not path.is_file():
         raise RecipeError(f"{path}: no such recipe{_recipes_nearby(path)}")

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from distillkit.recipe.component import Component, Term
 from distillkit.recipe.data import Captions, Data
+from distillkit.recipe.evaluation import EvalRecipe, Evaluation
 from distillkit.recipe.schema import MOST, Strict
 
 
@@ -130,6 +131,7 @@ class TrainRecipe(Strict):
     ray: RayWorkers = RayWorkers()
     baseline: Baseline | None = None
     evals: list[Component] = Field(default_factory=list)
+    evaluation: Evaluation = Evaluation()
 
     @model_validator(mode="before")
     @classmethod
@@ -172,6 +174,14 @@ class TrainRecipe(Strict):
     @property
     def folder(self) -> Path:
         return Path(self.out or f"runs/{self.name}")
+
+    def measured_by(self, other: EvalRecipe) -> TrainRecipe:
+        """The same run under other evals; what their recipe leaves out is this one's."""
+        data = self.data.model_copy(update={"roots": self.data.roots | other.roots})
+        changed = {"data": data, "evals": other.evals}
+        changed |= {} if other.device is None else {"device": other.device}
+        changed |= {} if other.evaluation is None else {"evaluation": other.evaluation}
+        return self.model_copy(update=changed)
 
     def alone(self) -> list[TrainRecipe]:
         """One recipe for each student; of several, each in a folder of its own."""

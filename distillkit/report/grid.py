@@ -16,7 +16,6 @@ from distillkit.pixels import centre_view, decode, render
 from distillkit.report.results import WHO
 from distillkit.store.reading.reader import FeatureStore
 
-SHOWN = 24
 _PIXELS = 144
 
 
@@ -38,26 +37,18 @@ class Picture:
     answers: list[Answer]
 
 
-def pictures(listed: list[dict[str, Any]], shown: int = SHOWN) -> list[Picture]:
-    """`shown` of the listed images at even distances, the first among them: nobody chooses."""
-    chosen = [listed[place * len(listed) // shown] for place in range(shown)] if len(listed) > shown else listed
-    return [Picture(uri(one), one["text"], _answers(one)) for one in chosen]
+def pictures(shown: list[dict[str, Any]]) -> list[Picture]:
+    """The images that answers.py chose, each with what every network answered."""
+    return [Picture(uri(one), one["text"], _answers(one["answers"])) for one in shown]
 
 
-def distance(listed: list[dict[str, Any]], shown: int = SHOWN) -> str:
+def distance(shown: int, count: int) -> str:
     """How far apart the shown ones are: "3" or "17.9"; empty when all are shown."""
-    return f"{round(len(listed) / shown, 1):g}" if len(listed) > shown else ""
+    return f"{round(count / shown, 1):g}" if count > shown else ""
 
 
-def right_share(listed: list[dict[str, Any]]) -> dict[str, float]:
-    """For each network, the share of all listed images whose own text is among the nearest."""
-    hits = {who: [one["text"] in one[who] for one in listed if who in one] for who in WHO}
-    return {who: sum(hit) / len(hit) for who, hit in hits.items() if hit}
-
-
-def _answers(one: dict[str, Any]) -> list[Answer]:
-    found = [(who, one[who]) for who in WHO if who in one]
-    return [Answer(who, texts, texts.index(one["text"]) + 1 if one["text"] in texts else None) for who, texts in found]
+def _answers(by_who: dict[str, tuple[list[str], int | None]]) -> list[Answer]:
+    return [Answer(who, *by_who[who]) for who in WHO if who in by_who]
 
 
 def uri(one: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from distillkit.evaluation.comparison import Against
 from distillkit.report.results import Measure, Score, Table
 from distillkit.report.words import listing, part_of, percent
 
@@ -18,8 +19,10 @@ class Networks:
     teacher_parameters: int | None
 
 
-def headline(table: Table | None, networks: Networks, seen: str) -> str:
-    """One sentence over the whole report. `seen` says whether the student knew the images: see overlap.py."""
+def headline(table: Table | None, networks: Networks, seen: str, test: Against | None = None) -> str:
+    """One sentence over the whole report. `seen` says whether the student knew the images: see overlap.py; `test`: the
+    paired one of the student against the baseline, without which there is no word on who is better.
+    """
     measure = table.main if table else None
     if measure is None:
         return f"{networks.student} learned from {networks.teacher}; how well was not measured"
@@ -34,7 +37,7 @@ def headline(table: Table | None, networks: Networks, seen: str) -> str:
     baseline = measure.scores.get("baseline")
     if baseline and baseline.value >= student.value:
         told += f"; without the teacher’s image features it reaches {percent(baseline.value / teacher.value, 0)}"
-    return told
+    return f"{told}; {_IN_SHORT[test.verdict.word]} in a paired test" if test else told
 
 
 def numbers(table: Table) -> str:
@@ -51,23 +54,34 @@ def numbers(table: Table) -> str:
     return f"{table.name}: {measure.name} is {listing(told)}."
 
 
-def against_baseline(table: Table) -> str:
-    """Student against baseline, as far as the intervals of one seed can tell."""
+def against_baseline(table: Table, test: Against | None) -> str:
+    """Student against baseline on the same items, as the paired test has it; empty where there is none."""
     measure = table.main
-    if measure is None or "baseline" not in measure.scores:
+    if measure is None or test is None:
         return ""
-    student, baseline = measure.scores["student"], measure.scores["baseline"]
-    if None in (student.low, student.high, baseline.low, baseline.high):
-        return ""
-    if _above(student, baseline):
-        return "The student is better than the baseline: their 95% intervals do not overlap."
-    if _above(baseline, student):
-        return "The student is worse than the baseline: their 95% intervals do not overlap."
-    return "The 95% intervals of student and baseline overlap: one seed cannot tell which is better."
+    ends = (
+        ""
+        if test.low is None or test.high is None
+        else f" ({_signed(measure, test.low)} to {_signed(measure, test.high)})"
+    )
+    unit = " points" if measure.share else ""
+    found = f"{_signed(measure, test.value)}{unit}{ends} in {measure.name} on the same items, p = {test.p:.2g}"
+    if test.verdict.word == "not separable":
+        why = f"; {test.verdict.why}" if test.verdict.why else ""
+        return f"Student and baseline are not separable: {found}{why}."
+    return f"The student is {test.verdict.word} than the baseline: {found}."
 
 
-def _above(one: Score, other: Score) -> bool:
-    return one.low is not None and other.high is not None and one.low > other.high
+_IN_SHORT = {
+    "better": "it is better than the baseline",
+    "worse": "it is worse than the baseline",
+    "not separable": "it and the baseline are not separable",
+}
+
+
+def _signed(measure: Measure, value: float) -> str:
+    text = f"{100 * value:+.1f}" if measure.share else f"{value:+.3g}"
+    return text.replace("-", "−")
 
 
 def _at_chance(score: Score, measure: Measure) -> bool:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from distillkit.evaluation.rows import Rows
 from distillkit.recipe import TrainRecipe
 from distillkit.report import words
+from distillkit.report.answers import listed, rows_of, student_against_baseline
 from distillkit.report.commands import commands, in_short, in_words
 from distillkit.report.costs import Pass, online, teacher_pass
 from distillkit.report.demo import demo_credits, demo_folder, teacher_name
-from distillkit.report.grid import distance, pictures, right_share
+from distillkit.report.grid import distance, pictures
 from distillkit.report.headline import Networks, against_baseline, headline, numbers
 from distillkit.report.history import drawings, formula
 from distillkit.report.overlap import seen
-from distillkit.report.results import Table, bars, tables
+from distillkit.report.results import WHO, Table, bars, tables
 from distillkit.report.stores import evaluation_stores, store_facts, training_stores
 from distillkit.report.training import batch, looked_at, optimiser, schedule, seen_in_training, weights
 from distillkit.runfolder import RunFolder
@@ -27,6 +29,8 @@ Values = dict[str, Any]
 def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Values:
     """The values of both templates. Numbers are already text: a template only lays them out."""
     recipe, facts = run.recipe(), run.facts()
+    results = tables(evaluation["results"], recipe)
+    rows = rows_of(run.path, evaluation, results[0].name) if results else None
     trained = training_stores(facts)
     stores = list({str(store.path): store for store in [*trained.values(), *evaluation_stores(recipe)]}.values())
     passes = {str(store.path): teacher_pass(store) for store in stores}
@@ -44,10 +48,10 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
         "networks": networks,
         "image_size": recipe.student.knobs.get("image_size"),
         "looked_at": looked_at({name: len(store.ok_rows) for name, store in trained.items()}),
-        **_results(tables(evaluation["results"], recipe), networks, trained),
+        **_results(results, rows, networks, trained),
         **_sizes(facts["parameters"], parameters, "image" if "images" in trained else "text"),
         "own_texts": evaluation.get("own_texts", False),
-        **_pictures(evaluation["pictures"]),
+        **_pictures(rows, evaluation),
         "objective": formula(recipe.losses),
         "baseline": _baseline(baseline, recipe),
         "curves": drawings(_histories(run, baseline, recipe), schedule(recipe.optim)),
@@ -66,19 +70,20 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
     }
 
 
-def _results(results: list[Table], networks: Networks, trained: dict[str, FeatureStore]) -> Values:
-    """The tables, and what the first of them comes to in words and in bars."""
+def _results(results: list[Table], rows: Rows | None, networks: Networks, trained: dict[str, FeatureStore]) -> Values:
+    """The tables, and what the first of them comes to in words and in bars. `rows` are the first one's."""
     first = results[0] if results else None
     told = (
         seen(FeatureStore(expand(first.store)), trained["images"])
         if first and first.store and "images" in trained
         else ""
     )
+    test = student_against_baseline(rows, first.main.name) if first and first.main else None
     return {
         "tables": results,
-        "headline": headline(first, networks, told),
+        "headline": headline(first, networks, told, test),
         "numbers": numbers(first) if first else "",
-        "verdict": against_baseline(first) if first else "",
+        "verdict": against_baseline(first, test) if first else "",
         "bars": bars(first) if first else [],
         "per_text": any(measure.name.endswith("per text") for table in results for measure in table.measures),
     }
@@ -97,12 +102,16 @@ def _sizes(student: int, teacher: dict[str, int], tower: str) -> Values:
     }
 
 
-def _pictures(listed: list[Values]) -> Values:
+def _pictures(rows: Rows | None, evaluation: Values) -> Values:
+    found = listed(rows, evaluation)
+    if found is None:
+        return {"pictures": [], "listed": "0", "distance": "", "right": ""}
+    right = [f"{words.percent(found.right[who])} ({who})" for who in WHO if who in found.right]
     return {
-        "pictures": pictures(listed),
-        "listed": words.count(len(listed)),
-        "distance": distance(listed),
-        "right": words.listing([f"{words.percent(share)} ({who})" for who, share in right_share(listed).items()]),
+        "pictures": pictures(found.images),
+        "listed": words.count(found.count),
+        "distance": distance(len(found.images), found.count),
+        "right": words.listing(right),
     }
 
 

@@ -10,6 +10,7 @@ from distillkit.recipe import TrainRecipe
 from distillkit.report.words import count, percent
 
 WHO = ("teacher", "student", "baseline")
+_BACK = "text to image "
 _SIZES = ("images", "texts", "classes")  # what was measured on, rather than how well
 
 
@@ -24,7 +25,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Measure:
-    """One column of an evaluation. Shares are between 0 and 1 and are printed as percentages."""
+    """One column of an evaluation. Shares are those of which chance is known, and are printed as percentages."""
 
     name: str
     share: bool
@@ -66,7 +67,24 @@ def tables(results: dict[str, Any], recipe: TrainRecipe) -> list[Table]:
     """Every evaluation, in the order of the recipe."""
     knobs = {component.knobs.get("name") or component.kind: component.knobs for component in recipe.evals}
     order = [name for name in knobs if name in results] + [name for name in results if name not in knobs]
-    return [_table(name, knobs.get(name, {}).get("store"), results[name]) for name in order]
+    return [
+        _table(f"{name}, {part}".removesuffix(", "), knobs.get(name, {}).get("store"), by_who)
+        for name in order
+        for part, by_who in _parts(results[name]).items()
+    ]
+
+
+def _parts(by_who: dict[str, dict[str, float]]) -> dict[str, dict[str, dict[str, float]]]:
+    """Numbers of retrieval the other way are a table of their own."""
+    back = {
+        who: {key.removeprefix(_BACK): value for key, value in values.items() if key.startswith(_BACK)}
+        for who, values in by_who.items()
+    }
+    main = {
+        who: {key: value for key, value in values.items() if not key.startswith(_BACK)}
+        for who, values in by_who.items()
+    }
+    return {"": main} | ({_BACK.strip(): back} if all(back.values()) else {})
 
 
 def bars(table: Table) -> list[dict[str, str]]:
@@ -108,8 +126,7 @@ def _measure(key: str, by_who: dict[str, dict[str, float]], who: tuple[str, ...]
         return Score(values[key], values.get(f"{key}.low"), values.get(f"{key}.high"))
 
     chance = by_who[who[0]].get(f"{key}.chance")
-    share = chance is not None or f"{key}.low" in by_who[who[0]]
-    return Measure(key, share, {one: score(by_who[one]) for one in who}, chance)
+    return Measure(key, chance is not None, {one: score(by_who[one]) for one in who}, chance)
 
 
 def _place(measure: Measure) -> tuple[Any, ...]:

@@ -16,6 +16,7 @@ from safetensors.torch import save
 
 from distillkit.errors import RecipeError
 from distillkit.evaluation.encode import Blank, Student
+from distillkit.evaluation.numbers import numbers
 from distillkit.originals import moved
 from distillkit.recipe import TrainRecipe, Validation
 from distillkit.runfolder import RunFolder
@@ -38,7 +39,7 @@ class Validator:
     def try_out(self, student: Any) -> None:
         """RecipeError or StoreError now for what `run` would refuse of this student; it is not asked anything."""
         if self.spec is not None:
-            self._refuse_other_names(self.measure.run(Blank(lambda: student, self.roots), self.open_store))
+            self._refuse_other_names(numbers(self.measure.run(Blank(lambda: student, self.roots), self.open_store)))
 
     def forget_after(self, step: int) -> None:
         """Drop what will be measured again."""
@@ -57,7 +58,7 @@ class Validator:
         was_training, random = student.training, torch.get_rng_state()
         student.eval()
         try:
-            result: dict[str, float] = self.measure.run(Student(lambda: student, self.roots), self.open_store)
+            result = numbers(self.measure.run(Student(lambda: student, self.roots), self.open_store))
         finally:
             student.train(was_training)
             torch.set_rng_state(random)

@@ -66,6 +66,7 @@ WORKING = {
     "select-texts": ["select.toml"],
     "train-student": ["train.toml"],
     "evaluate": ["run"],
+    "compare": ["run", "--teacher"],
     "export": ["run", "--to", "timm", "--samples", "samples"],
     "recipe check": ["train.toml"],
     "recipe list": ["."],
@@ -97,7 +98,7 @@ def make_world(folder, corpus, teacher, run_cli):
     shutil.copytree(teacher, folder / "teacher")
     for name, text in (("extract", EXTRACT), ("train", TRAIN), ("mine", MINE), ("select", SELECT)):
         (folder / f"{name}.toml").write_text(text)
-    for command in ("extract-teacher", "mine-neighbours", "train-student"):
+    for command in ("extract-teacher", "mine-neighbours", "train-student", "evaluate"):
         code, _, err = run_cli(*command.split(), *WORKING[command])
         assert code == 0, err
     shutil.copytree(folder / "out/images", folder / "out/images2")

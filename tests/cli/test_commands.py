@@ -19,6 +19,7 @@ COMMANDS = (
     "select-texts",
     "train-student",
     "evaluate",
+    "compare",
     "export",
     "recipe check",
     "recipe list",

@@ -7,6 +7,7 @@ import torch
 from distillkit.evals._labels import labels_of
 from distillkit.evals._shots import shots_of
 from distillkit.evals.zero_shot import ZeroShot
+from distillkit.evaluation.numbers import numbers
 from distillkit.extract import extract
 from distillkit.recipe import Data, ExtractRecipe, load
 from distillkit.store.reading.reader import FeatureStore
@@ -84,5 +85,5 @@ def test_what_was_shown_is_not_asked(batches, stores):
         def texts(self, store, rows):
             return torch.eye(4)[: len(rows)]
 
-    found = ZeroShot(store="new", prompts="classes", shots=2, first_class=2).run(Right(), open_store)
+    found = numbers(ZeroShot(store="new", prompts="classes", shots=2, first_class=2).run(Right(), open_store))
     assert (found["images"], found["top-1"]) == (8.0, 1.0)

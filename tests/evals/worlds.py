@@ -1,10 +1,13 @@
 """Stores and encoders so small that an evaluation's numbers can be done in the head."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
 import torch
+
+from distillkit.evaluation.numbers import numbers
 
 AXES = torch.eye(4)
 
@@ -23,8 +26,12 @@ class Store:
         }
         self.index = pa.table(columns)
 
-    def read(self, name, rows):
-        return axes(self.fields[name])[torch.as_tensor(rows)]
+    def read(self, name, rows, view=None):
+        found = axes(self.fields[name])[torch.as_tensor(rows)]
+        return found if view is None else found[:, view]
+
+    def field(self, name):
+        return SimpleNamespace(per_view=axes(self.fields[name]).ndim == 3)
 
 
 def axes(what):
@@ -55,4 +62,5 @@ class Student(Teacher):
 
 
 def run(measure, encode, **stores):
-    return measure.run(encode, stores.__getitem__)
+    """What is found, as numbers."""
+    return numbers(measure.run(encode, stores.__getitem__))

@@ -10,9 +10,11 @@ import numpy as np
 
 from distillkit.errors import TrainError
 from distillkit.evaluate import evaluate
+from distillkit.evaluation.rows import is_rows, read_rows
 from distillkit.extract import extract
 from distillkit.originals import Originals
 from distillkit.runfolder import RunFolder
+from distillkit.store.format.manifest import file_digest
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.train import train
 from distillkit.training.pixel_cache import Cached, exists
@@ -108,9 +110,12 @@ class Evaluated(Trained):
         super().look(folder)
         done = folder / RUN / "evaluated.json"
         if done.is_file():
-            named = [one["name"] for one in json.loads(done.read_bytes())["identity"]["evals"]]
-            found = json.loads((folder / RUN / "evaluation.json").read_bytes())["results"]
-            assert [*found] == named, f"said to be {named}, is {[*found]}"
+            named = json.loads(done.read_bytes())["evaluation"]
+            found = file_digest(folder / RUN / "evaluation.json").sha256
+            assert found == named, "the report is said to be made from another evaluation.json"
+        for path in (folder / RUN / "evaluation").glob("*.arrow"):
+            if is_rows(path):
+                read_rows(path)
 
 
 class FirstEvaluated(Evaluated):

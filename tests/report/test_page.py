@@ -6,19 +6,25 @@ import re
 import shutil
 import sys
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from distillkit.errors import MissingExtra, SourceError
+from distillkit.evaluation.comparison import Against
+from distillkit.evaluation.rows import read_rows, write_rows
+from distillkit.evaluation.verdicts import Verdict
 from distillkit.recipe import ExtractRecipe, TrainRecipe, load
 from distillkit.report import words as say
 from distillkit.report import write_report
+from distillkit.report.answers import listed, rows_of, student_against_baseline
 from distillkit.report.costs import online, teacher_pass
 from distillkit.report.curves import Line, chart
 from distillkit.report.demo import demo_credits, demo_folder, teacher_name
-from distillkit.report.grid import distance, pictures, right_share
+from distillkit.report.grid import distance, pictures
 from distillkit.report.headline import Networks, against_baseline, headline, numbers
 from distillkit.report.overlap import seen
 from distillkit.report.results import bars, tables
@@ -60,6 +66,10 @@ def written(run, baseline=True):
     """Both files of a report written anew."""
     page = write_report(run, RunFolder(run.path / "baseline") if baseline else None)
     return page.read_text(), page.with_suffix(".md").read_text()
+
+
+def store_of(run):
+    return run.recipe().evals[0].knobs["store"]
 
 
 class Page(html.parser.HTMLParser):
@@ -139,11 +149,14 @@ def test_captions_and_names_cannot_break_out(run):
     hostile = '<script>alert(1)</script> | *b* `c` [d](e) "f" \n# g'
 
     def change(evaluation):
-        for picture in evaluation["pictures"]:
-            picture["text"] = picture["student"][2] = hostile
         evaluation["results"] = {hostile: evaluation["results"]["retrieval"]}
+        evaluation["evals"] = {hostile: evaluation["evals"]["retrieval"]}
 
     edit(run.path / "evaluation.json", change)
+    path = run.path / "evaluation/retrieval.arrow"
+    rows = read_rows(path)
+    answers = {who: replace(one, names=[hostile] * len(one.names)) for who, one in rows.answers.items()}
+    write_rows(path, replace(rows, answers=answers))
     text, plain = written(run)
     page = Page(text)
     assert "script" not in page.tags and "<script>alert(1)</script>" in page.text
@@ -161,8 +174,8 @@ def test_without_jinja2_it_says_what_to_install(run, monkeypatch):
 
 def test_a_picture_that_is_gone_is_named_and_the_old_report_stays(run):
     before = written(run)
-    edit(run.path / "evaluation.json", lambda evaluation: evaluation["pictures"][0].update(image="/nowhere/a.png"))
-    with pytest.raises(SourceError, match=r"^/nowhere/a.png: the report cannot show it .*run the same command again$"):
+    edit(run.path / "evaluation.json", lambda evaluation: evaluation.update(roots={store_of(run): "/nowhere"}))
+    with pytest.raises(SourceError, match=r"the report cannot show it .*run the same command again$"):
         written(run)
     assert ((run.path / "report.html").read_text(), (run.path / "report.md").read_text()) == before
 
@@ -172,7 +185,7 @@ def test_what_was_not_recorded_is_said_and_not_made_up(run):
     for told in ("# distillkit extract-teacher RECIPE", "# distillkit train-student RECIPE"):
         assert told in text and told in plain
 
-    edit(run.path / "evaluation.json", lambda evaluation: evaluation.update(results={}, pictures=[]))
+    edit(run.path / "evaluation.json", lambda evaluation: evaluation.update(results={}))
     edit(run.path / "student.json", lambda facts: (facts["teacher"].pop("parameters"), facts.pop("machine")))
     text, plain = written(run, baseline=False)
     assert "how well was not measured" in text and "a machine that was not recorded" in plain
@@ -211,9 +224,19 @@ def test_the_headline_is_no_better_than_the_numbers():
     assert "no better than chance" in headline(table(0.5, 0.14, 0.1), NETWORKS, "")
     assert "the teacher itself is no better than chance" in headline(table(0.12, 0.5, 0.1), NETWORKS, "")
     assert "was not measured" in headline(None, NETWORKS, "")
-    assert "is better" in against_baseline(good)
-    assert "is worse" in against_baseline(table(0.5, 0.2, 0.4))
-    assert "overlap: one seed cannot tell" in against_baseline(table(0.5, 0.3, 0.29))
+    for word, told, short in (
+        (
+            "better",
+            "The student is better than the baseline: +15.0 points (+4.0 to +26.0) in R@10",
+            "it is better than",
+        ),
+        ("worse", "The student is worse than the baseline: +15.0 points", "it is worse than"),
+        ("not separable", "Student and baseline are not separable: +15.0", "it and the baseline are not separable"),
+    ):
+        test = Against(0.15, 0.04, 0.26, 0.01, 0.05, 0.0, Verdict(word, 0.01))
+        assert told in against_baseline(good, test)
+        assert short in headline(good, NETWORKS, "", test) and "paired test" in headline(good, NETWORKS, "", test)
+    assert against_baseline(good, None) == ""
     assert numbers(good) == (
         "e: R@10 is 50.0% (45.0–55.0) for the teacher, 30.0% (25.0–35.0) for the student, 15.0% (10.0–20.0) for the "
         "baseline and 10.0% by chance."
@@ -238,16 +261,37 @@ def test_whether_the_images_were_seen_is_looked_up(finished):
 
 
 def test_the_grid_is_spread_evenly(run):
-    listed = json.loads((run.path / "evaluation.json").read_text())["pictures"]
-    shown = pictures(listed, shown=7)
-    assert [picture.text for picture in shown] == [one["text"] for one in listed[::10]]
-    assert distance(listed, shown=7) == "10" and distance(listed[:5]) == ""
-    assert len(pictures(listed[:5])) == 5
-    listed = [
-        {"image": "", "text": "a", "teacher": ["a", "b"], "student": ["b", "a"]},
-        {"text": "a", "teacher": ["b"], "student": ["a"]},
-    ]
-    assert right_share(listed) == {"teacher": 0.5, "student": 1.0}
+    evaluation = json.loads((run.path / "evaluation.json").read_text())
+    rows = rows_of(run.path, evaluation, "retrieval")
+    found = listed(rows, evaluation, shown=7)
+    student = rows.answers["student"]
+    own = [student.names[place] for place in student.target]
+    shown = pictures(found.images)
+    assert [picture.text for picture in shown] == own[::10] and found.count == len(own) == 70
+    assert distance(7, 70) == "10" and distance(5, 5) == ""
+    assert found.right["student"] == (student.columns["rank"] <= 5).mean()
+    for picture, place in zip(shown, range(0, 70, 10), strict=True):
+        answer = next(answer for answer in picture.answers if answer.who == "student")
+        rank = int(student.columns["rank"][place])
+        assert answer.place == (rank if rank <= 5 else None)
+        assert answer.place is None or answer.texts[answer.place - 1] == picture.text
+
+
+def test_the_verdict_is_that_of_the_paired_test_on_the_rows(run):
+    rows = read_rows(run.path / "evaluation/retrieval.arrow")
+    test = student_against_baseline(rows, "R@10")
+    hits = {who: rows.answers[who].columns["rank"] <= 10 for who in ("student", "baseline")}
+    assert test.value == pytest.approx(hits["student"].mean() - hits["baseline"].mean())
+    text, plain = written(run)
+    assert {"better": "is better", "worse": "is worse"}.get(test.verdict.word, "not separable") in Page(text).text
+    assert f"p = {test.p:.2g}" in plain
+    # All wrong but one network: now there is no doubt.
+    ranks = {"teacher": 1, "student": 1, "baseline": 71}
+    answers = {
+        who: replace(one, columns={**one.columns, "rank": np.full(70, ranks[who])}) for who, one in rows.answers.items()
+    }
+    write_rows(run.path / "evaluation/retrieval.arrow", replace(rows, answers=answers))
+    assert "The student is better than the baseline: +100.0 points (" in written(run)[1]
 
 
 def test_the_cost_is_what_was_measured(tmp_path, run):

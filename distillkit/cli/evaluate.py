@@ -1,0 +1,85 @@
+"""distillkit evaluate and compare: how good a student is, and whether it is better than another."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from distillkit.cli.console import Overrides, say
+
+
+class Format(StrEnum):
+    """Files of other tools (evaluation/formats.py)."""
+
+    clip_benchmark = "clip_benchmark"
+    mteb = "mteb"
+    eval_results = "eval_results"
+
+
+def evaluate(
+    runs: Annotated[list[Path] | None, typer.Argument(help="Finished run folders.", show_default=False)] = None,
+    evals: Annotated[
+        Path | None, typer.Option("--eval", help="A file of [[evals]], in place of those of the run's recipe.")
+    ] = None,
+    overrides: Overrides = None,
+    teacher: Annotated[
+        str | None, typer.Option("--teacher", metavar="STORE", help="Measure the teacher of a store, and no run.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where the numbers of --teacher go.")] = Path("runs/teacher"),
+    export: Annotated[
+        list[Format] | None,
+        typer.Option(help="Write the numbers in the files of another tool, too, below evaluation/."),
+    ] = None,
+) -> None:
+    """Measure student, baseline and teacher, and write the report. What was measured is not measured again.
+
+    Example: distillkit evaluate runs/dime_fm
+    """
+    from distillkit.evaluate import evaluate_all, evaluate_teacher, write_as
+
+    if teacher is not None:
+        if runs or evals is None:
+            raise typer.BadParameter("--teacher STORE goes with --eval FILE, and without runs")
+        found = evaluate_teacher(teacher, evals, out, say, overrides=overrides or [])
+        print(found)
+        for form in export or []:
+            say(f"{form}: {write_as(found.parent, form)}")
+        return
+    if not runs:
+        raise typer.BadParameter("name a run folder, or --teacher STORE")
+    for report in evaluate_all(runs, say, evals=evals, overrides=overrides or []):
+        print(report)
+        for form in export or []:
+            say(f"{form}: {write_as(report.parent, form)}")
+    say(f"next: open {report} in a browser")
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Evaluated run folders, the baseline first.", show_default=False)],
+    baseline: Annotated[
+        Path | None, typer.Option(help="The run that the others are compared with, if it is not the first.")
+    ] = None,
+    teacher: Annotated[bool, typer.Option("--teacher", help="Put the teacher on the table, too.")] = False,
+    table: Annotated[
+        Literal["csv", "latex", "md"] | None, typer.Option(help="Print one table, and write no files.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for compare.html; by default that of the last run.")] = None,
+) -> None:
+    """Say which run is better, by how much, and how sure that is. Runs that differ by their seed alone are one.
+
+    Example: distillkit compare runs/dime_fm/baseline runs/dime_fm
+    """
+    from distillkit.compare import compare as write
+    from distillkit.compare import comparison
+
+    if table is not None:
+        from distillkit.report.comparison_table import FORMATS
+
+        print(FORMATS[table](comparison(runs, baseline=baseline, teacher=teacher)), end="")
+        return
+    page = write(runs, say, baseline=baseline, teacher=teacher, out=out)
+    print(page)
+    say(f"next: open {page} in a browser")

@@ -1,0 +1,52 @@
+"""Which run is better, by how much, and how sure that is: paired tests on the rows that evaluations kept.
+
+    distillkit compare runs/dime_fm/baseline runs/dime_fm
+    distillkit compare runs/base@0 runs/base@1 runs/new@0 runs/new@1 --table latex
+
+The first run is what the others are compared with. Runs that differ by their seed alone are one recipe. Nothing is
+asked of any network here: distillkit evaluate comes first. Out come compare.md and compare.html.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from distillkit.callable import make_callable
+from distillkit.errors import TrainError
+from distillkit.evaluation.arms import arms_of, teacher_arm
+from distillkit.evaluation.compared import compared
+from distillkit.evaluation.comparison import Comparison
+from distillkit.evaluation.measured import measured
+from distillkit.report.comparison import verdicts, write_comparison
+
+Say = Callable[[str], None]
+
+
+def compare(
+    paths: Sequence[str | Path],
+    say: Say = print,
+    *,
+    baseline: str | Path | None = None,
+    teacher: bool = False,
+    out: str | Path | None = None,
+) -> Path:
+    """Compare evaluated runs; returns the path of compare.html, in `out` or else in the folder of the last run."""
+    found = comparison(paths, baseline=baseline, teacher=teacher)
+    for line in verdicts(found):
+        say(line)
+    return write_comparison(Path(out or paths[-1]), found)
+
+
+def comparison(paths: Sequence[str | Path], *, baseline: str | Path | None = None, teacher: bool = False) -> Comparison:
+    """The same as values. TrainError for fewer than two recipes, and for runs that cannot stand on one table."""
+    places = list(dict.fromkeys(Path(path) for path in (*([] if baseline is None else [baseline]), *paths)))
+    arms = arms_of([measured(place) for place in places], None if baseline is None else Path(baseline))
+    if len(arms) < 2 and not teacher:
+        raise TrainError(
+            f"{arms[0].name}: one recipe alone is compared with nothing; name another run, or add --teacher"
+        )
+    return compared(arms, teacher_arm(arms[0]) if teacher else None)
+
+
+make_callable(__name__)

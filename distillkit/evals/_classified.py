@@ -1,0 +1,48 @@
+"""Images put into classes, as rows: which class came first, where the right one was, and by how much it led."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from jaxtyping import Int
+from torch import Tensor
+
+from distillkit.evals._answers import Answers, Measure
+from distillkit.evals._classes import Classes
+from distillkit.evals._labels import Labels
+from distillkit.evals._ranking import Ranking
+
+
+def classified(
+    store: Any,
+    labels: Labels,
+    label: Int[Tensor, "n"],
+    classes: Classes,
+    found: Ranking,
+    *,
+    names: Sequence[str] | None = None,
+    top_5: bool = True,
+    facts: dict[str, float] | None = None,
+) -> list[Answers]:
+    """`label`: the number of each image's class. Images of one class are a group: they are not independent.
+
+    `names` of the classes by number; without, the numbers that the store has for them. `top_5`: the order of all
+    classes means something; of votes that most classes get none of, it does not.
+    """
+    count = len(classes)
+    measures = [Measure("top-1", "rank", within=1, chance=1 / count)]
+    measures += [Measure("top-5", "rank", within=5, chance=min(5 / count, 1.0))] if top_5 else []
+    measures += [Measure("mean per class", "rank", within=1, once=True, chance=1 / count)]
+    told = {"images": float(len(label)), "classes": float(count)} | (facts or {}) | labels.noted | classes.noted
+    answers = Answers(
+        key=store.index["key"].take(store.ok_rows[labels.places]).to_pylist(),
+        columns={"rank": found.rank, "margin": found.margin},
+        measures=tuple(measures),
+        target=label.numpy(),
+        group=label.numpy(),
+        best=found.best,
+        names=list(names) if names is not None else [str(one) for one in classes.first_ids.tolist()],
+        facts=told,
+    )
+    return [answers]

@@ -1,0 +1,111 @@
+"""Asymmetric retrieval: the student asks, the gallery answers with what the teacher said of it long ago.
+
+A small network on a phone queries an index that a large one made once (Budnik and Avrithis 2021,
+https://arxiv.org/abs/2006.13108). The index is a feature store, so nothing is computed but the queries.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow.compute as pc
+import torch
+from jaxtyping import Int64
+
+from distillkit.errors import StoreError
+from distillkit.evals._answers import Answers, Measure
+from distillkit.evals._encode import Encode, OpenStore, taught
+from distillkit.evals._labels import Labels, labels_of
+from distillkit.evals._ranking import chance, ranked
+
+
+class AsymmetricRetrieval:
+    """`store`: images that ask. `gallery`: those that answer, by their stored features; without, those of `store`.
+
+    `right`: gallery images of the same "class" (with `classes`, see zero_shot; an image is no answer to itself), or the
+    same image, by its "key". `ks`: where recall is read off.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: str,
+        gallery: str | None = None,
+        right: Literal["class", "key"] = "class",
+        classes: str | None = None,
+        ks: list[int] | None = None,
+        name: str | None = None,
+    ):
+        self.store, self.gallery, self.right, self.classes = store, gallery or store, right, classes
+        self.name, self.ks = name or "asymmetric_retrieval", ks or [1, 5, 10]
+
+    def run(self, encode: Encode, open_store: OpenStore) -> list[Answers]:
+        """Recall at each k, and the median rank (from 1) of the first right image, with 95 % intervals and chance."""
+        asked, answers = self.check(open_store)
+        store, gallery = open_store(self.store), open_store(self.gallery)
+        said, index = encode(store)[asked.places].float(), taught(gallery)[answers.places]
+        if said.shape[1] != index.shape[1]:
+            raise StoreError(
+                f"{gallery.path}: its features are {index.shape[1]} wide, the student's {said.shape[1]}; only a "
+                "student in the teacher's space can ask there (student.embed_dim)"
+            )
+        itself = None
+        if self.right == "class" and self.gallery == self.store:
+            itself = torch.arange(len(said))
+        one, other = torch.from_numpy(asked.ids), torch.from_numpy(answers.ids)
+
+        def same(first: int, stop: int) -> torch.Tensor:
+            found = one[first:stop, None] == other
+            if itself is not None:
+                found[torch.arange(len(found)), itself[first:stop]] = False
+            return found
+
+        found = ranked(said, index, same, itself)
+        ids, counts = np.unique(answers.ids, return_counts=True)
+        right = counts[np.searchsorted(ids, asked.ids)] - (itself is not None)
+        others = len(index) - (itself is not None)
+        measures = [Measure(f"R@{k}", "rank", within=k, chance=chance(right, others, k)) for k in self.ks]
+        return [
+            Answers(
+                key=store.index["key"].take(store.ok_rows[asked.places]).to_pylist(),
+                columns={"rank": found.rank, "margin": found.margin},
+                measures=(*measures, Measure("median rank", "rank", how="median", more=False)),
+                group=asked.ids if self.right == "class" else None,
+                best=found.best,
+                names=gallery.index["key"].take(gallery.ok_rows[answers.places]).to_pylist(),
+                facts={"images": float(len(said)), "gallery": float(len(index))} | asked.noted,
+            )
+        ]
+
+    def check(self, open_store: OpenStore) -> tuple[Labels, Labels]:
+        """Who asks and who answers, by class or key; StoreError where some that ask can find nothing."""
+        store, gallery = open_store(self.store), open_store(self.gallery)
+        if self.right == "key":
+            number = _places(store, gallery)
+            every = np.arange(len(gallery.ok_rows))
+            return Labels(store.path, np.arange(len(number)), number, len(number)), Labels(
+                gallery.path, every, every, len(every)
+            )
+        asked, answers = labels_of(store, self.classes), labels_of(gallery, self.classes)
+        lonely = ~np.isin(asked.ids, answers.ids)
+        if self.gallery == self.store:
+            ids, counts = np.unique(answers.ids, return_counts=True)
+            lonely = counts[np.searchsorted(ids, asked.ids)] < 2
+        if lonely.any():
+            raise StoreError(
+                f"{store.path}: {int(lonely.sum()):,} of {len(lonely):,} images are of classes that no image of "
+                f"{gallery.path} answers for, such as {asked.ids[lonely][0]}; take the others alone (distillkit store "
+                "view), or name another gallery"
+            )
+        return asked, answers
+
+
+def _places(store: Any, gallery: Any) -> Int64[np.ndarray, "n"]:
+    """For each image that asks, the place of its key among the usable rows of the gallery."""
+    keys = store.index["key"].take(store.ok_rows)
+    found = pc.index_in(keys, value_set=gallery.index["key"].take(gallery.ok_rows))
+    if found.null_count:
+        lost = keys.filter(pc.is_null(found))[0].as_py()
+        raise StoreError(f"{gallery.path}: has no image {lost!r} of {store.path}; the gallery must hold all that ask")
+    return found.to_numpy().astype(np.int64)

@@ -1,0 +1,78 @@
+"""Runs as the arms of a comparison: those that differ by their seed alone are one, and each recipe's differences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from distillkit.errors import TrainError
+from distillkit.evaluation.comparison import Arm
+from distillkit.evaluation.measured import Measured
+from distillkit.recipe import differences
+from distillkit.store.format.manifest import digest
+
+TEACHER = "teacher"
+
+
+def arms_of(runs: Sequence[Measured], baseline: Path | None) -> list[Arm]:
+    """In the order of the runs, the baseline first. TrainError for runs of different teachers, or a run named twice."""
+    _refuse_different_teachers(runs)
+    groups: dict[str, list[Measured]] = {}
+    for run in runs:
+        groups.setdefault(digest(_recipe_of(run)), []).append(run)
+    for group in groups.values():
+        _refuse_twice(group)
+    ordered = list(groups.values())
+    if baseline is not None:
+        first = next(group for group in ordered if any(one.path == baseline for one in group))
+        ordered = [first, *(group for group in ordered if group is not first)]
+    return [_arm(group, ordered[0][0]) for group in ordered]
+
+
+def teacher_arm(baseline: Arm) -> Arm:
+    """The teacher beside the students: its rows are those that the first run's evaluation kept."""
+    facts = baseline.runs[0].facts["teacher"]
+    return Arm(TEACHER, (), parameters=facts.get("parameters", {}).get("image"))
+
+
+def _arm(group: list[Measured], first: Measured) -> Arm:
+    one = group[0]
+    weights = one.path / "student.safetensors"
+    return Arm(
+        name=one.name if len(group) == 1 else f"{one.name} and {len(group) - 1} more",
+        runs=tuple(group),
+        seeds=tuple(run.recipe.seed for run in group),
+        differs=tuple(differences(_recipe_of(first), _recipe_of(one))) if one is not first else (),
+        parameters=one.facts.get("parameters"),
+        file_bytes=weights.stat().st_size if weights.is_file() else None,
+        seconds=one.facts.get("seconds"),
+    )
+
+
+def _recipe_of(run: Measured) -> dict[str, Any]:
+    """What makes a student, but for the seed."""
+    recipe = {key: value for key, value in run.made_of.get("recipe", {}).items() if key != "seed"}
+    return run.made_of | {"recipe": recipe}
+
+
+def _refuse_twice(group: list[Measured]) -> None:
+    seeds = [run.recipe.seed for run in group]
+    for place, run in enumerate(group):
+        if run.recipe.seed in seeds[:place]:
+            other = group[seeds.index(run.recipe.seed)]
+            raise TrainError(
+                f"{other.name} and {run.name}: the same recipe and the same seed, there is nothing to compare; name one"
+            )
+
+
+def _refuse_different_teachers(runs: Sequence[Measured]) -> None:
+    want = runs[0].facts["teacher"]
+    for run in runs[1:]:
+        have = run.facts["teacher"]
+        name = next((key for key in want | have if have.get(key) != want.get(key)), None)
+        if name is not None:
+            raise TrainError(
+                f"{runs[0].name} and {run.name}: students of different teachers ({name}: {want.get(name)!r} against "
+                f"{have.get(name)!r}) are not put on one table; compare those of one teacher"
+            )

@@ -1,0 +1,84 @@
+"""What is asked: one evaluation with the stores it reads, and what its answers depend on."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from distillkit.errors import RecipeError, StoreError
+from distillkit.evals._encode import OpenStore, stores_of
+from distillkit.recipe import Component
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.versions import versions
+
+_LONGEST = 80  # of a file's name
+
+
+@dataclass(frozen=True)
+class Asked:
+    """`measure` is the eval, built; `stores`: digests by the names that the recipe has for them."""
+
+    component: Component
+    measure: Any
+    stores: dict[str, str]
+
+    @property
+    def name(self) -> str:
+        return str(self.measure.name)
+
+    @property
+    def slug(self) -> str:
+        """Its name as the name of a file."""
+        return slug_of(self.name)
+
+    @property
+    def made_of(self) -> dict[str, Any]:
+        """All that answers depend on, beside the network that gives them."""
+        eval_ = self.component.model_dump(mode="json")
+        return {"eval": eval_, "stores": self.stores, "distillkit": versions()["distillkit"]}
+
+
+def slug_of(name: str) -> str:
+    """A name as a file's: letters, digits, dots and dashes."""
+    found = re.sub(r"[^\w.-]+", "-", name).strip("-.")[:_LONGEST]
+    return found or hashlib.sha256(name.encode()).hexdigest()[:8]
+
+
+def asked_of(evals: Sequence[Component], open_store: OpenStore, teacher: dict[str, Any], whose: str) -> list[Asked]:
+    """The evals, ready to be run: RecipeError or StoreError now for what can be known before anybody is asked.
+
+    `teacher`: fingerprint of the one that every store must be of; `whose` is what errors call that.
+    """
+    found: list[Asked] = []
+    for component in evals:
+        measure = component.build("evals")
+        stores = {name: open_store(name) for name in stores_of(measure)}
+        for store in stores.values():
+            _refuse_other_teacher(store, teacher, whose)
+        if hasattr(measure, "check"):
+            measure.check(open_store)
+        one = Asked(component, measure, {name: store.digest for name, store in stores.items()})
+        other = next((other for other in found if other.slug == one.slug), None)
+        if other is not None:
+            raise RecipeError(
+                f"evals: two are called {one.name!r} and {other.name!r}, which would be one file; give each a `name`"
+            )
+        found.append(one)
+    return found
+
+
+def _refuse_other_teacher(store: FeatureStore, want: dict[str, Any], whose: str) -> None:
+    """By the first of its own fields that a network gave: of images, or of texts where it has no images."""
+    field = next((name for name in ("image", "text") if name in store.own_fields), None)
+    if field is None:
+        raise StoreError(f"{store.path}: holds neither image nor text embeddings, it cannot be measured on")
+    have = store.teacher(field)
+    name = next((key for key in want if have.get(key) != want[key]), None)
+    if name is not None:
+        raise StoreError(
+            f"{store.path}: made by another teacher than {whose} ({name}: {have.get(name)!r} against {want[name]!r}); "
+            "extract it with that teacher, or train again"
+        )

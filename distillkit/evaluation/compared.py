@@ -1,0 +1,120 @@
+"""Arms to a comparison: the evals that all of them answered, each measure tested in pairs, Holm over all tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from distillkit.errors import TrainError
+from distillkit.evals._answers import Answers, Measure
+from distillkit.evaluation.comparison import Against, Arm, Cell, Comparison, Line
+from distillkit.evaluation.measured import Asking, Place
+from distillkit.evaluation.numbers import numbers
+from distillkit.evaluation.paired import seeded_differences
+from distillkit.evaluation.tested import against, judged
+from distillkit.recipe import differences
+
+
+def compared(arms: Sequence[Arm], teacher: Arm | None = None) -> Comparison:
+    """The first arm against each other one, and against the `teacher` if it is to be on the table.
+
+    TrainError where no eval was answered by all, or the same name stands for other questions or other items.
+    """
+    by_arm = {arm.name: [run.rows for run in arm.runs] for arm in arms}
+    everyone = [*arms] if teacher is None else [arms[0], teacher, *arms[1:]]
+    if teacher is not None:
+        by_arm[teacher.name] = [arms[0].runs[0].teacher]
+    names = list(dict.fromkeys(place for runs in by_arm.values() for run in runs for place in run))
+    shared = [place for place in names if all(place in run for runs in by_arm.values() for run in runs)]
+    alone = sorted({name for name, _ in names} - {name for name, _ in shared})
+    lines = [
+        line
+        for place in shared
+        for line in _lines(place, {who: [run[place] for run in runs] for who, runs in by_arm.items()})
+    ]
+    lines += _untested(arms) if teacher is None else []
+    if not lines:
+        told = "; ".join(f"{arm.name}: {', '.join(_answered(arm)) or 'none'}" for arm in arms)
+        raise TrainError(
+            f"no evaluation was answered by all of them ({told}); run distillkit evaluate with one --eval FILE"
+        )
+    notes = [f"{name}: not answered by all of them, left out" for name in alone]
+    return Comparison(tuple(everyone), tuple(judged(lines)), tuple(notes))
+
+
+def _answered(arm: Arm) -> list[str]:
+    return list(
+        dict.fromkeys(
+            [*(name for run in arm.runs for name, _ in run.rows), *(n for run in arm.runs for n in run.numbers)]
+        )
+    )
+
+
+def _lines(place: Place, asked: dict[str, list[Asking]]) -> list[Line]:
+    """Every measure of a table that all networks have."""
+    _refuse_other_questions(place, asked)
+    answers = {who: [one.answers for one in runs] for who, runs in asked.items()}
+    everyone = [one for runs in answers.values() for one in runs]
+    first = everyone[0]
+    names = [{measure.name for measure in one.measures} for one in everyone]
+    measures = [measure for measure in first.measures if all(measure.name in known for known in names)]
+    own = {who: [numbers([one]) for one in runs] for who, runs in answers.items()}
+    tested = {who: against(runs, next(iter(answers.values())), measures) for who, runs in answers.items()}
+    count = len(first.key) if first.group is None else len(np.unique(first.group))
+    baseline = next(iter(answers))
+    lines = []
+    for number, measure in enumerate(measures):
+        cells = {}
+        for who, runs in answers.items():
+            test = None if who == baseline else tested[who][number]
+            cells[who] = _cell(measure, own[who], runs, test)
+        lines.append(Line(place[0], place[1], measure, len(first.key), count, cells))
+    return lines
+
+
+def _cell(measure: Measure, own: list[dict[str, float]], runs: list[Answers], test: Against | None) -> Cell:
+    """Of several seeds the value is their mean; its interval then comes from items and seeds."""
+    value = float(np.mean([one[measure.name] for one in own]))
+    if len(own) == 1:
+        return Cell(value, own[0].get(f"{measure.name}.low"), own[0].get(f"{measure.name}.high"), test)
+    if measure.how != "mean":
+        return Cell(value, None, None, test)
+    values = np.stack([one.values([measure]) for one in runs])
+    found = seeded_differences(values, np.zeros_like(values[:1]), runs[0].group, np.array([measure.once]))
+    return Cell(value, float(found.low[0]), float(found.high[0]), test)
+
+
+def _untested(arms: Sequence[Arm]) -> list[Line]:
+    """Numbers of evals that keep no rows: beside each other, and no verdict, since there is no test."""
+    known = [run.numbers for arm in arms for run in arm.runs]
+    shared = [name for name in known[0] if all(name in one for one in known)]
+    lines = []
+    for name in shared:
+        for measure in known[0][name]:
+            if measure.endswith((".low", ".high", ".chance")) or not all(measure in one[name] for one in known):
+                continue
+            values = {arm.name: float(np.mean([run.numbers[name][measure] for run in arm.runs])) for arm in arms}
+            chance = known[0][name].get(f"{measure}.chance")
+            cells = {who: Cell(value) for who, value in values.items()}
+            lines.append(Line(name, "", Measure(measure, "", chance=chance), 0, 0, cells))
+    return lines
+
+
+def _refuse_other_questions(place: Place, asked: dict[str, list[Asking]]) -> None:
+    """TrainError where one name stands for other evals, stores or items."""
+    everyone = [(who, one) for who, runs in asked.items() for one in runs]
+    first_name, first = everyone[0]
+    for who, one in everyone[1:]:
+        for what in ("eval", "stores"):
+            changes = differences(first.made_of.get(what), one.made_of.get(what))
+            if changes:
+                raise TrainError(
+                    f"{place[0]}: {first_name} and {who} were not asked the same ({what}: {changes[0]}); "
+                    "run distillkit evaluate on both once more"
+                )
+        if list(one.answers.key) != list(first.answers.key):
+            raise TrainError(
+                f"{place[0]}: {first_name} answered {len(first.answers.key):,} items and {who} "
+                f"{len(one.answers.key):,}, not the same ones; run distillkit evaluate on both once more"
+            )

@@ -1,0 +1,80 @@
+"""Images of a store through a student: decoded by threads, embedded in batches, with a word on how far it is."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from distillkit.evaluation.progress import Progress
+from distillkit.originals import Originals
+from distillkit.pixels import centre_view, render
+
+_AHEAD = 3  # batches that are decoded while a GPU computes
+
+
+@dataclass(frozen=True)
+class Pace:
+    """With what a student is run: `device` (None: where it is), `threads` that decode, images in a `batch`.
+
+    `autocast`: half precision, where the device has it; numbers then differ in the third digit. `say`: who hears of
+    the progress; None: nobody.
+    """
+
+    device: torch.device | None = None
+    threads: int = 1
+    batch: int = 128
+    autocast: bool = False
+    say: Callable[[str], None] | None = None
+
+    def precision(self, device: torch.device) -> AbstractContextManager[Any]:
+        """What a forward is done in."""
+        kind = torch.bfloat16 if device.type == "cpu" else torch.float16
+        return torch.autocast(device.type, dtype=kind, enabled=self.autocast)
+
+
+@torch.inference_mode()
+def embedded(student: Any, files: Originals, rows: np.ndarray, pace: Pace) -> Float[Tensor, "n d"]:
+    """What the student says of the clean centre view of each row, raw, in float32, on the CPU."""
+    device, said = next(student.parameters()).device, []
+    with Progress(f"{files.store.path}: images", len(rows), pace.say) as progress:
+        for pixels in _batches(files, rows, student.image_size, pace, ahead=_AHEAD if device.type == "cuda" else 0):
+            with pace.precision(device):
+                said.append(student.embed(pixels.to(device, non_blocking=True)).float().cpu())
+            progress.advance(len(pixels))
+    return torch.cat(said)
+
+
+def _batches(
+    files: Originals, rows: np.ndarray, size: int, pace: Pace, ahead: int
+) -> Iterator[UInt8[Tensor, "b 3 h w"]]:
+    """Pixels of the rows in order. Beside a GPU batches are made ahead; on a CPU all cores decode, then all compute."""
+
+    def view(row: int) -> np.ndarray:
+        image, width, height = files.open(row)
+        return render(image, centre_view(width, height), size)
+
+    parts = iter(np.array_split(rows, max(len(rows) // pace.batch, 1)))
+    with ThreadPoolExecutor(pace.threads) as pool:
+        coming: deque[list[Future[np.ndarray]]] = deque()
+        try:
+            for part in parts:
+                coming.append([pool.submit(view, int(row)) for row in part])
+                if len(coming) > ahead:
+                    yield _stacked(coming.popleft())
+            while coming:
+                yield _stacked(coming.popleft())
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _stacked(views: list[Future[np.ndarray]]) -> UInt8[Tensor, "b 3 h w"]:
+    return torch.from_numpy(np.stack([one.result() for one in views]))

@@ -1,0 +1,86 @@
+"""A run with the rows of its evaluations, read from its folder; a baseline's lie in the folder of its run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distillkit.errors import TrainError
+from distillkit.evals._answers import Answers
+from distillkit.evaluation.numbers import Numbers
+from distillkit.evaluation.rows import is_rows, read_rows
+from distillkit.recipe import TrainRecipe
+from distillkit.runfolder import RunFolder
+from distillkit.store.format.manifest import file_digest
+
+Place = tuple[str, str]  # an eval's name, and the table of it ("" is the main one)
+
+
+@dataclass(frozen=True)
+class Asking:
+    """A network's answers to one table of an evaluation, and what that was made of."""
+
+    answers: Answers
+    made_of: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """`rows` of the network itself, `teacher`'s rows of the same evals, and `numbers` of evals that keep no rows.
+
+    `made_of`: all that the student depends on (runfolder.identity).
+    """
+
+    path: Path
+    recipe: TrainRecipe
+    facts: dict[str, Any]
+    made_of: dict[str, Any]
+    rows: dict[Place, Asking]
+    teacher: dict[Place, Asking]
+    numbers: dict[str, Numbers]
+
+    @property
+    def name(self) -> str:
+        return str(self.path)
+
+
+def measured(path: Path) -> Measured:
+    """TrainError where the run has not finished, or its student, as it is, was not evaluated."""
+    run = RunFolder(path)
+    recipe, facts = run.recipe(), run.facts()
+    parent = path.absolute().parent
+    for folder, who in ((path, "student"), (parent, "baseline" if path.name == "baseline" else "")):
+        found = _found(folder / "evaluation", who, path / "student.safetensors") if who else None
+        if found is not None:
+            rows, teacher, numbers = found
+            return Measured(path, recipe, facts, run.begun_with() or {}, rows, teacher, numbers)
+    first = parent if path.name == "baseline" and (parent / "recipe.json").is_file() else path
+    raise TrainError(f"{path}: this student has not been evaluated; run: distillkit evaluate {first}")
+
+
+def _found(
+    folder: Path, who: str, weights: Path
+) -> tuple[dict[Place, Asking], dict[Place, Asking], dict[str, Numbers]] | None:
+    """What is kept there of the network `who`, if it is the one with these weights; None where that is nothing."""
+    sha256 = file_digest(weights).sha256 if weights.is_file() else ""
+
+    def same(networks: dict[str, str]) -> bool:
+        return networks.get(who, "").startswith(sha256) and who in networks
+
+    rows, teacher, numbers = {}, {}, {}
+    for file in sorted(folder.glob("*.arrow")):
+        if not is_rows(file):
+            continue
+        kept = read_rows(file)
+        if same(kept.networks):
+            place = (kept.name, kept.table)
+            rows[place] = Asking(kept.answers[who], kept.asked)
+            if "teacher" in kept.answers:
+                teacher[place] = Asking(kept.answers["teacher"], kept.asked)
+    for file in sorted(folder.glob("*.json")):
+        record = json.loads(file.read_bytes())
+        if same(record.get("networks", {})):
+            numbers[record["name"]] = record["numbers"][who]
+    return (rows, teacher, numbers) if rows or numbers else None

@@ -1,0 +1,31 @@
+"""Which weights are measured, and with what they are run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from distillkit.evaluation.embed import Pace
+from distillkit.evaluation.features import Features
+from distillkit.recipe import TrainRecipe
+from distillkit.runfolder import RunFolder
+from distillkit.store.format.manifest import file_digest
+from distillkit.system.device import device_of
+
+
+def network_of(run: RunFolder, recipe: TrainRecipe) -> str:
+    """What names the student of a finished run in what is kept of it: its weights, and whether they run in half."""
+    sha256 = file_digest(run.path / "student.safetensors").sha256
+    return f"{sha256}+autocast" if recipe.evaluation.autocast else sha256
+
+
+def pace_of(recipe: TrainRecipe, say: Callable[[str], None]) -> Pace:
+    """Device, threads and batches as the recipe has them."""
+    asked = recipe.evaluation
+    threads = asked.workers or recipe.data.threads
+    return Pace(device_of(recipe.device), threads, asked.batch_size, asked.autocast, say)
+
+
+def embedding(folder: Path, network: str) -> Features:
+    """Where what a network said of images is kept."""
+    return Features(folder / "features", network)

@@ -1,0 +1,53 @@
+"""Rows to numbers: each measure of a network with its 95 % interval and chance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from distillkit.evals._answers import Answers, Measure
+from distillkit.evaluation.clusters import clusters
+from distillkit.evaluation.intervals import mean_intervals, median_interval
+
+Numbers = dict[str, float]
+
+
+def numbers(result: Numbers | Sequence[Answers]) -> Numbers:
+    """What an evaluation found, as named numbers; one that gives numbers itself gave them."""
+    if isinstance(result, dict):
+        return result
+    found: Numbers = {}
+    for answers in result:
+        found |= answers.facts | _measured(answers)
+    return found
+
+
+def _measured(answers: Answers) -> Numbers:
+    """In the order of the measures: `x`, and where there are such, `x.low`, `x.high` and `x.chance`."""
+    means = [measure for measure in answers.measures if measure.how == "mean"]
+    found = dict(zip((one.name for one in means), _means(answers, means), strict=True))
+    for measure in answers.measures:
+        column = answers.columns[measure.column]
+        if measure.how == "median":
+            found[measure.name] = (float(np.median(column)), *median_interval(column, answers.group))
+        elif measure.how == "least":
+            found[measure.name] = (float(column.min()), math.nan, math.nan)
+    told: Numbers = {}
+    for measure in answers.measures:
+        value, low, high = found[measure.name]
+        told[measure.name] = value
+        if math.isfinite(low):
+            told |= {f"{measure.name}.low": min(low, value), f"{measure.name}.high": max(high, value)}
+        if measure.chance is not None:
+            told[f"{measure.name}.chance"] = measure.chance
+    return told
+
+
+def _means(answers: Answers, means: list[Measure]) -> list[tuple[float, float, float]]:
+    if not means:
+        return []
+    values, once = answers.values(means), np.array([measure.once for measure in means])
+    low, high = mean_intervals(values, answers.group, once)
+    return list(zip(clusters(values, answers.group, once).mean.tolist(), low.tolist(), high.tolist(), strict=True))

@@ -1,0 +1,97 @@
+"""evaluation.json: the numbers of every evaluation of a run, by network, and what they were asked with.
+
+results    by eval and network: a number by name; beside `x` there may be `x.low` and `x.high` (95 %) and `x.chance`
+evals      by eval: kind and knobs, the stores' digests, prompts and class names with their hash, where its rows are
+
+Numbers are made of the rows in evaluation/. What other evals of the same weights had found stays.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distillkit.evals._answers import Answers
+from distillkit.evals._encode import OpenStore
+from distillkit.evaluation.asked import Asked
+from distillkit.evaluation.numbers import numbers
+from distillkit.evaluation.prompts import names_of, prompts_of
+from distillkit.store.format.manifest import file_digest
+from distillkit.system.atomic import atomic_file, remove_file, write_json
+
+FILE = "evaluation.json"
+DONE = "evaluated.json"  # written last: which evaluation.json the report in this folder was made from
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was `found` by eval and network, of what was `asked`, of which `networks`; and more `facts` of the run."""
+
+    found: Mapping[str, Mapping[str, Any]]
+    asked: Sequence[Asked]
+    networks: Mapping[str, str]
+    facts: Mapping[str, Any]
+
+
+def write_result(folder: Path, result: Result, open_store: OpenStore) -> Path:
+    """Write evaluation.json; returns its path."""
+    before = _before(folder, result.networks)
+    results, evals = before.get("results", {}), before.get("evals", {})
+    for asked in result.asked:
+        by_who = result.found[asked.name]
+        results[asked.name] = {who: numbers(one) for who, one in by_who.items()}
+        evals[asked.name] = {
+            **asked.made_of,
+            "rows": _rows(asked, by_who),
+            "prompts": prompts_of(asked, open_store),
+            **names_of(next(iter(by_who.values()))),
+        }
+    written = {"results": results, "evals": evals, "networks": dict(result.networks), **result.facts}
+    write_json(folder / FILE, written)
+    return folder / FILE
+
+
+def same_as_before(folder: Path, asked: Sequence[Asked], networks: Mapping[str, str]) -> bool:
+    """Whether the files there, the report among them, say all of this already."""
+    if not all((folder / name).is_file() for name in (FILE, DONE, "report.html")):
+        return False
+    known = _before(folder, networks).get("evals", {})
+    fresh = all(_made_of(known.get(one.name), one) == one.made_of for one in asked)
+    return fresh and (folder / DONE).read_bytes() == _proof(folder)
+
+
+def unfinished(folder: Path) -> None:
+    """From here until `done` the report is not that of evaluation.json."""
+    remove_file(folder / DONE)
+
+
+def done(folder: Path) -> None:
+    """The report is made from evaluation.json as it is."""
+    with atomic_file(folder / DONE) as file:
+        file.write(_proof(folder))
+
+
+def _proof(folder: Path) -> bytes:
+    return json.dumps({"evaluation": file_digest(folder / FILE).sha256}).encode()
+
+
+def _made_of(record: Any, asked: Asked) -> Any:
+    return {key: record.get(key) for key in asked.made_of} if isinstance(record, dict) else None
+
+
+def _before(folder: Path, networks: Mapping[str, str]) -> dict[str, Any]:
+    """What stood there of these very weights; nothing where there is none, or it cannot be read."""
+    try:
+        record = json.loads((folder / FILE).read_bytes())
+        return record if record["networks"] == dict(networks) and record["evals"] is not None else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _rows(asked: Asked, by_who: Mapping[str, Any]) -> str | None:
+    some = next(iter(by_who.values()))
+    kept = isinstance(some, list) and all(isinstance(one, Answers) for one in some)
+    return f"evaluation/{asked.slug}.arrow" if kept else None

@@ -1,0 +1,140 @@
+"""One table of an evaluation on disk: a row an item, a column for each thing that each network answered.
+
+evaluation/NAME.arrow          key, target, group; then teacher.rank, teacher.margin, teacher.best, student.rank, ...
+evaluation/NAME.names.arrow    what target and best are numbers of: texts, classes or images
+
+Any reader of Arrow opens both. What the rows were made of, and the measures, are in the schema's metadata.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from distillkit.errors import StoreError
+from distillkit.evals._answers import Answers, Measure
+from distillkit.system.atomic import atomic_file
+
+TABLES = "tables"  # of what the main table of an eval was made of: which other tables it has
+_META = b"distillkit"
+_NAMES = ".names.arrow"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What several networks answered to the same items. `made_of`: the eval with its knobs, and its stores' digests.
+
+    `networks`: whose answers these are, teacher, student or baseline, and which weights gave them.
+    """
+
+    name: str
+    made_of: dict[str, Any]
+    networks: dict[str, str]
+    answers: dict[str, Answers]
+
+    @property
+    def table(self) -> str:
+        return next(iter(self.answers.values())).table
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What was asked: `made_of` without what is about files."""
+        return {key: value for key, value in self.made_of.items() if key != TABLES}
+
+
+def write_rows(path: Path, rows: Rows) -> None:
+    """Write both files, the names first: whole, or not at all."""
+    first = next(iter(rows.answers.values()))
+    columns: dict[str, Any] = {"key": pa.array(first.key, pa.string())}
+    if first.target is not None:
+        columns["target"] = pa.array(first.target, pa.int32())
+    if first.group is not None:
+        columns["group"] = pa.array(first.group, pa.int64())
+    for who, one in rows.answers.items():
+        if list(one.key) != list(first.key):
+            raise StoreError(f"{rows.name}: {who} answered other items; an eval asks everyone the same")
+        columns |= {f"{who}.{name}": pa.array(np.ascontiguousarray(column)) for name, column in one.columns.items()}
+        if one.best is not None:
+            flat = pa.array(np.ascontiguousarray(one.best, np.int32).ravel())
+            columns[f"{who}.best"] = pa.FixedSizeListArray.from_arrays(flat, one.best.shape[1])
+    meta = {
+        "name": rows.name,
+        "table": first.table,
+        "made_of": rows.made_of,
+        "networks": rows.networks,
+        "facts": {who: one.facts for who, one in rows.answers.items()},
+        "measures": {who: [asdict(measure) for measure in one.measures] for who, one in rows.answers.items()},
+    }
+    if first.names is not None:
+        meta["names"] = _sha256(first.names)
+        _write(
+            path.with_suffix("").with_name(path.stem + _NAMES), pa.table({"name": pa.array(first.names, pa.string())})
+        )
+    said = json.dumps(meta, sort_keys=True, ensure_ascii=False).encode()
+    _write(path, pa.table(columns).replace_schema_metadata({_META: said}))
+
+
+def _sha256(names: Sequence[str]) -> str:
+    made = hashlib.sha256()
+    for name in names:
+        made.update(f"{name}\n".encode())
+    return made.hexdigest()
+
+
+def _write(path: Path, table: pa.Table) -> None:
+    with atomic_file(path) as file, pa.ipc.new_file(file, table.schema) as arrow:
+        arrow.write_table(table)
+
+
+def is_rows(path: Path) -> bool:
+    """Whether a file of the folder is a table of rows, not of names."""
+    return path.suffix == ".arrow" and not path.name.endswith(_NAMES)
+
+
+def read_rows(path: Path) -> Rows:
+    """StoreError where it is no such file, or damaged."""
+    try:
+        table = _read(path)
+        meta = json.loads((table.schema.metadata or {})[_META])
+        names = path.with_name(path.stem + _NAMES)
+        listed = _read(names)["name"].to_pylist() if "names" in meta else None
+        if listed is not None and _sha256(listed) != meta["names"]:
+            raise ValueError(f"{names.name} is that of other rows")
+        shared = {
+            "key": table["key"].to_pylist(),
+            "names": listed,
+            "table": meta["table"],
+            **{name: table[name].to_numpy() if name in table.column_names else None for name in ("target", "group")},
+        }
+        answers = {who: _answers(table, who, meta, shared) for who in meta["networks"]}
+        return Rows(meta["name"], meta["made_of"], meta["networks"], answers)
+    except (OSError, pa.ArrowException, KeyError, ValueError, TypeError) as error:
+        told = f"{path}: damaged ({error!r:.80}); delete it, and distillkit evaluate makes it again"
+        raise StoreError(told) from error
+
+
+def _read(path: Path) -> pa.Table:
+    with pa.memory_map(str(path)) as file:
+        return pa.ipc.open_file(file).read_all()
+
+
+def _answers(table: pa.Table, who: str, meta: Mapping[str, Any], shared: dict[str, Any]) -> Answers:
+    columns = [name for name in table.column_names if name.startswith(f"{who}.") and not name.endswith(".best")]
+    best = None
+    if f"{who}.best" in table.column_names:
+        listed = table[f"{who}.best"].combine_chunks()
+        best = listed.flatten().to_numpy().reshape(len(table), -1)
+    return Answers(
+        columns={name.removeprefix(f"{who}."): table[name].to_numpy() for name in columns},
+        measures=tuple(Measure(**one) for one in meta["measures"][who]),
+        best=best,
+        facts=meta["facts"][who],
+        **shared,
+    )

@@ -1,0 +1,87 @@
+"""The rows of an evaluation as the report needs them: some images with what was answered, and one test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distillkit.evals._answers import BEST
+from distillkit.evaluation.comparison import Against
+from distillkit.evaluation.rows import Rows, read_rows
+from distillkit.evaluation.tested import against
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.paths import expand
+
+SHOWN = 24
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Some of the measured images: where each is, its own text, and by network the texts it found, best first, with
+    the place of a right one among them (from 1), None where there is none. `right`: how often there is one, of all.
+    """
+
+    images: list[dict[str, Any]]
+    count: int
+    right: dict[str, float]
+
+
+def rows_of(run: Path, evaluation: Mapping[str, Any], name: str) -> Rows | None:
+    """What an eval kept, None where it kept no rows."""
+    place = evaluation.get("evals", {}).get(name, {}).get("rows")
+    return read_rows(run / place) if place else None
+
+
+def student_against_baseline(rows: Rows | None, measure: str) -> Against | None:
+    """The paired test of one measure, None where there is no baseline, or no test of it."""
+    if rows is None or not {"student", "baseline"} <= rows.answers.keys():
+        return None
+    student, baseline = rows.answers["student"], rows.answers["baseline"]
+    chosen = [one for one in student.measures if one.name == measure]
+    return against([student], [baseline], chosen)[0] if chosen else None
+
+
+def listed(rows: Rows | None, evaluation: Mapping[str, Any], shown: int = SHOWN) -> Listed | None:
+    """`shown` of the images at even distances, the first among them: nobody chooses. None where there are no texts."""
+    if rows is None or any(
+        one.best is None or one.names is None or one.target is None for one in rows.answers.values()
+    ):
+        return None
+    name = rows.asked["eval"].get("store")
+    if name is None:
+        return None
+    store = FeatureStore(expand(name))
+    first = next(iter(rows.answers.values()))
+    count = len(first.key)
+    places = [place * count // shown for place in range(shown)] if count > shown else list(range(count))
+    root = evaluation.get("roots", {}).get(name)
+    found = store.rows_of([first.key[place] for place in places])
+    files = store.values("image", found)
+    assert first.names is not None and first.target is not None
+    images = [
+        _place(store, int(row), file, None if root is None else expand(root))
+        | {"text": first.names[first.target[place]], "answers": _answers(rows, place)}
+        for place, row, file in zip(places, found, files, strict=True)
+    ]
+    right = {who: float(np.mean(one.columns["rank"] <= BEST)) for who, one in rows.answers.items()}
+    return Listed(images, count, right)
+
+
+def _answers(rows: Rows, place: int) -> dict[str, tuple[list[str], int | None]]:
+    told = {}
+    for who, one in rows.answers.items():
+        assert one.best is not None and one.names is not None
+        texts, rank = [one.names[n] for n in one.best[place].tolist()], int(one.columns["rank"][place])
+        told[who] = (texts, rank if rank <= len(texts) else None)
+    return told
+
+
+def _place(store: FeatureStore, row: int, location: str, root: str | None) -> dict[str, Any]:
+    """Where the report finds an image: its file; or the row of a store, for an image that lies within another file."""
+    path = Path(root or store.root or "") / location
+    within = {"store": str(store.path.absolute()), "row": row, "root": root}
+    return {"image": str(path)} | ({} if path.is_file() else within)

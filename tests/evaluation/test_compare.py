@@ -1,0 +1,160 @@
+"""Compare: in pairs, over seeds, with verdicts that have a test behind them; and what stands on no table together."""
+
+import csv
+import io
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from distillkit import compare
+from distillkit.errors import TrainError
+from distillkit.evaluation.paired import mean_differences
+from distillkit.evaluation.rows import read_rows, write_rows
+from tests.evaluation.test_evaluate import refused
+
+
+def edited(run, change):
+    """A table of a run with the student's ranks as `change` makes them of what they were."""
+    path = run / "evaluation/retrieval.arrow"
+    rows = read_rows(path)
+    student = rows.answers["student"]
+    ranks = change(student.columns["rank"])
+    answers = rows.answers | {"student": replace(student, columns=student.columns | {"rank": ranks})}
+    write_rows(path, replace(rows, answers=answers))
+    return run
+
+
+@pytest.fixture
+def pair(world, tmp_path):
+    """Two runs to change."""
+    return [shutil.copytree(world / name, tmp_path / name) for name in ("a@0", "b@0")]
+
+
+def line(found, measure):
+    return next(one for one in found.lines if one.measure.name == measure)
+
+
+def test_a_baseline_is_compared_with_its_run_as_the_rows_have_it(world):
+    base, run = world / "a@0/baseline", world / "a@0"
+    found = compare.comparison([base, run])
+    assert [arm.name for arm in found.arms] == [str(base), str(run)]
+    assert any(change.startswith("recipe.losses") for change in found.arms[1].differs)
+    assert not any("seed" in change or "evals" in change for change in found.arms[1].differs)
+    rows = read_rows(run / "evaluation/retrieval.arrow")
+    hits = [(rows.answers[who].columns["rank"] <= 10)[:, None] for who in ("student", "baseline")]
+    wanted = mean_differences(*hits, rows.answers["student"].group)
+    test = line(found, "R@10").cells[str(run)].against
+    assert (test.value, test.low, test.high, test.p) == (wanted.value, wanted.low, wanted.high, wanted.p)
+    assert test.verdict.adjusted >= test.p and line(found, "R@10").cells[str(base)].against is None
+    assert line(found, "text to image R@5").table == "text to image"
+
+
+def test_better_and_worse_are_told_and_lower_ranks_are_better(pair):
+    a, b = edited(pair[0], lambda ranks: np.full_like(ranks, 9)), edited(pair[1], lambda ranks: np.full_like(ranks, 1))
+    found = compare.comparison([a, b])
+    words = {name: line(found, name).cells[str(b)].against.verdict.word for name in ("R@1", "R@10", "median rank")}
+    assert words == {"R@1": "better", "R@10": "not separable", "median rank": "better"}
+    assert line(found, "R@10").cells[str(b)].against.verdict.why == "the same answers"  # all right, both
+    assert found.tests == len(found.lines)
+    other = compare.comparison([a, b], baseline=b)
+    assert other.baseline.name == str(b)
+    assert line(other, "R@1").cells[str(a)].against.verdict.word == "worse"
+
+
+def test_seeds_are_one_recipe(world):
+    runs = [world / name for name in ("a@0", "a@1", "b@0", "b@1")]
+    found = compare.comparison(runs)
+    assert [arm.seeds for arm in found.arms] == [(0, 1), (0, 1)] and "and 1 more" in found.arms[0].name
+    assert found.arms[1].differs == ("recipe.optim.lr: 0.0008 -> 0.0001",)
+    cell = line(found, "R@10").cells[found.arms[1].name]
+    means = [
+        np.mean(read_rows(run / "evaluation/retrieval.arrow").answers["student"].columns["rank"] <= 10) for run in runs
+    ]
+    assert cell.value == pytest.approx(np.mean(means[2:]))
+    assert cell.against.value == pytest.approx(np.mean(means[2:]) - np.mean(means[:2])) and cell.low <= cell.value
+    assert line(found, "median rank").cells[found.arms[1].name].against is None
+
+
+def test_the_teacher_is_put_on_the_table(world):
+    found = compare.comparison([world / "a@0"], teacher=True)
+    assert [arm.name for arm in found.arms] == [str(world / "a@0"), "teacher"]
+    assert line(found, "R@10").cells["teacher"].against is not None
+
+
+def test_files_and_tables(pair, run_cli, tmp_path):
+    a, b = pair
+    edited(b, lambda ranks: np.full_like(ranks, 1))
+    code, out, err = run_cli("compare", a, b, "--out", tmp_path / "page")
+    assert code == 0, err
+    assert out.strip() == str(tmp_path / "page/compare.html")
+    page, plain = (tmp_path / "page/compare.html").read_text(), (tmp_path / "page/compare.md").read_text()
+    for told in ("What differs", "0.0008 -&gt; 0.0001", "better", "retrieval, text to image", "default-src 'none'"):
+        assert told in page, told
+    assert page.index("What differs") < page.index("What came out") and "<script" not in page and "//" not in page
+    assert "better" in plain and plain.index("0.0001") < plain.index("R@10")
+    assert f"retrieval: R@1: {b} 100.0%, +" in err
+
+    code, out, _ = run_cli("compare", a, b, "--table", "csv")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    (row,) = [row for row in rows if row["measure"] == "R@1" and row["recipe"] == str(b)]
+    assert row["verdict"] == "better" and float(row["value"]) == 1.0 and float(row["p"]) < 0.05
+    _, out, _ = run_cli("compare", a, b, "--table", "latex")
+    assert out.startswith(r"\begin{tabular}{lrr}") and r"100.0\% [+" in out and r"R@10" in out
+    _, out, _ = run_cli("compare", a, b, "--table", "md")
+    assert out.splitlines()[1] == "| --- | ---: | ---: |" and "100.0% [+" in out
+    assert not (b / "compare.html").exists()
+
+
+def test_what_stands_on_no_table_together_is_one_line(world, pair, run_cli, tmp_path):
+    a, b = pair
+    assert "one recipe alone is compared with nothing" in refused(run_cli, "compare", a)
+    assert "is no run folder" in refused(run_cli, "compare", a, tmp_path / "absent")
+    copy = shutil.copytree(a, tmp_path / "copy")
+    assert "the same recipe and the same seed" in refused(run_cli, "compare", a, copy)
+    facts = json.loads((b / "student.json").read_text())
+    facts["teacher"]["weights_sha256"] = "0"
+    (b / "student.json").write_text(json.dumps(facts))
+    assert "students of different teachers (weights_sha256" in refused(run_cli, "compare", a, b)
+    (b / "student.json").unlink()
+    assert "has not finished" in refused(run_cli, "compare", a, b)
+    assert not (b / "compare.html").exists()
+
+
+def test_students_that_were_not_evaluated_as_they_are(pair, run_cli):
+    a, b = pair
+    with (b / "student.safetensors").open("ab") as file:
+        file.write(b" ")
+    assert f"{b}: this student has not been evaluated; run: distillkit evaluate {b}" in refused(
+        run_cli, "compare", a, b
+    )
+    shutil.rmtree(a / "evaluation")
+    told = refused(run_cli, "compare", a / "baseline", b)
+    assert f"run: distillkit evaluate {a.absolute()}" in told
+
+
+def test_other_questions_under_one_name_are_refused(pair, run_cli):
+    a, b = pair
+    path = b / "evaluation/retrieval.arrow"
+    rows = read_rows(path)
+    write_rows(path, replace(rows, made_of=rows.made_of | {"stores": {"elsewhere": "0"}}))
+    assert "were not asked the same (stores: " in refused(run_cli, "compare", a, b)
+    answers = {who: replace(one, key=[f"x{key}" for key in one.key]) for who, one in rows.answers.items()}
+    write_rows(path, replace(rows, answers=answers))
+    assert "not the same ones" in refused(run_cli, "compare", a, b)
+
+
+def test_evals_that_not_all_answered_are_left_out_and_told(world, pair, run_cli):
+    a, b = pair
+    assert run_cli("evaluate", a, "--eval", world / "more.toml")[0] == 0
+    found = compare.comparison([a, b])
+    assert {line.eval for line in found.lines} == {"retrieval"}
+    assert found.notes == tuple(
+        f"{name}: not answered by all of them, left out" for name in ("agreement", "knn", "zero_shot")
+    )
+    shutil.rmtree(b / "evaluation")
+    (b / "evaluation").mkdir()
+    with pytest.raises(TrainError, match="has not been evaluated"):
+        compare.comparison([a, b])

@@ -1,0 +1,22 @@
+"""A long pass over images says how far it is and how long it will take; a short one says nothing."""
+
+from distillkit.evaluation import progress
+
+
+def test_lines_come_now_and_then_with_what_is_left(monkeypatch):
+    clock, said = iter(range(0, 1000, 6)), []
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: next(clock))
+    with progress.Progress("stores/x: images", 1000, said.append) as bar:
+        for _ in range(5):
+            bar.advance(200)
+    # Every 6 s there are 200 more; a line at most every 10 s, and none when it is done.
+    assert said == ["stores/x: images 400/1,000  33/s  18 s left", "stores/x: images 800/1,000  33/s  6 s left"]
+
+
+def test_nobody_hears_of_a_pass_that_is_over_at_once():
+    said = []
+    with progress.Progress("x", 10, said.append) as bar:
+        bar.advance(10)
+    with progress.Progress("x", 10, None) as bar:
+        bar.advance(10)
+    assert said == []
