@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from distillkit.errors import SourceError
-from distillkit.pixels import randaugment
+from distillkit.pixels import randaugment, side_matter
 from distillkit.types import View
 
 # Pillow's own limit, beyond any photograph we know of; a larger header is a decompression bomb or a mistake.
@@ -33,6 +33,18 @@ DAMAGE = (
 # Once, not around each decode: warnings.catch_warnings is not safe in threads. What is wrong with a file, errors say.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
+# https://pillow.readthedocs.io/en/stable/reference/ImageOps.html#PIL.ImageOps.exif_transpose
+_TURNED = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_MARKS = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG", b"GIF8": "GIF"}
+
 INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
@@ -42,16 +54,53 @@ def decode(image: bytes | Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     Raises SourceError, in one line, for anything that is not a whole image of at most `max_pixels` pixels.
     """
     try:
-        with Image.open(io.BytesIO(image) if isinstance(image, bytes) else image, formats=FORMATS) as opened:
-            refuse_bombs(*opened.size, max_pixels)
-            opened.load()
-            return _to_rgb(ImageOps.exif_transpose(opened))
-    except UnidentifiedImageError as error:
-        raise SourceError(f"not an image, or of a format other than {', '.join(FORMATS)}") from error
+        return _decoded(io.BytesIO(image) if isinstance(image, bytes) else image, max_pixels)
+    except SourceError:
+        raise
     except DAMAGE as error:
-        raise SourceError(
-            f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'unreadable'}"
-        ) from error
+        return _decoded_without_side_matter(image, max_pixels, error)
+
+
+def _decoded(file: io.BytesIO | Path, max_pixels: int) -> Image.Image:
+    with Image.open(file, formats=FORMATS) as opened:
+        refuse_bombs(*opened.size, max_pixels)
+        opened.load()
+        return _to_rgb(_upright(opened))
+
+
+def _decoded_without_side_matter(image: bytes | Path, max_pixels: int, damage: Exception) -> Image.Image:
+    """A broken profile, text or checksum beside the pixels costs no picture. SourceError where pixels are broken."""
+    try:
+        data = image if isinstance(image, bytes) else image.read_bytes()
+    except OSError:
+        raise _refusal(damage, b"") from damage
+    for rest in side_matter.without(data):
+        try:
+            found = _decoded(io.BytesIO(rest), max_pixels)
+        except DAMAGE:
+            continue
+        side_matter.drop()
+        return found
+    raise _refusal(damage, data) from damage
+
+
+def _refusal(damage: Exception, data: bytes) -> SourceError:
+    if isinstance(damage, UnidentifiedImageError):
+        kind = next((name for mark, name in _MARKS.items() if data.startswith(mark)), None)
+        if kind:
+            return SourceError(f"a damaged {kind}: what describes its pixels cannot be read")
+        return SourceError(f"not an image, or of a format other than {', '.join(FORMATS)}")
+    return SourceError(f"{type(damage).__name__}: {str(damage).splitlines()[0] if str(damage) else 'unreadable'}")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """As it was held. Of the camera's numbers no other one is looked at."""
+    try:
+        turned = _TURNED.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except DAMAGE:
+        side_matter.drop()
+        return image
+    return image if turned is None else image.transpose(turned)
 
 
 def refuse_bombs(width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:

@@ -44,7 +44,15 @@ def decode_tensor(image: bytes | Path) -> UInt8[Tensor, "3 h w"]:
     try:
         return decode_jpeg(_as_tensor(data), mode=ImageReadMode.RGB, apply_exif_orientation=True)
     except RuntimeError as error:
-        raise SourceError(f"JPEG: {str(error).splitlines()[0]}") from error
+        return _second_try(data, f"JPEG: {str(error).splitlines()[0]}")
+
+
+def _second_try(data: bytes, refusal: str) -> UInt8[Tensor, "3 h w"]:
+    """Both pixel paths decode the same files: what one refuses, the other is asked for."""
+    try:
+        return from_array(np.asarray(decode(data)))
+    except SourceError as error:
+        raise SourceError(refusal) from error
 
 
 def _is_plain_jpeg(data: bytes) -> bool:
