@@ -25,11 +25,13 @@ from distillkit.engine.loading import refuse_absent
 from distillkit.engine.local import LocalEngine
 from distillkit.engine.planning import Planned, planned
 from distillkit.engine.probe import probe
+from distillkit.engine.shown import told_of_cuts
 from distillkit.engine.successor import recover
 from distillkit.errors import StoreError
 from distillkit.recipe import Corpus, ExtractRecipe, differences, load
 from distillkit.store.bucket.remote import workplace
 from distillkit.store.format.log import FILE_NAME as LOG
+from distillkit.store.format.losses import write_losses
 from distillkit.store.format.manifest import FILE_NAME, Manifest
 from distillkit.store.reading.additions import teachers_to_add
 from distillkit.store.writing.claims import Claims, Part
@@ -99,7 +101,7 @@ def plan(recipe: ExtractRecipe, say: Say = print) -> list[str]:
         rows = plan.rows
         folder = estimate.existing(job.path)
         free = shutil.disk_usage(folder).free
-        for line in estimate.warnings(job, rows.num_rows, free):
+        for line in (*estimate.warnings(job, rows.num_rows, free), *told_of_cuts(job, rows)):
             say(line)
         lines += estimate.report(job, rows.num_rows, probe(job, rows, folder), free)
     return lines
@@ -152,6 +154,8 @@ def _fill(
         with claims.beginning_or_end():
             shards = _begin(run, job, writer, claims, part, planned, say)
         if any(True for _ in islice(shards, 1)):
+            for line in told_of_cuts(job, writer.plan):
+                say(line)
             run.run(replace(job, steps=writer.steps), writer, shards, say, made)
         with claims.beginning_or_end():
             _end(writer, part, say)
@@ -199,6 +203,8 @@ def _begin(
     writer.begin(alone=idle)
     if planned.told:
         append_line(path / LOG, {"planned": planned.told})
+    if planned.losses:
+        write_losses(path, planned.losses)
     if planned.duplicates:
         say(f"{path}: {planned.duplicates} samples whose key had come before were left out")
     mine = claims.leased(part.shards(writer.shards), partial(_done, writer))

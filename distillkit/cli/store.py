@@ -67,12 +67,23 @@ def _print_volume(path: Path, manifest: Manifest) -> None:
 def _notes(path: Path) -> list[str]:
     """What the log says that the numbers do not."""
     from distillkit.store.format.log import logged, planned
+    from distillkit.store.format.manifest import Manifest
 
-    halved = Counter(alias for line in logged(path) for alias in line.get("halved", []))
-    told = planned(path)
-    return ([f"corpus   {told}"] if told else []) + [
-        f"note     teacher {alias} ran out of memory in {count} shards: half batches may differ in their last bits"
-        for alias, count in halved.items()
+    lines, told = logged(path), planned(path)
+    halved = Counter(alias for line in lines for alias in line.get("halved", []))
+    dropped = sum(line.get("dropped", 0) for line in lines)
+    return [
+        *([f"corpus   {told}"] if told else []),
+        *(
+            f"note     {what}: {count} by {alias}"
+            for what, counts in Manifest.read(path).remarks.items()
+            for alias, count in counts.items()
+        ),
+        *([f"note     {dropped} images were decoded without what lies beside their pixels"] if dropped else []),
+        *(
+            f"note     teacher {alias} ran out of memory in {count} shards: half batches may differ in their last bits"
+            for alias, count in halved.items()
+        ),
     ]
 
 
@@ -148,13 +159,14 @@ def store_precision(
 
 @store.command("failures")
 def store_failures(path: Store) -> None:
-    """Print the failure ledger: key, stage and error of each sample without features.
+    """Print the failure ledger: key, stage and error of each sample without features, or without its text or label.
 
     Example: distillkit store failures stores/demo/images
     """
     from distillkit.store.reading.reader import FeatureStore
 
-    for failure in FeatureStore(path).failures():
+    store = FeatureStore(path)
+    for failure in (*store.failures(), *store.losses()):
         print(f"{failure['key']}\t{failure['stage']}\t{failure['error']}")
 
 

@@ -16,12 +16,16 @@ class Cost:
 
     `forward` is the teacher's own part, by what it looked at: "image" and "text", or "name/image" of several teachers.
     `images` is how many it was shown: rows may share one.
+    `cut`: by teacher, how many texts were longer than it can read.
+    `dropped`: images that could only be decoded without what lies beside their pixels.
     `wait` is time without any input for a teacher, or until the shard before was written. `halved`: teachers without
     memory for a whole batch, so the last bits of what they said may be others than with more of it.
     """
 
     forward: dict[str, float] = field(default_factory=dict)
     images: int = 0
+    dropped: int = 0
+    cut: dict[str, int] = field(default_factory=dict)
     wait: float = 0.0
     halved: list[str] = field(default_factory=list)
     started: float = field(default_factory=lambda: time.perf_counter())
@@ -36,6 +40,8 @@ class Cost:
             "forward_seconds": {name: round(value, 3) for name, value in self.forward.items()},
             "wait_share": round(self.wait / seconds, 4),
             **({"images": self.images} if 0 < self.images < rows - failed else {}),
+            **({"dropped": self.dropped} if self.dropped else {}),
+            **({"cut": cut} if (cut := {alias: count for alias, count in self.cut.items() if count}) else {}),
             **({"halved": self.halved} if self.halved else {}),
         }
 

@@ -31,11 +31,13 @@ _PATIENCE = 20.0  # seconds after which a slow corpus is given the benefit of th
 
 @dataclass(frozen=True)
 class Planned:
-    """The rows of a corpus in order; `duplicates`: samples left out; `told`: what the source took and passed over."""
+    """The rows of a corpus in order; `duplicates`: samples left out; `told`: what the source took and
+    passed over; `losses`: key, stage and error of what was left out of rows that are kept."""
 
     rows: pa.Table
     duplicates: int
     told: str | None
+    losses: list[dict[str, str]]
 
 
 def planned(corpus: Corpus, store: Path, say: Callable[[str], None], allow_smaller: bool = False) -> Planned:
@@ -54,6 +56,9 @@ def planned(corpus: Corpus, store: Path, say: Callable[[str], None], allow_small
     )
     account = getattr(source, "account", None)
     told = None if account is None else account.line(rows.num_rows)
+    silent = rows["text"].null_count if "text" in _asked(corpus) else 0
+    if told and 0 < silent < rows.num_rows:
+        told += f"; {silent:,} without a text"
     if told:
         say(f"{store}: {told}")
     grown, before = growth(store, rows), _before(store)
@@ -66,7 +71,7 @@ def planned(corpus: Corpus, store: Path, say: Callable[[str], None], allow_small
         _refuse_wrong_as_a_whole(corpus, source, rows)
     if grown is None and before and (store / FILE_NAME).is_file() and not allow_smaller:
         _refuse_fewer(store, corpus, rows, before)
-    return Planned(rows, duplicates, told)
+    return Planned(rows, duplicates, told, [] if account is None else account.losses)
 
 
 def _before(store: Path) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ import inspect
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -57,9 +58,10 @@ def reforward(store: FeatureStore, count: int, recipe: ExtractRecipe | None = No
     can be asked again.
     """
     store, random = store.relying_on(list(store.fields)), np.random.default_rng(0)
-    if not len(store.ok_rows):
+    usable = reduce(np.intersect1d, (store.rows_with(name) for name in store.fields))
+    if not len(usable):
         raise StoreError(f"{store.path}: no row has features, so there is nothing to compare")
-    rows = np.sort(random.choice(store.ok_rows, min(count, len(store.ok_rows)), replace=False))
+    rows = np.sort(random.choice(usable, min(count, len(usable)), replace=False))
     views = random.integers(0, store.views.count, len(rows))
     asked = 0
     for alias, record in store.teachers.items():

@@ -25,7 +25,10 @@ from distillkit.errors import SourceError, TeacherError
 from distillkit.pixels.jpegs import Wanted
 from distillkit.system.device import out_of_memory, pinned
 
-Tokenised = dict[str, tuple[Tensor, Tensor]]  # by teacher: tokens, and how many of each row matter
+# By teacher: tokens, how many of each row matter, and how many texts are longer than it can read.
+Tokenised = dict[str, tuple[Tensor, Tensor, int]]
+
+_LOOKED_AT = 1000
 
 
 class Shown(NamedTuple):
@@ -70,6 +73,7 @@ def image_batches(shard: Shard, outcomes: Outcomes | None) -> Iterator[Shown]:
             continue
         images.append(image)
         seen.append(outcome)
+        shard.cost.dropped += outcome.dropped
         if len(images) == shard.job.images_per_batch:
             yield from _developed(shard, distinct, images, seen)
             images, seen = [], []
@@ -141,7 +145,7 @@ def texts(job: Job, plans: Iterable[pa.Table]) -> Iterator[Iterator[Tokenised]]:
 
     def tokenise(plan: pa.Table) -> Tokenised:
         texts = plan["text"].drop_null().to_pylist()
-        return {alias: network.tokenize(texts) for alias, network in networks.items()} if texts else {}
+        return {alias: _tokenised(network, texts) for alias, network in networks.items() if texts}
 
     pool = ThreadPoolExecutor(1)
     try:
@@ -156,13 +160,18 @@ def _why_no_text(location: str | None) -> str:
 
 
 def text_batches(shard: Shard, tokenised: Iterator[Tokenised] | None) -> Iterator[Shown]:
-    """Batches of texts of like length, cut to their longest: no time goes into padding."""
+    """Batches of texts of like length, cut to their longest: no time goes into padding.
+
+    A row without a text has failed where texts are all that is asked for; else its image is what counts.
+    """
     absent = shard.plan["text"].is_null().to_numpy()
-    shard.failures.extend(
-        (row, "read", _why_no_text(shard.plan["image"][row].as_py())) for row in np.flatnonzero(absent).tolist()
-    )
+    if all(field.rpartition("/")[2] == "text" for field in shard.job.corpus.fields):
+        shard.failures.extend(
+            (row, "read", _why_no_text(shard.plan["image"][row].as_py())) for row in np.flatnonzero(absent).tolist()
+        )
     present = np.flatnonzero(~absent)
-    for alias, (tokens, lengths) in next(tokenised or iter(()), {}).items():
+    for alias, (tokens, lengths, cut_texts) in next(tokenised or iter(()), {}).items():
+        shard.cost.cut[alias] = cut_texts
         for batch in by_length(lengths, shard.job.corpus.batch_size):
             cut = pinned(tokens[batch, : int(lengths[batch].max())], _device(shard.job, alias))
             yield Shown(present[batch.numpy()].tolist(), {alias: {"tokens": cut}})
@@ -171,3 +180,23 @@ def text_batches(shard: Shard, tokenised: Iterator[Tokenised] | None) -> Iterato
 def by_length(lengths: Tensor, batch_size: int) -> tuple[Tensor, ...]:
     """Row numbers in batches of like length; equal lengths stay in order, so the batches are always the same."""
     return torch.argsort(lengths, stable=True).split(batch_size)
+
+
+def _tokenised(network: Any, texts: list[str]) -> tuple[Tensor, Tensor, int]:
+    tokens, lengths = network.tokenize(texts)
+    return tokens, lengths, network.cut(texts, lengths) if hasattr(network, "cut") else 0
+
+
+def told_of_cuts(job: Job, plan: pa.Table) -> list[str]:
+    """What to say, before anybody waits for it, of texts that are too long for a teacher: some are looked at."""
+    present = plan["text"].drop_null()
+    places = np.unique(np.linspace(0, max(0, len(present) - 1), _LOOKED_AT).astype(np.int64))
+    texts = present.take(pa.array(places[: len(present)])).to_pylist()
+    networks = {alias: job.teachers[alias].network for alias in job.passes.get("text", {}) if texts}
+    found = {alias: network.cut(texts) for alias, network in networks.items() if hasattr(network, "cut")}
+    return [
+        f"{job.path}: {count} of {len(texts)} texts that were looked at are longer than teacher {alias} can read: it "
+        "sees their beginnings"
+        for alias, count in found.items()
+        if count
+    ]

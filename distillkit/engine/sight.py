@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from distillkit.errors import SourceError
-from distillkit.pixels import views
+from distillkit.pixels import side_matter, views
 from distillkit.pixels.jpegs import Jpeg, Wanted, size_of
 from distillkit.recipe import Component, Views
 from distillkit.system.spans import span
@@ -23,11 +23,13 @@ from distillkit.types import View
 class Seen(NamedTuple):
     """One image: for each teacher uint8 [views, 3, h, w], and the parameters of its views, float32 [views, columns].
 
-    What a GPU will decode is not pixels yet, but what is wanted of the image.
+    What a GPU will decode is not pixels yet, but what is wanted of the image. `dropped`: what lies beside its pixels in
+    the file was left out, because with it the image could not be decoded.
     """
 
     pixels: tuple[Tensor | Wanted, ...]
     parameters: np.ndarray | None
+    dropped: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,15 +51,17 @@ class Sight:
         looks = self.preprocess.values()
         with span("read", 1):
             raw = self.source.read(location)
+        side_matter.was_dropped()  # of the image before is no matter
         with span("decode", 1):
             images = {path: look.decode(raw) for path, look in {look.pixels: look for look in looks}.items()}
+        dropped = side_matter.was_dropped()
         with span("resize", 1):
-            return self._seen(key, images)
+            return self._seen(key, images, dropped)
 
-    def _seen(self, key: str, images: dict[str, Any]) -> Seen:
+    def _seen(self, key: str, images: dict[str, Any], dropped: bool) -> Seen:
         looks = self.preprocess.values()
         if self.views is None:
-            return Seen(tuple(_shown(look, images[look.pixels], [None]) for look in looks), None)
+            return Seen(tuple(_shown(look, images[look.pixels], [None]) for look in looks), None, dropped)
         width, height = _size(next(iter(images.values())))
         clean = next(iter(looks)).clean_view(width, height)
         planned = views.planned(self.views, key, width, height, clean)
@@ -65,6 +69,7 @@ class Sight:
         return Seen(
             tuple(_shown(look, images[look.pixels], own) for look in looks),
             views.packed(planned, self.views),
+            dropped,
         )
 
 

@@ -38,7 +38,7 @@ class Vectors:
             )
         if len(store.ok_rows) == 0:
             raise StoreError(f"{store.path}: no row has features; nothing to search")
-        return cls(store, field, store.ok_rows)
+        return cls(store, field, store.rows_with(field))
 
     def __len__(self) -> int:
         return len(self.rows)

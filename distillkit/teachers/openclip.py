@@ -105,6 +105,13 @@ class Openclip:
             return tokens, torch.full((len(texts),), tokens.shape[1])
         return tokens, _used(tokens, self._pad)
 
+    def cut(self, texts: list[str], lengths: Int[Tensor, "t"] | None = None) -> int:
+        """How many of them are longer than it can read: their ends are not seen. `lengths`: those of `tokenize`."""
+        most = int(self.tokenizer.context_length)
+        full = (self.tokenize(texts)[1] if lengths is None else lengths) >= most
+        long = [text for text, fills in zip(texts, full.tolist(), strict=True) if fills]
+        return int((_used(self.tokenizer(long, context_length=most + 1), self._pad) > most).sum()) if long else 0
+
     @torch.inference_mode()
     def forward(
         self,

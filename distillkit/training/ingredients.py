@@ -42,7 +42,9 @@ class Ingredients:
                 refuse_other_teacher(self.images[0].store, "image", other, "text")
         self.text_batch_size = data.text_batch_size or data.batch_size
         self.text_order = (
-            order_of(data.order, self.texts, seed, (TEXTS,), reads=self.text_fields) if self.texts else None
+            order_of(data.order, self.texts, seed, (TEXTS,), _with_a_text(self.texts), reads=self.text_fields)
+            if self.texts
+            else None
         )
         self.near: Neighbours | None = None
         if self.texts and data.sampling != "uniform":
@@ -191,3 +193,9 @@ def _refuse_other_patches(data: Data, needs: set[str]) -> None:
             "data.augment: a loss pairs patches with the teacher's, which saw the clean view; show the student that: "
             'scale = [1.0, 1.0], ratio = [1.0, 1.0], flip = 0.0; or store views and set data.views = "stored"'
         )
+
+
+def _with_a_text(store: FeatureStore) -> Int64[np.ndarray, "n"] | None:
+    """The only rows that are used, of a store whose images do not all have captions; None where all are."""
+    rows = store.rows_with("text")
+    return rows if len(rows) < len(store.ok_rows) else None

@@ -96,14 +96,52 @@ def test_a_file_name_that_is_not_utf_8_is_a_line_in_the_ledger(extract, corpus, 
     assert line["key"] == r"images/caf\xe9.png" and "not UTF-8" in line["error"]
 
 
-def test_missing_captions_and_images_are_failures_of_their_rows(extract, corpus, stores):
+def test_an_image_without_a_caption_is_kept(extract, corpus, stores, run_cli):
+    """Kind G: forty titles, of which ten are empty, cost ten texts and no image."""
     table = corpus / "pairs.tsv"
-    lines = table.read_text().splitlines()
-    lines[5] = "\t" + lines[5].split("\t")[1]
-    table.write_text("\n".join(lines))
+    header, *lines = table.read_text().splitlines()[:41]
+    silent = range(0, 40, 4)
+    lines = ["\t" + line.split("\t")[1] if n in silent else line for n, line in enumerate(lines)]
+    table.write_text("\n".join([header, *lines]))
+    code, err = extract()
+    assert code == 0 and f"{stores / 'images'}: taken 40; 10 without a text" in err.splitlines()
+    store = FeatureStore(stores / "images")
+    assert store.manifest.skipped == 0 and len(store.ok_rows) == 40 and store.failures() == []
+    assert store.read("image", np.arange(40)).isfinite().all()
+    assert np.array_equal(store.rows_with("text"), np.setdiff1d(np.arange(40), silent))
+    assert store.read("text", store.rows_with("text")).isfinite().all()
+    told = run_cli("store", "failures", stores / "images")[1].splitlines()
+    assert len(told) == 10 and told[0] == "images/000.png\ttext\tthe sample has no text; its image is kept"
+
+
+def test_texts_that_are_cut_are_told_when_planned_and_in_the_manifest(extract, corpus, stores, run_cli):
+    """Kind G; a remark: without it the store is the same."""
+    texts = corpus / "texts.txt"
+    texts.write_text("".join(f"{'word ' * words}\n" for words in (3, 74, 75, 76, 77, 200)))  # 75 and two marks are 77
+    code, err = extract()
+    told = f"{stores / 'texts'}: 3 of 6 texts that were looked at are longer than teacher openclip can read: it sees "
+    assert code == 0 and told + "their beginnings" in err.splitlines()
+    manifest = Manifest.read(stores / "texts")
+    assert manifest.remarks == {"texts cut to what the teacher reads": {"openclip": 3}}
+    assert manifest.digest == manifest.model_copy(update={"remarks": {}}).digest
+    assert (
+        "note     texts cut to what the teacher reads: 3 by openclip" in run_cli("store", "info", stores / "texts")[1]
+    )
+    assert "remarks" not in (stores / "images/manifest.json").read_text()  # as before there were any
+
+
+@pytest.mark.parametrize("decode", ["threads", "processes"])
+def test_pictures_whose_side_matter_is_dropped_are_counted(extract, corpus, stores, run_cli, decode):
+    first = (corpus / "images/000.png").read_bytes()
+    (corpus / "images/000.png").write_bytes(first[:33] + b"\0\0\0\1tEXtx\0\0\0\0" + first[33:])  # a wrong checksum
+    assert extract(f'decode="{decode}"')[0] == 0
+    assert FeatureStore(stores / "images").failures() == []
+    told = run_cli("store", "info", stores / "images")[1].splitlines()
+    assert "note     1 images were decoded without what lies beside their pixels" in told
+
+
+def test_images_are_not_asked_of_texts(extract, stores):
     assert extract()[0] == 0
-    (line,) = FeatureStore(stores / "images").failures()
-    assert line == {"key": "images/004.png", "stage": "read", "error": "the sample has no text"}
     code, err = extract('corpora.1.fields=["image"]')
     assert code == 1 and "this kind of source gives no images" in err.splitlines()[-1]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field as Rule
-from pydantic import ValidationError, model_validator
+from pydantic import SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
 
 from distillkit.errors import StoreError
 from distillkit.store.format import layout
@@ -43,7 +43,8 @@ class Shard(Strict):
 class Manifest(Strict):
     """Everything a reader must know before it trusts a row. Equal stores have equal manifests, byte for byte.
 
-    `files`: those that belong to no shard, the steps of int8 fields.
+    `files`: those that belong to no shard, the steps of int8 fields. `remarks`: what else there is to know, such as
+    how many texts a teacher could not read to their ends; no part of what the digest says.
     """
 
     format: Literal["distillkit"] = "distillkit"
@@ -59,6 +60,7 @@ class Manifest(Strict):
     shards: list[Shard]
     files: dict[str, File] = Rule(default_factory=dict)
     made_with: dict[str, str]
+    remarks: dict[str, dict[str, int]] = Rule(default_factory=dict)
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
@@ -114,10 +116,16 @@ class Manifest(Strict):
             if shard.files[name].bytes != size:
                 raise ValueError(f"{name}: {shard.files[name].bytes} bytes, its shape and dtype make {size}")
 
+    @model_serializer(mode="wrap")
+    def _without_no_remarks(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A manifest without remarks is what it was before there were any."""
+        content: dict[str, Any] = dump(self)
+        return content if content.get("remarks") else {key: content[key] for key in content if key != "remarks"}
+
     @property
     def digest(self) -> str:
-        """sha256 over the whole manifest, and through its checksums over every row of the store."""
-        return digest(self.model_dump())
+        """sha256 over the manifest but its remarks, and through its checksums over every row of the store."""
+        return digest(self.model_dump(exclude={"remarks"}))
 
     @classmethod
     def read(cls, store: Path) -> Manifest:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from distillkit.errors import StoreError
 from distillkit.store.bucket import cache
+from distillkit.store.format.losses import losses_of
 from distillkit.store.reading.blocks import POOL, BlockOrder, ReadAhead
 from distillkit.store.reading.contents import Contents
 from distillkit.store.reading.lookup import find
@@ -138,6 +139,14 @@ class FeatureStore(Contents):
         """The rows that have features: int64 [n]. The others are in `failures()`."""
         return np.flatnonzero(self._ok)
 
+    def rows_with(self, name: str) -> np.ndarray:
+        """Those of `ok_rows` that have this field, int64 [n]: an image without a caption lacks its text alone."""
+        # What was imported may hold features of texts that nobody knows.
+        if self.field_name(name).rpartition("/")[2] != "text" or self.teacher(name).get("kind") == "imported":
+            return self.ok_rows
+        absent = self.index["text"].is_null() if self.index["text"].null_count else None
+        return self.ok_rows if absent is None else self.ok_rows[~absent.to_numpy()[self.ok_rows]]
+
     @cached_property
     def failed_rows(self) -> np.ndarray:
         """The other rows, mostly few: int64 [n]. Unlike `ok_rows` it takes no memory for what has features."""
@@ -162,6 +171,19 @@ class FeatureStore(Contents):
             first = wanted[int(np.argmin(usable))].as_py()
             raise StoreError(f"{self.path}: no features for {missing} of {len(wanted)} keys, the first is {first!r}")
         return found
+
+    def losses(self) -> list[dict[str, str]]:
+        """Key, stage and error of what was left out of rows that have features: their caption, or their label."""
+        told = losses_of(self.base.path)
+        if "text" not in self.own_fields:
+            return told
+        known = {loss["key"] for loss in told if loss["stage"] == "text"}
+        silent = self.values("key", np.setdiff1d(self.ok_rows, self.rows_with("text")))
+        return told + [
+            {"key": key, "stage": "text", "error": "the sample has no text; its image is kept"}
+            for key in silent
+            if key not in known
+        ]
 
     def failures(self) -> list[dict[str, str]]:
         """The failure ledger: key, stage and error of every row without features, here and in the additions used."""

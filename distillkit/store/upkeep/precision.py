@@ -52,10 +52,11 @@ def choices(store: FeatureStore, name: str) -> list[Choice]:
     if field.dtype in ("int32", "uint8"):
         raise StoreError(f"{store.path}: {name} is {field.dtype}: whole numbers, of which no bit can be spared")
     wanted = math.ceil(_VECTORS / math.prod(field.shape[:-1]))
-    places = np.unique(np.linspace(0, len(store.ok_rows) - 1, min(wanted, len(store.ok_rows))).astype(int))
+    usable = store.rows_with(name)
+    places = np.unique(np.linspace(0, len(usable) - 1, min(wanted, len(usable))).astype(int))
     if len(places) < 2:
         raise StoreError(f"{store.path}: {name} has {len(places)} rows with features, too few to measure")
-    rows = store.ok_rows[places]
+    rows = usable[places]
     sample = store.read(name, sample_of(len(store), [field])).float()
     tested = store.read(name, rows).float()
     made = [_choice(field.dtype, store.read(name, rows, raw=True), tested, tested)]

@@ -10,6 +10,7 @@ manifest.json            the store exists when this does
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -23,6 +24,7 @@ from distillkit.errors import StoreError
 from distillkit.store.format import layout
 from distillkit.store.format.field import Field
 from distillkit.store.format.log import FILE_NAME as LOG
+from distillkit.store.format.log import logged
 from distillkit.store.format.manifest import FILE_NAME, VERSION, Manifest, Shard, digest, file_digest
 from distillkit.store.format.plan import plan_digest
 from distillkit.store.format.steps import Steps, steps_of
@@ -193,10 +195,16 @@ class StoreWriter(ShardWriter):
             shards=shards,
             files={path: file_digest(self.path / path) for path in map(layout.steps_path, self.steps)},
             made_with=dict(made_with),
+            remarks=self._remarks(),
         )
         self.home.bring(name for name in (LOG,) if (self.path / name).is_file())
         self.home.prove(FILE_NAME, manifest.model_dump())
         return manifest
+
+    def _remarks(self) -> dict[str, dict[str, int]]:
+        """What the log counts and the rows do not tell."""
+        cut = sum((Counter(line.get("cut", {})) for line in logged(self.path)), Counter[str]())
+        return {"texts cut to what the teacher reads": dict(cut)} if cut else {}
 
     def finished(self) -> bool:
         return (self.path / FILE_NAME).is_file()
