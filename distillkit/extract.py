@@ -30,7 +30,6 @@ from distillkit.engine.successor import recover
 from distillkit.errors import StoreError
 from distillkit.recipe import Corpus, ExtractRecipe, differences, load
 from distillkit.store.bucket.remote import workplace
-from distillkit.store.format.log import FILE_NAME as LOG
 from distillkit.store.format.losses import write_losses
 from distillkit.store.format.manifest import FILE_NAME, Manifest
 from distillkit.store.reading.additions import teachers_to_add
@@ -38,7 +37,6 @@ from distillkit.store.writing.claims import Claims, Part
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.system import cpu
 from distillkit.system.atomic import make_folder
-from distillkit.system.lines import append_line
 from distillkit.system.machine import machine
 from distillkit.system.paths import expand
 from distillkit.system.versions import versions
@@ -131,6 +129,7 @@ def _extract_corpus(
     Returns where it was written: the store, or an addition to it.
     """
     make_folder(job.path.parent)
+    made = made | ({"planned": planned.told} if planned.told else {})
     recover(job.path)
     if instead:
         return instead(job, planned.rows, planned.duplicates, say, made)
@@ -201,8 +200,6 @@ def _begin(
     if writer.previous_identity() is None:
         writer.steps = run.measured(job, writer.plan, say)
     writer.begin(alone=idle)
-    if planned.told:
-        append_line(path / LOG, {"planned": planned.told})
     if planned.losses:
         write_losses(path, planned.losses)
     if planned.duplicates:

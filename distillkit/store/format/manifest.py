@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field as Rule
-from pydantic import SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
+from pydantic import ValidationError, model_validator
 
 from distillkit.errors import StoreError
 from distillkit.store.format import layout
@@ -115,12 +115,6 @@ class Manifest(Strict):
         for name, size in sizes.items():
             if shard.files[name].bytes != size:
                 raise ValueError(f"{name}: {shard.files[name].bytes} bytes, its shape and dtype make {size}")
-
-    @model_serializer(mode="wrap")
-    def _without_no_remarks(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A manifest without remarks is what it was before there were any."""
-        content: dict[str, Any] = dump(self)
-        return content if content.get("remarks") else {key: content[key] for key in content if key != "remarks"}
 
     @property
     def digest(self) -> str:
