@@ -8,7 +8,7 @@ Rerunning continues after the last committed shard; what is finished is left alo
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,7 @@ def mine_here(recipe: MineRecipe, threads: int, say: Say, command: str | None = 
             if before and mended(writer_of(job, before), say).finished():
                 say(f"{job.path}: already mined ({len(job.queries):,} rows), nothing to do")
                 return job.path
+            job = replace(job, queries=job.queries.directed(say), corpus=job.corpus.directed(say))
             job.tell_lengths(say)
             settled = settle(job, before, threads, say)
             writer = writer_of(job, settled.facts)
@@ -203,7 +204,11 @@ def neighbours(
         ids[places] = np.where(known, settled.corpus.rows[found.places], -1)
         scores[places] = np.where(known, found.scores, np.nan)
     silent = np.delete(np.arange(len(rows)), asking)
-    return ids, scores, [(row, "read", "the store has no features of this row") for row in silent.tolist()]
+    return (
+        ids,
+        scores,
+        [(row, "read", "the store has no features of this row, or none with a direction") for row in silent.tolist()],
+    )
 
 
 def without_itself(found: Found, corpus: Vectors, rows: np.ndarray) -> Found:

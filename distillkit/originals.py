@@ -28,12 +28,21 @@ class Originals:
         if not hasattr(resolve("sources", store.manifest.source["kind"]), "read"):
             raise SourceError(f"{store.path}: its corpus has no images on disk; choose another store for data.images")
         self.names = store.index["image"]
+        if "imported" in store.manifest.source and self.names.null_count == len(self.names):
+            raise SourceError(
+                f"{store.path}: was imported without the names of its images, so no student can look at them; choose a "
+                "store with images for data.images, or import it with them"
+            )
 
     @cached_property
     def source(self) -> Any:
         """The source that the store was made of; opened late, because a pixel cache can do without it."""
         made_of = self.store.manifest.source
         root = self.root or made_of["root"]
+        if root is None and "imported" in made_of:
+            raise SourceError(
+                f"{self.store.path}: was imported without its images; where they lie, tell train-student in data.root"
+            )
         knobs = made_of["knobs"] | ({} if root is None else {"root": root})
         component = Component(kind=made_of["kind"], **knobs)
         component.check("sources", f"{self.store.path}: its source")

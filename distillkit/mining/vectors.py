@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NoReturn
@@ -66,6 +66,19 @@ class Vectors:
                 self._refuse(rows[part], lengths)
             units[part].div_(lengths[:, None])
         return units.numpy()
+
+    def directed(self, say: Callable[[str], None]) -> Vectors:
+        """Without rows of zeros or NaN, which point nowhere; how many, is told. StoreError where all are so."""
+        lengths = self.lengths().numpy()
+        usable = np.isfinite(lengths) & (lengths > 0)
+        if usable.all():
+            return self
+        key = self.store.index["key"][int(self.rows[int(usable.argmin())])].as_py()
+        told = f"{self.store.path}: {self.field} of {int((~usable).sum())} rows is zero or NaN, as of {key!r}"
+        if not usable.any():
+            raise StoreError(f"{told}; no row has a direction, extract the store again")
+        say(f"{told}; these rows are left out")
+        return self.only(self.rows[usable])
 
     def lengths(self) -> Float[Tensor, "n"]:
         """The length of every row, as stored."""

@@ -12,9 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 
 from distillkit.engine.importing import import_features
 from distillkit.errors import DistillkitError, SourceError, StoreError
+from distillkit.originals import Originals
 from distillkit.recipe import Component
 from distillkit.recipe.registry import kinds
 from distillkit.store.reading.contents import refuse_other_teacher
@@ -108,6 +110,20 @@ def tsv(path, rows, index=True):
 
 def b64(values):
     return base64.b64encode(np.asarray(values, "<f4").tobytes()).decode()
+
+
+def test_an_import_without_its_images_says_so_and_takes_their_root(tmp_path):
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (8, 6)).save(tmp_path / "photos/00001.jpg")
+    clip_retrieval(tmp_path / "embeddings", key=lambda n: f"{n:05d}.jpg")
+    store, _ = bring("clip_retrieval", tmp_path / "embeddings", tmp_path / "out", key="image_path")
+    with pytest.raises(SourceError, match=r"was imported without its images; where they lie, .* in data\.root"):
+        Originals(store, None).open(1)
+    assert Originals(store, str(tmp_path / "photos")).open(1)[1:] == (8, 6)
+    tsv(tmp_path / "features/0.tsv", [("k0", b64(np.ones(32, np.float32)))])
+    nameless, _ = bring("dime_fm", tmp_path / "features", tmp_path / "nameless")
+    with pytest.raises(SourceError, match="was imported without the names of its images"):
+        Originals(nameless, str(tmp_path / "photos"))
 
 
 @pytest.mark.parametrize("index", [True, False])

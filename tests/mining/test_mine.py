@@ -205,19 +205,29 @@ def test_what_cannot_be_is_one_line(images, texts, case):
     assert "\n" not in str(told.value)
 
 
-def test_other_teachers_widths_and_rows_without_direction_are_refused(tmp_path, images):
+def test_other_teachers_and_widths_are_refused(tmp_path, images):
     other = write(tmp_path / "other", "text", clustered(50, 2), model="another")
     with pytest.raises(DistillkitError, match=r"different teachers \(model: 'toy' against 'another'\)"):
         mine_here(recipe(images, other), 1, lambda _: None)
     wide = write(tmp_path / "wide", "text", clustered(50, 2, width=64))
     with pytest.raises(DistillkitError, match=r"image is 32 wide, .*text is 64 wide; name two fields of one space"):
         mine_here(recipe(images, wide), 1, lambda _: None)
-    for bad in (0.0, np.nan):
-        vectors = clustered(50, 2)
-        vectors[9] = bad
-        store = write(tmp_path / f"bad{bad}", "text", vectors)
-        with pytest.raises(DistillkitError, match=r"text of 'k00009' is zero or NaN and has no direction"):
-            mine_here(recipe(images, store), 1, lambda _: None)
     empty = write(tmp_path / "empty", "text", clustered(50, 2), failed=range(50))
     with pytest.raises(DistillkitError, match="empty: no row has features; nothing to search"):
         mine_here(recipe(images, empty), 1, lambda _: None)
+
+
+@pytest.mark.parametrize("bad", [0.0, np.nan])
+def test_rows_without_direction_are_left_out_and_told(tmp_path, images, bad):
+    """Kind G: one row of zeros among many costs no mining, be it asked about or asked for."""
+    vectors = clustered(50, 2)
+    vectors[9] = bad
+    said = []
+    store = write(tmp_path / "texts", "text", vectors)
+    mine_here(recipe(images, store), 1, said.append)
+    assert f"{store.path}: text of 1 rows is zero or NaN, as of 'k00009'; these rows are left out" in said
+    ids = mined(images)[0]
+    assert (ids[images.ok_rows] >= 0).all() and not (ids == 9).any()
+    vectors[:] = bad
+    with pytest.raises(DistillkitError, match="no row has a direction"):
+        mine_here(recipe(images, write(tmp_path / "all", "text", vectors)), 1, said.append)
