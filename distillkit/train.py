@@ -39,6 +39,7 @@ from distillkit.training.ranks import Ranks, joined
 from distillkit.training.schedule import total_steps
 from distillkit.training.trackers import refuse_missing
 from distillkit.training.validation import Validator
+from distillkit.types import Batch
 
 Say = Callable[[str], None]
 
@@ -202,6 +203,8 @@ def _train(
         first = min(course.done for course in courses)
         with fitting(f"{recipe.data.batch_size} images do", recipe.optim), after_steps():
             for batch in batches.stream(first, last, _ahead(recipe, device)):
+                for line in _remarks(learners, batch) if batch.step == 0 else ():
+                    say(line)
                 for course in courses:
                     # One that is further on than the others waits for them; none sees a batch twice.
                     if course.done <= batch.step:
@@ -211,6 +214,11 @@ def _train(
     for course in courses:
         course.finish(command)
     ranks.wait()
+
+
+def _remarks(learners: Sequence[Learner], batch: Batch) -> list[str]:
+    """What the objectives have to tell of the first batch, each line once."""
+    return list(dict.fromkeys(line for learner in learners for line in learner.objective.remarks(batch)))
 
 
 def _leave(courses: Sequence[Course], step: int, say: Say) -> NoReturn:

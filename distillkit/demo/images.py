@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from distillkit.demo import manifest
-from distillkit.demo.concepts import Concepts, Corpus
+from distillkit.demo.concepts import Concepts, Corpus, Phrases
 from distillkit.demo.drawings import HANDS, drawn_by
 from distillkit.demo.hierarchy import Hierarchy
 from distillkit.errors import SourceError
@@ -16,6 +16,7 @@ REPORT_EVERY = 1000
 PARTS = ("seen", "validation", "unseen")
 TABLES = (
     *(f"{part}{suffix}" for part in PARTS for suffix in (".tsv", "_restyled.tsv", "_names.txt")),
+    "seen_described.txt",
     "groups.txt",
     "subgroups.txt",
 )
@@ -49,11 +50,15 @@ def rasterise(folder: Path, hand: str, keys: list[str], say: Callable[[str], Non
 
 def write_tables(folder: Path, corpus: Corpus, hierarchy: Hierarchy) -> None:
     """For each part and hand a table as CLIP-KD writes it (title, filepath), with the numbers of group and subgroup;
-    the names of each part for class prompts, and those of the groups."""
+    the names of each part for class prompts, those of the groups, and seen names with their groups' words."""
     for part, concepts in corpus.parts.items():
         for hand, suffix in zip(HANDS, (".tsv", "_restyled.tsv"), strict=True):
             _write(folder / f"{part}{suffix}", _rows(concepts, hand, hierarchy))
         _write(folder / f"{part}_names.txt", concepts)
+    held_out = Phrases([*corpus.validation, *corpus.unseen])
+    described = ((name, hierarchy.described(name)) for name in corpus.seen)
+    # A group may have the name of a concept that is kept back.
+    _write(folder / "seen_described.txt", (name if held_out.within(said) else said for name, said in described))
     _write(folder / "groups.txt", hierarchy.groups)
     _write(folder / "subgroups.txt", hierarchy.subgroups)
 

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from distillkit.errors import RecipeError
 from distillkit.losses._gather import gather
 from distillkit.losses._score import divergence, matching, pick, read, refuse_other_widths
+from distillkit.losses._sharpness import remark
 from distillkit.recipe.schema import Temperature
 from distillkit.types import Batch, Features, Widths
 
@@ -97,6 +98,14 @@ class Affinity(nn.Module):
         # Scores of a batch with itself are symmetric: their columns are their rows.
         columns = rows if not self.symmetric or self.between_itself else self._columns(scores, targets)
         return rows + columns if self.directions == "sum" else (rows + columns) / 2
+
+    @torch.no_grad()
+    def remark(self, batch: Batch) -> str | None:
+        """What to tell of the teacher's targets for these images, where they are nearly one-hot or nearly flat."""
+        if any(place.startswith("student") for place in self.teacher_pair):
+            return None
+        targets = self._scores(self.teacher_pair, "teacher.scale", batch, Features())
+        return remark(targets.T if self.directions == "columns" else targets)
 
     def _scores(self, pair: tuple[str, str], scale: str, batch: Batch, student: Features) -> Float[Tensor, "n m"]:
         query, key = (pick(place, batch, student) for place in pair)

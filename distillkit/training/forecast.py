@@ -28,8 +28,16 @@ from distillkit.training.ranks import Ranks
 from distillkit.training.schedule import learning_rate, total_steps
 from distillkit.types import Batch
 
-_WARM, _PROBE = 3, 20
+_WARM, _PROBE, _PACE = 3, 20, 5
 _MOST = 256 << 20  # bytes read to see how fast the disk is
+
+
+def pace(recipe: TrainRecipe) -> tuple[int, float]:
+    """Steps of a recipe with one student, and seconds a step from its first ones."""
+    cpu.settle()
+    batches, learner, steps = _opened(recipe, device_of(recipe.device, error=TrainError), None)
+    _as_if_cached(batches.rendering.pixels, recipe)
+    return steps, _probe(learner, batches, recipe, min(_WARM + _PACE, steps))[0]
 
 
 def forecast(recipe: TrainRecipe, ask: Ask | None = None) -> list[str]:
@@ -38,21 +46,9 @@ def forecast(recipe: TrainRecipe, ask: Ask | None = None) -> list[str]:
     device = device_of(recipe.device, error=TrainError)
     lines = []
     for one in recipe.alone():
-        torch.manual_seed(one.seed)
-        student = one.student.build("students")
-        batches = Batches(one.data, one.seed, student, ask=ask)
+        batches, learner, steps = _opened(one, device, ask)
         ingredients, rendered = batches.ingredients, batches.rendering.pixels
-        objective = Objective(one.losses, ingredients.widths(student), mixed=one.data.augment.mixes)
-        batches.narrow(objective.needs)
-        batches.go_to(device)
-        learner = Learner(student, objective, one.optim, seed=one.seed, device=device, ranks=Ranks())
-        steps = total_steps(ingredients.steps_per_epoch, one.optim)
-        # What pixels cost, where this process decodes them.
-        costs = PixelCosts(rendered[0]) if rendered and one.data.augment.resample != "nvjpeg" else None
-        lacking = [pixels for pixels in rendered if costs and _lacks_cache(pixels)]
-        if costs:
-            for pixels in lacking:
-                pixels.opened = costs.sampled[one.data.pixel_cache_format]
+        costs, lacking = _as_if_cached(rendered, one)
         seconds, size = _probe(learner, batches, one, min(_WARM + _PROBE, steps))
         waited = batches.wait_seconds / seconds / max(min(_PROBE, steps - _WARM), 1)
         wanted, disk = size / seconds, _disk(ingredients.first.path)
@@ -70,6 +66,28 @@ def forecast(recipe: TrainRecipe, ask: Ask | None = None) -> list[str]:
             *(costs.report(rows, steps * one.data.batch_size) if costs else []),
         ]
     return lines
+
+
+def _opened(one: TrainRecipe, device: torch.device, ask: Ask | None) -> tuple[Batches, Learner, int]:
+    """Batches, a learner that is ready for its first step, and how many steps there are."""
+    torch.manual_seed(one.seed)
+    student = one.student.build("students")
+    batches = Batches(one.data, one.seed, student, ask=ask)
+    objective = Objective(one.losses, batches.ingredients.widths(student), mixed=one.data.augment.mixes)
+    batches.narrow(objective.needs)
+    batches.go_to(device)
+    learner = Learner(student, objective, one.optim, seed=one.seed, device=device, ranks=Ranks())
+    return batches, learner, total_steps(batches.ingredients.steps_per_epoch, one.optim)
+
+
+def _as_if_cached(rendered: list[Pixels], one: TrainRecipe) -> tuple[PixelCosts | None, list[Pixels]]:
+    """What pixels cost, where this process decodes them; a pixel cache that lacks is stood in for, and told."""
+    costs = PixelCosts(rendered[0]) if rendered and one.data.augment.resample != "nvjpeg" else None
+    lacking = [pixels for pixels in rendered if costs and _lacks_cache(pixels)]
+    if costs:
+        for pixels in lacking:
+            pixels.opened = costs.sampled[one.data.pixel_cache_format]
+    return costs, lacking
 
 
 def _lacks_cache(pixels: Pixels) -> bool:

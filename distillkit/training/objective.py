@@ -72,6 +72,12 @@ class Objective(nn.Module):
             for knob, (ramp, value) in ramps.items():
                 setattr(self.terms[name], knob, ramp.at(step, value))
 
+    def remarks(self, batch: Batch) -> list[str]:
+        """What terms have to tell of the teacher's targets, a line each: suggest-scale has more."""
+        able: dict[str, Any] = {name: term for name, term in self.terms.items() if hasattr(term, "remark")}
+        said = {name: term.remark(self._seen(name, batch)) for name, term in able.items()}
+        return [f"{name}: {line}; see distillkit suggest-scale" for name, line in said.items() if line]
+
     def forward(self, batch: Batch, student: Features) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
         """The total, and every unweighted term by name. Computed in float32 even under autocast.
 

@@ -67,6 +67,7 @@ WORKING = {
     "train-student": ["train.toml"],
     "evaluate": ["run"],
     "compare": ["run", "--teacher"],
+    "suggest-scale": ["out/images", "--texts", "out/texts"],
     "export": ["run", "--to", "timm", "--samples", "samples"],
     "recipe check": ["train.toml"],
     "recipe list": ["."],

@@ -43,7 +43,7 @@ def world(built, tmp_path, monkeypatch):
     shutil.copytree(built, folder)
     monkeypatch.chdir(folder)
     monkeypatch.setenv("DISTILLKIT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("distillkit.demo.prepare._run", lambda root, quick, say: None)  # minutes, and no new places
+    monkeypatch.setattr("distillkit.demo.prepare._run", lambda root, quick, narrow, say: None)  # minutes, no new places
     return folder
 
 

@@ -50,6 +50,11 @@ def test_every_class_of_a_held_out_concept_has_seen_ones(hierarchy, concepts):
     assert {hierarchy.of[name] for name in held_out if name in hierarchy.of} <= seen
 
 
+def test_a_description_says_subgroup_and_group(hierarchy):
+    assert hierarchy.described("zebra") == "zebra, animal mammal, animals & nature"
+    assert hierarchy.described("harp") == "harp"
+
+
 def test_a_concept_that_the_package_does_not_know_has_no_class(hierarchy):
     assert "harp" in read_concepts() and "harp" not in hierarchy.of and hierarchy.cells("harp") == ("", "")
 

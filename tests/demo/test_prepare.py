@@ -10,6 +10,7 @@ import pytest
 
 from distillkit.demo import manifest
 from distillkit.demo import prepare as stages
+from distillkit.demo.concepts import Phrases
 from distillkit.demo.teacher_config import config_for
 from distillkit.errors import SourceError
 
@@ -80,6 +81,15 @@ def test_labels_are_lines_of_the_lists_of_groups(prepared):
     for _, _, *classes in rows(folder, "seen.tsv")[1:]:
         assert all(0 <= int(number) < len(names) for number, names in zip(classes, known, strict=True) if number)
     assert "Flags" in known[0] and "country-flag" in known[1]
+
+
+def test_seen_names_are_described_in_their_order_without_naming_a_held_out_concept(prepared):
+    folder, _ = prepared
+    names, said = ((folder / f"seen_{kind}.txt").read_text().splitlines() for kind in ("names", "described"))
+    assert len(names) == len(said) and all(line.startswith(name) for name, line in zip(names, said, strict=True))
+    assert names != said
+    held_out = Phrases(name for part in PARTS[1:] for name in (folder / f"{part}_names.txt").read_text().splitlines())
+    assert not [line for line in said if held_out.within(line)]
 
 
 def test_held_out_names_are_the_titles_of_their_tables_and_nothing_else(prepared):

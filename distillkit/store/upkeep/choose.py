@@ -40,3 +40,13 @@ def choose(path: Path, keys: Path | None, rows: str | None, labels: str | None) 
     except (ValueError, TypeError, OverflowError) as error:
         raise StoreError(f"write --rows as 0:1000 or 0:1000:2 and --labels as 3,7 ({error})") from error
     return chosen
+
+
+def as_many(rows: np.ndarray, other: Path) -> np.ndarray:
+    """As many of these rows as `other` has with features, drawn without regard to it; always the same ones."""
+    count = len(FeatureStore(other).ok_rows)
+    if count > len(rows):
+        raise StoreError(
+            f"{other}: has {count:,} rows, of {len(rows):,} there are not so many to draw; choose more rows"
+        )
+    return np.sort(np.random.default_rng(0).choice(rows, count, replace=False))

@@ -10,7 +10,7 @@ import pytest
 from distillkit.errors import StoreError
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.reading.selection import select
-from distillkit.store.upkeep.choose import choose
+from distillkit.store.upkeep.choose import as_many, choose
 from distillkit.store.upkeep.verify import verify
 from tests.store.conftest import contents
 
@@ -122,3 +122,12 @@ def test_the_command(toy, run_cli, tmp_path):
     assert run_cli("store", "info", tmp_path / "view")[1].startswith(f"{tmp_path / 'view'}: 9 rows of {toy.path}\n")
     assert run_cli("store", "verify", tmp_path / "view")[0] == 0
     assert run_cli("store", "failures", tmp_path / "view")[1] == ""
+
+
+def test_as_many_rows_as_another_store_has_are_drawn_always_the_same(toy, view):
+    everything = choose(toy.path, None, None, None)
+    drawn = as_many(everything, view.path)
+    assert len(drawn) == len(view.ok_rows) == len(set(drawn.tolist())) and set(drawn) <= set(everything)
+    assert as_many(everything, view.path).tolist() == drawn.tolist() == sorted(drawn.tolist())
+    with pytest.raises(StoreError, match=r"has 147 rows, of 3 there are not so many to draw"):
+        as_many(view.ok_rows, toy.path)

@@ -1,0 +1,28 @@
+"""distillkit suggest-scale: a logit scale from what a store holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from distillkit.cli.console import Store
+
+
+def suggest_scale(
+    store: Store,
+    texts: Annotated[Path | None, typer.Option(help="A store of unpaired texts of the same teacher.")] = None,
+    batch: Annotated[
+        int, typer.Option(min=2, help="Images in a batch: among so many a text, or an image, chooses.")
+    ] = 128,
+    text_batch: Annotated[int, typer.Option(min=2, help="Unpaired texts in a batch.")] = 2048,
+) -> None:
+    """Say at which logit scale a teacher's targets are neither one-hot nor flat, from its stored features.
+
+    Example: distillkit suggest-scale stores/demo/images --texts stores/demo/texts
+    """
+    from distillkit import suggest
+
+    for line in suggest.suggest_scale(store, texts, batch=batch, text_batch=text_batch):
+        print(line)

@@ -1,0 +1,89 @@
+"""Which logit scale suits a teacher: the entropy of its targets over scales, from stored features, in a second.
+
+    distillkit suggest-scale stores/demo/images --texts stores/demo/texts
+
+A term's targets are softmax(scale / temperature * cosines). What is right for CLIP, 100, made the demo's teacher nearly
+one-hot, and its student learned next to nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from distillkit.errors import StoreError
+from distillkit.losses._sharpness import FLAT, ONE_HOT, cosines, scale_for, share
+from distillkit.store.reading.reader import FeatureStore
+
+Say = Callable[[str], None]
+SCALES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+# Terms by what is compared, as the papers call them.
+_TERMS = {
+    ("image", "unpaired text"): "L_vl, L_vlalign",
+    ("image", "own text"): "CRD, affinity",
+    ("image", "image"): "L_pvl, L_udist",
+}
+
+
+def suggest_scale(images: Path, texts: Path | None = None, *, batch: int = 128, text_batch: int = 2048) -> list[str]:
+    """A table of shares of the entropy, and for each kind of term the scale at which its targets have half of it.
+
+    `batch` and `text_batch`: among how many choices a student will be trained, for entropy depends on that. StoreError
+    for a store without image features.
+    """
+    store = FeatureStore(images)
+    if "image" not in store.own_fields:
+        raise StoreError(f"{store.path}: holds no image features; name the store of images, and texts with --texts")
+    x = _some(store, "image", batch)
+    lines = [f"{len(x):,} images of {store.path}" + (f", {text_batch:,} texts of {texts}" if texts else "")]
+    own = _own_scale(store)
+    if own is not None:
+        lines.append(f"the teacher's own scale is {own:.4g}")
+    scales = sorted({*SCALES, *([own] if own is not None else [])})
+    lines += ["", f"{'entropy at scale':34}" + "".join(f"{scale:>9.4g}" for scale in scales) + "   half at"]
+    for pair, found in _pairs(store, x, texts, batch, text_batch):
+        shares = "".join(f"{_percent(share(scale * found)):>9}" for scale in scales)
+        label = f"{' and '.join(pair)} ({found.shape[1]:,})"
+        lines.append(f"{label:34}{shares}{scale_for(found):>10.4g}   {_TERMS[pair]}")
+    return [
+        *lines,
+        "",
+        f"Below {ONE_HOT:.0%} targets are nearly one-hot, above {FLAT:.0%} nearly flat. Set logit_scale between, as to",
+        "that of half the entropy; a term's temperature divides it.",
+    ]
+
+
+def _pairs(
+    store: FeatureStore, x: Tensor, texts: Path | None, batch: int, text_batch: int
+) -> Iterator[tuple[tuple[str, str], Float[Tensor, "n m"]]]:
+    if texts is not None:
+        other = FeatureStore(texts)
+        if "text" not in other.own_fields:
+            raise StoreError(f"{other.path}: holds no text features")
+        yield ("image", "unpaired text"), cosines(x, _some(other, "text", text_batch))
+    if "text" in store.own_fields:
+        yield ("image", "own text"), cosines(x, _some(store, "text", batch))
+    yield ("image", "image"), cosines(x, x)
+
+
+def _some(store: FeatureStore, field: str, count: int) -> Float[Tensor, "n d"]:
+    """Features of at most so many rows, always the same ones."""
+    rows = store.ok_rows
+    if len(rows) < 2:
+        raise StoreError(f"{store.path}: {len(rows)} rows with features are too few to choose among")
+    chosen = np.sort(np.random.default_rng(0).choice(rows, min(count, len(rows)), replace=False))
+    view = 0 if store.field(field).per_view else None
+    return store.read(field, chosen, view=view)
+
+
+def _own_scale(store: FeatureStore) -> float | None:
+    scale = store.teacher("image").get("logit_scale")
+    return None if scale is None else float(scale)
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f}%"

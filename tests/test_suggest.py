@@ -1,0 +1,33 @@
+"""suggest-scale on the toy stores: what is told, and what is refused."""
+
+import re
+import time
+
+import pytest
+
+from distillkit.errors import StoreError
+from distillkit.losses._sharpness import cosines, scale_for
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.suggest import suggest_scale
+
+
+def test_every_kind_of_term_has_a_line_and_a_scale(toy_stores, run_cli):
+    began = time.monotonic()
+    code, out, err = run_cli("suggest-scale", toy_stores / "out/images", "--texts", toy_stores / "out/texts")
+    assert code == 0, err
+    assert time.monotonic() - began < 5
+    assert "the teacher's own scale is 14.2" in out
+    rows = [line for line in out.splitlines() if line.startswith("image and ")]
+    assert [re.match(r"image and ([a-z ]+) \(", row)[1] for row in rows] == ["unpaired text", "own text", "image"]
+    image = FeatureStore(toy_stores / "out/images").read("image", range(40))
+    assert f"{scale_for(cosines(image, image)):.4g}" in rows[2]
+
+
+def test_fewer_choices_are_taken_as_they_are_said(toy_stores):
+    lines = suggest_scale(toy_stores / "out/images", toy_stores / "out/texts", batch=8, text_batch=20)
+    assert any("unpaired text (20)" in line for line in lines) and any("image (8)" in line for line in lines)
+
+
+def test_a_store_of_texts_is_refused(toy_stores):
+    with pytest.raises(StoreError, match="holds no image features"):
+        suggest_scale(toy_stores / "out/texts")
