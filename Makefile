@@ -3,7 +3,7 @@ BIN := .venv/bin
 DEMO := $(if $(QUICK),_quick)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-all check format reproduce-dimefm reproduce-clipkd reproduce-tinyclip reproduce-proteus \
+.PHONY: help setup test test-all reliability check format reproduce-dimefm reproduce-clipkd reproduce-tinyclip reproduce-proteus \
 	reproduce-ood bench bench-peers bench-gpu gpu-once test-gpu clean
 
 help: ## print this help
@@ -49,6 +49,9 @@ test: setup ## the tests, without the slow ones
 
 test-all: setup ## every test
 	$(BIN)/python -m pytest -m "not gpu"
+
+reliability: setup ## power cuts and failing calls for an hour (MINUTES=n), their figures; goes on where it stopped
+	$(BIN)/python -m tests.faults $(or $(MINUTES),60)
 
 test-gpu: setup ## the tests that need CUDA
 	$(BIN)/python -m pytest -m gpu -n 0

@@ -14,11 +14,23 @@ recipes = typer.Typer(help="Look at and check recipes.", no_args_is_help=True)
 
 
 @recipes.command("check")
-def recipe_check(recipe: Recipe, overrides: Overrides = None) -> None:
+def recipe_check(
+    recipe: Recipe,
+    overrides: Overrides = None,
+    no_plugins: Annotated[
+        bool, typer.Option("--no-plugins", help="Import nothing: show what a stranger's recipe says, and would import.")
+    ] = False,
+) -> None:
     """Check a training recipe without data, weights or GPU, and print what it will take.
 
     Example: distillkit recipe check pipelines/clip_kd.toml
     """
+    if no_plugins:
+        from distillkit.recipe.strangers import shown
+
+        for line in shown(recipe):
+            print(line)
+        return
     from distillkit.check import check
     from distillkit.recipe import TrainRecipe, load
 

@@ -40,6 +40,11 @@ def load(path: str | Path, overrides: list[str] | None = None, *, kind: type[Mad
     return validate(kind, content, str(path))
 
 
+def content_of(path: Path) -> dict[str, Any]:
+    """What a recipe says, with those that it extends, before anybody asks what it means. RecipeError for no TOML."""
+    return _read(path, ())
+
+
 def settings(overrides: list[str] | None) -> dict[str, Any]:
     """What `--set key=value` says where there is no recipe to change."""
     content: dict[str, Any] = {}

@@ -58,8 +58,10 @@ def make_folder(folder: Path) -> None:
 
 def remove_file(path: Path) -> None:
     """Remove a file, if it is there, durably: what a power cut brings back would speak of bytes that are others now."""
-    if path.exists():
-        going = path.with_name(path.name + TEMPORARY)
+    if not path.exists():
+        return
+    going = path.with_name(path.name + TEMPORARY)
+    with noticing_a_full_disk(path):
         path.replace(going)
         with or_undone(lambda: going.replace(path)):
             sync(path.parent)
@@ -149,4 +151,9 @@ def set_aside(path: Path, mark: str) -> Path:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as readable JSON, atomically and with sorted keys, so that equal values are equal files."""
     with atomic_file(path) as file:
-        file.write((json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode())
+        file.write(as_json(value))
+
+
+def as_json(value: Any) -> bytes:
+    """What `write_json` makes of a value."""
+    return (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()

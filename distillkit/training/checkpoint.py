@@ -2,13 +2,14 @@
 
 checkpoints/00000500/model.safetensors       student, objective (heads, learned scales, buffers), moving average
 checkpoints/00000500/optimizer.safetensors   per parameter: step, exp_avg, exp_avg_sq
-checkpoints/00000500/state.json              step and scaler
+checkpoints/00000500/state.json              step and scaler; sha256 of both files above, and of this record without it
 
 Nothing random is kept: data and dropout of a step depend on its number.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -23,9 +24,12 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from distillkit.errors import TrainError
+from distillkit.store.format.manifest import digest, file_digest
 from distillkit.system.atomic import atomic_folder, set_aside, write_json
 from distillkit.system.device import fetched
 from distillkit.training.shards import cut, spread, whole
+
+_FILES = ("model.safetensors", "optimizer.safetensors")
 
 
 class State(NamedTuple):
@@ -69,9 +73,12 @@ def save(folder: Path, state: State, keep: int) -> Path:
     path = folder / f"{state.step:08d}"
     if not path.is_dir():
         with atomic_folder(path) as partial:
-            (partial / "model.safetensors").write_bytes(to_bytes(state.model))
-            (partial / "optimizer.safetensors").write_bytes(to_bytes(state.optimizer))
-            write_json(partial / "state.json", {"step": state.step, "scaler": state.scaler})
+            record: dict[str, Any] = {"step": state.step, "scaler": state.scaler, "files": {}}
+            for name, tensors in zip(_FILES, (state.model, state.optimizer), strict=True):
+                content = to_bytes(tensors)
+                (partial / name).write_bytes(content)
+                record["files"][name] = hashlib.sha256(content).hexdigest()
+            write_json(partial / "state.json", record | {"sha256": digest(record)})
     for old in _finished(folder)[:-keep]:
         shutil.rmtree(old)
     return path
@@ -115,13 +122,21 @@ def set_damaged_aside(folder: Path, say: Callable[[str], None]) -> None:
 
 
 def _damage(path: Path) -> str | None:
-    """Why a checkpoint cannot be loaded: files that are missing, cut off or no JSON."""
+    """Why a checkpoint cannot be loaded: files that are missing, cut off or not as they were written.
+
+    One from before checkpoints had checksums is whole if its files can be opened.
+    """
     try:
-        _ = json.loads((path / "state.json").read_bytes())["step"]
-        for name in ("model", "optimizer"):
-            with safe_open(path / f"{name}.safetensors", "pt"):
+        record = json.loads((path / "state.json").read_bytes())
+        if {"files", "sha256"} & record.keys() and record.pop("sha256") != digest(record):
+            return "state.json is not as it was written"
+        for name in _FILES:
+            with safe_open(path / name, "pt"):
                 pass
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            if "files" in record and file_digest(path / name).sha256 != record["files"][name]:
+                return f"{name} is not as it was written"
+        _ = record["step"], record["scaler"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         return str(error)
     return None
 

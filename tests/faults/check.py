@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from distillkit.errors import DistillkitError
@@ -116,12 +115,17 @@ class Recording:
                 f"promised: {promised}: {error!r}"
             ) from error
 
-    def check_some(self, seed: int, count: int | None, deaf_to: str | None = None) -> int:
-        """Of all disks so many, chosen by the seed, or all of them; returns how many."""
-        found = list(self.disks(seed, deaf_to))
+    def some(self, seed: int, count: int | None) -> list[Disk]:
+        """Of all disks so many, chosen by the seed, or all of them."""
+        found = list(self.disks(seed))
         if count is not None and len(found) > count:
             found = sorted(random.Random(seed).sample(found, count), key=lambda disk: disk.after)
-        for disk in islice(found, count):
+        return found
+
+    def check_some(self, seed: int, count: int | None) -> int:
+        """Check them; returns how many."""
+        found = self.some(seed, count)
+        for disk in found:
             self.check(disk)
         return len(found)
 

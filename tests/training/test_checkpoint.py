@@ -1,5 +1,9 @@
 """A checkpoint is whole or not there, the newest are kept, and another student's is refused."""
 
+import json
+import random
+import shutil
+
 import pytest
 import torch
 from torch import nn
@@ -78,3 +82,33 @@ def test_an_error_beside_the_training_is_not_lost(tmp_path, monkeypatch):
     writer.write(State.of(1, *made()))
     with pytest.raises(DiskFull, match="no space left"):
         writer.write(State.of(2, *made()))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json"])
+def test_a_flipped_bit_is_told_and_the_checkpoint_before_is_taken(tmp_path, name):
+    """Any of 60 of each file; what came out right by luck would be another run."""
+    whole, said = tmp_path / "whole", []
+    for step in (1, 2):
+        checkpoint.save(whole, State.of(step, *made()), keep=2)
+    chance = random.Random(name)
+    for trial in range(60):
+        folder = tmp_path / str(trial)
+        shutil.copytree(whole, folder)
+        data = bytearray((folder / "00000002" / name).read_bytes())
+        place, bit = chance.randrange(len(data)), chance.randrange(8)
+        data[place] ^= 1 << bit
+        (folder / "00000002" / name).write_bytes(data)
+        checkpoint.set_damaged_aside(folder, said.append)
+        same_json = name == "state.json" and not said[trial:]
+        assert not same_json, f"bit {bit} of byte {place} is not noticed: {bytes(data)!r}"
+        assert "00000002: damaged (" in said[trial] and "the one before is taken" in said[trial]
+        model, optimizer, scaler = made()
+        assert checkpoint.restore(folder, model, optimizer, scaler) == 1
+
+
+def test_a_checkpoint_from_before_there_were_checksums_is_continued(tmp_path):
+    path = checkpoint.save(tmp_path, State.of(5, *made()), keep=1)
+    record = json.loads((path / "state.json").read_bytes())
+    (path / "state.json").write_text(json.dumps({"step": record["step"], "scaler": record["scaler"]}))
+    checkpoint.set_damaged_aside(tmp_path, pytest.fail)
+    assert checkpoint.restore(tmp_path, *made()) == 5

@@ -22,6 +22,7 @@ from distillkit.store.format.encode import decode
 from distillkit.store.format.field import DTYPES, Field
 from distillkit.store.format.manifest import Manifest
 from distillkit.store.format.packed import Opened, Packed
+from distillkit.store.format.plan import SCHEMA
 from distillkit.store.format.steps import Steps, steps_of
 from distillkit.store.reading.mapping import Window, can_be_mapped, map_back_to_back, map_file
 from distillkit.store.reading.table import Table
@@ -77,11 +78,20 @@ class Volume:
         path = self.file(name, size)
         try:
             if self._origin is None:
-                return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-            with hold(path) as file:
-                return pa.ipc.open_file(pa.py_buffer(map_file(file, size))).read_all()
-        except pa.ArrowException as error:
-            raise StoreError(f"{path} is damaged; run: distillkit store verify {self.path}") from error
+                table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+            else:
+                with hold(path) as file:
+                    table = pa.ipc.open_file(pa.py_buffer(map_file(file, size))).read_all()
+        except (pa.ArrowException, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:  # the system's; Arrow's own have none
+                raise
+            raise self._damaged(path) from error
+        if table.num_rows != self.manifest.shards[shard].rows or {*table.schema.names} != {"ok", *SCHEMA.names}:
+            raise self._damaged(path)
+        return table
+
+    def _damaged(self, path: Path) -> StoreError:
+        return StoreError(f"{path} is damaged; run: distillkit store verify {self.path}")
 
     def values(self, column: str, rows: np.ndarray) -> list[Any]:
         """What the index says of rows, from the shards that hold them: their key, text, ..."""
@@ -112,7 +122,15 @@ class Volume:
         names = [(layout.failures_path(number), shard) for number, shard in enumerate(self.manifest.shards)]
         self._fetch(name for name, shard in names if name in shard.files)
         ledger = [self.file(name, shard.files[name].bytes) for name, shard in names if name in shard.files]
-        return [json.loads(line) for path in ledger for line in path.read_bytes().splitlines()]
+        return [line for path in ledger for line in self._ledger(path)]
+
+    def _ledger(self, path: Path) -> list[dict[str, str]]:
+        try:
+            lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+            _ = [(line["key"], line["stage"], line["error"]) for line in lines]
+        except (ValueError, KeyError, TypeError) as error:
+            raise self._damaged(path) from error
+        return lines
 
     def _fetch(self, names: Iterable[str]) -> None:
         """Of a store behind a URL, bring these files here, several at once."""

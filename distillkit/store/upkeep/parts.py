@@ -82,7 +82,10 @@ def _identity(folder: Path) -> dict[str, Any]:
 
 
 def _writer(out: Path, folder: Path, identity: dict[str, Any]) -> StoreWriter:
-    plan = pa.ipc.open_file(pa.memory_map(str(folder / "plan.arrow"))).read_all()
+    try:
+        plan = pa.ipc.open_file(pa.memory_map(str(folder / "plan.arrow"))).read_all()
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(f"{folder}/plan.arrow: missing or damaged; take it from another part") from error
     fields = {name: Field.model_validate(field) for name, field in identity["fields"].items()}
     given = {key: value for key, value in identity.items() if key not in _DERIVED}
     writer = StoreWriter(out, plan, fields, identity["rows_per_shard"], given)

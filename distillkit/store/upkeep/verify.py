@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,14 @@ import pyarrow as pa
 from distillkit.errors import StoreError
 from distillkit.store.bucket.remote import origin
 from distillkit.store.format import layout
+from distillkit.store.format.field import Field
 from distillkit.store.format.maker import maker
-from distillkit.store.format.manifest import File, Manifest
+from distillkit.store.format.manifest import FILE_NAME, File, Manifest
 from distillkit.store.format.plan import plan_digest
 from distillkit.store.reading.additions import FOLDER, additions
 from distillkit.store.reading.selection import FILE_NAME as VIEW
 from distillkit.store.reading.selection import Selection
+from distillkit.system.atomic import as_json
 
 
 def verify(path: Path) -> list[str]:
@@ -62,8 +65,50 @@ def _volume(path: Path, manifest: Manifest) -> list[str]:
         *(_checksum(path / name, want) for name, want in recorded),
         *(_metadata(path / name, want) for name, want in metadata.items()),
         _plan(path / "plan.arrow", manifest),
+        *(_records(path, manifest) if origin(path) is None else ()),
     ]
     return [problem for problem in found if problem]
+
+
+def _records(path: Path, manifest: Manifest) -> Iterator[str | None]:
+    """What of a store is told twice must be told alike: the manifest, what it was begun with, the commits.
+
+    A copy for readers may lack the last two.
+    """
+    said = manifest.model_dump(mode="json")
+    yield _record(path / FILE_NAME, said)
+    plan = {"teachers": said["teachers"], "views": said["views"], "rows": said["rows"]}
+    source = {key: value for key, value in said["source"].items() if key != "plan"}
+    plan |= {"rows_per_shard": said["rows_per_shard"], "plan": said["source"]["plan"], "source": source}
+    yield _record(path / "plan.json", plan) or _fields(path / "plan.json", manifest)
+    for number, shard in enumerate(said["shards"]):
+        yield _record(path / f"commits/{number:05d}.json", shard)
+
+
+def _fields(path: Path, manifest: Manifest) -> str | None:
+    """Fields are compared as they are understood: older versions wrote fewer keys of them."""
+    if not path.is_file():
+        return None
+    try:
+        fields = json.loads(path.read_bytes())["fields"]
+        same = {name: Field.model_validate(field) for name, field in fields.items()} == manifest.fields
+    except (ValueError, KeyError, AttributeError):
+        same = False
+    return None if same else f"{path}: other fields than in the manifest"
+
+
+def _record(path: Path, want: dict[str, Any]) -> str | None:
+    """A record must be JSON as we write it, and say these things of all that it says."""
+    if not path.is_file():
+        return None
+    try:
+        content = path.read_bytes()
+        have = json.loads(content)
+        if content == as_json(have) and all(have.get(key) == value for key, value in want.items() if value):
+            return None
+    except (ValueError, AttributeError):
+        pass
+    return f"{path}: not as it was written, or not what the manifest says"
 
 
 def _checksum(path: Path, want: File) -> str | None:
@@ -90,7 +135,7 @@ def _opened(path: Path) -> BufferedReader:
 
 def _metadata(path: Path, want: object) -> str | None:
     try:
-        same = json.loads(_opened(path).read()) == want
+        same = _opened(path).read() == as_json(want)
     except (OSError, ValueError):
         same = False
     return None if same else f"{path}: missing, or not what the manifest makes it"

@@ -1,0 +1,89 @@
+"""The figures of reliability: more disks and more faults than the tests have time for.
+
+    python -m tests.faults [minutes]
+
+A line of JSON for each job and seed goes to reliability.jsonl here, so that a run that was stopped goes on; the table
+of all lines is printed at the end. A failure is told with its seed, and the exit code is 1.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from distillkit.system.lines import append_line, read_lines
+from tests.faults.check import Recording
+from tests.faults.failures import Trial
+from tests.faults.jobs import JOBS
+from tests.faults.sites import sites
+
+_LOG = Path("reliability.jsonl")
+_FAULTS = 100  # a job and seed
+_DISKS = 400
+
+
+def main(minutes: float) -> int:
+    """Exit code: 1 where anything failed."""
+    until = time.monotonic() + 60 * minutes
+    done = {(line["job"], line["seed"]) for line in read_lines(_LOG)}
+    for seed in count():
+        for job in JOBS:
+            if time.monotonic() > until:
+                return _table()
+            if (job.__name__, seed) not in done:
+                append_line(_LOG, _tried(job, seed) | {"job": job.__name__, "seed": seed})
+    return _table()
+
+
+def _tried(job: type, seed: int) -> dict[str, Any]:
+    line: dict[str, Any] = {"disks": 0, "faults": 0, "failed": []}
+    with tempfile.TemporaryDirectory() as folder:
+        recording = Recording.of(job(), Path(folder) / "power/disk")
+        for disk in recording.some(seed, _DISKS):
+            line["disks"] += 1
+            _noted(line, lambda disk=disk: recording.check(disk))
+        if seed == 0:
+            line["caught"] = sorted(site for site in recording.sites & {*sites()} if recording.catches(site, 0, 100))
+        trial = Trial.of(job(), Path(folder) / "failing/disk")
+        for fault in trial.some(seed, _FAULTS):
+            line["faults"] += 1
+            _noted(line, lambda fault=fault: trial.check(fault))
+    return line
+
+
+def _noted(line: dict[str, Any], check: Any) -> None:
+    try:
+        check()
+    except AssertionError as error:
+        line["failed"].append(str(error))
+        print(error, flush=True)
+
+
+def _table() -> int:
+    sums: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    caught, failed = set(), 0
+    for line in read_lines(_LOG):
+        for key in ("disks", "faults"):
+            sums[line["job"]][key] += line[key]
+            sums["all"][key] += line[key]
+        sums[line["job"]]["failed"] += len(line["failed"])
+        failed += len(line["failed"])
+        caught |= set(line.get("caught", ()))
+    sums["all"]["failed"] = failed
+    print(f"| {'job':16} | disks | faults | failed |\n|---|---|---|---|")
+    for job, of_it in sums.items():
+        print(f"| {job:16} | {of_it['disks']:,} | {of_it['faults']:,} | {of_it['failed']} |")
+    print(f"{len(caught)} of {len(sites())} fsyncs are missed when they are taken out; {platform.platform()}")
+    print(json.dumps({"not caught": sorted({*sites()} - caught)}))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(float(sys.argv[1]) if len(sys.argv) > 1 else 60))
