@@ -106,8 +106,8 @@ def test_a_batch_of_a_teacher_comes_from_pinned_memory_and_is_waited_for_where_i
     code, _, err = run_cli("extract-teacher", recipe_for(toy_stores / "corpus", tmp_path, teacher_folder))
     assert code == 0 and len(noted) > 10, err
     for fields, waits, pageable in noted[3:]:
-        assert all(key.startswith("a copy to the CPU") for key in waits), dict(waits)
-        assert sum(waits.values()) <= len(fields) and not pageable, f"{dict(waits)} {dict(pageable)}"
+        assert all(key.startswith("a stream's synchronize") for key in waits), dict(waits)
+        assert sum(waits.values()) <= 1 and not pageable, f"{fields} {dict(waits)} {dict(pageable)}"
 
 
 def as_jpegs(corpus):

@@ -81,6 +81,11 @@ def fetched(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return copies
 
 
+def brought(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What a device said, in this machine's memory: all of it with one wait; what is here already stays as it is."""
+    return fetched(values) if any(value.device.type == "cuda" for value in values.values()) else dict(values)
+
+
 def sent(values: Sequence[Any], dtype: torch.dtype, device: torch.device) -> Tensor:
     """A tensor of a few numbers; on a GPU, what is under way there goes on meanwhile."""
     return pinned(torch.tensor(values, dtype=dtype), device).to(device, non_blocking=True)

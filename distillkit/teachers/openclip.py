@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from distillkit.errors import TeacherError
 from distillkit.recipe.schema import Width
-from distillkit.system.device import device_of
+from distillkit.system.device import brought, device_of
 from distillkit.teachers._frozen import (
     Precision,
     autocast,
@@ -145,12 +145,12 @@ class Openclip:
             said = {"image": seen["image_features"], "patches": self.tokens.pool(patches)}
             if self.tokens.has_cls:
                 said["cls"] = seen["image_intermediates_prefix"][0][:, 0]
-        return {name: value.float().cpu() for name, value in said.items() if name in asked}
+        return brought({name: value.float() for name, value in said.items() if name in asked})
 
     def encode_image(self, pixels: Tensor) -> Float[Tensor, "b d"]:
         with autocast(self.device, self.precision):
             features: Tensor = self.model.encode_image(self._on_device(pixels))
-        return features.float().cpu()
+        return brought({"image": features.float()})["image"]
 
     def _on_device(self, pixels: Tensor) -> Tensor:
         return normalised(pixels, self.preprocess_config.mean, self.preprocess_config.std, self.device)
@@ -163,7 +163,7 @@ class Openclip:
     def _text(self, tokens: Tensor) -> Float[Tensor, "t d"]:
         with _shortened(self.model, tokens.shape[1]):
             features: Tensor = self.model.encode_text(tokens.to(self.device, non_blocking=True))
-        return features.float().cpu()
+        return brought({"text": features.float()})["text"]
 
     @property
     def _pad(self) -> int:

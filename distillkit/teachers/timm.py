@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from distillkit.errors import TeacherError
 from distillkit.recipe.schema import Side
-from distillkit.system.device import device_of
+from distillkit.system.device import brought, device_of
 from distillkit.system.paths import expand
 from distillkit.teachers._frozen import (
     Precision,
@@ -140,8 +140,7 @@ class Timm:
             # Shifted to sum to 1 as probabilities: no softmax sees the shift, and what k leaves of 1 is known.
             said["logits"], said["classes"] = logits.float().log_softmax(1).topk(self.top_k)
         asked = self.fields if fields is None else fields
-        said = {name: said[name].cpu() for name in asked}
-        return Features(**{name: _number(value, self.dtypes.get(name)) for name, value in said.items()})
+        return Features(**brought({name: _number(said[name], self.dtypes.get(name)) for name in asked}))
 
     @torch.inference_mode()
     def _see(self, pixels: Tensor) -> tuple[Tensor, Float[Tensor, "b d"], Float[Tensor, "b c"]]:
