@@ -76,8 +76,8 @@ def fetched(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name, value in values.items():
         there = value.device.type == "cuda"
         copies[name] = torch.empty(value.shape, dtype=value.dtype, pin_memory=there).copy_(value, non_blocking=there)
-    if any(value.device.type == "cuda" for value in values.values()):
-        torch.cuda.current_stream().synchronize()
+    for device in {value.device for value in values.values() if value.device.type == "cuda"}:
+        torch.cuda.current_stream(device).synchronize()
     return copies
 
 
