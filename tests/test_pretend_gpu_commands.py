@@ -232,6 +232,17 @@ def test_half_precision_and_a_live_teacher(gpu, student, teacher_folder):
     assert code == 0, err
 
 
+def test_a_run_on_the_cpu_touches_no_gpu(gpu, toy_stores, student, run_cli, tmp_path, teacher_folder):
+    """Beside a GPU that is full, or another's, `device = "cpu"` must not begin CUDA."""
+    recipe = recipe_for(toy_stores / "corpus", tmp_path, teacher_folder)
+    code, _, err = run_cli("extract-teacher", recipe, "--set", 'teacher.device="cpu"')
+    assert code == 0, err
+    for render in ("device", "workers"):
+        code, err = student('device="cpu"', f'data.render="{render}"', f'out="{student.run}-{render}"')
+        assert code == 0, err
+    assert gpu.copies == 0 and gpu.pins == 0 and not gpu.waits
+
+
 # Mining.
 
 

@@ -71,6 +71,11 @@ class Ledger:
                 if not torch.equal(source, held):
                     raise Race(f"pinned memory was overwritten under the copy that began at {place}")
 
+    @property
+    def pins(self) -> int:
+        """How often memory was pinned, for which CUDA begins where it has not yet."""
+        return len(self._pinned)
+
     def pin(self, tensor: Tensor) -> Tensor:
         self._pinned[_storage(tensor)] = tensor
         return tensor

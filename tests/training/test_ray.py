@@ -3,11 +3,15 @@
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import psutil
 import pytest
 import torch
 
+from distillkit.errors import TrainError
+from distillkit.recipe.training import RayWorkers
+from distillkit.training.ray import _needs
 from tests.training.test_ranks import losses, recipe  # noqa: F401
 
 pytest.importorskip("ray.train")
@@ -80,3 +84,13 @@ def test_a_live_teacher_stays_at_home(recipes, run_cli, teacher_folder):
     recipes[1].write_text(text)
     code, _, err = run_cli("train-student", recipes[1], "--engine", "ray", "--set", 'data.source="live"')
     assert code == 1 and "a live teacher does not travel to Ray's workers" in err.splitlines()[-1]
+
+
+def test_workers_of_a_run_do_not_share_a_gpu():
+    """NCCL cannot, and says so at length, or hangs."""
+    ray = SimpleNamespace(cluster_resources=lambda: {"GPU": 4.0, "CPU": 8.0})
+    with pytest.raises(
+        TrainError, match=r"^ray\.gpus = 0\.5: workers of one run cannot share a GPU; set ray\.gpus = 1"
+    ):
+        _needs(ray, RayWorkers(workers=2, gpus=0.5), pytest.fail)
+    assert _needs(ray, RayWorkers(workers=2, gpus=1.0), pytest.fail)["GPU"] == 1
