@@ -352,7 +352,7 @@ def test_damaged_folders_are_named(folder):
         (folder / "open_clip_config.json").write_text(content)
         assert "cannot be loaded: " in refusal(f"local-dir:{folder}")
     (folder / "open_clip_config.json").unlink()
-    assert "config file missing" in refusal(f"local-dir:{folder}")
+    assert "no open_clip_config.json in that folder" in refusal(f"local-dir:{folder}")
 
 
 def test_weights_that_could_run_code_are_refused(folder, tmp_path):
