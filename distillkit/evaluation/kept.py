@@ -36,11 +36,12 @@ class Kept:
     def measure(self, asked: Asked, encoders: Mapping[str, Encode], open_store: OpenStore) -> dict[str, Result]:
         """Everybody's answers; those that are not there are asked for, and kept."""
         found = self._of(asked)
-        for who, encode in encoders.items():
-            if who not in found:
-                found[who] = _listed(asked, asked.measure.run(encode, open_store))
+        missing = {who: encode for who, encode in encoders.items() if who not in found}
+        for who, encode in missing.items():
+            found[who] = _listed(asked.measure.run(encode, open_store))
         found = {who: found[who] for who in self.networks}
-        self._keep(asked, found)
+        if missing:
+            self._keep(asked, found)
         return found
 
     def _of(self, asked: Asked) -> dict[str, Result]:
@@ -98,7 +99,7 @@ def _file(folder: Path, slug: str, table: str) -> Path:
     return folder / (f"{slug}.{slug_of(table)}.arrow" if table else f"{slug}.arrow")
 
 
-def _listed(asked: Asked, result: Any) -> Result:
+def _listed(result: Any) -> Result:
     """What an eval gave, as it must be: numbers by name, or answers."""
     if isinstance(result, Answers):
         return [result]
