@@ -93,8 +93,8 @@ def test_stopped_at_any_place_it_goes_on_with_what_is_mended_by_then(run, damage
     where = {"run": module.LocalEngine, "finish": module.StoreWriter, "_move_in": successor}[place]
     with monkeypatch.context() as patch:
         patch.setattr(where, place, stop)
-        with pytest.raises(OSError, match="stopped"):
-            run("--retry-failed")
+        code, err = run("--retry-failed")
+        assert code == 1 and "stopped" in err
     if place == "_move_in":
         assert not store.exists()
     else:
@@ -124,4 +124,4 @@ def test_a_store_that_is_not_complete_is_refused(run, damaged):
     store, _ = damaged
     (store / "manifest.json").unlink()
     code, err = run("--retry-failed")
-    assert code == 1 and "its extraction has not finished; rerun it" in err
+    assert code == 1 and "what makes it has not finished; rerun it" in err

@@ -211,9 +211,9 @@ def test_a_device_makes_the_pixels_that_workers_make(extract, resample, cache, c
     for batches in ranks:
         batches.go_to(torch.device("cpu"))
     for one, *parts in zip(plain, *(batches.stream(0, 2, 1) for batches in ranks), strict=True):
-        assert one.crops is None and all(part.pixels is None for part in parts)
-        moved = [part.to(torch.device("cpu")) for part in parts]
-        assert torch.equal(torch.cat([part.pixels for part in moved]), one.pixels) and moved[0].crops is None
+        asked = [batches.at(one.step) for batches in ranks]
+        assert one.crops is None and all(part.pixels is None and part.crops is not None for part in asked)
+        assert torch.equal(torch.cat([part.pixels for part in parts]), one.pixels) and parts[0].crops is None
 
 
 def test_a_gpu_decodes_for_a_student(extract, corpus, monkeypatch):
