@@ -2,7 +2,8 @@
 
     distillkit extract-teacher pipelines/extract/demo.toml
 
-Rerunning continues after the last committed shard; a finished store is left alone.
+Rerunning continues after the last committed shard; a finished store is left alone. What is committed makes way for
+another recipe only where that is asked for.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,20 +20,20 @@ import pyarrow as pa
 
 from distillkit.callable import make_callable
 from distillkit.engine import estimate
-from distillkit.engine.append import growth
 from distillkit.engine.job import Job, Teacher, fields_asked
 from distillkit.engine.loading import refuse_absent
 from distillkit.engine.local import LocalEngine
+from distillkit.engine.places import Place, in_its_order, places, refuse_to_redo
 from distillkit.engine.planning import Planned, planned
 from distillkit.engine.probe import probe
 from distillkit.engine.shown import told_of_cuts
 from distillkit.engine.successor import recover
 from distillkit.errors import StoreError
-from distillkit.recipe import Corpus, ExtractRecipe, differences, load
+from distillkit.recipe import Corpus, ExtractRecipe, load
 from distillkit.store.bucket.remote import workplace
 from distillkit.store.format.losses import write_losses
 from distillkit.store.format.manifest import FILE_NAME, Manifest
-from distillkit.store.reading.additions import teachers_to_add
+from distillkit.store.format.sameness import changes
 from distillkit.store.writing.claims import Claims, Part
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.system import cpu
@@ -60,6 +61,7 @@ def extract(
     instead: Instead | None = None,
     engine: str = "local",
     allow_smaller: bool = False,
+    overwrite: bool = False,
 ) -> list[Path]:
     """Every corpus of the recipe as a store; returns their folders. StoreError when too many samples failed.
 
@@ -67,7 +69,7 @@ def extract(
     so that a report can say how to make this again. `part`: one of several runs that share the work; whoever commits a
     store's last shard completes it. `instead` of extracting: `append`, and a store whose corpus grew goes on where it
     ended, or `retry`, and what failed is tried again. `engine`: "local", or "ray". `allow_smaller`: finished stores
-    may be set aside because their corpus has fewer rows now.
+    may be set aside because their corpus has fewer rows now; `overwrite`: stores of another recipe or corpus, too.
     """
     if not isinstance(recipe, ExtractRecipe):
         recipe = load(recipe, list(overrides), kind=ExtractRecipe)
@@ -81,10 +83,20 @@ def extract(
     with run.running():
         jobs = _jobs(recipe, out, run.teachers(recipe.by_alias, say))
         made = {"command": command, "machine": machine()}
-        written = [
-            _extract_corpus(run, job, plan, part or Part(), instead, say, made)
-            for job, plan in zip(jobs, plans, strict=True)
-        ]
+        for job in jobs:
+            make_folder(job.path.parent)
+            recover(job.path)
+        if instead:
+            pairs = zip(jobs, plans, strict=True)
+            written = [instead(job, plan.rows, plan.duplicates, say, made | plan.log) for job, plan in pairs]
+        else:
+            plans = [in_its_order(job, plan) for job, plan in zip(jobs, plans, strict=True)]
+            found = [places(job, plan, say) for job, plan in zip(jobs, plans, strict=True)]
+            for place in () if overwrite else chain(*found):  # all of them, before the first takes its hours
+                refuse_to_redo(*place, allow_smaller)
+            written = [
+                _extract_corpus(run, at, plan, part or Part(), say, made) for at, plan in zip(found, plans, strict=True)
+            ]
     for path, job in zip(written, jobs, strict=True):
         _judge(path, job.corpus, say)
     return [job.path for job in jobs]
@@ -122,25 +134,15 @@ def _jobs(recipe: ExtractRecipe, out: Path, teachers: Mapping[str, Teacher]) -> 
 
 
 def _extract_corpus(
-    run: Engine, job: Job, planned: Planned, part: Part, instead: Instead | None, say: Say, made: dict[str, Any]
+    run: Engine, found: list[Place], planned: Planned, part: Part, say: Say, made: dict[str, Any]
 ) -> Path:
     """One corpus: run what is not committed yet, finish with the manifest. `made` goes into the log.
 
     Returns where it was written: the store, or an addition to it.
     """
-    make_folder(job.path.parent)
-    made = made | ({"planned": planned.told} if planned.told else {})
-    recover(job.path)
-    if instead:
-        return instead(job, planned.rows, planned.duplicates, say, made)
-    grown = growth(job.path, planned.rows)
-    if grown and not grown.new:
-        planned = replace(planned, rows=grown.plan)  # the same rows: their order is the store's
-    elif grown:
-        say(f"{job.path}: the corpus has {grown.new} new samples; `distillkit store append` would keep what is there")
-    for one, writer in _places(job, planned.rows, planned.duplicates, say):
-        _fill(run, one, writer, part, planned, say, made)
-    return writer.path
+    for job, writer in found:
+        _fill(run, job, writer, part, planned, say, made | planned.log)
+    return found[-1][1].path
 
 
 def _fill(
@@ -160,38 +162,20 @@ def _fill(
             _end(writer, part, say)
 
 
-def _places(job: Job, plan: pa.Table, duplicates: int, say: Say) -> list[tuple[Job, StoreWriter]]:
-    """The job and its writer; where a finished store lacks nothing but some teachers, these are added beside it.
-
-    Before them comes the store itself, if some of its files are lost.
-    """
-
-    def placed(job: Job) -> tuple[Job, StoreWriter]:
-        return job, StoreWriter(job.path, plan, job.fields, job.rows_per_shard, job.identity(duplicates))
-
-    _, writer = placed(job)
-    before = writer.previous_identity()
-    new = teachers_to_add(before, writer.identity) if before is not None and writer.finished() else []
-    if not new:
-        return [(job, writer)]
-    say(f"{job.path}: stays as it is, {' and '.join(new)} added to it; train with data.teacher = {new[0]!r}")
-    kept = [placed(job.only(old))] if (old := [alias for alias, _ in job.asked if alias not in new]) else []
-    return [*((base, own) for base, own in kept if own.identity == before and own.damaged()), placed(job.beside(new))]
-
-
 def _begin(
     run: Engine, job: Job, writer: StoreWriter, claims: Claims, part: Part, planned: Planned, say: Say
 ) -> Iterable[int]:
     """Make the store's folder ready; what another identity left is set aside. Returns the shards that we do: each is
     claimed when its turn comes."""
+    writer.refresh()
     path, before, idle = writer.path, writer.previous_identity(), claims.idle()
     if before is not None and before != writer.identity:
-        changes = differences(before, writer.identity)
+        found = changes(before, writer.identity)
         if not idle:
-            raise StoreError(f"{path}: another process is extracting here, with another recipe ({changes[0]}); stop it")
+            raise StoreError(f"{path}: another process is extracting here, with another recipe ({found[0]}); stop it")
         aside = writer.set_aside()
-        more = f" (and {len(changes) - 1} more)" if changes[1:] else ""
-        say(f"{path}: {changes[0]}{more}; extracting anew, the old store is now {aside}")
+        more = f" (and {len(found) - 1} more)" if found[1:] else ""
+        say(f"{path}: {found[0]}{more}; extracting anew, the old store is now {aside}")
     for shard in writer.mend():
         say(f"{path}: shard {shard + 1} of {writer.shards} has lost files; it is extracted again")
     if writer.finished():

@@ -19,8 +19,9 @@ from torch import Tensor
 from distillkit.errors import StoreError
 from distillkit.originals import Originals, moved
 from distillkit.pixels.views import unpacked
-from distillkit.recipe import TrainRecipe, differences
+from distillkit.recipe import TrainRecipe
 from distillkit.store.format.field import PARAMETERS
+from distillkit.store.format.sameness import other_teacher
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.types import View
 
@@ -36,9 +37,9 @@ class Live:
         self._files = lru_cache(lambda store: Originals(store, roots.get(store.path.resolve())))
 
     def __call__(self, store: FeatureStore, field: str, rows: np.ndarray, views: np.ndarray) -> Tensor:
-        changed = differences(store.teacher(field), self.fingerprint)
-        if changed:
-            raise StoreError(f"{store.path}: the live teacher is not the one that made it ({changed[0]}); use that one")
+        told = other_teacher(store.teacher(field), self.fingerprint)
+        if told:
+            raise StoreError(f"{store.path}: the live teacher is not the one that made it ({told}); use that one")
         inputs = self._tokens(store, rows) if field == "text" else self._pixels(store, rows, views)
         said = getattr(self.network.forward(**inputs, fields=[field]), field)
         return torch.as_tensor(said).float().cpu()

@@ -28,6 +28,10 @@ def extract_teacher(
     profile: Annotated[
         Path | None, typer.Option(help="Write where the time goes to this Chrome trace, and tell what to change.")
     ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Extract anew where the recipe or the corpus changed; the old store is kept."),
+    ] = False,
     plan: Annotated[bool, typer.Option("--plan", help="Only tell what it would take: bytes, hours, epochs.")] = False,
 ) -> None:
     """Stage 1: run the teacher once over every corpus of RECIPE and keep what it said. Rerunning continues.
@@ -50,7 +54,14 @@ def extract_teacher(
     instead = retry if retry_failed else None
     with profiled(profile, EXTRACTION, say):
         paths = extract.extract(
-            loaded, say, command(), part, instead=instead, engine=engine, allow_smaller=allow_smaller
+            loaded,
+            say,
+            command(),
+            part,
+            instead=instead,
+            engine=engine,
+            allow_smaller=allow_smaller,
+            overwrite=overwrite,
         )
     for path in paths:
         print(shown(path))

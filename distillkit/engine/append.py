@@ -24,6 +24,7 @@ from distillkit.errors import StoreError
 from distillkit.recipe import differences
 from distillkit.store.format.encode import stored
 from distillkit.store.format.manifest import Manifest
+from distillkit.store.format.sameness import recognised
 from distillkit.store.reading.lookup import find
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.writing.claims import Claims
@@ -33,7 +34,7 @@ from distillkit.system.versions import versions
 
 _BLOCK = 65_536
 # What may differ between the identity of a store and that of the same store, grown.
-_GROWS = ("rows: ", "plan: ", "source.duplicates: ")
+GROWS = ("rows: ", "plan: ", "source.duplicates: ")
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,10 @@ def append(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None]
     if not grown.new:
         say(f"{path}: the corpus has no new samples, nothing to do")
         return path
-    writer = StoreWriter(successor.beside(path), grown.plan, job.fields, old.rows_per_shard, job.identity(duplicates))
     before = json.loads((path / "plan.json").read_bytes())
-    changes = [line for line in differences(before, writer.identity) if not line.startswith(_GROWS)]
+    asked = recognised(before, job.identity(duplicates))
+    writer = StoreWriter(successor.beside(path), grown.plan, job.fields, old.rows_per_shard, asked)
+    changes = [line for line in differences(before, writer.identity) if not line.startswith(GROWS)]
     if changes:
         raise StoreError(f"{path}: {changes[0]}; only what the same recipe gives can be appended")
     say(f"{path}: {grown.new} new rows behind {grown.kept}; {grown.kept // old.rows_per_shard} shards stay as they are")

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from distillkit.system.wording import pace
+
 _QUIET = 30.0  # seconds between two lines within a shard
 
 
@@ -74,7 +76,7 @@ class Progress:
         self.said = time.perf_counter()
         rate = done / (self.said - self.started)
         self.say(
-            f"{self.name}: shard {shard + 1}/{self.shards}, {rate:.0f} rows/s, "
+            f"{self.name}: shard {shard + 1}/{self.shards}, {pace(rate)}, "
             f"{100 * wait_share:.0f}% waiting for data, {failed} failed, {duration((self.rows - done) / rate)} left"
         )
 

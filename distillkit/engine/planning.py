@@ -39,6 +39,11 @@ class Planned:
     told: str | None
     losses: list[dict[str, str]]
 
+    @property
+    def log(self) -> dict[str, str]:
+        """What the log of a store keeps of it."""
+        return {"planned": self.told} if self.told else {}
+
 
 def planned(corpus: Corpus, store: Path, say: Callable[[str], None], allow_smaller: bool = False) -> Planned:
     """The plan of a corpus whose store is at `store`; nothing is written there.

@@ -35,6 +35,7 @@ from distillkit.recipe import Component, Ray
 from distillkit.store.bucket.remote import origin, shown
 from distillkit.store.format.log import FILE_NAME as LOG
 from distillkit.store.format.manifest import Shard
+from distillkit.store.format.sameness import other_teacher
 from distillkit.store.format.steps import Steps
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.system import cpu
@@ -206,12 +207,11 @@ def _loaded(job: Job) -> Teachers:
     teachers = {}
     for alias, wanted in job.teachers.items():
         teachers[alias] = load(wanted.network.component, lambda line: None)
-        have = teachers[alias].fingerprint
-        if have != wanted.fingerprint:
-            name = next(key for key in have if have[key] != wanted.fingerprint.get(key))
+        told = other_teacher(teachers[alias].fingerprint, wanted.fingerprint)
+        if told:
             raise TeacherError(
-                f"teacher {alias}: another one on this worker ({name}: {have[name]!r} against "
-                f"{wanted.fingerprint.get(name)!r}); give all machines the same weights, packages and device"
+                f"teacher {alias}: another one on this worker ({told}); give all machines the same weights, packages "
+                "and device"
             )
     return teachers
 

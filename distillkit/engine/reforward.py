@@ -20,9 +20,10 @@ from torch import Tensor
 from distillkit.errors import StoreError
 from distillkit.originals import Originals
 from distillkit.pixels.views import unpacked
-from distillkit.recipe import Component, ExtractRecipe, differences
+from distillkit.recipe import Component, ExtractRecipe
 from distillkit.recipe.registry import resolve
 from distillkit.store.format.field import PARAMETERS
+from distillkit.store.format.sameness import other_teacher
 from distillkit.store.reading.reader import FeatureStore
 
 _BATCH = 32
@@ -73,9 +74,9 @@ def reforward(store: FeatureStore, count: int, recipe: ExtractRecipe | None = No
         # What was imported says little of its teacher, and nothing of how that is called here.
         told = {} if record.get("kind") == "imported" else record
         said = network.fingerprint()
-        yield from (
-            f"teacher {alias}: {line}" for line in differences(dict(told), {key: said.get(key) for key in told})
-        )
+        other = other_teacher(told, {key: said.get(key) for key in told})
+        if other:
+            yield f"teacher {alias}: {other}"
         yield from _compared(store, rows, views, alias, network, bool(record.get("normalised")))
     if not asked:
         raise StoreError(f"{store.path}: none of its teachers can be asked again; name one with --recipe")

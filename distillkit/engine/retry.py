@@ -20,6 +20,7 @@ from distillkit.engine.local import LocalEngine
 from distillkit.errors import StoreError
 from distillkit.recipe import differences
 from distillkit.store.format.manifest import Manifest
+from distillkit.store.format.sameness import recognised
 from distillkit.store.writing.adopt import committed
 from distillkit.store.writing.claims import Claims
 from distillkit.store.writing.writer import StoreWriter
@@ -41,8 +42,10 @@ def retry(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None],
     grown = growth(path, plan)
     if grown is None or grown.new:
         raise StoreError(f"{path}: the corpus has other samples now; run `distillkit store append`, or extract it anew")
-    writer = StoreWriter(successor.beside(path), grown.plan, job.fields, old.rows_per_shard, job.identity(duplicates))
-    changes = differences(json.loads((path / "plan.json").read_bytes()), writer.identity)
+    before = json.loads((path / "plan.json").read_bytes())
+    asked = recognised(before, job.identity(duplicates))
+    writer = StoreWriter(successor.beside(path), grown.plan, job.fields, old.rows_per_shard, asked)
+    changes = differences(before, writer.identity)
     if changes:
         raise StoreError(f"{path}: {changes[0]}; only what the same recipe gives can be put in the place of failures")
     say(f"{path}: {old.skipped} rows failed; {len(failed)} of {writer.shards} shards are computed again")

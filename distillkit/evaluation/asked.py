@@ -11,6 +11,7 @@ from typing import Any
 from distillkit.errors import RecipeError, StoreError
 from distillkit.evals._encode import OpenStore, stores_of
 from distillkit.recipe import Component
+from distillkit.store.format.sameness import other_teacher
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.versions import versions
 
@@ -75,10 +76,8 @@ def _refuse_other_teacher(store: FeatureStore, want: dict[str, Any], whose: str)
     field = next((name for name in ("image", "text") if name in store.own_fields), None)
     if field is None:
         raise StoreError(f"{store.path}: holds neither image nor text embeddings, it cannot be measured on")
-    have = store.teacher(field)
-    name = next((key for key in want if have.get(key) != want[key]), None)
-    if name is not None:
+    told = other_teacher(store.teacher(field), want)
+    if told:
         raise StoreError(
-            f"{store.path}: made by another teacher than {whose} ({name}: {have.get(name)!r} against {want[name]!r}); "
-            "extract it with that teacher, or train again"
+            f"{store.path}: made by another teacher than {whose} ({told}); extract it with that teacher, or train again"
         )

@@ -1,6 +1,7 @@
 """The main job through its own commands, on the toy world: extract, train, evaluate, and each again."""
 
 import json
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -59,9 +60,67 @@ def test_a_changed_recipe_redoes_what_depends_on_it_and_loses_nothing(recipes, r
     (aside,) = (tmp_path / "out").glob("run.before-*")
     assert (aside / "student.safetensors").read_bytes() == before
 
-    code, _, err = run_cli("extract-teacher", extract, "--set", "corpora.1.batch_size=8")
-    assert "images: already complete" in err and "batch_size: 16 -> 8; extracting anew" in err
+    whole = tree(tmp_path / "out/texts")
+    code, _, err = run_cli("extract-teacher", extract, "--set", 'corpora.1.dtype="float32"')
+    assert code == 1 and "fields.openclip/text.dtype: 'float16' -> 'float32'" in err
+    assert "means 160 rows, 0:00:0" in err and "rows/s that its log tells" in err and "--overwrite" in err
+    assert tree(tmp_path / "out/texts") == whole
+
+    code, _, err = run_cli("extract-teacher", extract, "--set", 'corpora.1.dtype="float32"', "--overwrite")
+    assert code == 0 and "images: already complete" in err and "'float32'; extracting anew" in err
     assert len(list((tmp_path / "out").glob("texts.before-*"))) == 1
+
+
+KNOBS = ("corpora.1.batch_size=8", "corpora.1.rows_per_shard=128", "decode_threads=1", 'decode="processes"')
+
+
+def test_what_changes_no_row_sets_nothing_aside(recipes, run_cli, tmp_path):
+    """A finished store is finished, and one that was stopped goes on as it was cut."""
+    assert run_cli("extract-teacher", recipes[0])[0] == 0
+    texts = tmp_path / "out/texts"
+    whole = tree(texts)
+    changed = [word for knob in KNOBS for word in ("--set", knob)]
+    code, _, err = run_cli("extract-teacher", recipes[0], *changed)
+    assert code == 0 and f"{texts}: already complete" in err and tree(texts) == whole
+    assert f"{texts}: keeps its rows_per_shard = 64" in err
+    for lost in ("manifest.json", "commits/00001.json"):
+        (texts / lost).unlink()
+    code, _, err = run_cli("extract-teacher", recipes[0], *changed)
+    assert code == 0 and "160 rows in 3 shards, 2 already committed" in err
+    again = tree(texts)
+    assert again.pop("extract.jsonl") != whole.pop("extract.jsonl") and again == whole
+
+
+def test_a_teacher_is_its_weights_not_its_path(recipes, run_cli, tmp_path, teacher_folder, monkeypatch):
+    """Under ~, and copied elsewhere, it is the same: stores stand, and training takes both. Others are told apart."""
+    from distillkit.store.format.manifest import Manifest
+    from tests.conftest import make_teacher
+
+    extract, train = recipes
+    assert run_cli("extract-teacher", extract)[0] == 0
+    whole = tree(tmp_path / "out")
+    shutil.copytree(teacher_folder, tmp_path / "home/copied")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in ("~/copied", str(tmp_path / "home/copied")):
+        model = f'teacher.model="local-dir:{name}"'
+        code, _, err = run_cli("extract-teacher", extract, "--set", model)
+        assert code == 0 and err.count("already complete") == 2 and tree(tmp_path / "out") == whole
+        assert run_cli("extract-teacher", extract, "--set", model, "--set", f'out="{tmp_path}/b"')[0] == 0
+    (record,) = Manifest.read(tmp_path / "b/texts").teachers.values()
+    assert record["model"] == "local-dir:~/copied", "the store keeps the name that it was begun with"
+    assert run_cli("train-student", train, "--set", f'data.texts="{tmp_path}/b/texts"')[0] == 0
+
+    other = make_teacher(tmp_path / "other", seed=1)
+    code, _, err = run_cli("extract-teacher", extract, "--set", f'teacher.model="local-dir:{other}"')
+    assert code == 1 and "teachers.openclip.weights_sha256: '" in err.splitlines()[-1]
+    assert tree(tmp_path / "out/texts") == {
+        name.removeprefix("texts/"): mark for name, mark in whole.items() if name.startswith("texts/")
+    }
+
+
+def tree(folder):
+    """Every file of a folder, and what is in it."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_evaluation_refuses_a_store_of_another_teacher(recipes, run_cli, tmp_path):
@@ -70,7 +129,8 @@ def test_evaluation_refuses_a_store_of_another_teacher(recipes, run_cli, tmp_pat
     run_cli("extract-teacher", recipes[0])
     run_cli("train-student", recipes[1])
     other = make_teacher(tmp_path / "other", seed=1)
-    assert run_cli("extract-teacher", recipes[0], "--set", f'teacher.model="local-dir:{other}"')[0] == 0
+    model = f'teacher.model="local-dir:{other}"'
+    assert run_cli("extract-teacher", recipes[0], "--set", model, "--overwrite")[0] == 0
     code, _, err = run_cli("evaluate", tmp_path / "out/run")
     assert code == 1 and err.count("\n") == 1
     assert "another teacher" in err and str(other) in err

@@ -16,7 +16,7 @@ def extract(recipes, run_cli, quick_disk):
     """The command on the toy recipe: (exit code, stderr)."""
 
     def run(*overrides):
-        at = overrides.index("--shard") if "--shard" in overrides else len(overrides)
+        at = next((n for n, word in enumerate(overrides) if word.startswith("--")), len(overrides))
         settings = [argument for override in overrides[:at] for argument in ("--set", override)]
         settings += overrides[at:]
         code, _, err = run_cli("extract-teacher", recipes[0], *settings)

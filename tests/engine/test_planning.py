@@ -169,5 +169,8 @@ def test_another_source_with_fewer_rows_is_what_was_asked_for(extract, tmp_path)
     assert extract(f"{{ {table(tmp_path / 'corpus')} }}")[0] == 0
     (tmp_path / "corpus/t.tsv").rename(tmp_path / "corpus/u.tsv")
     (tmp_path / "corpus/t2.tsv").write_text("title\tfilepath\na cat\t1.png\n")
-    assert extract(f'{{ kind = "csv", file = "{tmp_path}/corpus/t2.tsv" }}')[0] == 0
+    other = f'{{ kind = "csv", file = "{tmp_path}/corpus/t2.tsv" }}'
+    code, err = extract(other)
+    assert code == 1 and "; to extract anew means 1 row," in err and len(FeatureStore(tmp_path / "out/images")) == 4
+    assert extract(other, '["image"]', "--overwrite")[0] == 0
     assert len(FeatureStore(tmp_path / "out/images")) == 1

@@ -138,7 +138,7 @@ def test_another_teacher_is_named_with_both_hashes(store, world, tmp_path, run_c
     code, out, err = run_cli("store", "verify", path, "--reforward", "16", "--recipe", tmp_path / "other.toml")
     assert code == 1 and "does not hold what its teachers say now" in err
     want = FeatureStore(path).teachers["clip"]["weights_sha256"]
-    assert f"teacher clip: weights_sha256: '{want}' -> '" in out and "clip/image: row " in out
+    assert f"teacher clip: weights_sha256: '{want}' against '" in out and "clip/image: row " in out
     assert "dino/cls: row" not in out and "and 11 more rows" in out
 
 

@@ -44,12 +44,12 @@ def extract(tmp_path, corpus, teacher_folder, dino, run_cli):
     """Stage 1 with the teachers of `names` over the toy images: (exit code, stderr, store)."""
     kinds = {"clip": CLIP, "dino": DINO}
 
-    def run(names, fields, out="out"):
+    def run(names, fields, out="out", *more):
         teachers = "".join(f'[[teachers]]\nname = "{name}"\n{kinds[name]}' for name in names)
         text = f'name = "toy"\nout = "{tmp_path}/{out}"\n' + teachers + CORPORA
         recipe = tmp_path / "several.toml"
         recipe.write_text(text.format(corpus=corpus, teacher=teacher_folder, dino=dino, fields=fields))
-        code, _, err = run_cli("extract-teacher", recipe)
+        code, _, err = run_cli("extract-teacher", recipe, *more)
         assert "Traceback" not in err
         return code, err, tmp_path / out / "images"
 
@@ -227,12 +227,14 @@ def test_recipes_that_name_teachers_wrongly(tmp_path, teachers, message):
 
 
 def test_a_moved_teacher_is_told_by_its_name(extract, dino, tmp_path):
-    """Another teacher under the same name is another store, and the first is set aside."""
+    """Another teacher under the same name is another store, and the first is set aside where that is asked for."""
     extract(["clip", "dino"], BOTH)
     weights = (dino / "model.safetensors").read_bytes()
     try:
         shutil.copy(make_dino(tmp_path / "other", seed=1, pixels=56) / "model.safetensors", dino)
-        code, err, store = extract(["clip", "dino"], BOTH)
+        code, err, _ = extract(["clip", "dino"], BOTH)
+        assert code == 1 and "teachers.dino.weights_sha256: " in err and "to extract anew means 70 rows" in err
+        code, err, store = extract(["clip", "dino"], BOTH, "out", "--overwrite")
     finally:
         (dino / "model.safetensors").write_bytes(weights)
     assert code == 0 and "teachers.dino.weights_sha256: " in err and "extracting anew" in err
@@ -354,6 +356,8 @@ def test_an_addition_of_another_kind_sets_aside_the_addition_alone(extract):
     _, _, store = extract(["clip"], '["image"]')
     extract(["dino"], '["cls"]')
     code, err, _ = extract(["dino"], '["patches"]')
+    assert code == 1 and "added/dino: " in err and FeatureStore(store).fields.keys() == {"clip/image", "dino/cls"}
+    code, err, _ = extract(["dino"], '["patches"]', "out", "--overwrite")
     assert code == 0 and "extracting anew, the old store is now" in err
     assert FeatureStore(store).fields.keys() == {"clip/image", "dino/patches"}
     assert len(list(store.glob("added/dino.before-*"))) == 1 and not list(store.parent.glob("*.before-*"))
@@ -361,7 +365,7 @@ def test_an_addition_of_another_kind_sets_aside_the_addition_alone(extract):
 
 def test_where_more_than_a_teacher_changes_the_store_is_made_anew(extract):
     _, _, store = extract(["clip"], '["image"]')
-    code, err, _ = extract(["clip", "dino"], '["clip/image", "text", "dino/cls"]')
+    code, err, _ = extract(["clip", "dino"], '["clip/image", "text", "dino/cls"]', "out", "--overwrite")
     assert code == 0 and "extracting anew" in err and not (store / "added").exists()
     assert FeatureStore(store).fields.keys() == {"clip/image", "clip/text", "dino/cls"}
 

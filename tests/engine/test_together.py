@@ -86,7 +86,8 @@ def test_another_recipe_does_not_pull_the_store_from_under_a_run(extract, stores
     extract()
     before = files(stores / "images")
     with someone(1):
-        code, err = extract('corpora.0.dtype="float32"')
+        assert "to extract anew means " in extract('corpora.0.dtype="float32"')[1]
+        code, err = extract('corpora.0.dtype="float32"', "--overwrite")
         assert code == 1 and "another process is extracting here, with another recipe (" in err
     assert files(stores / "images") == before
 

@@ -15,6 +15,7 @@ from distillkit.errors import StoreError
 from distillkit.store.bucket.remote import local
 from distillkit.store.format.field import PARAMETERS, Field
 from distillkit.store.format.manifest import Manifest, digest
+from distillkit.store.format.sameness import other_teacher
 from distillkit.store.reading.additions import FOLDER, additions
 from distillkit.store.reading.selection import FILE_NAME as VIEW
 from distillkit.store.reading.selection import Selection
@@ -122,17 +123,9 @@ class Contents:
 
 
 def refuse_other_teacher(first: Contents, first_field: str, second: Contents, second_field: str) -> None:
-    """StoreError unless both fields were made by the same teacher; both values are named.
-
-    Of a teacher whose features were imported not all is known; it must agree in what is, and its model must be.
-    """
-    one, other = first.teacher(first_field), second.teacher(second_field)
-    imported = "imported" in (one.get("kind"), other.get("kind")) and one != other
-    known = [key for key in one | other if not imported or (key != "kind" and key in one and key in other)]
-    name = next((key for key in known if one.get(key) != other.get(key)), None)
-    if name is None:
-        return
-    raise StoreError(
-        f"{first.path} and {second.path} were made by different teachers ({name}: {one.get(name)!r} against "
-        f"{other.get(name)!r}); extract both with one teacher"
-    )
+    """StoreError unless both fields were made by the same teacher; both values are named."""
+    told = other_teacher(first.teacher(first_field), second.teacher(second_field))
+    if told:
+        raise StoreError(
+            f"{first.path} and {second.path} were made by different teachers ({told}); extract both with one teacher"
+        )

@@ -11,10 +11,10 @@ import pyarrow as pa
 from torch import Tensor
 
 from distillkit.errors import StoreError
-from distillkit.recipe import differences
 from distillkit.store.format.encode import encode, stored
 from distillkit.store.format.manifest import Manifest
 from distillkit.store.format.plan import kept, make_plan
+from distillkit.store.format.sameness import changes
 from distillkit.store.format.steps import Steps
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.writing.fill import fill
@@ -60,9 +60,9 @@ def _refuse_other_kinds(stores: list[FeatureStore]) -> None:
         return {"teachers": store.manifest.teachers, "fields": fields, "views": store.manifest.views}
 
     for store in stores[1:]:
-        changes = differences(facts(stores[0]), facts(store))
-        if changes:
-            raise StoreError(f"{stores[0].path} and {store.path} cannot be one store: {changes[0]}")
+        found = changes(facts(stores[0]), facts(store))
+        if found:
+            raise StoreError(f"{stores[0].path} and {store.path} cannot be one store: {found[0]}")
 
 
 def _source(stores: list[FeatureStore]) -> dict[str, Any]:

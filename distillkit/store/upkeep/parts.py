@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 
 from distillkit.errors import StoreError
-from distillkit.recipe import differences
 from distillkit.store.format.field import Field
 from distillkit.store.format.manifest import Manifest
+from distillkit.store.format.sameness import changes
 from distillkit.store.format.steps import steps_of
 from distillkit.store.reading.selection import FILE_NAME as VIEW
 from distillkit.store.writing.adopt import adopt, committed
@@ -28,7 +28,7 @@ def are_parts(folders: list[Path]) -> bool:
     if any((folder / VIEW).is_file() for folder in folders):
         return False
     plans = [_identity(folder) for folder in folders]
-    return all(plan == plans[0] for plan in plans) or not all(
+    return not any(changes(plans[0], plan) for plan in plans) or not all(
         (folder / "manifest.json").is_file() for folder in folders
     )
 
@@ -37,9 +37,9 @@ def assemble(out: Path, folders: list[Path], say: Callable[[str], None], made_wi
     """The store at `out` from every shard that any part has. StoreError for other plans and missing shards."""
     identity = _identity(folders[0])
     for folder in folders[1:]:
-        changes = differences(identity, _identity(folder))
-        if changes:
-            raise StoreError(f"{folder} is no part of the same extraction as {folders[0]}: {changes[0]}")
+        found = changes(identity, _identity(folder))
+        if found:
+            raise StoreError(f"{folder} is no part of the same extraction as {folders[0]}: {found[0]}")
     writer = _writer(out, folders[0], identity)
     writer.steps = steps_of(folders[0], writer.fields)
     for folder in folders[1:]:

@@ -27,6 +27,7 @@ from distillkit.store.format.log import FILE_NAME as LOG
 from distillkit.store.format.log import logged
 from distillkit.store.format.manifest import FILE_NAME, VERSION, Manifest, Shard, digest, file_digest
 from distillkit.store.format.plan import plan_digest
+from distillkit.store.format.sameness import recognised
 from distillkit.store.format.steps import Steps, steps_of
 from distillkit.store.reading.additions import FOLDER
 from distillkit.store.reading.selection import FILE_NAME as VIEW
@@ -36,7 +37,8 @@ from distillkit.system.atomic import TEMPORARY, atomic_file, make_folder, sync, 
 
 
 class StoreWriter(ShardWriter):
-    """Begins or continues the store at `path`. `identity` is everything the rows depend on; it must not change.
+    """Begins or continues the store at `path`. `identity` is everything the rows depend on; it must not change, but
+    for what its teachers are called: then the store keeps the names that it was begun with.
 
     `steps` says what the numbers of its int8 fields mean. Of a store that is not begun, fill it in before `begin`.
     """
@@ -46,19 +48,21 @@ class StoreWriter(ShardWriter):
     ):
         super().__init__(plan, fields, rows_per_shard)
         self.path, self.home = path, home_of(path)
-        self.refresh()
         for field in self.fields.values():
             layout.check_rows_per_shard(rows_per_shard, field)
-        self.version, self.identity = VERSION, self._identity(identity, VERSION)
-        before = self.previous_identity()
-        if before is not None and "version" not in before and self._identity(identity, 1) == before:
-            self.version, self.identity = 1, before  # what version 1 began, it ends
-
-        self.steps: dict[str, Steps] = steps_of(path, self.fields) if self.identity == before else {}
+        self._asked, self._given = self._identity(identity, VERSION), identity
+        self.refresh()
+        self.steps: dict[str, Steps] = steps_of(path, self.fields) if self.identity == self.previous_identity() else {}
 
     def refresh(self) -> None:
-        """See what other machines have done, where several write one store behind a URL."""
+        """See what others have done meanwhile: on this machine, or where several write one store behind a URL."""
         self.home.refresh()
+        before = self.previous_identity()
+        self.version, self.identity = VERSION, recognised(before, self._asked)
+        if before is not None and "version" not in before:
+            first = recognised(before, self._identity(self._given, 1))
+            if first == before:
+                self.version, self.identity = 1, first  # what version 1 began, it ends
 
     def _identity(self, identity: Mapping[str, Any], version: int) -> dict[str, Any]:
         return {
@@ -84,7 +88,7 @@ class StoreWriter(ShardWriter):
     def set_aside(self) -> Path:
         """Move the store at this place out of the way, and say where to. Nothing is deleted."""
         aside = self.home.set_aside(digest(self.previous_identity())[:8])
-        self.steps = {}
+        self.steps, self.version, self.identity = {}, VERSION, self._asked
         return aside
 
     def begin(self, *, alone: bool = True) -> None:

@@ -56,7 +56,7 @@ def test_missing_damaged_and_foreign_parts_are_named(parts, tmp_path, make_toy):
         assemble(tmp_path / "out", parts[:1], print, MADE)
     other = make_toy(rows=151, path=tmp_path / "other")
     other.write()
-    with pytest.raises(StoreError, match=r"other is no part of the same extraction as .*store: plan: "):
+    with pytest.raises(StoreError, match=r"other is no part of the same extraction as .*store: rows: 150 -> 151"):
         assemble(tmp_path / "out", [parts[0], other.path], print, MADE)
     with pytest.raises(StoreError, match="no part of an extraction"):
         assemble(tmp_path / "out", [tmp_path], print, MADE)

@@ -1,0 +1,104 @@
+"""Where a job is written: the store that is there, an addition to it, or a new one; and what is not done unasked.
+
+A store that is there and is not the one that the recipe means now would be set aside and made anew, which takes hours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from distillkit.engine.append import GROWS, growth
+from distillkit.engine.cost import duration
+from distillkit.engine.job import Job
+from distillkit.engine.planning import Planned
+from distillkit.errors import StoreError
+from distillkit.store.format.layout import check_rows_per_shard
+from distillkit.store.format.log import logged
+from distillkit.store.format.sameness import changes
+from distillkit.store.reading.additions import teachers_to_add
+from distillkit.store.writing.writer import StoreWriter
+from distillkit.system.wording import count, pace
+
+Say = Callable[[str], None]
+Place = tuple[Job, StoreWriter]
+
+
+def in_its_order(job: Job, planned: Planned) -> Planned:
+    """The rows as the store has them, where it has the same ones."""
+    grown = growth(job.path, planned.rows)
+    return replace(planned, rows=grown.plan) if grown and not grown.new else planned
+
+
+def places(job: Job, planned: Planned, say: Say) -> list[Place]:
+    """The job and its writer; where a finished store lacks nothing but some teachers, these are added beside it.
+
+    Before them comes the store itself, if some of its files are lost.
+    """
+
+    def placed(job: Job) -> Place:
+        return job, _writer(job, planned, say)
+
+    _, writer = placed(job)
+    before = writer.previous_identity()
+    new = teachers_to_add(before, writer.identity) if before is not None and writer.finished() else []
+    if not new:
+        return [(job, writer)]
+    say(f"{job.path}: stays as it is, {' and '.join(new)} added to it; train with data.teacher = {new[0]!r}")
+    kept = [placed(job.only(old))] if (old := [alias for alias, _ in job.asked if alias not in new]) else []
+    return [*((base, own) for base, own in kept if own.identity == before and own.damaged()), placed(job.beside(new))]
+
+
+def _writer(job: Job, planned: Planned, say: Say) -> StoreWriter:
+    """How a store is cut into shards changes no row: what was begun goes on as it was cut."""
+
+    def cut(rows_per_shard: int) -> StoreWriter:
+        return StoreWriter(job.path, planned.rows, job.fields, rows_per_shard, job.identity(planned.duplicates))
+
+    writer = cut(job.rows_per_shard)
+    before = writer.previous_identity()
+    if before is None or before.get("rows_per_shard") == job.rows_per_shard:
+        return writer
+    own = before["rows_per_shard"]
+    try:
+        for field in job.fields.values():
+            check_rows_per_shard(own, field)
+    except StoreError:
+        return writer  # cut for other fields
+    as_it_is = cut(own)
+    if as_it_is.identity != before:
+        return writer
+    if job.corpus.rows_per_shard is not None:
+        say(f"{job.path}: keeps its rows_per_shard = {own}, which it was begun with")
+    return as_it_is
+
+
+def refuse_to_redo(job: Job, writer: StoreWriter, allow_smaller: bool) -> None:
+    """StoreError where rows that are committed would be set aside: what differs, and what it would cost.
+
+    `allow_smaller`: but not where all that differs is that there are other rows.
+    """
+    before = writer.previous_identity()
+    if before is None or before == writer.identity or not any((writer.path / "commits").glob("*.json")):
+        return
+    found = changes(before, writer.identity)
+    if allow_smaller and all(line.startswith(GROWS) for line in found):
+        return
+    more = f" (and {len(found) - 1} more)" if found[1:] else ""
+    rows = writer.plan.num_rows
+    grown = growth(job.path, writer.plan) if writer.finished() else None
+    append = f"keep them and compute {grown.new} more with `distillkit store append`, " if grown and grown.new else ""
+    anew = f"{count(rows, 'row')}{_time(writer, rows)}"
+    raise StoreError(
+        f"{writer.path}: {found[0]}{more}; to extract anew means {anew}. Nothing was touched: {append}undo the change, "
+        "set `out` to another place, or add --overwrite, which keeps the old store beside it"
+    )
+
+
+def _time(writer: StoreWriter, rows: int) -> str:
+    """What they would take, if they take what the shard before took; nothing where no log is."""
+    lines = [line for line in logged(writer.path) if line.get("seconds") and line.get("rows")]
+    if not lines:
+        return ""
+    rate = lines[-1]["rows"] / lines[-1]["seconds"]
+    return f", {duration(rows / rate)} at the {pace(rate)} that its log tells"

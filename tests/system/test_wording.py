@@ -1,0 +1,17 @@
+from distillkit.system.wording import count, pace
+
+
+def test_one_is_one_and_many_are_grouped():
+    assert [count(number, "shard") for number in (0, 1, 2, 65_536)] == [
+        "0 shards",
+        "1 shard",
+        "2 shards",
+        "65,536 shards",
+    ]
+    assert count(1, "query", "queries") == "1 query" and count(3, "query", "queries") == "3 queries"
+
+
+def test_what_is_slow_is_not_at_rest():
+    told = [pace(rate) for rate in (0.031, 0.3, 2.44, 9.96, 310.4, 12_345)]
+    assert told == ["0.031 rows/s", "0.3 rows/s", "2.4 rows/s", "10 rows/s", "310 rows/s", "12,345 rows/s"]
+    assert pace(3, "images") == "3 images/s"
