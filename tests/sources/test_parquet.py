@@ -180,7 +180,7 @@ def test_files_cut_anywhere_and_other_files_are_named(tmp_path):
 
 def test_an_empty_file_makes_no_plan(tmp_path):
     write(tmp_path / "0.parquet", {"image": pa.array([], pa.binary())})
-    with pytest.raises(SourceError, match="empty: nothing to extract"):
+    with pytest.raises(SourceError, match="no sample of it can be taken"):
         make_plan(Parquet(root=str(tmp_path)), tmp_path)
 
 

@@ -115,7 +115,7 @@ def test_a_file_name_that_is_not_utf_8_is_no_crash():
 
 
 def test_nothing_makes_no_plan():
-    with pytest.raises(SourceError, match="/corpus is empty: nothing to extract"):
+    with pytest.raises(SourceError, match="/corpus: no sample of it can be taken"):
         make_plan([], ROOT)
 
 
