@@ -7,6 +7,7 @@ They can be deleted at any time.
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -45,4 +46,5 @@ class Features:
         return self.folder / f"{name}-{store.digest[:12]}-{self.network[:12]}.safetensors"
 
     def _made_of(self, store: FeatureStore) -> dict[str, str]:
-        return {"network": self.network, "store": store.digest, "teacher": store.alias or ""}
+        told = {"network": self.network, "store": store.digest, "teacher": store.alias or ""}
+        return {"made of": json.dumps(told)}  # one entry: several are written in no order, so never in the same bytes

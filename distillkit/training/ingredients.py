@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 
 from distillkit.errors import RecipeError, TrainError
