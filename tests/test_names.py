@@ -23,10 +23,11 @@ def annotated(tree):
         yield from (name.id for one in found if one for name in ast.walk(one) if isinstance(name, ast.Name))
 
 
-def imported(tree):
-    """Names that an import binds anywhere, as for the type checker alone."""
+def bound(tree):
+    """Names that an import or an assignment binds anywhere, as for the type checker alone."""
     imports = (node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom))
-    return {(alias.asname or alias.name).split(".")[0] for node in imports for alias in node.names}
+    assigned = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    return assigned | {(alias.asname or alias.name).split(".")[0] for node in imports for alias in node.names}
 
 
 def test_every_name_that_is_looked_up_or_annotated_is_there():
@@ -38,6 +39,6 @@ def test_every_name_that_is_looked_up_or_annotated_is_there():
         source = module.__loader__.get_source(found.name)
         tree, known = ast.parse(source), vars(module).keys() | vars(builtins).keys()
         lost = looked_up(compile(source, module.__file__, "exec")) - known
-        lost |= set(annotated(tree)) - known - imported(tree)
+        lost |= set(annotated(tree)) - known - bound(tree)
         missing += [f"{found.name}: {name}" for name in sorted(lost)]
     assert missing == []
