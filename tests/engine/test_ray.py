@@ -116,6 +116,84 @@ def test_runs_and_workers_killed_at_any_instant_leave_the_same_store(images, tmp
     assert Manifest.read(out).digest == Manifest.read(tmp_path / "local/images").digest
 
 
+NODES = """
+import sys
+from ray.cluster_utils import Cluster
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+nodes = []
+print(cluster.address, flush=True)
+for line in sys.stdin:
+    if line == "add\\n":
+        nodes.append(cluster.add_node(num_cpus=1))
+    else:
+        cluster.remove_node(nodes.pop(0), allow_graceful=False)
+    print("done", flush=True)
+cluster.shutdown()
+"""
+
+
+class Nodes:
+    """A cluster on this machine of a head that computes nothing, and of nodes of one CPU that come and go."""
+
+    def __init__(self, process):
+        self.process, self.address = process, process.stdout.readline().strip()
+
+    def one(self, what):
+        """Do it to a node: "add" one, or "kill" the oldest without a word."""
+        self.process.stdin.write(f"{what}\n")
+        self.process.stdin.flush()
+        assert self.process.stdout.readline() == "done\n"
+
+    def at_work(self):
+        """The nodes (their main process) that have an actor with a teacher."""
+        return {worker.ppid() for worker in workers_below(psutil.Process(self.process.pid))}
+
+
+@pytest.fixture
+def nodes():
+    command, pipe = [sys.executable, "-c", NODES], subprocess.PIPE
+    environment = os.environ | {"RAY_AUTH_MODE": "disabled"}
+    with subprocess.Popen(
+        command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environment, text=True
+    ) as it:
+        cluster = Nodes(it)
+        for _ in range(2):
+            cluster.one("add")
+        yield cluster
+        it.communicate(timeout=60)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_cluster_that_loses_nodes_and_gains_one_leaves_the_same_store(images, tmp_path, nodes, run_cli):
+    """Two actors on two nodes. One node dies, another comes; then the other first one dies: the late one goes on."""
+    draw(tmp_path / "more", 2560)
+    images.write_text(images.read_text().replace(f"{tmp_path}/corpus", f"{tmp_path}/more"))
+    assert run_cli("extract-teacher", images, "--set", f'out="{tmp_path}/local"')[0] == 0
+    want, out = files(tmp_path / "local/images"), tmp_path / "out/images"
+    told = ("ray.least=2", "ray.most=2", "ray.cpus=1", f'ray.address="{nodes.address}"')
+    run = forked("extract-teacher", images, "--engine", "ray", *(f"--set={setting}" for setting in told))
+
+    def until(true):
+        while not true():
+            assert not gone(run), "it ended too early to be disturbed"
+            time.sleep(0.02)
+
+    def committed():
+        return len(list((out / "commits").glob("*")))
+
+    until(lambda: len(nodes.at_work()) == 2 and committed())
+    before = nodes.at_work()
+    nodes.one("kill")
+    nodes.one("add")
+    nodes.one("kill")
+    left = committed()
+    assert left < 40
+    until(lambda: nodes.at_work() - before and committed() > left)
+    assert ended(run) == 0
+    assert verify(out) == [] and files(out) == want
+
+
 def gone(run):
     """Whether a child has ended; it can still be waited for."""
     return psutil.Process(run).status() == psutil.STATUS_ZOMBIE
