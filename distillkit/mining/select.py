@@ -41,7 +41,9 @@ def select_texts(recipe: SelectRecipe, say: Say = print) -> Path:
     best, image = nearest_image(neighbours, len(texts))
     kept = np.flatnonzero(best > recipe.min_cosine)
     if not len(kept):
-        raise StoreError(f"{out}: no text is above min_cosine = {recipe.min_cosine}; best: {best.max():.4f}")
+        raise StoreError(
+            f"{out}: no text is above min_cosine = {recipe.min_cosine}, the best at {best.max():.4f}; lower min_cosine"
+        )
     view = select(texts.path, kept, out)
     facts = _facts(recipe, neighbours, texts, best, kept) | {"out": str(out), "digest": view.digest}
     kept_examples, dropped_examples = _examples(recipe, images, texts, best, image)

@@ -37,7 +37,7 @@ class Vectors:
                 f"{store.path}: {field!r} has rows of shape {shape}, no vectors; name a field of embeddings"
             )
         if len(store.ok_rows) == 0:
-            raise StoreError(f"{store.path}: no row has features; nothing to search")
+            raise StoreError(f"{store.path}: no row has features; why: distillkit store failures {store.path}")
         return cls(store, field, store.rows_with(field))
 
     def __len__(self) -> int:

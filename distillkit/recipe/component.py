@@ -80,4 +80,4 @@ class Term(Component):
         parameters = inspect.signature(resolve(room, self.kind).__init__).parameters  # type: ignore[misc]
         for knob in self.ramp:
             if knob not in parameters:
-                raise RecipeError(f"{where}.{self.kind}: ramp of {knob!r}, which is no knob of it")
+                raise RecipeError(f"{where}.{self.kind}: ramp of {knob!r}, which is no knob of it; leave that ramp out")

@@ -51,7 +51,9 @@ def _outside(room: str, kind: str) -> type:
     except ImportError as error:
         raise RecipeError(f"{room}: cannot import {module_name!r} for kind {kind!r}: {error}") from error
     except AttributeError as error:
-        raise RecipeError(f"{room}: {module_name!r} has no {class_name!r} (kind {kind!r})") from error
+        raise RecipeError(
+            f"{room}: {module_name!r} has no {class_name!r}; name another class in kind = {kind!r}"
+        ) from error
     if not inspect.isclass(found):
-        raise RecipeError(f"{room}: {kind!r} is not a class")
+        raise RecipeError(f"{room}: {kind!r} is not a class; name one")
     return found

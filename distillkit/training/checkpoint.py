@@ -97,7 +97,8 @@ def restore(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, sc
         model.load_state_dict(kept)
     except RuntimeError as error:
         raise TrainError(
-            f"{path}: holds another student or objective ({str(error).splitlines()[-1].strip()})"
+            f"{path}: holds another student or objective ({str(error).splitlines()[-1].strip()}); "
+            "begin with --overwrite"
         ) from error
     _unflatten(model, optimizer, load_file(path / "optimizer.safetensors"))
     scaler.load_state_dict(state["scaler"])

@@ -83,8 +83,12 @@ def test_training_reads_the_view(tmp_path, stores):
 def test_refusals_are_one_line(tmp_path, stores):
     other = write(tmp_path / "other", "text", np.ones((5, 32)))
     for knobs, pair, message in (
-        ({"k": 33}, stores, "32 'neighbours' were mined of each row, 33 are asked for"),
-        ({"min_cosine": 1.0}, stores, r"no text is above min_cosine = 1\.0; best: 0\.9"),
+        (
+            {"k": 33},
+            stores,
+            "32 'neighbours' were mined of each row, 33 are asked for; ask for fewer, or mine again with k = 33",
+        ),
+        ({"min_cosine": 1.0}, stores, r"no text is above min_cosine = 1\.0, the best at 0\.9\d+; lower min_cosine"),
         ({"neighbours": "absent"}, stores, "no neighbours 'absent'"),
         ({}, (stores[0], other), "mined in the text store"),
         ({"out": str(stores[1].path)}, stores, "holds a store; move it away"),

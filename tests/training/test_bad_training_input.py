@@ -89,6 +89,7 @@ def test_a_checkpoint_of_another_student_is_refused(train, tmp_path):
     before = content(train.folder)
     code, lines = train("optim.epochs=3.0")
     assert code == 1 and "holds another student or objective (size mismatch" in lines[-1]
+    assert lines[-1].endswith("begin with --overwrite")
     assert content(train.folder) == before
 
 

@@ -149,7 +149,7 @@ class Origin:
         try:
             self._remote.download(name, self.path / name)
         except OSError as error:
-            raise StoreError(f"{self.url}/{name}: cannot be fetched ({error})") from error
+            raise StoreError(f"{self.url}/{name}: cannot be fetched ({error}); run the same command again") from error
 
     def push(self, names: Iterable[str]) -> None:
         """Bring up files that are here, in any order."""
@@ -191,7 +191,7 @@ def _listed(remote: Remote) -> dict[str, int]:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise StoreError(f"{remote.url}: cannot be listed ({error})") from error
+        raise StoreError(f"{remote.url}: cannot be listed ({error}); mend its address, or the access to it") from error
 
 
 def _manifest(remote: Remote, name: str) -> bytes:

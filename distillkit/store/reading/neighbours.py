@@ -34,7 +34,10 @@ class Neighbours:
                 f"{texts.path} is {texts.manifest.digest[:16]}; mine again"
             )
         if k is not None and k > self.facts["k"]:
-            raise StoreError(f"{store.path}: {self.facts['k']} {name!r} were mined of each row, {k} are asked for")
+            raise StoreError(
+                f"{store.path}: {self.facts['k']} {name!r} were mined of each row, {k} are asked for; ask for fewer, "
+                f"or mine again with k = {k}"
+            )
         self.k = k or self.facts["k"]
         self.usable = np.zeros(len(texts) + 1, bool)  # the last one is where -1 looks
         self.usable[texts.ok_rows] = True

@@ -62,7 +62,10 @@ def _refuse_other_kinds(stores: list[FeatureStore]) -> None:
     for store in stores[1:]:
         found = changes(facts(stores[0]), facts(store))
         if found:
-            raise StoreError(f"{stores[0].path} and {store.path} cannot be one store: {found[0]}")
+            raise StoreError(
+                f"{stores[0].path} and {store.path} cannot be one store: {found[0]}; extract one of them "
+                "as the other was"
+            )
 
 
 def _source(stores: list[FeatureStore]) -> dict[str, Any]:

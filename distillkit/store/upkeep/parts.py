@@ -39,7 +39,10 @@ def assemble(out: Path, folders: list[Path], say: Callable[[str], None], made_wi
     for folder in folders[1:]:
         found = changes(identity, _identity(folder))
         if found:
-            raise StoreError(f"{folder} is no part of the same extraction as {folders[0]}: {found[0]}")
+            raise StoreError(
+                f"{folder} is no part of the same extraction as {folders[0]}: {found[0]}; merge them when "
+                "both are finished, or leave one out"
+            )
     writer = _writer(out, folders[0], identity)
     writer.steps = steps_of(folders[0], writer.fields)
     for folder in folders[1:]:
@@ -76,7 +79,7 @@ def _holders(folders: list[Path], shard: int) -> dict[Path, Any]:
 def _identity(folder: Path) -> dict[str, Any]:
     path = folder / "plan.json"
     if not path.is_file():
-        raise StoreError(f"{folder}: no part of an extraction (no plan.json)")
+        raise StoreError(f"{folder}: no part of an extraction (no plan.json); name folders of stores")
     identity: dict[str, Any] = json.loads(path.read_bytes())
     return identity
 

@@ -127,7 +127,7 @@ def test_refusals_are_one_line(tmp_path, stores):
         (
             {"sampling": "proximal", "neighbours_k": 65},
             texts,
-            "64 'neighbours' were mined of each row, 65 are asked for",
+            "64 'neighbours' were mined of each row, 65 are asked for; ask for fewer, or mine again with k = 65",
         ),
     ):
         with pytest.raises(DistillkitError, match=message) as told:
