@@ -16,6 +16,8 @@ from distillkit.errors import SourceError
 Lines = Iterable[tuple[int, str]]
 # A cell that is quoted, and has quotes in it that are doubled.
 _DOUBLED = re.compile(r'"(?:[^"]|"")*""(?:[^"]|"")*"')
+# A cell of a table whose writer quotes all that is no number.
+_WRAPPED = re.compile(r'".*"|[-+.eE\d]*', re.DOTALL)
 
 
 def rows(lines: Lines, separator: str, quoted: bool, where: str = "") -> Iterator[tuple[int, list[str]]]:
@@ -42,12 +44,14 @@ def rows(lines: Lines, separator: str, quoted: bool, where: str = "") -> Iterato
 
 def are_quoted(read: Callable[[], Lines], separator: str) -> bool:
     """Whether a table is quoted: read as if it were, it holds together, and better than as it stands; or, where both
-    are the same, some cell has doubled quotes in it. `read` gives all lines, again at each call.
+    are the same, some cell has doubled quotes in it, or all cells below the header are quoted that are no numbers.
+    `read` gives all lines, again at each call.
     """
     if len(separator) != 1:
         return False
-    plain, opening, doubled = _Shape(), False, False
+    plain, opening, doubled, wrapped = _Shape(), False, False, True
     for _, cells in rows(read(), separator, quoted=False):
+        wrapped &= not plain.header or all(map(_WRAPPED.fullmatch, cells))
         plain.add(cells)
         opened = [cell for cell in cells if cell.startswith('"')]
         opening |= bool(opened)
@@ -60,7 +64,8 @@ def are_quoted(read: Callable[[], Lines], separator: str) -> bool:
             quoted.add(cells)
     except SourceError:
         return False
-    return quoted.odd < plain.odd or (quoted.odd == plain.odd and (doubled or quoted.header != plain.header))
+    telling = doubled or wrapped or quoted.header != plain.header
+    return quoted.odd < plain.odd or (quoted.odd == plain.odd and telling)
 
 
 class _Shape:

@@ -75,7 +75,7 @@ class Csv:
     def _samples(
         self, where: str, name: str, table: Iterator[tuple[int, list[str]]], account: Account
     ) -> Iterator[Sample]:
-        _, header = next(table, (1, [""]))
+        _, header = next(table, (1, []))
         columns = self._columns(where, header)
         usable = False
         for number, cells in table:
@@ -102,15 +102,19 @@ class Csv:
         if text is not None and not is_text(text):
             account.lose("captions that are not UTF-8", key, "text", f"the caption is not UTF-8: {text!r:.60}")
             text = None
-        account.heard |= bool(text)
+        account.heard |= bool(text and text.strip())
         if self.captions == "whole":
-            # An empty cell is an absent text, not a text without words.
-            yield Sample(key, image=image, text=text or None, label=label)
+            # A cell of nothing, or of blanks, is an absent text, not a text without words.
+            yield Sample(key, image=image, text=text if text and text.strip() else None, label=label)
         else:
             yield from with_captions(key, image, text, label, self.captions)
 
     def _columns(self, where: str, header: list[str]) -> dict[str, int]:
         """Where in a row its image, text, label and key are."""
+        if not header:
+            raise SourceError(f"{where}: empty; its first line must name its columns")
+        if any("\r" in cell for cell in header):
+            raise SourceError(f"{where}: its lines end in a CR without a line feed; convert them: tr '\\r' '\\n'")
         if not all(map(is_text, header)):
             raise SourceError(f"{where}:1: not UTF-8; convert the file")
         text = self.text_column or ("title" if "title" in header else None)
@@ -120,4 +124,6 @@ class Csv:
                 other = next((mark for mark in ",;|\t" if len(header) == 1 and mark in header[0]), None)
                 cure = f"source.{knob}_column" if other is None else f"source.separator = {json.dumps(other)}"
                 raise SourceError(f"{where}: no column {column!r} in its header {header}; set {cure}")
+            if column is not None and header.count(column) > 1:
+                raise SourceError(f"{where}: {header.count(column)} of its columns are called {column!r}; rename one")
         return {knob: header.index(column) for knob, column in named.items() if column is not None}

@@ -70,12 +70,14 @@ class Jsonl:
             try:
                 item = json.loads(line)
                 if not isinstance(item, dict):
-                    raise SourceError(f"a JSON {type(item).__name__}, not an object")
+                    raise SourceError(f"a JSON {type(item).__name__}, not an object; write one object a line")
                 samples = list(self._samples(item, account))
             except (ValueError, RecursionError, SourceError) as error:
+                told = str(error) if isinstance(error, SourceError) else f"no JSON object in UTF-8 ({_short(error)})"
                 if not usable:
-                    raise SourceError(f"{place.where(name)}:{number}: {error}") from error
-                samples = [Sample(f"{name}:{number}", image=unusable(f"{name}:{number}: {error}"))]
+                    cure = "" if isinstance(error, SourceError) else "; write one object a line"
+                    raise SourceError(f"{place.where(name)}:{number}: {told}{cure}") from error
+                samples = [Sample(f"{name}:{number}", image=unusable(f"{name}:{number}: {told}"))]
             usable = True
             account.heard |= any(sample.text is not None for sample in samples)
             yield from samples
@@ -119,10 +121,15 @@ def _field(item: dict[str, Any], field: str | None, kind: Any) -> Any:
     if value is None:
         return None
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise SourceError(f"{field!r} is {value!r:.60}, not {_NAMES[kind]}")
+        raise SourceError(f"{field!r} is {value!r:.60}, not {_NAMES[kind]}; mend it, or name another field")
     if isinstance(value, str):
         value.encode()  # JSON can spell half a character, which no text can hold
     return value
+
+
+def _short(error: Exception) -> str:
+    """What Python's parser says, without what it tells programmers to call."""
+    return str(error).partition(";")[0]
 
 
 def _value(item: dict[str, Any], field: str | None) -> Any:

@@ -26,6 +26,7 @@ from distillkit.sources._tar import LARGEST_TEXT, members, trouble
 from distillkit.types import Sample
 
 _PLACE = re.compile(r"(.+)@(\d+)\+(\d+)", re.DOTALL)
+_PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ")  # how gzip, zstd, bzip2 and xz begin
 _SHOWN = 20  # endings of members that are told where none is what was looked for
 _ROWS = pa.schema(
     [("stem", pa.string()), ("image", pa.string()), ("texts", pa.list_(pa.string())), ("label", pa.string())]
@@ -125,7 +126,7 @@ class WebDataset:
                         group[part] = None
             except SourceError as error:
                 if self.damaged == "stop":
-                    told = f'{self._place.where(shard)}: {error}; {_cure(shard)}, or set source.damaged = "skip"'
+                    told = f'{self._place.where(shard)}: {error}; {self._cure(shard)}, or set source.damaged = "skip"'
                     raise SourceError(told) from error
                 lost = str(error)
         marks.extend(map(_mark, groups))
@@ -135,6 +136,18 @@ class WebDataset:
         if lost is not None:
             rows.append({"stem": shard, "image": f"{shard}?{lost}"})
         return pa.Table.from_pylist(rows, _ROWS)
+
+    def _cure(self, shard: str) -> str:
+        """What mends a tar that cannot be read."""
+        if shard.rpartition("/")[2].startswith("._"):
+            return (
+                "it is what a Mac leaves beside a file, and holds nothing: delete it, or leave it out of source.shards"
+            )
+        if self._place.part(shard, 0, 6).startswith(_PACKED):
+            return (
+                "it is compressed, so nothing in it can be read at its place: unpack it (gunzip, unzstd, bunzip2, unxz)"
+            )
+        return "fetch it again"
 
     def _is_image(self, extension: str) -> bool:
         return f".{extension}" in IMAGES if self.image is None else extension == self.image
@@ -186,10 +199,3 @@ class WebDataset:
 def _mark(stem: str) -> int:
     """8 bytes of a hash, the same in every process: tens of millions of stems stay within memory."""
     return int.from_bytes(hashlib.blake2b(printable(stem).encode(), digest_size=8).digest())
-
-
-def _cure(shard: str) -> str:
-    """What mends a tar that cannot be read."""
-    if shard.rpartition("/")[2].startswith("._"):
-        return "it is what a Mac leaves beside a file, and holds nothing: delete it, or leave it out of source.shards"
-    return "fetch it again"

@@ -57,7 +57,7 @@ def test_columns_are_found_by_name_and_others_ignored(tmp_path):
 def test_a_missing_column_is_named_with_those_there_are(tmp_path):
     assert "no column 'filepath' in its header ['title', 'path']" in refusal(tmp_path, "title\tpath\nx\ta.png\n")
     assert "no column 'filepath'" in refusal(tmp_path, "title,filepath\nx,a.png\n")
-    assert "no column" in refusal(tmp_path, "")
+    assert "empty; its first line must name its columns" in refusal(tmp_path, "")
 
 
 @pytest.mark.parametrize("line", ["a cat", "a cat\ta.png\tmore", "a\tcat\ta.png"])
@@ -268,3 +268,38 @@ def test_a_link_to_a_file_elsewhere_is_followed_when_that_is_allowed(tmp_path):
     assert "by a link; refused (source.follow_links = true allows it)" in refusal(tmp_path / "corpus", content)
     assert read(tmp_path / "corpus", content, follow_links=True) == [("a.png", "x")]
     assert "leaves" in refusal(tmp_path / "corpus", "title\tfilepath\nx\t../a.png\n", follow_links=True)
+
+
+@pytest.mark.parametrize("header", ["filepath,title,label", '"filepath","title","label"'])
+def test_kind_h_a_table_whose_cells_are_all_quoted_but_numbers_is_quoted(tmp_path, header):
+    rows = [header, '"a.png","a cat",1', '"b.png","a dog",2']
+    (tmp_path / "pairs.csv").write_text("\n".join(rows) + "\n")
+    source = Csv(file=str(tmp_path / "pairs.csv"), separator=",", label_column="label")
+    told = [(sample.key, sample.text, sample.label) for sample in source]
+    assert told == [("a.png", "a cat", "1"), ("b.png", "a dog", "2")]
+    assert "cells are quoted" in source.account.line(2)
+
+
+def test_kind_h_captions_that_are_quotations_make_no_table_quoted(tmp_path):
+    (tmp_path / "pairs.csv").write_text('filepath,title\na.png,"so it is"\nb.png,"no"\n')
+    told = [sample.text for sample in Csv(file=str(tmp_path / "pairs.csv"), separator=",")]
+    assert told == ['"so it is"', '"no"']
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("", r"pairs\.csv: empty; its first line must name its columns"),
+        ("filepath,title\ra.png,a\r", r"pairs\.csv: its lines end in a CR without a line feed; convert them"),
+        ("filepath,title,filepath\na.png,x,b.png\n", r"pairs\.csv: 2 of its columns are called 'filepath'; rename one"),
+    ],
+)
+def test_kinds_b_and_h_a_table_that_could_be_read_in_two_ways_is_refused(tmp_path, content, told):
+    (tmp_path / "pairs.csv").write_bytes(content.encode())
+    with pytest.raises(SourceError, match=told):
+        list(Csv(file=str(tmp_path / "pairs.csv"), separator=","))
+
+
+def test_kind_g_a_caption_of_blanks_is_an_absent_one(tmp_path):
+    (tmp_path / "pairs.csv").write_text("filepath,title\na.png,  \nb.png,x\n")
+    assert [sample.text for sample in Csv(file=str(tmp_path / "pairs.csv"), separator=",")] == [None, "x"]

@@ -139,3 +139,21 @@ def test_links_are_those_of_tables(tmp_path):
     path = write(tmp_path / "corpus", [{"image": "images/a.png"}, {"image": "b.png"}])
     assert [row[0] for row in read(path, image_field="image")] == ["images/a.png", "items.jsonl:2"]
     assert [row[0] for row in read(path, image_field="image", follow_links=True)] == ["images/a.png", "b.png"]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b'[\n{"text": "a"}\n]\n', r"items\.jsonl:1: no JSON object in UTF-8 \(.*\); write one object a line"),
+        (
+            '{"text": "a"}\n'.encode("utf-16"),
+            r"items\.jsonl:1: no JSON object in UTF-8 \(.*\); write one object a line",
+        ),
+        (b'{"text": ' + b"9" * 5000 + b"}", r"no JSON object in UTF-8 \(Exceeds[^;]*\); write one object a line$"),
+        (b'{"text": 5}', r"'text' is 5, not a text or a list; mend it, or name another field$"),
+    ],
+)
+def test_kind_f_a_file_that_is_no_jsonl_says_how_it_should_be(tmp_path, content, told):
+    (tmp_path / "items.jsonl").write_bytes(content)
+    with pytest.raises(SourceError, match=told):
+        list(Jsonl(file=str(tmp_path / "items.jsonl")))

@@ -1,5 +1,8 @@
+import bz2
+import gzip
 import io
 import json
+import lzma
 import random
 import tarfile
 
@@ -345,3 +348,11 @@ def test_bytes_flipped_anywhere_are_an_error_of_one_line_or_a_line_of_the_ledger
         else:
             reasons(tmp_path, text="json.c", damaged=damaged)
             assert plan.num_rows
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
+def test_kind_f_a_tar_that_is_compressed_is_to_be_unpacked_not_fetched_again(tmp_path, compress):
+    tar = write_tar(tmp_path / "a.tar", sample("0"))
+    tar.write_bytes(compress(tar.read_bytes()))
+    with pytest.raises(SourceError, match=r"it is compressed, so nothing in it can be read at its place: unpack it"):
+        read(tmp_path)
