@@ -41,6 +41,7 @@ from distillkit.system.atomic import make_folder
 from distillkit.system.machine import machine
 from distillkit.system.paths import expand
 from distillkit.system.versions import versions
+from distillkit.system.wording import count
 
 if TYPE_CHECKING:
     from distillkit.engine.ray import RayEngine
@@ -192,7 +193,7 @@ def _begin(
     done = sum(writer.committed(shard) for shard in range(writer.shards))
     told = f", part {part} is {len(part.shards(writer.shards))} of them" if part.of > 1 else ""
     say(
-        f"{path}: {writer.plan.num_rows} rows in {writer.shards} shards{told}"
+        f"{path}: {writer.plan.num_rows} rows in {count(writer.shards, 'shard')}{told}"
         + (f", {done} already committed" if done else "")
     )
     return mine

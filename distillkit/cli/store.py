@@ -2,89 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from distillkit.cli.console import Overrides, Recipe, Store, command, say
-
-if TYPE_CHECKING:
-    from distillkit.store.format.manifest import Manifest
-
-_NO_FAISS = 'FAISS, which is not installed: pip install "distillkit[mining]", or [mining-gpu]'
+from distillkit.cli.info import store_info
+from distillkit.system.wording import count
 
 store = typer.Typer(help="Look at, check and question feature stores.", no_args_is_help=True)
 
 
-@store.command("info")
-def store_info(path: Store) -> None:
-    """Print what a store holds and who made it.
-
-    Example: distillkit store info stores/demo/images
-    """
-    from distillkit.store.format.manifest import Manifest
-    from distillkit.store.reading.additions import FOLDER, additions
-    from distillkit.store.reading.selection import FILE_NAME, Selection
-    from distillkit.system.machine import search_library
-
-    if (path / FILE_NAME).is_file():
-        view = Selection(path)
-        print(f"{path}: {view.count} rows of {view.store}")
-        print(f"digest   {view.digest}\n")
-        path = view.store
-    manifest = Manifest.read(path)
-    _print_volume(path, manifest)
-    for note in _notes(path):
-        print(note)
-    for name, added in additions(path, manifest).items():
-        print()
-        _print_volume(path / FOLDER / name, added)
-    print(f"\nmining here is by {search_library() or _NO_FAISS}")
-
-
-def _print_volume(path: Path, manifest: Manifest) -> None:
-    print(f"{path}: {manifest.rows} rows in {len(manifest.shards)} shards, {manifest.skipped} failed")
-    print(f"digest   {manifest.digest}")
-    print(f"source   {manifest.source['kind']} {manifest.source['knobs']}")
-    if manifest.views.get("count", 1) > 1:
-        print(f"views    {manifest.views['count']} of each image")
-    for name, field in manifest.fields.items():
-        clipped, all_of_it = sum(shard.clipped.get(name, 0) for shard in manifest.shards), math.prod(field.shape)
-        told = f", {clipped} value{'s'[: clipped > 1]} of {manifest.rows * all_of_it} clipped" if clipped else ""
-        packed = f", {field.compression}" if field.compression else ""
-        print(f"field    {name}  {field.dtype} {field.shape}{packed}{told}")
-    for alias, teacher in manifest.teachers.items():
-        sha256, precision = teacher.get("weights_sha256", "")[:16], teacher.get("precision", "")
-        print(
-            f"teacher  {alias}: "
-            + ", ".join(filter(None, [teacher["model"], sha256 and f"sha256 {sha256}", precision]))
-        )
-
-
-def _notes(path: Path) -> list[str]:
-    """What the log says that the numbers do not."""
-    from distillkit.store.format.log import logged, planned
-    from distillkit.store.format.manifest import Manifest
-
-    lines, told = logged(path), planned(path)
-    halved = Counter(alias for line in lines for alias in line.get("halved", []))
-    dropped = sum(line.get("dropped", 0) for line in lines)
-    return [
-        *([f"corpus   {told}"] if told else []),
-        *(
-            f"note     {what}: {count} by {alias}"
-            for what, counts in Manifest.read(path).remarks.items()
-            for alias, count in counts.items()
-        ),
-        *([f"note     {dropped} images were decoded without what lies beside their pixels"] if dropped else []),
-        *(
-            f"note     teacher {alias} ran out of memory in {count} shards: half batches may differ in their last bits"
-            for alias, count in halved.items()
-        ),
-    ]
+store.command("info")(store_info)
 
 
 @store.command("verify")
@@ -158,7 +89,10 @@ def store_precision(
 
 
 @store.command("failures")
-def store_failures(path: Store) -> None:
+def store_failures(
+    path: Store,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object a line, without a header.")] = False,
+) -> None:
     """Print the failure ledger: key, stage and error of each sample without features, or without its text or label.
 
     Example: distillkit store failures stores/demo/images
@@ -166,8 +100,13 @@ def store_failures(path: Store) -> None:
     from distillkit.store.reading.reader import FeatureStore
 
     store = FeatureStore(path)
-    for failure in (*store.failures(), *store.losses()):
-        print(f"{failure['key']}\t{failure['stage']}\t{failure['error']}")
+    failures = [*store.failures(), *store.losses()]
+    if not failures:
+        say(f"{path}: none")
+    elif not as_json:
+        print("key\tstage\terror")
+    for failure in failures:
+        print(json.dumps(failure) if as_json else f"{failure['key']}\t{failure['stage']}\t{failure['error']}")
 
 
 @store.command("merge")
@@ -246,9 +185,9 @@ def store_export(
     from distillkit.store.reading.reader import FeatureStore
     from distillkit.store.upkeep.export import export
 
-    count = export(FeatureStore(path), out, form, fields)
+    rows = export(FeatureStore(path), out, form, fields)
     print(out)
-    say(f"{out}: {count} rows as {form}")
+    say(f"{out}: {count(rows, 'row')} as {form}")
 
 
 @store.command("append")

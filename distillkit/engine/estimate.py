@@ -22,6 +22,7 @@ from distillkit.pixels.views import columns
 from distillkit.recipe import DType, Views
 from distillkit.store.format.field import DTYPES
 from distillkit.system.machine import free_memory
+from distillkit.system.wording import count
 
 _MANY_BYTES = 100e9
 _VALUE_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "int8": 1}
@@ -137,7 +138,7 @@ def report(job: Job, rows: int, probe: Probe, free: int) -> list[str]:
     """Everything but the warnings as lines of text, the table last."""
     asked = estimate(job, rows, probe)
     shards = -(-rows // job.rows_per_shard)
-    lines = [f"{job.path}: {rows:,} rows in {shards:,} shards of {job.rows_per_shard:,}"]
+    lines = [f"{job.path}: {count(rows, 'row')} in {count(shards, 'shard')} of {job.rows_per_shard:,}"]
     for name, field in job.fields.items():
         lines.append(f"  {name:24} {field.dtype} {field.shape}: {field.row_bytes:,} bytes a row")
     lines.append(f"  probed {probe.samples} samples, {probe.failed} failed")
@@ -145,7 +146,7 @@ def report(job: Job, rows: int, probe: Probe, free: int) -> list[str]:
         rates = {"decoding": probe.decode, "the teachers": own(job).views * probe.view}
         slowest = max(rates, key=lambda name: rates[name])
         told = ", ".join(f"{name} {1 / max(seconds, 1e-9):,.1f} images/s" for name, seconds in rates.items())
-        lines.append(f"  {told}; {slowest} sets the pace")
+        lines.append(f"  {told}; {slowest} {'sets' if slowest == 'decoding' else 'set'} the pace")
     if "text" in job.passes:
         lines.append(f"  the teachers {1 / max(probe.text, 1e-9):,.1f} texts/s")
     lines.append(f"  disk: writes {size(probe.write)}/s, reads {size(probe.read)}/s, {size(free)} free")

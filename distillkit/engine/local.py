@@ -21,6 +21,7 @@ from distillkit.errors import StoreError
 from distillkit.recipe import Component
 from distillkit.store.format.log import FILE_NAME as LOG
 from distillkit.store.format.steps import Steps
+from distillkit.store.reading.unfinished import unfinished
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.system.lines import append_line
 from distillkit.system.spans import span
@@ -69,8 +70,15 @@ class _Committing:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.thread.shutdown()
+        if isinstance(error, SystemExit | KeyboardInterrupt):
+            self._tell_what_is_kept()
         if error is None and self.last is not None:
             self.last.result()
+
+    def _tell_what_is_kept(self) -> None:
+        begun = unfinished(self.writer.path)
+        if begun:
+            self.progress.say(begun.lines[0])
 
     def refuse_to_go_on(self) -> None:
         """Raise what went wrong with the last shard, if it is known by now."""

@@ -1,5 +1,6 @@
 """The command line: quick, helpful, one line where the user can mend it, a traceback where it is our bug."""
 
+import json
 import subprocess
 import sys
 import time
@@ -179,8 +180,23 @@ def test_store_commands(run_cli, store):
     assert "openclip/image  float16 [32]" in out and "sha256" in out and "digest" in out
 
     code, out, _ = run_cli("store", "failures", store)
-    (line,) = out.splitlines()
-    assert code == 0 and line.split("\t")[:2] == ["images/003.png", "decode"]
+    header, line = out.splitlines()
+    assert code == 0 and header.split("\t") == ["key", "stage", "error"]
+    assert line.split("\t")[:2] == ["images/003.png", "decode"]
+    told = json.loads(run_cli("store", "failures", store, "--json")[1])
+    assert list(told) == header.split("\t") and told["key"] == "images/003.png"
+    assert run_cli("store", "failures", store.parent / "texts")[1:] == ("", f"{store.parent / 'texts'}: none\n")
+
+    whole = json.loads(run_cli("store", "info", store, "--json")[1])
+    assert whole["."]["rows"] == 70 and len(whole["."]["digest"]) == 64
+    for lost in ("manifest.json", "commits/00001.json"):
+        (store / lost).rename(store.parent / Path(lost).name)
+    code, out, _ = run_cli("store", "info", store)
+    assert code == 0 and f"{store}: not complete, 64 of 70 rows committed, 1 of 2 shards; a shard is 64 rows" in out
+    assert "rows/s, 1 failed; 0.0 h are left" in out
+    assert json.loads(run_cli("store", "info", store, "--json")[1])["committed"] == 64
+    for lost in ("manifest.json", "commits/00001.json"):
+        (store.parent / Path(lost).name).rename(store / lost)
 
     assert run_cli("store", "verify", store)[:2] == (0, f"{store}: every checksum agrees\n")
     shard = store / "openclip/text/c/1/0"

@@ -1,0 +1,101 @@
+"""distillkit store info: what a store holds, who made it, how far it is."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from distillkit.cli.console import Store
+from distillkit.system.wording import count
+
+if TYPE_CHECKING:
+    from distillkit.store.format.manifest import Manifest
+
+_NO_FAISS = 'FAISS, which is not installed: pip install "distillkit[mining]", or [mining-gpu]'
+
+
+def store_info(
+    path: Store,
+    as_json: Annotated[bool, typer.Option("--json", help="The manifests, or the progress, as JSON.")] = False,
+) -> None:
+    """Print what a store holds and who made it; of one that is not complete, how far it is.
+
+    Example: distillkit store info stores/demo/images
+    """
+    from distillkit.store.format.manifest import Manifest
+    from distillkit.store.reading.additions import FOLDER, additions
+    from distillkit.store.reading.selection import FILE_NAME, Selection
+    from distillkit.store.reading.unfinished import unfinished
+    from distillkit.system.machine import search_library
+
+    if (path / FILE_NAME).is_file():
+        view = Selection(path)
+        if not as_json:
+            print(f"{path}: {count(view.count, 'row')} of {view.store}")
+            print(f"digest   {view.digest}\n")
+        path = view.store
+    begun = unfinished(path)
+    if begun:
+        print(json.dumps(asdict(begun) | {"path": str(path)}) if as_json else "\n".join(begun.lines))
+        return
+    manifest = Manifest.read(path)
+    if as_json:
+        every = {".": manifest} | {f"{FOLDER}/{name}": added for name, added in additions(path, manifest).items()}
+        print(json.dumps({name: {"digest": one.digest} | one.model_dump() for name, one in every.items()}))
+        return
+    _print_volume(path, manifest)
+    for note in _notes(path):
+        print(note)
+    for name, added in additions(path, manifest).items():
+        print()
+        _print_volume(path / FOLDER / name, added)
+    print(f"\nmining here is by {search_library() or _NO_FAISS}")
+
+
+def _print_volume(path: Path, manifest: Manifest) -> None:
+    print(f"{path}: {manifest.rows} rows in {count(len(manifest.shards), 'shard')}, {manifest.skipped} failed")
+    print(f"digest   {manifest.digest}")
+    print(f"source   {manifest.source['kind']} {manifest.source['knobs']}")
+    if manifest.views.get("count", 1) > 1:
+        print(f"views    {manifest.views['count']} of each image")
+    for name, field in manifest.fields.items():
+        clipped, all_of_it = sum(shard.clipped.get(name, 0) for shard in manifest.shards), math.prod(field.shape)
+        told = f", {clipped} value{'s'[: clipped > 1]} of {manifest.rows * all_of_it} clipped" if clipped else ""
+        packed = f", {field.compression}" if field.compression else ""
+        print(f"field    {name}  {field.dtype} {field.shape}{packed}{told}")
+    for alias, teacher in manifest.teachers.items():
+        sha256, precision = teacher.get("weights_sha256", "")[:16], teacher.get("precision", "")
+        print(
+            f"teacher  {alias}: "
+            + ", ".join(filter(None, [teacher["model"], sha256 and f"sha256 {sha256}", precision]))
+        )
+
+
+def _notes(path: Path) -> list[str]:
+    """What the log says that the numbers do not."""
+    from distillkit.store.format.log import logged, planned
+    from distillkit.store.format.manifest import Manifest
+
+    lines, told = logged(path), planned(path)
+    halved = Counter(alias for line in lines for alias in line.get("halved", []))
+    dropped = sum(line.get("dropped", 0) for line in lines)
+    return [
+        *([f"corpus   {told}"] if told else []),
+        *(
+            f"note     {what}: {number} by {alias}"
+            for what, counts in Manifest.read(path).remarks.items()
+            for alias, number in counts.items()
+        ),
+        *([f"note     {dropped} images were decoded without what lies beside their pixels"] if dropped else []),
+        *(
+            f"note     teacher {alias} ran out of memory in {count(number, 'shard')}: half batches may differ in their "
+            "last bits"
+            for alias, number in halved.items()
+        ),
+    ]

@@ -1,0 +1,65 @@
+"""A store that was begun and is not complete: how far it is."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distillkit.errors import StoreError
+from distillkit.store.format.log import logged
+from distillkit.store.format.manifest import FILE_NAME
+from distillkit.system.wording import count, pace
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """`committed` of `rows` planned rows, in `shards` of `of` shards. `seconds`: of those that the log tells."""
+
+    path: Path
+    rows: int
+    committed: int
+    shards: int
+    of: int
+    rows_per_shard: int
+    failed: int
+    seconds: float
+
+    @property
+    def lines(self) -> list[str]:
+        """For people; the rate is that of the shards in the log, whoever computed them."""
+        told = [
+            f"{self.path}: not complete, {self.committed:,} of {count(self.rows, 'row')} committed, {self.shards} of "
+            f"{count(self.of, 'shard')}; a shard is {count(self.rows_per_shard, 'row')}"
+        ]
+        if self.seconds:
+            rate = self.committed / self.seconds
+            left = (self.rows - self.committed) / rate / 3600
+            told.append(f"so far at {pace(rate)}, {self.failed} failed; {left:.1f} h are left at that rate")
+        return told
+
+
+def unfinished(path: Path) -> Unfinished | None:
+    """How far the store at `path` is; None where none was begun, or it is complete. StoreError for a damaged plan."""
+    plan = path / "plan.json"
+    if not plan.is_file() or (path / FILE_NAME).is_file():
+        return None
+    try:
+        begun: dict[str, Any] = json.loads(plan.read_bytes())
+        rows, rows_per_shard = int(begun["rows"]), int(begun["rows_per_shard"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{plan}: damaged ({error!r:.80}); move {path} away and make it again") from error
+    of = -(-rows // rows_per_shard)
+    there = [shard for shard in range(of) if (path / f"commits/{shard:05d}.json").is_file()]
+    lines = [line for line in logged(path) if line["shard"] in there]
+    return Unfinished(
+        path,
+        rows,
+        sum(min(rows_per_shard, rows - shard * rows_per_shard) for shard in there),
+        len(there),
+        of,
+        rows_per_shard,
+        sum(line.get("failed", 0) for line in lines),
+        sum(line.get("seconds", 0.0) for line in lines),
+    )

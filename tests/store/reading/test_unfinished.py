@@ -1,0 +1,35 @@
+"""A store that was begun tells how far it is."""
+
+import json
+
+import pytest
+
+from distillkit.errors import StoreError
+from distillkit.store.reading.unfinished import unfinished
+
+
+def test_progress_counts_rows_of_committed_shards_and_the_rate_of_their_lines(make_toy):
+    toy = make_toy(rows=150)
+    assert unfinished(toy.path) is None, "nothing was begun"
+    writer = toy.writer()
+    writer.begin()
+    assert unfinished(toy.path).lines == [
+        f"{toy.path}: not complete, 0 of 150 rows committed, 0 of 3 shards; a shard is 64 rows"
+    ]
+    toy.commit(writer, 2)  # of 22 rows
+    line = {"shard": 2, "rows": 22, "failed": 1, "seconds": 44.0}
+    of_nobody = {"shard": 1, "rows": 64, "failed": 9, "seconds": 1.0}  # told, and lost before it was committed
+    (toy.path / "extract.jsonl").write_text("".join(f"{json.dumps(one)}\n" for one in (line, of_nobody)))
+    begun = unfinished(toy.path)
+    assert (begun.committed, begun.shards, begun.failed) == (22, 1, 1)
+    assert begun.lines[1] == "so far at 0.5 rows/s, 1 failed; 0.1 h are left at that rate"
+    toy.write()
+    assert unfinished(toy.path) is None, "it is complete"
+
+
+def test_a_damaged_plan_is_named(make_toy):
+    toy = make_toy()
+    toy.writer().begin()
+    (toy.path / "plan.json").write_text('{"rows": ')
+    with pytest.raises(StoreError, match=r"plan\.json: damaged .*; move .* away and make it again"):
+        unfinished(toy.path)
