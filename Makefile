@@ -4,7 +4,7 @@ DEMO := $(if $(QUICK),_quick)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup test test-all reliability check format reproduce-dimefm reproduce-clipkd reproduce-tinyclip reproduce-proteus \
-	reproduce-ood bench bench-peers bench-gpu gpu-once test-gpu clean
+	reproduce-ood reproduce-all bench bench-peers bench-gpu gpu-once test-gpu clean
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -22,6 +22,16 @@ STUDENT = $(TRAIN) && $(BIN)/distillkit evaluate runs/$(1)$(DEMO)
 # Is the student better than its baseline? On the same images, in pairs.
 COMPARE = $(BIN)/distillkit compare runs/$(1)$(DEMO)/baseline runs/$(1)$(DEMO)
 
+# What a paper claims, judged over seeds; SCALE=paper tells the plan at the paper's size, and begins where all is there.
+CLAIMS = $(BIN)/distillkit claims $(if $(QUICK),--quick) $(if $(PLAN),--plan) $(if $(SCALE),--scale $(SCALE))
+claims-%: setup
+	$(CLAIMS) pipelines/claims/$*.toml
+
+reproduce-all: setup ## the claims of all five papers over seeds: hours (PLAN=1 says how many; QUICK=1: minutes)
+	$(CLAIMS) pipelines/claims/*.toml
+	$(if $(QUICK)$(PLAN)$(SCALE),,$(BIN)/distillkit claims --write docs/results.md pipelines/claims benchmarks/results/claims)
+
+ifneq ($(SCALE),paper)
 reproduce-dimefm: setup ## teacher, student, baseline and report on the embedded demo (QUICK=1: a look of some minutes)
 	$(STORES)
 	$(call STUDENT,dime_fm)
@@ -43,6 +53,9 @@ reproduce-proteus: setup ## Proteus in small: tokens of a ViT that is made from 
 reproduce-ood: setup ## OOD in small: classes seen and never seen
 	$(STORES) && $(EXTRACT)/demo_classes$(DEMO).toml
 	$(call STUDENT,ood)
+else
+reproduce-dimefm reproduce-clipkd reproduce-tinyclip reproduce-proteus reproduce-ood: reproduce-%: claims-%
+endif
 
 test: setup ## the tests, without the slow ones
 	$(BIN)/python -m pytest

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from distillkit.cli.claims import claims
 from distillkit.cli.console import say
 from distillkit.cli.data import data
 from distillkit.cli.ending import in_one_line, speak_any_text
@@ -35,6 +36,7 @@ app.command()(evaluate)
 app.command()(compare)
 app.command()(export)
 app.command()(suggest_scale)
+app.command()(claims)
 app.add_typer(data, name="data")
 app.add_typer(recipes, name="recipe")
 app.add_typer(store, name="store")

@@ -67,6 +67,7 @@ WORKING = {
     "train-student": ["train.toml"],
     "evaluate": ["run"],
     "compare": ["run", "--teacher"],
+    "claims": ["claims.toml", "--plan"],
     "suggest-scale": ["out/images", "--texts", "out/texts"],
     "export": ["run", "--to", "timm", "--samples", "samples"],
     "recipe check": ["train.toml"],
@@ -81,6 +82,27 @@ WORKING = {
     "store export": ["out/images", "exported"],
     "store append": ["extract.toml"],
 }
+CLAIMS = """
+name = "toy"
+title = "Toy"
+paper = "https://example.org"
+seeds = [0]
+[[evals]]
+kind = "retrieval"
+name = "all"
+store = "out/images"
+[[arms]]
+name = "a"
+recipe = "train.toml"
+[[arms]]
+name = "b"
+recipe = "train.toml"
+set = ["optim.lr=1e-3"]
+[[claims]]
+text = "a beats b"
+on = "all.R@1"
+better = [["a", "b"]]
+"""
 
 
 def all_commands(group=None, path=()):
@@ -97,7 +119,7 @@ def make_world(folder, corpus, teacher, run_cli):
     """Fill `folder`, the current one, so that WORKING works there: a corpus, a teacher, recipes, stores, a run."""
     shutil.copytree(corpus, folder / "corpus")
     shutil.copytree(teacher, folder / "teacher")
-    for name, text in (("extract", EXTRACT), ("train", TRAIN), ("mine", MINE), ("select", SELECT)):
+    for name, text in (("extract", EXTRACT), ("train", TRAIN), ("mine", MINE), ("select", SELECT), ("claims", CLAIMS)):
         (folder / f"{name}.toml").write_text(text)
     for command in ("extract-teacher", "mine-neighbours", "train-student", "evaluate"):
         code, _, err = run_cli(*command.split(), *WORKING[command])

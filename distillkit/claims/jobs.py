@@ -1,0 +1,51 @@
+"""The job, top to bottom: read a file of claims, bring its arms to their end, judge, keep the results.
+
+distillkit claims pipelines/claims/dimefm.toml
+distillkit claims --write docs/results.md pipelines/claims benchmarks/results/claims
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from distillkit.claims.file import read_claims
+from distillkit.claims.judge import judge
+from distillkit.claims.page import write_page
+from distillkit.claims.results import Results, not_run, read_results, write_results
+from distillkit.claims.run import run_all
+from distillkit.claims.timing import plan
+from distillkit.claims.work import Scene
+from distillkit.errors import RecipeError
+
+Say = Callable[[str], None]
+
+
+def claims(file: Path, runs: Path, out: Path, say: Say, command: str, *, quick: bool = False) -> Path:
+    """Train, measure and judge all that the file claims; returns the path of the results."""
+    scene = Scene(read_claims(file), runs, quick)
+    run_all(scene, say)
+    found = judge(scene)
+    for claim in found:
+        say(f"{claim.holds:13}  {claim.text}" + (f" ({claim.why})" if claim.why else ""))
+    return write_results(out, scene, found, command)
+
+
+def planned(file: Path, runs: Path, *, quick: bool = False) -> list[str]:
+    """What there is to do and how long it takes, a line each."""
+    return plan(Scene(read_claims(file), runs, quick))
+
+
+def write(places: Sequence[Path], page: Path) -> list[Path]:
+    """The page of results, from results and files of claims: those without results are told as not run yet."""
+    files = [file for place in places for file in (sorted(place.glob("*.toml")) if place.is_dir() else [place])]
+    known = [file for place in places for file in (sorted(place.glob("*.json")) if place.is_dir() else [])]
+    known += [file for file in files if file.suffix == ".json"]
+    claimed = {file: read_claims(file) for file in files if file.suffix == ".toml"}
+    found: dict[str, Results] = {
+        one.name: not_run(one, f"distillkit claims {file.as_posix()}") for file, one in claimed.items()
+    }
+    found |= {one.name: one for one in map(read_results, known)}
+    if not found:
+        raise RecipeError(f"{', '.join(map(str, places))}: neither files of claims nor results of them")
+    return write_page(page, list(found.values()))

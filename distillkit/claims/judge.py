@@ -1,0 +1,227 @@
+"""Claims to verdicts: the answers of all arms and seeds to the same items, in pairs, with Holm over the whole file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import permutations
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from distillkit.claims.file import Claim
+from distillkit.claims.work import Scene
+from distillkit.errors import TrainError
+from distillkit.evals._answers import Answers, Measure
+from distillkit.evaluation.clusters import clusters, ends, resamples
+from distillkit.evaluation.intervals import DRAWS
+from distillkit.evaluation.measured import measured
+from distillkit.evaluation.paired import seeded_differences
+from distillkit.evaluation.verdicts import holm, verdict
+
+HOLDS, NOT, UNSURE, WAITS = "holds", "does not hold", "not separable", "not run yet"
+_WORDS = {"better": HOLDS, "worse": NOT, "not separable": UNSURE}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """`one` minus `other`, with its paired 95 % interval; `adjusted` is p over all tests of the file.
+
+    `holds`: the verdict by itself. An order is a pair of its arms and the arm they are better than.
+    """
+
+    one: str
+    other: str
+    value: float
+    low: float | None
+    high: float | None
+    p: float
+    adjusted: float
+    holds: str
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Point:
+    """An arm on a curve: its number, with the 95 % interval over items and seeds."""
+
+    x: float
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim with its verdict. `items` were asked, of each of `seeds` runs."""
+
+    text: str
+    on: str
+    by: float
+    holds: str
+    pairs: tuple[Pair, ...]
+    items: int
+    seeds: int
+    curves: tuple[tuple[str, tuple[Point, ...]], ...] = ()
+    across: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class _Test:
+    """A pair before Holm: what `verdict` wants to know."""
+
+    pair: Pair
+    error: float
+    seeds: float
+    items: int
+    by: float
+    more: bool
+
+
+class Rows:
+    """Answers of arms, read once."""
+
+    def __init__(self, scene: Scene):
+        self._scene = scene
+        self._measured = lru_cache(maxsize=None)(measured)
+
+    def of(self, arm: str, eval_: str, name: str) -> tuple[list[Answers], Measure]:
+        """Of every seed, and the measure; TrainError where the eval has none of that name that is a mean of rows."""
+        found: list[Answers] = []
+        measure = None
+        for seed in self._scene.seeds:
+            folder = self._scene.folder(arm, seed)
+            rows = [one.answers for (asked, _), one in self._measured(folder).rows.items() if asked == eval_]
+            means = [(one, m) for one in rows for m in one.measures if m.how == "mean"]
+            hit = next(((one, m) for one, m in means if m.name == name), None)
+            if hit is None:
+                known = ", ".join(m.name for _, m in means) or "none"
+                raise TrainError(f"{folder}: {eval_!r} has no measure {name!r} that is a mean of rows; it has: {known}")
+            found.append(hit[0])
+            measure = hit[1]
+        assert measure is not None
+        return found, measure
+
+
+def judge(scene: Scene) -> list[Judged]:
+    """The verdict on every claim of the file, in its order. TrainError where an arm was not evaluated."""
+    rows = Rows(scene)
+    tests = [_tests(claim, rows) if claim.waits is None else [] for claim in scene.file.claims]
+    adjusted = iter(holm(np.array([test.pair.p for listed in tests for test in listed])).tolist())
+    said = [[_said(test, next(adjusted)) for test in listed] for listed in tests]
+    return [
+        _judged(claim, pairs, listed, rows, len(scene.seeds))
+        for claim, pairs, listed in zip(scene.file.claims, said, tests, strict=True)
+    ]
+
+
+def _judged(claim: Claim, pairs: list[Pair], tests: list[_Test], rows: Rows, seeds: int) -> Judged:
+    if claim.waits is not None:
+        return Judged(claim.text, claim.on, claim.by, WAITS, (), 0, 0, why=claim.waits)
+    words = {pair.holds for pair in pairs}
+    holds = NOT if NOT in words else UNSURE if UNSURE in words else HOLDS
+    curves = tuple((curve.name, _curve(claim, curve.arms, curve.x, rows)) for curve in claim.curves)
+    return Judged(claim.text, claim.on, claim.by, holds, tuple(pairs), tests[0].items, seeds, curves, claim.across)
+
+
+def _tests(claim: Claim, rows: Rows) -> list[_Test]:
+    if claim.order:
+        return [_order(claim, rows)]
+    return [_pair(claim, one, other, rows) for one, other in claim.better]
+
+
+def _pair(claim: Claim, one: str, other: str, rows: Rows) -> _Test:
+    """`by` is taken off the first, so that the test asks whether the difference is more than that."""
+    (ones, measure), (others, _) = (rows.of(name, claim.eval, claim.measure) for name in (one, other))
+    _refuse_other_items(ones + others, claim)
+    values, against = (_values(found, measure) for found in (ones, others))
+    by = claim.by if measure.more else -claim.by
+    found = seeded_differences(values - by, against, ones[0].group, np.array([measure.once]))
+    low, high = (float(end[0]) + by if np.isfinite(end[0]) else None for end in (found.low, found.high))
+    p = float(found.p[0])
+    pair = Pair(one, other, float(found.value[0]) + by, low, high, p, p, UNSURE)
+    return _Test(pair, float(found.error[0]), float(found.seeds[0]), len(ones[0].key), by, measure.more)
+
+
+def _order(claim: Claim, rows: Rows) -> _Test:
+    """Spearman's correlation of what the arms are better by than `than` with what the paper measured.
+
+    p: among all orders of the arms, those that are as far from 0. The interval draws items again, all arms together.
+    """
+    assert claim.than is not None
+    names = list(claim.order)
+    found = [rows.of(name, claim.eval, claim.measure) for name in (*names, claim.than)]
+    measure = found[0][1]
+    _refuse_other_items([one for ones, _ in found for one in ones], claim)
+    means = np.concatenate([_values(ones, measure).mean(0) for ones, _ in found], axis=1)
+    apart = clusters(means[:, :-1] - means[:, -1:], found[0][0][0].group, np.full(len(names), measure.once))
+    paper = np.array([claim.order[name] for name in names])
+    sign = 1.0 if measure.more else -1.0
+    rho = float(_spearman(sign * apart.mean[None], paper)[0])
+    drawn = np.concatenate(
+        [
+            _spearman(sign * (part @ apart.totals / (part @ apart.weights)), paper)
+            for part in resamples(len(apart), DRAWS)
+        ]
+    )
+    low, high = ends(drawn[:, None], np.array([rho]), len(apart))
+    p = _order_p(paper, rho)
+    ends_ = tuple(float(np.clip(end[0], -1, 1)) if np.isfinite(end[0]) else None for end in (low, high))
+    pair = Pair(", ".join(names), claim.than, rho, ends_[0], ends_[1], p, p, UNSURE)
+    return _Test(pair, float(drawn.std()), 0.0, len(found[0][0][0].key), 0.0, True)
+
+
+def _spearman(values: Float[np.ndarray, "r a"], paper: Float[np.ndarray, "a"]) -> Float[np.ndarray, "r"]:
+    ranks, wanted = _ranks(values), _ranks(paper[None])
+    ranks, wanted = (part - part.mean(1, keepdims=True) for part in (ranks, wanted))
+    scale = np.sqrt((ranks**2).sum(1) * (wanted**2).sum(1))
+    return np.divide((ranks * wanted).sum(1), scale, out=np.zeros(len(ranks)), where=scale > 0)
+
+
+def _ranks(values: Float[np.ndarray, "r a"]) -> Float[np.ndarray, "r a"]:
+    """Ranks from 1; equal values share theirs."""
+    below = (values[:, None, :] < values[:, :, None]).sum(2)
+    return below + ((values[:, None, :] == values[:, :, None]).sum(2) + 1) / 2
+
+
+def _order_p(paper: Float[np.ndarray, "a"], rho: float) -> float:
+    orders: Int[np.ndarray, "o a"] = np.array(list(permutations(range(len(paper)))))
+    return float((np.abs(_spearman(paper[orders], paper)) >= abs(rho) - 1e-9).mean())
+
+
+def _said(test: _Test, adjusted: float) -> Pair:
+    pair = test.pair
+    low, high = (np.nan if end is None else end - test.by for end in (pair.low, pair.high))
+    found = verdict(
+        value=pair.value - test.by,
+        low=low,
+        high=high,
+        error=test.error,
+        adjusted=adjusted,
+        items=test.items,
+        seeds=test.seeds,
+        more_is_better=test.more,
+    )
+    return replace(pair, adjusted=adjusted, holds=_WORDS[found.word], why=found.why)
+
+
+def _curve(claim: Claim, arms: Sequence[str], across: Sequence[float], rows: Rows) -> tuple[Point, ...]:
+    points = []
+    for name, x in zip(arms, across, strict=True):
+        ones, measure = rows.of(name, claim.eval, claim.measure)
+        values = _values(ones, measure)
+        found = seeded_differences(values, np.zeros_like(values[:1]), ones[0].group, np.array([measure.once]))
+        points.append(Point(float(x), float(found.value[0]), float(found.low[0]), float(found.high[0])))
+    return tuple(points)
+
+
+def _values(found: Sequence[Answers], measure: Measure) -> Float[np.ndarray, "s n 1"]:
+    return np.stack([one.values([measure]) for one in found])
+
+
+def _refuse_other_items(found: Sequence[Answers], claim: Claim) -> None:
+    first = list(found[0].key)
+    if any(list(one.key) != first for one in found[1:]):
+        raise TrainError(f"{claim.on}: the arms of {claim.text!r} answered other items; evaluate all on the same store")

@@ -1,0 +1,84 @@
+"""NAME.json: the verdicts of a file of claims, small enough to be committed; the page of results is made of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from distillkit.claims.file import ClaimsFile
+from distillkit.claims.judge import WAITS, Judged, Pair, Point
+from distillkit.claims.work import Scene
+from distillkit.errors import TrainError
+from distillkit.runfolder import RunFolder
+from distillkit.system.atomic import make_folder, write_json
+from distillkit.system.versions import versions
+
+
+@dataclass(frozen=True)
+class Results:
+    """`command` makes them again. `steps`, `minutes`: of all runs together, training alone."""
+
+    name: str
+    title: str
+    paper: str
+    command: str
+    quick: bool
+    claims: tuple[Judged, ...]
+    seeds: int = 0
+    runs: int = 0
+    minutes: float = 0.0
+    distillkit: str = ""
+
+
+def write_results(folder: Path, scene: Scene, claims: Sequence[Judged], command: str) -> Path:
+    """Write FOLDER/NAME.json; returns its path."""
+    facts = [RunFolder(scene.folder(arm.name, seed)).facts() for arm in scene.file.arms for seed in scene.seeds]
+    found = Results(
+        scene.file.name,
+        scene.file.title,
+        scene.file.paper,
+        command,
+        scene.quick,
+        tuple(claims),
+        len(scene.seeds),
+        len(facts),
+        round(sum(float(one.get("seconds", 0.0)) for one in facts) / 60, 1),
+        versions()["distillkit"],
+    )
+    make_folder(folder)
+    path = folder / f"{scene.name}.json"
+    write_json(path, _rounded(asdict(found)))
+    return path
+
+
+def read_results(path: Path) -> Results:
+    """TrainError for what is no such file."""
+    try:
+        record = json.loads(path.read_bytes())
+        return Results(**record | {"claims": tuple(map(_judged, record["claims"]))})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TrainError(f"{path}: no results of distillkit claims ({error!r:.80})") from error
+
+
+def not_run(file: ClaimsFile, command: str) -> Results:
+    """What stands in the place of results that are not there yet."""
+    waiting = [Judged(one.text, one.on, one.by, WAITS, (), 0, 0, why=one.waits or "") for one in file.claims]
+    return Results(file.name, file.title, file.paper, command, False, tuple(waiting))
+
+
+def _judged(record: dict[str, Any]) -> Judged:
+    pairs = tuple(Pair(**pair) for pair in record["pairs"])
+    curves = tuple((name, tuple(Point(**point) for point in points)) for name, points in record["curves"])
+    return Judged(**record | {"pairs": pairs, "curves": curves})
+
+
+def _rounded(content: Any) -> Any:
+    """Five digits: more would be of one machine only."""
+    if isinstance(content, float):
+        return float(f"{content:.5g}")
+    if isinstance(content, dict):
+        return {key: _rounded(value) for key, value in content.items()}
+    return [_rounded(value) for value in content] if isinstance(content, (list, tuple)) else content

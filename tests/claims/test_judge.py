@@ -1,0 +1,125 @@
+"""Verdicts on answers whose truth is known."""
+
+import numpy as np
+import pytest
+
+from distillkit.claims import judge as judging
+from distillkit.claims.file import Claim
+from distillkit.claims.judge import HOLDS, NOT, UNSURE, WAITS, judge
+from distillkit.errors import TrainError
+from distillkit.evals._answers import Answers, Measure
+
+MEASURE = Measure("R@1", "rank", within=1)
+
+
+class Scene:
+    """As much of a scene as judging looks at."""
+
+    def __init__(self, *claims):
+        self.seeds = [0, 1, 2]
+        self.file = type("File", (), {"claims": [Claim.model_validate(claim) for claim in claims]})
+
+
+@pytest.fixture
+def arms(monkeypatch):
+    """`arms(name=share)`: each arm gets 600 items right in that share, in three seeds that hardly differ."""
+
+    def make(**shares):
+        keys = [str(number) for number in range(600)]
+        random = np.random.default_rng(0)
+        difficulty = random.random(len(keys))
+        runs = {}
+        for name, share in shares.items():
+            noisy = [difficulty + 0.02 * random.standard_normal(len(keys)) for _ in range(3)]
+            runs[name] = [Answers(keys, {"rank": np.where(one < share, 1, 9)}, (MEASURE,)) for one in noisy]
+
+        class Rows:
+            def __init__(self, scene):
+                pass
+
+            def of(self, arm, eval_, name):
+                return runs[arm], MEASURE
+
+        monkeypatch.setattr(judging, "Rows", Rows)
+        return runs
+
+    return make
+
+
+def better(one, other, by=0.0, **more):
+    return {"text": f"{one} beats {other}", "on": "unseen.R@1", "better": [[one, other]], "by": by, **more}
+
+
+def test_holds_does_not_hold_and_not_separable(arms):
+    arms(good=0.6, bad=0.4, same=0.602)
+    found = judge(Scene(better("good", "bad"), better("bad", "good"), better("same", "good")))
+    assert [claim.holds for claim in found] == [HOLDS, NOT, UNSURE]
+    first = found[0].pairs[0]
+    assert first.low < 0.2 < first.high and first.value == pytest.approx(0.2, abs=0.05)
+    assert (found[0].items, found[0].seeds) == (600, 3)
+    assert found[2].pairs[0].why
+
+
+def test_by_is_what_it_must_be_better_by_and_below_zero_how_much_worse_it_may_be(arms):
+    arms(good=0.6, near=0.585, bad=0.4)
+    found = judge(Scene(better("good", "bad", by=0.1), better("good", "bad", by=0.4), better("near", "good", by=-0.1)))
+    assert [claim.holds for claim in found] == [HOLDS, NOT, HOLDS]
+    assert found[0].pairs[0].value == pytest.approx(0.2, abs=0.05)  # told as it is, not less `by`
+    assert found[2].pairs[0].value < 0 and found[2].pairs[0].low > -0.1
+
+
+def test_all_pairs_must_hold(arms):
+    arms(good=0.6, bad=0.4, same=0.6)
+    pairs = {"text": "good beats all", "on": "unseen.R@1"}
+    found = judge(
+        Scene(
+            pairs | {"better": [["good", "bad"], ["same", "bad"]]},
+            pairs | {"better": [["good", "bad"], ["good", "same"]]},
+            pairs | {"better": [["good", "bad"], ["good", "same"], ["bad", "good"]]},
+        )
+    )
+    assert [claim.holds for claim in found] == [HOLDS, UNSURE, NOT]
+
+
+def test_holm_is_over_the_whole_file(arms):
+    arms(good=0.6, bad=0.4, same=0.6)
+    alone = judge(Scene(better("good", "bad")))[0].pairs[0]
+    among = judge(Scene(better("good", "bad"), *[better("same", "good")] * 9))[0].pairs[0]
+    assert alone.p == alone.adjusted == among.p
+    assert among.adjusted == pytest.approx(min(10 * among.p, 1.0))
+
+
+def test_an_order_like_the_papers_and_its_reverse(arms):
+    arms(base=0.2, a=0.3, b=0.4, c=0.5, d=0.6, e=0.7)
+    order = {"text": "order", "on": "unseen.R@1", "than": "base"}
+    same = order | {"order": {"a": 1.0, "b": 2.0, "c": 3.0, "d": 4.0, "e": 5.0}}
+    other = order | {"order": {"a": 5.0, "b": 4.0, "c": 3.0, "d": 2.0, "e": 1.0}}
+    found = judge(Scene(same)) + judge(Scene(other))
+    assert [claim.holds for claim in found] == [HOLDS, NOT]
+    assert [claim.pairs[0].value for claim in found] == [1.0, -1.0]
+    assert found[0].pairs[0].p == pytest.approx(2 / 120)  # of 120 orders this one and its reverse
+
+
+def test_a_curve_has_a_point_for_each_arm_with_its_interval(arms):
+    arms(eighth=0.3, half=0.5, whole=0.6)
+    curve = [{"name": "student", "arms": ["eighth", "half", "whole"], "x": [0.125, 0.5, 1.0]}]
+    (found,) = judge(Scene(better("whole", "eighth", curves=curve)))
+    ((name, points),) = found.curves
+    assert name == "student" and [point.x for point in points] == [0.125, 0.5, 1.0]
+    assert all(point.low < point.value < point.high for point in points)
+    assert points[2].value == pytest.approx(0.6, abs=0.05)
+
+
+def test_what_waits_is_told_and_costs_no_test(arms):
+    arms(good=0.6, bad=0.4)
+    waits = {"text": "dense", "on": "dense.iou", "waits": "no such evaluation"}
+    found = judge(Scene(better("good", "bad"), waits))
+    assert found[1].holds == WAITS and found[1].why == "no such evaluation"
+    assert found[0].pairs[0].adjusted == found[0].pairs[0].p
+
+
+def test_arms_that_answered_other_items_are_not_compared(arms, monkeypatch):
+    runs = arms(good=0.6, bad=0.4)
+    runs["bad"] = [Answers([*one.key[1:], "new"], one.columns, one.measures) for one in runs["bad"]]
+    with pytest.raises(TrainError, match="answered other items"):
+        judge(Scene(better("good", "bad")))

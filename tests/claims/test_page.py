@@ -1,0 +1,77 @@
+"""docs/results.md is what the committed results and files of claims make."""
+
+import re
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+
+from distillkit.claims.jobs import write
+from distillkit.claims.judge import HOLDS, NOT, UNSURE, Judged, Pair, Point
+from distillkit.claims.page import page, write_page
+from distillkit.claims.results import Results
+from distillkit.errors import RecipeError
+
+ROOT = Path(__file__).parents[2]
+
+ONE = Pair("student", "baseline", 0.254, 0.18, 0.33, 0.0001, 0.0002, HOLDS)
+OTHER = Pair("few", "student", -0.01, -0.05, 0.03, 0.4, 0.8, UNSURE, "it would take about 3,100 items")
+CURVE = (("student", (Point(0.125, 0.3, 0.25, 0.35), Point(1.0, 0.5, 0.45, 0.55))),)
+FOUND = Results(
+    "toy",
+    "Toy",
+    "https://example.org",
+    "distillkit claims toy.toml",
+    False,
+    (
+        Judged("It beats | it", "all.R@1", 0.0, HOLDS, (ONE,), 720, 3),
+        Judged("All hold", "all.R@1", 0.0, UNSURE, (ONE, OTHER), 720, 3, CURVE, "share"),
+        Judged("It is not", "all.R@1", 0.0, NOT, (Pair("a", "b", -0.2, -0.3, -0.1, 0.0, 0.0, NOT),), 720, 3),
+    ),
+    seeds=3,
+    runs=9,
+    minutes=12.5,
+    distillkit="1.0",
+)
+
+
+def test_the_committed_page_is_what_the_committed_results_make(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    (ROOT / "benchmarks/results/claims").is_dir()
+    made = write([Path("pipelines/claims"), Path("benchmarks/results/claims")], tmp_path / "results.md")
+    for path in made:
+        assert path.read_text() == (ROOT / "docs" / path.name).read_text(), "distillkit claims --write makes it again"
+    rows = re.findall(
+        r"^\| [^|]+ \| [^|]+ \| (?:\*\*)?(holds|does not hold|not separable|not run yet)", made[0].read_text(), re.M
+    )
+    assert len(rows) == 25
+
+
+def test_a_row_has_verdict_effect_interval_seeds_and_items(tmp_path):
+    text = page(tmp_path / "results.md", [FOUND])
+    assert "Of 3 claims of 1 papers 1 hold, 1 do not hold and 1 cannot be told apart." in text
+    assert "| Toy | It beats \\| it | **holds** | +0.254 | +0.180 to +0.330 | 3 | 720 | `all.R@1` |" in text
+    assert "| Toy | All hold | **not separable** | -0.010 | -0.050 to +0.030 | 3 | 720 | `all.R@1` |" in text
+    assert "| few | student | -0.010 | -0.050 to +0.030 | not separable |" in text
+    assert "* All hold: not separable, it would take about 3,100 items" in text
+    assert "`distillkit claims toy.toml`: 9 runs, 12.5 minutes of training, distillkit 1.0" in text
+
+
+def test_a_curve_is_a_drawing_beside_the_page(tmp_path):
+    paths = write_page(tmp_path / "results.md", [FOUND])
+    assert [path.name for path in paths] == ["results.md", "results-toy-2.svg"]
+    assert "](results-toy-2.svg)" in paths[0].read_text()
+    tree = ElementTree.fromstring(paths[1].read_text())
+    assert len(tree.findall("{*}circle")) == 2
+    assert {text.text for text in tree.findall("{*}text")} >= {"student", "share", "all.R@1", "0.125", "1"}
+
+
+def test_a_quick_look_says_that_it_is_one(tmp_path):
+    from dataclasses import replace
+
+    assert "**holds** (quick look)" in page(tmp_path / "results.md", [replace(FOUND, quick=True)])
+
+
+def test_places_without_either_are_refused(tmp_path):
+    with pytest.raises(RecipeError, match="neither files of claims nor results"):
+        write([tmp_path], tmp_path / "page.md")
