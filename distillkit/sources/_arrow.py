@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
+
+from distillkit.errors import SourceError
 
 
 def rows_of(batch: pa.RecordBatch) -> list[dict[str, Any]]:
@@ -63,5 +66,29 @@ def _is_bytes(kind: pa.DataType) -> bool:
 def holds_images(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
         fields = {kind.field(at).name: kind.field(at).type for at in range(kind.num_fields)}
-        return "bytes" in fields and _is_bytes(fields["bytes"]) and is_text_type(fields.get("path", pa.string()))
+        # Where all rows of a file are paths, their bytes have no type of their own there.
+        known = "bytes" in fields and (_is_bytes(fields["bytes"]) or pa.types.is_null(fields["bytes"]))
+        path = fields.get("path", pa.string())
+        return known and (is_text_type(path) or pa.types.is_null(path))
     return _is_bytes(kind) or is_text_type(kind)
+
+
+_FITS = {
+    "image_column": holds_images,
+    "text_column": holds_texts,
+    "label_column": holds_labels,
+    "key_column": holds_keys,
+}
+
+
+def refuse_unfit(where: str, schema: pa.Schema, columns: Mapping[str, str | None]) -> None:
+    """SourceError for a column that is missing, or holds what it cannot be taken for. `columns`: by their knobs."""
+    for knob, column in columns.items():
+        if column is None:
+            continue
+        if column not in schema.names:
+            raise SourceError(f"{where}: no column {column!r}; set source.{knob} to one of: {', '.join(schema.names)}")
+        kind = schema.field(column).type
+        # A column that is null in all rows of a file has no type of its own there.
+        if not (_FITS[knob](kind) or pa.types.is_null(kind)):
+            raise SourceError(f"{where}: column {column!r} is of type {kind!s:.80}; it cannot be source.{knob}")

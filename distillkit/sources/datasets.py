@@ -12,6 +12,7 @@ from typing import Any
 
 from distillkit.errors import MissingExtra, SourceError
 from distillkit.sources._account import Account
+from distillkit.sources._arrow import refuse_unfit
 from distillkit.sources._captions import Captions, with_captions
 from distillkit.sources._places import folder_at
 from distillkit.types import Sample
@@ -63,19 +64,25 @@ class Datasets:
         return self._place.read(self._place.checked(image["path"]))
 
     def __iter__(self) -> Iterator[Sample]:
+        self._check()
+        self.account = account = Account()
         wanted = [column for column in (self.text_column, self.label_column, self.key_column) if column is not None]
-        for column in wanted:
-            self._refuse_unknown(column)
         told = self._rows.select_columns(wanted) if wanted else [{}] * len(self._rows)
-        self.account = Account()
         for row, values in enumerate(told):
-            key = row if self.key_column is None else values[self.key_column]
+            key = self._key(row, values, account)
             said = None if self.text_column is None else values[self.text_column]
-            if key is None or key == "" or not isinstance(said, str | list | None):
-                raise SourceError(f"{self._where}: row {row}: key {key!r:.40}, text {said!r:.40}")
             label = None if self.label_column is None else values[self.label_column]
             image = None if self.image_column is None else str(row)
-            yield from with_captions(str(key), image, said, label, self.captions)
+            yield from with_captions(key, image, said, label, self.captions)
+
+    def _key(self, row: int, values: dict[str, Any], account: Account) -> str:
+        key = row if self.key_column is None else values[self.key_column]
+        if key is not None and key != "":
+            return str(key)
+        if row == 0:
+            raise SourceError(f"{self._where}: row {row} has no key in {self.key_column!r}; set source.key_column")
+        account.lose("keys", f"#{row}", "key", f"no key in {self.key_column!r}; the row is called by its number")
+        return f"#{row}"
 
     @property
     def _where(self) -> str:
@@ -92,7 +99,8 @@ class Datasets:
                 return datasets.load_dataset(self.name, self.subset, split=self.split)
             saved = datasets.load_from_disk(str(self.root))
         except (OSError, ValueError) as error:
-            raise SourceError(f"{self._where}: cannot be opened ({str(error).splitlines()[0]})") from error
+            knob = "source.name, subset or split" if self.root is None else "source.root"
+            raise SourceError(f"{self._where}: cannot be opened ({str(error).splitlines()[0]}); mend {knob}") from error
         if isinstance(saved, datasets.Dataset):
             return saved
         if self.split not in saved:
@@ -104,16 +112,15 @@ class Datasets:
         """The rows with images as their bytes, exactly as they were put in."""
         import datasets
 
-        self._refuse_unknown(self.image_column)
-        kind = self._rows.features[self.image_column]
-        plain = isinstance(kind, datasets.Value) and kind.dtype.removeprefix("large_") in ("string", "binary")
-        if not (plain or isinstance(kind, datasets.Image) or (isinstance(kind, dict) and "bytes" in kind)):
-            raise SourceError(
-                f"{self._where}: column {self.image_column!r} holds {kind!s:.80}; it cannot be source.image_column"
-            )
+        self._check()
         only = self._rows.select_columns([self.image_column])
         return only.cast_column(self.image_column, datasets.Image(decode=False))
 
-    def _refuse_unknown(self, column: str | None) -> None:
-        if column not in self._rows.column_names:
-            raise SourceError(f"{self._where}: no column {column!r} among {', '.join(self._rows.column_names)}")
+    def _check(self) -> None:
+        columns = {
+            "image_column": self.image_column,
+            "text_column": self.text_column,
+            "label_column": self.label_column,
+            "key_column": self.key_column,
+        }
+        refuse_unfit(self._where, self._rows.features.arrow_schema, columns)

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from distillkit.errors import SourceError
 from distillkit.sources._account import Account
-from distillkit.sources._arrow import holds_images, holds_keys, holds_labels, holds_texts, is_text_type, rows_of
+from distillkit.sources._arrow import is_text_type, refuse_unfit, rows_of
 from distillkit.sources._captions import Captions, with_captions
 from distillkit.sources._lines import is_text
 from distillkit.sources._patterns import files
@@ -143,22 +143,13 @@ class Parquet:
 
     def _check(self, file: str, schema: pa.Schema) -> bool:
         """Refuse columns that are missing or of another type; true when images are given by their paths."""
-        for knob, column, fits in (
-            ("image_column", self.image_column, holds_images),
-            ("text_column", self.text_column, holds_texts),
-            ("label_column", self.label_column, holds_labels),
-            ("key_column", self.key_column, holds_keys),
-        ):
-            if column is None:
-                continue
-            if column not in schema.names:
-                raise SourceError(
-                    f"{file}: no column {column!r}; set source.{knob} to one of: {', '.join(schema.names)}"
-                )
-            kind = schema.field(column).type
-            # A column that is null in all rows of a file has no type of its own there.
-            if not (fits(kind) or pa.types.is_null(kind)):
-                raise SourceError(f"{file}: column {column!r} is of type {kind!s:.80}; it cannot be source.{knob}")
+        columns = {
+            "image_column": self.image_column,
+            "text_column": self.text_column,
+            "label_column": self.label_column,
+            "key_column": self.key_column,
+        }
+        refuse_unfit(file, schema, columns)
         return self.image_column is not None and is_text_type(schema.field(self.image_column).type)
 
 

@@ -68,11 +68,40 @@ def test_missing_places_and_columns_are_named(tmp_path):
         Datasets()
     with pytest.raises(SourceError, match="no column 'jpg'"):
         Datasets(**knobs, image_column="jpg").read("0")
-    with pytest.raises(SourceError, match="no column 'words' among"):
+    with pytest.raises(
+        SourceError, match=r"no column 'words'; set source\.text_column to one of: image, caption, label"
+    ):
         list(Datasets(**knobs | {"text_column": "words"}))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(SourceError, match="cannot be opened"):
+    with pytest.raises(SourceError, match=r"cannot be opened \(.*\); mend source\.root"):
         list(Datasets(root=str(tmp_path / "empty")))
+
+
+@pytest.mark.parametrize(
+    ("knob", "values"),
+    [
+        ("image_column", [1, 2]),
+        ("image_column", [[b"one"], [b"two"]]),
+        ("text_column", [1, 2]),
+        ("text_column", [[1], [2]]),
+        ("label_column", [[1], [2]]),
+        ("key_column", [0.5, 1.5]),
+    ],
+)
+def test_kind_d_a_column_of_something_else_is_refused_by_its_knob(tmp_path, knob, values):
+    save(tmp_path / "saved", {"image": images("red", "blue"), "odd": values})
+    with pytest.raises(SourceError, match=rf"column 'odd' is of type .*; it cannot be source\.{knob}$"):
+        list(Datasets(**{"root": str(tmp_path / "saved"), knob: "odd"}))
+
+
+def test_kind_g_a_row_without_a_key_is_called_by_its_number(tmp_path):
+    save(tmp_path / "saved", {"image": images("red", "blue", "green"), "id": ["1", None, ""]})
+    source = Datasets(root=str(tmp_path / "saved"), key_column="id")
+    assert [(one.key, one.image) for one in source] == [("1", "0"), ("#1", "1"), ("#2", "2")]
+    assert "left out: 2 keys" in source.account.line(3)
+    with pytest.raises(SourceError, match=r"row 0 has no key in 'none'; set source\.key_column"):
+        save(tmp_path / "other", {"image": images("red"), "none": [None]})
+        list(Datasets(root=str(tmp_path / "other"), key_column="none"))
 
 
 def test_without_the_package_the_extra_is_named(tmp_path, monkeypatch):

@@ -39,6 +39,15 @@ def refusal(folder, **knobs):
     return str(caught.value)
 
 
+def test_kind_g_a_file_whose_images_are_all_paths_has_no_type_of_bytes(tmp_path):
+    (tmp_path / "a.png").write_bytes(picture("blue"))
+    write(tmp_path / "0.parquet", {"image": [{"bytes": None, "path": "a.png"}]})
+    write(tmp_path / "1.parquet", {"image": [{"bytes": picture(), "path": None}]})
+    source = Parquet(root=str(tmp_path))
+    found = [source.read(one.image) for one in source]
+    assert found == [tmp_path / "a.png", picture()]
+
+
 def test_hugging_face_images_are_structs(tmp_path):
     (tmp_path / "train").mkdir()
     (tmp_path / "train/b.png").write_bytes(picture("blue"))
