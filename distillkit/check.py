@@ -20,7 +20,10 @@ from distillkit.runfolder import RunFolder
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.students._count import count
 from distillkit.system.paths import expand
+from distillkit.training.ask import stored
+from distillkit.training.ingredients import Ingredients
 from distillkit.training.objective import Objective
+from distillkit.training.ranks import Ranks
 from distillkit.training.schedule import total_steps
 from distillkit.training.validation import Validator
 from distillkit.types import Widths
@@ -39,11 +42,13 @@ def check(recipe: TrainRecipe) -> list[str]:
         if baseline:
             baseline_widths = Widths(student.widths, _expected(baseline)[1])
             compared = Objective(baseline.losses, baseline_widths, mixed=recipe.data.augment.mixes)
+    for one in filter(None, (recipe, baseline)):
+        _refuse_as_training_would(one, student)
     fields = sorted(need for need in objective.needs if need.startswith("teacher."))
     elsewhere = recipe.data.texts or recipe.data.classes
-    stored = [name for name in _stored(fields) if not (name == "text" and elsewhere)]
+    kept = [name for name in _stored(fields) if not (name == "text" and elsewhere)]
     values = sum(
-        widths[name] * (patches if name == "patches" else 1) * (1 if name == "text" else views) for name in stored
+        widths[name] * (patches if name == "patches" else 1) * (1 if name == "text" else views) for name in kept
     )
     steps_per_epoch = recipe.data.repeats * int(rows // _images_a_batch(recipe.data))
     heads = sum(parameter.numel() for parameter in objective.parameters())
@@ -60,6 +65,18 @@ def check(recipe: TrainRecipe) -> list[str]:
         *([f"baseline     {_terms(compared)}"] if baseline else []),
         *_measured(recipe, student),
     ]
+
+
+def _refuse_as_training_would(recipe: TrainRecipe, student: Any) -> None:
+    """Where all its stores are there: batches larger than the corpus, another teacher's texts, widths that differ."""
+    data = recipe.data
+    stores = [data.images, data.texts, data.classes, *(one.images for one in data.mix)]
+    stores += [one.images for one in data.also.values()]
+    if all(_is_there(store) for store in stores if store):
+        ingredients = Ingredients(data, recipe.seed, student, Ranks(), stored)
+        widths = ingredients.widths(student)
+        with torch.device("meta"):
+            Objective(recipe.losses, widths, mixed=data.augment.mixes)
 
 
 def _terms(objective: Objective) -> str:

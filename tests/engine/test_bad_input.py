@@ -180,7 +180,7 @@ def test_what_a_teacher_cannot_say_in_the_stored_type_is_a_failure(extract, stor
         "text: the teacher gave a value that is not finite in float16"
     }
     if value == 1e6:
-        assert extract("corpora.1.max_failures=0.0", 'corpora.1.dtype="float32"')[0] == 0
+        assert extract("corpora.1.max_failures=0.0", 'corpora.1.dtype="float32"', "--overwrite")[0] == 0
 
 
 def test_recipes_that_do_not_fit_the_teacher_or_the_store(extract):

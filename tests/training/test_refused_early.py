@@ -1,5 +1,6 @@
 """What would stop a run, or its evaluation, in hours is refused or told before its first step, and by recipe check."""
 
+import json
 import shutil
 import sys
 
@@ -15,6 +16,26 @@ def says_at_once(student, *settings):
 
 def checked(student, run_cli, *settings):
     return run_cli("recipe", "check", student.recipe, *(word for one in settings for word in ("--set", one)))
+
+
+def test_a_batch_that_the_corpus_has_not(student, run_cli):
+    setting = "data.batch_size=500"
+    told = says_at_once(student, setting)
+    assert "500" in told
+    code, _, err = checked(student, run_cli, setting)
+    assert code == 1 and err == told
+
+
+def test_texts_of_another_teacher(student, run_cli, tmp_path):
+    others = shutil.copytree(student.stores / "texts", tmp_path / "others")
+    manifest = json.loads((others / "manifest.json").read_text())
+    manifest["teachers"]["openclip"]["weights_sha256"] = "0" * 64
+    (others / "manifest.json").write_text(json.dumps(manifest))
+    setting = f'data.texts="{others}"'
+    told = says_at_once(student, setting)
+    assert "made by different teachers (weights_sha256: '" in told
+    code, _, err = checked(student, run_cli, setting)
+    assert code == 1 and err == told
 
 
 def validation(store, best="R@5"):
