@@ -57,7 +57,7 @@ def test_a_measurement_of_a_store_that_is_not_there(student, run_cli, tmp_path):
 
 
 def test_a_number_that_a_measurement_does_not_give(student, run_cli):
-    message = "validation.best: this eval gives no 'R@7'; it gives: images, texts, median rank, R@1"
+    message = "validation.best: this eval gives no 'R@7'; it gives: images, texts, R@1"
     assert message in says_at_once(student, validation(student.stores / "images", "R@7"))
     code, _, err = checked(student, run_cli, validation(student.stores / "images", "R@7"))
     assert code == 1 and message in err
