@@ -12,22 +12,27 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from jaxtyping import Float
+
 from distillkit.callable import make_callable
 from distillkit.errors import ExportError
 from distillkit.exports._describe import describe, teacher_texts
 from distillkit.exports._described import Described, TextTower
+from distillkit.exports._pictures import pixels_of, processor_of
 from distillkit.parity.card import write_card
+from distillkit.parity.classes import Scored, classes_of, classes_store, of_classes
 from distillkit.parity.gate import Parity, compare
-from distillkit.parity.questions import Questions, questions_of_folder, questions_of_run
+from distillkit.parity.questions import calibration, questions_of_folder, questions_of_run
 from distillkit.parity.reference import Reference, teacher_says
-from distillkit.recipe import TrainRecipe
-from distillkit.recipe.registry import resolve
+from distillkit.recipe import Component, TrainRecipe
 from distillkit.runfolder import RunFolder
 from distillkit.system.atomic import atomic_folder
 
 Precision = Literal["fp32", "fp16", "int8"]
 TowerChoice = Literal["image", "text", "both"]
 Say = Callable[[str], None]
+CALIBRATION = 64  # pictures of training that int8 takes its ranges from
 
 
 def export(
@@ -39,6 +44,8 @@ def export(
     out: str | Path | None = None,
     samples: str | Path | None = None,
     text_tower: Literal["own", "teacher"] = "own",
+    classes: str | None = None,
+    keep: str | None = None,
     licence: str | None = None,
     allow_parity_loss: bool = False,
     say: Say = print,
@@ -47,27 +54,45 @@ def export(
 
     ExportError where that program cannot hold it, or where it answers otherwise there than here.
     """
-    run, target = RunFolder(Path(path)), resolve("exports", to)()
+    run, target = RunFolder(Path(path)), _target(to, keep)
     recipe = run.recipe()
     folder = _place(run.path, to, precision, out)
     if precision not in target.precisions:
         raise ExportError(f"--to {to}: is written in {' or '.join(target.precisions)}, not in {precision}")
     texts = _teacher_texts(run, recipe) if text_tower == "teacher" else None
     student = _described(run, recipe, texts, licence, tower)
+    reference = Reference(run.load_student(), None if texts is None else teacher_says(run.facts()["teacher"]))
+    asked = questions_of_run(recipe, run.path) if samples is None else questions_of_folder(Path(samples))
+    place = classes_store(recipe, classes) if getattr(target, "answers_classes", False) else None
+    if place is not None:
+        known = classes_of(recipe, place, reference.tells)
+        student = replace(student, classes=known)
+        reference, asked = Scored(run.load_student(), known), of_classes(asked, place, recipe, len(known.names))
     refusal = target.holds(student)
     if refusal is not None:
         raise ExportError(f"{run.path}: cannot go to {to}: {refusal}")
     held = [name for name in student.towers if name in getattr(target, "towers", ("image", "text"))]
-    asked = _questions(recipe, run.path, samples)
     asked.enough(held)
-    with atomic_folder(folder) as partial_folder:
-        target.write(student, partial_folder, precision, None)
-        parity = _asked(run, target.open(partial_folder), texts, asked, held, precision)
+    pixels = _calibration(recipe, student) if precision == "int8" and "image" in held else None
+    with atomic_folder(folder) as partial:
+        target.write(student, partial, precision, pixels)
+        parity = compare(asked, reference, target.open(partial), held, precision)
         for line in parity.lines:
             say(f"{to} {precision}: {line}")
         _decide(parity, folder, allow_parity_loss, say)
-        write_card(partial_folder, run, student, to, target.lines(student), parity)
+        write_card(partial, run, student, to, target.lines(student), parity)
     return folder
+
+
+def _target(to: str, keep: str | None) -> Any:
+    component = Component(kind=to, **({} if keep is None else {"keep": keep}))
+    component.check("exports", "--to")
+    return component.build("exports")
+
+
+def _calibration(recipe: TrainRecipe, student: Described) -> Float[np.ndarray, "n 3 h w"]:
+    assert student.image is not None
+    return pixels_of(calibration(recipe, CALIBRATION), processor_of(student.image.shown))
 
 
 def _place(run: Path, to: str, precision: str, out: str | Path | None) -> Path:
@@ -95,17 +120,6 @@ def _teacher_texts(run: RunFolder, recipe: TrainRecipe) -> TextTower:
     if "text" in recipe.student.build("students").widths:
         raise ExportError(f"{run.path}: --text-tower teacher: this student has a text tower of its own")
     return teacher_texts(run.facts()["teacher"])
-
-
-def _questions(recipe: TrainRecipe, path: Path, samples: str | Path | None) -> Questions:
-    return questions_of_run(recipe, path) if samples is None else questions_of_folder(Path(samples))
-
-
-def _asked(
-    run: RunFolder, opened: Any, texts: TextTower | None, asked: Questions, towers: list[str], precision: str
-) -> Parity:
-    tell = None if texts is None else teacher_says(run.facts()["teacher"])
-    return compare(asked, Reference(run.load_student(), tell), opened, towers, precision)
 
 
 def _decide(parity: Parity, folder: Path, allow: bool, say: Say) -> None:

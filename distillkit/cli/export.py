@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -25,6 +26,12 @@ def export(
     text_tower: Annotated[
         Literal["own", "teacher"], typer.Option(help="teacher: its text tower stands beside an image student.")
     ] = "own",
+    classes: Annotated[
+        str | None, typer.Option(help="A store of class prompts, for a classifier; by default the run's own.")
+    ] = None,
+    keep: Annotated[
+        str | None, typer.Option(help="fp32:PATTERN: nodes with such names stay in full precision.")
+    ] = None,
     licence: Annotated[str | None, typer.Option(help="Of the exported weights, for the card.")] = None,
     allow_parity_loss: Annotated[
         bool, typer.Option("--allow-parity-loss", help="Write what answers otherwise, and say so in its card.")
@@ -45,8 +52,24 @@ def export(
             out=out,
             samples=samples,
             text_tower=text_tower,
+            classes=classes,
+            keep=_pattern(keep),
             licence=licence,
             allow_parity_loss=allow_parity_loss,
             say=say,
         )
     )
+
+
+def _pattern(keep: str | None) -> str | None:
+    """The pattern of `fp32:PATTERN`."""
+    if keep is None:
+        return None
+    precision, _, pattern = keep.partition(":")
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise typer.BadParameter(f"--keep {keep}: no regular expression ({error})") from error
+    if precision != "fp32" or not pattern:
+        raise typer.BadParameter(f"--keep {keep}: write fp32:PATTERN, such as fp32:^node_layer_norm")
+    return pattern

@@ -6,7 +6,7 @@ Every target reads this and nothing else, so that a new target is one file.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -57,6 +57,14 @@ class TextTower:
 
 
 @dataclass(frozen=True)
+class Classes:
+    """Names of classes and a unit vector for each."""
+
+    names: list[str]
+    vectors: Float[Tensor, "c d"]
+
+
+@dataclass(frozen=True)
 class Described:
     """`scale` multiplies cosines, where texts were learned with one. `missing`: what was left, and why, in words."""
 
@@ -72,14 +80,6 @@ class Described:
     @property
     def towers(self) -> list[str]:
         return [name for name in ("image", "text") if getattr(self, name) is not None]
-
-
-@dataclass(frozen=True)
-class Classes:
-    """Names of classes and a unit vector for each."""
-
-    names: list[str] = field(default_factory=list)
-    vectors: Float[Tensor, "c d"] | None = None
 
 
 class Opened(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import timm
@@ -13,7 +13,7 @@ from timm.data import create_transform, resolve_model_data_config
 
 from distillkit.errors import ExportError
 from distillkit.exports._batches import in_batches
-from distillkit.exports._described import Described, Opened, Pictures
+from distillkit.exports._described import Described, ImageTower, Opened, Pictures
 from distillkit.exports._files import write_json, write_weights
 
 
@@ -31,31 +31,9 @@ class Timm:
         return None
 
     def write(self, student: Described, folder: Path, precision: str, calibration: Any = None) -> None:
-        assert student.image is not None and student.image.timm is not None
-        name, options = student.image.timm
-        shown, network = student.image.shown, student.image.network
-        side = [3, shown.size, shown.size]
-        config = {
-            "architecture": name,
-            "num_classes": student.image.width if _has_head(network) else 0,
-            "num_features": network.num_features,
-            "model_args": options,
-            "pretrained_cfg": {
-                "input_size": side,
-                "test_input_size": side,
-                "fixed_input_size": "img_size" in options,
-                "interpolation": shown.interpolation,
-                "crop_pct": 1.0,
-                "test_crop_pct": 1.0,
-                "crop_mode": "center",
-                "mean": list(shown.mean),
-                "std": list(shown.std),
-                "num_classes": student.image.width if _has_head(network) else 0,
-                "license": student.licence,
-            },
-        }
-        write_json(folder / "config.json", config)
-        write_weights(folder / "model.safetensors", network.state_dict(), precision)
+        assert student.image is not None
+        write_json(folder / "config.json", timm_config(student.image, student.licence))
+        write_weights(folder / "model.safetensors", student.image.network.state_dict(), precision)
 
     def open(self, folder: Path) -> Opened:
         """ExportError where timm itself does not load it."""
@@ -92,5 +70,28 @@ class _Opened:
         raise NotImplementedError("timm has no text towers")
 
 
-def _has_head(network: Any) -> bool:
-    return isinstance(network.get_classifier(), torch.nn.Linear)
+def timm_config(image: ImageTower, licence: str | None) -> dict[str, Any]:
+    """config.json in timm's hub form."""
+    assert image.timm is not None
+    (name, options), shown, network = image.timm, image.shown, cast(Any, image.network)
+    side = [3, shown.size, shown.size]
+    classes = image.width if isinstance(network.get_classifier(), torch.nn.Linear) else 0
+    return {
+        "architecture": name,
+        "num_classes": classes,
+        "num_features": network.num_features,
+        "model_args": options,
+        "pretrained_cfg": {
+            "input_size": side,
+            "test_input_size": side,
+            "fixed_input_size": "img_size" in options,
+            "interpolation": shown.interpolation,
+            "crop_pct": 1.0,
+            "test_crop_pct": 1.0,
+            "crop_mode": "center",
+            "mean": list(shown.mean),
+            "std": list(shown.std),
+            "num_classes": classes,
+            "license": licence,
+        },
+    }

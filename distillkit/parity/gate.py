@@ -110,8 +110,8 @@ def compare(asked: Questions, student: Reference, target: Opened, towers: Sequen
             among = before.get(other) if _same_width(before, other, name) else None
             found.append(_tower(name, before[name], after[name], among))
     numbers: tuple[Number, ...] = ()
-    if asked.measure is not None and "image" in towers:
-        numbers = _numbers(asked, asked.measure, student, target, "text" in towers)
+    if asked.measure is not None:
+        numbers = _numbers(asked, asked.measure, student, target, towers)
     return Parity(precision, asked.told, tuple(found), numbers)
 
 
@@ -147,13 +147,14 @@ def _tower(
 
 
 def _numbers(
-    asked: Questions, measure: Measure, student: Reference, target: Opened, own_texts: bool
+    asked: Questions, measure: Measure, student: Reference, target: Opened, towers: Sequence[str]
 ) -> tuple[Number, ...]:
-    """The target's texts only where it has a text tower; else the student's own, or the teacher's."""
-    said = student.images(asked.pictures), target.images(asked.pictures)
-    tell = student.tells
-    answers = measure.answers(tell), measure.answers(target.texts if own_texts else tell)
-    if said[0].shape != said[1].shape or said[0].shape[1] != answers[0].shape[1]:
+    """Of the towers that leave, the target's answers; of others, the student's own, or the teacher's, both times."""
+    before = torch.from_numpy(student.images(asked.pictures))[measure.pictures] if student.sees else measure.seen()
+    after = torch.from_numpy(target.images(asked.pictures))[measure.pictures] if "image" in towers else before
+    said, tell = (before, after), student.tells
+    answers = measure.answers(tell), measure.answers(target.texts if "text" in towers else tell)
+    if any(one.shape[1] != other.shape[1] for one, other in zip(said, answers, strict=True)):
         return ()
     hits = [_hits(measure, *both) for both in zip(said, answers, strict=True)]
     differ = mean_differences(hits[1], hits[0], measure.right.numpy())
@@ -161,10 +162,9 @@ def _numbers(
     return tuple(_number(measure, place, hits, differ, float(adjusted[place])) for place in range(len(measure.ks)))
 
 
-def _hits(measure: Measure, images: Float[np.ndarray, "n d"], answers: Float[Tensor, "m d"]) -> np.ndarray:
+def _hits(measure: Measure, images: Float[Tensor, "n d"], answers: Float[Tensor, "m d"]) -> np.ndarray:
     """Whether each picture's right answer is among the k nearest, a column for each k."""
-    asked = torch.from_numpy(images)[measure.pictures]
-    ranks = ranked(asked, answers, one_right(measure.right, len(answers))).rank
+    ranks = ranked(images, answers, one_right(measure.right, len(answers))).rank
     return np.stack([ranks <= k for k in measure.ks], 1).astype(np.float64)
 
 

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
 
-from distillkit.errors import ExportError
+from distillkit.errors import ExportError, SourceError
 from distillkit.evals._classes import class_embeddings
 from distillkit.evals._encode import Encode
 from distillkit.evals.retrieval import Retrieval
@@ -72,7 +72,8 @@ def middle(image: Image.Image) -> Image.Image:
 class Measure:
     """What the run is evaluated by: is the right answer among the k nearest? `right[i]`: its place, of `pictures[i]`.
 
-    `answers(tell)`: a vector for each answer, by who tells texts; of None, as the teacher said.
+    `answers(tell)`: a vector for each answer, by who tells texts; of None, as the teacher said. `seen()`: what the
+    teacher said of the pictures, for students that see none.
     """
 
     ks: tuple[int, ...]
@@ -80,6 +81,7 @@ class Measure:
     pictures: list[int]  # which of the questions have a right answer
     right: Int[Tensor, "n"]
     answers: Callable[[Tell | None], Float[Tensor, "m d"]]
+    seen: Callable[[], Float[Tensor, "n d"]]
 
 
 @dataclass(frozen=True)
@@ -105,10 +107,23 @@ def questions_of_folder(folder: Path) -> Questions:
     if not folder.is_dir():
         raise ExportError(f"--samples {folder}: no such folder")
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _ENDINGS)[:MOST]
-    lines = [line.strip() for file in sorted(folder.rglob("*.txt")) for line in file.read_text("utf-8").splitlines()]
-    return Questions(
-        Pictures(files, decode), list(dict.fromkeys(filter(None, lines)))[:MOST], None, f"--samples {folder}"
-    )
+    lines = [line.strip() for file in sorted(folder.rglob("*.txt")) for line in _lines(file)]
+    texts = list(dict.fromkeys(filter(None, lines)))[:MOST]
+    return Questions(Pictures(files, _picture), texts, None, f"--samples {folder}")
+
+
+def _picture(path: Path) -> Image.Image:
+    try:
+        return decode(path)
+    except SourceError as error:
+        raise ExportError(f"{path}: {error}; take it out of --samples") from error
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_bytes().decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ExportError(f"{path}: not UTF-8 ({error.reason}); convert it, or take it out of --samples") from error
 
 
 def questions_of_run(recipe: TrainRecipe, path: Path) -> Questions:
@@ -117,7 +132,7 @@ def questions_of_run(recipe: TrainRecipe, path: Path) -> Questions:
     if not evals:
         raise ExportError(f"{path}: its recipe has no evals, so no pictures to ask about; name a folder with --samples")
     measure = next((one for one in evals if isinstance(one, Retrieval | ZeroShot)), evals[0])
-    store = _open(measure.store, recipe)
+    store = open_store(measure.store, recipe)
     images = Originals(store, moved(recipe.data).get(store.path.resolve()))
     kept = np.arange(len(store.ok_rows))
     if len(kept) > MOST:
@@ -126,8 +141,17 @@ def questions_of_run(recipe: TrainRecipe, path: Path) -> Questions:
     return Questions(pictures, _texts(recipe, store), _measured(measure, store, kept, recipe), str(store.path))
 
 
-def _open(name: str, recipe: TrainRecipe) -> FeatureStore:
+def open_store(name: str, recipe: TrainRecipe) -> FeatureStore:
     return FeatureStore(expand(name), recipe.data.teacher)
+
+
+def calibration(recipe: TrainRecipe, count: int) -> Pictures:
+    """Pictures of the corpus that the student was trained with, evenly out of all: none that it is asked about."""
+    data = recipe.data
+    store = open_store(data.images or data.mix[0].images, recipe)
+    images = Originals(store, moved(data).get(store.path.resolve()))
+    places = np.linspace(0, len(store.ok_rows) - 1, min(count, len(store.ok_rows))).astype(np.int64)
+    return Pictures(store.ok_rows[places].tolist(), lambda row: images.open(row)[0], square=True)
 
 
 def _texts(recipe: TrainRecipe, store: FeatureStore) -> list[str]:
@@ -138,7 +162,7 @@ def _texts(recipe: TrainRecipe, store: FeatureStore) -> list[str]:
     for name in names:
         if name is None and found:
             continue
-        source = store if name is None else _open(name, recipe)
+        source = store if name is None else open_store(name, recipe)
         rows = source.ok_rows[: 4 * MOST]
         found |= dict.fromkeys(text for text in source.index["text"].take(rows).to_pylist() if text)
         if len(found) >= LEAST:
@@ -147,18 +171,21 @@ def _texts(recipe: TrainRecipe, store: FeatureStore) -> list[str]:
 
 
 def _measured(measure: Any, store: FeatureStore, kept: np.ndarray, recipe: TrainRecipe) -> Measure | None:
-    def open_store(name: str) -> FeatureStore:
-        return _open(name, recipe)
+    def seen(asked: list[int]) -> Float[Tensor, "n d"]:
+        clean = 0 if store.field("image").per_view else None
+        return store.read("image", store.ok_rows[kept[asked]], view=clean).float()
 
     if isinstance(measure, ZeroShot):
-        labels, classes = measure.check(open_store)
+        labels, classes = measure.check(lambda name: open_store(name, recipe))
         number = dict(zip(labels.places.tolist(), classes.numbers(labels).tolist(), strict=True))
         asked = [place for place, position in enumerate(kept.tolist()) if position in number]
         right = torch.tensor([number[int(kept[place])] for place in asked])
-        prompts = open_store(measure.prompts)
-        return Measure(
-            (1, 5), "top-{}", asked, right, lambda tell: class_embeddings(prompts, _Told(tell) if tell else None)
-        )
+        prompts = open_store(measure.prompts, recipe)
+
+        def answers(tell: Tell | None) -> Float[Tensor, "m d"]:
+            return class_embeddings(prompts, Told(tell) if tell else None)
+
+        return Measure((1, 5), "top-{}", asked, right, answers, lambda: seen(asked))
     if not isinstance(measure, Retrieval):
         return None
     rows = store.ok_rows[kept]
@@ -168,10 +195,11 @@ def _measured(measure: Any, store: FeatureStore, kept: np.ndarray, recipe: Train
         return store.read("text", rows[first]).float() if tell is None else torch.from_numpy(tell(names.tolist()))
 
     ks = tuple(k for k in measure.ks if k < len(names)) or (1,)
-    return Measure(ks, "R@{}", list(range(len(kept))), torch.from_numpy(label), captions)
+    every = list(range(len(kept)))
+    return Measure(ks, "R@{}", every, torch.from_numpy(label), captions, lambda: seen(every))
 
 
-class _Told(Encode):
+class Told(Encode):
     """Texts of a store by who tells them, as an evaluation asks."""
 
     def __init__(self, tell: Tell):

@@ -40,6 +40,11 @@ class Reference:
         self._student, self._texts = student.eval(), texts
 
     @property
+    def sees(self) -> bool:
+        """Whether it has an image tower."""
+        return "image" in self._student.widths
+
+    @property
     def tells(self) -> Tell | None:
         """Who speaks for its texts; None: nobody, so what the teacher said is taken from stores."""
         return self.texts if self._texts is not None or hasattr(self._student, "embed_text") else None

@@ -109,6 +109,13 @@ def refuse_other_weights(model: str, have: str, wanted: str) -> None:
         )
 
 
+def activation(model: nn.Module) -> str:
+    """The activation functions in it, by their names in torch and timm."""
+    homes = ("torch.nn.modules.activation", "timm.layers.activations", "timm.layers.activations_me")
+    found = {type(module).__name__ for module in model.modules() if type(module).__module__ in homes}
+    return "+".join(sorted(name.lower() for name in found - {"MultiheadAttention"})) or "none"
+
+
 def plain(values: dict[str, Any]) -> dict[str, Any]:
     """The same values as JSON gives them back: tuples are lists."""
     return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from jaxtyping import Float, UInt8
 from timm.data import create_transform, resolve_model_data_config
-from torch import Tensor, nn
+from torch import Tensor
 
 from distillkit.errors import TeacherError
 from distillkit.recipe.schema import Side
@@ -21,6 +21,7 @@ from distillkit.system.device import brought, device_of
 from distillkit.system.paths import expand
 from distillkit.teachers._frozen import (
     Precision,
+    activation,
     autocast,
     compiled,
     freeze,
@@ -161,7 +162,7 @@ class Timm:
             "parameters": {"image": sum(parameter.numel() for parameter in self.model.parameters())},
             "preprocess": plain(self.preprocess_config) | self.preprocess.told,
             "image_size": self.image_size,
-            "activation": _activation(self.model),
+            "activation": activation(self.model),
             "precision": self.precision,
         } | ({"classes": self.classes} if self.classes else {})
 
@@ -191,10 +192,3 @@ def _top_k(name: str, asked: int | Literal["all"] | None, classes: int) -> int |
 
 def _number(value: Tensor, dtype: str | None) -> Tensor:
     return value.float() if dtype is None else value.to(getattr(torch, dtype))
-
-
-def _activation(model: nn.Module) -> str:
-    """The activation functions in it, by their names in torch and timm."""
-    homes = ("torch.nn.modules.activation", "timm.layers.activations", "timm.layers.activations_me")
-    found = {type(module).__name__ for module in model.modules() if type(module).__module__ in homes}
-    return "+".join(sorted(name.lower() for name in found - {"MultiheadAttention"})) or "none"

@@ -11,11 +11,22 @@ from distillkit.recipe.registry import kinds, resolve
 from distillkit.runfolder import RunFolder
 from tests.exports.world import STUDENTS, card_of, say_alone
 
-# Which students a target holds; all others are refused.
+# Which students a target holds as they are; all others are refused.
+EVERY = set(STUDENTS)
 HOLDS = {
+    "classifier": set(),  # no classes are named here; see test_classifier.py
+    "hf": EVERY,
+    "onnx": EVERY,
     "open_clip": {"pair", "slim"},
     "timm": {"image", "tokens", "slim_image", "prompted"},
+    "torch": EVERY,
 }
+# Tracing takes seconds for each network: of these targets one student for each kind of tower, the others slow.
+TRACED, TRIED = {"onnx", "torch"}, {"pair", "tokens"}
+EACH = [(name, to) for to in sorted(HOLDS) for name in sorted(STUDENTS)]
+QUICK = [(name, to) for name, to in EACH if to not in TRACED or name in TRIED]
+HELD = [one for one in QUICK if one[0] in HOLDS[one[1]]]
+SLOW = [(name, to) for name, to in EACH if (name, to) not in QUICK and name in HOLDS[to]]
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +50,7 @@ def test_every_target_is_tried_here():
     assert set(HOLDS) == set(kinds("exports"))
 
 
-@pytest.mark.parametrize("to", kinds("exports"))
-@pytest.mark.parametrize("name", STUDENTS)
+@pytest.mark.parametrize(("name", "to"), QUICK + [pytest.param(*one, marks=pytest.mark.slow) for one in SLOW])
 def test_leaves_whole_or_says_why_not(exported, name, to):
     done = exported(name, to)
     assert (name in HOLDS[to]) == (not isinstance(done, ExportError)), done
@@ -53,22 +63,33 @@ def test_leaves_whole_or_says_why_not(exported, name, to):
 
 
 @pytest.fixture(scope="module")
-def alone(exported, runs, tmp_path_factory):
-    """A picture, and what every exported student says of it and of a text, where nobody can import distillkit."""
-    folders = {(name, to): exported(name, to) for to in HOLDS for name in sorted(HOLDS[to])}
-    beside = tmp_path_factory.mktemp("beside")
-    for name in ("image", "tower"):
-        folders[name, "teacher"] = export(
-            runs(name), "open_clip", text_tower="teacher", out=beside / name, say=lambda line: None
+def beside(runs, tmp_path_factory):
+    """Image students with their teacher's text tower."""
+    folder = tmp_path_factory.mktemp("beside")
+    return {
+        (name, "teacher"): export(
+            runs(name), "open_clip", text_tower="teacher", out=folder / name, say=lambda line: None
         )
+        for name in ("image", "tower")
+    }
+
+
+@pytest.fixture(scope="module")
+def alone(exported, beside):
+    """A picture, and what exported students say of it and of a text, where nobody can import distillkit."""
+    folders = {one: exported(*one) for one in HELD} | beside
     picture, said = say_alone(list(folders.values()))
-    return picture, dict(zip(folders, said, strict=True)), folders
+    return picture, dict(zip(folders, said, strict=True))
 
 
-@pytest.mark.parametrize(("name", "to"), [(name, to) for to in HOLDS for name in sorted(HOLDS[to])])
-def test_opens_without_us(alone, runs, name, to):
-    picture, said = alone[0], alone[1][name, to]
-    reference = Reference(RunFolder(runs(name)).load_student())
+@pytest.fixture(scope="module")
+def slowly_alone(exported):
+    picture, said = say_alone([exported(*one) for one in SLOW])
+    return picture, dict(zip(SLOW, said, strict=True))
+
+
+def refuse_other_answers(picture, said, student):
+    reference = Reference(student)
     assert said
     if "image" in said:
         torch.testing.assert_close(unit(said["image"]), unit(reference.images([picture])), rtol=0, atol=1e-5)
@@ -76,19 +97,30 @@ def test_opens_without_us(alone, runs, name, to):
         torch.testing.assert_close(unit(said["text"]), unit(reference.texts(["a photo of a cat"])), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize(("name", "to"), HELD)
+def test_opens_without_us(alone, runs, name, to):
+    refuse_other_answers(alone[0], alone[1][name, to], RunFolder(runs(name)).load_student())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "to"), SLOW)
+def test_every_other_opens_without_us(slowly_alone, runs, name, to):
+    refuse_other_answers(slowly_alone[0], slowly_alone[1][name, to], RunFolder(runs(name)).load_student())
+
+
 def unit(vectors):
     return torch.nn.functional.normalize(torch.tensor(np.asarray(vectors), dtype=torch.float64), dim=-1)
 
 
 @pytest.mark.parametrize("name", ["image", "tower"])
-def test_a_teachers_text_tower_stands_beside_an_image_student(alone, runs, name):
-    picture, said, folders = alone
+def test_a_teachers_text_tower_stands_beside_an_image_student(alone, beside, runs, name):
+    picture, said = alone
     fingerprint = RunFolder(runs(name)).facts()["teacher"]
     expected = teacher_says(fingerprint)(["a photo of a cat"])
     torch.testing.assert_close(unit(said[name, "teacher"]["text"]), unit(expected), rtol=0, atol=1e-5)
     seen = Reference(RunFolder(runs(name)).load_student()).images([picture])
     torch.testing.assert_close(unit(said[name, "teacher"]["image"]), unit(seen), rtol=0, atol=1e-5)
-    assert f"| text tower | {fingerprint['model']} |" in card_of(folders[name, "teacher"])
+    assert f"| text tower | {fingerprint['model']} |" in card_of(beside[name, "teacher"])
 
 
 def test_a_teacher_whose_weights_changed_is_not_put_beside_it(runs, tmp_path, pictures):

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from distillkit.recipe import TrainRecipe
 from distillkit.runfolder import RunFolder, identity
 from distillkit.store.reading.reader import FeatureStore
-from tests.conftest import EXTRACT, WORDS
+from tests.conftest import WORDS
 from tests.students.small import PAIR
 
 COUNT = 288
@@ -35,11 +35,28 @@ STUDENTS = {
 }
 
 
+EXTRACT = """
+name = "pictures"
+out = "{out}"
+[teacher]
+kind = "openclip"
+model = "local-dir:{teacher}"
+[[corpora]]
+name = "images"
+source = {{ kind = "csv", file = "{corpus}/pairs.tsv", label_column = "label" }}
+fields = ["image", "text"]
+[[corpora]]
+name = "prompts"
+source = {{ kind = "class_prompts", file = "{corpus}/classes.txt", templates = ["a {{}}", "one {{}}"] }}
+fields = ["text"]
+"""
+
+
 def draw_pictures(folder):
-    """Pictures of plain shapes in many colours, wide and tall, and a table with a caption for each."""
+    """Pictures of plain shapes in many colours, wide and tall; a table of their captions and classes; the classes."""
     random = np.random.default_rng(0)
     (folder / "images").mkdir(parents=True)
-    rows = ["title\tfilepath"]
+    rows = ["title\tfilepath\tlabel"]
     for number in range(COUNT):
         size = (40, 56) if number % 3 == 0 else (64, 41) if number % 3 == 1 else (48, 48)
         image = Image.new("RGB", size, tuple(random.integers(0, 256, 3).tolist()))
@@ -51,9 +68,9 @@ def draw_pictures(folder):
             shape(box, fill=tuple(random.integers(0, 256, 3).tolist()))
         name = f"images/{number:03d}.png"
         image.save(folder / name)
-        rows.append(f"a {WORDS[number % len(WORDS)]} number {number // 8}\t{name}")
+        rows.append(f"a {WORDS[number % len(WORDS)]} number {number // 8}\t{name}\t{number % len(WORDS)}")
     (folder / "pairs.tsv").write_text("\n".join(rows) + "\n")
-    (folder / "texts.txt").write_text("a text\nanother text\n")
+    (folder / "classes.txt").write_text("".join(f"{word}\n" for word in WORDS))
     return folder
 
 

@@ -55,7 +55,7 @@ class Says:
 
     def __init__(self, images, texts):
         self._images, self._texts = images, texts
-        self.tells = self.texts
+        self.tells, self.sees = self.texts, True
 
     def images(self, pictures):
         return self._images[: len(pictures)]
@@ -66,7 +66,8 @@ class Says:
 
 def asked(vectors, texts):
     count = len(vectors)
-    measure = Measure((1,), "R@{}", list(range(count)), torch.arange(count), lambda tell: torch.from_numpy(tell(texts)))
+    every = list(range(count))
+    measure = Measure((1,), "R@{}", every, torch.arange(count), lambda tell: torch.from_numpy(tell(texts)), list)
     blank = np.zeros((4, 4, 3), np.uint8)
     from PIL import Image
 

@@ -1,0 +1,267 @@
+"""transformers: `AutoModel.from_pretrained(FOLDER)`, zero-shot pipelines. https://github.com/huggingface/transformers
+
+A pair becomes a CLIPModel, an image tower a CLIPVisionModelWithProjection, a text tower a CLIPTextModelWithProjection;
+an image tower of timm's a TimmWrapperForImageClassification, whose logits are the embedding.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from open_clip.transformer import TextTransformer, VisionTransformer
+from torch import Tensor, nn
+
+from distillkit.errors import ExportError, MissingExtra
+from distillkit.exports._batches import in_batches
+from distillkit.exports._described import Described, ImageTower, Opened, Pictures, TextTower
+from distillkit.exports._files import Weights, write_json, write_weights
+from distillkit.exports._pictures import write_preprocessor
+from distillkit.exports._tokens import write_tokenizer
+from distillkit.exports.timm import timm_config
+from distillkit.students._slim_blocks import plain
+
+_END = 49407
+
+
+class Hf:
+    """Plain transformers of open_clip are CLIP's; networks of timm keep their own form."""
+
+    precisions = ("fp32", "fp16")
+
+    def holds(self, student: Described) -> str | None:
+        """Why transformers cannot hold this student; None where it can."""
+        image, text = student.image, student.text
+        if image is not None and image.timm is not None:
+            return None if text is None else "transformers pairs no network of timm with texts; leave the texts out"
+        if image is not None and not _plain_image(image.network):
+            return (
+                "its image tower is no plain vision transformer, the only one that CLIPModel knows; export it to onnx"
+            )
+        if text is not None and (text.tokenizer is not None or not _plain_text(text.network)):
+            return "its text tower is not CLIP's own kind, the only one that CLIPModel knows; export it to onnx"
+        return None if student.towers else "this student has no tower that stands for itself"
+
+    def write(self, student: Described, folder: Path, precision: str, calibration: Any = None) -> None:
+        image, text = student.image, student.text
+        if image is not None and image.timm is not None:
+            config = timm_config(image, student.licence)
+            config |= {"model_type": "timm_wrapper", "architectures": ["TimmWrapperForImageClassification"]}
+            write_json(folder / "config.json", config)
+            network = {f"timm_model.{key}": value for key, value in image.network.state_dict().items()}
+            write_weights(folder / "model.safetensors", network, precision)
+            return
+        weights: Weights = {}
+        if image is not None:
+            weights |= _vision_weights(image.network)
+            write_preprocessor(folder, image.shown)
+        if text is not None:
+            weights |= _text_weights(text.network)
+            write_tokenizer(folder, text)
+        if image is not None and text is not None:
+            scale = torch.tensor(1.0 if student.scale is None else student.scale)
+            weights["logit_scale"] = scale.log()
+        write_json(folder / "config.json", _config(student))
+        write_weights(folder / "model.safetensors", weights, precision)
+
+    def open(self, folder: Path) -> Opened:
+        return _Opened(folder)
+
+    def lines(self, student: Described) -> str:
+        if student.image is not None and student.image.timm is not None:
+            return _TIMM
+        if student.text is None:
+            return _IMAGE
+        return _TEXT if student.image is None else _PAIR
+
+
+_TIMM = """\
+import torch
+from PIL import Image
+from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+model = AutoModelForImageClassification.from_pretrained(".").eval()
+process = AutoImageProcessor.from_pretrained(".")
+with torch.inference_mode():
+    image = model(**process(Image.open("picture.png").convert("RGB"), return_tensors="pt")).logits
+"""
+_IMAGE = """\
+import torch
+from PIL import Image
+from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
+
+model = CLIPVisionModelWithProjection.from_pretrained(".").eval()
+process = CLIPImageProcessor.from_pretrained(".")
+with torch.inference_mode():
+    image = model(**process(Image.open("picture.png"), return_tensors="pt")).image_embeds
+"""
+_TEXT = """\
+import torch
+from transformers import AutoTokenizer, CLIPTextModelWithProjection
+
+model = CLIPTextModelWithProjection.from_pretrained(".").eval()
+tokenizer = AutoTokenizer.from_pretrained(".")
+with torch.inference_mode():
+    text = model(**tokenizer(["a photo of a cat"], padding="max_length", return_tensors="pt")).text_embeds
+"""
+_PAIR = """\
+import torch
+from PIL import Image
+from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
+
+model = CLIPModel.from_pretrained(".").eval()
+process, tokenizer = CLIPImageProcessor.from_pretrained("."), AutoTokenizer.from_pretrained(".")
+seen = process(Image.open("picture.png"), return_tensors="pt")
+read = tokenizer(["a photo of a cat"], padding="max_length", truncation=True, return_tensors="pt")
+with torch.inference_mode():
+    said = model(**seen, **read)
+    image = said.image_embeds  # of length 1
+    text = said.text_embeds
+"""
+
+
+class _Opened:
+    """By the classes that config.json names."""
+
+    def __init__(self, folder: Path):
+        try:
+            import transformers
+        except ImportError as error:
+            raise MissingExtra("transformers", "export") from error
+        self._folder, self._library = folder, transformers
+        config: Any = transformers.AutoConfig.from_pretrained(folder)
+        kind: Any = getattr(transformers, config.architectures[0])
+        try:
+            self._model = kind.from_pretrained(folder, dtype=torch.float32).eval()
+        except (RuntimeError, ValueError, OSError) as error:
+            raise ExportError(f"transformers does not load it: {str(error).strip().splitlines()[-1]}") from error
+
+    @torch.inference_mode()
+    def images(self, pictures: Pictures) -> Float[np.ndarray, "n d"]:
+        process: Any = self._library.AutoImageProcessor.from_pretrained(self._folder)
+        return in_batches(pictures, lambda part: self._see(process(part, return_tensors="pt")["pixel_values"]))
+
+    def _see(self, pixels: Tensor) -> Tensor:
+        if hasattr(self._model, "timm_model"):
+            return self._model(pixels).logits
+        if hasattr(self._model, "get_image_features"):
+            return self._model.visual_projection(self._model.vision_model(pixel_values=pixels).pooler_output)
+        return self._model(pixel_values=pixels).image_embeds
+
+    @torch.inference_mode()
+    def texts(self, texts: list[str]) -> Float[np.ndarray, "n d"]:
+        tokenizer: Any = self._library.AutoTokenizer.from_pretrained(self._folder)
+        return in_batches(texts, lambda part: self._read(tokenizer(part, padding="max_length", truncation=True)))
+
+    def _read(self, tokens: Any) -> Tensor:
+        ids = torch.tensor(tokens["input_ids"])
+        if hasattr(self._model, "get_text_features"):
+            return self._model.text_projection(self._model.text_model(input_ids=ids).pooler_output)
+        return self._model(input_ids=ids).text_embeds
+
+
+def _plain_image(tower: Any) -> bool:
+    """A class token is pooled after a norm at either end, and there is nothing else in it."""
+    plain_vit = isinstance(tower, VisionTransformer) and tower.attn_pool is None and tower.pool_type == "tok"
+    return plain_vit and _plain_rest(tower, tower.ln_pre) and tower.proj is not None
+
+
+def _plain_text(tower: Any) -> bool:
+    """It is causal, and what it says stands at the end of the text."""
+    plain_text = isinstance(tower, TextTransformer) and tower.cls_emb is None and tower.attn_mask is not None
+    return plain_text and tower.pool_type == "argmax" and _plain_rest(tower, tower.ln_final)
+
+
+def _plain_rest(tower: Any, norm: Any) -> bool:
+    blocks = tower.transformer.resblocks
+    return isinstance(norm, nn.LayerNorm) and all(plain(one) and isinstance(one.ls_1, nn.Identity) for one in blocks)
+
+
+def _config(student: Described) -> dict[str, Any]:
+    image, text = student.image, student.text
+    vision = None if image is None else _vision_config(image)
+    words = None if text is None else _text_config(text)
+    if vision is not None and words is not None:
+        whole = {"vision_config": vision, "text_config": words, "projection_dim": vision["projection_dim"]}
+        return {"model_type": "clip", "architectures": ["CLIPModel"]} | whole
+    if vision is not None:
+        return {"architectures": ["CLIPVisionModelWithProjection"]} | vision
+    assert words is not None
+    return {"architectures": ["CLIPTextModelWithProjection"]} | words
+
+
+def _shared(tower: Any, width: int) -> dict[str, Any]:
+    block = tower.transformer.resblocks[0]
+    return {
+        "hidden_size": block.attn.embed_dim,
+        "intermediate_size": block.mlp.c_fc.out_features,
+        "num_hidden_layers": len(tower.transformer.resblocks),
+        "num_attention_heads": block.attn.num_heads,
+        "hidden_act": "quick_gelu" if type(block.mlp.gelu).__name__ == "QuickGELU" else "gelu",
+        "layer_norm_eps": block.ln_1.eps,
+        "projection_dim": width,
+    }
+
+
+def _vision_config(image: ImageTower) -> dict[str, Any]:
+    tower: Any = image.network
+    patch = tower.conv1.kernel_size[0]
+    sizes = {"image_size": image.shown.size, "patch_size": patch, "model_type": "clip_vision_model"}
+    return _shared(tower, image.width) | sizes
+
+
+def _text_config(text: TextTower) -> dict[str, Any]:
+    tower: Any = text.network
+    read = {"vocab_size": tower.vocab_size, "max_position_embeddings": text.context_length}
+    tokens = {"bos_token_id": _END - 1, "eos_token_id": _END, "pad_token_id": 0, "model_type": "clip_text_model"}
+    return _shared(tower, text.width) | read | tokens
+
+
+def _vision_weights(tower: Any) -> Weights:
+    """open_clip's names to CLIPModel's."""
+    weights: Weights = {
+        "vision_model.embeddings.class_embedding": tower.class_embedding,
+        "vision_model.embeddings.patch_embedding.weight": tower.conv1.weight,
+        "vision_model.embeddings.position_embedding.weight": tower.positional_embedding,
+        "visual_projection.weight": tower.proj.T,
+    }
+    weights |= _norm("vision_model.pre_layrnorm", tower.ln_pre) | _norm("vision_model.post_layernorm", tower.ln_post)
+    return weights | _blocks("vision_model", tower)
+
+
+def _text_weights(tower: Any) -> Weights:
+    projection = tower.text_projection
+    weights: Weights = {
+        "text_model.embeddings.token_embedding.weight": tower.token_embedding.weight,
+        "text_model.embeddings.position_embedding.weight": tower.positional_embedding,
+        "text_projection.weight": projection.weight if isinstance(projection, nn.Linear) else projection.T,
+    }
+    return weights | _norm("text_model.final_layer_norm", tower.ln_final) | _blocks("text_model", tower)
+
+
+def _blocks(part: str, tower: Any) -> Weights:
+    weights: Weights = {}
+    for number, block in enumerate(tower.transformer.resblocks):
+        place = f"{part}.encoder.layers.{number}"
+        weights |= _norm(f"{place}.layer_norm1", block.ln_1) | _norm(f"{place}.layer_norm2", block.ln_2)
+        for name, weight, bias in zip(
+            ("q_proj", "k_proj", "v_proj"),
+            block.attn.in_proj_weight.chunk(3),
+            block.attn.in_proj_bias.chunk(3),
+            strict=True,
+        ):
+            weights |= {f"{place}.self_attn.{name}.weight": weight, f"{place}.self_attn.{name}.bias": bias}
+        for name, linear in (
+            ("self_attn.out_proj", block.attn.out_proj),
+            ("mlp.fc1", block.mlp.c_fc),
+            ("mlp.fc2", block.mlp.c_proj),
+        ):
+            weights |= {f"{place}.{name}.weight": linear.weight, f"{place}.{name}.bias": linear.bias}
+    return weights
+
+
+def _norm(place: str, norm: Any) -> Weights:
+    return {f"{place}.weight": norm.weight, f"{place}.bias": norm.bias}

@@ -1,0 +1,114 @@
+"""ONNX: a graph for each tower, in the folders where transformers.js and clip servers look. https://onnxruntime.ai
+
+    onnx/vision_model.onnx    pixel_values [b, 3, h, w] -> image_embeds [b, d], raw: not normalised
+    onnx/text_model.onnx      input_ids [t, l] -> text_embeds [t, d], raw; l is the context length
+    config.json, preprocessor_config.json, tokenizer.json
+
+In fp16 files end in _fp16, in int8 in _quantized.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from distillkit.exports._batches import in_batches
+from distillkit.exports._described import Described, Opened, Pictures
+from distillkit.exports._files import write_json
+from distillkit.exports._graphs import lower, write_graph
+from distillkit.exports._pictures import LINES, pixels_of, read_preprocessor, write_preprocessor
+from distillkit.exports._tokens import read_tokens, write_tokenizer
+
+ENDINGS = {"fp32": "", "fp16": "_fp16", "int8": "_quantized"}
+
+
+class Onnx:
+    """`keep`: nodes whose names have this pattern stay in fp32."""
+
+    precisions = ("fp32", "fp16", "int8")
+
+    def __init__(self, *, keep: str | None = None):
+        self.keep = keep
+
+    def holds(self, student: Described) -> str | None:
+        """Every tower that there is; what cannot be written as a graph says so when it is tried."""
+        return None if student.towers else "this student has no tower that stands for itself"
+
+    def write(
+        self, student: Described, folder: Path, precision: str, calibration: Float[np.ndarray, "n 3 h w"] | None = None
+    ) -> None:
+        told = {"embeddings": "raw, not normalised"} | ({"scale": f"{student.scale:.8g}"} if student.scale else {})
+        if student.image is not None:
+            side = student.image.shown.size
+            path = folder / f"onnx/vision_model{ENDINGS[precision]}.onnx"
+            write_graph(
+                student.image.network, torch.randn(2, 3, side, side), path, "pixel_values", ["image_embeds"], told
+            )
+            write_preprocessor(folder, student.image.shown)
+            if precision != "fp32":
+                lower(path, precision, calibration, self.keep)
+        if student.text is not None:
+            path = folder / f"onnx/text_model{ENDINGS[precision]}.onnx"
+            tokens = torch.zeros(2, student.text.context_length, dtype=torch.int64)
+            tokens[:, 1] = 1
+            write_graph(student.text.network, tokens, path, "input_ids", ["text_embeds"], told)
+            write_tokenizer(folder, student.text)
+            if precision != "fp32":
+                lower(path, precision, None, self.keep)
+        write_json(folder / "config.json", _config(student))
+
+    def open(self, folder: Path) -> Opened:
+        return _Opened(folder)
+
+    def lines(self, student: Described) -> str:
+        """Python with onnxruntime, numpy, Pillow and tokenizers."""
+        image = """
+session = onnxruntime.InferenceSession(str(next(Path("onnx").glob("vision_model*.onnx"))))
+(image,) = session.run(None, {"pixel_values": pixels(Image.open("picture.png"))})
+"""
+        text = """
+tokenizer = Tokenizer.from_file("tokenizer.json")
+session = onnxruntime.InferenceSession(str(next(Path("onnx").glob("text_model*.onnx"))))
+(text,) = session.run(None, {"input_ids": np.array([tokenizer.encode("a photo of a cat").ids])})
+"""
+        parts = ["from pathlib import Path\n", LINES if student.image else "import numpy as np\nimport onnxruntime\n"]
+        parts += ["from tokenizers import Tokenizer\n"] if student.text else []
+        return "".join([*parts, image if student.image else "", text if student.text else ""])
+
+
+def session(path: Path) -> Any:
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+
+class _Opened:
+    def __init__(self, folder: Path):
+        self._folder = folder
+
+    def images(self, pictures: Pictures) -> Float[np.ndarray, "n d"]:
+        network, config = self._session("vision"), read_preprocessor(self._folder)
+        return in_batches(pictures, lambda part: network.run(None, {"pixel_values": pixels_of(part, config)})[0])
+
+    def texts(self, texts: list[str]) -> Float[np.ndarray, "n d"]:
+        network = self._session("text")
+        return in_batches(texts, lambda part: network.run(None, {"input_ids": read_tokens(self._folder, part)})[0])
+
+    def _session(self, tower: str) -> Any:
+        return session(next((self._folder / "onnx").glob(f"{tower}_model*.onnx")))
+
+
+def _config(student: Described) -> dict[str, Any]:
+    """What programs that load such a folder want to know first: which class of model it is."""
+    kind = {("image", "text"): "clip", ("image",): "clip_vision_model", ("text",): "clip_text_model"}
+    config: dict[str, Any] = {"model_type": kind[tuple(student.towers)]}
+    vision = {} if student.image is None else {"image_size": student.image.shown.size, "num_channels": 3}
+    text = {} if student.text is None else {"max_position_embeddings": student.text.context_length}
+    if student.image is not None and student.text is not None:
+        config |= {"vision_config": vision, "text_config": text}
+    widths = {tower.width for tower in (student.image, student.text) if tower is not None}
+    return config | vision | text | {"projection_dim": max(widths)}

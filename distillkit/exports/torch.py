@@ -1,0 +1,89 @@
+"""torch.export: image.pt2 and text.pt2, opened by `torch.export.load`. https://docs.pytorch.org/docs/stable/export.html
+
+Beside them preprocessor_config.json and tokenizer.json say what goes in; embeddings come out raw, not normalised.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from distillkit.errors import ExportError
+from distillkit.exports._batches import in_batches
+from distillkit.exports._described import Described, Opened, Pictures
+from distillkit.exports._graphs import plain_attention, quietly
+from distillkit.exports._pictures import LINES, pixels_of, read_preprocessor, write_preprocessor
+from distillkit.exports._tokens import read_tokens, write_tokenizer
+
+
+class Torch:
+    """A program for each tower, whose batch may be of any size."""
+
+    precisions = ("fp32",)
+
+    def holds(self, student: Described) -> str | None:
+        """Every tower that there is; what torch.export cannot trace says so when it is tried."""
+        return None if student.towers else "this student has no tower that stands for itself"
+
+    def write(self, student: Described, folder: Path, precision: str, calibration: Any = None) -> None:
+        if student.image is not None:
+            side = student.image.shown.size
+            _write(student.image.network, torch.randn(2, 3, side, side), folder / "image.pt2")
+            write_preprocessor(folder, student.image.shown)
+        if student.text is not None:
+            tokens = torch.zeros(2, student.text.context_length, dtype=torch.int64)
+            _write(student.text.network, tokens, folder / "text.pt2")
+            write_tokenizer(folder, student.text)
+
+    def open(self, folder: Path) -> Opened:
+        return _Opened(folder)
+
+    def lines(self, student: Described) -> str:
+        image = """
+network = torch.export.load("image.pt2").module()
+with torch.inference_mode():
+    image = network(torch.from_numpy(pixels(Image.open("picture.png"))))
+"""
+        text = """
+network = torch.export.load("text.pt2").module()
+with torch.inference_mode():
+    text = network(torch.tensor([Tokenizer.from_file("tokenizer.json").encode("a photo of a cat").ids]))
+"""
+        pixels = LINES.replace("import onnxruntime\n", "")
+        parts = ["import torch\n", pixels if student.image else ""]
+        parts += ["from tokenizers import Tokenizer\n"] if student.text else []
+        return "".join([*parts, image if student.image else "", text if student.text else ""])
+
+
+def _write(network: nn.Module, example: Tensor, path: Path) -> None:
+    network = network.eval().requires_grad_(False)
+    with quietly(), plain_attention():
+        try:
+            program = torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+        except (torch._dynamo.exc.TorchDynamoException, RuntimeError, TypeError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0][:200]
+            raise ExportError(f"{path.name}: torch.export cannot trace this network: {reason}") from error
+    torch.export.save(program, path)
+
+
+class _Opened:
+    def __init__(self, folder: Path):
+        self._folder = folder
+
+    @torch.inference_mode()
+    def images(self, pictures: Pictures) -> Float[np.ndarray, "n d"]:
+        network, config = self._load("image"), read_preprocessor(self._folder)
+        return in_batches(pictures, lambda part: network(torch.from_numpy(pixels_of(part, config))))
+
+    @torch.inference_mode()
+    def texts(self, texts: list[str]) -> Float[np.ndarray, "n d"]:
+        network = self._load("text")
+        return in_batches(texts, lambda part: network(torch.from_numpy(read_tokens(self._folder, part))))
+
+    def _load(self, tower: str) -> Any:
+        return torch.export.load(self._folder / f"{tower}.pt2").module()

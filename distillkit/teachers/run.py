@@ -1,0 +1,130 @@
+"""A finished student as the teacher of the next one: teaching assistants, proxies, self-distillation.
+
+Who it is, is its weights and how it looks at pictures: a run that is trained anew is another teacher.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Int, UInt8
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from distillkit.errors import TeacherError
+from distillkit.pixels import centre_view
+from distillkit.recipe import Component
+from distillkit.system.device import device_of
+from distillkit.system.paths import expand
+from distillkit.teachers._frozen import activation, freeze, refuse_other_weights
+from distillkit.teachers._openclip_network import quick_gelu
+from distillkit.teachers._preprocess import Preprocess
+from distillkit.types import Batch, Features
+
+_TOKENS = ("cls", "patches")
+
+
+class Run:
+    """`run`: the folder of a finished run. It computes in fp32, as an evaluation of the run does.
+
+    It gives `image` and `text`, where the student has these towers, and `cls` and `patches` where it gives tokens.
+    `sha256`: the weights that are expected, as the fingerprint tells them.
+    """
+
+    def __init__(self, *, run: str, device: str = "auto", sha256: str | None = None):
+        self.written, self.device = run, device_of(device, "teacher.device", TeacherError)
+        self.kind, self.model = _student(Path(expand(run)))
+        self._sha256 = freeze(self.model, self.device)
+        if sha256:
+            refuse_other_weights(run, self._sha256, sha256)
+        scale = getattr(self.model, "logit_scale", None)
+        self.scale = None if scale is None else float(scale.detach().exp())
+        side = self.model.image_size
+        if side is not None:
+            self.preprocess = Preprocess((_Middle(side),), (side, side), "bicubic", "centre")
+
+    @property
+    def fields(self) -> dict[str, list[int]]:
+        """What this teacher can say, and the shape of one row of it."""
+        widths = self.model.widths
+        fields = {name: [widths[name]] for name in ("image", "text") if name in widths}
+        if not getattr(self.model, "patches", 0) or "patches" not in widths:
+            return fields
+        return fields | {"cls": [widths["cls"]], "patches": [self.model.patches, widths["patches"]]}
+
+    def tokenize(self, texts: list[str]) -> tuple[Int[Tensor, "t l"], Int[Tensor, "t"]]:
+        """Tokens, and how many of each row matter: all, as the student pads them to what it reads."""
+        tokens = self.model.tokenize(texts)
+        return tokens, torch.full((len(texts),), tokens.shape[1])
+
+    @torch.inference_mode()
+    def forward(
+        self,
+        pixels: UInt8[Tensor, "b 3 h w"] | None = None,
+        tokens: Int[Tensor, "t l"] | None = None,
+        fields: Collection[str] | None = None,
+    ) -> Features:
+        """Raw features, float32 on the CPU: those of `fields` that the inputs give, or all."""
+        asked = set(self.fields if fields is None else fields)
+        said: dict[str, Tensor] = {}
+        if pixels is not None:
+            shown = pixels.to(self.device)
+            if asked & set(_TOKENS):
+                seen = self.model(Batch(pixels=shown))
+                said |= {name: getattr(seen, name) for name in ("image", *_TOKENS) if name in asked}
+            elif "image" in asked:
+                said["image"] = self.model.embed(shown)
+        if tokens is not None and "text" in asked:
+            said["text"] = self.model.embed_text(tokens.to(self.device))
+        scale = None if self.scale is None else torch.tensor(self.scale)
+        return Features(**{name: value.float().cpu() for name, value in said.items()}, scale=scale)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Everything the features depend on. Two stores belong together when these are equal."""
+        counted = sum(value.numel() for value in self.model.parameters())
+        return {
+            "kind": "run",
+            "model": self.written,
+            "student": self.kind,
+            "weights_sha256": self._sha256,
+            "tensors": len(self.model.state_dict()),
+            "parameters": {"all": counted},
+            "preprocess": {"size": self.model.image_size, "interpolation": "bicubic", "shows": "middle square"},
+            "activation": "quick_gelu" if quick_gelu(self.model) else activation(self.model),
+            "precision": "fp32",
+        } | ({} if self.scale is None else {"logit_scale": self.scale})
+
+
+@dataclass(frozen=True)
+class _Middle:
+    """A picture as evaluations show it: its middle square, to a fraction of a pixel."""
+
+    side: int
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        width, height = image.size
+        left, top, right, bottom = centre_view(width, height).box
+        box = (left * width, top * height, right * width, bottom * height)
+        return image.resize((self.side, self.side), Image.Resampling.BICUBIC, box=box)
+
+
+def _student(folder: Path) -> tuple[str, Any]:
+    """Kind and network of the student that a finished run left; TeacherError where there is none."""
+    if not (folder / "student.json").is_file():
+        raise TeacherError(f"{folder}: no finished run is there to be a teacher; distillkit train-student makes one")
+    try:
+        knobs = json.loads((folder / "recipe.json").read_bytes())["recipe"]["student"]
+        weights = load_file(folder / "student.safetensors")
+        student = Component(**knobs).build("students")
+        student.load_state_dict(weights)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise TeacherError(f"{folder}: its student cannot be loaded ({reason}); train it anew") from error
+    return str(knobs["kind"]), student.eval()

@@ -1,0 +1,57 @@
+"""One graph from a picture to scores over classes: the same answers as the student beside its texts."""
+
+import json
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from distillkit.errors import ExportError
+from distillkit.evals._classes import class_embeddings
+from distillkit.export import export
+from distillkit.exports._pictures import pixels_of, read_preprocessor
+from distillkit.parity.reference import Reference
+from distillkit.runfolder import RunFolder
+from distillkit.store.reading.reader import FeatureStore
+from tests.conftest import WORDS
+from tests.exports.world import STUDENTS, card_of, finish
+
+
+@pytest.fixture(scope="module")
+def classified(pictures, tmp_path_factory):
+    """An OOD student: an image tower that is measured by the teacher's prompts."""
+    folder = tmp_path_factory.mktemp("ood")
+    evals = [{"kind": "zero_shot", "store": f"{pictures}/images", "prompts": f"{pictures}/prompts"}]
+    run, lines = finish(folder / "run", pictures, STUDENTS["tokens"], evals), []
+    return run, export(run, "classifier", out=folder / "out", say=lines.append), lines
+
+
+def test_scores_are_those_of_the_student_beside_the_teachers_texts(classified, pictures):
+    run, folder, _ = classified
+    session = onnxruntime.InferenceSession(str(folder / "classifier.onnx"))
+    told = session.get_modelmeta().custom_metadata_map
+    assert json.loads(told["classes"]) == list(WORDS)
+    picture = next(iter(sorted((pictures.parent / "corpus/images").glob("000.png"))))
+    from PIL import Image
+
+    square = [Image.open(picture).convert("RGB").crop((0, 8, 40, 48))]
+    scores, logits = session.run(None, {"pixel_values": pixels_of(square, read_preprocessor(folder))})
+    vectors = class_embeddings(FeatureStore(f"{pictures}/prompts"))
+    image = torch.nn.functional.normalize(torch.from_numpy(Reference(RunFolder(run).load_student()).images(square)))
+    expected = float(told["scale"]) * image @ vectors.T
+    np.testing.assert_allclose(logits, expected, atol=1e-3)
+    np.testing.assert_allclose(scores, expected.softmax(-1), atol=1e-4)
+    assert float(told["scale"]) == pytest.approx(RunFolder(run).facts()["teacher"]["logit_scale"], rel=1e-6)
+
+
+def test_its_accuracy_is_the_runs_measure(classified):
+    _, folder, lines = classified
+    assert any(line.startswith("classifier fp32: top-1: ") for line in lines) and "- top-1: " in card_of(folder)
+
+
+def test_classes_of_another_width_are_refused(runs, pictures, tmp_path):
+    run = finish(tmp_path / "run", pictures, STUDENTS["tokens"] | {"embed_dim": 16})
+    with pytest.raises(ExportError, match="16 numbers, the vectors of its classes 32"):
+        export(run, "classifier", classes=f"{pictures}/prompts", out=tmp_path / "out", say=lambda line: None)
+    assert not (tmp_path / "out").exists()
