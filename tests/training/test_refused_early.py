@@ -63,6 +63,14 @@ def test_a_number_that_a_measurement_does_not_give(student, run_cli):
     assert code == 1 and message in err
 
 
+def test_kind_a_labels_that_classes_cannot_be_learned_from(student, run_cli):
+    settings = ('data.texts=""', f'data.classes="{student.stores}/texts"')
+    message = "has a class; extract it with its labels"
+    assert message in says_at_once(student, *settings)
+    code, _, err = checked(student, run_cli, *settings)
+    assert code == 1 and message in err
+
+
 def test_images_that_are_not_there(student, tmp_path):
     moved = f'data.root="{tmp_path}/nowhere"'
     message = f"{tmp_path}/nowhere: no such folder of images; where the images of {student.stores}/images are by now"
