@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import typing
+from collections.abc import Iterator
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -45,6 +46,7 @@ def _one_line(model: type[BaseModel], error: ValidationError, where: str) -> str
         parent, _, key = place.rpartition(".")
         known = _known_keys(model, problem["loc"][:-1])
         near = difflib.get_close_matches(key, known, n=1)
+        near = near or [path for path in _paths(model) if _means(key, path.rpartition(".")[2])]
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
         return f"{where}: {parent + ': ' if parent else ''}unknown key {key!r}, {hint}{more}"
     if problem["type"] == "missing":
@@ -57,7 +59,26 @@ def _known_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list
     for part in location:
         if isinstance(part, int):
             continue
-        annotation = model.model_fields[part].annotation
-        inner = [kind for kind in (annotation, *typing.get_args(annotation)) if inspect.isclass(kind)]
-        model = next(kind for kind in inner if issubclass(kind, BaseModel))
+        model = next(_models(model.model_fields[part].annotation))
     return list(model.model_fields)
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models that a knob may hold: itself, or within a list, or beside None."""
+    for kind in (annotation, *typing.get_args(annotation)):
+        if inspect.isclass(kind) and issubclass(kind, BaseModel):
+            yield kind
+
+
+def _paths(model: type[BaseModel], above: str = "") -> Iterator[str]:
+    """Every knob below a model, as `optim.lr`; those of components are their own."""
+    for name, knob in model.model_fields.items():
+        yield above + name
+        for inner in _models(knob.annotation):
+            yield from _paths(inner, f"{above}{name}.")
+
+
+def _means(written: str, known: str) -> bool:
+    """Whether a key was meant that stands elsewhere, or is short for it: `learning_rate` is `lr`."""
+    words = written.lower().replace("-", "_").split("_")
+    return known in ("_".join(words), "".join(word[:1] for word in words if word) if words[1:] else None)

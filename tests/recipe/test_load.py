@@ -65,6 +65,9 @@ def test_a_misspelt_key_is_named_with_the_right_one(extract, train):
     assert "optim: unknown key 'learning', known: " in message and ", lr, min_lr, " in message
     assert "optim: unknown key 'epoch', did you mean 'epochs'?" in refusal(train, "optim.epoch=1")
     assert "data.augment: unknown key 'flips', did you mean 'flip'?" in refusal(train, "data.augment.flips=0.1")
+    assert "optim: unknown key 'learning_rate', did you mean 'optim.lr'?" in refusal(train, "optim.learning_rate=1.0")
+    assert "train.toml: unknown key 'batch_size', did you mean 'data.batch_size'?" in refusal(train, "batch_size=8")
+    assert "unknown key 'max_failures', did you mean 'corpora.max_failures'?" in refusal(extract, max_failures="0.1")
     assert "baseline: unknown key 'caption', did you mean 'captions'?" in refusal(train, 'baseline.caption="paired"')
     corpora = '[{ name = "i", source = { kind = "folder", root = "x" }, fields = ["image"], batchsize = 3 }]'
     assert "corpora[0]: unknown key 'batchsize', did you mean 'batch_size'?" in refusal(extract, corpora=corpora)
