@@ -158,4 +158,4 @@ def test_a_corpus_that_changed_otherwise_is_not_appended_to(run, run_cli, recipe
 def test_a_plain_run_tells_that_it_could_be_appended(run, store, corpus):
     grow(corpus, 5)
     code, err = run("extract-teacher")
-    assert code == 0 and "the corpus has 5 new samples; `distillkit store append` would keep what is there" in err
+    assert code == 1 and "`distillkit store append`" in err and "--overwrite" in err and verify(store) == []

@@ -19,7 +19,7 @@ from distillkit.errors import StoreError
 from distillkit.store.format import layout
 from distillkit.store.format.field import ABSENT, DTYPES, Field
 from distillkit.store.format.manifest import File, Shard, file_digest
-from distillkit.store.reading.rows import write_rows
+from distillkit.store.writing.rows import write_rows
 from distillkit.system.atomic import atomic_file
 
 Failure = tuple[int, str, str]  # row within the shard, stage, error

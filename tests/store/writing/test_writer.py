@@ -82,7 +82,7 @@ def test_a_store_does_not_exist_before_its_manifest(make_toy):
     writer.begin()
     toy.commit(writer, 0)
     assert [writer.committed(shard) for shard in range(3)] == [True, False, False] and not writer.finished()
-    with pytest.raises(StoreError, match=r"its extraction has not finished; rerun it"):
+    with pytest.raises(StoreError, match=r"what makes it has not finished; rerun it"):
         FeatureStore(toy.path)
     toy.write()
     assert writer.finished() and len(FeatureStore(toy.path)) == 150
@@ -165,7 +165,7 @@ def test_a_store_that_was_set_aside_is_never_overwritten(make_toy):
 def test_a_damaged_plan_is_named(make_toy):
     toy = make_toy().write()
     (toy.path / "plan.json").write_text('{"rows": ')
-    with pytest.raises(StoreError, match=r"plan\.json: damaged .*; move .* away and extract again"):
+    with pytest.raises(StoreError, match=r"plan\.json: damaged .*; move .* away and make it again"):
         toy.writer().previous_identity()
 
 
