@@ -21,6 +21,8 @@ COMMANDS = (
     "train-student",
     "evaluate",
     "compare",
+    "claims",
+    "suggest-scale",
     "export",
     "recipe check",
     "recipe list",

@@ -14,6 +14,7 @@ from distillkit.extract import extract
 from distillkit.recipe import ExtractRecipe, load
 from distillkit.store.format.manifest import file_digest
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.atomic import write_json
 from tests.conftest import EXTRACT, draw, make_teacher
 from tests.teachers.test_timm import make_dino
 
@@ -150,9 +151,17 @@ def rewrite(path, swap):
     other.write_bytes(content)
     manifest = json.loads((path / "manifest.json").read_text())
     for shard in manifest["shards"]:
-        for name in set(swap) & shard["files"].keys():
-            shard["files"][name] = file_digest(path / name).model_dump()
-    (path / "manifest.json").write_text(json.dumps(manifest))
+        mend(shard["files"], path, swap)
+    write_json(path / "manifest.json", manifest)
+    for commit in (path / "commits").iterdir():
+        record = json.loads(commit.read_text())
+        mend(record["files"], path, swap)
+        write_json(commit, record)
+
+
+def mend(files, path, swap):
+    for name in set(swap) & files.keys():
+        files[name] = file_digest(path / name).model_dump()
 
 
 def test_swapped_files_are_found_by_checksums(store, run_cli):
