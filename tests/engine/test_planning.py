@@ -89,7 +89,10 @@ WRONG = {
     ),
     "a dataset of numbers": (lambda f: saved(f, image=[1, 2]), "is of type .*it cannot be source.image_column"),
     "a dataset of texts": (lambda f: saved(f, image=["a", "b"]), "mend source.image_column or source.root"),
-    "a dataset with another column": (lambda f: saved(f, picture=[STRUCT]), "no column 'image'; set source.image_column to one of: picture"),
+    "a dataset with another column": (
+        lambda f: saved(f, picture=[STRUCT]),
+        "no column 'image'; set source.image_column to one of: picture",
+    ),
     "a folder of pages": (
         lambda f: f.mkdir() or (f / "1.png").touch() or f'kind = "folder", root = "{f}"',
         "not one of 1",
