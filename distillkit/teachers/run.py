@@ -21,9 +21,9 @@ from torch import Tensor
 from distillkit.errors import TeacherError
 from distillkit.pixels import centre_view
 from distillkit.recipe import Component
-from distillkit.system.device import device_of
+from distillkit.system.device import brought, device_of
 from distillkit.system.paths import expand
-from distillkit.teachers._frozen import activation, freeze, refuse_other_weights
+from distillkit.teachers._frozen import Precision, activation, autocast, freeze, precision_of, refuse_other_weights
 from distillkit.teachers._openclip_network import quick_gelu
 from distillkit.teachers._preprocess import Preprocess
 from distillkit.types import Batch, Features
@@ -32,14 +32,16 @@ _TOKENS = ("cls", "patches")
 
 
 class Run:
-    """`run`: the folder of a finished run. It computes in fp32, as an evaluation of the run does.
+    """`run`: the folder of a finished run. `precision`: what it computes in; in fp32, as an evaluation of the run does,
+    if nothing else is asked; what it says is float32.
 
     It gives `image` and `text`, where the student has these towers, and `cls` and `patches` where it gives tokens.
     `sha256`: the weights that are expected, as the fingerprint tells them.
     """
 
-    def __init__(self, *, run: str, device: str = "auto", sha256: str | None = None):
+    def __init__(self, *, run: str, precision: Precision = "fp32", device: str = "auto", sha256: str | None = None):
         self.written, self.device = run, device_of(device, "teacher.device", TeacherError)
+        self.precision = precision_of(precision, self.device)
         self.kind, self.model = _student(Path(expand(run)))
         self._sha256 = freeze(self.model, self.device)
         if sha256:
@@ -74,17 +76,18 @@ class Run:
         """Raw features, float32 on the CPU: those of `fields` that the inputs give, or all."""
         asked = set(self.fields if fields is None else fields)
         said: dict[str, Tensor] = {}
-        if pixels is not None:
-            shown = pixels.to(self.device)
-            if asked & set(_TOKENS):
-                seen = self.model(Batch(pixels=shown))
-                said |= {name: getattr(seen, name) for name in ("image", *_TOKENS) if name in asked}
-            elif "image" in asked:
-                said["image"] = self.model.embed(shown)
-        if tokens is not None and "text" in asked:
-            said["text"] = self.model.embed_text(tokens.to(self.device))
+        with autocast(self.device, self.precision):
+            if pixels is not None:
+                shown = pixels.to(self.device, non_blocking=True)
+                if asked & set(_TOKENS):
+                    seen = self.model(Batch(pixels=shown))
+                    said |= {name: getattr(seen, name) for name in ("image", *_TOKENS) if name in asked}
+                elif "image" in asked:
+                    said["image"] = self.model.embed(shown)
+            if tokens is not None and "text" in asked:
+                said["text"] = self.model.embed_text(tokens.to(self.device, non_blocking=True))
         scale = None if self.scale is None else torch.tensor(self.scale)
-        return Features(**{name: value.float().cpu() for name, value in said.items()}, scale=scale)
+        return Features(**brought({name: value.float() for name, value in said.items()}), scale=scale)
 
     def fingerprint(self) -> dict[str, Any]:
         """Everything the features depend on. Two stores belong together when these are equal."""
@@ -98,7 +101,7 @@ class Run:
             "parameters": {"all": counted},
             "preprocess": {"size": self.model.image_size, "interpolation": "bicubic", "shows": "middle square"},
             "activation": "quick_gelu" if quick_gelu(self.model) else activation(self.model),
-            "precision": "fp32",
+            "precision": self.precision,
         } | ({} if self.scale is None else {"logit_scale": self.scale})
 
 
