@@ -24,10 +24,11 @@ def store_info(
     path: Store,
     as_json: Annotated[bool, typer.Option("--json", help="The manifests, or the progress, as JSON.")] = False,
 ) -> None:
-    """Print what a store holds and who made it; of one that is not complete, how far it is.
+    """Print what a store holds and who made it; of one that is not complete, how far it is and what completes it.
 
     Example: distillkit store info stores/demo/images
     """
+    from distillkit.store.format.maker import how_again
     from distillkit.store.format.manifest import Manifest
     from distillkit.store.reading.additions import FOLDER, additions
     from distillkit.store.reading.selection import FILE_NAME, Selection
@@ -42,7 +43,8 @@ def store_info(
         path = view.store
     begun = unfinished(path)
     if begun:
-        print(json.dumps(asdict(begun) | {"path": str(path)}) if as_json else "\n".join(begun.lines))
+        told = [*begun.lines, f"what completes it: {how_again(path)}"]
+        print(json.dumps(asdict(begun) | {"path": str(path)}) if as_json else "\n".join(told))
         return
     manifest = Manifest.read(path)
     if as_json:
