@@ -28,11 +28,16 @@ def test_the_order_of_the_corpus_changes_rows_but_no_key(extract, corpus, stores
 
 
 def test_going_back_and_forth_between_recipes_loses_no_store(extract, stores):
-    extract()
+    """Committed rows make way only where --overwrite says so, and even then they are set aside whole."""
+    wide = 'corpora.0.dtype="float32"'
+    assert extract()[0] == 0
     first = checksums(stores / "images")
-    extract('corpora.0.dtype="float32"')
-    extract()
-    extract('corpora.0.dtype="float32"')
+    code, err = extract(wide)
+    assert code == 1 and "--overwrite" in err
+    assert checksums(stores / "images") == first and not list(stores.glob("images.before-*"))
+    assert extract(wide, "--overwrite")[0] == 0
+    assert extract("--overwrite")[0] == 0
+    assert extract(wide, "--overwrite")[0] == 0
     kept = [checksums(path) for path in stores.glob("images.before-*")]
     assert len(kept) == 3 and kept.count(first) == 2
 
