@@ -85,3 +85,11 @@ def test_a_run_that_is_not_finished_is_one_line(runs, tmp_path):  # noqa: F811
     with pytest.raises(TeacherError, match="its student cannot be loaded") as refusal:
         Component(kind="run", run=str(tmp_path)).build("teachers")
     assert "\n" not in str(refusal.value) and json.loads((tmp_path / "student.json").read_bytes())
+
+
+def test_another_precision_is_another_teacher(tmp_path):
+    told = [
+        Component(kind="run", **example(tmp_path), **knobs).build("teachers").fingerprint()
+        for knobs in ({}, {"precision": "fp32"}, {"precision": "bf16"})
+    ]
+    assert told[0] == told[1] and told[2] == told[0] | {"precision": "bf16"}
