@@ -165,7 +165,7 @@ def read_claims(path: Path) -> ClaimsFile:
         raise RecipeError(
             f"{path}: cannot be read ({error.strerror}); name a file as pipelines/claims/dimefm.toml"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no UTF-8, no TOML, digits or brackets without an end
         raise RecipeError(f"{path}: not TOML: {error}") from error
     if "claims" not in content:
         raise RecipeError(f"{path}: has no [[claims]]; files of claims lie in pipelines/claims/")

@@ -38,7 +38,12 @@ class Vectors:
             )
         if len(store.ok_rows) == 0:
             raise StoreError(f"{store.path}: no row has features; why: distillkit store failures {store.path}")
-        return cls(store, field, store.rows_with(field))
+        rows = store.rows_with(field)
+        if len(rows) == 0:
+            raise StoreError(
+                f"{store.path}: no row has a text, so {field!r} has no vectors; name another field or store"
+            )
+        return cls(store, field, rows)
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -45,7 +45,8 @@ def clustered_store(path: Path, rows: int, rows_per_shard: int, seed: int) -> Fe
     """A text store of such vectors, written shard by shard."""
     keys = pa.table({"key": [f"{n:08d}" for n in range(rows)]})
     for field in list(SCHEMA)[1:]:
-        keys = keys.append_column(field.name, pa.nulls(rows, field.type))
+        column = keys["key"] if field.name == "text" else pa.nulls(rows, field.type)  # a row without text has no vector
+        keys = keys.append_column(field.name, column)
     identity = {
         "source": {"kind": "bench", "knobs": {}, "root": None},
         "teachers": {"bench": {"model": "bench"}},

@@ -61,7 +61,7 @@ WORKING = {
     "data check": ["imagenet1k", "--root", "corpus"],
     "data list": [],
     "data prepare": ["demo", "--quick"],
-    "extract-teacher": ["extract.toml"],
+    "extract-teacher": ["extract.toml", "--overwrite"],  # a world that was copied has its corpus at another place
     "mine-neighbours": ["mine.toml"],
     "select-texts": ["select.toml"],
     "train-student": ["train.toml"],
