@@ -33,6 +33,8 @@ Shard = Annotated[
     typer.Option(help="Do one part of the work, as 2/8; the other parts are other runs, here or elsewhere."),
 ]
 
+Json = Annotated[bool, typer.Option("--json", help="A JSON object a line.")]
+
 
 def part_of(shard: str | None) -> Part:
     """The part of the work that --shard names: all of it where nothing is said."""

@@ -1,16 +1,22 @@
-"""distillkit recipe: look at and check recipes."""
+"""distillkit recipe: find, explain, make and check recipes."""
 
 from __future__ import annotations
 
+import json
+import textwrap
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from distillkit.cli.console import Overrides, Recipe
+from distillkit.cli.console import Json, Overrides, Recipe, say
 from distillkit.errors import DistillkitError
 
-recipes = typer.Typer(help="Look at and check recipes.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from distillkit.recipe.explained import Table
+
+recipes = typer.Typer(help="Find, explain, make and check recipes.", no_args_is_help=True)
 
 
 @recipes.command("check")
@@ -40,17 +46,84 @@ def recipe_check(
 
 @recipes.command("list")
 def recipe_list(
-    folder: Annotated[Path, typer.Argument(help="Where to look for training recipes.")] = Path("pipelines"),
+    folder: Annotated[
+        Path | None, typer.Argument(help="Where to look; pipelines/ if it is there, else those that ship.")
+    ] = None,
+    as_json: Json = False,
 ) -> None:
     """List training recipes: file, student, loss terms, paper; a broken one says what is wrong with it.
 
     Example: distillkit recipe list pipelines
     """
     from distillkit.check import overview
+    from distillkit.system.paths import shipped_recipes
 
-    rows = overview(folder)
+    ours = folder is None and not Path("pipelines").is_dir()
+    place = shipped_recipes() if ours else folder or Path("pipelines")
+    rows = overview(place)
     if not rows:
-        raise DistillkitError(f"{folder}: no training recipes (*.toml) here")
+        raise DistillkitError(f"{place}: no training recipes (*.toml) here")
+    if ours:
+        named = [(Path(path).relative_to(place).with_suffix("").as_posix(), *rest) for path, *rest in rows]
+        rows = [(name, student, terms, paper) for name, student, terms, paper in named]
+    if as_json:
+        for row in rows:
+            print(json.dumps(dict(zip(("recipe", "student", "terms", "paper"), row, strict=True))))
+        return
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    if ours:
+        say(f"these ship with distillkit; to have one: distillkit recipe copy {rows[0][0]}")
+
+
+@recipes.command("copy")
+def recipe_copy(
+    name: Annotated[str, typer.Argument(help="A recipe that ships, as `recipe list` names it.", show_default=False)],
+    to: Annotated[Path, typer.Argument(help="The folder it goes to.")] = Path("pipelines"),
+) -> None:
+    """Copy a recipe that ships with distillkit to where you can change it, and those that it builds on.
+
+    Example: distillkit recipe copy demo/dime_fm
+    """
+    from distillkit.recipe.shipped import copy
+
+    for path in copy(name, to):
+        print(path)
+
+
+@recipes.command("explain")
+def recipe_explain(
+    word: Annotated[
+        str | None, typer.Argument(help="A kind (affinity), a table (data.augment) or a key (optim.lr).")
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="All of them, as docs/reference.md has them.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Print what a key of a recipe, or every key of a table or kind, means: type, default, meaning, source.
+
+    Example: distillkit recipe explain optim.lr
+    """
+    from distillkit.recipe.explained import every_table, explained
+    from distillkit.recipe.reference import reference
+
+    if markdown:
+        print(reference(), end="")
+        return
+    if word is None and not as_json:
+        raise typer.BadParameter("name a kind, a table or a key; or --markdown or --json for all of them")
+    tables = every_table() if word is None else explained(word)
+    if as_json:
+        for table in tables:
+            print(json.dumps(asdict(table)))
+        return
+    print("\n\n".join(_explained(table) for table in tables))
+
+
+def _explained(table: Table) -> str:
+    lines = [f"{table.path}  ({table.where})", *textwrap.wrap(f"{table.meaning} Source: {table.source}", 120)]
+    for knob in table.knobs:
+        default = "to be given" if knob.default is None else f"default {knob.default}"
+        lines += ["", f"{knob.path}: {knob.type}; {default}"]
+        lines += textwrap.wrap(knob.meaning, 100, initial_indent="    ", subsequent_indent="    ")
+    return "\n".join(lines)

@@ -35,7 +35,7 @@ _CELLS = 1 << 25  # scores in memory at once
 class Agreement:
     """`store`: images with the teacher's features. `prompts`: a store of class prompts, for what is about classes.
 
-    `scale`: what cosines are multiplied by before the softmax of KL.
+    `k`: of the nearest neighbours. `scale`: what cosines are multiplied by before the softmax of KL.
     """
 
     def __init__(

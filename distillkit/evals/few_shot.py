@@ -23,7 +23,7 @@ from distillkit.evals._tip import few_shot_logits
 class FewShot:
     """`store`: images with labels, or names; `prompts`: a store of class prompts.
 
-    `classes`, `first_class`: see zero_shot.
+    `classes`, `first_class`: see zero_shot. `seed`: which images are the shots.
     `alpha`: how much the labelled images count; `beta`: how near near is; `scale` of the prompts' cosines.
     """
 

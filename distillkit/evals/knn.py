@@ -25,7 +25,10 @@ _CELLS = 1 << 25  # cosines in memory at once
 
 
 class Knn:
-    """`train`: labelled images that vote. `store`: those that are asked. `classes`: see zero_shot."""
+    """`train`: labelled images that vote. `store`: those that are asked. `classes`: see zero_shot.
+
+    `k`: how many vote. `temperature`: of the votes, see above.
+    """
 
     def __init__(
         self,

@@ -24,6 +24,7 @@ _LEAST = np.float32(2.0**-25)
 
 class Tinyvit:
     """`root`: a folder such as `logits_top100_epoch0`, whose name tells k. `classes`: how many the teacher knows.
+    `images`: the folder where the images lie.
 
     Gives `logits` (log-probabilities), `classes`, and `seed`, from which TinyViT's own code makes the view again.
     """

@@ -33,7 +33,9 @@ from distillkit.types import Batch, Features, Widths
 class FeatureRegression(nn.Module):
     """`field`: what is compared. `masked`: the image is what the student says with patches dropped.
 
+    `distance`: of two vectors. `normalise`: both are made unit vectors first.
     `over_width`: how the distances along a feature vector become one; cosine needs none.
+    `log`: log(1 + L/10) in place of L.
     """
 
     def __init__(

@@ -21,7 +21,7 @@ from distillkit.types import Batch, Features, Widths
 
 
 class LabelKD(nn.Module):
-    """`top_k = None` takes all classes, or as many as the store keeps of each row."""
+    """`top_k = None` takes all classes, or as many as the store keeps of each row. `temperature`: T of the formula."""
 
     needs = ("student.logits", "teacher.logits")
     takes_mixed = True

@@ -22,7 +22,7 @@ from distillkit.types import Batch, Features, Widths
 
 
 class Sigmoid(nn.Module):
-    """`text`: whose texts stand against the student's images."""
+    """`text`: whose texts stand against the student's images. `logit_scale`, `bias`: where the learned ones start."""
 
     def __init__(
         self,

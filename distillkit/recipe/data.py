@@ -30,10 +30,12 @@ class Augment(Strict):
 
     crop: Literal["resized", "fixed"] = "resized"
     resample: Literal["pillow", "torchvision", "nvjpeg"] = "pillow"
-    scale: tuple[float, float] = Field((0.08, 1.0), strict=False)
-    ratio: tuple[float, float] = Field((3 / 4, 4 / 3), strict=False)
-    flip: float = Field(0.5, ge=0, le=1)
-    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    scale: tuple[float, float] = Field(
+        (0.08, 1.0), strict=False, description="the share of an image's area that a crop may have"
+    )
+    ratio: tuple[float, float] = Field((3 / 4, 4 / 3), strict=False, description="width by height that a crop may have")
+    flip: float = Field(0.5, ge=0, le=1, description="the probability of a mirrored crop")
+    interpolation: Literal["bilinear", "bicubic"] = Field("bilinear", description="of the resizing")
     mixup: float = Field(0.0, ge=0)
     cutmix: float = Field(0.0, ge=0)
     mixed_batches: float = Field(1.0, gt=0, le=1, description="the share of batches whose images are mixed")
@@ -46,8 +48,8 @@ class Augment(Strict):
 class Expect(Strict):
     """What a store will hold that is not extracted yet; only `recipe check` reads it."""
 
-    rows: int = Field(gt=0, le=MOST)
-    widths: dict[str, int]
+    rows: int = Field(gt=0, le=MOST, description="how many")
+    widths: dict[str, int] = Field(description="numbers of a vector, by field")
     patches: int = Field(0, ge=0, le=MOST, description="patch tokens of an image, where they are stored")
     views: int = Field(1, gt=0, le=MOST, description="views of an image; texts have one")
 
@@ -66,9 +68,9 @@ class Mixed(Strict):
     is, where every store numbers its own classes from 0; -1 where its labels begin at 1.
     """
 
-    images: str
+    images: str = Field(description="an image store")
     weight: float = Field(1.0, gt=0)
-    root: str | None = None
+    root: str | None = Field(None, description="where its images lie by now, if they were moved")
     shots: int | None = Field(None, gt=0, le=MOST)
     first_class: int = 0
 
@@ -76,8 +78,8 @@ class Mixed(Strict):
 class Also(Strict):
     """One more teacher: of the same image store, or of another one whose rows are joined by key."""
 
-    images: str | None = None
-    teacher: str | None = None
+    images: str | None = Field(None, description="its store, where it is another one")
+    teacher: str | None = Field(None, description="its name in that store, or in the run's own")
 
 
 class Data(Strict):
@@ -102,7 +104,7 @@ class Data(Strict):
     bytes. "auto" is the device if it is a GPU.
     """
 
-    images: str | None = None
+    images: str | None = Field(None, description="the image store")
     mix: list[Mixed] = Field(default_factory=list)
     teacher: str | None = None
     also: dict[str, Also] = Field(default_factory=dict)
@@ -119,8 +121,8 @@ class Data(Strict):
     root: str | None = Field(None, description="where the images of `images` lie by now, if they were moved")
     roots: dict[str, str] = Field(default_factory=dict, description="the same of other stores, as of evals, by store")
     order: Literal["random", "blocks"] = "random"
-    batch_size: int = Field(gt=1, le=MOST)
-    text_batch_size: int | None = Field(None, gt=1, le=MOST)
+    batch_size: int = Field(gt=1, le=MOST, description="images a step")
+    text_batch_size: int | None = Field(None, gt=1, le=MOST, description="unpaired texts a step")
     repeats: int = Field(1, gt=0, le=MOST)
     pixel_cache: int | None = Field(
         None, gt=0, le=MOST, description="keep decoded images as squares of this many pixels"

@@ -13,7 +13,7 @@ from distillkit.recipe.schema import Strict
 class Evaluation(Strict):
     """How students are run when they are measured. `autocast`: half precision; the third digit of numbers differs."""
 
-    batch_size: int = Field(128, gt=0)
+    batch_size: int = Field(128, gt=0, description="images at once")
     workers: int | None = Field(None, gt=0, description="threads that decode; None: those of [data]")
     autocast: bool = False
 
@@ -21,12 +21,12 @@ class Evaluation(Strict):
 class EvalRecipe(Strict):
     """Evals on any stores. What is left out is the run's: `device`, `roots` (where images lie by now, by store)."""
 
-    name: str | None = None
-    note: str | None = None
+    name: str | None = Field(None, description="of the evaluation")
+    note: str | None = Field(None, description="shown in the report")
     device: str | None = None
     roots: dict[str, str] = Field(default_factory=dict)
     evaluation: Evaluation | None = None
-    evals: list[Component] = Field(min_length=1)
+    evals: list[Component] = Field(min_length=1, description="what is measured, kinds of evals")
 
     @model_validator(mode="after")
     def _components(self) -> Self:

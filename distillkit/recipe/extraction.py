@@ -22,10 +22,10 @@ class NamedTeacher(Component):
 class RandAugment(Strict):
     """Operations on a view's colours and geometry, written down one by one. Defaults: timm's rand-m9-mstd0.5-inc1."""
 
-    ops: int = Field(2, gt=0, le=MOST)
-    magnitude: float = Field(9.0, ge=0, le=10)
-    spread: float = Field(0.5, ge=0)
-    probability: float = Field(0.5, gt=0, le=1)
+    ops: int = Field(2, gt=0, le=MOST, description="operations on a view")
+    magnitude: float = Field(9.0, ge=0, le=10, description="how strong they are")
+    spread: float = Field(0.5, ge=0, description="the standard deviation of the magnitude")
+    probability: float = Field(0.5, gt=0, le=1, description="with which each of them is done")
 
 
 class Views(Strict):
@@ -34,13 +34,15 @@ class Views(Strict):
     `clean_first`: view 0 is the teacher's own evaluation transform. Defaults of the crop: CLIP-KD and TinyCLIP.
     """
 
-    count: int = Field(gt=0, le=MOST)
+    count: int = Field(gt=0, le=MOST, description="how many views of every image")
     clean_first: bool = True
-    scale: tuple[float, float] = Field((0.9, 1.0), strict=False)
-    ratio: tuple[float, float] = Field((3 / 4, 4 / 3), strict=False)
+    scale: tuple[float, float] = Field(
+        (0.9, 1.0), strict=False, description="the share of an image's area that a crop may have"
+    )
+    ratio: tuple[float, float] = Field((3 / 4, 4 / 3), strict=False, description="width by height that a crop may have")
     flip: float = Field(0.0, ge=0, le=1)
     randaugment: RandAugment | None = None
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="which views are drawn")
 
     @model_validator(mode="after")
     def _ranges(self) -> Self:
@@ -61,17 +63,19 @@ class Corpus(Strict):
     A field is "image", or "name/image" where more than one of the teachers gives it. `views`: more than the clean one.
     """
 
-    name: str = Field(pattern=r"^\w[\w.-]*$")
-    source: Component
-    fields: list[str] = Field(min_length=1)
+    name: str = Field(pattern=r"^\w[\w.-]*$", description="of its store")
+    source: Component = Field(description="what is read, a kind of sources")
+    fields: list[str] = Field(
+        min_length=1, description='what the teachers are asked for: "image", "text", "cls", "patches", "logits"'
+    )
     views: Views | None = None
-    dtype: DType = "float16"
+    dtype: DType = Field("float16", description="in which features are kept")
     dtypes: dict[str, DType] = Field(default_factory=dict, description="of single fields, where it is another one")
     compression: dict[str, Literal["zstd"]] = Field(default_factory=dict, description="of fields that hold tokens")
     rows_per_shard: int | None = Field(
         None, gt=0, le=MOST, description="65,536, or fewer where rows are large, if not given"
     )
-    batch_size: int = Field(256, gt=0, le=MOST)
+    batch_size: int = Field(256, gt=0, le=MOST, description="images or texts that a teacher is shown at once")
     max_failures: float = Field(0.1, ge=0, le=1, description="share of failed rows above which the exit code is 1")
 
     @property
@@ -98,11 +102,13 @@ class Ray(Strict):
 class ExtractRecipe(Strict):
     """Stage 1: one teacher, or several at once, over any number of corpora; each becomes `out`/`corpus.name`."""
 
-    name: str
-    out: str
-    teacher: Component | None = None
-    teachers: list[NamedTeacher] = Field(default_factory=list)
-    corpora: list[Corpus] = Field(min_length=1)
+    name: str = Field(description="what the extraction is called")
+    out: str = Field(description="the folder of its stores, or a URL; each is `out`/`corpus.name`")
+    teacher: Component | None = Field(None, description="whom to ask, a kind of teachers")
+    teachers: list[NamedTeacher] = Field(
+        default_factory=list, description="several of them, asked of the same images in one pass"
+    )
+    corpora: list[Corpus] = Field(min_length=1, description="what the teachers are shown, a store each")
     next: str | None = Field(None, description="the command to name when all is extracted")
     decode: Literal["threads", "processes"] = Field(
         "threads", description="what decodes images, decode_threads of them"

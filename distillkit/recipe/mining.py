@@ -41,22 +41,22 @@ class MineRecipe(Strict):
 
     name: str = Field("neighbours", pattern=r"^\w[\w-]*$")
     queries: str
-    field: str = "image"
+    field: str = Field("image", description="of the queries")
     corpus: str
-    corpus_field: str = "text"
+    corpus_field: str = Field("text", description="of the corpus")
     k: int = Field(256, gt=0, le=MOST)
     index: Literal["auto", "exact", "fp16", "sq8", "pq", "ivf_pq", "ivf_flat", "hnsw"] = "auto"
     exact_within: float = Field(60.0, ge=0, description="minutes")
     recall: float = Field(0.95, gt=0, le=1)
     held_out: int = Field(1000, gt=0, le=MOST)
     candidates: int = Field(4, gt=0, le=MOST)
-    equal_texts: Literal["once", "each"] = "once"
+    equal_texts: Literal["once", "each"] = Field("once", description="whether texts that are equal count once, or each")
     near_duplicates: float | None = Field(None, gt=0, le=1)
     max_memory: Size = "8GiB"
-    threads: int | None = Field(None, gt=0, le=4096)
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    rows_per_shard: int = Field(16_384, gt=0, le=MOST)
-    seed: int = Field(0, ge=0)
+    threads: int | None = Field(None, gt=0, le=4096, description="of the search; all cores, if not given")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description='"auto" is a GPU where FAISS has one')
+    rows_per_shard: int = Field(16_384, gt=0, le=MOST, description="queries that are committed at once")
+    seed: int = Field(0, ge=0, description="which queries are held out, and where clusters begin")
     ray: Ray = Field(default_factory=Ray)
     next: str | None = Field(None, description="the command to name when all is mined")
 
@@ -67,8 +67,8 @@ class SelectRecipe(Strict):
     What is kept becomes the store `out`, a view of `texts` that copies nothing.
     """
 
-    images: str
-    neighbours: str = "neighbours"
+    images: str = Field(description="an image store with mined neighbours")
+    neighbours: str = Field("neighbours", description="the name that they were mined under")
     texts: str
     out: str
     k: int | None = Field(None, gt=0, le=MOST, description="all that were mined, if it is not said")

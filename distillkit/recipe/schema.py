@@ -46,7 +46,7 @@ def _one_line(model: type[BaseModel], error: ValidationError, where: str) -> str
         parent, _, key = place.rpartition(".")
         known = _known_keys(model, problem["loc"][:-1])
         near = difflib.get_close_matches(key, known, n=1)
-        near = near or [path for path in _paths(model) if _means(key, path.rpartition(".")[2])]
+        near = near or [path for path in _paths(model) if means(key, path.rpartition(".")[2])]
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
         return f"{where}: {parent + ': ' if parent else ''}unknown key {key!r}, {hint}{more}"
     if problem["type"] == "missing":
@@ -59,11 +59,11 @@ def _known_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list
     for part in location:
         if isinstance(part, int):
             continue
-        model = next(_models(model.model_fields[part].annotation))
+        model = next(models(model.model_fields[part].annotation))
     return list(model.model_fields)
 
 
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+def models(annotation: Any) -> Iterator[type[BaseModel]]:
     """The models that a knob may hold: itself, or within a list, or beside None."""
     for kind in (annotation, *typing.get_args(annotation)):
         if inspect.isclass(kind) and issubclass(kind, BaseModel):
@@ -74,11 +74,11 @@ def _paths(model: type[BaseModel], above: str = "") -> Iterator[str]:
     """Every knob below a model, as `optim.lr`; those of components are their own."""
     for name, knob in model.model_fields.items():
         yield above + name
-        for inner in _models(knob.annotation):
+        for inner in models(knob.annotation):
             yield from _paths(inner, f"{above}{name}.")
 
 
-def _means(written: str, known: str) -> bool:
+def means(written: str, known: str) -> bool:
     """Whether a key was meant that stands elsewhere, or is short for it: `learning_rate` is `lr`."""
     words = written.lower().replace("-", "_").split("_")
     return known in ("_".join(words), "".join(word[:1] for word in words if word) if words[1:] else None)

@@ -20,23 +20,27 @@ class Optim(Strict):
     from lr/25 up to lr at 30 % and down to lr/250,000, without warm-up. `every = "epoch"` moves the rate once an epoch.
     """
 
-    kind: Literal["adamw", "sgd"] = "adamw"
-    schedule: Literal["cosine", "multistep", "onecycle", "constant"] = "cosine"
+    kind: Literal["adamw", "sgd"] = Field("adamw", description="the optimiser")
+    schedule: Literal["cosine", "multistep", "onecycle", "constant"] = Field(
+        "cosine", description="how the learning rate falls after the warm-up"
+    )
     every: Literal["step", "epoch"] = "step"
     milestones: list[float] = Field(default_factory=list)
     gamma: float = Field(0.1, gt=0)
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
     layer_decay: float = Field(1.0, gt=0, le=1, description="lr of each layer further from the output, times this")
-    epochs: float = Field(gt=0)
-    lr: float = Field(8e-4, gt=0)
-    min_lr: float = Field(4e-5, ge=0)
-    warmup_lr: float = Field(4e-6, ge=0)
-    warmup_epochs: float = Field(4.0, ge=0)
-    weight_decay: float = Field(0.05, ge=0)
-    betas: tuple[float, float] = Field((0.9, 0.999), strict=False)
-    eps: float = Field(1e-8, gt=0)
-    clip_grad_norm: float | None = Field(None, gt=0)
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    epochs: float = Field(gt=0, description="passes over the images")
+    lr: float = Field(8e-4, gt=0, description="the highest learning rate")
+    min_lr: float = Field(4e-5, ge=0, description="where the learning rate ends")
+    warmup_lr: float = Field(4e-6, ge=0, description="where the warm-up begins")
+    warmup_epochs: float = Field(4.0, ge=0, description="how long the learning rate rises")
+    weight_decay: float = Field(0.05, ge=0, description="of weights, not of biases and norms")
+    betas: tuple[float, float] = Field((0.9, 0.999), strict=False, description="of adamw")
+    eps: float = Field(1e-8, gt=0, description="of adamw")
+    clip_grad_norm: float | None = Field(None, gt=0, description="gradients longer than this are shortened to it")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description='what the student computes in; "auto" is bf16 on a GPU that has it, else fp32'
+    )
     accumulate: int = Field(1, gt=0, le=MOST, description="parts of a batch that pass through the student one by one")
     ema: float | None = Field(None, gt=0, lt=1, description="keep the moving average of the weights, with this decay")
     compile: bool | Literal["student", "step"] = Field(
@@ -57,24 +61,24 @@ class Optim(Strict):
 class Checkpoints(Strict):
     """When the state of a run is kept, and how many of those states."""
 
-    every_steps: int = Field(500, gt=0, le=MOST)
-    keep: int = Field(2, gt=0, le=MOST)
+    every_steps: int = Field(500, gt=0, le=MOST, description="steps between two of them")
+    keep: int = Field(2, gt=0, le=MOST, description="how many of the last ones stay")
 
 
 class Validation(Strict):
     """An evaluation while training goes on; the student that did best is kept in `best/` of the run folder."""
 
-    eval: Component
+    eval: Component = Field(description="what is measured, a kind of evals")
     best: str = Field(description="the number that decides; more is better")
-    every_steps: int = Field(500, gt=0, le=MOST)
+    every_steps: int = Field(500, gt=0, le=MOST, description="steps between two evaluations")
 
 
 class Log(Strict):
     """How often, and where besides metrics.jsonl. `gradient_norms`: of each term, which costs a backward for each."""
 
-    every_steps: int = Field(10, gt=0, le=MOST)
+    every_steps: int = Field(10, gt=0, le=MOST, description="steps between two lines of metrics.jsonl")
     gradient_norms: bool = False
-    tensorboard: bool = False
+    tensorboard: bool = Field(False, description="also for TensorBoard, in the run folder")
     wandb: str | None = Field(None, description="project")
     mlflow: str | None = Field(None, description="experiment")
     trackio: str | None = Field(None, description="project")
@@ -103,8 +107,8 @@ class NamedStudent(Component):
 class Baseline(Strict):
     """The same student, data order, seed and budget under other losses, trained beside the student."""
 
-    losses: list[Term] = Field(min_length=1)
-    captions: Captions = "none"
+    losses: list[Term] = Field(min_length=1, description="its terms, in place of the run's")
+    captions: Captions = Field("none", description="of its images, in place of the run's texts")
 
 
 class TrainRecipe(Strict):
@@ -113,24 +117,28 @@ class TrainRecipe(Strict):
     `teacher` is only for `data.source = "live"`. Of several students, `student` is the first.
     """
 
-    name: str
-    paper: str | None = None
-    note: str | None = None
-    seed: int = Field(0, ge=0)
-    out: str | None = None
-    device: str = "auto"
+    name: str = Field(description="of the run; its folder is runs/NAME")
+    paper: str | None = Field(None, description="the address of the paper, shown in lists and reports")
+    note: str | None = Field(None, description="shown in the report")
+    seed: int = Field(0, ge=0, description="of the student's first weights, the order and the crops")
+    out: str | None = Field(None, description="the run's folder, if not runs/NAME")
+    device: str = Field("auto", description='"auto" is a GPU where there is one; else "cpu", "cuda", "cuda:1"')
     data: Data
-    student: Component
-    students: list[NamedStudent] = Field(default_factory=list)
+    student: Component = Field(description="the network that learns, a kind of students")
+    students: list[NamedStudent] = Field(
+        default_factory=list, description="several students over the same batches, each with a `name`"
+    )
     teacher: Component | None = None
-    losses: list[Term] = Field(min_length=1)
+    losses: list[Term] = Field(min_length=1, description="the terms of the objective, kinds of losses")
     optim: Optim
     checkpoints: Checkpoints = Checkpoints()
     validation: Validation | None = None
     log: Log = Log()
     ray: RayWorkers = RayWorkers()
     baseline: Baseline | None = None
-    evals: list[Component] = Field(default_factory=list)
+    evals: list[Component] = Field(
+        default_factory=list, description="what `distillkit evaluate` measures, kinds of evals"
+    )
     evaluation: Evaluation = Evaluation()
 
     @model_validator(mode="before")

@@ -32,6 +32,7 @@ from distillkit.types import Batch, Features
 
 class OpenclipSlim(TextStudent):
     """`model`: the whole network of the first stage, a name of open_clip's or a table; sparsity is measured against it.
+    `masks`: whether it learns masks, or is what an earlier stage's masks left. `image_size`: pixels of a side.
 
     `inherit`: "NAME/TAG", "local-dir:FOLDER" or "hf-hub:OWNER/NAME" of that very shape, or "run:FOLDER", an earlier
     stage. The sizes of the layers follow the weights that are loaded.

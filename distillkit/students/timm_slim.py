@@ -30,7 +30,8 @@ from distillkit.types import Batch, Features
 
 class TimmSlim(nn.Module):
     """`model`: the whole network of the first stage, a name of timm's; sparsity is measured against it. `embed_dim`: of
-    the joint space. `options`: more arguments of timm's constructor.
+    the joint space. `options`: more arguments of timm's constructor. `image_size`: pixels of a side.
+    `masks`: whether it learns masks, or is what an earlier stage's masks left.
 
     `inherit`: timm's "NAME" or "NAME.TAG", "NAME/path/to/checkpoint", or "run:FOLDER", an earlier stage. The sizes of
     the layers follow the weights that are loaded.

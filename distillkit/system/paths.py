@@ -42,9 +42,19 @@ def expand(text: str) -> str:
 
 
 def data_manifests() -> Path:
-    """The folder of what is known of corpora, in a checkout or in an installed package."""
+    """The folder of what is known of corpora."""
+    return _shipped("data_manifests")
+
+
+def shipped_recipes() -> Path:
+    """The folder of the recipes that come with this version."""
+    return _shipped("pipelines")
+
+
+def _shipped(name: str) -> Path:
+    """A folder beside the package in a checkout, within it where it was installed."""
     here = Path(__file__).parent.parent
-    for folder in (here / "data_manifests", here.parent / "data_manifests"):
+    for folder in (here / name, here.parent / name):
         if folder.is_dir():
             return folder
-    raise SourceError(f"no data manifests beside the package at {here}; reinstall distillkit")
+    raise SourceError(f"no {name} beside the package at {here}; reinstall distillkit")

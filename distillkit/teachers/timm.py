@@ -48,9 +48,9 @@ class Timm:
     ("auto": bf16 on a GPU that has it, else fp32); features are float32.
     `top_k`: keep the classifier, and give `logits` and `classes`: the log-probabilities of the k best classes, falling,
     and which classes these are; "all": every class's logit, in order. `sha256`: the weights that are expected, as the
-    fingerprint tells them. `compile`: the network goes through torch.compile.`pixels`:
-    "pil" is the library's own way to them; "torchvision" is twice as fast, nearly the same, and told; so is "nvjpeg",
-    which decodes JPEGs on the teacher's GPU.
+    fingerprint tells them. `compile`: the network goes through torch.compile.
+    `pixels`: "pil" is the library's own way to them; "torchvision" is twice as fast, nearly the same, and told; so is
+    "nvjpeg", which decodes JPEGs on the teacher's GPU.
     """
 
     scale = None  # it has no texts to be compared with

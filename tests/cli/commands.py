@@ -72,6 +72,8 @@ WORKING = {
     "export": ["run", "--to", "timm", "--samples", "samples"],
     "recipe check": ["train.toml"],
     "recipe list": ["."],
+    "recipe copy": ["demo/dime_fm", "copied"],
+    "recipe explain": ["affinity"],
     "store info": ["out/images"],
     "store verify": ["out/images"],
     "store precision": ["out/images"],

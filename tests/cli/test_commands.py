@@ -26,6 +26,8 @@ COMMANDS = (
     "export",
     "recipe check",
     "recipe list",
+    "recipe copy",
+    "recipe explain",
     "store info",
     "store verify",
     "store precision",

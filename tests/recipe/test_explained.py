@@ -1,0 +1,85 @@
+"""recipe explain: every knob has a type, a default, a meaning and a source; docs/reference.md is what it says."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from distillkit.errors import RecipeError
+from distillkit.recipe.explained import every_table, explained
+from distillkit.recipe.reference import reference
+from distillkit.recipe.registry import ROOMS, kinds
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_knob_of_every_kind_and_table_has_a_meaning():
+    silent = [knob.path for table in every_table() for knob in table.knobs if len(knob.meaning) < 3]
+    assert silent == []
+
+
+def test_every_kind_and_every_recipe_is_there():
+    paths = {table.path for table in every_table()}
+    assert {f"{room}.{kind}" for room in ROOMS for kind in kinds(room)} <= paths
+    assert {"data", "data.augment", "optim", "baseline", "corpora.views.randaugment", "validation"} <= paths
+
+
+def test_sources_are_files_that_are_there_and_papers():
+    for table in every_table():
+        file, *papers = table.source.split(", ")
+        assert (ROOT / file).is_file() and all(re.match("https://arxiv.org/abs/", one) for one in papers), table.path
+
+
+def test_the_page_is_what_explain_says():
+    assert (ROOT / "docs/reference.md").read_text() == reference(), (
+        "make it anew: distillkit recipe explain --markdown > docs/reference.md"
+    )
+
+
+@pytest.mark.parametrize(
+    ("word", "paths"),
+    [
+        ("optim.lr", ["optim.lr"]),
+        ("lr", ["optim.lr"]),
+        ("losses/token_regression", [f"losses.token_regression.{name}" for name in ("name", "weight", "level")]),
+        ("token_regression", [f"losses.token_regression.{name}" for name in ("name", "weight", "level")]),
+    ],
+)
+def test_a_word_finds_its_knobs(word, paths):
+    assert [knob.path for table in explained(word) for knob in table.knobs] == paths
+
+
+def test_types_defaults_and_bounds_are_those_of_the_schema():
+    (table,) = explained("affinity")
+    knobs = {knob.name: knob for knob in table.knobs}
+    assert knobs["divergence"].type == '"kl" or "cross_entropy"' and knobs["divergence"].default == '"kl"'
+    assert knobs["temperature"].type == "number, above 0" and knobs["symmetric"].default == "true"
+    assert "each network's own" in knobs["logit_scale"].meaning and knobs["top_k"].default == "not given"
+    assert explained("data.batch_size")[0].knobs[0].default is None
+
+
+def test_a_kind_of_another_package_is_explained(tmp_path, monkeypatch):
+    (tmp_path / "stranger.py").write_text(
+        'class Loss:\n    """`power`: of the distance."""\n\n    def __init__(self, w, *, power: float = 2.0): ...\n'
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    (table,) = explained("losses/stranger:Loss")
+    assert [(knob.name, knob.default, knob.meaning) for knob in table.knobs] == [("power", "2", "of the distance.")]
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [("afinity", "'affinity'"), ("learning_rate", "'optim.lr'"), ("data.batchsize", "'data.batch_size'")],
+)
+def test_a_misspelt_word_finds_the_nearest(word, meant):
+    with pytest.raises(RecipeError, match=f"did you mean .*{re.escape(meant)}"):
+        explained(word)
+
+
+def test_the_command_prints_one_knob_or_json(run_cli):
+    code, out, _ = run_cli("recipe", "explain", "optim.lr")
+    assert code == 0 and "optim.lr: number, above 0; default 0.0008\n    the highest learning rate." in out
+    code, out, _ = run_cli("recipe", "explain", "contrastive", "--json")
+    assert code == 0 and json.loads(out)["path"] == "losses.contrastive"
+    assert run_cli("recipe", "explain")[0] == 2
