@@ -124,9 +124,11 @@ def settle(job: Job, before: dict[str, Any], threads: int, say: Say) -> Settled:
         search.effort = Effort(**before["effort"])
         found |= {"effort": before["effort"], "recall": before["recall"]}
     elif isinstance(search, Approximate):
-        held_out = job.queries.unit(job.queries.sample(recipe.held_out, recipe.seed))
-        true = Exact(corpus, min(share.block, choice.STREAMED)).search(held_out, recipe.k)
-        reached = reach(recipe.recall, search, held_out, true, say)
+        some = job.queries.sample(recipe.held_out, recipe.seed)
+        held_out, exact = job.queries.unit(some), Exact(corpus, min(share.block, choice.STREAMED))
+        others = partial(without_itself, corpus=corpus, rows=job.queries.rows[some]) if job.within else None
+        true = exact.search(held_out, recipe.k + job.within)
+        reached = reach(recipe.recall, search, held_out, true, say, others)
         found |= {"effort": vars(search.effort), "recall": round(reached, 4)}
     else:
         say(f"recall@{recipe.k}: 1, the search is exact")

@@ -2,12 +2,14 @@
 
 import mmap
 import time
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
 from distillkit.errors import DistillkitError
+from distillkit.mine import without_itself
 from distillkit.mining import choice, cost, memory
 from distillkit.mining.approximate import Approximate, Effort
 from distillkit.mining.cost import Cost, Rates, spell
@@ -172,6 +174,25 @@ def test_effort_is_raised_until_the_recall_is_there_or_refused(vectors, queries)
     assert "effort raised to candidates 2 x k" in said[1]
     with pytest.raises(DistillkitError, match=r"recall = 1\.1 cannot be had from index 'pq'"):
         reach(1.1, search, queries, true, said.append)
+
+
+def test_a_row_that_asks_does_not_count_as_its_own_neighbour(vectors, queries, monkeypatch):
+    """A search that finds the asking row and nothing else: within a store that is a recall of 0, not of a half."""
+    search = Approximate("pq", build("pq", vectors, 0, lambda _: None), vectors, Effort(0, 1), threads=1)
+    asking = np.arange(4)
+
+    def only_itself(queries, k):
+        far = np.full((4, k - 1), len(vectors) - 1)
+        return Found(np.c_[np.ones(4), np.full(far.shape, -1.0)], np.c_[asking, far])
+
+    monkeypatch.setattr(search, "search", only_itself)
+    monkeypatch.setattr(search, "harder", lambda *_: [])
+    own = vectors.unit(asking)
+    true, others = Exact(vectors, len(vectors)).search(own, 2), partial(without_itself, corpus=vectors, rows=asking)
+    assert reach(0.5, search, own, true, lambda _: None) == 0.5
+    assert reach(0.0, search, own, true, lambda _: None, others) == 0
+    with pytest.raises(DistillkitError, match=r"recall = 0\.5 cannot be had"):
+        reach(0.5, search, own, true, lambda _: None, others)
 
 
 def test_memory_is_shared_out_and_too_little_says_what_works(monkeypatch):
