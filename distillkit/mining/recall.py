@@ -36,8 +36,8 @@ def reach(
     """Raise the effort of `search` until the recall is as wanted; returns it. StoreError when it cannot be.
 
     Of the ways to try harder, the one that finds most for its time is taken. Half of the last step is tried, too.
-    `others`: of queries that stand in the corpus themselves, leaves each one out of what it found. It is the easiest row
-    to find, and counted in it would hide that others were missed.
+    `others`: of queries that stand in the corpus themselves, leaves each one out of what it found. It is the easiest
+    row to find, and counted in it would hide that others were missed.
     """
     k = true.scores.shape[1]
     sought = others(true) if others else true
