@@ -18,9 +18,12 @@ from distillkit.evaluation.arms import arms_of, teacher_arm
 from distillkit.evaluation.compared import compared
 from distillkit.evaluation.comparison import Comparison
 from distillkit.evaluation.measured import measured
+from distillkit.report.atlas import write_atlas
 from distillkit.report.comparison import verdicts, write_comparison
+from distillkit.report.interactive import DOTS
 
 Say = Callable[[str], None]
+ATLAS = 5000  # images of which the maps take a minute or two
 
 
 def compare(
@@ -30,12 +33,16 @@ def compare(
     baseline: str | Path | None = None,
     teacher: bool = False,
     out: str | Path | None = None,
+    dots: int = DOTS,
 ) -> Path:
-    """Compare evaluated runs; returns the path of compare.html, in `out` or else in the folder of the last run."""
+    """Compare evaluated runs; returns the path of compare.html, in `out` or else in the folder of the last run.
+
+    `dots`: how many images its maps show at most; 0 for no maps.
+    """
     found = comparison(paths, baseline=baseline, teacher=teacher)
     for line in verdicts(found):
         say(line)
-    return write_comparison(Path(out or paths[-1]), found)
+    return write_comparison(Path(out or paths[-1]), found, dots, say)
 
 
 def comparison(paths: Sequence[str | Path], *, baseline: str | Path | None = None, teacher: bool = False) -> Comparison:
@@ -47,6 +54,13 @@ def comparison(paths: Sequence[str | Path], *, baseline: str | Path | None = Non
             f"{arms[0].name}: one recipe alone is compared with nothing; name another run, or add --teacher"
         )
     return compared(arms, teacher_arm(arms[0]) if teacher else None)
+
+
+def atlas(path: str | Path, say: Say = print, *, out: str | Path | None = None, most: int = ATLAS) -> Path:
+    """One evaluated run beside its teacher as a Parquet for Embedding Atlas, `most` images of it. Returns its path, by
+    default atlas.parquet in the run's folder.
+    """
+    return write_atlas(Path(out or Path(path) / "atlas.parquet"), comparison([path], teacher=True), most, say)
 
 
 make_callable(__name__)

@@ -15,6 +15,7 @@ from distillkit.cli.export import export
 from distillkit.cli.extract import extract_teacher
 from distillkit.cli.mine import mine_neighbours, select_texts
 from distillkit.cli.recipe import recipes
+from distillkit.cli.show import atlas, show
 from distillkit.cli.store import store
 from distillkit.cli.suggest import suggest_scale
 from distillkit.cli.train import train_student
@@ -34,6 +35,8 @@ app.command()(select_texts)
 app.command()(train_student)
 app.command()(evaluate)
 app.command()(compare)
+app.command()(show)
+app.command()(atlas)
 app.command()(export)
 app.command()(suggest_scale)
 app.command()(claims)

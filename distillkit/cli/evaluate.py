@@ -67,6 +67,7 @@ def compare(
         Literal["csv", "latex", "md"] | None, typer.Option(help="Print one table, and write no files.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for compare.html; by default that of the last run.")] = None,
+    dots: Annotated[int, typer.Option(help="How many images its maps show at most; 0: no maps.", min=0)] = 2000,
 ) -> None:
     """Say which run is better, by how much, and how sure that is. Runs that differ by their seed alone are one.
 
@@ -80,6 +81,6 @@ def compare(
 
         print(FORMATS[table](comparison(runs, baseline=baseline, teacher=teacher)), end="")
         return
-    page = write(runs, say, baseline=baseline, teacher=teacher, out=out)
+    page = write(runs, say, baseline=baseline, teacher=teacher, out=out, dots=dots)
     print(page)
     say(f"next: open {page} in a browser")

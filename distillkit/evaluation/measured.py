@@ -30,7 +30,8 @@ class Asking:
 class Measured:
     """`rows` of the network itself, `teacher`'s rows of the same evals, and `numbers` of evals that keep no rows.
 
-    `made_of`: all that the student depends on (runfolder.identity).
+    `made_of`: all that the student depends on (runfolder.identity). `network`: what its weights are called in what is
+    kept of it, and `folder` is where that lies.
     """
 
     path: Path
@@ -40,6 +41,8 @@ class Measured:
     rows: dict[Place, Asking]
     teacher: dict[Place, Asking]
     numbers: dict[str, Numbers]
+    network: str
+    folder: Path
 
     @property
     def name(self) -> str:
@@ -54,28 +57,29 @@ def measured(path: Path) -> Measured:
     for folder, who in ((path, "student"), (parent, "baseline" if path.name == "baseline" else "")):
         found = _found(folder / "evaluation", who, path / "student.safetensors") if who else None
         if found is not None:
-            rows, teacher, numbers = found
-            return Measured(path, recipe, facts, run.begun_with() or {}, rows, teacher, numbers)
+            return Measured(path, recipe, facts, run.begun_with() or {}, *found, folder / "evaluation")
     first = parent if path.name == "baseline" and (parent / "recipe.json").is_file() else path
     raise TrainError(f"{path}: this student has not been evaluated; run: distillkit evaluate {first}")
 
 
 def _found(
     folder: Path, who: str, weights: Path
-) -> tuple[dict[Place, Asking], dict[Place, Asking], dict[str, Numbers]] | None:
-    """What is kept there of the network `who`, if it is the one with these weights; None where that is nothing."""
+) -> tuple[dict[Place, Asking], dict[Place, Asking], dict[str, Numbers], str] | None:
+    """What is kept there of the network `who`, if it is the one with these weights, and what it is called there; None
+    where that is nothing.
+    """
     sha256 = file_digest(weights).sha256 if weights.is_file() else ""
 
     def same(networks: dict[str, str]) -> bool:
         return networks.get(who, "").startswith(sha256) and who in networks
 
-    rows, teacher, numbers = {}, {}, {}
+    rows, teacher, numbers, network = {}, {}, {}, sha256
     for file in sorted(folder.glob("*.arrow")):
         if not is_rows(file):
             continue
         kept = read_rows(file)
         if same(kept.networks):
-            place = (kept.name, kept.table)
+            place, network = (kept.name, kept.table), kept.networks[who]
             rows[place] = Asking(kept.answers[who], kept.asked)
             if "teacher" in kept.answers:
                 teacher[place] = Asking(kept.answers["teacher"], kept.asked)
@@ -83,4 +87,4 @@ def _found(
         record = json.loads(file.read_bytes())
         if same(record.get("networks", {})):
             numbers[record["name"]] = record["numbers"][who]
-    return (rows, teacher, numbers) if rows or numbers else None
+    return (rows, teacher, numbers, network) if rows or numbers else None

@@ -7,16 +7,27 @@ from typing import Any
 
 from distillkit.evaluation.comparison import Against, Arm, Cell, Comparison, Line
 from distillkit.report import render
-from distillkit.report.words import count, duration, parameters, percent, size
+from distillkit.report.interactive import DOTS, Say, colours, interactive, short_names, title
+from distillkit.report.macs import macs
+from distillkit.report.script import embedded, script
+from distillkit.report.words import count, duration, parameters, percent, scaled, size
+from distillkit.runfolder import RunFolder
 from distillkit.system.atomic import atomic_file
 
 _FILES = ("compare.md", "compare.html")
+_SCRIPTS = ("tables.js", "plot.js", "galleries.js", "dots.js", "maps.js", "compare.js")
 _DASH = "–"
 
 
-def write_comparison(folder: Path, comparison: Comparison) -> Path:
-    """Write both files; returns the path of the page. MissingExtra without jinja2."""
+def write_comparison(folder: Path, comparison: Comparison, dots: int = DOTS, say: Say = lambda line: None) -> Path:
+    """Write both files; returns the path of the page. `dots`: how many images its maps show at most.
+
+    MissingExtra without jinja2.
+    """
     values = page(comparison)
+    costs = {arm["name"]: {cost["what"]: cost["number"] for cost in arm["costs"]} for arm in values["arms"]}
+    values |= interactive(comparison, costs, dots, say)
+    values |= {"json": embedded(values["data"]), "script": script(*_SCRIPTS)}
     made = {name: render(name, values) for name in _FILES}
     for name, text in made.items():
         with atomic_file(folder / name) as file:
@@ -25,12 +36,14 @@ def write_comparison(folder: Path, comparison: Comparison) -> Path:
 
 
 def page(comparison: Comparison) -> dict[str, Any]:
-    """What both templates print; numbers are already text."""
+    """What both templates print; numbers are text, beside those that the page sorts by."""
     tables: dict[tuple[str, str], list[Line]] = {}
     for line in comparison.lines:
         tables.setdefault((line.eval, line.table), []).append(line)
     return {
-        "arms": [_arm(arm) for arm in comparison.arms],
+        "arms": [_arm(arm, colours(comparison)[arm.name]) for arm in comparison.arms],
+        "short": short_names(comparison),
+        "matrix": _matrix(comparison),
         "baseline": comparison.baseline.name,
         "differs": {arm.name: arm.differs for arm in comparison.arms[1:] if arm.runs},
         "tables": [_table(name, part, lines, comparison) for (name, part), lines in tables.items()],
@@ -86,14 +99,44 @@ def _end(line: Line, value: float, points: bool) -> str:
     return text.replace("-", "−")
 
 
-def _arm(arm: Arm) -> dict[str, Any]:
+def _arm(arm: Arm, colour: str) -> dict[str, Any]:
+    facts, first = (arm.runs[0].facts, RunFolder(arm.runs[0].path)) if arm.runs else ({}, None)
+    multiplied = macs(first) if first else None
+    speed = facts["images_seen"] / arm.seconds if arm.seconds and facts.get("images_seen") else None
+    costs = [
+        ("parameters", arm.parameters, parameters(arm.parameters)),
+        ("macs", multiplied, _DASH if multiplied is None else scaled(multiplied)),
+        ("bytes", arm.file_bytes, _DASH if arm.file_bytes is None else size(arm.file_bytes)),
+        ("seconds", arm.seconds, _DASH if arm.seconds is None else duration(arm.seconds)),
+        ("speed", speed, _DASH if speed is None else count(speed)),
+    ]
     return {
         "name": arm.name,
+        "colour": colour,
         "seeds": ", ".join(map(str, arm.seeds)) or _DASH,
-        "parameters": parameters(arm.parameters),
-        "file": _DASH if arm.file_bytes is None else size(arm.file_bytes),
-        "seconds": _DASH if arm.seconds is None else duration(arm.seconds),
-        "runs": [run.name for run in arm.runs],
+        "costs": [{"what": what, "number": number, "text": text} for what, number, text in costs],
+    }
+
+
+def _matrix(comparison: Comparison) -> dict[str, Any]:
+    """A column for each measure; `main` are the first ones of their tables, the others are shown when asked for."""
+    seen: set[tuple[str, str]] = set()
+    columns = []
+    for line in comparison.lines:
+        main = (line.eval, line.table) not in seen
+        seen.add((line.eval, line.table))
+        cells = {who: _matrix_cell(line, cell) for who, cell in line.cells.items()}
+        columns.append({"name": title(line), "main": main, "cells": cells})
+    return {"columns": columns, "more": any(not column["main"] for column in columns)}
+
+
+def _matrix_cell(line: Line, cell: Cell) -> dict[str, Any]:
+    test = cell.against
+    return {
+        "number": cell.value,
+        "value": told(line, cell.value),
+        "difference": _end(line, test.value, True) if test else "",
+        "word": test.verdict.word.replace(" ", "-") if test else "",
     }
 
 
@@ -108,11 +151,14 @@ def _table(name: str, part: str, lines: list[Line], comparison: Comparison) -> d
     }
 
 
-def _row(line: Line, who: str, cell: Cell, comparison: Comparison) -> dict[str, str]:
+def _row(line: Line, who: str, cell: Cell, comparison: Comparison) -> dict[str, Any]:
     against, first = cell.against, who == comparison.baseline.name
     return {
+        "name": line.measure.name,
         "measure": line.measure.name if first else "",
         "who": who,
+        "number": cell.value,
+        "change": against.value if against else None,
         "value": told(line, cell.value),
         "interval": interval(line, cell.low, cell.high),
         "difference": difference(line, against) if against else _DASH,

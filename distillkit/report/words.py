@@ -21,6 +21,14 @@ def parameters(number: int | None) -> str:
     )
 
 
+def scaled(number: float) -> str:
+    """5600000 is "5.6 M": three digits at most."""
+    for power, unit in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if number >= power:
+            return f"{number / power:.3g}{unit}"
+    return f"{number:.3g}"
+
+
 def percent(share: float, digits: int = 1) -> str:
     """0.274 is "27.4%"."""
     return f"{100 * share:.{digits}f}%"

@@ -62,6 +62,8 @@ def test_the_first_commands(ready, typed):
     for line in commands(1):
         line = line.replace(" runs/b@1", "").replace("runs/a runs/b", "runs/a@0 runs/b@0")
         assert typed(line)[0]
+    show, atlas = commands(2)
+    assert "images.html" in typed(show)[0] and "runs/mine/atlas.parquet" in typed(atlas)[0]
     seeds = commands(1)[1].replace(" runs/b@1", "")
     assert "runs/a@0 and 1 more" in typed(f"{seeds} --table md")[0]
 
