@@ -18,6 +18,7 @@ from distillkit.errors import MissingExtra
 _EARLY, _LATE = 250, 500  # steps with neighbours pulled together, and without
 _EXAGGERATION = 12
 _SEED = 0
+_FEW = 4000
 
 Map = Float[np.ndarray, "n 2"]
 
@@ -33,10 +34,10 @@ def maps(features: Sequence[Float[Tensor, "n d"]], say: Callable[[str], None] = 
         say(f"map {number + 1} of {len(features)}: {len(one):,} items")
         x = one.numpy().astype(np.float64)
         near = affinity.PerplexityBasedNN(
-            x, perplexity=min(30.0, (len(x) - 1) / 3), n_jobs=_cores(), random_state=_SEED
+            x, perplexity=min(30.0, (len(x) - 1) / 3), n_jobs=_threads(len(x)), random_state=_SEED
         )
         begun = initialization.rescale(made[0]) if made else _main_directions(x)
-        map_ = TSNEEmbedding(begun, near, n_jobs=_cores(), random_state=_SEED)
+        map_ = TSNEEmbedding(begun, near, n_jobs=_threads(len(x)), random_state=_SEED)
         map_ = map_.optimize(_EARLY, exaggeration=_EXAGGERATION, momentum=0.5)
         made.append(np.asarray(map_.optimize(_LATE, momentum=0.8)))
     return made
@@ -54,5 +55,8 @@ def _main_directions(x: Float[np.ndarray, "n d"]) -> Map:
     return 1e-4 * found / max(float(found[:, 0].std()), 1e-12) + 1e-6 * noise
 
 
-def _cores() -> int:
+def _threads(items: int) -> int:
+    """Of few items one thread has done its step before others have woken up."""
+    if items < _FEW:
+        return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
