@@ -246,6 +246,13 @@ INK = """(([x, y]) => { const over = document.querySelectorAll('.map canvas + ca
   return data.some((one) => one > 0) && !over.getContext('2d').getImageData(0, 0, 1, 1).data[3]; })([%s])"""
 
 
+def placed(browser, what):
+    """Left, top and width of an element, once it is in sight."""
+    browser.run(f"document.querySelector('{what}').scrollIntoView()")
+    box = f"document.querySelector('{what}').getBoundingClientRect()"
+    return browser.run(f"(({{ left, top, width }}) => [left, top, width])({box})")
+
+
 def test_the_page_in_a_browser(browser, made):
     browser.open(made)
     # Every picture of every gallery is there.
@@ -261,27 +268,21 @@ def test_the_page_in_a_browser(browser, made):
     down = browser.run(column)
     browser.run(press)
     assert down == sorted(down, reverse=True) and browser.run(column) == sorted(down) and len(set(down)) > 1
-    left = browser.run("""(() => { const box = document.querySelector('[data-filters=tests]'); box.value = 'R@1 better';
+    rows = browser.run("""(() => { const box = document.querySelector('[data-filters=tests]'); box.value = 'R@1 better';
       box.dispatchEvent(new Event('input'));
       const rows = [...document.querySelectorAll('#tests tbody tr')];
       return rows.filter((row) => !row.hidden).map((row) => row.innerText); })()""")
-    assert left and all("R@1" in row and "better" in row for row in left)
+    assert rows and all("R@1" in row and "better" in row for row in rows)
     # Curves zoom to what is dragged over.
-    at = browser.run(
-        "(({ left, top, width, height }) => [left, top, width, height])(document.getElementById('curves')"
-        ".scrollIntoView() ?? document.getElementById('curves').getBoundingClientRect())"
-    )
+    left, top, wide = placed(browser, "#curves")
     button = {"button": "left", "buttons": 1, "clickCount": 1}
-    browser.point(at[0] + at[2] * 0.4, at[1] + 80, "mousePressed", **button)
-    browser.point(at[0] + at[2] * 0.7, at[1] + 80, **button)
-    browser.point(at[0] + at[2] * 0.7, at[1] + 80, "mouseReleased", **button)
+    browser.point(left + wide * 0.4, top + 80, "mousePressed", **button)
+    browser.point(left + wide * 0.7, top + 80, **button)
+    browser.point(left + wide * 0.7, top + 80, "mouseReleased", **button)
     zoom = browser.run("document.getElementById('curves').dataset.zoom")
     assert zoom and int(zoom.split()[0]) < int(zoom.split()[1])
     # Pointing at a dot marks its partner.
-    browser.run("document.querySelector('.maps').scrollIntoView()")
-    x, y, size = browser.run(
-        "(({ left, top, width }) => [left, top, width])(document.querySelector('.map canvas').getBoundingClientRect())"
-    )
+    x, y, size = placed(browser, ".map canvas")
     found = set()
     for row in range(1, 16):
         for step in range(1, 16):
