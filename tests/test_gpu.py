@@ -99,7 +99,7 @@ def test_where_the_memory_of_a_gpu_ends_batches_go_on_in_halves(tmp_path):
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(sum(taken) / 2 / total)
     try:
-        said = Asked("dino", network, lines.append)({"pixels": pixels}, ["image"])["image"]
+        said = Asked("dino", network, lines.append)({"pixels": pixels}, ["image"]).here()["image"]
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert len(lines) == 1 and "out of memory with 512 at once" in lines[0]

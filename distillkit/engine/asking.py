@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -9,18 +11,41 @@ import torch
 from torch import Tensor
 
 from distillkit.errors import TeacherError
-from distillkit.system.device import give_back, out_of_memory
+from distillkit.system.device import Coming, give_back, out_of_memory
+
+
+class Answer:
+    """What a teacher says of a batch, as it comes. `seconds`: what the teacher took for it, known once it is `here`."""
+
+    def __init__(self, said: dict[str, Tensor] | Coming, clock: _Clock):
+        self._said, self._clock, self.seconds = said, clock, 0.0
+
+    def here(self) -> dict[str, Tensor]:
+        """Features by name, on the CPU. Whoever asks waits for a GPU that has not come so far."""
+        said = _here(self._said)
+        self.seconds = self._clock.seconds()
+        return said
 
 
 class Asked:
-    """`network` as a function from inputs to its features by name, float32 on the CPU."""
+    """`network` as a function from inputs to its features by name. A GPU is not waited for: its answers come later."""
 
     def __init__(self, alias: str, network: Any, say: Callable[[str], None]):
         self.alias, self.network, self.say = alias, network, say
+        self.device: torch.device = getattr(network, "device", torch.device("cpu"))
+        # A teacher of somebody's own may know nothing of `stay`, and says everything on the CPU.
+        knows = "stay" in inspect.signature(network.forward).parameters
+        self._stays: dict[str, bool] = {"stay": True} if knows and self.device.type == "cuda" else {}
         self.halved = False
 
-    def __call__(self, inputs: dict[str, Tensor], fields: list[str]) -> dict[str, Tensor]:
+    def __call__(self, inputs: dict[str, Tensor], fields: list[str]) -> Answer:
         """TeacherError when half a batch is too much as well."""
+        clock = _Clock(self.device if self._stays else torch.device("cpu"))
+        said = self._asked(inputs, fields)
+        clock.stop()
+        return Answer(said, clock)
+
+    def _asked(self, inputs: dict[str, Tensor], fields: list[str]) -> dict[str, Tensor] | Coming:
         size = len(next(iter(inputs.values())))
         if not self.halved:
             try:
@@ -35,7 +60,7 @@ class Asked:
             )
             give_back()
         try:
-            parts = [self._forward(half, fields) for half in _halves(inputs, size)]
+            parts = [_here(self._forward(half, fields)) for half in _halves(inputs, size)]
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
@@ -45,9 +70,37 @@ class Asked:
             ) from error
         return {name: torch.cat([part[name] for part in parts]) for name in fields}
 
-    def _forward(self, inputs: dict[str, Tensor], fields: list[str]) -> dict[str, Tensor]:
-        features = self.network.forward(**inputs, fields=fields)
-        return {name: getattr(features, name) for name in fields}
+    def _forward(self, inputs: dict[str, Tensor], fields: list[str]) -> dict[str, Tensor] | Coming:
+        features = self.network.forward(**inputs, fields=fields, **self._stays)
+        said = {name: getattr(features, name) for name in fields}
+        return Coming(said) if self._stays else said
+
+
+def _here(said: dict[str, Tensor] | Coming) -> dict[str, Tensor]:
+    return said.here() if isinstance(said, Coming) else said
+
+
+class _Clock:
+    """Runs from when it is made until `stop`: of a GPU it is the GPU's own, read once that is through."""
+
+    def __init__(self, device: torch.device):
+        self._stream: Any = torch.cuda.current_stream(device) if device.type == "cuda" else None
+        self._begun = self._now()
+
+    def stop(self) -> None:
+        self._ended = self._now()
+
+    def seconds(self) -> float:
+        if self._stream is None:
+            return float(self._ended - self._begun)
+        return float(self._begun.elapsed_time(self._ended)) / 1000
+
+    def _now(self) -> Any:
+        if self._stream is None:
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(self._stream)
+        return event
 
 
 def _halves(inputs: dict[str, Tensor], size: int) -> list[dict[str, Tensor]]:

@@ -6,16 +6,16 @@ Only inputs are made ahead, across the borders of shards: no teacher waits for t
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from torch import Tensor
 
-from distillkit.engine.asking import Asked
+from distillkit.engine.asking import Answer, Asked
 from distillkit.engine.cost import Cost
 from distillkit.engine.job import Job
 from distillkit.engine.loading import Say
@@ -26,6 +26,8 @@ from distillkit.errors import SourceError
 from distillkit.store.format.field import PARAMETERS
 from distillkit.store.writing.shards import Failure
 from distillkit.system.spans import WAIT, span
+
+_BEHIND = 2  # batches whose answers are still on their way, or being kept, while a teacher is asked the next
 
 
 class Plans:
@@ -74,31 +76,31 @@ def _ask(
 ) -> None:
     """Show every batch to every teacher that is asked about it; what they said is kept while they look at the next.
 
-    They are asked here, in the thread that began: of its memory alone glibc keeps large pieces for the next batch.
+    They are asked here, in the thread that began: of its memory alone glibc keeps large pieces for the next batch. It
+    is the thread that keeps which waits for a GPU, so that the next batch is on its way there before this one is done.
     """
-    known, done, kept = {row for row, _, _ in shard.failures}, 0, None
+    known, done = {row for row, _, _ in shard.failures}, 0
+    kept: deque[Future[None]] = deque()
     for batch in _timed(batches, shard.cost):
-        said: dict[str, Tensor] = {}
+        said: dict[str, Answer] = {}
         for alias, inputs in batch.inputs.items():
-            started = time.perf_counter()
-            with span("forward", len(next(iter(inputs.values())))):
-                answer = asked[alias](inputs, shard.job.passes[what][alias])
-            whose = what if len(shard.job.teachers) == 1 else f"{alias}/{what}"
-            spent = shard.cost.forward.get(whose, 0.0) + time.perf_counter() - started
-            shard.cost.forward[whose] = spent
-            said |= {f"{alias}/{name}": values for name, values in answer.items()}
-        if kept is not None:
-            kept.result()
-        kept = keeping.submit(_keep, shard, batch, said, known)
+            with span("forward", len(next(iter(inputs.values()))), asked[alias].device):
+                said[alias] = asked[alias](inputs, shard.job.passes[what][alias])
+        if len(kept) == _BEHIND:
+            kept.popleft().result()
+        kept.append(keeping.submit(_keep, shard, what, batch, said, known))
         done += len(batch.rows)
         tell(shard, done)
-    if kept is not None:
-        kept.result()
+    while kept:
+        kept.popleft().result()
 
 
-def _keep(shard: Shard, batch: Shown, said: dict[str, Tensor], known: set[int]) -> None:
-    for name, values in said.items():
-        shard.keep(name, batch.rows, values if batch.of is None else values[batch.of], known)
+def _keep(shard: Shard, what: str, batch: Shown, said: dict[str, Answer], known: set[int]) -> None:
+    for alias, answer in said.items():
+        for name, values in answer.here().items():
+            shard.keep(f"{alias}/{name}", batch.rows, values if batch.of is None else values[batch.of], known)
+        whose = what if len(shard.job.teachers) == 1 else f"{alias}/{what}"
+        shard.cost.forward[whose] = shard.cost.forward.get(whose, 0.0) + answer.seconds
     if batch.parameters is not None and not shard.job.adds:
         shard.arrays[PARAMETERS][batch.rows] = batch.parameters
 

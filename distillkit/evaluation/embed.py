@@ -17,8 +17,10 @@ from torch import Tensor
 from distillkit.evaluation.progress import Progress
 from distillkit.originals import Originals
 from distillkit.pixels import centre_view, render
+from distillkit.system.device import Coming, pinned
 
 _AHEAD = 3  # batches that are decoded while a GPU computes
+_BEHIND = 1  # batches that a GPU still computes while it is given the next
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,17 @@ class Pace:
 @torch.inference_mode()
 def embedded(student: Any, files: Originals, rows: np.ndarray, pace: Pace) -> Float[Tensor, "n d"]:
     """What the student says of the clean centre view of each row, raw, in float32, on the CPU."""
-    device, said = next(student.parameters()).device, []
+    device = next(student.parameters()).device
+    said, coming = list[Tensor](), deque[Coming]()
     with Progress(f"{files.store.path}: images", len(rows), pace.say) as progress:
         for pixels in _batches(files, rows, student.image_size, pace, ahead=_AHEAD if device.type == "cuda" else 0):
             with pace.precision(device):
-                said.append(student.embed(pixels.to(device, non_blocking=True)).float().cpu())
+                there = pinned(pixels, device).to(device, non_blocking=True)
+                coming.append(Coming({"image": student.embed(there).float()}))
+            if len(coming) > _BEHIND:
+                said.append(coming.popleft().here()["image"])
             progress.advance(len(pixels))
-    return torch.cat(said)
+    return torch.cat([*said, *(one.here()["image"] for one in coming)])
 
 
 def _batches(

@@ -70,15 +70,31 @@ def pinned(value: Tensor, device: torch.device) -> Tensor:
     return value.pin_memory() if device.type == "cuda" and value.device.type == "cpu" else value
 
 
+class Coming:
+    """Copies of tensors, contiguous, on their way from their devices to this machine's memory.
+
+    Nobody waits before `here` is called, by then mostly in vain: whoever asks a GPU for more meanwhile keeps it busy.
+    """
+
+    def __init__(self, values: Mapping[str, Tensor]):
+        self._copies, self._arrived = dict[str, Tensor](), []
+        for name, value in values.items():
+            there = value.device.type == "cuda"
+            into = torch.empty(value.shape, dtype=value.dtype, pin_memory=there)
+            self._copies[name] = into.copy_(value, non_blocking=there)
+        for device in {value.device for value in values.values() if value.device.type == "cuda"}:
+            self._arrived.append(torch.cuda.current_stream(device).record_event())
+
+    def here(self) -> dict[str, Tensor]:
+        """The copies, once all of them have arrived."""
+        for event in self._arrived:
+            event.synchronize()
+        return self._copies
+
+
 def fetched(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Copies of these tensors, contiguous, in this machine's memory. Of a GPU's, all are waited for together."""
-    copies = {}
-    for name, value in values.items():
-        there = value.device.type == "cuda"
-        copies[name] = torch.empty(value.shape, dtype=value.dtype, pin_memory=there).copy_(value, non_blocking=there)
-    for device in {value.device for value in values.values() if value.device.type == "cuda"}:
-        torch.cuda.current_stream(device).synchronize()
-    return copies
+    return Coming(values).here()
 
 
 def brought(values: Mapping[str, Tensor]) -> dict[str, Tensor]:

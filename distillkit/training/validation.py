@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import save
 
 from distillkit.errors import RecipeError
+from distillkit.evaluation.embed import Pace
 from distillkit.evaluation.encode import Blank, Student
 from distillkit.evaluation.numbers import numbers
 from distillkit.originals import moved
@@ -35,6 +36,7 @@ class Validator:
         if self.spec is not None:
             self.measure, self.roots = self.spec.eval.build("evals"), moved(recipe.data)
             self.open_store = lru_cache(lambda name: FeatureStore(expand(name), recipe.data.teacher))
+            self.pace = Pace(threads=recipe.evaluation.workers or recipe.data.threads)
 
     def try_out(self, student: Any) -> None:
         """RecipeError or StoreError now for what `run` would refuse of this student; it is not asked anything."""
@@ -58,7 +60,7 @@ class Validator:
         was_training, random = student.training, torch.get_rng_state()
         student.eval()
         try:
-            result = numbers(self.measure.run(Student(lambda: student, self.roots), self.open_store))
+            result = numbers(self.measure.run(Student(lambda: student, self.roots, self.pace), self.open_store))
         finally:
             student.train(was_training)
             torch.set_rng_state(random)

@@ -29,7 +29,7 @@ def test_batches_go_on_in_halves_and_that_is_said_once(error):
     ask = Asked("clip", teacher(4, error, sizes), said.append)
     for rows in (7, 8, 1):
         pixels = torch.arange(rows, dtype=torch.float32)[:, None]
-        features = ask({"pixels": pixels}, ["image", "cls"])
+        features = ask({"pixels": pixels}, ["image", "cls"]).here()
         assert torch.equal(features["image"], 2 * pixels) and torch.equal(features["cls"], pixels + 1)
     assert sizes == [7, 4, 3, 4, 4, 1]
     (line,) = said

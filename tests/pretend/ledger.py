@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
+import threading
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import torch
@@ -19,10 +20,14 @@ class Race(RuntimeError):
 
 
 class Ledger:
-    """`waits` and `pageable` count by "what @ file:line"; the place is the innermost one of the package."""
+    """`waits` and `pageable` count by "what @ file:line"; the place is the innermost one of the package.
+
+    `waits_here`: those of the thread that asks.
+    """
 
     def __init__(self) -> None:
-        self.waits: Counter[str] = Counter()
+        self._waits: defaultdict[int, Counter[str]] = defaultdict(Counter)  # by thread
+        self._lock = threading.RLock()
         self.pageable: Counter[str] = Counter()
         self.copies = 0  # to the device, of any kind
         self._pinned: dict[int, Tensor] = {}  # by storage; kept alive, so that no address comes again
@@ -32,12 +37,22 @@ class Ledger:
     def clear(self) -> None:
         """Begin to count anew, once what is under way has arrived."""
         self.land()
-        self.waits.clear()
+        self._waits.clear()
         self.pageable.clear()
+
+    @property
+    def waits(self) -> Counter[str]:
+        with self._lock:
+            return sum(self._waits.values(), Counter())
+
+    @property
+    def waits_here(self) -> Counter[str]:
+        return self._waits[threading.get_ident()].copy()
 
     def wait(self, what: str) -> None:
         """The host waits for the device; whatever was being copied has arrived after that."""
-        self.waits[f"{what} @ {where()}"] += 1
+        with self._lock:
+            self._waits[threading.get_ident()][f"{what} @ {where()}"] += 1
         self.land()
 
     def copied(self, source: Tensor, non_blocking: bool) -> None:
@@ -46,7 +61,7 @@ class Ledger:
         if not source.numel():
             return
         if non_blocking and self.is_pinned(source):
-            with no_dispatch():
+            with no_dispatch(), self._lock:
                 self._flying.append((source, source.clone(), where()))
         elif non_blocking or source.ndim:
             self.pageable[f"{list(source.shape)} @ {where()}"] += 1
@@ -57,13 +72,15 @@ class Ledger:
 
     def fetched(self, into: Tensor, source: Tensor) -> None:
         """The device's numbers go to pinned memory, where there are others until somebody waits."""
-        self._coming.append((into, source.clone()))
+        with self._lock:
+            self._coming.append((into, source.clone()))
         into.view(-1).view(torch.uint8).fill_(0xFF) if into.is_contiguous() else into.zero_()
 
     def land(self) -> None:
         """All copies are over. Raises Race if a source was written meanwhile."""
-        flying, self._flying = self._flying, []
-        coming, self._coming = self._coming, []
+        with self._lock:
+            flying, self._flying = self._flying, []
+            coming, self._coming = self._coming, []
         with no_dispatch():
             for into, source in coming:
                 into.copy_(source)
