@@ -42,6 +42,11 @@ class Asked:
         return {"eval": eval_, "stores": self.stores, "distillkit": versions()["distillkit"]}
 
 
+def name_of(component: Component) -> str:
+    """What an eval of a recipe is called."""
+    return str(component.knobs.get("name") or component.kind)
+
+
 def slug_of(name: str) -> str:
     """A name as a file's: letters, digits, dots and dashes."""
     found = re.sub(r"[^\w.-]+", "-", name).strip("-.")[:_LONGEST]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -57,6 +57,24 @@ def embedded(student: Any, files: Originals, rows: np.ndarray, pace: Pace) -> Fl
                 said.append(coming.popleft().here()["image"])
             progress.advance(len(pixels))
     return torch.cat([*said, *(one.here()["image"] for one in coming)])
+
+
+@torch.inference_mode()
+def embedded_tokens(
+    student: Any, files: Originals, rows: np.ndarray, pace: Pace
+) -> tuple[Float[Tensor, "n e"] | None, Float[Tensor, "n p e"] | None]:
+    """What the student pools of the clean centre view of each row, and its patches; as `embedded`, without a word."""
+    device, said = next(student.parameters()).device, []
+    for pixels in _batches(files, rows, student.image_size, pace, ahead=_AHEAD if device.type == "cuda" else 0):
+        with pace.precision(device):
+            said.append(student.embed_tokens(pixels.to(device, non_blocking=True)))
+    cls, patches = zip(*said, strict=True)
+    return _joined(cls), _joined(patches)
+
+
+def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
+    there = [part.float().cpu() for part in parts if part is not None]
+    return torch.cat(there) if there else None
 
 
 def _batches(

@@ -14,22 +14,37 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from distillkit.errors import TrainError
-from distillkit.evals._encode import taught
-from distillkit.evaluation.embed import Pace, embedded
+from distillkit.errors import StoreError, TrainError
+from distillkit.evals._encode import Tokens, taught
+from distillkit.evaluation.embed import Pace, embedded, embedded_tokens
 from distillkit.evaluation.features import Features
 from distillkit.originals import Originals
 from distillkit.store.reading.reader import FeatureStore
 
 
 class Teacher:
-    """What the teacher said of the clean views, read from the stores."""
+    """What the teacher said of the clean views, read from the stores. `device`: see Encode."""
+
+    def __init__(self, device: torch.device | None = None):
+        self.device = device or torch.device("cpu")
 
     def __call__(self, store: FeatureStore) -> Float[Tensor, "n d"]:
         return taught(store)
 
     def texts(self, store: FeatureStore, rows: np.ndarray) -> Float[Tensor, "n d"]:
         return store.read("text", rows).float()
+
+    def tokens(self, store: FeatureStore, rows: np.ndarray, *, cls: bool) -> Tokens:
+        said = [self._stored(store, name, rows) for name in ("patches", *(("cls",) if cls else ()))]
+        return Tokens(said[0], said[1] if cls else None)
+
+    def _stored(self, store: FeatureStore, name: str, rows: np.ndarray) -> Tensor:
+        if name not in store.own_fields:
+            raise StoreError(
+                f"{store.path}: holds no {name!r}, only {', '.join(store.own_fields)}; extract it with {name!r} in "
+                "fields, so that the teacher can be measured on it"
+            )
+        return store.read(name, rows, view=0 if store.field(name).per_view else None).float()
 
 
 class Student(Teacher):
@@ -48,8 +63,10 @@ class Student(Teacher):
         kept: Features | None = None,
         name: str = "the student",
     ):
+        super().__init__(pace.device if pace else None)
         self._load, self._roots, self._pace, self._kept, self._name = load, roots, pace or Pace(), kept, name
         self._seen: dict[Path, Tensor] = {}
+        self._files: dict[Path, Originals] = {}
 
     @cached_property
     def _student(self) -> Any:
@@ -67,7 +84,7 @@ class Student(Teacher):
         if store.path not in self._seen:
             said = self._kept.of(store) if self._kept else None
             if said is None:
-                files = Originals(store, self._roots.get(store.path.resolve()))
+                files = self._originals(store)
                 first, image = _once(store)
                 said = embedded(self._student, files, store.ok_rows[first], self._pace)
                 self._refuse_no_numbers(said, store, store.ok_rows[first])
@@ -76,6 +93,20 @@ class Student(Teacher):
                     self._kept.keep(store, said)
             self._seen[store.path] = said
         return self._seen[store.path]
+
+    def _originals(self, store: FeatureStore) -> Originals:
+        if store.path not in self._files:
+            self._files[store.path] = Originals(store, self._roots.get(store.path.resolve()))
+        return self._files[store.path]
+
+    def tokens(self, store: FeatureStore, rows: np.ndarray, *, cls: bool) -> Tokens:
+        if not hasattr(self._student, "embed_tokens"):
+            raise TrainError(f"{self._name}: sees no images, so it has no patches; measure dense features of another")
+        pooled, patches = embedded_tokens(self._student, self._originals(store), rows, self._pace)
+        if patches is None:
+            raise TrainError(f"{self._name}: is no vision transformer, so it has no patches to be measured")
+        self._refuse_no_numbers(patches.flatten(1), store, rows)
+        return Tokens(patches, pooled)
 
     @torch.inference_mode()
     def texts(self, store: FeatureStore, rows: np.ndarray) -> Float[Tensor, "n d"]:
@@ -118,6 +149,12 @@ class Blank(Student):
             return super().__call__(store)
         _ = Originals(store, self._roots.get(store.path.resolve())).source
         return torch.zeros(len(store.ok_rows), self._student.widths["image"])
+
+    def tokens(self, store: FeatureStore, rows: np.ndarray, *, cls: bool) -> Tokens:
+        said = super().tokens(store, rows[:1], cls=cls)
+        patches, pooled = (None if one is None else torch.zeros(len(rows), *one.shape[1:]) for one in said)
+        assert patches is not None  # or it was refused
+        return Tokens(patches, pooled)
 
     def texts(self, store: FeatureStore, rows: np.ndarray) -> Float[Tensor, "n d"]:
         said = super(Student, self).texts(store, rows)

@@ -31,14 +31,6 @@ def mean_intervals(
     return low, high
 
 
-def median_interval(values: Float[np.ndarray, "n"], group: Int[np.ndarray, "n"] | None = None) -> tuple[float, float]:
-    """Of the median of all items."""
-    found = resampled_medians(values, group)
-    count = len(values) if group is None else len(np.unique(group))
-    low, high = ends(found[:, None], np.array([np.median(values)]), count)
-    return float(low[0]), float(high[0])
-
-
 def resampled_medians(
     values: Float[np.ndarray, "n"], group: Int[np.ndarray, "n"] | None = None
 ) -> Float[np.ndarray, "r"]:

@@ -9,7 +9,8 @@ import numpy as np
 
 from distillkit.evals._answers import Answers, Measure
 from distillkit.evaluation.clusters import clusters
-from distillkit.evaluation.intervals import mean_intervals, median_interval
+from distillkit.evaluation.intervals import mean_intervals
+from distillkit.evaluation.pooled import POOLED, pooled, pooled_interval
 
 Numbers = dict[str, float]
 
@@ -29,11 +30,10 @@ def _measured(answers: Answers) -> Numbers:
     means = [measure for measure in answers.measures if measure.how == "mean"]
     found = dict(zip((one.name for one in means), _means(answers, means), strict=True))
     for measure in answers.measures:
-        column = answers.columns[measure.column]
-        if measure.how == "median":
-            found[measure.name] = (float(np.median(column)), *median_interval(column, answers.group))
+        if measure.how in POOLED:
+            found[measure.name] = (pooled(answers, measure), *pooled_interval(answers, measure))
         elif measure.how == "least":
-            found[measure.name] = (float(column.min()), math.nan, math.nan)
+            found[measure.name] = (float(answers.columns[measure.column].min()), math.nan, math.nan)
     told: Numbers = {}
     for measure in answers.measures:
         value, low, high = found[measure.name]

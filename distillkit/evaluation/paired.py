@@ -15,8 +15,10 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import bdtr, stdtr, stdtrit
 
+from distillkit.evals._answers import Answers, Measure
 from distillkit.evaluation.clusters import clusters, ends, resamples
-from distillkit.evaluation.intervals import DRAWS, resampled_medians
+from distillkit.evaluation.intervals import DRAWS
+from distillkit.evaluation.pooled import drawn_again, opinions, pooled
 
 SWAPS = 10_000
 _ENUMERATED = 13  # clusters whose 2 ** 13 ways of swapping are all tried
@@ -58,13 +60,17 @@ def mean_differences(
     return Differences(found.mean, low, high, drawn.std(0), p, len(found), np.zeros(len(p)))
 
 
-def median_difference(
-    one: Float[np.ndarray, "n"], other: Float[np.ndarray, "n"], group: Int[np.ndarray, "n"] | None = None
-) -> Differences:
-    """The same of medians; p from the resampled differences, since swapping answers leaves medians of many ties."""
-    count = len(one) if group is None else len(np.unique(group))
-    drawn = resampled_medians(one, group) - resampled_medians(other, group)
-    value = np.array([np.median(one) - np.median(other)])
+def pooled_difference(one: Answers, other: Answers, measure: Measure) -> Differences:
+    """The same of what is no mean of rows; p from the resampled differences, since of medians swapping leaves many
+    ties, and of sums over classes it is no fair coin's.
+    """
+    count = opinions(one, measure)
+    drawn = drawn_again(one, measure) - drawn_again(other, measure)
+    drawn = drawn[np.isfinite(drawn)]
+    value = np.array([pooled(one, measure) - pooled(other, measure)])
+    if not len(drawn):
+        blank = np.full(1, np.nan)
+        return Differences(value, blank, blank, np.zeros(1), np.ones(1), count, np.zeros(1))
     low, high = ends(drawn[:, None], value, count)
     beyond = min((drawn <= 0).mean(), (drawn >= 0).mean())
     p = np.array([min(2 * max(float(beyond), 1 / DRAWS), 1.0)])

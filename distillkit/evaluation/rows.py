@@ -60,10 +60,9 @@ def write_rows(path: Path, rows: Rows) -> None:
     for who, one in rows.answers.items():
         if list(one.key) != list(first.key):
             raise StoreError(f"{rows.name}: {who} answered other items; an eval asks everyone the same")
-        columns |= {f"{who}.{name}": pa.array(np.ascontiguousarray(column)) for name, column in one.columns.items()}
+        columns |= {f"{who}.{name}": _column(column) for name, column in one.columns.items()}
         if one.best is not None:
-            flat = pa.array(np.ascontiguousarray(one.best, np.int32).ravel())
-            columns[f"{who}.best"] = pa.FixedSizeListArray.from_arrays(flat, one.best.shape[1])
+            columns[f"{who}.best"] = _column(one.best.astype(np.int32))
     meta = {
         "name": rows.name,
         "table": first.table,
@@ -79,6 +78,19 @@ def write_rows(path: Path, rows: Rows) -> None:
         )
     said = json.dumps(meta, sort_keys=True, ensure_ascii=False).encode()
     _write(path, pa.table(columns).replace_schema_metadata({_META: said}))
+
+
+def _column(values: np.ndarray) -> pa.Array:
+    """A value an item, or as many as there are classes."""
+    flat = pa.array(np.ascontiguousarray(values).ravel())
+    return flat if values.ndim == 1 else pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+
+
+def _values(column: pa.ChunkedArray) -> np.ndarray:
+    if not pa.types.is_fixed_size_list(column.type):
+        return column.to_numpy()
+    found: np.ndarray = column.combine_chunks().flatten().to_numpy().reshape(len(column), -1)
+    return found
 
 
 def _sha256(names: Sequence[str]) -> str:
@@ -127,12 +139,9 @@ def _read(path: Path) -> pa.Table:
 
 def _answers(table: pa.Table, who: str, meta: Mapping[str, Any], shared: dict[str, Any]) -> Answers:
     columns = [name for name in table.column_names if name.startswith(f"{who}.") and not name.endswith(".best")]
-    best = None
-    if f"{who}.best" in table.column_names:
-        listed = table[f"{who}.best"].combine_chunks()
-        best = listed.flatten().to_numpy().reshape(len(table), -1)
+    best = _values(table[f"{who}.best"]) if f"{who}.best" in table.column_names else None
     return Answers(
-        columns={name.removeprefix(f"{who}."): table[name].to_numpy() for name in columns},
+        columns={name.removeprefix(f"{who}."): _values(table[name]) for name in columns},
         measures=tuple(Measure(**one) for one in meta["measures"][who]),
         best=best,
         facts=meta["facts"][who],

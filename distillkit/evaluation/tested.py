@@ -9,14 +9,15 @@ import numpy as np
 
 from distillkit.evals._answers import Answers, Measure
 from distillkit.evaluation.comparison import Against, Line
-from distillkit.evaluation.paired import Differences, mean_differences, median_difference, seeded_differences
+from distillkit.evaluation.paired import Differences, mean_differences, pooled_difference, seeded_differences
+from distillkit.evaluation.pooled import POOLED
 from distillkit.evaluation.verdicts import Verdict, holm, verdict
 
 
 def against(ones: Sequence[Answers], others: Sequence[Answers], measures: Sequence[Measure]) -> list[Against | None]:
     """First minus second, each a run or several seeds of it, judged as if each measure were the only one.
 
-    Means have a test always, medians where there is one run each, least values never.
+    Means have a test always, what is made of all items at once where there is one run each, least values never.
     """
     tests: list[Against | None] = [None] * len(measures)
     group, items = ones[0].group, len(ones[0].key)
@@ -32,9 +33,8 @@ def against(ones: Sequence[Answers], others: Sequence[Answers], measures: Sequen
         for column, place in enumerate(means):
             tests[place] = _alone(found, column, measures[place], items)
     for place, measure in enumerate(measures):
-        if measure.how == "median" and len(ones) == len(others) == 1:
-            one, other = (np.asarray(runs[0].columns[measure.column], np.float64) for runs in (ones, others))
-            tests[place] = _alone(median_difference(one, other, group), 0, measure, items)
+        if measure.how in POOLED and len(ones) == len(others) == 1:
+            tests[place] = _alone(pooled_difference(ones[0], others[0], measure), 0, measure, items)
     return tests
 
 

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from distillkit.evals._answers import Answers, Measure
 from distillkit.evaluation.clusters import MOST, clusters, resamples
-from distillkit.evaluation.intervals import mean_intervals, median_interval
-from distillkit.evaluation.paired import mcnemar_p, mean_differences, median_difference, seeded_differences, swap_p
+from distillkit.evaluation.intervals import mean_intervals
+from distillkit.evaluation.paired import mcnemar_p, mean_differences, pooled_difference, seeded_differences, swap_p
+from distillkit.evaluation.pooled import pooled_interval
 from distillkit.evaluation.verdicts import holm, verdict
 
 MANY = 2000  # simulated comparisons, a column each
@@ -167,11 +169,13 @@ def test_every_draw_is_as_many_clusters():
 def test_medians_have_intervals_and_a_shift_is_found():
     random = np.random.default_rng(8)
     ranks = random.integers(1, 100, 500).astype(float)
-    low, high = median_interval(ranks)
+    measure = Measure("median rank", "rank", how="median")
+    one, other = (Answers([""] * 500, {"rank": column}, (measure,)) for column in (ranks, ranks + 20))
+    low, high = pooled_interval(one, measure)
     assert low <= np.median(ranks) <= high and high - low < 15
-    found = median_difference(ranks + 20, ranks)
+    found = pooled_difference(other, one, measure)
     assert found.value[0] == 20 and found.low[0] > 0 and found.p[0] <= 0.001
-    same = median_difference(ranks, ranks)
+    same = pooled_difference(one, one, measure)
     assert same.p[0] == 1.0 and same.low[0] == same.high[0] == 0.0
 
 

@@ -1,0 +1,77 @@
+"""Numbers of all items at once against scikit-learn's and by hand; their intervals; their paired tests."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import jaccard_score, roc_auc_score
+
+from distillkit.evals._answers import Answers, Measure
+from distillkit.evaluation.numbers import numbers
+from distillkit.evaluation.paired import pooled_difference
+from distillkit.evaluation.pooled import pooled
+from distillkit.evaluation.rows import Rows, read_rows, write_rows
+
+AUC, AP = (Measure(how.upper(), "score", how=how, over="hit") for how in ("auc", "ap"))
+
+
+def answers(score, hit, *measures):
+    return Answers([str(n) for n in range(len(score))], {"score": np.array(score), "hit": np.array(hit)}, measures)
+
+
+def test_areas_are_scikit_learns_also_where_scores_are_equal():
+    random = np.random.default_rng(0)
+    hit = random.integers(0, 2, (60, 3))
+    score = np.round(random.random((60, 3)) + hit / 3, 1)
+    expected = np.mean([roc_auc_score(hit[:, n], score[:, n]) for n in range(3)])
+    found = numbers([answers(score, hit, AUC)])
+    assert found["AUC"] == pytest.approx(expected, abs=1e-12)
+    assert found["AUC.low"] < expected < found["AUC.high"]
+
+
+def test_a_draw_with_weights_is_a_draw_with_copies():
+    """What an item counts is as if it were there so often, for each of the curves."""
+    from distillkit.evaluation.pooled import _again
+
+    random = np.random.default_rng(1)
+    hit, score = random.integers(0, 2, (20, 2)), random.random((20, 2))
+    weights = random.integers(0, 4, 20)
+    ratio = Measure("R", "hit", how="ratio", over="score")
+    whole = answers(score, hit)
+    copies = answers(np.repeat(score, weights, 0), np.repeat(hit, weights, 0))
+    for measure in (AUC, ratio):
+        assert _again(whole, measure, weights[None].astype(float))[0] == pytest.approx(pooled(copies, measure))
+
+
+def test_average_precision_at_eleven_recalls_by_hand():
+    # Ranked: hit, miss, hit, miss. Precision 1 up to recall 1/2, 2/3 beyond: six recalls of 1, five of 2/3.
+    one = answers([4.0, 3.0, 2.0, 1.0], [1, 0, 1, 0], AP)
+    assert pooled(one, AP) == pytest.approx((6 * 1 + 5 * 2 / 3) / 11)
+    # What is neither (VOC's "difficult") is left out, and so is a class that nothing is of.
+    more = answers([[4.0, 1], [9, 1], [3, 1], [2, 1], [1, 1]], [[1, 0], [-1, 0], [0, 0], [1, 0], [0, 0]], AP)
+    assert pooled(more, AP) == pytest.approx((6 * 1 + 5 * 2 / 3) / 11)
+
+
+def test_ratios_are_means_over_classes_that_are_there():
+    random = np.random.default_rng(2)
+    right, said = random.integers(0, 3, (2, 400))
+    counts = [np.stack([op(right == c, said == c) for c in range(4)], 1) for op in (np.logical_and, np.logical_or)]
+    measure = Measure("mIoU", "inter", how="ratio", over="union")
+    made = Answers(["k"] * 400, {"inter": counts[0].astype(int), "union": counts[1].astype(int)}, (measure,))
+    assert pooled(made, measure) == pytest.approx(jaccard_score(right, said, average="macro"))
+
+
+def test_a_difference_that_is_there_is_found_and_none_is_not():
+    random = np.random.default_rng(3)
+    hit = random.integers(0, 2, 300)
+    noise = random.standard_normal(300)
+    good, weak, same = (answers(hit * by + noise, hit, AUC) for by in (1.5, 0.3, 0.3))
+    found = pooled_difference(good, weak, AUC)
+    assert found.value[0] > 0.2 and found.low[0] > 0 and found.p[0] <= 0.001
+    assert pooled_difference(weak, same, AUC).p[0] == 1.0
+
+
+def test_columns_of_classes_are_kept(tmp_path):
+    made = answers([[0.25, 1.0], [0.5, 2.0]], [[1, 0], [0, -1]], AUC)
+    write_rows(tmp_path / "a.arrow", Rows("a", {}, {"teacher": "x"}, {"teacher": made}))
+    back = read_rows(tmp_path / "a.arrow").answers["teacher"]
+    assert back.measures == (AUC,)
+    assert (back.columns["score"] == made.columns["score"]).all() and (back.columns["hit"] == [[1, 0], [0, -1]]).all()
