@@ -11,10 +11,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from distillkit.errors import RecipeError, StoreError
 from distillkit.evals._encode import stores_of
+from distillkit.evals._labels import labels_of
 from distillkit.recipe import Data, TrainRecipe, load
 from distillkit.runfolder import RunFolder
 from distillkit.store.reading.reader import FeatureStore
@@ -109,8 +111,8 @@ def _is_there(store: str) -> bool:
 
 
 def _stored(fields: list[str]) -> list[str]:
-    """The names of the fields that take room in every row; the scale is in the manifest."""
-    return [name for name in (field.removeprefix("teacher.") for field in fields) if name != "scale"]
+    """The fields that take room in every row; the scale is in the manifest, a label in the index."""
+    return [name for name in (field.removeprefix("teacher.") for field in fields) if name not in ("scale", "label")]
 
 
 def _expected(recipe: TrainRecipe) -> tuple[int, dict[str, int], int, int]:
@@ -125,6 +127,8 @@ def _expected(recipe: TrainRecipe) -> tuple[int, dict[str, int], int, int]:
         return expect.rows, dict(expect.widths), expect.patches, expect.views
     shapes = {name: field.view_shape for name, field in store.own_fields.items()}
     widths = {name: shape[-1] for name, shape in shapes.items()} | {"scale": 1}
+    if recipe.data.labels:
+        widths["label"] = len(np.unique(labels_of(store, recipe.data.class_names).ids))
     if recipe.data.texts:
         widths |= {"text": FeatureStore(expand(recipe.data.texts)).field("text").shape[-1]}
     return len(store.ok_rows), widths, shapes.get("patches", [0])[0], store.views.count

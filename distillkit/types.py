@@ -80,7 +80,8 @@ class Features:
     `caption` is the text of each image where `text` holds class prompts. Of a student's second forward, `masked` are
     the patch tokens where the batch's mask hid some, `masked_image` is the embedding where some were dropped.
     `sparsity` is the share of a student's prunable parameters that its masks are expected to take away. Where `classes`
-    are given, `logits` are log-probabilities of these classes alone, the k best, in falling order.
+    are given, `logits` are log-probabilities of these classes alone, the k best, in falling order. `label` is the class
+    that the corpus says each image is of, where it was asked for (`data.labels`).
     """
 
     image: Float[Tensor, "b d"] | None = None
@@ -92,6 +93,7 @@ class Features:
     masked_image: Float[Tensor, "b d"] | None = None
     logits: Float[Tensor, "b c"] | None = None
     classes: Int[Tensor, "b k"] | None = None
+    label: Int[Tensor, "b"] | None = None
     scale: Float[Tensor, ""] | None = None
     sparsity: Float[Tensor, ""] | None = None
 

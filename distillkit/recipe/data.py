@@ -117,6 +117,7 @@ class Data(Strict):
     captions: Captions = "none"
     classes: str | None = None
     class_names: str | None = None
+    labels: bool = Field(False, description="batches carry each image's class, for one_hot; who has none has no turn")
     first_class: int = Field(0, description="which class of the prompts is label 0; -1 where labels begin at 1")
     root: str | None = Field(None, description="where the images of `images` lie by now, if they were moved")
     roots: dict[str, str] = Field(default_factory=dict, description="the same of other stores, as of evals, by store")
@@ -159,6 +160,8 @@ class Data(Strict):
             raise ValueError("name one image store in `images`, or several in `mix`")
         if self.mix and self.captions == "unique":
             raise ValueError('mix goes with texts, classes or captions = "paired": merged captions are of one store')
+        if self.labels and (self.mix or self.captions != "none"):
+            raise ValueError("labels are those of one image store, beside which no captions are read; keep one of them")
         if self.pixel_cache and self.augment.resample == "nvjpeg":
             raise ValueError('augment.resample = "nvjpeg" decodes; pixel_cache holds what is decoded; leave one out')
         if not self.images and not self.texts and not self.mix:

@@ -6,9 +6,11 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from jaxtyping import Int64
 
 from distillkit.errors import RecipeError
+from distillkit.evals._labels import labels_of
 from distillkit.originals import Originals
 from distillkit.pixels.augment import mark_of
 from distillkit.recipe import Data
@@ -91,7 +93,16 @@ class Images:
         widths = {name: said[name].shape[-1] for name in FIELDS if name in said}
         if "classes" in said:  # only the best are kept of each row; how many there are, the teacher told
             widths["logits"] = store.teacher("classes")["classes"]
-        return widths
+        return widths | ({"label": self.labels[1]} if self.data.labels and not name else {})
+
+    @cached_property
+    def labels(self) -> tuple[Int64[np.ndarray, "n"], int]:
+        """The class of every row, counted from 0 over those that exist, -1 for none; and how many there are."""
+        found = labels_of(self.store, self.data.class_names)
+        ids, numbers = np.unique(found.ids, return_inverse=True)
+        of_row = np.full(len(self.store), -1, np.int64)
+        of_row[self.store.ok_rows[found.places]] = numbers
+        return of_row, len(ids)
 
     def shown(self, epoch: int, rows: Int64[np.ndarray, "n"]) -> Shown:
         """What a pass shows of these rows: another stored view each time, until all were seen."""
@@ -108,9 +119,9 @@ class Images:
         views = shown.views if self.data.views == "stored" and not name else np.zeros(len(rows), np.int64)
         wanted = {need.removeprefix(f"{name or 'teacher'}.") for need in self.needs}
         wanted |= {"classes"} if "logits" in wanted else set()
-        return Features(
-            **{field: self.ask(store, field, rows, views) for field in self.widths(name) if field in wanted}
-        )
+        fields = [field for field in self.widths(name) if field in wanted and field != "label"]
+        label = torch.from_numpy(self.labels[0][rows]) if "label" in wanted and not name else None
+        return Features(**{field: self.ask(store, field, rows, views) for field in fields}, label=label)
 
     @cached_property
     def files(self) -> Originals:

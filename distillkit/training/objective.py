@@ -16,7 +16,7 @@ from distillkit.recipe import Ramp, Term
 from distillkit.types import Batch, Features, Widths
 
 # Teacher features with a row for each image.
-_OF_IMAGES = ("image", "caption", "cls", "patches", "logits", "classes")
+_OF_IMAGES = ("image", "caption", "cls", "patches", "logits", "classes", "label")
 
 
 class Objective(nn.Module):
@@ -58,7 +58,7 @@ class Objective(nn.Module):
             if mixed and not getattr(loss, "takes_mixed", False):
                 raise RecipeError(
                     f"losses.{name}: data.augment mixes images, and no teacher has said anything of mixed ones; mixup "
-                    'and cutmix go with label_kd, and with contrastive or affinity of texts with directions = "rows"'
+                    'and cutmix go with label_kd, one_hot, contrastive or affinity of texts with directions = "rows"'
                 )
             self.terms[name] = loss
             self.teachers[name] = component.teacher
@@ -136,6 +136,8 @@ class _Fields(dict[str, int]):
         hint = "choose another student"
         if self.side == "teacher":
             hint = "extract that field, or set data.texts / data.captions"
+        if field == "label":
+            hint = "set data.labels = true"
         raise RecipeError(f"losses.{self.kind} needs {self.side}.{field}, the {self.side} gives {have}; {hint}")
 
 

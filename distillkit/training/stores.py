@@ -50,15 +50,15 @@ def image_stores(data: Data, seed: int, ask: Ask = stored) -> list[Images]:
 def _with_a_class(store: FeatureStore, shots: int | None, data: Data) -> tuple[Int64[np.ndarray, "n"] | None, str]:
     """The only rows that are used, and what to tell of the others; None where all are.
 
-    Of few images of each class evaluations leave out the same ones. Where texts are classes, an image has to have one,
-    and where captions are learned from, a caption.
+    Of few images of each class evaluations leave out the same ones. Where texts are classes, or labels are
+    learned, an image has to have one, and where captions are learned from, a caption.
     """
     if data.captions != "none" and not shots:
         captioned, usable = store.rows_with("text"), len(store.ok_rows)
         if len(captioned) < usable:
             told = f"{store.path}: {usable - len(captioned):,} of {usable:,} images have no caption and are left out"
             return captioned, told
-    if not shots and not data.classes:
+    if not shots and not data.classes and not data.labels:
         return None, ""
     labels = labels_of(store, data.class_names)
     if shots:

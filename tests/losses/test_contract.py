@@ -12,7 +12,19 @@ from distillkit.recipe.registry import kinds, resolve
 from distillkit.training.objective import Objective
 from distillkit.types import Batch, Features, Widths
 
-FIELDS = ("image", "text", "caption", "cls", "patches", "masked", "masked_image", "logits", "scale", "sparsity")
+FIELDS = (
+    "image",
+    "text",
+    "caption",
+    "cls",
+    "patches",
+    "masked",
+    "masked_image",
+    "logits",
+    "label",
+    "scale",
+    "sparsity",
+)
 SCALARS = ("scale", "sparsity")
 EXCLUSIVE = {"top_k", "agreeing_only", "masked"}  # want other knobs beside them; tested with the loss
 
@@ -22,6 +34,7 @@ def features(width, seed, dtype=torch.float32):
     torch.manual_seed(seed)
     shapes = {name: (5, 4, width) if name in ("patches", "masked") else (5, width) for name in FIELDS}
     values = {name: torch.randn(shape).to(dtype) for name, shape in shapes.items() if name not in SCALARS}
+    values["label"] = torch.arange(5) % 3
     return Features(**values, scale=torch.tensor(7.0), sparsity=torch.tensor(0.05))
 
 
@@ -79,7 +92,8 @@ def test_is_a_finite_scalar_that_trains_its_student_and_its_heads(kind, knobs):
     needed = [need.split(".") for need in loss.needs]
     sides = {"student": student, "teacher": batch.teacher}
     for side, field in needed:
-        getattr(sides[side], field).requires_grad_()
+        if field != "label":
+            getattr(sides[side], field).requires_grad_()
     value = loss(batch, student)
     value.backward()
 
