@@ -29,23 +29,29 @@ def image_path(key: str, hand: str = HANDS[0]) -> str:
 
 def rasterise(folder: Path, hand: str, keys: list[str], say: Callable[[str], None]) -> None:
     """Fill `folder` with one square PNG on white per key. One thread: the renderer holds Python's lock."""
-    manifest.package_folder("rasteriser")
-    import resvg_py
-
     size = manifest.load()["images"]["size"]
     with atomic_folder(folder) as partial:
         for number, (key, drawing) in enumerate(zip(keys, drawn_by(hand, keys), strict=True), start=1):
-            try:
-                # Without system fonts: they take time to load, and pictures must not differ from machine to machine.
-                png = resvg_py.svg_to_bytes(
-                    svg_path=str(drawing), background="#ffffff", width=size, height=size, skip_system_fonts=True
-                )
-            except ValueError as error:
-                again = manifest.load()[hand]["requires"]
-                raise SourceError(f"{drawing}: cannot be drawn ({error}); reinstall {again}") from error
-            (partial / f"{key}.png").write_bytes(png)
+            (partial / f"{key}.png").write_bytes(drawn(drawing, hand, size, "#ffffff"))
             if number % REPORT_EVERY == 0:
                 say(f"  {number:,} of {len(keys):,} images")
+
+
+def drawn(drawing: Path, hand: str, size: int, background: str | None = None) -> bytes:
+    """A PNG of `size` pixels a side, transparent without a background."""
+    manifest.package_folder("rasteriser")
+    import resvg_py
+
+    try:
+        # Without system fonts: they take time to load, and pictures must not differ from machine to machine.
+        return bytes(
+            resvg_py.svg_to_bytes(
+                svg_path=str(drawing), background=background, width=size, height=size, skip_system_fonts=True
+            )
+        )
+    except ValueError as error:
+        again = manifest.load()[hand]["requires"]
+        raise SourceError(f"{drawing}: cannot be drawn ({error}); reinstall {again}") from error
 
 
 def write_tables(folder: Path, corpus: Corpus, hierarchy: Hierarchy) -> None:

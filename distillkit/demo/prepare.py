@@ -1,4 +1,4 @@
-"""Fill the demo folder, stage by stage: images of both hands, tables, texts, features of the towers, teachers.
+"""Fill the demo folder, stage by stage: images of both hands, tables, masks, texts, features of the towers, teachers.
 
 A stage's line in prepared.json is written after everything it made, and taken out before it is made again; so the work
 can be killed at any moment, and running it again does what is left.
@@ -19,6 +19,7 @@ from distillkit.demo.concepts import Corpus, read_concepts, shorten, split, unse
 from distillkit.demo.drawings import HANDS
 from distillkit.demo.hierarchy import read_hierarchy
 from distillkit.demo.images import TABLES, rasterise, write_tables
+from distillkit.demo.masks import write_masks
 from distillkit.demo.teacher_config import point_at_itself
 from distillkit.demo.texts import sentences
 from distillkit.errors import SourceError
@@ -27,6 +28,7 @@ from distillkit.system.locks import locked
 from distillkit.system.paths import cache_dir
 
 Say = Callable[[str], None]
+MASKS = "masks"
 FEATURES, TEACHER, NARROW = "features.safetensors", "teacher", "teacher_of_one_drawing"
 
 
@@ -53,6 +55,7 @@ def _run(root: Path, quick: bool, narrow: bool, say: Say) -> None:
     for hand in HANDS:
         done.stage(hand, (hand,), partial(_images, root, hand, corpus, say))
     done.stage("tables", TABLES, lambda: _tables(root, corpus))
+    done.stage("masks", (MASKS,), lambda: _masks(root, corpus))
     done.stage("texts", ("texts.txt",), lambda: _texts(root, corpus, quick))
     done.stage("features", (FEATURES,), lambda: _features(root, corpus, say))
     done.stage("teacher", (TEACHER,), lambda: _teacher(root, TEACHER, corpus, HANDS))
@@ -118,6 +121,11 @@ def _tables(root: Path, corpus: Corpus) -> dict[str, Any]:
     write_tables(root, corpus, hierarchy)
     counted = {f"{part} concepts": len(concepts) for part, concepts in corpus.parts.items()}
     return counted | {"without a group": len(corpus.names) - len(hierarchy.of)}
+
+
+def _masks(root: Path, corpus: Corpus) -> dict[str, Any]:
+    write_masks(root / MASKS, corpus.images)
+    return {"masks": len(corpus.images)}
 
 
 def _texts(root: Path, corpus: Corpus, quick: bool) -> dict[str, Any]:

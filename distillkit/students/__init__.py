@@ -5,6 +5,7 @@ A student is a module whose keyword-only parameters are its recipe schema, with
     widths                   {field of Features: its width}; what `forward` gives, no more and no less
     forward(batch)           Features for the losses; a masked forward where `batch.mask` is given
     embed(pixels)            uint8 pixels to embeddings, for evaluation; normalised inside
+    embed_tokens(pixels)     what is pooled and the patches, for evaluation of dense features
     tokenize(texts), embed_text(tokens), context_length    where it has a text tower
     patches, grid            the number of patch tokens and their rows and columns, where it gives any
     begin()                  once, before the first step of a fresh run: take over weights, and return a line on what

@@ -67,6 +67,11 @@ class ImageStudent(nn.Module, ABC):
     def embed(self, pixels: UInt8[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
         return self._look(self.normalise(pixels)).image
 
+    def embed_tokens(self, pixels: UInt8[Tensor, "b 3 h w"]) -> tuple[Tensor | None, Tensor | None]:
+        """What is pooled [b, e] and the patches [b, p, e], row by row; None for what the tower does not have."""
+        seen = self._look(self.normalise(pixels))
+        return seen.cls, seen.patches
+
     def forward(self, batch: Batch) -> Features:
         x = self.normalise(batch.pixels)
         features = self._features(self._look(x))

@@ -84,6 +84,9 @@ class Prompted(nn.Module):
     def embed(self, pixels: UInt8[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
         return self.visual.embed(pixels)
 
+    def embed_tokens(self, pixels: UInt8[Tensor, "b 3 h w"]) -> tuple[Tensor | None, Tensor | None]:
+        return self.visual.embed_tokens(pixels)
+
     def embed_text(self, tokens: Int[Tensor, "t l"]) -> Float[Tensor, "t d"]:
         """Texts behind the learned context. Tokens of the start keep its places until the embeddings are there."""
         start = tokens[:, :1]

@@ -12,7 +12,9 @@ from distillkit.recipe import Expect
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "pipelines/claims").glob("*.toml"))
-EXPECT = Expect(rows=5000, widths={"image": 256, "text": 256, "cls": 192, "patches": 192, "scale": 1}, patches=16)
+EXPECT = Expect(
+    rows=5000, widths={"image": 256, "text": 256, "cls": 192, "patches": 192, "scale": 1, "label": 50}, patches=16
+)
 BOTH = pytest.mark.parametrize("quick", [False, True], ids=["whole", "quick"])
 EACH = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 

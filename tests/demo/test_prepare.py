@@ -6,7 +6,9 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from distillkit.demo import manifest
 from distillkit.demo import prepare as stages
@@ -65,6 +67,21 @@ def test_the_tables_name_images_that_are_there(prepared, hand, suffix):
     image = decode(folder / paths[0])
     assert image.size == (224, 224)
     assert image.getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_each_picture_has_a_mask_of_what_is_figure(prepared):
+    folder, _ = prepared
+    pictures = sorted(path.relative_to(folder) for path in (folder / "images").iterdir())
+    assert pictures == sorted(path.relative_to(folder / "masks") for path in (folder / "masks").rglob("*.png"))
+    shares = []
+    for path in pictures:
+        with Image.open(folder / "masks" / path) as mask, Image.open(folder / path) as picture:
+            figure = np.asarray(mask)
+            drawn = np.asarray(picture.convert("L").resize(mask.size))
+        assert figure.shape == (64, 64) and set(np.unique(figure)) == {0, 1}
+        assert (drawn[figure == 0] > 200).mean() > 0.95  # ground is the white that it was drawn on
+        shares.append(figure.mean())
+    assert 0.05 < np.mean(shares) < 0.9
 
 
 def test_the_two_hands_drew_the_same_and_not_alike(prepared):
@@ -171,7 +188,7 @@ def test_a_second_run_does_nothing_and_says_so(prepared):
     before, said = state(folder), []
     assert stages.prepare(quick=True, say=said.append) == folder
     assert state(folder) == before
-    assert sum("nothing to do" in line for line in said) == 6
+    assert sum("nothing to do" in line for line in said) == 7
 
 
 def test_the_teacher_loads_offline_from_anywhere_without_a_warning(prepared, tmp_path):
@@ -202,7 +219,7 @@ def test_a_stage_killed_half_way_is_made_again_and_equal(prepared, monkeypatch):
     stages.prepare(quick=True, say=said.append)
     assert (folder / "teacher" / "open_clip_model.safetensors").read_bytes() == weights
     assert not (folder / "teacher.partial").exists()
-    assert sum("nothing to do" in line for line in said) == 5
+    assert sum("nothing to do" in line for line in said) == 6
     assert json.loads((folder / "prepared.json").read_text()) == record
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
+from jaxtyping import Bool, Int64
 
 from distillkit.errors import StoreError
 from distillkit.store.reading.reader import FeatureStore
@@ -16,8 +16,8 @@ from distillkit.system.textfile import lines_of
 def choose(path: Path, keys: Path | None, rows: str | None, labels: str | None) -> np.ndarray:
     """The rows that every given condition means: int64 [n]; all rows that have features where there is none.
 
-    `keys`: a file with a key a line; `rows`: `first:stop` or `first:stop:step`; `labels`: numbers with commas between.
-    StoreError for a key that the store has no features of, and for what does not read so.
+    `keys`: a file with a key a line; `rows`: `first:stop` or `first:stop:step`; `labels`: numbers with commas between,
+    or ranges of them, written so. StoreError for a key that the store has no features of, and for what reads otherwise.
     """
     store = FeatureStore(path)
     chosen = store.ok_rows
@@ -34,12 +34,24 @@ def choose(path: Path, keys: Path | None, rows: str | None, labels: str | None) 
                 raise ValueError(f"{rows!r} is no range")
             chosen = np.intersect1d(chosen, np.arange(len(store))[slice(*numbers)])
         if labels is not None:
-            wanted = pa.array([int(label) for label in labels.split(",")], pa.int64())
-            meant = pc.fill_null(pc.is_in(store.index["label"], wanted), False).to_numpy()
+            known = pc.is_valid(store.index["label"]).to_numpy()
+            numbers = pc.fill_null(store.index["label"], 0).to_numpy()
+            meant = known & np.any([_is_in(numbers, part) for part in labels.split(",")], axis=0)
             chosen = np.intersect1d(chosen, np.flatnonzero(meant))
     except (ValueError, TypeError, OverflowError) as error:
-        raise StoreError(f"write --rows as 0:1000 or 0:1000:2 and --labels as 3,7 ({error})") from error
+        raise StoreError(f"write --rows as 0:1000 or 0:1000:2 and --labels as 3,7 or 0:9:2 ({error})") from error
     return chosen
+
+
+def _is_in(labels: Int64[np.ndarray, "n"], part: str) -> Bool[np.ndarray, "n"]:
+    """Which labels `7` means, or `first:stop` or `first:stop:step`, which has to end."""
+    first, *rest = (int(number) for number in part.split(":"))
+    if not rest:
+        return labels == first
+    meant = range(first, *rest)
+    if meant.step < 1:
+        raise ValueError(f"{part!r} goes backwards")
+    return (labels >= meant.start) & (labels < meant.stop) & ((labels - meant.start) % meant.step == 0)
 
 
 def as_many(rows: np.ndarray, other: Path) -> np.ndarray:

@@ -90,8 +90,16 @@ def test_rows_are_chosen_by_key_number_and_label(toy, view, tmp_path):
     assert choose(toy.path, tmp_path / "keys.txt", "20:", None).tolist() == [40, 61]
     assert choose(toy.path, None, "0:10:3", None).tolist() == [0, 6, 9]
     assert choose(toy.path, None, None, "7,3,9").tolist() == [7, 9]
+    assert choose(toy.path, None, None, "7,0:10:3,9:12").tolist() == [0, 6, 7, 9, 10, 11]
+    assert choose(toy.path, None, None, f"5,0:{10**15}").tolist() == choose(toy.path, None, None, None).tolist()
     assert len(choose(toy.path, None, None, None)) == 147
-    for wrong in ((None, "a:b", None), (None, None, "x"), (tmp_path / "none", None, None), (None, "1:2:3:4", None)):
+    for wrong in (
+        (None, "a:b", None),
+        (None, None, "x"),
+        (None, None, "9:0:-1"),
+        (tmp_path / "none", None, None),
+        (None, "1:2:3:4", None),
+    ):
         with pytest.raises(StoreError):
             choose(toy.path, *wrong)
     with pytest.raises(StoreError, match="no features for 1 of 1 keys"):

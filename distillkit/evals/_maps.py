@@ -1,0 +1,87 @@
+"""Patch tokens as maps, some images at a time, and a head that learns on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from distillkit.errors import StoreError
+from distillkit.evals._encode import EncodeTokens
+
+_KEPT = 1 << 31  # bytes of maps that are kept in memory; beyond, an image's are asked for each time
+
+
+class Maps:
+    """What one network says of the patches of a store's usable rows. `cls`: its class token beside each patch."""
+
+    def __init__(self, encode: EncodeTokens, store: Any, *, cls: bool = False):
+        self._encode, self._store, self._cls = encode, store, cls
+        self._known: dict[int, Tensor] = {}
+        self._room = _KEPT
+
+    def of(self, places: np.ndarray) -> Float[Tensor, "b e g g"]:
+        """Of these among the usable rows, on the network's device."""
+        new = [int(place) for place in places if int(place) not in self._known]
+        fresh = dict(zip(new, self._ask(np.array(new)), strict=True)) if new else {}
+        there = [self._known[place] if place in self._known else fresh[place] for place in map(int, places)]
+        size = sum(one.numel() * one.element_size() for one in fresh.values())
+        if size <= self._room:
+            self._room -= size
+            self._known |= fresh
+        return torch.stack(there).to(self._encode.device)
+
+    def _ask(self, places: np.ndarray) -> Float[Tensor, "b e g g"]:
+        said = self._encode.tokens(self._store, self._store.ok_rows[places], cls=self._cls)
+        found = said.patches.float().nan_to_num()
+        side = round(found.shape[1] ** 0.5)
+        if side * side != found.shape[1]:
+            raise StoreError(
+                f"{self._store.path}: {found.shape[1]} patches are no square; dense probes need square images"
+            )
+        if said.cls is not None and self._cls:
+            found = torch.cat([found, said.cls.float().nan_to_num()[:, None].expand(-1, found.shape[1], -1)], 2)
+        return found.transpose(1, 2).unflatten(2, (side, side))
+
+
+def learned(
+    build: Callable[[int], nn.Module],
+    maps: Maps,
+    images: int,
+    loss: Callable[[Tensor, np.ndarray, int], Tensor],
+    *,
+    steps: int,
+    batch: int,
+    lr: float,
+    weight_decay: float,
+    warmup: float,
+    seed: int,
+) -> nn.Module:
+    """A head that `build` makes of the width of the maps, by AdamW; the rate rises over the share `warmup` of the
+    steps, then falls to 0 along a line. `loss` is given what the head says of a batch, the batch's places, the step.
+
+    Nobody's random numbers are touched.
+    """
+    random = np.random.default_rng(seed)
+    first = maps.of(np.arange(min(images, 1)))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        head = build(first.shape[1])
+    head = head.to(first.device).train()
+    optimizer = torch.optim.AdamW(head.parameters(), lr=lr, weight_decay=weight_decay)
+    rising = max(int(steps * warmup), 1)
+    order = np.empty(0, np.int64)
+    for step in range(steps):
+        while len(order) < min(batch, images):
+            order = np.concatenate([order, random.permutation(images)])
+        places, order = order[:batch], order[batch:]
+        for group in optimizer.param_groups:
+            group["lr"] = lr * min((step + 1) / rising, (steps - step) / max(steps - rising, 1))
+        optimizer.zero_grad()
+        loss(head(maps.of(places)), places, step).backward()
+        optimizer.step()
+    return head.eval()

@@ -1,0 +1,61 @@
+"""Pictures whose pixels are the answers: a class or a depth each, one picture for each image, found by its key.
+
+ROOT/KEY.png, where the image's key is KEY.jpg: grey of 8 or 16 bits, or colours of a palette, whose numbers are meant.
+They are cut as the images are: the largest centred square, at `side` x `side` pixels, each the nearest one.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int64
+from PIL import Image
+
+from distillkit.errors import StoreError
+from distillkit.system.paths import expand
+
+_PICTURE = re.compile(r"\.(jpe?g|png|webp|gif|bmp|tiff?|ppm)$", re.IGNORECASE)
+_NUMBERS = ("L", "P", "1", "I", "I;16", "I;16B")  # modes of pictures whose pixels are one number each
+
+
+class Masks:
+    """The pictures of the usable rows of a store below `root`; StoreError where one is not there."""
+
+    def __init__(self, store: Any, root: str, side: int):
+        self.root, self.side = Path(expand(root)), side
+        self.keys: list[str] = store.index["key"].take(store.ok_rows).to_pylist()
+        lost = [key for key in self.keys if not self._path(key).is_file()]
+        if lost:
+            raise StoreError(
+                f"{self._path(lost[0])}: there is no such picture; {len(lost):,} of {len(self.keys):,} images of "
+                f"{store.path} have no mask below {self.root}, which must hold KEY.png for every key"
+            )
+
+    def of(self, places: np.ndarray) -> Int64[np.ndarray, "b side side"]:
+        """The numbers of these rows' pixels."""
+        return np.stack([self._read(self._path(self.keys[place])) for place in places])
+
+    def _path(self, key: str) -> Path:
+        return self.root / f"{_PICTURE.sub('', key)}.png"
+
+    def _read(self, path: Path) -> Int64[np.ndarray, "side side"]:
+        try:
+            with Image.open(path) as image:
+                if image.mode not in _NUMBERS:
+                    raise StoreError(
+                        f"{path}: is {image.mode}, and a mask has a number a pixel; save it as grey, or with a palette"
+                    )
+                return _square(np.asarray(image, np.int64), self.side)
+        except OSError as error:
+            raise StoreError(f"{path}: cannot be read as a picture ({error}); fetch it again") from error
+
+
+def _square(numbers: Int64[np.ndarray, "h w"], side: int) -> Int64[np.ndarray, "side side"]:
+    height, width = numbers.shape
+    whole = min(height, width)
+    middle = (np.arange(side) + 0.5) * whole / side
+    rows, columns = (((length - whole) / 2 + middle).astype(np.int64) for length in (height, width))
+    return numbers[rows[:, None], columns]

@@ -1,0 +1,103 @@
+"""Classes of pixels: masks as class numbers, and what a network said of them as rows, one an image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from distillkit.errors import RecipeError, StoreError
+from distillkit.evals._answers import Answers, Measure
+from distillkit.evals._masks import Masks
+
+IGNORED = -1
+
+
+class ClassMasks:
+    """Masks below `root` whose number `first_class` is class 0 of `classes`; those in `ignore` are no class."""
+
+    def __init__(self, store: Any, root: str, side: int, classes: int, first_class: int, ignore: Sequence[int]):
+        self._masks, self.classes, self._first, self._ignore = Masks(store, root, side), classes, first_class, ignore
+        if classes < 2:
+            raise RecipeError(f"evals: classes = {classes}: figure against ground are two")
+
+    @property
+    def images(self) -> int:
+        return len(self._masks.keys)
+
+    def of(self, places: np.ndarray) -> Int64[np.ndarray, "b side side"]:
+        """The class of each pixel, IGNORED where it has none."""
+        numbers = self._masks.of(places)
+        found = np.where(np.isin(numbers, self._ignore), IGNORED, numbers - self._first)
+        strange = numbers[((found < 0) | (found >= self.classes)) & ~np.isin(numbers, self._ignore)]
+        if len(strange):
+            raise StoreError(
+                f"{self._masks.root}: a pixel is {strange[0]}, and the classes are {self._first} to "
+                f"{self._first + self.classes - 1}; set classes, first_class, or ignore = [{strange[0]}]"
+            )
+        return found
+
+
+def enlarged(scores: Float[Tensor, "b c g g"], side: int) -> Float[Tensor, "b c side side"]:
+    """Scores of patches as scores of pixels."""
+    return F.interpolate(scores, size=(side, side), mode="bilinear", align_corners=False)
+
+
+@torch.inference_mode()
+def segmented(
+    masks: ClassMasks, keys: Sequence[str], batch: int, side: int, scores: Callable[[np.ndarray], Tensor]
+) -> Answers:
+    """`scores`: for some images, of each patch and class. Images without any class leave no row.
+
+    Rows: intersection and union of what was said and what is right, in pixels, a number a class; IoU over the classes
+    that are in the image or were said of it; and the share of pixels that are right.
+    """
+    parts = []
+    for start in range(0, len(keys), batch):
+        places = np.arange(start, min(start + batch, len(keys)))
+        right = torch.from_numpy(masks.of(places))
+        said = enlarged(scores(places).float(), side).argmax(1).cpu()
+        parts.append(_counted(said, right, masks.classes))
+    inter, union, hits, known = (np.concatenate(part) for part in zip(*parts, strict=True))
+    there = np.flatnonzero(known)
+    if not len(there):
+        raise StoreError("masks: no pixel of any image has a class; see classes, first_class and ignore")
+    inter, union, hits, known = inter[there], union[there], hits[there], known[there]
+    shares = np.divide(inter, union, out=np.zeros(inter.shape), where=union > 0)
+    return Answers(
+        key=[keys[place] for place in there.tolist()],
+        columns={
+            "intersection": inter,
+            "union": union,
+            "iou": shares.sum(1) / (union > 0).sum(1),
+            "right": hits / known,
+        },
+        measures=(
+            Measure("mIoU", "intersection", how="ratio", over="union"),
+            Measure("IoU per image", "iou"),
+            Measure("pixels right", "right", chance=1 / masks.classes),
+        ),
+        facts={"images": float(len(there)), "classes": float(masks.classes)},
+    )
+
+
+def _counted(
+    said: Int64[Tensor, "b s s"], right: Int64[Tensor, "b s s"], classes: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """By image and class intersection and union; by image how many pixels are right, and how many have a class."""
+    known = (right != IGNORED).flatten(1)
+    said, right = said.flatten(1), right.flatten(1)
+    image = torch.arange(len(said))[:, None].expand_as(said)
+
+    def counts(of: Tensor, where: Tensor) -> np.ndarray:
+        flat = (image * classes + of)[where]
+        return torch.bincount(flat, minlength=len(said) * classes).reshape(len(said), classes).numpy()
+
+    inter = counts(right, known & (said == right))
+    union = counts(right, known) + counts(said, known) - inter
+    return inter, union, inter.sum(1), known.sum(1).numpy()

@@ -1,0 +1,144 @@
+"""Dense probes on maps that one can read: a patch says its class, or its depth."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from distillkit.errors import RecipeError, StoreError
+from distillkit.evals._encode import Tokens
+from distillkit.evals._masks import Masks
+from distillkit.evals.linear_depth import LinearDepth
+from distillkit.evals.linear_segmentation import LinearSegmentation
+from distillkit.evals.patch_knn import PatchKnn
+from tests.evals.worlds import Store, run
+
+GRID, SIDE, IMAGES = 4, 16, 12
+KEYS = [f"pictures/{n}.jpg" for n in range(IMAGES)]
+
+
+class Sees:
+    """Says of each patch what lies in it, as a direction with some noise; `blind` says noise alone."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, answers, blind=False):
+        random = torch.Generator().manual_seed(0)
+        cells = torch.from_numpy(answers).reshape(IMAGES, GRID, SIDE // GRID, GRID, SIDE // GRID).float().mean((2, 4))
+        of = 0 if blind else cells.flatten(1)[..., None]
+        noise = torch.randn(IMAGES, GRID * GRID, 6, generator=random)
+        self.maps = 0.05 * noise + of * torch.tensor([1.0, -1, 0, 0, 0, 0]) + torch.tensor([0, 0, 0.3, 0, 0, 0])
+        self.asked = []
+
+    def tokens(self, store, rows, *, cls):
+        self.asked += rows.tolist()
+        return Tokens(self.maps[torch.as_tensor(rows)], torch.ones(len(rows), 2) if cls else None)
+
+
+def both():
+    """All images to learn from, and to be asked about."""
+    return dict.fromkeys(("others", "images"), Store([0] * IMAGES, keys=KEYS))
+
+
+@pytest.fixture
+def masks(tmp_path):
+    """Write an array of numbers [n, h, w] as PNGs by key; returns the folder."""
+
+    def write(numbers, dtype=np.uint8):
+        for key, one in zip(KEYS, numbers, strict=True):
+            path = tmp_path / "masks" / key.replace(".jpg", ".png")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(one.astype(dtype)).save(path)
+        return str(tmp_path / "masks")
+
+    return write
+
+
+@pytest.fixture
+def squares():
+    """Each picture has one square of figure, on whole patches."""
+    random = np.random.default_rng(0)
+    found = np.zeros((IMAGES, SIDE, SIDE), np.int64)
+    for one in found:
+        y, x = random.integers(0, 3, 2) * 4
+        one[y : y + 8, x : x + 8] = 1
+    return found
+
+
+KNOBS = {"train": "others", "store": "images", "classes": 2, "side": SIDE}
+PROBES = [
+    lambda masks, **more: LinearSegmentation(**KNOBS, masks=masks, steps=150, batch=6, lr=0.05, **more),
+    lambda masks, **more: PatchKnn(**KNOBS, masks=masks, k=5, **more),
+]
+probes = pytest.mark.parametrize("probe", PROBES, ids=["linear", "patch_knn"])
+
+
+@probes
+def test_maps_that_say_it_are_segmented_and_others_are_not(probe, masks, squares):
+    """Learned from half of the images, asked about the others: a patch is its own nearest neighbour."""
+    folder, images, others = masks(squares), Store([0] * IMAGES, keys=KEYS), Store([0] * IMAGES, keys=KEYS)
+    images.ok_rows, others.ok_rows = np.arange(6), np.arange(6, IMAGES)
+    stores = {"images": others, "others": images}
+    found = run(probe(folder), Sees(squares), **stores)
+    assert found["mIoU"] > 0.75 and found["IoU per image"] > 0.75 and found["pixels right"] > 0.85
+    assert found["mIoU.low"] <= found["mIoU"] <= found["mIoU.high"] and found["pixels right.chance"] == 0.5
+    blind = run(probe(folder), Sees(squares, blind=True), **stores)
+    assert blind["mIoU"] < 0.6 < found["mIoU"]
+
+
+@probes
+def test_what_is_no_class_is_not_counted(probe, masks, squares):
+    """Half of each picture unknown, and classes counted from 3: the numbers are those of the known half."""
+    numbers = squares + 3
+    numbers[:, :, SIDE // 2 :] = 255
+    found = run(probe(masks(numbers), first_class=3), Sees(squares), **both())
+    assert found["mIoU"] > 0.75
+    with pytest.raises(StoreError, match=r"a pixel is 3, and the classes are 0 to 1; .*ignore = \[3\]"):
+        run(probe(masks(numbers)), Sees(squares), **both())
+    with pytest.raises(StoreError, match="no pixel of any image has a class"):
+        run(probe(masks(numbers * 0 + 255)), Sees(squares), **both())
+
+
+def test_a_head_is_learned_alike_each_time_and_nobodys_random_numbers_move(masks, squares):
+    folder, sees = masks(squares), Sees(squares)
+    before = torch.get_rng_state()
+    one, other = (run(PROBES[0](folder), sees, **both()) for _ in range(2))
+    assert one == other and (torch.get_rng_state() == before).all()
+    assert sorted(sees.asked) == sorted([*range(IMAGES)] * 4)  # maps that fit into memory are asked for once
+
+
+def test_depth_is_learned_in_metres_and_what_is_unknown_is_left_out(masks, squares):
+    """Squares at 1 m before a wall at 4 m, in millimetres; a column without a measure, one beyond the farthest."""
+    depths = np.where(squares > 0, 1000, 4000)
+    depths[:, :, 0], depths[:, :, 1] = 0, 20_000
+    knobs = {"train": "images", "store": "images", "masks": masks(depths, np.uint16), "side": SIDE}
+    images = Store([0] * IMAGES, keys=KEYS)
+    depth = LinearDepth(**knobs, bins=8, steps=200, batch=6, lr=0.1)
+    found = run(depth, Sees(squares), images=images)
+    blind = run(depth, Sees(squares, blind=True), images=images)
+    assert found["RMSE"] < 0.9 < 1.2 < blind["RMSE"] and found["within 25 %"] > 0.6
+    assert found["RMSE.low"] <= found["RMSE"] <= found["RMSE.high"]
+    with pytest.raises(StoreError, match=r"no pixel of toy has a depth up to 0\.5 m"):
+        run(LinearDepth(**knobs, steps=1, farthest=0.5), Sees(squares), images=images)
+
+
+def test_masks_are_cut_as_images_are(masks, tmp_path):
+    wide = np.arange(8)[None, None].repeat(4, 1).repeat(IMAGES, 0)
+    cut = Masks(Store([0] * IMAGES, keys=KEYS), masks(wide), 2).of(np.array([0]))
+    assert cut.tolist() == [[[3, 5], [3, 5]]]  # columns 2 to 5 of 8, each the nearest to the middle of its half
+
+
+def test_masks_that_are_not_there_or_no_numbers(masks, squares, tmp_path):
+    folder = masks(squares)
+    (tmp_path / "masks/pictures/3.png").unlink()
+    with pytest.raises(StoreError, match=r"3\.png: there is no such picture; 1 of 12 images"):
+        PROBES[0](folder).check(both().__getitem__)
+    Image.new("RGB", (4, 4)).save(tmp_path / "masks/pictures/3.png")
+    with pytest.raises(StoreError, match=r"3\.png: is RGB, and a mask has a number a pixel"):
+        run(PROBES[0](folder), Sees(squares), **both())
+    (tmp_path / "masks/pictures/3.png").write_bytes(b"no picture")
+    with pytest.raises(StoreError, match=r"3\.png: cannot be read as a picture"):
+        run(PROBES[0](folder), Sees(squares), **both())
+    for wrong in ({"steps": 0}, {"classes": 1}):
+        with pytest.raises(RecipeError):
+            LinearSegmentation(**KNOBS | {"masks": folder} | wrong).check(both().__getitem__)

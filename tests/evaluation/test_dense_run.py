@@ -1,0 +1,103 @@
+"""Dense probes of a real student and its teacher: tokens live and stored, rows kept, and who has no patches."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from distillkit import evaluate, extract, train
+from distillkit.errors import DistillkitError
+from distillkit.evaluation.rows import read_rows
+from tests.conftest import EXTRACT, TRAIN, draw
+from tests.evaluation.worlds import quiet, results
+
+DENSE = """
+[[evals]]
+kind = "linear_segmentation"
+train = "{out}/images"
+store = "{out}/images"
+masks = "{corpus}/masks"
+classes = 2
+side = 16
+steps = 20
+[[evals]]
+kind = "linear_depth"
+train = "{out}/images"
+store = "{out}/images"
+masks = "{corpus}/masks"
+unit = 1.0
+side = 16
+steps = 5
+"""
+VIT = """
+kind = "timm_image"
+model = "vit_tiny_patch16_224"
+image_size = 32
+embed_dim = 32
+options = { embed_dim = 24, depth = 1, num_heads = 2 }
+"""
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory, teacher_folder):
+    """A teacher's tokens of 24 images with masks, a ViT that was trained for one epoch, and a file of evals."""
+    folder = tmp_path_factory.mktemp("dense")
+    corpus = draw(folder / "corpus", 24)
+    (corpus / "masks/images").mkdir(parents=True)
+    for number in range(24):
+        half = np.zeros((40, 40), np.uint8)
+        half[:, : 10 + number] = 1
+        Image.fromarray(half).save(corpus / f"masks/images/{number:03d}.png")
+    places = {"out": folder / "out", "corpus": corpus, "teacher": teacher_folder}
+    fields = '["image", "text"]', '["image", "text", "cls", "patches"]'
+    (folder / "extract.toml").write_text(EXTRACT.format(**places).replace(*fields))
+    extract(folder / "extract.toml", quiet)
+    recipe = TRAIN.format(**places)
+    start, stop = recipe.index("[student]"), recipe.index("[[losses]]")
+    recipe = f"{recipe[:start]}[student]{VIT}{recipe[stop:]}".replace("epochs = 6", "epochs = 1")
+    (folder / "train.toml").write_text(recipe.partition("[baseline]")[0])
+    (folder / "dense.toml").write_text(DENSE.format(**places))
+    train(folder / "train.toml", quiet)
+    return folder
+
+
+def test_student_and_teacher_are_probed_and_a_row_is_kept_for_each_image(world):
+    run = world / "out/run"
+    evaluate(run, quiet, evals=world / "dense.toml")
+    found = results(run)["results"]
+    for who in ("teacher", "student"):
+        assert 0 <= found["linear_segmentation"][who]["mIoU.low"] <= found["linear_segmentation"][who]["mIoU"] <= 1
+        assert found["linear_depth"][who]["RMSE"] > 0 and found["linear_depth"][who]["images"] == 24
+    rows = read_rows(run / "evaluation/linear_segmentation.arrow").answers["student"]
+    assert len(rows.key) == 24 and rows.columns["intersection"].shape == (24, 2)
+    before = {path: path.stat().st_mtime_ns for path in (run / "evaluation").rglob("*")}
+    evaluate(run, quiet, evals=world / "dense.toml")
+    assert before == {path: path.stat().st_mtime_ns for path in (run / "evaluation").rglob("*")}
+
+
+@pytest.mark.parametrize(
+    ("store", "student", "told"),
+    [
+        ("texts", {}, "there is no such picture"),
+        ("plain", {}, "holds no 'patches', only image, text; extract it with 'patches' in fields"),
+        (
+            "images",
+            {"model": "mobilenetv3_small_050", "options": "{}"},
+            "is no vision transformer, so it has no patches",
+        ),
+    ],
+)
+def test_who_or_what_has_no_patches_is_one_line(world, store, student, told):
+    """A store without them, a network without them, a store without masks."""
+    run = world / "out/run"
+    if store == "plain":
+        plain = (world / "extract.toml").read_text().replace(', "cls", "patches"', "").replace("/out", "/plain")
+        (world / "plain.toml").write_text(plain)
+        extract(world / "plain.toml", quiet)
+    if student:
+        run = world / "out/conv"
+        knobs = [f'student.model="{student["model"]}"', "student.options={}", f'out="{run}"']
+        train(world / "train.toml", quiet, overrides=knobs)
+    place = world / ("plain/images" if store == "plain" else f"out/{store}")
+    with pytest.raises(DistillkitError, match=told) as error:
+        evaluate(run, quiet, evals=world / "dense.toml", overrides=[f'evals.0.store="{place}"'])
+    assert "\n" not in str(error.value)
