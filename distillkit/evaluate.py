@@ -18,7 +18,7 @@ from typing import Any
 
 from distillkit.callable import make_callable
 from distillkit.evals._encode import Encode, OpenStore
-from distillkit.evaluation.asked import Asked, asked_of
+from distillkit.evaluation.asked import Asked, asked_of, name_of
 from distillkit.evaluation.encode import Student, Teacher
 from distillkit.evaluation.formats import export
 from distillkit.evaluation.kept import Kept
@@ -27,10 +27,12 @@ from distillkit.evaluation.numbers import numbers
 from distillkit.evaluation.result import FILE, Result, done, same_as_before, unfinished, write_result
 from distillkit.originals import moved
 from distillkit.recipe import EvalRecipe, TrainRecipe, changed, load
+from distillkit.recipe.only import only
 from distillkit.report import write_report
 from distillkit.runfolder import RunFolder
 from distillkit.store.format.manifest import digest
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.device import device_of
 from distillkit.system.paths import expand
 
 Say = Callable[[str], None]
@@ -48,25 +50,40 @@ def evaluate(
 
 
 def evaluate_all(
-    paths: Sequence[str | Path], say: Say = print, *, evals: str | Path | None = None, overrides: Sequence[str] = ()
+    paths: Sequence[str | Path],
+    say: Say = print,
+    *,
+    evals: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    names: Sequence[str] = (),
 ) -> list[Path]:
-    """The same of several runs. All that can be refused is refused before any of them is measured."""
+    """The same of several runs. All that can be refused is refused before any of them is measured.
+
+    `names`: of the evals these alone.
+    """
     other = None if evals is None else load(evals, list(overrides), kind=EvalRecipe)
-    jobs = [_job(Path(path), other, list(overrides)) for path in paths]
+    jobs = [_job(Path(path), other, list(overrides), names) for path in paths]
     return [_evaluated(job, say) for job in jobs]
 
 
 def evaluate_teacher(
-    store: str | Path, evals: str | Path, out: str | Path, say: Say = print, *, overrides: Sequence[str] = ()
+    store: str | Path,
+    evals: str | Path,
+    out: str | Path,
+    say: Say = print,
+    *,
+    overrides: Sequence[str] = (),
+    names: Sequence[str] = (),
 ) -> Path:
     """The teacher of a store alone, by the evals of a file, into the folder `out`. Returns its evaluation.json."""
     recipe = load(evals, list(overrides), kind=EvalRecipe)
     made_by = FeatureStore(expand(str(store)))
     fingerprint = made_by.teacher("image" if "image" in made_by.own_fields else "text")
     open_store = lru_cache(lambda name: FeatureStore(expand(name)))
-    asked = asked_of(recipe.evals, open_store, fingerprint, str(made_by.path))
+    asked = asked_of(only(recipe.evals, names, name_of, "eval"), open_store, fingerprint, str(made_by.path))
     kept = Kept(Path(out) / "evaluation", {"teacher": digest(fingerprint)})
-    found = _measured(asked, kept, {"teacher": Teacher()}, open_store, say)
+    learns_on = device_of(recipe.device or "auto")
+    found = _measured(asked, kept, {"teacher": Teacher(learns_on)}, open_store, say)
     return write_result(Path(out), Result(found, asked, kept.networks, {}), open_store)
 
 
@@ -88,12 +105,13 @@ class _Job:
     open_store: OpenStore
 
 
-def _job(path: Path, other: EvalRecipe | None, overrides: list[str]) -> _Job:
+def _job(path: Path, other: EvalRecipe | None, overrides: list[str], names: Sequence[str]) -> _Job:
     run = RunFolder(path)
     recipe = run.recipe()
     recipe = changed(recipe, overrides, str(run.path)) if other is None else recipe.measured_by(other)
     open_store = lru_cache(lambda name: FeatureStore(expand(name), recipe.data.teacher))
-    asked = asked_of(recipe.evals, open_store, run.facts()["teacher"], f"{run.path} was trained with")
+    evals = only(recipe.evals, names, name_of, "eval")
+    asked = asked_of(evals, open_store, run.facts()["teacher"], f"{run.path} was trained with")
     baseline = RunFolder(run.path / "baseline") if recipe.baseline is not None else None
     if baseline is not None:
         baseline.recipe()
@@ -115,7 +133,7 @@ def _evaluated(job: _Job, say: Say) -> Path:
         who: Student(folder.load_student, roots, pace, embedding(kept.folder, networks[who]), str(folder.path))
         for who, folder in folders.items()
     }
-    found = _measured(job.asked, kept, {"teacher": Teacher(), **students}, job.open_store, say)
+    found = _measured(job.asked, kept, {"teacher": Teacher(pace.device), **students}, job.open_store, say)
     facts = {"own_texts": bool(job.asked) and students["student"].has_texts, "roots": recipe.data.moved}
     unfinished(run.path)  # what the proof speaks of is another evaluation from here on
     write_result(run.path, Result(found, job.asked, networks, facts), job.open_store)
@@ -128,9 +146,11 @@ def _measured(
     asked: Sequence[Asked], kept: Kept, encoders: Mapping[str, Encode], open_store: OpenStore, say: Say
 ) -> dict[str, dict[str, Any]]:
     """By eval and network, what was found; each is told as it comes."""
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for one in asked:
         found[one.name] = kept.measure(one, encoders, open_store)
+        if hasattr(one.measure, "together"):
+            found[one.name] = one.measure.together(found[one.name])
         for who, result in found[one.name].items():
             told = "  ".join(f"{name} {value:.4g}" for name, value in numbers(result).items() if "." not in name)
             say(f"{one.name}: {who:9} {told}")

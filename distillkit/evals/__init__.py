@@ -4,6 +4,8 @@
     run(encode, open_store)     `encode` is teacher, student or baseline (see _encode.py). Out come `Answers`, one or
                                 several, a row for each item, of which numbers, intervals and paired tests are made; or
                                 just {name: number}: such numbers are told, and no test can be made of them
+    further                     optional: more stores that are read, beside store, prompts, train and gallery
+    together(found)             optional: everybody's answers, by network, with facts that take two of them to tell
     check(open_store)           optional: what `run` would refuse of the stores' labels, before anybody is asked
 Labels are read by `labels_of` (_labels.py) and become classes by `prompted` or `classes_of` (_classes.py).
 Beside a number `x` there may be `x.low`, `x.high` (its 95 % interval) and `x.chance`; reports show a number of which

@@ -73,14 +73,15 @@ class Classes:
         return torch.from_numpy(self.number[place])
 
 
-def classes_of(known: Labels, asked: Labels) -> Classes:
+def classes_of(known: Labels, *others: Labels) -> Classes:
     """Every class that some image is of; StoreError where those that are asked share none with those that are known."""
+    asked = others[-1]
     if not np.isin(asked.ids, known.ids).any():
         raise StoreError(
             f"{asked.path}: none of its classes ({asked.ids.min()} to {asked.ids.max()}) is one of {known.path} "
             f"({known.ids.min()} to {known.ids.max()}); give both stores the same labels"
         )
-    ids = np.unique(np.concatenate([known.ids, asked.ids]))
+    ids = np.unique(np.concatenate([known.ids, *(one.ids for one in others)]))
     return Classes(known.path, ids, np.arange(len(ids)))
 
 

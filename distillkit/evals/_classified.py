@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from jaxtyping import Int
 from torch import Tensor
 
@@ -34,10 +35,15 @@ def classified(
     measures = [Measure("top-1", "rank", within=1, chance=1 / count)]
     measures += [Measure("top-5", "rank", within=5, chance=min(5 / count, 1.0))] if top_5 else []
     measures += [Measure("mean per class", "rank", within=1, once=True, chance=1 / count)]
+    columns = {"rank": found.rank, "margin": found.margin}
+    if count == 2:  # how much more it is like the second class: what hateful memes and tumours are asked by
+        columns["second"] = np.where(label.numpy() == 1, found.margin, -found.margin)
+        columns["is second"] = label.numpy()
+        measures.append(Measure("ROC-AUC", "second", how="auc", over="is second", chance=0.5))
     told = {"images": float(len(label)), "classes": float(count)} | (facts or {}) | labels.noted | classes.noted
     answers = Answers(
         key=store.index["key"].take(store.ok_rows[labels.places]).to_pylist(),
-        columns={"rank": found.rank, "margin": found.margin},
+        columns=columns,
         measures=tuple(measures),
         target=label.numpy(),
         group=label.numpy(),

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 OpenStore = Callable[[str], Any]
+_STORES = ("store", "prompts", "train", "gallery", "validation_store")
 
 
 def stores_of(measure: Any) -> list[str]:
     """The names of the stores that an evaluation reads."""
-    return [getattr(measure, name) for name in ("store", "prompts", "train", "gallery") if hasattr(measure, name)]
+    named = [getattr(measure, name) for name in _STORES if getattr(measure, name, None) is not None]
+    return list(dict.fromkeys([*named, *getattr(measure, "further", ())]))
 
 
 def taught(store: Any) -> Float[Tensor, "n d"]:
@@ -24,6 +27,19 @@ def taught(store: Any) -> Float[Tensor, "n d"]:
     return said.float()
 
 
+def home(encode: Any) -> torch.device:
+    """Where what is learned of a network's answers is learned: its device, or the CPU where it is read."""
+    found: torch.device = getattr(encode, "device", torch.device("cpu"))
+    return found
+
+
+class Tokens(NamedTuple):
+    """What is said of the parts of an image: its patches, row by row, and the class token or what is pooled."""
+
+    patches: Float[Tensor, "b p e"]
+    cls: Float[Tensor, "b e"] | None
+
+
 class Encode(Protocol):
     def __call__(self, store: Any) -> Float[Tensor, "n d"]:
         """The image of every usable row of a store, raw, in float32."""
@@ -31,4 +47,14 @@ class Encode(Protocol):
 
     def texts(self, store: Any, rows: np.ndarray) -> Float[Tensor, "m d"]:
         """The texts of these rows: by its own text tower, or as the teacher said."""
+        ...
+
+
+class EncodeTokens(Encode, Protocol):
+    """One that can be asked about parts of images, too."""
+
+    device: torch.device
+
+    def tokens(self, store: Any, rows: np.ndarray, *, cls: bool) -> Tokens:
+        """Of the clean view of these rows' images; without `cls` that may be None."""
         ...

@@ -39,10 +39,10 @@ def ranked(
     asked: Float[Tensor, "n d"], answers: Float[Tensor, "m d"], right: Right, itself: Int[Tensor, "n"] | None = None
 ) -> Ranking:
     """By cosine. `itself`: an answer of each item that is none, since it is the item."""
-    asked, answers = F.normalize(asked.float(), dim=-1), F.normalize(answers.float(), dim=-1)
+    answers = F.normalize(answers.float(), dim=-1)
 
     def scores(first: int, stop: int) -> Float[Tensor, "b m"]:
-        found = asked[first:stop] @ answers.T
+        found = F.normalize(asked[first:stop].float(), dim=-1) @ answers.T
         if itself is not None:
             found[torch.arange(len(found)), itself[first:stop]] = -torch.inf
         return found

@@ -1,11 +1,16 @@
 """Linear probe: logistic regression on frozen features; how strong its L2 is, a part of the training images decides.
 
-    min over W, b of  mean CE(W x + b, label) + l2 ||W||^2 / 2,   x standardised per dimension
+    min over W, b of  mean CE(W x + b, label) + l2 ||W||^2 / 2
 
 The protocol of CLIP (https://arxiv.org/abs/2103.00020, appendix A.3) and of Proteus' fine-grained sets, by L-BFGS.
+CLIP's own numbers want `l2 = "clip"`, its search, `standardise = false` and `steps = 1000`.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,15 +21,19 @@ from distillkit.errors import RecipeError, StoreError
 from distillkit.evals._answers import Answers
 from distillkit.evals._classes import Classes, classes_of
 from distillkit.evals._classified import classified
-from distillkit.evals._encode import Encode, OpenStore
+from distillkit.evals._encode import Encode, OpenStore, home
+from distillkit.evals._held import held_out
 from distillkit.evals._labels import Labels, labels_of
 from distillkit.evals._ranking import one_right, ranked_by
 
 
 class LinearProbe:
-    """`train`: labelled images to learn from; `validation` is the share of them that chooses among the `l2`.
+    """`train`: labelled images to learn from; `validation` is the share of them that chooses among the `l2`, or
+    `validation_store` has images that do, which are learned from in the end, too. `store`: those that are asked.
 
-    `store`: those that are asked. `classes`: see zero_shot. `steps`: iterations of L-BFGS at most.
+    `l2 = "clip"`: the search of CLIP, of 1e-6 to 1e6 for the sum over images, 8 steps a decade around the best.
+    `standardise`: every dimension of the features to mean 0 and spread 1. `classes`: see zero_shot. `steps`: iterations
+    of L-BFGS at most.
     """
 
     def __init__(
@@ -32,50 +41,61 @@ class LinearProbe:
         *,
         train: str,
         store: str,
+        validation_store: str | None = None,
         classes: str | None = None,
-        l2: list[float] | None = None,
+        l2: list[float] | Literal["clip"] | None = None,
         validation: float = 0.2,
+        standardise: bool = True,
         steps: int = 500,
         name: str | None = None,
     ):
         self.train, self.store, self.classes, self.name = train, store, classes, name or "linear_probe"
         self.l2, self.validation, self.steps = l2 or [1e-5, 1e-4, 1e-3, 1e-2, 1e-1], validation, steps
+        self.validation_store, self.standardise = validation_store, standardise
         if not 0 < validation < 1:
             raise RecipeError(f"evals.linear_probe: validation = {validation} must be between 0 and 1")
 
     def run(self, encode: Encode, open_store: OpenStore) -> list[Answers]:
         """Top-1, top-5 and mean per-class accuracy, with 95 % intervals and chance; and the L2 that was chosen."""
-        learned, labels, classes = self.check(open_store)
-        known, label = classes.numbers(learned), classes.numbers(labels)
-        seen = encode(open_store(self.train))[learned.places].float().nan_to_num()
-        centre, spread = seen.mean(0), seen.std(0, correction=0).clamp(min=1e-6)
+        (*known, labels), classes = self.check(open_store)
+        names = [self.train, *([self.validation_store] if self.validation_store else [])]
+        said = [encode(open_store(name))[one.places] for name, one in zip(names, known, strict=True)]
+        device = home(encode)
+        seen = torch.cat(said).float().nan_to_num().to(device)
+        label = torch.cat([classes.numbers(one) for one in known]).to(device)
+        centre, spread = seen.new_zeros(()), seen.new_ones(())
+        if self.standardise:
+            centre, spread = seen.mean(0), seen.std(0, correction=0).clamp(min=1e-6)
         x = (seen - centre) / spread
-        asked = (encode(open_store(self.store))[labels.places].float().nan_to_num() - centre) / spread
-        order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
-        held = max(int(len(x) * self.validation), 1)
-        choosing, learning = order[:held], order[held:]
+        asked = (encode(open_store(self.store))[labels.places].float().nan_to_num().to(device) - centre) / spread
+        learning, choosing = held_out([len(one) for one in said], self.validation)
 
         def right(l2: float) -> float:
-            said = self._fit(x[learning], known[learning], len(classes), l2)(x[choosing]).argmax(1)
-            return float((said == known[choosing]).double().mean())
+            found = self._fit(x[learning], label[learning], len(classes), l2)(x[choosing]).argmax(1)
+            return float((found == label[choosing]).double().mean())
 
-        best = max(self.l2, key=right)  # of equals the first: the weakest
-        classifier, store = self._fit(x, known, len(classes), best), open_store(self.store)
-        found = ranked_by(lambda a, b: classifier(asked[a:b]), len(asked), len(classes), one_right(label, len(classes)))
-        return classified(store, labels, label, classes, found, facts={"l2": best})
+        if self.l2 == "clip":
+            best = searched(lambda total: right(total / len(learning))) / len(x)
+        else:
+            best = max(self.l2, key=right)  # of equals the first: the weakest
+        classifier, store = self._fit(x, label, len(classes), best), open_store(self.store)
+        wanted = one_right(classes.numbers(labels), len(classes))
+        found = ranked_by(lambda a, b: classifier(asked[a:b]).cpu(), len(asked), len(classes), wanted)
+        return classified(store, labels, classes.numbers(labels), classes, found, facts={"l2": best})
 
-    def check(self, open_store: OpenStore) -> tuple[Labels, Labels, Classes]:
-        """The images to learn from, those that are asked, and the classes; StoreError for labels of no use."""
-        learned, labels = (labels_of(open_store(name), self.classes) for name in (self.train, self.store))
-        if len(learned.places) < 2:
+    def check(self, open_store: OpenStore) -> tuple[list[Labels], Classes]:
+        """The images to learn from, those that choose and those that are asked; StoreError for labels of no use."""
+        names = [self.train, *([self.validation_store] if self.validation_store else []), self.store]
+        labels = [labels_of(open_store(name), self.classes) for name in names]
+        if len(labels[0].places) < 2:
             raise StoreError(
-                f"{learned.path}: {len(learned.places)} images are too few to learn from and to choose with"
+                f"{labels[0].path}: {len(labels[0].places)} images are too few to learn from and to choose with"
             )
-        return learned, labels, classes_of(learned, labels)
+        return labels, classes_of(labels[0], *labels[1:])
 
     def _fit(self, x: Float[Tensor, "n d"], label: Int[Tensor, "n"], classes: int, l2: float) -> _Classifier:
-        weight = torch.zeros(classes, x.shape[1], requires_grad=True)
-        bias = torch.zeros(classes, requires_grad=True)
+        weight = torch.zeros(classes, x.shape[1], device=x.device, requires_grad=True)
+        bias = torch.zeros(classes, device=x.device, requires_grad=True)
         optimizer = torch.optim.LBFGS([weight, bias], max_iter=self.steps, line_search_fn="strong_wolfe")
 
         def loss() -> Tensor:
@@ -86,6 +106,19 @@ class LinearProbe:
 
         optimizer.step(loss)
         return _Classifier(weight.detach(), bias.detach())
+
+
+def searched(score: Callable[[float], float]) -> float:
+    """CLIP's search for the strength of an L2: 1e-6, 1e-4, ... 1e6, then halfway to the neighbours of the best, until
+    there are 8 steps a decade. Of equals the weakest.
+    """
+    known = lru_cache(maxsize=None)(lambda exponent: score(10.0**exponent))
+    tried, step = [-6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0], 2.0
+    best = max(tried, key=known)
+    while step > 1 / 8:
+        step /= 2
+        best = max(sorted(one for one in (best - step, best, best + step) if -6 <= one <= 6), key=known)
+    return float(10.0**best)
 
 
 class _Classifier:

@@ -1,0 +1,123 @@
+"""Which classes are in an image, where there may be several: average precision of each class, by texts or by a probe.
+
+By `prompts` an image's score for a class is its cosine, as ELEVATER asks VOC 2007 (https://arxiv.org/abs/2204.08790).
+By `train` it is a logistic regression's for each class, as Proteus' fine-grained sets ask it
+(https://arxiv.org/abs/2407.10366).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from distillkit.errors import RecipeError, StoreError
+from distillkit.evals._answers import Answers, Measure
+from distillkit.evals._classes import class_embeddings, prompted
+from distillkit.evals._encode import Encode, OpenStore
+from distillkit.evals._held import held_out
+from distillkit.evals._marks import Marks, marks_of
+
+_MEASURES = (
+    Measure("mAP 11-point", "score", how="ap", over="hit"),
+    Measure("ROC-AUC", "score", how="auc", over="hit", chance=0.5),
+)
+
+
+class MultiLabel:
+    """`store`: images that are asked; `labels`: the folder of lists that say what is in them (_marks.py), those of
+    `part`. Either `prompts`: class prompts in the order of the lists' names; or `train`: images to learn from, those of
+    `train_part`, of which the share `validation` chooses among the `l2`.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: str,
+        labels: str,
+        part: str = "test",
+        prompts: str | None = None,
+        train: str | None = None,
+        train_part: str = "trainval",
+        l2: list[float] | None = None,
+        validation: float = 0.2,
+        steps: int = 500,
+        name: str | None = None,
+    ):
+        self.store, self.labels, self.part, self.name = store, labels, part, name or "multi_label"
+        self.prompts, self.train, self.train_part = prompts, train, train_part
+        self.l2, self.validation, self.steps = l2 or [1e-5, 1e-4, 1e-3, 1e-2, 1e-1], validation, steps
+        if (prompts is None) == (train is None):
+            raise RecipeError("evals.multi_label: name either `prompts` or `train`, what it is asked by")
+
+    def run(self, encode: Encode, open_store: OpenStore) -> list[Answers]:
+        """The mean over classes of 11-point average precision, and of the area under the ROC curve."""
+        asked = self.check(open_store)
+        store = open_store(self.store)
+        seen = encode(store)[asked.places].float().nan_to_num()
+        facts: dict[str, float] = {}
+        if self.prompts is not None:
+            score = F.normalize(seen, dim=1) @ class_embeddings(open_store(self.prompts), encode).T
+        else:
+            score, facts = self._learned(encode, open_store, seen)
+        return [
+            Answers(
+                key=store.index["key"].take(store.ok_rows[asked.places]).to_pylist(),
+                columns={"score": score.numpy(), "hit": asked.hit.astype(np.int8)},
+                measures=_MEASURES,
+                facts={"images": float(len(seen)), "classes": float(len(asked.classes))} | facts,
+            )
+        ]
+
+    def check(self, open_store: OpenStore) -> Marks:
+        """What is in the images that are asked; StoreError where the lists, or the classes, are others."""
+        asked = marks_of(open_store(self.store), self.labels, self.part)
+        if self.prompts is not None:
+            prompts = prompted(open_store(self.prompts))
+            if len(prompts) != len(asked.classes):
+                raise StoreError(f"{prompts.path}: has {len(prompts)} classes, the lists have {len(asked.classes)}")
+        elif (learned := marks_of(open_store(self.train or ""), self.labels, self.train_part)).classes != asked.classes:
+            raise StoreError(f"{self.labels}: {len(learned.classes)} classes to learn, {len(asked.classes)} are asked")
+        return asked
+
+    def _learned(
+        self, encode: Encode, open_store: OpenStore, asked: Float[Tensor, "m d"]
+    ) -> tuple[Float[Tensor, "m c"], dict[str, float]]:
+        """Scores of a classifier for each class, and how strong its L2 is."""
+        train = open_store(self.train or "")
+        marks = marks_of(train, self.labels, self.train_part)
+        seen, hit = encode(train)[marks.places].float().nan_to_num(), torch.from_numpy(marks.hit)
+        centre, spread = seen.mean(0), seen.std(0, correction=0).clamp(min=1e-6)
+        x = (seen - centre) / spread
+        learning, choosing = held_out([len(x)], self.validation)
+
+        def wrong(l2: float) -> float:
+            weight, bias = self._fit(x[learning], hit[learning], l2)
+            return float(_loss(x[choosing] @ weight.T + bias, hit[choosing]))
+
+        best = min(self.l2, key=wrong)
+        weight, bias = self._fit(x, hit, best)
+        return (asked - centre) / spread @ weight.T + bias, {"l2": best}
+
+    def _fit(self, x: Float[Tensor, "n d"], hit: Int[Tensor, "n c"], l2: float) -> tuple[Tensor, Tensor]:
+        weight = torch.zeros(hit.shape[1], x.shape[1], requires_grad=True)
+        bias = torch.zeros(hit.shape[1], requires_grad=True)
+        optimizer = torch.optim.LBFGS([weight, bias], max_iter=self.steps, line_search_fn="strong_wolfe")
+
+        def loss() -> Tensor:
+            optimizer.zero_grad()
+            value = _loss(x @ weight.T + bias, hit) + l2 / 2 * weight.square().sum()
+            value.backward()
+            return value
+
+        optimizer.step(loss)
+        return weight.detach(), bias.detach()
+
+
+def _loss(logits: Float[Tensor, "n c"], hit: Int[Tensor, "n c"]) -> Tensor:
+    """Binary cross-entropy over what is known."""
+    known = (hit >= 0).float()
+    each = F.binary_cross_entropy_with_logits(logits, hit.clamp(min=0).float(), weight=known, reduction="sum")
+    return each / known.sum().clamp(min=1) * hit.shape[1]
