@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -46,6 +47,42 @@ def data_list() -> None:
     for name, title in rows:
         print(f"{name.ljust(width)}  {title}")
     say("next: distillkit data check NAME --root FOLDER")
+
+
+@data.command("show")
+def data_show(
+    name: Annotated[str, typer.Argument(help="A corpus of `distillkit data list`.", show_default=False)],
+) -> None:
+    """Tell what is known of a corpus: where from, licence, counts, prompts, metric, layout, and who says so.
+
+    Example: distillkit data show food101
+    """
+    from distillkit.corpora.check import show
+
+    print("\n".join(show(name)))
+
+
+@data.command("split")
+def data_split(
+    root: Annotated[Path, typer.Argument(help="A folder with a folder of images for each class.", show_default=False)],
+    classes: Annotated[float, typer.Option(help="The share of classes to train on.")] = 0.5,
+    train: Annotated[float, typer.Option(help="Of the images of those, the share to learn from.")] = 0.7,
+    seed: Annotated[int, typer.Option(help="Another one draws another split.")] = 0,
+    lists: Annotated[
+        Path | None, typer.Option(help="A folder with train_data.txt, val_on_train_data.txt and val_data.txt instead.")
+    ] = None,
+) -> None:
+    """Part classes and images: train, val_on_train (new images of seen classes) and val (unseen classes), into ROOT.
+
+    Example: distillkit data split data/food101/images --seed 0
+    """
+    from distillkit.corpora.split import split
+
+    counts = split(str(root), classes=classes, train=train, seed=seed, lists=None if lists is None else str(lists))
+    for side, images in counts.items():
+        print(f"{root / side}.tsv")
+        say(f"{side}: {images:,} images")
+    say("next: distillkit extract-teacher pipelines/evals/ood_extract.toml")
 
 
 @data.command("check")

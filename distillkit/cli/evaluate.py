@@ -25,6 +25,9 @@ def evaluate(
         Path | None, typer.Option("--eval", help="A file of [[evals]], in place of those of the run's recipe.")
     ] = None,
     overrides: Overrides = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Of the evals this one alone; again for more.", show_default=False)
+    ] = None,
     teacher: Annotated[
         str | None, typer.Option("--teacher", metavar="STORE", help="Measure the teacher of a store, and no run.")
     ] = None,
@@ -43,14 +46,14 @@ def evaluate(
     if teacher is not None:
         if runs or evals is None:
             raise typer.BadParameter("--teacher STORE goes with --eval FILE, and without runs")
-        found = evaluate_teacher(teacher, evals, out, say, overrides=overrides or [])
+        found = evaluate_teacher(teacher, evals, out, say, overrides=overrides or [], names=only or [])
         print(found)
         for form in export or []:
             say(f"{form}: {write_as(found.parent, form)}")
         return
     if not runs:
         raise typer.BadParameter("name a run folder, or --teacher STORE")
-    for report in evaluate_all(runs, say, evals=evals, overrides=overrides or []):
+    for report in evaluate_all(runs, say, evals=evals, overrides=overrides or [], names=only or []):
         print(report)
         for form in export or []:
             say(f"{form}: {write_as(report.parent, form)}")

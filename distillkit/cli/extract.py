@@ -32,6 +32,9 @@ def extract_teacher(
         bool,
         typer.Option("--overwrite", help="Extract anew where the recipe or the corpus changed; the old store is kept."),
     ] = False,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Of its corpora this one alone; again for more.", show_default=False)
+    ] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Only tell what it would take: bytes, hours, epochs.")] = False,
 ) -> None:
     """Stage 1: run the teacher once over every corpus of RECIPE and keep what it said. Rerunning continues.
@@ -45,7 +48,7 @@ def extract_teacher(
     from distillkit.system.profile import EXTRACTION, profiled
 
     part = part_of(shard)
-    loaded = load(recipe, overrides, kind=ExtractRecipe)
+    loaded = load(recipe, overrides, kind=ExtractRecipe).only(only or [])
     if plan:
         print("\n".join(extract.plan(loaded, say)))
         return

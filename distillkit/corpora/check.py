@@ -1,6 +1,7 @@
 """What is known of the corpora of the papers, and what of one is there.
 
     distillkit data list
+    distillkit data show food101
     distillkit data check imagenet1k --root /data/imagenet
 
 Facts come from data_manifests/<name>.toml, each with its source; what is not known is absent there.
@@ -15,57 +16,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
-
 from distillkit.corpora import manifests
+from distillkit.corpora.facts import Archive, Facts, Part
 from distillkit.errors import SourceError
 from distillkit.recipe import Component
-from distillkit.recipe.schema import Strict
 from distillkit.sources._account import Account
 from distillkit.sources._patterns import files
 from distillkit.sources._places import folder_at
 from distillkit.system.paths import cache_dir
 from distillkit.system.remote import is_remote
-
-
-class Count(Strict):
-    """How many of something a corpus has, and who says so."""
-
-    what: str
-    value: int
-    source: str
-
-
-class Archive(Strict):
-    """A file as its makers hand it out."""
-
-    name: str
-    md5: str
-    source: str
-
-
-class Part(Strict):
-    """A folder, table or set of tars that one source reads; `{root}` stands for where the corpus is."""
-
-    name: str
-    source: dict[str, Any]
-    layout: str
-    count: int | None = None
-
-
-class Facts(Strict):
-    """A manifest of a corpus that somebody else hands out. `next`: how to get it."""
-
-    title: str
-    url: str
-    licence: str
-    licence_url: str
-    keys: str
-    papers: list[str]
-    next: str
-    counts: list[Count] = Field(default_factory=list)
-    files: list[Archive] = Field(default_factory=list)
-    parts: list[Part]
 
 
 def overview() -> list[tuple[str, str]]:
@@ -76,6 +35,21 @@ def overview() -> list[tuple[str, str]]:
 def _title(name: str) -> str:
     table = manifests.load(name)
     return str(table.get("title") or f"the embedded default: {table['images']['name']}")
+
+
+def show(name: str) -> Iterator[str]:
+    """What is known of a corpus, a line each."""
+    table = manifests.load(name)
+    yield f"{name}: {_title(name)}"
+    if "parts" not in table:
+        yield "  made of packages; distillkit data check demo says which, and what of it is there"
+        return
+    facts = Facts.model_validate(table)
+    yield from (f"  {line}" for line in facts.lines())
+    for part in facts.parts:
+        expected = "" if part.count is None else f"; {part.count:,} samples"
+        yield f"  {part.name}: {part.layout}{expected}"
+    yield f"  next: {facts.next}"
 
 
 def check(name: str, root: str, thorough: bool = False) -> Iterator[tuple[str, bool]]:
@@ -89,12 +63,7 @@ def check(name: str, root: str, thorough: bool = False) -> Iterator[tuple[str, b
         yield from _check_demo(table)
         return
     facts = Facts.model_validate(table)
-    yield f"  from     {facts.url}", True
-    yield f"  licence  {facts.licence} ({facts.licence_url})", True
-    yield f"  keys     {facts.keys}", True
-    yield f"  papers   {', '.join(facts.papers)}", True
-    for count in facts.counts:
-        yield f"  {count.value:,} {count.what} ({count.source})", True
+    yield from ((f"  {line}", True) for line in facts.lines())
     found = [_check_part(part, root, thorough) for part in facts.parts]
     yield from found
     for archive in facts.files if thorough and not is_remote(root) else ():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from distillkit.recipe.component import Component
+from distillkit.recipe.only import only
 from distillkit.recipe.schema import MOST, Strict
 
 DType = Literal["float16", "bfloat16", "float32", "int8"]
@@ -133,6 +135,10 @@ class ExtractRecipe(Strict):
             if corpus.name in names[:number]:
                 raise ValueError(f"two corpora are called {corpus.name!r}; they would be one store")
         return self
+
+    def only(self, names: Sequence[str]) -> ExtractRecipe:
+        """Of its corpora those of these names alone; RecipeError for a name that none has."""
+        return self.model_copy(update={"corpora": only(self.corpora, names, lambda one: one.name, "corpus")})
 
     @property
     def decoders(self) -> int:

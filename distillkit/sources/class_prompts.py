@@ -12,28 +12,60 @@ from distillkit.sources._places import file_at
 from distillkit.sources._templates import Templates, templates_called
 from distillkit.types import Sample
 
+_IMAGENET = "openai_imagenet"  # in place of a file
+
 
 class ClassPrompts:
-    """`file`: class names, one a line; the label is the line's number from 0, the key `<label>/<template>`."""
+    """`file`: class names, one a line; the label is the line's number from 0, the key `<label>/<template>`.
+
+    `file = "openai_imagenet"`: the 1,000 names that open_clip brings. `templates_file`: sentences to put names in, one
+    a line with {c} where the name goes, as clip_benchmark keeps them.
+    """
 
     root = None
 
-    def __init__(self, *, file: str, templates: Templates = "openai_imagenet"):
-        self._place, self._name = file_at(file, "file of class names")
-        self.templates = templates
+    def __init__(self, *, file: str, templates: Templates = "openai_imagenet", templates_file: str | None = None):
+        self._listed = None if file == _IMAGENET else file_at(file, "file of class names")
+        self.templates, self._templates_file = templates, None
+        if templates_file is not None:
+            self._templates_file = file_at(templates_file, "file of templates")
         self.account = Account()
 
     def __iter__(self) -> Iterator[Sample]:
         self.account = Account()
-        templates = templates_called(self.templates)
-        names = [line.strip() for _, line in numbered_lines(self._place, self._name)]
+        templates = templates_called(self._own_templates() or self.templates)
+        names, where = self._names()
         while names and not names[-1]:
             names.pop()
         note = doubled(names)
         self.account.notes += [note] if note else []
         for label, name in enumerate(names or [""]):
             if not name:
-                where = f"{self._place.where(self._name)}:{label + 1}"
-                raise SourceError(f"{where}: an empty class name; labels are line numbers, so fill it")
+                raise SourceError(f"{where}:{label + 1}: an empty class name; labels are line numbers, so fill it")
             for number, template in enumerate(templates):
                 yield Sample(f"{label}/{number}", text=template(name), label=label)
+
+    def _names(self) -> tuple[list[str], str]:
+        """The names, and where they are from."""
+        if self._listed is None:
+            import open_clip
+
+            return list(open_clip.IMAGENET_CLASSNAMES), _IMAGENET
+        place, name = self._listed
+        return [line.strip() for _, line in numbered_lines(place, name)], place.where(name)
+
+    def _own_templates(self) -> list[str]:
+        """The lines of the file of templates; none without one."""
+        if self._templates_file is None:
+            return []
+        place, name = self._templates_file
+        lines = [(number, line.strip()) for number, line in numbered_lines(place, name)]
+        found = [(number, line.replace("{c}", "{}")) for number, line in lines if line]
+        for number, line in found:
+            if line.count("{}") != 1:
+                raise SourceError(
+                    f"{place.where(name)}:{number}: {line!r:.60} must have one {{c}}, where the name goes"
+                )
+        if not found:
+            raise SourceError(f"{place.where(name)}: has no templates; write one a line, with {{c}} for the name")
+        return [line for _, line in found]

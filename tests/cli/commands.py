@@ -61,6 +61,8 @@ WORKING = {
     "data check": ["imagenet1k", "--root", "corpus"],
     "data list": [],
     "data prepare": ["demo", "--quick"],
+    "data show": ["food101"],
+    "data split": ["classed"],
     "extract-teacher": ["extract.toml", "--overwrite"],  # a world that was copied has its corpus at another place
     "mine-neighbours": ["mine.toml"],
     "select-texts": ["select.toml"],
@@ -132,6 +134,10 @@ def make_world(folder, corpus, teacher, run_cli):
     (folder / "samples").mkdir()
     for number in range(256):
         Image.new("RGB", (32, 32), (number, 255 - number, number // 2)).save(folder / f"samples/{number}.png")
+    for number in range(16):
+        place = folder / f"classed/{'ab'[number % 2]}/{number}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (32, 32), (number, 0, 0)).save(place)
     (folder / "embeddings/img_emb").mkdir(parents=True)
     (folder / "embeddings/metadata").mkdir()
     np.save(folder / "embeddings/img_emb/img_emb_0.npy", np.ones((3, 8), np.float16))

@@ -11,6 +11,7 @@ import pytest
 from distillkit.evaluation.verdicts import verdict
 from distillkit.recipe import EvalRecipe
 from distillkit.recipe.registry import kinds
+from tests.corpora.layouts import lay
 from tests.evaluation.worlds import make_world, results, train_run
 
 TEXT = (Path(__file__).parents[2] / "docs/evaluation.md").read_text()
@@ -59,13 +60,30 @@ def test_the_first_commands(ready, typed):
     assert found.keys() == {"retrieval", "zero_shot", "linear_probe"}
     assert "against runs/mine/baseline: " in typed(compare)[1]
     typed("distillkit evaluate runs/a@0 runs/a@1 runs/b@0")
-    for line in commands(1):
+    for line in commands(2):
         line = line.replace(" runs/b@1", "").replace("runs/a runs/b", "runs/a@0 runs/b@0")
         assert typed(line)[0]
-    show, atlas = commands(2)
+    show, atlas = commands(3)
     assert "images.html" in typed(show)[0] and "runs/mine/atlas.parquet" in typed(atlas)[0]
-    seeds = commands(1)[1].replace(" runs/b@1", "")
+    seeds = commands(2)[1].replace(" runs/b@1", "")
     assert "runs/a@0 and 1 more" in typed(f"{seeds} --table md")[0]
+
+
+def test_the_sets_of_the_papers(tmp_path, teacher_folder, typed, monkeypatch):
+    root = Path(__file__).parents[2]
+    listed = set(re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| ", TEXT.partition("pipelines/evals/) |")[2], re.MULTILINE))
+    recipes = {path.stem for path in (root / "pipelines/evals").glob("*.toml") if not path.stem.endswith("_extract")}
+    assert {name for line in listed for name in re.findall(r"`(\w+)`", line)} >= recipes
+    shutil.copytree(root / "pipelines/evals", tmp_path / "pipelines/evals")
+    monkeypatch.chdir(tmp_path)
+    lay("cifar10", tmp_path / "data/cifar10")
+    for line in commands(1):
+        if line.startswith("distillkit extract-teacher"):
+            knobs = f'teacher={{kind="openclip",model="local-dir:{teacher_folder}"}}'
+            line += f" --set '{knobs}'"
+        out, err = typed(line)
+        assert out, err
+    assert "top-1" in err
 
 
 def test_everything_that_the_page_names_exists(ready, typed):

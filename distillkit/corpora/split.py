@@ -1,0 +1,126 @@
+"""Classes and images parted as OOD distillation parts them: train, val on train, val; the lists and the seed recorded.
+
+    train.tsv, val_on_train.tsv    images of the classes that are trained on: to learn from, and kept
+    val.tsv                        all images of the other classes
+    train_names.txt, val_names.txt class names, a line each in the order of the labels
+    split.json                     seed, shares, counts, and the digest of each list
+
+Classes are the folders below the root, names their folders' with _ as a blank, labels count within a side from 0. Drawn
+by a hash of the seed and the name, so that machines and orders of reading agree.
+https://arxiv.org/abs/2307.03135; its released lists are read by `lists`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from distillkit.errors import SourceError
+from distillkit.sources._account import Account
+from distillkit.sources._places import folder_at
+from distillkit.sources._walk import is_image, walk
+from distillkit.store.format.manifest import digest
+from distillkit.system.atomic import atomic_file, write_json
+from distillkit.system.paths import expand
+
+SIDES = ("train", "val_on_train", "val")
+_RELEASED = "_data.txt"
+
+Images = dict[str, list[str]]  # paths below the root, by class
+
+
+def split(
+    root: str, *, classes: float = 0.5, train: float = 0.7, seed: int = 0, lists: str | None = None
+) -> dict[str, int]:
+    """Write the lists into `root`; returns how many images each side has. SourceError where a side would be empty.
+
+    `classes`: the share of classes to train on; `train`: of their images, the share to learn from. `lists`: a folder
+    with train_data.txt, val_on_train_data.txt and val_data.txt instead, whose lines end in CLASS/FILE.
+    """
+    if not 0 < classes < 1 or not 0 < train < 1:
+        raise SourceError(f"classes = {classes} and train = {train} must be between 0 and 1: they are shares")
+    found = _found(root)
+    sides = _drawn(found, classes, train, seed) if lists is None else _listed(found, Path(expand(lists)), root)
+    empty = next((side for side in SIDES if not any(sides[side].values())), None)
+    if empty or sides["train"].keys() != sides["val_on_train"].keys():
+        told = empty or "val_on_train, for some class,"
+        raise SourceError(f"{root}: {told} would have no image; {len(found):,} classes are parted, take other shares")
+    folder = Path(expand(root))
+    made = {side: _table(sides[side]) for side in SIDES}
+    made_names = {f"{side}_names": [_name(one) for one in sorted(sides[side])] for side in ("train", "val")}
+    for name, lines in made.items():
+        _write(folder / f"{name}.tsv", lines)
+    for name, lines in made_names.items():
+        _write(folder / f"{name}.txt", lines)
+    counts = {side: sum(map(len, sides[side].values())) for side in SIDES}
+    asked = {"seed": seed, "classes": classes, "train": train} if lists is None else {"lists": lists}
+    digests = {name: digest(lines) for name, lines in (made | made_names).items()}
+    write_json(folder / "split.json", {"asked": asked, "images": counts, "digests": digests})
+    return counts
+
+
+def _found(root: str) -> Images:
+    found: Images = {}
+    for path in walk(folder_at(root), Account()):
+        name, inside, _ = path.partition("/")
+        if inside and is_image(path):
+            found.setdefault(name, []).append(path)
+    if len(found) < 2:
+        raise SourceError(f"{root}: {len(found)} folders with images; a split needs two classes or more, a folder each")
+    return found
+
+
+def _drawn(found: Images, classes: float, train: float, seed: int) -> dict[str, Images]:
+    order = sorted(found, key=lambda name: (_mark(seed, name), name))
+    seen = sorted(order[: round(classes * len(order))])
+    sides: dict[str, Images] = {side: {} for side in SIDES}
+    sides["val"] = {name: found[name] for name in sorted(found.keys() - set(seen))}
+    for name in seen:
+        images = sorted(found[name], key=lambda path: (_mark(seed, path), path))
+        first = round(train * len(images))
+        if not 0 < first < len(images):
+            raise SourceError(f"{name}: {len(images)} images cannot be parted at {train}; give the class more of them")
+        sides["train"][name], sides["val_on_train"][name] = sorted(images[:first]), sorted(images[first:])
+    return sides
+
+
+def _listed(found: Images, lists: Path, root: str) -> dict[str, Images]:
+    where = {(name, path.rpartition("/")[2]): path for name, paths in found.items() for path in paths}
+    sides: dict[str, Images] = {}
+    for side in SIDES:
+        path = lists / f"{side}{_RELEASED}"
+        try:
+            lines = [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+        except OSError as error:
+            raise SourceError(f"{path}: cannot be read ({error.strerror}); name the folder of the lists") from error
+        sides[side] = {}
+        for line in lines:
+            parts = tuple(line.split("/")[-2:])
+            if parts not in where:
+                raise SourceError(f"{root}: has no image {'/'.join(parts)!r} that {path} lists; unpack all of it there")
+            sides[side].setdefault(parts[0], []).append(where[parts])
+    both = sides["val"].keys() & sides["train"].keys()
+    if both:
+        raise SourceError(f"{lists}: class {min(both)!r} is trained on and unseen; fetch the lists again")
+    return sides
+
+
+def _table(images: Images) -> list[str]:
+    rows = [
+        f"{_name(name)}\t{path}\t{label}" for label, name in enumerate(sorted(images)) for path in sorted(images[name])
+    ]
+    return ["title\tfilepath\tlabel", *rows]
+
+
+def _name(folder: str) -> str:
+    return " ".join(folder.replace("_", " ").split())
+
+
+def _mark(seed: int, name: str) -> bytes:
+    return hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=8).digest()
+
+
+def _write(path: Path, lines: Iterable[str]) -> None:
+    with atomic_file(path) as file:
+        file.writelines(f"{line}\n".encode() for line in lines)

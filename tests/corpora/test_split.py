@@ -1,0 +1,92 @@
+"""The split of OOD distillation: disjoint classes, a part of the images kept, the same again, and released lists."""
+
+import json
+
+import pytest
+
+from distillkit.errors import SourceError
+from distillkit.recipe import Component
+from tests.corpora.layouts import file, picture
+
+CLASSES = [f"{letter}_bird" for letter in "abcdef"]
+
+
+@pytest.fixture
+def root(tmp_path):
+    for one in CLASSES:
+        for number in range(10):
+            file(tmp_path / f"birds/{one}/{number}.jpg", picture(number))
+    return tmp_path / "birds"
+
+
+def samples(root, side):
+    source = Component(kind="csv", file=str(root / f"{side}.tsv"), label_column="label").build("sources")
+    return [(one.key, one.text, int(one.label)) for one in source]
+
+
+def test_parts_classes_and_images_and_records_how(root, run_cli):
+    code, out, err = run_cli("data", "split", root, "--seed", 3)
+    assert code == 0 and [line.rpartition("/")[2] for line in out.splitlines()] == [
+        "train.tsv", "val_on_train.tsv", "val.tsv",
+    ], err  # fmt: skip
+    train, kept, unseen = (samples(root, side) for side in ("train", "val_on_train", "val"))
+    assert (len(train), len(kept), len(unseen)) == (21, 9, 30)
+    of = [{key.partition("/")[0] for key, _, _ in side} for side in (train, kept, unseen)]
+    assert of[0] == of[1] and not of[0] & of[2] and of[0] | of[2] == set(CLASSES)
+    assert not {key for key, _, _ in train} & {key for key, _, _ in kept}
+    for side, names in ((train, "train"), (kept, "train"), (unseen, "val")):
+        listed = (root / f"{names}_names.txt").read_text().splitlines()
+        assert all(
+            text == listed[label] and text == key.partition("/")[0].replace("_", " ") for key, text, label in side
+        )
+    record = json.loads((root / "split.json").read_text())
+    assert record["asked"] == {"seed": 3, "classes": 0.5, "train": 0.7}
+    assert record["images"] == {"train": 21, "val_on_train": 9, "val": 30}
+
+    before = {path: path.read_bytes() for path in root.glob("*.*")}
+    run_cli("data", "split", root, "--seed", 3)
+    assert before == {path: path.read_bytes() for path in root.glob("*.*")}
+    run_cli("data", "split", root, "--seed", 4)
+    assert samples(root, "train") != train
+
+
+def test_the_released_lists_are_read(root, tmp_path, run_cli):
+    lists = {
+        "train": ["a_bird/1.jpg", "b_bird/2.jpg"],
+        "val_on_train": ["a_bird/3.jpg", "b_bird/4.jpg"],
+        "val": ["f_bird/0.jpg"],
+    }
+    for side, lines in lists.items():
+        (tmp_path / f"{side}_data.txt").write_text("".join(f"val/{line}\n" for line in lines))
+    assert run_cli("data", "split", root, "--lists", tmp_path)[0] == 0
+    assert [key for key, _, _ in samples(root, "train")] == lists["train"]
+    assert samples(root, "val") == [("f_bird/0.jpg", "f bird", 0)]
+    (tmp_path / "val_data.txt").write_text("val/a_bird/0.jpg\n")
+    code, _, err = run_cli("data", "split", root, "--lists", tmp_path)
+    assert code == 1 and "class 'a_bird' is trained on and unseen" in err
+    (tmp_path / "val_data.txt").write_text("val/f_bird/77.jpg\n")
+    code, _, err = run_cli("data", "split", root, "--lists", tmp_path)
+    assert code == 1 and "has no image 'f_bird/77.jpg'" in err
+
+
+@pytest.mark.parametrize(
+    ("knobs", "told"),
+    [
+        (["--classes", "1.5"], "must be between 0 and 1"),
+        (["--train", "0.01"], "10 images cannot be parted at 0.01"),
+        (["--classes", "0.01"], "would have no image"),
+    ],
+)
+def test_what_cannot_be_parted_is_one_line_and_writes_nothing(root, run_cli, knobs, told):
+    code, _, err = run_cli("data", "split", root, *knobs)
+    assert code == 1 and told in err and not list(root.glob("*.tsv"))
+
+
+def test_one_folder_is_no_split(tmp_path, run_cli):
+    file(tmp_path / "x/only/1.jpg", picture())
+    code, _, err = run_cli("data", "split", tmp_path / "x")
+    assert code == 1 and "1 folders with images; a split needs two classes or more" in err
+    with pytest.raises(SourceError):
+        from distillkit.corpora.split import split
+
+        split(str(tmp_path / "nowhere"))
