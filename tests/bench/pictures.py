@@ -17,11 +17,14 @@ from tests.bench.stores import WIDTH
 QUALITY, GRAIN = 92, 7.0  # 78 kB each, as photographs of that size have
 
 
-def picture_store(folder: Path, count: int, width: int = 500, height: int = 375) -> FeatureStore:
-    """`count` JPEGs below folder/pictures, and a store of random fp16 features of them."""
+def picture_store(
+    folder: Path, count: int, width: int = 500, height: int = 375, classes: int | None = None
+) -> FeatureStore:
+    """`count` JPEGs below folder/pictures, and a store of random fp16 features of them, with so many classes."""
     root = folder / "pictures"
     names = pictures(root, count, width, height)
-    plan = pa.table([names, names, pa.nulls(count, pa.string()), pa.nulls(count, pa.int64())], SCHEMA)
+    labels = pa.nulls(count, pa.int64()) if classes is None else pa.array(np.arange(count) % classes)
+    plan = pa.table([names, names, pa.nulls(count, pa.string()), labels], SCHEMA)
     source = {"kind": "folder", "knobs": {"root": str(root)}, "root": str(root)}
     identity = {"source": source, "teachers": {"bench": {}}, "views": {}}
     field = Field(teacher="bench", shape=[WIDTH], dtype="float16")
