@@ -29,7 +29,7 @@ _MEASURES = (
 class MultiLabel:
     """`store`: images that are asked; `labels`: the folder of lists that say what is in them (_marks.py), those of
     `part`. Either `prompts`: class prompts in the order of the lists' names; or `train`: images to learn from, those of
-    `train_part`, of which the share `validation` chooses among the `l2`.
+    `train_part`, of which the share `validation` chooses among the `l2`. `steps`: iterations of L-BFGS at most.
     """
 
     def __init__(

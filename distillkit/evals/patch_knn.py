@@ -26,8 +26,10 @@ _IMAGES = 64  # at once
 
 
 class PatchKnn:
-    """`train`, `store`, their masks and classes: as of linear_segmentation. `voters`: how many patches vote at most,
-    as many of each image.
+    """`train`, `store`, `train_masks`, `masks`, `classes`, `first_class`, `ignore`, `side`: see linear_segmentation.
+
+    `k`: how many of the nearest vote; `temperature`: how much more the nearer ones count. `voters`: how many patches
+    vote at most, as many of each image, drawn by `seed`.
     """
 
     def __init__(

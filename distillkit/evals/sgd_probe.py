@@ -31,8 +31,11 @@ _RATES_ARE_FOR = 256  # images a batch
 
 
 class SgdProbe:
-    """`train`, `store`, `validation`, `validation_store`, `classes`: see linear_probe. `prompts`: a store of class
-    prompts to begin with, whose cosines are multiplied by `scale`.
+    """`train`, `store`, `validation`, `validation_store`: see linear_probe; `classes`, `first_class`: see zero_shot.
+
+    `prompts`: a store of class prompts to begin with, whose cosines are multiplied by `scale`. `lr`: learning rates,
+    for batches of 256. `epochs`: passes over the images to learn from; `batch`: images of a step. `momentum` and
+    `weight_decay`: of SGD. `seed`: of the order of images, and of those that are held out.
     """
 
     def __init__(
