@@ -60,3 +60,22 @@ def test_templates_of_ones_own(tmp_path):
     assert [sample.text for sample in samples] == ["a photo of cat", "cat.", "a photo of {dog}", "{dog}."]
     with pytest.raises(SourceError, match="must have one"):
         read(tmp_path, "cat\n", ["a photo"])
+
+
+def test_templates_of_a_file_as_clip_benchmark_keeps_them(tmp_path):
+    (tmp_path / "names.txt").write_text("cat\ndog\n")
+    templates = tmp_path / "templates.txt"
+    templates.write_text("a photo of a {c}.\n\nthe {c}\n")
+    source = ClassPrompts(file=str(tmp_path / "names.txt"), templates_file=str(templates))
+    assert [(one.text, one.label) for one in source] == [
+        ("a photo of a cat.", 0), ("the cat", 0), ("a photo of a dog.", 1), ("the dog", 1),
+    ]  # fmt: skip
+    for wrong, told in (("a photo\n", "templates.txt:1: 'a photo' must have one"), ("\n", "has no templates")):
+        templates.write_text(wrong)
+        with pytest.raises(SourceError, match=told):
+            list(source)
+
+
+def test_imagenets_names_are_those_that_open_clip_brings():
+    found = list(ClassPrompts(file="openai_imagenet", templates=["a {}"]))
+    assert len(found) == 1000 and (found[0].text, found[-1].text) == ("a tench", "a toilet paper")
