@@ -31,6 +31,7 @@ from distillkit.training.validation import Validator
 from distillkit.types import Widths
 
 _HALF = 2  # bytes of a float16
+_OTHERS = {"extract", "mine", "select", "claims", "evals"}  # folders of recipes that train nothing
 
 
 def check(recipe: TrainRecipe) -> list[str]:
@@ -152,7 +153,7 @@ def overview(folder: Path) -> list[tuple[str, str, str, str]]:
     """Every training recipe below `folder`: file, student, terms, paper; of a broken one, what is wrong with it."""
     rows = []
     for path in sorted(folder.rglob("*.toml")):
-        if path.parent.name in ("extract", "mine", "select", "claims"):
+        if _OTHERS.intersection(path.parts):
             continue
         try:
             rows.append((str(path), *_in_short(load(path, kind=TrainRecipe))))

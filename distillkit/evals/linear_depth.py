@@ -32,7 +32,7 @@ class LinearDepth:
     """`train`, `store`: images to learn from, and those that are asked; `train_masks`, `masks`: folders of pictures of
     their depths (_masks.py), in units of `unit` metres; 0, and what is farther than `farthest` metres, is not known.
     `side`: at how many pixels depths are compared. `bins`: into how many depths the range is parted. `steps`, `batch`
-    (images of one), `lr`, `weight_decay`: of AdamW; `seed`: of the head and the order of images.
+    (images of one), `rate` (of learning), `weight_decay`: of AdamW; `seed`: of the head and the order of images.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class LinearDepth:
         side: int = 224,
         steps: int = 38_400,
         batch: int = 16,
-        lr: float = 1e-4,
+        rate: float = 1e-4,
         weight_decay: float = 0.01,
         seed: int = 0,
         name: str | None = None,
@@ -56,7 +56,7 @@ class LinearDepth:
         self.train, self.store, self.name = train, store, name or "linear_depth"
         self.masks, self.train_masks, self.side, self.seed = masks, train_masks or masks, side, seed
         self.unit, self.farthest, self.bins = unit, farthest, bins
-        self.steps, self.batch, self.lr, self.weight_decay = steps, batch, lr, weight_decay
+        self.steps, self.batch, self.rate, self.weight_decay = steps, batch, rate, weight_decay
         if min(unit, farthest) <= 0 or min(side, steps, batch) < 1 or bins < 2:
             raise RecipeError(
                 "evals.linear_depth: unit and farthest must be above 0, side, steps and batch too, bins above 1"
@@ -72,7 +72,7 @@ class LinearDepth:
             lambda said, places, step: self._loss(said, self._depths(shown, places).to(said.device), step),
             steps=self.steps,
             batch=self.batch,
-            lr=self.lr,
+            lr=self.rate,
             weight_decay=self.weight_decay,
             warmup=1 / 3,
             seed=self.seed,

@@ -27,7 +27,7 @@ class LinearSegmentation:
     (_masks.py), one folder if only `masks` is given. `side`: at how many pixels masks are compared.
 
     Number `first_class` of a mask is the first of `classes`; numbers in `ignore` are no class (255 if not said).
-    `steps`, `batch` (images of one), `lr`, `weight_decay`: of AdamW; `seed`: of the head and the order of images.
+    `steps`, `batch` (images of one), `rate` (of learning), `weight_decay`: of AdamW; `seed`: of the head and the order of images.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class LinearSegmentation:
         side: int = 224,
         steps: int = 40_000,
         batch: int = 16,
-        lr: float = 1e-3,
+        rate: float = 1e-3,
         weight_decay: float = 1e-4,
         seed: int = 0,
         name: str | None = None,
@@ -51,7 +51,7 @@ class LinearSegmentation:
         self.train, self.store, self.name = train, store, name or "linear_segmentation"
         self.masks, self.train_masks, self.side = masks, train_masks or masks, side
         self.classes, self.first_class, self.ignore = classes, first_class, [255] if ignore is None else ignore
-        self.steps, self.batch, self.lr, self.weight_decay, self.seed = steps, batch, lr, weight_decay, seed
+        self.steps, self.batch, self.rate, self.weight_decay, self.seed = steps, batch, rate, weight_decay, seed
         if min(side, steps, batch) < 1:
             raise RecipeError(
                 f"evals.linear_segmentation: side, steps and batch are {side}, {steps} and {batch}: not below 1"
@@ -67,7 +67,7 @@ class LinearSegmentation:
             lambda said, places, step: self._loss(said, shown.of(places)),
             steps=self.steps,
             batch=self.batch,
-            lr=self.lr,
+            lr=self.rate,
             weight_decay=self.weight_decay,
             warmup=1500 / 40_000,
             seed=self.seed,

@@ -33,7 +33,7 @@ _RATES_ARE_FOR = 256  # images a batch
 class SgdProbe:
     """`train`, `store`, `validation`, `validation_store`: see linear_probe; `classes`, `first_class`: see zero_shot.
 
-    `prompts`: a store of class prompts to begin with, whose cosines are multiplied by `scale`. `lr`: learning rates,
+    `prompts`: a store of class prompts to begin with, whose cosines are multiplied by `scale`. `rates`: of learning,
     for batches of 256. `epochs`: passes over the images to learn from; `batch`: images of a step. `momentum` and
     `weight_decay`: of SGD. `seed`: of the order of images, and of those that are held out.
     """
@@ -48,7 +48,7 @@ class SgdProbe:
         validation: float = 0.1,
         classes: str | None = None,
         first_class: int = 0,
-        lr: list[float] | None = None,
+        rates: list[float] | None = None,
         epochs: int = 10,
         batch: int = 1024,
         momentum: float = 0.9,
@@ -59,7 +59,7 @@ class SgdProbe:
     ):
         self.train, self.store, self.prompts, self.name = train, store, prompts, name or "sgd_probe"
         self.validation_store, self.validation, self.classes = validation_store, validation, classes
-        self.first_class, self.lr, self.epochs, self.batch = first_class, lr or RATES, epochs, batch
+        self.first_class, self.rates, self.epochs, self.batch = first_class, rates or RATES, epochs, batch
         self.momentum, self.weight_decay, self.seed = momentum, weight_decay, seed
         self.scale = scale if prompts else 1.0
         if not 0 < validation < 1 or min(epochs, batch) < 1:
@@ -77,9 +77,9 @@ class SgdProbe:
         if self.prompts is not None:
             begun = class_embeddings(open_store(self.prompts), encode)
         begun = begun.to(home(encode))
-        heads = self._fit(x[learning], label[learning], begun, self.lr)
+        heads = self._fit(x[learning], label[learning], begun, self.rates)
         hits = [(logits.argmax(1) == label[choosing]).sum().item() for logits in heads(x[choosing])]
-        best = self.lr[hits.index(max(hits))]  # of equals the lowest
+        best = self.rates[hits.index(max(hits))]  # of equals the lowest
         chosen = self._fit(x, label, begun, [best])
         asked = self._seen(encode(open_store(self.store))[labels.places])
         number = classes.numbers(labels)
@@ -90,7 +90,7 @@ class SgdProbe:
             one_right(number, len(classes)),
         )
         words = None if self.prompts is None else prompt_names(open_store(self.prompts), classes)
-        return classified(open_store(self.store), labels, number, classes, found, names=words, facts={"lr": best})
+        return classified(open_store(self.store), labels, number, classes, found, names=words, facts={"rate": best})
 
     def check(self, open_store: OpenStore) -> tuple[list[Labels], Classes]:
         """The images to learn from, those that choose and those that are asked; StoreError for labels of no use."""

@@ -31,6 +31,8 @@ def headline(table: Table | None, networks: Networks, seen: str, test: Against |
         return f"Here the teacher itself is no better than chance in {measure.name}: nothing that it taught can show"
     if _at_chance(student, measure):
         return f"The student is no better than chance in {measure.name} {seen}".rstrip().rstrip()
+    if not teacher.value:
+        return f"The teacher’s own {measure.name} is 0, the student’s {measure.text(student.value)}: nothing to reach"
     told = f"The student reaches {percent(student.value / teacher.value, 0)} of its teacher’s {measure.name} {seen}"
     if networks.teacher_parameters:
         told += f", with an image tower {part_of(networks.student_parameters, networks.teacher_parameters)} the size"

@@ -58,8 +58,9 @@ class Table:
 
     @property
     def main(self) -> Measure | None:
-        """What headline and bars show: R@10, or else the first measure that has an interval."""
+        """What headline and bars show: R@10, or else the first share that has an interval, or the first number."""
         sure = [measure for measure in self.measures if any(score.low is not None for score in measure.scores.values())]
+        sure.sort(key=lambda measure: not measure.share)
         return next((measure for measure in sure if measure.name == "R@10"), sure[0] if sure else None)
 
 

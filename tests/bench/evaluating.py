@@ -34,7 +34,7 @@ def run(folder: Path, quick: bool) -> list[Row]:
     return [
         _rate(store, student, pace, count, rounds=1 if quick else 2),
         _again(folder / "kept", few, student, pace, rounds=1 if quick else 3),
-        *(_memory(items) for items in ((2_000, 20_000) if quick else (10_000, 1_000_000))),
+        *(_memory(items) for items in ((20_000,) if quick else (10_000, 1_000_000))),
     ]
 
 
@@ -78,7 +78,7 @@ def _memory(items: int) -> Row:
     """In a process of its own: the most it took, less what it had when the features were there."""
     told = subprocess.run([sys.executable, "-c", _ZERO_SHOT, str(items)], capture_output=True, text=True, check=True)
     name = f"memory beside the features, zero-shot with intervals of {items:,} images"
-    return at_most(name, [float(told.stdout)], 512, "MB")
+    return at_most(name, [max(float(told.stdout), 1.0)], 512, "MB")  # a page or two is nothing
 
 
 _ZERO_SHOT = """

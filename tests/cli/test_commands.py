@@ -15,6 +15,8 @@ COMMANDS = (
     "data check",
     "data list",
     "data prepare",
+    "data show",
+    "data split",
     "extract-teacher",
     "mine-neighbours",
     "select-texts",

