@@ -31,8 +31,9 @@ _UNSPREAD = 100  # first steps, in which the mean alone is learned
 class LinearDepth:
     """`train`, `store`: images to learn from, and those that are asked; `train_masks`, `masks`: folders of pictures of
     their depths (_masks.py), in units of `unit` metres; 0, and what is farther than `farthest` metres, is not known.
-    `side`: at how many pixels depths are compared. `bins`: into how many depths the range is parted. `steps`, `batch`
-    (images of one), `rate` (of learning), `weight_decay`: of AdamW; `seed`: of the head and the order of images.
+    `side`: at how many pixels depths are compared. `bins`: into how many depths the range is parted.
+    `steps`, `batch` (images of one), `rate` (of learning) and `weight_decay`: of AdamW; `seed`: of the head and the
+    order of images.
     """
 
     def __init__(

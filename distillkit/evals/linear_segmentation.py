@@ -27,7 +27,8 @@ class LinearSegmentation:
     (_masks.py), one folder if only `masks` is given. `side`: at how many pixels masks are compared.
 
     Number `first_class` of a mask is the first of `classes`; numbers in `ignore` are no class (255 if not said).
-    `steps`, `batch` (images of one), `rate` (of learning), `weight_decay`: of AdamW; `seed`: of the head and the order of images.
+    `steps`, `batch` (images of one), `rate` (of learning) and `weight_decay`: of AdamW; `seed`: of the head and the
+    order of images.
     """
 
     def __init__(
