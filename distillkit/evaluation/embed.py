@@ -67,7 +67,7 @@ def embedded_tokens(
     device, said = next(student.parameters()).device, []
     for pixels in _batches(files, rows, student.image_size, pace, ahead=_AHEAD if device.type == "cuda" else 0):
         with pace.precision(device):
-            said.append(student.embed_tokens(pixels.to(device, non_blocking=True)))
+            said.append(student.embed_tokens(pinned(pixels, device).to(device, non_blocking=True)))
     cls, patches = zip(*said, strict=True)
     return _joined(cls), _joined(patches)
 
