@@ -23,6 +23,8 @@ COMMANDS = (
     "train-student",
     "evaluate",
     "compare",
+    "show",
+    "atlas",
     "claims",
     "suggest-scale",
     "export",
