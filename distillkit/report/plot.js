@@ -129,7 +129,7 @@ function curves(runs) {
   place.addEventListener("pointerup", (event) => {
     if (from !== null && Math.abs(at(event) - from) > 8) {
       zoom = [axes.back(Math.min(from, at(event))), axes.back(Math.max(from, at(event)))];
-      place.dataset.zoom = zoom.map(Math.round).join(" ");
+      place.dataset.zoom = zoom.map((one) => one.toFixed(2)).join(" ");
       draw();
     } else if (axes) axes.band.setAttribute("width", 0);
     from = null;

@@ -280,7 +280,7 @@ def test_the_page_in_a_browser(browser, made):
     browser.point(left + wide * 0.7, top + 80, **button)
     browser.point(left + wide * 0.7, top + 80, "mouseReleased", **button)
     zoom = browser.run("document.getElementById('curves').dataset.zoom")
-    assert zoom and int(zoom.split()[0]) < int(zoom.split()[1])
+    assert zoom and float(zoom.split()[0]) < float(zoom.split()[1])
     # Pointing at a dot marks its partner.
     x, y, size = placed(browser, ".map canvas")
     found = set()
