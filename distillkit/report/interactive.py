@@ -23,7 +23,7 @@ DOTS = 2000  # of which a map takes some ten seconds
 _POINTS = 600  # of a curve: more than a drawing can show
 _NO_CURVES = ("step", "epoch", "seconds")
 _COSTS = (("parameters", "parameters"), ("macs", "MACs"), ("bytes", "bytes of weights"), ("seconds", "s of training"))
-_NETWORKS = 5  # that have a map
+_MAPPED = 4  # recipes that have a map, beside the teacher
 
 Say = Callable[[str], None]
 
@@ -40,6 +40,9 @@ def interactive(
     uris = made.uris()
     place = {key: number for number, key in enumerate(uris)}
     map_, told = mapped(spaced, short, place, say)
+    runs = sum(bool(arm.runs) for arm in comparison.arms)
+    if map_ is not None and runs > _MAPPED:
+        told += f" Of the {runs} recipes the first {_MAPPED} have maps."
     data = {
         "curves": _curves(comparison, short),
         "plot": _plot(comparison, costs, short),
@@ -165,4 +168,4 @@ def _spaces(comparison: Comparison, dots: int) -> Spaces | str:
     if not dots:
         return "none was asked for"
     runs = {arm.name: arm.runs[0] for arm in comparison.arms if arm.runs}
-    return spaces(heard(comparison), dict(list(runs.items())[: _NETWORKS - 1]), dots)
+    return spaces(heard(comparison), dict(list(runs.items())[:_MAPPED]), dots)
