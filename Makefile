@@ -4,7 +4,7 @@ DEMO := $(if $(QUICK),_quick)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup test test-all reliability check format reproduce-dimefm reproduce-clipkd reproduce-tinyclip reproduce-proteus \
-	reproduce-ood reproduce-all bench bench-peers bench-gpu gpu-once test-gpu clean
+	reproduce-ood reproduce-all bench bench-peers bench-gpu gpu-once test-gpu test-web clean
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -68,6 +68,11 @@ reliability: setup ## power cuts and failing calls for an hour (MINUTES=n), thei
 
 test-gpu: setup ## the tests that need CUDA
 	$(BIN)/python -m pytest -m gpu -n 0
+
+test-web: setup ## the page of `export --to web`, under Node and in headless Chromium; fetches onnxruntime-web from npm
+	@for name in node npm; do command -v $$name >/dev/null || { echo "test-web: $$name is not here; install Node 20"; exit 1; }; done
+	@[ -d .venv/web/package ] || { mkdir -p .venv/web && cd .venv/web && npm pack --silent onnxruntime-web && tar xzf *.tgz; }
+	ONNXRUNTIME_WEB=.venv/web/package $(BIN)/python -m pytest -n 0 tests/exports/test_web.py
 
 check: setup ## formatter, linter, type checker, import rules
 	$(BIN)/ruff format --check .

@@ -5,6 +5,7 @@ https://github.com/huggingface/tokenizers
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +20,40 @@ from distillkit.students._openclip import _hugging_face
 
 FILE = "tokenizer.json"
 _START, _END, _PAD = "<|startoftext|>", "<|endoftext|>", "!"
+# What open_clip mends before any tokenizer, by html.unescape and ftfy: https://ftfy.readthedocs.io/en/latest/explain.html
+# (Bytes that were decoded wrongly it mends as well; that is no matter of single letters, and stays with it.)
+_MENDED = {"&amp;": "&", "&lt;": "<", "&gt;": ">", "&quot;": '"', "&#39;": "'"} | {
+    letter: unicodedata.normalize("NFKC", letter) for letter in "ﬀﬁﬂﬃﬄﬆĲĳŉǄǅǆǇǈǉǊǋǌǱǲǳ"
+}
+_QUOTES = {"[\u02bc\u2018-\u201b]": "'", "[\u201c-\u201f]": '"'}
 _WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 
 def write_tokenizer(folder: Path, text: TextTower) -> None:
     """The tokenizer of a text tower; texts become rows of its context length, longer ones are cut."""
     if text.tokenizer is None:
-        made, told = _clip(), {"tokenizer_class": "CLIPTokenizer", "bos_token": _START, "eos_token": _END}
-        told |= {"unk_token": _END, "pad_token": _PAD}
+        made, told = _clip(), {"bos_token": _START, "eos_token": _END, "unk_token": _END, "pad_token": _PAD}
         pad = (0, _PAD)
     else:
         whole = _hugging_face(text.tokenizer, ()).tokenizer
-        made, told = whole.backend_tokenizer, {"tokenizer_class": "PreTrainedTokenizerFast"}
-        told |= {"pad_token": whole.pad_token, "unk_token": whole.unk_token}
+        made, told = whole.backend_tokenizer, {"pad_token": whole.pad_token, "unk_token": whole.unk_token}
         pad = (whole.pad_token_id, whole.pad_token)
+        steps = [] if made.normalizer is None else [made.normalizer]
+        made.normalizer = _tokenizers().normalizers.Sequence([*_mending(), *steps])
     made.enable_truncation(text.context_length)
     made.enable_padding(length=text.context_length, pad_id=pad[0], pad_token=pad[1])
     made.save(str(folder / FILE))
-    write_json(folder / "tokenizer_config.json", told | {"model_max_length": text.context_length})
+    # Not as a CLIPTokenizer: transformers would build that anew, and mend nothing.
+    kind = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": text.context_length}
+    write_json(folder / "tokenizer_config.json", kind | told)
+
+
+def _mending() -> list[Any]:
+    """Steps of a normalizer."""
+    tokenizers = _tokenizers()
+    replace = tokenizers.normalizers.Replace
+    letters = [replace(found, instead) for found, instead in _MENDED.items()]
+    return letters + [replace(tokenizers.Regex(found), instead) for found, instead in _QUOTES.items()]
 
 
 def _clip() -> Any:
@@ -54,7 +71,8 @@ def _clip() -> Any:
     )
     made = tokenizers.Tokenizer(model)
     normal, split = tokenizers.normalizers, tokenizers.pre_tokenizers
-    made.normalizer = normal.Sequence([normal.NFC(), normal.Replace(tokenizers.Regex(r"\s+"), " "), normal.Lowercase()])
+    spaces = normal.Replace(tokenizers.Regex(r"\s+"), " ")
+    made.normalizer = normal.Sequence([*_mending(), normal.NFC(), spaces, normal.Lowercase()])
     words = split.Split(tokenizers.Regex(_WORDS), behavior="removed", invert=True)
     made.pre_tokenizer = split.Sequence([words, split.ByteLevel(add_prefix_space=False)])
     start, end = (_START, ours.sot_token_id), (_END, ours.eot_token_id)
