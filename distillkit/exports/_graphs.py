@@ -1,26 +1,22 @@
-"""Networks as ONNX graphs, and graphs in lower precision. https://onnx.ai"""
+"""Networks as ONNX graphs. https://onnx.ai"""
 
 from __future__ import annotations
 
+import ast
 import logging
-import re
-import subprocess
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from distillkit.errors import ExportError, MissingExtra
+from distillkit.system.atomic import make_folder
 
 OPSET = 18
-_QUANTIZED = ["Conv", "MatMul", "Gemm"]
 _EXTRA = ("onnx", "onnxscript", "onnxruntime")
 
 
@@ -37,6 +33,8 @@ def write_graph(
     network: nn.Module, example: Tensor, path: Path, reads: str, says: Sequence[str], told: dict[str, str]
 ) -> None:
     """`network` as a graph whose batch may be of any size. `told`: its metadata.
+
+    Nodes are named by tower and module, as "image/blocks.2.0.conv_dw/node_conv2d_5".
 
     ExportError where the network cannot be written so: operations that ONNX lacks, a batch that is fixed.
     """
@@ -63,69 +61,20 @@ def write_graph(
     shape = model.graph.input[0].type.tensor_type.shape.dim[0]
     if shape.HasField("dim_value"):
         raise ExportError(f"{path.name}: this network's batch cannot be of any size in ONNX, only {shape.dim_value}")
+    tower = "text" if reads == "input_ids" else "image"
+    for node in model.graph.node:
+        node.name = "/".join([tower, *_module_of(node), node.name])
     for entry in [*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output]:
         del entry.metadata_props[:]  # paths of this machine
     onnx.helper.set_model_props(model, told)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     onnx.save(model, path)
 
 
-def lower(
-    path: Path, precision: str, calibration: Float[np.ndarray, "n 3 h w"] | None, keep: str | None = None
-) -> None:
-    """The graph at `path` in another precision, under its own name. Inputs and outputs stay float32.
-
-    int8 is static, channel by channel, over what `calibration` calls forth; without it, dynamic. `keep`: a pattern of
-    names of nodes that stay in fp32.
-    """
-    import onnx
-
-    model = onnx.load(path)
-    kept = [node.name for node in model.graph.node if keep is not None and re.search(keep, node.name)]
-    if keep is not None and not kept:
-        raise ExportError(f"--keep fp32:{keep}: no node of {path.name} has such a name")
-    with quietly():
-        if precision == "fp16":
-            from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
-
-            # Norms square what they see, which overflows first; and onnxruntime 1.32 dies of one in fp16 on a CPU.
-            wide = [*DEFAULT_OP_BLOCK_LIST, "LayerNormalization"]
-            lowered = convert_float_to_float16(model, keep_io_types=True, node_block_list=kept, op_block_list=wide)
-            onnx.save(lowered, path)
-        elif calibration is None:
-            from onnxruntime.quantization import quantize_dynamic
-
-            quantize_dynamic(
-                path, path, per_channel=True, op_types_to_quantize=[*_QUANTIZED, "Gather"], nodes_to_exclude=kept
-            )
-        else:
-            from onnxruntime.quantization import quantize_static
-
-            reader: Any = _Reader(model.graph.input[0].name, calibration)
-            quantize_static(
-                path, path, reader, per_channel=True, op_types_to_quantize=_QUANTIZED, nodes_to_exclude=kept
-            )
-    refuse_what_dies(path)
-
-
-def refuse_what_dies(path: Path) -> None:
-    """ExportError for a graph of which onnxruntime itself dies: tried in a process of its own."""
-    code = "import onnxruntime, sys; onnxruntime.InferenceSession(sys.argv[1], providers=['CPUExecutionProvider'])"
-    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)
-    if done.returncode:
-        told = done.stderr.strip().splitlines()
-        why = f"signal {-done.returncode}" if done.returncode < 0 else told[-1][:200] if told else "it says nothing"
-        raise ExportError(f"{path.name}: onnxruntime cannot open it ({why}); take another precision")
-
-
-class _Reader:
-    """Calibration, some pictures at a time, as onnxruntime asks for it."""
-
-    def __init__(self, name: str, pixels: Float[np.ndarray, "n 3 h w"]):
-        self._parts: Iterator[Any] = iter([{name: part} for part in np.array_split(pixels, max(len(pixels) // 8, 1))])
-
-    def get_next(self) -> dict[str, Any] | None:
-        return next(self._parts, None)
+def _module_of(node: Any) -> list[str]:
+    """The path of the module that a node comes from; nothing where it comes from none."""
+    told = {entry.key: entry.value for entry in node.metadata_props}.get("pkg.torch.onnx.name_scopes", "[]")
+    return [scope for scope in ast.literal_eval(told)[:-1] if scope][-1:]
 
 
 @contextmanager

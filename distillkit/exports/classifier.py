@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from distillkit.exports._batches import in_batches
 from distillkit.exports._described import Classes, Described, Opened, Pictures
 from distillkit.exports._files import write_json
-from distillkit.exports._graphs import lower, write_graph
+from distillkit.exports._graphs import write_graph
+from distillkit.exports._lowering import Graphs, refuse_nothing_kept
 from distillkit.exports._pictures import LINES, pixels_of, read_preprocessor, write_preprocessor
 from distillkit.exports.onnx import session
 
@@ -34,7 +35,7 @@ class Classifier:
     answers_classes = True
 
     def __init__(self, *, keep: str | None = None):
-        self.keep = keep
+        self.keep, self._graphs = keep, Graphs()
 
     def holds(self, student: Described) -> str | None:
         """An image tower, and classes whose vectors are as wide."""
@@ -56,11 +57,20 @@ class Classifier:
         told = {"classes": json.dumps(classes.names, ensure_ascii=False), "scale": f"{scale:.8g}"}
         network = _Scores(student.image.network, classes, scale)
         pixels = torch.randn(2, 3, side, side)
-        write_graph(network, pixels, folder / _FILE, "pixel_values", ["scores", "logits"], told)
+        kept = self._graphs.write(
+            folder / _FILE,
+            precision,
+            calibration,
+            self.keep,
+            lambda path: write_graph(network, pixels, path, "pixel_values", ["scores", "logits"], told),
+        )
+        refuse_nothing_kept(self.keep, kept)
         write_preprocessor(folder, student.image.shown)
         write_json(folder / "classes.json", {"names": classes.names, "scale": scale})
-        if precision != "fp32":
-            lower(folder / _FILE, precision, calibration, self.keep)
+
+    def blocks(self, precision: str) -> list[str]:
+        """Of what was written last."""
+        return self._graphs.blocks(precision)
 
     def open(self, folder: Path) -> Opened:
         return _Opened(folder)

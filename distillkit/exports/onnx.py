@@ -19,7 +19,8 @@ from jaxtyping import Float
 from distillkit.exports._batches import in_batches
 from distillkit.exports._described import Described, Opened, Pictures
 from distillkit.exports._files import write_json
-from distillkit.exports._graphs import lower, write_graph
+from distillkit.exports._graphs import write_graph
+from distillkit.exports._lowering import Graphs, refuse_nothing_kept
 from distillkit.exports._pictures import LINES, pixels_of, read_preprocessor, write_preprocessor
 from distillkit.exports._tokens import read_tokens, write_tokenizer
 
@@ -32,7 +33,7 @@ class Onnx:
     precisions = ("fp32", "fp16", "int8")
 
     def __init__(self, *, keep: str | None = None):
-        self.keep = keep
+        self.keep, self._graphs = keep, Graphs()
 
     def holds(self, student: Described) -> str | None:
         """Every tower that there is; what cannot be written as a graph says so when it is tried."""
@@ -42,24 +43,34 @@ class Onnx:
         self, student: Described, folder: Path, precision: str, calibration: Float[np.ndarray, "n 3 h w"] | None = None
     ) -> None:
         told = {"embeddings": "raw, not normalised"} | ({"scale": f"{student.scale:.8g}"} if student.scale else {})
-        if student.image is not None:
-            side = student.image.shown.size
-            path = folder / f"onnx/vision_model{ENDINGS[precision]}.onnx"
-            write_graph(
-                student.image.network, torch.randn(2, 3, side, side), path, "pixel_values", ["image_embeds"], told
+        image, text, ending, kept = student.image, student.text, ENDINGS[precision], 0
+        if image is not None:
+            pixels = torch.randn(2, 3, image.shown.size, image.shown.size)
+            kept += self._graphs.write(
+                folder / f"onnx/vision_model{ending}.onnx",
+                precision,
+                calibration,
+                self.keep,
+                lambda path: write_graph(image.network, pixels, path, "pixel_values", ["image_embeds"], told),
             )
-            write_preprocessor(folder, student.image.shown)
-            if precision != "fp32":
-                lower(path, precision, calibration, self.keep)
-        if student.text is not None:
-            path = folder / f"onnx/text_model{ENDINGS[precision]}.onnx"
-            tokens = torch.zeros(2, student.text.context_length, dtype=torch.int64)
+            write_preprocessor(folder, image.shown)
+        if text is not None:
+            tokens = torch.zeros(2, text.context_length, dtype=torch.int64)
             tokens[:, 1] = 1
-            write_graph(student.text.network, tokens, path, "input_ids", ["text_embeds"], told)
-            write_tokenizer(folder, student.text)
-            if precision != "fp32":
-                lower(path, precision, None, self.keep)
+            kept += self._graphs.write(
+                folder / f"onnx/text_model{ending}.onnx",
+                precision,
+                None,
+                self.keep,
+                lambda path: write_graph(text.network, tokens, path, "input_ids", ["text_embeds"], told),
+            )
+            write_tokenizer(folder, text)
+        refuse_nothing_kept(self.keep, kept)
         write_json(folder / "config.json", _config(student))
+
+    def blocks(self, precision: str) -> list[str]:
+        """Of what was written last."""
+        return self._graphs.blocks(precision)
 
     def open(self, folder: Path) -> Opened:
         return _Opened(folder)

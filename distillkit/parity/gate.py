@@ -78,16 +78,17 @@ class Number:
 
 @dataclass(frozen=True)
 class Parity:
-    """What the gate saw, and why it refuses, if it does."""
+    """What the gate saw, and why it refuses, if it does. `notes`: who was asked, what stayed in fp32."""
 
     precision: str
     asked_of: str
     towers: tuple[Tower, ...]
     numbers: tuple[Number, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def lines(self) -> list[str]:
-        return [tower.told for tower in self.towers] + [number.told for number in self.numbers]
+        return [*(tower.told for tower in self.towers), *(number.told for number in self.numbers), *self.notes]
 
     @property
     def refusal(self) -> str | None:
@@ -112,7 +113,8 @@ def compare(asked: Questions, student: Reference, target: Opened, towers: Sequen
     numbers: tuple[Number, ...] = ()
     if asked.measure is not None:
         numbers = _numbers(asked, asked.measure, student, target, towers)
-    return Parity(precision, asked.told, tuple(found), numbers)
+    notes = tuple(filter(None, [getattr(target, "told", "")]))
+    return Parity(precision, asked.told, tuple(found), numbers, notes)
 
 
 def _same_width(said: dict[str, np.ndarray], one: str, other: str) -> bool:

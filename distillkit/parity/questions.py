@@ -59,6 +59,9 @@ class Pictures(Sequence[Image.Image]):
     def squares(self) -> Pictures:
         return Pictures(self._places, self._opens, square=True)
 
+    def first(self, count: int) -> Pictures:
+        return Pictures(self._places[:count], self._opens, self._square)
+
 
 def middle(image: Image.Image) -> Image.Image:
     """The middle square of an image, at whole pixels."""
@@ -133,12 +136,28 @@ def questions_of_run(recipe: TrainRecipe, path: Path) -> Questions:
         raise ExportError(f"{path}: its recipe has no evals, so no pictures to ask about; name a folder with --samples")
     measure = next((one for one in evals if isinstance(one, Retrieval | ZeroShot)), evals[0])
     store = open_store(measure.store, recipe)
-    images = Originals(store, moved(recipe.data).get(store.path.resolve()))
     kept = np.arange(len(store.ok_rows))
     if len(kept) > MOST:
         kept = np.linspace(0, len(kept) - 1, MOST).astype(np.int64)
-    pictures = Pictures(store.ok_rows[kept].tolist(), lambda row: images.open(row)[0])
-    return Questions(pictures, _texts(recipe, store), _measured(measure, store, kept, recipe), str(store.path))
+    places, told = _originals(store, kept, recipe), str(store.path)
+    if len(places) < LEAST:  # the measure is of the first alone
+        more = _trained_with(recipe, LEAST - len(places))
+        places, told = places + more, f"{told}, and {len(more)} pictures of training"
+    pictures = Pictures(places, lambda place: place[0].open(place[1])[0])
+    return Questions(pictures, _texts(recipe, store), _measured(measure, store, kept, recipe), told)
+
+
+def _originals(store: FeatureStore, kept: np.ndarray, recipe: TrainRecipe) -> list[tuple[Originals, int]]:
+    """Where the pictures of these ok rows are."""
+    images = Originals(store, moved(recipe.data).get(store.path.resolve()))
+    return [(images, row) for row in store.ok_rows[kept].tolist()]
+
+
+def _trained_with(recipe: TrainRecipe, count: int) -> list[tuple[Originals, int]]:
+    """`count` pictures of the corpus of training, evenly out of all; fewer where it has fewer."""
+    store = open_store(recipe.data.images or recipe.data.mix[0].images, recipe)
+    rows = len(store.ok_rows)
+    return _originals(store, np.linspace(0, rows - 1, min(count, rows)).astype(np.int64), recipe)
 
 
 def open_store(name: str, recipe: TrainRecipe) -> FeatureStore:
@@ -146,12 +165,8 @@ def open_store(name: str, recipe: TrainRecipe) -> FeatureStore:
 
 
 def calibration(recipe: TrainRecipe, count: int) -> Pictures:
-    """Pictures of the corpus that the student was trained with, evenly out of all: none that it is asked about."""
-    data = recipe.data
-    store = open_store(data.images or data.mix[0].images, recipe)
-    images = Originals(store, moved(data).get(store.path.resolve()))
-    places = np.linspace(0, len(store.ok_rows) - 1, min(count, len(store.ok_rows))).astype(np.int64)
-    return Pictures(store.ok_rows[places].tolist(), lambda row: images.open(row)[0], square=True)
+    """Pictures of the corpus that the student was trained with: none that its measure is taken of."""
+    return Pictures(_trained_with(recipe, count), lambda place: place[0].open(place[1])[0], square=True)
 
 
 def _texts(recipe: TrainRecipe, store: FeatureStore) -> list[str]:

@@ -1,12 +1,16 @@
 """Graphs in lower precision: smaller, asked by the gate, and never one that its own runtime dies of."""
 
+import re
+
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
 from distillkit.errors import ExportError
 from distillkit.export import export
-from distillkit.exports._graphs import refuse_what_dies
+from distillkit.exports._lowering import block_of, pattern_of, refuse_what_dies
+from tests.exports.world import card_of
 
 
 @pytest.fixture(scope="module")
@@ -52,3 +56,47 @@ def test_a_graph_that_cannot_be_opened_is_one_line(tmp_path):
     with pytest.raises(ExportError, match="onnxruntime cannot open it") as refusal:
         refuse_what_dies(tmp_path / "broken.onnx")
     assert "\n" not in str(refusal.value)
+
+
+def test_blocks_are_the_modules_of_their_nodes():
+    nodes = ["image/blocks.2.0.conv_dw/node_conv2d_5", "image/conv_stem/node_conv2d", "text/node_matmul"]
+    nodes += ["text/transformer.resblocks.11.attn/node_linear_2", "image/blocks.2.10/node_add"]
+    blocks = [block_of(node) for node in nodes]
+    assert blocks[:3] == ["image/blocks.2.0", "image/conv_stem", "text/node_matmul"]
+    assert blocks[3:] == ["text/transformer.resblocks.11", "image/blocks.2.10"]
+    for block in blocks:
+        assert [node for node in nodes if re.search(pattern_of([block]), node)] == [nodes[blocks.index(block)]]
+
+
+@pytest.mark.slow
+def test_nodes_are_named_after_their_modules(graphs):
+    for tower, part in (("vision", "image"), ("text", "text")):
+        nodes = onnx.load(graphs["fp32"][0] / f"onnx/{tower}_model.onnx").graph.node
+        assert all(node.name.startswith(f"{part}/") for node in nodes)
+        assert {f"{part}/transformer.resblocks.{n}" for n in (0, 1)} <= {block_of(node.name) for node in nodes}
+        assert len({node.name for node in nodes}) == len(nodes)
+
+
+@pytest.mark.slow
+def test_what_int8_breaks_is_found_and_left_in_fp32(runs, tmp_path):
+    """A MobileNetV3 is broken by int8; its card says which blocks are not in it, and they alone are not."""
+    lines = []
+    folder = export(runs("image"), "onnx", precision="int8", out=tmp_path / "out", say=lines.append)
+    found = re.search(r"kept in fp32, as int8 breaks them: (.*) \((\d+) of (\d+) blocks\)", card_of(folder))
+    kept = found[1].split(", ")
+    assert len(kept) == int(found[2]) < int(found[3]) and any("looking for what breaks it" in line for line in lines)
+    nodes = onnx.load(folder / "onnx/vision_model_quantized.onnx").graph.node
+    whole = {block_of(node.name) for node in nodes if node.op_type == "Conv" and not _reads_integers(node, nodes)}
+    assert whole and whole <= set(kept)
+
+
+def _reads_integers(node, nodes):
+    made = {name: other.op_type for other in nodes for name in other.output}
+    return all(made.get(name) == "DequantizeLinear" for name in node.input[:2])
+
+
+@pytest.mark.slow
+def test_a_pattern_that_names_nothing_is_one_line(runs, tmp_path):
+    with pytest.raises(ExportError, match="--keep fp32:nowhere: no node has such a name; names are as image/"):
+        export(runs("image"), "onnx", precision="fp16", keep="nowhere", out=tmp_path / "out", say=lambda line: None)
+    assert not (tmp_path / "out").exists()
