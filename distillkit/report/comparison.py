@@ -10,6 +10,7 @@ from distillkit.report import render
 from distillkit.report.interactive import DOTS, Say, colours, interactive, short_names, title
 from distillkit.report.macs import macs
 from distillkit.report.script import embedded, script
+from distillkit.report.speeds import speed_of
 from distillkit.report.words import count, duration, parameters, percent, scaled, size
 from distillkit.runfolder import RunFolder
 from distillkit.system.atomic import atomic_file
@@ -40,15 +41,18 @@ def page(comparison: Comparison) -> dict[str, Any]:
     tables: dict[tuple[str, str], list[Line]] = {}
     for line in comparison.lines:
         tables.setdefault((line.eval, line.table), []).append(line)
+    speeds, not_alike = _speeds(comparison)
+    colour = colours(comparison)
     return {
-        "arms": [_arm(arm, colours(comparison)[arm.name]) for arm in comparison.arms],
+        "arms": [_arm(arm, colour[arm.name], speed) for arm, speed in zip(comparison.arms, speeds, strict=True)],
+        "timed": ("one image", "images/s") if any(speeds) else (),
         "short": short_names(comparison),
         "matrix": _matrix(comparison),
         "baseline": comparison.baseline.name,
         "differs": {arm.name: arm.differs for arm in comparison.arms[1:] if arm.runs},
         "tables": [_table(name, part, lines, comparison) for (name, part), lines in tables.items()],
         "tests": comparison.tests,
-        "notes": comparison.notes,
+        "notes": [*comparison.notes, *not_alike],
         "seeds": any(len(arm.seeds) > 1 for arm in comparison.arms),
     }
 
@@ -99,7 +103,17 @@ def _end(line: Line, value: float, points: bool) -> str:
     return text.replace("-", "−")
 
 
-def _arm(arm: Arm, colour: str) -> dict[str, Any]:
+def _speeds(comparison: Comparison) -> tuple[list[dict[str, Any] | None], list[str]]:
+    """What bench-model kept of each arm's first run; none of it, and why, where it was not measured alike."""
+    found = [speed_of(arm.runs[0].path) if arm.runs else None for arm in comparison.arms]
+    alike = [one["measured"] for one in found if one is not None]
+    if all(one == alike[0] for one in alike):
+        return found, []
+    told = "speeds were measured on other machines, threads or batches, so they are not shown; run bench-model of all"
+    return [None] * len(found), [told]
+
+
+def _arm(arm: Arm, colour: str, timed: dict[str, Any] | None) -> dict[str, Any]:
     facts, first = (arm.runs[0].facts, RunFolder(arm.runs[0].path)) if arm.runs else ({}, None)
     multiplied = macs(first) if first else None
     speed = facts["images_seen"] / arm.seconds if arm.seconds and facts.get("images_seen") else None
@@ -110,11 +124,21 @@ def _arm(arm: Arm, colour: str) -> dict[str, Any]:
         ("seconds", arm.seconds, _DASH if arm.seconds is None else duration(arm.seconds)),
         ("speed", speed, _DASH if speed is None else count(speed)),
     ]
+    alone, rate = (None if timed is None else timed[name] for name in ("image_seconds", "images_per_second"))
+    more = [
+        ("alone", alone, _DASH if alone is None else duration(alone)),
+        ("rate", rate, _DASH if rate is None else count(rate)),
+    ]
+
+    def named(costs: list[tuple[str, Any, str]]) -> list[dict[str, Any]]:
+        return [{"what": what, "number": number, "text": text} for what, number, text in costs]
+
     return {
         "name": arm.name,
         "colour": colour,
         "seeds": ", ".join(map(str, arm.seeds)) or _DASH,
-        "costs": [{"what": what, "number": number, "text": text} for what, number, text in costs],
+        "costs": named(costs),
+        "timed": named(more),
     }
 
 

@@ -9,6 +9,8 @@ from distillkit.recipe import TrainRecipe
 from distillkit.store.format.log import logged
 from distillkit.store.reading.reader import FeatureStore
 
+BENCH = "bench.json"  # in a run's folder: what `distillkit bench-model` measured of it
+
 
 @dataclass(frozen=True)
 class Pass:

@@ -159,3 +159,18 @@ def test_evals_that_not_all_answered_are_left_out_and_told(world, pair, run_cli)
     (b / "evaluation").mkdir()
     with pytest.raises(TrainError, match="has not been evaluated"):
         compare.comparison([a, b])
+
+
+def test_speeds_that_were_measured_alike_stand_beside_the_recipes(pair):
+    for place, run in enumerate(pair):
+        speed = {"who": str(run), "runtime": "torch", "image_seconds": 0.002 * (place + 1), "images_per_second": 800.0}
+        (run / "bench.json").write_text(json.dumps({"machine": {}, "threads": 2, "batch": 8, "speeds": [speed]}))
+    page = compare(pair, lambda line: None).with_suffix(".md").read_text()
+    assert "| one image | images/s |" in page and page.count("| 2 ms | 800 |") == page.count("| 4 ms | 800 |") == 1
+    kept = json.loads((pair[0] / "bench.json").read_bytes())
+    (pair[0] / "bench.json").write_text(json.dumps(kept | {"threads": 1}))
+    page = compare(pair, lambda line: None).with_suffix(".md").read_text()
+    assert "one image" not in page and "speeds were measured on other machines, threads or batches" in page
+    (pair[0] / "bench.json").write_text("{")
+    with pytest.raises(TrainError, match=r"damaged .* measure again: distillkit bench-model"):
+        compare(pair, lambda line: None)

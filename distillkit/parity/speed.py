@@ -1,0 +1,71 @@
+"""How fast networks answer: all are asked in turn, so that what disturbs the machine disturbs all alike."""
+
+from __future__ import annotations
+
+import multiprocessing
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from distillkit.parity.subjects import Ask, Subject, memory_of
+
+_ROUNDS = 5
+_LEAST = 0.05  # seconds of one measurement; what is quicker is asked several times
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Of one network: seconds for one picture or text alone, and how many a second in batches; None: no such tower."""
+
+    who: str
+    runtime: str
+    file_bytes: int
+    memory_bytes: int | None = None
+    image_seconds: float | None = None
+    images_per_second: float | None = None
+    text_seconds: float | None = None
+    texts_per_second: float | None = None
+
+    @property
+    def told(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def measured(subjects: Sequence[Subject], batch: int) -> list[Speed]:
+    """Medians over rounds in which every network is asked once."""
+    found = [Speed(one.who, one.runtime, one.file_bytes) for one in subjects]
+    for tower in ("image", "text"):
+        having = [place for place, one in enumerate(subjects) if tower in one.towers]
+        for count in (1, batch):
+            asks = [subjects[place].ask(tower, count) for place in having]
+            for place, seconds in zip(having, _in_turn(asks), strict=True):
+                name = f"{tower}_seconds" if count == 1 else f"{tower}s_per_second"
+                value = seconds if count == 1 else count / seconds
+                found[place] = replace(found[place], **{name: value})  # type: ignore[arg-type]
+    return found
+
+
+def _in_turn(asks: Sequence[Ask]) -> list[float]:
+    """Seconds of one call of each."""
+    repeats = []
+    for ask in asks:
+        ask()  # what is made at the first call
+        repeats.append(max(1, round(_LEAST / max(_seconds(ask, 1), 1e-6))))
+    rounds = [[_seconds(ask, times) for ask, times in zip(asks, repeats, strict=True)] for _ in range(_ROUNDS)]
+    return [statistics.median(one) for one in zip(*rounds, strict=True)]
+
+
+def _seconds(ask: Ask, times: int) -> float:
+    begun = time.perf_counter()
+    for _ in range(times):
+        ask()
+    return (time.perf_counter() - begun) / times
+
+
+def memory(run: Path, runtime: str, folder: Path | None, threads: int, batch: int) -> int:
+    """Measured in a fresh process, which nothing else has filled."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(memory_of, (run, runtime, folder, threads, batch))

@@ -1,0 +1,82 @@
+"""How fast networks answer: in turn, alone and in batches; students, their graphs and their teacher."""
+
+import json
+import time
+
+import pytest
+
+from distillkit.bench_model import bench_model
+from distillkit.parity.speed import measured, memory
+from distillkit.parity.subjects import Subject, teacher_in_torch
+from distillkit.runfolder import RunFolder
+
+
+def sleeper(who, seconds, towers=("image",)):
+    return Subject(who, "torch", towers, lambda tower, count: lambda: time.sleep(seconds * count), 8)
+
+
+def test_what_takes_four_times_as_long_is_said_to():
+    slow, fast = measured([sleeper("slow", 0.02), sleeper("fast", 0.005, ("image", "text"))], 2)
+    assert 2.5 < slow.image_seconds / fast.image_seconds < 5 and slow.text_seconds is None
+    assert slow.images_per_second == pytest.approx(50, rel=0.2) and fast.text_seconds == pytest.approx(0.005, rel=0.5)
+
+
+def test_a_student_and_its_teacher_are_measured_and_kept(runs):
+    run, told = runs("pair"), []
+    table = bench_model([run], runtimes=("torch",), batch=2, threads=1, with_memory=False, say=told.append)
+    assert table.count("| teacher | torch |") == 1 and table.count(f"| {run} | torch |") == 1
+    kept = json.loads((run / "bench.json").read_bytes())
+    assert kept["threads"] == 1 and kept["batch"] == 2 and kept["machine"]["cpu"]
+    assert [one["who"] for one in kept["speeds"]] == ["teacher", str(run)]
+    assert all(one["image_seconds"] > 0 and one["texts_per_second"] > 0 for one in kept["speeds"])
+    assert kept["speeds"][1]["file_bytes"] == (run / "student.safetensors").stat().st_size
+
+
+@pytest.mark.slow
+def test_graphs_are_measured_in_every_precision(runs):
+    run = runs("pair")
+    table = bench_model([run], runtimes=("onnx", "onnx-fp16", "onnx-int8"), batch=2, threads=1, say=lambda line: None)
+    speeds = {one["runtime"]: one for one in json.loads((run / "bench.json").read_bytes())["speeds"]}
+    assert all(name in table for name in ("| onnx |", "| onnx-fp16 |", "| onnx-int8 |"))
+    assert speeds["onnx-int8"]["file_bytes"] < 0.6 * speeds["onnx"]["file_bytes"]
+    assert all(one["memory_bytes"] > 0 for one in speeds.values())
+
+
+@pytest.mark.slow
+def test_memory_is_that_of_a_process_of_its_own(runs):
+    held = bytearray(500_000_000)
+    grown = memory(runs("pair"), "torch", None, 1, 2)
+    assert 1_000_000 < grown < len(held)
+
+
+def test_a_teacher_that_is_gone_is_told_and_left_out(runs, run_cli, tmp_path, monkeypatch):
+    monkeypatch.setattr("distillkit.bench_model.subject_of", _without_teacher)
+    code, out, err = run_cli("bench-model", runs("pair"), "--runtime", "torch", "--batch", "2", "--no-memory")
+    assert code == 0 and "without its teacher: " in err and "| teacher |" not in out
+
+
+def _without_teacher(run, runtime, folder, threads):
+    from distillkit.errors import TeacherError
+    from distillkit.parity.subjects import subject_of
+
+    if runtime == "teacher":
+        raise TeacherError("it is gone")
+    return subject_of(run, runtime, folder, threads)
+
+
+def test_a_runtime_that_is_none_is_one_line(runs, run_cli):
+    code, _, err = run_cli("bench-model", runs("pair"), "--runtime", "tensorrt")
+    assert code == 1 and "--runtime tensorrt: there are torch, onnx, onnx-fp16, onnx-int8" in err
+
+
+def test_a_student_as_teacher_is_found_again(runs, pictures, tmp_path):
+    from distillkit.recipe import Component
+
+    facts = RunFolder(runs("pair")).facts()
+    record = Component(kind="run", run=str(runs("pair")), device="cpu").build("teachers").fingerprint()
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("recipe.json", "student.safetensors"):
+        (run / name).write_bytes((runs("pair") / name).read_bytes())
+    (run / "student.json").write_text(json.dumps(facts | {"teacher": record}))
+    assert teacher_in_torch(run).towers == ("image", "text")
