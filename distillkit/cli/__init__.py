@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
+from distillkit.cli.bench import bench_model
 from distillkit.cli.claims import claims
 from distillkit.cli.console import say
 from distillkit.cli.data import data
 from distillkit.cli.ending import in_one_line, speak_any_text
 from distillkit.cli.evaluate import compare, evaluate
-from distillkit.cli.export import export
+from distillkit.cli.export import export, push
 from distillkit.cli.extract import extract_teacher
 from distillkit.cli.mine import mine_neighbours, select_texts
 from distillkit.cli.recipe import recipes
@@ -38,6 +39,8 @@ app.command()(compare)
 app.command()(show)
 app.command()(atlas)
 app.command()(export)
+app.command()(push)
+app.command()(bench_model)
 app.command()(suggest_scale)
 app.command()(claims)
 app.add_typer(data, name="data")

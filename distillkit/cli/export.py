@@ -1,4 +1,4 @@
-"""distillkit export: a finished student for the programs that its users have."""
+"""distillkit export and push: a finished student for the programs that its users have, and where they look for it."""
 
 from __future__ import annotations
 
@@ -32,6 +32,9 @@ def export(
     keep: Annotated[
         str | None, typer.Option(help="fp32:PATTERN: nodes with such names stay in full precision.")
     ] = None,
+    runtime_dir: Annotated[
+        Path | None, typer.Option(help="For web: onnxruntime-web, unpacked from npm.", show_default=False)
+    ] = None,
     licence: Annotated[str | None, typer.Option(help="Of the exported weights, for the card.")] = None,
     allow_parity_loss: Annotated[
         bool, typer.Option("--allow-parity-loss", help="Write what answers otherwise, and say so in its card.")
@@ -54,11 +57,35 @@ def export(
             text_tower=text_tower,
             classes=classes,
             keep=_pattern(keep),
+            runtime_dir=runtime_dir,
             licence=licence,
             allow_parity_loss=allow_parity_loss,
             say=say,
         )
     )
+
+
+def push(
+    run: Annotated[Path, typer.Argument(help="A finished run folder that was exported.", show_default=False)],
+    repository: Annotated[str, typer.Argument(help="OWNER/NAME of a model.", show_default=False)],
+    export: Annotated[
+        str | None, typer.Option(help="Which of RUN/exports, where there are several.", show_default=False)
+    ] = None,
+    with_images: Annotated[
+        bool, typer.Option("--with-images", help="Send the report, too, in which pictures are.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List files and bytes, and send nothing.")] = False,
+    private: Annotated[bool, typer.Option("--private", help="A new repository is for you alone.")] = False,
+) -> None:
+    """Send an exported student, with its card, to a hub of models. Images are never sent unless asked for.
+
+    Example: distillkit push runs/clip_kd me/small-clip --export hf --dry-run
+    """
+    from distillkit.push import push as send
+
+    made = send(run, repository, export=export, with_images=with_images, dry_run=dry_run, private=private, say=say)
+    if made is not None:
+        print(made)
 
 
 def _pattern(keep: str | None) -> str | None:

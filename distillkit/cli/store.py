@@ -202,3 +202,22 @@ def store_append(recipe: Recipe, overrides: Overrides = None) -> None:
 
     for path in extract.extract(load(recipe, overrides, kind=ExtractRecipe), say, command(), instead=append):
         print(path)
+
+
+@store.command("push")
+def store_push(
+    path: Store,
+    repository: Annotated[str, typer.Argument(help="OWNER/NAME of a data set.", show_default=False)],
+    with_images: Annotated[bool, typer.Option("--with-images", help="Send the pixel caches beside it, too.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List files and bytes, and send nothing.")] = False,
+    private: Annotated[bool, typer.Option("--private", help="A new repository is for you alone.")] = False,
+) -> None:
+    """Send a store to a hub of data sets, with a card. Images are never sent unless asked for; texts are in the store.
+
+    Example: distillkit store push stores/demo/images me/demo-images --dry-run
+    """
+    from distillkit.push import push_store
+
+    made = push_store(path, repository, with_images=with_images, dry_run=dry_run, private=private, say=say)
+    if made is not None:
+        print(made)

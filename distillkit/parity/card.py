@@ -7,17 +7,20 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from distillkit.evaluation.formats import eval_results
 from distillkit.exports._described import Described
 from distillkit.parity.gate import Parity
 from distillkit.recipe import TrainRecipe
 from distillkit.runfolder import RunFolder
+from distillkit.system.atomic import make_folder
 from distillkit.system.versions import versions
 
 CARD = "README.md"
+RESULTS = ".eval_results"
 _CONVERTERS = ("onnx", "onnxruntime", "onnxscript", "transformers", "tokenizers")
 
 
-def write_card(folder: Path, run: RunFolder, student: Described, to: str, lines: str, parity: Parity) -> None:
+def write_card(folder: Path, run: RunFolder, student: Described, to: str, target: Any, parity: Parity) -> None:
     """Say in `folder` what the student is, where it is from, what it can do, and how it is opened."""
     recipe, facts = run.recipe(), run.facts()
     parts = [
@@ -25,17 +28,24 @@ def write_card(folder: Path, run: RunFolder, student: Described, to: str, lines:
         f"# {student.name}\n",
         f"A student that [distillkit](https://pypi.org/project/distillkit/) trained, for {to}.",
         _facts(recipe, facts, student),
-        "## How to open it\n\n```python\n" + lines.rstrip() + "\n```",
+        _opened(target, student),
         _results(run),
         _parity(parity),
         _versions(),
     ]
     (folder / CARD).write_text("\n\n".join(filter(None, parts)).rstrip() + "\n", encoding="utf-8")
+    _write_results(folder, run, student.name)
 
 
 def _front(student: Described) -> str:
     lines = [f"license: {student.licence or 'unknown'}", "tags:", "- distillation", "- image-feature-extraction"]
     return "---\n" + "\n".join(lines) + "\n---"
+
+
+def _opened(target: Any, student: Described) -> str:
+    """The lines that open it; Python, where the target names no other language."""
+    language = getattr(target, "language", "python")
+    return f"## How to open it\n\n```{language}\n{target.lines(student).rstrip()}\n```"
 
 
 def _facts(recipe: TrainRecipe, facts: dict[str, Any], student: Described) -> str:
@@ -56,7 +66,7 @@ def _facts(recipe: TrainRecipe, facts: dict[str, Any], student: Described) -> st
         or "unknown: name it with --licence; the teacher's weights and the data have their own",
         "left out": "; ".join(student.missing),
     }
-    told = [f"| {name} | {_cell(value)} |" for name, value in rows.items() if value]
+    told = [f"| {name} | {cell(value)} |" for name, value in rows.items() if value]
     return "\n".join(["| | |", "|---|---|", *told])
 
 
@@ -78,10 +88,20 @@ def _results(run: RunFolder) -> str:
     lines = ["## Results\n"]
     for name, told in json.loads(path.read_bytes())["results"].items():
         who = list(told)
-        lines += [f"**{_cell(name)}**\n", "| | " + " | ".join(who) + " |", "|---" * (len(who) + 1) + "|"]
+        lines += [f"**{cell(name)}**\n", "| | " + " | ".join(who) + " |", "|---" * (len(who) + 1) + "|"]
         numbers = [key for key in told[who[0]] if not key.endswith((".low", ".high", ".chance"))]
         lines += [f"| {key} | " + " | ".join(_number(told[one], key) for one in who) + " |" for key in numbers] + [""]
     return "\n".join(lines).rstrip()
+
+
+def _write_results(folder: Path, run: RunFolder, name: str) -> None:
+    """The student's numbers as model hubs read them: https://huggingface.co/docs/hub/eval-results"""
+    path = run.path / "evaluation.json"
+    if not path.is_file():
+        return
+    for file, text in eval_results(json.loads(path.read_bytes()), name).items():
+        make_folder(folder / RESULTS)
+        (folder / RESULTS / file).write_text(text, encoding="utf-8")
 
 
 def _number(values: dict[str, float], key: str) -> str:
@@ -114,5 +134,6 @@ def _converters() -> dict[str, str]:
     return found
 
 
-def _cell(value: object) -> str:
+def cell(value: object) -> str:
+    """A value within a table of Markdown."""
     return str(value).replace("|", "\\|").replace("\n", " ")
