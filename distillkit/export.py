@@ -20,6 +20,7 @@ from distillkit.errors import ExportError
 from distillkit.exports._describe import describe, teacher_texts
 from distillkit.exports._described import Described, TextTower
 from distillkit.exports._pictures import pixels_of, processor_of
+from distillkit.parity.bisection import mended
 from distillkit.parity.card import write_card
 from distillkit.parity.classes import Scored, classes_of, classes_store, of_classes
 from distillkit.parity.gate import Parity, compare
@@ -27,7 +28,9 @@ from distillkit.parity.questions import calibration, questions_of_folder, questi
 from distillkit.parity.reference import Reference, teacher_says
 from distillkit.recipe import Component, TrainRecipe
 from distillkit.runfolder import RunFolder
-from distillkit.system.atomic import atomic_folder
+from distillkit.system.atomic import atomic_folder, write_json
+from distillkit.teachers._frozen import weights_sha256
+from distillkit.teachers._students import EXPORTED
 
 Precision = Literal["fp32", "fp16", "int8"]
 TowerChoice = Literal["image", "text", "both"]
@@ -46,6 +49,7 @@ def export(
     text_tower: Literal["own", "teacher"] = "own",
     classes: str | None = None,
     keep: str | None = None,
+    runtime_dir: str | Path | None = None,
     licence: str | None = None,
     allow_parity_loss: bool = False,
     say: Say = print,
@@ -54,7 +58,8 @@ def export(
 
     ExportError where that program cannot hold it, or where it answers otherwise there than here.
     """
-    run, target = RunFolder(Path(path)), _target(to, keep)
+    run = RunFolder(Path(path))
+    target = _target(to, keep=keep, runtime_dir=None if runtime_dir is None else str(runtime_dir))
     recipe = run.recipe()
     folder = _place(run.path, to, precision, out)
     if precision not in target.precisions:
@@ -63,11 +68,13 @@ def export(
     student = _described(run, recipe, texts, licence, tower)
     reference = Reference(run.load_student(), None if texts is None else teacher_says(run.facts()["teacher"]))
     asked = questions_of_run(recipe, run.path) if samples is None else questions_of_folder(Path(samples))
-    place = classes_store(recipe, classes) if getattr(target, "answers_classes", False) else None
+    answers, shows = (getattr(target, name, False) for name in ("answers_classes", "shows_classes"))
+    place = classes_store(recipe, classes) if answers or shows else None
     if place is not None:
         known = classes_of(recipe, place, reference.tells)
         student = replace(student, classes=known)
-        reference, asked = Scored(run.load_student(), known), of_classes(asked, place, recipe, len(known.names))
+        if answers:
+            reference, asked = Scored(run.load_student(), known), of_classes(asked, place, recipe, len(known.names))
     refusal = target.holds(student)
     if refusal is not None:
         raise ExportError(f"{run.path}: cannot go to {to}: {refusal}")
@@ -77,15 +84,22 @@ def export(
     with atomic_folder(folder) as partial:
         target.write(student, partial, precision, pixels)
         parity = compare(asked, reference, target.open(partial), held, precision)
+        if parity.refusal and keep is None and precision != "fp32" and hasattr(target, "blocks"):
+            parity = mended(target, student, pixels, partial, asked, reference, parity, say)
         for line in parity.lines:
             say(f"{to} {precision}: {line}")
         _decide(parity, folder, allow_parity_loss, say)
-        write_card(partial, run, student, to, target.lines(student), parity)
+        write_card(partial, run, student, to, target, parity)
+        made_of = {
+            "student": recipe.student.model_dump(mode="json"),
+            "weights_sha256": weights_sha256(run.load_student()),
+        }
+        write_json(partial / EXPORTED, made_of)
     return folder
 
 
-def _target(to: str, keep: str | None) -> Any:
-    component = Component(kind=to, **({} if keep is None else {"keep": keep}))
+def _target(to: str, **knobs: str | None) -> Any:
+    component = Component(kind=to, **{name: value for name, value in knobs.items() if value is not None})
     component.check("exports", "--to")
     return component.build("exports")
 

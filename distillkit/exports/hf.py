@@ -1,7 +1,8 @@
 """transformers: `AutoModel.from_pretrained(FOLDER)`, zero-shot pipelines. https://github.com/huggingface/transformers
 
-A pair becomes a CLIPModel, an image tower a CLIPVisionModelWithProjection, a text tower a CLIPTextModelWithProjection;
-an image tower of timm's a TimmWrapperForImageClassification, whose logits are the embedding.
+A pair becomes a CLIPModel, which SentenceTransformer(FOLDER) opens, too; an image tower a
+CLIPVisionModelWithProjection, a text tower a CLIPTextModelWithProjection; an image tower of timm's a
+TimmWrapperForImageClassification, whose logits are the embedding.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from distillkit.exports.timm import timm_config
 from distillkit.students._slim_blocks import plain
 
 _END = 49407
+# What makes a pair a SentenceTransformer. https://sbert.net/docs/sentence_transformer/usage/custom_models.html
+_SENTENCES = {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.CLIPModel"}
 
 
 class Hf:
@@ -64,6 +67,7 @@ class Hf:
         if image is not None and text is not None:
             scale = torch.tensor(1.0 if student.scale is None else student.scale)
             weights["logit_scale"] = scale.log()
+            write_json(folder / "modules.json", [_SENTENCES])
         write_json(folder / "config.json", _config(student))
         write_weights(folder / "model.safetensors", weights, precision)
 
@@ -120,6 +124,8 @@ with torch.inference_mode():
     said = model(**seen, **read)
     image = said.image_embeds  # of length 1
     text = said.text_embeds
+# transformers.pipeline("zero-shot-image-classification", model=".") and
+# sentence_transformers.SentenceTransformer(".") open this folder, too.
 """
 
 

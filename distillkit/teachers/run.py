@@ -5,7 +5,6 @@ Who it is, is its weights and how it looks at pictures: a run that is trained an
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,35 +13,33 @@ from typing import Any
 import torch
 from jaxtyping import Int, UInt8
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from distillkit.errors import TeacherError
 from distillkit.pixels import centre_view
-from distillkit.recipe import Component
 from distillkit.system.device import brought, device_of
 from distillkit.system.paths import expand
 from distillkit.teachers._frozen import Precision, activation, autocast, freeze, precision_of, refuse_other_weights
 from distillkit.teachers._openclip_network import quick_gelu
 from distillkit.teachers._preprocess import Preprocess
+from distillkit.teachers._students import student_of
 from distillkit.types import Batch, Features
 
 _TOKENS = ("cls", "patches")
 
 
 class Run:
-    """`run`: the folder of a finished run. `precision`: what it computes in; in fp32, as an evaluation of the run does,
-    if nothing else is asked; what it says is float32.
+    """`run`: the folder of a finished run, or of its export to open_clip or timm in fp32.
 
-    It gives `image` and `text`, where the student has these towers, and `cls` and `patches` where it gives tokens.
-    `sha256`: the weights that are expected, as the fingerprint tells them.
+    `precision`: what it computes in; in fp32, as an evaluation of the run does, if nothing else is asked; what it says
+    is float32. It gives `image` and `text`, where the student has these towers, and `cls` and `patches` where it gives
+    tokens. `sha256`: the weights that are expected, as the fingerprint tells them.
     """
 
     def __init__(self, *, run: str, precision: Precision = "fp32", device: str = "auto", sha256: str | None = None):
         self.written, self.device = run, device_of(device, "teacher.device", TeacherError)
         self.precision = precision_of(precision, self.device)
-        self.kind, self.model = _student(Path(expand(run)))
+        self.kind, self.model = student_of(Path(expand(run)))
         self._sha256 = freeze(self.model, self.device)
         if sha256:
             refuse_other_weights(run, self._sha256, sha256)
@@ -116,18 +113,3 @@ class _Middle:
         left, top, right, bottom = centre_view(width, height).box
         box = (left * width, top * height, right * width, bottom * height)
         return image.resize((self.side, self.side), Image.Resampling.BICUBIC, box=box)
-
-
-def _student(folder: Path) -> tuple[str, Any]:
-    """Kind and network of the student that a finished run left; TeacherError where there is none."""
-    if not (folder / "student.json").is_file():
-        raise TeacherError(f"{folder}: no finished run is there to be a teacher; distillkit train-student makes one")
-    try:
-        knobs = json.loads((folder / "recipe.json").read_bytes())["recipe"]["student"]
-        weights = load_file(folder / "student.safetensors")
-        student = Component(**knobs).build("students")
-        student.load_state_dict(weights)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise TeacherError(f"{folder}: its student cannot be loaded ({reason}); train it anew") from error
-    return str(knobs["kind"]), student.eval()

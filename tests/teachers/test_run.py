@@ -13,6 +13,7 @@ from distillkit.originals import Originals
 from distillkit.parity.reference import Reference
 from distillkit.recipe import Component
 from distillkit.runfolder import RunFolder
+from distillkit.store.format.sameness import other_teacher
 from distillkit.store.reading.reader import FeatureStore
 from tests.exports.conftest import pictures, runs  # noqa: F401
 from tests.exports.world import STUDENTS
@@ -93,3 +94,26 @@ def test_another_precision_is_another_teacher(tmp_path):
         for knobs in ({}, {"precision": "fp32"}, {"precision": "bf16"})
     ]
     assert told[0] == told[1] and told[2] == told[0] | {"precision": "bf16"}
+
+
+@pytest.mark.parametrize(("name", "to"), [("pair", "open_clip"), ("image", "timm"), ("tokens", "timm")])
+def test_an_exported_folder_is_the_same_teacher_and_says_the_same(runs, pictures, tmp_path, name, to):  # noqa: F811
+    run = runs(name)
+    folder = export(run, to, out=tmp_path / "exported", say=lambda line: None)
+    both = [Component(kind="run", run=str(place)).build("teachers") for place in (run, folder)]
+    prints = [teacher.fingerprint() for teacher in both]
+    assert other_teacher(*prints) is None
+    assert prints[0] | {"model": ""} == prints[1] | {"model": ""}
+    images = Originals(FeatureStore(pictures / "images"), None)
+    pixels = torch.stack([both[0].preprocess(images.open(row)[0]) for row in range(8)])
+    assert torch.equal(*(teacher.forward(pixels=pixels).image for teacher in both))
+    if "text" in both[0].fields:
+        tokens, _ = both[0].tokenize(["a photo of a cat"])
+        assert torch.equal(*(teacher.forward(tokens=tokens).text for teacher in both))
+
+
+def test_an_export_with_other_weights_is_told_so(runs, tmp_path):  # noqa: F811
+    for name, to, precision in (("pair", "open_clip", "fp16"), ("slim", "open_clip", "fp32")):
+        folder = export(runs(name), to, precision=precision, out=tmp_path / name, say=lambda line: None)
+        with pytest.raises(TeacherError, match="does not hold its student's own weights"):
+            Component(kind="run", run=str(folder)).build("teachers")

@@ -1,0 +1,60 @@
+"""The student of a finished run, or of what it was exported as: the same network, if its weights are the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from distillkit.errors import TeacherError
+from distillkit.recipe import Component
+from distillkit.teachers._frozen import weights_sha256
+
+EXPORTED = "distillkit.json"  # in an exported folder: which student it was made of
+_HEADS = ("classifier", "head.fc", "head", "fc")  # what timm calls the layer that the projection became
+
+
+def student_of(folder: Path) -> tuple[str, Any]:
+    """Kind and network of the student that a run left, or that an export keeps; TeacherError where there is none."""
+    exported, finished = (folder / EXPORTED).is_file(), (folder / "student.json").is_file()
+    if not exported and not finished:
+        raise TeacherError(f"{folder}: no finished run is there to be a teacher; distillkit train-student makes one")
+    try:
+        if exported:
+            return _of_export(folder)
+        knobs = json.loads((folder / "recipe.json").read_bytes())["recipe"]["student"]
+        student = Component(**knobs).build("students")
+        student.load_state_dict(load_file(folder / "student.safetensors"))
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise TeacherError(f"{folder}: its student cannot be loaded ({reason}); train it anew") from error
+    return str(knobs["kind"]), student.eval()
+
+
+def _of_export(folder: Path) -> tuple[str, Any]:
+    """Whether the weights that were found are the student's, their digest says."""
+    told = json.loads((folder / EXPORTED).read_bytes())
+    student = Component(**told["student"]).build("students")
+    files = sorted(folder.glob("*.safetensors"))
+    there = load_file(files[0]) if files else {}
+    own = student.state_dict()
+    student.load_state_dict({name: _found(name, there, own[name]) for name in own})
+    if weights_sha256(student) != told["weights_sha256"]:
+        raise TeacherError(
+            f"{folder}: does not hold its student's own weights (another precision, a pruned network, graphs); name "
+            "the run that it was made of, or an export to open_clip or timm in fp32"
+        )
+    return str(told["student"]["kind"]), student.eval()
+
+
+def _found(name: str, there: dict[str, Tensor], otherwise: Tensor) -> Tensor:
+    """A weight under the name that open_clip or timm gives it; what no library keeps stays as it was built."""
+    names = [name, name.removeprefix("trunk.")]
+    names += [name.replace("projection", head) for head in _HEADS]
+    found = next((there[one] for one in names if one in there), otherwise)
+    return found if found.shape == otherwise.shape else torch.zeros_like(otherwise)
