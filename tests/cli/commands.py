@@ -73,7 +73,9 @@ WORKING = {
     "atlas": ["run", "--most", "12"],
     "claims": ["claims.toml", "--plan"],
     "suggest-scale": ["out/images", "--texts", "out/texts"],
-    "export": ["run", "--to", "timm", "--samples", "samples"],
+    "export": ["run", "--to", "timm", "--samples", "samples", "--out", "left"],
+    "push": ["run", "me/toy", "--dry-run"],
+    "bench-model": ["run", "--runtime", "torch", "--batch", "2", "--no-memory"],
     "recipe check": ["train.toml"],
     "recipe list": ["."],
     "recipe copy": ["demo/dime_fm", "copied"],
@@ -87,6 +89,7 @@ WORKING = {
     "store view": ["out/images", "view"],
     "store export": ["out/images", "exported"],
     "store append": ["extract.toml"],
+    "store push": ["out/images", "me/toy", "--dry-run"],
 }
 CLAIMS = """
 name = "toy"
@@ -138,6 +141,8 @@ def make_world(folder, corpus, teacher, run_cli):
         place = folder / f"classed/{'ab'[number % 2]}/{number}.png"
         place.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (32, 32), (number, 0, 0)).save(place)
+    code, _, err = run_cli("export", "run", "--to", "timm", "--samples", "samples")
+    assert code == 0, err
     (folder / "embeddings/img_emb").mkdir(parents=True)
     (folder / "embeddings/metadata").mkdir()
     np.save(folder / "embeddings/img_emb/img_emb_0.npy", np.ones((3, 8), np.float16))

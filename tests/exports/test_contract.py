@@ -1,5 +1,7 @@
 """What every target promises: a student leaves for it whole, or one line says why not; and it opens without us."""
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 import torch
@@ -15,14 +17,16 @@ from tests.exports.world import STUDENTS, card_of, say_alone
 EVERY = set(STUDENTS)
 HOLDS = {
     "classifier": set(),  # no classes are named here; see test_classifier.py
+    "executorch": EVERY if find_spec("executorch") else set(),  # an extra that nothing else here needs
     "hf": EVERY,
     "onnx": EVERY,
     "open_clip": {"pair", "slim"},
     "timm": {"image", "tokens", "slim_image", "prompted"},
     "torch": EVERY,
+    "web": set(),  # no runtime is named here; see test_web.py
 }
 # Tracing takes seconds for each network: of these targets one student for each kind of tower, the others slow.
-TRACED, TRIED = {"onnx", "torch"}, {"pair", "tokens"}
+TRACED, TRIED = {"executorch", "onnx", "torch"}, {"pair", "tokens"}
 EACH = [(name, to) for to in sorted(HOLDS) for name in sorted(STUDENTS)]
 QUICK = [(name, to) for name, to in EACH if to not in TRACED or name in TRIED]
 HELD = [one for one in QUICK if one[0] in HOLDS[one[1]]]

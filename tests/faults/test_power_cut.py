@@ -49,5 +49,5 @@ def test_folders_are_made_by_make_folder():
     makes = {
         path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if ".mkdir(" in path.read_text("utf-8")
     }
-    elsewhere = {"store/bucket/cache.py", "store/bucket/remote.py", "store/upkeep/export.py", "exports/_graphs.py"}
+    elsewhere = {"store/bucket/cache.py", "store/bucket/remote.py", "store/upkeep/export.py"}
     assert makes == {"system/atomic.py", *elsewhere}

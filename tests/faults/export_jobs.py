@@ -1,0 +1,89 @@
+"""A student that leaves: its folder is there whole or not at all, whatever it has been asked on the way."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from distillkit.export import export
+from distillkit.exports._files import write_json, write_weights
+from distillkit.parity.questions import LEAST
+from distillkit.system.atomic import make_folder
+from distillkit.train import train
+from tests.faults.check import Job, Promise
+from tests.faults.training_jobs import RUN, Trained, quiet
+from tests.faults.world import squares
+
+OUT = "deep/exported"
+
+
+class Plain:
+    """A target with files at two depths, as graphs have them, which torch opens."""
+
+    precisions = ("fp32",)
+
+    def holds(self, student):
+        return None
+
+    def write(self, student, folder, precision, calibration=None):
+        make_folder(folder / "weights")
+        write_weights(folder / "weights/model.safetensors", student.image.network.state_dict())
+        write_json(folder / "config.json", {"size": student.image.shown.size})
+
+    def open(self, folder):
+        weights = load_file(folder / "weights/model.safetensors")
+        size = json.loads((folder / "config.json").read_bytes())["size"]
+        return _Opened(size, weights["student.layer.weight"], weights["student.layer.bias"])
+
+    def lines(self, student):
+        return "from safetensors.torch import load_file"
+
+
+class _Opened:
+    def __init__(self, size, weight, bias):
+        self._size, self._weight, self._bias = (size, size), weight, bias
+
+    def images(self, pictures):
+        pixels = np.stack([np.asarray(pictures[place].resize(self._size, 3)) for place in range(len(pictures))])
+        planes = torch.from_numpy(pixels).permute(0, 3, 1, 2).flatten(1) / 255
+        return (planes @ self._weight.T + self._bias).numpy()
+
+
+class StudentExported(Job):
+    """A finished run is exported beside nothing, or beside what a cut left of it."""
+
+    name = "export"
+
+    def prepare(self, folder: Path) -> None:
+        self.world = folder.with_name("world")
+        self.left = self.world / "left"
+        if not self.left.exists():
+            first = Trained()
+            first.prepare(self.left)
+            train(first.asked(self.left), quiet)
+            squares(self.world / "samples", LEAST)
+        make_folder(folder / "deep")
+
+    def run(self, folder: Path, promise: Promise) -> None:
+        if not (folder / OUT).exists():
+            kind = "tests.faults.export_jobs:Plain"
+            export(self.left / RUN, kind, samples=self.world / "samples", out=folder / OUT, say=quiet)
+        promise("exported", lambda folder: whole(folder / OUT))
+
+    def look(self, folder: Path) -> None:
+        if (folder / OUT).exists():
+            whole(folder / OUT)
+
+
+def whole(folder: Path) -> None:
+    said = Plain().open(folder).images([Image.new("RGB", (4, 4), "white")])
+    assert np.isfinite(said).all() and "worst cosine 1.0" in (folder / "README.md").read_text()
+    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", "distillkit.json", "weights"]
+
+
+JOBS = (StudentExported,)
