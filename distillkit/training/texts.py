@@ -141,6 +141,6 @@ def _unique(values: np.ndarray) -> np.ndarray:
 
 def _first_with_the_same_text(store: FeatureStore) -> np.ndarray:
     """For every row, the first row with the same caption, whatever its Unicode form: int64 [n]."""
-    numbers = codes_of(as_names(store.index["text"]))
-    _, first = np.unique(numbers, return_index=True)
-    return first[numbers]
+    numbers = codes_of(as_names(store.index["text"]))  # -1 where there is none
+    _, first, place = np.unique(numbers, return_index=True, return_inverse=True)
+    return first[place]

@@ -4,10 +4,12 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from distillkit.errors import StoreError
 from distillkit.extract import extract
 from distillkit.recipe import Data
+from distillkit.store.reading.reader import FeatureStore
 from distillkit.students.timm_image import TimmImage
 from distillkit.training.batches import Batches
 from tests.conftest import draw
@@ -96,6 +98,25 @@ def test_kind_b_class_texts_of_one_name_are_one_and_told(stores):
     assert batch.teacher.text.shape == (2, 32)
     assert batch.match.tolist() == [int(key[7:10]) % 3 % 2 for key in batch.keys]
     assert made.ingredients.text_sources[0].texts(np.arange(2)) == ["a crane", "a ship"]
+
+
+def test_kind_a_no_caption_is_no_index_of_a_caption(tmp_path, teacher_folder):
+    """Of 12 titles 4 are absent: each image keeps its own, and equal ones are one."""
+    images = sorted((draw(tmp_path, 12) / "images").iterdir())
+    said = ["a", None, "b", "c", "", "a"] * 2
+    lines = [{"image": f"images/{path.name}", "text": text} for path, text in zip(images, said, strict=True)]
+    (tmp_path / "images.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    text = EXTRACT.replace(', label_field = "label" }', " }").replace('["image"]', '["image", "text"]')
+    text = text.format(folder=tmp_path, teacher=teacher_folder).rpartition("[[corpora]]")[0]
+    (tmp_path / "extract.toml").write_text(text)
+    extract(tmp_path / "extract.toml", lambda line: None)
+    student = TimmImage(model="mobilenetv3_small_050", image_size=32, embed_dim=32)
+    made = Batches(Data(images=str(tmp_path / "images"), captions="unique", batch_size=8), 0, student)
+    batch, store = made.at(0), FeatureStore(tmp_path / "images")
+    assert len(batch.teacher.text) == 3
+    for key, place in zip(batch.keys, batch.match.tolist(), strict=True):
+        row = store.rows_of([key])
+        assert torch.equal(batch.teacher.text[place], store.read("text", row)[0].float())
 
 
 def test_kind_a_labels_of_an_evaluation_are_refused_before_the_first_step(student, run_cli):
