@@ -21,19 +21,23 @@ from torch import Tensor
 from distillkit.errors import ExportError, SourceError
 from distillkit.evals._classes import class_embeddings
 from distillkit.evals._encode import Encode
+from distillkit.evals._labels import as_names, codes_of
 from distillkit.evals.retrieval import Retrieval
 from distillkit.evals.zero_shot import ZeroShot
 from distillkit.originals import Originals, moved
 from distillkit.pixels import decode
 from distillkit.recipe import TrainRecipe
+from distillkit.sources._account import Account
+from distillkit.sources._places import folder_at
+from distillkit.sources._walk import is_image, walk
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.paths import expand
+from distillkit.system.textfile import lines_of
 
 Tell = Callable[[list[str]], Float[np.ndarray, "t d"]]
 
 LEAST = 256  # questions for a tower; of fewer, the worst says little
 MOST = 2048  # more would tell little more
-_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm")
 
 
 class Pictures(Sequence[Image.Image]):
@@ -106,11 +110,15 @@ class Questions:
 
 
 def questions_of_folder(folder: Path) -> Questions:
-    """Every picture below a folder, and every line of its .txt files. ExportError where there is no such folder."""
+    """Every picture below a folder, as a corpus has them, and every line of its .txt files. ExportError where there is
+    no such folder."""
     if not folder.is_dir():
-        raise ExportError(f"--samples {folder}: no such folder")
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _ENDINGS)[:MOST]
-    lines = [line.strip() for file in sorted(folder.rglob("*.txt")) for line in _lines(file)]
+        raise ExportError(
+            f"--samples {folder}: no such folder; name one of pictures, and of .txt files with a text a line"
+        )
+    found = sorted(folder / name for name in walk(folder_at(str(folder)), Account(), knob="another --samples"))
+    files = [path for path in found if is_image(path.name)][:MOST]
+    lines = [line.strip() for path in found if path.suffix == ".txt" for line in _lines(path)]
     texts = list(dict.fromkeys(filter(None, lines)))[:MOST]
     return Questions(Pictures(files, _picture), texts, None, f"--samples {folder}")
 
@@ -124,7 +132,7 @@ def _picture(path: Path) -> Image.Image:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_bytes().decode("utf-8-sig").splitlines()
+        return lines_of(path.read_bytes())
     except UnicodeDecodeError as error:
         raise ExportError(f"{path}: not UTF-8 ({error.reason}); convert it, or take it out of --samples") from error
 
@@ -203,15 +211,20 @@ def _measured(measure: Any, store: FeatureStore, kept: np.ndarray, recipe: Train
         return Measure((1, 5), "top-{}", asked, right, answers, lambda: seen(asked))
     if not isinstance(measure, Retrieval):
         return None
-    rows = store.ok_rows[kept]
-    names, first, label = np.unique(store.index["text"].take(rows).to_pylist(), return_index=True, return_inverse=True)
+    said = store.index["text"].take(store.ok_rows[kept])
+    code = codes_of(as_names(said))
+    captioned = np.flatnonzero(code >= 0)
+    if not len(captioned):
+        return None
+    _, first, label = np.unique(code[captioned], return_index=True, return_inverse=True)
+    own = captioned[first]  # of each caption, the first picture that has it
+    names = said.take(own).to_pylist()
 
     def captions(tell: Tell | None) -> Float[Tensor, "m d"]:
-        return store.read("text", rows[first]).float() if tell is None else torch.from_numpy(tell(names.tolist()))
+        return store.read("text", store.ok_rows[kept[own]]).float() if tell is None else torch.from_numpy(tell(names))
 
     ks = tuple(k for k in measure.ks if k < len(names)) or (1,)
-    every = list(range(len(kept)))
-    return Measure(ks, "R@{}", every, torch.from_numpy(label), captions, lambda: seen(every))
+    return Measure(ks, "R@{}", captioned.tolist(), torch.from_numpy(label), captions, lambda: seen(captioned.tolist()))
 
 
 class Told(Encode):

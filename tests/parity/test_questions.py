@@ -1,0 +1,52 @@
+"""What an exported student is asked: pictures and texts of a folder, and the evals of its run."""
+
+import resource
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from distillkit.errors import ExportError
+from distillkit.evals.retrieval import Retrieval
+from distillkit.parity.questions import _measured, questions_of_folder
+from tests.evals.worlds import Store
+
+RECIPE = SimpleNamespace()
+
+
+def retrieval_of(store):
+    return _measured(Retrieval(store="s", ks=[1]), store, np.arange(len(store.ok_rows)), RECIPE)
+
+
+def test_images_without_a_caption_are_not_asked_for_theirs():
+    """Kind G: and the captions that are there are those of their images."""
+    measure = retrieval_of(Store([0, 1, 2, 3], [0, 1, 2, 3], names=["b", None, "a", "b"]))
+    assert measure.pictures == [0, 2, 3] and measure.right.tolist() == [0, 1, 0]
+    assert measure.answers(None).argmax(1).tolist() == [0, 2]
+    assert measure.answers(lambda names: np.eye(4)[[ord(name) - ord("a") for name in names]]).argmax(1).tolist() == [
+        1,
+        0,
+    ]
+    assert retrieval_of(Store([0, 1], [0, 1], names=[None, ""])) is None
+
+
+def test_kind_i_captions_are_not_padded_to_the_longest():
+    names, features = [f"caption {n}" for n in range(1999)] + ["page " * 40_000], torch.randn(2000, 4)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    measure = retrieval_of(Store(features, features, names=names))
+    assert len(measure.answers(None)) == 2000
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400 * 1024  # KiB
+
+
+def test_kind_c_a_folder_of_samples_is_walked_as_a_corpus_is(tmp_path):
+    for name in ("a.png", "deep/b.PNG", "c.jfif", "._a.png", ".thumbs/d.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / name, "PNG")
+    (tmp_path / "said.txt").write_text("one\ntwo\u2028still two\n\none\n", "utf-8")
+    found = questions_of_folder(tmp_path)
+    assert len(found.pictures) == 3 and found.pictures[2].size == (8, 8)
+    assert found.texts == ["one", "two\u2028still two"]
+    with pytest.raises(ExportError, match="nowhere: no such folder; name one of pictures"):
+        questions_of_folder(tmp_path / "nowhere")
