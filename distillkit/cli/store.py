@@ -38,8 +38,8 @@ def store_verify(
     for problem in problems:
         print(problem)
     if problems:
-        commands = " and ".join(f"distillkit {command}" for command in made_again_by(path, problems))
-        say(f"damaged: {len(problems)}; delete these files and run {commands} again: only their shards are done anew")
+        commands = " and ".join(made_again_by(path, problems))
+        say(f"damaged: {len(problems)}; delete these files, which does only their shards anew, and run: {commands}")
         raise typer.Exit(1)
     print(f"{path}: every checksum agrees")
     if again is not None:

@@ -15,7 +15,7 @@ from distillkit.errors import StoreError
 from distillkit.store.bucket.remote import origin
 from distillkit.store.format import layout
 from distillkit.store.format.field import Field
-from distillkit.store.format.maker import maker
+from distillkit.store.format.maker import how_again
 from distillkit.store.format.manifest import FILE_NAME, File, Manifest
 from distillkit.store.format.plan import plan_digest
 from distillkit.store.reading.additions import FOLDER, additions
@@ -37,15 +37,14 @@ def verify(path: Path) -> list[str]:
 
 
 def made_again_by(path: Path, problems: list[str]) -> list[str]:
-    """What does the damaged shards of a store anew, once the files that `problems` name are deleted."""
+    """The commands that do the damaged shards of a store anew, once the files that `problems` name are deleted."""
     if (path / VIEW).is_file():
         path = Selection(path).store
-    manifest = Manifest.read(path)
-    volumes = {path / FOLDER / name: added for name, added in additions(path, manifest).items()}
-    hurt = {place: held for place, held in volumes.items() if any(line.startswith(f"{place}/") for line in problems)}
+    volumes = [path / FOLDER / name for name in additions(path, Manifest.read(path))]
+    hurt = [place for place in volumes if any(line.startswith(f"{place}/") for line in problems)]
     if any(not any(line.startswith(f"{place}/") for place in volumes) for line in problems):
-        hurt[path] = manifest
-    return sorted({maker(held.source, held.teachers) for held in hurt.values()})
+        hurt.append(path)
+    return sorted({how_again(place) for place in hurt})
 
 
 def _view(view: Selection) -> list[str]:

@@ -34,6 +34,10 @@ class Disk:
         path = self.path / name
         return path.is_file() and path.stat().st_size == size
 
+    def holds(self, name: str) -> bool:
+        """Whether a file is there, of whatever size."""
+        return (self.path / name).is_file()
+
     def bring(self, names: Iterable[str]) -> None:
         """Files that are written are to be there."""
 
@@ -67,6 +71,9 @@ class Bucket:
 
     def has(self, name: str, size: int) -> bool:
         return self._there.get(name) == size
+
+    def holds(self, name: str) -> bool:
+        return name in self._there
 
     def bring(self, names: Iterable[str]) -> None:
         self._origin.push(names)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -34,6 +35,8 @@ from distillkit.store.reading.selection import FILE_NAME as VIEW
 from distillkit.store.writing.home import home_of
 from distillkit.store.writing.shards import Failure, ShardWriter
 from distillkit.system.atomic import TEMPORARY, atomic_file, make_folder, sync, write_json
+
+_PLAN = "plan.arrow"
 
 
 class StoreWriter(ShardWriter):
@@ -110,13 +113,23 @@ class StoreWriter(ShardWriter):
         for name, steps in self.steps.items():
             with atomic_file(self.path / layout.steps_path(name)) as file:
                 file.write(steps.tobytes())
-        with atomic_file(self.path / "plan.arrow") as file, pa.ipc.new_file(file, self.plan.schema) as arrow:
-            arrow.write_table(self.plan)
-        for name, metadata in layout.metadata_files(self.fields, self.plan.num_rows, self.rows_per_shard).items():
-            write_json(self.path / name, metadata)
+        for name in self._beside:
+            self._lay_down(name)
         self.home.bring(path.relative_to(self.path).as_posix() for path in self.path.rglob("*") if path.is_file())
         self.home.settle(self._folders())
         self.home.prove("plan.json", self.identity)
+
+    @cached_property
+    def _beside(self) -> dict[str, Any]:
+        """What lies beside the shards and follows from the rows and fields: the plan, the zarr metadata; by name."""
+        return {_PLAN: None, **layout.metadata_files(self.fields, self.plan.num_rows, self.rows_per_shard)}
+
+    def _lay_down(self, name: str) -> None:
+        if name != _PLAN:
+            write_json(self.path / name, self._beside[name])
+            return
+        with atomic_file(self.path / name) as file, pa.ipc.new_file(file, self.plan.schema) as arrow:
+            arrow.write_table(self.plan)
 
     def _folders(self) -> list[str]:
         """The folders that files of several shards share, and those above them."""
@@ -128,8 +141,16 @@ class StoreWriter(ShardWriter):
         return (self.path / f"commits/{shard:05d}.json").is_file()
 
     def mend(self) -> list[int]:
-        """Take back the commits that are damaged, or whose files are gone or of another size: such shards are to do."""
+        """Take back the commits that are damaged, or whose files are gone or of another size: such shards are to do.
+
+        What lies beside the shards and is gone is written again.
+        """
         self.home.settle(self._folders())  # before anything that is there is believed
+        if self.previous_identity() == self.identity:
+            lost = [name for name in self._beside if not self.home.holds(name)]
+            for name in lost:
+                self._lay_down(name)
+            self.home.bring(lost)
         damaged = self.damaged()
         unreadable = self.finished() and not _readable(self.path)
         if damaged or unreadable:

@@ -12,6 +12,7 @@ import pytest
 from distillkit.errors import StoreError
 from distillkit.store.format.manifest import Manifest
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.upkeep.verify import verify
 from distillkit.system.atomic import TEMPORARY
 from tests.store.conftest import FIELDS, contents
 
@@ -174,3 +175,15 @@ def test_the_plan_is_kept_as_it_was_made(toy):
 
     assert pa.ipc.open_file(toy.path / "plan.arrow").read_all() == toy.writer().plan
     assert json.loads((toy.path / "plan.json").read_bytes()) == toy.writer().identity
+
+
+def test_what_lies_beside_the_shards_and_is_gone_is_written_again(toy):
+    """`store verify` sends people here: they delete what it names, and run what made the store once more."""
+    beside = [*toy.path.rglob("zarr.json"), toy.path / "plan.arrow"]
+    before = {path: path.read_bytes() for path in beside}
+    assert len(before) > 3
+    for path in beside:
+        path.unlink()
+    assert len(verify(toy.path)) == len(before)
+    assert toy.writer().mend() == [] and verify(toy.path) == []
+    assert {path: path.read_bytes() for path in beside} == before
