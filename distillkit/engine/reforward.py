@@ -59,9 +59,11 @@ def reforward(store: FeatureStore, count: int, recipe: ExtractRecipe | None = No
     can be asked again.
     """
     store, random = store.relying_on(list(store.fields)), np.random.default_rng(0)
-    usable = reduce(np.intersect1d, (store.rows_with(name) for name in store.fields))
-    if not len(usable):
-        raise StoreError(f"{store.path}: no row has features, so there is nothing to compare")
+    having = {name: store.rows_with(name) for name in store.fields}
+    fields = [name for name, found in having.items() if len(found)]  # where no image has a caption, all but the text
+    if not fields:
+        raise StoreError(f"{store.path}: no row has features to compare; why: distillkit store failures {store.path}")
+    usable = reduce(np.intersect1d, (having[name] for name in fields))
     rows = np.sort(random.choice(usable, min(count, len(usable)), replace=False))
     views = random.integers(0, store.views.count, len(rows))
     asked = 0
@@ -77,7 +79,7 @@ def reforward(store: FeatureStore, count: int, recipe: ExtractRecipe | None = No
         other = other_teacher(told, {key: said.get(key) for key in told})
         if other:
             yield f"teacher {alias}: {other}"
-        yield from _compared(store, rows, views, alias, network, bool(record.get("normalised")))
+        yield from _compared(store, fields, rows, views, alias, network, bool(record.get("normalised")))
     if not asked:
         raise StoreError(f"{store.path}: none of its teachers can be asked again; name one with --recipe")
 
@@ -105,10 +107,16 @@ def _component(
 
 
 def _compared(
-    store: FeatureStore, rows: np.ndarray, views: np.ndarray, alias: str, network: Any, normalised: bool
+    store: FeatureStore,
+    fields: list[str],
+    rows: np.ndarray,
+    views: np.ndarray,
+    alias: str,
+    network: Any,
+    normalised: bool,
 ) -> Iterator[Agreement]:
-    """Every field that the network gives, a batch at a time."""
-    names = {f"{alias}/{name}": name for name in network.fields if f"{alias}/{name}" in store.fields}
+    """Every field of `fields` that the network gives, a batch at a time."""
+    names = {f"{alias}/{name}": name for name in network.fields if f"{alias}/{name}" in fields}
     files = Originals(store, None) if set(names.values()) - {"text"} else None
     found: dict[str, list[np.ndarray]] = {full: [] for full in names}
     for first in range(0, len(rows), _BATCH):

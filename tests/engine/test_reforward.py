@@ -121,7 +121,27 @@ def test_a_store_without_features_has_nothing_to_compare(world, tmp_path, run_cl
     (tmp_path / "extract.toml").write_text(text)
     assert run_cli("extract-teacher", tmp_path / "extract.toml")[0] == 1
     code, _, err = run_cli("store", "verify", tmp_path / "out/images", "--reforward", "8")
-    assert code == 1 and "no row has features, so there is nothing to compare" in err
+    assert code == 1 and "no row has features to compare; why: distillkit store failures" in err
+
+
+def test_images_without_captions_are_asked_again_by_what_they_have(world, tmp_path, run_cli):
+    """Kind G: a view of rows that have no text lacks that field, not all of them."""
+    corpus = draw(tmp_path / "corpus", 6)
+    table = (corpus / "pairs.tsv").read_text().splitlines()
+    silent = [table[0], *("\t" + line.partition("\t")[2] for line in table[1:5]), *table[5:]]
+    (corpus / "pairs.tsv").write_text("\n".join(silent) + "\n")
+    text = EXTRACT.format(out=tmp_path / "out", teacher=f"{world[0]}/clip", corpus=corpus)
+    (tmp_path / "extract.toml").write_text(text)
+    assert run_cli("extract-teacher", tmp_path / "extract.toml")[0] == 0
+    for rows, fields in (("0:4", ["openclip/image"]), ("0:6", ["openclip/image", "openclip/text"])):
+        view = tmp_path / f"view{rows[-1]}"
+        assert run_cli("store", "view", tmp_path / "out/images", view, "--rows", rows)[0] == 0
+        code, out, err = run_cli("store", "verify", view, "--reforward", "8")
+        assert code == 0, err
+        assert [line.split()[0] for line in out.splitlines()[1:]] == fields
+    code, out, err = run_cli("store", "precision", tmp_path / "view4", "--field", "text")
+    assert code == 1 and "openclip/text has 0 rows with features, too few to measure" in err
+    assert run_cli("store", "precision", tmp_path / "view6", "--field", "text")[0] == 0
 
 
 def test_drawn_views_are_shown_again(world, tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from distillkit.errors import DistillkitError
+from distillkit.errors import DistillkitError, StoreError
 from distillkit.mine import without_itself
 from distillkit.mining import choice, cost, memory
 from distillkit.mining.approximate import Approximate, Effort
@@ -20,6 +20,7 @@ from distillkit.mining.recall import reach
 from distillkit.mining.vectors import Vectors
 from distillkit.recipe import MineRecipe, memory_bytes
 from distillkit.recipe.schema import validate
+from tests.mining.conftest import clustered, write
 
 CPU = torch.device("cpu")
 
@@ -221,6 +222,14 @@ def test_private_memory_is_watched():
                 taken[page] = 1
             time.sleep(0.1)
     assert peak[0] - before >= (20 << 20) * 0.9
+
+
+def test_a_field_of_texts_that_no_row_has_is_refused_by_name(tmp_path):
+    silent = write(tmp_path / "silent", "text", clustered(4, 1), texts=[None] * 4)
+    with pytest.raises(StoreError, match="silent: no row has a text, so 'text' has no vectors; name another field"):
+        Vectors.of(silent, "text")
+    some = write(tmp_path / "some", "text", clustered(4, 1), texts=[None, "a", None, "b"], failed=(3,))
+    assert Vectors.of(some, "text").rows.tolist() == [1]
 
 
 def test_sizes_are_written_as_people_do():

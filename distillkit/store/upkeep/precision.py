@@ -57,7 +57,8 @@ def choices(store: FeatureStore, name: str) -> list[Choice]:
     if len(places) < 2:
         raise StoreError(f"{store.path}: {name} has {len(places)} rows with features, too few to measure")
     rows = usable[places]
-    sample = store.read(name, sample_of(len(store), [field])).float()
+    seen = np.intersect1d(sample_of(len(store), [field]), usable)
+    sample = store.read(name, seen if len(seen) else rows).float()
     tested = store.read(name, rows).float()
     made = [_choice(field.dtype, store.read(name, rows, raw=True), tested, tested)]
     for dtype, kept, meant in _roundings(sample, tested):

@@ -74,6 +74,13 @@ def test_two_rows_are_too_few(make_toy):
         choices(FeatureStore(make_toy(rows=2, failed=(1,)).write().path), "image")
 
 
+def test_rows_spread_over_a_corpus_that_all_have_nothing_are_no_measure_of_it(make_toy, monkeypatch):
+    """Of captions that are few, a sample of all rows may have none: int8 is measured on the rows that have one."""
+    monkeypatch.setattr("distillkit.store.upkeep.precision.sample_of", lambda rows, fields: np.array([0, 1]))
+    made = choices(FeatureStore(make_toy(rows=60, failed=(0, 1)).write().path), "text")
+    assert {choice.dtype for choice in made} >= {"float16", "int8"}
+
+
 def test_the_command_prints_every_field(toy, run_cli):
     code, out, _ = run_cli("store", "precision", toy.path)
     assert code == 0 and out.count("bytes/row") == 3 and "toy/patches [2, 16]" in out
