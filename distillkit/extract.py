@@ -229,7 +229,7 @@ def _judge(path: Path, corpus: Corpus, say: Say) -> None:
     told = f"{path}: {manifest.skipped} of {manifest.rows} samples failed; see: distillkit store failures {path}"
     if manifest.skipped > corpus.max_failures * manifest.rows:
         raise StoreError(
-            f"{told} (more than max_failures = {corpus.max_failures}; mend them, move the store away, rerun)"
+            f"{told} (more than max_failures = {corpus.max_failures}: raise it, or mend them and add --retry-failed)"
         )
     say(told)
 

@@ -20,6 +20,7 @@ from distillkit.engine import successor
 from distillkit.engine.computing import computed
 from distillkit.engine.job import Job
 from distillkit.engine.local import LocalEngine
+from distillkit.engine.other_rows import changed_rows
 from distillkit.errors import StoreError
 from distillkit.recipe import differences
 from distillkit.store.format.encode import stored
@@ -79,7 +80,7 @@ def append(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None]
     old = Manifest.read(path)
     grown = growth(path, plan)
     if grown is None:
-        raise StoreError(f"{path}: rows of it are gone from the corpus, or changed; it can only be extracted anew")
+        raise StoreError(f"{path}: {changed_rows(path, plan)}")
     if not grown.new:
         say(f"{path}: the corpus has no new samples, nothing to do")
         return path
@@ -88,7 +89,8 @@ def append(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None]
     writer = StoreWriter(successor.beside(path), grown.plan, job.fields, old.rows_per_shard, asked)
     changes = [line for line in differences(before, writer.identity) if not line.startswith(GROWS)]
     if changes:
-        raise StoreError(f"{path}: {changes[0]}; only what the same recipe gives can be appended")
+        cure = "undo that, or extract anew: distillkit extract-teacher RECIPE --overwrite"
+        raise StoreError(f"{path}: {changes[0]}; only what the same recipe gives can be appended; {cure}")
     say(f"{path}: {grown.new} new rows behind {grown.kept}; {grown.kept // old.rows_per_shard} shards stay as they are")
     with Claims(path) as mine, Claims(writer.path) as claims:
         mine.take(range(len(old.shards)))

@@ -11,6 +11,7 @@ from dataclasses import replace
 from distillkit.engine.append import GROWS, growth
 from distillkit.engine.cost import duration
 from distillkit.engine.job import Job
+from distillkit.engine.other_rows import other_rows
 from distillkit.engine.planning import Planned
 from distillkit.errors import StoreError
 from distillkit.store.format.layout import check_rows_per_shard
@@ -84,13 +85,14 @@ def refuse_to_redo(job: Job, writer: StoreWriter, allow_smaller: bool) -> None:
     found = changes(before, writer.identity)
     if allow_smaller and all(line.startswith(GROWS) for line in found):
         return
-    more = f" (and {len(found) - 1} more)" if found[1:] else ""
+    others = other_rows(writer.path, writer.plan) if all(line.startswith(GROWS) for line in found) else None
+    what = others or found[0] + (f" (and {len(found) - 1} more)" if found[1:] else "")
     rows = writer.plan.num_rows
     grown = growth(job.path, writer.plan) if writer.finished() else None
     append = f"keep them and compute {grown.new} more with `distillkit store append`, " if grown and grown.new else ""
     anew = f"{count(rows, 'row')}{_time(writer, rows)}"
     raise StoreError(
-        f"{writer.path}: {found[0]}{more}; to extract anew means {anew}. Nothing was touched: {append}undo the change, "
+        f"{writer.path}: {what}; to extract anew means {anew}. Nothing was touched: {append}undo the change, "
         "set `out` to another place, or add --overwrite, which keeps the old store beside it"
     )
 

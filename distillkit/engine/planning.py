@@ -5,7 +5,6 @@ Single bad rows are none of this: they go to the failure ledger when their turn 
 
 from __future__ import annotations
 
-import inspect
 import json
 import time
 from collections.abc import Callable
@@ -18,12 +17,12 @@ import pyarrow as pa
 
 from distillkit.engine.append import growth
 from distillkit.engine.estimate import existing
+from distillkit.engine.other_rows import lost_rows
 from distillkit.errors import SourceError, StoreError
 from distillkit.pixels import decode
 from distillkit.recipe import Corpus
 from distillkit.store.format.manifest import FILE_NAME
-from distillkit.store.format.plan import make_plan
-from distillkit.store.reading.lookup import find
+from distillkit.store.format.plan import knobs_of, make_plan
 
 _LOOKED_AT = 32  # rows from all over the plan, until one of them has an image
 _PATIENCE = 20.0  # seconds after which a slow corpus is given the benefit of the doubt
@@ -48,8 +47,8 @@ class Planned:
 def planned(corpus: Corpus, store: Path, say: Callable[[str], None], allow_smaller: bool = False) -> Planned:
     """The plan of a corpus whose store is at `store`; nothing is written there.
 
-    SourceError where no row has what is asked for. StoreError where a finished store would make way for fewer rows of
-    the same source, unless that is allowed.
+    SourceError where no row has what is asked for. StoreError where a finished store would make way for others that
+    lack rows of it, of the same source, unless that is allowed.
     """
     source = corpus.source.build("sources")
 
@@ -75,7 +74,7 @@ def planned(corpus: Corpus, store: Path, say: Callable[[str], None], allow_small
     ):
         _refuse_wrong_as_a_whole(corpus, source, rows)
     if grown is None and before and (store / FILE_NAME).is_file() and not allow_smaller:
-        _refuse_fewer(store, corpus, rows, before)
+        _refuse_lost(store, corpus, rows, before)
     return Planned(rows, duplicates, told, [] if account is None else account.losses)
 
 
@@ -116,10 +115,10 @@ def _refuse_no_image(corpus: Corpus, source: Any, rows: pa.Table) -> None:
         reason = _trouble(source, row["image"])
         if reason is None or time.monotonic() > until:
             return
-        reasons.append(f"{row['key']}: {reason}")
+        reasons.append(reason if reason.startswith(f"{row['key']}: ") else f"{row['key']}: {reason}")
     raise SourceError(
         f"corpus {corpus.name!r}: not one of {len(reasons)} rows from all over it has an image that can be read "
-        f"({reasons[0]}){_found(source)}; {_cure(source, 'image')}"
+        f"({reasons[0]:.300}){_found(source)}; {_cure(source, 'image')}"
     )
 
 
@@ -142,24 +141,21 @@ def _found(source: Any) -> str:
 
 def _cure(source: Any, column: str) -> str:
     """The knobs by which a source is told where its images, texts or labels are."""
-    knobs = [name for name in inspect.signature(type(source)).parameters if name.startswith(column)]
-    knobs += ["root"] if column == "image" and knobs and source.root is not None else []
+    knobs = knobs_of(source, column) + (knobs_of(source, "root") if column == "image" else [])
+    if column == "text" and isinstance(getattr(source, "captions", None), int):
+        knobs = ["source.captions", *knobs]
     if not knobs:
         return f"this kind of source gives no {column}s, or none here; choose other fields, or another source"
-    return f"mend {' or '.join(f'source.{knob}' for knob in knobs)} in the recipe"
+    return f"mend {' or '.join(knobs)} in the recipe"
 
 
-def _refuse_fewer(store: Path, corpus: Corpus, rows: pa.Table, before: dict[str, Any]) -> None:
-    """A mount of which half is there must not set a finished store aside."""
+def _refuse_lost(store: Path, corpus: Corpus, rows: pa.Table, before: dict[str, Any]) -> None:
+    """A mount of which half is there must not set a finished store aside, whatever else is there by now."""
     source = (before["source"]["kind"], before["source"]["knobs"])
-    if source != (corpus.source.kind, corpus.source.knobs) or rows.num_rows >= before["rows"]:
+    if source != (corpus.source.kind, corpus.source.knobs):
         return
-    try:
-        old = pa.ipc.open_file(pa.memory_map(str(store / "plan.arrow"))).read_all()["key"].combine_chunks()
-    except (OSError, pa.ArrowException):
-        return  # damaged, as the writer tells
-    gone = np.flatnonzero(find(old, rows["key"]) < 0)
-    raise StoreError(
-        f"{store}: {len(gone)} of its {len(old)} rows are gone from the corpus, the first is {old[gone[0]].as_py()!r}; "
-        "the finished store stays as it is: bring them back, or set it aside for a smaller one with --allow-smaller"
-    )
+    lost = lost_rows(store, rows)
+    if lost is not None:
+        raise StoreError(
+            f"{store}: {lost}; the finished store stays as it is: bring them back, or set it aside with --allow-smaller"
+        )

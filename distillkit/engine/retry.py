@@ -17,6 +17,7 @@ from distillkit.engine import successor
 from distillkit.engine.append import growth
 from distillkit.engine.job import Job
 from distillkit.engine.local import LocalEngine
+from distillkit.engine.other_rows import changed_rows
 from distillkit.errors import StoreError
 from distillkit.recipe import differences
 from distillkit.store.format.manifest import Manifest
@@ -40,14 +41,20 @@ def retry(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None],
         say(f"{path}: no row of it has failed, nothing to do")
         return path
     grown = growth(path, plan)
-    if grown is None or grown.new:
-        raise StoreError(f"{path}: the corpus has other samples now; run `distillkit store append`, or extract it anew")
+    if grown is None:
+        raise StoreError(f"{path}: {changed_rows(path, plan)}")
+    if grown.new:
+        raise StoreError(
+            f"{path}: the corpus has {grown.new} more samples now; run first: distillkit store append RECIPE"
+        )
     before = json.loads((path / "plan.json").read_bytes())
     asked = recognised(before, job.identity(duplicates))
     writer = StoreWriter(successor.beside(path), grown.plan, job.fields, old.rows_per_shard, asked)
     changes = differences(before, writer.identity)
     if changes:
-        raise StoreError(f"{path}: {changes[0]}; only what the same recipe gives can be put in the place of failures")
+        raise StoreError(
+            f"{path}: {changes[0]}; only what the same recipe gives can take the place of failures; undo that"
+        )
     say(f"{path}: {old.skipped} rows failed; {len(failed)} of {writer.shards} shards are computed again")
     with Claims(path) as mine, Claims(writer.path) as claims:
         mine.take(range(writer.shards))

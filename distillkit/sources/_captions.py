@@ -10,15 +10,16 @@ import hashlib
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field
 
 from distillkit.errors import SourceError
 from distillkit.types import Sample
 
 # The text as it is; the one of that number, from 0; or each, as a sample of its own with the key `<key>/<number>`.
-Captions = int | Literal["whole", "all"]
+Captions = Annotated[int, Field(ge=0)] | Literal["whole", "all"]
 
 
 def with_captions(

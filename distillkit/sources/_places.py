@@ -36,9 +36,8 @@ def folder_at(root: str, follow: bool = False) -> Place:
         return Far(root)
     folder = local_path(root)
     if not folder.is_dir():
-        raise SourceError(
-            f"{folder}: no such folder of images; {_how_to_get(folder) or 'mend source.root in the recipe'}"
-        )
+        what = "a file, no folder of images" if folder.is_file() else "no such folder of images"
+        raise SourceError(f"{folder}: {what}; {_how_to_get(folder) or 'mend source.root in the recipe'}")
     return Near(folder, follow)
 
 
@@ -50,7 +49,10 @@ def file_at(file: str, what: str = "file", follow: bool = False) -> tuple[Place,
     name = name if is_remote(file) else local_path(file).name
     if not place.has(name):
         prepare = None if is_remote(file) else _how_to_get(local_path(file))
-        raise SourceError(f"{place.where(name)}: no such {what}; {prepare or 'mend source.file in the recipe'}")
+        found = (
+            f"a folder, no {what}" if isinstance(place, Near) and (place.root / name).is_dir() else f"no such {what}"
+        )
+        raise SourceError(f"{place.where(name)}: {found}; {prepare or 'mend source.file in the recipe'}")
     return place, name
 
 

@@ -91,7 +91,8 @@ class Csv:
                     raise SourceError(f"no key in {self.key_column!r}")
             except SourceError as error:
                 if not usable:
-                    raise SourceError(f"{where}:{number}: {error}") from error
+                    cure = "" if len(cells) == len(header) else "; mend the line, or source.separator, source.quoting"
+                    raise SourceError(f"{where}:{number}: {error}{cure}") from error
                 yield Sample(f"{name}:{number}", image=unusable(f"{name}:{number}: {error}"))
                 continue
             usable = True
@@ -122,8 +123,11 @@ class Csv:
         for knob, column in named.items():
             if column is not None and column not in header:
                 other = next((mark for mark in ",;|\t" if len(header) == 1 and mark in header[0]), None)
-                cure = f"source.{knob}_column" if other is None else f"source.separator = {json.dumps(other)}"
-                raise SourceError(f"{where}: no column {column!r} in its header {header}; set {cure}")
+                cure = f"source.separator = {json.dumps(other)}" if other else f"source.{knob}_column to one of these"
+                raise SourceError(
+                    f"{where}: no column {column!r} in its first line {header!s:.200}; set {cure}, or give the "
+                    "file a first line that names its columns"
+                )
             if column is not None and header.count(column) > 1:
                 raise SourceError(f"{where}: {header.count(column)} of its columns are called {column!r}; rename one")
         return {knob: header.index(column) for knob, column in named.items() if column is not None}

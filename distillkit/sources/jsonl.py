@@ -15,7 +15,7 @@ from distillkit.errors import SourceError
 from distillkit.sources._account import Account
 from distillkit.sources._captions import Captions, numbered_through, with_captions
 from distillkit.sources._lines import numbered_lines
-from distillkit.sources._places import file_at, folder_at, unusable
+from distillkit.sources._places import file_at, folder_at, printable, unusable
 from distillkit.types import Sample
 
 _NAMES = {str: "a text", str | int: "a text or a whole number", str | list: "a text or a list"}
@@ -71,6 +71,7 @@ class Jsonl:
                 item = json.loads(line)
                 if not isinstance(item, dict):
                     raise SourceError(f"a JSON {type(item).__name__}, not an object; write one object a line")
+                account.found = account.found or printable(f"its objects have the fields {', '.join(item)}"[:200])
                 samples = list(self._samples(item, account))
             except (ValueError, RecursionError, SourceError) as error:
                 told = str(error) if isinstance(error, SourceError) else f"no JSON object in UTF-8 ({_short(error)})"
@@ -89,7 +90,7 @@ class Jsonl:
         image = None if name is None else self._place.checked(name)
         key = _field(item, self.key_field, str | int)
         if key is None and self.key_field is not None:
-            raise SourceError(f"no key in {self.key_field!r}")
+            raise SourceError(f"no key in {self.key_field!r}; mend it, or source.key_field")
         key = name if key is None else key
         try:
             text = _text_at(item, self.text_field)

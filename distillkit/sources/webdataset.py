@@ -82,7 +82,8 @@ class WebDataset:
         shards = files(self._place, self.shards, account, "source.shards")
         scanned = [(shard, self._scan(shard, marks, account)) for shard in shards]
         account.refuse_if_unheard(str(self.root), "mend source.text")
-        account.found = f"its members end in {', '.join(sorted(self._endings))}"
+        ends = ", ".join(sorted(self._endings))
+        account.found = f"its members end in {ends}" if ends else "its tars have no members"
         ordered = np.sort(np.frombuffer(marks, np.uint64))
         repeated = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
         for shard, table in scanned:

@@ -71,7 +71,38 @@ WRONG = {
     "damaged images": (lambda f: tars(f, png=b"<html>"), "not one of 4 rows .* not an image"),
     "paths that miss": (lambda f: table(f, row="a cat\timages/{n}.png"), "mend source.image_column or source.root"),
     "pages for images": (lambda f: table(f, drawn=False), "not an image"),
-    "a misspelt column": (lambda f: table(f, header="title\tpath"), "no column 'filepath' in its header"),
+    "a misspelt column": (
+        lambda f: table(f, header="title\tpath"),
+        "no column 'filepath' in its first line .*; set source.image_column to one of these",
+    ),
+    "a table without a header": (
+        lambda f: table(f, header="a dog\t1.png"),
+        "no column 'filepath' in its first line .*, or give the file a first line that names its columns",
+    ),
+    "a table of rows that are cut": (
+        lambda f: table(f, row="a cat"),
+        r"t\.tsv:2: 1 cells, the header has 2; mend the line, or source.separator, source.quoting",
+    ),
+    "a folder in place of a table": (
+        lambda f: f'kind = "csv", file = "{f.parent}"',
+        "a folder, no file; mend source.file",
+    ),
+    "a table in place of a folder": (
+        lambda f: (table(f), f'kind = "folder", root = "{f}/t.tsv"')[1],
+        "a file, no folder of images; mend source.root",
+    ),
+    "objects without what is taken of them": (
+        lambda f: lines(f, img="1.png", caption="a") + ', image_field = "image"',
+        "its objects have the fields img, caption.*; mend source.image_field or source.text_field",
+    ),
+    "tars of nothing": (
+        lambda f: f'kind = "webdataset", root = "{write_tar(f / "0.tar", []).parent}"',
+        "its tars have no members.*; mend source.image or source.text or source.root",
+    ),
+    "pictures in base64": (
+        lambda f: parquet(f, image=["iVBORw0KGgo" * 2000] * 3),
+        "File name too long: .{0,300}; mend source.image_column",
+    ),
     "lists of images": (
         lambda f: parquet(f, image=[[STRUCT, STRUCT]]),
         "of type list.* it cannot be source.image_column",
@@ -95,7 +126,7 @@ WRONG = {
     ),
     "a folder of pages": (
         lambda f: f.mkdir() or (f / "1.png").touch() or f'kind = "folder", root = "{f}"',
-        "not one of 1",
+        "not one of 1 .* mend source.root",
     ),
 }
 
@@ -114,6 +145,11 @@ def test_a_corpus_that_is_wrong_as_a_whole_is_one_line(kind, extract, tmp_path):
     ("made", "fields", "told"),
     [
         (lambda f: lines(f, txet="a", id=1) + ', key_field = "id"', '["text"]', "source.text_field"),
+        (
+            lambda f: lines(f, text="a", id=1) + ', key_field = "id", captions = 1',
+            '["text"]',
+            "mend source.captions or",
+        ),
         (lambda f: tars(f, png=picture(), txt=b""), '["image", "text"]', r"\.png, \.txt; mend source\.text"),
         (lambda f: tars(f, png=picture()) + ', label = "cls"', '["image"]', r"has a label.* mend source\.label"),
         (
@@ -166,6 +202,19 @@ def test_a_finished_store_is_not_set_aside_because_its_corpus_shrank(extract, tm
     )
     assert extract(source, '["image"]', "--allow-smaller")[0] == 0
     assert len(FeatureStore(store)) == 3 and len(list(store.parent.glob("images.before-*"))) == 1
+
+
+def test_a_store_does_not_make_way_where_as_many_rows_came_as_went(extract, tmp_path):
+    table(tmp_path / "corpus")
+    source, store = f'{{ kind = "folder", root = "{tmp_path}/corpus" }}', tmp_path / "out/images"
+    assert extract(source)[0] == 0
+    before = checksums(store)
+    (tmp_path / "corpus/2.png").rename(tmp_path / "corpus/9.png")
+    code, err = extract(source)
+    assert code == 1 and "1 of its 4 rows are gone from the corpus, the first is '2.png'" in err.splitlines()[-1]
+    assert "loading" not in err and checksums(store) == before
+    assert extract(source, '["image"]', "--allow-smaller")[0] == 0
+    assert len(list(store.parent.glob("images.before-*"))) == 1
 
 
 def test_another_source_with_fewer_rows_is_what_was_asked_for(extract, tmp_path):

@@ -109,11 +109,11 @@ def test_another_recipe_or_corpus_is_refused(run, damaged, corpus):
     store, mend = damaged
     mend(70)
     code, err = run("--retry-failed", "--set", 'corpora.0.dtype="float32"')
-    assert code == 1 and "only what the same recipe gives can be put in the place of failures" in err
+    assert code == 1 and "only what the same recipe gives can take the place of failures; undo that" in err
     with (corpus / "pairs.tsv").open("a") as table:
         table.write("one more\timages/003.jpg\n")
     code, err = run("--retry-failed")
-    assert code == 1 and "the corpus has other samples now; run `distillkit store append`" in err
+    assert code == 1 and "more samples now; run first: distillkit store append RECIPE" in err
     assert len(FeatureStore(store).failures()) == 2
     for more in (("--shard", "1/2"), ("--engine", "ray")):
         code, err = run("--retry-failed", *more)

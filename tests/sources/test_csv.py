@@ -55,7 +55,7 @@ def test_columns_are_found_by_name_and_others_ignored(tmp_path):
 
 
 def test_a_missing_column_is_named_with_those_there_are(tmp_path):
-    assert "no column 'filepath' in its header ['title', 'path']" in refusal(tmp_path, "title\tpath\nx\ta.png\n")
+    assert "no column 'filepath' in its first line ['title', 'path']" in refusal(tmp_path, "title\tpath\nx\ta.png\n")
     assert "no column 'filepath'" in refusal(tmp_path, "title,filepath\nx,a.png\n")
     assert "empty; its first line must name its columns" in refusal(tmp_path, "")
 

@@ -10,6 +10,7 @@ stays in memory but 8 bytes by which duplicates are found.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import mmap
 import tempfile
 from array import array
@@ -44,7 +45,7 @@ def make_plan(
     It lies in a nameless temporary file in `folder` (or the system's own) and goes with the table. `lose` is told of
     labels that are none, where they are few; without it, the first of them is one too many.
     """
-    marks, labels = array("q"), _Labels(str(root or "the source"), lose)
+    marks, labels = array("q"), _Labels(str(root or "the source"), knobs_of(samples, "label"), lose)
     plan = _mapped(_blocks(samples, root, marks, labels), folder)
     labels.refuse_wrong()
     again = repeated(plan["key"], np.frombuffer(marks, np.int64))
@@ -54,11 +55,19 @@ def make_plan(
             _tell_other_captions(whole.take(pa.array(again)), plan, lose)
     if plan.num_rows == 0:
         account = getattr(samples, "account", None)
-        told = f" ({account.line(0)})" if account is not None and account.passed else ""
-        raise SourceError(
-            f"{root or 'the source'}: no sample of it can be taken{told}; name in source.* where the samples are"
-        )
+        seen = [] if account is None else [account.line(0) if account.passed else "", account.found]
+        told = f" ({'; '.join(filter(None, seen))})" if any(seen) else ""
+        knobs = [*knobs_of(samples, "image"), *knobs_of(samples, "text"), *knobs_of(samples, "root")]
+        cure = f"mend {' or '.join(knobs)} in the recipe" if knobs else "there must be one"
+        raise SourceError(f"{root or 'the source'}: no sample of it can be taken{told}; {cure}")
     return plan, len(again)
+
+
+def knobs_of(source: object, column: str) -> list[str]:
+    """The knobs by which a source is told where its images, texts or labels are; none of what is no source."""
+    if not hasattr(source, "account"):
+        return []
+    return [f"source.{name}" for name in inspect.signature(type(source)).parameters if name.startswith(column)]
 
 
 def _tell_other_captions(left_out: pa.Table, plan: pa.Table, lose: Lose) -> None:
@@ -90,8 +99,9 @@ def _blocks(
 class _Labels:
     """Reads the labels of a corpus, and counts those that are no number of a class."""
 
-    def __init__(self, where: str, lose: Lose | None):
+    def __init__(self, where: str, knobs: list[str], lose: Lose | None):
         self.where, self.lose, self.seen, self.wrong, self.first = where, lose, 0, 0, ""
+        self.cure = f"mend them, or name others in {' or '.join(knobs)}" if knobs else "mend them"
 
     def read(self, block: list[Sample]) -> list[int | None]:
         return [None if sample.label is None else self._number(sample) for sample in block]
@@ -112,7 +122,7 @@ class _Labels:
         if self.wrong > (self.seen * _FEW if self.lose else 0):
             raise SourceError(
                 f"{self.where}: {self.wrong:,} of {self.seen:,} labels are no class numbers, as that {self.first}; "
-                "mend them, or name another column or field of labels in source.label_column (label_field, label)"
+                f"{self.cure}"
             )
 
 
