@@ -118,20 +118,22 @@ def _stored(fields: list[str]) -> list[str]:
 
 def _expected(recipe: TrainRecipe) -> tuple[int, dict[str, int], int, int]:
     """Rows, width of each teacher field, patch tokens of a view, views: of the store, or as the recipe expects."""
-    expect: Any = recipe.data.expect
+    data = recipe.data
+    expect: Any = data.expect
     try:
-        first = recipe.data.mix[0].images if recipe.data.mix else recipe.data.images or recipe.data.texts
-        store = FeatureStore(expand(first or ""), recipe.data.teacher)
+        first = data.mix[0].images if data.mix else data.images or data.texts
+        store = FeatureStore(expand(first or ""), data.teacher)
+        texts = FeatureStore(expand(data.texts)) if data.texts else None
     except StoreError as error:
         if expect is None:
             raise RecipeError(f"{error}; or say in [data.expect] what it will hold: rows, widths") from error
         return expect.rows, dict(expect.widths), expect.patches, expect.views
     shapes = {name: field.view_shape for name, field in store.own_fields.items()}
     widths = {name: shape[-1] for name, shape in shapes.items()} | {"scale": 1}
-    if recipe.data.labels:
-        widths["label"] = len(np.unique(labels_of(store, recipe.data.class_names).ids))
-    if recipe.data.texts:
-        widths |= {"text": FeatureStore(expand(recipe.data.texts)).field("text").shape[-1]}
+    if data.labels:
+        widths["label"] = len(np.unique(labels_of(store, data.class_names).ids))
+    if texts is not None:
+        widths |= {"text": texts.field("text").shape[-1]}
     return len(store.ok_rows), widths, shapes.get("patches", [0])[0], store.views.count
 
 

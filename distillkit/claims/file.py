@@ -160,7 +160,7 @@ class ClaimsFile(Strict):
 def read_claims(path: Path) -> ClaimsFile:
     """RecipeError, in one line, for what is no such file."""
     try:
-        content = tomllib.loads(path.read_text("utf-8"))
+        content = tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         raise RecipeError(
             f"{path}: cannot be read ({error.strerror}); name a file as pipelines/claims/dimefm.toml"

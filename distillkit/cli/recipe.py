@@ -62,7 +62,7 @@ def recipe_list(
     place = shipped_recipes() if ours else folder or Path("pipelines")
     rows = overview(place)
     if not rows:
-        raise DistillkitError(f"{place}: no training recipes (*.toml) here")
+        raise DistillkitError(f"{place}: no training recipes (*.toml) here; name a folder that has some")
     if ours:
         named = [(Path(path).relative_to(place).with_suffix("").as_posix(), *rest) for path, *rest in rows]
         rows = [(name, student, terms, paper) for name, student, terms, paper in named]

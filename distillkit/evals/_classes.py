@@ -67,10 +67,16 @@ class Classes:
             raise StoreError(
                 f"{labels.path}: {int(lost.sum()):,} of {len(lost):,} images are of {len(strange):,} classes that "
                 f"{self.path} does not know, as {such} (it has {len(self.ids):,}, {self.ids[0]} to {self.ids[-1]}); "
-                "set first_class where they count from another number (-1 where they begin at 1), add their prompts, "
-                "or take the other images alone: distillkit store view --labels"
+                f"{self._other_start(labels)}add their prompts, or take the other images alone: distillkit store view "
+                "--labels"
             )
         return torch.from_numpy(self.number[place])
+
+    def _other_start(self, labels: Labels) -> str:
+        """The knob that helps where labels count from another number than prompts do; empty where they do not."""
+        away = int(self.ids[0]) - int(labels.ids.min())
+        fits = away and np.isin(np.unique(labels.ids) + away, self.ids).all()
+        return f"set first_class = {labels.first + away} if they count from another number, " if fits else ""
 
 
 def classes_of(known: Labels, *others: Labels) -> Classes:

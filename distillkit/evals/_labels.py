@@ -6,7 +6,7 @@ anywhere, have holes and be as large as an int64, and only the classes that exis
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,14 @@ _LARGEST = np.iinfo(np.int64).max
 class Labels:
     """`places`: the images with a class, among the usable rows of the store at `path`; `ids`: their classes' numbers.
 
-    `usable`: how many usable rows there are, with a class or without.
+    `usable`: how many usable rows there are, with a class or without; `first`: the class that label 0 is taken for.
     """
 
     path: Path
     places: Int64[np.ndarray, "m"]
     ids: Int64[np.ndarray, "m"]
     usable: int
+    first: int = 0
 
     @property
     def unlabelled(self) -> int:
@@ -45,7 +46,7 @@ class Labels:
     def but(self, places: Int64[np.ndarray, "s"]) -> Labels:
         """Without these images."""
         kept = ~np.isin(self.places, places)
-        return Labels(self.path, self.places[kept], self.ids[kept], self.usable - int((~kept).sum()))
+        return replace(self, places=self.places[kept], ids=self.ids[kept], usable=self.usable - int((~kept).sum()))
 
 
 def labels_of(store: Any, names: str | None = None, first: int = 0) -> Labels:
@@ -70,7 +71,7 @@ def labels_of(store: Any, names: str | None = None, first: int = 0) -> Labels:
     if first and (int(found.ids.max()) > _LARGEST - max(first, 0) or int(found.ids.min()) + first < 0):
         low, high = int(found.ids.min()), int(found.ids.max())
         raise StoreError(f"{store.path}: its classes are {low} to {high}: they cannot begin at first_class = {first}")
-    return Labels(store.path, places, found.ids + first, len(ids)) if first else found
+    return replace(found, ids=found.ids + first, first=first)
 
 
 def _lines_of(path: Path, captions: pa.ChunkedArray, names: str) -> Int64[np.ndarray, "n"]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
+from distillkit.errors import StoreError
 from distillkit.evals._labels import Labels
 
 
@@ -22,6 +23,12 @@ def shots_of(store: Any, labels: Labels, count: int, seed: int = 0) -> Int64[np.
     _, first = np.unique(labels.ids[drawn], return_index=True)
     nth = np.arange(len(drawn)) - np.repeat(first, np.diff([*first, len(drawn)]))
     return np.sort(labels.places[drawn[nth < count]])
+
+
+def all_are_shots(store: Any, kind: str, count: int, least: int) -> StoreError:
+    """The refusal where no image is left to ask about; `least`: the fewest shots that this measure takes."""
+    lower = f"lower evals.{kind}.shots = {count}, or " if count > least else ""
+    return StoreError(f"{store.path}: all images are shots; {lower}name a store with more images of a class")
 
 
 def _mark(seed: int, key: str) -> int:

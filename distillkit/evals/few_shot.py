@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from distillkit.errors import StoreError
 from distillkit.evals._answers import Answers
 from distillkit.evals._classes import Classes, class_embeddings, prompt_names, prompted
 from distillkit.evals._classified import classified
 from distillkit.evals._encode import Encode, OpenStore
 from distillkit.evals._labels import Labels, labels_of
 from distillkit.evals._ranking import one_right, ranked_by
-from distillkit.evals._shots import shots_of
+from distillkit.evals._shots import all_are_shots, shots_of
 from distillkit.evals._tip import few_shot_logits
 
 
@@ -73,6 +72,6 @@ class FewShot:
         places = shots_of(store, labels, self.shots, self.seed)
         asked = labels.but(places)
         if not len(asked.places):
-            raise StoreError(f"{store.path}: all images are shots; lower evals.few_shot.shots = {self.shots}")
+            raise all_are_shots(store, "few_shot", self.shots, least=1)
         classes.numbers(labels)
         return labels.but(np.setdiff1d(labels.places, places)), asked, classes

@@ -6,14 +6,13 @@ itself; one without keeps the teacher's.
 
 from __future__ import annotations
 
-from distillkit.errors import StoreError
 from distillkit.evals._answers import Answers
 from distillkit.evals._classes import Classes, class_embeddings, prompt_names, prompted
 from distillkit.evals._classified import classified
 from distillkit.evals._encode import Encode, OpenStore
 from distillkit.evals._labels import Labels, labels_of
 from distillkit.evals._ranking import one_right, ranked
-from distillkit.evals._shots import shots_of
+from distillkit.evals._shots import all_are_shots, shots_of
 
 
 class ZeroShot:
@@ -53,6 +52,6 @@ class ZeroShot:
         if self.shots:
             labels = labels.but(shots_of(store, labels, self.shots))
         if not len(labels.places):
-            raise StoreError(f"{store.path}: all images are shots; lower evals.zero_shot.shots = {self.shots}")
+            raise all_are_shots(store, "zero_shot", self.shots, least=0)
         classes.numbers(labels)
         return labels, classes

@@ -62,7 +62,7 @@ class ClipRetrieval:
         columns = pq.read_schema(self.metadata[0]).names
         if self.key not in columns:
             raise SourceError(
-                f"{self.metadata[0]}: no column {self.key!r} to name its rows by; it has: {', '.join(columns)}"
+                f"{self.metadata[0]}: no column {self.key!r} to name rows by; set key to one of: {', '.join(columns)}"
             )
 
     @property

@@ -15,6 +15,7 @@ from distillkit.recipe.mining import MineRecipe, SelectRecipe
 from distillkit.recipe.schema import Made, validate
 from distillkit.recipe.training import TrainRecipe
 
+_SHOWN = 5  # recipes that are told where another one was meant
 # A key that only recipes of one kind have, and what to do with such a recipe.
 _STAGES = (
     ("corpora", ExtractRecipe, "an extraction", "extract-teacher"),
@@ -73,7 +74,9 @@ def _read(path: Path, extending: tuple[Path, ...]) -> dict[str, Any]:
         content = tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         raise RecipeError(f"{path}: cannot be read ({error.strerror}); mend the file, or name another") from error
-    except (ValueError, RecursionError) as error:  # no UTF-8, no TOML, digits or brackets without an end
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path}: not UTF-8 ({error.reason}); convert the file") from error
+    except (ValueError, RecursionError) as error:  # no TOML, digits or brackets without an end
         raise RecipeError(f"{path}: not TOML: {error}") from error
     first = content.pop("extends", None)
     if first is None:
@@ -110,8 +113,11 @@ def _refuse_large_numbers(value: Any, where: str, place: str) -> None:
 
 
 def _recipes_nearby(path: Path) -> str:
-    near = difflib.get_close_matches(path.name, [file.name for file in path.parent.glob("*.toml")], n=1)
-    return f", did you mean {path.parent / near[0]}?" if near else ""
+    here = sorted(file.stem for file in path.parent.glob("*.toml"))
+    near = difflib.get_close_matches(path.stem, here, n=1)
+    if near:
+        return f", did you mean {path.parent / near[0]}.toml?"
+    return f" (there are: {', '.join(f'{name}.toml' for name in here[:_SHOWN])})" if here else "; name the file of one"
 
 
 def _override(content: dict[str, Any], override: str) -> None:

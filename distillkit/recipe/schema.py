@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import types
 import typing
 from collections.abc import Iterator
 from typing import Annotated, Any, TypeVar
@@ -40,7 +41,7 @@ def _one_line(model: type[BaseModel], error: ValidationError, where: str) -> str
     """The first problem of a validation, as `where: place: what is wrong, did you mean ...?`"""
     # A key nobody knows first: the one that is missing is often the one that was misspelt.
     problem = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
-    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]).lstrip(".")
+    place = _spelled(problem["loc"])
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if problem["type"] == "extra_forbidden":
         parent, _, key = place.rpartition(".")
@@ -51,8 +52,36 @@ def _one_line(model: type[BaseModel], error: ValidationError, where: str) -> str
         return f"{where}: {parent + ': ' if parent else ''}unknown key {key!r}, {hint}{more}"
     if problem["type"] == "missing":
         return f"{where}: {place!r} is missing{more}"
-    message = problem["msg"].removeprefix("Value error, ")
-    return f"{where}: {place + ': ' if place else ''}{message} (got {problem['input']!r:.80}){more}"
+    at = problem["loc"][:-1] if _is_branch(model, problem["loc"]) else problem["loc"]
+    # Of a knob that may be one of several types, each says what it would take.
+    wrong = [one for one in error.errors() if one["loc"][: len(at)] == at] if at != problem["loc"] else [problem]
+    said = list(dict.fromkeys(one["msg"].removeprefix("Value error, ") for one in wrong))
+    message = ", or ".join([said[0], *(one.removeprefix("Input should be ") for one in said[1:])])
+    more = f" (and {error.error_count() - len(wrong)} more)" if error.error_count() > len(wrong) else ""
+    place = _spelled(at)
+    # What is said of a whole table tells which of its values are meant; the first of them that come tell nothing.
+    got = "" if isinstance(problem["input"], dict) else f" (got {problem['input']!r:.80})"
+    return f"{where}: {place + ': ' if place else ''}{message}{got}{more}"
+
+
+def _spelled(location: tuple[int | str, ...]) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+
+
+def _is_branch(model: type[BaseModel], location: tuple[int | str, ...]) -> bool:
+    """Whether the last part of a location is no place, but one of the types that the knob there may have."""
+    if not location or isinstance(location[-1], int):
+        return False
+    for part in location[:-1]:
+        knob = None if isinstance(part, int) else model.model_fields.get(part)
+        if knob is None:
+            continue
+        inner = next(models(knob.annotation), None)
+        if inner is None:
+            union = typing.get_origin(knob.annotation) in (typing.Union, types.UnionType)
+            return union and len(set(typing.get_args(knob.annotation)) - {type(None)}) > 1
+        model = inner
+    return False
 
 
 def _known_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:

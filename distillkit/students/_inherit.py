@@ -111,15 +111,21 @@ def _cut(name: str, tensor: Float[Tensor, "..."], shape: tuple[int, ...], heads:
         )
     if any(small > large for small, large in zip(shape, tensor.shape, strict=True)):
         raise RecipeError(
-            f"inherit: {name} is {list(shape)} in the student, but {list(tensor.shape)} in the teacher; shrink it"
+            f"inherit: {name} is {list(shape)} in the student, but {list(tensor.shape)} in the teacher; take a "
+            "smaller one"
         )
     if tensor.ndim == 4 and shape[2:] != tensor.shape[2:]:
-        raise RecipeError(f"inherit: {name} has a kernel of {list(shape[2:])}, the teacher's {list(tensor.shape[2:])}")
+        raise RecipeError(
+            f"inherit: {name} has a kernel of {list(shape[2:])}, the teacher's {list(tensor.shape[2:])}; take a "
+            "student with the teacher's"
+        )
     if heads is None:
         return tensor[tuple(slice(size) for size in shape)].clone()
     parts, width = heads
     if shape[0] % (parts * width) or tensor.shape[0] % (parts * width):
-        raise RecipeError(f"inherit: {name} is {shape[0]} from {tensor.shape[0]} wide, no whole heads of {width}")
+        raise RecipeError(
+            f"inherit: {name} is {shape[0]} from {tensor.shape[0]} wide, no whole heads of {width}; take a multiple"
+        )
     each = shape[0] // parts
     split = tensor.unflatten(0, (parts, -1))[(slice(None), slice(each), *(slice(size) for size in shape[1:]))]
     return split.reshape(math.prod(split.shape[:2]), *shape[1:]).clone()

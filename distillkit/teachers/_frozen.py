@@ -9,6 +9,7 @@ import textwrap
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Literal
 
@@ -24,6 +25,9 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 _PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # What torch answers when a file of weights is damaged, or holds more than tensors.
 _DAMAGE = (UnpicklingError, EOFError, IndexError)
+
+_WEIGHTS = (".safetensors", ".bin", ".pth", ".pt")  # how files of weights end, for both libraries
+OPEN_ANOTHER = "fetch its files again, or name another in the recipe"
 
 # What timm, open_clip, torch and safetensors answer when a hub, a configuration or weights are not as they want them.
 FAILURES = (RuntimeError, ValueError, OSError, KeyError, TypeError, AssertionError, SafetensorError, *_DAMAGE)
@@ -125,6 +129,14 @@ def nearest(name: str, known: list[str]) -> str:
     """The end of a refusal: `, did you mean ...?`"""
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.0)
     return f", did you mean {' or '.join(near)}?" if near else ""
+
+
+def refuse_no_weights(name: str, folder: Path) -> None:
+    """TeacherError for a folder without a file of weights, before anything is loaded from it."""
+    if not any(path.suffix in _WEIGHTS for path in folder.iterdir()):
+        raise TeacherError(
+            f"{name}: no weights in that folder ({', '.join(_WEIGHTS)}); put them there, or name another"
+        )
 
 
 def reason(error: Exception) -> str:

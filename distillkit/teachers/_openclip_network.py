@@ -10,7 +10,7 @@ import open_clip
 from torch import nn
 
 from distillkit.errors import MissingExtra, TeacherError
-from distillkit.teachers._frozen import FAILURES, nearest, reason
+from distillkit.teachers._frozen import FAILURES, OPEN_ANOTHER, nearest, reason, refuse_no_weights
 from distillkit.teachers._hub import SCHEMES, how_to_fetch
 
 
@@ -41,6 +41,7 @@ def find(name: str) -> tuple[str, str | None]:
             raise TeacherError(
                 f"{name}: no open_clip_config.json in that folder; name one that has it, and the weights"
             )
+        refuse_no_weights(name, folder)
     return name, None
 
 
@@ -62,7 +63,7 @@ def _known(name: str) -> tuple[str, str]:
 
 def _explain(name: str, model: str, tag: str | None, error: Exception) -> str:
     if name.startswith("local-dir:") or (tag and Path(tag).is_file()):
-        return f"{name}: cannot be loaded: {reason(error)}"
+        return f"{name}: cannot be loaded: {reason(error)}; {OPEN_ANOTHER}"
     source = (open_clip.get_pretrained_cfg(model, tag) or {}) if tag else {"hf_hub": name.removeprefix("hf-hub:")}
     # A folder brings its own activation and preprocessing; a lone file takes those of the model's name.
     if source.get("hf_hub"):

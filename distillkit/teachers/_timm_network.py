@@ -11,7 +11,7 @@ from timm.models import load_state_dict
 from torch import nn
 
 from distillkit.errors import TeacherError
-from distillkit.teachers._frozen import FAILURES, nearest, reason
+from distillkit.teachers._frozen import FAILURES, OPEN_ANOTHER, nearest, reason, refuse_no_weights
 from distillkit.teachers._hub import SCHEMES, expanded, how_to_fetch
 
 
@@ -40,6 +40,7 @@ def refuse_absent(name: str, file: str | None) -> None:
             raise TeacherError(f"{name}: no such folder; it must hold config.json and the weights")
         if not (folder / "config.json").is_file():
             raise TeacherError(f"{name}: no config.json in that folder; name one that has it, and the weights")
+        refuse_no_weights(name, folder)
     if not whole:
         _refuse_unknown(name, file)
     if file and not Path(file).is_file():
@@ -91,9 +92,9 @@ def _create(name: str, image_size: int, options: dict[str, Any]) -> nn.Module:
 def _explain(name: str, file: str | None, error: Exception) -> str:
     told = textwrap.shorten(reason(error), 200, placeholder="...")
     if file:
-        return f"{name}: weights = {file!r} cannot be loaded: {told}"
+        return f"{name}: weights = {file!r} cannot be loaded: {told}; {OPEN_ANOTHER}"
     if name.startswith("local-dir:"):
-        return f"{name}: cannot be loaded: {told}"
+        return f"{name}: cannot be loaded: {told}; {OPEN_ANOTHER}"
     repository, url = name.removeprefix("hf-hub:"), None
     if not name.startswith("hf-hub:"):
         repository, url = (timm.get_pretrained_cfg_value(name, key) for key in ("hf_hub_id", "url"))

@@ -132,5 +132,7 @@ def test_every_view_of_a_shot_is_the_teachers():
 
 
 def test_shots_leave_something_to_ask():
-    with pytest.raises(StoreError, match="all images are shots"):
-        run(FewShot(store="s", prompts="s"), Teacher(), s=Store([0], [0], [0]))
+    """Kind F: fewer shots are no cure where one is the least."""
+    for shots, cure in ((5, "lower evals.few_shot.shots = 5, or name"), (1, "name")):
+        with pytest.raises(StoreError, match=f"all images are shots; {cure} a store with more images of a class"):
+            run(FewShot(store="s", prompts="s", shots=shots), Teacher(), s=Store([0], [0], [0]))

@@ -205,18 +205,32 @@ def test_what_is_no_recipe_file(tmp_path, extract):
     extract()
     with pytest.raises(RecipeError, match=r"recip\.toml: no such recipe, did you mean .*recipe\.toml\?"):
         load(tmp_path / "recip.toml", kind=ExtractRecipe)
-    with pytest.raises(RecipeError, match=r"no such recipe$"):
+    with pytest.raises(RecipeError, match=r"no such recipe; name the file of one$"):
         load(tmp_path / "other" / "zzz", kind=ExtractRecipe)
     with pytest.raises(RecipeError, match="no such recipe"):
         load(tmp_path, kind=ExtractRecipe)
 
 
-@pytest.mark.parametrize("content", [b"name: yaml\n", b'name = "open', b"\xff\xfe", b"{}", b"a = 1\na = 2"])
+@pytest.mark.parametrize("content", [b"name: yaml\n", b'name = "open', b"{}", b"a = 1\na = 2"])
 def test_what_is_no_toml(tmp_path, content):
     (tmp_path / "recipe.toml").write_bytes(content)
     with pytest.raises(RecipeError) as caught:
         load(tmp_path / "recipe.toml", kind=ExtractRecipe)
     assert "recipe.toml: not TOML: " in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_kind_h_what_is_no_utf_8_is_told_as_that(tmp_path):
+    for content in (b"\xff\xfe", "name = 'x'".encode("utf-16"), "# caf\u00e9".encode("latin-1")):
+        (tmp_path / "recipe.toml").write_bytes(content)
+        with pytest.raises(RecipeError, match=r"recipe\.toml: not UTF-8 \(.*\); convert the file$"):
+            load(tmp_path / "recipe.toml", kind=ExtractRecipe)
+
+
+def test_kind_f_of_a_knob_of_several_types_each_is_told_with_what_it_takes(extract):
+    corpora = '[{ name = "a", source = { kind = "jsonl", file = "x", captions = %s }, fields = ["text"] }]'
+    for wrong, told in (("-1", "greater than or equal to 0"), ('"every"', "a valid integer")):
+        message = f"jsonl: captions: Input should be {told}, or 'whole' or 'all' (got "
+        assert message in refusal(extract, corpora=corpora % wrong)
 
 
 def test_a_training_recipe_is_no_extraction_recipe(recipes):

@@ -301,7 +301,7 @@ def test_pairs_that_cannot_inherit_say_which_layer_is_of_another_kind():
         ("swin_tiny_patch4_window7_224", "swin_small_patch4_window7_224", "has 18 layers, the teacher only 6"),
         ("vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "the teacher"),
         ("pvt_v2_b1", "pvt_v2_b0", "heads are 32 and 64 wide"),
-        ("levit_128", "levit_256", "shrink it"),
+        ("levit_128", "levit_256", "take a smaller one"),
     ):
         with torch.device("meta"):
             large, small = (timm.create_model(name, num_classes=0) for name in (teacher, student))

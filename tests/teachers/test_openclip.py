@@ -342,7 +342,7 @@ def test_damaged_folders_are_named(folder):
         weights.write_bytes(content)
         assert f"{folder}: cannot be loaded: " in refusal(f"local-dir:{folder}")
     weights.unlink()
-    assert "cannot be loaded: " in refusal(f"local-dir:{folder}")
+    assert "no weights in that folder (.safetensors, .bin, .pth, .pt); put them there" in refusal(f"local-dir:{folder}")
     weights.write_bytes(whole)
     configure(folder, embed_dim=48)
     assert "cannot be loaded: size mismatch for visual.proj" in refusal(f"local-dir:{folder}")

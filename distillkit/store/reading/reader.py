@@ -168,8 +168,13 @@ class FeatureStore(Contents):
         usable = (found >= 0) & ~np.isin(found, self.failed_rows)
         if not usable.all():
             missing = int((~usable).sum())
-            first = wanted[int(np.argmin(usable))].as_py()
-            raise StoreError(f"{self.path}: no features for {missing} of {len(wanted)} keys, the first is {first!r}")
+            place = int(np.argmin(usable))
+            first = wanted[place].as_py()
+            why = "it failed, or is not in this view" if found[place] >= 0 else "there is no such key"
+            raise StoreError(
+                f"{self.path}: no features for {missing} of {len(wanted)} keys, the first is {first!r}: {why}; leave "
+                "them out"
+            )
         return found
 
     def losses(self) -> list[dict[str, str]]:

@@ -70,8 +70,10 @@ def select(store: Path, rows: np.ndarray, out: Path) -> Selection:
         store = Selection(store).store
     manifest, chosen = Manifest.read(store), np.unique(rows).astype("<i8")
     if not len(chosen) or chosen[0] < 0 or chosen[-1] >= manifest.rows:
-        asked = f"rows {chosen[0]} to {chosen[-1]}" if len(chosen) else "no rows"
-        raise StoreError(f"{store}: {asked} are meant, it has {manifest.rows}")
+        asked = (
+            f"rows {chosen[0]} to {chosen[-1]} are meant" if len(chosen) else "no row is meant by all that was asked"
+        )
+        raise StoreError(f"{store}: {asked}, it has {manifest.rows}; choose other --rows, --keys or --labels")
     if (out / "plan.json").exists():
         raise StoreError(f"{out}: holds a store; move it away, or choose another place")
     with atomic_file(out / _ROWS) as file:

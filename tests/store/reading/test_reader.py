@@ -96,7 +96,7 @@ def test_keys_find_their_rows_in_any_order(toy):
 
 def test_keys_without_features_are_refused_and_named(toy):
     absent = refusal(toy.path, lambda store: store.rows_of(["k0000", "nobody", "k0003"]))
-    assert "no features for 2 of 3 keys, the first is 'nobody'" in absent
+    assert "no features for 2 of 3 keys, the first is 'nobody': there is no such key; leave them out" in absent
     assert "for 1 of 2 keys, the first is 'k0070'" in refusal(toy.path, lambda store: store.rows_of(["k0000", "k0070"]))
 
 

@@ -108,7 +108,10 @@ def test_rows_are_chosen_by_key_number_and_label(toy, view, tmp_path):
 
 
 def test_no_rows_and_rows_that_are_not_there(toy, tmp_path):
-    for rows, told in (([], "no rows are meant"), ([150], "rows 150 to 150 are meant, it has 150")):
+    for rows, told in (
+        ([], "no row is meant by all that was asked, it has 150; choose other --rows"),
+        ([150], "rows 150 to 150 are meant, it has 150"),
+    ):
         with pytest.raises(StoreError, match=told):
             select(toy.path, np.array(rows, int), tmp_path / "view")
     before = contents(toy.path)
