@@ -63,7 +63,7 @@ WORKING = {
     "data prepare": ["demo", "--quick"],
     "data show": ["food101"],
     "data split": ["classed"],
-    "extract-teacher": ["extract.toml", "--overwrite"],  # a world that was copied has its corpus at another place
+    "extract-teacher": ["extract.toml"],
     "mine-neighbours": ["mine.toml"],
     "select-texts": ["select.toml"],
     "train-student": ["train.toml"],
@@ -90,6 +90,13 @@ WORKING = {
     "store export": ["out/images", "exported"],
     "store append": ["extract.toml"],
     "store push": ["out/images", "me/toy", "--dry-run"],
+}
+# What makes a command that has been done already do its work once more.
+ANEW = {
+    "extract-teacher": ["--set", 'out="again"'],
+    "mine-neighbours": ["--set", 'name="again"'],
+    "train-student": ["--set", 'out="again"'],
+    "evaluate": ["--set", "evals.0.ks=[1, 2]"],
 }
 CLAIMS = """
 name = "toy"

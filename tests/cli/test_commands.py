@@ -211,8 +211,8 @@ def test_store_commands(run_cli, store):
     shard.write_bytes(shard.read_bytes()[::-1])
     code, out, err = run_cli("store", "verify", store)
     assert code == 1 and out.startswith(f"{shard}: sha256 ") and out.count("\n") == 1
-    again = "run distillkit extract-teacher again: only their shards are done anew"
-    assert err == f"damaged: 1; delete these files and {again}\n"
+    again = "which does only their shards anew, and run: distillkit extract-teacher RECIPE"
+    assert err == f"damaged: 1; delete these files, {again}\n"
 
 
 def test_output_can_be_cut_short(store):

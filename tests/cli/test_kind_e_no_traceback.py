@@ -17,34 +17,18 @@ from pathlib import Path
 import pytest
 
 from distillkit import cli
-from tests.cli.commands import WORKING, all_commands, make_world
-from tests.conftest import draw
+from tests.cli.commands import ANEW, WORKING, all_commands
+from tests.cli.conftest import call
 
 COMMANDS = sorted(WORKING)
+# What is done already is done at once: such commands are walked both ways.
+WAYS = [*COMMANDS, *(f"{command}, anew" for command in ANEW)]
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory, teacher_folder):
-    """A world in which every command works, to be copied."""
-    folder = tmp_path_factory.mktemp("world")
-    here = Path.cwd()
-    os.chdir(folder)
-    try:
-        make_world(folder, draw(tmp_path_factory.mktemp("drawn") / "corpus", 40), teacher_folder, call)
-    finally:
-        os.chdir(here)
-    return folder
-
-
-@pytest.fixture
-def world(built, tmp_path, monkeypatch):
-    """The current folder, which is a world of the test's own."""
-    folder = tmp_path / "world"
-    shutil.copytree(built, folder)
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("DISTILLKIT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("distillkit.demo.prepare._run", lambda root, quick, narrow, say: None)  # minutes, no new places
-    return folder
+def words_of(way):
+    """The command of a way, and words with which it ends well."""
+    command, _, anew = way.partition(",")
+    return command, [*WORKING[command], *(ANEW[command] if anew else ())]
 
 
 def each_with_each(commands, names):
@@ -53,25 +37,10 @@ def each_with_each(commands, names):
     for at, command in enumerate(commands):
         for number, name in enumerate(names):
             # Mining has a process of its own, which takes seconds.
-            seldom = (at + number) % 8 or command == "mine-neighbours"
+            seldom = (at + number) % 8 or command.startswith("mine-neighbours")
             marks = [pytest.mark.slow] if seldom else []
             pairs.append(pytest.param(command, name, marks=marks, id=f"{command}-{name[:40]}"))
-    return pytest.mark.parametrize(("command", "name"), pairs)
-
-
-def call(*arguments):
-    """The real command line in this process; anything but its own end is a traceback: (exit code, stdout, stderr)."""
-    streams = [io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2)]
-    before = sys.argv, sys.stdout, sys.stderr
-    sys.argv, sys.stdout, sys.stderr = ["distillkit", *map(str, arguments)], *streams
-    try:
-        cli.main()
-    except SystemExit as stopped:
-        code = stopped.code or 0
-    finally:
-        sys.argv, sys.stdout, sys.stderr = before
-    out, err = (stream.buffer.getvalue().decode() if not stream.closed else "" for stream in streams)
-    return code, out, err
+    return pytest.mark.parametrize(("way", "name"), pairs)
 
 
 def ended_well(code, out, err):
@@ -87,10 +56,12 @@ def test_every_command_is_walked():
     assert sorted(name for name, _ in all_commands()) == COMMANDS
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_the_world_is_one_in_which_commands_work(world, command):
-    code, _, err = call(*command.split(), *WORKING[command])
+@pytest.mark.parametrize("way", WAYS)
+def test_the_world_is_one_in_which_commands_work(world, way):
+    command, words = words_of(way)
+    code, _, err = call(*command.split(), *words)
     assert code == (1 if command == "data check" else 0), err
+    assert ("already" in err) == (way in ANEW), err
 
 
 # Files.
@@ -150,18 +121,18 @@ def hostile(name, folder):
     return "hostile.toml"
 
 
-def holes(command):
+def holes(command, working):
     """Where a word can be put: the places of arguments, and the options that take a value."""
-    working = WORKING[command]
     yield from ([*working[:n], None, *working[n + 1 :]] for n in range(len(working)))
     for parameter in dict(all_commands())[command].params:
         if parameter.param_type_name == "option" and not parameter.is_flag:
             yield [*working, parameter.opts[-1], None]
 
 
-@each_with_each([one for one in COMMANDS if WORKING[one]], FILES)
-def test_files_that_are_not_what_is_asked_for(world, command, name):
-    for words in holes(command):
+@each_with_each([one for one in WAYS if words_of(one)[1]], FILES)
+def test_files_that_are_not_what_is_asked_for(world, way, name):
+    command, working = words_of(way)
+    for words in holes(command, working):
         place = hostile(name, world)
         ended_well(*call(*command.split(), *(place if word is None else word for word in words)))
         for path in (Path("hostile.toml"), Path("file")):
@@ -208,10 +179,10 @@ KNOBS = {
 
 
 @each_with_each(KNOBS, NUMBERS)
-def test_numbers_that_no_knob_expects(world, command, name):
-    plan = ["--plan"] if command in ("train-student", "extract-teacher") else []
-    for knob in KNOBS[command]:
-        ended_well(*call(*command.split(), *WORKING[command], *plan, "--set", f"{knob}={name}"))
+def test_numbers_that_no_knob_expects(world, way, name):
+    plan = ["--plan"] if way in ("train-student", "extract-teacher") else []
+    for knob in KNOBS[way]:
+        ended_well(*call(*way.split(), *WORKING[way], *plan, "--set", f"{knob}={name}"))
 
 
 @pytest.mark.parametrize("number", NUMBERS, ids=lambda number: number[:21])
@@ -285,12 +256,11 @@ ENVIRONMENTS = {
 }
 
 
-@each_with_each(COMMANDS, ENVIRONMENTS)
-def test_environments(world, command, name, monkeypatch):
-    if Path("run/student.json").is_file() and command == "train-student":
-        shutil.rmtree("run")
+@each_with_each(WAYS, ENVIRONMENTS)
+def test_environments(world, way, name, monkeypatch):
+    command, words = words_of(way)
     ENVIRONMENTS[name](monkeypatch)
-    ended_well(*call(*command.split(), *WORKING[command]))
+    ended_well(*call(*command.split(), *words))
 
 
 def told_in_ascii():
@@ -367,24 +337,27 @@ def read_only(world):
             os.chdir(world)
 
 
-@pytest.mark.parametrize("command", [one for one in COMMANDS if one != "mine-neighbours"])
-def test_a_folder_that_can_only_be_read(read_only, command, monkeypatch):
-    words = WORKING[command]
-    if command == "train-student":
-        words = [*words, "--overwrite"]
+QUICK = [way for way in WAYS if not way.startswith("mine-neighbours")]
+WRITE = ("store view", "store export", "store merge", "select-texts", "data prepare")
+
+
+@pytest.mark.parametrize("way", QUICK)
+def test_a_folder_that_can_only_be_read(read_only, way):
+    command, words = words_of(way)
     code, out, err = call(*command.split(), *words)
     ended_well(code, out, err)
-    if command in ("store view", "store export", "store merge", "train-student", "select-texts", "data prepare"):
+    if command in WRITE or way.endswith("anew"):
         assert code == 1 and ("permission denied" in err.lower() or "not be written" in err), err
 
 
-@pytest.mark.parametrize("command", [one for one in COMMANDS if one != "mine-neighbours"])
-def test_a_current_folder_that_is_gone(world, command, tmp_path):
+@pytest.mark.parametrize("way", QUICK)
+def test_a_current_folder_that_is_gone(world, way, tmp_path):
+    command, words = words_of(way)
     gone = tmp_path / "gone"
     gone.mkdir()
     os.chdir(gone)
     gone.rmdir()
     try:
-        ended_well(*call(*command.split(), *WORKING[command]))
+        ended_well(*call(*command.split(), *words))
     finally:
         os.chdir(world)
