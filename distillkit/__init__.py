@@ -2,12 +2,15 @@
 
 import distillkit
 
-distillkit.extract("pipelines/extract/demo.toml")
-run = distillkit.train("pipelines/demo/dime_fm.toml", overrides=["optim.epochs=10.0"])
+distillkit.extract("pipelines/extract/demo.toml", say=print)
+run = distillkit.train("pipelines/demo/dime_fm.toml", overrides=["optim.epochs=10.0"], say=print)
 report = distillkit.evaluate(run)
 page = distillkit.compare([run / "baseline", run])
-store = distillkit.FeatureStore("stores/demo/images")
 student = distillkit.load_student(run)
+found = distillkit.search(student, "a red bicycle", within="photos")
+store = distillkit.FeatureStore("stores/demo/images")
+
+Every command is a function, with its defaults. What comes out is returned; what is told on the way goes to `say`.
 """
 
 import os
@@ -20,15 +23,45 @@ from typing import Any
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 __version__ = "0.1.0"
-__all__ = ["FeatureStore", "compare", "evaluate", "extract", "load_student", "mine", "train"]
+
+# Where what the package offers lies: "module" of itself, callable, or "module:name". Imported when it is first named.
+_HOMES = {
+    "FeatureStore": "store.reading.reader:FeatureStore",
+    "append": "stores:append",
+    "check": "check",
+    "check_corpus": "corpora.check:check",
+    "compare": "compare",
+    "embed": "embed",
+    "evaluate": "evaluate",
+    "evaluate_teacher": "evaluate:evaluate_teacher",
+    "export": "export",
+    "export_store": "stores:export_store",
+    "extract": "extract",
+    "import_features": "stores:import_features",
+    "list_corpora": "corpora.check:overview",
+    "list_recipes": "check:overview",
+    "load_student": "embedding.student:load_student",
+    "merge": "stores:merge",
+    "mine": "mine",
+    "prepare_demo": "demo.prepare:prepare",
+    "run_claims": "claims.jobs:claims",
+    "search": "search",
+    "select_texts": "mining.select:select_texts",
+    "store_failures": "stores:store_failures",
+    "store_info": "stores:store_info",
+    "store_precision": "stores:store_precision",
+    "suggest_scale": "suggest:suggest_scale",
+    "train": "train",
+    "verify": "stores:verify",
+    "view": "stores:view",
+}
+__all__ = [*sorted(_HOMES)]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:
-    """What is heavy is imported when it is first named: the five steps are callable modules."""
-    if name in ("compare", "evaluate", "extract", "mine", "train"):
-        return import_module(f"distillkit.{name}")
-    if name == "FeatureStore":
-        return import_module("distillkit.store.reading.reader").FeatureStore
-    if name == "load_student":
-        return import_module("distillkit.runfolder").load_student
-    raise AttributeError(f"module 'distillkit' has no attribute {name!r}")
+    """What is heavy is imported when it is first named."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'distillkit' has no attribute {name!r}")
+    module, _, inner = _HOMES[name].partition(":")
+    found = import_module(f"distillkit.{module}")
+    return getattr(found, inner) if inner else found

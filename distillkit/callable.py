@@ -14,6 +14,10 @@ class CallableModule(ModuleType):
         return getattr(self, self.__name__.rpartition(".")[2])(*arguments, **keywords)
 
 
+def silent(message: str) -> None:
+    """Who hears what functions tell while they work, where nobody else is named: `say=print` prints it."""
+
+
 def make_callable(name: str) -> None:
     """Last line of such a module: `make_callable(__name__)`."""
     sys.modules[name].__class__ = CallableModule

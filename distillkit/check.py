@@ -8,12 +8,14 @@ extracted yet, `[data.expect]` says how many rows it will have and how wide the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from distillkit.callable import make_callable
 from distillkit.errors import RecipeError, StoreError
 from distillkit.evals._encode import stores_of
 from distillkit.evals._labels import labels_of
@@ -34,8 +36,13 @@ _HALF = 2  # bytes of a float16
 _OTHERS = {"extract", "mine", "select", "claims", "evals"}  # folders of recipes that train nothing
 
 
-def check(recipe: TrainRecipe) -> list[str]:
-    """Parameters, multiply-accumulates, teacher fields and their bytes, and steps: a line each."""
+def check(recipe: TrainRecipe | str | Path, *, overrides: Sequence[str] = ()) -> list[str]:
+    """Parameters, multiply-accumulates, teacher fields and their bytes, and steps: a line each.
+
+    `recipe` may be a file, with `overrides` such as "data.batch_size=64".
+    """
+    if not isinstance(recipe, TrainRecipe):
+        recipe = load(recipe, list(overrides), kind=TrainRecipe)
     rows, widths, patches, views = _expected(recipe)
     with torch.device("meta"):
         student = recipe.student.build("students")
@@ -168,3 +175,6 @@ def _in_short(recipe: TrainRecipe) -> tuple[str, str, str]:
     model = recipe.student.knobs.get("model")
     terms = " + ".join(str(term.knobs.get("name") or term.kind) for term in recipe.losses)
     return model if isinstance(model, str) else recipe.student.kind, terms, recipe.paper or ""
+
+
+make_callable(__name__)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from distillkit.callable import make_callable
+from distillkit.callable import make_callable, silent
 from distillkit.errors import TrainError
 from distillkit.evaluation.arms import arms_of, teacher_arm
 from distillkit.evaluation.compared import compared
@@ -28,7 +28,7 @@ ATLAS = 5000  # images of which the maps take a minute or two
 
 def compare(
     paths: Sequence[str | Path],
-    say: Say = print,
+    say: Say = silent,
     *,
     baseline: str | Path | None = None,
     teacher: bool = False,

@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from distillkit.callable import make_callable
+from distillkit.callable import make_callable, silent
 from distillkit.evals._encode import Encode, OpenStore
 from distillkit.evaluation.asked import Asked, asked_of, name_of
 from distillkit.evaluation.encode import Student, Teacher
@@ -29,6 +29,7 @@ from distillkit.originals import moved
 from distillkit.recipe import EvalRecipe, TrainRecipe, changed, load
 from distillkit.recipe.only import only
 from distillkit.report import write_report
+from distillkit.report.weights import measured_weights
 from distillkit.runfolder import RunFolder
 from distillkit.store.format.manifest import digest
 from distillkit.store.reading.reader import FeatureStore
@@ -39,7 +40,7 @@ Say = Callable[[str], None]
 
 
 def evaluate(
-    path: str | Path, say: Say = print, *, evals: str | Path | None = None, overrides: Sequence[str] = ()
+    path: str | Path, say: Say = silent, *, evals: str | Path | None = None, overrides: Sequence[str] = ()
 ) -> Path:
     """Evaluate the finished run at `path`; returns the path of its report. What has not changed is not done again.
 
@@ -51,7 +52,7 @@ def evaluate(
 
 def evaluate_all(
     paths: Sequence[str | Path],
-    say: Say = print,
+    say: Say = silent,
     *,
     evals: str | Path | None = None,
     overrides: Sequence[str] = (),
@@ -69,8 +70,8 @@ def evaluate_all(
 def evaluate_teacher(
     store: str | Path,
     evals: str | Path,
-    out: str | Path,
-    say: Say = print,
+    out: str | Path = "runs/teacher",
+    say: Say = silent,
     *,
     overrides: Sequence[str] = (),
     names: Sequence[str] = (),
@@ -112,7 +113,7 @@ def _job(path: Path, other: EvalRecipe | None, overrides: list[str], names: Sequ
     open_store = lru_cache(lambda name: FeatureStore(expand(name), recipe.data.teacher))
     evals = only(recipe.evals, names, name_of, "eval")
     asked = asked_of(evals, open_store, run.facts()["teacher"], f"{run.path} was trained with")
-    baseline = RunFolder(run.path / "baseline") if recipe.baseline is not None else None
+    baseline = run.baseline if recipe.baseline is not None else None
     if baseline is not None:
         baseline.recipe()
     return _Job(run, recipe, baseline, asked, open_store)
@@ -134,7 +135,10 @@ def _evaluated(job: _Job, say: Say) -> Path:
         for who, folder in folders.items()
     }
     found = _measured(job.asked, kept, {"teacher": Teacher(pace.device), **students}, job.open_store, say)
-    facts = {"own_texts": bool(job.asked) and students["student"].has_texts, "roots": recipe.data.moved}
+    weights = {who: folder.weights() for who, folder in folders.items()}
+    own_texts = bool(job.asked) and students["student"].has_texts
+    facts = {"own_texts": own_texts, "roots": recipe.data.moved, "weights": weights}
+    say(f"{run.path}: {measured_weights(run, job.baseline, [one.component for one in job.asked])}")
     unfinished(run.path)  # what the proof speaks of is another evaluation from here on
     write_result(run.path, Result(found, job.asked, networks, facts), job.open_store)
     report = write_report(run, job.baseline)

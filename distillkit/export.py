@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
-from distillkit.callable import make_callable
+from distillkit.callable import make_callable, silent
 from distillkit.errors import ExportError
 from distillkit.exports._describe import describe, teacher_texts
 from distillkit.exports._described import Described, TextTower
@@ -52,7 +52,7 @@ def export(
     runtime_dir: str | Path | None = None,
     licence: str | None = None,
     allow_parity_loss: bool = False,
-    say: Say = print,
+    say: Say = silent,
 ) -> Path:
     """Write the student of the finished run at `path` for the program `to`; returns the folder.
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from distillkit.callable import make_callable
+from distillkit.callable import make_callable, silent
 from distillkit.engine import estimate
 from distillkit.engine.job import Job, Teacher, fields_asked
 from distillkit.engine.loading import refuse_absent
@@ -54,7 +54,7 @@ Instead = Callable[[Job, pa.Table, int, Say, dict[str, Any]], Path]
 
 def extract(
     recipe: ExtractRecipe | str | Path,
-    say: Say = print,
+    say: Say = silent,
     command: str | None = None,
     part: Part | None = None,
     *,
@@ -103,8 +103,10 @@ def extract(
     return [job.path for job in jobs]
 
 
-def plan(recipe: ExtractRecipe, say: Say = print) -> list[str]:
+def plan(recipe: ExtractRecipe | str | Path, say: Say = silent, *, overrides: Sequence[str] = ()) -> list[str]:
     """What `extract` would take here, line by line: every store is left as it is, and none is begun."""
+    if not isinstance(recipe, ExtractRecipe):
+        recipe = load(recipe, list(overrides), kind=ExtractRecipe)
     cpu.settle()
     out, engine, lines = workplace(expand(recipe.out)), LocalEngine(), list[str]()
     plans = [planned(corpus, out / corpus.name, say) for corpus in recipe.corpora]

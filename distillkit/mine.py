@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from distillkit.callable import make_callable
+from distillkit.callable import make_callable, silent
 from distillkit.errors import StoreError
 from distillkit.mining import choice, duplicates
 from distillkit.mining.approximate import Approximate, Effort
@@ -52,7 +52,7 @@ class Settled:
 
 def mine(
     recipe: MineRecipe | str | Path,
-    say: Say = print,
+    say: Say = silent,
     command: str | None = None,
     part: Part | None = None,
     *,

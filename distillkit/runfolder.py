@@ -5,6 +5,7 @@ metrics.jsonl         one line per logged step
 checkpoints/          see training/checkpoint.py
 student.safetensors   the trained student; written last but one
 student.json          what it is and what it cost: the run is finished when this exists
+best/                 the weights that did best in a validation, see training/validation.py; opens as a run does
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from distillkit.recipe import TrainRecipe, differences
 from distillkit.recipe.schema import validate
 from distillkit.store.format.manifest import digest, file_digest
 from distillkit.system.atomic import atomic_file, make_folder, set_aside, write_json
+from distillkit.system.best import FOLDER, RECORD, is_best, run_of
 from distillkit.system.lines import append_line, keep_lines, read_lines, settle
 from distillkit.system.locks import locked
 from distillkit.system.paths import expand
@@ -59,18 +61,13 @@ def inherited_sha256(name: str | None) -> str | None:
     return file_digest(files[0]).sha256 if files else None
 
 
-def load_student(run: str | Path) -> Any:
-    """The student of the finished run at `run`: a torch module in evaluation mode, on the CPU."""
-    return RunFolder(Path(run)).load_student()
-
-
 class RunFolder:
-    """The folder of one run, locked while it is in use."""
+    """The folder of one run, locked while it is in use; or RUN/best, whose `run` is the one that its weights are of."""
 
     def __init__(self, path: Path):
-        self.path = path
-        self.metrics = path / "metrics.jsonl"
-        self.checkpoints = path / "checkpoints"
+        self.path, self.run = path, run_of(path)
+        self.metrics = self.run / "metrics.jsonl"
+        self.checkpoints = self.run / "checkpoints"
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -133,25 +130,44 @@ class RunFolder:
         return identity(recipe, begun["stores"], begun.get("inherited"))
 
     def _record(self) -> dict[str, Any]:
-        path = self.path / "recipe.json"
+        path = self.run / "recipe.json"
         return _read(path, "identity", "recipe") if path.is_file() else {}
 
     @property
     def finished(self) -> bool:
-        return (self.path / "student.json").is_file()
+        return (self.run / "student.json").is_file()
+
+    @property
+    def baseline(self) -> RunFolder:
+        """The run beside this one that went without the teacher; beside selected weights its own selected ones."""
+        folder = self.run / "baseline"
+        return RunFolder(folder / FOLDER if is_best(self.path) and is_best(folder / FOLDER) else folder)
 
     def facts(self) -> dict[str, Any]:
         """What the finished student is and what it cost."""
-        return _read(self.path / "student.json", "teacher")
+        return _read(self.run / "student.json", "teacher")
+
+    def weights(self) -> dict[str, Any]:
+        """Which weights these are: the `step` that they come from `of` how many; and how they were `selected`, where
+        they were: by which number, how high it was, of which evaluation.
+        """
+        last = self.facts().get("steps")
+        if not is_best(self.path):
+            return {"step": last, "of": last, "selected": None}
+        record, validation = _read(self.path / RECORD, "step"), self.begun_recipe().validation
+        number = next((name for name in record if name != "step"), "")
+        eval_ = None if validation is None else validation.eval.model_dump(mode="json")
+        selected = {"number": number, "value": record.get(number), "eval": eval_}
+        return {"step": record["step"], "of": last, "selected": selected}
 
     def begun_recipe(self) -> TrainRecipe:
         """The resolved recipe that this run was begun with, finished or not."""
-        return validate(TrainRecipe, self._record().get("recipe"), str(self.path / "recipe.json"))
+        return validate(TrainRecipe, self._record().get("recipe"), str(self.run / "recipe.json"))
 
     def recipe(self) -> TrainRecipe:
         """The resolved recipe this run was made with; TrainError when there is no finished run here."""
         if not self.finished:
-            begun = (self.path / "recipe.json").is_file()
+            begun = (self.run / "recipe.json").is_file()
             state = "has not finished; rerun" if begun else "is no run folder; make one with"
             raise TrainError(f"{self.path}: {state}: distillkit train-student RECIPE")
         return self.begun_recipe()
@@ -172,6 +188,10 @@ class RunFolder:
         except (OSError, SafetensorError, RuntimeError) as error:
             reason = str(error).splitlines()[-1].strip()
             told = f"{file}: damaged ({reason}); delete student.json beside it, and train-student makes both again"
+            if is_best(self.path):
+                told = (
+                    f"{file}: damaged ({reason}); measure the run itself, or train anew with train-student --overwrite"
+                )
             raise TrainError(told) from error
         return student.eval()
 

@@ -29,7 +29,9 @@ _TERMS = {
 }
 
 
-def suggest_scale(images: Path, texts: Path | None = None, *, batch: int = 128, text_batch: int = 2048) -> list[str]:
+def suggest_scale(
+    images: str | Path, texts: str | Path | None = None, *, batch: int = 128, text_batch: int = 2048
+) -> list[str]:
     """A table of shares of the entropy, and for each kind of term the scale at which its targets have half of it.
 
     `batch` and `text_batch`: among how many choices a student will be trained, for entropy depends on that. StoreError
@@ -58,7 +60,7 @@ def suggest_scale(images: Path, texts: Path | None = None, *, batch: int = 128, 
 
 
 def _pairs(
-    store: FeatureStore, x: Tensor, texts: Path | None, batch: int, text_batch: int
+    store: FeatureStore, x: Tensor, texts: str | Path | None, batch: int, text_batch: int
 ) -> Iterator[tuple[tuple[str, str], Float[Tensor, "n m"]]]:
     if texts is not None:
         other = FeatureStore(texts)

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 import torch
 
-from distillkit.callable import make_callable
+from distillkit.callable import make_callable, silent
 from distillkit.errors import RecipeError, StoreError, TrainError
 from distillkit.evals._encode import stores_of
 from distillkit.recipe import TrainRecipe, load
@@ -46,7 +46,7 @@ Say = Callable[[str], None]
 
 def train(
     recipe: TrainRecipe | str | Path,
-    say: Say = print,
+    say: Say = silent,
     command: str | None = None,
     *,
     overrides: Sequence[str] = (),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from distillkit.callable import silent
 from distillkit.claims.file import read_claims
 from distillkit.claims.judge import judge
 from distillkit.claims.page import write_page
@@ -21,14 +22,27 @@ from distillkit.errors import RecipeError
 Say = Callable[[str], None]
 
 
-def claims(file: Path, runs: Path, out: Path, say: Say, command: str, *, quick: bool = False) -> Path:
-    """Train, measure and judge all that the file claims; returns the path of the results."""
+def claims(
+    file: str | Path,
+    runs: str | Path = "runs/claims",
+    out: str | Path = "benchmarks/results/claims",
+    say: Say = silent,
+    command: str | None = None,
+    *,
+    quick: bool = False,
+) -> Path:
+    """Train, measure and judge all that the file claims; returns the path of the results.
+
+    `quick`: a look in minutes, whose results stay beside the runs. `command` is what the results tell.
+    """
+    file, runs = Path(file), Path(runs)
+    out = runs if quick else Path(out)
     scene = Scene(read_claims(file), runs, quick)
     run_all(scene, say)
     found = judge(scene)
     for claim in found:
         say(f"{claim.holds:13}  {claim.text}" + (f" ({claim.why})" if claim.why else ""))
-    return write_results(out, scene, found, command)
+    return write_results(out, scene, found, command or f"distillkit claims {file}")
 
 
 def planned(file: Path, runs: Path, *, quick: bool = False) -> list[str]:

@@ -10,6 +10,7 @@ from distillkit.cli.bench import bench_model
 from distillkit.cli.claims import claims
 from distillkit.cli.console import say
 from distillkit.cli.data import data
+from distillkit.cli.embed import embed, search
 from distillkit.cli.ending import in_one_line, speak_any_text
 from distillkit.cli.evaluate import compare, evaluate
 from distillkit.cli.export import export, push
@@ -38,6 +39,8 @@ app.command()(evaluate)
 app.command()(compare)
 app.command()(show)
 app.command()(atlas)
+app.command()(embed)
+app.command()(search)
 app.command()(export)
 app.command()(push)
 app.command()(bench_model)

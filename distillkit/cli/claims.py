@@ -49,4 +49,4 @@ def claims(
             for line in jobs.planned(file, runs, quick=quick):
                 print(line)
         else:
-            print(jobs.claims(file, runs, runs if quick else out, say, command(), quick=quick))
+            print(jobs.claims(file, runs, out, say, command(), quick=quick))

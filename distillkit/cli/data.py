@@ -98,7 +98,7 @@ def data_check(
     from distillkit.corpora.check import check
 
     good = True
-    for line, fine in check(name, root or f"data/{name}", thorough):
+    for line, fine in check(name, root, thorough):
         print(line)
         good &= fine
     if not good:

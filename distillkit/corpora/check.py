@@ -52,12 +52,12 @@ def show(name: str) -> Iterator[str]:
     yield f"  next: {facts.next}"
 
 
-def check(name: str, root: str, thorough: bool = False) -> Iterator[tuple[str, bool]]:
-    """Lines about a corpus below `root` (a path or a URL), each with whether it is as it should be.
+def check(name: str, root: str | None = None, thorough: bool = False) -> Iterator[tuple[str, bool]]:
+    """Lines about a corpus below `root` (a path or a URL; by default data/NAME), each with whether it is as it should.
 
     `thorough`: count the samples, and compare checksums of archives that are there.
     """
-    table = manifests.load(name)
+    table, root = manifests.load(name), root or f"data/{name}"
     yield f"{name}: {_title(name)}", True
     if "parts" not in table:
         yield from _check_demo(table)

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from distillkit.callable import silent
 from distillkit.demo import manifest
 from distillkit.demo.concepts import Corpus, read_concepts, shorten, split, unseen_list, validation_list
 from distillkit.demo.drawings import HANDS
@@ -32,7 +33,7 @@ MASKS = "masks"
 FEATURES, TEACHER, NARROW = "features.safetensors", "teacher", "teacher_of_one_drawing"
 
 
-def prepare(quick: bool = False, say: Say = print, *, narrow: bool = False) -> Path:
+def prepare(quick: bool = False, say: Say = silent, *, narrow: bool = False) -> Path:
     """Make the embedded default ready in the cache folder, and return its folder; finished stages are left alone.
 
     `narrow`: make a second teacher, too, whose projections have seen the first drawing only.

@@ -6,7 +6,6 @@ read from the corpus, shown to the teacher that the store names, and compared wi
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,10 +20,10 @@ from distillkit.errors import StoreError
 from distillkit.originals import Originals
 from distillkit.pixels.views import unpacked
 from distillkit.recipe import Component, ExtractRecipe
-from distillkit.recipe.registry import resolve
 from distillkit.store.format.field import PARAMETERS
 from distillkit.store.format.sameness import other_teacher
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.teachers._again import component_of
 
 _BATCH = 32
 # Rounding to 16 bits costs 1e-6 of a cosine, other kernels in half precision 1e-3; another image costs much more.
@@ -91,17 +90,17 @@ def _component(
     if recipe is not None:
         found = recipe.by_alias
         return found.get(alias) or (next(iter(found.values())) if len(found) == 1 else None)
-    if record.get("kind") in ("imported", "mined", None):
+    component = component_of(record)
+    if component is None:
         return None
-    parameters = inspect.signature(resolve("teachers", record["kind"])).parameters
-    knobs = {name: record[name] for name in parameters if name in record}
+    knobs = component.knobs
     shapes = {full.split("/", 1)[1]: field.view_shape for full, field in store.fields.items() if field.teacher == alias}
     if "logits" in shapes:
         knobs["top_k"] = shapes["classes"][0] if "classes" in shapes else "all"
-    component = Component(kind=record["kind"], **knobs)
+    component = Component(kind=component.kind, **knobs)
     whole = component.build("teachers").fields.get("patches") if "patches" in shapes else None
     if whole and whole != shapes["patches"]:
-        component = Component(kind=record["kind"], **knobs, grid=math.isqrt(shapes["patches"][0]))
+        component = Component(kind=component.kind, **knobs, grid=math.isqrt(shapes["patches"][0]))
     component.check("teachers", f"{store.path}: teacher {alias}")
     return component
 

@@ -14,6 +14,7 @@ from distillkit.evaluation.rows import is_rows, read_rows
 from distillkit.recipe import TrainRecipe
 from distillkit.runfolder import RunFolder
 from distillkit.store.format.manifest import file_digest
+from distillkit.system.best import FOLDER, is_best
 
 Place = tuple[str, str]  # an eval's name, and the table of it ("" is the main one)
 
@@ -30,8 +31,8 @@ class Asking:
 class Measured:
     """`rows` of the network itself, `teacher`'s rows of the same evals, and `numbers` of evals that keep no rows.
 
-    `made_of`: all that the student depends on (runfolder.identity). `network`: what its weights are called in what is
-    kept of it, and `folder` is where that lies.
+    `made_of`: all that the student depends on (runfolder.identity), and how its weights were selected, if they were.
+    `network`: what its weights are called in what is kept of it, and `folder` is where that lies.
     """
 
     path: Path
@@ -54,12 +55,23 @@ def measured(path: Path) -> Measured:
     run = RunFolder(path)
     recipe, facts = run.recipe(), run.facts()
     parent = path.absolute().parent
-    for folder, who in ((path, "student"), (parent, "baseline" if path.name == "baseline" else "")):
-        found = _found(folder / "evaluation", who, path / "student.safetensors") if who else None
+    chosen_by = run.weights()["selected"] if is_best(path) else None
+    selected = {} if chosen_by is None else {"weights": {name: chosen_by[name] for name in ("number", "eval")}}
+    for folder, who in ((path, "student"), *((place, "baseline") for place in _beside(run))):
+        found = _found(folder / "evaluation", who, path / "student.safetensors")
         if found is not None:
-            return Measured(path, recipe, facts, run.begun_with() or {}, *found, folder / "evaluation")
+            made_of = (run.begun_with() or {}) | selected
+            return Measured(path, recipe, facts, made_of, *found, folder / "evaluation")
     first = parent if path.name == "baseline" and (parent / "recipe.json").is_file() else path
     raise TrainError(f"{path}: this student has not been evaluated; run: distillkit evaluate {first}")
+
+
+def _beside(run: RunFolder) -> list[Path]:
+    """The folders in whose evaluation a baseline is measured: its run's, and of selected weights its run's best/."""
+    folder = run.run.absolute()
+    if folder.name != "baseline":
+        return []
+    return [folder.parent / FOLDER, folder.parent] if is_best(run.path) else [folder.parent, folder.parent / FOLDER]
 
 
 def _found(

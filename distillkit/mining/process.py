@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from distillkit import errors
+from distillkit.callable import silent
 from distillkit.recipe import MineRecipe
 from distillkit.store.writing.claims import Part
 from distillkit.system.environment import whole_number
@@ -26,7 +27,7 @@ from distillkit.system.environment import whole_number
 Say = Callable[[str], None]
 
 
-def mine_apart(recipe: MineRecipe, say: Say = print, command: str | None = None, part: Part | None = None) -> Path:
+def mine_apart(recipe: MineRecipe, say: Say = silent, command: str | None = None, part: Part | None = None) -> Path:
     """`distillkit.mine.mine_here` in a process of its own; returns the folder of the addition."""
     threads = recipe.threads or whole_number("OMP_NUM_THREADS", os.cpu_count() or 1, least=1)
     request = {"recipe": recipe.model_dump(), "command": command, "part": str(part or Part()), "threads": threads}

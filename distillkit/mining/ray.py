@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from distillkit.callable import silent
 from distillkit.engine.ray import RayEngine
 from distillkit.errors import DistillkitError
 from distillkit.mining.process import mine_apart
@@ -24,7 +25,7 @@ Say = Callable[[str], None]
 _PARTS = 64  # at most; a worker that comes late still finds some to do
 
 
-def mine_on_ray(recipe: MineRecipe, say: Say = print, command: str | None = None) -> Path:
+def mine_on_ray(recipe: MineRecipe, say: Say = silent, command: str | None = None) -> Path:
     """`distillkit.mine.mine_here` by the workers of the recipe's [ray]; returns the folder of the addition."""
     engine, rows = RayEngine(recipe.ray), len(FeatureStore(expand(recipe.queries)))
     count = min(-(-rows // recipe.rows_per_shard), _PARTS)

@@ -10,14 +10,15 @@ The neighbours are mined before (mine.py), and with them duplicates are left out
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from distillkit.callable import silent
 from distillkit.errors import StoreError
-from distillkit.recipe import SelectRecipe
+from distillkit.recipe import SelectRecipe, load
 from distillkit.report.near import Near, example, write_selection
 from distillkit.store.reading.neighbours import Neighbours
 from distillkit.store.reading.reader import FeatureStore
@@ -31,11 +32,14 @@ _BLOCK = 16_384  # rows whose neighbours are read at once
 _BARS = 60
 
 
-def select_texts(recipe: SelectRecipe, say: Say = print) -> Path:
+def select_texts(recipe: SelectRecipe | str | Path, say: Say = silent, *, overrides: Sequence[str] = ()) -> Path:
     """The view of the texts that are kept, with selection.json and selection.html beside its rows; returns its folder.
 
-    In memory are 8 bytes a text. StoreError when nothing is kept.
+    `recipe` may be a file, with `overrides` such as "min_cosine=0.2". In memory are 8 bytes a text. StoreError when
+    nothing is kept.
     """
+    if not isinstance(recipe, SelectRecipe):
+        recipe = load(recipe, list(overrides), kind=SelectRecipe)
     images, texts = FeatureStore(expand(recipe.images)), FeatureStore(expand(recipe.texts))
     neighbours, out = Neighbours(images, recipe.neighbours, texts, recipe.k), Path(expand(recipe.out))
     best, image = nearest_image(neighbours, len(texts))

@@ -61,6 +61,18 @@ def decode(image: bytes | Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         return _decoded_without_side_matter(image, max_pixels, error)
 
 
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """A picture that somebody has opened already, as `decode` would give it. SourceError where it is damaged."""
+    try:
+        refuse_bombs(*image.size)
+        image.load()
+        return _to_rgb(_upright(image))
+    except SourceError:
+        raise
+    except DAMAGE as error:
+        raise _refusal(error, b"") from error
+
+
 def _decoded(file: io.BytesIO | Path, max_pixels: int) -> Image.Image:
     with Image.open(file, formats=FORMATS) as opened:
         refuse_bombs(*opened.size, max_pixels)

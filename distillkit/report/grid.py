@@ -62,6 +62,11 @@ def uri(one: dict[str, Any]) -> str:
         told = f"{one['image']}: the report cannot show it ({error}); put it back and run the same command again"
         raise SourceError(told) from error
     pixels = render(image, centre_view(*image.size), _PIXELS)
+    return as_uri(Image.fromarray(pixels.transpose(1, 2, 0)))
+
+
+def as_uri(image: Image.Image) -> str:
+    """The picture as a JPEG that a page carries in itself."""
     made = io.BytesIO()
-    Image.fromarray(pixels.transpose(1, 2, 0)).save(made, "JPEG", quality=88, subsampling=0)
+    image.save(made, "JPEG", quality=88, subsampling=0)
     return f"data:image/jpeg;base64,{base64.b64encode(made.getvalue()).decode()}"

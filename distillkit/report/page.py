@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from distillkit.evaluation.rows import Rows
-from distillkit.recipe import TrainRecipe
+from distillkit.recipe import Component, TrainRecipe
 from distillkit.report import words
 from distillkit.report.answers import listed, rows_of, student_against_baseline
 from distillkit.report.commands import commands, in_short, in_words
@@ -19,6 +19,7 @@ from distillkit.report.overlap import seen
 from distillkit.report.results import WHO, Table, bars, tables
 from distillkit.report.stores import evaluation_stores, store_facts, training_stores
 from distillkit.report.training import batch, looked_at, optimiser, schedule, seen_in_training, weights
+from distillkit.report.weights import measured_weights
 from distillkit.runfolder import RunFolder
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.paths import expand
@@ -51,6 +52,7 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
         **_results(results, rows, networks, trained),
         **_sizes(facts["parameters"], parameters, "image" if "images" in trained else "text"),
         "own_texts": evaluation.get("own_texts", False),
+        "measured": measured_weights(run, baseline, _asked(evaluation)),
         **_pictures(rows, evaluation),
         "objective": formula(recipe.losses),
         "baseline": _baseline(baseline, recipe),
@@ -68,6 +70,11 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
         "resolved": json.dumps(recipe.model_dump(mode="json", exclude_none=True), indent=2, ensure_ascii=False),
         "credits": demo_credits() if demo else [],
     }
+
+
+def _asked(evaluation: Values) -> list[Component]:
+    """What the student was measured by."""
+    return [Component(**one["eval"]) for one in evaluation.get("evals", {}).values()]
 
 
 def _results(results: list[Table], rows: Rows | None, networks: Networks, trained: dict[str, FeatureStore]) -> Values:

@@ -25,6 +25,7 @@ from distillkit.recipe import Component
 from distillkit.students._configs import openclip_config, timm_model
 from distillkit.students._pixels import Normalise
 from distillkit.students._timm import create_trunk
+from distillkit.system.best import run_of
 from distillkit.system.paths import expand
 
 # What hubs, torch and safetensors answer when a name, a configuration or a file is not as they want it.
@@ -101,7 +102,7 @@ def earlier_student(name: str) -> nn.Module:
     """The student that a finished run left behind; `name` is "run:FOLDER"."""
     folder = Path(expand(name.removeprefix("run:")))
     try:
-        knobs = json.loads((folder / "recipe.json").read_bytes())["recipe"]["student"]
+        knobs = json.loads((run_of(folder) / "recipe.json").read_bytes())["recipe"]["student"]
         weights = load_file(folder / "student.safetensors")
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise TeacherError(

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from distillkit.errors import TeacherError
 from distillkit.recipe import Component
+from distillkit.system.best import run_of
 from distillkit.teachers._frozen import weights_sha256
 
 EXPORTED = "distillkit.json"  # in an exported folder: which student it was made of
@@ -21,13 +22,14 @@ _HEADS = ("classifier", "head.fc", "head", "fc")  # what timm calls the layer th
 
 def student_of(folder: Path) -> tuple[str, Any]:
     """Kind and network of the student that a run left, or that an export keeps; TeacherError where there is none."""
-    exported, finished = (folder / EXPORTED).is_file(), (folder / "student.json").is_file()
+    run = run_of(folder)
+    exported, finished = (folder / EXPORTED).is_file(), (run / "student.json").is_file()
     if not exported and not finished:
         raise TeacherError(f"{folder}: no finished run is there to be a teacher; distillkit train-student makes one")
     try:
         if exported:
             return _of_export(folder)
-        knobs = json.loads((folder / "recipe.json").read_bytes())["recipe"]["student"]
+        knobs = json.loads((run / "recipe.json").read_bytes())["recipe"]["student"]
         student = Component(**knobs).build("students")
         student.load_state_dict(load_file(folder / "student.safetensors"))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:

@@ -29,7 +29,7 @@ _TOKENS = ("cls", "patches")
 
 
 class Run:
-    """`run`: the folder of a finished run, or of its export to open_clip or timm in fp32.
+    """`run`: the folder of a finished run, or its best/, or of its export to open_clip or timm in fp32.
 
     `precision`: what it computes in; in fp32, as an evaluation of the run does, if nothing else is asked; what it says
     is float32. It gives `image` and `text`, where the student has these towers, and `cls` and `patches` where it gives

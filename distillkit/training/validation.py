@@ -23,6 +23,7 @@ from distillkit.recipe import TrainRecipe, Validation
 from distillkit.runfolder import RunFolder
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.atomic import atomic_file, write_json
+from distillkit.system.best import FOLDER, RECORD
 from distillkit.system.lines import append_line, keep_lines, settle
 from distillkit.system.paths import expand
 
@@ -32,7 +33,7 @@ class Validator:
 
     def __init__(self, recipe: TrainRecipe, run: RunFolder):
         self.spec: Validation | None = recipe.validation
-        self.log, self.best = run.path / "validation.jsonl", run.path / "best"
+        self.log, self.best = run.path / "validation.jsonl", run.path / FOLDER
         if self.spec is not None:
             self.measure, self.roots = self.spec.eval.build("evals"), moved(recipe.data)
             self.open_store = lru_cache(lambda name: FeatureStore(expand(name), recipe.data.teacher))
@@ -70,7 +71,7 @@ class Validator:
             weights = {name: value.detach().cpu().contiguous() for name, value in student.state_dict().items()}
             with atomic_file(self.best / "student.safetensors") as file:
                 file.write(save(weights))
-            write_json(self.best / "best.json", {"step": step, self.spec.best: result[self.spec.best]})
+            write_json(self.best / RECORD, {"step": step, self.spec.best: result[self.spec.best]})
         return result
 
     def _refuse_other_names(self, result: dict[str, float]) -> None:
@@ -81,7 +82,7 @@ class Validator:
 
     def _so_far(self, step: int) -> float:
         """The best number of the steps before this one."""
-        path = self.best / "best.json"
+        path = self.best / RECORD
         record = json.loads(path.read_bytes()) if path.is_file() else {"step": step}
         assert self.spec is not None
         return float("-inf") if record["step"] >= step else float(record[self.spec.best])

@@ -73,6 +73,8 @@ WORKING = {
     "atlas": ["run", "--most", "12"],
     "claims": ["claims.toml", "--plan"],
     "suggest-scale": ["out/images", "--texts", "out/texts"],
+    "embed": ["run", "samples", "--out", "vectors.npy"],
+    "search": ["run", "a red square", "--in", "samples"],
     "export": ["run", "--to", "timm", "--samples", "samples", "--out", "left"],
     "push": ["run", "me/toy", "--dry-run"],
     "bench-model": ["run", "--runtime", "torch", "--batch", "2", "--no-memory"],

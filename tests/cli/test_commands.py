@@ -27,6 +27,8 @@ COMMANDS = (
     "atlas",
     "claims",
     "suggest-scale",
+    "embed",
+    "search",
     "export",
     "recipe check",
     "recipe list",

@@ -85,8 +85,11 @@ def test_your_own_images(teacher_folder, shell, tmp_path):
     assert "L_pvl x 0.3" in checked.stdout and "trained 2 steps" in trained.stderr
     shutil.copy(corpus / "photos/000.png", tmp_path / "photo.png")
     (code,) = blocks("python")
-    done = subprocess.run([sys.executable, "-c", code + "print(embedding.shape)"], cwd=tmp_path, capture_output=True)
-    assert b"torch.Size([1, 32])" in done.stdout, done.stderr
+    done = subprocess.run([sys.executable, "-c", code + "print(cosines.shape)"], cwd=tmp_path, capture_output=True)
+    assert b"torch.Size([1, 2])" in done.stdout, done.stderr
+    found, embedded = (shell(line) for line in commands("--page found.html"))
+    assert len(found.stdout.splitlines()) == 10 and "1 picture cannot be read, the first is broken.jpg" in found.stderr
+    assert (tmp_path / "found.html").is_file() and "photos.npy: 20 pictures" in embedded.stderr
 
 
 def test_every_sh_block_is_covered():
@@ -95,6 +98,7 @@ def test_every_sh_block_is_covered():
         "distillkit data prepare demo",
         "distillkit extract-teacher pipelines/extract/my_images.toml",
         "distillkit recipe check pipelines/my_student.toml",
+        'distillkit search runs/mine "a red bicycle" --in ~/photos --page found.html',
     }
     assert {block.splitlines()[0].split("  #")[0].strip() for block in blocks("sh")} == covered
 

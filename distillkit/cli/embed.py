@@ -1,0 +1,115 @@
+"""distillkit embed and search: a student at work."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from distillkit.cli.console import say
+from distillkit.system.wording import count
+
+_Who = Annotated[
+    str,
+    typer.Argument(help="A finished run, its best/, or a store: then its teacher is asked.", show_default=False),
+]
+_BatchSize = Annotated[int, typer.Option(help="Pictures, or texts, at once.", min=1)]
+_Threads = Annotated[int | None, typer.Option(help="What decodes pictures; one a core if not given.", min=1)]
+_Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: the GPU where there is one.")]
+
+
+def embed(
+    who: _Who,
+    images: Annotated[
+        str | None,
+        typer.Argument(help="A folder, a picture, a .txt with a path a line, or - for such lines.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(help="vectors.npy, vectors.parquet, or without an ending: a store.", show_default=False)
+    ] = ...,  # type: ignore[assignment]
+    texts: Annotated[Path | None, typer.Option(help="A file with a text a line.", show_default=False)] = None,
+    normalise: Annotated[bool, typer.Option("--normalise", help="Vectors of length 1.")] = False,
+    batch_size: _BatchSize = 128,
+    threads: _Threads = None,
+    device: _Device = "auto",
+) -> None:
+    """Write a vector for each picture of a folder, and for each line of a file of texts.
+
+    Example: distillkit embed runs/mine photos --texts sentences.txt --out vectors.parquet
+    """
+    from distillkit.embed import embed as write
+
+    made = write(
+        who,
+        images,
+        out=out,
+        texts=texts,
+        normalise=normalise,
+        batch_size=batch_size,
+        threads=threads,
+        device=device,
+        say=say,
+    )
+    for place, rows, what in ((made.images, made.rows, "picture"), (made.texts, made.text_rows, "text")):
+        if place is not None:
+            print(place)
+            say(f"{place}: {count(rows, what)}")
+    _tell_broken(made.broken)
+    if made.told:
+        say(f"all of them are named in {made.told}")
+
+
+def search(
+    who: _Who,
+    query: Annotated[str | None, typer.Argument(help="What to look for, in words.", show_default=False)] = None,
+    within: Annotated[
+        str, typer.Option("--in", help="A folder of pictures, or a store of the same teacher.", show_default=False)
+    ] = ...,  # type: ignore[assignment]
+    image: Annotated[Path | None, typer.Option(help="Look for what is like this picture.", show_default=False)] = None,
+    top: Annotated[int, typer.Option(help="How many.", min=1, max=10_000)] = 10,
+    page: Annotated[
+        Path | None, typer.Option(help="Write the pictures as one page of HTML, too.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object a line.")] = False,
+    batch_size: _BatchSize = 128,
+    threads: _Threads = None,
+    device: _Device = "auto",
+) -> None:
+    """Find pictures by words, or by a picture. What was said of a folder is kept: again it is a matter of milliseconds.
+
+    Example: distillkit search runs/mine "a red bicycle" --in photos --page found.html
+    """
+    from distillkit.search import search as find
+
+    found = find(
+        who,
+        query,
+        within=within,
+        image=image,
+        top=top,
+        page=page,
+        batch_size=batch_size,
+        threads=threads,
+        device=device,
+        say=say,
+    )
+    for hit in found.hits:
+        told = asdict(hit) | {"path": None if hit.path is None else str(hit.path)}
+        print(json.dumps(told) if as_json else f"{hit.score:.4f}  {hit.key}")
+    _tell_broken(found.broken)
+    say(f"{len(found.hits)} of {count(found.among, 'picture')}, in {found.seconds * 1000:,.0f} ms")
+    if found.page:
+        say(f"next: open {found.page} in a browser")
+
+
+def _tell_broken(broken: Mapping[str, str]) -> None:
+    """How many cannot be read, and the first of them; some more by name."""
+    if broken:
+        key, told = next(iter(broken.items()))
+        others = list(broken)[1:5]
+        more = f"; then {', '.join(others)}{', ...' if len(broken) > 5 else ''}" if others else ""
+        say(f"{count(len(broken), 'picture')} cannot be read, the first is {key}: {told}{more}")

@@ -1,0 +1,152 @@
+"""Pictures and texts to vectors, by a student or by the teacher of a store, into a file or a store of their own.
+
+    distillkit embed runs/mine ~/photos --out photos.npy
+    distillkit embed runs/mine ~/photos --texts sentences.txt --out vectors.parquet
+
+What is said of a folder's pictures is kept in the cache, so that a second time, and a search, costs new pictures only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from distillkit.callable import make_callable, silent
+from distillkit.embedding.embedder import Embedder
+from distillkit.embedding.kept import Gallery, gallery_of
+from distillkit.embedding.looking import seen
+from distillkit.embedding.opened import opened
+from distillkit.embedding.pictures import folder_of, listed, texts_of
+from distillkit.embedding.writing import form_of, write_broken, write_vectors
+from distillkit.errors import DistillkitError, SourceError
+from distillkit.extract import extract
+from distillkit.recipe import ExtractRecipe
+from distillkit.recipe.schema import validate
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.paths import expand
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Where vectors of `images` and `texts` were written, how many rows of each, and why pictures are `broken`, by key.
+
+    `told`: the file that names the broken ones; None where there are none, or a store's ledger names them.
+    """
+
+    images: Path | None = None
+    texts: Path | None = None
+    rows: int = 0
+    text_rows: int = 0
+    broken: Mapping[str, str] = field(default_factory=dict)
+    told: Path | None = None
+
+
+def embed(
+    who: str | Path | Embedder,
+    images: str | Path | None = None,
+    *,
+    out: str | Path,
+    texts: str | Path | None = None,
+    normalise: bool = False,
+    batch_size: int = 128,
+    threads: int | None = None,
+    device: str = "auto",
+    say: Say = silent,
+) -> Embedded:
+    """Write a vector for each picture of `images`, and for each line of the file `texts`.
+
+    `who`: a run, its best/, a store (then its teacher is asked), or what load_student gave. `images`: a folder, a
+    picture, a .txt with a path a line, or "-" for such lines from stdin. `out` ends in .npy, in .parquet, or in
+    nothing: then a store is made. Texts beside pictures go to NAME.texts.npy, or in a store to OUT/texts. Vectors are
+    raw, or of length 1 (`normalise`).
+    """
+    place = Path(expand(str(out)))
+    form = form_of(place)
+    if images is None and texts is None:
+        raise DistillkitError("embed: neither pictures nor texts; name a folder, a picture, or --texts FILE")
+    if not form and normalise:
+        raise DistillkitError(f"{place}: a store holds raw vectors; leave --normalise out, or write .npy or .parquet")
+    folder = None if images is None else folder_of(str(images))
+    lines = None if texts is None else texts_of(texts)
+    embedder = opened(who, device)
+    if not form:
+        if images is not None and folder is None:
+            raise DistillkitError(f"{place}: a store is made of a folder; of single pictures write .npy or .parquet")
+        return _stores(embedder, folder, texts, place, say)
+    both = images is not None and lines is not None
+    text_place = place.with_suffix(f".texts{form}") if both else place
+    if lines is not None:  # before the hours that pictures may take
+        vectors = embedder.embed_texts(lines, normalise=normalise, batch_size=batch_size).numpy()
+        write_vectors(text_place, lines, vectors, "text")
+    found = Embedded(texts=text_place if lines is not None else None, text_rows=len(lines or ()))
+    if images is None:
+        return found
+    gallery = (
+        _of_list(embedder, str(images), batch_size, threads)
+        if folder is None
+        else gallery_of(embedder, folder, say, batch_size=batch_size, threads=threads)
+    )
+    write_vectors(place, gallery.keys, _scaled(gallery.vectors) if normalise else gallery.vectors, "key")
+    told = write_broken(place, gallery.broken)
+    return Embedded(place, found.texts, len(gallery.keys), found.text_rows, gallery.broken, told)
+
+
+def _of_list(embedder: Embedder, place: str, batch_size: int, threads: int | None) -> Gallery:
+    """Pictures that somebody named one by one, which is not kept."""
+    pictures = listed(place)
+    keys: list[str] = []
+    parts, broken = [], dict[str, str]()
+    for part in seen(embedder.image_tower, [one.path for one in pictures], batch_size=batch_size, threads=threads):
+        keys += [pictures[at].key for at in part.places]
+        broken |= {pictures[at].key: told for at, told in part.broken.items()}
+        parts += [part.vectors] if part.places else []
+    if not parts:
+        key, told = next(iter(broken.items()))
+        raise SourceError(f"{place}: not one of {len(pictures):,} pictures can be read, as of {key}: {told}")
+    return Gallery(Path(), keys, embedder.usable(torch.cat(parts)).numpy(), broken)
+
+
+def _scaled(vectors: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
+    return torch.nn.functional.normalize(torch.from_numpy(vectors)).numpy()
+
+
+def _stores(embedder: Embedder, folder: Path | None, texts: str | Path | None, place: Path, say: Say) -> Embedded:
+    """A store of each, made as any teacher's is: killed, it goes on; what cannot be read is in its ledger."""
+    both = folder is not None and texts is not None
+    wanted = {
+        "image": None if folder is None else {"kind": "folder", "root": str(folder)},
+        "text": None if texts is None else {"kind": "textlines", "file": str(texts)},
+    }
+    made, rows = {}, {}
+    for name, source in wanted.items():
+        if source is None:
+            continue
+        at = place / f"{name}s" if both else place
+        corpus = {"name": at.name, "source": source, "fields": [name]}
+        teacher = embedder.as_teacher(name).model_dump()
+        recipe = validate(
+            ExtractRecipe,
+            {"name": at.name, "out": str(at.parent), "teacher": teacher, "corpora": [corpus]},
+            f"--out {place}",
+        )
+        (made[name],) = extract(recipe, say)
+        rows[name] = FeatureStore(made[name])
+    images = rows.get("image")
+    broken = {} if images is None else {one["key"]: one["error"] for one in images.failures()}
+    return Embedded(
+        images=made.get("image"),
+        texts=made.get("text"),
+        rows=0 if images is None else len(images.ok_rows),
+        text_rows=len(rows["text"].ok_rows) if "text" in rows else 0,
+        broken=broken,
+    )
+
+
+make_callable(__name__)

@@ -1,0 +1,70 @@
+"""Pictures through an image tower, a batch at a time: decoded by threads, and what cannot be read is named."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+
+from distillkit.errors import SourceError
+from distillkit.pixels import upright_rgb
+
+if TYPE_CHECKING:
+    from distillkit.embedding.embedder import ImageTower
+
+Picture = str | Path | Image.Image
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Of some pictures: `places` in what was asked, a vector for each, and why the others are `broken`, by place."""
+
+    places: list[int]
+    vectors: Float[Tensor, "n d"]
+    broken: dict[int, str]
+
+
+def seen(
+    tower: ImageTower, pictures: Sequence[Picture], *, batch_size: int = 128, threads: int | None = None
+) -> Iterator[Seen]:
+    """What the tower says, part by part, in order; a part of broken pictures alone has no vectors."""
+
+    def look(picture: Picture) -> UInt8[Tensor, "3 h w"] | str:
+        try:
+            if isinstance(picture, Image.Image):
+                return tower.look(upright_rgb(picture))
+            return tower.look(tower.decode(_file(Path(picture))))
+        except SourceError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(threads or cores()) as pool:
+        for first in range(0, len(pictures), batch_size):
+            looks = list(pool.map(look, pictures[first : first + batch_size]))
+            whole = {first + at: one for at, one in enumerate(looks) if not isinstance(one, str)}
+            broken = {first + at: one for at, one in enumerate(looks) if isinstance(one, str)}
+            said = tower.embed(torch.stack(list(whole.values()))).float().cpu() if whole else torch.empty(0, 0)
+            yield Seen(list(whole), said, broken)
+
+
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _file(path: Path) -> Path:
+    """SourceError for what is no plain file: a pipe or a device can keep its reader for ever."""
+    try:
+        is_file = path.is_file()
+    except (OSError, ValueError) as error:
+        raise SourceError(f"cannot be read ({error})") from error
+    if not is_file:
+        raise SourceError("no such file" if not path.exists() else "no plain file")
+    return path

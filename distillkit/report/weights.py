@@ -1,0 +1,46 @@
+"""Which of a student's weights were measured, and on what they were selected, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from distillkit.evals._encode import stores_of
+from distillkit.recipe import Component
+from distillkit.report.words import count, listing
+from distillkit.runfolder import RunFolder
+
+
+def measured_weights(run: RunFolder, baseline: RunFolder | None, evals: Sequence[Component]) -> str:
+    """Such as "The weights are those of the last step, 1,250." `evals`: by which they were measured."""
+    own = run.weights()
+    told = [f"The weights are {_which(own)}.", *_too_good(own["selected"], evals)]
+    if baseline is not None and (own["selected"] or baseline.weights()["selected"]):
+        told.append(f"The baseline's are {_which(baseline.weights())}.")
+    return " ".join(told)
+
+
+def _which(weights: dict[str, Any]) -> str:
+    if weights["selected"] is None:
+        return "those of the last step" + (f", {count(weights['step'])}" if weights["step"] else "")
+    chosen = weights["selected"]
+    of = f" of {count(weights['of'])}" if weights["of"] else ""
+    by = f"best {chosen['number']} ({chosen['value']:.4g})"
+    return f"those of step {count(weights['step'])}{of}, selected for the {by} of {_named(chosen['eval'])}"
+
+
+def _named(eval_: dict[str, Any] | None) -> str:
+    stores = listing(sorted(_seen(eval_)))
+    return " on ".join(filter(None, ["the validation" if eval_ is None else str(eval_["kind"]), stores]))
+
+
+def _too_good(selected: dict[str, Any] | None, evals: Sequence[Component]) -> list[str]:
+    """A warning where the student is measured on what it was selected on: of many weights the luckiest did best."""
+    chosen_on = _seen(selected["eval"]) if selected else set()
+    names = [one.knobs.get("name") or one.kind for one in evals if chosen_on & _seen(one.model_dump())]
+    return [f"They were selected on images of {listing(names)}, so these numbers flatter them."] if names else []
+
+
+def _seen(eval_: dict[str, Any] | None) -> set[str]:
+    """The stores that an evaluation reads."""
+    return set() if eval_ is None else set(stores_of(Component(**eval_).build("evals")))

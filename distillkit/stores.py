@@ -1,0 +1,136 @@
+"""What is done to finished stores, as functions: the commands of `distillkit store`, with values in place of print.
+
+from distillkit import verify
+
+assert verify("stores/mine/images").good
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from distillkit import extract as _extract
+from distillkit.callable import silent
+from distillkit.engine.append import append as _append
+from distillkit.engine.importing import import_features as _import
+from distillkit.engine.reforward import Agreement
+from distillkit.engine.reforward import reforward as _reforward
+from distillkit.recipe import Component, ExtractRecipe, load, settings
+from distillkit.store.bucket.remote import local
+from distillkit.store.format.manifest import Manifest
+from distillkit.store.reading.additions import FOLDER, additions
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.reading.selection import FILE_NAME as VIEW
+from distillkit.store.reading.selection import Selection, select
+from distillkit.store.reading.unfinished import unfinished
+from distillkit.store.upkeep.choose import as_many, choose
+from distillkit.store.upkeep.concat import concatenate
+from distillkit.store.upkeep.export import export as _export
+from distillkit.store.upkeep.parts import are_parts, assemble
+from distillkit.store.upkeep.precision import Choice, choices
+from distillkit.store.upkeep.verify import verify as _verify
+from distillkit.system.versions import versions
+
+Say = Callable[[str], None]
+Place = str | Path
+
+
+@dataclass(frozen=True)
+class Verified:
+    """`problems`: files that differ from their checksums, and rows from what the teachers say now; `asked`: by field,
+    how rows agree with the teachers that were asked again.
+    """
+
+    problems: list[str]
+    asked: list[Agreement] = field(default_factory=list)
+
+    @property
+    def good(self) -> bool:
+        return not self.problems
+
+
+def store_info(store: Place) -> dict[str, Any]:
+    """The manifests of a store and its additions, by place (its own is "."); of an unfinished one, its progress."""
+    path = _here(store)
+    path = Selection(path).store if (path / VIEW).is_file() else path
+    begun = unfinished(path)
+    if begun:
+        return asdict(begun) | {"path": str(path)}
+    manifest = Manifest.read(path)
+    every = {".": manifest} | {f"{FOLDER}/{name}": added for name, added in additions(path, manifest).items()}
+    return {name: {"digest": one.digest} | one.model_dump() for name, one in every.items()}
+
+
+def verify(store: Place, *, reforward: int | None = None, recipe: Place | None = None) -> Verified:
+    """Every file against its checksum; then, where asked, `reforward` rows against what the teachers say now.
+
+    `recipe`: an extraction's, which says where the teachers are, if not where the store says.
+    """
+    problems = _verify(_here(store))
+    if problems or reforward is None:
+        return Verified(problems)
+    loaded = None if recipe is None else load(recipe, kind=ExtractRecipe)
+    found = list(_reforward(FeatureStore(store), reforward, loaded))
+    asked = [one for one in found if not isinstance(one, str)]
+    told = [one for one in found if isinstance(one, str)]
+    return Verified(told + [problem for one in asked for problem in one.problems], asked)
+
+
+def store_precision(store: Place, fields: Sequence[str] | None = None) -> dict[str, list[Choice]]:
+    """By field, what it would cost in other precisions: bytes, cosine error, neighbours kept."""
+    opened = FeatureStore(store)
+    names = [opened.field_name(name) for name in fields] if fields else list(opened.feature_names)
+    return {name: choices(opened, name) for name in names}
+
+
+def store_failures(store: Place) -> list[dict[str, str]]:
+    """The failure ledger: key, stage and error of each sample without features, or without its text or label."""
+    opened = FeatureStore(store)
+    return [*opened.failures(), *opened.losses()]
+
+
+def merge(out: Place, parts: Sequence[Place], *, say: Say = silent) -> Manifest:
+    """The parts of one extraction, or stores of several corpora by the same teacher, as the store `out`."""
+    places = [Path(part) for part in parts]
+    return (assemble if are_parts(places) else concatenate)(Path(out), places, say, versions())
+
+
+def import_features(
+    kind: str, source: Place, out: Place, *, overrides: Sequence[str] | None = None, say: Say = silent
+) -> Manifest:
+    """What another project has stored, as the store `out`; `overrides` tell what is known of its teacher."""
+    return _import(Component(kind=kind, **settings(list(overrides or ()))), Path(source), Path(out), versions(), say)
+
+
+def view(
+    store: Place,
+    out: Place,
+    *,
+    keys: Place | None = None,
+    rows: str | None = None,
+    labels: str | None = None,
+    as_many_as: Place | None = None,
+) -> Selection:
+    """Some rows of a store as a store without a copy: those that `keys`, `rows` and `labels` all mean."""
+    path = _here(store)
+    chosen = choose(path, None if keys is None else Path(keys), rows, labels)
+    return select(path, chosen if as_many_as is None else as_many(chosen, Path(as_many_as)), Path(out))
+
+
+def export_store(store: Place, out: Place, *, form: str = "npy", fields: Sequence[str] | None = None) -> int:
+    """A store, or a view of one, in a form that other programs read: npy, arrow, parquet, webdataset; how many rows."""
+    return _export(FeatureStore(store), Path(out), form, list(fields) if fields else None)
+
+
+def append(
+    recipe: ExtractRecipe | Place, say: Say = silent, command: str | None = None, *, overrides: Sequence[str] = ()
+) -> list[Path]:
+    """The samples by which the corpora of `recipe` grew are added to their stores; nothing is computed again."""
+    return _extract.extract(recipe, say, command, overrides=overrides, instead=_append)
+
+
+def _here(store: Place) -> Path:
+    return local(str(store)) if "://" in str(store) else Path(store)

@@ -1,0 +1,130 @@
+"""distillkit embed: pictures and texts to npy, Parquet and stores, by a student and by the teacher of a store."""
+
+import io
+import sys
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+import distillkit
+from distillkit.errors import DistillkitError
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.upkeep.verify import verify
+from tests.embedding.conftest import photos, runs  # noqa: F401
+
+
+@pytest.fixture
+def paths(photos):  # noqa: F811
+    return sorted(photos.rglob("*.png"), key=lambda path: str(path.relative_to(photos)))
+
+
+def test_a_folder_becomes_an_array_with_its_keys(runs, photos, paths, tmp_path):  # noqa: F811
+    (photos / "sea/broken.png").write_bytes(b"x")
+    made = distillkit.embed(runs["image"], photos, out=tmp_path / "v.npy")
+    wanted = distillkit.load_student(runs["image"]).embed_images(paths).numpy()
+    assert np.allclose(np.load(made.images), wanted, rtol=1e-4, atol=1e-5) and made.rows == 12
+    keys = (tmp_path / "v.keys.txt").read_text().splitlines()
+    assert keys == [str(path.relative_to(photos)) for path in paths]
+    assert made.told == tmp_path / "v.broken.tsv" and list(made.broken) == ["sea/broken.png"]
+    assert made.told.read_text().startswith("sea/broken.png\tnot an image")
+    (photos / "sea/broken.png").unlink()
+    again = distillkit.embed(runs["image"], photos, out=tmp_path / "v.npy", normalise=True)
+    assert np.allclose(np.linalg.norm(np.load(again.images), axis=1), 1, atol=1e-5)
+    assert again.told is None and not made.told.exists()
+
+
+def test_pictures_and_texts_become_two_tables(runs, photos, tmp_path):  # noqa: F811
+    (tmp_path / "texts.txt").write_text("a circle\n\na red bicycle\n")
+    made = distillkit.embed(runs["image"], photos, texts=tmp_path / "texts.txt", out=tmp_path / "v.parquet")
+    images, texts = pq.read_table(made.images), pq.read_table(made.texts)
+    assert images.column_names == ["key", "vector"] and len(images) == made.rows == 12
+    assert made.texts == tmp_path / "v.texts.parquet" and made.text_rows == 2
+    assert texts["text"].to_pylist() == ["a circle", "a red bicycle"]
+    wanted = distillkit.load_student(runs["image"]).embed_texts(texts["text"].to_pylist())
+    assert np.allclose(np.stack(texts["vector"].to_numpy()), wanted.numpy(), rtol=1e-4, atol=1e-5)
+    alone = distillkit.embed(runs["pair"], texts=tmp_path / "texts.txt", out=tmp_path / "t.npy")
+    assert alone.texts == tmp_path / "t.npy" and alone.images is None and np.load(alone.texts).shape == (2, 32)
+
+
+@pytest.mark.parametrize("who", ["pair", "image"])
+def test_a_store_like_any_other_is_made(runs, photos, paths, tmp_path, who):  # noqa: F811
+    """Texts of a student without a text tower are its teacher's, and the store says so."""
+    (photos / "sea/broken.png").write_bytes(b"x")
+    (tmp_path / "texts.txt").write_text("a circle\na red bicycle\n")
+    made = distillkit.embed(runs[who], photos, texts=tmp_path / "texts.txt", out=tmp_path / "vectors")
+    images, texts = FeatureStore(tmp_path / "vectors/images"), FeatureStore(tmp_path / "vectors/texts")
+    assert not verify(images.path) and images.teacher("image")["kind"] == "run"
+    assert texts.teacher("text")["kind"] == ("run" if who == "pair" else "openclip")
+    rows = images.rows_of([str(path.relative_to(photos)) for path in paths])
+    wanted = distillkit.load_student(runs[who]).embed_images(paths)
+    torch.testing.assert_close(images.read("image", rows).float(), wanted, rtol=2e-3, atol=2e-3)
+    assert (made.rows, made.text_rows, list(made.broken)) == (12, 2, ["sea/broken.png"])
+    assert [line["key"] for line in images.failures()] == ["sea/broken.png"]
+
+
+def test_the_teacher_of_a_store_embeds_too(toy_stores, tmp_path, monkeypatch):
+    monkeypatch.setenv("DISTILLKIT_CACHE", str(tmp_path / "cache"))
+    place = toy_stores / "out/images"
+    made = distillkit.embed(place, toy_stores / "corpus/images", out=tmp_path / "v.npy")
+    store, keys = FeatureStore(place), (tmp_path / "v.keys.txt").read_text().splitlines()
+    rows = store.rows_of([f"images/{key}" for key in keys])
+    assert np.allclose(np.load(made.images), store.read("image", rows).float().numpy(), rtol=2e-3, atol=2e-3)
+
+
+def test_single_pictures_lists_and_stdin(runs, paths, tmp_path, monkeypatch):  # noqa: F811
+    distillkit.embed(runs["image"], paths[0], out=tmp_path / "one.npy")
+    assert (tmp_path / "one.keys.txt").read_text() == f"{paths[0]}\n"
+    names = "".join(f"{path}\n" for path in (*paths[3:5], tmp_path / "gone.png"))
+    (tmp_path / "names.txt").write_text(names)
+    made = distillkit.embed(runs["image"], tmp_path / "names.txt", out=tmp_path / "list.npy")
+    assert made.rows == 2 and made.broken == {str(tmp_path / "gone.png"): "no such file"}
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(names.encode())))
+    distillkit.embed(runs["image"], "-", out=tmp_path / "stdin.npy")
+    assert np.array_equal(np.load(tmp_path / "stdin.npy"), np.load(tmp_path / "list.npy"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["nothing", "photos", "--out", "v.npy"], "nothing: is no run folder; make one with"),
+        (["RUN", "nowhere", "--out", "v.npy"], "nowhere: no such file or folder; name a folder of pictures"),
+        (["RUN", "empty", "--out", "v.npy"], "empty: no pictures in it (taken 0)"),
+        (["RUN", "texts.csv", "--out", "v.npy"], "texts.csv: is neither a picture nor a .txt"),
+        (["RUN", "photos", "--out", "v.csv"], "v.csv: .csv is no form of vectors; end it in .npy or .parquet"),
+        (["RUN", "--out", "v.npy"], "neither pictures nor texts"),
+        (["RUN", "photos", "--normalise", "--out", "store"], "a store holds raw vectors; leave --normalise out"),
+        (["RUN", "photos/sea/000.png", "--out", "store"], "a store is made of a folder"),
+        (["RUN", "photos", "--texts", "gone.txt", "--out", "v.npy"], "gone.txt: cannot be read"),
+        (["RUN", "--texts", "blank.txt", "--out", "v.npy"], "blank.txt: no texts in it"),
+        (["RUN", "blank.txt", "--out", "v.npy"], "blank.txt: names no picture"),
+        (["RUN", "https://example.org/photos", "--out", "v.npy"], "lies elsewhere; bring it here"),
+        (["RUN", "photos", "--device", "cuda:99", "--out", "v.npy"], "device = 'cuda:99'"),
+        (["RUN", "photos", "--out", "/dev/full/v.npy"], "/dev/full"),
+    ],
+)
+def test_what_cannot_be_embedded_is_one_line(runs, photos, run_cli, monkeypatch, arguments, told):  # noqa: F811
+    monkeypatch.chdir(photos.parent)
+    (photos.parent / "empty").mkdir()
+    (photos.parent / "texts.csv").write_text("a\n")
+    (photos.parent / "blank.txt").write_text("\n\n")
+    code, out, err = run_cli("embed", *(runs["image"] if word == "RUN" else word for word in arguments))
+    assert (code, out) == (1, "") and told in err and err.startswith("error: ") and err.count("\n") == 1, err
+
+
+def test_the_command_prints_where_vectors_are(runs, photos, run_cli, tmp_path):  # noqa: F811
+    code, out, err = run_cli("embed", runs["image"], photos, "--out", tmp_path / "v.npy")
+    assert code == 0 and out == f"{tmp_path}/v.npy\n" and f"{tmp_path}/v.npy: 12 pictures\n" in err
+
+
+def test_no_room_is_one_line(runs, photos, tmp_path, monkeypatch):  # noqa: F811
+    import errno
+
+    def full(*arguments, **keywords):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(DistillkitError, match="no space left on the disk"):
+        distillkit.embed(runs["image"], photos, out=tmp_path / "v.npy")
+    assert not list(tmp_path.glob("v.*npy*"))

@@ -1,0 +1,138 @@
+"""Every command is a function of Python, with the command line's defaults; it returns values and prints nothing."""
+
+import inspect
+from enum import Enum
+from pathlib import Path
+
+import click
+import pytest
+
+import distillkit
+from tests.cli.commands import all_commands
+
+# Of each command its function. Where an option is called otherwise in Python, how; None: it is for a terminal alone, or
+# another function does that.
+FUNCTIONS = {
+    "data check": ("check_corpus", {}),
+    "data list": ("list_corpora", {}),
+    "data prepare": ("prepare_demo", {"name": None}),
+    "extract-teacher": (
+        "extract",
+        {"set": "overrides", "shard": "part", "retry-failed": None, "profile": None, "plan": None},
+    ),
+    "mine-neighbours": ("mine", {"set": "overrides", "shard": "part", "page": None, "max-memory": None}),
+    "select-texts": ("select_texts", {"set": "overrides"}),
+    "train-student": ("train", {"set": "overrides", "plan": None, "profile": None}),
+    "evaluate": (
+        "evaluate",
+        {"runs": "path", "eval": "evals", "set": "overrides", "teacher": None, "out": None, "export": None},
+    ),
+    "compare": ("compare", {"runs": "paths", "table": None}),
+    "claims": (
+        "run_claims",
+        {"files": "file", "plan": None, "scale": None, "nodes": None, "write": None},
+    ),
+    "suggest-scale": ("suggest_scale", {"store": "images"}),
+    "export": ("export", {"run": "path"}),
+    "embed": ("embed", {}),
+    "search": ("search", {"in": "within", "json": None}),
+    "recipe check": ("check", {"set": "overrides", "no-plugins": None}),
+    "recipe list": ("list_recipes", {}),
+    "store info": ("store_info", {"path": "store", "json": None}),
+    "store verify": ("verify", {"path": "store"}),
+    "store precision": ("store_precision", {"path": "store", "field": "fields"}),
+    "store failures": ("store_failures", {"path": "store", "json": None}),
+    "store merge": ("merge", {}),
+    "store import": ("import_features", {"set": "overrides"}),
+    "store view": ("view", {"path": "store"}),
+    "store export": ("export_store", {"path": "store", "to": "form", "field": "fields"}),
+    "store append": ("append", {"set": "overrides"}),
+}
+COMMANDS = dict(all_commands())
+
+
+def test_every_command_has_its_function():
+    assert sorted(COMMANDS) == sorted(FUNCTIONS)
+    assert {name for name, _ in FUNCTIONS.values()} < set(distillkit.__all__)
+
+
+def function_of(name):
+    """The function itself, where a module of its name is what is called."""
+    found = getattr(distillkit, name)
+    return getattr(found, name) if inspect.ismodule(found) else found
+
+
+def plain(value):
+    """A default as both sides can write it: nothing given is None, an empty list or tuple; a path is its text."""
+    if isinstance(value, Path | Enum):
+        return str(value)
+    return None if value in ((), [], False, None) else value
+
+
+def options(command):
+    """(name in words, click parameter) of all that a command takes."""
+    for parameter in command.params:
+        if parameter.name != "help":
+            is_option = isinstance(parameter, click.Option)
+            yield (parameter.opts[-1].removeprefix("--") if is_option else parameter.name), parameter
+
+
+@pytest.mark.parametrize("command", sorted(FUNCTIONS))
+def test_its_options_and_defaults_are_those_of_the_command(command):
+    name, renamed = FUNCTIONS[command]
+    known, seen = inspect.signature(function_of(name)).parameters, set()
+    for option, parameter in options(COMMANDS[command]):
+        where = renamed.get(option, option.replace("-", "_"))
+        if where is None:
+            continue
+        assert where in known, f"{name} has no {where}, as {command} has --{option}"
+        seen.add(where)
+        default = known[where].default
+        if parameter.required:
+            assert default is inspect.Parameter.empty or command == "search", (command, option)
+        elif default is not inspect.Parameter.empty:
+            assert plain(default) == plain(parameter.default), (command, option)
+    assert set(renamed) <= {option for option, _ in options(COMMANDS[command])}
+    # What Python has beyond that: who hears, what a report tells, and values that no command line can write.
+    beyond = {"say", "command", "ask", "instead", "overrides", "form"}
+    assert set(known) - seen <= beyond, (command, set(known) - seen)
+
+
+@pytest.mark.parametrize("name", sorted({name for name, _ in FUNCTIONS.values()}))
+def test_nothing_is_printed_unless_somebody_hears(name):
+    say = inspect.signature(function_of(name)).parameters.get("say")
+    if say is not None:
+        from distillkit.callable import silent
+
+        assert say.default is silent
+
+
+def test_the_functions_of_stores_give_values(toy_stores, tmp_path, capsys):
+    images = toy_stores / "out/images"
+    info = distillkit.store_info(images)
+    assert info["."]["rows"] == 40 and len(info["."]["digest"]) == 64
+    verified = distillkit.verify(images, reforward=4)
+    assert verified.good and {one.field for one in verified.asked} == {"openclip/image", "openclip/text"}
+    assert distillkit.store_failures(images) == []
+    view = distillkit.view(images, tmp_path / "view", rows="0:10")
+    assert view.count == 10 and distillkit.store_info(tmp_path / "view")["."]["rows"] == 40
+    assert distillkit.export_store(tmp_path / "view", tmp_path / "npy") == 10
+    assert (tmp_path / "npy/keys.parquet").is_file()
+    merged = distillkit.merge(tmp_path / "merged", [images])
+    assert merged.rows == 40
+    (name,) = distillkit.store_precision(images, ["image"])
+    assert name == "openclip/image"
+    assert distillkit.list_corpora() and distillkit.suggest_scale(images)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_damaged_store_is_told_as_a_value(toy_stores, tmp_path):
+    import shutil
+
+    store = shutil.copytree(toy_stores / "out/images", tmp_path / "store")
+    shard = next((store / "openclip/image/c").rglob("*0"))
+    while shard.is_dir():
+        shard = next(shard.iterdir())
+    shard.write_bytes(shard.read_bytes()[::-1])
+    verified = distillkit.verify(store, reforward=4)
+    assert not verified.good and "sha256" in verified.problems[0] and verified.asked == []

@@ -1,0 +1,106 @@
+"""RUN/best opens like a run: loaded, measured, compared, a teacher, inherited; and says on what it was selected."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from distillkit.errors import TrainError
+from distillkit.recipe import Component
+from distillkit.runfolder import RunFolder
+from tests.conftest import EXTRACT, TRAIN, draw
+
+VALIDATION = '[validation]\nevery_steps = 2\nbest = "R@5"\neval = {{ kind = "retrieval", store = "{}" }}\n'
+
+
+def _moved(value):
+    return value * 1.01 if value.is_floating_point() else value
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, teacher_folder):
+    """A run whose best weights are not its last, evaluated; and so is its best/."""
+    from distillkit import evaluate, extract, train
+
+    folder = tmp_path_factory.mktemp("best")
+    corpus = draw(folder / "corpus", 40)
+    (folder / "extract.toml").write_text(EXTRACT.format(out=folder / "out", corpus=corpus, teacher=teacher_folder))
+    extract(folder / "extract.toml", lambda line: None)
+    text = TRAIN.format(out=folder / "out").replace("epochs = 6", "epochs = 3")
+    (folder / "train.toml").write_text(text + VALIDATION.format(folder / "out/images"))
+    run = train(folder / "train.toml", lambda line: None)
+    for one in (run, run / "baseline"):  # so that the weights differ, whichever step did best
+        weights = load_file(one / "best/student.safetensors")
+        save_file({name: _moved(value) for name, value in weights.items()}, one / "best/student.safetensors")
+    told: list[str] = []
+    evaluate(run, told.append)
+    evaluate(run / "best", told.append)
+    (folder / "told").write_text("\n".join(told))
+    return run
+
+
+def test_the_weights_are_the_best_ones_and_all_else_is_the_runs(trained):
+    best, run = RunFolder(trained / "best"), RunFolder(trained)
+    assert best.recipe() == run.recipe() and best.facts() == run.facts() and best.history() == run.history()
+    wanted = load_file(trained / "best/student.safetensors")
+    assert all(torch.equal(value, wanted[name]) for name, value in best.load_student().state_dict().items())
+    record = json.loads((trained / "best/best.json").read_text())
+    assert best.weights()["step"] == record["step"] and best.weights()["of"] == run.facts()["steps"]
+    assert best.weights()["selected"]["number"] == "R@5" and run.weights()["selected"] is None
+
+
+def test_the_report_says_which_weights_it_measured_and_on_what_they_were_selected(trained):
+    last, best = ((folder / "report.html").read_text() for folder in (trained, trained / "best"))
+    steps = RunFolder(trained).facts()["steps"]
+    assert f"The weights are those of the last step, {steps}." in last and "selected" not in last.split("resolved")[0]
+    step = json.loads((trained / "best/best.json").read_text())["step"]
+    told = f"those of step {step} of {steps}, selected for the best R@5 ("
+    assert told in best and f"of retrieval on {trained.parent / 'images'}." in best
+    assert "so these numbers flatter them" in best  # it is measured on the store that it was selected on
+    assert told in (trained / "best/report.md").read_text().replace("\\", "")
+    assert told in (trained.parents[1] / "told").read_text()
+    evaluation = json.loads((trained / "best/evaluation.json").read_text())
+    assert evaluation["weights"]["student"]["selected"]["number"] == "R@5"
+
+
+def test_beside_best_weights_the_baselines_best_are_measured(trained):
+    from distillkit.evaluation.network import network_of
+
+    networks = json.loads((trained / "best/evaluation.json").read_text())["networks"]
+    recipe = RunFolder(trained).recipe()
+    assert networks["baseline"] == network_of(RunFolder(trained / "baseline/best"), recipe)
+    assert networks["student"] == network_of(RunFolder(trained / "best"), recipe)
+
+
+def test_the_last_and_the_best_weights_are_compared(trained, run_cli):
+    code, out, err = run_cli("compare", trained, trained / "best", "--table", "md")
+    assert code == 0 and str(trained / "best") in out, err
+    assert run_cli("compare", trained / "baseline/best", trained / "best", "--table", "md")[0] == 0
+
+
+def test_it_is_a_teacher_and_is_inherited(trained):
+    teacher = Component(kind="run", run=str(trained / "best"), device="cpu").build("teachers")
+    other = Component(kind="run", run=str(trained), device="cpu").build("teachers")
+    assert teacher.fingerprint()["weights_sha256"] != other.fingerprint()["weights_sha256"]
+    knobs = RunFolder(trained).recipe().student.model_dump() | {"inherit": f"run:{trained}/best"}
+    student = Component(**knobs).build("students")
+    student.begin()
+    wanted = load_file(trained / "best/student.safetensors")
+    assert all(torch.equal(value, wanted[name]) for name, value in student.state_dict().items())
+
+
+def test_what_is_no_best_is_one_line(trained, tmp_path, run_cli):
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    (run / "best/student.safetensors").write_bytes(b"x")
+    code, _, err = run_cli("evaluate", run / "best")
+    assert code == 1 and re.search(r"best/student.safetensors: damaged .*measure the run itself", err), err
+    (run / "student.json").unlink()
+    with pytest.raises(TrainError, match=r"best: has not finished; rerun: distillkit train-student"):
+        RunFolder(run / "best").load_student()
+    (run / "best/best.json").unlink()
+    with pytest.raises(TrainError, match="best: is no run folder"):
+        RunFolder(run / "best").recipe()
