@@ -23,7 +23,7 @@ from distillkit.recipe import Data, TrainRecipe, load
 from distillkit.runfolder import RunFolder
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.students._count import count
-from distillkit.system.paths import expand
+from distillkit.system.paths import expand, shipped_recipes
 from distillkit.training.ask import stored
 from distillkit.training.ingredients import Ingredients
 from distillkit.training.objective import Objective
@@ -158,10 +158,13 @@ def _bytes(number: float) -> str:
     return f"{number:.3g} TB"
 
 
-def overview(folder: Path) -> list[tuple[str, str, str, str]]:
-    """Every training recipe below `folder`: file, student, terms, paper; of a broken one, what is wrong with it."""
+def overview(folder: str | Path | None = None) -> list[tuple[str, str, str, str]]:
+    """Every training recipe below `folder`: file, student, terms, paper; of a broken one, what is wrong with it.
+
+    Without a folder: those in pipelines/ if it is there, else those that ship.
+    """
     rows = []
-    for path in sorted(folder.rglob("*.toml")):
+    for path in sorted(recipes_at(folder).rglob("*.toml")):
         if _OTHERS.intersection(path.parts):
             continue
         try:
@@ -169,6 +172,12 @@ def overview(folder: Path) -> list[tuple[str, str, str, str]]:
         except RecipeError as error:
             rows.append((str(path), "broken", str(error).removeprefix(f"{path}: "), ""))
     return rows
+
+
+def recipes_at(folder: str | Path | None) -> Path:
+    """Where recipes are looked for."""
+    ours = folder is None and not Path("pipelines").is_dir()
+    return shipped_recipes() if ours else Path(folder or "pipelines")
 
 
 def _in_short(recipe: TrainRecipe) -> tuple[str, str, str]:

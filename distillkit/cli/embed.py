@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from distillkit.cli.console import say
+from distillkit.cli.console import Json, say
 from distillkit.system.wording import count
 
 _Who = Annotated[
@@ -74,7 +74,7 @@ def search(
     page: Annotated[
         Path | None, typer.Option(help="Write the pictures as one page of HTML, too.", show_default=False)
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON object a line.")] = False,
+    as_json: Json = False,
     batch_size: _BatchSize = 128,
     threads: _Threads = None,
     device: _Device = "auto",

@@ -55,12 +55,11 @@ def recipe_list(
 
     Example: distillkit recipe list pipelines
     """
-    from distillkit.check import overview
+    from distillkit.check import overview, recipes_at
     from distillkit.system.paths import shipped_recipes
 
-    ours = folder is None and not Path("pipelines").is_dir()
-    place = shipped_recipes() if ours else folder or Path("pipelines")
-    rows = overview(place)
+    place = recipes_at(folder)
+    ours, rows = place == shipped_recipes(), overview(folder)
     if not rows:
         raise DistillkitError(f"{place}: no training recipes (*.toml) here; name a folder that has some")
     if ours:

@@ -23,12 +23,13 @@ def names() -> list[str]:
     return sorted(path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.toml"))
 
 
-def copy(name: str, to: Path) -> list[Path]:
+def copy(name: str, to: str | Path = "pipelines") -> list[Path]:
     """Copy a recipe below `to`, at the path that it has below pipelines/, with those that it extends or names.
 
     Returns the copies, its own first. RecipeError for an unknown name, and where another file would be overwritten:
     then nothing was copied.
     """
+    to = Path(to)
     root, called = shipped_recipes(), name.removeprefix("pipelines/").removesuffix(".toml")
     if called not in names():
         near = difflib.get_close_matches(called, names(), n=2)
