@@ -27,7 +27,7 @@ def write_card(folder: Path, run: RunFolder, student: Described, to: str, target
         _front(student),
         f"# {student.name}\n",
         f"A student that [distillkit](https://pypi.org/project/distillkit/) trained, for {to}.",
-        _facts(recipe, facts, student),
+        _facts(recipe, facts, student, run.weights()),
         _opened(target, student),
         _results(run),
         _parity(parity),
@@ -48,8 +48,8 @@ def _opened(target: Any, student: Described) -> str:
     return f"## How to open it\n\n```{language}\n{target.lines(student).rstrip()}\n```"
 
 
-def _facts(recipe: TrainRecipe, facts: dict[str, Any], student: Described) -> str:
-    teacher = facts["teacher"]
+def _facts(recipe: TrainRecipe, facts: dict[str, Any], student: Described, weights: dict[str, Any]) -> str:
+    teacher, chosen = facts["teacher"], weights["selected"]
     texts = "none" if student.text is None else student.text.whose
     rows = {
         "recipe": recipe.name + (f", after {recipe.paper}" if recipe.paper else ""),
@@ -60,6 +60,9 @@ def _facts(recipe: TrainRecipe, facts: dict[str, Any], student: Described) -> st
         "text tower": texts,
         "data": ", ".join(f"{name} {place}" for name, place in facts.get("stores", {}).items()),
         "training": f"{facts['steps']:,} steps, {facts['images_seen']:,} images seen",
+        "weights": f"of step {weights['step']:,}, selected for the best {chosen['number']} ({chosen['value']:.4g})"
+        if chosen
+        else "",
         "pictures": _shown(student),
         "scale of cosines": "" if student.scale is None else f"{student.scale:.6g}",
         "licence": student.licence
