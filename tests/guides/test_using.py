@@ -39,7 +39,7 @@ def lines():
         yield from (line.split("  #")[0].strip() for line in block.splitlines())
 
 
-@pytest.mark.parametrize("line", lines())
+@pytest.mark.parametrize("line", list(lines()))
 def test_commands_run_as_written(there, run_cli, line, monkeypatch):
     if line.startswith("find "):
         names = "".join(f"{path}\n" for path in sorted((there / "photos").glob("*.png")))
