@@ -28,6 +28,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "FeatureStore": "store.reading.reader:FeatureStore",
     "append": "stores:append",
+    "atlas": "compare:atlas",
     "check": "check",
     "check_corpus": "corpora.check:check",
     "compare": "compare",
@@ -49,6 +50,7 @@ _HOMES = {
     "run_claims": "claims.jobs:claims",
     "search": "search",
     "select_texts": "mining.select:select_texts",
+    "show": "stores:show",
     "store_failures": "stores:store_failures",
     "store_info": "stores:store_info",
     "store_precision": "stores:store_precision",

@@ -56,7 +56,7 @@ def comparison(paths: Sequence[str | Path], *, baseline: str | Path | None = Non
     return compared(arms, teacher_arm(arms[0]) if teacher else None)
 
 
-def atlas(path: str | Path, say: Say = print, *, out: str | Path | None = None, most: int = ATLAS) -> Path:
+def atlas(path: str | Path, say: Say = silent, *, out: str | Path | None = None, most: int = ATLAS) -> Path:
     """One evaluated run beside its teacher as a Parquet for Embedding Atlas, `most` images of it. Returns its path, by
     default atlas.parquet in the run's folder.
     """

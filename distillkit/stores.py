@@ -19,6 +19,7 @@ from distillkit.engine.importing import import_features as _import
 from distillkit.engine.reforward import Agreement
 from distillkit.engine.reforward import reforward as _reforward
 from distillkit.recipe import Component, ExtractRecipe, load, settings
+from distillkit.report.store_page import write_store
 from distillkit.store.bucket.remote import local
 from distillkit.store.format.manifest import Manifest
 from distillkit.store.reading.additions import FOLDER, additions
@@ -62,6 +63,16 @@ def store_info(store: Place) -> dict[str, Any]:
     manifest = Manifest.read(path)
     every = {".": manifest} | {f"{FOLDER}/{name}": added for name, added in additions(path, manifest).items()}
     return {name: {"digest": one.digest} | one.model_dump() for name, one in every.items()}
+
+
+def show(store: Place, *, out: Place | None = None, texts: Place | None = None, root: str | None = None) -> Path:
+    """A store as a page to look at, in this folder by the store's name if `out` does not say where.
+
+    `texts`: show images with the nearest texts of this store, else of one beside it; `root`: where images lie by now.
+    """
+    opened = FeatureStore(store)
+    page = Path(out) if out is not None else Path(f"{opened.path.absolute().name}.html")
+    return write_store(page, opened, None if texts is None else Path(texts), root)
 
 
 def verify(store: Place, *, reforward: int | None = None, recipe: Place | None = None) -> Verified:

@@ -27,6 +27,8 @@ FUNCTIONS = {
         {"runs": "path", "eval": "evals", "set": "overrides", "teacher": None, "out": None, "export": None},
     ),
     "compare": ("compare", {"runs": "paths", "table": None}),
+    "show": ("show", {"path": "store"}),
+    "atlas": ("atlas", {"run": "path"}),
     "claims": (
         "run_claims",
         {"files": "file", "plan": None, "scale": None, "nodes": None, "write": None},

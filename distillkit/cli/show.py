@@ -24,11 +24,9 @@ def show(
 
     Example: distillkit show stores/demo/images --out images.html
     """
-    from distillkit.report.store_page import write_store
-    from distillkit.store.reading.reader import FeatureStore
+    from distillkit.stores import show as write
 
-    store = FeatureStore(path)
-    page = write_store(out or Path(f"{store.path.absolute().name}.html"), store, texts, root)
+    page = write(path, out=out, texts=texts, root=root)
     print(page)
     say(f"next: open {page} in a browser")
 

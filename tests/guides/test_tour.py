@@ -60,7 +60,7 @@ def small(tmp_path, teacher_folder, monkeypatch):
     shutil.copytree(demo / "images", demo / "restyled")
 
     def copied(name):
-        assert name == "demo/dime_fm_quick"
+        assert name == "extract/demo_quick"
         for path, text in (("extract/demo_quick", EXTRACT), ("demo/dime_fm_quick", TRAIN)):
             place = Path(f"pipelines/{path}.toml")
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -87,6 +87,12 @@ def test_every_cell_runs_in_its_order(small, capsys):
 
 def test_what_ran_is_not_kept_in_it():
     assert all(cell.get("outputs", []) == [] and cell.get("execution_count") is None for cell in BOOK["cells"])
+
+
+def test_the_recipes_that_it_copies_are_those_that_it_runs(tmp_path):
+    """The small ones of these tests stand in for real ones."""
+    made = {path.relative_to(tmp_path).as_posix() for path in distillkit.copy_recipe("extract/demo_quick", tmp_path)}
+    assert made == {"extract/demo_quick.toml", "demo/dime_fm_quick.toml"}
 
 
 @pytest.mark.slow
