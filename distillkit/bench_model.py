@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from distillkit.callable import make_callable
+from distillkit.callable import make_callable, silent
 from distillkit.errors import DistillkitError, ExportError
 from distillkit.parity.speed import Speed, measured, memory
 from distillkit.parity.subjects import RUNTIMES, subject_of, write_graphs
@@ -34,7 +34,7 @@ def bench_model(
     batch: int = 32,
     threads: int | None = None,
     with_memory: bool = True,
-    say: Say = print,
+    say: Say = silent,
 ) -> str:
     """Measure finished runs and the teacher of the first; returns the table. Memory takes a process for each network.
 

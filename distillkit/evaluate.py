@@ -40,14 +40,19 @@ Say = Callable[[str], None]
 
 
 def evaluate(
-    path: str | Path, say: Say = silent, *, evals: str | Path | None = None, overrides: Sequence[str] = ()
+    path: str | Path,
+    say: Say = silent,
+    *,
+    evals: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    names: Sequence[str] = (),
 ) -> Path:
     """Evaluate the finished run at `path`; returns the path of its report. What has not changed is not done again.
 
     `evals`: a file of other evaluations than the recipe's. `overrides`, such as "evaluation.autocast=true", change that
-    file, or else the run's recipe.
+    file, or else the run's recipe. `names`: of the evals these alone.
     """
-    return evaluate_all([path], say, evals=evals, overrides=overrides)[0]
+    return evaluate_all([path], say, evals=evals, overrides=overrides, names=names)[0]
 
 
 def evaluate_all(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from distillkit.callable import make_callable, silent
 from distillkit.errors import ExportError, MissingExtra
 from distillkit.parity.card import CARD, cell
 from distillkit.runfolder import RunFolder
@@ -87,7 +88,7 @@ def push(
     with_images: bool = False,
     dry_run: bool = False,
     private: bool = False,
-    say: Say = print,
+    say: Say = silent,
 ) -> str | None:
     """Send what `distillkit export` made of a run, with its card; returns its address, None after a dry run."""
     load = load_of_run(Path(run), export, with_images)
@@ -101,7 +102,7 @@ def push_store(
     with_images: bool = False,
     dry_run: bool = False,
     private: bool = False,
-    say: Say = print,
+    say: Say = silent,
 ) -> str | None:
     """Send a complete store, with a card; with images also the pixel caches beside it."""
     load = load_of_store(Path(store), with_images)
@@ -188,3 +189,6 @@ def _sent(load: Load, repository: str, kind: str, private: bool, dry_run: bool, 
             f"{repository}: was not sent ({told[0][:300]}); log in (hf auth login), look at the name, push again"
         ) from error
     return str(made)
+
+
+make_callable(__name__)
