@@ -33,7 +33,6 @@ def store_info(
     from distillkit.store.reading.additions import FOLDER, additions
     from distillkit.store.reading.selection import FILE_NAME, Selection
     from distillkit.store.reading.unfinished import unfinished
-    from distillkit.system.machine import search_library
 
     if (path / FILE_NAME).is_file():
         view = Selection(path)
@@ -57,7 +56,19 @@ def store_info(
     for name, added in additions(path, manifest).items():
         print()
         _print_volume(path / FOLDER / name, added)
-    print(f"\nmining here is by {search_library() or _NO_FAISS}")
+    print(f"\nmining here is by {_searching()}")
+
+
+def _searching() -> str:
+    import torch
+
+    from distillkit.system.machine import search_library
+
+    library = search_library()
+    if library is None:
+        return _NO_FAISS
+    idle = "gpu" in library and not torch.cuda.is_available()
+    return f"{library}, on the CPU, as PyTorch finds no GPU" if idle else library
 
 
 def _print_volume(path: Path, manifest: Manifest) -> None:

@@ -74,6 +74,10 @@ def _reforward(path: Path, count: int, recipe: Path | None) -> None:
 def store_precision(
     path: Store,
     field: Annotated[list[str] | None, typer.Option(help="a field, such as image; may be repeated")] = None,
+    against: Annotated[
+        str | None, typer.Option(help="Ask the teacher again in this precision: fp8, int8, bf16, fp16 or fp32.")
+    ] = None,
+    rows: Annotated[int, typer.Option(min=2, help="With --against: how many rows it is asked about.")] = 1024,
 ) -> None:
     """Measure what the fields of a store would cost in other precisions: bytes, cosine error, neighbours kept.
 
@@ -83,6 +87,12 @@ def store_precision(
     from distillkit.store.upkeep.precision import advice, choices, table
 
     opened = FeatureStore(path)
+    if against is not None:
+        from distillkit.engine.lowered import lowered
+
+        for one in lowered(opened, against, rows, field):
+            print(one.line())
+        return
     for name in map(opened.field_name, field) if field else opened.feature_names:
         made, kind = choices(opened, name), opened.field(name)
         print(f"{path}: {name} {kind.shape}\n{table(made)}\n{advice(name, kind, made)}\n")

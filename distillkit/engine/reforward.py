@@ -67,7 +67,7 @@ def reforward(store: FeatureStore, count: int, recipe: ExtractRecipe | None = No
     views = random.integers(0, store.views.count, len(rows))
     asked = 0
     for alias, record in store.teachers.items():
-        component = _component(store, alias, record, recipe)
+        component = teacher_of(store, alias, record, recipe)
         if component is None:
             continue
         asked += 1
@@ -83,7 +83,7 @@ def reforward(store: FeatureStore, count: int, recipe: ExtractRecipe | None = No
         raise StoreError(f"{store.path}: none of its teachers can be asked again; name one with --recipe")
 
 
-def _component(
+def teacher_of(
     store: FeatureStore, alias: str, record: Mapping[str, Any], recipe: ExtractRecipe | None
 ) -> Component | None:
     """The teacher to ask: from the recipe, or from the knobs that the record tells; None for what is no teacher."""
@@ -120,7 +120,7 @@ def _compared(
     found: dict[str, list[np.ndarray]] = {full: [] for full in names}
     for first in range(0, len(rows), _BATCH):
         some, seen = rows[first : first + _BATCH], views[first : first + _BATCH]
-        said = _said(network, set(names.values()), store, files, some, seen)
+        said = said_now(network, set(names.values()), store, files, some, seen)
         for full, name in names.items():
             then = store.read(full, some, view=seen if store.fields[full].per_view else None)
             found[full].append(_agreement(full, then, said[name]))
@@ -138,7 +138,7 @@ def _compared(
         yield Agreement(full, word, values, problems[:_NAMED] + more)
 
 
-def _said(
+def said_now(
     network: Any, names: set[str], store: FeatureStore, files: Originals | None, rows: np.ndarray, views: np.ndarray
 ) -> dict[str, Tensor]:
     """What the network says now of some rows: [rows, *shape] by field."""

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import torch
 
 from distillkit.errors import RecipeError, StoreError
-from distillkit.mining import cost, index
+from distillkit.mining import cost, gpu_index, index
 from distillkit.mining.approximate import Approximate, Effort, search_bytes
+from distillkit.mining.approximate_gpu import ApproximateOnGPU
 from distillkit.mining.exact import Exact
 from distillkit.mining.exact_gpu import ExactOnGPU, device_rows
 from distillkit.mining.memory import Share, share_out
@@ -34,8 +35,7 @@ def choose(recipe: MineRecipe, corpus: Vectors, queries: Vectors, threads: int, 
     if recipe.index != "auto":
         return recipe.index
     if on_gpu(recipe):
-        say("search: exact, on the GPU, which hardly any index beats below 30 million rows")
-        return "exact"
+        return _choose_on_gpu(recipe, corpus, queries, say)
     shape = (len(corpus), len(queries), corpus.width)
     rates = cost.exact_rate(corpus, queries, recipe.k)
     exact = cost.cost("exact", rates, *shape)
@@ -55,6 +55,26 @@ def choose(recipe: MineRecipe, corpus: Vectors, queries: Vectors, threads: int, 
     return best.kind
 
 
+def _choose_on_gpu(recipe: MineRecipe, corpus: Vectors, queries: Vectors, say: Say) -> str:
+    """Exact search, unless the corpus outgrows the card, and to send it there for every part of the queries takes
+    longer than `exact_within`; then an index there, where FAISS can make one.
+    """
+    if len(corpus) <= device_rows(corpus.width, _card()):
+        say("search: exact, on the GPU, which holds all rows and which no index beats then")
+        return "exact"
+    seconds = -(-len(queries) // recipe.rows_per_shard) * len(corpus) * cost.seconds_to_read(corpus)
+    told = f"search: the GPU does not hold {len(corpus):,} rows; sent there again and again, {cost.spell(seconds)}"
+    if seconds <= 60 * recipe.exact_within or not gpu_index.cards():
+        say(f"{told}: exact" + ("" if gpu_index.cards() else ", as FAISS finds no GPU (distillkit[mining-gpu])"))
+        return "exact"
+    say(f"{told}, longer than exact_within = {recipe.exact_within:g} minutes: {gpu_index.KIND}")
+    return gpu_index.KIND
+
+
+def _card() -> torch.device:
+    return torch.device("cuda", torch.cuda.current_device())
+
+
 def share(recipe: MineRecipe, kind: str, corpus: Vectors, threads: int) -> Share:
     """How max_memory is shared out to that kind of search. Asked before anything large is in memory."""
     held = cost.held_bytes(kind, len(corpus), corpus.width)
@@ -70,10 +90,11 @@ def searcher(
 ) -> Exact | ExactOnGPU | Approximate:
     """The search of that kind over `corpus`; its index is opened, or built, beside the corpus' store."""
     if kind == "exact" and on_gpu(recipe):
-        device = torch.device("cuda", torch.cuda.current_device())
-        return ExactOnGPU(corpus, device_rows(corpus.width, device), min(block, STREAMED), device)
+        return ExactOnGPU(corpus, device_rows(corpus.width, _card()), min(block, STREAMED), _card())
     if kind == "exact":
         return Exact(corpus, block)
+    if kind == gpu_index.KIND:
+        gpu_index.refuse_without_cards()
     store = corpus.store
     made_from = {
         "corpus": store.digest,
@@ -84,6 +105,9 @@ def searcher(
     folder = store.path.with_name(f"{store.path.name}.index") / f"{kind}-{len(corpus)}"
     made = index.opened(folder, kind, corpus, made_from, say)
     probes = {"pq": 0, "hnsw": _HNSW_KEPT * recipe.k}.get(kind, max(index.lists(len(corpus)) // cost.VISITED, 1))
+    if kind == gpu_index.KIND:
+        candidates = max(min(recipe.candidates, gpu_index.MOST // recipe.k), 1)
+        return ApproximateOnGPU(kind, made, corpus, Effort(min(probes, gpu_index.MOST), candidates), threads)
     return Approximate(kind, made, corpus, Effort(probes, recipe.candidates), threads)
 
 

@@ -71,11 +71,17 @@ def all_rates(rates: Rates, corpus: Vectors, queries: Vectors, k: int, candidate
     return Rates(rates.flops, scan / len(asked) / len(some), rank / len(asked), add)
 
 
+def seconds_to_read(corpus: Vectors) -> float:
+    """To read a row, as a unit vector, from a part of them."""
+    rows = min(len(corpus), _ROWS)
+    return _timed(lambda: corpus.unit(slice(0, rows))) / rows
+
+
 def held_bytes(kind: str, rows: int, width: int) -> int:
     """What is in memory however the rest is shared out: row numbers, the index, and what it is trained on."""
     if kind == "exact":
         return 8 * rows
-    lists = 4 * width * index.lists(rows) if kind.startswith("ivf") else 0
+    lists = 4 * width * index.lists(rows) if "ivf" in kind else 0
     trained = index.training_rows(kind, rows)
     # k-means takes as much again as its rows; a rotation takes three times the rows that it is made from.
     trained += max(trained, 3 * min(trained, index.CODED))

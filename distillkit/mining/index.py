@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from distillkit.errors import StoreError
+from distillkit.mining import gpu_index
 from distillkit.mining.library import faiss
 from distillkit.mining.vectors import Vectors
 from distillkit.system.atomic import atomic_file, write_json
@@ -44,12 +45,13 @@ def row_bytes(kind: str, width: int) -> float:
     """Bytes that an index keeps of a row; ids of lists and links of graphs included."""
     codes, links = pieces(width) / 2, 8 * _LINKS + 16
     whole = {"fp16": 2 * width, "sq8": width, "ivf_flat": 2 * width + 8, "hnsw": 2 * width + links}
+    whole[gpu_index.KIND] = gpu_index.parts(width) + 8  # its copy, while that is written or read
     return whole.get(kind, codes + 8 * (kind == "ivf_pq"))
 
 
 def training_rows(kind: str, rows: int) -> int:
     """Vectors that are in memory to train an index."""
-    return min(rows, max(CODED, PER_LIST * lists(rows)) if kind.startswith("ivf") else CODED)
+    return min(rows, max(CODED, PER_LIST * lists(rows)) if "ivf" in kind else CODED)
 
 
 def opened(folder: Path, kind: str, vectors: Vectors, identity: dict[str, Any], say: Say) -> Any:
@@ -65,12 +67,14 @@ def opened(folder: Path, kind: str, vectors: Vectors, identity: dict[str, Any], 
             )
         say(f"{path}: the index of an earlier run is used again")
         try:
-            return faiss.read_index(str(path))
+            read = faiss.read_index(str(path))
         except RuntimeError as error:  # FAISS tells all that is wrong with a file so, over several lines
             raise StoreError(f"{path}: damaged; delete {folder} to build the index anew") from error
+        return gpu_index.on_card(read) if kind == gpu_index.KIND else read
     index = build(kind, vectors, identity["seed"], say)
     with atomic_file(path) as file:
-        faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))
+        kept = gpu_index.on_host(index) if kind == gpu_index.KIND else index
+        faiss.write_index(kept, faiss.PyCallbackIOWriter(file.write))
     write_json(told, identity)
     return index
 
@@ -90,6 +94,8 @@ def build(kind: str, vectors: Vectors, seed: int, say: Say) -> Any:
 
 
 def _empty(kind: str, vectors: Vectors, seed: int, say: Say) -> Any:
+    if kind == gpu_index.KIND:
+        return _empty_on_gpu(vectors, seed, say)
     width, count, metric = vectors.width, lists(len(vectors)), faiss.METRIC_INNER_PRODUCT
     names = {
         "fp16": "SQfp16",
@@ -115,6 +121,15 @@ def _empty(kind: str, vectors: Vectors, seed: int, say: Say) -> Any:
     say(f"index: training {names[kind]} on {len(sample):,} rows")
     index.train(sample)
     return index if rotation is None else faiss.IndexPreTransform(rotation, index)
+
+
+def _empty_on_gpu(vectors: Vectors, seed: int, say: Say) -> Any:
+    """Trained there, lists and codes, on the same rows."""
+    index = gpu_index.empty(vectors.width, lists(len(vectors)), seed)
+    sample = vectors.unit(vectors.sample(training_rows(gpu_index.KIND, len(vectors)), seed))
+    say(f"index: training {lists(len(vectors)):,} lists on {len(sample):,} rows, on the GPU")
+    index.train(sample)
+    return index
 
 
 def _coded(sample: np.ndarray, centroids: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:

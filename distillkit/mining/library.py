@@ -10,8 +10,15 @@ from typing import Any
 import torch
 
 from distillkit.errors import DistillkitError, MissingExtra
+from distillkit.system.machine import search_libraries
 
 faiss: Any
+if len(found := search_libraries()) > 1:
+    raise DistillkitError(
+        f"{' and '.join(found)} are here together, and each has overwritten files of the other; "
+        f'pip uninstall {" ".join(one.split()[0] for one in found)}, then pip install "distillkit[mining]", or '
+        "[mining-gpu]"
+    )
 try:
     import faiss
 except ModuleNotFoundError as error:

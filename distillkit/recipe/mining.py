@@ -45,7 +45,7 @@ class MineRecipe(Strict):
     corpus: str
     corpus_field: str = Field("text", description="of the corpus")
     k: int = Field(256, gt=0, le=MOST)
-    index: Literal["auto", "exact", "fp16", "sq8", "pq", "ivf_pq", "ivf_flat", "hnsw"] = "auto"
+    index: Literal["auto", "exact", "fp16", "sq8", "pq", "ivf_pq", "ivf_flat", "hnsw", "gpu_ivf_pq"] = "auto"
     exact_within: float = Field(60.0, ge=0, description="minutes")
     recall: float = Field(0.95, gt=0, le=1)
     held_out: int = Field(1000, gt=0, le=MOST)

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+_FAISS = ("faiss-gpu", "faiss-gpu-cu12", "faiss-gpu-cu12-cuvs", "faiss-gpu-cu11", "faiss-cpu")
+
 
 def machine() -> dict[str, Any]:
     """CPU name, cores this process may use, GPU name and FAISS (None without one), and system."""
@@ -24,12 +26,18 @@ def machine() -> dict[str, Any]:
 
 def search_library() -> str | None:
     """Which package of FAISS is here for mining, and its version."""
-    for name in ("faiss-gpu", "faiss-gpu-cu12", "faiss-gpu-cu11", "faiss-cpu"):
+    return next(iter(search_libraries()), None)
+
+
+def search_libraries() -> list[str]:
+    """All of them: there should be one, as each brings the module `faiss`."""
+    found = []
+    for name in _FAISS:
         try:
-            return f"{name} {version(name)}"
+            found.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             continue
-    return None
+    return found
 
 
 def free_memory() -> int:

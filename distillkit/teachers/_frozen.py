@@ -19,10 +19,13 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from distillkit.errors import TeacherError
+from distillkit.teachers._eight_bits import eight_bits, refuse_eight_bits
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+AnyPrecision = Literal[Precision, "fp8", "int8"]
 
 _PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_PRECISIONS |= dict.fromkeys(("fp8", "int8"), torch.bfloat16)  # in which all is computed but linear maps
 # What torch answers when a file of weights is damaged, or holds more than tensors.
 _DAMAGE = (UnpicklingError, EOFError, IndexError)
 
@@ -33,8 +36,9 @@ OPEN_ANOTHER = "fetch its files again, or name another in the recipe"
 FAILURES = (RuntimeError, ValueError, OSError, KeyError, TypeError, AssertionError, SafetensorError, *_DAMAGE)
 
 
-def precision_of(name: Precision, device: torch.device) -> str:
-    """ "auto" is bf16 on a GPU that has it, else fp32."""
+def precision_of(name: AnyPrecision, device: torch.device) -> str:
+    """ "auto" is bf16 on a GPU that has it, else fp32. TeacherError, or MissingExtra, for 8 bits that are not here."""
+    refuse_eight_bits(name, device)
     bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
     return ("bf16" if bf16 else "fp32") if name == "auto" else name
 
@@ -52,16 +56,19 @@ def freeze(model: Any, device: torch.device) -> str:
     return weights_sha256(model)
 
 
-def lower(model: nn.Module, precision: str) -> None:
+def lower(model: nn.Module, precision: str, but: nn.Module | None = None) -> None:
     """Keep the weights that autocast would round at every call rounded: those of linear maps, convolutions, attention.
 
     What the network says stays the same; on a CPU but for the last bit, where it has torch's own attention. Its norms,
     its embeddings and everything of another class, whose weights may be used in other ways, stay as they are.
+    In 8 bits linear maps are rounded further, all `but` one.
     """
     if precision != "fp32":
         for module in model.modules():
             if type(module) in (nn.Linear, nn.Conv2d, nn.MultiheadAttention):
                 module.to(_PRECISIONS[precision])
+    if precision in ("fp8", "int8"):
+        eight_bits(model, precision, but)
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -23,7 +23,7 @@ from distillkit.errors import TeacherError
 from distillkit.recipe.schema import Width
 from distillkit.system.device import brought, device_of
 from distillkit.teachers._frozen import (
-    Precision,
+    AnyPrecision,
     autocast,
     compiled,
     freeze,
@@ -43,7 +43,8 @@ from distillkit.types import Features
 class Openclip:
     """`model`: "NAME/TAG", "NAME/path/to/checkpoint", "local-dir:FOLDER" or "hf-hub:OWNER/NAME".
 
-    `precision` is what the towers compute in ("auto": bf16 on a GPU that has it, else fp32); embeddings are float32.
+    `precision` is what the towers compute in ("auto": bf16 on a GPU that has it, else fp32); in "fp8" or "int8" the
+    linear maps of the image tower are, all else in bf16 (_eight_bits.py); embeddings are float32.
     Vision transformers also give `cls` and `patches`, after the final norm and before the projection; `grid`: all
     patches, or their means over a grid of so many cells a side. `sha256`: the weights that are expected, as the
     fingerprint tells them. `compile`: the image tower goes through torch.compile; texts, of many lengths, do not.
@@ -55,7 +56,7 @@ class Openclip:
         self,
         *,
         model: str,
-        precision: Precision = "auto",
+        precision: AnyPrecision = "auto",
         device: str = "auto",
         context_length: Width | None = None,
         grid: int | Literal["full"] = "full",
@@ -118,8 +119,10 @@ class Openclip:
         pixels: Float[Tensor, "b 3 h w"] | UInt8[Tensor, "b 3 h w"] | None = None,
         tokens: Int[Tensor, "t l"] | None = None,
         fields: Collection[str] | None = None,
+        stay: bool = False,
     ) -> Features:
-        """Raw (un-normalised) features, float32 on the CPU: those of `fields` that the inputs give, or all.
+        """Raw (un-normalised) features, float32 on the CPU (`stay`: where the towers are): those of `fields` that the
+        inputs give, or all.
 
         `pixels` are 8-bit, as `preprocess` gives them, or floats with this model's mean and deviation taken out.
         `image` and `text` are after the projection. One forward of a tower gives all its fields.
@@ -128,7 +131,7 @@ class Openclip:
         said = {} if pixels is None else self._look(pixels, asked)
         if tokens is not None and "text" in asked:
             said["text"] = self.encode_text(tokens)
-        return Features(**said, scale=torch.tensor(self.scale))
+        return Features(**(said if stay else brought(said)), scale=torch.tensor(self.scale))
 
     def _look(self, pixels: Tensor, asked: Collection[str]) -> dict[str, Tensor]:
         if self.tokens is None or not {"cls", "patches"} & set(asked):
@@ -145,17 +148,19 @@ class Openclip:
             said = {"image": seen["image_features"], "patches": self.tokens.pool(patches)}
             if self.tokens.has_cls:
                 said["cls"] = seen["image_intermediates_prefix"][0][:, 0]
-        return brought({name: value.float() for name, value in said.items() if name in asked})
+        return {name: value.float() for name, value in said.items() if name in asked}
 
     def encode_image(self, pixels: Tensor) -> Float[Tensor, "b d"]:
+        """The embeddings, where the tower is."""
         with autocast(self.device, self.precision):
             features: Tensor = self.model.encode_image(self._on_device(pixels))
-        return brought({"image": features.float()})["image"]
+        return features.float()
 
     def _on_device(self, pixels: Tensor) -> Tensor:
         return normalised(pixels, self.preprocess_config.mean, self.preprocess_config.std, self.device)
 
     def encode_text(self, tokens: Tensor) -> Float[Tensor, "t d"]:
+        """The embeddings, where the tower is."""
         with autocast(self.device, self.precision):
             return self._text(tokens)
 
@@ -163,7 +168,7 @@ class Openclip:
     def _text(self, tokens: Tensor) -> Float[Tensor, "t d"]:
         with _shortened(self.model, tokens.shape[1]):
             features: Tensor = self.model.encode_text(tokens.to(self.device, non_blocking=True))
-        return brought({"text": features.float()})["text"]
+        return features.float()
 
     @property
     def _pad(self) -> int:

@@ -69,8 +69,9 @@ class Run:
         pixels: UInt8[Tensor, "b 3 h w"] | None = None,
         tokens: Int[Tensor, "t l"] | None = None,
         fields: Collection[str] | None = None,
+        stay: bool = False,
     ) -> Features:
-        """Raw features, float32 on the CPU: those of `fields` that the inputs give, or all."""
+        """Raw features, float32 on the CPU (`stay`: where the student is): those of `fields` that the inputs give."""
         asked = set(self.fields if fields is None else fields)
         said: dict[str, Tensor] = {}
         with autocast(self.device, self.precision):
@@ -84,7 +85,8 @@ class Run:
             if tokens is not None and "text" in asked:
                 said["text"] = self.model.embed_text(tokens.to(self.device, non_blocking=True))
         scale = None if self.scale is None else torch.tensor(self.scale)
-        return Features(**brought({name: value.float() for name, value in said.items()}), scale=scale)
+        told = {name: value.float() for name, value in said.items()}
+        return Features(**(told if stay else brought(told)), scale=scale)
 
     def fingerprint(self) -> dict[str, Any]:
         """Everything the features depend on. Two stores belong together when these are equal."""

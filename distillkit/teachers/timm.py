@@ -20,7 +20,7 @@ from distillkit.recipe.schema import Side
 from distillkit.system.device import brought, device_of
 from distillkit.system.paths import expand
 from distillkit.teachers._frozen import (
-    Precision,
+    AnyPrecision,
     activation,
     autocast,
     compiled,
@@ -45,7 +45,8 @@ class Timm:
     holds more than the network, `prefix` says which tensors are meant (SynCLR: "visual.").
     `image_size`: pixels of a side, whatever timm's default; positions are resampled, as timm does it.
     `grid`: all patches, or their means over a grid of so many cells a side. `precision`: what the network computes in
-    ("auto": bf16 on a GPU that has it, else fp32); features are float32.
+    ("auto": bf16 on a GPU that has it, else fp32); in "fp8" or "int8" its linear maps are, all else in bf16
+    (_eight_bits.py); features are float32.
     `top_k`: keep the classifier, and give `logits` and `classes`: the log-probabilities of the k best classes, falling,
     and which classes these are; "all": every class's logit, in order. `sha256`: the weights that are expected, as the
     fingerprint tells them. `compile`: the network goes through torch.compile.
@@ -64,7 +65,7 @@ class Timm:
         prefix: str = "",
         image_size: Side = 224,
         grid: int | Literal["full"] = "full",
-        precision: Precision = "auto",
+        precision: AnyPrecision = "auto",
         device: str = "auto",
         top_k: int | Literal["all"] | None = None,
         sha256: str | None = None,
@@ -80,7 +81,7 @@ class Timm:
         with quiet(), hub():
             self.model = load(model, expand(weights) if weights else None, prefix, image_size, top_k is not None)
             self._sha256 = freeze(self.model, self.device)
-            lower(self.model, self.precision)
+            lower(self.model, self.precision, but=self.model.get_classifier() if top_k else None)
         if sha256:
             refuse_other_weights(model, self._sha256, sha256)
         self.classes = int(self.model.num_classes) if top_k else 0
@@ -124,10 +125,14 @@ class Timm:
 
     @torch.inference_mode()
     def forward(
-        self, pixels: Float[Tensor, "b 3 h w"] | UInt8[Tensor, "b 3 h w"], fields: Collection[str] | None = None
+        self,
+        pixels: Float[Tensor, "b 3 h w"] | UInt8[Tensor, "b 3 h w"],
+        fields: Collection[str] | None = None,
+        stay: bool = False,
     ) -> Features:
-        """Raw features, float32 on the CPU: those of `fields`, or all. One forward gives them all.
+        """Raw features, float32 on the CPU (`stay`: where the network is): those of `fields`, or all.
 
+        One forward gives them all.
         `pixels` are 8-bit, as `preprocess` gives them, or floats with this network's mean and deviation taken out.
         """
         seen, image, logits = self._see(pixels)
@@ -141,7 +146,8 @@ class Timm:
             # Shifted to sum to 1 as probabilities: no softmax sees the shift, and what k leaves of 1 is known.
             said["logits"], said["classes"] = logits.float().log_softmax(1).topk(self.top_k)
         asked = self.fields if fields is None else fields
-        return Features(**brought({name: _number(said[name], self.dtypes.get(name)) for name in asked}))
+        told = {name: _number(said[name], self.dtypes.get(name)) for name in asked}
+        return Features(**(told if stay else brought(told)))
 
     @torch.inference_mode()
     def _see(self, pixels: Tensor) -> tuple[Tensor, Float[Tensor, "b d"], Float[Tensor, "b c"]]:

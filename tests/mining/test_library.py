@@ -1,5 +1,6 @@
 """FAISS is an extra, of which there are two; one that is missing or broken is a line."""
 
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from distillkit.errors import DistillkitError
+from distillkit.mining import library
 from distillkit.mining.process import mine_apart
 from distillkit.recipe import MineRecipe
 from distillkit.system import machine
@@ -57,5 +59,20 @@ def test_a_machine_says_which_one_it_has(monkeypatch):
     assert machine.search_library() == "faiss-cpu 1.9"
     here |= {"faiss-gpu": "1.15.1"}
     assert machine.search_library() == "faiss-gpu 1.15.1"
+    with pytest.raises(
+        DistillkitError, match=r"^faiss-gpu 1\.15\.1 and faiss-cpu 1\.9 are here together, .* pip uninst"
+    ):
+        runpy.run_path(library.__file__)
     here.clear()
     assert machine.search_library() is None
+
+
+def test_a_store_says_by_what_is_mined_here(toy_stores, run_cli, monkeypatch):
+    for found, told in (
+        ("faiss-cpu 1.9", "faiss-cpu 1.9"),
+        ("faiss-gpu 1.15.1", "faiss-gpu 1.15.1, on the CPU, as PyTorch finds no GPU"),
+        (None, 'FAISS, which is not installed: pip install "distillkit[mining]", or [mining-gpu]'),
+    ):
+        monkeypatch.setattr(machine, "search_library", lambda found=found: found)
+        code, out, _ = run_cli("store", "info", toy_stores / "out/images")
+        assert code == 0 and out.splitlines()[-1] == f"mining here is by {told}"

@@ -23,9 +23,9 @@ from distillkit.store.format.layout import ZSTD_LEVEL, packed_rows
 from distillkit.store.format.steps import Steps, sample_of
 from distillkit.store.reading.reader import FeatureStore
 
-_VECTORS, _QUERIES, _NEIGHBOURS = 8192, 256, 10
+_VECTORS, _QUERIES, NEIGHBOURS = 8192, 256, 10
 # Beyond these, a student would learn from another teacher: cosine error of the worst vector, overlap of neighbours.
-_WORST, _OVERLAP = 1e-4, 0.99
+_WORST, OVERLAP = 1e-4, 0.99
 _UNCENTRED = "int8, not centred"  # for comparison; stores have none of it
 _PAYS = 0.8  # compressed rows cannot be mapped, so compression has to save a fifth
 
@@ -43,7 +43,7 @@ class Choice:
 
     @property
     def good(self) -> bool:
-        return self.worst <= _WORST and self.overlap >= _OVERLAP and self.dtype != _UNCENTRED
+        return self.worst <= _WORST and self.overlap >= OVERLAP and self.dtype != _UNCENTRED
 
 
 def choices(store: FeatureStore, name: str) -> list[Choice]:
@@ -83,13 +83,15 @@ def _choice(dtype: str, kept: Tensor, meant: Tensor, exact: Tensor) -> Choice:
     # 1 - cosine, without the difference of two numbers that are almost 1.
     errors = (vectors - rounded).square().sum(1) / 2
     size = kept.element_size() * kept[0].numel()
-    return Choice(dtype, size, size * _zstd(kept), float(errors.mean()), float(errors.max()), _kept(vectors, rounded))
+    return Choice(
+        dtype, size, size * _zstd(kept), float(errors.mean()), float(errors.max()), neighbours_kept(vectors, rounded)
+    )
 
 
-def _kept(vectors: Tensor, rounded: Tensor) -> float:
+def neighbours_kept(vectors: Tensor, rounded: Tensor) -> float:
     """The share of nearest neighbours that stay, of vectors spread over all."""
     queries = torch.arange(0, len(vectors), max(1, len(vectors) // _QUERIES))
-    k = min(_NEIGHBOURS, len(vectors) - 1)
+    k = min(NEIGHBOURS, len(vectors) - 1)
     if k == 0:
         return 1.0
     near = [_nearest(rows.float(), queries, k) for rows in (vectors, rounded)]
@@ -112,7 +114,7 @@ def _zstd(kept: Tensor) -> float:
 
 def table(made: list[Choice]) -> str:
     """The choices as aligned text."""
-    lines = [("", "bytes/row", "with zstd", "of stored", "1 - cosine", "worst", f"overlap@{_NEIGHBOURS}")]
+    lines = [("", "bytes/row", "with zstd", "of stored", "1 - cosine", "worst", f"overlap@{NEIGHBOURS}")]
     for number, choice in enumerate(made):
         sizes = (f"{choice.bytes_per_row:,.0f}", f"{choice.zstd_per_row:,.0f}")
         share = f"{choice.bytes_per_row / made[0].bytes_per_row:.0%}"
@@ -130,7 +132,7 @@ def advice(name: str, field: Field, made: list[Choice]) -> str:
     """The smallest choice that changes nothing a student would learn, as a line of a recipe; and whether zstd pays."""
     best = min((made[0], *(choice for choice in made[1:] if choice.good)), key=lambda choice: choice.bytes_per_row)
     short = name.split("/")[1]
-    told = f"{best.dtype} it is: nothing smaller has a worst error <= {_WORST:g} and an overlap >= {_OVERLAP:g}"
+    told = f"{best.dtype} it is: nothing smaller has a worst error <= {_WORST:g} and an overlap >= {OVERLAP:g}"
     if best.bytes_per_row < made[0].bytes_per_row:
         saved = 1 - best.bytes_per_row / made[0].bytes_per_row
         told = f'dtypes = {{ {short} = "{best.dtype}" }} takes {saved:.0%} less; {best.overlap:.1%} of neighbours stay'

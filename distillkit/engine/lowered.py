@@ -1,0 +1,91 @@
+"""What a teacher would lose in another precision, on rows of the user's own: asked again, and compared with the store.
+
+    distillkit store precision stores/demo/images --against fp8
+
+Two numbers tell: how far each vector turns (1 - cosine), and how many of its nearest neighbours stay (overlap@10).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from distillkit.engine.reforward import said_now, teacher_of
+from distillkit.errors import StoreError
+from distillkit.originals import Originals
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.upkeep.precision import NEIGHBOURS, OVERLAP, neighbours_kept
+
+_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Of one field: 1 - cosine of what was said then and now, mean and worst, and the share of neighbours that stay."""
+
+    field: str
+    precision: str
+    vectors: int
+    error: float
+    worst: float
+    overlap: float
+
+    def line(self) -> str:
+        told = "it may pass for the same" if self.overlap >= OVERLAP else "it is another teacher"
+        return (
+            f"{self.field} in {self.precision}: {self.vectors} vectors, 1 - cosine {self.error:.1e}, worst "
+            f"{self.worst:.1e}, overlap@{NEIGHBOURS} {self.overlap:.4f}; {told}"
+        )
+
+
+def lowered(store: FeatureStore, precision: str, count: int, fields: Collection[str] | None = None) -> Iterator[Lost]:
+    """Every field of vectors, or those asked for. StoreError, or RecipeError, where nothing can be asked again so."""
+    wanted = {store.field_name(name) for name in fields} if fields else set(store.feature_names)
+    wanted = {name for name in wanted if name in store.feature_names and name.rpartition("/")[2] != "logits"}
+    if not wanted:
+        raise StoreError(f"{store.path}: --field names none that holds vectors")
+    store = store.relying_on(wanted)
+    usable = reduce(np.intersect1d, (store.rows_with(name) for name in wanted))
+    rows = usable[np.unique(np.linspace(0, len(usable) - 1, min(count, len(usable))).astype(int))]
+    if len(rows) < 2:
+        raise StoreError(f"{store.path}: {len(rows)} rows with features are too few to measure")
+    asked = False
+    for alias, record in store.teachers.items():
+        own = {full: full.partition("/")[2] for full in wanted if full.startswith(f"{alias}/")}
+        component = teacher_of(store, alias, record, None) if own else None
+        if component is not None:
+            asked, component = True, component.model_copy(update={"precision": precision})
+            component.check("teachers", f"--against {precision}")
+            yield from _compared(store, rows, component.build("teachers"), own, precision)
+    if not asked:
+        raise StoreError(f"{store.path}: none of its teachers can be asked again")
+
+
+def _compared(
+    store: FeatureStore, rows: np.ndarray, network: Any, own: dict[str, str], precision: str
+) -> Iterator[Lost]:
+    files = Originals(store, None) if set(own.values()) - {"text"} else None
+    views = np.zeros(len(rows), np.int64)
+    now: dict[str, list[Tensor]] = {full: [] for full in own}
+    for first in range(0, len(rows), _BATCH):
+        part = slice(first, first + _BATCH)
+        said = said_now(network, set(own.values()), store, files, rows[part], views[part])
+        for full, name in own.items():
+            now[full].append(said[name])
+    for full in own:
+        then = store.read(full, rows, view=views if store.fields[full].per_view else None)
+        one, other = (normalize(_vectors(said), dim=1) for said in (then, torch.cat(now[full])))
+        errors = (one - other).square().sum(1) / 2  # 1 - cosine, without the difference of two numbers that are near
+        yield Lost(full, precision, len(one), float(errors.mean()), float(errors.max()), neighbours_kept(one, other))
+
+
+def _vectors(said: Tensor) -> Float[Tensor, "n d"]:
+    return said.flatten(0, -2).double()
