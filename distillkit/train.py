@@ -159,7 +159,8 @@ def _opened(
         if not objectives:
             batches = Batches(recipe.data, recipe.seed, students[0], ranks, ask)
         widths = batches.widths(students[-1])
-        objectives.append(Objective(recipe.losses, widths, mixed=recipe.data.augment.mixes))
+        rounded = recipe.optim.loss_products == "bf16"
+        objectives.append(Objective(recipe.losses, widths, mixed=recipe.data.augment.mixes, rounded=rounded))
     _refuse_other_inputs(students)
     return students, batches, objectives
 

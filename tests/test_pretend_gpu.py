@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from distillkit.losses._products import Rounded
 from distillkit.recipe import Optim, Term
 from distillkit.recipe.registry import kinds, resolve
 from distillkit.training.learner import Learner
@@ -110,11 +111,12 @@ def _judged(kind, knobs, ledger=None, dtype=None, scaler=None):
 
 @pytest.mark.parametrize(("kind", "knobs"), list(choices()), ids=str)
 def test_a_loss_on_a_gpu_is_that_of_the_cpu(kind, knobs):
-    formats = (None,) if knobs else (None, torch.bfloat16, torch.float16)
-    for dtype in formats:
-        here = _judged(kind, knobs, dtype=dtype)
-        with pretend_gpu() as ledger:
-            there = _judged(kind, knobs, ledger, dtype)
+    ways = [(None, False)] if knobs else [(None, False), (torch.bfloat16, False), (torch.float16, False), (None, True)]
+    for dtype, rounded in ways:
+        with Rounded(rounded):
+            here = _judged(kind, knobs, dtype=dtype)
+            with pretend_gpu() as ledger:
+                there = _judged(kind, knobs, ledger, dtype)
         torch.testing.assert_close(there, here, rtol=1e-4, atol=1e-6)
 
 
@@ -188,7 +190,7 @@ def test_a_student_on_a_gpu_is_that_of_the_cpu(kind, way):
 # Teachers.
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_a_teacher_on_a_gpu_says_what_it_says_on_a_cpu(component, inputs, teacher, precision):  # noqa: F811
     here = teacher.forward(**inputs)
     with pretend_gpu() as ledger:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from distillkit import mine
 from distillkit.engine import computing
+from distillkit.evaluation import embed
 from distillkit.pixels import jpegs
 from distillkit.pixels.tensors import decode_tensor
 from distillkit.store.reading.reader import FeatureStore
@@ -28,6 +29,7 @@ FULL = (
     "log.every_steps=1",
     "log.gradient_norms=true",
     'validation={eval={kind="retrieval",store="STORES/images"},every_steps=2,best="R@1"}',
+    'baseline={captions="unique",losses=[{kind="contrastive",text="teacher"}]}',
 )
 
 
@@ -178,8 +180,35 @@ def test_a_run_with_everything_resumes_and_is_evaluated(gpu, student, run_cli, m
     assert json.loads((student.run / "best/best.json").read_text())["step"] in (2, 4)
     line = json.loads((student.run / "metrics.jsonl").read_text().splitlines()[-1])
     assert line["gradient.affinity"] > 0 and line["memory_gb"] > 0
+    assert (student.run / "baseline/student.json").is_file()
     assert run_cli("evaluate", student.run)[0] == 0
     assert (student.run / "report.html").is_file()
+
+
+def test_what_is_measured_is_measured_on_the_gpu_from_images_decoded_ahead(gpu, student, run_cli, monkeypatch):
+    """While training goes on, and after it: by all threads, from pinned memory, with no wait for a batch."""
+    looks, batches = [], embed._batches
+
+    def looked(files, rows, size, pace, ahead):
+        looks.append((ahead, pace.threads))
+        for pixels in batches(files, rows, size, pace, ahead):
+            before = gpu.copies, gpu.waits, gpu.pageable.copy()
+            yield pixels
+            asked = gpu.waits - before[1], gpu.pageable - before[2]
+            assert gpu.copies == before[0] + 1, "pixels go to the GPU"
+            assert not [key for one in asked for key in one if "event" not in key], asked
+
+    monkeypatch.setattr(embed, "_batches", looked)
+    knobs = (
+        "data.workers=3",
+        "evaluation.batch_size=8",
+        "optim.epochs=1.0",
+        FULL[-2].replace("STORES", str(student.stores)),
+    )
+    assert student(*knobs)[0] == 0
+    validated = len(looks)
+    assert validated and run_cli("evaluate", student.run)[0] == 0
+    assert len(looks) > validated and set(looks) == {(3, 3)}
 
 
 def test_a_step_waits_once(steps, student):
@@ -211,6 +240,7 @@ def test_pairs_of_towers_wait_no_more(steps, student):
         "patch_size=16},text_cfg={context_length=10,vocab_size=49408,width=32,heads=2,layers=1}}}",
         f'data={{images="{student.stores}/images",captions="unique",batch_size=8}}',
         'losses=[{kind="contrastive",logit_scale="student"},{kind="interactive"},{kind="fusion"}]',
+        'optim.loss_products="bf16"',
         *QUIET,
     )
     assert code == 0, err

@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from distillkit.losses._products import Linear
+
 ScaleMode = Literal["exp", "raw"]
 
 _MAX_LOG_SCALE = math.log(100.0)
@@ -21,7 +23,7 @@ _MAX_LOG_SCALE = math.log(100.0)
 
 def projection(student_width: int, teacher_width: int) -> nn.Module:
     """A linear layer with bias where the widths differ; nothing where they agree."""
-    return nn.Identity() if student_width == teacher_width else nn.Linear(student_width, teacher_width)
+    return nn.Identity() if student_width == teacher_width else Linear(student_width, teacher_width)
 
 
 class LearnedScale(nn.Module):

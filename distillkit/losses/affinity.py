@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from distillkit.errors import RecipeError
 from distillkit.losses._gather import gather
+from distillkit.losses._products import product
 from distillkit.losses._score import divergence, matching, pick, read, refuse_other_widths
 from distillkit.losses._sharpness import remark
 from distillkit.recipe.schema import Temperature
@@ -111,7 +112,7 @@ class Affinity(nn.Module):
     def _scores(self, pair: tuple[str, str], scale: str, batch: Batch, student: Features) -> Float[Tensor, "n m"]:
         query, key = (pick(place, batch, student) for place in pair)
         multiplier = read(scale, batch, student) if isinstance(self.logit_scale, str) else self.logit_scale
-        return multiplier / self.temperature * query @ key.T
+        return product(multiplier / self.temperature * query, key.T)
 
     def _rows(self, scores: Tensor, targets: Tensor, batch: Batch) -> Float[Tensor, ""]:
         agrees = targets.argmax(1) == matching(batch) if self.agreeing_only else None

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from distillkit.losses._gather import concat
+from distillkit.losses._products import product
 from distillkit.losses._score import matching, pick, picks_text
 from distillkit.recipe.schema import Temperature
 from distillkit.types import Batch, Features, Widths
@@ -31,5 +32,5 @@ class CaptionContrast(nn.Module):
         image, caption = (concat(pick(place, batch, student)) for place in self.needs)
         label, own = concat(matching(batch)), torch.arange(len(image), device=image.device)
         twins = (label[:, None] == label).fill_diagonal_(False)
-        scores = (image @ caption.T / self.temperature).masked_fill(twins, -torch.inf)
+        scores = (product(image, caption.T) / self.temperature).masked_fill(twins, -torch.inf)
         return picks_text(scores, own)

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from distillkit.losses._gather import gather
 from distillkit.losses._heads import LearnedScale
+from distillkit.losses._products import product
 from distillkit.losses._score import matching, pick, picks_image, picks_text, read, refuse_other_widths
 from distillkit.types import Batch, Features, Widths
 
@@ -58,7 +59,7 @@ class Contrastive(nn.Module):
     def forward(self, batch: Batch, student: Features) -> Float[Tensor, ""]:
         batch, student = gather(batch, student, self.needs)
         scale = read("student.scale", batch, student) if self.scale is None else self.scale()
-        scores = scale * pick("student.image", batch, student) @ pick(self.keys, batch, student).T
+        scores = product(scale * pick("student.image", batch, student), pick(self.keys, batch, student).T)
         own = torch.arange(len(scores), device=scores.device)
         match = own if self.keys == "teacher.image" else matching(batch)
         if self.directions == "rows":

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from distillkit.losses._gather import gather
 from distillkit.losses._heads import LearnedScale, ScaleMode, projection
+from distillkit.losses._products import Linear, product
 from distillkit.losses._score import matching, pick, picks_image, picks_text, read, unit
 from distillkit.types import Batch, Features, Widths
 
@@ -39,14 +40,14 @@ class Fusion(nn.Module):
         student, teacher = widths.student, widths.teacher
         self.image_projection = projection(student["image"], teacher["image"])
         self.text_projection = projection(student["text"], teacher["text"])
-        self.image_fusion = nn.Linear(2 * teacher["image"], student["image"])
-        self.text_fusion = nn.Linear(2 * teacher["text"], student["text"])
+        self.image_fusion = Linear(2 * teacher["image"], student["image"])
+        self.text_fusion = Linear(2 * teacher["text"], student["text"])
         self.fusion_scale = LearnedScale(logit_scale, scale)
 
     def forward(self, batch: Batch, student: Features) -> Float[Tensor, ""]:
         batch, student = gather(batch, student, self.needs)
         image, text = self._fused("image", batch, student), self._fused("text", batch, student)
-        scores, match = self.fusion_scale() * image @ text.T, matching(batch)
+        scores, match = product(self.fusion_scale() * image, text.T), matching(batch)
         return (picks_text(scores, match) + picks_image(scores, match)) / 2
 
     def _fused(self, field: str, batch: Batch, student: Features) -> Float[Tensor, "n d"]:

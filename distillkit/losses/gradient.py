@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from distillkit.losses._gather import gather
 from distillkit.losses._heads import projection
+from distillkit.losses._products import product
 from distillkit.losses._score import matching, pick, read, unit
 from distillkit.types import Batch, Features, Widths
 
@@ -62,12 +63,12 @@ class Gradient(nn.Module):
 
 def pulls(image: Float[Tensor, "b d"], text: Float[Tensor, "b d"], v: Tensor | float) -> list[Float[Tensor, "b d"]]:
     """Gradients of both cross-entropies with respect to image and text: G_p, G_k of (img, txt), then of (txt, img)."""
-    scores = v * image @ text.T
+    scores = product(v * image, text.T)
     texts_of_image, images_of_text = scores.softmax(1), scores.softmax(0)
     factor = v / len(scores)
     return [
-        factor * (texts_of_image @ text - text),
-        factor * (texts_of_image.T @ image - image),
-        factor * (images_of_text.T @ image - image),
-        factor * (images_of_text @ text - text),
+        factor * (product(texts_of_image, text) - text),
+        factor * (product(texts_of_image.T, image) - image),
+        factor * (product(images_of_text.T, image) - image),
+        factor * (product(images_of_text, text) - text),
     ]

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from distillkit.losses._gather import gather
 from distillkit.losses._heads import LearnedScale, ScaleMode, projection
+from distillkit.losses._products import product
 from distillkit.losses._score import divergence, matching, pick, picks_image, picks_text, read, unit
 from distillkit.types import Batch, Features, Widths
 
@@ -54,13 +55,13 @@ class Interactive(nn.Module):
         scale = self.cross_scale()
         teacher_image, teacher_text = pick("teacher.image", batch, student), pick("teacher.text", batch, student)
         # Both [images, texts], as the teacher's scores are: images pick along rows, texts along columns.
-        image = scale * unit(self.image_projection(read("student.image", batch, student))) @ teacher_text.T
-        text = teacher_image @ (scale * unit(self.text_projection(read("student.text", batch, student)))).T
+        image = product(scale * unit(self.image_projection(read("student.image", batch, student))), teacher_text.T)
+        text = product(teacher_image, (scale * unit(self.text_projection(read("student.text", batch, student)))).T)
         if self.target == "match":
             match = matching(batch)
             return (picks_text(image, match) + picks_image(text, match)) / 2
         with torch.no_grad():
             own = read("teacher.scale", batch, student) if self.teacher_scale == "own" else self.teacher_scale
-            targets = own * teacher_image @ teacher_text.T
+            targets = product(own * teacher_image, teacher_text.T)
         rows, columns = (divergence(scores, targets, "kl", dim).mean() for scores, dim in ((image, 1), (text, 0)))
         return (rows + columns) / 2

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from distillkit.losses._gather import gather
 from distillkit.losses._heads import LearnedScale
+from distillkit.losses._products import product
 from distillkit.losses._score import matching, pick
 from distillkit.types import Batch, Features, Widths
 
@@ -43,7 +44,7 @@ class Sigmoid(nn.Module):
     def forward(self, batch: Batch, student: Features) -> Float[Tensor, ""]:
         batch, student = gather(batch, student, self.needs)
         image, text = (pick(place, batch, student) for place in self.needs)
-        scores = self.scale() * image @ text.T + self.bias
+        scores = product(self.scale() * image, text.T) + self.bias
         own = scores[torch.arange(len(scores), device=scores.device), matching(batch)]
         # -log sigmoid(z) = softplus(z) - z: every pair costs softplus, the true ones get z back.
         return (F.softplus(scores).sum() - own.sum()) / len(scores)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from distillkit.errors import RecipeError
 from distillkit.losses._gather import concat
+from distillkit.losses._products import Linear
 from distillkit.losses._score import read
 from distillkit.types import Batch, Features, Widths
 
@@ -78,7 +79,7 @@ class TokenRegression(nn.Module):
 
 
 def head(student_width: int, teacher_width: int) -> nn.Sequential:
-    return nn.Sequential(nn.LayerNorm(student_width, eps=1e-5), nn.Linear(student_width, teacher_width))
+    return nn.Sequential(nn.LayerNorm(student_width, eps=1e-5), Linear(student_width, teacher_width))
 
 
 def _refuse_other_grid(student: Float[Tensor, "b p e"], teacher: Float[Tensor, "b q f"]) -> None:

@@ -1,4 +1,4 @@
-"""Approximate search whose candidates an index on a GPU names (gpu_index.py); the store's own vectors decide among them."""
+"""Approximate search whose candidates an index on a GPU names (gpu_index.py); the store's own vectors rank them."""
 
 from __future__ import annotations
 

@@ -41,6 +41,10 @@ class Optim(Strict):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description='what the student computes in; "auto" is bf16 on a GPU that has it, else fp32'
     )
+    loss_products: Literal["fp32", "bf16"] = Field(
+        "fp32",
+        description="numbers that losses multiply matrices of; sums, scores and softmaxes are float32 either way",
+    )
     accumulate: int = Field(1, gt=0, le=MOST, description="parts of a batch that pass through the student one by one")
     ema: float | None = Field(None, gt=0, lt=1, description="keep the moving average of the weights, with this decay")
     compile: bool | Literal["student", "step"] = Field(

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from distillkit.errors import RecipeError
+from distillkit.losses._products import Rounded
 from distillkit.pixels.mixing import neighbours
 from distillkit.recipe import Ramp, Term
 from distillkit.types import Batch, Features, Widths
@@ -24,10 +25,12 @@ class Objective(nn.Module):
 
     A head that a loss names in `shared` is one for all terms with such a head: the first owns it, the others borrow it.
     `mixed`: images will be mixed, so a term must be true of mixed targets, which is what its `takes_mixed` says.
+    `rounded`: matrices are multiplied in bfloat16 (losses/_products.py).
     """
 
-    def __init__(self, components: list[Term], widths: Widths, *, mixed: bool = False):
+    def __init__(self, components: list[Term], widths: Widths, *, mixed: bool = False, rounded: bool = False):
         super().__init__()
+        self.rounded = rounded
         self.terms = nn.ModuleDict()
         self.needs: set[str] = set()  # every feature that some term reads
         self.teachers: dict[str, str | None] = {}  # whom a term learns from, where not from the main teacher
@@ -84,7 +87,7 @@ class Objective(nn.Module):
         Of mixed images, a term is that of their own targets and that of their neighbours', by their shares: that of
         mixed targets, but for a constant where targets are distributions.
         """
-        with torch.autocast("cuda", enabled=False), torch.autocast("cpu", enabled=False):
+        with torch.autocast("cuda", enabled=False), torch.autocast("cpu", enabled=False), Rounded(self.rounded):
             terms = self._values(batch, student)
             if batch.own_share < 1:
                 others = self._values(_told_of_neighbours(batch), student)

@@ -27,6 +27,13 @@ from tests.pretend.tensor import CPU, CUDA, Pretend, of, pretending
 _GIB = 1 << 30
 
 
+def _mm_into(a: Tensor, b: Tensor, out_dtype: torch.dtype) -> Tensor:
+    return (a.to(out_dtype) @ b.to(out_dtype)).to(out_dtype)
+
+
+_NOT_OF_THE_CPU = {torch.ops.aten.mm.dtype: _mm_into}
+
+
 class _GPU:
     """Does one operation: checks it, does it on the CPU, and gives back what would be on the GPU as such."""
 
@@ -69,7 +76,7 @@ class _GPU:
                 self.ledger.fetched(args[0], of(args[1]))
             return args[0]
         with _disable_current_modes():
-            out = func(*args_, **kwargs_)
+            out = _NOT_OF_THE_CPU.get(func, func)(*args_, **kwargs_)
         if not stays:
             return self.ledger.pin(out) if pinning else _apart(name, out, ours)
         out = _apart(name, out, plain) if name == "_to_copy" else out

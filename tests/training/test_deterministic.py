@@ -1,5 +1,8 @@
 """`optim.deterministic` is asked for in time, and leaves a caller's own setting as it was."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -32,3 +35,16 @@ def test_a_cublas_that_was_told_otherwise_is_one_line(monkeypatch):
         deterministic(ON, GPU).__enter__()
     with deterministic(ON, CPU), deterministic(OFF, GPU):
         pass
+
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_bit_for_bit_is_said_of_a_gpu_only_with_it():
+    """Wherever a text promises that a run goes on to the same bits, it says what that takes on a GPU."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "distillkit/train.py"]
+    paragraphs = [part for page in pages for part in re.split(r"\n\s*\n", page.read_text())]
+    promises = [part for part in paragraphs if "bit for bit" in part and re.search(r"continue|goes on|Rerunning", part)]
+    assert len(promises) >= 3
+    for part in promises:
+        assert "GPU" in part and re.search(r"optim\.deterministic|`deterministic", part), part
