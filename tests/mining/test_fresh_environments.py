@@ -94,6 +94,4 @@ def test_both_at_once_are_one_line(with_gpu_wheel, toy_stores, tmp_path):
     code, _, err = run(with_gpu_wheel, *words, PYTHONPATH=f"{ROOT}:{tmp_path}")
     lines = [line for line in err.splitlines() if line.startswith("error:")]
     assert code == 1 and len(lines) == 1 and "Traceback" not in err
-    assert (
-        " and faiss-cpu 1.9 are here together, and each has overwritten files" in lines[0]
-    )
+    assert " and faiss-cpu 1.9 are here together, and each has overwritten files" in lines[0]
