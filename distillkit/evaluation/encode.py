@@ -21,6 +21,8 @@ from distillkit.evaluation.features import Features
 from distillkit.originals import Originals
 from distillkit.store.reading.reader import FeatureStore
 
+Embed = Callable[[Any, Originals, np.ndarray, Pace], Tensor]
+
 
 class Teacher:
     """What the teacher said of the clean views, read from the stores. `device`: see Encode."""
@@ -52,7 +54,7 @@ class Student(Teacher):
 
     `load` gives it when it is first asked; `roots` says where images lie that were moved (originals.py). What it cannot
     embed is the teacher's: texts of an image student, images of a text student. `kept`: where what it said of images is
-    kept, for the next time. `name` is what errors call it.
+    kept, for the next time. `name` is what errors call it. `embed`: how images are looked at, by one process or more.
     """
 
     def __init__(
@@ -62,9 +64,11 @@ class Student(Teacher):
         pace: Pace | None = None,
         kept: Features | None = None,
         name: str = "the student",
+        embed: Embed = embedded,
     ):
         super().__init__(pace.device if pace else None)
         self._load, self._roots, self._pace, self._kept, self._name = load, roots, pace or Pace(), kept, name
+        self._embed = embed
         self._seen: dict[Path, Tensor] = {}
         self._files: dict[Path, Originals] = {}
 
@@ -86,7 +90,7 @@ class Student(Teacher):
             if said is None:
                 files = self._originals(store)
                 first, image = _once(store)
-                said = embedded(self._student, files, store.ok_rows[first], self._pace)
+                said = self._embed(self._student, files, store.ok_rows[first], self._pace)
                 self._refuse_no_numbers(said, store, store.ok_rows[first])
                 said = said if len(first) == len(image) else said[torch.from_numpy(image)]
                 if self._kept:

@@ -40,7 +40,8 @@ class Course:
         if learner.told:
             say(f"{run.path}: {learner.told}")
         self.writer = checkpoint.Writer(run.checkpoints, recipe.checkpoints.keep)
-        self.validator = Validator(recipe, run)
+        # Of a student that is spread over ranks only the first has a whole one to measure.
+        self.validator = Validator(recipe, run, None if learner.sharded else learner.ranks)
         self.exit = ExitStack()
 
     def _refuse_other_checkpoints(self) -> None:
@@ -138,18 +139,20 @@ class Course:
             self.writer.write(state)
 
     def _validate(self, step: int) -> None:
-        """The first rank measures; the others wait, for as long as that takes."""
+        """All ranks measure together; of a sharded student the first alone, and the others wait as long as it takes."""
         student = self.learner.trained()
-        with self.learner.ranks.one_first():
+        if not self.learner.sharded:
             self._measure(student, step)
+            return
+        with self.learner.ranks.one_first():
+            if self.writes:
+                self._measure(student.to(self.learner.device), step)
+                student.to("cpu")  # where the copy waits for the next time
 
     def _measure(self, student: Any, step: int) -> None:
-        if self.writes:
-            result = self.validator.run(student.to(self.learner.device), step)
-            best = self.recipe.validation.best if self.recipe.validation else ""
-            self.say(f"step {step}/{self.last}  {best} {result[best]:.4f}")
-            if self.learner.sharded:
-                student.to("cpu")  # where the copy waits for the next time
+        result = self.validator.run(student, step)
+        best = self.recipe.validation.best if self.recipe.validation else ""
+        self.say(f"step {step}/{self.last}  {best} {result[best]:.4f}")
 
     def _logs(self, step: int) -> bool:
         return step % self.recipe.log.every_steps == 0 or step == self.last

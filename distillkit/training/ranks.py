@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -29,7 +29,7 @@ from distillkit.system.environment import whole_number
 from distillkit.system.stopping import asked, code
 
 # How long a rank waits for the others within a step. NCCL takes whoever is longer away for dead, and ends the process:
-# for what may take longer, such as a pixel cache or a validation, there is `one_first`.
+# for what may take longer, such as a pixel cache, there is `one_first`.
 _PATIENCE = timedelta(minutes=30)
 _TURNS = count()  # of `one_first` in this process, which all ranks come to in the same order
 _LOOK = 0.2  # seconds between two looks at whether the first rank is through
@@ -84,6 +84,23 @@ class Ranks:
         box = [value]
         dist.broadcast_object_list(box)
         return box[0]
+
+    def alike(self, values: Iterable[Tensor]) -> None:
+        """Make these tensors on every rank what they are on the first, such as the statistics of batch norm."""
+        if self.several:
+            for value in values:
+                dist.broadcast(value, 0)
+
+    def gathered(self, mine: Tensor, size: int, device: torch.device) -> Tensor:
+        """All rows, on every rank, in this machine's memory: `mine` are this rank's `span` of so many."""
+        if not self.several:
+            return mine
+        counts = [len(range(size)[Ranks(rank, self.world).span(size)]) for rank in range(self.world)]
+        padded = mine.new_zeros(max(counts), *mine.shape[1:], device=device)
+        padded[: len(mine)] = mine.to(device)
+        parts = [torch.empty_like(padded) for _ in counts]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[:count].cpu() for part, count in zip(parts, counts, strict=True)])
 
     def mean(self, value: Tensor) -> Tensor:
         """The mean over ranks of a tensor that every rank has."""

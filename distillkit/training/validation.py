@@ -11,14 +11,16 @@ import json
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save
+from torch import Tensor
 
 from distillkit.errors import RecipeError
-from distillkit.evaluation.embed import Pace
+from distillkit.evaluation.embed import Pace, embedded
 from distillkit.evaluation.encode import Blank, Student
 from distillkit.evaluation.numbers import numbers
-from distillkit.originals import moved
+from distillkit.originals import Originals, moved
 from distillkit.recipe import TrainRecipe, Validation
 from distillkit.runfolder import RunFolder
 from distillkit.store.reading.reader import FeatureStore
@@ -26,13 +28,18 @@ from distillkit.system.atomic import atomic_file, write_json
 from distillkit.system.best import FOLDER, RECORD
 from distillkit.system.lines import append_line, keep_lines, settle
 from distillkit.system.paths import expand
+from distillkit.training.ranks import Ranks
 
 
 class Validator:
-    """What the recipe's `[validation]` asks for; nothing where it asks for nothing."""
+    """What the recipe's `[validation]` asks for; nothing where it asks for nothing.
 
-    def __init__(self, recipe: TrainRecipe, run: RunFolder):
+    `ranks`: who look at a share of the images each, so that none waits for another; the first one writes.
+    """
+
+    def __init__(self, recipe: TrainRecipe, run: RunFolder, ranks: Ranks | None = None):
         self.spec: Validation | None = recipe.validation
+        self.ranks = ranks or Ranks()
         self.log, self.best = run.path / "validation.jsonl", run.path / FOLDER
         if self.spec is not None:
             self.measure, self.roots = self.spec.eval.build("evals"), moved(recipe.data)
@@ -56,23 +63,37 @@ class Validator:
         return self.spec is not None and step % self.spec.every_steps == 0
 
     def run(self, student: Any, step: int) -> dict[str, float]:
-        """Measure the student as it is; its mode and the random state stay as they were."""
+        """Measure the student as it is; its mode and the random state stay as they were. All ranks call it together."""
         assert self.spec is not None
         was_training, random = student.training, torch.get_rng_state()
         student.eval()
+        self.ranks.alike(student.buffers())
         try:
-            result = numbers(self.measure.run(Student(lambda: student, self.roots, self.pace), self.open_store))
+            looks = Student(lambda: student, self.roots, self.pace, embed=self._embedded)
+            result = numbers(self.measure.run(looks, self.open_store))
         finally:
             student.train(was_training)
             torch.set_rng_state(random)
         self._refuse_other_names(result)
+        if self.ranks.first:
+            self._keep(result, student, step)
+        return result
+
+    def _embedded(self, student: Any, files: Originals, rows: np.ndarray, pace: Pace) -> Tensor:
+        """This rank's share of the images, then what all of them said. Few images every rank looks at itself."""
+        if len(rows) < self.ranks.world:
+            return embedded(student, files, rows, pace)
+        mine = embedded(student, files, rows[self.ranks.span(len(rows))], pace)
+        return self.ranks.gathered(mine, len(rows), next(student.parameters()).device)
+
+    def _keep(self, result: dict[str, float], student: Any, step: int) -> None:
+        assert self.spec is not None
         append_line(self.log, {"step": step, **result})
         if result[self.spec.best] > self._so_far(step):
             weights = {name: value.detach().cpu().contiguous() for name, value in student.state_dict().items()}
             with atomic_file(self.best / "student.safetensors") as file:
                 file.write(save(weights))
             write_json(self.best / RECORD, {"step": step, self.spec.best: result[self.spec.best]})
-        return result
 
     def _refuse_other_names(self, result: dict[str, float]) -> None:
         assert self.spec is not None

@@ -86,7 +86,8 @@ def losses(run):
 
 
 def test_two_processes_train_what_one_trains(recipe, run_cli, tmp_path):
-    knobs = ("--set", "log.every_steps=1")
+    measured = f'validation={{eval={{kind="retrieval",store="{tmp_path}/out/images"}},every_steps=6,best="R@5"}}'
+    knobs = ("--set", "log.every_steps=1", "--set", measured)
     assert run_cli("train-student", recipe, *knobs, "--set", f'out="{tmp_path}/one"')[0] == 0
     process = torchrun(2, recipe, *knobs, "--set", f'out="{tmp_path}/two"')
     _, err = process.communicate(timeout=300)
@@ -94,6 +95,12 @@ def test_two_processes_train_what_one_trains(recipe, run_cli, tmp_path):
     for part in ("", "baseline"):  # unpaired texts, then captions that several images share
         one, two = tmp_path / "one" / part, tmp_path / "two" / part
         assert torch.allclose(losses(one), losses(two), rtol=1e-4)
+        # Each looks at a half of the images that are measured; the first one writes.
+        found = [
+            [json.loads(line) for line in (run / "validation.jsonl").read_text().splitlines()] for run in (one, two)
+        ]
+        assert [line["step"] for line in found[1]] == [line["step"] for line in found[0]] == [6, 12]
+        assert [line["R@5"] for line in found[1]] == pytest.approx([line["R@5"] for line in found[0]], abs=0.03)
 
 
 def test_another_number_of_processes_continues_the_same_curve(recipe, run_cli, tmp_path):
@@ -209,6 +216,20 @@ def test_a_batch_that_cannot_be_shared_is_refused(recipe, tmp_path):
 def test_shares_cover_a_batch_once(world):
     rows = torch.arange(20)
     assert torch.cat([rows[Ranks(rank, world).span(20)] for rank in range(world)]).tolist() == list(range(20))
+
+
+def test_what_every_rank_says_of_its_share_comes_together_in_order(monkeypatch):
+    rows = torch.arange(14.0).view(7, 2)
+
+    def all_gather(parts, mine):
+        assert len({part.shape for part in (*parts, mine)}) == 1, "a collective is of equal shapes"
+        for rank, part in enumerate(parts):
+            own = rows[Ranks(rank, 3).span(7)]
+            part[: len(own)] = own
+
+    monkeypatch.setattr(ranks.dist, "all_gather", all_gather)
+    for one in (Ranks(rank, 3) for rank in range(3)):
+        assert torch.equal(one.gathered(rows[one.span(7)], 7, torch.device("cpu")), rows)
 
 
 def test_the_others_wait_for_the_first_outside_of_any_collective(monkeypatch):
