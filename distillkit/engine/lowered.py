@@ -7,6 +7,7 @@ Two numbers tell: how far each vector turns (1 - cosine), and how many of its ne
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import reduce
@@ -24,7 +25,7 @@ from distillkit.originals import Originals
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.precision import NEIGHBOURS, OVERLAP, neighbours_kept
 
-_BATCH = 32
+_BATCH, _VECTORS = 32, 8192
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ def lowered(store: FeatureStore, precision: str, count: int, fields: Collection[
     store = store.relying_on(wanted)
     usable = reduce(np.intersect1d, (store.rows_with(name) for name in wanted))
     rows = usable[np.unique(np.linspace(0, len(usable) - 1, min(count, len(usable))).astype(int))]
+    rows = np.random.default_rng(0).permutation(rows)
     if len(rows) < 2:
         raise StoreError(f"{store.path}: {len(rows)} rows with features are too few to measure")
     asked = False
@@ -75,14 +77,19 @@ def _compared(
     files = Originals(store, None) if set(own.values()) - {"text"} else None
     views = np.zeros(len(rows), np.int64)
     now: dict[str, list[Tensor]] = {full: [] for full in own}
+    # Of tokens, some rows are enough; all would fill the memory.
+    enough = {full: -(-_VECTORS // math.prod(store.fields[full].view_shape[:-1])) for full in own}
     for first in range(0, len(rows), _BATCH):
         part = slice(first, first + _BATCH)
         said = said_now(network, set(own.values()), store, files, rows[part], views[part])
         for full, name in own.items():
-            now[full].append(said[name])
+            if first < enough[full]:
+                now[full].append(said[name])
     for full in own:
-        then = store.read(full, rows, view=views if store.fields[full].per_view else None)
-        one, other = (normalize(_vectors(said), dim=1) for said in (then, torch.cat(now[full])))
+        told = torch.cat(now[full])
+        some = slice(len(told))
+        then = store.read(full, rows[some], view=views[some] if store.fields[full].per_view else None)
+        one, other = (normalize(_vectors(said), dim=1) for said in (then, told))
         errors = (one - other).square().sum(1) / 2  # 1 - cosine, without the difference of two numbers that are near
         yield Lost(full, precision, len(one), float(errors.mean()), float(errors.max()), neighbours_kept(one, other))
 
