@@ -59,6 +59,7 @@ _HOMES = {
     "store_failures": "stores:store_failures",
     "store_info": "stores:store_info",
     "store_precision": "stores:store_precision",
+    "teacher_precision": "stores:teacher_precision",
     "suggest_scale": "suggest:suggest_scale",
     "train": "train",
     "verify": "stores:verify",

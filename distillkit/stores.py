@@ -16,6 +16,7 @@ from distillkit import extract as _extract
 from distillkit.callable import silent
 from distillkit.engine.append import append as _append
 from distillkit.engine.importing import import_features as _import
+from distillkit.engine.lowered import Lost, lowered
 from distillkit.engine.reforward import Agreement
 from distillkit.engine.reforward import reforward as _reforward
 from distillkit.recipe import Component, ExtractRecipe, load, settings
@@ -95,6 +96,13 @@ def store_precision(store: Place, fields: Sequence[str] | None = None) -> dict[s
     opened = FeatureStore(store)
     names = [opened.field_name(name) for name in fields] if fields else list(opened.feature_names)
     return {name: choices(opened, name) for name in names}
+
+
+def teacher_precision(
+    store: Place, precision: str, *, rows: int = 1024, fields: Sequence[str] | None = None
+) -> list[Lost]:
+    """What its teachers would lose in another precision, such as "fp8": asked again about some rows, field by field."""
+    return list(lowered(FeatureStore(store), precision, rows, fields))
 
 
 def store_failures(store: Place) -> list[dict[str, str]]:

@@ -56,7 +56,8 @@ FUNCTIONS = {
     "recipe explain": ("explain_recipe", {"markdown": None, "json": None}),
     "store info": ("store_info", {"path": "store", "json": None}),
     "store verify": ("verify", {"path": "store"}),
-    "store precision": ("store_precision", {"path": "store", "field": "fields"}),
+    # With --against it is another function: teacher_precision.
+    "store precision": ("store_precision", {"path": "store", "field": "fields", "against": None, "rows": None}),
     "store failures": ("store_failures", {"path": "store", "json": None}),
     "store merge": ("merge", {}),
     "store import": ("import_features", {"set": "overrides"}),

@@ -2,6 +2,8 @@
 
 import pytest
 
+from distillkit import teacher_precision
+
 pytest.importorskip("torchao")
 
 
@@ -15,6 +17,8 @@ def test_what_a_precision_costs_is_measured_on_the_stores_own_rows(toy_stores, r
         (image,) = (line for line in lines if "/image in " in line)
         assert f" in {precision}: 32 vectors, " in image and "overlap@10 " in image
         found[precision] = float(image.split("worst ")[1].split(",")[0])
+    (lost,) = teacher_precision(toy_stores / "out/images", "bf16", rows=32, fields=["image"])
+    assert lost.worst == pytest.approx(found["bf16"], rel=0.1) and 0 < lost.overlap <= 1
     # The store keeps fp16 of what was said in fp32; each step down costs more.
     assert found["fp32"] < 1e-6 < found["bf16"] < found["int8"] < 0.05
 
