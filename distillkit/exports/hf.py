@@ -2,7 +2,7 @@
 
 A pair becomes a CLIPModel, which SentenceTransformer(FOLDER) opens, too; an image tower a
 CLIPVisionModelWithProjection, a text tower a CLIPTextModelWithProjection; an image tower of timm's a
-TimmWrapperForImageClassification, whose logits are the embedding.
+TimmWrapperForImageClassification, whose logits are the embedding, or a TimmWrapperModel where it has no projection.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from distillkit.errors import ExportError, MissingExtra
 from distillkit.exports._batches import in_batches
+from distillkit.exports._clip_names import text_weights, vision_weights
 from distillkit.exports._described import Described, ImageTower, Opened, Pictures, TextTower
 from distillkit.exports._files import Weights, write_json, write_weights
 from distillkit.exports._pictures import write_preprocessor
@@ -52,17 +53,17 @@ class Hf:
         image, text = student.image, student.text
         if image is not None and image.timm is not None:
             config = timm_config(image, student.licence)
-            config |= {"model_type": "timm_wrapper", "architectures": ["TimmWrapperForImageClassification"]}
+            config |= {"model_type": "timm_wrapper", "architectures": [_timm_kind(image)]}
             write_json(folder / "config.json", config)
             network = {f"timm_model.{key}": value for key, value in image.network.state_dict().items()}
             write_weights(folder / "model.safetensors", network, precision)
             return
         weights: Weights = {}
         if image is not None:
-            weights |= _vision_weights(image.network)
+            weights |= vision_weights(image.network)
             write_preprocessor(folder, image.shown)
         if text is not None:
-            weights |= _text_weights(text.network)
+            weights |= text_weights(text.network)
             write_tokenizer(folder, text)
         if image is not None and text is not None:
             scale = torch.tensor(1.0 if student.scale is None else student.scale)
@@ -76,7 +77,7 @@ class Hf:
 
     def lines(self, student: Described) -> str:
         if student.image is not None and student.image.timm is not None:
-            return _TIMM
+            return _TIMM if _timm_kind(student.image).endswith("Classification") else _TIMM_BARE
         if student.text is None:
             return _IMAGE
         return _TEXT if student.image is None else _PAIR
@@ -91,6 +92,16 @@ model = AutoModelForImageClassification.from_pretrained(".").eval()
 process = AutoImageProcessor.from_pretrained(".")
 with torch.inference_mode():
     image = model(**process(Image.open("picture.png").convert("RGB"), return_tensors="pt")).logits
+"""
+_TIMM_BARE = """\
+import torch
+from PIL import Image
+from transformers import AutoImageProcessor, AutoModel
+
+model = AutoModel.from_pretrained(".").eval()
+process = AutoImageProcessor.from_pretrained(".")
+with torch.inference_mode():
+    image = model(**process(Image.open("picture.png").convert("RGB"), return_tensors="pt")).pooler_output
 """
 _IMAGE = """\
 import torch
@@ -152,7 +163,8 @@ class _Opened:
 
     def _see(self, pixels: Tensor) -> Tensor:
         if hasattr(self._model, "timm_model"):
-            return self._model(pixels).logits
+            said = self._model(pixels)
+            return said.logits if hasattr(said, "logits") else said.pooler_output
         if hasattr(self._model, "get_image_features"):
             return self._model.visual_projection(self._model.vision_model(pixel_values=pixels).pooler_output)
         return self._model(pixel_values=pixels).image_embeds
@@ -167,6 +179,12 @@ class _Opened:
         if hasattr(self._model, "get_text_features"):
             return self._model.text_projection(self._model.text_model(input_ids=ids).pooler_output)
         return self._model(input_ids=ids).text_embeds
+
+
+def _timm_kind(image: ImageTower) -> str:
+    """A projection is a classifier to timm; what a student without one says, is pooled."""
+    head: Any = image.network.get_classifier()  # type: ignore[operator]
+    return "TimmWrapperForImageClassification" if isinstance(head, nn.Linear) else "TimmWrapperModel"
 
 
 def _plain_image(tower: Any) -> bool:
@@ -224,50 +242,3 @@ def _text_config(text: TextTower) -> dict[str, Any]:
     read = {"vocab_size": tower.vocab_size, "max_position_embeddings": text.context_length}
     tokens = {"bos_token_id": _END - 1, "eos_token_id": _END, "pad_token_id": 0, "model_type": "clip_text_model"}
     return _shared(tower, text.width) | read | tokens
-
-
-def _vision_weights(tower: Any) -> Weights:
-    """open_clip's names to CLIPModel's."""
-    weights: Weights = {
-        "vision_model.embeddings.class_embedding": tower.class_embedding,
-        "vision_model.embeddings.patch_embedding.weight": tower.conv1.weight,
-        "vision_model.embeddings.position_embedding.weight": tower.positional_embedding,
-        "visual_projection.weight": tower.proj.T,
-    }
-    weights |= _norm("vision_model.pre_layrnorm", tower.ln_pre) | _norm("vision_model.post_layernorm", tower.ln_post)
-    return weights | _blocks("vision_model", tower)
-
-
-def _text_weights(tower: Any) -> Weights:
-    projection = tower.text_projection
-    weights: Weights = {
-        "text_model.embeddings.token_embedding.weight": tower.token_embedding.weight,
-        "text_model.embeddings.position_embedding.weight": tower.positional_embedding,
-        "text_projection.weight": projection.weight if isinstance(projection, nn.Linear) else projection.T,
-    }
-    return weights | _norm("text_model.final_layer_norm", tower.ln_final) | _blocks("text_model", tower)
-
-
-def _blocks(part: str, tower: Any) -> Weights:
-    weights: Weights = {}
-    for number, block in enumerate(tower.transformer.resblocks):
-        place = f"{part}.encoder.layers.{number}"
-        weights |= _norm(f"{place}.layer_norm1", block.ln_1) | _norm(f"{place}.layer_norm2", block.ln_2)
-        for name, weight, bias in zip(
-            ("q_proj", "k_proj", "v_proj"),
-            block.attn.in_proj_weight.chunk(3),
-            block.attn.in_proj_bias.chunk(3),
-            strict=True,
-        ):
-            weights |= {f"{place}.self_attn.{name}.weight": weight, f"{place}.self_attn.{name}.bias": bias}
-        for name, linear in (
-            ("self_attn.out_proj", block.attn.out_proj),
-            ("mlp.fc1", block.mlp.c_fc),
-            ("mlp.fc2", block.mlp.c_proj),
-        ):
-            weights |= {f"{place}.{name}.weight": linear.weight, f"{place}.{name}.bias": linear.bias}
-    return weights
-
-
-def _norm(place: str, norm: Any) -> Weights:
-    return {f"{place}.weight": norm.weight, f"{place}.bias": norm.bias}

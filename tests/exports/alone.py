@@ -65,6 +65,8 @@ def by_transformers(folder):
         model = transformers.AutoModelForImageClassification.from_pretrained(folder).eval()
         return lambda part: model(**process(part, return_tensors="pt")).logits, None
     model = transformers.AutoModel.from_pretrained(folder).eval()
+    if config["architectures"] == ["TimmWrapperModel"]:
+        return lambda part: model(**process(part, return_tensors="pt")).pooler_output, None
     tokens = transformers.AutoTokenizer.from_pretrained(folder)
 
     def read(part):

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 from distillkit.export import export
 from distillkit.parity.reference import Reference
 from distillkit.runfolder import RunFolder
-from tests.exports.world import card_of, lines_of
+from tests.exports.world import STUDENTS, card_of, finish, lines_of, say_alone
 
 LABELS = ["cat", "small red circle", "square"]
 
@@ -52,3 +52,13 @@ def test_sentence_transformers_opens_it(pair, runs, picture):
 
 def test_the_card_has_the_lines_of_one_program(pair):
     assert "AutoTokenizer" in lines_of(pair) and "SentenceTransformer" in card_of(pair)
+
+
+def test_a_network_of_timms_without_a_projection_is_pooled(pictures, tmp_path):
+    """As Proteus trains them: its class token is its embedding."""
+    bare = {name: value for name, value in STUDENTS["tokens"].items() if name != "embed_dim"}
+    run = finish(tmp_path / "run", pictures, bare)
+    folder = export(run, "hf", out=tmp_path / "out", say=lambda line: None)
+    picture, (said,) = say_alone([folder])
+    expected = Reference(RunFolder(run).load_student()).images([picture])
+    torch.testing.assert_close(unit(said["image"]), unit(expected), rtol=0, atol=1e-5)
