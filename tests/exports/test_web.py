@@ -31,7 +31,8 @@ from tests.conftest import WORDS
 from tests.exports.browser import CHROMIUM, Browser
 from tests.exports.world import STUDENTS, card_of, finish, json_of
 
-NODE, NPM = shutil.which("node"), os.environ.get("ONNXRUNTIME_WEB")
+NODE, _NAMED = shutil.which("node"), os.environ.get("ONNXRUNTIME_WEB")
+NPM = None if _NAMED is None else str(Path(_NAMED).absolute())  # tests go to other folders
 needs_node = pytest.mark.skipif(NODE is None, reason="needs Node")
 needs_page = pytest.mark.skipif(
     None in (NODE, NPM, CHROMIUM), reason="needs Node, Chromium and ONNXRUNTIME_WEB: make test-web"
