@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from distillkit.store.reading.lookup import find
 
 _SAYS = ("image", "text", "label")
+_BLOCK = 65_536
 
 
 def plan_of(store: Path) -> pa.Table | None:
@@ -34,23 +35,32 @@ def lost_rows(store: Path, plan: pa.Table) -> str | None:
 
 
 def other_rows(store: Path, plan: pa.Table) -> str | None:
-    """How many rows of a store have another image, text or label in `plan`, and which is the first; None where none."""
+    """How many rows of a store have another image, text or label in `plan`, and how the first one differs.
+
+    None where there are none, or where a row is gone.
+    """
     old = plan_of(store)
     if old is None or (places := find(old["key"].combine_chunks(), plan["key"])).min(initial=0) < 0:
         return None
-    now = plan.take(pa.array(places))
-    same = [
-        pc.fill_null(pc.equal(old[name], now[name]), pc.and_(old[name].is_null(), now[name].is_null()))
-        for name in _SAYS
-    ]
-    changed = np.flatnonzero(~np.logical_and.reduce([one.to_numpy() for one in same]))
-    if not len(changed):
-        return None
-    first = int(changed[0])
-    what = next(name for name, one in zip(_SAYS, same, strict=True) if not one[first].as_py())
-    before, after = (table[what][first].as_py() for table in (old, now))
-    told = f"{len(changed)} of its {len(old)} rows are others in the corpus now, as {old['key'][first].as_py()!r}"
-    return f"{told}, whose {what} was {before!r:.60} and is {after!r:.60}"
+    count, first = 0, ""
+    for start in range(0, len(old), _BLOCK):
+        before, now = old.slice(start, _BLOCK), plan.take(pa.array(places[start : start + _BLOCK]))
+        same = {name: _same(before[name], now[name]) for name in _SAYS}
+        changed = np.flatnonzero(~np.logical_and.reduce(list(same.values())))
+        if len(changed) and not count:
+            row = int(changed[0])
+            what = next(name for name in _SAYS if not same[name][row])
+            was, is_now = (table[what][row].as_py() for table in (before, now))
+            first = f"{before['key'][row].as_py()!r}, whose {what} was {was!r:.60} and is {is_now!r:.60}"
+        count += len(changed)
+    return f"{count} of its {len(old)} rows are others in the corpus now, as {first}" if count else None
+
+
+def _same(one: pa.ChunkedArray, other: pa.ChunkedArray) -> np.ndarray:
+    """Where two columns say the same; nothing is the same as nothing."""
+    nothing = pc.and_(one.is_null(), other.is_null())
+    found: np.ndarray = pc.fill_null(pc.equal(one, other), nothing).to_numpy()
+    return found
 
 
 def changed_rows(store: Path, plan: pa.Table) -> str:

@@ -65,9 +65,11 @@ def make_plan(
 
 def knobs_of(source: object, column: str) -> list[str]:
     """The knobs by which a source is told where its images, texts or labels are; none of what is no source."""
-    if not hasattr(source, "account"):
+    try:
+        knobs = inspect.signature(type(source)).parameters
+    except ValueError:  # a list of samples, a generator
         return []
-    return [f"source.{name}" for name in inspect.signature(type(source)).parameters if name.startswith(column)]
+    return [f"source.{name}" for name in knobs if name.startswith(column)]
 
 
 def _tell_other_captions(left_out: pa.Table, plan: pa.Table, lose: Lose) -> None:
