@@ -18,11 +18,13 @@ from pathlib import Path
 
 from distillkit.errors import SourceError
 from distillkit.sources._account import Account
+from distillkit.sources._names import same_form
 from distillkit.sources._places import folder_at
 from distillkit.sources._walk import is_image, walk
 from distillkit.store.format.manifest import digest
 from distillkit.system.atomic import atomic_file, write_json
 from distillkit.system.paths import expand
+from distillkit.system.textfile import lines_of
 
 SIDES = ("train", "val_on_train", "val")
 _RELEASED = "_data.txt"
@@ -62,10 +64,13 @@ def split(
 
 def _found(root: str) -> Images:
     found: Images = {}
+    spelt: dict[str, str] = {}  # a class whose folder has two Unicode forms is one, as in the source `folder`
     for path in walk(folder_at(root), Account()):
         name, inside, _ = path.partition("/")
         if inside and is_image(path):
-            found.setdefault(name, []).append(path)
+            if any(mark in path for mark in "\t\n\r"):
+                raise SourceError(f"{root}: {path!r} has a tab or a line end in its name, and lists cannot; rename it")
+            found.setdefault(spelt.setdefault(same_form(name), name), []).append(path)
     if len(found) < 2:
         raise SourceError(f"{root}: {len(found)} folders with images; a split needs two classes or more, a folder each")
     return found
@@ -86,20 +91,24 @@ def _drawn(found: Images, classes: float, train: float, seed: int) -> dict[str, 
 
 
 def _listed(found: Images, lists: Path, root: str) -> dict[str, Images]:
-    where = {(name, path.rpartition("/")[2]): path for name, paths in found.items() for path in paths}
+    where = {(same_form(name), path.rpartition("/")[2]): (name, path) for name in found for path in found[name]}
     sides: dict[str, Images] = {}
     for side in SIDES:
         path = lists / f"{side}{_RELEASED}"
         try:
-            lines = [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+            lines = [line.strip() for line in lines_of(path.read_bytes()) if line.strip()]
         except OSError as error:
             raise SourceError(f"{path}: cannot be read ({error.strerror}); name the folder of the lists") from error
+        except UnicodeDecodeError as error:
+            raise SourceError(f"{path}: not UTF-8 ({error.reason}); convert the file") from error
         sides[side] = {}
         for line in lines:
-            parts = tuple(line.split("/")[-2:])
-            if parts not in where:
-                raise SourceError(f"{root}: has no image {'/'.join(parts)!r} that {path} lists; unpack all of it there")
-            sides[side].setdefault(parts[0], []).append(where[parts])
+            folder, _, file = line.rpartition("/")
+            asked = same_form(folder.rpartition("/")[2]), file
+            if asked not in where:
+                raise SourceError(f"{root}: has no image {'/'.join(asked)!r} that {path} lists; unpack all of it there")
+            name, image = where[asked]
+            sides[side].setdefault(name, []).append(image)
     both = sides["val"].keys() & sides["train"].keys()
     if both:
         raise SourceError(f"{lists}: class {min(both)!r} is trained on and unseen; fetch the lists again")

@@ -16,6 +16,7 @@ from jaxtyping import Int64
 
 from distillkit.errors import StoreError
 from distillkit.system.paths import expand
+from distillkit.system.textfile import lines_of
 
 _MARKS = {"1": 1, "-1": 0, "0": -1}
 
@@ -40,7 +41,14 @@ def marks_of(store: Any, folder: str, part: str) -> Marks:
         if marks.keys() != found[0].keys():
             raise StoreError(f"{path}: lists other images than {files[0]}; fetch the lists again")
     keys = store.index["key"].take(store.ok_rows).to_pylist()
-    where = {Path(key).stem: place for place, key in enumerate(keys)}
+    where: dict[str, int] = {}
+    for place, key in enumerate(keys):
+        first = where.setdefault(Path(key).stem, place)
+        if first != place and Path(key).stem in found[0]:
+            raise StoreError(
+                f"{store.path}: {keys[first]!r} and {key!r} are both called {Path(key).stem!r}, and {files[0]} lists "
+                "one; take the images of one folder alone: distillkit store view --keys"
+            )
     lost = [name for name in names if name not in where]
     if lost:
         raise StoreError(
@@ -55,10 +63,20 @@ def marks_of(store: Any, folder: str, part: str) -> Marks:
 
 
 def _read(path: Path) -> dict[str, int]:
-    marks = {}
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
+    try:
+        lines = lines_of(path.read_bytes())
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read ({error.strerror}); mend it, or name another folder") from error
+    except UnicodeDecodeError as error:
+        raise StoreError(f"{path}: not UTF-8 ({error.reason}); convert the file") from error
+    marks: dict[str, int] = {}
+    for number, line in enumerate(lines, start=1):
         words = line.split()
+        if not words:
+            continue
         if len(words) != 2 or words[1] not in _MARKS:
             raise StoreError(f"{path}:{number}: {line!r:.60} is not `NAME 1`, `NAME -1` or `NAME 0`")
+        if words[0] in marks:
+            raise StoreError(f"{path}:{number}: {words[0]!r} is listed above as well; keep one line of it")
         marks[words[0]] = _MARKS[words[1]]
     return marks

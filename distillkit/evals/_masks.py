@@ -17,7 +17,7 @@ from PIL import Image
 from distillkit.errors import StoreError
 from distillkit.system.paths import expand
 
-_PICTURE = re.compile(r"\.(jpe?g|png|webp|gif|bmp|tiff?|ppm)$", re.IGNORECASE)
+_PICTURE = re.compile(r"\.(jpe?g|jpe|jfif|mpo|a?png|webp|gif|bmp|tiff?|p[pgbnf]m)$", re.IGNORECASE)
 _NUMBERS = ("L", "P", "1", "I", "I;16", "I;16B")  # modes of pictures whose pixels are one number each
 
 
@@ -49,7 +49,7 @@ class Masks:
                         f"{path}: is {image.mode}, and a mask has a number a pixel; save it as grey, or with a palette"
                     )
                 return _square(np.asarray(image, np.int64), self.side)
-        except OSError as error:
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise StoreError(f"{path}: cannot be read as a picture ({error}); fetch it again") from error
 
 

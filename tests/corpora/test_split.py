@@ -67,6 +67,30 @@ def test_the_released_lists_are_read(root, tmp_path, run_cli):
     (tmp_path / "val_data.txt").write_text("val/f_bird/77.jpg\n")
     code, _, err = run_cli("data", "split", root, "--lists", tmp_path)
     assert code == 1 and "has no image 'f_bird/77.jpg'" in err
+    (tmp_path / "val_data.txt").write_bytes("val/caf\u00e9/0.jpg\n".encode("latin-1"))
+    code, _, err = run_cli("data", "split", root, "--lists", tmp_path)
+    assert code == 1 and "val_data.txt: not UTF-8" in err and err.count("\n") == 1
+
+
+def test_kinds_b_and_h_a_class_in_two_unicode_forms_is_one_and_lines_end_at_line_feeds(root, tmp_path, run_cli):
+    composed, parted = "caf\u00e9", "cafe\u0301"
+    file(root / composed / "1.jpg", picture())
+    file(root / parted / "2.jpg", picture())
+    file(root / "a_bird/x\u2028y.jpg", picture())
+    lists = {
+        "train": [f"{parted}/1.jpg", "a_bird/x\u2028y.jpg"],
+        "val_on_train": [f"{composed}/2.jpg", "a_bird/3.jpg"],
+        "val": ["f_bird/0.jpg"],
+    }
+    for side, lines in lists.items():
+        (tmp_path / f"{side}_data.txt").write_text("\ufeff" + "".join(f"{line}\n" for line in lines), "utf-8")
+    code, _, err = run_cli("data", "split", root, "--lists", tmp_path)
+    assert code == 0, err
+    assert sorted(label for _, _, label in samples(root, "train")) == [0, 1]
+    assert {label for key, _, label in samples(root, "val_on_train") if key.endswith("2.jpg")} == {1}
+    file(root / "a_bird/tab\there.jpg", picture())
+    code, _, err = run_cli("data", "split", root)
+    assert code == 1 and "has a tab or a line end in its name, and lists cannot; rename it" in err
 
 
 @pytest.mark.parametrize(

@@ -133,8 +133,27 @@ def test_lists_that_are_not_there_or_of_others(lists, tmp_path):
     (tmp_path / "b_test.txt").write_text("000015 maybe\n")
     with pytest.raises(StoreError, match=r"b_test.txt:1: '000015 maybe' is not"):
         check()
+    # Kinds E, H and B: bytes that are no text, lines by one rule, names that come twice.
+    for content, told in (
+        ("000015 1 caf\u00e9".encode("latin-1"), "not UTF-8 .*; convert the file"),
+        ("\ufeff000015 1\n000015 -1\n".encode(), r"b_test.txt:2: '000015' is listed above as well; keep one line"),
+        ("000015\u2028 1\n\n".encode(), "lists other images than"),
+    ):
+        (tmp_path / "b_test.txt").write_bytes(content)
+        with pytest.raises(StoreError, match=told):
+            check()
+
     with pytest.raises(RecipeError, match="either `prompts` or `train`"):
         check(prompts="p")
+
+
+def test_kind_b_two_images_of_one_name_are_no_line_of_a_list(lists):
+    keys = [f"JPEGImages/{n:06d}.jpg" for n in range(30)]
+    store = Store([0] * 31, keys=[*keys, "more/000003.jpg"])
+    MultiLabel(store="s", labels=lists[0], prompts="p").check({"s": store, "p": PROMPTS}.__getitem__)  # is not asked
+    store = Store([0] * 31, keys=[*keys, "more/000016.jpg"])
+    with pytest.raises(StoreError, match=r"'JPEGImages/000016\.jpg' and 'more/000016\.jpg' are both called '000016'"):
+        MultiLabel(store="s", labels=lists[0], prompts="p").check({"s": store, "p": PROMPTS}.__getitem__)
 
 
 def test_of_two_classes_there_is_an_area_under_the_curve():
