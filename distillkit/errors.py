@@ -62,7 +62,7 @@ def refused(error: OSError) -> str:
     """The line that a user reads of what the system refused: where, what, and what next."""
     places = [os.fsdecode(place) for place in (error.filename, error.filename2) if isinstance(place, str | bytes)]
     if not any("/" in place for place in places):  # a call relative to an open folder tells the last part alone
-        places = [_in_hand(error), *places]
+        places = list(dict.fromkeys([_in_hand(error), *places]))
     why = (error.strerror or type(error).__name__).lower()
     return f"{' -> '.join(places)}: {why}; mend that place or name another, and run the same command again"
 

@@ -145,6 +145,8 @@ FAULTS = [
           mend=moved("weights", "teacher/open_clip_model.safetensors")),
     Fault("extract-teacher", r"plan\.json: damaged .*; move out/images away and make it again$",
           written("out/images/plan.json", "{"), mend=moved("out/images", "elsewhere")),
+    Fault("extract-teacher", r"^error: out: file exists; mend that place or name another, and run the same command",
+          both(gone("out"), written("out", "")), mend=gone("out")),
     Fault("mine-neighbours", r"no complete feature store \(extract it first: " + OF_A_STORE, gone("out/images")),
     Fault("mine-neighbours", r"160 rows to choose from; lower (?P<set>k) = 4000$", more=("--set", "k=4000"), value="4"),
     Fault("mine-neighbours", r"no field 'imag'; it has: openclip/(?P<take>image)\b", instead='field="imag"',
