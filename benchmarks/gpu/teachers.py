@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ name = "images"
 source = {{ kind = "folder", root = "{root}" }}
 fields = ["image"]
 batch_size = {batch}
+rows_per_shard = 4096
 """
 
 
@@ -102,8 +103,14 @@ def _from_jpegs(part: Part, place: Path, model: str, forward: float, toy: bool, 
         knobs = {"model": model, "root": place / "photos", "batch": batch, "threads": 16, "pixels": pixels}
         recipe = place / f"{pixels}.toml"
         recipe.write_text(_RECIPE.format(out=place / pixels, compile="false" if toy else "true", **knobs))
-        begun = time.perf_counter()
         extract(recipe, print)
-        rate = count / (time.perf_counter() - begun)
-        part.add(f"from JPEGs to a store, {pixels}, loading and compiling too", rate, "images/s")
+        rate = _rate(place / pixels / "images")
+        part.add(f"from JPEGs to a store, {pixels}", rate, "images/s")
         part.add(f"from JPEGs, {pixels} / forward alone", rate / forward, "", 0.9)
+
+
+def _rate(store: Path) -> float:
+    """Images a second by the store's own log, without the first shard, in which the network is compiled."""
+    lines = [json.loads(line) for line in (store / "extract.jsonl").read_text().splitlines()]
+    counted = lines[1:] or lines
+    return sum(line["rows"] for line in counted) / sum(line["seconds"] for line in counted)

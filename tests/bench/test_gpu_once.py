@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.gpu import limits, mining, pages, results, tests
+from benchmarks.gpu import limits, mining, pages, results, steps, teachers, tests
 from benchmarks.gpu.results import Part
+from distillkit.pixels import jpegs
+from distillkit.pixels.tensors import decode_tensor
+from tests.pretend import pretend_gpu
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,6 +40,23 @@ def test_limits_and_mining_in_small(tmp_path):
         for row in json.loads((tmp_path / f"{part}.json").read_text())["rows"]
     }
     assert all(row["value"] > 0 for row in rows.values()) and len(rows) == 9
+
+
+@pytest.mark.slow
+def test_what_is_measured_takes_the_ways_of_a_gpu(tmp_path, monkeypatch):
+    """Streams, pinned batches, both decoders: in small, on a pretend GPU, whose images another decoder makes."""
+    monkeypatch.setattr(jpegs, "decode_on", lambda device, data: [decode_tensor(one).to(device) for one in data])
+    with pretend_gpu() as ledger:
+        for part in (limits, teachers, steps, mining):
+            part.run(tmp_path, toy=True)
+    assert ledger.copies > 20
+    told = {
+        part: json.loads((tmp_path / f"{part}.json").read_text()) for part in ("limits", "teachers", "steps", "mining")
+    }
+    assert all(part["ended"] == "whole" and part["rows"] for part in told.values())
+    names = {row["name"] for part in told.values() for row in part["rows"]}
+    assert {name for part, name, _ in pages.ROWS if "compiled" not in name} <= names
+    assert "cached, the share of a step that waits for its batch" in names
 
 
 def test_every_file_with_a_test_for_a_gpu_is_named():

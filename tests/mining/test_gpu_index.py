@@ -22,7 +22,8 @@ class OnCard:
 
     def __init__(self, resources, width, lists, parts, bits, metric, config):
         assert config.useFloat16LookupTables and config.device == 0
-        self.index = faiss.index_factory(width, f"IVF{lists},PQ{parts}x{bits}", metric)
+        assert (parts, bits) == (gpu_index.parts(width), 8)
+        self.index = faiss.index_factory(width, f"IVF{lists},PQ8x4", metric)  # shorter codes: learned in no time
         self.cp, self.nlist, self.asked = self.index.cp, lists, []
 
     def __getattr__(self, name):
@@ -73,7 +74,6 @@ def mined(images, texts, **knobs):
     return FeatureStore(mine.mine_here(recipe, 1, said.append)), said
 
 
-@pytest.mark.slow
 def test_what_it_names_the_stores_vectors_decide(card, images, texts):
     """To the recall that is asked for, with exact scores; the next run reads the index that this one wrote."""
     found, said = mined(images, texts, index="gpu_ivf_pq", recall=0.97)
@@ -118,7 +118,6 @@ def test_it_is_taken_where_a_corpus_outgrows_the_card_and_the_time(
     assert ("FAISS finds no GPU" in line) == (not cards)
 
 
-@pytest.mark.slow
 def test_its_effort_stays_within_what_the_kernels_can(card, texts):
     vectors = Vectors.of(texts, "text")
     recipe = MineRecipe(queries="q", corpus="c", k=300, candidates=40)
