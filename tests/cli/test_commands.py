@@ -30,6 +30,8 @@ COMMANDS = (
     "embed",
     "search",
     "export",
+    "push",
+    "bench-model",
     "recipe check",
     "recipe list",
     "recipe copy",
@@ -43,6 +45,7 @@ COMMANDS = (
     "store view",
     "store export",
     "store append",
+    "store push",
 )
 
 
