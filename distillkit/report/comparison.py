@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from distillkit.system.atomic import atomic_file
 _FILES = ("compare.md", "compare.html")
 _SCRIPTS = ("tables.js", "plot.js", "galleries.js", "dots.js", "maps.js", "compare.js")
 _DASH = "–"
+_DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")  # the beginning of a sha256 tells it from another one
 
 
 def write_comparison(folder: Path, comparison: Comparison, dots: int = DOTS, say: Say = lambda line: None) -> Path:
@@ -49,7 +52,7 @@ def page(comparison: Comparison) -> dict[str, Any]:
         "short": short_names(comparison),
         "matrix": _matrix(comparison),
         "baseline": comparison.baseline.name,
-        "differs": {arm.name: arm.differs for arm in comparison.arms[1:] if arm.runs},
+        "differs": {arm.name: _short(arm.differs) for arm in comparison.arms[1:] if arm.runs},
         "tables": [_table(name, part, lines, comparison) for (name, part), lines in tables.items()],
         "tests": comparison.tests,
         "notes": [*comparison.notes, *not_alike],
@@ -111,6 +114,10 @@ def _speeds(comparison: Comparison) -> tuple[list[dict[str, Any] | None], list[s
         return found, []
     told = "speeds were measured on other machines, threads or batches, so they are not shown; run bench-model of all"
     return [None] * len(found), [told]
+
+
+def _short(differs: Sequence[str]) -> list[str]:
+    return [_DIGEST.sub(r"\1…", one) for one in differs]
 
 
 def _arm(arm: Arm, colour: str, timed: dict[str, Any] | None) -> dict[str, Any]:
@@ -182,7 +189,9 @@ def _row(line: Line, who: str, cell: Cell, comparison: Comparison) -> dict[str, 
         "measure": line.measure.name if first else "",
         "who": who,
         "number": cell.value,
-        "change": against.value if against else None,
+        "test": against,
+        "moved": _end(line, against.value, True) + (" points" if line.share else "") if against else "",
+        "moved_between": interval(line, against.low, against.high, points=True) if against else "",
         "value": told(line, cell.value),
         "interval": interval(line, cell.low, cell.high),
         "difference": difference(line, against) if against else _DASH,

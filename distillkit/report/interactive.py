@@ -23,6 +23,7 @@ DOTS = 2000  # of which a map takes some ten seconds
 _POINTS = 600  # of a curve: more than a drawing can show
 _NO_CURVES = ("step", "epoch", "seconds")
 _COSTS = (("parameters", "parameters"), ("macs", "MACs"), ("bytes", "bytes of weights"), ("seconds", "s of training"))
+_COLOURS = (1, 2, 4, 5, 6, 7, 8)  # of compare.css; the third is the teacher's
 _MAPPED = 4  # recipes that have a map, beside the teacher
 
 Say = Callable[[str], None]
@@ -75,7 +76,7 @@ def short_names(comparison: Comparison) -> dict[str, str]:
 def colours(comparison: Comparison) -> dict[str, str]:
     """Of each arm the class that gives it its colour on the page."""
     runs = [arm.name for arm in comparison.arms if arm.runs]
-    return {name: f"c{number % 8 + 1}" for number, name in enumerate(runs)} | {TEACHER: "teacher"}
+    return {name: f"c{_COLOURS[number % len(_COLOURS)]}" for number, name in enumerate(runs)} | {TEACHER: "teacher"}
 
 
 def _wanted(shown: Sequence[Gallery], spaced: Spaces | str) -> dict[str, list[str]]:

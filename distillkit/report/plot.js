@@ -43,7 +43,7 @@ class Axes {
     this.x = x;
     this.y = y;
     this.root = svg("svg", { viewBox: `0 0 ${this.width} ${height}`, role: "img", "aria-label": place.dataset.label });
-    for (const tick of ticks(y.range, y.log, 5)) {
+    for (const tick of ticks(y.range, y.log, 6)) {
       this.root.append(svg("path", { class: "rule", d: `M${LEFT} ${this.up(tick)}H${this.width - RIGHT}` }));
       this.text("tick", LEFT - 8, this.up(tick) + 4, (y.told ?? short)(tick), "end");
     }
@@ -148,7 +148,8 @@ function costs({ costs: kinds, measures, points }) {
   const across = document.getElementById("cost"), up = document.getElementById("reached");
   const known = kinds.filter(([key]) => points.some((point) => point.costs[key] > 0));
   options(across, known, known[0]?.[0]);
-  options(up, measures.map(({ name }, n) => [String(n), name]), "0");
+  const first = Math.max(measures.findIndex(({ share }) => share), 0);
+  options(up, measures.map(({ name }, n) => [String(n), name]), String(first));
 
   function draw() {
     const measure = measures[Number(up.value)];
@@ -160,12 +161,14 @@ function costs({ costs: kinds, measures, points }) {
     const values = shown.flatMap((point) => point.values[measure.name].filter((value) => value !== null));
     const axes = new Axes(place, { range: around(all, log, 0.18), log }, { range: around(values, false), told }, 300);
     axes.text("tick", axes.width - RIGHT, 296, known.find(([key]) => key === across.value)[1], "end");
-    shown.forEach((point) => {
+    const above = { true: -Infinity, false: -Infinity }; // where the last label is, on either side
+    shown.sort((a, b) => b.values[measure.name][0] - a.values[measure.name][0]).forEach((point) => {
       const [value, low, high] = point.values[measure.name], x = axes.across(point.costs[across.value]);
       if (low !== null) axes.root.append(svg("path", { class: `line thin ${point.colour}`, d: `M${x} ${axes.up(low)}V${axes.up(high)}` }));
       axes.root.append(svg("circle", { class: `dot ${point.colour}`, cx: x, cy: axes.up(value), r: 5 }));
       const left = x > axes.width * 0.66;
-      axes.text(`name ${point.colour}`, x + (left ? -10 : 10), axes.up(value) + 4, point.name, left ? "end" : "start");
+      above[left] = Math.max(axes.up(value) + 4, above[left] + 15);
+      axes.text(`name ${point.colour}`, x + (left ? -10 : 10), above[left], point.name, left ? "end" : "start");
     });
   }
   for (const one of [across, up]) one.addEventListener("change", draw);
