@@ -51,7 +51,7 @@ class ClassChange:
 
 @dataclass(frozen=True)
 class Changes:
-    """Of all `classes` the ones that changed most, gains first."""
+    """Of all `classes` the ones that changed most: gains, then losses, the largest of either first, then the rest."""
 
     eval: str
     baseline: str
@@ -104,8 +104,8 @@ def _changes(heard: Heard, group: np.ndarray, baseline: str, who: str, most: int
     _, first, number, items = np.unique(group, return_index=True, return_inverse=True, return_counts=True)
     before, after = (np.bincount(number, heard.right(one)).astype(int) for one in (baseline, who))
     gain = (after - before) / items
-    chosen = np.sort(np.argsort(-np.abs(gain), kind="stable")[:most])
-    chosen = chosen[np.argsort(-gain[chosen], kind="stable")]
+    chosen = np.argsort(-np.abs(gain), kind="stable")[:most]
+    chosen = np.concatenate([chosen[gain[chosen] > 0], chosen[gain[chosen] < 0], chosen[gain[chosen] == 0]])
     shown = tuple(
         ClassChange(heard.truth(int(first[n])), int(items[n]), int(before[n]), int(after[n])) for n in chosen.tolist()
     )

@@ -21,6 +21,7 @@ function sortBy(table, column, descending) {
 
 function sortable(table) {
   [...table.tHead.rows[0].cells].forEach((head, column) => {
+    if (!head.textContent.trim()) return; // pictures have no order
     const button = document.createElement("button");
     button.append(...head.childNodes);
     head.append(button);
