@@ -288,9 +288,9 @@ def test_the_page_in_a_browser(browser, made):
     # Pointing at a dot marks its partner.
     x, y, size = placed(browser, ".map canvas")
     found = set()
-    for row in range(1, 16):
-        for step in range(1, 16):
-            browser.point(x + size * step / 16, y + size * row / 16)
+    for row in range(1, 24):
+        for step in range(1, 24):
+            browser.point(x + size * step / 24, y + size * row / 24)
             (one, _), (other, there) = browser.run(MARKED)
             assert one == other
             if one and one not in found:
