@@ -287,20 +287,23 @@ def test_the_page_in_a_browser(browser, made):
     assert zoom and float(zoom.split()[0]) < float(zoom.split()[1])
     # Pointing at a dot marks its partner.
     x, y, size = placed(browser, ".map canvas")
-    found = set()
+    found = {}
     for row in range(1, 24):
         for step in range(1, 24):
-            browser.point(x + size * step / 24, y + size * row / 24)
-            (one, _), (other, there) = browser.run(MARKED)
+            mouse = x + size * step / 24, y + size * row / 24
+            browser.point(*mouse)
+            (one, _), (other, _) = browser.run(MARKED)
             assert one == other
-            if one and one not in found:
-                found.add(one)
-                assert browser.run(INK % (1, there.replace(" ", ", ")))
+            found |= {one: mouse} if one else {}
     assert len(found) > 10
     browser.point(5, 5)
     assert browser.run(MARKED)[0][0] is None
     assert browser.said == [] and all(one.startswith(("file:", "data:")) for one in browser.asked)
     assert len([one for one in browser.asked if one.startswith("file:")]) == 1
+    for dot, mouse in list(found.items())[:8]:  # last, because a browser remarks on pixels that are read back
+        browser.point(*mouse)
+        (one, _), (_, there) = browser.run(MARKED)
+        assert one == dot and browser.run(INK % (1, there.replace(" ", ", ")))
 
 
 @pytest.mark.parametrize("dark", [False, True])
