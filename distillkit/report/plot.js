@@ -161,14 +161,14 @@ function costs({ costs: kinds, measures, points }) {
     const values = shown.flatMap((point) => point.values[measure.name].filter((value) => value !== null));
     const axes = new Axes(place, { range: around(all, log, 0.18), log }, { range: around(values, false), told }, 300);
     axes.text("tick", axes.width - RIGHT, 296, known.find(([key]) => key === across.value)[1], "end");
-    const above = { true: -Infinity, false: -Infinity }; // where the last label is, on either side
-    shown.sort((a, b) => b.values[measure.name][0] - a.values[measure.name][0]).forEach((point) => {
+    const below = { true: 300 - BOTTOM + 8, false: 300 - BOTTOM + 8 }; // where the label under the next one is, on either side
+    shown.sort((a, b) => a.values[measure.name][0] - b.values[measure.name][0]).forEach((point) => {
       const [value, low, high] = point.values[measure.name], x = axes.across(point.costs[across.value]);
       if (low !== null) axes.root.append(svg("path", { class: `line thin ${point.colour}`, d: `M${x} ${axes.up(low)}V${axes.up(high)}` }));
       axes.root.append(svg("circle", { class: `dot ${point.colour}`, cx: x, cy: axes.up(value), r: 5 }));
       const left = x > axes.width * 0.66;
-      above[left] = Math.max(axes.up(value) + 4, above[left] + 15);
-      axes.text(`name ${point.colour}`, x + (left ? -10 : 10), above[left], point.name, left ? "end" : "start");
+      below[left] = Math.min(axes.up(value) + 4, below[left] - 15);
+      axes.text(`name ${point.colour}`, x + (left ? -10 : 10), below[left], point.name, left ? "end" : "start");
     });
   }
   for (const one of [across, up]) one.addEventListener("change", draw);
