@@ -59,6 +59,7 @@ def extract(
     part: Part | None = None,
     *,
     overrides: Sequence[str] = (),
+    only: Sequence[str] = (),
     instead: Instead | None = None,
     engine: str = "local",
     allow_smaller: bool = False,
@@ -71,9 +72,11 @@ def extract(
     store's last shard completes it. `instead` of extracting: `append`, and a store whose corpus grew goes on where it
     ended, or `retry`, and what failed is tried again. `engine`: "local", or "ray". `allow_smaller`: finished stores
     may be set aside because their corpus has fewer rows now; `overwrite`: stores of another recipe or corpus, too.
+    `only`: of the corpora these, by name.
     """
     if not isinstance(recipe, ExtractRecipe):
         recipe = load(recipe, list(overrides), kind=ExtractRecipe)
+    recipe = recipe.only(only)
     cpu.settle()
     # What is wrong with a teacher's name or with a corpus is told before a big teacher is loaded.
     if engine == "local":

@@ -55,7 +55,7 @@ def small(tmp_path, teacher_folder, monkeypatch):
     """The current folder, where the tour's recipes and pictures are small ones."""
     demo = draw(tmp_path / "demo", 76)
     table = (demo / "pairs.tsv").read_text()
-    for name in ("seen", "unseen"):
+    for name in ("seen", "validation", "unseen"):
         (demo / f"{name}.tsv").write_text(table)
     shutil.copytree(demo / "images", demo / "restyled")
 
