@@ -24,6 +24,7 @@ from distillkit.runfolder import RunFolder
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.students._count import count
 from distillkit.system.paths import expand, shipped_recipes
+from distillkit.system.wording import count as counted
 from distillkit.training.ask import stored
 from distillkit.training.ingredients import Ingredients
 from distillkit.training.objective import Objective
@@ -69,9 +70,11 @@ def check(recipe: TrainRecipe | str | Path, *, overrides: Sequence[str] = ()) ->
         + (f", {size.text_macs / 1e6:,.1f} M a text" if size.text_macs else ""),
         f"terms        {_terms(objective)}",
         f"teacher      {', '.join(field.removeprefix('teacher.') for field in fields) or 'nothing'}",
-        f"store        {_HALF * values:,} bytes a row in float16, {_bytes(_HALF * values * rows)} for {rows:,} rows",
-        f"training     {total_steps(steps_per_epoch, recipe.optim):,} steps of {recipe.data.batch_size} images, "
-        f"{recipe.optim.epochs:g} epochs",
+        f"store        {_HALF * values:,} bytes a row in float16, {_bytes(_HALF * values * rows)} for "
+        f"{counted(rows, 'row')}",
+        f"training     {counted(total_steps(steps_per_epoch, recipe.optim), 'step')} of "
+        f"{counted(recipe.data.batch_size, 'image')}, "
+        f"{counted(recipe.optim.epochs, 'epoch')}",
         *([f"baseline     {_terms(compared)}"] if baseline else []),
         *_measured(recipe, student),
     ]
@@ -130,7 +133,8 @@ def _expected(recipe: TrainRecipe) -> tuple[int, dict[str, int], int, int]:
     try:
         first = data.mix[0].images if data.mix else data.images or data.texts
         store = FeatureStore(expand(first or ""), data.teacher)
-        texts = FeatureStore(expand(data.texts)) if data.texts else None
+        named = data.texts or data.classes
+        texts = FeatureStore(expand(named)) if named else None
     except StoreError as error:
         if expect is None:
             raise RecipeError(f"{error}; or say in [data.expect] what it will hold: rows, widths") from error
@@ -181,9 +185,8 @@ def recipes_at(folder: str | Path | None) -> Path:
 
 
 def _in_short(recipe: TrainRecipe) -> tuple[str, str, str]:
-    model = recipe.student.knobs.get("model")
     terms = " + ".join(str(term.knobs.get("name") or term.kind) for term in recipe.losses)
-    return model if isinstance(model, str) else recipe.student.kind, terms, recipe.paper or ""
+    return recipe.student.called, terms, recipe.paper or ""
 
 
 make_callable(__name__)

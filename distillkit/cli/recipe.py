@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from distillkit.cli.console import Json, Overrides, Recipe, say
+from distillkit.cli.new import recipe_new
 from distillkit.errors import DistillkitError
 
 if TYPE_CHECKING:
     from distillkit.recipe.explained import Table
 
 recipes = typer.Typer(help="Find, explain, make and check recipes.", no_args_is_help=True)
+recipes.command("new")(recipe_new)
 
 
 @recipes.command("check")

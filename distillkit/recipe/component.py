@@ -26,6 +26,20 @@ class Component(BaseModel):
     def knobs(self) -> dict[str, Any]:
         return dict(self.__pydantic_extra__ or {})
 
+    @property
+    def called(self) -> str:
+        """What it is in a few words: its model where that has a name, the sizes of its towers where it is a table."""
+        model = self.knobs.get("model")
+        if not isinstance(model, dict):
+            return str(model or self.kind)
+        towers = {"image": model.get("vision_cfg"), "text": model.get("text_cfg")}
+        told = [
+            f"{name} {tower['width']} x {tower['layers']}"
+            for name, tower in towers.items()
+            if isinstance(tower, dict) and {"width", "layers"} <= tower.keys()
+        ]
+        return " ".join([self.kind, *([f"({', '.join(told)})"] if told else [])])
+
     def build(self, room: str, *from_the_run: Any) -> Any:
         return resolve(room, self.kind)(*from_the_run, **self.knobs)
 

@@ -1,0 +1,91 @@
+"""distillkit recipe new: a first recipe of one's own, by flags, or by questions where somebody sits at a terminal."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from distillkit.cli.console import say
+from distillkit.errors import DistillkitError
+
+_GOALS = {
+    "image-tower": "a small image tower, in the joint space of a CLIP",
+    "clip-pair": "a small CLIP pair, image and text tower",
+    "dino": "a backbone like DINO, with class and patch tokens",
+    "classes": "a classifier of my classes",
+}
+
+
+def recipe_new(
+    to: Annotated[Path, typer.Argument(help="The recipe to write.", show_default=False)],
+    images: Annotated[str | None, typer.Option(help="The store of images.", show_default=False)] = None,
+    goal: Annotated[str | None, typer.Option(help=f"One of: {', '.join(_GOALS)}.", show_default=False)] = None,
+    texts: Annotated[str | None, typer.Option(help="A store of unpaired texts.", show_default=False)] = None,
+    classes: Annotated[str | None, typer.Option(help="A store of class prompts.", show_default=False)] = None,
+    class_names: Annotated[
+        str | None, typer.Option(help="The file behind the prompts, if captions are class names.", show_default=False)
+    ] = None,
+    measure: Annotated[
+        str | None, typer.Option(help="A store of images to measure on, never trained on.", show_default=False)
+    ] = None,
+    parameters: Annotated[str | None, typer.Option(help="At most so many, as 5M; by default 6M, a pair 20M.")] = None,
+    latency: Annotated[str | None, typer.Option(help="At most so long for an image on this machine, as 4ms.")] = None,
+    image_size: Annotated[int | None, typer.Option(min=16, max=2**13, help="Pixels of a side for the student.")] = None,
+) -> None:
+    """Write a commented training recipe that runs, from what the stores hold and how large the student may be.
+
+    Asks for what is missing at a terminal. Example: distillkit recipe new mine.toml --images stores/mine/images
+    """
+    if parameters and latency:
+        raise typer.BadParameter("--parameters and --latency: name one of them")
+    asking = sys.stdin is not None and sys.stdin.isatty()
+    if images is None:
+        if not asking:
+            raise typer.BadParameter("name the store of images: --images STORE")
+        images = typer.prompt("The store of images", err=True)
+        texts = texts or typer.prompt("A store of unpaired texts, if there is one", default="", err=True) or None
+    if goal is None:
+        if not asking:
+            raise typer.BadParameter(f"say what you want: --goal {' or '.join(_GOALS)}")
+        for name, meaning in _GOALS.items():
+            say(f"  {name:12} {meaning}")
+        goal = typer.prompt("What do you want", default="image-tower", err=True)
+        if goal == "classes":
+            classes = classes or typer.prompt("The store of class prompts", err=True)
+    if asking and not parameters and not latency:
+        size = "20M" if goal == "clip-pair" else "6M"
+        parameters = typer.prompt("Parameters that the student may have", default=size, err=True)
+    from distillkit.drafting.draft import new_recipe
+
+    made = new_recipe(
+        to,
+        images=images,
+        goal=goal,
+        texts=texts,
+        classes=classes,
+        class_names=class_names,
+        measure=measure,
+        parameters=parameters,
+        latency=latency,
+        image_size=image_size,
+    )
+    _tell(made)
+
+
+def _tell(made: Path) -> None:
+    """What training it would take; a recipe that is refused is not left there."""
+    from distillkit.check import check
+    from distillkit.recipe import TrainRecipe, load
+
+    try:
+        lines = check(load(made, kind=TrainRecipe))
+    except DistillkitError:
+        made.unlink()
+        raise
+    for line in lines:
+        say(line)
+    print(made)
+    say(f"next: distillkit train-student {made}")

@@ -1,0 +1,129 @@
+"""A recipe as text: commented, complete, and one that `distillkit recipe check` passes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from distillkit.drafting.goals import GOALS, Goal, Knobs, Raw, Remarked
+from distillkit.drafting.material import Material
+from distillkit.drafting.size import Choice, fitting_batch, milliseconds_of, parameters_of, within_latency
+from distillkit.drafting.size import within_parameters as within
+from distillkit.errors import RecipeError
+from distillkit.system.atomic import atomic_file, make_folder
+from distillkit.system.wording import count
+
+_STEPS = 20_000  # of a training, between some and a hundred epochs
+_MOST_TEXTS = 2048
+
+
+def new_recipe(
+    to: str | Path,
+    *,
+    images: str,
+    goal: str,
+    texts: str | None = None,
+    classes: str | None = None,
+    class_names: str | None = None,
+    measure: str | None = None,
+    parameters: str | None = None,
+    latency: str | None = None,
+    image_size: int | None = None,
+) -> Path:
+    """Write the recipe `to` for a `goal` over these stores, and return where it is.
+
+    RecipeError where a file is there already, and as `draft` raises it.
+    """
+    to = Path(to)
+    if to.exists():
+        raise RecipeError(f"{to}: is there already; name another file, or move it away")
+    material = Material(images, texts, classes, class_names, measure)
+    text = draft(goal, material, to.stem, str(to), parameters=parameters, latency=latency, image_size=image_size)
+    make_folder(to.parent)
+    with atomic_file(to) as file:
+        file.write(text.encode())
+    return to
+
+
+def draft(
+    goal: str,
+    material: Material,
+    name: str,
+    file: str,
+    *,
+    parameters: str | None = None,
+    latency: str | None = None,
+    image_size: int | None = None,
+) -> str:
+    """The recipe `file` of a student for `goal`, called `name`; at most so large, or so slow.
+
+    RecipeError for a goal that nobody knows, that the stores are not enough for, or a budget that no student keeps.
+    """
+    if goal not in GOALS:
+        raise RecipeError(f"{goal!r} is none of the goals; there are: {', '.join(GOALS)}")
+    wanted = GOALS[goal](material, image_size)
+    if latency is not None:
+        chosen = within_latency(wanted.ladder, milliseconds_of(latency))
+    else:
+        chosen = within(wanted.ladder, parameters_of(parameters or wanted.parameters))
+    return "\n".join(_lines(wanted, material, chosen, name, file)) + "\n"
+
+
+def _lines(goal: Goal, material: Material, chosen: Choice, name: str, file: str) -> Iterator[str]:
+    batch = fitting_batch(material.rows, chosen.image_bytes)
+    steps = max(material.rows // batch, 1)
+    epochs = min(max(round(_STEPS / steps), 10), 100)
+    yield f"# {goal.title} under {material.teacher.get('model')}, drafted by: distillkit recipe new"
+    yield f"#   distillkit recipe check {file}"
+    yield f"#   distillkit train-student {file}"
+    yield f"#   distillkit evaluate runs/{name}"
+    yield "# What a key means, and which others there are: distillkit recipe explain KEY, or docs/reference.md."
+    yield f"name = {_toml(name)}  # its run folder is runs/{name}"
+    yield f"paper = {_toml(goal.paper)}"
+    yield "seed = 0"
+    yield "\n[data]"
+    yield f"images = {_toml(material.images)}  # {material.rows:,} with features"
+    if material.texts and "classes" not in goal.data and "captions" not in goal.data:
+        yield f"texts = {_toml(material.texts)}  # {material.text_rows:,}, of no image in particular"
+        yield f"text_batch_size = {min(_MOST_TEXTS, 2 ** (material.text_rows.bit_length() - 1))}"
+    yield f"batch_size = {batch}  # of the corpus, and about {batch * chosen.image_bytes / 1e6:,.0f} MB of memory"
+    for key, value in goal.data.items():
+        yield f"{key} = {_toml(value)}"
+    yield f"augment = {_toml(goal.augment)}  # the share of an image's area that a crop may have"
+    yield f"\n[student]  # {chosen.parameters / 1e6:.2f} M parameters: {chosen.why}"
+    yield from _keys(chosen.knobs)
+    for term in goal.losses:
+        yield from _table("losses", term)
+    yield "\n[optim]"
+    yield f"epochs = {epochs}  # {count(epochs * steps, 'step')}"
+    yield f"lr = 1e-3\nmin_lr = 1e-5\nwarmup_epochs = {max(epochs / 20, 1):g}"
+    what, keys, terms = goal.baseline
+    yield f"\n[baseline]  # {what}"
+    yield from _keys(keys)
+    for term in terms:
+        yield from _table("baseline.losses", term)
+    if not material.measured:
+        yield "\n# Measured on the images that it learns from, for want of others. Give it some that it has never seen:"
+        yield "# extract them as a store of their own, and write its name for each `store` below."
+    for one in goal.evals:
+        yield from _table("evals", one)
+
+
+def _table(path: str, remarked: Remarked) -> Iterator[str]:
+    remark, knobs = remarked
+    yield f"\n[[{path}]]" + (f"  # {remark}" if remark else "")
+    yield from _keys(knobs)
+
+
+def _keys(knobs: Knobs) -> Iterator[str]:
+    return (f"{key} = {_toml(value)}" for key, value in knobs.items())
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, Raw):
+        return str(value)
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_toml(one)}" for key, one in value.items()) + " }"
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,92 @@
+"""What the stores of a recipe to come hold: as much as decides what can be learned from them, and how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+
+from distillkit.errors import RecipeError
+from distillkit.losses._sharpness import cosines, scale_for
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.paths import expand
+
+_SOME = 256  # rows that a scale is measured on
+
+
+@dataclass(frozen=True)
+class Material:
+    """Stores by the names that the recipe will have; `texts` are unpaired, `classes` are class prompts.
+
+    `class_names`: the file behind the prompts, where images have names for labels. `measured`: images to measure on,
+    where they are not those to train on.
+    """
+
+    images: str
+    texts: str | None = None
+    classes: str | None = None
+    class_names: str | None = None
+    measured: str | None = None
+
+    @cached_property
+    def store(self) -> FeatureStore:
+        return FeatureStore(expand(self.images))
+
+    @cached_property
+    def rows(self) -> int:
+        return len(self.store.ok_rows)
+
+    @cached_property
+    def text_rows(self) -> int:
+        """Unpaired texts; 0 without any."""
+        return len(FeatureStore(expand(self.texts)).ok_rows) if self.texts else 0
+
+    def width(self, field: str) -> int:
+        """How wide the teacher's field is; RecipeError, with what there is, where the store lacks it."""
+        fields = self.store.own_fields
+        if field not in fields:
+            raise RecipeError(
+                f"{self.images}: holds no {field!r}, only {', '.join(fields)}; choose another goal, or ask the teacher "
+                f'for it: fields = ["{field}", ...] of the corpus in the extraction recipe'
+            )
+        return int(fields[field].view_shape[-1])
+
+    @property
+    def patches(self) -> int:
+        """Patch tokens of an image; 0 where none are stored."""
+        field = self.store.own_fields.get("patches")
+        return int(field.view_shape[0]) if field else 0
+
+    @property
+    def captioned(self) -> bool:
+        """Whether images have captions, and the teacher was asked about them."""
+        return "text" in self.store.own_fields and len(self.store.rows_with("text")) > 1
+
+    def labelled(self, store: str) -> bool:
+        """Whether images of a store have class numbers."""
+        opened = FeatureStore(expand(store))
+        return bool(pc.any(pc.greater_equal(opened.index["label"].take(opened.ok_rows), 0)).as_py())
+
+    @property
+    def teacher(self) -> dict[str, Any]:
+        """The fingerprint of whoever is learned from."""
+        return self.store.teacher(next(iter(self.store.own_fields)))
+
+    @property
+    def shown(self) -> int:
+        """Pixels of a side that the teacher looked at; 224 where that is not known."""
+        size = self.teacher.get("image_size") or self.teacher.get("preprocess", {}).get("size", 224)
+        return int(size if isinstance(size, int) else min(size))
+
+    @property
+    def scale(self) -> str:
+        """The logit scale as a recipe has it: the teacher's own, or what makes its targets neither one-hot nor flat."""
+        if self.teacher.get("logit_scale") is not None:
+            return '"teacher"'
+        chosen = np.random.default_rng(0).permutation(self.store.ok_rows)[:_SOME]
+        view = 0 if self.store.field("image").per_view else None
+        said = self.store.read("image", np.sort(chosen), view=view)
+        return f"{scale_for(cosines(said, said)):.3g}"

@@ -1,0 +1,159 @@
+"""recipe new: for each goal, from real stores, a recipe that checks, trains, and is within its budget."""
+
+import io
+import json
+import shutil
+
+import pytest
+
+from distillkit.check import check
+from distillkit.drafting import size
+from distillkit.drafting.draft import draft
+from distillkit.drafting.material import Material
+from distillkit.errors import RecipeError
+from distillkit.extract import extract
+from distillkit.recipe import ExtractRecipe, TrainRecipe, load
+from distillkit.students._count import count
+from tests.conftest import draw
+
+EXTRACT = """
+name = "toy"
+out = "{out}"
+teacher = {{ kind = "openclip", model = "local-dir:{teacher}" }}
+[[corpora]]
+name = "images"
+source = {{ kind = "csv", file = "{corpus}/pairs.tsv" }}
+fields = ["image", "text", "cls", "patches"]
+[[corpora]]
+name = "texts"
+source = {{ kind = "textlines", file = "{corpus}/texts.txt" }}
+fields = ["text"]
+[[corpora]]
+name = "labelled"
+source = {{ kind = "folder", root = "{corpus}/classes", classes = true }}
+fields = ["image"]
+[[corpora]]
+name = "prompts"
+source = {{ kind = "class_prompts", file = "{corpus}/names.txt", templates = ["a photo of {{}}"] }}
+fields = ["text"]
+"""
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory, teacher_folder):
+    folder = tmp_path_factory.mktemp("drafts")
+    corpus = draw(folder / "corpus", 40)
+    for number, image in enumerate(sorted((corpus / "images").iterdir())):
+        (corpus / f"classes/{number % 2}").mkdir(parents=True, exist_ok=True)
+        shutil.copy(image, corpus / f"classes/{number % 2}")
+    (corpus / "names.txt").write_text("square\ncircle\n")
+    recipe = folder / "extract.toml"
+    recipe.write_text(EXTRACT.format(out=folder / "stores", corpus=corpus, teacher=teacher_folder))
+    extract(load(recipe, kind=ExtractRecipe), lambda line: None)
+    return folder / "stores"
+
+
+GOALS = {
+    "image-tower": {"images": "images", "texts": "texts"},
+    "clip-pair": {"images": "images"},
+    "dino": {"images": "images"},
+    "classes": {"images": "labelled", "classes": "prompts"},
+}
+
+
+def made(stores, goal, tmp_path, **more):
+    material = Material(**{name: str(stores / store) for name, store in GOALS[goal].items()})
+    budget = {"parameters": "10M" if goal == "clip-pair" else "1M"} | more
+    (tmp_path / "mine.toml").write_text(draft(goal, material, "mine", "mine.toml", **budget))
+    return load(tmp_path / "mine.toml", kind=TrainRecipe)
+
+
+@pytest.mark.parametrize("goal", GOALS)
+def test_a_draft_checks_trains_and_is_measured(goal, stores, tmp_path, monkeypatch, run_cli):
+    monkeypatch.chdir(tmp_path)
+    recipe = made(stores, goal, tmp_path)
+    assert recipe.baseline and recipe.evals and check(recipe)
+    assert recipe.data.batch_size == 8  # four batches of the corpus, at least
+    code, _, err = run_cli("train-student", "mine.toml", "--set", "optim.epochs=1")
+    assert code == 0, err
+    code, out, err = run_cli("evaluate", "runs/mine")
+    assert code == 0 and out.strip().endswith("report.html"), err
+    assert len(json.loads((tmp_path / "runs/mine/evaluation.json").read_text())["evals"]) == len(recipe.evals)
+
+
+def test_the_student_is_the_largest_within_the_parameters(stores, tmp_path):
+    small, large = (made(stores, "image-tower", tmp_path, parameters=most) for most in ("1M", "6M"))
+    sizes = [count(recipe.student.build("students")).parameters for recipe in (small, large)]
+    assert sizes[0] <= 1e6 < sizes[1] <= 6e6
+    with pytest.raises(RecipeError, match=r"the smallest student here has 0.6\d M parameters; allow more"):
+        made(stores, "image-tower", tmp_path, parameters="1k")
+
+
+def test_the_student_is_the_largest_within_the_latency(monkeypatch):
+    ladder = [{"kind": "timm_image", "model": name, "image_size": 32} for name in ("resnet18", "resnet34", "resnet50")]
+    took = {"resnet18": 2.0, "resnet34": 3.0, "resnet50": 9.0}
+    monkeypatch.setattr(size, "_milliseconds", lambda knobs: took[knobs["model"]])
+    chosen = size.within_latency(ladder, size.milliseconds_of("4ms"))
+    assert chosen.knobs["model"] == "resnet34" and "3 ms an image" in chosen.why
+    with pytest.raises(RecipeError, match="takes 2 ms an image"):
+        size.within_latency(ladder, 1.0)
+
+
+def test_latency_is_really_measured():
+    assert size.within_latency([{"kind": "timm_image", "model": "mobilenetv3_small_050", "image_size": 32}], 1e4)
+
+
+def test_a_batch_fits_corpus_and_memory(monkeypatch):
+    monkeypatch.setattr(size, "available_memory", lambda: 10**9)
+    assert size.fitting_batch(10**6, 1000) == 256
+    assert size.fitting_batch(100, 1000) == 16  # 25 images are a quarter
+    assert size.fitting_batch(10**6, 10**7) == 32  # 50 images are half of the memory
+    assert size.fitting_batch(3, 1000) == 2
+
+
+def test_the_scale_is_the_teachers_own(stores, tmp_path):
+    recipe = made(stores, "image-tower", tmp_path)
+    assert {term.knobs["logit_scale"] for term in recipe.losses} == {"teacher"}
+
+
+def test_without_texts_images_are_compared(stores, tmp_path):
+    material = Material(str(stores / "labelled"))
+    (tmp_path / "mine.toml").write_text(draft("image-tower", material, "mine", "mine.toml", parameters="1M"))
+    recipe = load(tmp_path / "mine.toml", kind=TrainRecipe)
+    assert [term.kind for term in recipe.losses] == ["affinity", "feature_regression"] and recipe.data.texts is None
+
+
+@pytest.mark.parametrize(
+    ("goal", "images", "told"),
+    [
+        ("clip-pair", "labelled", "holds no 'text', only image; choose another goal, or ask the teacher"),
+        ("dino", "labelled", "holds no 'cls'"),
+        ("classes", "images", "name the store of their prompts"),
+        ("teapot", "images", "'teapot' is none of the goals; there are: image-tower, clip-pair, dino, classes"),
+    ],
+)
+def test_what_the_stores_lack_is_told(goal, images, told, stores):
+    with pytest.raises(RecipeError, match=told):
+        draft(goal, Material(str(stores / images)), "mine", "mine.toml")
+
+
+def test_the_command_writes_once_and_asks_only_at_a_terminal(stores, tmp_path, monkeypatch, run_cli):
+    monkeypatch.chdir(tmp_path)
+    words = ("recipe", "new", "mine.toml", "--images", stores / "images", "--parameters", "1M")
+    assert run_cli(*words)[0] == 2  # no terminal, no goal
+    code, out, err = run_cli(*words, "--goal", "image-tower")
+    assert code == 0 and out == "mine.toml\n" and "student" in err and "next: distillkit train-student mine.toml" in err
+    code, _, err = run_cli(*words, "--goal", "image-tower")
+    assert code == 1 and "mine.toml: is there already" in err
+
+
+def test_somebody_at_a_terminal_is_asked(stores, tmp_path, monkeypatch, run_cli):
+    monkeypatch.chdir(tmp_path)
+    answers = io.StringIO(f"{stores / 'images'}\n{stores / 'texts'}\n\n1M\n")
+    answers.isatty = lambda: True
+    monkeypatch.setattr("sys.stdin", answers)
+    code, out, err = run_cli("recipe", "new", "mine.toml")
+    assert code == 0 and out.strip() == "mine.toml", err
+    assert "The store of images:" in err and "a small CLIP pair, image and text tower" in err
+    recipe = load("mine.toml", kind=TrainRecipe)
+    assert recipe.data.texts == str(stores / "texts") and recipe.student.knobs["model"] == "mobilenetv3_small_050"
