@@ -25,18 +25,19 @@ from torch import nn
 from distillkit.errors import DistillkitError, TrainError
 from distillkit.recipe import TrainRecipe, differences
 from distillkit.recipe.schema import validate
+from distillkit.recipe.weights import Inherit, inherited
 from distillkit.store.format.manifest import digest, file_digest
 from distillkit.system.atomic import atomic_file, make_folder, set_aside, write_json
 from distillkit.system.best import FOLDER, RECORD, is_best, run_of
 from distillkit.system.lines import append_line, keep_lines, read_lines, settle
 from distillkit.system.locks import locked
-from distillkit.system.paths import expand
+from distillkit.system.paths import expand, meant
 from distillkit.system.versions import versions
 
 # What may change without making another student.
 _KEYS = ("name", "paper", "note", "out", "evals", "evaluation", "baseline", "checkpoints", "validation", "log", "ray")
 _FREE: Any = dict.fromkeys(_KEYS, True) | {
-    "data": dict.fromkeys(("workers", "prefetch", "render", "expect", "root", "roots"), True)
+    "data": dict.fromkeys(("workers", "prefetch", "memory", "render", "expect", "root", "roots"), True)
     | {"mix": {"__all__": {"root"}}},
     "optim": {"shard"},
 }
@@ -48,10 +49,11 @@ def identity(recipe: TrainRecipe, stores: dict[str, str], inherited: str | None 
     return made_of | ({"inherited": inherited} if inherited else {})
 
 
-def inherited_sha256(name: str | None) -> str | None:
+def inherited_sha256(inherit: Inherit | None) -> str | None:
     """Of the weights behind a student's `inherit`: a run's, a folder's, a file's. None where they are not at hand, or
     where a published name says which they are.
     """
+    name = inherited(inherit)
     scheme, found, place = (name or "").partition(":")
     if not found:
         path = Path(expand((name or "").partition("/")[2]))
@@ -112,7 +114,7 @@ class RunFolder:
         """The packages that the run was begun with; empty before it is."""
         return self._record().get("versions", {})
 
-    def inherited(self, name: str | None) -> str | None:
+    def inherited(self, name: Inherit | None) -> str | None:
         """sha256 of the weights of that name that the run began with: they may be gone since."""
         begun = self.begun_with() or {}
         same = begun.get("recipe", {}).get("student", {}).get("inherit") == name
@@ -168,7 +170,7 @@ class RunFolder:
         """The resolved recipe this run was made with; TrainError when there is no finished run here."""
         if not self.finished:
             begun = (self.run / "recipe.json").is_file()
-            state = "has not finished; rerun" if begun else "is no run folder; make one with"
+            state = "has not finished; rerun" if begun else f"is no run folder{meant(self.path)}; make one with"
             raise TrainError(f"{self.path}: {state}: distillkit train-student RECIPE")
         return self.begun_recipe()
 

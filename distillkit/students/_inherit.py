@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from distillkit.errors import RecipeError
 from distillkit.students._heads import Heads, heads_of
+from distillkit.system.wording import count as counted
 
 _POSITIONS = ("positional_embedding", "pos_embed")
 
@@ -48,7 +49,9 @@ def _heads_at(name: str, heads: Mapping[str, Heads]) -> Heads | None:
 def inherited_layers(teacher: int, student: int) -> list[int]:
     """Which of the teacher's layers the student's layers come from: 12 -> 6 is 0, 2, .., 10; 12 -> 9 is 0..8."""
     if student > teacher:
-        raise RecipeError(f"inherit: the student has {student} layers, the teacher only {teacher}; take fewer")
+        raise RecipeError(
+            f"inherit: the student has {counted(student, 'layer')}, the teacher only {teacher}; take fewer"
+        )
     return [i * (teacher // student) for i in range(student)]
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from distillkit.errors import RecipeError
 from distillkit.students._masking import keep_some
+from distillkit.system.wording import count
 
 
 class Look(NamedTuple):
@@ -75,7 +76,8 @@ def hidden(vit: Places, mask: Bool[Tensor, "b p"], token: Float[Tensor, "e"]) ->
     def hide(embeddings: Tensor) -> Tensor:
         if mask.shape[1] != vit.grid[0] * vit.grid[1]:
             raise RecipeError(
-                f"student: its grid is {vit.grid[0]} x {vit.grid[1]}, the mask has {mask.shape[1]} patches"
+                f"student: its grid is {vit.grid[0]} x {vit.grid[1]}, the mask has "
+                f"{count(mask.shape[1], 'patch', 'patches')}"
             )
         fill = token.to(embeddings.dtype)
         if isinstance(vit.embed, nn.Conv2d):

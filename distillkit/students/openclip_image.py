@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from distillkit.recipe.schema import Side, Width
+from distillkit.recipe.weights import Inherit, inherited
 from distillkit.students._configs import Config
 from distillkit.students._image import ImageStudent
 from distillkit.students._inherit import inherit_from
@@ -23,7 +24,8 @@ class OpenclipImage(ImageStudent):
     """`model`: a name of open_clip's or of a paper's pair, or a table like open_clip's model_configs.
 
     `embed_dim` and `image_size` replace the configuration's own. `tokens` and `drop_patches`: see ImageStudent.
-    `inherit`: start as a part of "NAME/TAG", "local-dir:FOLDER", "hf-hub:OWNER/NAME", or "run:FOLDER".
+    `inherit`: start as a part of "NAME/TAG", "local-dir:FOLDER", "hf-hub:OWNER/NAME", or "run:FOLDER";
+    or { model = "NAME", weights = "FILE" }.
     """
 
     def __init__(
@@ -34,11 +36,11 @@ class OpenclipImage(ImageStudent):
         image_size: Side | None = None,
         tokens: bool = False,
         drop_patches: float = 0.0,
-        inherit: str | None = None,
+        inherit: Inherit | None = None,
     ):
         super().__init__()
         config = configure(model, embed_dim=embed_dim, image_size=image_size)
-        self.inherit, self.image_size = inherit, size_of(config)
+        self.inherit, self.image_size = inherited(inherit), size_of(config)
         self.widths = {"image": config["embed_dim"]}
         self.visual = image_tower(config)
         self._extend(config)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from distillkit.errors import RecipeError
 from distillkit.recipe.schema import Side
+from distillkit.recipe.weights import Inherit, inherited
 from distillkit.students._count import count, smaller
 from distillkit.students._masks import Masks, share_gone
 from distillkit.students._openclip import TextInput, configure, image_tower, mean_and_std, size_of, text_tower
@@ -43,12 +44,12 @@ class OpenclipSlim(TextStudent):
         *,
         model: str | dict[str, Any],
         masks: bool,
-        inherit: str | None = None,
+        inherit: Inherit | None = None,
         image_size: Side | None = None,
     ):
         super().__init__()
         config = configure(model, embed_dim=None, image_size=image_size)
-        self.inherit, self.image_size = inherit, size_of(config)
+        self.inherit, self.image_size = inherited(inherit), size_of(config)
         self.widths = {"image": config["embed_dim"], "text": config["embed_dim"], "scale": 1}
         self.visual, self.text = image_tower(config), text_tower(config)
         for tower in (self.visual, self.text):

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from distillkit.errors import RecipeError
 from distillkit.recipe import Component
+from distillkit.recipe.weights import Inherit, inherited
 from distillkit.students._openclip import TextInput, configure, encode_text, text_tower
 from distillkit.students._weights import openclip_teacher
 from distillkit.types import Batch, Features
@@ -29,7 +30,7 @@ class Prompted(nn.Module):
     """
 
     def __init__(
-        self, *, image: dict[str, Any], model: str | dict[str, Any], inherit: str | None = None, context: int = 8
+        self, *, image: dict[str, Any], model: str | dict[str, Any], inherit: Inherit | None = None, context: int = 8
     ):
         super().__init__()
         if "kind" not in image:
@@ -40,7 +41,7 @@ class Prompted(nn.Module):
         if "text" in self.visual.widths:
             raise RecipeError(f"student: {component.kind} has a text tower of its own; prompts are for image students")
         config = configure(model, embed_dim=None)
-        self.inherit, self.image_size = inherit, self.visual.image_size
+        self.inherit, self.image_size = inherited(inherit), self.visual.image_size
         self.widths = self.visual.widths | {"text": config["embed_dim"]}
         self.text = text_tower(config).requires_grad_(False)
         whole = TextInput.of(self.text, config)

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from distillkit.recipe.schema import Side, Width
+from distillkit.recipe.weights import Inherit, inherited
 from distillkit.students._configs import timm_model
 from distillkit.students._image import ImageStudent
 from distillkit.students._inherit import inherit_from
@@ -29,8 +30,8 @@ class TimmImage(ImageStudent):
     `projection_bias`: of the projection to it. `drop`: dropout before it. `drop_path`, `layer_scale`: timm's
     drop_path_rate and init_values. `options`: more arguments of timm's constructor, such as {depth = 6}.
     `tokens` and `drop_patches`: ImageStudent.
-    `inherit`: start as a part of timm's "NAME" or "NAME.TAG", "NAME/path/to/checkpoint", or "run:FOLDER"; a run of the
-    same student is continued whole (fine-tuning).
+    `inherit`: start as a part of timm's "NAME" or "NAME.TAG", { model = "NAME", weights = "FILE" }, or "run:FOLDER"; a
+    run of the same student is continued whole (fine-tuning).
     Pixels are normalised here, with timm's mean and std for that network.
     """
 
@@ -48,13 +49,13 @@ class TimmImage(ImageStudent):
         drop_path: float | None = None,
         layer_scale: float | None = None,
         options: dict[str, Any] | None = None,
-        inherit: str | None = None,
+        inherit: Inherit | None = None,
     ):
         super().__init__()
         name, own = timm_model(model)
         asked = {"drop_path_rate": drop_path, "init_values": layer_scale, **(options or {})}
         wanted = own | {key: value for key, value in asked.items() if value is not None}
-        self.image_size, self.inherit = image_size, inherit
+        self.image_size, self.inherit = image_size, inherited(inherit)
         self.trunk = create_trunk(name, image_size, wanted)
         features: int = getattr(self.trunk, "head_hidden_size", None) or self.trunk.num_features
         self.drop = nn.Dropout(drop)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from distillkit.errors import RecipeError
 from distillkit.recipe.schema import Side, Width
+from distillkit.recipe.weights import Inherit, inherited
 from distillkit.students._configs import timm_model
 from distillkit.students._count import count, smaller
 from distillkit.students._masks import Masks, share_gone
@@ -45,11 +46,11 @@ class TimmSlim(nn.Module):
         embed_dim: Width,
         masks: bool,
         options: dict[str, Any] | None = None,
-        inherit: str | None = None,
+        inherit: Inherit | None = None,
     ):
         super().__init__()
         name, own = timm_model(model)
-        self.inherit, self.image_size = inherit, image_size
+        self.inherit, self.image_size = inherited(inherit), image_size
         self.trunk = create_trunk(name, image_size, own | (options or {}))
         refuse_other_trunks(self.trunk, model)
         self.projection = nn.Linear(self.trunk.num_features, embed_dim, bias=False)

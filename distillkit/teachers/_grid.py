@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from distillkit.errors import TeacherError
+from distillkit.system.wording import count
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Grid:
         if self.cells < 1 or rows % self.cells or columns % self.cells:
             fitting = [str(cells) for cells in range(1, rows + 1) if not (rows % cells or columns % cells)]
             raise TeacherError(
-                f"teacher.grid = {self.cells} does not divide its {rows} x {columns} patches; "
+                f"teacher.grid = {self.cells} does not divide its {rows} x {count(columns, 'patch', 'patches')}; "
                 f'take one of: {", ".join(fitting)}, or "full"'
             )
 

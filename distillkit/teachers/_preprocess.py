@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +19,7 @@ from torchvision.transforms import Compose, Normalize, ToTensor
 from distillkit.errors import SourceError, TeacherError
 from distillkit.pixels import INTERPOLATIONS, decode, render
 from distillkit.pixels.jpegs import Jpeg, Wanted, no_gpu, opened, rendered
+from distillkit.pixels.pillow import MAX_PIXELS
 from distillkit.pixels.tensors import decode_tensor, from_array, render_tensor
 from distillkit.types import View
 
@@ -26,13 +28,15 @@ Shows = Literal["centre", "whole", "padded"]
 # "pil": bit for bit what the teacher's own library makes of a file. "torchvision": twice as fast, nearly the same.
 # "nvjpeg": the same but for JPEGs, which the teacher's GPU decodes, with a few other grey levels.
 PixelPath = Literal["pil", "torchvision", "nvjpeg"]
+_FINER = 2  # times what is looked at: what a reduced JPEG is resized from
 
 
 @dataclass(frozen=True)
 class Preprocess:
     """Without a view: the teacher's own evaluation transform up to 8-bit pixels. With one: that view, at its size.
 
-    `share`: how much of the short side the evaluation transform keeps. `pixels`: by which path; torchvision's renders
+    `share`: how much of the short side the evaluation transform keeps. `reduced`: JPEGs are decoded at a part of their
+    size, of twice the pixels that are looked at. `pixels`: by which path; torchvision's renders
     the clean view as any other. What follows, mean and deviation, is computed where the network is (`normalised`), on a
     quarter of the bytes.
     """
@@ -43,10 +47,13 @@ class Preprocess:
     shows: Shows
     share: float = 1.0
     pixels: PixelPath = "pil"
+    reduced: bool = False
 
     def __post_init__(self) -> None:
         if self.pixels != "pil":
             self.refuse_views()
+            if self.reduced:
+                raise TeacherError(f'teacher.reduced: Pillow alone can; leave pixels = "{self.pixels}" out')
 
     @classmethod
     def of(cls, transform: Compose, **facts: Any) -> Preprocess:
@@ -54,9 +61,9 @@ class Preprocess:
         return cls(tuple(step for step in transform.transforms if not isinstance(step, _LAST)), **facts)
 
     @property
-    def told(self) -> dict[str, str]:
+    def told(self) -> dict[str, Any]:
         """What a fingerprint says of the pixel path: nothing of the teacher's own."""
-        return {} if self.pixels == "pil" else {"pixels": self.pixels}
+        return ({} if self.pixels == "pil" else {"pixels": self.pixels}) | ({"reduced": True} if self.reduced else {})
 
     def refuse_cpu(self, device: torch.device) -> None:
         """TeacherError where JPEGs should be decoded by a GPU that the teacher is not on."""
@@ -64,11 +71,14 @@ class Preprocess:
         if refusal:
             raise TeacherError(f"teacher.pixels: {refusal}")
 
-    def decode(self, image: bytes | Path) -> Image.Image | Tensor | Jpeg:
+    def decode(self, image: bytes | Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image | Tensor | Jpeg:
         """An image as this pixel path wants it, a JPEG for a GPU as it is. SourceError for what is none."""
         if self.pixels == "nvjpeg":
-            return opened(image)
-        return decode_tensor(image) if self.pixels == "torchvision" else decode(image)
+            return opened(image, max_pixels=max_pixels)
+        if self.pixels == "torchvision":
+            return decode_tensor(image, max_pixels=max_pixels)
+        least = math.ceil(_FINER * max(self.size) / self.share) if self.reduced else None
+        return decode(image, max_pixels=max_pixels, reduced_to=least)
 
     def __call__(self, image: Image.Image | Tensor, view: View | None = None) -> UInt8[Tensor, "3 h w"]:
         """`image`: as `decode` gives it, or Pillow. Pixels lie as in images, the colours of each together."""

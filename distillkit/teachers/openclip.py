@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from distillkit.errors import TeacherError
 from distillkit.recipe.schema import Width
+from distillkit.recipe.weights import named
 from distillkit.system.device import brought, device_of
 from distillkit.teachers._frozen import (
     AnyPrecision,
@@ -41,7 +42,7 @@ from distillkit.types import Features
 
 
 class Openclip:
-    """`model`: "NAME/TAG", "NAME/path/to/checkpoint", "local-dir:FOLDER" or "hf-hub:OWNER/NAME".
+    """`model`: "NAME/TAG", "local-dir:FOLDER" or "hf-hub:OWNER/NAME"; or "NAME" and a file of `weights`.
 
     `precision` is what the towers compute in ("auto": bf16 on a GPU that has it, else fp32); in "fp8" or "int8" the
     linear maps of the image tower are, all else in bf16 (_eight_bits.py); embeddings are float32.
@@ -50,22 +51,26 @@ class Openclip:
     fingerprint tells them. `compile`: the image tower goes through torch.compile; texts, of many lengths, do not.
     `pixels`: "pil" is the library's own way to them; "torchvision" is twice as fast, nearly the same, and told; so is
     "nvjpeg", which decodes JPEGs on the teacher's GPU.
+    `reduced`: JPEGs are decoded at a half, a quarter or an eighth of their size where that leaves twice the pixels that
+    are looked at: less time and memory, other numbers, and told.
     """
 
     def __init__(
         self,
         *,
         model: str,
+        weights: str | None = None,
         precision: AnyPrecision = "auto",
         device: str = "auto",
         context_length: Width | None = None,
         grid: int | Literal["full"] = "full",
         sha256: str | None = None,
         pixels: PixelPath = "pil",
+        reduced: bool = False,
         compile: bool = False,  # noqa: A002
     ):
         # The fingerprint keeps the name as it was written: when a cache folder moves, the teacher stays the same.
-        self.written, self.name = model, expanded(model)
+        self.written, self.name = "/".join(filter(None, (model, weights))), expanded(named(model, weights))
         self.device = device_of(device, "teacher.device", TeacherError)
         self.precision = precision_of(precision, self.device)
         with quiet(), hub():
@@ -78,7 +83,7 @@ class Openclip:
         # The logit multiplier, exponentiated. Asked once: a GPU would answer after the batch before.
         self.scale = float(self.model.logit_scale.exp())
         self.preprocess_config = PreprocessCfg(**self.model.visual.preprocess_cfg)
-        self.preprocess = _preprocess(self.preprocess_config, pixels)
+        self.preprocess = _preprocess(self.preprocess_config, pixels, reduced)
         self.preprocess.refuse_cpu(self.device)
         self.width = int(self.encode_text(self.tokenizer(["a"])).shape[-1])
         self.trims = self._trimming_changes_nothing()
@@ -90,9 +95,9 @@ class Openclip:
                 tower.forward_intermediates = compiled(tower.forward_intermediates)
 
     @staticmethod
-    def refuse_absent(*, model: str, **knobs: Any) -> None:
+    def refuse_absent(*, model: str, weights: str | None = None, **knobs: Any) -> None:
         """TeacherError for a model or weights that are not there, before anything is loaded."""
-        find(expanded(model))
+        find(expanded(named(model, weights)))
 
     @property
     def fields(self) -> dict[str, list[int]]:
@@ -216,7 +221,7 @@ def _grid(tower: Any, cells: int | Literal["full"]) -> Grid | None:
     return None
 
 
-def _preprocess(config: PreprocessCfg, pixels: PixelPath = "pil") -> Preprocess:
+def _preprocess(config: PreprocessCfg, pixels: PixelPath = "pil", reduced: bool = False) -> Preprocess:
     """open_clip's own evaluation transform, up to 8-bit pixels."""
     size = config.size if isinstance(config.size, tuple) else (config.size, config.size)
     shows: dict[str, Shows] = {"shortest": "centre", "squash": "whole", "longest": "padded"}
@@ -226,6 +231,7 @@ def _preprocess(config: PreprocessCfg, pixels: PixelPath = "pil") -> Preprocess:
         interpolation="bilinear" if config.interpolation == "bilinear" else "bicubic",
         shows=shows[config.resize_mode or "shortest"],
         pixels=pixels,
+        reduced=reduced,
     )
 
 

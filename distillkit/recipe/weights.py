@@ -1,0 +1,30 @@
+"""This architecture, that file: `model = "NAME"` with `weights = "FILE"`, of teachers and of what a student inherits.
+
+The older spelling, "NAME/FILE", means the same.
+"""
+
+from __future__ import annotations
+
+from distillkit.errors import RecipeError
+from distillkit.system.paths import expand
+
+# "NAME/TAG", "NAME/FILE", "run:FOLDER" and the like; or { model = "NAME", weights = "FILE" }.
+Inherit = str | dict[str, str]
+
+
+def named(model: str, weights: str | None) -> str:
+    """Both as one name."""
+    if weights is None:
+        return model
+    if "/" in model or ":" in model:
+        raise RecipeError(f"model = {model!r} says where its weights are; leave weights = {weights!r} out, or the rest")
+    return f"{model}/{expand(weights)}"
+
+
+def inherited(inherit: Inherit | None) -> str | None:
+    """What a student inherits as one name; RecipeError for a table with other keys."""
+    if inherit is None or isinstance(inherit, str):
+        return inherit
+    if "model" not in inherit or inherit.keys() - {"model", "weights"}:
+        raise RecipeError('student: inherit = { model = "NAME", weights = "FILE" } has these two keys, or is a name')
+    return named(inherit["model"], inherit.get("weights"))
