@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from distillkit.engine.asking import Answer, Asked
+from distillkit.engine.begun import Begun
 from distillkit.engine.cost import Cost
 from distillkit.engine.job import Job
 from distillkit.engine.loading import Say
@@ -46,21 +47,31 @@ class Plans:
 
 
 def computed(
-    job: Job, plans: Plans | dict[int, pa.Table], say: Say, tell: Callable[[Shard, int], None]
+    job: Job,
+    plans: Plans | dict[int, pa.Table],
+    say: Say,
+    tell: Callable[[Shard, int], None],
+    begun: Begun | None = None,
 ) -> Generator[Shard]:
-    """Shards by number and plan, in turn. `tell` hears of the one in hand, and how many of its rows are done."""
+    """Shards by number and plan, in turn. `tell` hears of the one in hand, and how many of its rows are done.
+
+    `begun`: where what is computed of a shard is kept, and what was kept is gone on with.
+    """
     source = job.source  # it cannot be opened any more when it is lost
     asked = {alias: Asked(alias, teacher.network, say) for alias, teacher in job.teachers.items()}
     with ExitStack() as stack:
         # Entered first, so left last: what they wait for has been cancelled by then.
         making, keeping = (stack.enter_context(ThreadPoolExecutor(1)) for _ in range(2))
-        pixels = stack.enter_context(images(job, plans.values())) if "image" in job.passes else None
+        reached = begun.reached if begun else lambda number, rows: 0
+        pixels = stack.enter_context(images(job, plans.items(), reached)) if "image" in job.passes else None
         tokens = stack.enter_context(texts(job, plans.values())) if "text" in job.passes else None
         for number, plan in plans.items():
             shard = Shard(job, number, plan)
+            if begun:
+                begun.resume(shard)
             for what in job.passes:
                 batches = text_batches(shard, tokens) if what == "text" else image_batches(shard, pixels)
-                _ask(shard, what, prefetched(batches, making), asked, keeping, tell)
+                _ask(shard, what, prefetched(batches, making), asked, keeping, tell, begun)
             _refuse_a_lost_corpus(source, shard.failures)
             shard.cost.halved = [alias for alias, one in asked.items() if one.halved]
             yield shard
@@ -73,13 +84,14 @@ def _ask(
     asked: dict[str, Asked],
     keeping: ThreadPoolExecutor,
     tell: Callable[[Shard, int], None],
+    begun: Begun | None,
 ) -> None:
     """Show every batch to every teacher that is asked about it; what they said is kept while they look at the next.
 
     They are asked here, in the thread that began: of its memory alone glibc keeps large pieces for the next batch. It
     is the thread that keeps which waits for a GPU, so that the next batch is on its way there before this one is done.
     """
-    known, done = {row for row, _, _ in shard.failures}, 0
+    known, done, upto = {row for row, _, _ in shard.failures}, 0, shard.reached.get(what, 0)
     kept: deque[Future[None]] = deque()
     for batch in _timed(batches, shard.cost):
         said: dict[str, Answer] = {}
@@ -88,9 +100,20 @@ def _ask(
                 said[alias] = asked[alias](inputs, shard.job.passes[what][alias])
         if len(kept) == _BEHIND:
             kept.popleft().result()
+        if begun and begun.due:
+            _all_kept(kept)
+            shard.reached[what], shard.rows_reached = upto, max(done, shard.rows_reached)
+            _refuse_a_lost_corpus(shard.job.source, shard.failures)
+            begun.keep(shard)
         kept.append(keeping.submit(_keep, shard, what, batch, said, known))
-        done += len(batch.rows)
+        done, upto = done + len(batch.rows), batch.upto
         tell(shard, done)
+    _all_kept(kept)
+    shard.reached[what] = upto
+
+
+def _all_kept(kept: deque[Future[None]]) -> None:
+    """Wait until what was said is in the shard's arrays."""
     while kept:
         kept.popleft().result()
 

@@ -37,6 +37,10 @@ class Distinct:
         """Whether some rows have the image of another."""
         return len(self.first) < len(self._image)
 
+    def of(self, row: int) -> int:
+        """The image of a row."""
+        return int(self._image[row])
+
     def rows(self, image: int) -> list[int]:
         """All rows of an image."""
         rows: list[int] = self._rows[image].tolist() if self.shared else [int(self.first[image])]

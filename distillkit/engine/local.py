@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from distillkit.engine.begun import Begun
 from distillkit.engine.computing import Plans, computed
 from distillkit.engine.cost import Progress
 from distillkit.engine.job import Job
@@ -44,13 +45,14 @@ class LocalEngine:
         wanted = getattr(shards, "wanted", shards)
         progress = Progress(str(writer.path), sum(len(range(*writer.span(one))) for one in wanted), writer.shards, say)
         plans = Plans(writer.plan, shards, writer.span)
-        with _Committing(writer, progress, made) as committing:
+        begun = Begun(job, writer.path)
+        with _Committing(writer, progress, made, begun) as committing:
 
             def tell(shard: Shard, rows: int) -> None:
                 committing.refuse_to_go_on()
                 progress.within(shard.number, rows, len(shard.failures), shard.cost)
 
-            with closing(computed(job, plans, say, tell)) as results:
+            with closing(computed(job, plans, say, tell, begun)) as results:
                 for shard in results:
                     committing.put(shard)
 
@@ -58,8 +60,8 @@ class LocalEngine:
 class _Committing:
     """A thread that writes shards. On leaving, whatever the reason, the one in its hand is written to its end."""
 
-    def __init__(self, writer: StoreWriter, progress: Progress, made: dict[str, Any]):
-        self.writer, self.progress, self.made = writer, progress, made
+    def __init__(self, writer: StoreWriter, progress: Progress, made: dict[str, Any], begun: Begun):
+        self.writer, self.progress, self.made, self.begun = writer, progress, made, begun
         self.thread = ThreadPoolExecutor(1)
         self.last: Future[None] | None = None
 
@@ -100,6 +102,7 @@ class _Committing:
             with span("write", shard.plan.num_rows):
                 self.writer.commit(shard.number, shard.arrays, shard.failures, shard.clipped)
             append_line(self.writer.path / LOG, line | self.made)
+            self.begun.committed()
         except OSError:
             self._refuse_a_lost_store()
             raise

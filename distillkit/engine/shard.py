@@ -21,7 +21,10 @@ from distillkit.store.writing.shards import Failure
 
 @dataclass
 class Shard:
-    """The fields of some planned rows, those who failed, and what it cost."""
+    """The fields of some planned rows, those who failed, and what it cost.
+
+    `reached`: how many of its images are in the arrays, how many batches of its texts; `rows_reached`: rows of these.
+    """
 
     job: Job
     number: int
@@ -30,6 +33,8 @@ class Shard:
     failures: list[Failure] = field(default_factory=list)
     clipped: Counter[str] = field(default_factory=Counter)  # values beyond the steps of each int8 field
     cost: Cost = field(default_factory=Cost)
+    reached: dict[str, int] = field(default_factory=dict)
+    rows_reached: int = 0
 
     def __post_init__(self) -> None:
         self.arrays = {name: blank(field, self.plan.num_rows) for name, field in self.job.fields.items()}

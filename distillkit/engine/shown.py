@@ -5,7 +5,7 @@ What cannot be shown goes to the ledger of the shard, into no batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
@@ -24,6 +24,7 @@ from distillkit.engine.sight import Seen, Sight
 from distillkit.errors import SourceError, TeacherError
 from distillkit.pixels.jpegs import Wanted
 from distillkit.system.device import out_of_memory, pinned
+from distillkit.system.wording import count as counted
 
 # By teacher: tokens, how many of each row matter, and how many texts are longer than it can read.
 Tokenised = dict[str, tuple[Tensor, Tensor, int]]
@@ -34,24 +35,32 @@ _LOOKED_AT = 1000
 class Shown(NamedTuple):
     """One batch: which rows, what each teacher is shown of them, and the parameters of their views.
 
-    `of`: which input each row is of, where rows share images; else each has its own.
+    `of`: which input each row is of, where rows share images; else each has its own. `upto`: how many images of the
+    shard have had their turn with it, or how many batches of texts.
     """
 
     rows: list[int]
     inputs: dict[str, dict[str, Tensor]]
     parameters: np.ndarray | None = None
     of: list[int] | None = None
+    upto: int = 0
 
 
 # Images.
 
 
 @contextmanager
-def images(job: Job, plans: Iterable[pa.Table]) -> Iterator[Outcomes]:
-    """What is seen of every image of the plans, each once a plan, in order."""
+def images(
+    job: Job, plans: Iterable[tuple[int, pa.Table]], reached: Callable[[int, int], int] = lambda number, rows: 0
+) -> Iterator[Outcomes]:
+    """What is seen of every image of numbered plans, each once a plan, in order, but for those `reached` before."""
     looks = {alias: job.teachers[alias].look for alias in job.passes["image"]}
-    rows = (row for plan in plans for row in _keys_and_images(job, plan))
-    sight = Sight(job.corpus.source, looks, job.corpus.drawn_views)
+    rows = (
+        row
+        for number, plan in plans
+        for row in islice(_keys_and_images(job, plan), reached(number, plan.num_rows), None)
+    )
+    sight = Sight(job.corpus.source, looks, job.corpus.drawn_views, job.corpus.max_pixels)
     with decoded(sight, rows, kind=job.decode, workers=job.decode_threads, ahead=2 * job.images_per_batch) as outcomes:
         yield outcomes
 
@@ -67,7 +76,8 @@ def image_batches(shard: Shard, outcomes: Outcomes | None) -> Iterator[Shown]:
     distinct = Distinct(shard.job, shard.plan)
     images: list[int] = []
     seen: list[Seen] = []
-    for image, outcome in enumerate(islice(outcomes or (), len(distinct))):
+    begin = shard.reached.get("image", 0)
+    for image, outcome in enumerate(islice(outcomes or (), len(distinct) - begin), begin):
         if isinstance(outcome, SourceError):
             shard.failures.extend((row, "decode", str(outcome)) for row in distinct.rows(image))
             continue
@@ -75,12 +85,12 @@ def image_batches(shard: Shard, outcomes: Outcomes | None) -> Iterator[Shown]:
         seen.append(outcome)
         shard.cost.dropped += outcome.dropped
         if len(images) == shard.job.images_per_batch:
-            yield from _developed(shard, distinct, images, seen)
+            yield from _developed(shard, distinct, images, seen, image + 1)
             images, seen = [], []
-    yield from _developed(shard, distinct, images, seen)
+    yield from _developed(shard, distinct, images, seen, len(distinct))
 
 
-def _developed(shard: Shard, distinct: Distinct, images: list[int], seen: list[Seen]) -> Iterator[Shown]:
+def _developed(shard: Shard, distinct: Distinct, images: list[int], seen: list[Seen], upto: int) -> Iterator[Shown]:
     """The batch of these images, with pixels where a GPU decodes; of what that finds damaged, lines in the ledger."""
     columns, errors = [], dict[int, SourceError]()
     for number, alias in enumerate(shard.job.passes["image"]):
@@ -99,7 +109,7 @@ def _developed(shard: Shard, distinct: Distinct, images: list[int], seen: list[S
         rows = [distinct.rows(images[place]) for place in sound]
         shown = _batch(shard.job, [row for each in rows for row in each], made)
         of = [number for number, each in enumerate(rows) for _ in each]
-        yield shown if len(of) == len(made) else shown._replace(of=of)
+        yield shown._replace(upto=upto, of=None if len(of) == len(made) else of)
 
 
 def _decoded_on_gpu(job: Job, alias: str, column: list[Any]) -> list[Any]:
@@ -110,7 +120,8 @@ def _decoded_on_gpu(job: Job, alias: str, column: list[Any]) -> list[Any]:
         if not out_of_memory(error):
             raise
         raise TeacherError(
-            f"teacher {alias}: out of memory while the GPU decodes {len(column)} images; what is committed is kept, "
+            f"teacher {alias}: out of memory while the GPU decodes {counted(len(column), 'image')}; what is "
+            f"committed is kept, "
             'lower batch_size (another store), or set teacher.pixels = "torchvision" (another teacher), and run again'
         ) from error
 
@@ -170,11 +181,14 @@ def text_batches(shard: Shard, tokenised: Iterator[Tokenised] | None) -> Iterato
             (row, "read", _why_no_text(shard.plan["image"][row].as_py())) for row in np.flatnonzero(absent).tolist()
         )
     present = np.flatnonzero(~absent)
+    done = 0
     for alias, (tokens, lengths, cut_texts) in next(tokenised or iter(()), {}).items():
         shard.cost.cut[alias] = cut_texts
         for batch in by_length(lengths, shard.job.corpus.batch_size):
-            cut = pinned(tokens[batch, : int(lengths[batch].max())], _device(shard.job, alias))
-            yield Shown(present[batch.numpy()].tolist(), {alias: {"tokens": cut}})
+            done += 1
+            if done > shard.reached.get("text", 0):
+                cut = pinned(tokens[batch, : int(lengths[batch].max())], _device(shard.job, alias))
+                yield Shown(present[batch.numpy()].tolist(), {alias: {"tokens": cut}}, upto=done)
 
 
 def by_length(lengths: Tensor, batch_size: int) -> tuple[Tensor, ...]:
@@ -195,7 +209,8 @@ def told_of_cuts(job: Job, plan: pa.Table) -> list[str]:
     networks = {alias: job.teachers[alias].network for alias in job.passes.get("text", {}) if texts}
     found = {alias: network.cut(texts) for alias, network in networks.items() if hasattr(network, "cut")}
     return [
-        f"{job.path}: {count} of {len(texts)} texts that were looked at are longer than teacher {alias} can read: it "
+        f"{job.path}: {count} of {counted(len(texts), 'text')} that were looked at are longer than teacher "
+        f"{alias} can read: it "
         "sees their beginnings"
         for alias, count in found.items()
         if count

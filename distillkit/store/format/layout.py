@@ -18,6 +18,7 @@ import numpy as np
 from distillkit.errors import StoreError
 from distillkit.store.format.field import ABSENT, DTYPES, Field
 
+BEGUN = "begun"  # the folder of shards in hand; see writing/begun.py
 INNER_ROWS = 64
 PAGE = 4096
 ZSTD_LEVEL = 3

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from distillkit.errors import StoreError
+from distillkit.store.format.layout import BEGUN
 from distillkit.store.format.log import logged
 from distillkit.store.format.manifest import FILE_NAME
 from distillkit.system.wording import count, pace
@@ -15,7 +16,10 @@ from distillkit.system.wording import count, pace
 
 @dataclass(frozen=True)
 class Unfinished:
-    """`committed` of `rows` planned rows, in `shards` of `of` shards. `seconds`: of those that the log tells."""
+    """`committed` of `rows` planned rows, in `shards` of `of` shards. `seconds`: of those that the log tells.
+
+    `begun`: rows that are kept of shards that are not whole yet, where some are.
+    """
 
     path: Path
     rows: int
@@ -25,6 +29,7 @@ class Unfinished:
     rows_per_shard: int
     failed: int
     seconds: float
+    begun: int = 0
 
     @property
     def lines(self) -> list[str]:
@@ -32,6 +37,7 @@ class Unfinished:
         told = [
             f"{self.path}: not complete, {self.committed:,} of {count(self.rows, 'row')} committed, {self.shards} of "
             f"{count(self.of, 'shard')}; a shard is {count(self.rows_per_shard, 'row')}"
+            + (f", {self.begun:,} of one in hand are kept" if self.begun else "")
         ]
         if self.seconds:
             rate = self.committed / self.seconds
@@ -62,4 +68,12 @@ def unfinished(path: Path) -> Unfinished | None:
         rows_per_shard,
         sum(line.get("failed", 0) for line in lines),
         sum(line.get("seconds", 0.0) for line in lines),
+        sum(_rows_begun(record) for record in sorted((path / BEGUN).glob("*.json"))),
     )
+
+
+def _rows_begun(record: Path) -> int:
+    try:
+        return int(json.loads(record.read_bytes())["facts"]["rows"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0  # damaged: its rows are computed again

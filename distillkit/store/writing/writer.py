@@ -32,6 +32,7 @@ from distillkit.store.format.sameness import recognised
 from distillkit.store.format.steps import Steps, steps_of
 from distillkit.store.reading.additions import FOLDER
 from distillkit.store.reading.selection import FILE_NAME as VIEW
+from distillkit.store.writing import begun
 from distillkit.store.writing.home import home_of
 from distillkit.store.writing.shards import Failure, ShardWriter
 from distillkit.system.atomic import TEMPORARY, atomic_file, make_folder, sync, write_json
@@ -199,6 +200,7 @@ class StoreWriter(ShardWriter):
             self.home.remove(layout.failures_path(shard))
         self.home.bring(record.files)
         self.home.prove(f"commits/{shard:05d}.json", record.model_dump())
+        begun.drop(self.path, shard)
         self.home.release(record.files)
 
     def finish(self, made_with: Mapping[str, str]) -> Manifest:
@@ -222,6 +224,7 @@ class StoreWriter(ShardWriter):
             made_with=dict(made_with),
             remarks=self._remarks(),
         )
+        begun.end(self.path)
         self.home.bring(name for name in (LOG,) if (self.path / name).is_file())
         self.home.prove(FILE_NAME, manifest.model_dump())
         return manifest

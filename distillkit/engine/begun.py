@@ -1,0 +1,89 @@
+"""Shards that take long: what is computed of the one in hand is kept every five minutes, and the next run goes on.
+
+Batches begin where they would have begun, so the bits are those of a run that was never stopped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from distillkit.engine.distinct import Distinct
+from distillkit.engine.job import Job
+from distillkit.engine.shard import Shard
+from distillkit.store.bucket.remote import origin
+from distillkit.store.writing import begun
+
+EVERY = 300.0  # seconds
+
+
+@dataclass
+class Begun:
+    """What is kept of the shards of the store that `job` writes at `path`; nothing where that is behind a URL."""
+
+    job: Job
+    path: Path
+    last: float = field(default_factory=time.monotonic)
+    _found: dict[int, Any] = field(default_factory=dict)
+
+    def reached(self, number: int, rows: int, what: str = "image") -> int:
+        """How many images of a shard were shown, or how many batches of its texts; 0 of one that is not begun."""
+        found = self._of(number, rows)
+        return found[1]["reached"].get(what, 0) if found else 0
+
+    def resume(self, shard: Shard) -> None:
+        """Put into a shard what was kept of it."""
+        found = self._of(shard.number, shard.plan.num_rows)
+        if found is None:
+            return
+        shard.arrays, facts = found
+        self._found[shard.number] = ({}, facts)  # the arrays are the shard's from here on
+        shard.reached, shard.rows_reached = dict(facts["reached"]), facts["rows"]
+        shard.failures = [(row, stage, error) for row, stage, error in facts["failures"]]
+        shard.clipped = Counter(facts["clipped"])
+        shard.cost.images, shard.cost.dropped = facts["images"], facts["dropped"]
+        shard.cost.started -= facts["seconds"]
+
+    @property
+    def due(self) -> bool:
+        """Whether so much time has gone since something was kept or committed."""
+        return time.monotonic() - self.last >= EVERY and origin(self.path) is None
+
+    def keep(self, shard: Shard) -> None:
+        """All that `reached` counts is in its arrays by now."""
+        begun.keep(self.path, shard.number, shard.arrays, self._facts(shard))
+        self.last = time.monotonic()
+
+    def committed(self) -> None:
+        """A shard is, so nothing can be lost for a while."""
+        self.last = time.monotonic()
+
+    def _of(self, number: int, rows: int) -> Any:
+        if number not in self._found:
+            found = begun.kept(self.path, number, self.job.fields, rows)
+            fits = found is not None and found[1].get("batch_size") == self.job.corpus.batch_size
+            self._found[number] = found if fits else None
+        return self._found[number]
+
+    def _facts(self, shard: Shard) -> dict[str, Any]:
+        """Failures that are made again are not kept: of texts, and of images that were only made ahead."""
+        images = Distinct(shard.job, shard.plan)
+        shown = shard.reached.get("image", 0)
+        failures = [
+            one
+            for one in list(shard.failures)
+            if one[1] == "forward" or (one[1] == "decode" and images.of(one[0]) < shown)
+        ]
+        return {
+            "batch_size": shard.job.corpus.batch_size,
+            "reached": shard.reached,
+            "rows": shard.rows_reached,
+            "failures": failures,
+            "clipped": dict(shard.clipped),
+            "images": shard.cost.images,
+            "dropped": shard.cost.dropped,
+            "seconds": time.perf_counter() - shard.cost.started,
+        }

@@ -1,0 +1,75 @@
+"""What is computed of a shard that is not committed yet, kept now and then: a kill costs minutes, not a shard.
+
+begun/<shard>.rows   the rows of every field as they lie in memory, one field behind the other
+begun/<shard>.json   size and sha256 of these, and the `facts` that whoever computes them goes on with
+
+No part of the store. It counts when the second file is there and agrees with the first, and goes when the shard is
+committed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distillkit.store.format.field import DTYPES, Field
+from distillkit.store.format.layout import BEGUN
+from distillkit.store.format.manifest import file_digest
+from distillkit.system.atomic import atomic_file, make_folder, remove_file, write_json
+
+
+def keep(store: Path, shard: int, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> None:
+    """In place of what was kept of this shard before."""
+    rows, record = _files(store, shard)
+    make_folder(rows.parent)
+    with atomic_file(rows) as file:
+        for values in arrays.values():
+            file.write(np.ascontiguousarray(values).data)
+    write_json(record, {"file": file_digest(rows).model_dump(), "facts": dict(facts)})
+
+
+def kept(
+    store: Path, shard: int, fields: Mapping[str, Field], rows: int
+) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+    """The arrays of `rows` rows and the facts; None where nothing was kept, or what was is damaged."""
+    path, record = _files(store, shard)
+    try:
+        said = json.loads(record.read_bytes())
+        if file_digest(path).model_dump() != said["file"]:
+            return None
+        facts = dict(said["facts"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if path.stat().st_size != rows * sum(field.row_bytes for field in fields.values()):
+        return None  # of other fields
+    with path.open("rb") as file:
+        arrays = {
+            name: np.fromfile(file, DTYPES[field.dtype], rows * int(np.prod(field.shape))).reshape(rows, *field.shape)
+            for name, field in fields.items()
+        }
+    return arrays, facts
+
+
+def drop(store: Path, shard: int) -> None:
+    """Forget it; its record goes first. The folder stays: another process may be about to use it."""
+    rows, record = _files(store, shard)
+    if rows.parent.is_dir():
+        remove_file(record)
+        remove_file(rows)
+
+
+def end(store: Path) -> None:
+    """Every shard is committed: the folder goes, with what a writer left there that was not told of a commit."""
+    folder = store / BEGUN
+    if folder.is_dir():
+        for file in folder.iterdir():
+            file.unlink()
+        folder.rmdir()
+
+
+def _files(store: Path, shard: int) -> tuple[Path, Path]:
+    return store / BEGUN / f"{shard:05d}.rows", store / BEGUN / f"{shard:05d}.json"

@@ -1,0 +1,98 @@
+"""A shard in hand is kept every five minutes: stopped anywhere, the next run goes on there and makes the same bytes."""
+
+import pytest
+
+from distillkit.engine import begun
+from distillkit.extract import extract
+from distillkit.store.format.layout import BEGUN
+from distillkit.store.reading.unfinished import unfinished
+from distillkit.teachers.openclip import Openclip
+from tests.engine.whole import checksums
+
+
+class Stopped(Exception):
+    pass
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Forwards of the teacher, counted; at number `stop_at` it is as if somebody pulled the plug."""
+    calls = {"made": 0, "stop_at": None}
+    forward = Openclip.forward
+
+    def counting(self, **inputs):
+        calls["made"] += 1
+        if calls["made"] == calls["stop_at"]:
+            raise Stopped
+        return forward(self, **inputs)
+
+    monkeypatch.setattr(Openclip, "forward", counting)
+    return calls
+
+
+@pytest.fixture
+def run(recipes, corpus, tmp_path, monkeypatch):
+    """Stage 1 in one shard of 70 rows, four images at a time, two of which are broken."""
+    for number in (3, 40):
+        (corpus / f"images/{number:03d}.png").write_bytes(b"")
+    lines = (corpus / "pairs.tsv").read_text().splitlines()
+    lines[6] = "\t" + lines[6].partition("\t")[2]  # an image without a caption
+    lines[9] = lines[9].partition("\t")[0] + "\t" + lines[8].partition("\t")[2]  # doubled: its row goes
+    (corpus / "pairs.tsv").write_text("\n".join(lines) + "\n")
+
+    def extracted(out, *more, every=0.0):
+        monkeypatch.setattr(begun, "EVERY", every)
+        settings = [f'out="{tmp_path / out}"', "corpora.0.rows_per_shard=128", "corpora.0.batch_size=4", *more]
+        said = []
+        extract(recipes[0], said.append, overrides=settings)
+        return tmp_path / out / "images", said
+
+    return extracted
+
+
+@pytest.mark.parametrize("stop_at", [2, 7, 19, 24])
+def test_it_goes_on_where_it_was_and_makes_the_same_bytes(run, counted, tmp_path, stop_at):
+    whole, _ = run("whole", every=1e9)
+    want, every = checksums(whole), counted["made"]
+    assert not (whole / BEGUN).exists()
+    counted.update(made=0, stop_at=stop_at)
+    with pytest.raises(Stopped):
+        run("out")
+    store = tmp_path / "out/images"
+    told = unfinished(store)
+    assert (told.committed, told.begun > 0) == (0, stop_at > 2)
+    assert ("of one in hand are kept" in told.lines[0]) == (stop_at > 2)
+    counted.update(made=0, stop_at=None)
+    store, _ = run("out")
+    assert checksums(store) == want and not (store / BEGUN).exists()
+    assert counted["made"] <= every - stop_at + 3  # two batches are in the air when the plug is pulled
+
+
+def test_stopped_again_and_again_it_gets_there(run, counted, tmp_path):
+    want = checksums(run("whole", every=1e9)[0])
+    for _ in range(60):
+        counted.update(made=0, stop_at=4)
+        try:
+            store, _ = run("out")
+            break
+        except Stopped:
+            continue
+    assert checksums(store) == want
+
+
+def test_what_is_damaged_or_of_other_batches_is_computed_again(run, counted, tmp_path):
+    want = checksums(run("whole", every=1e9)[0])
+    for spoil in (lambda rows: rows.write_bytes(b"nothing"), lambda rows: rows.unlink()):
+        counted.update(made=0, stop_at=9)
+        with pytest.raises(Stopped):
+            run("out")
+        counted.update(made=0, stop_at=None)
+        spoil(tmp_path / "out/images" / BEGUN / "00000.rows")
+    assert checksums(run("out")[0]) == want
+
+
+def test_a_quick_shard_is_never_kept(run, counted, tmp_path):
+    counted.update(stop_at=12)
+    with pytest.raises(Stopped):
+        run("out", every=300.0)
+    assert not (tmp_path / "out/images" / BEGUN).exists()
