@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from distillkit.errors import SourceError
+from distillkit.pixels.pillow import MAX_PIXELS
 from distillkit.pixels.resample import RESAMPLE
 from distillkit.recipe import Component, Data
 from distillkit.recipe.registry import resolve
@@ -55,11 +56,16 @@ class Originals:
                 f'data.roots = {{ "STORE" = "FOLDER" }} for stores of evaluations'
             ) from error
 
+    @property
+    def max_pixels(self) -> int:
+        """The most that an image may have: what its extraction allowed."""
+        return int(self.store.manifest.source.get("max_pixels", MAX_PIXELS))
+
     def open(self, row: int) -> tuple[Any, int, int]:
         """An image, and the width and height it had when it was whole."""
         source, location = self.source, self.names[row].as_py()
         try:
-            image = self.resample.decode(source.read(location))
+            image = self.resample.decode(source.read(location), max_pixels=self.max_pixels)
         except SourceError as error:
             place = location if source.root is None else f"{source.root}/{location}"
             raise SourceError(f"{place}: could be read when its features were extracted, now: {error}") from error

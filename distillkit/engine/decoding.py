@@ -27,6 +27,7 @@ import torch
 
 from distillkit.engine.sight import Seen, Sight
 from distillkit.errors import DistillkitError, SourceError
+from distillkit.pixels import room
 
 Row = tuple[str, str | None]  # key, and where the image is
 Outcomes = Iterator[Seen | SourceError]
@@ -69,7 +70,9 @@ def in_order(
 @contextmanager
 def _processes(sight: Sight, rows: Iterable[Row], workers: int, ahead: int) -> Iterator[Outcomes]:
     slots, context = _Slots(sight, ahead + 1), multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, _begin, (sight, _Handle(slots.file), slots.shapes, slots.count))
+    share = max(room.limit() // workers, 1)
+    begun_with = (sight, _Handle(slots.file), slots.shapes, slots.count, share, context.Lock())
+    pool = ProcessPoolExecutor(workers, context, _begin, begun_with)
     try:
         numbered = enumerate(rows)
         futures = in_order(pool.submit, _look, ((number % slots.count, row) for number, row in numbered), ahead)
@@ -147,8 +150,10 @@ class _Handle:
 _worker: dict[str, Any] = {}
 
 
-def _begin(sight: Sight, handle: _Handle, shapes: list[tuple[int, ...]], count: int) -> None:
-    """In a new worker: keep what it needs, leave Ctrl-C to the parent, and never outlive it."""
+def _begin(sight: Sight, handle: _Handle, shapes: list[tuple[int, ...]], count: int, memory: int, alone: Any) -> None:
+    """In a new worker: keep what it needs, leave Ctrl-C to the parent, and never outlive it. What its share of the
+    memory does not hold is decoded by one of them at a time."""
+    room.limit_to(memory, alone)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     torch.set_num_threads(1)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from distillkit.errors import TeacherError
 from distillkit.pixels import decode
+from distillkit.pixels.pillow import MAX_PIXELS
 
 
 @dataclass(frozen=True)
@@ -21,9 +22,9 @@ class Plain:
     function: Callable[[Image.Image], Tensor]
     pixels: ClassVar[str] = "pil"
 
-    def decode(self, image: bytes | Path) -> Image.Image:
+    def decode(self, image: bytes | Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         """SourceError for what is no image."""
-        return decode(image)
+        return decode(image, max_pixels=max_pixels)
 
     def __call__(self, image: Image.Image) -> Tensor:
         return self.function(image)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor
 from distillkit.errors import SourceError
 from distillkit.pixels import side_matter, views
 from distillkit.pixels.jpegs import Jpeg, Wanted, size_of
+from distillkit.pixels.room import room
 from distillkit.recipe import Component, Views
 from distillkit.system.spans import span
 from distillkit.types import View
@@ -39,6 +41,7 @@ class Sight:
     corpus: Component
     preprocess: Mapping[str, Any]
     views: Views | None = None
+    max_pixels: int | None = None
 
     @cached_property
     def source(self) -> Any:
@@ -48,29 +51,43 @@ class Sight:
         """SourceError for an image that is absent or damaged."""
         if location is None:
             raise SourceError("the sample has no image, or one whose file name is not UTF-8")
-        looks = self.preprocess.values()
         with span("read", 1):
             raw = self.source.read(location)
         side_matter.was_dropped()  # of the image before is no matter
-        with span("decode", 1):
-            images = {path: look.decode(raw) for path, look in {look.pixels: look for look in looks}.items()}
-        dropped = side_matter.was_dropped()
-        with span("resize", 1):
-            return self._seen(key, images, dropped)
+        with room():
+            with span("decode", 1):
+                images = self._decoded(raw)
+            dropped = side_matter.was_dropped()
+            with span("resize", 1):
+                return self._seen(key, images, dropped)
+
+    def _decoded(self, raw: bytes | Path) -> dict[Any, Any]:
+        """By the way in which teachers decode: once for all that do it alike."""
+        limit = {} if self.max_pixels is None else {"max_pixels": self.max_pixels}
+        return {way: look.decode(raw, **limit) for way, look in {_way(look): look for look in self.looks}.items()}
+
+    @property
+    def looks(self) -> list[Any]:
+        """The teachers' ways of looking, in order."""
+        return list(self.preprocess.values())
 
     def _seen(self, key: str, images: dict[str, Any], dropped: bool) -> Seen:
-        looks = self.preprocess.values()
         if self.views is None:
-            return Seen(tuple(_shown(look, images[look.pixels], [None]) for look in looks), None, dropped)
+            return Seen(tuple(_shown(look, images[_way(look)], [None]) for look in self.looks), None, dropped)
         width, height = _size(next(iter(images.values())))
-        clean = next(iter(looks)).clean_view(width, height)
+        clean = self.looks[0].clean_view(width, height)
         planned = views.planned(self.views, key, width, height, clean)
         own = [None, *planned[1:]] if self.views.clean_first else list(planned)
         return Seen(
-            tuple(_shown(look, images[look.pixels], own) for look in looks),
+            tuple(_shown(look, images[_way(look)], own) for look in self.looks),
             views.packed(planned, self.views),
             dropped,
         )
+
+
+def _way(look: Any) -> Any:
+    """What decides how a teacher decodes: one that takes JPEGs at a reduced scale has a size of its own."""
+    return (look.pixels, look.size, look.share) if getattr(look, "reduced", False) else look.pixels
 
 
 def _shown(look: Any, image: Any, views: Sequence[View | None]) -> Tensor | Wanted:

@@ -24,7 +24,7 @@ from torchvision.io import ImageReadMode, decode_jpeg
 from distillkit.errors import SourceError
 from distillkit.pixels.cuts import Layout, piece_of
 from distillkit.pixels.operations import applied
-from distillkit.pixels.pillow import DAMAGE, refuse_bombs
+from distillkit.pixels.pillow import DAMAGE, MAX_PIXELS, refuse_bombs
 from distillkit.pixels.tensors import decode_tensor
 from distillkit.system.device import give_back, out_of_memory
 from distillkit.types import View
@@ -44,20 +44,20 @@ class Jpeg:
     height: int
 
 
-def opened(image: bytes | Path) -> Jpeg | UInt8[Tensor, "3 h w"]:
+def opened(image: bytes | Path, *, max_pixels: int = MAX_PIXELS) -> Jpeg | UInt8[Tensor, "3 h w"]:
     """A JPEG for the GPU, as it is; what the GPU cannot do, decoded. Raises SourceError for what is no image."""
     try:
         data = image if isinstance(image, bytes) else image.read_bytes()
     except OSError as error:
         raise SourceError(f"{type(error).__name__}: {error}") from error
-    size = _size_for_the_gpu(data)
-    return decode_tensor(data) if size is None else Jpeg(data, *size)
+    size = _size_for_the_gpu(data, max_pixels)
+    return decode_tensor(data, max_pixels=max_pixels) if size is None else Jpeg(data, *size)
 
 
-def _size_for_the_gpu(data: bytes) -> tuple[int, int] | None:
+def _size_for_the_gpu(data: bytes, max_pixels: int) -> tuple[int, int] | None:
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG",)) as header:
-            refuse_bombs(*header.size)
+            refuse_bombs(*header.size, max_pixels)
             upright = header.getexif().get(_ORIENTATION, _UPRIGHT) == _UPRIGHT
             plain = header.mode == "RGB" and header.info.get("adobe_transform", 1) == 1
             return header.size if plain and upright and data.endswith(_END) else None

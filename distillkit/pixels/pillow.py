@@ -14,6 +14,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from distillkit.errors import SourceError
 from distillkit.pixels import randaugment, side_matter
+from distillkit.pixels.room import taken
 from distillkit.types import View
 
 # Pillow's own limit, beyond any photograph we know of; a larger header is a decompression bomb or a mistake.
@@ -48,17 +49,18 @@ _MARKS = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG", b"GIF8": "GIF"}
 INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
-def decode(image: bytes | Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def decode(image: bytes | Path, *, max_pixels: int = MAX_PIXELS, reduced_to: int | None = None) -> Image.Image:
     """The first frame of an image as upright RGB; transparency is laid on white, 16 bits are scaled to 8.
 
+    `reduced_to`: a JPEG may be decoded at a half, a quarter or an eighth of its size, with no side below that.
     Raises SourceError, in one line, for anything that is not a whole image of at most `max_pixels` pixels.
     """
     try:
-        return _decoded(io.BytesIO(image) if isinstance(image, bytes) else image, max_pixels)
+        return _decoded(io.BytesIO(image) if isinstance(image, bytes) else image, max_pixels, reduced_to)
     except SourceError:
         raise
     except DAMAGE as error:
-        return _decoded_without_side_matter(image, max_pixels, error)
+        return _decoded_without_side_matter(image, max_pixels, reduced_to, error)
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:
@@ -73,14 +75,28 @@ def upright_rgb(image: Image.Image) -> Image.Image:
         raise _refusal(error, b"") from error
 
 
-def _decoded(file: io.BytesIO | Path, max_pixels: int) -> Image.Image:
+def size_of_file(file: io.BytesIO | Path) -> tuple[int, int] | None:
+    """Width and height as the header has them, no pixel read; None where no header can be read."""
+    try:
+        with Image.open(file, formats=FORMATS) as opened:
+            return opened.size
+    except DAMAGE:
+        return None
+
+
+def _decoded(file: io.BytesIO | Path, max_pixels: int, reduced_to: int | None) -> Image.Image:
     with Image.open(file, formats=FORMATS) as opened:
         refuse_bombs(*opened.size, max_pixels)
-        opened.load()
-        return _to_rgb(_upright(opened))
+        if reduced_to is not None:
+            opened.draft(None, (reduced_to, reduced_to))  # JPEGs alone can, and none goes below that size
+        with taken(*opened.size, opened.mode):
+            opened.load()
+            return _to_rgb(_upright(opened))
 
 
-def _decoded_without_side_matter(image: bytes | Path, max_pixels: int, damage: Exception) -> Image.Image:
+def _decoded_without_side_matter(
+    image: bytes | Path, max_pixels: int, reduced_to: int | None, damage: Exception
+) -> Image.Image:
     """A broken profile, text or checksum beside the pixels costs no picture. SourceError where pixels are broken."""
     try:
         data = image if isinstance(image, bytes) else image.read_bytes()
@@ -88,7 +104,7 @@ def _decoded_without_side_matter(image: bytes | Path, max_pixels: int, damage: E
         raise _refusal(damage, b"") from damage
     for rest in side_matter.without(data):
         try:
-            found = _decoded(io.BytesIO(rest), max_pixels)
+            found = _decoded(io.BytesIO(rest), max_pixels, reduced_to)
         except DAMAGE:
             continue
         side_matter.drop()

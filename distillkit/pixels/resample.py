@@ -29,7 +29,7 @@ class Resample(NamedTuple):
     `cut` takes out of an image what a device makes the same pixels of as `render`.
     """
 
-    decode: Callable[[Any], Any]
+    decode: Callable[..., Any]
     from_array: Callable[[np.ndarray], Any]
     size: Callable[[Any], tuple[int, int]]
     render: Callable[..., np.ndarray]

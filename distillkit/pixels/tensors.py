@@ -21,7 +21,8 @@ from torchvision.io import ImageReadMode, decode_jpeg
 
 from distillkit.errors import SourceError
 from distillkit.pixels import randaugment
-from distillkit.pixels.pillow import DAMAGE, decode, refuse_bombs
+from distillkit.pixels.pillow import DAMAGE, MAX_PIXELS, decode, refuse_bombs
+from distillkit.pixels.room import taken
 from distillkit.types import View
 
 # Deprecated in favour of a package that torchvision does not install; until then it is what everyone has.
@@ -30,7 +31,7 @@ warnings.filterwarnings("ignore", message="The image decoding and encoding capab
 _PLAIN = ("RGB", "L")  # JPEGs of other modes (CMYK) are Pillow's
 
 
-def decode_tensor(image: bytes | Path) -> UInt8[Tensor, "3 h w"]:
+def decode_tensor(image: bytes | Path, *, max_pixels: int = MAX_PIXELS) -> UInt8[Tensor, "3 h w"]:
     """The image as upright RGB. What is no plain JPEG is decoded by Pillow, with the same result as `pixels.decode`.
 
     Raises SourceError, in one line, for anything that is not a whole image.
@@ -39,30 +40,32 @@ def decode_tensor(image: bytes | Path) -> UInt8[Tensor, "3 h w"]:
         data = image if isinstance(image, bytes) else image.read_bytes()
     except OSError as error:
         raise SourceError(f"{type(error).__name__}: {error}") from error
-    if not _is_plain_jpeg(data):
-        return from_array(np.asarray(decode(data)))
+    size = _size_of_plain_jpeg(data, max_pixels)
+    if size is None:
+        return from_array(np.asarray(decode(data, max_pixels=max_pixels)))
     try:
-        return decode_jpeg(_as_tensor(data), mode=ImageReadMode.RGB, apply_exif_orientation=True)
+        with taken(*size, "RGB"):
+            return decode_jpeg(_as_tensor(data), mode=ImageReadMode.RGB, apply_exif_orientation=True)
     except RuntimeError as error:
-        return _second_try(data, f"JPEG: {str(error).splitlines()[0]}")
+        return _second_try(data, max_pixels, f"JPEG: {str(error).splitlines()[0]}")
 
 
-def _second_try(data: bytes, refusal: str) -> UInt8[Tensor, "3 h w"]:
+def _second_try(data: bytes, max_pixels: int, refusal: str) -> UInt8[Tensor, "3 h w"]:
     """Both pixel paths decode the same files: what one refuses, the other is asked for."""
     try:
-        return from_array(np.asarray(decode(data)))
+        return from_array(np.asarray(decode(data, max_pixels=max_pixels)))
     except SourceError as error:
         raise SourceError(refusal) from error
 
 
-def _is_plain_jpeg(data: bytes) -> bool:
-    """Looks at the header alone, which also says how large the picture claims to be."""
+def _size_of_plain_jpeg(data: bytes, max_pixels: int) -> tuple[int, int] | None:
+    """As its header claims; None of anything else. SourceError where that is too much."""
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG",)) as opened:
-            refuse_bombs(*opened.size)
-            return opened.mode in _PLAIN
+            refuse_bombs(*opened.size, max_pixels)
+            return opened.size if opened.mode in _PLAIN else None
     except DAMAGE:
-        return False  # Pillow's decoding says what it is
+        return None  # Pillow's decoding says what it is
 
 
 def _as_tensor(data: bytes) -> UInt8[Tensor, "n"]:

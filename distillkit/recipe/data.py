@@ -8,6 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from distillkit.recipe.schema import MOST, Strict
+from distillkit.recipe.sizes import Size
 from distillkit.system.environment import whole_number
 
 # How a batch gets the images' own captions: not at all, one row per image, or equal captions merged into one row.
@@ -132,6 +133,10 @@ class Data(Strict):
     workers: int | None = Field(None, gt=0, le=4096, description="threads that make a batch; None: one a core")
     prefetch: int | None = Field(
         None, ge=0, le=MOST, description="batches made ahead; None: 2 beside a GPU, none on a CPU"
+    )
+    memory: Size | None = Field(
+        None,
+        description="what decoded images may take at once, as 2GiB; a quarter of what is free, if not given",
     )
     render: Literal["auto", "workers", "device"] = "auto"
     augment: Augment = Augment()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from distillkit.recipe.component import Component
 from distillkit.recipe.only import only
 from distillkit.recipe.schema import MOST, Strict
+from distillkit.recipe.sizes import Size
 
 DType = Literal["float16", "bfloat16", "float32", "int8"]
 
@@ -59,10 +60,19 @@ class Views(Strict):
         return self.randaugment.ops if self.randaugment else 0
 
 
+class Sampled(Strict):
+    """Samples drawn by lot: the same ones for a seed, in whatever order the source has them."""
+
+    n: int = Field(gt=0, le=MOST, description="how many; all of a corpus that has fewer")
+    seed: int = Field(0, ge=0, description="another one draws others")
+
+
 class Corpus(Strict):
     """One store to extract: a source, and the fields that teachers are asked for.
 
     A field is "image", or "name/image" where more than one of the teachers gives it. `views`: more than the clean one.
+    A corpus may be a part of what its source has: what `include` and `exclude` leave, of that what `min_side` leaves,
+    of that a `sample`, of that the first `limit`.
     """
 
     name: str = Field(pattern=r"^\w[\w.-]*$", description="of its store")
@@ -70,6 +80,17 @@ class Corpus(Strict):
     fields: list[str] = Field(
         min_length=1, description='what the teachers are asked for: "image", "text", "cls", "patches", "logits"'
     )
+    include: list[str] = Field(
+        default_factory=list,
+        description="patterns of keys, one of which must fit: `cats/**` the whole, `*.png` the end",
+    )
+    exclude: list[str] = Field(default_factory=list, description="patterns of keys that are left out")
+    min_side: int | None = Field(None, gt=0, le=2**16, description="images with a shorter side are left out")
+    max_pixels: int | None = Field(
+        None, gt=0, le=MOST, description="an image with more is refused; 178,956,970 if not given"
+    )
+    sample: Sampled | None = None
+    limit: int | None = Field(None, gt=0, le=MOST, description="only so many, the first ones")
     views: Views | None = None
     dtype: DType = Field("float16", description="in which features are kept")
     dtypes: dict[str, DType] = Field(default_factory=dict, description="of single fields, where it is another one")
@@ -79,6 +100,12 @@ class Corpus(Strict):
     )
     batch_size: int = Field(256, gt=0, le=MOST, description="images or texts that a teacher is shown at once")
     max_failures: float = Field(0.1, ge=0, le=1, description="share of failed rows above which the exit code is 1")
+
+    @property
+    def narrowed(self) -> dict[str, Any]:
+        """What takes a part of the source, where something does; nothing of a whole one."""
+        said = self.model_dump(include={"include", "exclude", "min_side", "sample", "limit"})
+        return {name: value for name, value in said.items() if value not in (None, [])}
 
     @property
     def drawn_views(self) -> Views | None:
@@ -116,6 +143,10 @@ class ExtractRecipe(Strict):
         "threads", description="what decodes images, decode_threads of them"
     )
     decode_threads: int | None = Field(None, gt=0, le=4096, description="one a core, if not given")
+    memory: Size | None = Field(
+        None,
+        description="what decoded images may take at once, as 2GiB; a quarter of what is free, if not given",
+    )
     ray: Ray = Ray()
 
     @model_validator(mode="after")
