@@ -25,6 +25,7 @@ class Folder:
         self._place = folder_at(root)
         self.root, self.classes, self.skip = self._place.root, classes, skip or []
         self.account = Account()
+        self.class_numbers: dict[str, int] = {}  # of the last pass over the samples
 
     def read(self, location: str) -> bytes | Path:
         """One image, or where it is: its location is the path below the root."""
@@ -32,7 +33,7 @@ class Folder:
 
     def __iter__(self) -> Iterator[Sample]:
         self.account = account = Account()
-        labels: dict[str, int] = {}
+        self.class_numbers = labels = dict[str, int]()
         spelt: set[str] = set()
         for name in walk(self._place, account, skip=self.skip, knob='source.skip = ["NAME"]'):
             first, inside, _ = name.partition("/")

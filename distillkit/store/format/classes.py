@@ -1,0 +1,27 @@
+"""Which number each class of a corpus has, by name: kept, so that a class that comes later moves none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from distillkit.system.atomic import write_json
+
+FILE_NAME = "classes.json"
+
+
+def write_classes(store: Path, table: Mapping[str, int]) -> None:
+    """In place of what was there."""
+    if table != classes_of(store):
+        write_json(store / FILE_NAME, dict(table))
+
+
+def classes_of(store: Path) -> dict[str, int]:
+    """Name to number; empty where a store has no classes, or is older than this file, or the file is damaged."""
+    try:
+        table = json.loads((store / FILE_NAME).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    fits = isinstance(table, dict) and all(type(number) is int for number in table.values())
+    return table if fits else {}
