@@ -81,8 +81,10 @@ def test_your_own_images(teacher_folder, shell, tmp_path):
         student = student.replace(large, small)
     # The network at 224 pixels is minutes of work; its own way of being small is 32 pixels.
     (tmp_path / "pipelines/my_student.toml").write_text(student)
-    checked, trained = (shell(line) for line in commands("my_student.toml"))
+    lines = commands("distillkit recipe check")
+    checked, trained, measured = (shell(line) for line in lines)
     assert "L_pvl x 0.3" in checked.stdout and "trained 2 steps" in trained.stderr
+    assert measured.stdout == "runs/mine/report.html\n"
     shutil.copy(corpus / "photos/000.png", tmp_path / "photo.png")
     (code,) = blocks("python")
     done = subprocess.run([sys.executable, "-c", code + "print(cosines.shape)"], cwd=tmp_path, capture_output=True)

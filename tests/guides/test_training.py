@@ -37,13 +37,19 @@ def ready(recipes, run_cli, tmp_path):
 
 
 def test_commands_for_one_process(ready, shell):  # noqa: F811
-    plan, train, anew = (line.split("   #")[0].strip() for line in blocks("sh")[0].splitlines())
+    plan, train, anew = (line.split("   #")[0].strip() for line in blocks("sh")[1].splitlines())
     assert "ms a step" in shell(plan).stdout
     assert "trained 8 steps" in shell(train).stderr
     assert "the old run is now" in shell(anew).stderr
 
 
-@pytest.mark.parametrize("number", [1, 2])
+def test_the_command_that_writes_a_recipe(ready, shell):  # noqa: F811
+    (line,) = blocks("sh")[0].splitlines()
+    written = shell(line.replace("stores/mine", "out"))
+    assert written.stdout == "pipelines/mine.toml\n" and load(ready / "pipelines/mine.toml", kind=TrainRecipe).evals
+
+
+@pytest.mark.parametrize("number", [2, 3])
 def test_commands_for_several_processes(ready, shell, number):  # noqa: F811
     """Eight become two, and two nodes one: the rest of the line is as written."""
     (line,) = blocks("sh")[number].splitlines()
@@ -100,7 +106,7 @@ def test_the_lightning_module_takes_the_steps_of_the_recipe(ready, tmp_path):
 @pytest.mark.slow
 def test_the_command_for_ray(ready, shell):  # noqa: F811
     pytest.importorskip("ray.train")
-    (line,) = blocks("sh")[3].splitlines()
+    (line,) = blocks("sh")[4].splitlines()
     line = line.replace("ray.workers=8", "ray.workers=2 --set ray.cpus=1.0 --set ray.gpus=0.0")
     assert "2 processes" in shell(line).stderr
 
