@@ -47,6 +47,7 @@ _HOMES = {
     "load_student": "embedding.student:load_student",
     "merge": "stores:merge",
     "mine": "mine",
+    "new_recipe": "drafting.draft:new_recipe",
     "prepare_demo": "demo.prepare:prepare",
     "push": "push",
     "push_store": "push:push_store",

@@ -29,8 +29,10 @@ from distillkit.engine.probe import probe
 from distillkit.engine.shown import told_of_cuts
 from distillkit.engine.successor import recover
 from distillkit.errors import StoreError
-from distillkit.recipe import Corpus, ExtractRecipe, load
+from distillkit.pixels import room
+from distillkit.recipe import Corpus, ExtractRecipe, load, memory_bytes
 from distillkit.store.bucket.remote import workplace
+from distillkit.store.format.classes import write_classes
 from distillkit.store.format.losses import write_losses
 from distillkit.store.format.manifest import FILE_NAME, Manifest
 from distillkit.store.format.sameness import changes
@@ -78,6 +80,7 @@ def extract(
         recipe = load(recipe, list(overrides), kind=ExtractRecipe)
     recipe = recipe.only(only)
     cpu.settle()
+    room.limit_to(memory_bytes(recipe.memory) if recipe.memory else None)
     # What is wrong with a teacher's name or with a corpus is told before a big teacher is loaded.
     if engine == "local":
         refuse_absent(recipe.by_alias)
@@ -101,7 +104,9 @@ def extract(
             written = [
                 _extract_corpus(run, at, plan, part or Part(), say, made) for at, plan in zip(found, plans, strict=True)
             ]
-    for path, job in zip(written, jobs, strict=True):
+    for path, job, plan in zip(written, jobs, plans, strict=True):
+        if plan.classes and job.path.is_dir():
+            write_classes(job.path, plan.classes)
         _judge(path, job.corpus, say)
     return [job.path for job in jobs]
 
@@ -111,6 +116,7 @@ def plan(recipe: ExtractRecipe | str | Path, say: Say = silent, *, overrides: Se
     if not isinstance(recipe, ExtractRecipe):
         recipe = load(recipe, list(overrides), kind=ExtractRecipe)
     cpu.settle()
+    room.limit_to(memory_bytes(recipe.memory) if recipe.memory else None)
     out, engine, lines = workplace(expand(recipe.out)), LocalEngine(), list[str]()
     plans = [planned(corpus, out / corpus.name, say) for corpus in recipe.corpora]
     for job, plan in zip(_jobs(recipe, out, engine.teachers(recipe.by_alias, say)), plans, strict=True):
@@ -185,7 +191,7 @@ def _begin(
     for shard in writer.mend():
         say(f"{path}: shard {shard + 1} of {writer.shards} has lost files; it is extracted again")
     if writer.finished():
-        say(f"{path}: already complete ({writer.plan.num_rows} rows), nothing to do")
+        say(f"{path}: already complete ({count(writer.plan.num_rows, 'row')}), nothing to do")
         return []
     if writer.previous_identity() is None:
         writer.steps = run.measured(job, writer.plan, say)
@@ -193,12 +199,12 @@ def _begin(
     if planned.losses:
         write_losses(path, planned.losses)
     if planned.duplicates:
-        say(f"{path}: {planned.duplicates} samples whose key had come before were left out")
+        say(f"{path}: left out {count(planned.duplicates, 'sample')} whose key had come before")
     mine = claims.leased(part.shards(writer.shards), partial(_done, writer))
     done = sum(writer.committed(shard) for shard in range(writer.shards))
     told = f", part {part} is {len(part.shards(writer.shards))} of them" if part.of > 1 else ""
     say(
-        f"{path}: {writer.plan.num_rows} rows in {count(writer.shards, 'shard')}{told}"
+        f"{path}: {count(writer.plan.num_rows, 'row')} in {count(writer.shards, 'shard')}{told}"
         + (f", {done} already committed" if done else "")
     )
     return mine
@@ -218,10 +224,10 @@ def _end(writer: StoreWriter, part: Part, say: Say) -> None:
     missing = sum(not writer.committed(shard) for shard in range(writer.shards))
     if missing:
         whose = f"part {part} is done, " if part.of > 1 else ""
-        say(f"{writer.path}: {whose}{missing} of {writer.shards} shards are to come from others")
+        say(f"{writer.path}: {whose}{missing} of {count(writer.shards, 'shard')} are to come from others")
         return
     manifest = writer.finish(versions())
-    say(f"{writer.path}: complete, {manifest.rows - manifest.skipped} rows, digest {manifest.digest[:16]}")
+    say(f"{writer.path}: complete, {count(manifest.rows - manifest.skipped, 'row')}, digest {manifest.digest[:16]}")
 
 
 def _judge(path: Path, corpus: Corpus, say: Say) -> None:
@@ -231,7 +237,9 @@ def _judge(path: Path, corpus: Corpus, say: Say) -> None:
     manifest = Manifest.read(path)
     if not manifest.skipped:
         return
-    told = f"{path}: {manifest.skipped} of {manifest.rows} samples failed; see: distillkit store failures {path}"
+    told = (
+        f"{path}: {manifest.skipped} of {count(manifest.rows, 'sample')} failed; see: distillkit store failures {path}"
+    )
     if manifest.skipped > corpus.max_failures * manifest.rows:
         raise StoreError(
             f"{told} (more than max_failures = {corpus.max_failures}: raise it, or mend them and add --retry-failed)"

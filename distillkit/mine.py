@@ -36,6 +36,7 @@ from distillkit.store.writing.writer import StoreWriter
 from distillkit.system.lines import append_line
 from distillkit.system.machine import machine
 from distillkit.system.versions import versions
+from distillkit.system.wording import count as counted
 
 Say = Callable[[str], None]
 
@@ -82,7 +83,7 @@ def mine_here(recipe: MineRecipe, threads: int, say: Say, command: str | None = 
         with claims.beginning_or_end():
             before = job.begun_with()
             if before and mended(writer_of(job, before), say).finished():
-                say(f"{job.path}: already mined ({len(job.queries):,} rows), nothing to do")
+                say(f"{job.path}: already mined ({counted(len(job.queries), 'row')}), nothing to do")
                 return job.path
             job = replace(job, queries=job.queries.directed(say), corpus=job.corpus.directed(say))
             job.tell_lengths(say)
@@ -115,7 +116,7 @@ def settle(job: Job, before: dict[str, Any], threads: int, say: Say) -> Settled:
     """
     recipe, corpus = job.recipe, without_duplicates(job, threads, say)
     if recipe.k > len(corpus) - job.within:
-        raise StoreError(f"{corpus.store.path}: {len(corpus):,} rows to choose from; lower k = {recipe.k}")
+        raise StoreError(f"{corpus.store.path}: {counted(len(corpus), 'row')} to choose from; lower k = {recipe.k}")
     kind = before.get("index") or choice.choose(recipe, corpus, job.queries, threads, say)
     share = choice.share(recipe, kind, corpus, threads)
     search = choice.searcher(kind, recipe, corpus, share.block, threads, say)
@@ -153,7 +154,7 @@ def without_duplicates(job: Job, threads: int, say: Say) -> Vectors:
     near = len(job.corpus) - equal - len(corpus)
     if equal or near:
         say(
-            f"{corpus.store.path}: {len(corpus):,} of {len(job.corpus):,} rows are searched; "
+            f"{corpus.store.path}: {len(corpus):,} of {counted(len(job.corpus), 'row')} are searched; "
             f"{equal:,} repeat a text, {near:,} nearly do"
         )
     return corpus
@@ -171,7 +172,7 @@ def begin(writer: StoreWriter, claims: Claims, part: Part, say: Say) -> Lease:
     mended(writer, say).begin(alone=idle)
     done = sum(writer.committed(shard) for shard in range(writer.shards))
     if done:
-        say(f"{writer.path}: {done} of {writer.shards} shards are already committed")
+        say(f"{writer.path}: {done} of {counted(writer.shards, 'shard')} are already committed")
     return claims.leased(part.shards(writer.shards), writer.committed)
 
 
@@ -224,10 +225,13 @@ def end(writer: StoreWriter, say: Say) -> None:
     """Whoever commits the last shard writes the manifest."""
     missing = sum(not writer.committed(shard) for shard in range(writer.shards))
     if missing:
-        say(f"{writer.path}: {missing} of {writer.shards} shards are to come from others")
+        say(f"{writer.path}: {missing} of {counted(writer.shards, 'shard')} are to come from others")
     elif not writer.finished():
         manifest = writer.finish(versions())
-        say(f"{writer.path}: complete, {manifest.rows - manifest.skipped:,} rows, digest {manifest.digest[:16]}")
+        say(
+            f"{writer.path}: complete, {counted(manifest.rows - manifest.skipped, 'row')}, digest "
+            f"{manifest.digest[:16]}"
+        )
 
 
 def asked(request: dict[str, Any], say: Say) -> str:

@@ -18,6 +18,7 @@ from torch import Tensor
 from distillkit.errors import StoreError
 from distillkit.losses._sharpness import FLAT, ONE_HOT, cosines, scale_for, share
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.wording import count as counted
 
 Say = Callable[[str], None]
 SCALES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
@@ -41,7 +42,9 @@ def suggest_scale(
     if "image" not in store.own_fields:
         raise StoreError(f"{store.path}: holds no image features; name the store of images, and texts with --texts")
     x = _some(store, "image", batch)
-    lines = [f"{len(x):,} images of {store.path}" + (f", {text_batch:,} texts of {texts}" if texts else "")]
+    lines = [
+        f"{counted(len(x), 'image')} of {store.path}" + (f", {counted(text_batch, 'text')} of {texts}" if texts else "")
+    ]
     own = _own_scale(store)
     if own is not None:
         lines.append(f"the teacher's own scale is {own:.4g}")
@@ -76,7 +79,7 @@ def _some(store: FeatureStore, field: str, count: int) -> Float[Tensor, "n d"]:
     """Features of at most so many rows, always the same ones."""
     rows = store.ok_rows
     if len(rows) < 2:
-        raise StoreError(f"{store.path}: {len(rows)} rows with features are too few to choose among")
+        raise StoreError(f"{store.path}: {counted(len(rows), 'row')} with features are too few to choose among")
     chosen = np.sort(np.random.default_rng(0).choice(rows, min(count, len(rows)), replace=False))
     view = 0 if store.field(field).per_view else None
     return store.read(field, chosen, view=view)

@@ -20,13 +20,15 @@ import torch
 from distillkit.callable import make_callable, silent
 from distillkit.errors import RecipeError, StoreError, TrainError
 from distillkit.evals._encode import stores_of
-from distillkit.recipe import TrainRecipe, load
+from distillkit.pixels import room
+from distillkit.recipe import TrainRecipe, load, memory_bytes
 from distillkit.runfolder import RunFolder
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system import cpu
 from distillkit.system.device import device_of
 from distillkit.system.paths import expand
 from distillkit.system.stopping import after_steps, asked, code
+from distillkit.system.wording import count
 from distillkit.training import beginning, checkpoint
 from distillkit.training.ask import Ask
 from distillkit.training.batches import Batches
@@ -68,6 +70,7 @@ def train(
     if recipe.data.source == "live" and ask is None:
         raise RecipeError("data.source: a live teacher is built by the caller; pass ask=distillkit.live.Live(recipe)")
     cpu.settle()
+    room.limit_to(memory_bytes(recipe.data.memory) if recipe.data.memory else None)
     device = device_of(recipe.device, error=TrainError)
     with deterministic(recipe.optim, device), joined(device) as ranks:
         heard = say if ranks.first else _nothing
@@ -191,7 +194,7 @@ def _train(
     recipe, device, ranks = recipes[0], learners[0].device, learners[0].ranks
     last = total_steps(batches.steps_per_epoch, recipe.optim)
     with ranks.one_first():
-        batches.prepare()
+        batches.prepare(say)
     for note in batches.notes:
         say(note)
     with ExitStack() as open_courses:
@@ -202,7 +205,7 @@ def _train(
         for course in courses:
             course.begin(shown=course is courses[0])
         first = min(course.done for course in courses)
-        with fitting(f"{recipe.data.batch_size} images do", recipe.optim), after_steps():
+        with fitting(f"{count(recipe.data.batch_size, 'image')} do", recipe.optim), after_steps():
             for batch in batches.stream(first, last, _ahead(recipe, device)):
                 for line in _remarks(learners, batch) if batch.step == 0 else ():
                     say(line)

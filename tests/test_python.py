@@ -12,8 +12,8 @@ from tests.cli.commands import all_commands
 # Of each command its function. Where an option is called otherwise in Python, how; None: it is for a terminal alone, or
 # another function does that.
 FUNCTIONS = {
-    "data check": ("check_corpus", {}),
-    "data list": ("list_corpora", {}),
+    "data check": ("check_corpus", {"json": None}),
+    "data list": ("list_corpora", {"json": None}),
     "data prepare": ("prepare_demo", {"name": None}),
     "extract-teacher": (
         "extract",
@@ -52,12 +52,16 @@ FUNCTIONS = {
     "search": ("search", {"in": "within", "json": None}),
     "recipe check": ("check", {"set": "overrides", "no-plugins": None}),
     "recipe list": ("list_recipes", {"json": None}),
+    "recipe new": ("new_recipe", {}),
     "recipe copy": ("copy_recipe", {}),
     "recipe explain": ("explain_recipe", {"markdown": None, "json": None}),
     "store info": ("store_info", {"path": "store", "json": None}),
-    "store verify": ("verify", {"path": "store"}),
+    "store verify": ("verify", {"path": "store", "json": None}),
     # With --against it is another function: teacher_precision.
-    "store precision": ("store_precision", {"path": "store", "field": "fields", "against": None, "rows": None}),
+    "store precision": (
+        "store_precision",
+        {"path": "store", "field": "fields", "against": None, "rows": None, "json": None},
+    ),
     "store failures": ("store_failures", {"path": "store", "json": None}),
     "store merge": ("merge", {}),
     "store import": ("import_features", {"set": "overrides"}),

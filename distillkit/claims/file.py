@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from distillkit.errors import RecipeError
 from distillkit.recipe import Component
 from distillkit.recipe.schema import Strict, validate
+from distillkit.system.wording import count
 
 
 class Step(Strict):
@@ -49,7 +50,7 @@ class Curve(Strict):
     @model_validator(mode="after")
     def _as_many(self) -> Self:
         if len(self.x) != len(self.arms):
-            raise ValueError(f"{len(self.arms)} arms stand over {len(self.x)} values of x")
+            raise ValueError(f"{count(len(self.arms), 'arm')} stand over {count(len(self.x), 'value')} of x")
         return self
 
 

@@ -10,6 +10,7 @@ from distillkit.claims.drawing import drawing
 from distillkit.claims.judge import HOLDS, NOT, UNSURE, WAITS, Judged, Pair
 from distillkit.claims.results import Results
 from distillkit.system.atomic import atomic_file
+from distillkit.system.wording import count
 
 _HEAD = """# What the papers claim, and what holds here
 
@@ -38,7 +39,7 @@ def page(path: Path, results: Sequence[Results]) -> str:
     counted = Counter(claim.holds for found in results for claim in found.claims)
     total = sum(counted.values())
     said = [f"{counted[word]} {words}" for word, words in _COUNTED.items() if counted[word]]
-    lines = [_HEAD.format(sentence=f"Of {total} claims of {len(results)} papers {_listed(said)}.")]
+    lines = [_HEAD.format(sentence=f"Of {count(total, 'claim')} of {count(len(results), 'paper')} {_listed(said)}.")]
     lines += [
         "| paper | claim | verdict | effect | 95 % interval | seeds | n | on |",
         "|---|---|---|---|---|---|---|---|",
@@ -75,7 +76,9 @@ def _weakest(claim: Judged) -> Pair | None:
 def _section(path: Path, found: Results) -> list[str]:
     lines = [f"## {found.title}", "", f"<{found.paper}>, `{found.command}`"]
     if found.runs:
-        lines[-1] += f": {found.runs} runs, {found.minutes:g} minutes of training, distillkit {found.distillkit}"
+        lines[-1] += (
+            f": {count(found.runs, 'run')}, {count(found.minutes, 'minute')} of training, distillkit {found.distillkit}"
+        )
     lines.append("")
     for number, claim in enumerate(found.claims):
         if len(claim.pairs) > 1:

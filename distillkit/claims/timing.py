@@ -8,6 +8,7 @@ from statistics import mean
 from distillkit.claims.work import Scene, Work, all_work
 from distillkit.errors import DistillkitError
 from distillkit.runfolder import RunFolder
+from distillkit.system.wording import count
 from distillkit.training.forecast import pace
 from distillkit.training.pixel_costs import clock
 
@@ -30,7 +31,7 @@ class Timing:
         known = {name: mean(found) for name, found in self._took.items()}
         guess = mean(known.values())
         seconds = sum(known.get(work.arm.name, guess) for work in left)
-        return f"{len(left)} of {len(self._works)} runs left, about {clock(seconds)}"
+        return f"{len(left)} of {count(len(self._works), 'run')} left, about {clock(seconds)}"
 
 
 def plan(scene: Scene) -> list[str]:
@@ -38,7 +39,8 @@ def plan(scene: Scene) -> list[str]:
 
     Of an arm whose stores, or the run that it goes on from, are not there yet, the reason is told instead.
     """
-    lines, total, unknown = [f"{scene.file.title}: {len(scene.file.claims)} claims, seeds {scene.seeds}"], 0.0, 0
+    lines = [f"{scene.file.title}: {count(len(scene.file.claims), 'claim')}, seeds {scene.seeds}"]
+    total, unknown = 0.0, 0
     for step in scene.file.quick.before if scene.quick else scene.file.before:
         lines.append(f"  before   distillkit {step.run}")
     width = max(len(arm.name) for arm in scene.file.arms)
@@ -48,10 +50,10 @@ def plan(scene: Scene) -> list[str]:
         done = sum(RunFolder(scene.folder(work.arm.name, seed)).finished for seed in scene.seeds)
         try:
             steps, seconds = pace(work.recipe)
-            told = f"{steps:,} steps, {clock(steps * seconds)} at {1000 * seconds:.0f} ms"
+            told = f"{count(steps, 'step')}, {clock(steps * seconds)} at {1000 * seconds:.0f} ms"
             total += steps * seconds * (len(scene.seeds) - done)
         except DistillkitError as error:
             told, unknown = f"cannot be probed yet: {error}", unknown + 1
-        lines.append(f"  {work.arm.name:{width}}  {done} of {len(scene.seeds)} seeds trained; {told}")
-    more = f", and {unknown} arms that cannot be probed yet" if unknown else ""
+        lines.append(f"  {work.arm.name:{width}}  {done} of {count(len(scene.seeds), 'seed')} trained; {told}")
+    more = f", and {count(unknown, 'arm')} that cannot be probed yet" if unknown else ""
     return [*lines, f"  training that is left: {clock(total)}{more}; evaluations come on top"]

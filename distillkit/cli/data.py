@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from distillkit.cli.console import say
+from distillkit.cli.console import Json, say
 
 data = typer.Typer(help="Look for corpora, and prepare the embedded one.", no_args_is_help=True)
 
@@ -35,7 +36,7 @@ def data_prepare(
 
 
 @data.command("list")
-def data_list() -> None:
+def data_list(as_json: Json = False) -> None:
     """List the corpora of the papers.
 
     Example: distillkit data list  (and then: distillkit data check cc3m --root /data/cc3m)
@@ -43,6 +44,10 @@ def data_list() -> None:
     from distillkit.corpora.check import overview
 
     rows = overview()
+    if as_json:
+        for name, title in rows:
+            print(json.dumps({"corpus": name, "title": title}))
+        return
     width = max(len(name) for name, _ in rows)
     for name, title in rows:
         print(f"{name.ljust(width)}  {title}")
@@ -90,6 +95,7 @@ def data_check(
     name: Annotated[str, typer.Argument(help="A corpus of `distillkit data list`.", show_default=False)],
     root: Annotated[str | None, typer.Option(help="Where it should be; data/NAME if not given. May be a URL.")] = None,
     thorough: Annotated[bool, typer.Option("--thorough", help="Count the samples and compare checksums.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Tell what of a corpus is there and what is missing, where it comes from, and how a recipe reads it.
 
@@ -99,7 +105,7 @@ def data_check(
 
     good = True
     for line, fine in check(name, root, thorough):
-        print(line)
+        print(json.dumps({"line": line.strip(), "fine": fine}) if as_json else line)
         good &= fine
     if not good:
         raise typer.Exit(1)

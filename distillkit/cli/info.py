@@ -6,6 +6,7 @@ import json
 import math
 from collections import Counter
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,7 @@ from distillkit.system.wording import count
 if TYPE_CHECKING:
     from distillkit.store.format.manifest import Manifest
 
+_CLASSES = 8  # that are named
 _NO_FAISS = 'FAISS, which is not installed: pip install "distillkit[mining]", or [mining-gpu]'
 
 
@@ -72,7 +74,7 @@ def _searching() -> str:
 
 
 def _print_volume(path: Path, manifest: Manifest) -> None:
-    print(f"{path}: {manifest.rows} rows in {count(len(manifest.shards), 'shard')}, {manifest.skipped} failed")
+    print(f"{path}: {count(manifest.rows, 'row')} in {count(len(manifest.shards), 'shard')}, {manifest.skipped} failed")
     print(f"digest   {manifest.digest}")
     print(f"source   {manifest.source['kind']} {manifest.source['knobs']}")
     if manifest.views.get("count", 1) > 1:
@@ -92,20 +94,24 @@ def _print_volume(path: Path, manifest: Manifest) -> None:
 
 def _notes(path: Path) -> list[str]:
     """What the log says that the numbers do not."""
+    from distillkit.store.format.classes import classes_of
     from distillkit.store.format.log import logged, planned
     from distillkit.store.format.manifest import Manifest
 
-    lines, told = logged(path), planned(path)
+    lines, told, classes = logged(path), planned(path), classes_of(path)
+    first = list(islice(classes.items(), _CLASSES))
+    named = ", ".join([f"{number} {name}" for name, number in first] + ["..."] * (len(classes) > len(first)))
     halved = Counter(alias for line in lines for alias in line.get("halved", []))
     dropped = sum(line.get("dropped", 0) for line in lines)
     return [
         *([f"corpus   {told}"] if told else []),
+        *([f"classes  {len(classes)}: {named}"] if classes else []),
         *(
             f"note     {what}: {number} by {alias}"
             for what, counts in Manifest.read(path).remarks.items()
             for alias, number in counts.items()
         ),
-        *([f"note     {dropped} images were decoded without what lies beside their pixels"] if dropped else []),
+        *([f"note     decoded without what lies beside its pixels: {count(dropped, 'image')}"] if dropped else []),
         *(
             f"note     teacher {alias} ran out of memory in {count(number, 'shard')}: half batches may differ in their "
             "last bits"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from distillkit.cli.console import Overrides, Recipe, Store, command, say
+from distillkit.cli.console import Json, Overrides, Recipe, Store, command, say
 from distillkit.cli.info import store_info
 from distillkit.system.wording import count
 
@@ -27,6 +28,7 @@ def store_verify(
     recipe: Annotated[
         Path | None, typer.Option(help="With --reforward: where the teachers are, if not where the store says.")
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Check every file of a store against its checksum; exit code 1 when one differs.
 
@@ -34,14 +36,14 @@ def store_verify(
     """
     from distillkit.store.upkeep.verify import made_again_by, verify
 
-    problems = verify(path)
+    problems = verify(path, say)
     for problem in problems:
-        print(problem)
+        print(json.dumps({"problem": problem}) if as_json else problem)
     if problems:
         commands = " and ".join(made_again_by(path, problems))
         say(f"damaged: {len(problems)}; delete these files, which does only their shards anew, and run: {commands}")
         raise typer.Exit(1)
-    print(f"{path}: every checksum agrees")
+    print(json.dumps({"store": str(path), "problems": 0}) if as_json else f"{path}: every checksum agrees")
     if again is not None:
         _reforward(path, again, recipe)
 
@@ -78,6 +80,7 @@ def store_precision(
         str | None, typer.Option(help="Ask the teacher again in this precision: fp8, int8, bf16, fp16 or fp32.")
     ] = None,
     rows: Annotated[int, typer.Option(min=2, help="With --against: how many rows it is asked about.")] = 1024,
+    as_json: Json = False,
 ) -> None:
     """Measure what the fields of a store would cost in other precisions: bytes, cosine error, neighbours kept.
 
@@ -95,13 +98,17 @@ def store_precision(
         return
     for name in map(opened.field_name, field) if field else opened.feature_names:
         made, kind = choices(opened, name), opened.field(name)
+        if as_json:
+            for choice in made:
+                print(json.dumps({"field": name} | asdict(choice)))
+            continue
         print(f"{path}: {name} {kind.shape}\n{table(made)}\n{advice(name, kind, made)}\n")
 
 
 @store.command("failures")
 def store_failures(
     path: Store,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON object a line, without a header.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Print the failure ledger: key, stage and error of each sample without features, or without its text or label.
 
@@ -134,7 +141,7 @@ def store_merge(
 
     manifest = (assemble if are_parts(parts) else concatenate)(out, parts, say, versions())
     print(out)
-    say(f"{out}: {manifest.rows} rows, {manifest.skipped} failed, digest {manifest.digest[:16]}")
+    say(f"{out}: {count(manifest.rows, 'row')}, {manifest.skipped} failed, digest {manifest.digest[:16]}")
 
 
 @store.command("import")
@@ -154,7 +161,7 @@ def store_import(
 
     manifest = import_features(Component(kind=kind, **settings(overrides)), source, out, versions(), say)
     print(out)
-    say(f"{out}: {manifest.rows} rows, {manifest.skipped} failed, digest {manifest.digest[:16]}")
+    say(f"{out}: {count(manifest.rows, 'row')}, {manifest.skipped} failed, digest {manifest.digest[:16]}")
 
 
 @store.command("view")
@@ -178,7 +185,7 @@ def store_view(
     chosen = choose(path, keys, rows, labels)
     view = select(path, chosen if as_many_as is None else as_many(chosen, as_many_as), out)
     print(out)
-    say(f"{out}: {view.count} rows of {path}, digest {view.digest[:16]}")
+    say(f"{out}: {count(view.count, 'row')} of {path}, digest {view.digest[:16]}")
 
 
 @store.command("export")

@@ -25,6 +25,7 @@ from distillkit.sources._patterns import files
 from distillkit.sources._places import folder_at
 from distillkit.system.paths import cache_dir
 from distillkit.system.remote import is_remote
+from distillkit.system.wording import count as counted
 
 
 def overview() -> list[tuple[str, str]]:
@@ -88,7 +89,7 @@ def _check_part(part: Part, root: str, thorough: bool) -> tuple[str, bool]:
         if thorough:
             number = sum(1 for _ in source)
             good = part.count in (None, number)
-            have += f", {number:,} samples" + ("" if good else f" instead of {part.count:,}")
+            have += f", {counted(number, 'sample')}" + ("" if good else f" instead of {part.count:,}")
     except SourceError as error:
         return f"  {part.name}: missing ({error}); it should be: {part.layout}", False
     return f"  {part.name}: {have}; source = {{ {written} }}", good

@@ -11,6 +11,7 @@ from distillkit.demo.drawings import HANDS, drawn_by
 from distillkit.demo.hierarchy import Hierarchy
 from distillkit.errors import SourceError
 from distillkit.system.atomic import atomic_file, atomic_folder
+from distillkit.system.wording import count
 
 REPORT_EVERY = 1000
 PARTS = ("seen", "validation", "unseen")
@@ -34,7 +35,7 @@ def rasterise(folder: Path, hand: str, keys: list[str], say: Callable[[str], Non
         for number, (key, drawing) in enumerate(zip(keys, drawn_by(hand, keys), strict=True), start=1):
             (partial / f"{key}.png").write_bytes(drawn(drawing, hand, size, "#ffffff"))
             if number % REPORT_EVERY == 0:
-                say(f"  {number:,} of {len(keys):,} images")
+                say(f"  {number:,} of {count(len(keys), 'image')}")
 
 
 def drawn(drawing: Path, hand: str, size: int, background: str | None = None) -> bytes:

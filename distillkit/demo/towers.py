@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from distillkit.demo import manifest
 from distillkit.errors import TeacherError
 from distillkit.pixels import decode
+from distillkit.system.wording import count
 
 Weights = Mapping[str, Tensor]
 Say = Callable[[str], None]
@@ -52,7 +53,9 @@ def load_image_tower(trunk: nn.Module) -> None:
 def match_in_order(given: Weights, wanted: Weights, path: Path) -> dict[str, Tensor]:
     """The tensors of `given` under the names of `wanted`; TeacherError at the first that has another shape."""
     if len(given) != len(wanted):
-        raise TeacherError(f"{path}: {len(given)} tensors, timm's network has {len(wanted)}; check timm's version")
+        raise TeacherError(
+            f"{path}: {count(len(given), 'tensor')}, timm's network has {len(wanted)}; check timm's version"
+        )
     for (theirs, value), (ours, target) in zip(given.items(), wanted.items(), strict=True):
         if value.shape != target.shape:
             shapes = f"{tuple(value.shape)}, timm's {ours} is {tuple(target.shape)}"
@@ -81,7 +84,7 @@ def image_features(trunk: nn.Module, transform: Callable[..., Tensor], files: li
             features: Tensor = trunk(torch.stack([transform(decode(file)) for file in batch]))
         return features
 
-    return torch.cat(_on_all_cores(compute, _batches(files, IMAGE_BATCH), f"of {len(files):,} images seen", say))
+    return torch.cat(_on_all_cores(compute, _batches(files, IMAGE_BATCH), f"of {count(len(files), 'image')} seen", say))
 
 
 def text_features(encoder: Any, tokenize: Callable[[list[str]], Tensor], texts: list[str], say: Say) -> Tensor:
@@ -96,7 +99,9 @@ def text_features(encoder: Any, tokenize: Callable[[list[str]], Tensor], texts: 
         return features
 
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-    features = torch.cat(_on_all_cores(compute, _batches(order, TEXT_BATCH), f"of {len(texts):,} prompts read", say))
+    features = torch.cat(
+        _on_all_cores(compute, _batches(order, TEXT_BATCH), f"of {count(len(texts), 'prompt')} read", say)
+    )
     return features[torch.tensor(order).argsort()]
 
 

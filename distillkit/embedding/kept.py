@@ -25,10 +25,10 @@ from distillkit.embedding.embedder import Embedder
 from distillkit.embedding.looking import seen
 from distillkit.embedding.pictures import Named, below
 from distillkit.errors import SourceError
-from distillkit.evaluation.progress import Progress
 from distillkit.system.atomic import atomic_file, make_folder
 from distillkit.system.locks import locked
 from distillkit.system.paths import cache_dir
+from distillkit.system.progress import Progress
 
 Say = Callable[[str], None]
 

@@ -32,6 +32,7 @@ from distillkit.store.writing.claims import Claims
 from distillkit.store.writing.shards import Failure
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.system.versions import versions
+from distillkit.system.wording import count
 
 _BLOCK = 65_536
 # What may differ between the identity of a store and that of the same store, grown.
@@ -91,14 +92,18 @@ def append(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None]
     if changes:
         cure = "undo that, or extract anew: distillkit extract-teacher RECIPE --overwrite"
         raise StoreError(f"{path}: {changes[0]}; only what the same recipe gives can be appended; {cure}")
-    say(f"{path}: {grown.new} new rows behind {grown.kept}; {grown.kept // old.rows_per_shard} shards stay as they are")
+    whole = grown.kept // old.rows_per_shard
+    say(
+        f"{path}: {count(grown.new, 'new row')} behind {grown.kept}; "
+        f"{count(whole, 'shard')} of it {'stays as it is' if whole == 1 else 'stay as they are'}"
+    )
     with Claims(path) as mine, Claims(writer.path) as claims:
         mine.take(range(len(old.shards)))
         claims.take(range(writer.shards))
         _fill(job, writer, old, say, made)
         manifest = writer.finish(versions())
         told = successor.take_its_place(path)
-    say(f"{path}: complete, {manifest.rows} rows, digest {manifest.digest[:16]}; {told}")
+    say(f"{path}: complete, {count(manifest.rows, 'row')}, digest {manifest.digest[:16]}; {told}")
     return path
 
 

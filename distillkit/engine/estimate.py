@@ -18,6 +18,7 @@ from typing import get_args
 from distillkit.engine.cost import duration
 from distillkit.engine.job import Job
 from distillkit.engine.probe import Probe
+from distillkit.pixels import room
 from distillkit.pixels.views import columns
 from distillkit.recipe import DType, Views
 from distillkit.store.format.field import DTYPES
@@ -120,15 +121,16 @@ def warnings(job: Job, rows: int, free: int) -> list[str]:
             cells = job.teachers[name.partition("/")[0]].network.fields["patches"][0]
             pooled = row_bytes * rows * _CELLS**2 / cells
             told.append(
-                f"{name}: patch tokens of {rows:,} rows take {size(row_bytes * rows)} ({row_bytes:,} bytes a row); "
-                f"teacher.grid = {_CELLS} keeps their means over {_CELLS} x {_CELLS} cells in {size(pooled)}"
+                f"{name}: patch tokens of {count(rows, 'row')} take {size(row_bytes * rows)} ({row_bytes:,} "
+                f"bytes a row); "
+                f"teacher.grid = {_CELLS} keeps their means over {_CELLS} x {count(_CELLS, 'cell')} in {size(pooled)}"
             )
     if all_bytes > free:
         told.append(f"{job.path}: needs {size(all_bytes)}, free are {size(free)}; it would stop when the disk is full")
     shard = job.rows_per_shard * sum(field.row_bytes for field in job.fields.values())
     if 2 * min(shard, all_bytes) > free_memory():
         told.append(
-            f"{job.path}: two shards of {job.rows_per_shard:,} rows take {size(2 * shard)} of memory, free are "
+            f"{job.path}: two shards of {count(job.rows_per_shard, 'row')} take {size(2 * shard)} of memory, free are "
             f"{size(free_memory())}; lower rows_per_shard, or leave it out"
         )
     return told
@@ -141,12 +143,15 @@ def report(job: Job, rows: int, probe: Probe, free: int) -> list[str]:
     lines = [f"{job.path}: {count(rows, 'row')} in {count(shards, 'shard')} of {job.rows_per_shard:,}"]
     for name, field in job.fields.items():
         lines.append(f"  {name:24} {field.dtype} {field.shape}: {field.row_bytes:,} bytes a row")
-    lines.append(f"  probed {probe.samples} samples, {probe.failed} failed")
+    lines.append(f"  probed {count(probe.samples, 'sample')}, {probe.failed} failed")
     if "image" in job.passes:
         rates = {"decoding": probe.decode, "the teachers": own(job).views * probe.view}
         slowest = max(rates, key=lambda name: rates[name])
         told = ", ".join(f"{name} {1 / max(seconds, 1e-9):,.1f} images/s" for name, seconds in rates.items())
         lines.append(f"  {told}; {slowest} {'sets' if slowest == 'decoding' else 'set'} the pace")
+        lines.append(
+            f"  images are decoded within {size(room.limit())} of memory; what needs more of it, one at a time"
+        )
     if "text" in job.passes:
         lines.append(f"  the teachers {1 / max(probe.text, 1e-9):,.1f} texts/s")
     lines.append(f"  disk: writes {size(probe.write)}/s, reads {size(probe.read)}/s, {size(free)} free")

@@ -19,6 +19,7 @@ from distillkit.store.writing.fill import fill
 from distillkit.store.writing.shards import Failure
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.system.atomic import make_folder
+from distillkit.system.wording import count
 
 
 def import_features(
@@ -33,7 +34,7 @@ def import_features(
     make_folder(out.parent)
     plan, duplicates = make_plan(importer, None, out.parent)
     if duplicates:
-        say(f"{out}: {duplicates} rows whose key had come before were left out")
+        say(f"{out}: left out {count(duplicates, 'row')} whose key had come before")
     places = kept(plan, (sample.key for sample in importer)) if duplicates else None
     fields = importer.fields
     identity = {

@@ -147,6 +147,8 @@ class Job:
                 "knobs": self.corpus.source.knobs,
                 "root": None if self.source.root is None else str(self.source.root),
                 "duplicates": duplicates,
+                **({"narrowed": self.corpus.narrowed} if self.corpus.narrowed else {}),
+                **({"max_pixels": self.corpus.max_pixels} if self.corpus.max_pixels else {}),
             },
             "teachers": {alias: self.teachers[alias].fingerprint for alias, _ in self.asked},
             "views": views.facts(drawn) if drawn else {"count": 1, "kind": "the teacher's own evaluation transform"},

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,18 @@ import numpy as np
 import pyarrow as pa
 
 from distillkit.engine.append import growth
+from distillkit.engine.classes import numbered
 from distillkit.engine.estimate import existing
+from distillkit.engine.narrowed import Narrowed
 from distillkit.engine.other_rows import lost_rows
 from distillkit.errors import SourceError, StoreError
 from distillkit.pixels import decode
+from distillkit.pixels.pillow import MAX_PIXELS
 from distillkit.recipe import Corpus
 from distillkit.store.format.manifest import FILE_NAME
 from distillkit.store.format.plan import knobs_of, make_plan
+from distillkit.system.progress import Counted
+from distillkit.system.wording import count
 
 _LOOKED_AT = 32  # rows from all over the plan, until one of them has an image
 _PATIENCE = 20.0  # seconds after which a slow corpus is given the benefit of the doubt
@@ -31,12 +36,14 @@ _PATIENCE = 20.0  # seconds after which a slow corpus is given the benefit of th
 @dataclass(frozen=True)
 class Planned:
     """The rows of a corpus in order; `duplicates`: samples left out; `told`: what the source took and
-    passed over; `losses`: key, stage and error of what was left out of rows that are kept."""
+    passed over; `losses`: key, stage and error of what was left out of rows that are kept; `classes`:
+    the number of each, where the source numbers them by name."""
 
     rows: pa.Table
     duplicates: int
     told: str | None
     losses: list[dict[str, str]]
+    classes: dict[str, int] = field(default_factory=dict)
 
     @property
     def log(self) -> dict[str, str]:
@@ -55,11 +62,16 @@ def planned(corpus: Corpus, store: Path, say: Callable[[str], None], allow_small
     def lose(*loss: str) -> None:
         source.account.lose(*loss)  # looked up late: each pass over the samples begins another account
 
+    samples = Narrowed(source, corpus) if corpus.narrowed else source
+    planning = Counted(samples, f"{store}: planning, samples", say)
     rows, duplicates = make_plan(
-        source, source.root, existing(store.parent), lose if hasattr(source, "account") else None
+        planning, source.root, existing(store.parent), lose if hasattr(source, "account") else None
     )
+    rows, classes = numbered(store, source, rows, _before(store))
     account = getattr(source, "account", None)
     told = None if account is None else account.line(rows.num_rows)
+    if isinstance(samples, Narrowed):
+        told = "; ".join(filter(None, [told or f"taken {rows.num_rows:,}", samples.told]))
     silent = rows["text"].null_count if "text" in _asked(corpus) else 0
     if told and 0 < silent < rows.num_rows:
         told += f"; {silent:,} without a text"
@@ -75,7 +87,7 @@ def planned(corpus: Corpus, store: Path, say: Callable[[str], None], allow_small
         _refuse_wrong_as_a_whole(corpus, source, rows)
     if grown is None and before and (store / FILE_NAME).is_file() and not allow_smaller:
         _refuse_lost(store, corpus, rows, before)
-    return Planned(rows, duplicates, told, [] if account is None else account.losses)
+    return Planned(rows, duplicates, told, [] if account is None else account.losses, classes)
 
 
 def _before(store: Path) -> dict[str, Any] | None:
@@ -103,7 +115,7 @@ def _refuse_wrong_as_a_whole(corpus: Corpus, source: Any, rows: pa.Table) -> Non
     for column in sorted(asked - {"image"}):
         if rows[column].null_count == rows.num_rows:
             raise SourceError(
-                f"corpus {corpus.name!r}: none of its {rows.num_rows} rows has a {column}{_found(source)}; "
+                f"corpus {corpus.name!r}: none of its {count(rows.num_rows, 'row')} has a {column}{_found(source)}; "
                 f"{_cure(source, column)}"
             )
 
@@ -112,22 +124,22 @@ def _refuse_no_image(corpus: Corpus, source: Any, rows: pa.Table) -> None:
     places = np.unique(np.linspace(0, rows.num_rows - 1, _LOOKED_AT).astype(int))
     reasons, until = [], time.monotonic() + _PATIENCE
     for row in rows.take(pa.array(places)).to_pylist():
-        reason = _trouble(source, row["image"])
+        reason = _trouble(source, row["image"], corpus.max_pixels)
         if reason is None or time.monotonic() > until:
             return
         reasons.append(reason if reason.startswith(f"{row['key']}: ") else f"{row['key']}: {reason}")
     raise SourceError(
-        f"corpus {corpus.name!r}: not one of {len(reasons)} rows from all over it has an image that can be read "
-        f"({reasons[0]:.300}){_found(source)}; {_cure(source, 'image')}"
+        f"corpus {corpus.name!r}: not one of {count(len(reasons), 'row')} from all over it has an image that can be "
+        f"read ({reasons[0]:.300}){_found(source)}; {_cure(source, 'image')}"
     )
 
 
-def _trouble(source: Any, location: str | None) -> str | None:
+def _trouble(source: Any, location: str | None, max_pixels: int | None) -> str | None:
     """Why an image cannot be read, if it cannot."""
     if location is None:
         return "the row names no image"
     try:
-        decode(source.read(location))
+        decode(source.read(location), max_pixels=max_pixels or MAX_PIXELS)
     except SourceError as error:
         return str(error)
     return None
@@ -151,8 +163,9 @@ def _cure(source: Any, column: str) -> str:
 
 def _refuse_lost(store: Path, corpus: Corpus, rows: pa.Table, before: dict[str, Any]) -> None:
     """A mount of which half is there must not set a finished store aside, whatever else is there by now."""
-    source = (before["source"]["kind"], before["source"]["knobs"])
-    if source != (corpus.source.kind, corpus.source.knobs):
+    was = before["source"]
+    source = (was["kind"], was["knobs"], was.get("narrowed", {}))
+    if source != (corpus.source.kind, corpus.source.knobs, corpus.narrowed):
         return
     lost = lost_rows(store, rows)
     if lost is not None:

@@ -69,7 +69,7 @@ def probe(job: Job, plan: pa.Table, folder: Path) -> Probe:
 def _decoding(job: Job, sampled: pa.Table) -> float:
     """Seconds per image of decoding alone, as fast as all decoders together are."""
     looks = {alias: job.teachers[alias].look for alias in job.passes["image"]}
-    sight = Sight(job.corpus.source, looks, job.corpus.drawn_views)
+    sight = Sight(job.corpus.source, looks, job.corpus.drawn_views, job.corpus.max_pixels)
     rows = zip(sampled["key"].to_pylist(), sampled["image"].to_pylist(), strict=True)
     with decoded(sight, rows, kind=job.decode, workers=job.decode_threads, ahead=2 * job.decode_threads) as outcomes:
         next(outcomes)  # processes have started by then

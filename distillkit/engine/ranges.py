@@ -11,6 +11,7 @@ from distillkit.engine.computing import computed
 from distillkit.engine.job import Job
 from distillkit.engine.loading import Say
 from distillkit.store.format.steps import Steps, sample_of
+from distillkit.system.wording import count
 
 
 def measured(job: Job, plan: pa.Table, say: Say) -> dict[str, Steps]:
@@ -19,7 +20,7 @@ def measured(job: Job, plan: pa.Table, say: Say) -> dict[str, Steps]:
     if not fields:
         return {}
     rows = sample_of(plan.num_rows, fields.values())
-    say(f"{job.path}: measuring the range of {', '.join(fields)} on {len(rows)} rows")
+    say(f"{job.path}: measuring the range of {', '.join(fields)} on {count(len(rows), 'row')}")
     sample = {0: plan.take(pa.array(rows))}
     with closing(computed(job.exactly(fields), sample, say, lambda shard, rows: None)) as shards:
         arrays = next(shards).arrays

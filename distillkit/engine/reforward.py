@@ -23,6 +23,7 @@ from distillkit.recipe import Component, ExtractRecipe
 from distillkit.store.format.field import PARAMETERS
 from distillkit.store.format.sameness import other_teacher
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.wording import count as counted
 from distillkit.teachers._again import component_of
 
 _BATCH = 32
@@ -46,7 +47,7 @@ class Agreement:
     def line(self) -> str:
         least, low, middle = np.quantile(self.values, (0, 0.01, 0.5))
         return (
-            f"{self.field}  {len(self.values)} rows, {self.word} least {least:.6f}, 1% {low:.6f}, "
+            f"{self.field}  {counted(len(self.values), 'row')}, {self.word} least {least:.6f}, 1% {low:.6f}, "
             f"median {middle:.6f}, mean {self.values.mean():.6f}"
         )
 

@@ -26,6 +26,7 @@ from distillkit.store.writing.adopt import committed
 from distillkit.store.writing.claims import Claims
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.system.versions import versions
+from distillkit.system.wording import count
 
 
 def retry(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None], made: dict[str, Any]) -> Path:
@@ -55,7 +56,10 @@ def retry(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None],
         raise StoreError(
             f"{path}: {changes[0]}; only what the same recipe gives can take the place of failures; undo that"
         )
-    say(f"{path}: {old.skipped} rows failed; {len(failed)} of {writer.shards} shards are computed again")
+    say(
+        f"{path}: {count(old.skipped, 'row')} failed; {len(failed)} of {count(writer.shards, 'shard')} are "
+        f"computed again"
+    )
     with Claims(path) as mine, Claims(writer.path) as claims:
         mine.take(range(writer.shards))
         claims.take(range(writer.shards))
@@ -70,7 +74,7 @@ def retry(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None],
         manifest = writer.finish(versions())
         if manifest.skipped >= old.skipped:
             successor.drop(path)
-            say(f"{path}: {manifest.skipped} rows fail as before; the store stays as it is")
+            say(f"{path}: {count(manifest.skipped, 'row')} fail as before; the store stays as it is")
             return path
         told = successor.take_its_place(path)
     mended = old.skipped - manifest.skipped

@@ -17,6 +17,7 @@ from torch import Tensor
 from distillkit.errors import StoreError
 from distillkit.evals._encode import Encode
 from distillkit.evals._labels import Labels, as_names, codes_of, labels_of
+from distillkit.system.wording import count as counted
 
 _SHOWN = 3
 
@@ -65,7 +66,8 @@ class Classes:
             strange = np.unique(labels.ids[lost])
             such = ", ".join(map(str, strange[:_SHOWN].tolist()))
             raise StoreError(
-                f"{labels.path}: {int(lost.sum()):,} of {len(lost):,} images are of {len(strange):,} classes that "
+                f"{labels.path}: {int(lost.sum()):,} of {counted(len(lost), 'image')} are of "
+                f"{counted(len(strange), 'class', 'classes')} that "
                 f"{self.path} does not know, as {such} (it has {len(self.ids):,}, {self.ids[0]} to {self.ids[-1]}); "
                 f"{self._other_start(labels)}add their prompts, or take the other images alone: distillkit store view "
                 "--labels"

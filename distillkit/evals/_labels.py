@@ -17,6 +17,7 @@ from jaxtyping import Int64
 
 from distillkit.errors import RecipeError, StoreError
 from distillkit.system.paths import expand
+from distillkit.system.wording import count as counted
 
 _LARGEST = np.iinfo(np.int64).max
 
@@ -67,7 +68,7 @@ def labels_of(store: Any, names: str | None = None, first: int = 0) -> Labels:
             if names is None
             else f"it has no captions; leave {names} out where it has labels"
         )
-        raise StoreError(f"{store.path}: none of its {len(ids):,} images has a class; {wanted}")
+        raise StoreError(f"{store.path}: none of its {counted(len(ids), 'image')} has a class; {wanted}")
     if first and (int(found.ids.max()) > _LARGEST - max(first, 0) or int(found.ids.min()) + first < 0):
         low, high = int(found.ids.min()), int(found.ids.max())
         raise StoreError(f"{store.path}: its classes are {low} to {high}: they cannot begin at first_class = {first}")
@@ -88,7 +89,7 @@ def _lines_of(path: Path, captions: pa.ChunkedArray, names: str) -> Int64[np.nda
     if count:
         such = pc.filter(captions, lost)[0].as_py()
         raise StoreError(
-            f"{path}: {count:,} of {len(said):,} captions are no class of {names}, such as {such!r:.60}; "
+            f"{path}: {count:,} of {counted(len(said), 'caption')} are no class of {names}, such as {such!r:.60}; "
             "add their lines, or leave the file out where the images have labels"
         )
     places = pc.fill_null(found, -1).to_numpy()

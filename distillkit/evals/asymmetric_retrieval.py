@@ -18,6 +18,7 @@ from distillkit.evals._answers import Answers, Measure
 from distillkit.evals._encode import Encode, OpenStore, taught
 from distillkit.evals._labels import Labels, labels_of
 from distillkit.evals._ranking import chance, ranked
+from distillkit.system.wording import count
 
 
 class AsymmetricRetrieval:
@@ -94,7 +95,7 @@ class AsymmetricRetrieval:
             lonely = counts[np.searchsorted(ids, asked.ids)] < 2
         if lonely.any():
             raise StoreError(
-                f"{store.path}: {int(lonely.sum()):,} of {len(lonely):,} images are of classes that no image of "
+                f"{store.path}: {int(lonely.sum()):,} of {count(len(lonely), 'image')} are of classes that no image of "
                 f"{gallery.path} answers for, such as {asked.ids[lonely][0]}; take the others alone (distillkit store "
                 "view), or name another gallery"
             )

@@ -25,6 +25,7 @@ from distillkit.evals._encode import Encode, OpenStore, home
 from distillkit.evals._held import held_out
 from distillkit.evals._labels import Labels, labels_of
 from distillkit.evals._ranking import one_right, ranked_by
+from distillkit.system.wording import count
 
 
 class LinearProbe:
@@ -89,7 +90,8 @@ class LinearProbe:
         labels = [labels_of(open_store(name), self.classes) for name in names]
         if len(labels[0].places) < 2:
             raise StoreError(
-                f"{labels[0].path}: {len(labels[0].places)} images are too few to learn from and to choose with"
+                f"{labels[0].path}: {count(len(labels[0].places), 'image')} are too few to learn from and to choose "
+                "with"
             )
         return labels, classes_of(labels[0], *labels[1:])
 

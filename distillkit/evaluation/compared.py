@@ -14,6 +14,7 @@ from distillkit.evaluation.numbers import numbers
 from distillkit.evaluation.paired import seeded_differences
 from distillkit.evaluation.tested import against, judged
 from distillkit.recipe import differences
+from distillkit.system.wording import count as counted
 
 
 def compared(arms: Sequence[Arm], teacher: Arm | None = None) -> Comparison:
@@ -115,6 +116,6 @@ def _refuse_other_questions(place: Place, asked: dict[str, list[Asking]]) -> Non
                 )
         if list(one.answers.key) != list(first.answers.key):
             raise TrainError(
-                f"{place[0]}: {first_name} answered {len(first.answers.key):,} items and {who} "
+                f"{place[0]}: {first_name} answered {counted(len(first.answers.key), 'item')} and {who} "
                 f"{len(one.answers.key):,}, not the same ones; run distillkit evaluate on both once more"
             )

@@ -14,10 +14,11 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from distillkit.evaluation.progress import Progress
 from distillkit.originals import Originals
 from distillkit.pixels import centre_view, render
+from distillkit.pixels.room import room
 from distillkit.system.device import Coming, pinned
+from distillkit.system.progress import Progress
 
 _AHEAD = 3  # batches that are decoded while a GPU computes
 _BEHIND = 1  # batches that a GPU still computes while it is given the next
@@ -83,8 +84,9 @@ def _batches(
     """Pixels of the rows in order. Beside a GPU batches are made ahead; on a CPU all cores decode, then all compute."""
 
     def view(row: int) -> np.ndarray:
-        image, width, height = files.open(row)
-        return render(image, centre_view(width, height), size)
+        with room():
+            image, width, height = files.open(row)
+            return render(image, centre_view(width, height), size)
 
     parts = iter(np.array_split(rows, max(len(rows) // pace.batch, 1)))
     with ThreadPoolExecutor(pace.threads) as pool:

@@ -20,6 +20,7 @@ from distillkit.evaluation.embed import Pace, embedded, embedded_tokens
 from distillkit.evaluation.features import Features
 from distillkit.originals import Originals
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.wording import count
 
 Embed = Callable[[Any, Originals, np.ndarray, Pace], Tensor]
 
@@ -129,7 +130,8 @@ class Student(Teacher):
         if len(bad):
             key = store.values("key", rows[bad[:1]])[0]
             raise TrainError(
-                f"{self._name}: says NaN or infinity of {len(bad):,} of {len(said):,} rows of {store.path}, the first "
+                f"{self._name}: says NaN or infinity of {len(bad):,} of {count(len(said), 'row')} of "
+                f"{store.path}, the first "
                 f"is {key!r}; it has diverged, train it anew with a lower optim.lr"
             )
 

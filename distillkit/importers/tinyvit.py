@@ -16,6 +16,7 @@ import numpy as np
 from distillkit.errors import SourceError
 from distillkit.importers._record import imported
 from distillkit.store.format.field import Field
+from distillkit.system.wording import count as counted
 from distillkit.types import Sample
 
 # What float16 rounded to zero was at most half of its smallest number; the logarithm of zero would be no number.
@@ -62,7 +63,7 @@ class Tinyvit:
             count = sum(1 for _ in lines)
         size = path.stat().st_size if path.is_file() else -1
         if size != count * self.row.itemsize:
-            raise SourceError(f"{path}: {size} bytes, {count} rows of {self.row.itemsize} bytes are wanted")
+            raise SourceError(f"{path}: {size} bytes, {counted(count, 'row')} of {self.row.itemsize} bytes are wanted")
         return np.memmap(path, self.row, "r") if size else np.empty(0, self.row)
 
     @property

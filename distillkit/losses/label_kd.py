@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from distillkit.errors import RecipeError
 from distillkit.losses._score import read
 from distillkit.recipe.schema import Temperature
+from distillkit.system.wording import count
 from distillkit.types import Batch, Features, Widths
 
 
@@ -40,7 +41,8 @@ class LabelKD(nn.Module):
         classes, theirs = widths.student["logits"], widths.teacher["logits"]
         if classes != theirs:
             raise RecipeError(
-                f"losses.label_kd: the student has {classes} classes, the teacher {theirs}; make them equal"
+                f"losses.label_kd: the student has {count(classes, 'class', 'classes')}, the teacher "
+                f"{theirs}; make them equal"
             )
         self.name, self.weight, self.rest, self.temperature = name, weight, rest, temperature
         self.asked, self.top_k = top_k, min(top_k or classes, classes)

@@ -21,6 +21,7 @@ from distillkit.errors import RecipeError
 from distillkit.losses._gather import concat
 from distillkit.losses._products import Linear
 from distillkit.losses._score import read
+from distillkit.system.wording import count as counted
 from distillkit.types import Batch, Features, Widths
 
 NEEDS = {
@@ -85,6 +86,7 @@ def head(student_width: int, teacher_width: int) -> nn.Sequential:
 def _refuse_other_grid(student: Float[Tensor, "b p e"], teacher: Float[Tensor, "b q f"]) -> None:
     if student.shape[1] != teacher.shape[1]:
         raise RecipeError(
-            f"losses.token_regression: the student has {student.shape[1]} patches, the teacher {teacher.shape[1]}; "
+            f"losses.token_regression: the student has {counted(student.shape[1], 'patch', 'patches')}, the "
+            f"teacher {teacher.shape[1]}; "
             "choose the student's image_size so that both grids agree"
         )

@@ -15,6 +15,7 @@ from distillkit.mining.exact_gpu import ExactOnGPU, device_rows
 from distillkit.mining.memory import Share, share_out
 from distillkit.mining.vectors import Vectors
 from distillkit.recipe import MineRecipe, memory_bytes
+from distillkit.system.wording import count
 
 Say = Callable[[str], None]
 
@@ -39,7 +40,7 @@ def choose(recipe: MineRecipe, corpus: Vectors, queries: Vectors, threads: int, 
     shape = (len(corpus), len(queries), corpus.width)
     rates = cost.exact_rate(corpus, queries, recipe.k)
     exact = cost.cost("exact", rates, *shape)
-    told = f"{len(queries):,} queries against {len(corpus):,} rows: {exact}"
+    told = f"{count(len(queries), 'query', 'queries')} against {count(len(corpus), 'row')}: {exact}"
     if exact.seconds < _WORTH:
         say(f"{told}; too little to look for another way")
         return "exact"
@@ -47,7 +48,7 @@ def choose(recipe: MineRecipe, corpus: Vectors, queries: Vectors, threads: int, 
     others = [cost.cost(kind, rates, *shape) for kind in ("pq", "ivf_pq")]
     say(f"{told}, {', '.join(map(str, others))}")
     if exact.seconds <= 60 * recipe.exact_within:
-        say(f"search: exact, which takes no longer than exact_within = {recipe.exact_within:g} minutes")
+        say(f"search: exact, which takes no longer than exact_within = {count(recipe.exact_within, 'minute')}")
         return "exact"
     fits = [other for other in others if _fits(recipe, other, corpus, threads)]
     best = min([exact, *fits], key=lambda one: one.seconds)

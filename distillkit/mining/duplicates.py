@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from distillkit.mining.exact import Found, Tick
 from distillkit.mining.vectors import Vectors
 from distillkit.store.format.plan import repeated
+from distillkit.system.wording import count
 
 _NEAR = 16  # neighbours that are looked at for near duplicates
 _QUERIES = 4096
@@ -49,5 +50,8 @@ def unlike(vectors: Vectors, search: Search, cosine: float, say: Callable[[str],
         near = (found.scores >= cosine) & (found.places >= 0) & (found.places < own)
         for row in np.flatnonzero(near.any(axis=1)):
             kept[first + row] = not kept[found.places[row][near[row]]].any()
-        say(f"near duplicates: {first + len(own):,} of {len(vectors):,} texts looked at, {int((~kept).sum()):,} found")
+        say(
+            f"near duplicates: {first + len(own):,} of {count(len(vectors), 'text')} looked at, "
+            f"{int((~kept).sum()):,} found"
+        )
     return vectors.rows[kept]

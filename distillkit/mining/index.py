@@ -20,6 +20,7 @@ from distillkit.mining import gpu_index
 from distillkit.mining.library import faiss
 from distillkit.mining.vectors import Vectors
 from distillkit.system.atomic import atomic_file, write_json
+from distillkit.system.wording import count as counted
 
 Say = Callable[[str], None]
 
@@ -88,7 +89,7 @@ def build(kind: str, vectors: Vectors, seed: int, say: Say) -> Any:
         now = time.perf_counter()
         if now - said > 10 or index.ntotal == len(vectors):
             left = (now - started) * (len(vectors) / index.ntotal - 1)
-            say(f"index: {index.ntotal:,} of {len(vectors):,} rows added, {left:.0f} s left")
+            say(f"index: {index.ntotal:,} of {counted(len(vectors), 'row')} added, {left:.0f} s left")
             said = now
     return index
 
@@ -118,7 +119,7 @@ def _empty(kind: str, vectors: Vectors, seed: int, say: Say) -> Any:
         sample = rotation.apply(sample)
     if centroids is not None:
         index.quantizer.add(centroids if rotation is None else rotation.apply(centroids))
-    say(f"index: training {names[kind]} on {len(sample):,} rows")
+    say(f"index: training {names[kind]} on {counted(len(sample), 'row')}")
     index.train(sample)
     return index if rotation is None else faiss.IndexPreTransform(rotation, index)
 
@@ -170,5 +171,8 @@ def _centroids(sample: np.ndarray, count: int, seed: int, say: Say) -> np.ndarra
         kmeans.train(sample, init_centroids=centroids)
         centroids = kmeans.centroids.copy()
         left = (time.perf_counter() - started) / done * (ROUNDS - done)
-        say(f"index: {count:,} centroids of {len(sample):,} rows, round {done} of {ROUNDS}, {left:.0f} s left")
+        say(
+            f"index: {counted(count, 'centroid')} of {counted(len(sample), 'row')}, round {done} of "
+            f"{ROUNDS}, {left:.0f} s left"
+        )
     return centroids

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from distillkit.errors import StoreError
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.wording import count as counted
 
 _IN_CACHE = 256  # rows that are converted and scaled while they are in the processor's cache
 IN_STEP = 1024  # rows that are read for a query; of fewer, calls would take as long as work
@@ -79,7 +80,9 @@ class Vectors:
         if usable.all():
             return self
         key = self.store.index["key"][int(self.rows[int(usable.argmin())])].as_py()
-        told = f"{self.store.path}: {self.field} of {int((~usable).sum())} rows is zero or NaN, as of {key!r}"
+        told = (
+            f"{self.store.path}: {self.field} of {counted(int((~usable).sum()), 'row')} is zero or NaN, as of {key!r}"
+        )
         if not usable.any():
             raise StoreError(f"{told}; no row has a direction, extract the store again")
         say(f"{told}; these rows are left out")

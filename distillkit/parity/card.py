@@ -53,7 +53,7 @@ def _facts(recipe: TrainRecipe, facts: dict[str, Any], student: Described, weigh
     texts = "none" if student.text is None else student.text.whose
     rows = {
         "recipe": recipe.name + (f", after {recipe.paper}" if recipe.paper else ""),
-        "student": " ".join(str(value) for value in (recipe.student.kind, recipe.student.knobs.get("model", ""))),
+        "student": recipe.student.called,
         "parameters": f"{facts['parameters']:,}",
         "losses": ", ".join(term.kind for term in recipe.losses),
         "teacher": f"{teacher.get('model', 'of an import')}, weights sha256 {teacher.get('weights_sha256', 'unknown')}",

@@ -10,7 +10,8 @@ from distillkit.recipe.differences import differences
 from distillkit.recipe.evaluation import EvalRecipe, Evaluation
 from distillkit.recipe.extraction import Corpus, DType, ExtractRecipe, NamedTeacher, RandAugment, Ray, Views
 from distillkit.recipe.load import changed, load, settings
-from distillkit.recipe.mining import MineRecipe, SelectRecipe, memory_bytes
+from distillkit.recipe.mining import MineRecipe, SelectRecipe
+from distillkit.recipe.sizes import memory_bytes
 from distillkit.recipe.training import (
     Baseline,
     Checkpoints,

@@ -14,6 +14,7 @@ from distillkit.recipe.extraction import ExtractRecipe
 from distillkit.recipe.mining import MineRecipe, SelectRecipe
 from distillkit.recipe.schema import Made, validate
 from distillkit.recipe.training import TrainRecipe
+from distillkit.system.paths import meant
 
 _SHOWN = 5  # recipes that are told where another one was meant
 # A key that only recipes of one kind have, and what to do with such a recipe.
@@ -98,8 +99,8 @@ def _filled(first: dict[str, Any], then: dict[str, Any]) -> dict[str, Any]:
 
 
 def _refuse_other_stage(path: Path, content: dict[str, Any], kind: type[BaseModel]) -> None:
-    for key, meant, what, command in _STAGES:
-        if key in content and kind is not meant:
+    for key, stage, what, command in _STAGES:
+        if key in content and kind is not stage:
             raise RecipeError(f"{path}: this is {what} recipe; run: distillkit {command} {path}")
 
 
@@ -117,6 +118,8 @@ def _recipes_nearby(path: Path) -> str:
     near = difflib.get_close_matches(path.stem, here, n=1)
     if near:
         return f", did you mean {path.parent / near[0]}.toml?"
+    if there := meant(path):
+        return there
     return f" (there are: {', '.join(f'{name}.toml' for name in here[:_SHOWN])})" if here else "; name the file of one"
 
 

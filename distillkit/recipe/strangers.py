@@ -21,6 +21,7 @@ _PLACES = (
     "queries",
     "corpus",
     "model",
+    "weights",
     "inherit",
 )
 

@@ -38,7 +38,7 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
     demo = demo_folder(stores)
     parameters = facts["teacher"].get("parameters", {})
     networks = Networks(
-        student=str(recipe.student.knobs.get("model", recipe.student.kind)),
+        student=recipe.student.called,
         teacher=teacher_name(facts["teacher"]["model"], demo),
         student_parameters=facts["parameters"],
         teacher_parameters=parameters.get("image") if "images" in trained else None,

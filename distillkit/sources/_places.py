@@ -14,7 +14,7 @@ from typing import BinaryIO, NamedTuple
 
 from distillkit.errors import NoHome, SourceError
 from distillkit.sources._links import led_by_its_owner
-from distillkit.system.paths import cache_dir, expand
+from distillkit.system.paths import cache_dir, expand, meant
 from distillkit.system.remote import Remote, is_remote, local_path
 
 # Pictures by their names: every ending that the decoder's formats have.
@@ -37,7 +37,8 @@ def folder_at(root: str, follow: bool = False) -> Place:
     folder = local_path(root)
     if not folder.is_dir():
         what = "a file, no folder of images" if folder.is_file() else "no such folder of images"
-        raise SourceError(f"{folder}: {what}; {_how_to_get(folder) or 'mend source.root in the recipe'}")
+        near = printable(meant(folder))
+        raise SourceError(f"{folder}: {what}{near}; {_how_to_get(folder) or 'mend source.root in the recipe'}")
     return Near(folder, follow)
 
 
@@ -52,6 +53,7 @@ def file_at(file: str, what: str = "file", follow: bool = False) -> tuple[Place,
         found = (
             f"a folder, no {what}" if isinstance(place, Near) and (place.root / name).is_dir() else f"no such {what}"
         )
+        found += "" if is_remote(file) else printable(meant(local_path(file)))
         raise SourceError(f"{place.where(name)}: {found}; {prepare or 'mend source.file in the recipe'}")
     return place, name
 

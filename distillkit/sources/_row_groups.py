@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from distillkit.sources._places import Place
+from distillkit.system.wording import count
 
 _KEPT_BYTES = 256 * 2**20  # decoded values that are kept
 _BATCH_BYTES = 4 * 2**20  # decoded at a time, about
@@ -47,7 +48,7 @@ class RowGroups:
                 self._starts[file] = [0, *accumulate(sizes)]
             starts = self._starts[file]
             if row >= starts[-1] or starts != sorted(starts):
-                raise ValueError(f"the file has {starts[-1]} rows")
+                raise ValueError(f"the file has {count(starts[-1], 'row')}")
             number = bisect_right(starts, row) - 1
             values, place = self._batch((file, column, number), row - starts[number])
         return values[place].as_py()
@@ -115,7 +116,7 @@ class _Group:
         batch = next(self.batches, None)
         if batch is None or self.starts[-1] + len(batch) > self.rows:
             found = self.starts[-1] + (0 if batch is None else len(batch))
-            raise ValueError(f"row group {self.number} has {found} rows, not those that its footer promises")
+            raise ValueError(f"row group {self.number} has {count(found, 'row')}, not those that its footer promises")
         start = self.starts[-1]
         self.starts.append(start + len(batch))
         self.bytes += batch.nbytes

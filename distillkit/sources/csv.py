@@ -13,6 +13,7 @@ from distillkit.sources._captions import Captions, numbered_through, with_captio
 from distillkit.sources._cells import Lines, are_quoted, rows
 from distillkit.sources._lines import is_text, numbered_lines
 from distillkit.sources._places import file_at, folder_at, unusable
+from distillkit.system.wording import count
 from distillkit.types import Sample
 
 
@@ -81,7 +82,7 @@ class Csv:
         for number, cells in table:
             try:
                 if len(cells) != len(header):
-                    raise SourceError(f"{len(cells)} cells, the header has {len(header)}")
+                    raise SourceError(f"{count(len(cells), 'cell')}, the header has {len(header)}")
                 row = {knob: cells[at] for knob, at in columns.items()}
                 if not all(is_text(row[knob]) for knob in row.keys() - {"text"}):
                     raise SourceError("not UTF-8; convert the file")

@@ -17,6 +17,7 @@ from distillkit.sources._names import doubled, same_form
 from distillkit.sources._places import Place, file_at, folder_at
 from distillkit.sources._templates import Templates, templates_called
 from distillkit.sources._walk import classes
+from distillkit.system.wording import count as counted
 from distillkit.types import Sample
 
 
@@ -89,7 +90,8 @@ class Label2text:
         lines, classes = [line for _, line in _lines(*self._descriptions)], self._classes()
         if len(lines) != len(classes):
             raise SourceError(
-                f"{_where(*self._descriptions)}: {len(lines)} descriptions for the {len(classes)} classes of "
+                f"{_where(*self._descriptions)}: {counted(len(lines), 'description')} for the "
+                f"{counted(len(classes), 'class', 'classes')} of "
                 f"{_where(*self._file)}; line i of one belongs to line i of the other"
             )
         return {same_form(folder): said for (folder, _), said in zip(classes, lines, strict=True)}

@@ -13,6 +13,7 @@ from typing import Any
 
 from distillkit.errors import SourceError
 from distillkit.recipe import Component
+from distillkit.system.wording import count
 from distillkit.types import Sample
 
 
@@ -34,7 +35,7 @@ class Merged:
         """The bytes of one image."""
         number, separator, place = location.partition(":")
         if not separator or not number.isdecimal() or int(number) >= len(self.parts):
-            raise SourceError(f"{location!r} names none of the {len(self.parts)} parts of this corpus")
+            raise SourceError(f"{location!r} names none of the {count(len(self.parts), 'part')} of this corpus")
         found: bytes | Path = self._part(int(number)).read(place)
         try:
             return found if isinstance(found, bytes) else found.read_bytes()

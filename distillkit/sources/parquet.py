@@ -24,6 +24,7 @@ from distillkit.sources._lines import is_text
 from distillkit.sources._patterns import files
 from distillkit.sources._places import below, folder_at, unusable
 from distillkit.sources._row_groups import RowGroups
+from distillkit.system.wording import count
 from distillkit.types import Sample
 
 _PLACE = re.compile(r"(.+)#(\d+)", re.DOTALL)
@@ -97,7 +98,7 @@ class Parquet:
             batches = table.iter_batches(4096, columns=wanted) if wanted else ()
             read = (values for batch in batches for values in rows_of(batch)) if wanted else repeat({}, rows)
             if not wanted and not 0 <= rows <= self._place.size(name):
-                raise SourceError(f"{file}: damaged, claims to hold {rows} images; fetch it again")
+                raise SourceError(f"{file}: damaged, claims to hold {count(rows, 'image')}; fetch it again")
             # strict: a damaged footer may promise other rows than there are.
             for row, values in zip(range(rows), read, strict=True):
                 key = self._key(file, name, row, values, account)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 import os
+from itertools import islice
 from pathlib import Path
 
 import platformdirs
 
 from distillkit.errors import NoHome, SourceError
 
+_ALIKE = 0.75  # of 1: a letter or two; less is another word
+_LISTED = 10_000  # names of a folder that are looked at
 CACHE_VARIABLE = "DISTILLKIT_CACHE"
 
 
@@ -39,6 +43,20 @@ def expand(text: str) -> str:
     path = os.path.expandvars(text.replace("{cache}", str(cache_dir())) if "{cache}" in text else text)
     # Only a leading ~ is a home; a path object would also swallow "./" and the "//" of remote addresses.
     return str(home()) + path[1:] if path == "~" or path.startswith("~/") else path
+
+
+def meant(path: Path | str) -> str:
+    """ ", did you mean a/photos?" of a path that is not there and nearly is; nothing where no name is like it."""
+    path = Path(path)
+    try:
+        there = next(place for place in path.parents if place.is_dir())
+        first, *rest = path.relative_to(there).parts
+        names = islice((one.name for one in there.iterdir()), _LISTED)
+        near = difflib.get_close_matches(first, names, n=1, cutoff=_ALIKE)
+        found = there.joinpath(near[0], *rest) if near and near[0] != first else None
+    except (OSError, StopIteration, ValueError):
+        return ""
+    return f", did you mean {found}?" if found is not None and found.exists() else ""
 
 
 def data_manifests() -> Path:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 
-def count(number: int, thing: str, several: str | None = None) -> str:
-    """ "1 shard", "2 shards", "65,536 rows"; `several` where an s does not make the plural."""
-    return f"{number:,} {thing if number == 1 else several or f'{thing}s'}"
+
+def count(number: float, thing: str, several: str | None = None) -> str:
+    """ "1 shard", "2 shards", "65,536 rows", "0.5 epochs"; `several` where an s does not make the plural."""
+    shown = f"{number:,}" if isinstance(number, Integral) else f"{number:g}"
+    return f"{shown} {thing if number == 1 else several or f'{thing}s'}"
 
 
 def pace(rate: float, thing: str = "rows") -> str:
     """What is slow is not at rest: "0.3 rows/s", "310 rows/s"."""
     return f"{rate:,.0f} {thing}/s" if rate >= 9.95 else f"{rate:.2g} {thing}/s"
+
+
+def wait(seconds: float) -> str:
+    """ "18 s", "12 min", "3.5 h": as exactly as anybody can know."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

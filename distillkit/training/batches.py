@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -56,9 +56,9 @@ class Batches:
         """What a user should know of the data, a line each."""
         return [*self.ingredients.notes, *self.rendering.notes]
 
-    def prepare(self) -> None:
+    def prepare(self, say: Callable[[str], None] | None = None) -> None:
         """Make what is made once, before ranks and threads ask for it: the pixel cache; features in the page cache."""
-        self.rendering.prepare()
+        self.rendering.prepare(say)
         self.ingredients.page_in()
 
     def stream(self, first: int, stop: int, ahead: int = 0) -> Iterator[Batch]:

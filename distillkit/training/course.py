@@ -14,6 +14,7 @@ from distillkit.errors import TrainError
 from distillkit.recipe import TrainRecipe
 from distillkit.runfolder import RunFolder
 from distillkit.system.machine import machine
+from distillkit.system.wording import count
 from distillkit.training import checkpoint, reproducer
 from distillkit.training.ingredients import Ingredients
 from distillkit.training.learner import Learner, NotFinite
@@ -112,7 +113,7 @@ class Course:
         if not self.writes:
             return
         seconds = self.progress.seconds
-        self.say(f"{self.run.path}: trained {self.last} steps in {seconds:.0f} s")
+        self.say(f"{self.run.path}: trained {count(self.last, 'step')} in {seconds:.0f} s")
         self.run.finish(student, self._facts(seconds) | {"command": command, "machine": machine()})
 
     def keep(self, step: int) -> bool:
@@ -181,9 +182,9 @@ class Course:
     def _introduction(self) -> str:
         ranks = self.learner.ranks
         return (
-            f"{self.run.path}: {self._parameters() / 1e6:.2f} M parameters, {self.last} steps of "
-            f"{self.recipe.data.batch_size} images on {self.learner.device}"
-            + (f", {ranks.world} processes" if ranks.several else "")
+            f"{self.run.path}: {self._parameters() / 1e6:.2f} M parameters, {count(self.last, 'step')} of "
+            f"{count(self.recipe.data.batch_size, 'image')} on {self.learner.device}"
+            + (f", {count(ranks.world, 'process', 'processes')}" if ranks.several else "")
             + (" with a part of the weights each" if self.learner.sharded else "")
             + (f", continuing after step {self.done}" if self.done else "")
         )

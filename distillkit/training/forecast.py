@@ -15,6 +15,7 @@ from distillkit.errors import TrainError
 from distillkit.recipe import TrainRecipe
 from distillkit.system import cpu
 from distillkit.system.device import device_of
+from distillkit.system.wording import count
 from distillkit.training import checkpoint
 from distillkit.training.ask import Ask
 from distillkit.training.batches import Batches
@@ -55,7 +56,8 @@ def forecast(recipe: TrainRecipe, ask: Ask | None = None) -> list[str]:
         rows = sum(len(images.store.ok_rows) for images in ingredients.images)
         lines += [
             f"{one.folder}",
-            f"steps        {steps:,} of {one.data.batch_size} images, {ingredients.steps_per_epoch:,} an epoch",
+            f"steps        {steps:,} of {count(one.data.batch_size, 'image')}, "
+            f"{ingredients.steps_per_epoch:,} an epoch",
             f"time         {clock(steps * seconds)} at {1000 * seconds:.0f} ms a step, "
             f"{one.data.batch_size / seconds:.0f} images/s, {100 * waited:.0f}% waiting"
             + (", as if the pixel cache were made already" if lacking else ""),

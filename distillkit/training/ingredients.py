@@ -16,6 +16,7 @@ from distillkit.recipe import Data
 from distillkit.store.reading.contents import refuse_other_teacher
 from distillkit.store.reading.neighbours import Neighbours
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.wording import count
 from distillkit.training.ask import Ask
 from distillkit.training.order import TEXTS, order_of
 from distillkit.training.ranks import Ranks
@@ -157,7 +158,9 @@ class Ingredients:
         if self.texts and self.text_order is not None and self.data.sampling != "neighbours":
             rows, size = len(self.text_order), self.text_batch_size
             if rows < size:
-                raise TrainError(f"{self.texts.path}: {rows} rows make no batch of {size}; lower data.text_batch_size")
+                raise TrainError(
+                    f"{self.texts.path}: no batch of {size} from {count(rows, 'row')}; lower data.text_batch_size"
+                )
         if self.images:
             return self.images[0].passes
         assert self.text_order is not None
@@ -177,11 +180,13 @@ class Ingredients:
 def _refuse_uneven_shares(data: Data, ranks: Ranks) -> None:
     if data.batch_size % ranks.world:
         raise TrainError(
-            f"{ranks.world} processes cannot share data.batch_size = {data.batch_size}; make it a multiple"
+            f"{count(ranks.world, 'process', 'processes')} cannot share data.batch_size = "
+            f"{data.batch_size}; make it a multiple"
         )
     if data.augment.mixes and data.batch_size // ranks.world % 2:
         raise TrainError(
-            f"data.augment: mixup and CutMix mix images in pairs, each of {ranks.world} processes has "
+            f"data.augment: mixup and CutMix mix images in pairs, each of "
+            f"{count(ranks.world, 'process', 'processes')} has "
             f"{data.batch_size // ranks.world} of data.batch_size = {data.batch_size}; make that even"
         )
 

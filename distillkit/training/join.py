@@ -8,6 +8,7 @@ from jaxtyping import Int64
 from distillkit.errors import RecipeError
 from distillkit.store.reading.lookup import find
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.wording import count
 
 
 def join(one: FeatureStore, other: FeatureStore, name: str) -> tuple[Int64[np.ndarray, "n"], str]:
@@ -28,5 +29,8 @@ def join(one: FeatureStore, other: FeatureStore, name: str) -> tuple[Int64[np.nd
     if not common:
         raise RecipeError(f"{name}: {other.path} has no key of {one.path}; extract both from the same source")
     here, there = (len(store) - len(store.failed_rows) for store in (one, other))
-    told = f"{name}: {here - common} of {here} keys of {one.path} are missing in {other.path}, {there - common} of its "
+    told = (
+        f"{name}: {here - common} of {count(here, 'key')} of {one.path} are missing in {other.path}, "
+        f"{there - common} of its "
+    )
     return place, told + f"{there} are not used" if (here, there) != (common, common) else ""

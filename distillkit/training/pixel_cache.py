@@ -25,11 +25,14 @@ from PIL import Image
 
 from distillkit.originals import Originals
 from distillkit.pixels import render
+from distillkit.pixels.room import room
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.atomic import atomic_folder, write_json
+from distillkit.system.progress import Progress
 from distillkit.types import View
 
 Format = Literal["raw", "jpeg"]
+Say = Callable[[str], None]
 Square = UInt8[np.ndarray, "s s 3"]
 
 _QUALITY = 95
@@ -39,15 +42,22 @@ _AT_ONCE = 4096  # images on their way into a cache
 class Cached:
     """The same images from the pixel cache beside the store, which is made on first use."""
 
-    def __init__(self, store: FeatureStore, files: Originals, size: int, form: Format, workers: int):
+    def __init__(
+        self, store: FeatureStore, files: Originals, size: int, form: Format, workers: int, say: Say | None = None
+    ):
         self.resample, self.form = files.resample, form
         folder, facts = place(store, size, form), _facts(store, size, form)
         if not exists(store, size, form):
             # A cache of another store is no data of anyone's: it can be made again from the images at any time.
             shutil.rmtree(folder, ignore_errors=True)
             fill = _fill_raw if form == "raw" else _fill_jpeg
-            with atomic_folder(folder) as partial, ThreadPoolExecutor(workers) as pool:
-                fill(partial, store, Originals(store, files.root), size, pool)
+            what, originals = f"{folder}: images", Originals(store, files.root)
+            with (
+                atomic_folder(folder) as partial,
+                ThreadPoolExecutor(workers) as pool,
+                Progress(what, len(store.ok_rows), say) as progress,
+            ):
+                fill(partial, store, originals, size, pool, progress)
                 write_json(partial / "cache.json", facts)
         self.shapes = np.load(folder / "shapes.npy", mmap_mode="r")
         if form == "raw":
@@ -90,8 +100,9 @@ def exists(store: FeatureStore, size: int, form: Format) -> bool:
 
 def squeeze(files: Originals, row: int, size: int) -> tuple[Square, tuple[int, int]]:
     """An image as a square, and its width and height. `files` are opened by Pillow."""
-    image, width, height = files.open(row)
-    return np.ascontiguousarray(render(image, View(), size).transpose(1, 2, 0)), (width, height)
+    with room():
+        image, width, height = files.open(row)
+        return np.ascontiguousarray(render(image, View(), size).transpose(1, 2, 0)), (width, height)
 
 
 def to_jpeg(square: Square) -> bytes:
@@ -105,16 +116,21 @@ def _facts(store: FeatureStore, size: int, form: Format) -> dict[str, object]:
     return {"store": store.digest, "size": size} | ({} if form == "raw" else {"jpeg": _QUALITY})
 
 
-def _fill_raw(partial: Path, store: FeatureStore, files: Originals, size: int, pool: ThreadPoolExecutor) -> None:
+def _fill_raw(
+    partial: Path, store: FeatureStore, files: Originals, size: int, pool: ThreadPoolExecutor, progress: Progress
+) -> None:
     pixels = _table(partial / "pixels.npy", np.uint8, (len(store), size, size, 3))
     shapes = _table(partial / "shapes.npy", np.int32, (len(store), 2))
     for row, (square, shape) in _of_all(store, lambda row: squeeze(files, row, size), pool):
         pixels[row], shapes[row] = square, shape
+        progress.advance(1)
     pixels.flush()
     shapes.flush()
 
 
-def _fill_jpeg(partial: Path, store: FeatureStore, files: Originals, size: int, pool: ThreadPoolExecutor) -> None:
+def _fill_jpeg(
+    partial: Path, store: FeatureStore, files: Originals, size: int, pool: ThreadPoolExecutor, progress: Progress
+) -> None:
     def written(row: int) -> tuple[bytes, tuple[int, int]]:
         square, shape = squeeze(files, row, size)
         return to_jpeg(square), shape
@@ -128,6 +144,7 @@ def _fill_jpeg(partial: Path, store: FeatureStore, files: Originals, size: int, 
             file.write(data)
             filled = row + 1
             ends[filled], shapes[row] = file.tell(), shape
+            progress.advance(1)
     ends[filled + 1 :] = ends[filled]
     ends.flush()
     shapes.flush()

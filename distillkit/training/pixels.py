@@ -19,6 +19,7 @@ from distillkit.pixels.augment import fixed_crop, random_view, sample_stream
 from distillkit.pixels.cuts import Cut, finished
 from distillkit.pixels.jpegs import Wanted
 from distillkit.pixels.resample import RESAMPLE
+from distillkit.pixels.room import room
 from distillkit.pixels.views import unpacked
 from distillkit.store.format.field import PARAMETERS
 from distillkit.training.images import Images, Shown
@@ -31,6 +32,7 @@ class Pixels:
 
     def __init__(self, images: Images, size: int):
         self.images, self.size, self.data = images, size, images.data
+        self.say: Callable[[str], None] | None = None  # who hears how a pixel cache comes along
 
     def made(self, shown: Shown, pool: Executor | None = None, pin: bool = False) -> UInt8[Tensor, "n 3 h w"]:
         """The views of these rows, a part of them in each thread of the pool.
@@ -81,9 +83,10 @@ class Pixels:
 
         def see(places: np.ndarray) -> None:
             for place in places.tolist():
-                image, width, height = self.opened.open(int(shown.rows[place]))
-                key = shown.keys[place]
-                use(place, image, views[place] if views else self._drawn(image, key, shown.epoch, width, height))
+                with room():
+                    image, width, height = self.opened.open(int(shown.rows[place]))
+                    key = shown.keys[place]
+                    use(place, image, views[place] if views else self._drawn(image, key, shown.epoch, width, height))
 
         places = np.arange(len(shown.rows))
         if pool is None:
@@ -116,4 +119,6 @@ class Pixels:
     def opened(self) -> Cached | Sampled | Originals:
         """Where decoded images come from; the first call makes the pixel cache, if the recipe wants one."""
         images, size, form = self.images, self.data.pixel_cache, self.data.pixel_cache_format
-        return images.files if size is None else Cached(images.store, images.files, size, form, 2 * self.data.threads)
+        if size is None:
+            return images.files
+        return Cached(images.store, images.files, size, form, 2 * self.data.threads, self.say)

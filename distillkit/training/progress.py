@@ -14,6 +14,7 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from distillkit.runfolder import RunFolder
+from distillkit.system.wording import pace, wait
 from distillkit.training.trackers import Trackers
 
 _LINES = 10  # how many plain lines a whole run prints where there is no terminal
@@ -83,12 +84,13 @@ class Progress:
         self.before, self.step_before, self.waited = now, step, waited
         terms = "  ".join(f"{name} {value:.4f}" for name, value in values.items())
         costs = f"{100 * line['wait_share']:.0f}% waiting  {line['memory_gb']:.1f} GB"
-        text = f"{terms}  lr {lr:.2g}  {line['images_per_second']:.0f} images/s  {costs}"
+        text = f"{terms}  lr {lr:.2g}  {pace(line['images_per_second'], 'images')}  {costs}"
         self.bar.update(self.task, text=text)
         if not self.shown:
             return
         if self.bar.disable and step * _LINES // self.last > (step - steps) * _LINES // self.last:
-            self.say(f"step {step}/{self.last}  {text}")
+            left = (now - self.started) / max(step - self.first, 1) * (self.last - step)
+            self.say(f"step {step}/{self.last}  {text}" + (f"  {wait(left)} left" if step < self.last else ""))
 
 
 def memory(device: torch.device) -> float:

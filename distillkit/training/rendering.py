@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Executor
 
 import torch
@@ -50,9 +51,10 @@ class Rendering:
                 "crop; workers make them"
             )
 
-    def prepare(self) -> None:
+    def prepare(self, say: Callable[[str], None] | None = None) -> None:
         """Make the pixel caches that the recipe wants and that are not there."""
         for one in self.pixels:
+            one.say = say
             _ = one.opened
 
     def of(self, shown: list[Shown], mix: Mix | None, pool: Executor | None) -> tuple[Tensor | None, Cuts | None]:

@@ -13,6 +13,7 @@ from distillkit.recipe import Data, Mixed
 from distillkit.store.reading.contents import refuse_other_teacher
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.paths import expand
+from distillkit.system.wording import count
 from distillkit.training.ask import Ask, stored
 from distillkit.training.images import Images
 
@@ -39,7 +40,9 @@ def image_stores(data: Data, seed: int, ask: Ask = stored) -> list[Images]:
         )
         images.notes += [note] if note else []
         if images.passes == 0:
-            raise TrainError(f"{store.path}: {len(images.order)} rows make no batch of {share}; lower data.batch_size")
+            raise TrainError(
+                f"{store.path}: no batch of {share} from {count(len(images.order), 'row')}; lower data.batch_size"
+            )
         found.append(images)
     for images in found[1:]:
         field = next(iter(found[0].widths()))
@@ -56,7 +59,10 @@ def _with_a_class(store: FeatureStore, shots: int | None, data: Data) -> tuple[I
     if data.captions != "none" and not shots:
         captioned, usable = store.rows_with("text"), len(store.ok_rows)
         if len(captioned) < usable:
-            told = f"{store.path}: {usable - len(captioned):,} of {usable:,} images have no caption and are left out"
+            told = (
+                f"{store.path}: {usable - len(captioned):,} of {count(usable, 'image')} have no caption "
+                f"and are left out"
+            )
             return captioned, told
     if not shots and not data.classes and not data.labels:
         return None, ""
@@ -65,7 +71,7 @@ def _with_a_class(store: FeatureStore, shots: int | None, data: Data) -> tuple[I
         return store.ok_rows[shots_of(store, labels, shots)], ""
     if not labels.unlabelled:
         return None, ""
-    told = f"{store.path}: {labels.unlabelled:,} of {labels.usable:,} images have no class and are left out"
+    told = f"{store.path}: {labels.unlabelled:,} of {count(labels.usable, 'image')} have no class and are left out"
     return store.ok_rows[labels.places], told
 
 

@@ -17,6 +17,7 @@ from distillkit.evals._classes import class_embeddings, prompted
 from distillkit.evals._labels import as_names, codes_of, labels_of
 from distillkit.store.reading.neighbours import Neighbours
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.wording import count as counted
 from distillkit.training.ask import Ask, stored
 
 Rows = tuple[np.ndarray, Tensor | None]
@@ -114,7 +115,8 @@ class ClassTexts:
         labels = labels_of(self.prompts)
         if len(labels.ids) != len(self.classes.ids):
             raise RecipeError(
-                f"data.classes: {self.prompts.path} has {len(labels.ids)} prompts of {len(self.classes.ids)} classes; "
+                f"data.classes: {self.prompts.path} has {counted(len(labels.ids), 'prompt')} of "
+                f"{counted(len(self.classes.ids), 'class', 'classes')}; "
                 'a student that reads them wants one each: extract them with one template, such as ["a photo of {}"]'
             )
         said = self.prompts.index["text"].take(self.prompts.ok_rows[labels.places]).to_pylist()

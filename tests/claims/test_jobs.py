@@ -120,7 +120,7 @@ def test_a_plan_says_arms_steps_and_time_and_trains_nothing(world, run_cli, tmp_
     assert code == 0, err
     assert "Toy: 3 claims, seeds [0, 1]" in out and "distillkit store view" in out
     assert "student  0 of 2 seeds trained; 4 steps, " in out
-    assert "few      0 of 2 seeds trained; cannot be probed yet: " in out and "and 1 arms that cannot be probed" in out
+    assert "few      0 of 2 seeds trained; cannot be probed yet: " in out and "and 1 arm that cannot be probed" in out
     assert not (tmp_path / "runs").exists()
 
 

@@ -49,7 +49,7 @@ def test_the_committed_page_is_what_the_committed_results_make(tmp_path, monkeyp
 
 def test_a_row_has_verdict_effect_interval_seeds_and_items(tmp_path):
     text = page(tmp_path / "results.md", [FOUND])
-    assert "Of 3 claims of 1 papers 1 hold, 1 do not hold and 1 cannot be told apart." in text
+    assert "Of 3 claims of 1 paper 1 hold, 1 do not hold and 1 cannot be told apart." in text
     assert "| Toy | It beats \\| it | **holds** | +0.254 | +0.180 to +0.330 | 3 | 720 | `all.R@1` |" in text
     assert "| Toy | All hold | **not separable** | -0.010 | -0.050 to +0.030 | 3 | 720 | `all.R@1` |" in text
     assert "| few | student | -0.010 | -0.050 to +0.030 | not separable |" in text

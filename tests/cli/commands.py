@@ -80,6 +80,7 @@ WORKING = {
     "bench-model": ["run", "--runtime", "torch", "--batch", "2", "--no-memory"],
     "recipe check": ["train.toml"],
     "recipe list": ["."],
+    "recipe new": ["drafted.toml", "--images", "out/images", "--texts", "out/texts", "--goal", "image-tower"],
     "recipe copy": ["demo/dime_fm", "copied"],
     "recipe explain": ["affinity"],
     "store info": ["out/images"],

@@ -34,6 +34,7 @@ COMMANDS = (
     "bench-model",
     "recipe check",
     "recipe list",
+    "recipe new",
     "recipe copy",
     "recipe explain",
     "store info",
@@ -225,3 +226,17 @@ def test_output_can_be_cut_short(store):
     command = f"{sys.executable} -c 'from distillkit.cli import main; main()' store info {store} | head -c 1"
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, timeout=60)
     assert "Traceback" not in done.stderr
+
+
+def test_listings_are_json_a_line_where_that_is_asked(run_cli, toy_stores, monkeypatch):
+    monkeypatch.chdir(toy_stores)
+    for words, key in (
+        (("data", "list"), "corpus"),
+        (("data", "check", "imagenet1k", "--root", "corpus"), "line"),
+        (("store", "precision", "out/images"), "bytes_per_row"),
+        (("store", "verify", "out/images"), "problems"),
+        (("recipe", "list"), "recipe"),
+        (("recipe", "explain"), "knobs"),
+    ):
+        out = run_cli(*words, "--json")[1]
+        assert out and all(key in json.loads(line) for line in out.splitlines()), words

@@ -138,7 +138,7 @@ def test_pictures_whose_side_matter_is_dropped_are_counted(extract, corpus, stor
     assert extract(f'decode="{decode}"')[0] == 0
     assert FeatureStore(stores / "images").failures() == []
     told = run_cli("store", "info", stores / "images")[1].splitlines()
-    assert "note     1 images were decoded without what lies beside their pixels" in told
+    assert "note     decoded without what lies beside its pixels: 1 image" in told
 
 
 def test_images_are_not_asked_of_texts(extract, stores):
@@ -151,7 +151,7 @@ def test_samples_that_come_twice_are_counted_and_left_out(extract, corpus, store
     with (corpus / "pairs.tsv").open("a") as table:
         table.write("again\timages/003.png\nand again\timages/003.png\n")
     code, err = extract()
-    assert code == 0 and f"{stores / 'images'}: 2 samples whose key had come before were left out" in err
+    assert code == 0 and f"{stores / 'images'}: left out 2 samples whose key had come before" in err
     manifest = Manifest.read(stores / "images")
     assert manifest.rows == 70 and manifest.source["duplicates"] == 2
 

@@ -43,12 +43,12 @@ def test_a_corpus_whose_mount_is_lost_makes_no_ledger_of_it(extract, whole, corp
     """From the 66th image on there is nothing: the second shard is dropped, and done when the corpus is back."""
     real, seen = _preprocess.decode, []
 
-    def unmounted(image):
+    def unmounted(image, **limits):
         seen.append(image)
         if len(seen) == 66:
             corpus.rename(tmp_path / "away")
             corpus.mkdir()  # the empty folder that was mounted on
-        return real(image)
+        return real(image, **limits)
 
     with monkeypatch.context() as patched:
         patched.setattr(_preprocess, "decode", unmounted)

@@ -220,12 +220,12 @@ def test_tables_with_hostile_rows(extract, store, tmp_path):
     ]
     (tmp_path / "corpus/pairs.tsv").write_text("\n".join(rows))
     code, err = extract(f'{{ kind = "csv", file = "{tmp_path}/corpus/pairs.tsv" }}', '["image", "text"]')
-    assert code == 0 and "1 samples whose key had come before were left out" in err
+    assert code == 0 and "left out 1 sample whose key had come before" in err
     failed = ledger(store())
     lines = {f"pairs.tsv:{number}" for number in (3, 4, 8, 9, 10, 11)}
     assert set(failed) == lines | {"absent.png", "long.png"}
     assert store().index["text"].to_pylist()[3:5] == ['"an open quote', 'a "quoted" name']
-    assert "leaves" in failed["pairs.tsv:9"] and "1 cells" in failed["pairs.tsv:3"]
+    assert "leaves" in failed["pairs.tsv:9"] and "1 cell, " in failed["pairs.tsv:3"]
 
 
 def test_lines_of_text_that_are_damaged_say_so(extract, store, tmp_path, run_cli):

@@ -16,10 +16,10 @@ from distillkit.teachers import _preprocess
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.teachers.openclip import Openclip
 commit, decode, forward, calls = StoreWriter.commit, _preprocess.decode, Openclip.forward, []
-def slowly(path):
+def slowly(path, **limits):
     print("decoding", file=open({log!r}, "a"), flush=True)
     time.sleep({decode})
-    return decode(path)
+    return decode(path, **limits)
 def slow_commit(self, *shard):
     print("committing", file=open({log!r}, "a"), flush=True)
     time.sleep({commit})

@@ -93,7 +93,7 @@ def test_one_teacher_is_stored_under_its_kind_as_ever(recipes, run_cli, extract,
 
 def test_every_image_is_decoded_once(extract, monkeypatch):
     decoded, real = [], _preprocess.decode
-    monkeypatch.setattr(_preprocess, "decode", lambda image: decoded.append(image) or real(image))
+    monkeypatch.setattr(_preprocess, "decode", lambda image, **limits: decoded.append(image) or real(image, **limits))
     assert extract(["clip", "dino"], BOTH)[0] == 0
     assert len(decoded) == 70
 

@@ -64,7 +64,7 @@ def test_every_stored_view_replays_bit_for_bit_and_its_features_with_it(extract,
 
 def test_one_decode_serves_all_views(extract, monkeypatch):
     decoded, real = [], _preprocess.decode
-    monkeypatch.setattr(_preprocess, "decode", lambda image: decoded.append(image) or real(image))
+    monkeypatch.setattr(_preprocess, "decode", lambda image, **limits: decoded.append(image) or real(image, **limits))
     assert extract(DRAWN)[0] == 0 and len(decoded) == 70
 
 

@@ -60,7 +60,7 @@ def test_kind_a_where_no_image_has_a_class_the_knobs_are_named(kind):
 @pytest.mark.parametrize("kind", ["zero_shot", "few_shot"])
 def test_kind_a_classes_without_prompts_are_refused_with_their_number(kind):
     told = (
-        r"toy: 4 of 16 images are of 1 classes that toy does not know, as 4 \(it has 4, 0 to 3\); set first_class = -1 "
+        r"toy: 4 of 16 images are of 1 class that toy does not know, as 4 \(it has 4, 0 to 3\); set first_class = -1 "
     )
     with pytest.raises(StoreError, match=told):
         measured(kind, [1, 2, 3, 4] * 4)

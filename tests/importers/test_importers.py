@@ -66,7 +66,7 @@ def test_clip_retrieval(tmp_path):
 def test_keys_that_come_twice_are_told_and_their_rows_stay_their_own(tmp_path):
     images, _ = clip_retrieval(tmp_path / "embeddings", key=lambda n: f"{n % 120}.jpg")
     store, said = bring("clip_retrieval", tmp_path / "embeddings", tmp_path / "out")
-    assert said == [f"{tmp_path / 'out'}: 30 rows whose key had come before were left out"]
+    assert said == [f"{tmp_path / 'out'}: left out 30 rows whose key had come before"]
     np.testing.assert_array_equal(store.read("image", np.arange(120)).numpy(), images[:120])
 
 

@@ -225,7 +225,7 @@ def test_rows_without_direction_are_left_out_and_told(tmp_path, images, bad):
     said = []
     store = write(tmp_path / "texts", "text", vectors)
     mine_here(recipe(images, store), 1, said.append)
-    assert f"{store.path}: text of 1 rows is zero or NaN, as of 'k00009'; these rows are left out" in said
+    assert f"{store.path}: text of 1 row is zero or NaN, as of 'k00009'; these rows are left out" in said
     ids = mined(images)[0]
     assert (ids[images.ok_rows] >= 0).all() and not (ids == 9).any()
     vectors[:] = bad

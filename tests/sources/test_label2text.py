@@ -48,7 +48,7 @@ def test_the_folders_of_the_images_say_which_classes_there_are_and_in_which_orde
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("chatgpt.txt", "It barks.\n", "1 descriptions for the 3 classes"),
+        ("chatgpt.txt", "It barks.\n", "1 description for the 3 classes"),
         ("label2text.txt", "n03 sea_lion\n", "label2text.txt:1: 'n03 sea_lion'"),
     ],
 )

@@ -1,3 +1,5 @@
+import numpy as np
+
 from distillkit.system.wording import count, pace
 
 
@@ -8,6 +10,8 @@ def test_one_is_one_and_many_are_grouped():
         "2 shards",
         "65,536 shards",
     ]
+    assert count(np.int64(65_536), "row") == "65,536 rows" and count(0.5, "epoch") == "0.5 epochs"
+    assert count(1.0, "epoch") == "1 epoch"
     assert count(1, "query", "queries") == "1 query" and count(3, "query", "queries") == "3 queries"
 
 

@@ -57,7 +57,7 @@ def content(folder):
         ('data.texts="{world}/other/texts"', "were made by different teachers ("),
         ('data.images="{world}/out/texts"', "out/texts"),
         ('data.images="{world}/nowhere"', "nowhere"),
-        ("data.batch_size=4000", "40 rows make no batch of 4000; lower data.batch_size"),
+        ("data.batch_size=4000", "no batch of 4000 from 40 rows; lower data.batch_size"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_before_a_run_begins(train, world, setting, message):

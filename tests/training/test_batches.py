@@ -164,7 +164,7 @@ def test_repeats_make_a_longer_epoch_of_other_crops(stores):
 
 def test_too_large_a_batch_is_told(stores):
     data = Data(images=str(stores / "images"), texts=str(stores / "texts"), batch_size=71)
-    with pytest.raises(TrainError, match=r"70 rows make no batch of 71; lower data\.batch_size"):
+    with pytest.raises(TrainError, match=r"no batch of 71 from 70 rows; lower data\.batch_size"):
         Batches(data, 0, student())
 
 

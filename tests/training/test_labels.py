@@ -67,7 +67,7 @@ def test_kind_a_class_texts_by_ids_with_holes_and_images_without_a_class(stores)
 
 def test_kind_a_labels_that_begin_at_1_are_refused_by_name_or_told(stores):
     folder = stores([1, 2, 3], [(0, "a"), (1, "b"), (2, "c")])
-    with pytest.raises(StoreError, match=r"images: 4 of 12 images are of 1 classes that .*prompts does not know, as 3"):
+    with pytest.raises(StoreError, match=r"images: 4 of 12 images are of 1 class that .*prompts does not know, as 3"):
         batches(folder)
     batch = batches(folder, first_class=-1).at(0)
     assert batch.match.tolist() == [int(key[7:10]) % 3 for key in batch.keys]

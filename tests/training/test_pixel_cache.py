@@ -9,6 +9,7 @@ import pytest
 from distillkit.originals import Originals
 from distillkit.pixels import decode
 from distillkit.recipe import Augment, Data
+from distillkit.system import progress
 from distillkit.training.batches import Batches
 from distillkit.training.pixel_cache import Cached, place
 from distillkit.training.pixel_costs import PixelCosts
@@ -81,3 +82,10 @@ def test_costs_are_told_before_there_is_a_cache(store):
     assert room[1] < 0.6 * room[0] and spent[1] < spent[0] and spent[2] < spent[0]
     mine = told(SIZE, "jpeg")
     assert "is there" in mine[2] and mine[2].endswith("; the recipe asks for it") and "the recipe" not in mine[1]
+
+
+def test_a_cache_that_takes_long_says_how_far_it_is(store, monkeypatch):
+    monkeypatch.setattr(progress, "_EVERY", 0.0)
+    said = []
+    Cached(store, Originals(store, None), 40, "raw", 1, said.append)
+    assert said and said[0].startswith(f"{place(store, 40, 'raw')}: images 1/12  ") and said[-1].endswith("s left")

@@ -14,6 +14,8 @@ from distillkit.errors import StoreError
 from distillkit.store.format import layout
 from distillkit.store.format.field import PARAMETERS, Field, Strict
 from distillkit.store.format.maker import how_again
+from distillkit.system.paths import meant
+from distillkit.system.wording import count as counted
 
 FILE_NAME = "manifest.json"
 VERSION = 2
@@ -97,7 +99,7 @@ class Manifest(Strict):
         if field.compression and field.row_bytes > _MOST_UNPACKED:
             raise ValueError(f"{name}: compressed rows of {field.row_bytes} bytes")
         if (field.per_view or name == PARAMETERS) and field.views != self.views.get("count"):
-            raise ValueError(f"{name}: {field.views} views, the store has {self.views.get('count')}")
+            raise ValueError(f"{name}: {counted(field.views, 'view')}, the store has {self.views.get('count')}")
         if self.version == 1 and not field.in_version_1:
             raise ValueError(f"{name}: nothing that version 1 knows")
 
@@ -128,7 +130,8 @@ class Manifest(Strict):
         if not path.is_file():
             begun = (store / "plan.json").is_file()
             hint = "what makes it has not finished; rerun it" if begun else "extract it first"
-            raise StoreError(f"{store}: no complete feature store ({hint}: {how_again(store)})")
+            near = "" if store.exists() else meant(store)
+            raise StoreError(f"{store}: no complete feature store{near} ({hint}: {how_again(store)})")
         try:
             content = json.loads(path.read_bytes())
             if isinstance(content, dict) and content.get("version") not in READABLE:

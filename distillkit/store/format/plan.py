@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 
 from distillkit.errors import SourceError
 from distillkit.system.atomic import noticing_a_full_disk
+from distillkit.system.wording import count
 from distillkit.types import Sample, class_number
 
 SCHEMA = pa.schema([("key", pa.string()), ("image", pa.string()), ("text", pa.string()), ("label", pa.int64())])
@@ -45,7 +46,10 @@ def make_plan(
     It lies in a nameless temporary file in `folder` (or the system's own) and goes with the table. `lose` is told of
     labels that are none, where they are few; without it, the first of them is one too many.
     """
-    marks, labels = array("q"), _Labels(str(root or "the source"), knobs_of(samples, "label"), lose)
+    source: object = samples
+    while hasattr(source, "behind"):  # what counts or chooses among samples stands before the source of them
+        source = source.behind
+    marks, labels = array("q"), _Labels(str(root or "the source"), knobs_of(source, "label"), lose)
     plan = _mapped(_blocks(samples, root, marks, labels), folder)
     labels.refuse_wrong()
     again = repeated(plan["key"], np.frombuffer(marks, np.int64))
@@ -54,10 +58,10 @@ def make_plan(
         if lose:
             _tell_other_captions(whole.take(pa.array(again)), plan, lose)
     if plan.num_rows == 0:
-        account = getattr(samples, "account", None)
+        account = getattr(source, "account", None)
         seen = [] if account is None else [account.line(0) if account.passed else "", account.found]
         told = f" ({'; '.join(filter(None, seen))})" if any(seen) else ""
-        knobs = [*knobs_of(samples, "image"), *knobs_of(samples, "text"), *knobs_of(samples, "root")]
+        knobs = [*knobs_of(source, "image"), *knobs_of(source, "text"), *knobs_of(source, "root")]
         cure = f"mend {' or '.join(knobs)} in the recipe" if knobs else "there must be one"
         raise SourceError(f"{root or 'the source'}: no sample of it can be taken{told}; {cure}")
     return plan, len(again)
@@ -123,8 +127,8 @@ class _Labels:
         """SourceError where many are wrong: then they are no labels. A few cost their rows nothing else."""
         if self.wrong > (self.seen * _FEW if self.lose else 0):
             raise SourceError(
-                f"{self.where}: {self.wrong:,} of {self.seen:,} labels are no class numbers, as that {self.first}; "
-                f"{self.cure}"
+                f"{self.where}: {self.wrong:,} of {count(self.seen, 'label')} are no class numbers, as that "
+                f"{self.first}; {self.cure}"
             )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from distillkit.errors import StoreError
 from distillkit.store.format.manifest import FILE_NAME, Manifest
 from distillkit.system.atomic import SET_ASIDE
+from distillkit.system.wording import count
 
 FOLDER = "added"
 
@@ -39,8 +40,9 @@ def additions(store: Path, base: Manifest) -> dict[str, Manifest]:
 def _check(path: Path, manifest: Manifest, store: Path, base: Manifest) -> None:
     if (manifest.rows, manifest.source["plan"]) != (base.rows, base.source["plan"]):
         raise StoreError(
-            f"{path}: made for another plan ({manifest.rows} rows, {str(manifest.source['plan'])[:16]}) than {store} "
-            f"({base.rows} rows, {str(base.source['plan'])[:16]}); make the addition again"
+            f"{path}: made for another plan ({count(manifest.rows, 'row')}, "
+            f"{str(manifest.source['plan'])[:16]}) than {store} "
+            f"({count(base.rows, 'row')}, {str(base.source['plan'])[:16]}); make the addition again"
         )
     if any(field.per_view for field in manifest.fields.values()) and manifest.views != base.views:
         raise StoreError(f"{path}: its views are not the ones of {store}; make the addition again, with the same views")

@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from distillkit.errors import StoreError
+from distillkit.system.wording import count
 
 PageIn = Callable[[int, int], object]
 Fetch = Callable[[list[tuple[int, int]]], object]
@@ -36,7 +37,9 @@ class BlockOrder:
 
     def __init__(self, rows: int, rows_per_shard: int, failed: np.ndarray, pool: int, seed: Sequence[int]):
         if pool < _BLOCKS:
-            raise StoreError(f"a pool of {pool} rows shuffles nothing; take at least {_BLOCKS}, such as {POOL}")
+            raise StoreError(
+                f"a pool of {count(pool, 'row')} shuffles nothing; take at least {_BLOCKS}, such as {POOL}"
+            )
         self.failed, self.seed = failed, tuple(seed)
         block = min(pool // _BLOCKS, rows_per_shard)
         shards = range(0, rows, rows_per_shard)

@@ -27,6 +27,7 @@ from distillkit.store.reading.contents import Contents
 from distillkit.store.reading.lookup import find
 from distillkit.store.reading.mapping import fits_in_memory
 from distillkit.store.reading.table import Table
+from distillkit.system.wording import count
 
 
 class FeatureStore(Contents):
@@ -172,8 +173,8 @@ class FeatureStore(Contents):
             first = wanted[place].as_py()
             why = "it failed, or is not in this view" if found[place] >= 0 else "there is no such key"
             raise StoreError(
-                f"{self.path}: no features for {missing} of {len(wanted)} keys, the first is {first!r}: {why}; leave "
-                "them out"
+                f"{self.path}: no features for {missing} of {count(len(wanted), 'key')}, the first is {first!r}: "
+                f"{why}; leave them out"
             )
         return found
 

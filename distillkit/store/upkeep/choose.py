@@ -11,6 +11,7 @@ from jaxtyping import Bool, Int64
 from distillkit.errors import StoreError
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.textfile import lines_of
+from distillkit.system.wording import count as counted
 
 
 def choose(path: Path, keys: Path | None, rows: str | None, labels: str | None) -> np.ndarray:
@@ -59,6 +60,6 @@ def as_many(rows: np.ndarray, other: Path) -> np.ndarray:
     count = len(FeatureStore(other).ok_rows)
     if count > len(rows):
         raise StoreError(
-            f"{other}: has {count:,} rows, of {len(rows):,} there are not so many to draw; choose more rows"
+            f"{other}: has {counted(count, 'row')}, of {len(rows):,} there are not so many to draw; choose more rows"
         )
     return np.sort(np.random.default_rng(0).choice(rows, count, replace=False))

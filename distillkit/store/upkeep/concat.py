@@ -21,6 +21,7 @@ from distillkit.store.writing.fill import fill
 from distillkit.store.writing.shards import Failure
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.system.atomic import make_folder
+from distillkit.system.wording import count
 from distillkit.types import Sample
 
 _BLOCK = 65_536
@@ -41,7 +42,10 @@ def concatenate(out: Path, paths: list[Path], say: Callable[[str], None], made_w
     plan, duplicates = make_plan(_samples(stores, prefixed="parts" in source["knobs"]), None, out.parent)
     rows = _Rows(stores, plan, duplicates)
     if duplicates:
-        say(f"{duplicates} keys are in more than one store, such as {rows.repeated}; the first row of each stays")
+        say(
+            f"{count(duplicates, 'key')} are in more than one store, such as {rows.repeated}; the first row "
+            f"of each stays"
+        )
     first = stores[0].manifest
     facts = {
         "source": source | {"duplicates": duplicates},

@@ -18,6 +18,7 @@ from distillkit.store.reading.selection import FILE_NAME as VIEW
 from distillkit.store.writing.adopt import adopt, committed
 from distillkit.store.writing.claims import Claims
 from distillkit.store.writing.writer import StoreWriter
+from distillkit.system.wording import count
 
 # What a writer adds to an identity by itself.
 _DERIVED = ("version", "rows", "rows_per_shard", "fields", "plan")
@@ -56,7 +57,7 @@ def assemble(out: Path, folders: list[Path], say: Callable[[str], None], made_wi
     if missing:
         told = ", ".join(str(shard + 1) for shard in missing[:5]) + (", ..." if missing[5:] else "")
         raise StoreError(
-            f"{out}: {len(missing)} of {writer.shards} shards are in none of the parts ({told}); extract them"
+            f"{out}: {len(missing)} of {count(writer.shards, 'shard')} are in none of the parts ({told}); extract them"
         )
     with Claims(out) as claims, claims.beginning_or_end():
         if writer.previous_identity() not in (None, identity):

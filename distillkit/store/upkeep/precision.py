@@ -22,6 +22,7 @@ from distillkit.store.format.field import DTYPES, Field
 from distillkit.store.format.layout import ZSTD_LEVEL, packed_rows
 from distillkit.store.format.steps import Steps, sample_of
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.wording import count
 
 _VECTORS, _QUERIES, NEIGHBOURS = 8192, 256, 10
 # Beyond these, a student would learn from another teacher: cosine error of the worst vector, overlap of neighbours.
@@ -55,7 +56,7 @@ def choices(store: FeatureStore, name: str) -> list[Choice]:
     usable = store.rows_with(name)
     places = np.unique(np.linspace(0, len(usable) - 1, min(wanted, len(usable))).astype(int))
     if len(places) < 2:
-        raise StoreError(f"{store.path}: {name} has {len(places)} rows with features, too few to measure")
+        raise StoreError(f"{store.path}: {name} has {count(len(places), 'row')} with features, too few to measure")
     rows = usable[places]
     seen = np.intersect1d(sample_of(len(store), [field]), usable)
     sample = store.read(name, seen if len(seen) else rows).float()

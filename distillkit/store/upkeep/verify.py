@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -22,18 +22,19 @@ from distillkit.store.reading.additions import FOLDER, additions
 from distillkit.store.reading.selection import FILE_NAME as VIEW
 from distillkit.store.reading.selection import Selection
 from distillkit.system.atomic import as_json
+from distillkit.system.progress import Progress
 
 
-def verify(path: Path) -> list[str]:
+def verify(path: Path, say: Callable[[str], None] | None = None) -> list[str]:
     """What is wrong with the store at `path` and its additions, one line each; empty when all is as manifests say.
 
-    Of a view: what is wrong with its rows, and with the store that it is a view of.
+    Of a view: what is wrong with its rows, and with the store that it is a view of. `say`: who hears how far it is.
     """
     if (path / VIEW).is_file():
-        return _view(Selection(path))
+        return _view(Selection(path), say)
     manifest = Manifest.read(path)
     volumes = {path: manifest} | {path / FOLDER / name: added for name, added in additions(path, manifest).items()}
-    return [problem for place, held in volumes.items() for problem in _volume(place, held)]
+    return [problem for place, held in volumes.items() for problem in _volume(place, held, say)]
 
 
 def made_again_by(path: Path, problems: list[str]) -> list[str]:
@@ -47,21 +48,26 @@ def made_again_by(path: Path, problems: list[str]) -> list[str]:
     return sorted({how_again(place) for place in hurt})
 
 
-def _view(view: Selection) -> list[str]:
+def _view(view: Selection, say: Callable[[str], None] | None) -> list[str]:
     try:
         view.manifest()
         problems = [] if len(view.rows) == view.count else [f"{view.path}: not as many rows as it says"]
     except StoreError as error:
         problems = [str(error)]
-    return problems + verify(view.store)
+    return problems + verify(view.store, say)
 
 
-def _volume(path: Path, manifest: Manifest) -> list[str]:
+def _volume(path: Path, manifest: Manifest, say: Callable[[str], None] | None) -> list[str]:
     shards = (item for shard in manifest.shards for item in shard.files.items())
     recorded = [*manifest.files.items(), *shards]
+    with Progress(f"{path}: bytes", sum(file.bytes for _, file in recorded), say) as progress:
+        checked = []
+        for name, want in recorded:
+            checked.append(_checksum(path / name, want))
+            progress.advance(want.bytes)
     metadata = layout.metadata_files(manifest.fields, manifest.rows, manifest.rows_per_shard)
     found = [
-        *(_checksum(path / name, want) for name, want in recorded),
+        *checked,
         *(_metadata(path / name, want) for name, want in metadata.items()),
         _plan(path / "plan.arrow", manifest),
         *(_records(path, manifest) if origin(path) is None else ()),

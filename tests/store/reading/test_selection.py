@@ -26,7 +26,7 @@ def test_a_view_shows_its_rows_and_no_others(toy, view):
     assert view.ok_rows.tolist() == [10, 60, 61]  # 3 and 149 failed
     assert view.rows_of(["k0061", "k0010"]).tolist() == [61, 10]
     for hidden in ("k0011", "k0003"):
-        with pytest.raises(StoreError, match=f"no features for 1 of 1 keys, the first is '{hidden}'"):
+        with pytest.raises(StoreError, match=f"no features for 1 of 1 key, the first is '{hidden}'"):
             view.rows_of([hidden])
     assert view.read("image", view.ok_rows).equal(whole.read("image", [10, 60, 61]))
     assert sorted(np.concatenate([rows for rows, _ in view.blocks(["image"], 2)]).tolist()) == [10, 60, 61]
@@ -102,7 +102,7 @@ def test_rows_are_chosen_by_key_number_and_label(toy, view, tmp_path):
     ):
         with pytest.raises(StoreError):
             choose(toy.path, *wrong)
-    with pytest.raises(StoreError, match="no features for 1 of 1 keys"):
+    with pytest.raises(StoreError, match="no features for 1 of 1 key"):
         (tmp_path / "keys.txt").write_text("nobody")
         choose(toy.path, tmp_path / "keys.txt", None, None)
 

@@ -70,7 +70,7 @@ def test_what_has_no_precision_to_spare_is_refused(make_toy):
 
 
 def test_two_rows_are_too_few(make_toy):
-    with pytest.raises(StoreError, match="has 1 rows with features, too few to measure"):
+    with pytest.raises(StoreError, match="has 1 row with features, too few to measure"):
         choices(FeatureStore(make_toy(rows=2, failed=(1,)).write().path), "image")
 
 

@@ -1,17 +1,22 @@
-"""How far a pass over images is, and when it will be done: a bar on a terminal, a line now and then elsewhere."""
+"""How far a long wait is, and when it will be over: a bar on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
+from typing import Generic, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from distillkit.system.wording import pace, wait
+
+Item = TypeVar("Item")
 _EVERY = 10.0  # seconds between two lines
+_LOOKED = 64  # items between two looks at the clock
 
 
 class Progress:
@@ -41,6 +46,20 @@ class Progress:
         if self.say is None or not self.bar.disable or now - self.told < _EVERY or self.done >= self.total:
             return
         self.told, rate = now, self.done / (now - self.began)
-        left = (self.total - self.done) / rate
-        waits = f"{left:.0f} s" if left < 120 else f"{left / 60:.0f} min"
-        self.say(f"{self.what} {self.done:,}/{self.total:,}  {rate:,.0f}/s  {waits} left")
+        left = wait((self.total - self.done) / rate)
+        self.say(f"{self.what} {self.done:,}/{self.total:,}  {pace(rate, '').replace(' ', '')}  {left} left")
+
+
+class Counted(Generic[Item]):
+    """Items of which nobody knows how many there are: how many came so far is said now and then."""
+
+    def __init__(self, items: Iterable[Item], what: str, say: Callable[[str], None]):
+        self.behind, self.what, self.say = items, what, say
+
+    def __iter__(self) -> Iterator[Item]:
+        began = told = time.perf_counter()
+        for done, item in enumerate(self.behind):
+            if done % _LOOKED == 0 and (now := time.perf_counter()) - told >= _EVERY:
+                told = now
+                self.say(f"{self.what} {done:,} so far  {pace(done / (now - began), '').replace(' ', '')}")
+            yield item

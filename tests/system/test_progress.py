@@ -1,6 +1,6 @@
 """A long pass over images says how far it is and how long it will take; a short one says nothing."""
 
-from distillkit.evaluation import progress
+from distillkit.system import progress
 
 
 def test_lines_come_now_and_then_with_what_is_left(monkeypatch):
@@ -20,3 +20,18 @@ def test_nobody_hears_of_a_pass_that_is_over_at_once():
     with progress.Progress("x", 10, None) as bar:
         bar.advance(10)
     assert said == []
+
+
+def test_of_what_nobody_has_counted_it_says_how_many_came(monkeypatch):
+    clock, said = iter(range(0, 10_000, 3)), []
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: next(clock))
+    assert list(progress.Counted(range(600), "planning, samples", said.append)) == list(range(600))
+    assert said == ["planning, samples 192 so far  16/s", "planning, samples 448 so far  19/s"]
+
+
+def test_what_is_slow_is_told_as_such(monkeypatch):
+    clock, said = iter(range(0, 1000, 20)), []
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: next(clock))
+    with progress.Progress("x", 10, said.append) as bar:
+        bar.advance(6)
+    assert said == ["x 6/10  0.3/s  13 s left"]

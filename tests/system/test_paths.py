@@ -1,0 +1,36 @@
+"""A path that is not there, and nearly is: the nearest name is offered, wherever a user may have meant one."""
+
+import pytest
+
+from distillkit.errors import RecipeError, SourceError, StoreError, TrainError
+from distillkit.recipe import ExtractRecipe, load
+from distillkit.runfolder import RunFolder
+from distillkit.sources._places import file_at, folder_at
+from distillkit.store.format.manifest import Manifest
+from distillkit.system.paths import meant
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "photos/cats").mkdir(parents=True)
+    (tmp_path / "photos/texts.txt").write_text("a\n")
+    return tmp_path
+
+
+def test_the_first_part_that_is_not_there_is_what_was_misspelt(folder):
+    assert meant(folder / "photso/cats") == f", did you mean {folder}/photos/cats?"
+    assert meant(folder / "photos/cat") == f", did you mean {folder}/photos/cats?"
+    assert meant(folder / "photso/dogs") == "" and meant(folder / "x") == "" and meant("") == ""
+
+
+def test_everybody_who_names_a_path_is_asked(folder):
+    near = f"did you mean {folder}/photos"
+    for error, opening in (
+        (SourceError, lambda: folder_at(str(folder / "phots"))),
+        (SourceError, lambda: file_at(str(folder / "photos/text.txt"))),
+        (StoreError, lambda: Manifest.read(folder / "phots")),
+        (TrainError, lambda: RunFolder(folder / "phots").recipe()),
+        (RecipeError, lambda: load(folder / "phots/texts.txt", kind=ExtractRecipe)),
+    ):
+        with pytest.raises(error, match=near):
+            opening()
