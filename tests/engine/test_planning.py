@@ -81,7 +81,7 @@ WRONG = {
     ),
     "a table of rows that are cut": (
         lambda f: table(f, row="a cat"),
-        r"t\.tsv:2: 1 cells, the header has 2; mend the line, or source.separator, source.quoting",
+        r"t\.tsv:2: 1 cell, the header has 2; mend the line, or source.separator, source.quoting",
     ),
     "a folder in place of a table": (
         lambda f: f'kind = "csv", file = "{f.parent}"',
