@@ -102,4 +102,4 @@ def test_the_whole_tour_on_the_quick_demo(tmp_path):
     book = nbformat.read(ROOT / "docs/tour.ipynb", as_version=4)
     nbclient.NotebookClient(book, timeout=1800, resources={"metadata": {"path": str(tmp_path)}}).execute()
     shown = [str(out.get("data", {}).get("text/html", "")) for cell in book.cells for out in cell.get("outputs", [])]
-    assert sum(html.count("data:image/png;base64,") for html in shown) == 16 + 8 + 8 + 8
+    assert sum(html.count("data:image/png;base64,") for html in shown) == 16 + 8 + 8 + 8 + 8
