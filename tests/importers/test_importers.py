@@ -84,7 +84,9 @@ def test_values_that_are_no_numbers_are_lines_of_the_ledger(tmp_path):
 
 def test_clip_retrieval_refuses_pickles_and_what_does_not_fit(tmp_path):
     clip_retrieval(tmp_path / "embeddings")
-    with pytest.raises(SourceError, match="no column 'uid' to name its rows by; it has: image_path, caption, width"):
+    with pytest.raises(
+        SourceError, match="no column 'uid' to name rows by; set key to one of: image_path, caption, width"
+    ):
         bring("clip_retrieval", tmp_path / "embeddings", tmp_path / "out", key="uid")
     np.save(tmp_path / "embeddings/img_emb/img_emb_1.npy", np.zeros((49, 32), np.float16))
     with pytest.raises(SourceError, match="not as many files and rows as in metadata"):
