@@ -37,7 +37,9 @@ def recipe_new(
 ) -> None:
     """Write a commented training recipe that runs, from what the stores hold and how large the student may be.
 
-    Asks for what is missing at a terminal. Example: distillkit recipe new mine.toml --images stores/mine/images
+    Asks for what is missing at a terminal.
+
+    Example: distillkit recipe new mine.toml --images stores/mine/images
     """
     if parameters and latency:
         raise typer.BadParameter("--parameters and --latency: name one of them")

@@ -9,7 +9,7 @@ from PIL import Image
 
 from distillkit.demo.drawings import HANDS, drawn_by
 from distillkit.demo.images import drawn, image_path
-from distillkit.system.atomic import atomic_folder
+from distillkit.system.atomic import atomic_folder, make_folder
 
 SIZE = 64  # pixels of a side
 _OPAQUE = 128  # of 255: what covers half of a pixel or more is figure
@@ -19,7 +19,7 @@ def write_masks(folder: Path, keys: list[str]) -> None:
     """Fill `folder` with a grey PNG for each picture of the first hand, by its key in stores: 1 is figure, 0 ground."""
     hand = HANDS[0]
     with atomic_folder(folder) as partial:
-        (partial / hand).mkdir()
+        make_folder(partial / hand)
         for key, drawing in zip(keys, drawn_by(hand, keys), strict=True):
             with Image.open(io.BytesIO(drawn(drawing, hand, SIZE))) as picture:
                 alpha = picture.convert("RGBA").getchannel("A")

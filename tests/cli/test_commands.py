@@ -111,7 +111,7 @@ def test_every_command_has_help_with_an_example(run_cli, command):
 
 
 def test_examples_name_recipes_that_exist(run_cli):
-    for command in COMMANDS:
+    for command in sorted({*COMMANDS} - {"recipe new"}):  # which writes the one that its example names
         example = run_cli(*command.split(), "--help")[1].partition("Example: distillkit ")[2].split()
         for word in example:
             if word.endswith(".toml"):

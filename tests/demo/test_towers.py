@@ -60,5 +60,5 @@ def test_tensors_take_the_wanted_names_in_order(tmp_path):
 def test_another_shape_or_number_of_tensors_is_refused(tmp_path):
     with pytest.raises(TeacherError, match=r"_a is \(2,\), timm's a is \(3,\)"):
         match_in_order({"_a": torch.ones(2)}, {"a": torch.ones(3)}, tmp_path)
-    with pytest.raises(TeacherError, match="1 tensors, timm's network has 2"):
+    with pytest.raises(TeacherError, match="1 tensor, timm's network has 2"):
         match_in_order({"_a": torch.ones(2)}, {"a": torch.ones(2), "b": torch.ones(1)}, tmp_path)

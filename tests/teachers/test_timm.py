@@ -127,7 +127,7 @@ def test_weights_that_lie_rounded_are_those_that_autocast_would_round(dino, prec
         return teacher(f"local-dir:{dino}", image_size=56, precision=precision)
 
     rounded = made()
-    monkeypatch.setattr("distillkit.teachers.timm.lower", lambda *_: None)
+    monkeypatch.setattr("distillkit.teachers.timm.lower", lambda *_, **__: None)
     whole = made()
     assert rounded.model.blocks[0].attn.qkv.weight.dtype != whole.model.blocks[0].attn.qkv.weight.dtype
     assert torch.equal(rounded.forward(PIXELS).patches, whole.forward(PIXELS).patches)
