@@ -26,6 +26,14 @@ def pytest_configure(config):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
+FIRST = ("guides/test_readme.py", "training/test_train.py", "engine/test_memory.py", "bench/test_bench.py")
+
+
+def pytest_collection_modifyitems(items):
+    """Files of few long tests come first: at the end one process would do them while the other has nothing left."""
+    items.sort(key=lambda item: not item.path.as_posix().endswith(FIRST))
+
+
 def hides_gpus(markers):
     """Whether tests chosen by `-m markers` are for the CPU: all but those that ask for "gpu"."""
     return "gpu" not in markers.replace("not gpu", "").split()
