@@ -14,7 +14,7 @@ from tests.bench import clip_retrieval, peers
 from tests.bench.measure import Row, at_most, compare, needs_gpu, not_installed
 
 # Commands of their own, each of which loads PyTorch again.
-_SLOW = {"training_peers"}
+_SLOW = {"training_peers", "extraction", "training_scale"}
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def run(recipes, tmp_path):
     room.limit_to(None)
 
 
-@pytest.mark.parametrize("decoders", ["threads", "processes"])
+@pytest.mark.parametrize("decoders", ["threads", pytest.param("processes", marks=pytest.mark.slow)])
 def test_the_rows_do_not_depend_on_the_memory(run, decoders):
     files = [
         [shard.files for shard in run(out, *memory, f'decode="{decoders}"').shards]

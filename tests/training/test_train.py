@@ -39,7 +39,7 @@ def test_killed_at_any_moment_and_rerun_gives_the_same_student(recipes, run_cli,
     assert run_cli("train-student", train, *knobs, "--set", f'out="{tmp_path}/calm"')[0] == 0
 
     out, when, kills = tmp_path / "out/run", random.Random(0), 0
-    while kills < 6 and not (out / "baseline/student.json").is_file():
+    while kills < 4 and not (out / "baseline/student.json").is_file():
         before = stamps(out)
         process = subprocess.Popen(command("train-student", train, *knobs), stderr=subprocess.DEVNULL)
         while stamps(out) == before and process.poll() is None:
