@@ -22,12 +22,12 @@ from distillkit.mining import choice, duplicates
 from distillkit.mining.approximate import Approximate, Effort
 from distillkit.mining.exact import Exact, Found, Tick, scaled
 from distillkit.mining.job import Job
-from distillkit.mining.library import faiss
 from distillkit.mining.memory import watched
 from distillkit.mining.process import mine_apart
 from distillkit.mining.progress import Progress
 from distillkit.mining.recall import reach
 from distillkit.mining.vectors import Vectors
+from distillkit.mining.which_faiss import faiss
 from distillkit.recipe import MineRecipe, differences, load
 from distillkit.store.format.plan import SCHEMA
 from distillkit.store.writing.claims import Claims, Lease, Part

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from distillkit.errors import ExportError
 from distillkit.exports._batches import in_batches
 from distillkit.exports._described import Classes, Described, Opened, Pictures
 from distillkit.exports._files import write_json
@@ -115,4 +116,4 @@ class _Opened:
         )
 
     def texts(self, texts: list[str]) -> Float[np.ndarray, "n d"]:
-        raise NotImplementedError("a classifier reads no texts")
+        raise ExportError("a classifier reads no texts")

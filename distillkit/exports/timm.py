@@ -67,7 +67,7 @@ class _Opened:
         return in_batches(pictures, lambda part: self._model(torch.stack([*map(self._show, part)])))
 
     def texts(self, texts: list[str]) -> Float[np.ndarray, "n d"]:
-        raise NotImplementedError("timm has no text towers")
+        raise ExportError("timm has no text towers")
 
 
 def timm_config(image: ImageTower, licence: str | None) -> dict[str, Any]:

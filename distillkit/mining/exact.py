@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from distillkit.mining.library import faiss
 from distillkit.mining.vectors import Vectors
+from distillkit.mining.which_faiss import faiss
 
 _TOGETHER = 1024  # queries whose findings are merged at once
 _A_CALL = 4096  # queries that FAISS looks at together, too

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from distillkit.errors import RecipeError
-from distillkit.mining.library import faiss
+from distillkit.mining.which_faiss import faiss
 from distillkit.system.machine import search_library
 
 KIND = "gpu_ivf_pq"

@@ -17,8 +17,8 @@ import numpy as np
 
 from distillkit.errors import StoreError
 from distillkit.mining import gpu_index
-from distillkit.mining.library import faiss
 from distillkit.mining.vectors import Vectors
+from distillkit.mining.which_faiss import faiss
 from distillkit.system.atomic import atomic_file, write_json
 from distillkit.system.wording import count as counted
 

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from distillkit.mining.library import faiss
+from distillkit.mining.which_faiss import faiss
 
 _SCORES = 4 << 20  # scores of queries against centroids that are in memory
 _FEW = 16  # lists that are looked at to begin with

@@ -234,7 +234,7 @@ class Told(Encode):
         self._tell = tell
 
     def __call__(self, store: Any) -> Float[Tensor, "n d"]:
-        raise NotImplementedError("only texts are told")
+        raise TypeError("only texts are told")
 
     def texts(self, store: Any, rows: np.ndarray) -> Float[Tensor, "m d"]:
         return torch.from_numpy(self._tell(store.index["text"].take(rows).to_pylist()))

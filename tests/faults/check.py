@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import random
 import shutil
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from distillkit.errors import DistillkitError
 from tests.faults.disks import Disk, disks
@@ -18,7 +20,7 @@ from tests.faults.recorder import Recorder
 Promise = Callable[[str, Callable[[Path], None]], None]
 
 
-class Job:
+class Job(Protocol):
     """Something that users do, in a folder. It must find its way from every disk that it may leave."""
 
     name = ""
@@ -26,13 +28,13 @@ class Job:
     def prepare(self, folder: Path) -> None:
         """What is there before, durably."""
 
+    @abstractmethod
     def run(self, folder: Path, promise: Promise) -> None:
         """Do it, or go on with it. `promise` what is done: it must hold on all disks from then on."""
-        raise NotImplementedError
 
+    @abstractmethod
     def look(self, folder: Path) -> None:
         """AssertionError unless a reader sees something absent, unfinished or whole: nothing else, nothing bent."""
-        raise NotImplementedError
 
     def outcome(self, folder: Path) -> dict[str, bytes]:
         """What must be equal in the end, whatever happened on the way."""

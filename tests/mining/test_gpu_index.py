@@ -10,8 +10,8 @@ from distillkit import mine
 from distillkit.errors import RecipeError
 from distillkit.mining import choice, cost, gpu_index
 from distillkit.mining.approximate_gpu import ApproximateOnGPU
-from distillkit.mining.library import faiss
 from distillkit.mining.vectors import Vectors
+from distillkit.mining.which_faiss import faiss
 from distillkit.recipe import MineRecipe
 from distillkit.store.reading.reader import FeatureStore
 from tests.mining.conftest import truth

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from distillkit.errors import DistillkitError
-from distillkit.mining import library
+from distillkit.mining import which_faiss
 from distillkit.mining.process import mine_apart
 from distillkit.recipe import MineRecipe
 from distillkit.system import machine
@@ -62,7 +62,7 @@ def test_a_machine_says_which_one_it_has(monkeypatch):
     with pytest.raises(
         DistillkitError, match=r"^faiss-gpu 1\.15\.1 and faiss-cpu 1\.9 are here together, .* pip uninst"
     ):
-        runpy.run_path(library.__file__)
+        runpy.run_path(which_faiss.__file__)
     here.clear()
     assert machine.search_library() is None
 
