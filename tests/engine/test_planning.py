@@ -1,6 +1,6 @@
-"""A corpus that is wrong as a whole is told in one line, before a teacher is loaded and without a folder left behind.
+"""Kind D: a corpus that is wrong as a whole is one line, before a teacher is loaded and without a folder left behind.
 
-Kinds of fault: D, "found out row by row", and C, where a finished store would make way for half a corpus.
+And kind C, where a finished store would make way for half a corpus.
 """
 
 import json

@@ -1,3 +1,5 @@
+"""Folders and globs. Kind C: what a walk does not take is counted, links are followed; what it cannot list stops it."""
+
 import os
 import random
 import sys

@@ -1,3 +1,5 @@
+"""Tars. Kind C: whatever a tar holds beside samples is counted, and nothing behind its first end mark is lost."""
+
 import bz2
 import gzip
 import io
