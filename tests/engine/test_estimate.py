@@ -1,5 +1,6 @@
 """What an extraction would take, in numbers that can be done in the head; and --plan leaves everything as it is."""
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -115,6 +116,6 @@ def test_plan_touches_nothing_and_tells_everything(recipes, run_cli, tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
     assert f"{tmp_path}/out/images: 70 rows in 2 shards of 64" in out and "probed 70 samples, 1 failed" in out
     assert "openclip/image           float16 [32]: 64 bytes a row" in out
-    assert "sets the pace" in out and "texts/s" in out and "paid after epochs" in out and "free" in out
+    assert re.search(r"sets? the pace", out) and "texts/s" in out and "paid after epochs" in out and "free" in out
     lines = [line.split() for line in out.splitlines()]
     assert ["1", "float16", "0", "128", "8.96", "kB"] in [line[:6] for line in lines]
