@@ -31,7 +31,7 @@ from distillkit.system.stopping import after_steps, asked, code
 from distillkit.system.wording import count
 from distillkit.training import beginning, checkpoint
 from distillkit.training.ask import Ask
-from distillkit.training.batches import Batches
+from distillkit.training.batches import Batches, refuse_other_inputs
 from distillkit.training.course import Course
 from distillkit.training.deterministic import deterministic
 from distillkit.training.gpu_memory import fitting
@@ -73,7 +73,7 @@ def train(
     room.limit_to(memory_bytes(recipe.data.memory) if recipe.data.memory else None)
     device = device_of(recipe.device, error=TrainError)
     with deterministic(recipe.optim, device), joined(device) as ranks:
-        heard = say if ranks.first else _nothing
+        heard = say if ranks.first else silent
         alone = recipe.alone()
         baselines = [baseline for one in alone if (baseline := one.of_baseline())]
         train_together(alone, device, ranks, heard, command, ask, overwrite, then=baselines)
@@ -164,7 +164,7 @@ def _opened(
         widths = batches.widths(students[-1])
         rounded = recipe.optim.loss_products == "bf16"
         objectives.append(Objective(recipe.losses, widths, mixed=recipe.data.augment.mixes, rounded=rounded))
-    _refuse_other_inputs(students)
+    refuse_other_inputs(students)
     return students, batches, objectives
 
 
@@ -233,26 +233,11 @@ def _leave(courses: Sequence[Course], step: int, say: Say) -> NoReturn:
     raise SystemExit(code(asked() or SIGTERM))
 
 
-def _refuse_other_inputs(students: list[Any]) -> None:
-    """RecipeError unless all students of one read see the same pixels and tokens."""
-
-    def sees(student: Any) -> tuple[Any, ...]:
-        tokens = student.tokenize(["a photo"]).tolist() if hasattr(student, "tokenize") else None
-        return student.image_size, getattr(student, "patches", 0), tokens
-
-    if any(sees(student) != sees(students[0]) for student in students[1:]):
-        raise RecipeError("students: they look at different image sizes, patches or tokens; train them one by one")
-
-
 def _ahead(recipe: TrainRecipe, device: torch.device) -> int:
     """How many batches to make ahead: beside a GPU two, on a CPU none, as both want the same cores."""
     if recipe.data.prefetch is not None:
         return recipe.data.prefetch
     return 0 if device.type == "cpu" else 2
-
-
-def _nothing(message: str) -> None:
-    """What the other ranks have to say, the first one says."""
 
 
 make_callable(__name__)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +91,20 @@ def tokenizer(name: str, context_length: int | None) -> Any:
 def quick_gelu(model: nn.Module) -> bool:
     """Whether its activation is the fast approximation that OpenAI's weights were trained with."""
     return any(type(module).__name__ == "QuickGELU" for module in model.modules())
+
+
+@contextmanager
+def shortened(model: nn.Module, length: int) -> Iterator[None]:
+    """open_clip's own text transformers want full-length rows; for now their mask and positions are cut to `length`."""
+    tower: Any = getattr(model, "text", model)
+    mask, positions = getattr(tower, "attn_mask", None), getattr(tower, "positional_embedding", None)
+    length += getattr(tower, "cls_emb", None) is not None  # CoCa's has a token of its own behind the text
+    if mask is None or positions is None or length == mask.shape[-1]:
+        yield
+        return
+    whole = positions.data
+    tower.attn_mask, positions.data = mask[:length, :length], whole[:length]
+    try:
+        yield
+    finally:
+        tower.attn_mask, positions.data = mask, whole

@@ -6,8 +6,7 @@ https://github.com/mlfoundations/open_clip
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import asdict
 from typing import Any, Literal
 
@@ -17,7 +16,7 @@ from open_clip.timm_model import TimmModel
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from open_clip.transformer import VisionTransformer
 from timm.models import eva, vision_transformer
-from torch import Tensor, nn
+from torch import Tensor
 
 from distillkit.errors import TeacherError
 from distillkit.recipe.schema import Width
@@ -36,7 +35,7 @@ from distillkit.teachers._frozen import (
 )
 from distillkit.teachers._grid import Grid
 from distillkit.teachers._hub import expanded, hub
-from distillkit.teachers._openclip_network import find, load, quick_gelu, tokenizer
+from distillkit.teachers._openclip_network import find, load, quick_gelu, shortened, tokenizer
 from distillkit.teachers._preprocess import PixelPath, Preprocess, Shows, normalised
 from distillkit.types import Features
 
@@ -171,7 +170,7 @@ class Openclip:
 
     @torch.inference_mode()
     def _text(self, tokens: Tensor) -> Float[Tensor, "t d"]:
-        with _shortened(self.model, tokens.shape[1]):
+        with shortened(self.model, tokens.shape[1]):
             features: Tensor = self.model.encode_text(tokens.to(self.device, non_blocking=True))
         return features.float()
 
@@ -239,20 +238,3 @@ def _used(tokens: Tensor, pad: int) -> Int[Tensor, "t"]:
     """Length of each row up to its last token that is not padding."""
     positions = torch.arange(1, tokens.shape[1] + 1)
     return (positions * (tokens != pad)).amax(dim=1).clamp(min=1)
-
-
-@contextmanager
-def _shortened(model: nn.Module, length: int) -> Iterator[None]:
-    """open_clip's own text transformers want full-length rows; for now their mask and positions are cut to `length`."""
-    tower: Any = getattr(model, "text", model)
-    mask, positions = getattr(tower, "attn_mask", None), getattr(tower, "positional_embedding", None)
-    length += getattr(tower, "cls_emb", None) is not None  # CoCa's has a token of its own behind the text
-    if mask is None or positions is None or length == mask.shape[-1]:
-        yield
-        return
-    whole = positions.data
-    tower.attn_mask, positions.data = mask[:length, :length], whole[:length]
-    try:
-        yield
-    finally:
-        tower.attn_mask, positions.data = mask, whole

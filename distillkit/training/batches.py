@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from distillkit.errors import RecipeError
 from distillkit.recipe import Data
 from distillkit.system.spans import WAIT, span
 from distillkit.training.ask import Ask, stored
@@ -127,3 +128,14 @@ class Batches:
 def _pool(threads: int) -> ThreadPoolExecutor:
     """Threads whose own tensor operations use one core each: there are as many of them as cores."""
     return ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+
+
+def refuse_other_inputs(students: Sequence[Any]) -> None:
+    """RecipeError unless all students of one read see the same pixels and tokens."""
+
+    def sees(student: Any) -> tuple[Any, ...]:
+        tokens = student.tokenize(["a photo"]).tolist() if hasattr(student, "tokenize") else None
+        return student.image_size, getattr(student, "patches", 0), tokens
+
+    if any(sees(student) != sees(students[0]) for student in students[1:]):
+        raise RecipeError("students: they look at different image sizes, patches or tokens; train them one by one")
