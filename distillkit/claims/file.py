@@ -58,6 +58,7 @@ class Claim(Strict):
     """`better`: pairs of arms, the first of each better than the second `on` "eval.measure" by more than `by`; with a
     `by` below 0 that is "no worse than". All pairs must hold. `order`: arms by what the paper measured, as a rank
     correlation above 0 over what each is better than the arm `than`. `waits`: what is lacking before it can be run.
+    `remark`: why it may not hold, written when the verdict was known; the page has it where the claim does not hold.
     """
 
     text: str
@@ -69,6 +70,7 @@ class Claim(Strict):
     curves: list[Curve] = Field(default_factory=list)
     across: str = Field("", description="what the curves' x is")
     waits: str | None = None
+    remark: str = ""
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:

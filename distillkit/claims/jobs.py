@@ -13,7 +13,7 @@ from distillkit.callable import silent
 from distillkit.claims.file import read_claims
 from distillkit.claims.judge import judge
 from distillkit.claims.page import write_page
-from distillkit.claims.results import Results, not_run, read_results, write_results
+from distillkit.claims.results import Results, not_run, read_results, remarked, write_results
 from distillkit.claims.run import run_all
 from distillkit.claims.timing import plan
 from distillkit.claims.work import Scene
@@ -60,6 +60,8 @@ def write(places: Sequence[Path], page: Path) -> list[Path]:
         one.name: not_run(one, f"distillkit claims {file.as_posix()}") for file, one in claimed.items()
     }
     found |= {one.name: one for one in map(read_results, known)}
+    for file, one in claimed.items():
+        found[one.name] = remarked(found[one.name], one, file)
     if not found:
         raise RecipeError(f"{', '.join(map(str, places))}: neither files of claims nor results of them")
     return write_page(page, list(found.values()))

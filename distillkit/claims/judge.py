@@ -54,7 +54,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Judged:
-    """A claim with its verdict. `items` were asked, of each of `seeds` runs."""
+    """A claim with its verdict. `items` were asked, of each of `seeds` runs. `remark`: the claim's own, of today."""
 
     text: str
     on: str
@@ -66,6 +66,7 @@ class Judged:
     curves: tuple[tuple[str, tuple[Point, ...]], ...] = ()
     across: str = ""
     why: str = ""
+    remark: str = ""
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def page(path: Path, results: Sequence[Results]) -> str:
     """The page as Markdown; `path` is where it will lie."""
     counted = Counter(claim.holds for found in results for claim in found.claims)
     total = sum(counted.values())
-    said = [f"{counted[word]} {words}" for word, words in _COUNTED.items() if counted[word]]
+    said = [f"{counted[word]} {words[counted[word] > 1]}" for word, words in _COUNTED.items() if counted[word]]
     lines = [_HEAD.format(sentence=f"Of {count(total, 'claim')} of {count(len(results), 'paper')} {_listed(said)}.")]
     lines += [
         "| paper | claim | verdict | effect | 95 % interval | seeds | n | on |",
@@ -51,7 +51,13 @@ def page(path: Path, results: Sequence[Results]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-_COUNTED = {HOLDS: "hold", NOT: "do not hold", UNSURE: "cannot be told apart", WAITS: "have not been run yet"}
+# What is said of one claim, and of several.
+_COUNTED = {
+    HOLDS: ("holds", "hold"),
+    NOT: ("does not hold", "do not hold"),
+    UNSURE: ("cannot be told apart", "cannot be told apart"),
+    WAITS: ("has not been run yet", "have not been run yet"),
+}
 
 
 def _listed(parts: Sequence[str]) -> str:
@@ -92,6 +98,8 @@ def _section(path: Path, found: Results) -> list[str]:
         told = "; ".join(reason for reason in reasons if reason)
         if told:
             lines += [f"* {claim.text}: {claim.holds}, {told}"]
+        if claim.remark and claim.holds != HOLDS:
+            lines += ["", f"{claim.text}: {claim.holds}. {claim.remark}", ""]
     return [*lines, ""]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,14 @@ def not_run(file: ClaimsFile, command: str) -> Results:
     """What stands in the place of results that are not there yet."""
     waiting = [Judged(one.text, one.on, one.by, WAITS, (), 0, 0, why=one.waits or "") for one in file.claims]
     return Results(file.name, file.title, file.paper, command, False, tuple(waiting))
+
+
+def remarked(results: Results, file: ClaimsFile, path: Path) -> Results:
+    """With the file's remarks. TrainError where the file has other claims by now than were judged."""
+    if [(one.text, one.on, one.by) for one in results.claims] != [(one.text, one.on, one.by) for one in file.claims]:
+        raise TrainError(f"{path}: its claims are not those that were judged; run `{results.command}` again")
+    pairs = zip(results.claims, file.claims, strict=True)
+    return replace(results, claims=tuple(replace(judged, remark=claim.remark) for judged, claim in pairs))
 
 
 def _judged(record: dict[str, Any]) -> Judged:

@@ -1,7 +1,9 @@
 """docs/results.md is what the committed results and files of claims make."""
 
+import json
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from distillkit.claims.jobs import write
 from distillkit.claims.judge import HOLDS, NOT, UNSURE, Judged, Pair, Point
 from distillkit.claims.page import page, write_page
 from distillkit.claims.results import Results
-from distillkit.errors import RecipeError
+from distillkit.errors import RecipeError, TrainError
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,7 +51,7 @@ def test_the_committed_page_is_what_the_committed_results_make(tmp_path, monkeyp
 
 def test_a_row_has_verdict_effect_interval_seeds_and_items(tmp_path):
     text = page(tmp_path / "results.md", [FOUND])
-    assert "Of 3 claims of 1 paper 1 hold, 1 do not hold and 1 cannot be told apart." in text
+    assert "Of 3 claims of 1 paper 1 holds, 1 does not hold and 1 cannot be told apart." in text
     assert "| Toy | It beats \\| it | **holds** | +0.254 | +0.180 to +0.330 | 3 | 720 | `all.R@1` |" in text
     assert "| Toy | All hold | **not separable** | -0.010 | -0.050 to +0.030 | 3 | 720 | `all.R@1` |" in text
     assert "| few | student | -0.010 | -0.050 to +0.030 | not separable |" in text
@@ -66,9 +68,38 @@ def test_a_curve_is_a_drawing_beside_the_page(tmp_path):
     assert {text.text for text in tree.findall("{*}text")} >= {"student", "share", "all.R@1", "0.125", "1"}
 
 
-def test_a_quick_look_says_that_it_is_one(tmp_path):
-    from dataclasses import replace
+CLAIMED = """
+name = "toy"
+title = "Toy"
+paper = "https://example.org"
+seeds = [0]
+evals = [{ kind = "retrieval", name = "all", store = "stores/toy" }]
+arms = [{ name = "a", recipe = "toy.toml" }, { name = "b", recipe = "toy.toml" }]
+[[claims]]
+text = "It is not"
+on = "all.R@1"
+better = [["a", "b"]]
+remark = "Steps were few: with three times as many it holds."
+"""
 
+
+@pytest.mark.parametrize("holds", [HOLDS, NOT, UNSURE])
+def test_a_remark_stands_where_a_claim_does_not_hold(tmp_path, holds):
+    (tmp_path / "toy.toml").write_text(CLAIMED)
+    judged = Judged("It is not", "all.R@1", 0.0, holds, (replace(OTHER, holds=holds),), 720, 3)
+    (tmp_path / "toy.json").write_text(json.dumps(asdict(replace(FOUND, claims=(judged,)))))
+    text = write([tmp_path], tmp_path / "page.md")[0].read_text()
+    assert ("Steps were few" in text) == (holds != HOLDS)
+
+
+def test_verdicts_on_other_claims_are_refused(tmp_path):
+    (tmp_path / "toy.toml").write_text(CLAIMED)
+    (tmp_path / "toy.json").write_text(json.dumps(asdict(FOUND)))
+    with pytest.raises(TrainError, match=r"not those that were judged; run `distillkit claims toy.toml` again"):
+        write([tmp_path], tmp_path / "page.md")
+
+
+def test_a_quick_look_says_that_it_is_one(tmp_path):
     assert "**holds** (quick look)" in page(tmp_path / "results.md", [replace(FOUND, quick=True)])
 
 
