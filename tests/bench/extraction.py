@@ -47,7 +47,10 @@ def run(folder: Path, quick: bool) -> list[Row]:
     heavy = Openclip(model=heavy, device="cpu")
     return [
         _against_the_teacher(root, heavy, count // (1 if quick else 4), rounds),
-        _against_decoding(root, Elsewhere(Openclip(model=light, device="cpu")), count, rounds),
+        # A corpus of some seconds: of one that takes half a second, a twentieth goes into beginning and ending.
+        _against_decoding(
+            linked(root, folder / "many", 4 * count), Elsewhere(Openclip(model=light, device="cpu")), rounds
+        ),
         _pixel_path(root, count, size, rounds),
         _memory(folder, root, quick),
     ]
@@ -63,6 +66,15 @@ def photos(folder: Path, count: int) -> Path:
         grain = random.integers(-14, 15, smooth.shape)
         picture = np.clip((smooth - 128) * 6 + 128 + grain, 0, 255).astype(np.uint8)
         Image.fromarray(picture).save(folder / f"{number:05d}.jpg", quality=92)
+    return folder
+
+
+def linked(photos: Path, folder: Path, count: int) -> Path:
+    """As many images, links to the same files in turn."""
+    folder.mkdir(parents=True)
+    paths = sorted(photos.iterdir())
+    for number in range(count):
+        (folder / f"{number:05d}.jpg").symlink_to(paths[number % len(paths)])
     return folder
 
 
@@ -130,7 +142,8 @@ class Elsewhere:
         return Features(image=self.said[: len(pixels)])
 
 
-def _against_decoding(root: Path, network: Elsewhere, count: int, rounds: int) -> Row:
+def _against_decoding(root: Path, network: Elsewhere, rounds: int) -> Row:
+    count = len(list(root.iterdir()))
     planned = plan(root, count)
     sight = Sight(Component(kind="folder", root=str(root)), {"clip": network.preprocess})
     rows = list(zip(planned["key"].to_pylist(), planned["image"].to_pylist(), strict=True))
@@ -198,10 +211,7 @@ def _memory(folder: Path, root: Path, quick: bool) -> Row:
 
 def _peak(folder: Path, root: Path, model: Path, count: int) -> float:
     """Megabytes."""
-    (folder / "images").mkdir(parents=True)
-    paths = sorted(root.iterdir())
-    for number in range(count):
-        (folder / "images" / f"{number:05d}.jpg").symlink_to(paths[number % len(paths)])
+    linked(root, folder / "images", count)
     recipe = f"""
 name = "memory"
 out = "{folder}/out"

@@ -42,7 +42,7 @@ def compare(
     ours: Callable[[], object],
     theirs: Callable[[], object],
     *,
-    goal: float,
+    goal: float = 0.0,
     amount: float = 1.0,
     their_amount: float | None = None,
     unit: str = "s",
@@ -86,6 +86,11 @@ def of_pairs(
         unit=unit,
         rounds=len(pairs),
     )
+
+
+def limit(row: Row) -> Row:
+    """A row that is nobody's goal: it says what the rows above it could reach at most on this machine."""
+    return replace(row, goal="", met=None, note="limit")
 
 
 def at_most(name: str, values: Sequence[float], limit: float, unit: str) -> Row:

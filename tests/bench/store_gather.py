@@ -1,14 +1,23 @@
-"""Random rows of a store through the public API (row numbers to tensor) against np.take from an array in memory."""
+"""Random rows of a store through the public API (row numbers to tensor) against np.take from an array in memory.
+
+NumPy asks for huge pages for a large array, and a file has small ones: the processor looks for the place of each row
+longer. What that alone costs is measured beside it, by np.take from a map of one plain file with the same rows: the
+limit of anything that reads rows of a file from the page cache, and what the reader is asked to reach.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from distillkit.store.reading.reader import FeatureStore
-from tests.bench.measure import Row, compare
+from tests.bench.measure import Row, compare, limit
 from tests.bench.stores import BATCH, WIDTH, in_memory, make_store, random_batches
 
 
@@ -19,44 +28,59 @@ def run(folder: Path, quick: bool) -> list[Row]:
     one_view = make_store(folder / "one-view", rows, shard)
     four_views = make_store(folder / "four-views", rows // 4, shard // 4, (4, WIDTH))
     return [
-        *(
-            _row(f"{name}, {_threads(threads)}", one_view, threads, goal, quick)
-            for threads, goal in ((1, 0.9), (2, 1.3))
-        ),
-        _row(f"{name}, all four views of a row, 1 thread", four_views, 1, 0.85, quick),
+        *_rows(name, one_view, folder / "plain", {1: 0.9, 2: 1.3}, quick),
+        *_rows(f"{name}, all four views of a row", four_views, folder / "plain-views", {1: 0.85}, quick),
     ]
 
 
-def _row(name: str, store: FeatureStore, threads: int, goal: float, quick: bool) -> Row:
-    table = in_memory(store)
+def _rows(name: str, store: FeatureStore, plain: Path, goals: dict[int, float], quick: bool) -> list[Row]:
+    """The reader against memory and against a map, for each number of threads; and the map against memory."""
+    memory = in_memory(store)
+    memory.tofile(plain)
+    mapped = np.memmap(plain, memory.dtype, "r", shape=memory.shape)
     batches = random_batches(len(store), 20 if quick else 200)
-    buffer = np.empty((BATCH, *table.shape[1:]), np.float16)
-    out = torch.empty(buffer.shape, dtype=torch.float16)
+    reads, takes = partial(_read, store, batches), partial(_take, batches=batches)
+    timed = {"amount": BATCH * len(batches), "unit": "rows/s", "rounds": 3 if quick else 31}
+    rows = []
+    for threads, goal in goals.items():
+        with _using(threads), ThreadPoolExecutor(threads) as pool:
+            told = f"{threads} thread{'s'[: threads - 1]}"
+            from_map = partial(takes, mapped, pool=pool, threads=threads)
+            rows += [
+                compare(f"{name}, {told} / np.take in memory", reads, partial(takes, memory), goal=goal, **timed),
+                compare(f"{name}, {told} / np.take from a map, {told}", reads, from_map, goal=0.95, **timed),
+                limit(compare(f"np.take from a map, {told} / in memory", from_map, partial(takes, memory), **timed)),
+            ]
+    return rows
 
-    def ours() -> None:
-        for batch in batches:
-            store.read("image", batch, out=out)
 
-    def theirs() -> None:
-        for batch in batches:
-            np.take(table, batch, axis=0, out=buffer, mode="clip")
+def _read(store: FeatureStore, batches: Sequence[np.ndarray]) -> None:
+    out = torch.empty((BATCH, *store.field("image").shape), dtype=torch.float16)
+    for batch in batches:
+        store.read("image", batch, out=out)
 
+
+def _take(
+    table: np.ndarray, batches: Sequence[np.ndarray], pool: ThreadPoolExecutor | None = None, threads: int = 1
+) -> None:
+    out = np.empty((BATCH, *table.shape[1:]), table.dtype)
+    pieces = [slice(BATCH * part // threads, BATCH * (part + 1) // threads) for part in range(threads)]
+    for batch in batches:
+
+        def piece(of: slice, batch: np.ndarray = batch) -> None:
+            np.take(table, batch[of], axis=0, out=out[of], mode="clip")
+
+        if pool is None or threads == 1:
+            piece(slice(None))
+        else:
+            list(pool.map(piece, pieces))
+
+
+@contextmanager
+def _using(threads: int) -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    amount = BATCH * len(batches)
     try:
-        return compare(
-            f"{name} / np.take in memory",
-            ours,
-            theirs,
-            goal=goal,
-            amount=amount,
-            unit="rows/s",
-            rounds=3 if quick else 31,
-        )
+        yield
     finally:
         torch.set_num_threads(before)
-
-
-def _threads(count: int) -> str:
-    return f"{count} thread{'s'[: count - 1]}"

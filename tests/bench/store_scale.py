@@ -1,4 +1,8 @@
-"""What 40 M rows cost beside 1 M: speed, opening, private memory. The rows are holes in files, read as any others."""
+"""What 40 M rows cost beside 1 M: speed, opening, private memory. The rows are holes in files, read as any others.
+
+The more memory is mapped, the longer the processor looks for the place of a row, whoever reads: np.take from maps of
+plain files of both sizes shows by how much, and the reader is held to the larger of these.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,11 @@ import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from distillkit.store.reading.reader import FeatureStore
-from tests.bench.measure import Row, at_most, compare
+from tests.bench.measure import Row, at_most, compare, limit
 from tests.bench.stores import BATCH, WIDTH, random_batches, sparse_store
 
 
@@ -28,10 +33,20 @@ def run(folder: Path, quick: bool) -> list[Row]:
     name = f"random gather of {BATCH} x {WIDTH} fp16, 1 thread: {rows:,} rows / {rows // 40:,} rows"
     amount = BATCH * batches
     speed = compare(name, gathers[1], gathers[0], goal=0.8, amount=amount, unit="rows/s", rounds=3 if quick else 31)
+    plain = [_plain(folder / f"plain-{count}", count, batches) for count in (rows // 40, rows)]
+    timed = {"amount": amount, "unit": "rows/s", "rounds": 3 if quick else 31}
+    share = compare(
+        f"random gather, 1 thread, of {rows:,} rows / np.take from a map of them",
+        gathers[1],
+        plain[1],
+        goal=0.95,
+        **timed,
+    )
+    most = limit(compare(f"np.take from a map: {rows:,} rows / {rows // 40:,} rows", plain[1], plain[0], **timed))
     torch.set_num_threads(before)
     opened = [_in_a_new_process(large.path, batches) for _ in range(1 if quick else 5)]
     return [
-        speed,
+        *(speed, share, most),
         at_most(f"opening {rows:,} rows, to the first row and its key", [one[0] for one in opened], 100, "ms"),
         at_most(f"private memory to open {rows:,} rows and gather", [one[1] for one in opened], 50, "MB"),
     ]
@@ -45,6 +60,20 @@ def _gather(store: FeatureStore, count: int):
             store.read("image", batch, out=out)
 
     return gather
+
+
+def _plain(path: Path, rows: int, count: int):
+    """The same from one file of holes, by NumPy alone."""
+    with path.open("wb") as file:
+        file.truncate(rows * WIDTH * 2)
+    table = np.memmap(path, np.float16, "r", shape=(rows, WIDTH))
+    batches, out = random_batches(rows, count), np.empty((BATCH, WIDTH), np.float16)
+
+    def take() -> None:
+        for batch in batches:
+            np.take(table, batch, axis=0, out=out, mode="clip")
+
+    return take
 
 
 def _in_a_new_process(path: Path, batches: int) -> tuple[float, float]:
