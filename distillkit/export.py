@@ -28,13 +28,15 @@ from distillkit.parity.questions import calibration, questions_of_folder, questi
 from distillkit.parity.reference import Reference, teacher_says
 from distillkit.recipe import Component, TrainRecipe
 from distillkit.runfolder import RunFolder
-from distillkit.system.atomic import atomic_folder, write_json
+from distillkit.system.atomic import write_json
+from distillkit.system.new_folder import new_folder, refuse_what_is_there
 from distillkit.teachers._frozen import weights_sha256
 from distillkit.teachers._students import EXPORTED
 
 Precision = Literal["fp32", "fp16", "int8"]
 TowerChoice = Literal["image", "text", "both"]
 Say = Callable[[str], None]
+_OTHERWISE = "name another folder with --out"
 CALIBRATION = 64  # pictures of training that int8 takes its ranges from
 
 
@@ -81,7 +83,7 @@ def export(
     held = [name for name in student.towers if name in getattr(target, "towers", ("image", "text"))]
     asked.enough(held)
     pixels = _calibration(recipe, student) if precision == "int8" and "image" in held else None
-    with atomic_folder(folder) as partial:
+    with new_folder(folder, ExportError, _OTHERWISE) as partial:
         target.write(student, partial, precision, pixels)
         parity = compare(asked, reference, target.open(partial), held, precision)
         if parity.refusal and keep is None and precision != "fp32" and hasattr(target, "blocks"):
@@ -112,8 +114,7 @@ def _calibration(recipe: TrainRecipe, student: Described) -> Float[np.ndarray, "
 def _place(run: Path, to: str, precision: str, out: str | Path | None) -> Path:
     name = to.rpartition(":")[2].lower() + ("" if precision == "fp32" else f"-{precision}")
     folder = Path(out) if out is not None else run / "exports" / name
-    if folder.exists():
-        raise ExportError(f"{folder}: is there already; move it away, or name another folder with --out")
+    refuse_what_is_there(folder, ExportError, _OTHERWISE)
     return folder
 
 

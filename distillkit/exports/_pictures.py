@@ -63,7 +63,6 @@ def _pixels(picture: Image.Image, config: dict[str, Any]) -> Float[np.ndarray, "
 LINES = """\
 import json
 import numpy as np
-import onnxruntime
 from PIL import Image
 
 config = json.load(open("preprocessor_config.json"))

@@ -78,7 +78,8 @@ class Classifier:
 
     def lines(self, student: Described) -> str:
         return (
-            LINES
+            "import onnxruntime\n"
+            + LINES
             + """
 session = onnxruntime.InferenceSession("classifier.onnx")
 names = json.loads(session.get_modelmeta().custom_metadata_map["classes"])

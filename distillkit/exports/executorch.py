@@ -6,20 +6,21 @@ tokenizer.json say what goes in.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from distillkit.errors import ExportError
-from distillkit.exports._described import Described, Opened, Pictures
+from distillkit.exports._described import Described, Opened
 from distillkit.exports._graphs import plain_attention, quietly
-from distillkit.exports._pictures import LINES, pixels_of, read_preprocessor, write_preprocessor
-from distillkit.exports._tokens import read_tokens, write_tokenizer
+from distillkit.exports._pictures import write_preprocessor
+from distillkit.exports._programs import OpenedPrograms, lines_of
+from distillkit.exports._tokens import write_tokenizer
 
 
 class Executorch:
@@ -45,21 +46,21 @@ class Executorch:
             write_tokenizer(folder, student.text)
 
     def open(self, folder: Path) -> Opened:
-        return _Opened(folder)
+        return OpenedPrograms(folder, lambda tower: _asks(folder / f"{tower}.pte"), 1)
 
     def lines(self, student: Described) -> str:
-        image = """
+        return lines_of(
+            student,
+            "import torch\nfrom executorch.runtime import Runtime\n",
+            """\
 program = Runtime.get().load_program("image.pte").load_method("forward")
-(image,) = program.execute([torch.from_numpy(pixels(Image.open("picture.png")))])
-"""
-        text = """
+(image,) = program.execute([torch.from_numpy(picture)])
+""",
+            """\
 program = Runtime.get().load_program("text.pte").load_method("forward")
-(text,) = program.execute([torch.tensor([Tokenizer.from_file("tokenizer.json").encode("a photo of a cat").ids])])
-"""
-        parts = ["import torch\nfrom executorch.runtime import Runtime\n"]
-        parts += [LINES.replace("import onnxruntime\n", "")] if student.image else []
-        parts += ["from tokenizers import Tokenizer\n"] if student.text else []
-        return "".join([*parts, image if student.image else "", text if student.text else ""])
+(text,) = program.execute([torch.from_numpy(tokens)])
+""",
+        )
 
 
 def _write(network: nn.Module, example: Tensor, path: Path) -> None:
@@ -77,25 +78,13 @@ def _write(network: nn.Module, example: Tensor, path: Path) -> None:
     path.write_bytes(program.buffer)
 
 
-class _Opened:
-    def __init__(self, folder: Path):
-        self._folder = folder
+def _asks(path: Path) -> Callable[[np.ndarray], np.ndarray]:
+    from executorch.runtime import Runtime
 
-    def images(self, pictures: Pictures) -> Float[np.ndarray, "n d"]:
-        program, config = self._load("image"), read_preprocessor(self._folder)
-        every = (pixels_of([pictures[place]], config) for place in range(len(pictures)))
-        return np.concatenate([_asked(program, one) for one in every])
+    program: Any = Runtime.get().load_program(path).load_method("forward")
 
-    def texts(self, texts: list[str]) -> Float[np.ndarray, "n d"]:
-        program, rows = self._load("text"), read_tokens(self._folder, texts)
-        return np.concatenate([_asked(program, rows[place : place + 1]) for place in range(len(rows))])
+    def ask(given: np.ndarray) -> np.ndarray:
+        (said,) = program.execute([torch.from_numpy(given)])
+        return np.array(said)  # what it says next lies in the same place
 
-    def _load(self, tower: str) -> Any:
-        from executorch.runtime import Runtime
-
-        return Runtime.get().load_program(self._folder / f"{tower}.pte").load_method("forward")
-
-
-def _asked(program: Any, given: np.ndarray) -> Float[np.ndarray, "1 d"]:
-    (said,) = program.execute([torch.from_numpy(given)])
-    return said.clone().numpy()
+    return ask

@@ -9,6 +9,7 @@ In fp16 files end in _fp16, in int8 in _quantized.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,14 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from distillkit.exports._batches import in_batches
-from distillkit.exports._described import Described, Opened, Pictures
+from distillkit.exports._batches import BATCH
+from distillkit.exports._described import Described, Opened
 from distillkit.exports._files import write_json
 from distillkit.exports._graphs import write_graph
 from distillkit.exports._lowering import Graphs, refuse_nothing_kept
-from distillkit.exports._pictures import LINES, pixels_of, read_preprocessor, write_preprocessor
-from distillkit.exports._tokens import read_tokens, write_tokenizer
+from distillkit.exports._pictures import write_preprocessor
+from distillkit.exports._programs import OpenedPrograms, lines_of
+from distillkit.exports._tokens import write_tokenizer
 
 ENDINGS = {"fp32": "", "fp16": "_fp16", "int8": "_quantized"}
 
@@ -73,22 +75,22 @@ class Onnx:
         return self._graphs.blocks(precision)
 
     def open(self, folder: Path) -> Opened:
-        return _Opened(folder)
+        return OpenedPrograms(folder, lambda tower: _asks(folder, tower), BATCH)
 
     def lines(self, student: Described) -> str:
         """Python with onnxruntime, numpy, Pillow and tokenizers."""
-        image = """
+        return lines_of(
+            student,
+            "from pathlib import Path\nimport onnxruntime\n",
+            """\
 session = onnxruntime.InferenceSession(str(next(Path("onnx").glob("vision_model*.onnx"))))
-(image,) = session.run(None, {"pixel_values": pixels(Image.open("picture.png"))})
-"""
-        text = """
-tokenizer = Tokenizer.from_file("tokenizer.json")
+(image,) = session.run(None, {"pixel_values": picture})
+""",
+            """\
 session = onnxruntime.InferenceSession(str(next(Path("onnx").glob("text_model*.onnx"))))
-(text,) = session.run(None, {"input_ids": np.array([tokenizer.encode("a photo of a cat").ids])})
-"""
-        parts = ["from pathlib import Path\n", LINES if student.image else "import numpy as np\nimport onnxruntime\n"]
-        parts += ["from tokenizers import Tokenizer\n"] if student.text else []
-        return "".join([*parts, image if student.image else "", text if student.text else ""])
+(text,) = session.run(None, {"input_ids": tokens})
+""",
+        )
 
 
 def session(path: Path) -> Any:
@@ -97,20 +99,10 @@ def session(path: Path) -> Any:
     return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
 
-class _Opened:
-    def __init__(self, folder: Path):
-        self._folder = folder
-
-    def images(self, pictures: Pictures) -> Float[np.ndarray, "n d"]:
-        network, config = self._session("vision"), read_preprocessor(self._folder)
-        return in_batches(pictures, lambda part: network.run(None, {"pixel_values": pixels_of(part, config)})[0])
-
-    def texts(self, texts: list[str]) -> Float[np.ndarray, "n d"]:
-        network = self._session("text")
-        return in_batches(texts, lambda part: network.run(None, {"input_ids": read_tokens(self._folder, part)})[0])
-
-    def _session(self, tower: str) -> Any:
-        return session(next((self._folder / "onnx").glob(f"{tower}_model*.onnx")))
+def _asks(folder: Path, tower: str) -> Callable[[np.ndarray], Any]:
+    file, reads = {"image": ("vision", "pixel_values"), "text": ("text", "input_ids")}[tower]
+    network = session(next((folder / "onnx").glob(f"{file}_model*.onnx")))
+    return lambda given: network.run(None, {reads: given})[0]
 
 
 def _config(student: Described) -> dict[str, Any]:

@@ -5,20 +5,21 @@ Beside them preprocessor_config.json and tokenizer.json say what goes in; embedd
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from distillkit.errors import ExportError
-from distillkit.exports._batches import in_batches
-from distillkit.exports._described import Described, Opened, Pictures
+from distillkit.exports._batches import BATCH
+from distillkit.exports._described import Described, Opened
 from distillkit.exports._graphs import plain_attention, quietly
-from distillkit.exports._pictures import LINES, pixels_of, read_preprocessor, write_preprocessor
-from distillkit.exports._tokens import read_tokens, write_tokenizer
+from distillkit.exports._pictures import write_preprocessor
+from distillkit.exports._programs import OpenedPrograms, lines_of
+from distillkit.exports._tokens import write_tokenizer
 
 
 class Torch:
@@ -41,23 +42,23 @@ class Torch:
             write_tokenizer(folder, student.text)
 
     def open(self, folder: Path) -> Opened:
-        return _Opened(folder)
+        return OpenedPrograms(folder, lambda tower: _asks(folder / f"{tower}.pt2"), BATCH)
 
     def lines(self, student: Described) -> str:
-        image = """
+        return lines_of(
+            student,
+            "import torch\n",
+            """\
 network = torch.export.load("image.pt2").module()
 with torch.inference_mode():
-    image = network(torch.from_numpy(pixels(Image.open("picture.png"))))
-"""
-        text = """
+    image = network(torch.from_numpy(picture))
+""",
+            """\
 network = torch.export.load("text.pt2").module()
 with torch.inference_mode():
-    text = network(torch.tensor([Tokenizer.from_file("tokenizer.json").encode("a photo of a cat").ids]))
-"""
-        pixels = LINES.replace("import onnxruntime\n", "")
-        parts = ["import torch\n", pixels if student.image else ""]
-        parts += ["from tokenizers import Tokenizer\n"] if student.text else []
-        return "".join([*parts, image if student.image else "", text if student.text else ""])
+    text = network(torch.from_numpy(tokens))
+""",
+        )
 
 
 def _write(network: nn.Module, example: Tensor, path: Path) -> None:
@@ -71,19 +72,12 @@ def _write(network: nn.Module, example: Tensor, path: Path) -> None:
     torch.export.save(program, path)
 
 
-class _Opened:
-    def __init__(self, folder: Path):
-        self._folder = folder
+def _asks(path: Path) -> Callable[[np.ndarray], Tensor]:
+    network: Any = torch.export.load(path).module()
 
     @torch.inference_mode()
-    def images(self, pictures: Pictures) -> Float[np.ndarray, "n d"]:
-        network, config = self._load("image"), read_preprocessor(self._folder)
-        return in_batches(pictures, lambda part: network(torch.from_numpy(pixels_of(part, config))))
+    def ask(given: np.ndarray) -> Tensor:
+        said: Tensor = network(torch.from_numpy(given))
+        return said
 
-    @torch.inference_mode()
-    def texts(self, texts: list[str]) -> Float[np.ndarray, "n d"]:
-        network = self._load("text")
-        return in_batches(texts, lambda part: network(torch.from_numpy(read_tokens(self._folder, part))))
-
-    def _load(self, tower: str) -> Any:
-        return torch.export.load(self._folder / f"{tower}.pt2").module()
+    return ask

@@ -24,16 +24,40 @@ _ABSENT = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EI
 
 
 @contextmanager
-def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
+def locked(path: Path, *, wait: bool = True, leave: bool = True) -> Iterator[bool]:
     """Hold the lock file `path` (made if need be), one process or thread at a time; gives whether it is ours.
 
-    Without `wait` it is False where another has it. NoLocks where the file system has none.
+    Without `wait` it is False where another has it. Without `leave` the file is removed in the end. NoLocks where the
+    file system has none.
     """
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    handle, ours = _taken(path, wait)
     try:
-        yield lock_file(handle, path, fcntl.LOCK_EX, wait=wait)
+        yield ours
     finally:
+        if ours and not leave:
+            path.unlink(missing_ok=True)  # while it is ours: who waits for it finds that it is gone, and makes another
         os.close(handle)
+
+
+def _taken(path: Path, wait: bool) -> tuple[int, bool]:
+    """The lock file, open, and whether it is ours: a file that was removed meanwhile keeps nobody out."""
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            ours = lock_file(handle, path, fcntl.LOCK_EX, wait=wait)
+            if not ours or _is_at(handle, path):
+                return handle, ours
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def lock_file(file: int | BinaryIO, path: Path, kind: int, *, wait: bool = True) -> bool:

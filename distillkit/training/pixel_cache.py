@@ -28,6 +28,7 @@ from distillkit.pixels import render
 from distillkit.pixels.room import room
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.atomic import atomic_folder, write_json
+from distillkit.system.locks import locked
 from distillkit.system.progress import Progress
 from distillkit.types import View
 
@@ -46,19 +47,11 @@ class Cached:
         self, store: FeatureStore, files: Originals, size: int, form: Format, workers: int, say: Say | None = None
     ):
         self.resample, self.form = files.resample, form
-        folder, facts = place(store, size, form), _facts(store, size, form)
+        folder = place(store, size, form)
         if not exists(store, size, form):
-            # A cache of another store is no data of anyone's: it can be made again from the images at any time.
-            shutil.rmtree(folder, ignore_errors=True)
-            fill = _fill_raw if form == "raw" else _fill_jpeg
-            what, originals = f"{folder}: images", Originals(store, files.root)
-            with (
-                atomic_folder(folder) as partial,
-                ThreadPoolExecutor(workers) as pool,
-                Progress(what, len(store.ok_rows), say) as progress,
-            ):
-                fill(partial, store, originals, size, pool, progress)
-                write_json(partial / "cache.json", facts)
+            with locked(folder.with_name(f".{folder.name}.lock"), leave=False):
+                if not exists(store, size, form):  # another run may have made it meanwhile
+                    _make(store, files, size, form, workers, say)
         self.shapes = np.load(folder / "shapes.npy", mmap_mode="r")
         if form == "raw":
             self.pixels = np.load(folder / "pixels.npy", mmap_mode="c")  # tensors want it writeable
@@ -96,6 +89,20 @@ def exists(store: FeatureStore, size: int, form: Format) -> bool:
     """Whether there is such a cache, of this very store."""
     record = place(store, size, form) / "cache.json"
     return record.is_file() and json.loads(record.read_bytes()) == _facts(store, size, form)
+
+
+def _make(store: FeatureStore, files: Originals, size: int, form: Format, workers: int, say: Say | None) -> None:
+    folder = place(store, size, form)
+    # A cache of another store is no data of anyone's: it can be made again from the images at any time.
+    shutil.rmtree(folder, ignore_errors=True)
+    fill = _fill_raw if form == "raw" else _fill_jpeg
+    with (
+        atomic_folder(folder) as partial,
+        ThreadPoolExecutor(workers) as pool,
+        Progress(f"{folder}: images", len(store.ok_rows), say) as progress,
+    ):
+        fill(partial, store, Originals(store, files.root), size, pool, progress)
+        write_json(partial / "cache.json", _facts(store, size, form))
 
 
 def squeeze(files: Originals, row: int, size: int) -> tuple[Square, tuple[int, int]]:

@@ -251,7 +251,7 @@ FAULTS = [
           mend=moved("out/texts", "elsewhere")),
     Fault("store export", r"'csv' is no form of export; take one of: npy, arrow, (?P<take>parquet)",
           more=("--to", "csv"), instead="csv"),
-    Fault("store export", r"exported: exists; choose another place", lambda: Path("exported").mkdir(),
+    Fault("store export", r"exported: is there already; move it away", lambda: Path("exported").mkdir(),
           mend=gone("exported")),
     Fault("store append", r"extract it first: " + OF_A_STORE, gone("out")),
     Fault("store push", r"toy: is no name of a repository; write (?P<take>OWNER/NAME)$", instead="toy",

@@ -5,6 +5,7 @@ import json
 import pytest
 from PIL import Image
 
+from distillkit.export import export
 from distillkit.exports.open_clip import OpenClip
 
 
@@ -67,6 +68,20 @@ def test_a_folder_that_is_there_is_left_alone(runs, run_cli, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     told = refused(run_cli, runs("pair"), "--to", "open_clip", "--out", tmp_path)
     assert "is there already" in told and (tmp_path / "mine.txt").read_text() == "mine"
+
+
+def test_of_two_exports_at_once_the_second_says_so_and_the_first_is_whole(runs, run_cli, tmp_path, monkeypatch):
+    run, place, told, write = runs("pair"), tmp_path / "out", [], OpenClip.write
+
+    def write_and_meet_another(self, student, folder, precision, calibration=None):
+        write(self, student, folder, precision, calibration)
+        told.append(refused(run_cli, run, "--to", "open_clip", "--out", place))
+
+    monkeypatch.setattr(OpenClip, "write", write_and_meet_another)
+    export(run, "open_clip", out=place, say=lambda line: None)
+    assert len(told) == 1 and f"{place}: another process is making it; wait for that one" in told[0]
+    assert (place / "open_clip_model.safetensors").is_file() and [*tmp_path.iterdir()] == [place]
+    assert "is there already" in refused(run_cli, run, "--to", "open_clip", "--out", place)
 
 
 def test_a_run_that_is_not_finished_is_told_so(run_cli, tmp_path):

@@ -1,6 +1,8 @@
 """The pixel cache in both formats: what it gives, what it takes, and what a plan says of it before it is there."""
 
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +12,7 @@ from distillkit.originals import Originals
 from distillkit.pixels import decode
 from distillkit.recipe import Augment, Data
 from distillkit.system import progress
+from distillkit.training import pixel_cache
 from distillkit.training.batches import Batches
 from distillkit.training.pixel_cache import Cached, place
 from distillkit.training.pixel_costs import PixelCosts
@@ -89,3 +92,13 @@ def test_a_cache_that_takes_long_says_how_far_it_is(store, monkeypatch):
     said = []
     Cached(store, Originals(store, None), 40, "raw", 1, said.append)
     assert said and said[0].startswith(f"{place(store, 40, 'raw')}: images 1/12  ") and said[-1].endswith("s left")
+
+
+def test_two_runs_at_once_make_one_cache(store, monkeypatch):
+    """Kind: who makes a folder beside another who makes it. The second waits, and takes what the first made."""
+    filled, fill = [], pixel_cache._fill_raw
+    monkeypatch.setattr(pixel_cache, "_fill_raw", lambda *given: (filled.append(1), time.sleep(0.2), fill(*given)))
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(lambda _: Cached(store, Originals(store, None), 24, "raw", 1), range(2))
+    assert len(filled) == 1 and np.array_equal(one.pixels, other.pixels) and one.pixels.any()
+    assert not [path for path in store.path.parent.iterdir() if path.name.endswith("pixels-24.lock")]

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from distillkit.errors import StoreError
 from distillkit.store.reading.reader import FeatureStore
-from distillkit.system.atomic import atomic_folder
+from distillkit.system.new_folder import new_folder, refuse_what_is_there
 
 _ROWS = {"arrow": 65_536, "parquet": 65_536, "webdataset": 10_000}  # of a file
 _BLOCK = 8_192
@@ -37,11 +37,10 @@ def export(store: FeatureStore, out: Path, form: str, fields: list[str] | None =
     """
     if form not in _WRITERS:
         raise StoreError(f"{form!r} is no form of export; take one of: {', '.join(_WRITERS)}")
-    if out.exists():
-        raise StoreError(f"{out}: exists; choose another place, nothing is overwritten")
+    refuse_what_is_there(out, StoreError)
     names = [store.field_name(name) for name in fields] if fields else list(store.fields)
     store = store.relying_on(names)
-    with atomic_folder(out) as folder:
+    with new_folder(out, StoreError) as folder:
         _WRITERS[form](store, names, folder)
     return len(store.ok_rows)
 

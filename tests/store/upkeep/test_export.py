@@ -98,7 +98,7 @@ def test_what_cannot_be_exported_is_one_line_and_leaves_nothing(store, tmp_path,
     with pytest.raises(StoreError, match="no field 'nothing'"):
         export(store, tmp_path / "out", "npy", ["nothing"])
     (tmp_path / "full").mkdir()
-    with pytest.raises(StoreError, match="full: exists; choose another place"):
+    with pytest.raises(StoreError, match="full: is there already; move it away"):
         export(store, tmp_path / "full", "npy")
     assert not (tmp_path / "out").exists()
     arguments = ("store", "export", store.path, tmp_path / "out", "--to", "npy", "--field", "image")

@@ -1,0 +1,33 @@
+"""A new folder that one process makes at a time: nothing of two is mixed, and nothing is overwritten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from distillkit.errors import DistillkitError
+from distillkit.system.atomic import atomic_folder, make_folder, noticing_a_full_disk
+from distillkit.system.locks import locked
+
+
+@contextmanager
+def new_folder(path: Path, error: type[DistillkitError], otherwise: str = "name another folder") -> Iterator[Path]:
+    """Fill `path`, which is there whole or not at all (atomic.py); `error` where it is there, or is being made.
+
+    `otherwise`: what the user can do instead, in words.
+    """
+    refuse_what_is_there(path, error, otherwise)
+    with noticing_a_full_disk(path):
+        make_folder(path.parent)
+        with locked(path.with_name(f".{path.name}.lock"), wait=False, leave=False) as ours:
+            if not ours:
+                raise error(f"{path}: another process is making it; wait for that one, or {otherwise}")
+            refuse_what_is_there(path, error, otherwise)  # by whoever had the lock before
+            with atomic_folder(path) as partial:
+                yield partial
+
+
+def refuse_what_is_there(path: Path, error: type[DistillkitError], otherwise: str = "name another folder") -> None:
+    if path.exists() or path.is_symlink():
+        raise error(f"{path}: is there already; move it away, or {otherwise}")
