@@ -1,7 +1,7 @@
 """The job, top to bottom: read a file of claims, bring its arms to their end, judge, keep the results.
 
 distillkit claims pipelines/claims/dimefm.toml
-distillkit claims --write docs/results.md pipelines/claims benchmarks/results/claims
+distillkit claims --write docs/results.md --headline README.md pipelines/claims benchmarks/results/claims
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from distillkit.callable import silent
 from distillkit.claims.file import read_claims
+from distillkit.claims.headline import put
 from distillkit.claims.judge import judge
 from distillkit.claims.page import write_page
 from distillkit.claims.results import Results, not_run, read_results, remarked, write_results
@@ -50,8 +51,11 @@ def planned(file: Path, runs: Path, *, quick: bool = False) -> list[str]:
     return plan(Scene(read_claims(file), runs, quick))
 
 
-def write(places: Sequence[Path], page: Path) -> list[Path]:
-    """The page of results, from results and files of claims: those without results are told as not run yet."""
+def write(places: Sequence[Path], page: Path, headline: Path | None = None) -> list[Path]:
+    """The page of results, from results and files of claims: those without results are told as not run yet.
+
+    `headline`: a page of which the part between its marks is made anew, a sentence and a table.
+    """
     files = [file for place in places for file in (sorted(place.glob("*.toml")) if place.is_dir() else [place])]
     known = [file for place in places for file in (sorted(place.glob("*.json")) if place.is_dir() else [])]
     known += [file for file in files if file.suffix == ".json"]
@@ -64,4 +68,5 @@ def write(places: Sequence[Path], page: Path) -> list[Path]:
         found[one.name] = remarked(found[one.name], one, file)
     if not found:
         raise RecipeError(f"{', '.join(map(str, places))}: neither files of claims nor results of them")
-    return write_page(page, list(found.values()))
+    results = list(found.values())
+    return [*write_page(page, results), *([] if headline is None else [put(headline, results)])]

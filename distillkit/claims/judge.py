@@ -68,6 +68,10 @@ class Judged:
     why: str = ""
     remark: str = ""
 
+    @property
+    def measure(self) -> str:
+        return self.on.partition(".")[2]
+
 
 @dataclass(frozen=True)
 class _Test:

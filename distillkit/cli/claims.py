@@ -24,6 +24,9 @@ def claims(
         int, typer.Option(min=1, max=10_000, help="With --scale paper: machines that share the work.")
     ] = 1,
     write: Annotated[Path | None, typer.Option(help="Make the page of results, and train nothing.")] = None,
+    headline: Annotated[
+        Path | None, typer.Option(help="With --write: a page whose table between the marks is made anew, as README.md.")
+    ] = None,
     runs: Annotated[Path, typer.Option(help="Where the runs lie.")] = Path("runs/claims"),
     out: Annotated[Path, typer.Option(help="Where the results go.")] = Path("benchmarks/results/claims"),
 ) -> None:
@@ -35,7 +38,7 @@ def claims(
     from distillkit.claims import jobs
 
     if write is not None:
-        for path in jobs.write(files, write):
+        for path in jobs.write(files, write, headline):
             print(path)
         return
     for file in files:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from distillkit.claims.headline import BEGIN, END, put
 from distillkit.claims.jobs import write
 from distillkit.claims.judge import HOLDS, NOT, UNSURE, Judged, Pair, Point
 from distillkit.claims.page import page, write_page
@@ -43,6 +44,10 @@ def test_the_committed_page_is_what_the_committed_results_make(tmp_path, monkeyp
     made = write([Path("pipelines/claims"), Path("benchmarks/results/claims")], tmp_path / "results.md")
     for path in made:
         assert path.read_text() == (ROOT / "docs" / path.name).read_text(), "distillkit claims --write makes it again"
+    readme = (ROOT / "README.md").read_text()
+    (tmp_path / "README.md").write_text(readme)
+    places = [Path("pipelines/claims"), Path("benchmarks/results/claims")]
+    assert write(places, tmp_path / "again.md", tmp_path / "README.md")[-1].read_text() == readme
     rows = re.findall(
         r"^\| [^|]+ \| [^|]+ \| (?:\*\*)?(holds|does not hold|not separable|not run yet)", made[0].read_text(), re.M
     )
@@ -57,6 +62,25 @@ def test_a_row_has_verdict_effect_interval_seeds_and_items(tmp_path):
     assert "| few | student | -0.010 | -0.050 to +0.030 | not separable |" in text
     assert "* All hold: not separable, it would take about 3,100 items" in text
     assert "`distillkit claims toy.toml`: 9 runs, 12.5 minutes of training, distillkit 1.0" in text
+
+
+def test_a_headline_is_a_sentence_and_a_table_between_its_marks(tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text(f"before\n\n{BEGIN}\nold\n{END}\n\nafter\n")
+    put(path, [FOUND])
+    text = path.read_text()
+    assert text.startswith("before\n\n") and text.endswith("\n\nafter\n") and "old" not in text
+    assert "Of 3 claims of 1 paper 1 holds, 1 does not hold and 1 cannot be told apart." in text
+    assert "| Toy | It beats \\| it | holds | +0.254 `R@1`, +0.180 to +0.330 |" in text
+    assert put(path, [FOUND]).read_text() == text
+
+
+def test_a_page_without_marks_is_refused_and_left_alone(tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text("before\n")
+    with pytest.raises(TrainError, match="no place for a headline"):
+        put(path, [FOUND])
+    assert path.read_text() == "before\n"
 
 
 def test_a_curve_is_a_drawing_beside_the_page(tmp_path):
