@@ -66,10 +66,10 @@ def test_a_row_has_verdict_effect_interval_seeds_and_items(tmp_path):
 
 def test_a_headline_is_a_sentence_and_a_table_between_its_marks(tmp_path):
     path = tmp_path / "README.md"
-    path.write_text(f"before\n\n{BEGIN}\nold\n{END}\n\nafter\n")
+    path.write_text(f"before\n\n{BEGIN}\nof 1870\n{END}\n\nafter\n")
     put(path, [FOUND])
     text = path.read_text()
-    assert text.startswith("before\n\n") and text.endswith("\n\nafter\n") and "old" not in text
+    assert text.startswith("before\n\n") and text.endswith("\n\nafter\n") and "1870" not in text
     assert "Of 3 claims of 1 paper 1 holds, 1 does not hold and 1 cannot be told apart." in text
     assert "| Toy | It beats \\| it | holds | +0.254 `R@1`, +0.180 to +0.330 |" in text
     assert put(path, [FOUND]).read_text() == text
