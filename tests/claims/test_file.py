@@ -12,6 +12,7 @@ from distillkit.recipe import Expect
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "pipelines/claims").glob("*.toml"))
+TUNING = sorted((ROOT / "pipelines/claims/tuning").glob("*.toml"))
 EXPECT = Expect(
     rows=5000, widths={"image": 256, "text": 256, "cls": 192, "patches": 192, "scale": 1, "label": 50}, patches=16
 )
@@ -64,6 +65,19 @@ def test_nobody_learns_from_what_is_kept_back(path, quick):
         named = [str(one) for one in stores if one] + [str(data.class_names or "")]
         assert named and not [one for one in named if any(word in one for word in ("unseen", "validation", "prompts"))]
         assert work.recipe.evals and all("unseen" in one.knobs["store"] for one in work.recipe.evals)
+
+
+@pytest.mark.parametrize("path", TUNING, ids=lambda path: path.stem)
+def test_what_was_tuned_was_tuned_on_validation(path):
+    """Nothing of the unseen concepts is trained on or asked about, and no seed is one of the claims'."""
+    file, claimed = read_claims(path), read_claims(path.parents[1] / path.name)
+    assert not set(file.seeds) & set(claimed.seeds)
+    for work in all_work(Scene(file, Path("runs/claims"), False)):
+        data = work.recipe.data
+        stores = [data.images, data.texts, data.classes, data.class_names, *(one.images for one in data.mix)]
+        assert not [one for one in stores if one and ("unseen" in str(one) or "validation" in str(one))]
+        for one in work.recipe.evals:
+            assert "validation" in one.knobs["store"] and "unseen" not in str(one.knobs)
 
 
 @EACH
