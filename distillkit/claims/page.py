@@ -14,7 +14,9 @@ from distillkit.system.wording import count
 
 _HEAD = """# What the papers claim, and what holds here
 
-{sentence} Each arm is trained with every seed and asked the same items. An effect is the difference of two arms on
+{sentence}
+
+Each arm is trained with every seed and asked the same items. An effect is the difference of two arms on
 them, with its paired 95 % interval over items and seeds. "Holds" and "does not hold" stand where test and interval
 agree, after Holm's correction over all tests of a paper; everything else is "not separable". Made by
 `distillkit claims --write docs/results.md --headline README.md pipelines/claims benchmarks/results/claims`.
@@ -75,9 +77,9 @@ def _section(path: Path, found: Results) -> list[str]:
         reasons = dict.fromkeys([claim.why, *(pair.why for pair in claim.pairs if pair.holds != HOLDS)])
         told = "; ".join(reason for reason in reasons if reason)
         if told:
-            lines += [f"* {claim.text}: {claim.holds}, {told}"]
+            lines += [f"{claim.text}: {claim.holds}, {told}.", ""]
         if claim.remark and claim.holds != HOLDS:
-            lines += ["", f"{claim.text}: {claim.holds}. {claim.remark}", ""]
+            lines += [f"{claim.text}: {claim.holds}. {claim.remark}", ""]
     return [*lines, ""]
 
 

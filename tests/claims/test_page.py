@@ -60,7 +60,7 @@ def test_a_row_has_verdict_effect_interval_seeds_and_items(tmp_path):
     assert "| Toy | It beats \\| it | **holds** | +0.254 | +0.180 to +0.330 | 3 | 720 | `all.R@1` |" in text
     assert "| Toy | All hold | **not separable** | -0.010 | -0.050 to +0.030 | 3 | 720 | `all.R@1` |" in text
     assert "| few | student | -0.010 | -0.050 to +0.030 | not separable |" in text
-    assert "* All hold: not separable, it would take about 3,100 items" in text
+    assert "\nAll hold: not separable, it would take about 3,100 items.\n" in text
     assert "`distillkit claims toy.toml`: 9 runs, 12.5 minutes of training, distillkit 1.0" in text
 
 
