@@ -20,6 +20,8 @@ import pyarrow as pa
 
 from distillkit.callable import make_callable, silent
 from distillkit.engine import estimate
+from distillkit.engine.changed import told_of_changes
+from distillkit.engine.failed import judge
 from distillkit.engine.job import Job, Teacher, fields_asked
 from distillkit.engine.loading import refuse_absent
 from distillkit.engine.local import LocalEngine
@@ -30,11 +32,10 @@ from distillkit.engine.shown import told_of_cuts
 from distillkit.engine.successor import recover
 from distillkit.errors import StoreError
 from distillkit.pixels import room
-from distillkit.recipe import Corpus, ExtractRecipe, load, memory_bytes
+from distillkit.recipe import ExtractRecipe, load, memory_bytes
 from distillkit.store.bucket.remote import workplace
 from distillkit.store.format.classes import write_classes
 from distillkit.store.format.losses import write_losses
-from distillkit.store.format.manifest import FILE_NAME, Manifest
 from distillkit.store.format.sameness import changes
 from distillkit.store.writing.claims import Claims, Part
 from distillkit.store.writing.writer import StoreWriter
@@ -72,9 +73,9 @@ def extract(
     `recipe` may be a file, with `overrides` such as 'out="stores/mine"'. `command` is kept beside the measured costs,
     so that a report can say how to make this again. `part`: one of several runs that share the work; whoever commits a
     store's last shard completes it. `instead` of extracting: `append`, and a store whose corpus grew goes on where it
-    ended, or `retry`, and what failed is tried again. `engine`: "local", or "ray". `allow_smaller`: finished stores
-    may be set aside because their corpus has fewer rows now; `overwrite`: stores of another recipe or corpus, too.
-    `only`: of the corpora these, by name.
+    ended; `retry`, and what failed is tried again; or `redo`, and images whose files changed are done again. `engine`:
+    "local", or "ray". `allow_smaller`: finished stores may be set aside because their corpus has fewer rows now;
+    `overwrite`: stores of another recipe or corpus, too. `only`: of the corpora these, by name.
     """
     if not isinstance(recipe, ExtractRecipe):
         recipe = load(recipe, list(overrides), kind=ExtractRecipe)
@@ -107,7 +108,7 @@ def extract(
     for path, job, plan in zip(written, jobs, plans, strict=True):
         if plan.classes and job.path.is_dir():
             write_classes(job.path, plan.classes)
-        _judge(path, job.corpus, say)
+        judge(path, job.corpus, say)
     return [job.path for job in jobs]
 
 
@@ -163,6 +164,7 @@ def _fill(
     """Compute and commit what a store, or an addition to one, lacks."""
     for line in estimate.warnings(job, writer.plan.num_rows, shutil.disk_usage(estimate.existing(job.path)).free):
         say(line)
+    stood = writer.finished() and writer.previous_identity() == writer.identity
     with Claims(job.path) as claims:
         with claims.beginning_or_end():
             shards = _begin(run, job, writer, claims, part, planned, say)
@@ -172,6 +174,8 @@ def _fill(
             run.run(replace(job, steps=writer.steps), writer, shards, say, made)
         with claims.beginning_or_end():
             _end(writer, part, say)
+    for line in told_of_changes(writer.path, job.source, writer.plan, writer.rows_per_shard) if stood else ():
+        say(line)
 
 
 def _begin(
@@ -228,23 +232,6 @@ def _end(writer: StoreWriter, part: Part, say: Say) -> None:
         return
     manifest = writer.finish(versions())
     say(f"{writer.path}: complete, {count(manifest.rows - manifest.skipped, 'row')}, digest {manifest.digest[:16]}")
-
-
-def _judge(path: Path, corpus: Corpus, say: Say) -> None:
-    """Tell of failed samples after every run, not only the first; StoreError when they are too many."""
-    if not (path / FILE_NAME).is_file():
-        return  # other parts are to come
-    manifest = Manifest.read(path)
-    if not manifest.skipped:
-        return
-    told = (
-        f"{path}: {manifest.skipped} of {count(manifest.rows, 'sample')} failed; see: distillkit store failures {path}"
-    )
-    if manifest.skipped > corpus.max_failures * manifest.rows:
-        raise StoreError(
-            f"{told} (more than max_failures = {corpus.max_failures}: raise it, or mend them and add --retry-failed)"
-        )
-    say(told)
 
 
 make_callable(__name__)

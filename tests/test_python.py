@@ -17,7 +17,14 @@ FUNCTIONS = {
     "data prepare": ("prepare_demo", {"name": None}),
     "extract-teacher": (
         "extract",
-        {"set": "overrides", "shard": "part", "retry-failed": None, "profile": None, "plan": None},
+        {
+            "set": "overrides",
+            "shard": "part",
+            "retry-failed": None,
+            "retry-changed": None,
+            "profile": None,
+            "plan": None,
+        },
     ),
     "mine-neighbours": ("mine", {"set": "overrides", "shard": "part", "page": None, "max-memory": None}),
     "select-texts": ("select_texts", {"set": "overrides"}),

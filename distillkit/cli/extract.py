@@ -21,6 +21,10 @@ def extract_teacher(
         bool,
         typer.Option("--retry-failed", help="Try failed samples of finished stores again: their shards alone."),
     ] = False,
+    retry_changed: Annotated[
+        bool,
+        typer.Option("--retry-changed", help="Do the images of finished stores again whose files are others now."),
+    ] = False,
     allow_smaller: Annotated[
         bool,
         typer.Option("--allow-smaller", help="Set finished stores aside even where their corpus only lost samples."),
@@ -42,6 +46,7 @@ def extract_teacher(
     Example: distillkit extract-teacher pipelines/extract/demo.toml
     """
     from distillkit import extract
+    from distillkit.engine.redo import redo
     from distillkit.engine.retry import retry
     from distillkit.recipe import ExtractRecipe, load
     from distillkit.store.bucket.remote import shown
@@ -52,9 +57,12 @@ def extract_teacher(
     if plan:
         print("\n".join(extract.plan(loaded, say)))
         return
-    if retry_failed and (shard or engine != "local"):
-        raise typer.BadParameter("--retry-failed is done by one process here; leave --shard and --engine out")
-    instead = retry if retry_failed else None
+    again = "--retry-failed" if retry_failed else "--retry-changed" if retry_changed else None
+    if again and (shard or engine != "local"):
+        raise typer.BadParameter(f"{again} is done by one process here; leave --shard and --engine out")
+    if retry_failed and retry_changed:
+        raise typer.BadParameter("--retry-failed and --retry-changed are done one after the other")
+    instead = retry if retry_failed else redo if retry_changed else None
     with profiled(profile, EXTRACTION, say):
         paths = extract.extract(
             loaded,

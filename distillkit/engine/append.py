@@ -30,6 +30,7 @@ from distillkit.store.reading.lookup import find
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.writing.claims import Claims
 from distillkit.store.writing.shards import Failure
+from distillkit.store.writing.stamps import blank, kept
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.system.versions import versions
 from distillkit.system.wording import count
@@ -135,4 +136,6 @@ def _border(job: Job, writer: StoreWriter, number: int, rows: int, say: Callable
     }
     failures += [(row + rows, stage, error) for row, stage, error in new.failures]
     clipped = Counter(store.manifest.shards[number].clipped) + Counter(new.clipped)
-    writer.commit(number, arrays, failures, clipped)
+    stamps = kept(job.path, number, rows)
+    stamps = np.concatenate([blank(rows) if stamps is None else stamps, new.stamps])
+    writer.commit(number, arrays, failures, clipped, stamps)

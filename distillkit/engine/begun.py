@@ -39,8 +39,9 @@ class Begun:
         found = self._of(shard.number, shard.plan.num_rows)
         if found is None:
             return
-        shard.arrays, facts = found
-        self._found[shard.number] = ({}, facts)  # the arrays are the shard's from here on
+        shard.arrays, facts, stamps = found
+        shard.stamps = shard.stamps if stamps is None else stamps
+        self._found[shard.number] = ({}, facts, None)  # the arrays are the shard's from here on
         shard.reached, shard.rows_reached = dict(facts["reached"]), facts["rows"]
         shard.failures = [(row, stage, error) for row, stage, error in facts["failures"]]
         shard.clipped = Counter(facts["clipped"])
@@ -54,7 +55,7 @@ class Begun:
 
     def keep(self, shard: Shard) -> None:
         """All that `reached` counts is in its arrays by now."""
-        begun.keep(self.path, shard.number, shard.arrays, self._facts(shard))
+        begun.keep(self.path, shard.number, shard.arrays, self._facts(shard), shard.stamps)
         self.last = time.monotonic()
 
     def committed(self) -> None:

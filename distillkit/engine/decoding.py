@@ -85,7 +85,7 @@ def _processes(sight: Sight, rows: Iterable[Row], workers: int, ahead: int) -> I
 def _received(future: Future[Any], slots: _Slots, slot: int) -> Seen | SourceError:
     """What a worker left in its slot, copied: the slot is another image's soon."""
     try:
-        error, parameters, dropped = future.result()
+        error, *seen = future.result()
     except BrokenProcessPool as broken:
         raise DistillkitError(
             "a decoding process died, most likely for want of memory; what is committed is kept, run the same command "
@@ -93,7 +93,7 @@ def _received(future: Future[Any], slots: _Slots, slot: int) -> Seen | SourceErr
         ) from broken
     if error is not None:
         return SourceError(error)
-    return Seen(tuple(torch.from_numpy(view.copy()) for view in slots.at(slot)), parameters, dropped)
+    return Seen(tuple(torch.from_numpy(view.copy()) for view in slots.at(slot)), *seen)
 
 
 class _Slots:
@@ -167,13 +167,13 @@ def _end_with_the_parent() -> None:
         os._exit(1)
 
 
-def _look(task: tuple[int, Row]) -> tuple[str | None, np.ndarray | None, bool]:
-    """In a worker: fill a slot with one image; its error, the parameters of its views, and what was dropped of it."""
+def _look(task: tuple[int, Row]) -> tuple[Any, ...]:
+    """In a worker: fill a slot with one image; its error, and all that is seen of it but its pixels."""
     slot, row = task
     try:
         seen = _worker["sight"](*row)
     except SourceError as error:
-        return str(error), None, False
+        return (str(error),)
     for place, pixels in zip(_at(_worker["memory"], _worker["shapes"], slot), seen.pixels, strict=True):
         np.copyto(place, pixels.numpy())
-    return None, seen.parameters, seen.dropped
+    return None, *seen[1:]

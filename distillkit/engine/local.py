@@ -100,7 +100,7 @@ class _Committing:
         self._refuse_a_lost_store()
         try:
             with span("write", shard.plan.num_rows):
-                self.writer.commit(shard.number, shard.arrays, shard.failures, shard.clipped)
+                self.writer.commit(shard.number, shard.arrays, shard.failures, shard.clipped, shard.stamps)
             append_line(self.writer.path / LOG, line | self.made)
             self.begun.committed()
         except OSError:

@@ -186,7 +186,7 @@ class _Actor:
         plans = {number: self.writer.plan.slice(first, stop - first)}
         (shard,) = computed(self.job, plans, self.said.append, lambda shard, rows: None)
         folder = self.staging / str(number) / uuid.uuid4().hex
-        record = self.writer.write(number, shard.arrays, shard.failures, folder, shard.clipped)
+        record = self.writer.write(number, shard.arrays, shard.failures, folder, shard.clipped, shard.stamps)
         line = shard.cost.line(number, stop - first, len(shard.failures))
         return {"line": line, "answer": [str(folder), record.model_dump()]}
 

@@ -41,21 +41,7 @@ def retry(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None],
     if not failed:
         say(f"{path}: no row of it has failed, nothing to do")
         return path
-    grown = growth(path, plan)
-    if grown is None:
-        raise StoreError(f"{path}: {changed_rows(path, plan)}")
-    if grown.new:
-        raise StoreError(
-            f"{path}: the corpus has {grown.new} more samples now; run first: distillkit store append RECIPE"
-        )
-    before = json.loads((path / "plan.json").read_bytes())
-    asked = recognised(before, job.identity(duplicates))
-    writer = StoreWriter(successor.beside(path), grown.plan, job.fields, old.rows_per_shard, asked)
-    changes = differences(before, writer.identity)
-    if changes:
-        raise StoreError(
-            f"{path}: {changes[0]}; only what the same recipe gives can take the place of failures; undo that"
-        )
+    writer = successor_of(job, plan, duplicates, old, "failures")
     say(
         f"{path}: {count(old.skipped, 'row')} failed; {len(failed)} of {count(writer.shards, 'shard')} are "
         f"computed again"
@@ -80,3 +66,27 @@ def retry(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None],
     mended = old.skipped - manifest.skipped
     say(f"{path}: complete, {mended} of {old.skipped} failed rows mended, digest {manifest.digest[:16]}; {told}")
     return path
+
+
+def successor_of(job: Job, plan: pa.Table, duplicates: int, old: Manifest, what: str) -> StoreWriter:
+    """Who writes a store of the same rows, by the same recipe, in which `what` is made anew.
+
+    StoreError where recipe or corpus are others than those of the store of `job`.
+    """
+    path = job.path
+    grown = growth(path, plan)
+    if grown is None:
+        raise StoreError(f"{path}: {changed_rows(path, plan)}")
+    if grown.new:
+        raise StoreError(
+            f"{path}: the corpus has {grown.new} more samples now; run first: distillkit store append RECIPE"
+        )
+    before = json.loads((path / "plan.json").read_bytes())
+    asked = recognised(before, job.identity(duplicates))
+    writer = StoreWriter(successor.beside(path), grown.plan, job.fields, old.rows_per_shard, asked)
+    changes = differences(before, writer.identity)
+    if changes:
+        raise StoreError(
+            f"{path}: {changes[0]}; only what the same recipe gives can take the place of {what}; undo that"
+        )
+    return writer

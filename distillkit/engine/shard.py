@@ -16,6 +16,7 @@ from distillkit.engine.cost import Cost
 from distillkit.engine.job import Job
 from distillkit.store.format.encode import encode
 from distillkit.store.format.field import blank
+from distillkit.store.writing import stamps
 from distillkit.store.writing.shards import Failure
 
 
@@ -23,13 +24,15 @@ from distillkit.store.writing.shards import Failure
 class Shard:
     """The fields of some planned rows, those who failed, and what it cost.
 
-    `reached`: how many of its images are in the arrays, how many batches of its texts; `rows_reached`: rows of these.
+    `stamps`: what the files of its images were. `reached`: how many of its images are in the arrays, how many batches
+    of its texts; `rows_reached`: rows of these.
     """
 
     job: Job
     number: int
     plan: pa.Table
     arrays: dict[str, np.ndarray] = field(init=False)
+    stamps: np.ndarray = field(init=False)
     failures: list[Failure] = field(default_factory=list)
     clipped: Counter[str] = field(default_factory=Counter)  # values beyond the steps of each int8 field
     cost: Cost = field(default_factory=Cost)
@@ -38,6 +41,7 @@ class Shard:
 
     def __post_init__(self) -> None:
         self.arrays = {name: blank(field, self.plan.num_rows) for name, field in self.job.fields.items()}
+        self.stamps = stamps.blank(self.plan.num_rows)
 
     def keep(self, name: str, rows: list[int], values: Tensor, known: set[int]) -> None:
         """Put what a teacher said in its rows; a row with a value that the dtype cannot hold has failed."""

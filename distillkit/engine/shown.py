@@ -84,6 +84,8 @@ def image_batches(shard: Shard, outcomes: Outcomes | None) -> Iterator[Shown]:
         images.append(image)
         seen.append(outcome)
         shard.cost.dropped += outcome.dropped
+        if outcome.stamp:
+            shard.stamps[distinct.rows(image)] = outcome.stamp
         if len(images) == shard.job.images_per_batch:
             yield from _developed(shard, distinct, images, seen, image + 1)
             images, seen = [], []

@@ -18,6 +18,7 @@ from distillkit.pixels import side_matter, views
 from distillkit.pixels.jpegs import Jpeg, Wanted, size_of
 from distillkit.pixels.room import room
 from distillkit.recipe import Component, Views
+from distillkit.store.writing.stamps import Stamp, read_stamped
 from distillkit.system.spans import span
 from distillkit.types import View
 
@@ -26,12 +27,13 @@ class Seen(NamedTuple):
     """One image: for each teacher uint8 [views, 3, h, w], and the parameters of its views, float32 [views, columns].
 
     What a GPU will decode is not pixels yet, but what is wanted of the image. `dropped`: what lies beside its pixels in
-    the file was left out, because with it the image could not be decoded.
+    the file was left out, because with it the image could not be decoded. `stamp`: what its file was, if it is one.
     """
 
     pixels: tuple[Tensor | Wanted, ...]
     parameters: np.ndarray | None
     dropped: bool = False
+    stamp: Stamp | None = None
 
 
 @dataclass(frozen=True)
@@ -52,14 +54,14 @@ class Sight:
         if location is None:
             raise SourceError("the sample has no image, or one whose file name is not UTF-8")
         with span("read", 1):
-            raw = self.source.read(location)
+            raw, stamp = _read(self.source.read(location))
         side_matter.was_dropped()  # of the image before is no matter
         with room():
             with span("decode", 1):
                 images = self._decoded(raw)
             dropped = side_matter.was_dropped()
             with span("resize", 1):
-                return self._seen(key, images, dropped)
+                return self._seen(key, images)._replace(dropped=dropped, stamp=stamp)
 
     def _decoded(self, raw: bytes | Path) -> dict[Any, Any]:
         """By the way in which teachers decode: once for all that do it alike."""
@@ -71,9 +73,9 @@ class Sight:
         """The teachers' ways of looking, in order."""
         return list(self.preprocess.values())
 
-    def _seen(self, key: str, images: dict[str, Any], dropped: bool) -> Seen:
+    def _seen(self, key: str, images: dict[str, Any]) -> Seen:
         if self.views is None:
-            return Seen(tuple(_shown(look, images[_way(look)], [None]) for look in self.looks), None, dropped)
+            return Seen(tuple(_shown(look, images[_way(look)], [None]) for look in self.looks), None)
         width, height = _size(next(iter(images.values())))
         clean = self.looks[0].clean_view(width, height)
         planned = views.planned(self.views, key, width, height, clean)
@@ -81,8 +83,13 @@ class Sight:
         return Seen(
             tuple(_shown(look, images[_way(look)], own) for look in self.looks),
             views.packed(planned, self.views),
-            dropped,
         )
+
+
+def _read(image: bytes | Path) -> tuple[bytes | Path, Stamp | None]:
+    """The bytes of a file with what it is now; where they cannot be read, whoever decodes it says why."""
+    found = read_stamped(image) if isinstance(image, Path) else None
+    return found or (image, None)
 
 
 def _way(look: Any) -> Any:

@@ -41,7 +41,9 @@ class Job(Protocol):
         return {
             path.relative_to(folder).as_posix(): path.read_bytes()
             for path in sorted(folder.rglob("*"))
-            if path.is_file() and not path.name.endswith((".lock", "extract.jsonl", "mine.jsonl", "metrics.jsonl"))
+            if path.is_file()
+            and not path.name.endswith((".lock", "extract.jsonl", "mine.jsonl", "metrics.jsonl"))
+            and path.parent.name != "stamps"  # times of files
         }
 
 

@@ -36,6 +36,10 @@ def world(tmp_path, monkeypatch, teacher_folder, s3):
     (tmp_path / "photos/photos-004.png").rename(tmp_path / "mended/photos-004.png")
     for name in ("photos-003.png", "photos-004.png"):
         (tmp_path / "photos" / name).write_bytes(b"")
+    draw(tmp_path / "drawn/repainted", 10, seed=5)
+    (tmp_path / "repainted").mkdir()
+    for number in (7, 8, 9):
+        (tmp_path / f"drawn/repainted/images/{number:03d}.png").rename(tmp_path / f"repainted/photos-{number:03d}.png")
     (tmp_path / "keys.txt").write_text("photos-001.png\nphotos-005.png\n")
     make_dino(tmp_path / "dino")
     torch.manual_seed(0)
@@ -76,6 +80,9 @@ def test_the_guide(world, run_cli, tmp_path):
     assert "part 1/2 is done" in said["""distillkit extract-teacher photos.toml --set 'out="shared"' --shard 1/2"""]
     assert "70 new rows behind 70" in said["distillkit store append photos.toml"]
     assert "1 of 2 failed rows mended" in said["distillkit extract-teacher photos.toml --retry-failed"]
+    told = "3 images changed since (first: photos-007.png): --retry-changed does them again"
+    assert told in said["distillkit extract-teacher photos.toml"] and told in GUIDE
+    assert "3 rows done again" in said["distillkit extract-teacher photos.toml --retry-changed"]
     assert "dino added to it" in said["distillkit extract-teacher photos_dino.toml"]
     again = said["distillkit store verify stores/photos --reforward 512"]
     assert "openclip/image  139 rows, cosine least 0.9999" in again or "cosine least 1.0000" in again

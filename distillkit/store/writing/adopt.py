@@ -11,6 +11,7 @@ from pathlib import Path
 from distillkit.errors import StoreError
 from distillkit.store.format.maker import how_again
 from distillkit.store.format.manifest import Shard, file_digest
+from distillkit.store.writing.stamps import place
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.system.atomic import atomic_file, make_folder, sync, write_json
 
@@ -38,15 +39,22 @@ def adopt(writer: StoreWriter, folder: Path, shard: int, record: Shard, *, check
             raise StoreError(
                 f"{path}: missing, or not as it was written; make that shard again first: {how_again(folder)}"
             )
-        make_folder(target.parent)
-        target.unlink(missing_ok=True)
-        try:
-            os.link(path, target)
-        except OSError as error:
-            if error.errno not in _NO_LINKS:
-                raise
-            with path.open("rb") as source, atomic_file(target) as copy:
-                shutil.copyfileobj(source, copy)
-        else:
-            sync(target.parent)
+        _share(path, target)
+    if (stamps := folder / place(shard)).is_file():
+        _share(stamps, writer.path / place(shard))
     write_json(writer.path / f"commits/{shard:05d}.json", record.model_dump())
+
+
+def _share(path: Path, target: Path) -> None:
+    """One file under two names, or, where the disk cannot, a copy."""
+    make_folder(target.parent)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(path, target)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        with path.open("rb") as source, atomic_file(target) as copy:
+            shutil.copyfileobj(source, copy)
+    else:
+        sync(target.parent)

@@ -1,7 +1,8 @@
 """What is computed of a shard that is not committed yet, kept now and then: a kill costs minutes, not a shard.
 
-begun/<shard>.rows   the rows of every field as they lie in memory, one field behind the other
-begun/<shard>.json   size and sha256 of these, and the `facts` that whoever computes them goes on with
+begun/<shard>.rows   the rows of every field as they lie in memory, one field behind the other, then their stamps
+begun/<shard>.json   size and sha256 of these, whether stamps are there, and the `facts` that whoever computes them goes
+                     on with
 
 No part of the store. It counts when the second file is there and agrees with the first, and goes when the shard is
 committed.
@@ -19,39 +20,49 @@ import numpy as np
 from distillkit.store.format.field import DTYPES, Field
 from distillkit.store.format.layout import BEGUN
 from distillkit.store.format.manifest import file_digest
+from distillkit.store.writing.stamps import KIND
 from distillkit.system.atomic import atomic_file, make_folder, remove_file, write_json
 
 
-def keep(store: Path, shard: int, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> None:
+def keep(
+    store: Path,
+    shard: int,
+    arrays: Mapping[str, np.ndarray],
+    facts: Mapping[str, Any],
+    stamps: np.ndarray | None = None,
+) -> None:
     """In place of what was kept of this shard before."""
     rows, record = _files(store, shard)
     make_folder(rows.parent)
     with atomic_file(rows) as file:
-        for values in arrays.values():
-            file.write(np.ascontiguousarray(values).data)
-    write_json(record, {"file": file_digest(rows).model_dump(), "facts": dict(facts)})
+        for values in (*arrays.values(), *(() if stamps is None else (stamps,))):
+            file.write(np.ascontiguousarray(values).view(np.uint8).data)
+    stamped = stamps is not None
+    write_json(record, {"file": file_digest(rows).model_dump(), "stamps": stamped, "facts": dict(facts)})
 
 
 def kept(
     store: Path, shard: int, fields: Mapping[str, Field], rows: int
-) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-    """The arrays of `rows` rows and the facts; None where nothing was kept, or what was is damaged."""
+) -> tuple[dict[str, np.ndarray], dict[str, Any], np.ndarray | None] | None:
+    """The arrays of `rows` rows, the facts and the stamps; None where nothing was kept, or what was is damaged."""
     path, record = _files(store, shard)
     try:
         said = json.loads(record.read_bytes())
         if file_digest(path).model_dump() != said["file"]:
             return None
-        facts = dict(said["facts"])
+        facts, stamped = dict(said["facts"]), bool(said.get("stamps"))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    if path.stat().st_size != rows * sum(field.row_bytes for field in fields.values()):
+    row_bytes = sum(field.row_bytes for field in fields.values()) + (KIND.itemsize if stamped else 0)
+    if path.stat().st_size != rows * row_bytes:
         return None  # of other fields
     with path.open("rb") as file:
         arrays = {
             name: np.fromfile(file, DTYPES[field.dtype], rows * int(np.prod(field.shape))).reshape(rows, *field.shape)
             for name, field in fields.items()
         }
-    return arrays, facts
+        stamps = np.fromfile(file, KIND, rows) if stamped else None
+    return arrays, facts, stamps
 
 
 def drop(store: Path, shard: int) -> None:

@@ -3,6 +3,7 @@
 <teacher>/<field>/c/...  the shard's rows, one file per field (zarr v3)
 index/<shard>.arrow      key, ok, image, text, label of its rows
 failures/<shard>.jsonl   key, stage and error of each row that has no features
+stamps/<shard>.npy       what the files of its images were, see `stamps`: beside the shard, and no part of it
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from distillkit.errors import StoreError
 from distillkit.store.format import layout
 from distillkit.store.format.field import ABSENT, DTYPES, Field
 from distillkit.store.format.manifest import File, Shard, file_digest
+from distillkit.store.writing import stamps as stamps_of
 from distillkit.store.writing.rows import write_rows
 from distillkit.system.atomic import atomic_file
 
@@ -53,11 +55,12 @@ class ShardWriter:
         failures: list[Failure],
         folder: Path,
         clipped: Mapping[str, int] = MappingProxyType({}),
+        stamps: np.ndarray | None = None,
     ) -> Shard:
         """`arrays[field]` has a row for every planned row, as it lies on disk (see `encode`).
 
         What is in the rows named in `failures` is replaced by what says "absent". `clipped`: how many values of an
-        int8 field were beyond its steps.
+        int8 field were beyond its steps. `stamps`: what the files of its images were; of failed rows nobody asks.
         """
         first, stop = self.span(shard)
         ok = np.ones(stop - first, dtype=bool)
@@ -69,6 +72,9 @@ class ShardWriter:
         tables = [self._write_index(shard, ok, folder)]
         if failures:
             tables.append(self._write_failures(shard, failures, folder))
+        if stamps is not None:
+            stamps = np.where(ok, stamps, stamps_of.blank(1))
+        stamps_of.keep(folder, shard, stamps)
         files |= {path.relative_to(folder).as_posix(): file_digest(path) for path in tables}
         told = {name: count for name, count in clipped.items() if count}
         return Shard(rows=stop - first, ok=int(ok.sum()), files=files, clipped=told)

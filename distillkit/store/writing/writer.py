@@ -32,8 +32,8 @@ from distillkit.store.format.sameness import recognised
 from distillkit.store.format.steps import Steps, steps_of
 from distillkit.store.reading.additions import FOLDER
 from distillkit.store.reading.selection import FILE_NAME as VIEW
-from distillkit.store.writing import begun
-from distillkit.store.writing.home import home_of
+from distillkit.store.writing import begun, stamps
+from distillkit.store.writing.home import Disk, home_of
 from distillkit.store.writing.shards import Failure, ShardWriter
 from distillkit.system.atomic import TEMPORARY, atomic_file, make_folder, sync, write_json
 
@@ -181,9 +181,11 @@ class StoreWriter(ShardWriter):
         arrays: Mapping[str, np.ndarray],
         failures: list[Failure],
         clipped: Mapping[str, int] = MappingProxyType({}),
+        stamped: np.ndarray | None = None,
     ) -> None:
-        """Write one shard, as in `write`, and let it exist."""
-        self.record(shard, self.write(shard, arrays, failures, self.path, clipped))
+        """Write one shard, as in `write`, and let it exist. In a bucket, where nothing can be redone, no stamps are."""
+        stamped = stamped if isinstance(self.home, Disk) else None
+        self.record(shard, self.write(shard, arrays, failures, self.path, clipped, stamped))
 
     def adopt(self, shard: int, record: Shard, folder: Path) -> None:
         """Commit a shard that was written below `folder`, which lies on the same disk."""
@@ -191,6 +193,8 @@ class StoreWriter(ShardWriter):
             make_folder((self.path / name).parent)
             (folder / name).replace(self.path / name)
             sync((self.path / name).parent)
+        if isinstance(self.home, Disk):
+            stamps.keep(self.path, shard, stamps.kept(folder, shard, record.rows))
         self.record(shard, record)
 
     def record(self, shard: int, record: Shard) -> None:

@@ -1,0 +1,153 @@
+"""Images whose files are others than when a teacher was shown them, under the same names.
+
+Size and time of a file are the cheap question. Where the size is the same and the time is not, as of a copy of the
+whole corpus, the file's content is the answer.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from distillkit.errors import SourceError, StoreError
+from distillkit.store.writing import stamps as stamps_of
+from distillkit.store.writing.stamps import Stamp
+from distillkit.system.wording import count
+
+_THREADS = 16  # what a file server takes to answer is waited for by all of them
+_PATIENCE = 10.0  # seconds of reading files, where nobody asked for it
+
+Rows = list[int]  # of one image, within its shard
+
+
+@dataclass
+class Looked:
+    """What became of the images of a shard, each by its rows."""
+
+    changed: list[Rows] = field(default_factory=list)
+    copied: list[tuple[Rows, Stamp]] = field(default_factory=list)  # another time, the same content; what it is now
+    unread: list[Rows] = field(default_factory=list)  # another time, the same size
+    gone: list[Rows] = field(default_factory=list)
+
+
+def looked(
+    store: Path, source: Any, plan: pa.Table, rows_per_shard: int, patience: float
+) -> Iterator[tuple[int, Looked]]:
+    """Number of each shard that has stamps, and what the source has of its images now. StoreError for damaged stamps.
+
+    `patience`: seconds of reading, spread over the shards, so that a corpus of which all was copied is looked at all
+    over.
+    """
+    spent, shards = 0.0, -(-plan.num_rows // rows_per_shard)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for shard in range(shards):
+            rows = plan.slice(shard * rows_per_shard, rows_per_shard)
+            stamps = stamps_of.kept(store, shard, rows.num_rows)
+            if stamps is None:
+                continue
+            found, doubtful = _compared(source, _images(rows, stamps), pool)
+            started = time.perf_counter()
+            _read(source, doubtful, found, started + patience * (shard + 1) / shards - spent)
+            spent += time.perf_counter() - started
+            yield shard, found
+
+
+def _images(plan: pa.Table, stamps: np.ndarray) -> dict[tuple[str, Stamp], Rows]:
+    """Rows by name and stamp of their image, which several may share."""
+    rows = np.flatnonzero(stamps["bytes"] >= 0)
+    images: dict[tuple[str, Stamp], Rows] = {}
+    names = plan["image"].take(pa.array(rows)).to_pylist()
+    for row, name, was in zip(rows.tolist(), names, stamps[rows].tolist(), strict=True):
+        images.setdefault((name, Stamp(*was)), []).append(row)
+    return images
+
+
+def _compared(
+    source: Any, images: dict[tuple[str, Stamp], Rows], pool: ThreadPoolExecutor
+) -> tuple[Looked, list[tuple[str, Stamp, Rows]]]:
+    """By size and time; the others are to be read."""
+    found, doubtful = Looked(), []
+    names = [name for name, _ in images]
+    pieces = [names[first : first + 1024] for first in range(0, len(names), 1024)]
+    answers = (now for some in pool.map(lambda some: [_now(source, name) for name in some], pieces) for now in some)
+    for ((name, was), rows), now in zip(images.items(), answers, strict=True):
+        if now is None:
+            found.gone.append(rows)
+        elif now[0] != was.bytes:
+            found.changed.append(rows)
+        elif now[1] != was.time:
+            doubtful.append((name, was, rows))
+    return found, doubtful
+
+
+def _now(source: Any, name: str) -> tuple[int, int] | None:
+    """Size and time of a file; None where there is none."""
+    try:
+        found = source.read(name)
+        stat = found.stat() if isinstance(found, Path) else None
+    except (SourceError, OSError):
+        return None
+    return None if stat is None else (stat.st_size, stat.st_mtime_ns)
+
+
+def _read(source: Any, doubtful: list[tuple[str, Stamp, Rows]], found: Looked, until: float) -> None:
+    """By content, in random order, as long as there is time."""
+    for name, was, rows in random.Random(0).sample(doubtful, len(doubtful)):
+        if time.perf_counter() > until:
+            found.unread.append(rows)
+            continue
+        read = stamps_of.read_stamped(source.read(name))
+        if read is None:
+            found.gone.append(rows)
+        elif read[1].content != was.content:
+            found.changed.append(rows)
+        else:
+            found.copied.append((rows, read[1]))
+
+
+def all_looked(store: Path, source: Any, plan: pa.Table, rows_per_shard: int) -> Iterator[tuple[int, Looked]]:
+    """The same, and every file is read whose time is another."""
+    return looked(store, source, plan, rows_per_shard, math.inf)
+
+
+def told_of_changes(store: Path, source: Any, plan: pa.Table, rows_per_shard: int) -> list[str]:
+    """What to say of a finished store whose images are not what they were: a look at each file's date, and some
+    seconds of reading at most."""
+    numbers, first, changed = dict.fromkeys(("copied", "unread", "gone"), 0), dict[str, str](), set[str]()
+    try:
+        for shard, found in looked(store, source, plan, rows_per_shard, _PATIENCE):
+            rows = plan.slice(shard * rows_per_shard, rows_per_shard)
+            changed |= {rows["image"][one[0]].as_py() for one in found.changed}  # of several shards, it may be
+            for kind in ("changed", "unread", "gone"):
+                if images := getattr(found, kind):
+                    first.setdefault(kind, rows["image"][min(images)[0]].as_py())
+            for kind in numbers:
+                numbers[kind] += len(getattr(found, kind))
+    except StoreError as error:
+        return [str(error)]
+    return [f"{store}: {line}" for line in _lines(numbers | {"changed": len(changed)}, first)]
+
+
+def _lines(numbers: dict[str, int], first: dict[str, str]) -> Iterator[str]:
+    changed, unread, gone = (numbers[kind] for kind in ("changed", "unread", "gone"))
+    if changed:
+        yield f"{count(changed, 'image')} changed since (first: {first['changed']}): --retry-changed does them again"
+    if unread:
+        same = (
+            f"; of {count(numbers['copied'], 'other')} like that the content is the same" if numbers["copied"] else ""
+        )
+        yield (
+            f"{count(unread, 'image')} may have changed since (first: {first['unread']}): of the same size and another "
+            f"date{same}. --retry-changed reads them all, and does those again that are others"
+        )
+    if gone:
+        yield f"{count(gone, 'image')} cannot be found now (first: {first['gone']}); what was said of them stays"

@@ -1,0 +1,116 @@
+"""Images that were replaced by others under the same names: their rows alone are shown to the teachers again.
+
+The other rows of their shards are taken over as they are stored, and the other shards are linked.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from distillkit.engine import successor
+from distillkit.engine.changed import Looked, all_looked
+from distillkit.engine.computing import computed
+from distillkit.engine.job import Job
+from distillkit.engine.retry import successor_of
+from distillkit.store.format.encode import stored
+from distillkit.store.format.log import FILE_NAME as LOG
+from distillkit.store.format.manifest import Manifest
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.writing import stamps as stamps_of
+from distillkit.store.writing.claims import Claims
+from distillkit.store.writing.shards import Failure
+from distillkit.store.writing.writer import StoreWriter
+from distillkit.system.lines import append_line
+from distillkit.system.versions import versions
+from distillkit.system.wording import count
+
+
+def redo(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None], made: dict[str, Any]) -> Path:
+    """Do the changed images of the store of `job` again. Rerunning continues.
+
+    StoreError where recipe or corpus are others than its own.
+    """
+    path = job.path
+    successor.refuse_a_bucket(path)
+    old = Manifest.read(path)
+    writer = successor_of(job, plan, duplicates, old, "changed images")
+    with Claims(path) as mine, Claims(writer.path) as claims:
+        mine.take(range(writer.shards))
+        claims.take(range(writer.shards))
+        todo = _changed(job, writer, old)
+        if not todo:
+            say(f"{path}: no image of it has changed, nothing to do")
+            return path
+        rows = sum(map(len, todo.values()))
+        say(f"{path}: {count(rows, 'row')} in {len(todo)} of {count(writer.shards, 'shard')} to do again")
+        _take_back_what_changed_again(job, writer)
+        successor.begin(writer, job, set(range(writer.shards)) - todo.keys())
+        job, store = replace(job, steps=writer.steps), FeatureStore(path)
+        for shard, changed in todo.items():
+            if not writer.committed(shard):
+                _commit(job, store, writer, shard, changed, say)
+        append_line(writer.path / LOG, {"redone": rows} | made)
+        manifest = writer.finish(versions())
+        told = successor.take_its_place(path)
+    say(f"{path}: complete, {count(rows, 'row')} done again, digest {manifest.digest[:16]}; {told}")
+    return path
+
+
+def _changed(job: Job, writer: StoreWriter, old: Manifest) -> dict[int, np.ndarray]:
+    """By shard its rows whose images are others now. Of mere copies the new dates are kept: nobody reads them again."""
+    todo = {}
+    for shard, found in all_looked(job.path, job.source, writer.plan, old.rows_per_shard):
+        if found.copied:
+            _keep_dates(job.path, shard, old, found)
+        if found.changed:
+            todo[shard] = np.sort(np.concatenate(found.changed))
+    return todo
+
+
+def _keep_dates(store: Path, shard: int, old: Manifest, found: Looked) -> None:
+    stamps = stamps_of.kept(store, shard, old.shards[shard].rows)
+    assert stamps is not None  # where none are, none are compared
+    for rows, now in found.copied:
+        stamps[rows] = now
+    stamps_of.keep(store, shard, stamps)
+
+
+def _take_back_what_changed_again(job: Job, writer: StoreWriter) -> None:
+    """A run that died may have done shards whose images have changed once more since, or changed back."""
+    for shard, found in all_looked(writer.path, job.source, writer.plan, writer.rows_per_shard):
+        if found.changed and writer.committed(shard):
+            writer.forget(shard)
+
+
+def _commit(
+    job: Job, store: FeatureStore, writer: StoreWriter, number: int, changed: np.ndarray, say: Callable[[str], None]
+) -> None:
+    """A shard, of whose rows these are computed and the others are as they are stored."""
+    first, stop = writer.span(number)
+    (new,) = computed(job, {number: writer.plan.slice(first, stop - first).take(pa.array(changed))}, say, _nobody)
+    arrays = {}
+    for name, field in writer.fields.items():
+        arrays[name] = np.array(stored(store.read(name, np.arange(first, stop), raw=True), field))
+        arrays[name][changed] = new.arrays[name]
+    keys = dict(zip(store.values("key", np.arange(first, stop)), range(stop - first), strict=True))
+    failures: list[Failure] = [
+        (keys[line["key"]], line["stage"], line["error"]) for line in store.failures() if line["key"] in keys
+    ]
+    failures = [one for one in failures if one[0] not in set(changed.tolist())]
+    failures += [(int(changed[row]), stage, error) for row, stage, error in new.failures]
+    stamps = stamps_of.kept(job.path, number, stop - first)
+    assert stamps is not None  # by which they were found
+    stamps[changed] = new.stamps
+    clipped = Counter(store.manifest.shards[number].clipped) + Counter(new.clipped)
+    writer.commit(number, arrays, failures, clipped, stamps)
+
+
+def _nobody(shard: Any, rows: int) -> None:
+    """These are few rows: nothing is told of how far they are."""

@@ -1,0 +1,88 @@
+"""What the image files behind a shard were when they were read, so that those that are others by now can be found.
+
+stamps/<shard>.npy   a record a row: bytes, time (of the last change, ns since 1970) and content (the first 8 bytes of
+                     the file's sha256, as a number); bytes is -1 where the image is no file, or the row failed
+
+No part of the store: readers need none of it, and of a store without it nothing is known.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from distillkit.errors import StoreError
+from distillkit.system.atomic import atomic_file, remove_file
+
+KIND = np.dtype([("bytes", "<i8"), ("time", "<i8"), ("content", "<u8")])
+_LARGEST = 256 * 2**20  # no image is larger; what is would only fill the memory
+
+
+class Stamp(NamedTuple):
+    """A file as it was."""
+
+    bytes: int
+    time: int
+    content: int
+
+
+NONE = Stamp(-1, 0, 0)
+
+
+def blank(rows: int) -> np.ndarray:
+    """Of so many rows nothing is known."""
+    return np.full(rows, np.array(tuple(NONE), KIND))
+
+
+def read_stamped(path: Path) -> tuple[bytes, Stamp] | None:
+    """A whole file and its stamp; None where it cannot be read, or is too large for an image.
+
+    The time is asked before the bytes: what is written meanwhile is another file later.
+    """
+    try:
+        with path.open("rb", buffering=0) as file:
+            before = os.fstat(file.fileno())
+            if before.st_size > _LARGEST:
+                return None
+            data = file.readall()
+    except OSError:
+        return None
+    return data, Stamp(len(data), before.st_mtime_ns, content_of(data))
+
+
+def content_of(data: bytes) -> int:
+    """8 bytes of its sha256: enough to tell whether one file is still the same."""
+    return int.from_bytes(hashlib.sha256(data).digest()[:8], "little")
+
+
+def place(shard: int) -> str:
+    """Where the stamps of a shard lie, below its store."""
+    return f"stamps/{shard:05d}.npy"
+
+
+def keep(folder: Path, shard: int, stamps: np.ndarray | None) -> None:
+    """In place of what was kept of this shard before; where no row has one, nothing is kept."""
+    path = folder / place(shard)
+    if stamps is None or not (stamps["bytes"] >= 0).any():
+        remove_file(path)
+        return
+    with atomic_file(path) as file:
+        np.save(file, stamps, allow_pickle=False)
+
+
+def kept(folder: Path, shard: int, rows: int) -> np.ndarray | None:
+    """The stamps of a shard of `rows` rows; None where none are. StoreError where they are damaged."""
+    path = folder / place(shard)
+    try:
+        found: np.ndarray = np.load(path, allow_pickle=False)
+        if found.dtype == KIND and found.shape == (rows,):
+            return found
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, EOFError, SyntaxError):
+        pass
+    raise StoreError(f"{path}: damaged; delete it: then nothing is known of these images, and the store stays whole")

@@ -1,0 +1,227 @@
+"""Images whose files were replaced under the same names: noticed by size, time and then content, told, and
+done again where that is asked for."""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from distillkit.engine import changed, redo, successor
+from distillkit.store.format.manifest import Manifest
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.upkeep.verify import verify
+from distillkit.store.writing import stamps
+from distillkit.teachers.openclip import Openclip
+from tests.conftest import draw
+
+pytestmark = pytest.mark.usefixtures("quick_disk")
+NAMES = [f"images/{number:03d}.png" for number in (3, 70, 71)]
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """150 images, of which a second caption names one: shards of 64, 64 and 23 rows."""
+    folder = draw(tmp_path / "corpus", 150)
+    with (folder / "pairs.tsv").open("a") as table:
+        table.write("the same once more\timages/070.png\n")
+    return folder
+
+
+@pytest.fixture
+def run(recipes, run_cli):
+    """The command over images alone: (exit code, stderr)."""
+    text = recipes[0].read_text()
+    recipes[0].write_text(text[: text.rindex("[[corpora]]")].replace('kind = "csv"', 'kind = "csv", captions = "all"'))
+
+    def run(*words):
+        code, _, err = run_cli("extract-teacher", recipes[0], *words)
+        assert "Traceback" not in err
+        return code, err
+
+    return run
+
+
+@pytest.fixture
+def store(corpus, run, tmp_path):
+    assert run()[0] == 0
+    return tmp_path / "out/images"
+
+
+def paint(corpus, *names, seed=1):
+    """Other pictures under these names."""
+    random = np.random.default_rng(seed)
+    for name in names:
+        Image.fromarray(random.integers(0, 256, (40, 48, 3), dtype=np.uint8)).save(corpus / name)
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """How many images the teacher is shown, call by call."""
+    calls, real = [], Openclip.forward
+
+    def counted(self, pixels=None, **rest):
+        calls.append(0 if pixels is None else len(pixels))
+        return real(self, pixels=pixels, **rest)
+
+    monkeypatch.setattr(Openclip, "forward", counted)
+    return calls
+
+
+def test_three_of_many_are_told_and_nothing_is_redone_unasked(run, store, corpus, shown):
+    before = Manifest.read(store).digest
+    assert "changed" not in run()[1]
+    paint(corpus, *NAMES)
+    code, err = run()
+    assert code == 0 and shown == []
+    assert f"{store}: 3 images changed since (first: images/003.png): --retry-changed does them again" in err
+    assert Manifest.read(store).digest == before and verify(store) == []
+
+
+def test_their_rows_alone_are_shown_again_and_the_store_is_that_of_the_corpus_as_it_is(
+    run, store, corpus, shown, tmp_path
+):
+    before = Manifest.read(store).digest
+    places = [(store / f"openclip/image/c/{shard}/0").stat().st_ino for shard in range(3)]
+    paint(corpus, *NAMES)
+    code, err = run("--retry-changed")
+    assert code == 0 and sum(shown) == len(NAMES) + 1  # the last shard has 70 as well
+    assert "4 rows in 3 of 3 shards to do again" in err and "complete, 4 rows done again" in err
+    assert run("--set", f'out="{tmp_path}/anew"')[0] == 0
+    assert verify(store) == [] and Manifest.read(store).digest == Manifest.read(tmp_path / "anew/images").digest
+    assert Manifest.read(store).digest != before
+    for shard in range(3):
+        kept = stamps.place(shard)
+        assert (store / kept).read_bytes() == (tmp_path / "anew/images" / kept).read_bytes()
+    (aside,) = store.parent.glob("images.before-*")
+    assert verify(aside) == [] and Manifest.read(aside).digest == before
+    code, err = run()
+    assert code == 0 and "already complete" in err and "changed" not in err
+    shown.clear()
+    paint(corpus, "images/100.png", seed=2)
+    places = [(store / f"openclip/image/c/{shard}/0").stat().st_ino for shard in range(3)]
+    assert run("--retry-changed")[0] == 0 and sum(shown) == 1
+    after = [(store / f"openclip/image/c/{shard}/0").stat().st_ino for shard in range(3)]
+    assert [one == other for one, other in zip(places, after, strict=True)] == [True, False, True]
+    code, err = run("--retry-changed")
+    assert code == 0 and "no image of it has changed, nothing to do" in err
+
+
+def test_the_content_decides_where_the_date_alone_is_another(run, store, corpus, shown, monkeypatch):
+    """A copied corpus is no changed one; one picture of the same size that is another is found in it."""
+    for path in (corpus / "images").iterdir():
+        os.utime(path, ns=(1, 1))
+    assert "change" not in run()[1]
+    path = corpus / NAMES[1]
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert "1 image changed since (first: images/070.png)" in run()[1]
+    monkeypatch.setattr(changed, "_PATIENCE", 0.0)
+    err = run()[1]
+    assert "may have changed since" in err and "--retry-changed reads them all" in err
+    path.write_bytes(
+        bytes(content[: len(content) // 2])
+        + bytes([content[len(content) // 2] ^ 1])
+        + bytes(content[len(content) // 2 + 1 :])
+    )
+    before = Manifest.read(store).digest
+    code, err = run("--retry-changed")
+    assert code == 0 and "no image of it has changed" in err and Manifest.read(store).digest == before
+    assert "change" not in run()[1]  # the new dates are kept
+    assert shown == []
+
+
+def test_what_is_gone_or_damaged_now(run, store, corpus):
+    had = FeatureStore(store).read("image", [3])
+    (corpus / NAMES[0]).unlink()
+    code, err = run()
+    assert code == 0 and "1 image cannot be found now (first: images/003.png); what was said of them stays" in err
+    assert "no image of it has changed" in run("--retry-changed")[1]
+    (corpus / "images/005.png").write_bytes(b"nothing")
+    code, err = run("--retry-changed")
+    again = FeatureStore(store)
+    assert code == 0 and again.failed_rows.tolist() == [5]
+    assert (again.read("image", [3]) == had).all()
+    paint(corpus, NAMES[0], "images/005.png")
+    assert "1 image changed since (first: images/003.png)" in run()[1]  # what failed is for --retry-failed
+    assert "1 of 1 failed rows mended" in run("--retry-failed")[1]
+    assert verify(store) == []
+
+
+@pytest.mark.parametrize("place", ["_commit", "append_line", "_move_in"])
+def test_stopped_at_any_place_it_goes_on_with_what_has_changed_by_then(
+    run, store, corpus, tmp_path, monkeypatch, place
+):
+    before = Manifest.read(store).digest
+    paint(corpus, *NAMES[:2])
+    first = (corpus / NAMES[0]).read_bytes()
+    real, calls = redo._commit, []
+
+    def stop(*given):
+        calls.append(given)
+        if place == "_commit" and len(calls) == 1:
+            return real(*given)
+        raise OSError(5, "stopped")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(successor if place == "_move_in" else redo, place, stop)
+        code, err = run("--retry-changed")
+        assert code == 1 and "stopped" in err
+    if place == "_move_in":
+        assert not store.exists()
+    else:
+        assert Manifest.read(store).digest == before and verify(store) == []
+    paint(corpus, NAMES[0], NAMES[2], seed=3)
+    assert (corpus / NAMES[0]).read_bytes() != first
+    code, err = run("--retry-changed")
+    assert code == 0, err
+    assert run("--set", f'out="{tmp_path}/anew"')[0] == 0
+    assert verify(store) == [] and Manifest.read(store).digest == Manifest.read(tmp_path / "anew/images").digest
+
+
+def test_an_old_store_without_stamps_is_left_alone(run, store, corpus):
+    before = Manifest.read(store).digest
+    shutil.rmtree(store / "stamps")
+    paint(corpus, *NAMES)
+    code, err = run()
+    assert code == 0 and "already complete" in err and "change" not in err
+    code, err = run("--retry-changed")
+    assert code == 0 and "no image of it has changed" in err and Manifest.read(store).digest == before
+    (store / "manifest.json").unlink()
+    (store / "commits/00001.json").unlink()
+    assert run()[0] == 0 and [path.name for path in (store / "stamps").iterdir()] == ["00001.npy"]
+    assert "2 images changed" not in run()[1]
+
+
+def test_damaged_stamps_are_told_and_cost_nothing(run, store):
+    path = store / "stamps/00001.npy"
+    path.write_bytes(path.read_bytes()[:200])
+    code, err = run()
+    assert code == 0 and f"{path}: damaged; delete it" in err
+    assert verify(store) == []
+
+
+def test_what_was_kept_of_a_shard_in_hand_keeps_its_stamps(run, store, tmp_path, monkeypatch):
+    from distillkit.engine import begun
+
+    class Stopped(Exception):
+        pass
+
+    monkeypatch.setattr(begun, "EVERY", 0.0)
+    real, calls = Openclip.forward, []
+
+    def stopping(self, **inputs):
+        calls.append(1)
+        if len(calls) == 7:
+            raise Stopped
+        return real(self, **inputs)
+
+    monkeypatch.setattr(Openclip, "forward", stopping)
+    settings = ("--set", f'out="{tmp_path}/again"', "--set", "corpora.0.batch_size=8")
+    with pytest.raises(Stopped):
+        run(*settings)
+    assert run(*settings)[0] == 0
+    want = np.load(store / "stamps/00000.npy")
+    assert (np.load(tmp_path / "again/images/stamps/00000.npy") == want).all() and (want["bytes"] > 0).all()
