@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from distillkit.engine.append import append
+from distillkit.engine.redo import redo
 from distillkit.engine.retry import retry
 from distillkit.errors import StoreError
 from distillkit.extract import extract
@@ -116,6 +117,23 @@ class Retried(Appended):
 
     def run(self, folder: Path, promise: Promise) -> None:
         extract(self.asked(folder), lambda line: None, instead=retry)
+        promise("complete", is_complete(STORE))
+
+
+class Redone(Retried):
+    """Two images were replaced under their names."""
+
+    name = "changed images"
+
+    def prepare(self, folder: Path) -> None:
+        Extracted.prepare(self, folder)
+        extract(self.asked(folder), lambda line: None)
+        self.old = digest(folder / STORE)
+        for number in (70, 149):
+            square(number + 50, self.corpus(folder) / f"images/{number:03d}.png")
+
+    def run(self, folder: Path, promise: Promise) -> None:
+        extract(self.asked(folder), lambda line: None, instead=redo)
         promise("complete", is_complete(STORE))
 
 
@@ -269,6 +287,7 @@ JOBS = (
     Extracted,
     Appended,
     Retried,
+    Redone,
     Added,
     Replaced,
     Merged,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from distillkit.store.format.field import Field
-from distillkit.store.writing import begun
+from distillkit.store.writing import begun, stamps
 
 FIELDS = {
     "t/image": Field(teacher="t", shape=[3], dtype="float16"),
@@ -24,10 +24,15 @@ def test_it_comes_back_as_it_was_and_the_last_one_counts(tmp_path, arrays):
     assert begun.kept(tmp_path, 3, FIELDS, 4) is None
     begun.keep(tmp_path, 3, {name: values * 0 for name, values in arrays.items()}, {"rows": 1})
     begun.keep(tmp_path, 3, arrays, {"rows": 2})
-    found, facts = begun.kept(tmp_path, 3, FIELDS, 4)
-    assert facts == {"rows": 2} and all(np.array_equal(found[name], arrays[name]) for name in FIELDS)
+    found, facts, stamped = begun.kept(tmp_path, 3, FIELDS, 4)
+    assert stamped is None and facts == {"rows": 2}
+    assert all(np.array_equal(found[name], arrays[name]) for name in FIELDS)
     assert found["t/image"].flags.writeable
-    begun.keep(tmp_path, 4, arrays, {"rows": 1})
+    seen = stamps.blank(4)
+    seen[[1, 2]] = stamps.Stamp(70, 10**18, 2**64 - 1)
+    begun.keep(tmp_path, 4, arrays, {"rows": 1}, seen)
+    found, _, stamped = begun.kept(tmp_path, 4, FIELDS, 4)
+    assert (stamped == seen).all() and all(np.array_equal(found[name], arrays[name]) for name in FIELDS)
     begun.drop(tmp_path, 3)
     assert begun.kept(tmp_path, 3, FIELDS, 4) is None and begun.kept(tmp_path, 4, FIELDS, 4) is not None
     begun.drop(tmp_path, 4)
