@@ -1,46 +1,123 @@
-"""store verify over a store that grew and has an addition: it names the file of each of 200 bits that are flipped."""
+"""store verify over a store that grew, one with an addition and one in a bucket: it names the file of each of 200 bits
+that are flipped."""
 
 import random
 
+import fsspec
 import pytest
 
 from distillkit.errors import DistillkitError
-from distillkit.extract import extract
+from distillkit.store.bucket.remote import local
 from distillkit.store.upkeep.verify import verify
-from tests.faults.extraction_jobs import STORE, Appended
+from tests.faults.extraction_jobs import STORE, Added, Appended
 
 FLIPS = 200
-# Logs are no part of a store. What is told nowhere else cannot be checked: a name, its makers, how large batches were.
-# And Arrow leaves room between its columns.
+URL = "memory://bucket/deep/images"
+# What is told nowhere else cannot be checked: a name, its makers, how large batches were. And Arrow leaves room between
+# its columns.
 UNSAID = ("manifest.json", "plan.json", "plan.arrow")
+
+
+class Folder:
+    """A store on a disk."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def names(self):
+        """Of the files that are the store's: logs and what its writer alone reads are no part of it."""
+        paths = (path for path in sorted(self.path.rglob("*")) if path.is_file())
+        return [
+            path.relative_to(self.path).as_posix()
+            for path in paths
+            if path.suffix not in (".jsonl", ".lock") and path.parent.name != "stamps"
+        ]
+
+    def read(self, name):
+        return (self.path / name).read_bytes()
+
+    def write(self, name, content):
+        (self.path / name).write_bytes(content)
+
+    def problems(self):
+        return verify(self.path)
+
+
+class Bucket(Folder):
+    """The same files behind a URL."""
+
+    def __init__(self, path):
+        super().__init__(path)
+        self.bucket = fsspec.filesystem("memory")
+        for file in path.rglob("*"):
+            if file.is_file():
+                self.write(file.relative_to(path).as_posix(), file.read_bytes())
+
+    def read(self, name):
+        return self.bucket.cat_file(f"{URL}/{name}")
+
+    def write(self, name, content):
+        self.bucket.pipe_file(f"{URL}/{name}", content)
+
+    def problems(self):
+        return verify(local(URL))
+
+
+def made(job, folder):
+    folder.mkdir()
+    job.prepare(folder)
+    job.run(folder, lambda what, kept: None)
+    return folder / STORE
 
 
 @pytest.fixture(scope="module")
 def grown(tmp_path_factory):
-    folder, job = tmp_path_factory.mktemp("grown") / "disk", Appended()
-    folder.mkdir()
-    job.prepare(folder)
-    job.run(folder, lambda what, kept: None)
-    extract(job.asked(folder, teachers={"one": 1.0, "two": 2.0}), lambda line: None)
-    return folder / STORE
+    return made(Appended(), tmp_path_factory.mktemp("grown") / "disk")
 
 
-def test_every_flipped_bit_is_named(grown):
-    assert verify(grown) == []
-    files = [path for path in sorted(grown.rglob("*")) if path.is_file() and path.suffix not in (".jsonl", ".lock")]
-    sizes, chance, missed = [path.stat().st_size for path in files], random.Random(0), []
-    for path in chance.choices(files, sizes, k=FLIPS // 2) + chance.choices(files, k=FLIPS // 2):
-        whole = path.read_bytes()
+@pytest.fixture(scope="module")
+def added(tmp_path_factory):
+    return made(Added(), tmp_path_factory.mktemp("added") / "disk")
+
+
+def missed(store):
+    """Name, place and surroundings of each flipped bit that nobody told of."""
+    assert store.problems() == []
+    names, chance, found = store.names(), random.Random(0), []
+    sizes = [len(store.read(name)) for name in names]
+    for name in chance.choices(names, sizes, k=FLIPS // 2) + chance.choices(names, k=FLIPS // 2):
+        whole = store.read(name)
         place, bit = chance.randrange(len(whole)), chance.randrange(8)
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :])
+        store.write(name, whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :])
         try:
-            named = any(str(path) in line for line in verify(grown))
+            named = any(name in line for line in store.problems())
         except DistillkitError as error:
-            named = str(path.parent) in str(error)
+            named = name.rpartition("/")[0] in str(error)
         if not named:
-            missed.append((path.relative_to(grown).as_posix(), place, bit, whole[max(0, place - 60) : place + 20]))
-        path.write_bytes(whole)
-    assert verify(grown) == []
-    unexplained = [one for one in missed if not one[0].endswith(UNSAID)]
+            found.append((name, place, bit, whole[max(0, place - 60) : place + 20]))
+        store.write(name, whole)
+    assert store.problems() == []
+    return found
+
+
+def check(store):
+    found = missed(store)
+    unexplained = [one for one in found if not one[0].endswith(UNSAID)]
     assert not unexplained, unexplained
-    assert len(missed) <= FLIPS // 20, missed
+    assert len(found) <= FLIPS // 20, found
+
+
+def test_every_flipped_bit_of_a_store_that_grew_is_named(grown):
+    check(Folder(grown))
+
+
+def test_every_flipped_bit_of_a_store_with_an_addition_is_named(added):
+    check(Folder(added))
+
+
+def test_every_flipped_bit_of_a_store_in_a_bucket_is_named(grown, added, tmp_path, monkeypatch):
+    monkeypatch.setenv("DISTILLKIT_CACHE", str(tmp_path / "cache"))
+    for path in (grown, added):
+        store = Bucket(path)
+        check(store)
+        store.bucket.rm(URL, recursive=True)

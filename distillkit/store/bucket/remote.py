@@ -21,7 +21,7 @@ from distillkit.errors import NoHome, StoreError
 from distillkit.store.bucket.cache import arriving
 from distillkit.store.bucket.cache import folder as cache_folder
 from distillkit.store.format.log import FILE_NAME as LOG
-from distillkit.store.format.manifest import FILE_NAME, File, file_digest
+from distillkit.store.format.manifest import FILE_NAME, File, Manifest, file_digest
 from distillkit.system.atomic import atomic_file, write_json
 from distillkit.system.locks import locked
 from distillkit.system.remote import Remote, is_remote, local_path
@@ -55,9 +55,13 @@ def local(place: str | Path) -> Path:
 
 
 def _mirror(remote: Remote, name: str, content: bytes, folder: Path) -> None:
-    """A manifest, and before it the small files without which no row of its store means anything."""
+    """A manifest, and before it the small files without which no row of its store means anything.
+
+    Only of one that is a manifest: names of files in what is none may lead anywhere.
+    """
     inside = name.removesuffix(FILE_NAME)
-    for needed in json.loads(content).get("files", {}):
+    again = f"distillkit extract-teacher RECIPE, which writes {remote.url}"
+    for needed in Manifest.of(content, remote.where(name), again).files:
         remote.download(f"{inside}{needed}", folder / f"{inside}{needed}")
     with atomic_file(folder / name) as file:
         file.write(content)

@@ -9,11 +9,13 @@ from typing import Any, Literal, Self
 
 from pydantic import Field as Rule
 from pydantic import ValidationError, model_validator
+from pydantic_core import from_json
 
 from distillkit.errors import StoreError
 from distillkit.store.format import layout
 from distillkit.store.format.field import PARAMETERS, Field, Strict
 from distillkit.store.format.maker import how_again
+from distillkit.system.collecting import paused
 from distillkit.system.paths import meant
 from distillkit.system.wording import count as counted
 
@@ -81,8 +83,7 @@ class Manifest(Strict):
         steps = {layout.steps_path(name): field for name, field in self.fields.items() if field.dtype == "int8"}
         if self.files.keys() != steps.keys():
             raise ValueError("files: not the steps of its int8 fields")
-        for number, shard in enumerate(self.shards):
-            self._check_files(number, shard)
+        self._check_files()
         return self
 
     def _check_field(self, name: str, field: Field) -> None:
@@ -103,20 +104,23 @@ class Manifest(Strict):
         if self.version == 1 and not field.in_version_1:
             raise ValueError(f"{name}: nothing that version 1 knows")
 
-    def _check_files(self, number: int, shard: Shard) -> None:
+    def _check_files(self) -> None:
         """The files of a shard are the ones its fields make, and of the size that shape and dtype make them."""
-        sizes = {
-            layout.shard_path(name, number, field): layout.shard_size(shard.rows, self.rows_per_shard, field)
-            for name, field in self.fields.items()
-            if not field.compression
-        }
-        packed = [layout.shard_path(name, number, field) for name, field in self.fields.items() if field.compression]
-        failures = [layout.failures_path(number)] if shard.ok < shard.rows else []
-        if shard.files.keys() != {*sizes, *packed, layout.index_path(number), *failures}:
-            raise ValueError(f"shard {number}: its files are not the ones its fields make")
-        for name, size in sizes.items():
-            if shard.files[name].bytes != size:
-                raise ValueError(f"{name}: {shard.files[name].bytes} bytes, its shape and dtype make {size}")
+        sizes: dict[tuple[str, int], int] = {}
+        for number, shard in enumerate(self.shards):
+            expected = {layout.index_path(number), *([layout.failures_path(number)] if shard.ok < shard.rows else [])}
+            for name, field in self.fields.items():
+                path = layout.shard_path(name, number, field)
+                expected.add(path)
+                if field.compression or path not in shard.files:
+                    continue
+                size = sizes.get((name, shard.rows))
+                if size is None:  # of all full shards the same
+                    size = sizes[name, shard.rows] = layout.shard_size(shard.rows, self.rows_per_shard, field)
+                if shard.files[path].bytes != size:
+                    raise ValueError(f"{path}: {shard.files[path].bytes} bytes, its shape and dtype make {size}")
+            if shard.files.keys() != expected:
+                raise ValueError(f"shard {number}: its files are not the ones its fields make")
 
     @property
     def digest(self) -> str:
@@ -132,20 +136,34 @@ class Manifest(Strict):
             hint = "what makes it has not finished; rerun it" if begun else "extract it first"
             near = "" if store.exists() else meant(store)
             raise StoreError(f"{store}: no complete feature store{near} ({hint}: {how_again(store)})")
+        return cls.of(path.read_bytes(), path, how_again(store))
+
+    @classmethod
+    def of(cls, content: bytes, place: Path | str, again: str) -> Manifest:
+        """The manifest that these bytes are; StoreError names `place`, and `again`, which makes it anew."""
         try:
-            content = json.loads(path.read_bytes())
-            if isinstance(content, dict) and content.get("version") not in READABLE:
-                raise StoreError(
-                    f"{path}: store format version {content.get('version')!r}, this distillkit reads 1 to {VERSION}; "
-                    f"use the distillkit that wrote it, or move it away and make it again: {how_again(store)}"
-                )
-            return cls.model_validate(content)
+            with paused():
+                found = _parsed(content)
+                if isinstance(found, dict) and found.get("version") not in READABLE:
+                    raise StoreError(
+                        f"{place}: store format version {found.get('version')!r}, this distillkit reads 1 to "
+                        f"{VERSION}; use the distillkit that wrote it, or move it away and make it again: {again}"
+                    )
+                return cls.model_validate(found)
         except ValidationError as error:
             first = error.errors()[0]
             what = ": ".join([*map(str, first["loc"]), first["msg"].removeprefix("Value error, ")])
-            raise StoreError(f"{path}: not a manifest ({what}); run: {how_again(store)}") from error
+            raise StoreError(f"{place}: not a manifest ({what}); run: {again}") from error
         except ValueError as error:
-            raise StoreError(f"{path}: not JSON ({error}); run: {how_again(store)}") from error
+            raise StoreError(f"{place}: not JSON ({error}); run: {again}") from error
+
+
+def _parsed(content: bytes) -> Any:
+    """JSON, by pydantic's parser, which is the quicker one; names that are no UTF-8 are read by Python's alone."""
+    try:
+        return from_json(content, cache_strings="keys")
+    except ValueError:
+        return json.loads(content)
 
 
 def digest(value: Any) -> str:

@@ -82,7 +82,7 @@ class Window:
         """Map a file. StoreError where the system cannot."""
         at, length = self._place(number)
         if self._libc.mmap(at, length, mmap.PROT_READ, mmap.MAP_SHARED | _FIXED, file.fileno(), 0) == _FAILED:
-            raise StoreError(f"{file.name}: cannot be mapped into memory (errno {ctypes.get_errno()})")
+            raise StoreError(f"{file.name}: cannot be mapped into memory ({_why_not(ctypes.get_errno())})")
         if _LINUX:
             # Advice: a kernel that does not know it goes on without.
             self._libc.madvise(at, length, self._advice)
@@ -95,6 +95,16 @@ class Window:
     def _place(self, number: int) -> tuple[int, int]:
         first = number * self._region
         return self._base + first, min(self._region, self._total - first)
+
+
+def _why_not(number: int) -> str:
+    if number != errno.ENOMEM or not _LINUX:
+        return os.strerror(number)
+    most = Path("/proc/sys/vm/max_map_count").read_text().strip()
+    return (
+        f"{os.strerror(number)}: a process may map {most} files, and every shard of a field is one; raise "
+        "vm.max_map_count, or make the store with a larger rows_per_shard"
+    )
 
 
 def page_in(rows: Tensor) -> None:

@@ -70,7 +70,7 @@ def _volume(path: Path, manifest: Manifest, say: Callable[[str], None] | None) -
         *checked,
         *(_metadata(path / name, want) for name, want in metadata.items()),
         _plan(path / "plan.arrow", manifest),
-        *(_records(path, manifest) if origin(path) is None else ()),
+        *_records(path, manifest),
     ]
     return [problem for problem in found if problem]
 
@@ -92,10 +92,11 @@ def _records(path: Path, manifest: Manifest) -> Iterator[str | None]:
 
 def _fields(path: Path, manifest: Manifest) -> str | None:
     """Fields are compared as they are understood: older versions wrote fewer keys of them."""
-    if not path.is_file():
+    content = _content(path)
+    if content is None:
         return None
     try:
-        fields = json.loads(path.read_bytes())["fields"]
+        fields = json.loads(content)["fields"]
         same = {name: Field.model_validate(field) for name, field in fields.items()} == manifest.fields
     except (ValueError, KeyError, AttributeError):
         same = False
@@ -104,16 +105,24 @@ def _fields(path: Path, manifest: Manifest) -> str | None:
 
 def _record(path: Path, want: dict[str, Any]) -> str | None:
     """A record must be JSON as we write it, and say these things of all that it says."""
-    if not path.is_file():
+    content = _content(path)
+    if content is None:
         return None
     try:
-        content = path.read_bytes()
         have = json.loads(content)
         if content == as_json(have) and all(have.get(key) == value for key, value in want.items() if value):
             return None
     except (ValueError, AttributeError):
         pass
     return f"{path}: not as it was written, or not what the manifest says"
+
+
+def _content(path: Path) -> bytes | None:
+    """All of a file; None where there is none."""
+    try:
+        return _opened(path).read()
+    except FileNotFoundError:
+        return None
 
 
 def _checksum(path: Path, want: File) -> str | None:
