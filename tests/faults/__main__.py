@@ -1,4 +1,4 @@
-"""The figures of reliability: more disks and more faults than the tests have time for.
+"""The figures of reliability: more disks, faults and steps of the models than the tests have time for.
 
     python -m tests.faults [minutes]
 
@@ -19,14 +19,17 @@ from pathlib import Path
 from typing import Any
 
 from distillkit.system.lines import append_line, read_lines
-from tests.faults.check import Recording
+from tests.faults.check import Recording, quick
 from tests.faults.failures import Trial
 from tests.faults.jobs import JOBS
+from tests.faults.machines import WithNeighbours, WithPowerCuts, taken, told_as_a_script
 from tests.faults.sites import sites
 
 _LOG = Path("reliability.jsonl")
 _FAULTS = 100  # a job and seed
 _DISKS = 400
+_MODELS = (WithPowerCuts, WithNeighbours)
+_RUNS, _STEPS = 40, 30  # of a model and seed
 
 
 def main(minutes: float) -> int:
@@ -34,12 +37,20 @@ def main(minutes: float) -> int:
     until = time.monotonic() + 60 * minutes
     done = {(line["job"], line["seed"]) for line in read_lines(_LOG)}
     for seed in count():
-        for job in JOBS:
+        for job in (*JOBS, *_MODELS):
             if time.monotonic() > until:
                 return _table()
             if (job.__name__, seed) not in done:
-                append_line(_LOG, _tried(job, seed) | {"job": job.__name__, "seed": seed})
+                line = _modelled(job, seed) if job in _MODELS else _tried(job, seed)
+                append_line(_LOG, line | {"job": job.__name__, "seed": seed})
     return _table()
+
+
+def _modelled(model: type, seed: int) -> dict[str, Any]:
+    line, before = {"disks": 0, "faults": 0, "failed": list[str]()}, taken[0]
+    with quick():
+        _noted(line, lambda: told_as_a_script(model, _RUNS, _STEPS, seed))
+    return line | {"steps": taken[0] - before}
 
 
 def _tried(job: type, seed: int) -> dict[str, Any]:
@@ -70,16 +81,16 @@ def _table() -> int:
     sums: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     caught, failed = set(), 0
     for line in read_lines(_LOG):
-        for key in ("disks", "faults"):
-            sums[line["job"]][key] += line[key]
-            sums["all"][key] += line[key]
+        for key in ("disks", "faults", "steps"):
+            sums[line["job"]][key] += line.get(key, 0)
+            sums["all"][key] += line.get(key, 0)
         sums[line["job"]]["failed"] += len(line["failed"])
         failed += len(line["failed"])
         caught |= set(line.get("caught", ()))
     sums["all"]["failed"] = failed
-    print(f"| {'job':16} | disks | faults | failed |\n|---|---|---|---|")
+    print(f"| {'job':16} | disks | faults | steps of the model | failed |\n|---|---|---|---|---|")
     for job, of_it in sums.items():
-        print(f"| {job:16} | {of_it['disks']:,} | {of_it['faults']:,} | {of_it['failed']} |")
+        print(f"| {job:16} | {of_it['disks']:,} | {of_it['faults']:,} | {of_it['steps']:,} | {of_it['failed']} |")
     print(f"{len(caught)} of {len(sites())} fsyncs are missed when they are taken out; {platform.platform()}")
     print(json.dumps({"not caught": sorted({*sites()} - caught)}))
     return 1 if failed else 0

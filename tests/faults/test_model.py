@@ -1,50 +1,15 @@
-"""A store against a dict, as Hypothesis likes, power cuts included."""
+"""Stores against a dict, as Hypothesis likes; a fault that is planted is found, and told as a script."""
 
 import os
-import random
+import re
 
 import pytest
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 
-from distillkit.testing import StoreMachine
-from tests.faults.disks import disks
-from tests.faults.recorder import Recorder
-
-
-class WithPowerCuts(StoreMachine):
-    """The power may go while a shard is committed."""
-
-    @precondition(lambda self: self.begun and not self.done and not self.lost)
-    @rule(data=st.data(), seed=st.integers(0, 10**6))
-    def power_cut(self, data, seed):
-        todo = [shard for shard in range(self.writer.shards) if shard not in self.kept]
-        if not todo:
-            return
-        shard = data.draw(st.sampled_from(todo))
-        arrays, failures = self.said(shard, 2)
-        recorder = Recorder(self.folder)
-        with recorder.recording():
-            self.writer.commit(shard, {name: values.copy() for name, values in arrays.items()}, failures)
-        disk = random.Random(seed).choice(list(disks(recorder.before, recorder.events, seed)))
-        disk.lay_out(self.folder)
-        self.writer = self.made()
-        self.writer.begin()
-        if self.writer.committed(shard):
-            self.kept[shard] = arrays, failures
-
-
-def explored(examples, steps):
-    chosen = settings(
-        max_examples=examples,
-        stateful_step_count=steps,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        suppress_health_check=[*HealthCheck],
-    )
-    run_state_machine_as_test(WithPowerCuts, settings=chosen)
+from distillkit.store.writing.writer import StoreWriter
+from distillkit.testing import Writing
+from distillkit.testing.promise import asserted
+from tests.faults.machines import WithNeighbours, WithPowerCuts, explored
+from tests.faults.test_promises import NAMING, one_line
 
 
 @pytest.fixture(autouse=True)
@@ -53,9 +18,40 @@ def quick_disk(monkeypatch):
 
 
 def test_a_few_hundred_steps():
-    explored(15, 20)
+    assert explored(WithPowerCuts, 12, 20) > 150
+
+
+def test_some_dozen_steps_of_a_corpus():
+    assert explored(WithNeighbours, 6, 12) > 50
 
 
 @pytest.mark.slow
 def test_ten_thousand_steps():
-    explored(400, 25)
+    steps = explored(WithPowerCuts, 250, 30) + explored(WithNeighbours, 150, 30)
+    assert steps >= 10_000
+    sentences = {one_line(sentence) for sentence in asserted}
+    assert len(sentences) > 20, f"of what {len(NAMING)} files name, only {sorted(sentences)} came up"
+
+
+@pytest.fixture
+def forgetful(monkeypatch):
+    """A writer that leaves its commits out."""
+    monkeypatch.setattr(StoreWriter, "record", lambda self, shard, record: None)
+
+
+SENTENCE = r"FORMAT\.md: a shard exists when its commit does"
+
+
+def test_a_commit_that_is_left_out_is_found(forgetful):
+    with pytest.raises(AssertionError, match=SENTENCE):
+        explored(Writing, 30, 10, shrinks=False)
+
+
+@pytest.mark.slow
+def test_it_shrinks_to_a_script_of_a_few_steps(forgetful):
+    with pytest.raises(AssertionError, match=SENTENCE) as caught:
+        explored(Writing, 30, 10)
+    lines = [line.strip() for note in caught.value.__notes__ for line in note.splitlines()]
+    steps = [line for line in lines if re.match(r"state\.(opened|begin|commit|all_the_rest)\b", line)]
+    assert lines.index("state = Writing()") < lines.index("state.teardown()")
+    assert 2 <= len(steps) <= 3, lines

@@ -16,6 +16,7 @@ from distillkit.store.format.plan import SCHEMA
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.verify import verify
 from distillkit.store.writing.writer import StoreWriter
+from distillkit.testing import must
 from distillkit.training import checkpoint
 
 OLD, ROWS = Path(__file__).parent / "old", 70
@@ -68,7 +69,8 @@ def test_a_store_that_was_begun_is_ended_as_it_would_have_been(version, tmp_path
     assert one.mend() == [] and one.committed(0) and not one.committed(1)
     one.begin()
     one.commit(1, {"toy/image": said(64, ROWS)}, [])
-    assert one.finish({"toy": "1"}).digest == DIGESTS[version]
+    sentence = "every later version must open it, end one that was begun, and find the digest unchanged"
+    must(sentence, one.finish({"toy": "1"}).digest == DIGESTS[version])
 
 
 @every_version
