@@ -29,6 +29,7 @@ from distillkit.recipe import ExtractRecipe
 from distillkit.recipe.schema import validate
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.paths import expand
+from distillkit.system.wording import count
 
 Say = Callable[[str], None]
 
@@ -109,8 +110,9 @@ def _of_list(embedder: Embedder, place: str, batch_size: int, threads: int | Non
         parts += [part.vectors] if part.places else []
     if not parts:
         key, told = next(iter(broken.items()))
-        raise SourceError(f"{place}: not one of {len(pictures):,} pictures can be read, as of {key}: {told}")
-    return Gallery(Path(), keys, embedder.usable(torch.cat(parts)).numpy(), broken)
+        raise SourceError(f"{place}: not one of {count(len(pictures), 'picture')} can be read, as of {key}: {told}")
+    vectors = embedder.usable(torch.cat(parts)).numpy()
+    return Gallery(Path(), keys, vectors, np.arange(len(keys)), broken)
 
 
 def _scaled(vectors: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:

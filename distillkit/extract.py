@@ -119,6 +119,7 @@ def plan(recipe: ExtractRecipe | str | Path, say: Say = silent, *, overrides: Se
     cpu.settle()
     room.limit_to(memory_bytes(recipe.memory) if recipe.memory else None)
     out, engine, lines = workplace(expand(recipe.out)), LocalEngine(), list[str]()
+    whole: list[estimate.Estimate] = []
     plans = [planned(corpus, out / corpus.name, say) for corpus in recipe.corpora]
     for job, plan in zip(_jobs(recipe, out, engine.teachers(recipe.by_alias, say)), plans, strict=True):
         rows = plan.rows
@@ -126,8 +127,10 @@ def plan(recipe: ExtractRecipe | str | Path, say: Say = silent, *, overrides: Se
         free = shutil.disk_usage(folder).free
         for line in (*estimate.warnings(job, rows.num_rows, free), *told_of_cuts(job, rows)):
             say(line)
-        lines += estimate.report(job, rows.num_rows, probe(job, rows, folder), free)
-    return lines
+        probed = probe(job, rows, folder)
+        lines += estimate.report(job, rows.num_rows, probed, free)
+        whole.append(estimate.estimate(job, rows.num_rows, probed))
+    return [*lines, estimate.together(whole)] if len(whole) > 1 else lines
 
 
 def _engine(name: str, recipe: ExtractRecipe) -> Engine:

@@ -21,12 +21,12 @@ from PIL import Image
 
 from distillkit.callable import make_callable, silent
 from distillkit.embedding.embedder import Embedder
-from distillkit.embedding.kept import gallery_of, kept_text
+from distillkit.embedding.kept import Gallery, gallery_of, kept_text
 from distillkit.embedding.looking import Picture
 from distillkit.embedding.opened import is_store, opened
 from distillkit.embedding.pictures import folder_of
 from distillkit.errors import DistillkitError, SourceError, StoreError
-from distillkit.mining.exact import Exact, Found, nearest
+from distillkit.mining.exact import Exact, Found, merge, nearest, nothing
 from distillkit.mining.vectors import Vectors
 from distillkit.originals import Originals
 from distillkit.pixels import decode, upright_rgb
@@ -37,7 +37,7 @@ from distillkit.system.paths import expand
 Say = Callable[[str], None]
 Show = Callable[[], Image.Image]  # a picture that was found
 
-_BLOCK = 65_536  # rows of a store that are in memory at a time
+_BLOCK = 65_536  # rows of a store, or of what is kept of a folder, that are in memory at a time
 
 
 @dataclass(frozen=True)
@@ -119,13 +119,22 @@ def _in_folder(
     threads: int | None,
 ) -> _Found:
     gallery = gallery_of(embedder, folder, say, batch_size=batch_size, threads=threads)
-    _refuse_other_width(embedder, asked, gallery.vectors.shape[1])
-    lengths = np.linalg.norm(gallery.vectors, axis=1, keepdims=True)
-    units = np.ascontiguousarray(gallery.vectors / np.maximum(lengths, 1e-12))
-    found = nearest(asked, units, min(top, len(units)))
+    _refuse_other_width(embedder, asked, gallery.kept.shape[1])
+    found = _nearest_kept(gallery, asked, top)
     hits = [Hit(gallery.keys[at], score, folder / gallery.keys[at]) for at, score in _pairs(found)]
     shown = [partial(decode, folder / hit.key) for hit in hits]
-    return _Found(hits, shown, len(units), gallery.broken)
+    return _Found(hits, shown, len(gallery.keys), gallery.broken)
+
+
+def _nearest_kept(gallery: Gallery, asked: Float[np.ndarray, "1 d"], top: int) -> Found:
+    """The nearest of what is kept of a folder; a block of it is in memory at a time, the file is mapped."""
+    best = nothing(len(asked), min(top, len(gallery.keys)))
+    for first in range(0, len(gallery.rows), _BLOCK):
+        rows = gallery.kept[gallery.rows[first : first + _BLOCK]]  # a copy
+        rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+        found = nearest(asked, rows, min(top, len(rows)))
+        merge(best, Found(found.scores, found.places + first))
+    return best
 
 
 def _in_store(embedder: Embedder, store: FeatureStore, asked: Float[np.ndarray, "1 d"], top: int, say: Say) -> _Found:

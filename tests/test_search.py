@@ -13,6 +13,7 @@ from PIL import Image
 import distillkit
 from distillkit.embedding import kept
 from distillkit.errors import DistillkitError, SourceError, StoreError
+from distillkit.mining.exact import nearest
 from distillkit.store.reading.reader import FeatureStore
 from tests.embedding.conftest import STUDENTS, make_run, photos, runs  # noqa: F401
 
@@ -40,6 +41,21 @@ def test_a_picture_finds_itself_first(runs, photos):  # noqa: F811
         found = distillkit.search(runs["own space"], image=image, within=photos, top=99)
         assert found.hits[0].path == path and found.hits[0].score == pytest.approx(1, abs=1e-5)
         assert len(found.hits) == 12
+
+
+def test_a_block_at_a_time_finds_the_same(runs, photos, tmp_path, monkeypatch):  # noqa: F811
+    """What is in memory of a folder's vectors is a block; broken pictures among them move nothing."""
+    folder = tmp_path / "photos"
+    shutil.copytree(photos, folder)
+    (folder / "broken.png").write_bytes(b"no picture")
+    whole = distillkit.search(runs["image"], image=photos / "hills/009.png", within=folder, top=9)
+    looked = []
+    monkeypatch.setattr("distillkit.search.nearest", lambda *given: looked.append(given[1].shape) or nearest(*given))
+    monkeypatch.setattr("distillkit.search._BLOCK", 5)
+    parts = distillkit.search(runs["image"], image=photos / "hills/009.png", within=folder, top=9)
+    assert [shape[0] for shape in looked] == [5, 5, 2]
+    assert [hit.key for hit in parts.hits] == [hit.key for hit in whole.hits] and parts.among == 12
+    assert [hit.score for hit in parts.hits] == pytest.approx([hit.score for hit in whole.hits], abs=1e-6)
 
 
 def test_the_teachers_rows_answer_from_a_store(runs, toy_stores):  # noqa: F811

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from distillkit.cli.console import Json, say
+from distillkit.system.wording import count
 
 data = typer.Typer(help="Look for corpora, and prepare the embedded one.", no_args_is_help=True)
 
@@ -86,7 +87,7 @@ def data_split(
     counts = split(str(root), classes=classes, train=train, seed=seed, lists=None if lists is None else str(lists))
     for side, images in counts.items():
         print(f"{root / side}.tsv")
-        say(f"{side}: {images:,} images")
+        say(f"{side}: {count(images, 'image')}")
     say("next: distillkit extract-teacher pipelines/evals/ood_extract.toml")
 
 

@@ -78,4 +78,4 @@ def extract_teacher(
         print(shown(path))
     if shard:
         return
-    say(f"next: {loaded.next or 'distillkit train-student RECIPE  (data.images names one of the stores above)'}")
+    say(f"next: {loaded.next or 'distillkit recipe new FILE  (asks for these stores, writes a recipe for a student)'}")

@@ -74,9 +74,11 @@ def _searching() -> str:
 
 
 def _print_volume(path: Path, manifest: Manifest) -> None:
+    from distillkit.recipe.spelled import spelled_knobs
+
     print(f"{path}: {count(manifest.rows, 'row')} in {count(len(manifest.shards), 'shard')}, {manifest.skipped} failed")
     print(f"digest   {manifest.digest}")
-    print(f"source   {manifest.source['kind']} {manifest.source['knobs']}")
+    print(f"source   {manifest.source['kind']}: {spelled_knobs(manifest.source['knobs'])}")
     if manifest.views.get("count", 1) > 1:
         print(f"views    {manifest.views['count']} of each image")
     for name, field in manifest.fields.items():

@@ -94,7 +94,7 @@ def store_precision(
         from distillkit.engine.lowered import lowered
 
         for one in lowered(opened, against, rows, field):
-            print(one.line())
+            print(json.dumps(asdict(one)) if as_json else one.line())
         return
     for name in map(opened.field_name, field) if field else opened.feature_names:
         made, kind = choices(opened, name), opened.field(name)

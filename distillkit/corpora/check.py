@@ -48,7 +48,7 @@ def show(name: str) -> Iterator[str]:
     facts = Facts.model_validate(table)
     yield from (f"  {line}" for line in facts.lines())
     for part in facts.parts:
-        expected = "" if part.count is None else f"; {part.count:,} samples"
+        expected = "" if part.count is None else f"; {counted(part.count, 'sample')}"
         yield f"  {part.name}: {part.layout}{expected}"
     yield f"  next: {facts.next}"
 
@@ -81,7 +81,9 @@ def _check_part(part: Part, root: str, thorough: bool) -> tuple[str, bool]:
         source = Component(**knobs).build("sources")
         pattern = knobs.get("shards") or knobs.get("files")
         have = (
-            f"{len(files(folder_at(knobs['root']), pattern, Account(), 'the pattern')):,} files" if pattern else "found"
+            counted(len(files(folder_at(knobs["root"]), pattern, Account(), "the pattern")), "file")
+            if pattern
+            else "found"
         )
         if not pattern and next(iter(source), None) is None:
             raise SourceError(f"{knobs.get('root')}: no sample in it")

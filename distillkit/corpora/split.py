@@ -25,6 +25,7 @@ from distillkit.store.format.manifest import digest
 from distillkit.system.atomic import atomic_file, write_json
 from distillkit.system.paths import expand
 from distillkit.system.textfile import lines_of
+from distillkit.system.wording import count
 
 SIDES = ("train", "val_on_train", "val")
 _RELEASED = "_data.txt"
@@ -47,7 +48,9 @@ def split(
     empty = next((side for side in SIDES if not any(sides[side].values())), None)
     if empty or sides["train"].keys() != sides["val_on_train"].keys():
         told = empty or "val_on_train, for some class,"
-        raise SourceError(f"{root}: {told} would have no image; {len(found):,} classes are parted, take other shares")
+        raise SourceError(
+            f"{root}: {told} would have no image of {count(len(found), 'class', 'classes')}; take other shares"
+        )
     folder = Path(expand(root))
     made = {side: _table(sides[side]) for side in SIDES}
     made_names = {f"{side}_names": [_name(one) for one in sorted(sides[side])] for side in ("train", "val")}
@@ -72,7 +75,7 @@ def _found(root: str) -> Images:
                 raise SourceError(f"{root}: {path!r} has a tab or a line end in its name, and lists cannot; rename it")
             found.setdefault(spelt.setdefault(same_form(name), name), []).append(path)
     if len(found) < 2:
-        raise SourceError(f"{root}: {len(found)} folders with images; a split needs two classes or more, a folder each")
+        raise SourceError(f"{root}: {count(len(found), 'folder')} with images; a split needs two or more, one a class")
     return found
 
 
@@ -85,7 +88,7 @@ def _drawn(found: Images, classes: float, train: float, seed: int) -> dict[str, 
         images = sorted(found[name], key=lambda path: (_mark(seed, path), path))
         first = round(train * len(images))
         if not 0 < first < len(images):
-            raise SourceError(f"{name}: {len(images)} images cannot be parted at {train}; give the class more of them")
+            raise SourceError(f"{name}: {count(len(images), 'image')} cannot be parted at {train}; give the class more")
         sides["train"][name], sides["val_on_train"][name] = sorted(images[:first]), sorted(images[first:])
     return sides
 

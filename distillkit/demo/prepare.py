@@ -27,6 +27,7 @@ from distillkit.errors import SourceError
 from distillkit.system.atomic import atomic_file, make_folder, write_json
 from distillkit.system.locks import locked
 from distillkit.system.paths import cache_dir
+from distillkit.system.wording import count
 
 Say = Callable[[str], None]
 MASKS = "masks"
@@ -104,7 +105,7 @@ def _corpus(quick: bool, say: Say) -> Corpus:
     expected = manifest.load()["images"]["count"]
     if len(corpus.images) != expected:
         needed = " and ".join(manifest.load()[part]["requires"] for part in ("images", "names"))
-        say(f"demo: note: {len(corpus.images):,} named images, the manifest counts {expected:,} with {needed}")
+        say(f"demo: note: {count(len(corpus.images), 'named image')}, the manifest counts {expected:,} with {needed}")
     if not quick:
         return corpus
     limits = manifest.load()["quick"]

@@ -12,6 +12,7 @@ from typing import Any
 
 from distillkit.drafting.material import Material
 from distillkit.errors import RecipeError
+from distillkit.system.wording import count
 
 Knobs = dict[str, Any]
 Remarked = tuple[str, Knobs]
@@ -146,7 +147,10 @@ def dino(material: Material, image_size: int | None) -> Goal:
     material.width("cls")
     cells = isqrt(material.patches)
     if material.patches and image_size not in (None, cells * _PATCH):
-        raise RecipeError(f"{material.patches} stored patches a view want image_size = {cells * _PATCH} of the student")
+        raise RecipeError(
+            f"{count(material.patches, 'stored patch', 'stored patches')} a view: the student's image_size is "
+            f"{cells * _PATCH} for them"
+        )
     side = cells * _PATCH or _divisible(image_size or min(material.shown, 224))
     ladder = [
         {

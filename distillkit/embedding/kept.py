@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from distillkit.embedding.embedder import Embedder
 from distillkit.embedding.looking import seen
@@ -29,6 +29,7 @@ from distillkit.system.atomic import atomic_file, make_folder
 from distillkit.system.locks import locked
 from distillkit.system.paths import cache_dir
 from distillkit.system.progress import Progress
+from distillkit.system.wording import count
 
 Say = Callable[[str], None]
 
@@ -38,12 +39,20 @@ _FILE = ["key", "bytes", "changed"]  # what says that a file is the one that was
 
 @dataclass(frozen=True)
 class Gallery:
-    """Pictures of a folder: `keys` (paths below it) with a raw vector each, and why others are `broken`, by key."""
+    """Pictures of a folder: `keys` (paths below it) with a raw vector each, and why others are `broken`, by key.
+
+    `kept` has all rows of the file, mapped, as far as they are read; `rows` are those of the keys.
+    """
 
     root: Path
     keys: list[str]
-    vectors: Float[np.ndarray, "n d"]
+    kept: Float[np.ndarray, "m d"]
+    rows: Int[np.ndarray, " n"]
     broken: dict[str, str]
+
+    @property
+    def vectors(self) -> Float[np.ndarray, "n d"]:
+        return self.kept[self.rows] if self.broken else self.kept
 
 
 def gallery_of(
@@ -174,11 +183,9 @@ def _gallery(folder: Path, table: pa.Table) -> Gallery:
     broken = {key: told for key, told in zip(keys, errors, strict=True) if told is not None}
     if len(broken) == len(keys):
         key, told = next(iter(broken.items()))
-        raise SourceError(f"{folder}: not one of {len(keys):,} pictures can be read, as of {key}: {told}")
-    usable = np.array([told is None for told in errors])
-    vectors = _numbers(table)
-    whole = vectors if not broken else vectors[usable]
-    return Gallery(folder, [key for key, told in zip(keys, errors, strict=True) if told is None], whole, broken)
+        raise SourceError(f"{folder}: not one of {count(len(keys), 'picture')} can be read, as of {key}: {told}")
+    rows = np.flatnonzero([told is None for told in errors])
+    return Gallery(folder, [keys[row] for row in rows], _numbers(table), rows, broken)
 
 
 def _who(identity: str) -> Path:

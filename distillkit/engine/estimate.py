@@ -10,7 +10,7 @@ has paid after time of a row / (a view's forward - reading one view from the dis
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -144,19 +144,26 @@ def report(job: Job, rows: int, probe: Probe, free: int) -> list[str]:
     for name, field in job.fields.items():
         lines.append(f"  {name:24} {field.dtype} {field.shape}: {field.row_bytes:,} bytes a row")
     lines.append(f"  probed {count(probe.samples, 'sample')}, {probe.failed} failed")
+    who = "the teacher" if len(job.teachers) == 1 else "the teachers"
     if "image" in job.passes:
-        rates = {"decoding": probe.decode, "the teachers": own(job).views * probe.view}
+        rates = {"decoding": probe.decode, who: own(job).views * probe.view}
         slowest = max(rates, key=lambda name: rates[name])
         told = ", ".join(f"{name} {1 / max(seconds, 1e-9):,.1f} images/s" for name, seconds in rates.items())
-        lines.append(f"  {told}; {slowest} {'sets' if slowest == 'decoding' else 'set'} the pace")
+        lines.append(f"  {told}; {slowest} {'set' if slowest == 'the teachers' else 'sets'} the pace")
         lines.append(
             f"  images are decoded within {size(room.limit())} of memory; what needs more of it, one at a time"
         )
     if "text" in job.passes:
-        lines.append(f"  the teachers {1 / max(probe.text, 1e-9):,.1f} texts/s")
+        lines.append(f"  {who} {1 / max(probe.text, 1e-9):,.1f} texts/s")
     lines.append(f"  disk: writes {size(probe.write)}/s, reads {size(probe.read)}/s, {size(free)} free")
-    lines.append(f"  this recipe: {size(asked.all_bytes)}, {duration(asked.seconds)}")
+    lines.append(f"  as asked: {size(asked.all_bytes)}, {duration(asked.seconds)}")
     return [*lines, *_table(job, rows, probe)]
+
+
+def together(estimates: Sequence[Estimate]) -> str:
+    """What all corpora of a recipe take, one after the other."""
+    told = f"{size(sum(one.all_bytes for one in estimates))}, {duration(sum(one.seconds for one in estimates))}"
+    return f"all {count(len(estimates), 'corpus', 'corpora')}: {told}"
 
 
 def _table(job: Job, rows: int, probe: Probe) -> list[str]:

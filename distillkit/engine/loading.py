@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from distillkit.engine.job import Teacher
 from distillkit.recipe import Component
 from distillkit.recipe.registry import resolve
+from distillkit.recipe.spelled import spelled_knobs
+from distillkit.system.wording import count
 
 Say = Callable[[str], None]
 Teachers = dict[str, Teacher]  # by the name under which their fields are stored
@@ -35,8 +37,8 @@ def load(component: Component, say: Say) -> Teacher:
     network = component.build("teachers")
     fingerprint = network.fingerprint()
     say(
-        f"teacher {fingerprint['model']}: loaded {fingerprint['tensors']}/{fingerprint['tensors']} tensors, "
+        f"teacher {fingerprint['model']}: loaded {count(fingerprint['tensors'], 'tensor')}, "
         f"sha256 {fingerprint['weights_sha256'][:16]}, {fingerprint['activation']}, {fingerprint['precision']}, "
-        f"preprocessing {fingerprint['preprocess']}"
+        f"preprocessing {spelled_knobs(fingerprint['preprocess'])}"
     )
     return Teacher(network, fingerprint)

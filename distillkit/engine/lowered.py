@@ -24,6 +24,7 @@ from distillkit.errors import StoreError
 from distillkit.originals import Originals
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.precision import NEIGHBOURS, OVERLAP, neighbours_kept
+from distillkit.system.wording import count as counted
 
 _BATCH, _VECTORS = 32, 8192
 
@@ -42,7 +43,7 @@ class Lost:
     def line(self) -> str:
         told = "it may pass for the same" if self.overlap >= OVERLAP else "it is another teacher"
         return (
-            f"{self.field} in {self.precision}: {self.vectors} vectors, 1 - cosine {self.error:.1e}, worst "
+            f"{self.field} in {self.precision}: {counted(self.vectors, 'vector')}, 1 - cosine {self.error:.1e}, worst "
             f"{self.worst:.1e}, overlap@{NEIGHBOURS} {self.overlap:.4f}; {told}"
         )
 
@@ -58,7 +59,7 @@ def lowered(store: FeatureStore, precision: str, count: int, fields: Collection[
     rows = usable[np.unique(np.linspace(0, len(usable) - 1, min(count, len(usable))).astype(int))]
     rows = np.random.default_rng(0).permutation(rows)
     if len(rows) < 2:
-        raise StoreError(f"{store.path}: {len(rows)} rows with features are too few to measure")
+        raise StoreError(f"{store.path}: too few to measure: {counted(len(rows), 'row')} with features")
     asked = False
     for alias, record in store.teachers.items():
         own = {full: full.partition("/")[2] for full in wanted if full.startswith(f"{alias}/")}

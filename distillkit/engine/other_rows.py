@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from distillkit.store.reading.lookup import find
+from distillkit.system.wording import count as counted
 
 _SAYS = ("image", "text", "label")
 _BLOCK = 65_536
@@ -31,7 +32,7 @@ def lost_rows(store: Path, plan: pa.Table) -> str | None:
     if not len(gone):
         return None
     first = old["key"][int(gone[0])].as_py()
-    return f"{len(gone)} of its {len(old)} rows are gone from the corpus, the first is {first!r}"
+    return f"{len(gone):,} of its {counted(len(old), 'row')} gone from the corpus, the first is {first!r}"
 
 
 def other_rows(store: Path, plan: pa.Table) -> str | None:
@@ -53,7 +54,7 @@ def other_rows(store: Path, plan: pa.Table) -> str | None:
             was, is_now = (table[what][row].as_py() for table in (before, now))
             first = f"{before['key'][row].as_py()!r}, whose {what} was {was!r:.60} and is {is_now!r:.60}"
         count += len(changed)
-    return f"{count} of its {len(old)} rows are others in the corpus now, as {first}" if count else None
+    return f"{count:,} of its {counted(len(old), 'row')} changed in the corpus, as {first}" if count else None
 
 
 def _same(one: pa.ChunkedArray, other: pa.ChunkedArray) -> np.ndarray:

@@ -135,7 +135,7 @@ def _compared(
                 problems.append(f"{full}: row {row} ({key!r}): {word} {value:.4f}")
             elif not (normalised or _LENGTHS[0] <= length <= _LENGTHS[1]):
                 problems.append(f"{full}: row {row} ({key!r}): its length is {length:.3f} of what the teacher says")
-        more = [f"{full}: and {len(problems) - _NAMED} more rows"] if problems[_NAMED:] else []
+        more = [f"{full}: and {counted(len(problems) - _NAMED, 'more row')}"] if problems[_NAMED:] else []
         yield Agreement(full, word, values, problems[:_NAMED] + more)
 
 

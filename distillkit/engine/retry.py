@@ -43,8 +43,7 @@ def retry(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None],
         return path
     writer = successor_of(job, plan, duplicates, old, "failures")
     say(
-        f"{path}: {count(old.skipped, 'row')} failed; {len(failed)} of {count(writer.shards, 'shard')} are "
-        f"computed again"
+        f"{path}: {count(old.skipped, 'row')} failed; {len(failed):,} of {count(writer.shards, 'shard')} computed again"
     )
     with Claims(path) as mine, Claims(writer.path) as claims:
         mine.take(range(writer.shards))
@@ -64,7 +63,10 @@ def retry(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None],
             return path
         told = successor.take_its_place(path)
     mended = old.skipped - manifest.skipped
-    say(f"{path}: complete, {mended} of {old.skipped} failed rows mended, digest {manifest.digest[:16]}; {told}")
+    say(
+        f"{path}: complete, {mended:,} of {count(old.skipped, 'failed row')} mended, "
+        f"digest {manifest.digest[:16]}; {told}"
+    )
     return path
 
 
@@ -79,7 +81,7 @@ def successor_of(job: Job, plan: pa.Table, duplicates: int, old: Manifest, what:
         raise StoreError(f"{path}: {changed_rows(path, plan)}")
     if grown.new:
         raise StoreError(
-            f"{path}: the corpus has {grown.new} more samples now; run first: distillkit store append RECIPE"
+            f"{path}: the corpus has {count(grown.new, 'more sample')} now; run first: distillkit store append RECIPE"
         )
     before = json.loads((path / "plan.json").read_bytes())
     asked = recognised(before, job.identity(duplicates))

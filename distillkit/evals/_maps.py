@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from distillkit.errors import StoreError
 from distillkit.evals._encode import EncodeTokens
+from distillkit.system.wording import count
 
 _KEPT = 1 << 31  # bytes of maps that are kept in memory; beyond, an image's are asked for each time
 
@@ -41,7 +42,8 @@ class Maps:
         side = round(found.shape[1] ** 0.5)
         if side * side != found.shape[1]:
             raise StoreError(
-                f"{self._store.path}: {found.shape[1]} patches are no square; dense probes need square images"
+                f"{self._store.path}: {count(found.shape[1], 'patch', 'patches')} make no square; dense probes need "
+                "square images"
             )
         if said.cls is not None and self._cls:
             found = torch.cat([found, said.cls.float().nan_to_num()[:, None].expand(-1, found.shape[1], -1)], 2)

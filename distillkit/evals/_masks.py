@@ -16,6 +16,7 @@ from PIL import Image
 
 from distillkit.errors import StoreError
 from distillkit.system.paths import expand
+from distillkit.system.wording import count
 
 _PICTURE = re.compile(r"\.(jpe?g|jpe|jfif|mpo|a?png|webp|gif|bmp|tiff?|p[pgbnf]m)$", re.IGNORECASE)
 _NUMBERS = ("L", "P", "1", "I", "I;16", "I;16B")  # modes of pictures whose pixels are one number each
@@ -30,8 +31,8 @@ class Masks:
         lost = [key for key in self.keys if not self._path(key).is_file()]
         if lost:
             raise StoreError(
-                f"{self._path(lost[0])}: there is no such picture; {len(lost):,} of {len(self.keys):,} images of "
-                f"{store.path} have no mask below {self.root}, which must hold KEY.png for every key"
+                f"{self._path(lost[0])}: there is no such picture; {len(lost):,} of {count(len(self.keys), 'image')} "
+                f"of {store.path} without a mask below {self.root}, which must hold KEY.png for every key"
             )
 
     def of(self, places: np.ndarray) -> Int64[np.ndarray, "b side side"]:

@@ -95,7 +95,7 @@ class AsymmetricRetrieval:
             lonely = counts[np.searchsorted(ids, asked.ids)] < 2
         if lonely.any():
             raise StoreError(
-                f"{store.path}: {int(lonely.sum()):,} of {count(len(lonely), 'image')} are of classes that no image of "
+                f"{store.path}: {int(lonely.sum()):,} of {count(len(lonely), 'image')} of classes that no image of "
                 f"{gallery.path} answers for, such as {asked.ids[lonely][0]}; take the others alone (distillkit store "
                 "view), or name another gallery"
             )

@@ -19,6 +19,7 @@ from distillkit.evals._classes import class_embeddings, prompted
 from distillkit.evals._encode import Encode, OpenStore
 from distillkit.evals._held import held_out
 from distillkit.evals._marks import Marks, marks_of
+from distillkit.system.wording import count
 
 _MEASURES = (
     Measure("mAP 11-point", "score", how="ap", over="hit"),
@@ -77,9 +78,15 @@ class MultiLabel:
         if self.prompts is not None:
             prompts = prompted(open_store(self.prompts))
             if len(prompts) != len(asked.classes):
-                raise StoreError(f"{prompts.path}: has {len(prompts)} classes, the lists have {len(asked.classes)}")
+                raise StoreError(
+                    f"{prompts.path}: has {count(len(prompts), 'class', 'classes')}, "
+                    f"the lists have {len(asked.classes)}"
+                )
         elif (learned := marks_of(open_store(self.train or ""), self.labels, self.train_part)).classes != asked.classes:
-            raise StoreError(f"{self.labels}: {len(learned.classes)} classes to learn, {len(asked.classes)} are asked")
+            raise StoreError(
+                f"{self.labels}: {count(len(learned.classes), 'class', 'classes')} to learn, "
+                f"{len(asked.classes)} are asked"
+            )
         return asked
 
     def _learned(

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from distillkit.system.wording import count
+
 LEVEL = 0.05
 _BOTH_TAILS, _POWER = 1.96, 0.8416  # normal quantiles: 5 % two-sided, and found in 80 % of draws
 
@@ -64,7 +66,7 @@ def verdict(
     needed = math.ceil(items * max(error**2 - seeds, 0.0) / room)
     if needed <= items:
         return Verdict("not separable", adjusted, needed, "too many tests at once, or too few clusters of items")
-    return Verdict("not separable", adjusted, needed, f"it would take about {_round(needed):,} items")
+    return Verdict("not separable", adjusted, needed, f"it would take about {count(_round(needed), 'item')}")
 
 
 def _round(number: int) -> int:

@@ -64,11 +64,13 @@ def _choose_on_gpu(recipe: MineRecipe, corpus: Vectors, queries: Vectors, say: S
         say("search: exact, on the GPU, which holds all rows and which no index beats then")
         return "exact"
     seconds = -(-len(queries) // recipe.rows_per_shard) * len(corpus) * cost.seconds_to_read(corpus)
-    told = f"search: the GPU does not hold {len(corpus):,} rows; sent there again and again, {cost.spell(seconds)}"
+    told = (
+        f"search: the GPU lacks room for {count(len(corpus), 'row')}; sent there again and again, {cost.spell(seconds)}"
+    )
     if seconds <= 60 * recipe.exact_within or not gpu_index.cards():
         say(f"{told}: exact" + ("" if gpu_index.cards() else ", as FAISS finds no GPU (distillkit[mining-gpu])"))
         return "exact"
-    say(f"{told}, longer than exact_within = {recipe.exact_within:g} minutes: {gpu_index.KIND}")
+    say(f"{told}, longer than exact_within = {count(recipe.exact_within, 'minute')}: {gpu_index.KIND}")
     return gpu_index.KIND
 
 

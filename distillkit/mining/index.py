@@ -128,7 +128,7 @@ def _empty_on_gpu(vectors: Vectors, seed: int, say: Say) -> Any:
     """Trained there, lists and codes, on the same rows."""
     index = gpu_index.empty(vectors.width, lists(len(vectors)), seed)
     sample = vectors.unit(vectors.sample(training_rows(gpu_index.KIND, len(vectors)), seed))
-    say(f"index: training {lists(len(vectors)):,} lists on {len(sample):,} rows, on the GPU")
+    say(f"index: training {counted(lists(len(vectors)), 'centroid')} on {counted(len(sample), 'row')}, on the GPU")
     index.train(sample)
     return index
 

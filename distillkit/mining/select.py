@@ -25,6 +25,7 @@ from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.reading.selection import select
 from distillkit.system.atomic import write_json
 from distillkit.system.paths import expand
+from distillkit.system.wording import count
 
 Say = Callable[[str], None]
 
@@ -53,9 +54,10 @@ def select_texts(recipe: SelectRecipe | str | Path, say: Say = silent, *, overri
     kept_examples, dropped_examples = _examples(recipe, images, texts, best, image)
     write_json(out / "selection.json", facts)
     write_selection(out / "selection.html", facts, kept_examples, dropped_examples)
+    share = f"{100 * facts['kept'] / facts['texts']:.1f}%"
     say(
-        f"{out}: {facts['kept']:,} of {facts['texts']:,} texts kept ({100 * facts['kept'] / facts['texts']:.1f}%), "
-        f"{facts['duplicates']:,} repeat another, {facts['never']:,} are near to no image, {facts['too_far']:,} near "
+        f"{out}: {facts['kept']:,} of {count(facts['texts'], 'text')} kept ({share}), "
+        f"{facts['duplicates']:,} as another, {facts['never']:,} near to no image, {facts['too_far']:,} near "
         f"to one, but not enough; look at {out / 'selection.html'}"
     )
     return out

@@ -14,6 +14,7 @@ from distillkit.recipe import TrainRecipe
 from distillkit.runfolder import RunFolder
 from distillkit.system.atomic import make_folder
 from distillkit.system.versions import versions
+from distillkit.system.wording import count
 
 CARD = "README.md"
 RESULTS = ".eval_results"
@@ -59,7 +60,7 @@ def _facts(recipe: TrainRecipe, facts: dict[str, Any], student: Described, weigh
         "teacher": f"{teacher.get('model', 'of an import')}, weights sha256 {teacher.get('weights_sha256', 'unknown')}",
         "text tower": texts,
         "data": ", ".join(f"{name} {place}" for name, place in facts.get("stores", {}).items()),
-        "training": f"{facts['steps']:,} steps, {facts['images_seen']:,} images seen",
+        "training": f"{count(facts['steps'], 'step')}, {count(facts['images_seen'], 'image')} seen",
         "weights": f"of step {weights['step']:,}, selected for the best {chosen['number']} ({chosen['value']:.4g})"
         if chosen
         else "",

@@ -24,6 +24,7 @@ from distillkit.evaluation.verdicts import holm, verdict
 from distillkit.exports._described import Opened
 from distillkit.parity.questions import Measure, Questions
 from distillkit.parity.reference import Reference
+from distillkit.system.wording import count
 
 LEAST = {"fp32": 1 - 1e-5, "fp16": 0.999, "int8": 0.98}
 _TIE = 1e-4  # answers whose cosines are nearer than this may change places
@@ -45,14 +46,15 @@ class Tower:
     def told(self) -> str:
         return (
             f"{self.name} tower: worst cosine {self.worst:.7f}, mean {self.mean:.7f}, top-1 agreement "
-            f"{self.agreement:.2%}, {self.changed} orders changed, {self.asked} asked"
+            f"{self.agreement:.2%}, {count(self.changed, 'order')} changed, {self.asked} asked"
         )
 
     def refusal(self, precision: str) -> str | None:
         if not self.worst >= LEAST[precision]:
             return f"worst cosine of the {self.name} tower {self.worst:.5f}, at least {LEAST[precision]:g} is asked"
         if precision == "fp32" and self.changed:
-            return f"the nearest answers of {self.changed} of {self.asked} questions to the {self.name} tower changed"
+            asked = count(self.asked, "question")
+            return f"the nearest answers of {self.changed:,} of {asked} to the {self.name} tower changed"
         return None
 
 
@@ -72,7 +74,7 @@ class Number:
     def told(self) -> str:
         return (
             f"{self.name}: {self.before:.4f} before, {self.after:.4f} after, difference "
-            f"{self.after - self.before:+.4f} ({self.low:+.4f} to {self.high:+.4f}) over {self.items} pictures"
+            f"{self.after - self.before:+.4f} ({self.low:+.4f} to {self.high:+.4f}) over {count(self.items, 'picture')}"
         )
 
 

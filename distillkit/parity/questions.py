@@ -33,6 +33,7 @@ from distillkit.sources._walk import is_image, walk
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.paths import expand
 from distillkit.system.textfile import lines_of
+from distillkit.system.wording import count
 
 Tell = Callable[[list[str]], Float[np.ndarray, "t d"]]
 
@@ -150,7 +151,7 @@ def questions_of_run(recipe: TrainRecipe, path: Path) -> Questions:
     places, told = _originals(store, kept, recipe), str(store.path)
     if len(places) < LEAST:  # the measure is of the first alone
         more = _trained_with(recipe, LEAST - len(places))
-        places, told = places + more, f"{told}, and {len(more)} pictures of training"
+        places, told = places + more, f"{told}, and {count(len(more), 'picture')} of training"
     pictures = Pictures(places, lambda place: place[0].open(place[1])[0])
     return Questions(pictures, _texts(recipe, store), _measured(measure, store, kept, recipe), told)
 

@@ -124,6 +124,8 @@ def explained(word: str) -> list[Table]:
             if word in (knob.path, knob.name)
         ]
     if not found:
+        found = _of_every_kind(tables, word)
+    if not found:
         known = {name for table in tables for name in (table.path, *(knob.path for knob in table.knobs))}
         known |= {name.rpartition(".")[2] for name in known}
         near = [name for name in sorted(known) if "." in name and means(word, name.rpartition(".")[2])]
@@ -131,6 +133,20 @@ def explained(word: str) -> list[Table]:
         hint = f"did you mean {' or '.join(map(repr, near[:3]))}?" if near else "see docs/reference.md for all of them"
         raise RecipeError(f"{word}: no kind and no key of a recipe is called so; {hint}")
     return found
+
+
+def _of_every_kind(tables: tuple[Table, ...], word: str) -> list[Table]:
+    """A key of a component as a recipe writes it, `teacher.model`, `corpora.source.file`: of each kind that has it."""
+    *above, name = word.split(".")
+    room = above[-1] if above else ""
+    room = room if room in ROOMS else f"{room}s"
+    return [
+        Table(table.path, table.where, table.meaning, table.source, (knob,))
+        for table in tables
+        if room in ROOMS and table.path.startswith(f"{room}.")
+        for knob in table.knobs
+        if knob.name == name
+    ]
 
 
 def _tables(command: str, model: type[BaseModel], above: str) -> Iterator[Table]:

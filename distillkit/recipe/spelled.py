@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -63,6 +63,11 @@ def _several(kind: Any) -> str:
     return (
         f"{word}s" if word in ("whole number", "number", "text", "table", "list") else word.replace("table ", "tables ")
     )
+
+
+def spelled_knobs(knobs: Mapping[str, Any]) -> str:
+    """Keys and values as a recipe has them: `root = "photos", classes = true`; what was not said is left out."""
+    return ", ".join(f"{name} = {spelled_default(value)}" for name, value in knobs.items() if value is not None)
 
 
 def spelled_default(value: Any) -> str:

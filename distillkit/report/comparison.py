@@ -16,6 +16,7 @@ from distillkit.report.speeds import speed_of
 from distillkit.report.words import count, duration, parameters, percent, scaled, size
 from distillkit.runfolder import RunFolder
 from distillkit.system.atomic import atomic_file
+from distillkit.system.wording import count as counted
 
 _FILES = ("compare.md", "compare.html")
 _SCRIPTS = ("tables.js", "plot.js", "galleries.js", "dots.js", "maps.js", "compare.js")
@@ -173,8 +174,8 @@ def _matrix_cell(line: Line, cell: Cell) -> dict[str, Any]:
 
 def _table(name: str, part: str, lines: list[Line], comparison: Comparison) -> dict[str, Any]:
     first = lines[0]
-    items = f"{count(first.items)} items" if first.items else "no rows were kept: no tests"
-    grouped = f" in {count(first.clusters)} groups" if first.clusters < first.items else ""
+    items = counted(first.items, "item") if first.items else "no rows were kept: no tests"
+    grouped = f" in {counted(first.clusters, 'group')}" if first.clusters < first.items else ""
     return {
         "name": f"{name}, {part}" if part else name,
         "caption": items + grouped,

@@ -13,7 +13,7 @@ from distillkit.errors import MissingExtra
 from distillkit.evaluation.arms import TEACHER
 from distillkit.report.maps import maps
 from distillkit.report.spaces import NEIGHBOURS, Spaces
-from distillkit.report.words import count
+from distillkit.system.wording import count as counted
 
 
 def mapped(
@@ -47,9 +47,9 @@ def mapped(
         "agreement": {short[who]: _shares(spaced.agreement(who)) for who in known if who != TEACHER},
         "pictures": [pictures.get((heard.store, key)) for key in keys],
     }
-    of = "" if len(keys) == len(heard.keys) else f" of {count(len(heard.keys))}"
+    images = ("" if len(keys) == len(heard.keys) else f"{len(keys):,} of ") + counted(len(heard.keys), "image")
     told = (
-        f"{count(len(keys))}{of} images of {heard.eval}, as each network sees them, by t-SNE; each map but the first "
+        f"{images} of {heard.eval}, as each network sees them, by t-SNE; each map but the first "
         f"begins from the first. Neighbours are the {NEIGHBOURS} nearest."
     )
     return made, told

@@ -13,6 +13,7 @@ from distillkit.report.grid import uri
 from distillkit.store.reading.neighbours import Neighbours
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.atomic import atomic_file
+from distillkit.system.wording import count as counted
 
 _WIDTH, _HEIGHT, _EDGE, _FLOOR = 640, 150, 4, 24
 
@@ -66,7 +67,7 @@ def bars(edges: list[float], counts: list[int], min_cosine: float) -> str:
         wide = max(across(right) - across(left) - 1, 0.5)
         parts.append(
             f'<rect class="{kind}" x="{across(left):.1f}" y="{_HEIGHT - tall:.1f}" width="{wide:.1f}" '
-            f'height="{tall:.1f}"><title>{left:.3f} to {right:.3f}: {count:,} texts</title></rect>'
+            f'height="{tall:.1f}"><title>{left:.3f} to {right:.3f}: {counted(count, "text")}</title></rect>'
         )
     for place in range(6):
         cosine = low + (high - low) * place / 5

@@ -21,6 +21,7 @@ from distillkit.report.heard import Heard
 from distillkit.store.reading.lookup import find
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.paths import expand
+from distillkit.system.wording import count
 
 LEAST = 5  # items of which a map says something
 NEIGHBOURS = 10
@@ -68,7 +69,7 @@ def _of(heard: Heard, runs: Mapping[str, Measured], most: int) -> Spaces | str:
         said[who] = kept
     known = np.flatnonzero(np.isin(rows, store.ok_rows))
     if len(known) < LEAST:
-        return f"{heard.eval}: {len(known)} items are too few for a map"
+        return f"{heard.eval}: too few for a map: {count(len(known), 'item')}"
     places = known[np.linspace(0, len(known) - 1, min(most, len(known))).astype(int)]
     among = torch.from_numpy(np.searchsorted(store.ok_rows, rows[places]))
     chosen = {who: torch.nn.functional.normalize(one[among].float(), dim=-1) for who, one in said.items()}

@@ -16,6 +16,7 @@ from distillkit.report.thumbnails import thumbnails
 from distillkit.report.words import count
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.atomic import atomic_file
+from distillkit.system.wording import count as counted
 
 SHOWN = 24
 PAIRS = 12
@@ -58,7 +59,7 @@ def _values(store: FeatureStore, named: str | Path | None, root: str | None) -> 
         "alike": [
             {
                 "name": name,
-                "told": f"{count(one.rows)} of {count(one.looked)} rows",
+                "told": f"{count(one.rows)} of {counted(one.looked, 'row')}",
                 "pairs": [
                     (_card(store, a, pictures), _card(store, b, pictures), f"{cosine:.4f}")
                     for a, b, cosine in one.pairs

@@ -13,9 +13,9 @@ from PIL import Image
 from distillkit.errors import SourceError, StoreError
 from distillkit.originals import Originals
 from distillkit.pixels import centre_view, render
-from distillkit.report.words import count
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.paths import expand
+from distillkit.system.wording import count
 
 PIXELS = 96
 MOST = 480  # a page of two megabytes
@@ -45,7 +45,7 @@ def thumbnails(
         keys = list(dict.fromkeys(keys))
         room = most - len(made.jpegs)
         if len(keys) > room:
-            told = f"{count(room)} of {count(len(keys))} pictures of {name} are shown, so that the page stays small"
+            told = f"{room:,} of {count(len(keys), 'picture')} of {name} shown, so that the page stays small"
             made.notes.append(told)
         if keys[:room]:
             _add(made, name, keys[:room], roots.get(name), pixels)
@@ -67,7 +67,7 @@ def _add(made: Thumbnails, name: str, keys: list[str], root: str | None, pixels:
         except SourceError as error:
             failed.append(_reason(error))
     if failed:
-        made.notes.append(f"{count(len(failed))} of {count(len(keys))} images of {name} are not here: {failed[0]}")
+        made.notes.append(f"{len(failed):,} of {count(len(keys), 'image')} of {name} not here: {failed[0]}")
 
 
 def jpeg(files: Originals, row: int, pixels: int = PIXELS) -> bytes:

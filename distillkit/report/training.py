@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from distillkit.recipe import Data, Optim
-from distillkit.report.words import count, listing
+from distillkit.report.words import listing
+from distillkit.system.wording import count as counted
 
 _NAMES = {"adamw": "AdamW", "sgd": "SGD"}
 
@@ -15,36 +16,36 @@ def schedule(optim: Optim) -> str:
     falls = {
         "cosine": f"cosine to {optim.min_lr}",
         "constant": "constant",
-        "multistep": f"times {optim.gamma} at each of {', '.join(f'{at:g}' for at in optim.milestones)} epochs",
+        "multistep": f"times {optim.gamma} at each of epoch {', '.join(f'{at:g}' for at in optim.milestones)}",
         "onecycle": "one cycle: up for 30% of the steps, then down",
     }[optim.schedule]
     if optim.schedule == "onecycle" or not optim.warmup_epochs:
         return falls
-    return f"linear warm-up of {optim.warmup_epochs:g} epochs, then {falls}"
+    return f"linear warm-up of {counted(optim.warmup_epochs, 'epoch')}, then {falls}"
 
 
 def optimiser(optim: Optim) -> str:
     """All of it in a line."""
-    return f"{optim.epochs:g} epochs, {_NAMES[optim.kind]}, learning rate {optim.lr}, {schedule(optim)}"
+    return f"{counted(optim.epochs, 'epoch')}, {_NAMES[optim.kind]}, learning rate {optim.lr}, {schedule(optim)}"
 
 
 def looked_at(rows: dict[str, int]) -> str:
     """What the teacher was shown, by the recipe's names of the stores: "70 images and 160 unpaired texts"."""
-    names = {"images": "images", "texts": "unpaired texts" if "images" in rows else "texts"}
-    return listing([f"{count(rows[name])} {what}" for name, what in names.items() if name in rows])
+    names = {"images": "image", "texts": "unpaired text" if "images" in rows else "text"}
+    return listing([counted(rows[name], what) for name, what in names.items() if name in rows])
 
 
 def seen_in_training(data: Data, facts: dict[str, Any]) -> str:
     """How much the student was shown: "960 augmented views", or of a student of texts "960 texts"."""
     if data.images or data.mix:
-        return f"{count(facts['images_seen'])} augmented views"
-    return f"{count(facts['steps'] * (data.text_batch_size or data.batch_size))} texts"
+        return counted(facts["images_seen"], "augmented view")
+    return counted(facts["steps"] * (data.text_batch_size or data.batch_size), "text")
 
 
 def batch(data: Data) -> str:
     """How many of what make a batch."""
-    parts = [f"{count(data.batch_size)} images"] if data.images or data.mix else []
-    parts += [f"{count(data.text_batch_size or data.batch_size)} texts"] if data.texts else []
+    parts = [counted(data.batch_size, "image")] if data.images or data.mix else []
+    parts += [counted(data.text_batch_size or data.batch_size, "text")] if data.texts else []
     return ", ".join(parts)
 
 

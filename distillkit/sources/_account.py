@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 from distillkit.errors import SourceError
 from distillkit.sources._places import printable
+from distillkit.system.wording import count, several
 
 Loss = dict[str, str]
 _MOST_LOSSES = 100_000  # told one by one; the others are only counted
@@ -16,7 +17,7 @@ class Account:
     """`passed`: what was not taken, by what it is; `links`: links to folders that were followed; `lost`: what was left
     out of rows that were taken, such as a caption that is no text; `found`: what there was in place of what a source
     looked for, such as "its members end in .txt"; `notes`: what else is to be said; `losses`: key, stage and
-    error of what was left out; `heard`: whether some caption was not.
+    error of what was left out; `heard`: whether some caption was not. What is counted is named as "key(s)".
     """
 
     def __init__(self) -> None:
@@ -50,7 +51,7 @@ class Account:
         if self.passed:
             parts.append(f"passed over: {_counted(self.passed)}")
         if self.links:
-            parts.append(f"{self.links:,} {'link' if self.links == 1 else 'links'} followed")
+            parts.append(f"{count(self.links, 'link')} followed")
         if self.lost:
             parts.append(f"left out: {_counted(self.lost)}")
         return "; ".join([*parts, *self.notes])
@@ -58,5 +59,5 @@ class Account:
 
 def _counted(things: Counter[str]) -> str:
     return ", ".join(
-        f"{count:,} {what}" for what, count in sorted(things.items(), key=lambda item: (-item[1], item[0]))
+        several(number, what) for what, number in sorted(things.items(), key=lambda item: (-item[1], item[0]))
     )

@@ -16,6 +16,7 @@ import numpy as np
 from pydantic import Field
 
 from distillkit.errors import SourceError
+from distillkit.system.wording import count as counted
 from distillkit.types import Sample
 
 # The text as it is; the one of that number, from 0; or each, as a sample of its own with the key `<key>/<number>`.
@@ -37,7 +38,9 @@ def with_captions(
 
 def _listed(key: str, said: str | list[str] | None, captions: Captions) -> list[str]:
     if captions == "whole" and isinstance(said, list) and len(said) > 1:
-        raise SourceError(f'{key}: has {len(said)} captions; set source.captions to "all", or to a number from 0')
+        raise SourceError(
+            f'{key}: has {counted(len(said), "caption")}; set source.captions to "all", or to a number from 0'
+        )
     lines = said if isinstance(said, list) else [said or ""] if captions == "whole" else (said or "").split("\n")
     # An empty text is an absent one.
     return [line.strip() for line in lines if line and line.strip()]

@@ -12,6 +12,7 @@ from typing import Literal
 
 from distillkit.errors import SourceError
 from distillkit.sources._places import IMAGES
+from distillkit.system.wording import count
 
 
 def split(name: str, dots: Literal["first", "last"]) -> tuple[str, str]:
@@ -28,7 +29,8 @@ def refuse_folded(where: str, stem: str, parts: Collection[str]) -> None:
     pictures = sorted(part for part in parts if f".{part.rpartition('.')[2]}" in IMAGES)
     if len(pictures) > 1:
         raise SourceError(
-            f"{where}: {len(pictures)} pictures fall into one sample {stem!r} (.{pictures[0]}, .{pictures[1]}, ...): "
+            f"{where}: {count(len(pictures), 'picture')} fall into one sample {stem!r} (.{pictures[0]}, "
+            f".{pictures[1]}, ...): "
             'names end at their first dot; set source.dots = "last" where dots belong to names, or source.image = '
             f'"{pictures[0]}" where a sample has several'
         )

@@ -25,7 +25,7 @@ def members(file: BinaryIO, size: int, account: Account) -> Iterator[tarfile.Tar
     while start is not None:
         end = yield from _one(file, start, size)
         if start and end == start:
-            account.passed["tails of tars that are no tar"] += 1
+            account.passed["tail(s) of tars that are no tar"] += 1
             return
         start = _behind(file, end)
 

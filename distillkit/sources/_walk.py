@@ -51,11 +51,11 @@ def walk(
             elif not entry.folder:
                 yield name
             elif any(fnmatchcase(name, one) or fnmatchcase(entry.name, one) for one in skip):
-                account.passed["skipped folders"] += 1
+                account.passed["skipped folder(s)"] += 1
             elif levels is None or level < levels:
                 through = _through(place, folder, name, crossed) if entry.link else crossed
                 if through is None:
-                    account.passed["links in circles"] += 1
+                    account.passed["link(s) in circles"] += 1
                     continue
                 account.links += entry.link
                 inner.append((name, level + 1, through))

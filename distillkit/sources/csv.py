@@ -12,13 +12,14 @@ from distillkit.sources._account import Account
 from distillkit.sources._captions import Captions, numbered_through, with_captions
 from distillkit.sources._cells import Lines, are_quoted, rows
 from distillkit.sources._lines import is_text, numbered_lines
-from distillkit.sources._places import file_at, folder_at, unusable
+from distillkit.sources._places import file_at, folder_at, printable, unusable
 from distillkit.system.wording import count
 from distillkit.types import Sample
 
 
 class Csv:
-    """`file`: the table (.gz, .zst too). `root`: where its image paths start (default: its folder). `separator`: tab.
+    """`file`: the table (.gz, .zst too). `root`: where its image paths start (default: its folder). `separator`:
+    the character between cells; a tab if not said, "," for most that end in .csv.
 
     `text_column`: "title", if the table has one. `quoting`: whether cells are quoted; "auto" looks whether the table
     holds together so. `follow_links`: links below the root may lead to any file; else only to folders.
@@ -78,6 +79,7 @@ class Csv:
     ) -> Iterator[Sample]:
         _, header = next(table, (1, []))
         columns = self._columns(where, header)
+        account.found = printable(f"its columns are {', '.join(header)}"[:200])
         usable = False
         for number, cells in table:
             try:
@@ -102,7 +104,7 @@ class Csv:
 
     def _said(self, key: str, image: str, text: str | None, label: str | None, account: Account) -> Iterator[Sample]:
         if text is not None and not is_text(text):
-            account.lose("captions that are not UTF-8", key, "text", f"the caption is not UTF-8: {text!r:.60}")
+            account.lose("caption(s) not in UTF-8", key, "text", f"the caption is not UTF-8: {text!r:.60}")
             text = None
         account.heard |= bool(text and text.strip())
         if self.captions == "whole":

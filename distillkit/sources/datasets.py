@@ -81,7 +81,7 @@ class Datasets:
             return str(key)
         if row == 0:
             raise SourceError(f"{self._where}: row {row} has no key in {self.key_column!r}; set source.key_column")
-        account.lose("keys", f"#{row}", "key", f"no key in {self.key_column!r}; the row is called by its number")
+        account.lose("key(s)", f"#{row}", "key", f"no key in {self.key_column!r}; the row is called by its number")
         return f"#{row}"
 
     @property

@@ -9,6 +9,7 @@ from distillkit.sources._account import Account
 from distillkit.sources._names import same_form
 from distillkit.sources._places import folder_at, plain, printable
 from distillkit.sources._walk import is_image, top_folders, walk
+from distillkit.system.wording import count
 from distillkit.types import Sample
 
 
@@ -46,6 +47,6 @@ class Folder:
                 spelt.add(first)
             yield Sample(printable(name), image=plain(name), label=label)
         if self.classes and (empty := set(top_folders(self._place)) - spelt):
-            account.passed["folders without images, which are no classes"] = len(empty)
+            account.passed["folder(s) without images, hence no class"] = len(empty)
         if twice := len(spelt) - len(labels):
-            account.notes.append(f"{twice:,} class folders have the name of another in another Unicode form: one class")
+            account.notes.append(f"{count(twice, 'class folder')} named as another in another Unicode form: one class")

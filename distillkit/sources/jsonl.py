@@ -97,7 +97,7 @@ class Jsonl:
         except (SourceError, UnicodeEncodeError) as error:
             if image is None:
                 raise
-            account.lose("captions that are no text", str(key), "text", str(error))
+            account.lose("caption(s) without a text", str(key), "text", str(error))
             text = None
         if key is None:
             if not text:

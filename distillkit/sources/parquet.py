@@ -113,7 +113,7 @@ class Parquet:
             return str(key)
         if row == 0:
             raise SourceError(f"{file}: row {row} has no key in {self.key_column!r}; set source.key_column")
-        account.lose("keys", place, "key", f"no key in {self.key_column!r}; the row is called by its place")
+        account.lose("key(s)", place, "key", f"no key in {self.key_column!r}; the row is called by its place")
         return place
 
     def _image(self, name: str, row: int, values: dict[str, Any], images_are_paths: bool) -> str | None:
@@ -128,7 +128,7 @@ class Parquet:
         if texts is None or is_text("".join(texts)):
             account.heard |= bool(texts)
             return texts
-        account.lose("captions that are not UTF-8", key, "text", "the caption is not UTF-8")
+        account.lose("caption(s) not in UTF-8", key, "text", "the caption is not UTF-8")
         return None
 
     def _path(self, place: str, name: str) -> str:

@@ -32,7 +32,7 @@ class TextLines:
         for number, line in numbered_lines(place, name, "surrogateescape"):
             if text := line.strip():
                 if not is_text(text):
-                    account.lose("lines that are not UTF-8", f"{name}:{number}", "text", "not UTF-8")
+                    account.lose("line(s) not in UTF-8", f"{name}:{number}", "text", "not UTF-8")
                     yield Sample(f"{name}:{number}", image=unusable(f"{name}:{number}: not UTF-8"))
                     continue
                 account.heard = True

@@ -173,7 +173,7 @@ class WebDataset:
         said = self._value(stem, group, self.text, "text", account)
         texts = said if isinstance(said, list) else None if said is None else [said]
         if texts is not None and not all(isinstance(text, str) for text in texts):
-            account.lose("captions that are no text", printable(stem), "text", f"{self.text} is no text")
+            account.lose("caption(s) without a text", printable(stem), "text", f"{self.text} is no text")
             return None
         account.heard |= texts is not None
         return texts

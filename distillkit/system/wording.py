@@ -11,6 +11,11 @@ def count(number: float, thing: str, several: str | None = None) -> str:
     return f"{shown} {thing if number == 1 else several or f'{thing}s'}"
 
 
+def several(number: int, phrase: str) -> str:
+    """What is counted under a longer name: "1 link in circles", "2 links in circles" of "link(s) in circles"."""
+    return f"{number:,} {phrase.replace('(s)', '' if number == 1 else 's')}"
+
+
 def pace(rate: float, thing: str = "rows") -> str:
     """What is slow is not at rest: "0.3 rows/s", "310 rows/s"."""
     return f"{rate:,.0f} {thing}/s" if rate >= 9.95 else f"{rate:.2g} {thing}/s"

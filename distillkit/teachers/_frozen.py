@@ -153,10 +153,13 @@ def reason(error: Exception) -> str:
     return next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
 
 
+_TALKATIVE = (None, "huggingface_hub", "transformers", "timm", "torch.utils._pytree")
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Libraries and hubs talk at length while they load; what matters of it is in our errors and fingerprint."""
-    loggers = [logging.getLogger(name) for name in (None, "huggingface_hub", "transformers", "timm")]
+    loggers = [logging.getLogger(name) for name in _TALKATIVE]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR + 1)

@@ -41,8 +41,9 @@ from distillkit.types import Features
 
 
 class Openclip:
-    """`model`: "NAME/TAG", "local-dir:FOLDER" or "hf-hub:OWNER/NAME"; or "NAME" and a file of `weights`.
+    """`model`: "NAME/TAG", "local-dir:FOLDER" or "hf-hub:OWNER/NAME"; or "NAME" and a file of weights.
 
+    `weights`: a file for the architecture that the model's name says, where that is all it says.
     `precision` is what the towers compute in ("auto": bf16 on a GPU that has it, else fp32); in "fp8" or "int8" the
     linear maps of the image tower are, all else in bf16 (_eight_bits.py); embeddings are float32.
     Vision transformers also give `cls` and `patches`, after the final norm and before the projection; `grid`: all

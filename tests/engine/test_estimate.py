@@ -1,6 +1,7 @@
 """What an extraction would take, in numbers that can be done in the head; and --plan leaves everything as it is."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -81,10 +82,25 @@ def test_the_recipes_own_line_is_what_its_fields_take():
     made = estimate.estimate(mixed, 1000, PROBE)
     assert made.row_bytes == 2 * (1024 + 2 * 768 + 5 * 4) == sum(field.row_bytes for field in mixed.fields.values())
     said = estimate.report(mixed, 1000, PROBE, free=10**12)
-    assert "  this recipe: 5.16 MB, 0:00:40" in said
-    rows = [line.split() for line in said[said.index("  this recipe: 5.16 MB, 0:00:40") + 2 :]]
+    assert "  as asked: 5.16 MB, 0:00:40" in said
+    rows = [line.split() for line in said[said.index("  as asked: 5.16 MB, 0:00:40") + 2 :]]
     assert rows[0][:5] == ["2", "as", "asked", "0", "5,160"]
     assert ["2", "float16", "0", "7,208"] in [row[:4] for row in rows]
+
+
+def test_one_teacher_is_one_and_two_are_several():
+    one = job(["cls"])
+    two = replace(one, teachers=one.teachers | {"other": one.teachers["dino"]})
+    told = [
+        next(line for line in estimate.report(asked, 1000, PROBE, 10**12) if "pace" in line) for asked in (one, two)
+    ]
+    assert told[0].endswith("the teacher 50.0 images/s; the teacher sets the pace")
+    assert told[1].endswith("the teachers 50.0 images/s; the teachers set the pace")
+
+
+def test_the_corpora_of_a_recipe_are_added_up():
+    made = [Estimate(10, 10_000, 30.0, 1), Estimate(10, 5_000, 40.0, None)]
+    assert estimate.together(made) == "all 2 corpora: 15 kB, 0:01:10"
 
 
 def test_a_decoder_that_is_slow_sets_the_pace():

@@ -1,5 +1,7 @@
 """A teacher asked again in another precision, about the rows of a store: what it would lose, in numbers."""
 
+import json
+
 import pytest
 
 from distillkit import teacher_precision
@@ -35,3 +37,12 @@ def test_what_cannot_be_asked_is_one_line(toy_stores, run_cli, words, told):
     code, out, err = run_cli("store", "precision", toy_stores / "out/images", *words)
     assert code == 1 and told in err and "Traceback" not in err and "overlap" not in out
     assert len([line for line in err.splitlines() if line.startswith("error:")]) == 1
+
+
+def test_what_it_costs_is_told_as_json_too(toy_stores, run_cli):
+    asked = ("--against", "bf16", "--rows", 16, "--field", "image", "--json")
+    code, out, err = run_cli("store", "precision", toy_stores / "out/images", *asked)
+    (told,) = map(json.loads, out.splitlines())
+    assert code == 0, err
+    assert told["vectors"] == 16 and told["precision"] == "bf16" and told["field"].endswith("/image")
+    assert 0 < told["error"] <= told["worst"] and 0 < told["overlap"] <= 1

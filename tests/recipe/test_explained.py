@@ -83,3 +83,22 @@ def test_the_command_prints_one_knob_or_json(run_cli):
     code, out, _ = run_cli("recipe", "explain", "contrastive", "--json")
     assert code == 0 and json.loads(out)["path"] == "losses.contrastive"
     assert run_cli("recipe", "explain")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("word", "some"),
+    [
+        ("teacher.model", {"teachers.openclip.model", "teachers.timm.model"}),
+        ("corpora.source.separator", {"sources.csv.separator"}),
+        ("student.image_size", {"students.timm_image.image_size"}),
+        ("evals.store", {"evals.retrieval.store"}),
+    ],
+)
+def test_a_key_of_a_component_is_found_by_the_table_of_the_recipe(word, some):
+    found = {knob.path for table in explained(word) for knob in table.knobs}
+    assert some <= found and all(path.endswith(f".{word.rpartition('.')[2]}") for path in found)
+
+
+def test_a_key_that_no_kind_has_is_refused_as_before():
+    with pytest.raises(RecipeError, match="no kind and no key"):
+        explained("teacher.nonsense")

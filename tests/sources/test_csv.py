@@ -222,7 +222,7 @@ def test_a_caption_that_is_not_utf_8_costs_no_picture(tmp_path):
         ("pairs.tsv:4", None),
         ("d.png", "文"),
     ]
-    assert source.account.line(4) == "taken 4; left out: 1 captions that are not UTF-8"
+    assert source.account.line(4) == "taken 4; left out: 1 caption not in UTF-8"
     assert source.account.losses == [
         {"key": "b.png", "stage": "text", "error": r"the caption is not UTF-8: 'caf\udce9'"}
     ]
@@ -303,3 +303,16 @@ def test_kinds_b_and_h_a_table_that_could_be_read_in_two_ways_is_refused(tmp_pat
 def test_kind_g_a_caption_of_blanks_is_an_absent_one(tmp_path):
     (tmp_path / "pairs.csv").write_text("filepath,title\na.png,  \nb.png,x\n")
     assert [sample.text for sample in Csv(file=str(tmp_path / "pairs.csv"), separator=",")] == [None, "x"]
+
+
+def test_the_columns_are_told_where_none_was_named_for_captions(tmp_path):
+    (tmp_path / "pairs.csv").write_text("filepath,caption\na.png,a cat\n")
+    source = Csv(file=str(tmp_path / "pairs.csv"), separator=",")
+    assert [sample.text for sample in source] == [None]
+    assert source.account.found == "its columns are filepath, caption"
+
+
+def test_one_that_is_left_out_is_told_in_the_singular(tmp_path):
+    (tmp_path / "pairs.csv").write_bytes(b"filepath,title\na.png,\xff\nb.png,x\n")
+    source = Csv(file=str(tmp_path / "pairs.csv"), separator=",")
+    assert len(list(source)) == 2 and source.account.line(2).endswith("left out: 1 caption not in UTF-8")

@@ -103,11 +103,10 @@ def test_what_a_walk_does_not_take_is_counted_and_makes_no_class(tmp_path):
         **{f"c/{name}": 1 for name in ("1.jpe", "2.ppm", "3.JFIF", "4.pgm")},
     }
     assert source.account.line(5) == (
-        "taken 5; passed over: 3 hidden, 2 .mp4, 2 folders without images, which are no classes, 1 .txt, 1 without an "
-        "ending"
+        "taken 5; passed over: 3 hidden, 2 .mp4, 2 folders without images, hence no class, 1 .txt, 1 without an ending"
     )
     source = Folder(root=str(tmp_path), classes=True, skip=["b", "c*"])
-    assert list(source) == [] and source.account.passed["skipped folders"] == 2
+    assert list(source) == [] and source.account.passed["skipped folder(s)"] == 2
 
 
 def test_every_ending_that_the_decoder_has_is_taken():

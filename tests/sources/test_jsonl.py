@@ -126,7 +126,7 @@ def test_a_caption_that_is_none_costs_no_picture(tmp_path):
     path.write_bytes("".join(lines).encode("utf-8", "surrogateescape"))
     source = Jsonl(file=str(path), image_field="image")
     assert [(one.key, one.text) for one in source] == [("a.png", "a cat")] + [(f"{n}.png", None) for n in "bcd"]
-    assert source.account.lost == {"captions that are no text": 3}
+    assert source.account.lost == {"caption(s) without a text": 3}
     assert [loss["key"] for loss in source.account.losses] == ["b.png", "c.png", "d.png"]
 
 

@@ -264,7 +264,7 @@ def test_a_caption_that_is_not_utf_8_costs_no_picture(tmp_path, listed):
     write(tmp_path / "0.parquet", {"image": [picture()] * 3, "text": texts, "id": ["a", None, "c"]})
     source = Parquet(root=str(tmp_path), text_column="text", key_column="id")
     assert [(one.key, one.text) for one in source] == [("a", "a cat"), ("0.parquet#1", None), ("c", "a dog")]
-    assert source.account.lost == {"captions that are not UTF-8": 1, "keys": 1}
+    assert source.account.lost == {"caption(s) not in UTF-8": 1, "key(s)": 1}
 
 
 def test_links_to_folders_and_to_blobs_of_the_hub_are_read(tmp_path):

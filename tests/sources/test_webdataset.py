@@ -175,7 +175,7 @@ def test_a_tail_that_is_no_tar_costs_nothing_and_is_told(tmp_path):
     (tmp_path / "0.tar").write_bytes(whole + bytes(700) + b"signed by nobody")
     source = WebDataset(root=str(tmp_path))
     assert [one.key for one in source] == ["a"]
-    assert source.account.line(1) == "taken 1; passed over: 1 tails of tars that are no tar"
+    assert source.account.line(1) == "taken 1; passed over: 1 tail of tars that are no tar"
 
 
 def test_dots_in_names_do_not_make_several_pictures_one(tmp_path):

@@ -1,6 +1,6 @@
 import numpy as np
 
-from distillkit.system.wording import count, pace
+from distillkit.system.wording import count, pace, several
 
 
 def test_one_is_one_and_many_are_grouped():
@@ -19,3 +19,8 @@ def test_what_is_slow_is_not_at_rest():
     told = [pace(rate) for rate in (0.031, 0.3, 2.44, 9.96, 310.4, 12_345)]
     assert told == ["0.031 rows/s", "0.3 rows/s", "2.4 rows/s", "10 rows/s", "310 rows/s", "12,345 rows/s"]
     assert pace(3, "images") == "3 images/s"
+
+
+def test_what_is_counted_under_a_longer_name_agrees_with_its_number():
+    assert [several(number, "link(s) in circles") for number in (1, 2)] == ["1 link in circles", "2 links in circles"]
+    assert several(12_345, ".mp4") == "12,345 .mp4"

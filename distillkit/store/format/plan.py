@@ -29,9 +29,9 @@ from distillkit.types import Sample, class_number
 
 SCHEMA = pa.schema([("key", pa.string()), ("image", pa.string()), ("text", pa.string()), ("label", pa.int64())])
 _BLOCK = 65_536
-_OTHERS = 'more captions of images that came before (source.captions = "all" keeps each as a row)'
+_OTHERS = 'more caption(s) of images that came before (source.captions = "all" keeps each as a row)'
 _FEW = 0.1  # of the labels of a corpus may be none
-# What is left out of a row that is kept: what it is in the plural, the row's key, "text" or "label", and why.
+# What is left out of a row that is kept: what it is, as "caption(s)", the row's key, "text" or "label", and why.
 Lose = Callable[[str, str, str, str], None]
 
 
@@ -107,7 +107,8 @@ class _Labels:
 
     def __init__(self, where: str, knobs: list[str], lose: Lose | None):
         self.where, self.lose, self.seen, self.wrong, self.first = where, lose, 0, 0, ""
-        self.cure = f"mend them, or name others in {' or '.join(knobs)}" if knobs else "mend them"
+        others = f", or name others in {' or '.join(knobs)}" if knobs else ""
+        self.cure = f"number the classes from 0{others}; the source folder takes names (classes = true)"
 
     def read(self, block: list[Sample]) -> list[int | None]:
         return [None if sample.label is None else self._number(sample) for sample in block]
@@ -120,7 +121,7 @@ class _Labels:
             self.wrong += 1
             self.first = self.first or f"of {sample.key} ({error})"
             if self.lose:
-                self.lose("labels that are no class numbers", sample.key, "label", str(error))
+                self.lose("label(s) that name no class number", sample.key, "label", str(error))
             return None
 
     def refuse_wrong(self) -> None:
