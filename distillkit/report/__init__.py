@@ -13,6 +13,7 @@ from distillkit.errors import MissingExtra
 from distillkit.report.page import page
 from distillkit.runfolder import RunFolder
 from distillkit.system.atomic import atomic_file
+from distillkit.system.wording import count as counted
 
 _FILES = ("report.md", "report.html")  # the page people open is written last
 
@@ -45,7 +46,13 @@ def render(template: str, values: dict[str, Any]) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["plain"] = _plain
+    environment.filters["counted"] = _counted
     return environment.get_template(template).render(values)
+
+
+def _counted(number: int | str, thing: str) -> str:
+    """ "1 row", "2 rows"; also of a number that was written for people already."""
+    return counted(int(number.replace(",", "")) if isinstance(number, str) else number, thing)
 
 
 def _plain(text: str) -> str:

@@ -122,7 +122,7 @@ FAULTS = [
           instead="demos", code=2),
     Fault("data show", r"no corpus 'food' is known here; there are: .*\b(?P<take>food101)\b", words=("food",),
           instead="food"),
-    Fault("data split", r"1 folders with images; a split needs two classes or more, a folder each$", words=("corpus",),
+    Fault("data split", r"1 folder with images; a split needs two or more, one a class$", words=("corpus",),
           mend=lambda: shutil.copytree("classed/a", "corpus/a")),
     Fault("extract-teacher", r"add (?P<add>--overwrite), which keeps", more=("--set", 'corpora.0.dtype="float32"')),
     Fault("extract-teacher", "no such recipe, did you mean (?P<take>extract.toml)", words=("extrac.toml",),

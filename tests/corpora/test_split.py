@@ -109,7 +109,7 @@ def test_what_cannot_be_parted_is_one_line_and_writes_nothing(root, run_cli, kno
 def test_one_folder_is_no_split(tmp_path, run_cli):
     file(tmp_path / "x/only/1.jpg", picture())
     code, _, err = run_cli("data", "split", tmp_path / "x")
-    assert code == 1 and "1 folders with images; a split needs two classes or more" in err
+    assert code == 1 and "1 folder with images; a split needs two or more" in err
     with pytest.raises(SourceError):
         from distillkit.corpora.split import split
 

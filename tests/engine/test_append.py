@@ -151,15 +151,13 @@ def test_a_corpus_that_changed_otherwise_is_not_appended_to(run, run_cli, recipe
     table = (corpus / "pairs.tsv").read_text()
     (corpus / "pairs.tsv").write_text(table.replace("a square number 0\t", "another text\t", 1))
     code, err = run("store", "append")
-    told = (
-        "1 of its 70 rows are others in the corpus now, as 'images/000.png', whose text was 'a square number 0' and is"
-    )
+    told = "1 of its 70 rows changed in the corpus, as 'images/000.png', whose text was 'a square number 0' and is"
     assert code == 1 and told in err and "extract anew: distillkit extract-teacher RECIPE --overwrite" in err
     code, err = run("extract-teacher")
     assert code == 1 and told in err and "add --overwrite" in err
     (corpus / "pairs.tsv").write_text("".join(line for line in table.splitlines(True) if "images/000.png" not in line))
     code, err = run("store", "append")
-    assert code == 1 and "1 of its 70 rows are gone from the corpus, the first is 'images/000.png'" in err
+    assert code == 1 and "1 of its 70 rows gone from the corpus, the first is 'images/000.png'" in err
     assert err.rstrip().endswith("distillkit extract-teacher RECIPE --allow-smaller")
     assert Manifest.read(store).digest == before and json.loads((store / "plan.json").read_text())["rows"] == 70
 

@@ -38,7 +38,7 @@ def test_rows_in_another_order_with_new_ones_among_them_are_the_same(store):
 )
 def test_what_is_said_otherwise_is_told(store, row, told):
     plan = table([row if row[0] == one[0] else one for one in ROWS])
-    assert other_rows.other_rows(store, plan) == f"1 of its 4 rows are others in the corpus now, as {told}"
+    assert other_rows.other_rows(store, plan) == f"1 of its 4 rows changed in the corpus, as {told}"
 
 
 def test_all_that_differ_are_counted_and_the_cure_is_that_of_the_fault(store):
@@ -46,7 +46,7 @@ def test_all_that_differ_are_counted_and_the_cure_is_that_of_the_fault(store):
     told = other_rows.changed_rows(store, plan)
     assert told.startswith("4 of its 4 rows are others") and told.endswith("extract-teacher RECIPE --overwrite")
     told = other_rows.changed_rows(store, plan.slice(2))
-    assert told.startswith("2 of its 4 rows are gone from the corpus, the first is 'a'; ")
+    assert told.startswith("2 of its 4 rows gone from the corpus, the first is 'a'; ")
     assert told.endswith("extract-teacher RECIPE --allow-smaller")
     assert other_rows.other_rows(store, plan.slice(2)) is None
     (store / "plan.arrow").write_bytes(b"x")

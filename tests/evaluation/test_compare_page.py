@@ -187,7 +187,7 @@ def at(name):
 
 
 ODD = {
-    "one item": (only([0]), lambda made_of: made_of, "1 items are too few for a map"),
+    "one item": (only([0]), lambda made_of: made_of, "too few for a map: 1 item"),
     "all right": (
         lambda one: replace(one, columns=one.columns | {"rank": np.ones_like(one.columns["rank"])}),
         lambda made_of: made_of,

@@ -106,5 +106,5 @@ def test_failures_are_told(toy_stores, run_cli, tmp_path):
     (tmp_path / "extract.toml").write_text(EXTRACT.format(**places))
     extract(tmp_path / "extract.toml", lambda line: None)
     page = write_store(tmp_path / "page.html", FeatureStore(tmp_path / "out/images")).read_text()
-    assert "1 rows have no features" in page and "003.png" in page and "1 of them failed" in page
+    assert "1 row without features" in page and "003.png" in page and "1 of them failed" in page
     assert np.isfinite(norms(FeatureStore(tmp_path / "out/images"), "openclip/image").high)

@@ -42,7 +42,7 @@ def test_kind_b_folders_of_one_name_are_one_class(tmp_path):
         (1, "cafx/1.png"),
         (0, f"{COMPOSED}/1.png"),
     ]
-    assert "1 class folders have the name of another in another Unicode form" in told(source)
+    assert "1 class folder named as another in another Unicode form" in told(source)
     (tmp_path / "label2text.txt").write_text(f"{COMPOSED} 0 coffee\ncafx 1 ship\n", "utf-8")
     found = Label2text(file=str(tmp_path / "label2text.txt"), folder=str(tmp_path / "images"))
     assert [(one.label, one.text) for one in found] == [(0, "a photo of coffee"), (1, "a photo of ship")]
