@@ -45,7 +45,7 @@ def test_a_picture_finds_itself_first(runs, photos):  # noqa: F811
 
 def test_a_block_at_a_time_finds_the_same(runs, photos, tmp_path, monkeypatch):  # noqa: F811
     """What is in memory of a folder's vectors is a block; broken pictures among them move nothing."""
-    folder = tmp_path / "photos"
+    folder = tmp_path / "with a broken one"
     shutil.copytree(photos, folder)
     (folder / "broken.png").write_bytes(b"no picture")
     whole = distillkit.search(runs["image"], image=photos / "hills/009.png", within=folder, top=9)

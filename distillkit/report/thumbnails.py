@@ -67,7 +67,7 @@ def _add(made: Thumbnails, name: str, keys: list[str], root: str | None, pixels:
         except SourceError as error:
             failed.append(_reason(error))
     if failed:
-        made.notes.append(f"{len(failed):,} of {count(len(keys), 'image')} of {name} not here: {failed[0]}")
+        made.notes.append(f"{len(failed):,} of {count(len(keys), 'image')} of {name} are not here: {failed[0]}")
 
 
 def jpeg(files: Originals, row: int, pixels: int = PIXELS) -> bytes:

@@ -44,7 +44,7 @@ def test_what_is_said_otherwise_is_told(store, row, told):
 def test_all_that_differ_are_counted_and_the_cure_is_that_of_the_fault(store):
     plan = table([(key, image, "x", label) for key, image, _, label in ROWS])
     told = other_rows.changed_rows(store, plan)
-    assert told.startswith("4 of its 4 rows are others") and told.endswith("extract-teacher RECIPE --overwrite")
+    assert told.startswith("4 of its 4 rows changed") and told.endswith("extract-teacher RECIPE --overwrite")
     told = other_rows.changed_rows(store, plan.slice(2))
     assert told.startswith("2 of its 4 rows gone from the corpus, the first is 'a'; ")
     assert told.endswith("extract-teacher RECIPE --allow-smaller")

@@ -113,7 +113,7 @@ def test_another_recipe_or_corpus_is_refused(run, damaged, corpus):
     with (corpus / "pairs.tsv").open("a") as table:
         table.write("one more\timages/003.jpg\n")
     code, err = run("--retry-failed")
-    assert code == 1 and "more samples now; run first: distillkit store append RECIPE" in err
+    assert code == 1 and "1 more sample now; run first: distillkit store append RECIPE" in err
     assert len(FeatureStore(store).failures()) == 2
     for more in (("--shard", "1/2"), ("--engine", "ray")):
         code, err = run("--retry-failed", *more)

@@ -78,7 +78,7 @@ def test_the_page_and_its_command(stores, run_cli, tmp_path):
         "nearest texts",
         images.digest,
         "Nearly the same",
-        "0 rows have no",
+        "0 rows without features",
     ):
         assert told in page, told
     assert page.count("<article>") == 24 and page.count("data:image/jpeg") >= 24

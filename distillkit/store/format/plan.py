@@ -107,8 +107,7 @@ class _Labels:
 
     def __init__(self, where: str, knobs: list[str], lose: Lose | None):
         self.where, self.lose, self.seen, self.wrong, self.first = where, lose, 0, 0, ""
-        others = f", or name others in {' or '.join(knobs)}" if knobs else ""
-        self.cure = f"number the classes from 0{others}; the source folder takes names (classes = true)"
+        self.cure = f"mend them, or name others in {' or '.join(knobs)}" if knobs else "mend them"
 
     def read(self, block: list[Sample]) -> list[int | None]:
         return [None if sample.label is None else self._number(sample) for sample in block]
