@@ -64,7 +64,7 @@ def walk(
 
 def _listed(place: Place, folder: str, knob: str) -> list[Entry]:
     if folder.count("/") == _DEEPEST and not isinstance(place, Near):
-        raise SourceError(f"{place.where(folder)}: a folder in {_DEEPEST} others; does this server list itself?")
+        raise SourceError(f"{place.where(folder)}: a folder {_DEEPEST} deep; does this server list itself?")
     try:
         return place.entries(folder)
     except FileNotFoundError as error:

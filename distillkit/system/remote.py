@@ -102,7 +102,7 @@ class Remote:
         while folders:
             here = folders.pop()
             if here.count("/") == _DEEPEST:
-                raise OSError(f"{self.where(here)}: a folder in {_DEEPEST} others; does this server list itself?")
+                raise OSError(f"{self.where(here)}: a folder {_DEEPEST} deep; does this server list itself?")
             entries = self.list(here)
             yield from (name for name, kind in entries.items() if kind == "file")
             folders += [name for name in reversed(entries) if entries[name] == "directory"]

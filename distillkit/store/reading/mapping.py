@@ -102,7 +102,7 @@ def _why_not(number: int) -> str:
         return os.strerror(number)
     most = Path("/proc/sys/vm/max_map_count").read_text().strip()
     return (
-        f"{os.strerror(number)}: a process may map {most} files, and every shard of a field is one; raise "
+        f"{os.strerror(number)}: files that a process may map: {most}, and every shard of a field is one; raise "
         "vm.max_map_count, or make the store with a larger rows_per_shard"
     )
 
