@@ -168,7 +168,7 @@ def test_pages_that_link_elsewhere_lead_nowhere(tmp_path):
     with serving(functools.partial(Hostile, directory=str(tmp_path))) as address:
         assert [one.key for one in Folder(root=address)] == ["ok.png", "other/c.png"]
         links.append("again/")
-        with pytest.raises(SourceError, match=r"a folder in 32 others; does this server list itself\?"):
+        with pytest.raises(SourceError, match=r"a folder 32 deep; does this server list itself\?"):
             list(Folder(root=address))
 
 
