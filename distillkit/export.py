@@ -8,7 +8,7 @@ What answers otherwise than the student is not written (parity/gate.py). The fol
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -95,6 +95,7 @@ def export(
         made_of = {
             "student": recipe.student.model_dump(mode="json"),
             "weights_sha256": weights_sha256(run.load_student()),
+            "parity": asdict(parity),
         }
         write_json(partial / EXPORTED, made_of)
     return folder

@@ -74,5 +74,5 @@ def pixels(picture):
     left, top = (size[0] - side) // 2, (size[1] - side) // 2
     picture = np.asarray(picture.crop((left, top, left + side, top + side)), np.float32)
     picture = (picture * config["rescale_factor"] - config["image_mean"]) / config["image_std"]
-    return picture.transpose(2, 0, 1)[None].astype(np.float32)
+    return np.ascontiguousarray(picture.transpose(2, 0, 1)[None], np.float32)
 """

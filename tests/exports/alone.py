@@ -80,7 +80,7 @@ def by_transformers(folder):
 
 
 def by_graphs(folder):
-    """onnx, web, classifier and torch: what goes in is told by preprocessor_config.json and tokenizer.json."""
+    """onnx, web, classifier, torch, executorch: preprocessor_config.json and tokenizer.json say what goes in."""
     config = json.loads((folder / "preprocessor_config.json").read_bytes())
 
     def see(part):
@@ -97,7 +97,14 @@ def by_graphs(folder):
 
 
 def program(folder, tower, patterns, reads):
-    exported = folder / f"{tower}.pt2"
+    exported, lowered = folder / f"{tower}.pt2", folder / f"{tower}.pte"
+    if lowered.is_file():
+        from executorch.runtime import Runtime
+
+        method = Runtime.get().load_program(lowered).load_method("forward")
+        return lambda given: np.concatenate(
+            [np.array(method.execute([torch.from_numpy(one[None])])[0]) for one in given]
+        )
     if exported.is_file():
         network = torch.export.load(exported).module()
         return lambda given: network(torch.from_numpy(given))
@@ -116,7 +123,7 @@ def pixels(picture, config):
     left, top = (size[0] - side) // 2, (size[1] - side) // 2
     cut = np.asarray(picture.crop((left, top, left + side, top + side)), np.float32)
     normal = (cut * config["rescale_factor"] - config["image_mean"]) / config["image_std"]
-    return normal.transpose(2, 0, 1).astype(np.float32)
+    return np.ascontiguousarray(normal.transpose(2, 0, 1), np.float32)
 
 
 if __name__ == "__main__":

@@ -2,30 +2,25 @@
 distillkit, and as good there as here.
 """
 
-import json
 import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from distillkit.errors import ExportError
-from distillkit.evals._classes import class_embeddings
 from distillkit.export import export
-from distillkit.originals import Originals
-from distillkit.parity.reference import Reference, teacher_says
 from distillkit.recipe.registry import kinds
 from distillkit.runfolder import RunFolder
 from distillkit.store.reading.reader import FeatureStore
+from tests.exports.demo import Before, asked_of, bare_python, nearest, said_alone, unit
 from tests.exports.test_web import NPM
 
 pytestmark = pytest.mark.slow
-ROOT, ALONE = Path(__file__).parents[2], Path(__file__).with_name("alone.py")
+ROOT = Path(__file__).parents[2]
 STUDENTS = {
     "dime_fm": {"timm", "hf", "onnx", "torch", "classifier", "web"},
     "clip_kd": {"open_clip", "hf", "onnx", "torch", "classifier", "web"},
@@ -79,40 +74,6 @@ def leave(runs, out, ending=""):
     return found
 
 
-def bare_python(folder):
-    """A Python that has all that this one has, but for distillkit."""
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
-    (there,) = folder.glob("lib/python*/site-packages")
-    for here in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
-        for path in Path(here).iterdir():
-            if not path.name.startswith(("distillkit", "__editable__")) and path.suffix != ".pth":
-                (there / path.name).symlink_to(path)
-    return folder / "bin/python"
-
-
-def asked_of(store):
-    """The pictures that students are measured on, as files, and their captions."""
-    images = Originals(store, None)
-    root = Path(images.source.root)
-    return [str(root / images.names[row].as_py()) for row in store.ok_rows], store.index["text"].take(
-        store.ok_rows
-    ).to_pylist()
-
-
-def said_alone(python, folders, pictures, texts, place):
-    (place / "asked.json").write_text(
-        json.dumps(
-            {"folders": [[str(path), to] for (_, to), path in folders.items()], "pictures": pictures, "texts": texts}
-        )
-    )
-    command = [python, "-I", "-W", "ignore", ALONE, place / "asked.json", place / "said.npz"]
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    told = np.load(place / "said.npz")
-    return {one: (told[f"{path}:image"], told.get(f"{path}:text")) for one, path in folders.items()}
-
-
 def same_recall(now, before, right):
     """Both are (images, answers); `right`: the place of each image's answer. R@1, 5 and 10 are the same, but for images
     that have another answer as near as the right one, to what cosines differ by.
@@ -128,21 +89,12 @@ def same_recall(now, before, right):
         assert (hits[0] == hits[1])[~ties].all(), k
 
 
-def unit(vectors):
-    return torch.nn.functional.normalize(torch.from_numpy(np.array(vectors)).double(), dim=-1)
-
-
-def nearest(images):
-    """Of each picture the nearest other one."""
-    return (unit(images) @ unit(images).T).fill_diagonal_(-2).argmax(1)
-
-
 @pytest.fixture(scope="module")
 def alone(left, tmp_path_factory):
     """What every exported folder says of all pictures and captions, where there is no distillkit."""
     place = tmp_path_factory.mktemp("alone")
     pictures, texts = asked_of(FeatureStore("stores/demo_quick/unseen"))
-    folders = {one: path for one, path in left.items() if not isinstance(path, ExportError)}
+    folders = {one: (path, one[1]) for one, path in left.items() if not isinstance(path, ExportError)}
     return said_alone(bare_python(place / "venv"), folders, pictures, texts, place)
 
 
@@ -158,29 +110,12 @@ def test_is_as_good_where_there_is_no_distillkit(alone, name, to):
 
 def check(said, run, to, with_teacher):
     """The same recall, or the same nearest pictures, as of the student itself."""
-    from distillkit.pixels import decode
-
-    store, student = FeatureStore("stores/demo_quick/unseen"), run.load_student()
-    reference = Reference(student, teacher_says(run.facts()["teacher"]) if with_teacher else None)
-    pictures, texts = asked_of(store)
-    before = reference.images([decode(Path(path)) for path in pictures])
-    images, answers = said
+    before, (images, texts) = Before(run, FeatureStore("stores/demo_quick/unseen"), with_teacher), said
     if to == "classifier":
-        vectors = class_embeddings(FeatureStore("stores/demo_quick/prompts"), _told(reference))
-        before = torch.nn.functional.normalize(torch.from_numpy(before), dim=-1) @ vectors.T
-        assert (torch.from_numpy(images).argmax(1) == before.argmax(1)).all()
+        scores = before.scores(FeatureStore("stores/demo_quick/prompts"))
+        assert (torch.from_numpy(images).argmax(1) == scores.argmax(1)).all()
         return
-    assert (nearest(images) == nearest(before)).all()
-    _, first, right = np.unique(texts, return_index=True, return_inverse=True)
-    right = torch.from_numpy(right)
-    if reference.tells is not None and answers is not None:
-        same_recall((images, answers[first]), (before, reference.texts(texts)[first]), right)
-    elif images.shape[1] == store.field("text").shape[0]:
-        taught = store.read("text", store.ok_rows[first]).float().numpy()
-        same_recall((images, taught), (before, taught), right)
-
-
-def _told(reference):
-    from distillkit.parity.questions import Told
-
-    return None if reference.tells is None else Told(reference.tells)
+    assert (nearest(images) == nearest(before.images)).all()
+    answers = before.answers(texts)
+    if answers is not None:
+        same_recall((images, answers[1]), (before.images, answers[0]), before.right)

@@ -1,12 +1,25 @@
 """What a user can get wrong is one line, and no folder is left behind."""
 
+import importlib.util
 import json
+import sys
+from types import SimpleNamespace
 
 import pytest
+import torch
 from PIL import Image
+from torch import nn
 
+from distillkit.errors import ExportError, MissingExtra
 from distillkit.export import export
+from distillkit.exports._graphs import write_graph
+from distillkit.exports._tokens import FILE as TOKENIZER
+from distillkit.exports._tokens import write_tokenizer
+from distillkit.exports.executorch import Executorch
+from distillkit.exports.hf import Hf
 from distillkit.exports.open_clip import OpenClip
+from distillkit.exports.torch import _write as write_program
+from distillkit.exports.web import _refuse_strange_tokenizer
 
 
 class FullDisk(OpenClip):
@@ -87,3 +100,65 @@ def test_of_two_exports_at_once_the_second_says_so_and_the_first_is_whole(runs, 
 def test_a_run_that_is_not_finished_is_told_so(run_cli, tmp_path):
     (tmp_path / "recipe.json").write_text(json.dumps({"identity": {}, "recipe": {}}))
     assert "has not finished" in refused(run_cli, tmp_path, "--to", "timm")
+
+
+@pytest.mark.parametrize(("package", "to"), [("onnx", "onnx"), ("onnxscript", "onnx"), ("onnxruntime", "classifier")])
+def test_a_converter_that_is_not_installed_is_told_with_its_extra(
+    runs, pictures, run_cli, tmp_path, monkeypatch, package, to
+):
+    found = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *more: None if name == package else found(name, *more))
+    words = ["--classes", f"{pictures}/prompts"] if to == "classifier" else []
+    told = refused(run_cli, runs("pair"), "--to", to, *words, "--out", tmp_path / "out")
+    assert told == f'error: {package} is not installed; run: pip install "distillkit[export]"'
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_programs_that_are_not_installed_are_told_with_their_extras(runs, run_cli, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    told = refused(run_cli, runs("pair"), "--to", "hf", "--out", tmp_path / "out")
+    assert told == 'error: transformers is not installed; run: pip install "distillkit[export]"'
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(MissingExtra, match=r'tokenizers is not installed; run: pip install "distillkit\[export\]"'):
+        write_tokenizer(tmp_path, SimpleNamespace(tokenizer=None))
+    monkeypatch.setattr("distillkit.exports.executorch.find_spec", lambda name: None)
+    told = Executorch().holds(SimpleNamespace(towers=["image"]))
+    assert told == 'executorch is not installed; run: pip install "distillkit[executorch]"'
+    assert list(tmp_path.iterdir()) == []
+
+
+class OfTwo(nn.Module):
+    """Its batch is cut in two, which fixes it."""
+
+    def forward(self, x):
+        return x.reshape(2, -1)[:, :4] * x.shape[0]
+
+
+class Eigen(nn.Module):
+    """What it computes, no opset has."""
+
+    def forward(self, x):
+        return torch.linalg.eigvalsh(x @ x.mT)
+
+
+def test_what_onnx_cannot_hold_is_one_line(tmp_path):
+    path = tmp_path / "vision_model.onnx"
+    with pytest.raises(ExportError, match=r"^vision_model\.onnx: ONNX cannot hold this network: ") as no:
+        write_graph(Eigen(), torch.randn(2, 3, 4), path, "pixel_values", ["image_embeds"], {})
+    assert "\n" not in str(no.value) and not path.exists()
+
+
+def test_what_cannot_be_traced_is_one_line(tmp_path):
+    with pytest.raises(ExportError, match=r"^image\.pt2: torch\.export cannot trace this network: ") as no:
+        write_program(OfTwo(), torch.randn(2, 3, 4), tmp_path / "image.pt2")
+    assert "\n" not in str(no.value) and list(tmp_path.iterdir()) == []
+
+
+def test_a_tokenizer_of_its_own_is_refused_where_a_program_has_none_like_it(tmp_path):
+    """transformers' CLIP has CLIP's alone; the page splits by pairs of bytes and word pieces."""
+    text = SimpleNamespace(tokenizer="somebody/unigram")
+    told = Hf().holds(SimpleNamespace(image=None, text=text, towers=["text"]))
+    assert told is not None and "its text tower is not CLIP's own kind" in told and "export it to onnx" in told
+    (tmp_path / TOKENIZER).write_text(json.dumps({"model": {"type": "Unigram"}}))
+    with pytest.raises(ExportError, match="a tokenizer of kind Unigram; leave the texts out"):
+        _refuse_strange_tokenizer(tmp_path)

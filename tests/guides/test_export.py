@@ -1,5 +1,6 @@
 """The commands of docs/export.md are run as written, on a small pair; its table names every target."""
 
+import json
 import re
 import shlex
 import tomllib
@@ -8,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from distillkit.exports.web import HOW
+from distillkit.parity.gate import LEAST
 from distillkit.recipe import Component
 from distillkit.recipe.registry import kinds, resolve
 from tests.exports.conftest import pictures  # noqa: F401
+from tests.exports.table import RESULT, in_guide
 from tests.exports.test_web import NPM
 from tests.exports.world import STUDENTS, finish
 
@@ -59,6 +62,17 @@ def test_every_target_is_in_the_table_with_its_precisions():
     assert {kind: tuple(told.split(", ")) for kind, told in rows.items()} == {
         kind: resolve("exports", kind)().precisions for kind in kinds("exports")
     }
+
+
+def test_its_table_of_parity_is_what_was_measured():
+    measured = json.loads(RESULT.read_bytes())["rows"]
+    assert in_guide(GUIDE, measured) == GUIDE, "python -m tests.exports writes it"
+    held = [row for row in measured if "refused" not in row]
+    assert held and {row["to"] for row in measured} <= set(kinds("exports"))
+    for row in held:
+        assert min(row["worst"].values()) >= LEAST[row["precision"]], row
+        if row["precision"] == "fp32":
+            assert row["after"] == pytest.approx(row["before"], abs=0.3), row  # two pictures of 720, where answers tie
 
 
 def test_its_recipe_is_one():

@@ -1,0 +1,67 @@
+"""The card of an exported folder: its lines run, its numbers are the run's, and hubs find them where they look."""
+
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from distillkit import evaluate
+from distillkit.export import export
+from distillkit.exports._pictures import pixels_of, read_preprocessor
+from tests.exports.world import ALONE, STUDENTS, card_of, finish, json_of, lines_of
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def classifier(pictures, tmp_path_factory):
+    """An image student that was evaluated, as a classifier."""
+    folder = tmp_path_factory.mktemp("card")
+    evals = [{"kind": "zero_shot", "store": f"{pictures}/images", "prompts": f"{pictures}/prompts"}]
+    run = finish(folder / "run", pictures, STUDENTS["image"], evals)
+    evaluate(run)
+    return run, export(run, "classifier", out=folder / "out", say=lambda line: None)
+
+
+def test_the_lines_of_a_classifier_name_the_five_best(classifier, pictures):
+    _, folder = classifier
+    picture = Image.open(pictures.parent / "corpus/images/002.png").convert("RGB")
+    picture.save(folder / "picture.png")
+    code = "\n".join([ALONE, f"import os; os.chdir({str(folder)!r})", lines_of(folder)])
+    done = subprocess.run([sys.executable, "-I", "-W", "ignore", "-c", code], capture_output=True, text=True)
+    (folder / "picture.png").unlink()
+    assert done.returncode == 0, done.stderr
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(folder / "classifier.onnx"))
+    scores = session.run(["scores"], {"pixel_values": pixels_of([picture], read_preprocessor(folder))})[0][0]
+    names = json_of(folder / "classes.json")["names"]
+    best = np.argsort(-scores, kind="stable")[:5]
+    assert [line.split(" ", 1)[1] for line in done.stdout.splitlines()] == [names[place] for place in best]
+
+
+def test_results_stand_in_the_card_and_where_hubs_look(classifier):
+    run, folder = classifier
+    results = json.loads((run / "evaluation.json").read_bytes())["results"]
+    card, (name, told) = card_of(folder), next(iter(results.items()))
+    assert f"**{name}**" in card and "| | " + " | ".join(told) + " |" in card and set(told) >= {"teacher", "student"}
+    number = next(key for key in told["student"] if f"{key}.low" in told["student"])
+    value, low, high = (told["student"][f"{number}{end}"] for end in ("", ".low", ".high"))
+    assert f"{value:.4g} ({low:.4g} to {high:.4g})" in card
+    entries = yaml.safe_load((folder / ".eval_results/eval_results.yaml").read_text())
+    assert any(entry["value"] == pytest.approx(value, abs=1e-4) for entry in entries), entries
+
+
+def test_it_says_what_it_was_made_of_and_by_whom(classifier):
+    run, folder = classifier
+    card, facts = card_of(folder), json.loads((run / "student.json").read_bytes())
+    assert facts["teacher"]["weights_sha256"] in card and re.search(r"\| licence \| unknown: name it", card)
+    assert "| text tower | none |" in card and re.search(r"Made with .*distillkit .*onnxruntime ", card)
+    parity = json_of(folder / "distillkit.json")["parity"]
+    assert parity["towers"][0]["worst"] > 1 - 1e-5 and parity["precision"] == "fp32"
+    assert f"worst cosine {parity['towers'][0]['worst']:.7f}" in card
