@@ -49,9 +49,10 @@ class CorpusMachine(RuleBasedStateMachine):
 
     # The corpus.
 
-    @initialize(count=st.integers(1, 2 * PER_SHARD))
-    def dealt(self, count: int) -> None:
+    @initialize(count=st.integers(1, 2 * PER_SHARD), torn=st.sets(st.integers(1, PER_SHARD), max_size=4))
+    def dealt(self, count: int, torn: set[int]) -> None:
         self.grow(count, 0)
+        self.box.damaged = torn & {card.number for card in self.box.cards}
 
     @precondition(lambda self: len(self.box.cards) < 4 * PER_SHARD)
     @rule(count=st.integers(1, PER_SHARD), place=st.integers(0, 2 * PER_SHARD))
@@ -61,15 +62,17 @@ class CorpusMachine(RuleBasedStateMachine):
         place = min(place + 1, have)
         self.box.cards[place:place] = [Card(number, number % 5 != 2) for number in range(have, have + count)]
 
-    @rule(number=st.integers(1, 4 * PER_SHARD))
-    def tear(self, number: int) -> None:
+    @precondition(lambda self: len(self.box.cards) > 1)
+    @rule(data=st.data())
+    def tear(self, data: st.DataObject) -> None:
         """An image cannot be read any more; of the first card it always can."""
-        self.box.damaged |= {number} & {card.number for card in self.box.cards}
+        self.box.damaged.add(data.draw(st.integers(1, len(self.box.cards) - 1)))
 
     @precondition(lambda self: self.box.damaged)
     @rule(data=st.data())
     def glue(self, data: st.DataObject) -> None:
-        self.box.damaged.remove(data.draw(st.sampled_from(sorted(self.box.damaged))))
+        """Some can be read again."""
+        self.box.damaged -= data.draw(st.sets(st.sampled_from(sorted(self.box.damaged)), min_size=1))
 
     # Commands.
 
@@ -112,16 +115,17 @@ class CorpusMachine(RuleBasedStateMachine):
         had = set(self.store.cards) if self.store else set[Card]()
         return [card for card in self.box.cards if card not in had]
 
+    @precondition(lambda self: self.store and self.store.failed and self.grown)
+    @rule(trouble=troubles())
+    def extract_another_corpus(self, trouble: Trouble) -> None:
+        """What is committed does not make way unasked."""
+        must(_NOT_CONTINUED, self.run(trouble) is not None, "another corpus was extracted into it")
+
+    @precondition(lambda self: not (self.store and self.store.failed and self.grown))
     @rule(trouble=troubles(), part=st.sampled_from([Part(1, 1), Part(1, 1), Part(1, 2), Part(2, 2)]))
     def extract(self, trouble: Trouble, part: Part) -> None:
         """All of it, or half of its shards; what is committed stays."""
-        before = self.store
-        if before and self.grown and (before.failed or before.complete):
-            outcome = self.run(trouble, part=part)
-            must(_NOT_CONTINUED, outcome is not None, "another corpus was extracted into it")
-            return
-        if before and self.grown:
-            before = None  # nothing of it is committed: it makes way
+        before = None if self.grown else self.store  # of another corpus: nothing of it is committed, so it makes way
         goal = before or Held(tuple(self.box.cards), "one", 1, {}, False)
         if not goal.complete:
             goal = goal.filled(goal.failed, self.box.damaged, part.shards(len(goal.shards)))
@@ -147,37 +151,29 @@ class CorpusMachine(RuleBasedStateMachine):
         goal = goal.filled(kept, self.box.damaged, goal.shards)
         self.added = goal if outcome is None else found(self.path / "added/two", goal, self.added)
 
-    @precondition(lambda self: self.store and not self.moving)
+    @precondition(lambda self: self.store and self.store.complete and self.grown and not self.moving)
     @rule(trouble=troubles())
     def append(self, trouble: Trouble) -> None:
         """New cards go behind those that are there; these are not looked at again."""
         old, new = self.store, self.grown
         outcome = self.run(trouble, instead=append)
         assert old
-        if not old.complete:
-            assert outcome is not None, "an unfinished store was appended to"
-        elif not new:
-            assert outcome in (None, "stopped"), outcome
-        else:
-            goal = Held((*old.cards, *new), "one", 1, {}, False)
-            full, rest = divmod(len(old.cards), PER_SHARD)
-            kept = {shard: old.failed[shard] for shard in range(full)}
-            if rest:
-                first = old.failed[full]
-                kept[full] = first | self.box.damaged & {card.number for card in new} & {*goal.of_shard(full)}
-            kept |= self.successor.failed if self.successor and self.successor.cards == goal.cards else {}
-            self._replaced(outcome, goal.filled(kept, self.box.damaged, goal.shards))
+        goal = Held((*old.cards, *new), "one", 1, {}, False)
+        full, rest = divmod(len(old.cards), PER_SHARD)
+        kept = {shard: old.failed[shard] for shard in range(full)}
+        if rest:
+            first = old.failed[full]
+            kept[full] = first | self.box.damaged & {card.number for card in new} & {*goal.of_shard(full)}
+        kept |= self.successor.failed if self.successor and self.successor.cards == goal.cards else {}
+        self._replaced(outcome, goal.filled(kept, self.box.damaged, goal.shards))
 
-    @precondition(lambda self: self.store and self.store.complete and not self.moving)
+    @precondition(lambda self: self.store and self.store.complete and self.store.skipped and not self.moving)
     @rule(trouble=troubles())
     def retry(self, trouble: Trouble) -> None:
         """Shards with failures are looked at again; the store stays where no fewer fail."""
         old, new = self.store, self.grown
         outcome = self.run(trouble, instead=retry)
         assert old
-        if not old.skipped:
-            assert outcome in (None, "stopped"), outcome
-            return
         if new:
             assert outcome is not None, "another corpus was looked at"
             return
@@ -233,7 +229,6 @@ class CorpusMachine(RuleBasedStateMachine):
 
     @invariant()
     def all_is_as_it_must_be(self) -> None:
-        if not self.moving:
-            check(self.path, self.store, self.added)
+        check(beside(self.path) if self.moving else self.path, self.store, self.added)
         for place, (held, added) in [*self.aside.items()][-2:]:
             check(place, held, added)

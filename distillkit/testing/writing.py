@@ -73,6 +73,7 @@ class Writing(RuleBasedStateMachine):
     def commit_by(self, writer: StoreWriter, shard: int, said: Said) -> None:
         arrays, failures = said
         writer.commit(shard, {name: values.copy() for name, values in arrays.items()}, failures)
+        must("a shard exists when its commit does", writer.committed(shard), f"shard {shard} was committed")
 
     # What people and machines do.
 

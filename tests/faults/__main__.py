@@ -22,13 +22,13 @@ from distillkit.system.lines import append_line, read_lines
 from tests.faults.check import Recording, quick
 from tests.faults.failures import Trial
 from tests.faults.jobs import JOBS
-from tests.faults.machines import WithNeighbours, WithPowerCuts, taken, told_as_a_script
+from tests.faults.machines import CorpusWithPowerCuts, WithPowerCuts, taken, told_as_a_script
 from tests.faults.sites import sites
 
 _LOG = Path("reliability.jsonl")
 _FAULTS = 100  # a job and seed
 _DISKS = 400
-_MODELS = (WithPowerCuts, WithNeighbours)
+_MODELS = (WithPowerCuts, CorpusWithPowerCuts)
 _RUNS, _STEPS = 40, 30  # of a model and seed
 
 

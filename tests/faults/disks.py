@@ -161,6 +161,19 @@ def disks(
                 yield Disk(number, lost, tree, list(promises))
 
 
+def one_disk(before: Iterable[Event], events: list[Event], seed: int) -> Disk:
+    """One of all disks, without making the others."""
+    held, chance = _Held(), random.Random(seed)
+    for event in before:
+        held.add(event)
+    held.settle_all()
+    after = chance.randint(1, len(events))
+    for event in events[:after]:
+        held.add(event)
+    lost, tree = chance.choice(list(_possible(held, chance, 4)))
+    return Disk(after, lost, tree, [])
+
+
 def _possible(held: _Held, chance: random.Random, dice: int) -> Iterator[tuple[str, Tree]]:
     every = held.pending
     yield "nothing", held.tree(every, _newest)

@@ -15,8 +15,9 @@ from hypothesis.stateful import get_state_machine_test, invariant, precondition,
 from distillkit.mine import mine_here
 from distillkit.recipe import MineRecipe
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.writing.claims import Part
 from distillkit.testing import CorpusMachine, StoreMachine
-from tests.faults.disks import disks
+from tests.faults.disks import disks, one_disk
 from tests.faults.recorder import Recorder
 
 taken = [0]  # steps so far, of all machines here
@@ -71,6 +72,40 @@ class WithNeighbours(CorpusMachine):
     @invariant()
     def a_step(self):
         taken[0] += 1
+
+
+class CorpusWithPowerCuts(WithNeighbours):
+    """The power may go during a command; what it leaves is gone on with."""
+
+    seed: int | None = None
+
+    @precondition(lambda self: not self.moving)
+    @rule(seed=st.integers(0, 10**6))
+    def power_cut(self, seed):
+        whole = self.store is not None and self.store.complete
+        command = (
+            "extract" if not whole else "append" if self.grown else "retry" if self.store.skipped else "add_a_teacher"
+        )
+        if not whole and self.store and self.store.failed and self.grown:
+            return
+        self.seed = seed
+        try:
+            getattr(self, command)(None, *([Part(1, 1)] if command == "extract" else []))
+        finally:
+            self.seed = None
+
+    def run(self, trouble=None, also=False, **options):
+        if self.seed is None:
+            return super().run(trouble, also, **options)
+        out = self.path.parent
+        out.mkdir(exist_ok=True)
+        recorder = Recorder(out)
+        with recorder.recording():
+            outcome = super().run(trouble, also, **options)
+        if outcome is not None or not recorder.events:
+            return outcome
+        one_disk(recorder.before, recorder.events, self.seed).lay_out(out)
+        return "stopped"
 
 
 def explored(

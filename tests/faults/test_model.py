@@ -5,10 +5,11 @@ import re
 
 import pytest
 
+from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.testing import Writing
 from distillkit.testing.promise import asserted
-from tests.faults.machines import WithNeighbours, WithPowerCuts, explored
+from tests.faults.machines import CorpusWithPowerCuts, WithNeighbours, WithPowerCuts, explored
 from tests.faults.test_promises import NAMING, one_line
 
 
@@ -27,7 +28,7 @@ def test_some_dozen_steps_of_a_corpus():
 
 @pytest.mark.slow
 def test_ten_thousand_steps():
-    steps = explored(WithPowerCuts, 250, 30) + explored(WithNeighbours, 150, 30)
+    steps = explored(WithPowerCuts, 250, 30) + explored(CorpusWithPowerCuts, 150, 30)
     assert steps >= 10_000
     sentences = {one_line(sentence) for sentence in asserted}
     assert len(sentences) > 20, f"of what {len(NAMING)} files name, only {sorted(sentences)} came up"
@@ -47,7 +48,6 @@ def test_a_commit_that_is_left_out_is_found(forgetful):
         explored(Writing, 30, 10, shrinks=False)
 
 
-@pytest.mark.slow
 def test_it_shrinks_to_a_script_of_a_few_steps(forgetful):
     with pytest.raises(AssertionError, match=SENTENCE) as caught:
         explored(Writing, 30, 10)
@@ -55,3 +55,11 @@ def test_it_shrinks_to_a_script_of_a_few_steps(forgetful):
     steps = [line for line in lines if re.match(r"state\.(opened|begin|commit|all_the_rest)\b", line)]
     assert lines.index("state = Writing()") < lines.index("state.teardown()")
     assert 2 <= len(steps) <= 3, lines
+
+
+@pytest.mark.slow
+def test_a_fault_of_append_is_found(monkeypatch):
+    """A store that is appended to takes the failed rows of its last shard for good ones."""
+    monkeypatch.setattr(FeatureStore, "failures", lambda self: [])
+    with pytest.raises(AssertionError):
+        explored(WithNeighbours, 200, 30, shrinks=False)
