@@ -28,7 +28,7 @@ def test_some_dozen_steps_of_a_corpus():
 
 @pytest.mark.slow
 def test_ten_thousand_steps():
-    steps = explored(WithPowerCuts, 250, 30) + explored(CorpusWithPowerCuts, 150, 30)
+    steps = explored(WithPowerCuts, 270, 30) + explored(CorpusWithPowerCuts, 180, 30)
     assert steps >= 10_000
     sentences = {one_line(sentence) for sentence in asserted}
     assert len(sentences) > 20, f"of what {len(NAMING)} files name, only {sorted(sentences)} came up"
