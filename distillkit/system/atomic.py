@@ -18,6 +18,8 @@ TEMPORARY = ".partial"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 # What disks answer that fail or are unplugged, file servers that went away, and mounts that can only be read now.
 _LOST = (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ENODEV, errno.ENXIO, errno.EROFS, errno.EHOSTDOWN)
+# What link() answers where it cannot: another disk, a file system without links, too many of them.
+NO_LINKS = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS}
 SET_ASIDE = ".before-"
 
 
@@ -94,27 +96,41 @@ def sync(path: Path) -> None:
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[BinaryIO]:
+def atomic_file(path: Path, *, create: bool = False) -> Iterator[BinaryIO]:
     """Write `path` through a temporary name: on leaving it is fsynced and renamed, on an error it is removed.
 
-    DiskFull when there is no space for it.
+    `create`: FileExistsError where there is one by then. DiskFull when there is no space for it.
     """
     if not path.name:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     partial = path.with_name(path.name + TEMPORARY)
     with noticing_a_full_disk(path):
         make_folder(path.parent)
+        if create:
+            partial.unlink(missing_ok=True)  # a kill may have left it as another name of a file that is there
         try:
             with partial.open("wb") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            new = not path.exists()
-            partial.replace(path)
+            new = create or not path.exists()
+            _first(partial, path) if create else partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
         with or_undone(lambda: path.unlink() if new else None):
             sync(path.parent)
+
+
+def _first(partial: Path, path: Path) -> None:
+    """Give a file its name, which nobody else has given: of several at the same time, one succeeds."""
+    try:
+        os.link(partial, path)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from error
+        partial.replace(path)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ endpoints come from where the provider's own tools take them (AWS_PROFILE, AWS_E
 from __future__ import annotations
 
 import errno
+import inspect
 import io
 import os
 import time
@@ -115,6 +116,25 @@ class Remote:
     def upload(self, file: Path, name: str) -> None:
         """Put a whole file there; it is seen when it is complete."""
         self._retried(name, lambda fs, path: fs.put_file(str(file), path))
+
+    def create(self, file: Path, name: str) -> bool:
+        """Put a whole file there if none is; False where one is, which after a lost connection may be this one."""
+
+        def put(fs: Any, path: str) -> bool:
+            if "mode" in inspect.signature(fs.put_file).parameters:
+                try:
+                    fs.put_file(str(file), path, mode="create")
+                    return True
+                except FileExistsError:
+                    return False
+                except Exception as error:
+                    if "NotImplemented" not in f"{error} {error.__cause__}":
+                        raise  # else a server that knows no conditions
+            if absent := not fs.exists(path):
+                fs.put_file(str(file), path)
+            return absent
+
+        return self._retried(name, put)
 
     def remove(self, name: str) -> None:
         self._retried(name, lambda fs, path: fs.rm_file(path))

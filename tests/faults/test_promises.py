@@ -8,7 +8,11 @@ from distillkit import testing
 from distillkit.store.format import layout
 
 FORMAT = Path(layout.__file__).parents[1] / "FORMAT.md"
-NAMING = [*Path(testing.__file__).parent.glob("*.py"), Path(__file__).parents[1] / "store/test_old_versions.py"]
+STORE = Path(__file__).parents[1] / "store"
+NAMING = [
+    *Path(testing.__file__).parent.glob("*.py"),
+    *(STORE / name for name in ("test_old_versions.py", "writing/test_writer.py", "bucket/test_remote.py")),
+]
 # What cannot be asserted, and why.
 NOT_ASSERTED = {
     "The words *must* and *must not* bind writers and readers.": "it says what the words mean",

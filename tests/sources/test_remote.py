@@ -7,6 +7,7 @@ import os
 import random
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -18,6 +19,7 @@ from distillkit.sources.folder import Folder
 from distillkit.sources.textlines import TextLines
 from distillkit.sources.webdataset import WebDataset
 from distillkit.store.format.plan import make_plan, plan_digest
+from distillkit.system.remote import Remote
 from tests.servers import Parts, Plain, bad_line, serving
 from tests.sources.test_webdataset import sample, write_tar
 
@@ -182,3 +184,35 @@ def test_it_travels_into_other_processes_and_over_a_fork(tmp_path, s3):
         os._exit(0 if source.read("a.png") == image else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert source.read("a.png") == image
+
+
+class Shelf:
+    """A bucket of a library, and of servers, that know less than others."""
+
+    def __init__(self, refusal):
+        self.refusal, self.files = refusal, {}
+
+    def exists(self, path):
+        return path in self.files
+
+    def put_file(self, lpath, rpath, mode="overwrite"):
+        if mode == "create" and self.refusal:
+            raise OSError(self.refusal)
+        self.files[rpath] = Path(lpath).read_bytes()
+
+
+class OldShelf(Shelf):
+    def put_file(self, lpath, rpath):
+        super().put_file(lpath, rpath)
+
+
+def test_a_file_is_created_where_none_is(tmp_path, s3, monkeypatch):
+    for name in ("one", "other"):
+        (tmp_path / name).write_text(name)
+    there = Remote("s3://corpora/plans")
+    assert there.create(tmp_path / "one", "plan") and not there.create(tmp_path / "other", "plan")
+    assert there.read("plan") == b"one"
+    for shelf in (Shelf("NotImplemented: a header you provided"), OldShelf(None)):
+        monkeypatch.setattr(Remote, "_filesystem", lambda self, shelf=shelf: (shelf, "plans"))
+        assert there.create(tmp_path / "one", "plan") and not there.create(tmp_path / "other", "plan")
+        assert shelf.files == {"plans/plan": b"one"}

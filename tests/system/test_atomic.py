@@ -52,6 +52,28 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     assert everything_below(tmp_path) == ["made", "made/deep", "made/deep/one"]
 
 
+@pytest.mark.parametrize("links", [True, False])
+def test_a_file_that_is_created_takes_nobodys_name(tmp_path, monkeypatch, links):
+    def no_links(*_):
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
+    with atomic_file(tmp_path / "plan", create=True) as file:
+        file.write(b"first")
+    with pytest.raises(FileExistsError), atomic_file(tmp_path / "plan", create=True) as file:
+        file.write(b"second")
+    assert (tmp_path / "plan").read_bytes() == b"first" and everything_below(tmp_path) == ["plan"]
+
+
+def test_what_a_kill_left_as_a_second_name_is_not_written_through(tmp_path):
+    (tmp_path / "plan").write_bytes(b"first")
+    os.link(tmp_path / "plan", tmp_path / f"plan{TEMPORARY}")
+    with pytest.raises(FileExistsError), atomic_file(tmp_path / "plan", create=True) as file:
+        file.write(b"second")
+    assert (tmp_path / "plan").read_bytes() == b"first" and everything_below(tmp_path) == ["plan"]
+
+
 def test_equal_values_are_equal_files(tmp_path):
     write_json(tmp_path / "a", {"b": 1, "a": "ü"})
     write_json(tmp_path / "b", {"a": "ü", "b": 1})

@@ -27,6 +27,7 @@ from distillkit.system.locks import locked
 from distillkit.system.remote import Remote, is_remote, local_path
 
 _NOTE = "remote.json"
+PLAN = "plan.json"
 _ADDED = "added/"
 _AT_ONCE = 8  # transfers: one rarely fills a line
 
@@ -141,17 +142,48 @@ class Origin:
             raise StoreError(f"{self.url}: stores behind a URL are written by extract-teacher alone; work on a copy")
         there = _listed(self._remote)
         small = {name for name in there if _tells(name)}
-        for path in [path for path in self.path.rglob("*") if path.is_file()]:
-            name = path.relative_to(self.path).as_posix()
-            if _tells(name) and name not in small:
-                path.unlink()  # of a run that was killed before the bucket had it
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            list(pool.map(self._copy, (name for name in small if not (self.path / name).is_file())))
+        here = {path.relative_to(self.path).as_posix() for path in self.path.rglob("*") if path.is_file()}
+        doubted = {name for name in here - small if _tells(name)} | {PLAN, FILE_NAME}
+        self.renew((small - here) | doubted)
         return there
 
-    def _copy(self, name: str) -> None:
+    def renew(self, names: Iterable[str]) -> None:
+        """Make these small files here what they are there."""
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            list(pool.map(self.copy, names))
+
+    def copy(self, name: str) -> None:
+        """Make a small file here what it is there. A listing may be behind, so what it lacks is asked for by name."""
+        path, content = self.path / name, self.content(name)
+        if content is None:
+            path.unlink(missing_ok=True)  # it was removed there, or never came there
+            return
+        if not path.is_file() or path.read_bytes() != content:
+            with atomic_file(path) as file:
+                file.write(content)
+
+    def size(self, name: str) -> int | None:
+        """Bytes of a file of the bucket, asked for by its name; None where there is none."""
         try:
-            self._remote.download(name, self.path / name)
+            return self._remote.size(name)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreError(f"{error}; run the same command again") from error
+
+    def create(self, file: Path, name: str) -> bool:
+        """Bring up a file if none of that name is there; whether it was so."""
+        try:
+            return self._remote.create(file, name)
+        except OSError as error:
+            raise StoreError(f"{error}; nothing is committed yet, run the same command again") from error
+
+    def content(self, name: str) -> bytes | None:
+        """A small file of the bucket; None where there is none."""
+        try:
+            return self._remote.read(name)
+        except FileNotFoundError:
+            return None
         except OSError as error:
             raise StoreError(f"{self.url}/{name}: cannot be fetched ({error}); run the same command again") from error
 
@@ -186,7 +218,7 @@ class Origin:
 
 def _tells(name: str) -> bool:
     """Whether a file of a store tells what it is and what of it is done."""
-    return name in ("plan.json", FILE_NAME) or name.startswith("commits/") or name.endswith(".steps")
+    return name in (PLAN, FILE_NAME) or name.startswith("commits/") or ".steps/" in name
 
 
 def _listed(remote: Remote) -> dict[str, int]:

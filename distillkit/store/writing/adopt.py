@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -13,10 +12,7 @@ from distillkit.store.format.maker import how_again
 from distillkit.store.format.manifest import Shard, file_digest
 from distillkit.store.writing.stamps import place
 from distillkit.store.writing.writer import StoreWriter
-from distillkit.system.atomic import atomic_file, make_folder, sync, write_json
-
-# What link() answers where it cannot: another disk, a file system without links, too many of them.
-_NO_LINKS = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS}
+from distillkit.system.atomic import NO_LINKS, atomic_file, make_folder, sync
 
 
 def committed(folder: Path, shard: int) -> Shard | None:
@@ -42,7 +38,7 @@ def adopt(writer: StoreWriter, folder: Path, shard: int, record: Shard, *, check
         _share(path, target)
     if (stamps := folder / place(shard)).is_file():
         _share(stamps, writer.path / place(shard))
-    write_json(writer.path / f"commits/{shard:05d}.json", record.model_dump())
+    writer.home.prove(f"commits/{shard:05d}.json", record.model_dump(), writer.refuse_another_store)
 
 
 def _share(path: Path, target: Path) -> None:
@@ -52,7 +48,7 @@ def _share(path: Path, target: Path) -> None:
     try:
         os.link(path, target)
     except OSError as error:
-        if error.errno not in _NO_LINKS:
+        if error.errno not in NO_LINKS:
             raise
         with path.open("rb") as source, atomic_file(target) as copy:
             shutil.copyfileobj(source, copy)

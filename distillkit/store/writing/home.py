@@ -5,13 +5,16 @@ Either way a file that proves something (the plan, a commit, the manifest) is se
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import errno
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from distillkit.errors import StoreError
-from distillkit.store.bucket.remote import Origin, origin
-from distillkit.system.atomic import remove_file, set_aside, sync, write_json
+from distillkit.store.bucket import beginning
+from distillkit.store.bucket.remote import PLAN, Origin, origin
+from distillkit.system.atomic import as_json, atomic_file, atomic_folder, remove_file, set_aside, sync, write_json
 
 
 class Disk:
@@ -22,6 +25,9 @@ class Disk:
 
     def refresh(self) -> None:
         """See what other machines have done."""
+
+    def renew(self, names: Iterable[str]) -> None:
+        """See these files as others left them."""
 
     def settle(self, folders: Iterable[str]) -> None:
         """Make durable what is named in these folders: who made it may have been killed before it was."""
@@ -41,9 +47,29 @@ class Disk:
     def bring(self, names: Iterable[str]) -> None:
         """Files that are written are to be there."""
 
-    def prove(self, name: str, value: Any) -> None:
-        """Write what proves that other files are whole."""
-        write_json(self.path / name, value)
+    def begin(self, identity: Any, lay_down: Callable[[Path], None]) -> None:
+        """What belongs to no shard, laid down in a folder, and the plan, which says whose store it is from here on.
+
+        All of it appears at once. Where another process was faster, the store is that one's.
+        """
+        if self.path.exists():  # whatever is there
+            lay_down(self.path)
+            with suppress(FileExistsError), atomic_file(self.path / PLAN, create=True) as file:
+                file.write(as_json(identity))
+            return
+        try:
+            with atomic_folder(self.path) as folder:
+                lay_down(folder)
+                write_json(folder / PLAN, identity)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+
+    def prove(self, name: str, value: Any, ours: Callable[[], None]) -> None:
+        """Write what proves that other files are whole. `ours` may refuse before it has its name."""
+        with atomic_file(self.path / name) as file:
+            file.write(as_json(value))
+            ours()
 
     def remove(self, name: str) -> None:
         """From here on nothing proves that other files are whole."""
@@ -65,20 +91,30 @@ class Bucket:
 
     def refresh(self) -> None:
         self._there = self._origin.pull()
+        beginning.tidy(self._origin, self._there)
+
+    def renew(self, names: Iterable[str]) -> None:
+        self._origin.renew(names)
 
     def settle(self, folders: Iterable[str]) -> None:
         """What is in a bucket stays there."""
 
     def has(self, name: str, size: int) -> bool:
-        return self._there.get(name) == size
+        return self._there.get(name) == size or self._origin.size(name) == size  # a listing may be behind
 
     def holds(self, name: str) -> bool:
-        return name in self._there
+        return name in self._there or self._origin.size(name) is not None
 
     def bring(self, names: Iterable[str]) -> None:
         self._origin.push(names)
 
-    def prove(self, name: str, value: Any) -> None:
+    def begin(self, identity: Any, lay_down: Callable[[Path], None]) -> None:
+        lay_down(self.path)
+        files = [path.relative_to(self.path).as_posix() for path in self.path.rglob("*") if path.is_file()]
+        beginning.begin(self._origin, identity, files)
+
+    def prove(self, name: str, value: Any, ours: Callable[[], None]) -> None:
+        ours()
         self._origin.prove(name, value)
 
     def remove(self, name: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
@@ -17,8 +17,13 @@ from distillkit.store.format.manifest import File
 from distillkit.system.atomic import atomic_file
 
 
-def write_rows(path: Path, values: np.ndarray, field: Field, rows_per_shard: int) -> File:
-    """Write a shard's rows as they lie on disk; returns the size and checksum of the file."""
+def write_rows(
+    path: Path, values: np.ndarray, field: Field, rows_per_shard: int, ours: Callable[[], None] = lambda: None
+) -> File:
+    """Write a shard's rows as they lie on disk; returns the size and checksum of the file.
+
+    `ours` may refuse before the file gets its name.
+    """
     chunk, stored = layout.inner_rows(field), layout.stored_rows(len(values), field)
     padding = blank(field, stored - len(values))
     with ThreadPoolExecutor(1) as thread, atomic_file(path) as file:
@@ -30,6 +35,7 @@ def write_rows(path: Path, values: np.ndarray, field: Field, rows_per_shard: int
             hashed.write(padding.data)
             chunks = [chunk * field.row_bytes] * (stored // chunk)
         hashed.write(layout.shard_index(chunks, rows_per_shard, field))
+        ours()
     return hashed.file()
 
 

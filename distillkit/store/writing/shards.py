@@ -48,6 +48,9 @@ class ShardWriter:
         first = shard * self.rows_per_shard
         return first, min(first + self.rows_per_shard, self.plan.num_rows)
 
+    def refuse_another_store(self) -> None:
+        """Asked when a file is written and has not its name yet: whether it belongs to what lies there by now."""
+
     def write(
         self,
         shard: int,
@@ -84,7 +87,8 @@ class ShardWriter:
         if values.shape != (len(ok), *field.shape) or values.dtype != DTYPES[field.dtype]:
             raise StoreError(f"{name}: got {values.dtype} {values.shape}, want {field.dtype} {(len(ok), *field.shape)}")
         values[~ok] = ABSENT[field.dtype]
-        return write_rows(folder / layout.shard_path(name, shard, field), values, field, self.rows_per_shard)
+        path = folder / layout.shard_path(name, shard, field)
+        return write_rows(path, values, field, self.rows_per_shard, self.refuse_another_store)
 
     def _write_index(self, shard: int, ok: np.ndarray, folder: Path) -> Path:
         first, stop = self.span(shard)
@@ -92,6 +96,7 @@ class ShardWriter:
         path = folder / layout.index_path(shard)
         with atomic_file(path) as file, pa.ipc.new_file(file, index.schema) as arrow:
             arrow.write_table(index.combine_chunks())
+            self.refuse_another_store()
         return path
 
     def _write_failures(self, shard: int, failures: list[Failure], folder: Path) -> Path:
@@ -103,4 +108,5 @@ class ShardWriter:
                 file.write(
                     (json.dumps({"key": key, "stage": stage, "error": error}, ensure_ascii=False) + "\n").encode()
                 )
+            self.refuse_another_store()
         return path

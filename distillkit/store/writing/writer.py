@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -22,6 +21,7 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from distillkit.errors import StoreError
+from distillkit.store.bucket.beginning import ANOTHER
 from distillkit.store.format import layout
 from distillkit.store.format.field import Field
 from distillkit.store.format.log import FILE_NAME as LOG
@@ -35,9 +35,8 @@ from distillkit.store.reading.selection import FILE_NAME as VIEW
 from distillkit.store.writing import begun, stamps
 from distillkit.store.writing.home import Disk, home_of
 from distillkit.store.writing.shards import Failure, ShardWriter
-from distillkit.system.atomic import TEMPORARY, atomic_file, make_folder, sync, write_json
-
-_PLAN = "plan.arrow"
+from distillkit.store.writing.skeleton import Skeleton
+from distillkit.system.atomic import SET_ASIDE, TEMPORARY, make_folder, sync
 
 
 class StoreWriter(ShardWriter):
@@ -57,6 +56,11 @@ class StoreWriter(ShardWriter):
         self._asked, self._given = self._identity(identity, VERSION), identity
         self.refresh()
         self.steps: dict[str, Steps] = steps_of(path, self.fields) if self.identity == self.previous_identity() else {}
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """What lies beside the shards; made when it is asked for, as a writer travels without its plan."""
+        return Skeleton(self.plan, self.fields, self.rows_per_shard)
 
     def refresh(self) -> None:
         """See what others have done meanwhile: on this machine, or where several write one store behind a URL."""
@@ -89,6 +93,16 @@ class StoreWriter(ShardWriter):
             raise StoreError(f"{path}: damaged ({error}); move {self.path} away and make it again") from error
         return identity
 
+    def refuse_another_store(self) -> None:
+        """StoreError where another store lies here by now, or none.
+
+        A machine that slept has lost its claims on a file server, and another recipe may have set its store aside. The
+        file that is written and has no name yet went with its folder: asked now, and not before, this says enough.
+        """
+        if self.previous_identity() != self.identity:
+            told = f"what this run has committed lies in {self.path.name}{SET_ASIDE}..."
+            raise StoreError(f"{self.path}: {ANOTHER} (was this machine asleep?); {told}")
+
     def set_aside(self) -> Path:
         """Move the store at this place out of the way, and say where to. Nothing is deleted."""
         aside = self.home.set_aside(digest(self.previous_identity())[:8])
@@ -108,34 +122,11 @@ class StoreWriter(ShardWriter):
         if self.previous_identity() is not None:
             self.steps = steps_of(self.path, self.fields)
             return
-        # Before anyone writes a shard: of two who make the same folder, one would not wait until it is durable.
-        for folder in self._folders():
-            make_folder(self.path / folder)
-        for name, steps in self.steps.items():
-            with atomic_file(self.path / layout.steps_path(name)) as file:
-                file.write(steps.tobytes())
-        for name in self._beside:
-            self._lay_down(name)
-        self.home.bring(path.relative_to(self.path).as_posix() for path in self.path.rglob("*") if path.is_file())
-        self.home.settle(self._folders())
-        self.home.prove("plan.json", self.identity)
-
-    @cached_property
-    def _beside(self) -> dict[str, Any]:
-        """What lies beside the shards and follows from the rows and fields: the plan, the zarr metadata; by name."""
-        return {_PLAN: None, **layout.metadata_files(self.fields, self.plan.num_rows, self.rows_per_shard)}
-
-    def _lay_down(self, name: str) -> None:
-        if name != _PLAN:
-            write_json(self.path / name, self._beside[name])
-            return
-        with atomic_file(self.path / name) as file, pa.ipc.new_file(file, self.plan.schema) as arrow:
-            arrow.write_table(self.plan)
-
-    def _folders(self) -> list[str]:
-        """The folders that files of several shards share, and those above them."""
-        of_fields = [place for name in self.fields for place in (name.split("/")[0], name, f"{name}/c")]
-        return [*dict.fromkeys(["", *of_fields, "index", "failures", "commits"])]
+        self.home.begin(self.identity, lambda place: self.skeleton.lay_down(place, self.steps))
+        self.refresh()
+        if self.previous_identity() != self.identity:
+            raise StoreError(f"{self.path}: {ANOTHER}")
+        self.steps = steps_of(self.path, self.fields)
 
     def committed(self, shard: int) -> bool:
         """Whether this shard is done; what is done is never computed again."""
@@ -146,11 +137,11 @@ class StoreWriter(ShardWriter):
 
         What lies beside the shards and is gone is written again.
         """
-        self.home.settle(self._folders())  # before anything that is there is believed
+        self.home.settle(self.skeleton.folders)  # before anything that is there is believed
         if self.previous_identity() == self.identity:
-            lost = [name for name in self._beside if not self.home.holds(name)]
+            lost = [name for name in self.skeleton.files if not self.home.holds(name)]
             for name in lost:
-                self._lay_down(name)
+                self.skeleton.lay_down_one(self.path, name)
             self.home.bring(lost)
         damaged = self.damaged()
         unreadable = self.finished() and not _readable(self.path)
@@ -190,9 +181,13 @@ class StoreWriter(ShardWriter):
     def adopt(self, shard: int, record: Shard, folder: Path) -> None:
         """Commit a shard that was written below `folder`, which lies on the same disk."""
         for name in record.files:
-            make_folder((self.path / name).parent)
-            (folder / name).replace(self.path / name)
-            sync((self.path / name).parent)
+            path = self.path / name
+            partial = path.with_name(path.name + TEMPORARY)
+            make_folder(path.parent)
+            (folder / name).replace(partial)
+            self.refuse_another_store()
+            partial.replace(path)
+            sync(path.parent)
         if isinstance(self.home, Disk):
             stamps.keep(self.path, shard, stamps.kept(folder, shard, record.rows))
         self.record(shard, record)
@@ -203,16 +198,21 @@ class StoreWriter(ShardWriter):
             # A run that was killed just before its commit may have seen failures that are mended now.
             self.home.remove(layout.failures_path(shard))
         self.home.bring(record.files)
-        self.home.prove(f"commits/{shard:05d}.json", record.model_dump())
+        self.home.prove(f"commits/{shard:05d}.json", record.model_dump(), self.refuse_another_store)
         begun.drop(self.path, shard)
         self.home.release(record.files)
 
     def finish(self, made_with: Mapping[str, str]) -> Manifest:
         """Write the manifest: from here on the store exists."""
-        shards = []
-        for shard in range(self.shards):
-            path = self.path / f"commits/{shard:05d}.json"
-            shards.append(Shard.model_validate(json.loads(path.read_bytes())))
+        names = [f"commits/{shard:05d}.json" for shard in range(self.shards)]
+        self.home.renew(names)
+        try:
+            shards = [Shard.model_validate(json.loads((self.path / name).read_bytes())) for name in names]
+        except FileNotFoundError as error:
+            raise StoreError(
+                f"{error.filename}: another process has taken that shard back, to make it again; run the same command "
+                "when it has ended"
+            ) from error
         manifest = Manifest(
             version=self.version,
             name=self.path.name,
@@ -230,7 +230,7 @@ class StoreWriter(ShardWriter):
         )
         begun.end(self.path)
         self.home.bring(name for name in (LOG,) if (self.path / name).is_file())
-        self.home.prove(FILE_NAME, manifest.model_dump())
+        self.home.prove(FILE_NAME, manifest.model_dump(), self.refuse_another_store)
         return manifest
 
     def _remarks(self) -> dict[str, dict[str, int]]:

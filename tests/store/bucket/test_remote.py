@@ -18,6 +18,8 @@ from distillkit.store.bucket.remote import local, origin, shown, workplace
 from distillkit.store.format.manifest import Manifest
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.verify import verify
+from distillkit.system.remote import Remote
+from distillkit.testing.promise import must
 from tests.servers import bad_line, serving
 
 URL = "s3://corpora/stores/store"
@@ -171,6 +173,81 @@ def test_two_machines_share_a_store(toy_there, s3, cache, monkeypatch, tmp_path)
     assert verify(local(URL)) == []
 
 
+def test_of_two_recipes_that_begin_at_once_the_first_has_the_place(toy_there, make_toy, s3, monkeypatch, tmp_path):
+    one = toy_there.writer()
+    monkeypatch.setenv("DISTILLKIT_CACHE", str(tmp_path / "other"))
+    larger = make_toy(rows=200, path=workplace("s3://corpora/stores") / "store")
+    other = larger.writer()
+    other.begin()
+    there = bucket(s3)
+    monkeypatch.setenv("DISTILLKIT_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(StoreError, match="another process has begun a store of another recipe here; stop it, or"):
+        one.begin()
+    must("who did not create the first of them must touch nothing", bucket(s3) == there)
+
+
+def test_who_began_and_was_killed_is_named(toy_there, make_toy, s3, monkeypatch, tmp_path):
+    class Killed(BaseException):
+        pass
+
+    def kill(*_):
+        raise Killed
+
+    with monkeypatch.context() as killing, pytest.raises(Killed):
+        killing.setattr("distillkit.store.bucket.remote.Origin.push", kill)
+        toy_there.writer().begin()
+    monkeypatch.setenv("DISTILLKIT_CACHE", str(tmp_path / "other"))
+    larger = make_toy(rows=200, path=workplace("s3://corpora/stores") / "store")
+    with pytest.raises(StoreError, match=r"where none runs any more, remove s3://corpora/stores/store/begins.json"):
+        larger.writer().begin()
+    make_toy(path=larger.path).writer().begin()
+    assert "corpora/stores/store/begins.json" not in s3.bucket.find("corpora/stores")
+
+
+def test_a_listing_that_is_behind_takes_nothing_back(toy_there, s3, monkeypatch):
+    sizes, late = Remote.sizes, ("commits/00001.json", "toy/image/c/0/0", "plan.json")
+    writer = toy_there.writer()
+    writer.begin()
+    toy_there.commit(writer, 0)
+    toy_there.commit(writer, 1)
+    lagging = lambda remote: {name: size for name, size in sizes(remote).items() if name not in late}  # noqa: E731
+    monkeypatch.setattr(Remote, "sizes", lagging)
+    writer.refresh()
+    kept = [writer.committed(shard) for shard in range(3)] == [True, True, False] and writer.mend() == []
+    must("What a listing of a bucket lacks or bends must be asked for by its name before it counts as lost", kept)
+    assert toy_there.writer(identity={"batch_size": 3}).previous_identity() == writer.identity
+
+
+def test_a_commit_that_another_machine_took_back_is_not_believed(toy_there, s3):
+    writer = toy_there.writer()
+    writer.begin()
+    toy_there.commit(writer, 0)
+    s3.bucket.rm("corpora/stores/store/commits/00000.json")
+    writer.refresh()
+    assert not writer.committed(0)
+
+
+def test_a_manifest_has_the_commits_that_are_there(toy_there, s3, monkeypatch, tmp_path):
+    """Another machine made a shard again, and its rows are others: an image was mended."""
+    one = toy_there.writer()
+    one.begin()
+    for shard in range(3):
+        toy_there.commit(one, shard)
+    monkeypatch.setenv("DISTILLKIT_CACHE", str(tmp_path / "other"))
+    here, toy_there.path = toy_there.path, workplace("s3://corpora/stores") / "store"
+    other = toy_there.writer()
+    other.forget(0)
+    toy_there.failed.pop(3)
+    monkeypatch.setenv("DISTILLKIT_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(StoreError, match=r"commits/00000.json: another process has taken that shard back"):
+        one.finish({"toy": "1"})
+    monkeypatch.setenv("DISTILLKIT_CACHE", str(tmp_path / "other"))
+    toy_there.commit(other, 0)
+    monkeypatch.setenv("DISTILLKIT_CACHE", str(tmp_path / "cache"))
+    assert one.path == here and one.finish({"toy": "1"}).skipped == 2
+    assert verify(local(URL)) == []
+
+
 def test_lost_files_are_made_again(toy_there, s3, cache):
     toy_there.write()
     want = bucket(s3)
@@ -264,6 +341,17 @@ def test_students_are_trained_from_a_bucket(recipes, s3, cache, run_cli):
     assert code == 0 and "70 rows" in out
     assert Manifest.read(local("s3://corpora/out/images")).rows == 70
     assert os.environ["DISTILLKIT_CACHE"] == str(cache)
+
+
+def test_any_machine_continues_a_store_of_int8(recipes, s3, cache, run_cli):
+    for part in ("1/2", "2/2"):
+        knobs = ['out="s3://corpora/out"', 'corpora.0.dtype="int8"', "corpora.0.rows_per_shard=128"]
+        code, _, err = run_cli(
+            "extract-teacher", recipes[0], *(one for knob in knobs for one in ("--set", knob)), "--shard", part
+        )
+        assert code == 0, err
+        another_machine(cache)
+    assert verify(local("s3://corpora/out/images")) == []
 
 
 def test_int8_fields_are_read_with_their_steps(recipes, s3, cache, run_cli, tmp_path):

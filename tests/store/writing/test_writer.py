@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from distillkit.errors import StoreError
-from distillkit.store.format.manifest import Manifest
+from distillkit.store.format.manifest import Manifest, Shard
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.verify import verify
+from distillkit.store.writing.skeleton import Skeleton
 from distillkit.system.atomic import TEMPORARY
+from distillkit.testing.promise import must
 from tests.store.conftest import FIELDS, contents
 
 
@@ -109,6 +111,69 @@ def test_what_a_kill_left_half_written_is_removed(make_toy):
     half.write_bytes(b"half")
     toy.write()
     assert not half.exists()
+
+
+ANOTHER = {"teachers": {"toy": {"model": "another", "weights_sha256": "1" * 64}}}
+
+
+def begun_anew(toy):
+    """Another recipe, whose run sees no claims, sets the store aside and begins."""
+    other = toy.writer(identity=ANOTHER)
+    other.set_aside()
+    other.begin()
+    return contents(toy.path)
+
+
+def test_a_writer_whose_store_was_set_aside_writes_into_no_other(make_toy):
+    """On a file server, a machine that slept has lost its claims."""
+    toy = make_toy()
+    asleep = toy.writer()
+    asleep.begin()
+    fresh = begun_anew(toy)
+    with pytest.raises(StoreError, match=r"another process has begun a store of another recipe here; stop it, or"):
+        toy.commit(asleep, 0)
+    with pytest.raises(StoreError, match=r"what this run has committed lies in store\.before-"):
+        asleep.record(0, Shard(rows=64, ok=64, files={}))
+    assert contents(toy.path) == fresh
+
+
+@pytest.mark.parametrize("name", range(5))
+def test_a_store_that_is_set_aside_takes_half_written_files_along(make_toy, monkeypatch, name):
+    """The machine fell asleep when it had just looked whose store it is: three fields, the index, the ledger."""
+    toy, fresh, looks = make_toy(), {}, iter(range(10))
+    asleep = toy.writer()
+    asleep.begin()
+    look = asleep.refuse_another_store
+
+    def looked_and_slept():
+        look()
+        if next(looks) == name:
+            fresh.update(begun_anew(toy))
+
+    monkeypatch.setattr(asleep, "refuse_another_store", looked_and_slept)
+    with pytest.raises((FileNotFoundError, StoreError)):
+        toy.commit(asleep, 0)
+    sentence = "A writer must look whether `plan.json` is still its own when a file is written under its name"
+    must(sentence, fresh != {} and contents(toy.path) == fresh)
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_of_two_that_begin_the_first_has_the_store(make_toy, monkeypatch, there):
+    toy = make_toy()
+    slow, quick = toy.writer(), toy.writer(identity=ANOTHER)
+    if there:
+        (toy.path / "notes").mkdir(parents=True)
+    lay_down = Skeleton.lay_down
+
+    def slowly(skeleton, place, steps):
+        lay_down(skeleton, place, steps)
+        monkeypatch.setattr(Skeleton, "lay_down", lay_down)
+        quick.begin()
+
+    monkeypatch.setattr(Skeleton, "lay_down", slowly)
+    with pytest.raises(StoreError, match="another process has begun a store of another recipe here"):
+        slow.begin()
+    assert json.loads((toy.path / "plan.json").read_bytes()) == quick.identity
 
 
 def test_failures_that_were_mended_before_the_commit_leave_no_ledger(make_toy):
