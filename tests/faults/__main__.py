@@ -1,6 +1,7 @@
-"""The figures of reliability: more disks, faults and steps of the models than the tests have time for.
+"""The figures of reliability: more disks, faults, steps and worlds than the tests have time for.
 
     python -m tests.faults [minutes]
+    python -m tests.faults --seed N  # the world of many writers that this seed makes, once more
 
 A line of JSON for each job and seed goes to reliability.jsonl here, so that a run that was stopped goes on; the table
 of all lines is printed at the end. A failure is told with its seed, and the exit code is 1.
@@ -8,6 +9,7 @@ of all lines is printed at the end. A failure is told with its seed, and the exi
 
 from __future__ import annotations
 
+import argparse
 import json
 import platform
 import sys
@@ -23,13 +25,17 @@ from tests.faults.check import Recording, quick
 from tests.faults.failures import Trial
 from tests.faults.jobs import JOBS
 from tests.faults.machines import CorpusWithPowerCuts, WithPowerCuts, taken, told_as_a_script
+from tests.faults.many import trial as many
 from tests.faults.sites import sites
 
 _LOG = Path("reliability.jsonl")
+_COUNTED = ("disks", "faults", "steps", "worlds")
 _FAULTS = 100  # a job and seed
 _DISKS = 400
 _MODELS = (WithPowerCuts, CorpusWithPowerCuts)
 _RUNS, _STEPS = 40, 30  # of a model and seed
+_WRITERS = "many writers"
+_WORLDS = 500  # of many writers, after each of these
 
 
 def main(minutes: float) -> int:
@@ -37,12 +43,15 @@ def main(minutes: float) -> int:
     until = time.monotonic() + 60 * minutes
     done = {(line["job"], line["seed"]) for line in read_lines(_LOG)}
     for seed in count():
-        for job in (*JOBS, *_MODELS):
+        for number, job in enumerate((*JOBS, *_MODELS)):
             if time.monotonic() > until:
                 return _table()
             if (job.__name__, seed) not in done:
                 line = _modelled(job, seed) if job in _MODELS else _tried(job, seed)
                 append_line(_LOG, line | {"job": job.__name__, "seed": seed})
+            block = seed * (len(JOBS) + len(_MODELS)) + number
+            if (_WRITERS, block) not in done:
+                append_line(_LOG, _lived(block) | {"job": _WRITERS, "seed": block})
     return _table()
 
 
@@ -51,6 +60,15 @@ def _modelled(model: type, seed: int) -> dict[str, Any]:
     with quick():
         _noted(line, lambda: told_as_a_script(model, _RUNS, _STEPS, seed))
     return line | {"steps": taken[0] - before}
+
+
+def _lived(block: int) -> dict[str, Any]:
+    """So many worlds of many writers."""
+    line: dict[str, Any] = {"worlds": 0, "failed": []}
+    for seed in range(block * _WORLDS, (block + 1) * _WORLDS):
+        line["worlds"] += 1
+        _noted(line, lambda seed=seed: many.check(seed))
+    return line
 
 
 def _tried(job: type, seed: int) -> dict[str, Any]:
@@ -81,20 +99,27 @@ def _table() -> int:
     sums: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     caught, failed = set(), 0
     for line in read_lines(_LOG):
-        for key in ("disks", "faults", "steps"):
+        for key in _COUNTED:
             sums[line["job"]][key] += line.get(key, 0)
             sums["all"][key] += line.get(key, 0)
         sums[line["job"]]["failed"] += len(line["failed"])
         failed += len(line["failed"])
         caught |= set(line.get("caught", ()))
     sums["all"]["failed"] = failed
-    print(f"| {'job':16} | disks | faults | steps of the model | failed |\n|---|---|---|---|---|")
+    print(f"| {'job':16} | {' | '.join(_COUNTED)} | failed |\n|---|---|---|---|---|---|")
     for job, of_it in sums.items():
-        print(f"| {job:16} | {of_it['disks']:,} | {of_it['faults']:,} | {of_it['steps']:,} | {of_it['failed']} |")
+        print(f"| {job:16} | {' | '.join(f'{of_it[key]:,}' for key in _COUNTED)} | {of_it['failed']} |")
     print(f"{len(caught)} of {len(sites())} fsyncs are missed when they are taken out; {platform.platform()}")
     print(json.dumps({"not caught": sorted({*sites()} - caught)}))
     return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(float(sys.argv[1]) if len(sys.argv) > 1 else 60))
+    parser = argparse.ArgumentParser(prog="python -m tests.faults")
+    parser.add_argument("minutes", type=float, nargs="?", default=60)
+    parser.add_argument("--seed", type=int, help="one world of many writers, once more")
+    asked = parser.parse_args()
+    if asked.seed is None:
+        sys.exit(main(asked.minutes))
+    many.check(asked.seed)
+    print(f"seed {asked.seed}: no row twice, none lost, none of another identity")
