@@ -14,6 +14,8 @@ from unittest.mock import patch
 
 from hypothesis import strategies as st
 
+from distillkit.system.atomic import make_folder
+
 Trouble = tuple[Literal["killed", "disk full"], int] | None
 
 _HOLDER = """
@@ -58,7 +60,7 @@ def befalling(trouble: Trouble) -> Iterator[None]:
 @contextmanager
 def another_process_has(store: Path, shards: Collection[int]) -> Iterator[None]:
     """Another process has claimed these shards of a store, and lives as long as this."""
-    store.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(store.parent)
     command = [sys.executable, "-S", "-c", _HOLDER, str(store.parent / f".{store.name}.lock"), *map(str, shards)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdin and holder.stdout
