@@ -15,7 +15,6 @@ FOUND = {
     12: "a listing that lagged took back a commit of our own, and the store was never complete",
     42: "two recipes began in one bucket at the same time, and the later plan took the other's shards",
     201: "a machine slept while it began; another recipe began meanwhile, and had its zarr.json and plan replaced",
-    2393: "a machine slept, and its shard came into the store of another recipe",
 }
 ASLEEP = World(shared=True, leased=True, rivals=True, trouble=0, lag=0, sleepy=0.03, deadly=False)
 IN_A_BUCKET = World(shared=False, leased=False, rivals=True, trouble=0.02, lag=0, sleepy=0, deadly=True)
