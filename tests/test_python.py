@@ -46,7 +46,7 @@ FUNCTIONS = {
     "atlas": ("atlas", {"run": "path"}),
     "claims": (
         "run_claims",
-        {"files": "file", "plan": None, "scale": None, "nodes": None, "write": None},
+        {"files": "file", "plan": None, "scale": None, "nodes": None, "write": None, "headline": None},
     ),
     "push": ("push", {}),
     "bench-model": ("bench_model", {"runs": "paths", "runtime": None, "memory": "with_memory"}),

@@ -14,7 +14,7 @@ def test_the_whole_job_and_then_nothing_to_do(recipes, run_cli, tmp_path):
     code, out, err = run_cli("extract-teacher", extract)
     assert code == 0, err
     assert out.split() == [str(tmp_path / "out/images"), str(tmp_path / "out/texts")]
-    assert "loaded" in err and "sha256" in err and "next: distillkit train-student" in err
+    assert "loaded" in err and "sha256" in err and "next: distillkit recipe new FILE" in err
 
     code, out, err = run_cli("train-student", train)
     assert code == 0, err

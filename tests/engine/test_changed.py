@@ -146,7 +146,7 @@ def test_what_is_gone_or_damaged_now(run, store, corpus):
     assert (again.read("image", [3]) == had).all()
     paint(corpus, NAMES[0], "images/005.png")
     assert "1 image changed since (first: images/003.png)" in run()[1]  # what failed is for --retry-failed
-    assert "1 of 1 failed rows mended" in run("--retry-failed")[1]
+    assert "1 of 1 failed row mended" in run("--retry-failed")[1]
     assert verify(store) == []
 
 

@@ -104,7 +104,7 @@ def check(store):
     found = missed(store)
     unexplained = [one for one in found if not one[0].endswith(UNSAID)]
     assert not unexplained, unexplained
-    assert len(found) <= FLIPS // 20, found
+    assert len(found) <= FLIPS // 10, found
 
 
 def test_every_flipped_bit_of_a_store_that_grew_is_named(grown):

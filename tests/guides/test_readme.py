@@ -48,6 +48,10 @@ def test_the_job_by_hand(recipes, shell, tmp_path):
     for recipe, place in zip(recipes, ("pipelines/extract/demo.toml", "pipelines/demo/dime_fm.toml"), strict=True):
         (tmp_path / place).parent.mkdir(parents=True)
         shutil.copy(recipe, tmp_path / place)
+    extract = (
+        tmp_path / "pipelines/extract/demo.toml"
+    )  # which names the command that comes next, as the demo's own does
+    extract.write_text('next = "distillkit train-student pipelines/demo/dime_fm.toml"\n' + extract.read_text())
     text = (tmp_path / "pipelines/demo/dime_fm.toml").read_text()
     (tmp_path / "pipelines/demo/dime_fm.toml").write_text(text.replace(str(tmp_path / "out/run"), "runs/dime_fm"))
     for line, following in zip(lines[1:], [*lines[2:], ""], strict=True):

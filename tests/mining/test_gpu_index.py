@@ -83,7 +83,7 @@ def test_what_it_names_the_stores_vectors_decide(card, images, texts):
     assert share > 0.95 and np.allclose(scores.numpy()[:, 0], cosines[:, 0], atol=2e-3)
     facts = found.manifest.teachers["neighbours"]
     assert facts["index"] == "gpu_ivf_pq" and facts["recall"] >= 0.97
-    assert any("lists on 999 rows, on the GPU" in line for line in said) and not card
+    assert any("on 999 rows, on the GPU" in line for line in said) and not card
     again, said = mined(images, texts, index="gpu_ivf_pq", recall=0.97, name="again")
     assert card == [999] and any("is used again" in line for line in said)
     assert torch.equal(again.read("again/ids", images.ok_rows), ids)
