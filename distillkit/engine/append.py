@@ -103,7 +103,7 @@ def append(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None]
         claims.take(range(writer.shards))
         _fill(job, writer, old, say, made)
         manifest = writer.finish(versions())
-        told = successor.take_its_place(path)
+        told = successor.take_its_place(path, mine)
     say(f"{path}: complete, {count(manifest.rows, 'row')}, digest {manifest.digest[:16]}; {told}")
     return path
 

@@ -58,7 +58,7 @@ def redo(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None], 
                 _commit(job, store, writer, shard, changed, say)
         append_line(writer.path / LOG, {"redone": rows} | made)
         manifest = writer.finish(versions())
-        told = successor.take_its_place(path)
+        told = successor.take_its_place(path, mine)
     say(f"{path}: complete, {count(rows, 'row')} done again, digest {manifest.digest[:16]}; {told}")
     return path
 

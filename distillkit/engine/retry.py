@@ -61,7 +61,7 @@ def retry(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None],
             successor.drop(path)
             say(f"{path}: {count(manifest.skipped, 'row')} fail as before; the store stays as it is")
             return path
-        told = successor.take_its_place(path)
+        told = successor.take_its_place(path, mine)
     mended = old.skipped - manifest.skipped
     say(
         f"{path}: complete, {mended:,} of {count(old.skipped, 'failed row')} mended, "

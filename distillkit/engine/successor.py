@@ -18,6 +18,7 @@ from distillkit.store.format.manifest import FILE_NAME, digest
 from distillkit.store.format.steps import steps_of
 from distillkit.store.reading.additions import FOLDER
 from distillkit.store.writing.adopt import adopt, committed
+from distillkit.store.writing.claims import Claims
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.system.atomic import or_undone, set_aside, sync
 
@@ -48,11 +49,13 @@ def begin(writer: StoreWriter, job: Job, shards: Collection[int]) -> None:
             adopt(writer, job.path, shard, record, check=False)
 
 
-def take_its_place(path: Path) -> str:
-    """The successor, which is whole, moves in; returns what to tell of the old store."""
-    left = sorted(place.name for place in (path / FOLDER).glob("*"))
-    aside = set_aside(path, digest(json.loads((path / "plan.json").read_bytes()))[:8])
-    _move_in(path)
+def take_its_place(path: Path, claims: Claims) -> str:
+    """The successor, which is whole, moves in; returns what to tell of the old store. No addition to it is finished
+    meanwhile."""
+    with claims.beginning_or_end():
+        left = sorted(place.name for place in (path / FOLDER).glob("*") if place.is_dir())
+        aside = set_aside(path, digest(json.loads((path / "plan.json").read_bytes()))[:8])
+        _move_in(path)
     told = f"; {', '.join(left)} stayed there: run the recipe again to add to the new store" if left else ""
     return f"the old store is now {aside}{told}"
 

@@ -19,7 +19,7 @@ from distillkit.store.format.sameness import other_teacher
 from distillkit.store.reading.additions import FOLDER, additions
 from distillkit.store.reading.selection import FILE_NAME as VIEW
 from distillkit.store.reading.selection import Selection
-from distillkit.store.reading.volume import Volume
+from distillkit.store.reading.volume import Volume, mark_of
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,10 @@ class Contents:
         self.path, self.alias = local(path), teacher
         self.selection = Selection(self.path) if (self.path / VIEW).is_file() else None
         home = self.selection.store if self.selection else self.path
+        mark = mark_of(home)  # before it is read: who takes its place meanwhile is found out
         self.manifest = self.selection.manifest() if self.selection else Manifest.read(home)
         added = additions(home, self.manifest)
-        self.base = Volume(home, self.manifest)
+        self.base = Volume(home, self.manifest, mark)
         self.added = {name: Volume(home / FOLDER / name, manifest) for name, manifest in added.items()}
         volumes = [self.base, *self.added.values()]
         self._homes: dict[str, Volume] = {}

@@ -20,19 +20,22 @@ from distillkit.store.bucket.remote import origin
 from distillkit.store.format import layout
 from distillkit.store.format.encode import decode
 from distillkit.store.format.field import DTYPES, Field
-from distillkit.store.format.manifest import Manifest
+from distillkit.store.format.manifest import FILE_NAME, Manifest
 from distillkit.store.format.packed import Opened, Packed
 from distillkit.store.format.plan import SCHEMA
 from distillkit.store.format.steps import Steps, steps_of
 from distillkit.store.reading.mapping import Window, can_be_mapped, map_back_to_back, map_file
 from distillkit.store.reading.table import Table
 
+Mark = tuple[int, int, int]
+
 
 class Volume:
     """The files of one manifest: a store has one, and each of its additions one more."""
 
-    def __init__(self, path: Path, manifest: Manifest):
+    def __init__(self, path: Path, manifest: Manifest, mark: Mark | None = None):
         self.path, self.manifest = path, manifest
+        self._mark = mark or mark_of(path)
         self._origin = origin(path)
         self._parts: dict[int, pa.Table] = {}
 
@@ -51,7 +54,9 @@ class Volume:
             self._fetch(files)
             paths = [self.file(place, record.bytes) for place, record in files.items()]
             values = packed if field.compression else _rows(map_back_to_back(paths, region, total), field)
-        return Table(self.path, name, field, manifest.rows, values, self.steps.get(name), coming)
+        steps = self.steps.get(name)
+        self._refuse_another()
+        return Table(self.path, name, field, manifest.rows, values, steps, coming)
 
     @cached_property
     def steps(self) -> dict[str, Steps]:
@@ -86,6 +91,7 @@ class Volume:
             if isinstance(error, OSError) and error.errno is not None:  # the system's; Arrow's own have none
                 raise
             raise self._damaged(path) from error
+        self._refuse_another()
         if table.num_rows != self.manifest.shards[shard].rows or {*table.schema.names} != {"ok", *SCHEMA.names}:
             raise self._damaged(path)
         return table
@@ -122,7 +128,9 @@ class Volume:
         names = [(layout.failures_path(number), shard) for number, shard in enumerate(self.manifest.shards)]
         self._fetch(name for name, shard in names if name in shard.files)
         ledger = [self.file(name, shard.files[name].bytes) for name, shard in names if name in shard.files]
-        return [line for path in ledger for line in self._ledger(path)]
+        lines = [line for path in ledger for line in self._ledger(path)]
+        self._refuse_another()
+        return lines
 
     def _ledger(self, path: Path) -> list[dict[str, str]]:
         try:
@@ -138,14 +146,36 @@ class Volume:
             recorded = {name: file for shard in self.manifest.shards for name, file in shard.files.items()}
             self._origin.fetch({name: recorded[name] for name in names})
 
+    def _refuse_another(self) -> None:
+        """StoreError where another store has taken the place of this one since it was opened: files that are opened by
+        now may be the other one's."""
+        mark = mark_of(self.path)
+        if mark == self._mark:
+            return
+        if mark is None or Manifest.read(self.path).digest != self.manifest.digest:
+            raise StoreError(
+                f"{self.path}: another store took its place since it was opened (it grew, or was mended); open it again"
+            )
+        self._mark = mark
+
     def file(self, name: str, size: int) -> Path:
         """The path of a file that has the size it must have. What is in it, `verify` looks at."""
         path = self.path / name
         have = path.stat().st_size if path.is_file() else -1
         if have != size:
+            self._refuse_another()
             state = "is missing" if have < 0 else f"has {have} bytes instead of {size}"
             raise StoreError(f"{path} {state}; run: distillkit store verify {self.path}")
         return path
+
+
+def mark_of(store: Path) -> Mark | None:
+    """By which a manifest is known again without being read; None where there is none."""
+    try:
+        found = (store / FILE_NAME).stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns
 
 
 def _rows(raw: np.ndarray, field: Field) -> Tensor:

@@ -33,6 +33,7 @@ from distillkit.store.format.steps import Steps, steps_of
 from distillkit.store.reading.additions import FOLDER
 from distillkit.store.reading.selection import FILE_NAME as VIEW
 from distillkit.store.writing import begun, stamps
+from distillkit.store.writing.base import kept_as_it_is
 from distillkit.store.writing.home import Disk, home_of
 from distillkit.store.writing.shards import Failure, ShardWriter
 from distillkit.store.writing.skeleton import Skeleton
@@ -230,7 +231,8 @@ class StoreWriter(ShardWriter):
         )
         begun.end(self.path)
         self.home.bring(name for name in (LOG,) if (self.path / name).is_file())
-        self.home.prove(FILE_NAME, manifest.model_dump(), self.refuse_another_store)
+        with kept_as_it_is(self.path, self.identity["plan"]):
+            self.home.prove(FILE_NAME, manifest.model_dump(), self.refuse_another_store)
         return manifest
 
     def _remarks(self) -> dict[str, dict[str, int]]:

@@ -21,9 +21,9 @@ NEAR = {
 DINO = {"dino/image": Field(teacher="dino", shape=[16], dtype="float16")}
 
 
-def add(make_toy, toy, name, fields, failed=(), **changes):
+def add(make_toy, toy, name, fields, failed=(), folder="added", **changes):
     teachers = {next(iter(fields.values())).teacher: {"model": name}}
-    addition = make_toy(rows=len(toy.keys), failed=failed, path=toy.path / "added" / name, fields=fields)
+    addition = make_toy(rows=len(toy.keys), failed=failed, path=toy.path / folder / name, fields=fields)
     return addition.write(rows_per_shard=256, identity={"teachers": teachers} | changes)
 
 
@@ -94,7 +94,11 @@ def test_the_writer_of_the_base_leaves_additions_alone(both):
 def test_an_addition_for_another_plan(base, make_toy):
     toy = base[0]
     toy.keys = toy.keys[:100]
-    add(make_toy, toy, "dino", DINO)
+    with pytest.raises(StoreError, match="has other rows since dino was begun for it"):
+        add(make_toy, toy, "dino", DINO)
+    (toy.path / "added").rename(toy.path / "elsewhere")
+    add(make_toy, toy, "dino", DINO, folder="elsewhere")
+    (toy.path / "elsewhere").rename(toy.path / "added")
     with pytest.raises(StoreError, match=r"added/dino: made for another plan \(100 rows, .*\(150 rows"):
         FeatureStore(toy.path)
 
