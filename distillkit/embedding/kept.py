@@ -25,6 +25,7 @@ from distillkit.embedding.embedder import Embedder
 from distillkit.embedding.looking import seen
 from distillkit.embedding.pictures import Named, below
 from distillkit.errors import SourceError
+from distillkit.system import npy
 from distillkit.system.atomic import atomic_file, make_folder
 from distillkit.system.locks import locked
 from distillkit.system.paths import cache_dir
@@ -75,8 +76,8 @@ def kept_text(embedder: Embedder, text: str) -> Float[np.ndarray, "1 d"]:
     path = _who(embedder.identity("text")) / f"{name}.npy"
     if path.is_file():
         try:
-            return np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError):
+            return npy.load(path)
+        except (OSError, ValueError):
             path.unlink()  # damaged: asked again
     said = embedder.embed_texts([text]).numpy()
     make_folder(path.parent)

@@ -6,6 +6,7 @@ They are of length 1: clip-retrieval normalises before it writes. https://github
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import pyarrow.parquet as pq
 from distillkit.errors import SourceError
 from distillkit.importers._record import imported
 from distillkit.store.format.field import Field
+from distillkit.system import npy
+from distillkit.system.wording import one_line
 from distillkit.types import Sample
 
 _FOLDERS = {"image": "img_emb", "text": "text_emb"}
@@ -49,8 +52,9 @@ class ClipRetrieval:
             if (root / folder).is_dir()
         }
         self.metadata = sorted((root / "metadata").glob("*.parquet"))
-        self._refuse_what_does_not_fit()
-        self.starts = np.cumsum([0, *(pq.read_metadata(path).num_rows for path in self.metadata)])
+        with _reading(root):
+            self._refuse_what_does_not_fit()
+            self.starts = np.cumsum([0, *(pq.read_metadata(path).num_rows for path in self.metadata)])
 
     def _refuse_what_does_not_fit(self) -> None:
         if not self.files or not self.metadata:
@@ -78,6 +82,10 @@ class ClipRetrieval:
         }
 
     def __iter__(self) -> Iterator[Sample]:
+        with _reading(self.root):
+            yield from self._samples()
+
+    def _samples(self) -> Iterator[Sample]:
         for path in self.metadata:
             columns = [name for name in pq.read_schema(path).names if name in {self.key, "image_path", "caption"}]
             for batch in pq.ParquetFile(path).iter_batches(columns=columns):
@@ -97,11 +105,22 @@ class ClipRetrieval:
         return {f"{self.name}/{field}": _gather(arrays, self.starts, rows) for field, arrays in self.files.items()}, {}
 
 
+@contextmanager
+def _reading(root: Path) -> Iterator[None]:
+    """SourceError where the tables of rows cannot be read."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise SourceError(
+            f"{root}/metadata: damaged, or no Parquet files ({one_line(error)}); fetch it again"
+        ) from error
+
+
 def _mapped(path: Path) -> np.ndarray:
     try:
-        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = npy.load(path, "r")
     except (ValueError, OSError) as error:
-        raise SourceError(f"{path}: no array of numbers ({error})") from error
+        raise SourceError(f"{path}: no array of numbers ({one_line(error)})") from error
     if array.ndim != 2 or array.dtype.kind != "f":
         raise SourceError(f"{path}: {array.dtype} {list(array.shape)}, want rows of float embeddings")
     return array

@@ -24,6 +24,7 @@ import torch
 from distillkit.errors import SourceError
 from distillkit.importers._record import imported
 from distillkit.store.format.field import Field
+from distillkit.system import npy
 from distillkit.types import Sample
 
 _KINDS = (".npz", ".pth.gz")
@@ -147,8 +148,7 @@ def _from_npz(packed: bytes) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(io.BytesIO(packed)) as archive:
         if sum(entry.file_size for entry in archive.infolist()) > _LIMIT:
             raise ValueError(f"more than {_LIMIT} bytes when unpacked")
-    with np.load(io.BytesIO(packed), allow_pickle=False) as held:
-        return dict(held)
+    return npy.load_all(io.BytesIO(packed))
 
 
 def _from_pth(packed: bytes) -> dict[str, torch.Tensor]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,7 @@ import numpy as np
 from distillkit.errors import SourceError
 from distillkit.importers._record import imported
 from distillkit.store.format.field import Field
+from distillkit.system.wording import one_line
 from distillkit.types import Sample
 
 _KEY = 4096  # bytes; a longer key is cut
@@ -51,11 +53,20 @@ class DimeFm:
             )
         self.starts = np.cumsum([0, *map(len, self.files)])
         self.full = f"{name}/{field}"
-        self.width = len(_numbers(self.files[0][0][1]))
+        self.width = self._width()
         self.fields = {self.full: Field(teacher=name, shape=[self.width], dtype="float32")}
         self.teachers = {name: imported("dime_fm", model=model, sha256=sha256, logit_scale=logit_scale)}
         self.views: dict[str, Any] = {"count": 1, "kind": "unknown"}
         self.source: dict[str, Any] = {"kind": "folder", "knobs": {}, "root": None}
+
+    def _width(self) -> int:
+        """How many numbers the first row has; SourceError where there is none."""
+        first = self.files[0]
+        columns = first[0] if len(first) else []
+        width = len(_numbers(columns[1])) if len(columns) > 1 else 0
+        if not width:
+            raise SourceError(f"{first.path}: its first row has no key and features behind a tab; fetch it again")
+        return width
 
     def __iter__(self) -> Iterator[Sample]:
         for number, file in enumerate(self.files):
@@ -98,9 +109,15 @@ class _Rows:
             raise SourceError(f"{path}: {error.strerror}") from error
         index = path.with_suffix(".lineidx")
         chosen = path.with_suffix(".linelist")
-        self.begins = np.loadtxt(index, np.int64, ndmin=1) if index.is_file() else self._searched()
+        self.begins = _begins(index) if index.is_file() else self._searched()
         if chosen.is_file():
-            self.begins = self.begins[np.sort(np.loadtxt(chosen, np.int64, ndmin=1))]
+            lines = np.sort(_begins(chosen))
+            if len(lines) and not 0 <= lines[0] <= lines[-1] < len(self.begins):
+                raise SourceError(f"{chosen}: names lines that {path.name} has not; fetch both again")
+            self.begins = self.begins[lines]
+        size = path.stat().st_size
+        if len(self.begins) and not 0 <= self.begins.min() <= self.begins.max() <= size:
+            raise SourceError(f"{index}: places beyond the {size} bytes of {path.name}; fetch both again")
 
     def _searched(self) -> np.ndarray:
         self.file.seek(0)
@@ -119,6 +136,17 @@ class _Rows:
     def __getitem__(self, row: int) -> list[str]:
         self.file.seek(int(self.begins[row]))
         return self.file.readline().decode("utf-8", "replace").rstrip("\r\n").split("\t")
+
+
+def _begins(path: Path) -> np.ndarray:
+    """A number a line: int64 [n]."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of a file without lines
+            warnings.simplefilter("error", DeprecationWarning)  # of numbers that are not whole
+            return np.loadtxt(path, np.int64, ndmin=1)
+    except (ValueError, OverflowError, DeprecationWarning) as error:
+        raise SourceError(f"{path}: not a number a line ({one_line(error)}); fetch it again") from error
 
 
 def _numbers(text: str) -> np.ndarray:

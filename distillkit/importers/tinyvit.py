@@ -77,9 +77,13 @@ class Tinyvit:
 
     def __iter__(self) -> Iterator[Sample]:
         for path in self.keys:
-            with path.open(encoding="utf-8") as lines:
+            with path.open("rb") as lines:
                 for line in lines:
-                    yield Sample(line.rstrip("\n"), line.rstrip("\n"))
+                    try:
+                        key = line.decode("utf-8").rstrip("\r\n")
+                    except UnicodeDecodeError as error:
+                        raise SourceError(f"{path}: {line!r:.60} is no UTF-8; fetch it again") from error
+                    yield Sample(key, key)
 
     def read(self, rows: np.ndarray) -> tuple[dict[str, np.ndarray], dict[int, str]]:
         """What is stored of these rows; a row whose classes do not exist is refused."""

@@ -26,3 +26,8 @@ def wait(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of what an error says, or its name."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

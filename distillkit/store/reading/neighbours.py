@@ -45,6 +45,11 @@ class Neighbours:
     def ids(self, rows: Int[np.ndarray, "n"]) -> Int[np.ndarray, "n k"]:
         """Rows of the text store, nearest first; -1 where there is none."""
         ids = self.store.read(f"{self.name}/ids", rows).numpy()[:, : self.k].astype(np.int64)
+        if ids.size and not -1 <= ids.min() <= ids.max() < len(self.usable) - 1:
+            raise StoreError(
+                f"{self.store.path}: its {self.name!r} name rows that the text store has not; mine again, or see "
+                f"what is damaged: distillkit store verify {self.store.path}"
+            )
         return np.where(self.usable[ids], ids, -1)
 
     def scores(self, rows: Int[np.ndarray, "n"]) -> Float[np.ndarray, "n k"]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from distillkit.errors import StoreError
 from distillkit.store.format.manifest import Manifest, digest, file_digest
+from distillkit.system import npy
 from distillkit.system.atomic import atomic_file, write_json
 
 FILE_NAME = "view.json"
@@ -54,12 +55,19 @@ class Selection:
         path = self.path / _ROWS
         if not path.is_file() or file_digest(path).sha256 != self._sha256:
             raise StoreError(f"{path}: missing, or not as it was written; make the view again: distillkit store view")
-        rows: np.ndarray = np.load(path, allow_pickle=False)
+        try:
+            rows = npy.load(path)
+        except ValueError as error:
+            raise StoreError(f"{path}: {error}; make the view again: distillkit store view") from error
+        if rows.dtype != np.int64 or rows.ndim != 1 or (len(rows) and rows[0] < 0) or (np.diff(rows) <= 0).any():
+            raise StoreError(f"{path}: no rising row numbers; make the view again: distillkit store view")
         return rows
 
     def ok(self, rows: int) -> np.ndarray:
         """Whether each of so many rows of the store is meant: bool [rows]."""
         mask = np.zeros(rows, bool)
+        if len(self.rows) and self.rows[-1] >= rows:
+            raise StoreError(f"{self.path / _ROWS}: names row {self.rows[-1]}, of {rows} that its store has")
         mask[self.rows] = True
         return mask
 

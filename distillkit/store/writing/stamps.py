@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from distillkit.errors import StoreError
+from distillkit.system import npy
 from distillkit.system.atomic import atomic_file, remove_file
 
 KIND = np.dtype([("bytes", "<i8"), ("time", "<i8"), ("content", "<u8")])
@@ -78,11 +79,11 @@ def kept(folder: Path, shard: int, rows: int) -> np.ndarray | None:
     """The stamps of a shard of `rows` rows; None where none are. StoreError where they are damaged."""
     path = folder / place(shard)
     try:
-        found: np.ndarray = np.load(path, allow_pickle=False)
+        found = npy.load(path)
         if found.dtype == KIND and found.shape == (rows,):
             return found
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, EOFError, SyntaxError):
+    except (OSError, ValueError):
         pass
     raise StoreError(f"{path}: damaged; delete it: then nothing is known of these images, and the store stays whole")

@@ -1,0 +1,68 @@
+"""What has been tried so far, as a table to read and a file to keep: by method and part, out of the log."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from distillkit.system.lines import read_lines
+from distillkit.system.machine import machine
+from distillkit.system.versions import versions
+from tests.faults.parts import PARTS
+from tests.faults.sites import sites
+
+LOG = Path("reliability.jsonl")
+FOLDER = Path("benchmarks/results/reliability")
+
+Line = dict[str, Any]
+
+
+def key_of(line: Line) -> tuple[Any, ...]:
+    """What was tried: it need not be tried again."""
+    return line.get("method"), line.get("what"), line.get("seed")
+
+
+def told() -> int:
+    """Print the table and write the file; exit code 1 where anything failed."""
+    figures = figures_of([line for line in read_lines(LOG) if "method" in line])
+    print("\n".join(table(figures)))
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    path = FOLDER / f"{_slug(machine())}.json"
+    path.write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n")
+    print(path)
+    return 1 if any(row["failed"] for row in figures["methods"].values()) else 0
+
+
+def figures_of(lines: list[Line]) -> dict[str, Any]:
+    """Sums by method, and by part within it; which fsyncs are missed when they are taken out."""
+    goals = {part.method: part.goal for part in PARTS}
+    methods: dict[str, Any] = {}
+    for line in lines:
+        method = methods.setdefault(
+            line["method"],
+            {"unit": line["unit"], "goal": goals.get(line["method"]), "counted": 0, "failed": [], "parts": {}},
+        )
+        method["counted"] += line["counted"]
+        method["failed"] += line["failed"]
+        method["parts"][line["what"]] = method["parts"].get(line["what"], 0) + line["counted"]
+    caught = {site for line in lines for site in line.get("caught", ())} & {*sites()}
+    fsyncs = {"all": len(sites()), "missed when taken out": len(caught), "not": sorted({*sites()} - caught)}
+    return {"methods": methods, "fsyncs": fsyncs, "machine": machine(), "made_with": versions()}
+
+
+def table(figures: dict[str, Any]) -> list[str]:
+    lines = ["| method | part | tried | goal | failed |", "|---|---|---|---|---|"]
+    for name, method in figures["methods"].items():
+        goal = f"{method['goal']:,}" if method["goal"] else ""
+        lines.append(f"| {name} | all | {method['counted']:,} {method['unit']} | {goal} | {len(method['failed'])} |")
+        lines += [f"| | {part} | {counted:,} | | |" for part, counted in method["parts"].items()]
+    fsyncs = figures["fsyncs"]
+    lines.append(f"{fsyncs['missed when taken out']} of {fsyncs['all']} fsyncs are missed when they are taken out")
+    return lines + [f"not missed: {site}" for site in fsyncs["not"]]
+
+
+def _slug(facts: Line) -> str:
+    """As `intel-xeon-2-cores`."""
+    return re.sub(r"[^a-z0-9]+", "-", f"{facts['cpu']} {facts['cores']} cores".lower()).strip("-")

@@ -1,0 +1,105 @@
+"""The parts of `make reliability`: what is tried with a seed, again and again, and how much of it there is to be.
+
+A part is one line of PARTS. It is asked for seed 0, 1, ... and answers with what it counted and what failed.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.faults.check import Recording, quick
+from tests.faults.failures import Trial
+from tests.faults.hostile import mutated
+from tests.faults.hostile_input import Reader
+from tests.faults.jobs import JOBS
+from tests.faults.machines import CorpusWithPowerCuts, WithPowerCuts, taken, told_as_a_script
+from tests.faults.many import trial as many
+from tests.faults.sites import sites
+from tests.faults.targets import TARGETS, make_world
+
+_DISKS, _FAULTS, _INPUTS = 400, 100, 500  # a seed
+_MODELS = (WithPowerCuts, CorpusWithPowerCuts)
+_RUNS, _STEPS = 40, 30  # of a model and seed
+_WORLDS = 500  # of many writers, a seed
+
+
+class Tried(NamedTuple):
+    """`counted`: how many of the part's unit; `failed`: a line each; `caught`: fsyncs that are missed if taken out."""
+
+    counted: int
+    failed: list[str]
+    caught: list[str] = []  # noqa: RUF012
+
+
+class Part(NamedTuple):
+    """`method` and `what` name it in the table; `goal`: units that the method as a whole is to reach."""
+
+    method: str
+    what: str
+    unit: str
+    goal: int
+    tried: Callable[[int], Tried]
+
+
+def failures(checks: Iterable[Callable[[], object]]) -> Tried:
+    """All of these are done; an AssertionError is a failure, told at once."""
+    counted, failed = 0, []
+    for check in checks:
+        counted += 1
+        try:
+            check()
+        except AssertionError as error:
+            failed.append(str(error))
+            print(error, flush=True)
+    return Tried(counted, failed)
+
+
+def _power_cuts(job: type, seed: int) -> Tried:
+    with tempfile.TemporaryDirectory() as folder:
+        recording = Recording.of(job(), Path(folder) / "disk")
+        found = failures(partial(recording.check, disk) for disk in recording.some(seed, _DISKS))
+        missed = recording.sites & {*sites()} if seed == 0 else ()
+        return found._replace(caught=sorted(site for site in missed if recording.catches(site, 0, 100)))
+
+
+def _failing_calls(job: type, seed: int) -> Tried:
+    with tempfile.TemporaryDirectory() as folder:
+        trial = Trial.of(job(), Path(folder) / "disk")
+        return failures(partial(trial.check, fault) for fault in trial.some(seed, _FAULTS))
+
+
+def _hostile_bytes(target: str, seed: int) -> Tried:
+    with tempfile.TemporaryDirectory() as folder, quick():
+        world = Path(folder) / "world"
+        world.mkdir()
+        make_world(world)
+        reader = Reader(world, Path(folder) / "read", target)
+        seeds = range(seed * _INPUTS, (seed + 1) * _INPUTS)
+        return failures(partial(reader.given, mutated(reader.original, one), f"seed {one}") for one in seeds)
+
+
+def _model(model: type, seed: int) -> Tried:
+    before = taken[0]
+    with quick():
+        found = failures([lambda: told_as_a_script(model, _RUNS, _STEPS, seed)])
+    return found._replace(counted=taken[0] - before)
+
+
+def _many_writers(seed: int) -> Tried:
+    return failures(partial(many.check, one) for one in range(seed * _WORLDS, (seed + 1) * _WORLDS))
+
+
+PARTS = [
+    *(Part("power cuts", job.name, "disks", 50_000, partial(_power_cuts, job)) for job in JOBS),
+    *(Part("every call fails", job.name, "faults", 10_000, partial(_failing_calls, job)) for job in JOBS),
+    *(Part("hostile bytes", name, "inputs", 10_000 * len(TARGETS), partial(_hostile_bytes, name)) for name in TARGETS),
+    *(
+        Part("models", one.__name__, "steps", 10_000, partial(_model, one))
+        for one in (WithPowerCuts, CorpusWithPowerCuts)
+    ),
+    Part("many writers", "bucket and disk", "worlds", 100_000, _many_writers),
+]
