@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -132,6 +133,7 @@ def test_a_million_tiny_files_in_one_folder_are_planned_in_a_minute_and_a_gigaby
         else:
             os.link(first, path)
     told = in_a_process(PLAN, tmp_path / "many", tmp_path / "store")
+    shutil.rmtree(tmp_path / "many")
     print(told)
     assert told["rows"] == FILES and told["seconds"] < SECONDS and told["peak"] < MEMORY
 
