@@ -89,10 +89,9 @@ class StoreWriter(ShardWriter):
         if not path.is_file():
             return None
         try:
-            identity: dict[str, Any] = json.loads(path.read_bytes())
+            return json.loads(path.read_bytes())
         except ValueError as error:
             raise StoreError(f"{path}: damaged ({error}); move {self.path} away and make it again") from error
-        return identity
 
     def refuse_another_store(self) -> None:
         """StoreError where another store lies here by now, or none.
@@ -145,8 +144,7 @@ class StoreWriter(ShardWriter):
                 self.skeleton.lay_down_one(self.path, name)
             self.home.bring(lost)
         damaged = self.damaged()
-        unreadable = self.finished() and not _readable(self.path)
-        if damaged or unreadable:
+        if damaged or (self.finished() and not _readable(self.path)):
             self.home.remove(FILE_NAME)
         for shard in damaged:
             self.forget(shard)
