@@ -1,5 +1,7 @@
 import pytest
 
+from distillkit import evaluate
+from distillkit.export import export
 from tests.exports.world import STUDENTS, extract_pictures, finish
 
 
@@ -20,3 +22,15 @@ def runs(tmp_path_factory, pictures):
         return made[name]
 
     return run
+
+
+@pytest.fixture(scope="session")
+def classified(pictures, tmp_path_factory):
+    """An OOD student, an image tower that is measured by the teacher's prompts: its run, evaluated; its export as a
+    classifier; and what the gate said.
+    """
+    folder, lines = tmp_path_factory.mktemp("ood"), []
+    evals = [{"kind": "zero_shot", "store": f"{pictures}/images", "prompts": f"{pictures}/prompts"}]
+    run = finish(folder / "run", pictures, STUDENTS["tokens"], evals)
+    evaluate(run)
+    return run, export(run, "classifier", out=folder / "out", say=lines.append), lines

@@ -10,26 +10,12 @@ import pytest
 import yaml
 from PIL import Image
 
-from distillkit import evaluate
-from distillkit.export import export
 from distillkit.exports._pictures import pixels_of, read_preprocessor
-from tests.exports.world import ALONE, STUDENTS, card_of, finish, json_of, lines_of
-
-pytestmark = pytest.mark.slow
+from tests.exports.world import ALONE, card_of, json_of, lines_of
 
 
-@pytest.fixture(scope="module")
-def classifier(pictures, tmp_path_factory):
-    """An image student that was evaluated, as a classifier."""
-    folder = tmp_path_factory.mktemp("card")
-    evals = [{"kind": "zero_shot", "store": f"{pictures}/images", "prompts": f"{pictures}/prompts"}]
-    run = finish(folder / "run", pictures, STUDENTS["image"], evals)
-    evaluate(run)
-    return run, export(run, "classifier", out=folder / "out", say=lambda line: None)
-
-
-def test_the_lines_of_a_classifier_name_the_five_best(classifier, pictures):
-    _, folder = classifier
+def test_the_lines_of_a_classifier_name_the_five_best(classified, pictures):
+    _, folder, _ = classified
     picture = Image.open(pictures.parent / "corpus/images/002.png").convert("RGB")
     picture.save(folder / "picture.png")
     code = "\n".join([ALONE, f"import os; os.chdir({str(folder)!r})", lines_of(folder)])
@@ -45,8 +31,20 @@ def test_the_lines_of_a_classifier_name_the_five_best(classifier, pictures):
     assert [line.split(" ", 1)[1] for line in done.stdout.splitlines()] == [names[place] for place in best]
 
 
-def test_results_stand_in_the_card_and_where_hubs_look(classifier):
-    run, folder = classifier
+def test_its_pixels_lie_in_memory_as_programs_read_them(classified, pictures, monkeypatch):
+    """ExecuTorch reads a tensor as its bytes lie, whatever its strides: others would answer otherwise."""
+    _, folder, _ = classified
+    picture = Image.open(pictures.parent / "corpus/images/001.png").convert("RGB")
+    monkeypatch.chdir(folder)
+    said = {}
+    exec(lines_of(folder).partition("\nsession")[0], said)
+    made = said["pixels"](picture)
+    assert made.flags.c_contiguous and made.dtype == np.float32
+    assert np.array_equal(made, pixels_of([picture], read_preprocessor(folder)))
+
+
+def test_results_stand_in_the_card_and_where_hubs_look(classified):
+    run, folder, _ = classified
     results = json.loads((run / "evaluation.json").read_bytes())["results"]
     card, (name, told) = card_of(folder), next(iter(results.items()))
     assert f"**{name}**" in card and "| | " + " | ".join(told) + " |" in card and set(told) >= {"teacher", "student"}
@@ -57,8 +55,8 @@ def test_results_stand_in_the_card_and_where_hubs_look(classifier):
     assert any(entry["value"] == pytest.approx(value, abs=1e-4) for entry in entries), entries
 
 
-def test_it_says_what_it_was_made_of_and_by_whom(classifier):
-    run, folder = classifier
+def test_it_says_what_it_was_made_of_and_by_whom(classified):
+    run, folder, _ = classified
     card, facts = card_of(folder), json.loads((run / "student.json").read_bytes())
     assert facts["teacher"]["weights_sha256"] in card and re.search(r"\| licence \| unknown: name it", card)
     assert "| text tower | none |" in card and re.search(r"Made with .*distillkit .*onnxruntime ", card)

@@ -18,15 +18,6 @@ from tests.conftest import WORDS
 from tests.exports.world import STUDENTS, card_of, finish
 
 
-@pytest.fixture(scope="module")
-def classified(pictures, tmp_path_factory):
-    """An OOD student: an image tower that is measured by the teacher's prompts."""
-    folder = tmp_path_factory.mktemp("ood")
-    evals = [{"kind": "zero_shot", "store": f"{pictures}/images", "prompts": f"{pictures}/prompts"}]
-    run, lines = finish(folder / "run", pictures, STUDENTS["tokens"], evals), []
-    return run, export(run, "classifier", out=folder / "out", say=lines.append), lines
-
-
 def test_scores_are_those_of_the_student_beside_the_teachers_texts(classified, pictures):
     run, folder, _ = classified
     session = onnxruntime.InferenceSession(str(folder / "classifier.onnx"))
