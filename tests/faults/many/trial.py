@@ -57,7 +57,7 @@ class Trial:
         self.turns = Turns(self.chance, self.world.sleepy, self._ended)
         self.bucket = Bucket(self.turns, self.world.trouble, self.world.lag)
         self.machines = [Machine(folder / f"machine-{number}", self.chance.gauss(0, 3600)) for number in range(3)]
-        self.place = str(folder / "shared") if self.world.shared else _URL
+        self.place = str(folder / "server") if self.world.shared else _URL
         self.folder, self.programs = folder, Programs(self.turns, self.ledger, self.place)
         self.processes: list[Process] = []
         self._runs: dict[Process, int] = {}
@@ -103,7 +103,7 @@ class Trial:
         anew = set(self.ledger.computed[before:])
         of, found = self.ledger.check(self._read, complete=True)
         kept = {of: {shard for shard in found if (of, shard) not in anew}}
-        for aside in sorted(self.folder.glob("shared/store.before-*")):
+        for aside in sorted(self.folder.glob("server/store.before-*")):
             old, shards = self.ledger.check(lambda name, aside=aside: (aside / name).read_bytes(), complete=False)
             kept[old] = kept.get(old, set()) | shards
         for which, shards in done.items():
@@ -122,7 +122,7 @@ class Trial:
 
     def _read(self, name: str) -> bytes:
         if self.world.shared:
-            return (self.folder / "shared/store" / name).read_bytes()
+            return (self.folder / "server/store" / name).read_bytes()
         return self.bucket.get(f"bucket/out/store/{name}")
 
 
