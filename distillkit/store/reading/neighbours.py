@@ -47,7 +47,7 @@ class Neighbours:
         ids = self.store.read(f"{self.name}/ids", rows).numpy()[:, : self.k].astype(np.int64)
         if ids.size and not -1 <= ids.min() <= ids.max() < len(self.usable) - 1:
             raise StoreError(
-                f"{self.store.path}: its {self.name!r} name rows that the text store has not; mine again, or see "
+                f"{self.store.path}: {self.name!r} tells of rows that the text store has not; mine again, or see "
                 f"what is damaged: distillkit store verify {self.store.path}"
             )
         return np.where(self.usable[ids], ids, -1)
