@@ -21,7 +21,7 @@ from distillkit.parity.card import CARD, cell
 from distillkit.runfolder import RunFolder
 from distillkit.store.format.manifest import Manifest
 from distillkit.system.atomic import TEMPORARY
-from distillkit.system.wording import count
+from distillkit.system.wording import count, one_line
 
 Say = Callable[[str], None]
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm")
@@ -184,9 +184,8 @@ def _sent(load: Load, repository: str, kind: str, private: bool, dry_run: bool, 
         made = api.create_repo(repository, repo_type=kind, private=private or None, exist_ok=True)
         api.create_commit(repository, parts, commit_message="From distillkit", repo_type=kind)
     except (hub.errors.HTTPError, hub.errors.HFValidationError, ConnectionError, OSError) as error:
-        told = str(error).strip().splitlines() or [type(error).__name__]
         raise ExportError(
-            f"{repository}: was not sent ({told[0][:300]}); log in (hf auth login), look at the name, push again"
+            f"{repository}: was not sent ({one_line(error):.300}); log in (hf auth login), look at the name, push again"
         ) from error
     return str(made)
 

@@ -89,12 +89,20 @@ def _compared(
     return found, doubtful
 
 
+def _file(source: Any, name: str) -> Path | None:
+    """Where an image lies, if it is a file of its own that the source still has."""
+    try:
+        found = source.read(name)
+    except (SourceError, OSError):
+        return None
+    return found if isinstance(found, Path) else None
+
+
 def _now(source: Any, name: str) -> tuple[int, int] | None:
     """Size and time of a file; None where there is none."""
     try:
-        found = source.read(name)
-        stat = found.stat() if isinstance(found, Path) else None
-    except (SourceError, OSError):
+        stat = path.stat() if (path := _file(source, name)) else None
+    except OSError:
         return None
     return None if stat is None else (stat.st_size, stat.st_mtime_ns)
 
@@ -105,7 +113,8 @@ def _read(source: Any, doubtful: list[tuple[str, Stamp, Rows]], found: Looked, u
         if time.perf_counter() > until:
             found.unread.append(rows)
             continue
-        read = stamps_of.read_stamped(source.read(name))
+        path = _file(source, name)
+        read = stamps_of.read_stamped(path) if path else None
         if read is None:
             found.gone.append(rows)
         elif read[1].content != was.content:

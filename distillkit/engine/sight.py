@@ -87,7 +87,7 @@ class Sight:
 
 
 def _read(image: bytes | Path) -> tuple[bytes | Path, Stamp | None]:
-    """The bytes of a file with what it is now; where they cannot be read, whoever decodes it says why."""
+    """A file with what it is now; where it cannot be read, whoever decodes it says why."""
     found = read_stamped(image) if isinstance(image, Path) else None
     return found or (image, None)
 

@@ -21,6 +21,7 @@ from distillkit.exports._graphs import plain_attention, quietly
 from distillkit.exports._pictures import write_preprocessor
 from distillkit.exports._programs import OpenedPrograms, lines_of
 from distillkit.exports._tokens import write_tokenizer
+from distillkit.system.wording import one_line
 
 
 class Executorch:
@@ -73,7 +74,7 @@ def _write(network: nn.Module, example: Tensor, path: Path) -> None:
             traced = torch.export.export(network, (example,))
             program: Any = to_edge_transform_and_lower(traced, partitioner=[XnnpackPartitioner()]).to_executorch()
         except (torch._dynamo.exc.TorchDynamoException, RuntimeError, TypeError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0][:200]
+            reason = one_line(error)[:200]
             raise ExportError(f"{path.name}: ExecuTorch cannot hold this network: {reason}") from error
     path.write_bytes(program.buffer)
 

@@ -20,6 +20,7 @@ from distillkit.exports._graphs import plain_attention, quietly
 from distillkit.exports._pictures import write_preprocessor
 from distillkit.exports._programs import OpenedPrograms, lines_of
 from distillkit.exports._tokens import write_tokenizer
+from distillkit.system.wording import one_line
 
 
 class Torch:
@@ -67,7 +68,7 @@ def _write(network: nn.Module, example: Tensor, path: Path) -> None:
         try:
             program = torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
         except (torch._dynamo.exc.TorchDynamoException, RuntimeError, TypeError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0][:200]
+            reason = one_line(error)[:200]
             raise ExportError(f"{path.name}: torch.export cannot trace this network: {reason}") from error
     torch.export.save(program, path)
 

@@ -25,6 +25,7 @@ from distillkit.errors import SourceError
 from distillkit.importers._record import imported
 from distillkit.store.format.field import Field
 from distillkit.system import npy
+from distillkit.system.wording import one_line
 from distillkit.types import Sample
 
 _KINDS = (".npz", ".pth.gz")
@@ -138,7 +139,7 @@ def _unpacked(member: _Member) -> dict[str, torch.Tensor]:
         held = _from_npz(packed) if member.kind == ".npz" else _from_pth(packed)
         return {name: torch.as_tensor(held[name]) for name in ("image_emb", "text_emb")}
     except _DAMAGE as error:
-        told = str(error).splitlines()[0] if str(error) else type(error).__name__
+        told = one_line(error)
         raise SourceError(
             f"{member.tar.name}/{member.key}{member.kind}: damaged, or not safe to load ({told})"
         ) from error

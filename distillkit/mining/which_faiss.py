@@ -11,6 +11,7 @@ import torch
 
 from distillkit.errors import DistillkitError, MissingExtra
 from distillkit.system.machine import search_libraries
+from distillkit.system.wording import one_line
 
 faiss: Any
 if len(found := search_libraries()) > 1:
@@ -27,7 +28,7 @@ except ModuleNotFoundError as error:
     raise MissingExtra("faiss", "mining-gpu" if torch.cuda.is_available() else "mining") from error
 except (ImportError, OSError, AttributeError) as error:  # its own libraries, or CUDA's, are not where it looks
     raise DistillkitError(
-        f"faiss cannot be loaded here ({str(error).splitlines()[0]:.150}); without a GPU take faiss-cpu: "
+        f"faiss cannot be loaded here ({one_line(error):.150}); without a GPU take faiss-cpu: "
         'pip uninstall faiss-gpu, then pip install "distillkit[mining]"'
     ) from error
 

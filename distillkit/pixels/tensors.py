@@ -23,6 +23,7 @@ from distillkit.errors import SourceError
 from distillkit.pixels import randaugment
 from distillkit.pixels.pillow import DAMAGE, MAX_PIXELS, decode, refuse_bombs
 from distillkit.pixels.room import taken
+from distillkit.system.wording import one_line
 from distillkit.types import View
 
 # Deprecated in favour of a package that torchvision does not install; until then it is what everyone has.
@@ -47,7 +48,7 @@ def decode_tensor(image: bytes | Path, *, max_pixels: int = MAX_PIXELS) -> UInt8
         with taken(*size, "RGB"):
             return decode_jpeg(_as_tensor(data), mode=ImageReadMode.RGB, apply_exif_orientation=True)
     except RuntimeError as error:
-        return _second_try(data, max_pixels, f"JPEG: {str(error).splitlines()[0]}")
+        return _second_try(data, max_pixels, f"JPEG: {one_line(error)}")
 
 
 def _second_try(data: bytes, max_pixels: int, refusal: str) -> UInt8[Tensor, "3 h w"]:

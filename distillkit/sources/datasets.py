@@ -15,6 +15,7 @@ from distillkit.sources._account import Account
 from distillkit.sources._arrow import refuse_unfit
 from distillkit.sources._captions import Captions, with_captions
 from distillkit.sources._places import folder_at
+from distillkit.system.wording import one_line
 from distillkit.types import Sample
 
 
@@ -100,7 +101,7 @@ class Datasets:
             saved = datasets.load_from_disk(str(self.root))
         except (OSError, ValueError) as error:
             knob = "source.name, subset or split" if self.root is None else "source.root"
-            raise SourceError(f"{self._where}: cannot be opened ({str(error).splitlines()[0]}); mend {knob}") from error
+            raise SourceError(f"{self._where}: cannot be opened ({one_line(error)}); mend {knob}") from error
         if isinstance(saved, datasets.Dataset):
             return saved
         if self.split not in saved:

@@ -24,7 +24,7 @@ from distillkit.sources._lines import is_text
 from distillkit.sources._patterns import files
 from distillkit.sources._places import below, folder_at, unusable
 from distillkit.sources._row_groups import RowGroups
-from distillkit.system.wording import count
+from distillkit.system.wording import count, one_line
 from distillkit.types import Sample
 
 _PLACE = re.compile(r"(.+)#(\d+)", re.DOTALL)
@@ -68,7 +68,7 @@ class Parquet:
         try:
             value = self._images.value(file, str(self.image_column), int(place[2]))
         except _DAMAGE as error:
-            raise SourceError(f"{location}: cannot be read ({_line(error)})") from error
+            raise SourceError(f"{location}: cannot be read ({one_line(error)})") from error
         if isinstance(value, dict):
             value = value["bytes"] if value["bytes"] is not None else value.get("path")
         if isinstance(value, str):
@@ -84,7 +84,9 @@ class Parquet:
                 yield from self._of_file(self._place.where(name), name, account)
             except _DAMAGE as error:
                 where = self._place.where(name)
-                raise SourceError(f"{where}: damaged, or no Parquet file ({_line(error)}); fetch it again") from error
+                raise SourceError(
+                    f"{where}: damaged, or no Parquet file ({one_line(error)}); fetch it again"
+                ) from error
         account.refuse_if_unheard(str(self.root), "convert it to UTF-8")
 
     def _of_file(self, file: str, name: str, account: Account) -> Iterator[Sample]:
@@ -152,7 +154,3 @@ class Parquet:
         }
         refuse_unfit(file, schema, columns)
         return self.image_column is not None and is_text_type(schema.field(self.image_column).type)
-
-
-def _line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

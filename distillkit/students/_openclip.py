@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from distillkit.errors import MissingExtra, RecipeError
 from distillkit.students._configs import Config, openclip_config
+from distillkit.system.wording import one_line
 
 Tokenize = Callable[[list[str]], Int[Tensor, "t l"]]
 
@@ -120,9 +121,7 @@ def _hugging_face(name: str, options: tuple[tuple[str, Any], ...]) -> Any:
     except ImportError as error:
         raise MissingExtra("transformers", "hf") from error
     except OSError as error:
-        raise RecipeError(
-            f"student: its tokenizer {name} could not be fetched: {str(error).splitlines()[0]}"
-        ) from error
+        raise RecipeError(f"student: its tokenizer {name} could not be fetched: {one_line(error)}") from error
 
 
 def _causal(tower: Any) -> bool:

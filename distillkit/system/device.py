@@ -11,6 +11,7 @@ from torch import Tensor
 
 from distillkit.errors import DistillkitError
 from distillkit.system.environment import whole_number
+from distillkit.system.wording import one_line
 
 # How torch, CUDA, cuBLAS, cuDNN and NCCL say that memory has ended; only torch has a class for it.
 _FULL = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
@@ -34,7 +35,7 @@ def device_of(name: str, knob: str = "device", error: type[DistillkitError] = Di
         else:
             torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as reason:
-        told = shorten(str(reason).splitlines()[0], 100, placeholder="...")
+        told = shorten(one_line(reason), 100, placeholder="...")
         raise error(f"{knob} = {name!r}: cannot be used here ({told}); set {knob} to auto, cpu or cuda") from reason
     return device
 

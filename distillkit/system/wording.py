@@ -29,5 +29,5 @@ def wait(seconds: float) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """The first line of what an error says, or its name."""
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
+    """The first line of what an error says that is not empty, or its name."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from distillkit.errors import MissingExtra, TeacherError
+from distillkit.system.wording import one_line
 
 _LEAST = {"fp8": (8, 9), "int8": (8, 0)}  # compute capabilities whose tensor cores have these numbers
 _CARDS = {"fp8": "Ada, Hopper or later", "int8": "Ampere or later"}
@@ -69,7 +70,7 @@ def _torchao() -> Any:
             raise
         raise MissingExtra("torchao", "fp8") from error
     except (ImportError, OSError, AttributeError) as error:  # made for another version of torch
-        told = str(error).splitlines()[0]
+        told = one_line(error)
         raise TeacherError(
             f"torchao cannot be loaded here ({told:.150}); bring it to the version of torch, "
             f"{torch.__version__}: pip install --upgrade torchao"

@@ -12,6 +12,7 @@ import open_clip
 from torch import nn
 
 from distillkit.errors import MissingExtra, TeacherError
+from distillkit.system.wording import one_line
 from distillkit.teachers._frozen import FAILURES, OPEN_ANOTHER, nearest, reason, refuse_no_weights
 from distillkit.teachers._hub import SCHEMES, how_to_fetch
 
@@ -83,9 +84,7 @@ def tokenizer(name: str, context_length: int | None) -> Any:
     try:
         return open_clip.get_tokenizer(identifier, context_length=context_length)
     except OSError as error:
-        raise TeacherError(
-            f"{name}: its tokenizer could not be fetched or read ({str(error).splitlines()[0]})"
-        ) from error
+        raise TeacherError(f"{name}: its tokenizer could not be fetched or read ({one_line(error)})") from error
 
 
 def quick_gelu(model: nn.Module) -> bool:

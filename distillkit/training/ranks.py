@@ -27,6 +27,7 @@ from torch.distributed.rendezvous import rendezvous
 from distillkit.errors import TrainError
 from distillkit.system.environment import whole_number
 from distillkit.system.stopping import asked, code
+from distillkit.system.wording import one_line
 
 # How long a rank waits for the others within a step. NCCL takes whoever is longer away for dead, and ends the process:
 # for what may take longer, such as a pixel cache, there is `one_first`.
@@ -129,7 +130,7 @@ def joined(device: torch.device) -> Iterator[Ranks]:
         if (signal := asked()) is not None:  # the first rank left on the signal that all of them got
             raise SystemExit(code(signal)) from None
         raise RankLost(
-            f"rank {dist.get_rank()}: another process of this run is gone ({str(error).splitlines()[0]:.120}); what it "
+            f"rank {dist.get_rank()}: another process of this run is gone ({one_line(error):.120}); what it "
             "said is above; the same command continues from the last checkpoint"
         ) from error
     finally:
@@ -148,7 +149,7 @@ def _join(device: torch.device) -> None:
         store, rank, world = next(rendezvous("env://", timeout=_PATIENCE))
     except (ValueError, dist.DistError) as error:  # a variable that is missing or no number; nobody at MASTER_ADDR
         raise TrainError(
-            f"WORLD_SIZE asks for several processes, and they cannot meet ({str(error).splitlines()[0]:.200}); start "
+            f"WORLD_SIZE asks for several processes, and they cannot meet ({one_line(error):.200}); start "
             "them with torchrun, or unset WORLD_SIZE"
         ) from error
     if world == whole_number("LOCAL_WORLD_SIZE", 0):

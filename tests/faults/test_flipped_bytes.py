@@ -4,6 +4,7 @@ that are flipped."""
 import random
 
 import fsspec
+import pyarrow as pa
 import pytest
 
 from distillkit.errors import DistillkitError
@@ -13,9 +14,8 @@ from tests.faults.extraction_jobs import STORE, Added, Appended
 
 FLIPS = 200
 URL = "memory://bucket/deep/images"
-# What is told nowhere else cannot be checked: a name, its makers, how large batches were. And Arrow leaves room between
-# its columns.
-UNSAID = ("manifest.json", "plan.json", "plan.arrow")
+# What is told nowhere else cannot be checked: a name, its makers, how large batches were.
+UNSAID = ("manifest.json", "plan.json")
 
 
 class Folder:
@@ -80,17 +80,27 @@ def added(tmp_path_factory):
     return made(Added(), tmp_path_factory.mktemp("added") / "disk")
 
 
+def same_table(one, other):
+    """Arrow leaves room between its columns, where a bit is nobody's: the table is the same, and what it is called."""
+    tables = [pa.ipc.open_file(pa.py_buffer(content)).read_all() for content in (one, other)]
+    return tables[0].equals(tables[1], check_metadata=True)
+
+
 def missed(store):
-    """Name, place and surroundings of each flipped bit that nobody told of."""
+    """Name, place and surroundings of each flipped bit that nobody told of and that changed what is read."""
     assert store.problems() == []
     names, chance, found = store.names(), random.Random(0), []
     sizes = [len(store.read(name)) for name in names]
     for name in chance.choices(names, sizes, k=FLIPS // 2) + chance.choices(names, k=FLIPS // 2):
         whole = store.read(name)
         place, bit = chance.randrange(len(whole)), chance.randrange(8)
-        store.write(name, whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :])
+        flipped = whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :]
+        store.write(name, flipped)
         try:
-            named = any(name in line for line in store.problems())
+            lines = store.problems()
+            # A checksum in a manifest that is another names the file which is not like it.
+            named = any(name in line for line in lines) or (bool(lines) and name.endswith("manifest.json"))
+            named = named or (name.endswith("plan.arrow") and same_table(whole, flipped))
         except DistillkitError as error:
             named = name.rpartition("/")[0] in str(error)
         if not named:
@@ -104,7 +114,7 @@ def check(store):
     found = missed(store)
     unexplained = [one for one in found if not one[0].endswith(UNSAID)]
     assert not unexplained, unexplained
-    assert len(found) <= FLIPS // 10, found
+    assert len(found) <= FLIPS // 20, found
 
 
 def test_every_flipped_bit_of_a_store_that_grew_is_named(grown):

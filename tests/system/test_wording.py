@@ -1,6 +1,6 @@
 import numpy as np
 
-from distillkit.system.wording import count, pace, several
+from distillkit.system.wording import count, one_line, pace, several
 
 
 def test_one_is_one_and_many_are_grouped():
@@ -24,3 +24,10 @@ def test_what_is_slow_is_not_at_rest():
 def test_what_is_counted_under_a_longer_name_agrees_with_its_number():
     assert [several(number, "link(s) in circles") for number in (1, 2)] == ["1 link in circles", "2 links in circles"]
     assert several(12_345, ".mp4") == "12,345 .mp4"
+
+
+def test_of_an_error_without_words_its_name_is_told():
+    errors = (ValueError("no number\nat 3"), ValueError("\n  at 3"), RuntimeError(), OSError(2, "gone", "a.png"))
+    assert [one_line(error) for error in errors] == [
+        *("no number", "at 3", "RuntimeError", "[Errno 2] gone: 'a.png'"),
+    ]

@@ -11,11 +11,11 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from distillkit.errors import NoHome, StoreError
 from distillkit.store.bucket.cache import arriving
@@ -25,6 +25,8 @@ from distillkit.store.format.manifest import FILE_NAME, File, Manifest, file_dig
 from distillkit.system.atomic import atomic_file, write_json
 from distillkit.system.locks import locked
 from distillkit.system.remote import Remote, is_remote, local_path
+
+Found = TypeVar("Found")
 
 _NOTE = "remote.json"
 PLAN = "plan.json"
@@ -164,12 +166,7 @@ class Origin:
 
     def size(self, name: str) -> int | None:
         """Bytes of a file of the bucket, asked for by its name; None where there is none."""
-        try:
-            return self._remote.size(name)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise StoreError(f"{error}; run the same command again") from error
+        return self._found(self._remote.size, name)
 
     def create(self, file: Path, name: str) -> bool:
         """Bring up a file if none of that name is there; whether it was so."""
@@ -180,8 +177,11 @@ class Origin:
 
     def content(self, name: str) -> bytes | None:
         """A small file of the bucket; None where there is none."""
+        return self._found(self._remote.read, name)
+
+    def _found(self, ask: Callable[[str], Found], name: str) -> Found | None:
         try:
-            return self._remote.read(name)
+            return ask(name)
         except FileNotFoundError:
             return None
         except OSError as error:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from distillkit.system import npy
 from distillkit.system.atomic import atomic_file, remove_file
 
 KIND = np.dtype([("bytes", "<i8"), ("time", "<i8"), ("content", "<u8")])
-_LARGEST = 256 * 2**20  # no image is larger; what is would only fill the memory
+_SMALL = 16 * 2**20  # bytes of a file that every decoding thread may hold beside what it decodes
 
 
 class Stamp(NamedTuple):
@@ -39,25 +39,26 @@ def blank(rows: int) -> np.ndarray:
     return np.full(rows, np.array(tuple(NONE), KIND))
 
 
-def read_stamped(path: Path) -> tuple[bytes, Stamp] | None:
-    """A whole file and its stamp; None where it cannot be read, or is too large for an image.
+def read_stamped(path: Path) -> tuple[bytes | Path, Stamp] | None:
+    """A whole file and its stamp; of a large one its path, to be read when there is memory for what is in it. None
+    where it cannot be read.
 
     The time is asked before the bytes: what is written meanwhile is another file later.
     """
     try:
         with path.open("rb", buffering=0) as file:
             before = os.fstat(file.fileno())
-            if before.st_size > _LARGEST:
-                return None
+            if before.st_size > _SMALL:
+                return path, Stamp(before.st_size, before.st_mtime_ns, _short(hashlib.file_digest(file, "sha256")))
             data = file.readall()
     except OSError:
         return None
-    return data, Stamp(len(data), before.st_mtime_ns, content_of(data))
+    return data, Stamp(len(data), before.st_mtime_ns, _short(hashlib.sha256(data)))
 
 
-def content_of(data: bytes) -> int:
-    """8 bytes of its sha256: enough to tell whether one file is still the same."""
-    return int.from_bytes(hashlib.sha256(data).digest()[:8], "little")
+def _short(sha256: Any) -> int:
+    """8 bytes of it: enough to tell whether one file is still the same."""
+    return int.from_bytes(sha256.digest()[:8], "little")
 
 
 def place(shard: int) -> str:
