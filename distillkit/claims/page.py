@@ -65,6 +65,8 @@ def _section(path: Path, found: Results) -> list[str]:
         lines[-1] += (
             f": {count(found.runs, 'run')}, {count(found.minutes, 'minute')} of training, distillkit {found.distillkit}"
         )
+        if found.seeds < found.asked:
+            lines[-1] += f". Of {found.seeds} of the {count(found.asked, 'seed')} that the file asks for"
     lines.append("")
     for number, claim in enumerate(found.claims):
         if len(claim.pairs) > 1:

@@ -19,7 +19,9 @@ from distillkit.system.versions import versions
 
 @dataclass(frozen=True)
 class Results:
-    """`command` makes them again. `steps`, `minutes`: of all runs together, training alone."""
+    """`command` makes them again. `minutes`: of all `runs` together, training alone. `asked`: seeds that the file of
+    claims has by now.
+    """
 
     name: str
     title: str
@@ -31,6 +33,7 @@ class Results:
     runs: int = 0
     minutes: float = 0.0
     distillkit: str = ""
+    asked: int = 0
 
 
 def write_results(folder: Path, scene: Scene, claims: Sequence[Judged], command: str) -> Path:
@@ -70,11 +73,12 @@ def not_run(file: ClaimsFile, command: str) -> Results:
 
 
 def remarked(results: Results, file: ClaimsFile, path: Path) -> Results:
-    """With the file's remarks. TrainError where the file has other claims by now than were judged."""
+    """With the file's remarks and number of seeds. TrainError where its claims are others by now than were judged."""
     if [(one.text, one.on, one.by) for one in results.claims] != [(one.text, one.on, one.by) for one in file.claims]:
         raise TrainError(f"{path}: its claims are not those that were judged; run `{results.command}` again")
     pairs = zip(results.claims, file.claims, strict=True)
-    return replace(results, claims=tuple(replace(judged, remark=claim.remark) for judged, claim in pairs))
+    claims = tuple(replace(judged, remark=claim.remark) for judged, claim in pairs)
+    return replace(results, claims=claims, asked=len(file.seeds))
 
 
 def _judged(record: dict[str, Any]) -> Judged:

@@ -116,6 +116,13 @@ def test_a_remark_stands_where_a_claim_does_not_hold(tmp_path, holds):
     assert ("Steps were few" in text) == (holds != HOLDS)
 
 
+def test_fewer_seeds_than_the_file_asks_for_are_told(tmp_path):
+    (tmp_path / "toy.toml").write_text(CLAIMED.replace("seeds = [0]", "seeds = [0, 1, 2, 3, 4]"))
+    judged = Judged("It is not", "all.R@1", 0.0, UNSURE, (OTHER,), 720, 3)
+    (tmp_path / "toy.json").write_text(json.dumps(asdict(replace(FOUND, claims=(judged,)))))
+    assert "Of 3 of the 5 seeds that the file asks for" in write([tmp_path], tmp_path / "page.md")[0].read_text()
+
+
 def test_verdicts_on_other_claims_are_refused(tmp_path):
     (tmp_path / "toy.toml").write_text(CLAIMED)
     (tmp_path / "toy.json").write_text(json.dumps(asdict(FOUND)))
