@@ -15,7 +15,7 @@ import numpy as np
 _DAMAGE = (SyntaxError, TokenError, EOFError, MemoryError, OverflowError, TypeError, KeyError, struct.error)
 
 
-def load(file: Path | BinaryIO, mmap_mode: Literal["r"] | None = None) -> np.ndarray:
+def load(file: Path | BinaryIO, mmap_mode: Literal["r", "c"] | None = None) -> np.ndarray:
     """The array of a .npy file; nothing in it is run. ValueError or OSError where there is none."""
 
     def loaded() -> np.ndarray:

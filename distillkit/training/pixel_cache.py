@@ -23,13 +23,16 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from distillkit.errors import StoreError
 from distillkit.originals import Originals
 from distillkit.pixels import render
 from distillkit.pixels.room import room
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.system import npy
 from distillkit.system.atomic import atomic_folder, write_json
 from distillkit.system.locks import locked
 from distillkit.system.progress import Progress
+from distillkit.system.wording import one_line
 from distillkit.types import View
 
 Format = Literal["raw", "jpeg"]
@@ -52,12 +55,17 @@ class Cached:
             with locked(folder.with_name(f".{folder.name}.lock"), leave=False):
                 if not exists(store, size, form):  # another run may have made it meanwhile
                     _make(store, files, size, form, workers, say)
-        self.shapes = np.load(folder / "shapes.npy", mmap_mode="r")
-        if form == "raw":
-            self.pixels = np.load(folder / "pixels.npy", mmap_mode="c")  # tensors want it writeable
-        else:
-            self.ends = np.load(folder / "ends.npy", mmap_mode="r")
-            self.pixels = np.memmap(folder / "pixels.jpg", np.uint8, mode="r")
+        try:
+            self.shapes = npy.load(folder / "shapes.npy", "r")
+            if form == "raw":
+                self.pixels = npy.load(folder / "pixels.npy", "c")  # tensors want it writeable
+            else:
+                self.ends = npy.load(folder / "ends.npy", "r")
+                self.pixels = np.memmap(folder / "pixels.jpg", np.uint8, mode="r")
+        except (FileNotFoundError, ValueError) as error:
+            raise StoreError(
+                f"{folder}: a damaged cache ({one_line(error)}); delete it, and the next run makes it again"
+            ) from error
 
     def open(self, row: int) -> tuple[Any, int, int]:
         """An image as its square, and the width and height it had when it was whole."""
@@ -88,7 +96,10 @@ def place(store: FeatureStore, size: int, form: Format) -> Path:
 def exists(store: FeatureStore, size: int, form: Format) -> bool:
     """Whether there is such a cache, of this very store."""
     record = place(store, size, form) / "cache.json"
-    return record.is_file() and json.loads(record.read_bytes()) == _facts(store, size, form)
+    try:
+        return record.is_file() and json.loads(record.read_bytes()) == _facts(store, size, form)
+    except ValueError:
+        return False  # damaged: it is made again
 
 
 def _make(store: FeatureStore, files: Originals, size: int, form: Format, workers: int, say: Say | None) -> None:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from distillkit.errors import StoreError
 from distillkit.originals import Originals
 from distillkit.pixels import decode
 from distillkit.recipe import Augment, Data
@@ -102,3 +103,30 @@ def test_two_runs_at_once_make_one_cache(store, monkeypatch):
         one, other = pool.map(lambda _: Cached(store, Originals(store, None), 24, "raw", 1), range(2))
     assert len(filled) == 1 and np.array_equal(one.pixels, other.pixels) and one.pixels.any()
     assert not [path for path in store.path.parent.iterdir() if path.name.endswith("pixels-24.lock")]
+
+
+@pytest.mark.parametrize("name", ["shapes.npy", "pixels.npy", "ends.npy"])
+@pytest.mark.parametrize("damage", [b"", b"\x93NUMPY\x01\x00", b"no array at all", None])
+def test_a_damaged_cache_is_one_line(store, name, damage):
+    form = "jpeg" if name == "ends.npy" else "raw"
+    files = Originals(store, None)
+    Cached(store, files, SIZE, form, 2)
+    path = place(store, SIZE, form) / name
+    whole = path.read_bytes()
+    path.unlink()
+    if damage is not None:
+        path.write_bytes(damage)
+    with pytest.raises(StoreError, match=r"a damaged cache \(.*\); delete it") as told:
+        Cached(store, files, SIZE, form, 2)
+    assert "\n" not in str(told.value)
+    path.write_bytes(whole)
+
+
+def test_a_cache_whose_record_is_damaged_is_made_again(store):
+    files = Originals(store, None)
+    Cached(store, files, SIZE, "raw", 2)
+    record = place(store, SIZE, "raw") / "cache.json"
+    whole = record.read_bytes()
+    record.write_bytes(whole[:7])
+    Cached(store, files, SIZE, "raw", 2)
+    assert record.read_bytes() == whole
