@@ -106,10 +106,10 @@ with torch.inference_mode():
 _IMAGE = """\
 import torch
 from PIL import Image
-from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
+from transformers import AutoImageProcessor, CLIPVisionModelWithProjection
 
 model = CLIPVisionModelWithProjection.from_pretrained(".").eval()
-process = CLIPImageProcessor.from_pretrained(".")
+process = AutoImageProcessor.from_pretrained(".", backend="pil")  # resizes as in training; torchvision rounds otherwise
 with torch.inference_mode():
     image = model(**process(Image.open("picture.png"), return_tensors="pt")).image_embeds
 """
@@ -125,10 +125,10 @@ with torch.inference_mode():
 _PAIR = """\
 import torch
 from PIL import Image
-from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
+from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
-model = CLIPModel.from_pretrained(".").eval()
-process, tokenizer = CLIPImageProcessor.from_pretrained("."), AutoTokenizer.from_pretrained(".")
+model, tokenizer = CLIPModel.from_pretrained(".").eval(), AutoTokenizer.from_pretrained(".")
+process = AutoImageProcessor.from_pretrained(".", backend="pil")  # resizes as in training; torchvision rounds otherwise
 seen = process(Image.open("picture.png"), return_tensors="pt")
 read = tokenizer(["a photo of a cat"], padding="max_length", truncation=True, return_tensors="pt")
 with torch.inference_mode():

@@ -60,7 +60,8 @@ def by_transformers(folder):
     import transformers
 
     config = json.loads((folder / "config.json").read_bytes())
-    process = transformers.AutoImageProcessor.from_pretrained(folder)
+    timms = config["model_type"] == "timm_wrapper"  # timm shows pictures by Pillow; CLIP's card asks for it
+    process = transformers.AutoImageProcessor.from_pretrained(folder, **({} if timms else {"backend": "pil"}))
     if config["architectures"] == ["TimmWrapperForImageClassification"]:
         model = transformers.AutoModelForImageClassification.from_pretrained(folder).eval()
         return lambda part: model(**process(part, return_tensors="pt")).logits, None

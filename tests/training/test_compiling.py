@@ -38,14 +38,16 @@ def first_half(monkeypatch):
 def learner(**optim):
     torch.manual_seed(0)
     student = TimmImage(model="vit_tiny_patch16_224", image_size=32, embed_dim=16, options=SMALL)
-    objective = Objective(TERMS, Widths(student.widths, {"image": 16, "scale": 1}))
     settings = Optim(epochs=1, **({"lr": 1e-3, "precision": "fp32", "clip_grad_norm": 0.5, "eps": 1e-3} | optim))
+    rounded = settings.loss_products == "bf16"
+    objective = Objective(TERMS, Widths(student.widths, {"image": 16, "scale": 1}), rounded=rounded)
     return Learner(student, objective, settings, seed=0, device=CPU, ranks=Ranks())
 
 
-def test_a_compiled_step_is_the_step_without_a_break(first_half):
+@pytest.mark.parametrize("products", ["fp32", "bf16"])
+def test_a_compiled_step_is_the_step_without_a_break(first_half, products):
     """`fullgraph`: nothing of forward, losses and clipping falls back to Python between programs."""
-    one, other = learner(), learner(compile="step")
+    one, other = learner(loss_products=products), learner(loss_products=products, compile="step")
     for step in range(3):
         told, also = (made.step(batch(step), 1e-3) for made in (one, other))
         torch.testing.assert_close(also, told, rtol=1e-4, atol=1e-5)
