@@ -145,10 +145,17 @@ def export_store(store: Place, out: Place, *, form: str = "npy", fields: Sequenc
 
 
 def append(
-    recipe: ExtractRecipe | Place, say: Say = silent, command: str | None = None, *, overrides: Sequence[str] = ()
+    recipe: ExtractRecipe | Place,
+    say: Say = silent,
+    command: str | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    only: Sequence[str] = (),
 ) -> list[Path]:
-    """The samples by which the corpora of `recipe` grew are added to their stores; nothing is computed again."""
-    return _extract.extract(recipe, say, command, overrides=overrides, instead=_append)
+    """The samples by which the corpora of `recipe` (`only`: these, by name) grew are added to their stores; nothing is
+    computed again.
+    """
+    return _extract.extract(recipe, say, command, overrides=overrides, instead=_append, only=only)
 
 
 def _here(store: Place) -> Path:

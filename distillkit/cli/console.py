@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 Recipe = Annotated[Path, typer.Argument(help="A recipe in TOML.", show_default=False)]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override a value: --set optim.lr=3e-4 (TOML).")]
 
+Only = Annotated[
+    list[str] | None, typer.Option("--only", help="Of its corpora this one alone; again for more.", show_default=False)
+]
+
 
 def _store(place: str) -> Path:
     if "://" not in place:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from distillkit.cli.console import Overrides, Recipe, Shard, command, part_of, say
+from distillkit.cli.console import Only, Overrides, Recipe, Shard, command, part_of, say
 
 
 def extract_teacher(
@@ -36,9 +36,7 @@ def extract_teacher(
         bool,
         typer.Option("--overwrite", help="Extract anew where the recipe or the corpus changed; the old store is kept."),
     ] = False,
-    only: Annotated[
-        list[str] | None, typer.Option(help="Of its corpora this one alone; again for more.", show_default=False)
-    ] = None,
+    only: Only = None,
     plan: Annotated[bool, typer.Option("--plan", help="Only tell what it would take: bytes, hours, epochs.")] = False,
 ) -> None:
     """Stage 1: run the teacher once over every corpus of RECIPE and keep what it said. Rerunning continues.

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from distillkit.cli.console import Json, Overrides, Recipe, Store, command, say
+from distillkit.cli.console import Json, Only, Overrides, Recipe, Store, command, say
 from distillkit.cli.info import store_info
 from distillkit.system.wording import count
 
@@ -208,7 +208,7 @@ def store_export(
 
 
 @store.command("append")
-def store_append(recipe: Recipe, overrides: Overrides = None) -> None:
+def store_append(recipe: Recipe, overrides: Overrides = None, only: Only = None) -> None:
     """Add to the stores of RECIPE the samples by which their corpora grew; nothing that is there is computed again.
 
     Example: distillkit store append pipelines/extract/demo.toml
@@ -217,7 +217,8 @@ def store_append(recipe: Recipe, overrides: Overrides = None) -> None:
     from distillkit.engine.append import append
     from distillkit.recipe import ExtractRecipe, load
 
-    for path in extract.extract(load(recipe, overrides, kind=ExtractRecipe), say, command(), instead=append):
+    loaded = load(recipe, overrides, kind=ExtractRecipe)
+    for path in extract.extract(loaded, say, command(), instead=append, only=only or []):
         print(path)
 
 

@@ -109,6 +109,8 @@ def test_only_what_is_new_is_computed(run, store, corpus, monkeypatch):
     for _ in range(2):
         code, err = run("store", "append")
         assert code == 0 and "the corpus has no new samples, nothing to do" in err and sum(shown) == 80
+    code, err = run("store", "append", "--only", "images")
+    assert code == 0 and str(store) in err and str(store.parent / "texts") not in err
 
 
 def test_it_grows_twice_and_fills_a_shard_exactly(run, store, corpus):

@@ -23,5 +23,6 @@ def test_a_name_that_nothing_has(name, told):
 def test_a_corpus_alone(recipes, run_cli):
     extract, _ = recipes
     assert [one.name for one in load(extract, kind=ExtractRecipe).only(["texts"]).corpora] == ["texts"]
-    code, _, err = run_cli("extract-teacher", extract, "--only", "text")
-    assert code == 1 and "no corpus of that name; did you mean 'texts'?" in err
+    for command in (["extract-teacher"], ["store", "append"]):
+        code, _, err = run_cli(*command, extract, "--only", "text")
+        assert code == 1 and "no corpus of that name; did you mean 'texts'?" in err
