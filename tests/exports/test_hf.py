@@ -6,6 +6,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from distillkit.export import export
+from distillkit.exports._pictures import pixels_of, read_preprocessor
 from distillkit.parity.reference import Reference
 from distillkit.runfolder import RunFolder
 from tests.exports.world import STUDENTS, card_of, finish, lines_of, say_alone
@@ -52,6 +53,18 @@ def test_sentence_transformers_opens_it(pair, runs, picture):
 
 def test_the_card_has_the_lines_of_one_program(pair):
     assert "AutoTokenizer" in lines_of(pair) and "SentenceTransformer" in card_of(pair)
+
+
+def test_its_lines_see_the_pixels_by_which_students_are_trained(pair, monkeypatch):
+    """To a level: torchvision, by which transformers resizes unless told, rounds some values to another one."""
+    noise = np.random.default_rng(0).integers(0, 256, (8, 90, 90, 3), np.uint8)
+    pictures, config = [Image.fromarray(one) for one in noise], read_preprocessor(pair)
+    monkeypatch.chdir(pair)
+    (made,) = (line for line in lines_of(pair).splitlines() if line.startswith("process = "))
+    said = {}
+    exec(f"from transformers import AutoImageProcessor\n{made}", said)
+    seen = said["process"](pictures, return_tensors="np")["pixel_values"]
+    np.testing.assert_allclose(seen, pixels_of(pictures, config), rtol=0, atol=1e-5)
 
 
 def test_a_network_of_timms_without_a_projection_is_pooled(pictures, tmp_path):
