@@ -1,4 +1,5 @@
-"""Shards that take long: what is computed of the one in hand is kept every five minutes, and the next run goes on.
+"""Shards that take long: what is computed of the one in hand is kept every five minutes, and when somebody stops it;
+the next run goes on there.
 
 Batches begin where they would have begun, so the bits are those of a run that was never stopped.
 """
@@ -18,6 +19,7 @@ from distillkit.store.bucket.remote import origin
 from distillkit.store.writing import begun
 
 EVERY = 300.0  # seconds
+LEAST = 10.0  # seconds of work that whoever is stopped (Ctrl-C, a scheduler) still keeps
 
 
 @dataclass
@@ -51,7 +53,12 @@ class Begun:
     @property
     def due(self) -> bool:
         """Whether so much time has gone since something was kept or committed."""
-        return time.monotonic() - self.last >= EVERY and origin(self.path) is None
+        return self._older_than(EVERY)
+
+    @property
+    def worth_it(self) -> bool:
+        """Whether it would be a pity to lose what was computed since."""
+        return self._older_than(LEAST)
 
     def keep(self, shard: Shard) -> None:
         """All that `reached` counts is in its arrays by now."""
@@ -61,6 +68,9 @@ class Begun:
     def committed(self) -> None:
         """A shard is, so nothing can be lost for a while."""
         self.last = time.monotonic()
+
+    def _older_than(self, seconds: float) -> bool:
+        return time.monotonic() - self.last >= seconds and origin(self.path) is None
 
     def _of(self, number: int, rows: int) -> Any:
         if number not in self._found:

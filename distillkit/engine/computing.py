@@ -90,26 +90,31 @@ def _ask(
 
     They are asked here, in the thread that began: of its memory alone glibc keeps large pieces for the next batch. It
     is the thread that keeps which waits for a GPU, so that the next batch is on its way there before this one is done.
+    Nobody interrupts that thread: whoever stops this one finds in the shard whole batches, and how many.
     """
-    known, done, upto = {row for row, _, _ in shard.failures}, 0, shard.reached.get(what, 0)
+    known, done = {row for row, _, _ in shard.failures}, 0
     kept: deque[Future[None]] = deque()
-    for batch in _timed(batches, shard.cost):
-        said: dict[str, Answer] = {}
-        for alias, inputs in batch.inputs.items():
-            with span("forward", len(next(iter(inputs.values()))), asked[alias].device):
-                said[alias] = asked[alias](inputs, shard.job.passes[what][alias])
-        if len(kept) == _BEHIND:
-            kept.popleft().result()
-        if begun and begun.due:
-            _all_kept(kept)
-            shard.reached[what], shard.rows_reached = upto, max(done, shard.rows_reached)
-            _refuse_a_lost_corpus(shard.job.source, shard.failures)
+    try:
+        for batch in _timed(batches, shard.cost):
+            said: dict[str, Answer] = {}
+            for alias, inputs in batch.inputs.items():
+                with span("forward", len(next(iter(inputs.values()))), asked[alias].device):
+                    said[alias] = asked[alias](inputs, shard.job.passes[what][alias])
+            if len(kept) == _BEHIND:
+                kept.popleft().result()
+            if begun and begun.due:
+                _all_kept(kept)
+                _refuse_a_lost_corpus(shard.job.source, shard.failures)
+                begun.keep(shard)
+            done += len(batch.rows)
+            kept.append(keeping.submit(_keep, shard, what, batch, said, known, done))
+            tell(shard, done)
+        _all_kept(kept)
+    except (KeyboardInterrupt, SystemExit):
+        if begun and begun.worth_it:
+            keeping.submit(_all_kept, kept).result()  # behind all that was handed over, though `kept` may lack the last
             begun.keep(shard)
-        kept.append(keeping.submit(_keep, shard, what, batch, said, known))
-        done, upto = done + len(batch.rows), batch.upto
-        tell(shard, done)
-    _all_kept(kept)
-    shard.reached[what] = upto
+        raise
 
 
 def _all_kept(kept: deque[Future[None]]) -> None:
@@ -118,7 +123,7 @@ def _all_kept(kept: deque[Future[None]]) -> None:
         kept.popleft().result()
 
 
-def _keep(shard: Shard, what: str, batch: Shown, said: dict[str, Answer], known: set[int]) -> None:
+def _keep(shard: Shard, what: str, batch: Shown, said: dict[str, Answer], known: set[int], done: int) -> None:
     for alias, answer in said.items():
         for name, values in answer.here().items():
             shard.keep(f"{alias}/{name}", batch.rows, values if batch.of is None else values[batch.of], known)
@@ -126,6 +131,7 @@ def _keep(shard: Shard, what: str, batch: Shown, said: dict[str, Answer], known:
         shard.cost.forward[whose] = shard.cost.forward.get(whose, 0.0) + answer.seconds
     if batch.parameters is not None and not shard.job.adds:
         shard.arrays[PARAMETERS][batch.rows] = batch.parameters
+    shard.reached[what], shard.rows_reached = batch.upto, max(done, shard.rows_reached)
 
 
 def _timed(batches: Iterator[Shown], cost: Cost) -> Iterator[Shown]:

@@ -17,13 +17,13 @@ class Stopped(Exception):
 @pytest.fixture
 def counted(monkeypatch):
     """Forwards of the teacher, counted; at number `stop_at` it is as if somebody pulled the plug."""
-    calls = {"made": 0, "stop_at": None}
+    calls = {"made": 0, "stop_at": None, "by": Stopped}
     forward = Openclip.forward
 
     def counting(self, **inputs):
         calls["made"] += 1
         if calls["made"] == calls["stop_at"]:
-            raise Stopped
+            raise calls["by"]
         return forward(self, **inputs)
 
     monkeypatch.setattr(Openclip, "forward", counting)
@@ -68,6 +68,21 @@ def test_it_goes_on_where_it_was_and_makes_the_same_bytes(run, counted, tmp_path
     assert counted["made"] <= every - stop_at + 3  # two batches are in the air when the plug is pulled
 
 
+@pytest.mark.parametrize("by", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("stop_at", [2, 12, 24])
+def test_whoever_stops_it_keeps_all_that_was_said(run, counted, tmp_path, monkeypatch, stop_at, by):
+    whole, _ = run("whole", every=1e9)
+    want, every = checksums(whole), counted["made"]
+    counted.update(made=0, stop_at=stop_at, by=by)
+    monkeypatch.setattr(begun, "LEAST", 0.0)
+    with pytest.raises(by):
+        run("out", every=1e9)
+    assert unfinished(tmp_path / "out/images").begun > 0
+    counted.update(made=0, stop_at=None)
+    store, _ = run("out", every=1e9)
+    assert checksums(store) == want and counted["made"] == every - stop_at + 1
+
+
 def test_stopped_again_and_again_it_gets_there(run, counted, tmp_path):
     want = checksums(run("whole", every=1e9)[0])
     for _ in range(60):
@@ -91,8 +106,9 @@ def test_what_is_damaged_or_of_other_batches_is_computed_again(run, counted, tmp
     assert checksums(run("out")[0]) == want
 
 
-def test_a_quick_shard_is_never_kept(run, counted, tmp_path):
-    counted.update(stop_at=12)
-    with pytest.raises(Stopped):
+@pytest.mark.parametrize("by", [Stopped, KeyboardInterrupt])
+def test_a_quick_shard_is_never_kept(run, counted, tmp_path, by):
+    counted.update(stop_at=12, by=by)
+    with pytest.raises(by):
         run("out", every=300.0)
     assert not (tmp_path / "out/images" / BEGUN).exists()
