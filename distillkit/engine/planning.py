@@ -24,10 +24,12 @@ from distillkit.errors import SourceError, StoreError
 from distillkit.pixels import decode
 from distillkit.pixels.pillow import MAX_PIXELS
 from distillkit.recipe import Corpus
+from distillkit.sources._class_names import ClassNames
 from distillkit.store.format.manifest import FILE_NAME
 from distillkit.store.format.plan import knobs_of, make_plan
 from distillkit.system.progress import Counted
 from distillkit.system.wording import count
+from distillkit.types import class_number
 
 _LOOKED_AT = 32  # rows from all over the plan, until one of them has an image
 _PATIENCE = 20.0  # seconds after which a slow corpus is given the benefit of the doubt
@@ -64,10 +66,15 @@ def planned(corpus: Corpus, store: Path, say: Callable[[str], None], allow_small
 
     samples = Narrowed(source, corpus) if corpus.narrowed else source
     planning = Counted(samples, f"{store}: planning, samples", say)
+    named = None if corpus.class_names is None else ClassNames.of(corpus.class_names)
     rows, duplicates = make_plan(
-        planning, source.root, existing(store.parent), lose if hasattr(source, "account") else None
+        planning,
+        source.root,
+        existing(store.parent),
+        lose if hasattr(source, "account") else None,
+        named.number if named else class_number,
     )
-    rows, classes = numbered(store, source, rows, _before(store))
+    rows, classes = (rows, named.numbers) if named else numbered(store, source, rows, _before(store))
     account = getattr(source, "account", None)
     told = None if account is None else account.line(rows.num_rows)
     if isinstance(samples, Narrowed):
@@ -111,7 +118,7 @@ def _refuse_wrong_as_a_whole(corpus: Corpus, source: Any, rows: pa.Table) -> Non
     asked = {"text" if field == "text" else "image" for field in _asked(corpus)}
     if "image" in asked:
         _refuse_no_image(corpus, source, rows)
-    asked |= {"label"} if any(knob.startswith("label") for knob in corpus.source.knobs) else set()
+    asked |= {"label"} if corpus.class_names or any(one.startswith("label") for one in corpus.source.knobs) else set()
     for column in sorted(asked - {"image"}):
         if rows[column].null_count == rows.num_rows:
             raise SourceError(

@@ -80,6 +80,9 @@ class Corpus(Strict):
     fields: list[str] = Field(
         min_length=1, description='what the teachers are asked for: "image", "text", "cls", "patches", "logits"'
     )
+    class_names: str | None = Field(
+        None, description="a file of class names, one a line: labels are names then, and their numbers its lines'"
+    )
     include: list[str] = Field(
         default_factory=list,
         description="patterns of keys, one of which must fit: `cats/**` the whole, `*.png` the end",

@@ -42,7 +42,7 @@ def folder_at(root: str, follow: bool = False) -> Place:
     return Near(folder, follow)
 
 
-def file_at(file: str, what: str = "file", follow: bool = False) -> tuple[Place, str]:
+def file_at(file: str, what: str = "file", follow: bool = False, knob: str = "source.file") -> tuple[Place, str]:
     """The folder of the file that the knob `file` means, and its name in it. SourceError where it is not there."""
     file = expand(file)
     folder, _, name = file.rpartition("/")
@@ -54,7 +54,7 @@ def file_at(file: str, what: str = "file", follow: bool = False) -> tuple[Place,
             f"a folder, no {what}" if isinstance(place, Near) and (place.root / name).is_dir() else f"no such {what}"
         )
         found += "" if is_remote(file) else printable(meant(local_path(file)))
-        raise SourceError(f"{place.where(name)}: {found}; {prepare or 'mend source.file in the recipe'}")
+        raise SourceError(f"{place.where(name)}: {found}; {prepare or f'mend {knob} in the recipe'}")
     return place, name
 
 

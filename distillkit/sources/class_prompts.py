@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from distillkit.errors import SourceError
 from distillkit.sources._account import Account
+from distillkit.sources._class_names import listed_names
 from distillkit.sources._lines import numbered_lines
 from distillkit.sources._names import doubled
 from distillkit.sources._places import file_at
@@ -28,15 +29,13 @@ class ClassPrompts:
         self._listed = None if file == _IMAGENET else file_at(file, "file of class names")
         self.templates, self._templates_file = templates, None
         if templates_file is not None:
-            self._templates_file = file_at(templates_file, "file of templates")
+            self._templates_file = file_at(templates_file, "file of templates", knob="source.templates_file")
         self.account = Account()
 
     def __iter__(self) -> Iterator[Sample]:
         self.account = Account()
         templates = templates_called(self._own_templates() or self.templates)
         names, where = self._names()
-        while names and not names[-1]:
-            names.pop()
         note = doubled(names)
         self.account.notes += [note] if note else []
         for label, name in enumerate(names or [""]):
@@ -51,8 +50,7 @@ class ClassPrompts:
             import open_clip
 
             return list(open_clip.IMAGENET_CLASSNAMES), _IMAGENET
-        place, name = self._listed
-        return [line.strip() for _, line in numbered_lines(place, name)], place.where(name)
+        return listed_names(*self._listed)
 
     def _own_templates(self) -> list[str]:
         """The lines of the file of templates; none without one."""

@@ -7,8 +7,10 @@ import pytest
 from PIL import Image
 
 from distillkit.engine.append import append
-from distillkit.errors import StoreError
+from distillkit.engine.planning import planned
+from distillkit.errors import SourceError, StoreError
 from distillkit.extract import extract
+from distillkit.recipe import Corpus
 from distillkit.store.reading.reader import FeatureStore
 
 RECIPE = """
@@ -67,6 +69,61 @@ def test_a_new_class_in_front_is_appended_and_moves_none(world, old):
     assert any("3 new rows behind 6" in line for line in world.said)
     world()
     assert any("already complete" in line for line in world.said)
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Labels in a column of a table, planned: (content of the file of class names, or None; labels) -> plan."""
+
+    def planned_of(names, labels):
+        Image.new("RGB", (40, 40)).save(tmp_path / "0.png")
+        rows = [f"{number}.png\t{label}" for number, label in enumerate(labels)]
+        (tmp_path / "table.tsv").write_text("\n".join(["filepath\tclass", *rows]) + "\n")
+        if names is not None:
+            (tmp_path / "classes.txt").write_text(names)
+        source = {"kind": "csv", "file": str(tmp_path / "table.tsv"), "label_column": "class"}
+        knob = {} if names is None else {"class_names": str(tmp_path / "classes.txt")}
+        return planned(Corpus(name="x", source=source, fields=["image"], **knob), tmp_path / "x", print)
+
+    return planned_of
+
+
+def test_a_few_labels_that_are_no_name_cost_their_rows_nothing_else(table):
+    found = table("cat\ndog\n", [*["dog"] * 10, "ox"])
+    assert found.rows["label"].to_pylist() == [*[1] * 10, None]
+    (loss,) = found.losses
+    assert loss["key"] == "10.png" and f"{'ox'!r} is no line of " in loss["error"]
+
+
+@pytest.mark.parametrize(
+    ("names", "labels", "told"),
+    [
+        (
+            None,
+            ["cat", "dog"],
+            r"2 of 2 labels are no class numbers, as that of 0\.png .*class_names = FILE of the corpus",
+        ),
+        (
+            "cat\ndog\n",
+            ["ox", "dog"],
+            r"1 of 2 labels are no class numbers, as that of 0\.png \('ox' is no line of .*txt",
+        ),
+        ("cat\n\ndog\n", ["", ""], r"none of its 2 rows has a label"),
+        ("\n", ["cat"], r"classes\.txt: has no class names; write one a line"),
+    ],
+)
+def test_names_that_are_no_classes(table, names, labels, told):
+    with pytest.raises(SourceError, match=told):
+        table(names, labels)
+
+
+def test_numbers_where_names_are_asked_for(tmp_path, world):
+    (tmp_path / "classes.txt").write_text("cat\ndog\n")
+    knobs = {"kind": "folder", "root": str(tmp_path / "photos"), "classes": True}
+    for file, told in (("classes.txt", "0 is no name; leave class_names out"), ("no.txt", "mend corpora.class_names")):
+        corpus = Corpus(name="x", source=knobs, fields=["image"], class_names=str(tmp_path / file))
+        with pytest.raises(SourceError, match=told):
+            planned(corpus, tmp_path / "x", print)
 
 
 def test_what_would_be_extracted_anew_is_offered_to_append(world):

@@ -6,8 +6,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from distillkit.corpora import manifests
+from distillkit.engine.planning import planned
+from distillkit.recipe import Corpus
 from distillkit.recipe.registry import kinds
 from distillkit.store.reading.reader import FeatureStore
 from tests.sources.test_webdataset import sample, write_tar
@@ -47,6 +50,20 @@ def test_the_commands_about_corpora(line, prepared, run_cli, tmp_path, monkeypat
         (tmp_path / "cache/demo-quick/prepared.json").write_text("{}")
     code, out, err = run_cli(*shlex.split(line)[1:])
     assert "Traceback" not in err and out and code == (0 if prepared or "demo" not in line else 1)
+
+
+def test_labels_that_are_names(tmp_path, monkeypatch):
+    (block,) = re.findall(r"```toml\n(\[\[corpora\]\]\nname = \"held\".*?)```", GUIDE, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    Path("classes.txt").write_text("dog\n caf\u00e9 \nbird\n")
+    Image.new("RGB", (40, 40)).save("a.png")
+    Path("held.csv").write_text(
+        "image,caption,class\na.png,one,cafe\u0301\nb.png,two,\nc.png,three, dog\nd.png,four,café\n"
+    )
+    corpus = Corpus(**tomllib.loads(block)["corpora"][0])
+    found = planned(corpus, tmp_path / "held", print)
+    assert found.rows["label"].to_pylist() == [1, None, 0, 1]
+    assert found.classes == {"dog": 0, "café": 1, "bird": 2}
 
 
 def test_the_corpus_that_the_text_names_is_known():

@@ -40,16 +40,18 @@ def make_plan(
     root: Path | str | None,
     folder: Path | None = None,
     lose: Lose | None = None,
+    number: Callable[[object], int | None] = class_number,
 ) -> tuple[pa.Table, int]:
     """The plan of a corpus, and how many samples were left out because their key had come before.
 
     It lies in a nameless temporary file in `folder` (or the system's own) and goes with the table. `lose` is told of
-    labels that are none, where they are few; without it, the first of them is one too many.
+    labels that are none, where they are few; without it, the first of them is one too many. `number`: of a label; it
+    raises ValueError for what is none.
     """
     source: object = samples
     while hasattr(source, "behind"):  # what counts or chooses among samples stands before the source of them
         source = source.behind
-    marks, labels = array("q"), _Labels(str(root or "the source"), knobs_of(source, "label"), lose)
+    marks, labels = array("q"), _Labels(str(root or "the source"), knobs_of(source, "label"), lose, number)
     plan = _mapped(_blocks(samples, root, marks, labels), folder)
     labels.refuse_wrong()
     again = repeated(plan["key"], np.frombuffer(marks, np.int64))
@@ -105,9 +107,13 @@ def _blocks(
 class _Labels:
     """Reads the labels of a corpus, and counts those that are no number of a class."""
 
-    def __init__(self, where: str, knobs: list[str], lose: Lose | None):
-        self.where, self.lose, self.seen, self.wrong, self.first = where, lose, 0, 0, ""
+    def __init__(
+        self, where: str, knobs: list[str], lose: Lose | None, number: Callable[[object], int | None] = class_number
+    ):
+        self.where, self.lose, self.number, self.seen, self.wrong, self.first = where, lose, number, 0, 0, ""
         self.cure = f"mend them, or name others in {' or '.join(knobs)}" if knobs else "mend them"
+        if knobs and number is class_number:
+            self.cure += ", or, if they are names of classes, say so: class_names = FILE of the corpus, one a line"
 
     def read(self, block: list[Sample]) -> list[int | None]:
         return [None if sample.label is None else self._number(sample) for sample in block]
@@ -115,7 +121,7 @@ class _Labels:
     def _number(self, sample: Sample) -> int | None:
         self.seen += 1
         try:
-            return class_number(sample.label)
+            return self.number(sample.label)
         except ValueError as error:
             self.wrong += 1
             self.first = self.first or f"of {sample.key} ({error})"
