@@ -29,7 +29,8 @@ def recipe_check(
         bool, typer.Option("--no-plugins", help="Import nothing: show what a stranger's recipe says, and would import.")
     ] = False,
 ) -> None:
-    """Check a training recipe without data, weights or GPU, and print what it will take.
+    """Check a training recipe without data, weights or GPU, and print what it will take (`extract-teacher --plan` does
+    so for an extraction).
 
     Example: distillkit recipe check pipelines/clip_kd.toml
     """

@@ -87,8 +87,18 @@ def refuse_unfit(where: str, schema: pa.Schema, columns: Mapping[str, str | None
         if column is None:
             continue
         if column not in schema.names:
-            raise SourceError(f"{where}: no column {column!r}; set source.{knob} to one of: {', '.join(schema.names)}")
+            raise SourceError(f"{where}: no column {column!r}; {_other(schema, knob)}")
         kind = schema.field(column).type
         # A column that is null in all rows of a file has no type of its own there.
         if not (_FITS[knob](kind) or pa.types.is_null(kind)):
-            raise SourceError(f"{where}: column {column!r} is of type {kind!s:.80}; it cannot be source.{knob}")
+            raise SourceError(
+                f"{where}: column {column!r} is of type {kind!s:.80}; it cannot be source.{knob}; {_other(schema, knob)}"
+            )
+
+
+def _other(schema: pa.Schema, knob: str) -> str:
+    """The columns that could be what `knob` means; where there are none, all of them."""
+    fit = [one.name for one in schema if _FITS[knob](one.type)]
+    if fit:
+        return f"set source.{knob} to one of: {', '.join(fit)}"
+    return f"none of its columns can: {', '.join(f'{one.name} ({one.type!s:.80})' for one in schema)}"

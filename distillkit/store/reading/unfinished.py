@@ -18,7 +18,8 @@ from distillkit.system.wording import count, pace
 class Unfinished:
     """`committed` of `rows` planned rows, in `shards` of `of` shards. `seconds`: of those that the log tells.
 
-    `begun`: rows that are kept of shards that are not whole yet, where some are.
+    `begun`: rows that are kept of shards that are not whole yet, where some are. `command`: what made the last shard,
+    where that makes the others, too.
     """
 
     path: Path
@@ -30,6 +31,7 @@ class Unfinished:
     failed: int
     seconds: float
     begun: int = 0
+    command: str | None = None
 
     @property
     def lines(self) -> list[str]:
@@ -69,7 +71,14 @@ def unfinished(path: Path) -> Unfinished | None:
         sum(line.get("failed", 0) for line in lines),
         sum(line.get("seconds", 0.0) for line in lines),
         sum(_rows_begun(record) for record in sorted((path / BEGUN).glob("*.json"))),
+        _whole_command(lines[-1]) if lines else None,
     )
+
+
+def _whole_command(line: dict[str, Any]) -> str | None:
+    """The command of a line of the log, unless it was for a part of the shards."""
+    command = line.get("command")
+    return command if isinstance(command, str) and command.isprintable() and "--shard" not in command else None
 
 
 def _rows_begun(record: Path) -> int:

@@ -22,6 +22,13 @@ def test_progress_counts_rows_of_committed_shards_and_the_rate_of_their_lines(ma
     (toy.path / "extract.jsonl").write_text("".join(f"{json.dumps(one)}\n" for one in (line, of_nobody)))
     begun = unfinished(toy.path)
     assert (begun.committed, begun.shards, begun.failed) == (22, 1, 1)
+    assert begun.command is None, "from before commands were told"
+    for command, told in (
+        ("distillkit extract-teacher r.toml", True),
+        ("distillkit extract-teacher r.toml --shard 1/8", False),
+    ):
+        (toy.path / "extract.jsonl").write_text(f"{json.dumps(line | {'command': command})}\n")
+        assert unfinished(toy.path).command == (command if told else None)
     assert begun.lines[1] == "so far at 0.5 rows/s, 1 failed; 0.1 h are left at that rate"
     toy.write()
     assert unfinished(toy.path) is None, "it is complete"
