@@ -92,7 +92,8 @@ def refuse_unfit(where: str, schema: pa.Schema, columns: Mapping[str, str | None
         # A column that is null in all rows of a file has no type of its own there.
         if not (_FITS[knob](kind) or pa.types.is_null(kind)):
             raise SourceError(
-                f"{where}: column {column!r} is of type {kind!s:.80}; it cannot be source.{knob}; {_other(schema, knob)}"
+                f"{where}: column {column!r} is of type {kind!s:.80}; it cannot be source.{knob}; "
+                f"{_other(schema, knob)}"
             )
 
 
