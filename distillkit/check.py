@@ -29,7 +29,7 @@ from distillkit.training.ask import stored
 from distillkit.training.ingredients import Ingredients
 from distillkit.training.objective import Objective
 from distillkit.training.ranks import Ranks
-from distillkit.training.schedule import total_steps
+from distillkit.training.schedule import never_there, total_steps
 from distillkit.training.validation import Validator
 from distillkit.types import Widths
 
@@ -47,15 +47,17 @@ def check(recipe: TrainRecipe | str | Path, *, overrides: Sequence[str] = ()) ->
     rows, widths, patches, views = _expected(recipe)
     with torch.device("meta"):
         student = recipe.student.build("students")
-        objective = Objective(recipe.losses, Widths(student.widths, widths), mixed=recipe.data.augment.mixes)
+        others = _other_widths(recipe.data)
+        objective = Objective(recipe.losses, Widths(student.widths, widths, others), mixed=recipe.data.augment.mixes)
         size = count(student)
         baseline = recipe.of_baseline()
         if baseline:
-            baseline_widths = Widths(student.widths, _expected(baseline)[1])
+            baseline_widths = Widths(student.widths, _expected(baseline)[1], _other_widths(baseline.data))
             compared = Objective(baseline.losses, baseline_widths, mixed=recipe.data.augment.mixes)
     for one in filter(None, (recipe, baseline)):
         _refuse_as_training_would(one, student)
     fields = sorted(need for need in objective.needs if need.startswith("teacher."))
+    further = sorted(need for need in objective.needs if need.partition(".")[0] in others)
     elsewhere = recipe.data.texts or recipe.data.classes
     kept = [name for name in _stored(fields) if not (name == "text" and elsewhere)]
     values = sum(
@@ -69,12 +71,13 @@ def check(recipe: TrainRecipe | str | Path, *, overrides: Sequence[str] = ()) ->
         f"compute      {size.image_macs / 1e6:,.1f} M multiply-accumulates an image"
         + (f", {size.text_macs / 1e6:,.1f} M a text" if size.text_macs else ""),
         f"terms        {_terms(objective)}",
-        f"teacher      {', '.join(field.removeprefix('teacher.') for field in fields) or 'nothing'}",
+        f"teacher      {', '.join([*(field.removeprefix('teacher.') for field in fields), *further]) or 'nothing'}",
         f"store        {_HALF * values:,} bytes a row in float16, {_bytes(_HALF * values * rows)} for "
         f"{counted(rows, 'row')}",
         f"training     {counted(total_steps(steps_per_epoch, recipe.optim), 'step')} of "
         f"{counted(recipe.data.batch_size, 'image')}, "
         f"{counted(recipe.optim.epochs, 'epoch')}",
+        *([f"             {rising}"] if (rising := never_there(recipe.optim)) else []),
         *([f"baseline     {_terms(compared)}"] if baseline else []),
         *_measured(recipe, student),
     ]
@@ -148,6 +151,18 @@ def _expected(recipe: TrainRecipe) -> tuple[int, dict[str, int], int, int]:
     return len(store.ok_rows), widths, shapes.get("patches", [0])[0], store.views.count
 
 
+def _other_widths(data: Data) -> dict[str, dict[str, int]]:
+    """Width of each field of each further teacher; RecipeError for one that is not extracted yet."""
+    widths = {}
+    for name, also in data.also.items():
+        try:
+            store = FeatureStore(expand(also.images or data.images or ""), also.teacher)
+        except StoreError as error:
+            raise RecipeError(f"data.also.{name}: {error}") from error
+        widths[name] = {field: said.view_shape[-1] for field, said in store.own_fields.items()}
+    return widths
+
+
 def _images_a_batch(data: Data) -> float:
     """How many of a batch come from the store that makes an epoch."""
     shares = [mixed.weight for mixed in data.mix] or [1.0]
@@ -165,12 +180,10 @@ def _bytes(number: float) -> str:
 def overview(folder: str | Path | None = None) -> list[tuple[str, str, str, str]]:
     """Every training recipe below `folder`: file, student, terms, paper; of a broken one, what is wrong with it.
 
-    Without a folder: those in pipelines/ if it is there, else those that ship.
+    Without a folder: those in pipelines/ if there are any, else those that ship.
     """
     rows = []
-    for path in sorted(recipes_at(folder).rglob("*.toml")):
-        if _OTHERS.intersection(path.parts):
-            continue
+    for path in _trainings(recipes_at(folder)):
         try:
             rows.append((str(path), *_in_short(load(path, kind=TrainRecipe))))
         except RecipeError as error:
@@ -180,8 +193,13 @@ def overview(folder: str | Path | None = None) -> list[tuple[str, str, str, str]
 
 def recipes_at(folder: str | Path | None) -> Path:
     """Where recipes are looked for."""
-    ours = folder is None and not Path("pipelines").is_dir()
+    ours = folder is None and not _trainings(Path("pipelines"))
     return shipped_recipes() if ours else Path(folder or "pipelines")
+
+
+def _trainings(folder: Path) -> list[Path]:
+    """The files of recipes below a folder, but for those that train nothing."""
+    return [path for path in sorted(folder.rglob("*.toml")) if not _OTHERS.intersection(path.parts)]
 
 
 def _in_short(recipe: TrainRecipe) -> tuple[str, str, str]:

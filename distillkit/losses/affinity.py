@@ -53,7 +53,8 @@ class Affinity(nn.Module):
     `directions`: sum or mean of rows (images pick keys) and columns (keys pick images), or one of them alone.
     `symmetric = false` lets the row direction stand for both: DIME-FM's L_pvl is twice its row direction.
     `top_k` compares the teacher's k best keys of each row only; `agreeing_only` leaves out images whose best key is not
-    the text that describes them (all left out: the loss is 0). Both belong to `directions = "rows"`.
+    the text that describes them (all left out: the loss is 0). `top_k` and `agreeing_only` go
+    with rows alone.
     """
 
     def __init__(

@@ -21,7 +21,7 @@ from distillkit.types import Batch, Features, Widths
 
 
 class Fusion(nn.Module):
-    """`logit_scale`: where f starts; `scale = "raw"` is the released code's f without exp."""
+    """`logit_scale`: where the learned scale f starts; `scale = "raw"` is the released code's f without exp."""
 
     needs = ("student.image", "student.text", "teacher.image", "teacher.text")
     shared = ("image_projection", "text_projection")

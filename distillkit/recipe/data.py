@@ -112,7 +112,11 @@ class Data(Strict):
     source: Literal["store", "live"] = "store"
     views: Literal["own", "stored"] = "own"
     texts: str | None = None
-    sampling: Sampling = "uniform"
+    sampling: Sampling = Field(
+        "uniform",
+        description='"uniform": every text once in a pass; "proximal": text_batch_size of those that were mined for '
+        'the batch; "neighbours": all of these, and each image is described by its nearest',
+    )
     neighbours: str = "neighbours"
     neighbours_k: int | None = Field(None, gt=0, le=MOST, description="of the mined neighbours of an image; None: all")
     captions: Captions = "none"

@@ -20,6 +20,7 @@ class ImageStudent(nn.Module, ABC):
     """`tokens`: give `cls` and `patches` too, and `masked` patches where the batch has a mask.
 
     `drop_patches`: the share of patches that a second forward leaves out for `masked_image`; 0 is no such forward.
+
     A kind of student says how its tower looks, and calls `_prepare` when it stands.
     """
 

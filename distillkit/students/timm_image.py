@@ -29,7 +29,6 @@ class TimmImage(ImageStudent):
     `embed_dim`: width of the joint space; None keeps the trunk's own features. `classes`: a linear classifier as well.
     `projection_bias`: of the projection to it. `drop`: dropout before it. `drop_path`, `layer_scale`: timm's
     drop_path_rate and init_values. `options`: more arguments of timm's constructor, such as {depth = 6}.
-    `tokens` and `drop_patches`: ImageStudent.
     `inherit`: start as a part of timm's "NAME" or "NAME.TAG", { model = "NAME", weights = "FILE" }, or "run:FOLDER"; a
     run of the same student is continued whole (fine-tuning).
     Pixels are normalised here, with timm's mean and std for that network.

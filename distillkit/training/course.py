@@ -19,7 +19,7 @@ from distillkit.training import checkpoint, reproducer
 from distillkit.training.ingredients import Ingredients
 from distillkit.training.learner import Learner, NotFinite
 from distillkit.training.progress import Progress
-from distillkit.training.schedule import learning_rate
+from distillkit.training.schedule import learning_rate, never_there
 from distillkit.training.trackers import Trackers
 from distillkit.training.validation import Validator
 from distillkit.types import Batch
@@ -59,6 +59,8 @@ class Course:
         if not self.writes:
             return
         self.say(self._introduction())
+        if rising := never_there(self.recipe.optim):
+            self.say(f"{self.run.path}: {rising}")
         self.run.forget_after(self.done)
         self.validator.forget_after(self.done)
         data, first, last = self.recipe.data, self.done, self.last

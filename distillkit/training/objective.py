@@ -137,6 +137,8 @@ class _Fields(dict[str, int]):
     def __missing__(self, field: str) -> NoReturn:
         have = ", ".join(sorted(self)) or "nothing"
         hint = "choose another student"
+        if field in ("cls", "patches"):
+            hint = "set student.tokens = true, where it is a vision transformer, or choose another student"
         if self.side == "teacher":
             hint = "extract that field, or set data.texts / data.captions"
         if field == "label":

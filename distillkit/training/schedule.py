@@ -96,6 +96,16 @@ def learning_rate(step: int, steps_per_epoch: int, optim: Optim) -> float:
     return _cosine(optim.lr, optim.min_lr, (step - warmup) / max(last - warmup, 1))
 
 
+def never_there(optim: Optim) -> str:
+    """In words, that the learning rate never gets to `optim.lr`, where that is so; else nothing."""
+    if optim.schedule == "onecycle" or optim.warmup_epochs <= optim.epochs:
+        return ""
+    return (
+        f"the learning rate rises for {optim.warmup_epochs:g} epochs of {optim.epochs:g} and never gets to "
+        f"{optim.lr:g}; lower optim.warmup_epochs"
+    )
+
+
 def _one_cycle(step: int, last: int) -> float:
     peak = max(_RISE * last - 1, 1)
     if step < peak:

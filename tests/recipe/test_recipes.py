@@ -135,6 +135,15 @@ def test_a_broken_recipe_is_a_row_that_says_why(run_cli, tmp_path, monkeypatch):
     assert "DIME-FM-ViT-B-32" in fine
 
 
+def test_where_there_are_other_recipes_alone_those_that_ship_are_listed(run_cli, tmp_path, monkeypatch):
+    """As the README begins: a recipe for an extraction, in pipelines/extract/."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pipelines/extract").mkdir(parents=True)
+    (tmp_path / "pipelines/extract/my_images.toml").write_text('name = "mine"\n')
+    code, out, err = run_cli("recipe", "list")
+    assert code == 0 and "demo/dime_fm " in out and "recipe copy" in err
+
+
 def test_a_recipe_whose_store_is_not_there_says_what_to_add(run_cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = (PIPELINES / "dime_fm.toml").read_text().replace("expect =", "# expect =")

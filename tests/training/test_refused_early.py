@@ -38,6 +38,25 @@ def test_texts_of_another_teacher(student, run_cli, tmp_path):
     assert code == 1 and err == told
 
 
+def test_a_further_teacher(student, run_cli):
+    """Its widths are looked up as the first one's are; what the student lacks for it is named by its knob."""
+    also = f'data.also={{ second = {{ images = "{student.stores}/images" }} }}'
+    term = 'losses.1={ kind = "feature_regression", teacher = "second", name = "second" }'
+    code, out, err = checked(student, run_cli, also, term)
+    assert code == 0 and "second.image" in next(line for line in out.splitlines() if line.startswith("teacher ")), err
+    code, _, err = checked(student, run_cli, also, term.replace("name =", 'field = "cls", name ='))
+    assert code == 1 and "feature_regression needs student.cls" in err and "set student.tokens = true" in err
+    code, _, err = checked(student, run_cli, also.replace("/images", "/nowhere"), term)
+    assert code == 1 and "data.also.second: " in err and "Traceback" not in err
+
+
+def test_a_learning_rate_that_only_rises(student, run_cli):
+    settings = ("optim.epochs=1.0", "optim.warmup_epochs=1.5", "optim.lr=0.001")
+    told = "the learning rate rises for 1.5 epochs of 1 and never gets to 0.001; lower optim.warmup_epochs"
+    assert told in checked(student, run_cli, *settings)[1] and told in student(*settings)[1]
+    assert told not in checked(student, run_cli, *settings, 'optim.schedule="onecycle"')[1]
+
+
 def validation(store, best="R@5"):
     return f'validation={{ eval = {{ kind = "retrieval", store = "{store}" }}, best = "{best}" }}'
 
