@@ -20,6 +20,7 @@ from distillkit.errors import RecipeError, StoreError
 from distillkit.evals._encode import stores_of
 from distillkit.evals._labels import labels_of
 from distillkit.recipe import Data, TrainRecipe, load
+from distillkit.recipe.load import content_of
 from distillkit.runfolder import RunFolder
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.students._count import count
@@ -199,7 +200,17 @@ def recipes_at(folder: str | Path | None) -> Path:
 
 def _trainings(folder: Path) -> list[Path]:
     """The files of recipes below a folder, but for those that train nothing."""
-    return [path for path in sorted(folder.rglob("*.toml")) if not _OTHERS.intersection(path.parts)]
+    return [
+        path for path in sorted(folder.rglob("*.toml")) if not _OTHERS.intersection(path.parts) and _may_train(path)
+    ]
+
+
+def _may_train(path: Path) -> bool:
+    """Whether a file says anything of a training; one that cannot be read may have."""
+    try:
+        return not content_of(path).keys().isdisjoint({"student", "students", "losses", "data"})
+    except RecipeError:
+        return True
 
 
 def _in_short(recipe: TrainRecipe) -> tuple[str, str, str]:

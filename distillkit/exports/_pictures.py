@@ -59,18 +59,27 @@ def _pixels(picture: Image.Image, config: dict[str, Any]) -> Float[np.ndarray, "
     return np.ascontiguousarray(normal.transpose(2, 0, 1), np.float32)
 
 
-# The same for the card: Python without any library of models.
-LINES = """\
+# For cards: a picture as a student was trained on it. Programs that convert to RGB themselves show what transparent
+# pixels hide, and cameras' pictures lying on their side.
+OPENED = """\
+def opened(file):
+    # Upright, and transparency laid on white, as in training.
+    picture = ImageOps.exif_transpose(Image.open(file)).convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+"""
+# The same as `pixels_of`: Python without any library of models.
+LINES = f"""\
 import json
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 config = json.load(open("preprocessor_config.json"))
 
+{OPENED}
 def pixels(picture):
     side, (width, height) = config["size"]["shortest_edge"], picture.size
     size = (side, side * height // width) if width <= height else (side * width // height, side)
-    picture = picture.convert("RGB").resize(size, config["resample"])
+    picture = picture.resize(size, config["resample"])
     left, top = (size[0] - side) // 2, (size[1] - side) // 2
     picture = np.asarray(picture.crop((left, top, left + side, top + side)), np.float32)
     picture = (picture * config["rescale_factor"] - config["image_mean"]) / config["image_std"]

@@ -40,7 +40,7 @@ def lines_of(student: Described, begin: str, image: str, text: str) -> str:
     """Python for the card. `begin`: its imports; `image`, `text`: what a tower says of `picture`, of `tokens`."""
     parts = [begin, LINES if student.image else "import numpy as np\n"]
     parts += ["from tokenizers import Tokenizer\n"] if student.text else []
-    parts += [f'\npicture = pixels(Image.open("picture.png"))\n{image}'] if student.image else []
+    parts += [f'\npicture = pixels(opened("picture.png"))\n{image}'] if student.image else []
     if student.text:
         read = 'np.array([Tokenizer.from_file("tokenizer.json").encode("a photo of a cat").ids])'
         parts.append(f"\ntokens = {read}\n{text}")

@@ -83,7 +83,7 @@ class Classifier:
             + """
 session = onnxruntime.InferenceSession("classifier.onnx")
 names = json.loads(session.get_modelmeta().custom_metadata_map["classes"])
-scores, logits = session.run(None, {"pixel_values": pixels(Image.open("picture.png"))})
+scores, logits = session.run(None, {"pixel_values": pixels(opened("picture.png"))})
 for place in scores[0].argsort()[::-1][:5]:
     print(f"{scores[0][place]:.1%} {names[place]}")
 """

@@ -21,7 +21,7 @@ from distillkit.exports._batches import in_batches
 from distillkit.exports._clip_names import text_weights, vision_weights
 from distillkit.exports._described import Described, ImageTower, Opened, Pictures, TextTower
 from distillkit.exports._files import Weights, write_json, write_weights
-from distillkit.exports._pictures import write_preprocessor
+from distillkit.exports._pictures import OPENED, write_preprocessor
 from distillkit.exports._tokens import write_tokenizer
 from distillkit.exports.timm import timm_config
 from distillkit.students._slim_blocks import plain
@@ -83,35 +83,38 @@ class Hf:
         return _TEXT if student.image is None else _PAIR
 
 
-_TIMM = """\
+_TIMM = f"""\
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
+{OPENED}
 model = AutoModelForImageClassification.from_pretrained(".").eval()
 process = AutoImageProcessor.from_pretrained(".")
 with torch.inference_mode():
-    image = model(**process(Image.open("picture.png").convert("RGB"), return_tensors="pt")).logits
+    image = model(**process(opened("picture.png"), return_tensors="pt")).logits
 """
-_TIMM_BARE = """\
+_TIMM_BARE = f"""\
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from transformers import AutoImageProcessor, AutoModel
 
+{OPENED}
 model = AutoModel.from_pretrained(".").eval()
 process = AutoImageProcessor.from_pretrained(".")
 with torch.inference_mode():
-    image = model(**process(Image.open("picture.png").convert("RGB"), return_tensors="pt")).pooler_output
+    image = model(**process(opened("picture.png"), return_tensors="pt")).pooler_output
 """
-_IMAGE = """\
+_IMAGE = f"""\
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from transformers import AutoImageProcessor, CLIPVisionModelWithProjection
 
+{OPENED}
 model = CLIPVisionModelWithProjection.from_pretrained(".").eval()
 process = AutoImageProcessor.from_pretrained(".", backend="pil")  # resizes as in training; torchvision rounds otherwise
 with torch.inference_mode():
-    image = model(**process(Image.open("picture.png"), return_tensors="pt")).image_embeds
+    image = model(**process(opened("picture.png"), return_tensors="pt")).image_embeds
 """
 _TEXT = """\
 import torch
@@ -122,14 +125,15 @@ tokenizer = AutoTokenizer.from_pretrained(".")
 with torch.inference_mode():
     text = model(**tokenizer(["a photo of a cat"], padding="max_length", return_tensors="pt")).text_embeds
 """
-_PAIR = """\
+_PAIR = f"""\
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
+{OPENED}
 model, tokenizer = CLIPModel.from_pretrained(".").eval(), AutoTokenizer.from_pretrained(".")
 process = AutoImageProcessor.from_pretrained(".", backend="pil")  # resizes as in training; torchvision rounds otherwise
-seen = process(Image.open("picture.png"), return_tensors="pt")
+seen = process(opened("picture.png"), return_tensors="pt")
 read = tokenizer(["a photo of a cat"], padding="max_length", truncation=True, return_tensors="pt")
 with torch.inference_mode():
     said = model(**seen, **read)

@@ -16,6 +16,7 @@ from distillkit.errors import ExportError
 from distillkit.exports._batches import in_batches
 from distillkit.exports._described import Described, ImageTower, Opened, Pictures
 from distillkit.exports._files import Weights, write_json, write_weights
+from distillkit.exports._pictures import OPENED
 
 _WIDTHS = "embed_dim"
 
@@ -81,14 +82,15 @@ class OpenClip:
         return _Opened(model.eval(), show, open_clip.get_tokenizer(f"local-dir:{folder}"))
 
     def lines(self, student: Described) -> str:
-        return """\
+        return f"""\
 import open_clip, torch
-from PIL import Image
+from PIL import Image, ImageOps
 
+{OPENED}
 model, _, preprocess = open_clip.create_model_and_transforms("local-dir:.")
 tokenizer = open_clip.get_tokenizer("local-dir:.")
 with torch.inference_mode():
-    image = model.eval().encode_image(preprocess(Image.open("picture.png").convert("RGB"))[None])
+    image = model.eval().encode_image(preprocess(opened("picture.png"))[None])
     text = model.encode_text(tokenizer(["a photo of a cat"]))
 """
 

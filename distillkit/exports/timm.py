@@ -15,6 +15,7 @@ from distillkit.errors import ExportError
 from distillkit.exports._batches import in_batches
 from distillkit.exports._described import Described, ImageTower, Opened, Pictures
 from distillkit.exports._files import write_json, write_weights
+from distillkit.exports._pictures import OPENED
 
 
 class Timm:
@@ -45,15 +46,16 @@ class Timm:
         return _Opened(model.eval())
 
     def lines(self, student: Described) -> str:
-        return """\
+        return f"""\
 import timm, torch
-from PIL import Image
+from PIL import Image, ImageOps
 from timm.data import create_transform, resolve_model_data_config
 
+{OPENED}
 model = timm.create_model("local-dir:.", pretrained=True).eval()
 preprocess = create_transform(**resolve_model_data_config(model), is_training=False)
 with torch.inference_mode():
-    image = model(preprocess(Image.open("picture.png").convert("RGB"))[None])
+    image = model(preprocess(opened("picture.png"))[None])
 """
 
 

@@ -7,8 +7,9 @@ import sys
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import ExifTags, Image, ImageDraw
 
+from distillkit.pixels import decode
 from distillkit.recipe import TrainRecipe
 from distillkit.runfolder import RunFolder, identity
 from distillkit.store.reading.reader import FeatureStore
@@ -154,12 +155,17 @@ sys.meta_path.insert(0, Nobody())
 
 def say_alone(folders, python=sys.executable):
     """What the cards of these folders say of a picture and a text when their lines are run, all in one process that
-    cannot import distillkit: the picture, and for each folder {"image": array, "text": array}.
+    cannot import distillkit: the picture as training sees it, and for each folder {"image": array, "text": array}.
+
+    Its file lies on its side, and blue is hidden where it is transparent.
     """
-    image = Image.new("RGB", (48, 48), "white")
+    image = Image.new("RGBA", (48, 48), (0, 0, 255, 0))
     ImageDraw.Draw(image).ellipse((6, 10, 30, 40), fill="red")
+    lying = Image.Exif()
+    lying[ExifTags.Base.Orientation] = 6
     for folder in folders:
-        image.save(folder / "picture.png")
+        image.save(folder / "picture.png", exif=lying)
+    seen = decode(folders[0] / "picture.png")
     code = [ALONE, "import json, os", "told = []"]
     for folder in folders:
         code += [f"os.chdir({str(folder)!r})", "said = {}", f"exec({lines_of(folder)!r}, said)"]
@@ -170,7 +176,7 @@ def say_alone(folders, python=sys.executable):
         (folder / "picture.png").unlink()
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
-    return image, [{name: np.array(value) for name, value in one.items()} for one in told]
+    return seen, [{name: np.array(value) for name, value in one.items()} for one in told]
 
 
 def lines_of(folder):

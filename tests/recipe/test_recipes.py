@@ -140,6 +140,8 @@ def test_where_there_are_other_recipes_alone_those_that_ship_are_listed(run_cli,
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pipelines/extract").mkdir(parents=True)
     (tmp_path / "pipelines/extract/my_images.toml").write_text('name = "mine"\n')
+    (tmp_path / "pipelines/near.toml").write_text('queries = "stores/mine/images"\ncorpus = "stores/mine/texts"\n')
+    (tmp_path / "pipelines/measures.toml").write_text('[[evals]]\nkind = "retrieval"\nstore = "stores/mine/held"\n')
     code, out, err = run_cli("recipe", "list")
     assert code == 0 and "demo/dime_fm " in out and "recipe copy" in err
 
