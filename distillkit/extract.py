@@ -113,7 +113,10 @@ def extract(
 
 
 def plan(recipe: ExtractRecipe | str | Path, say: Say = silent, *, overrides: Sequence[str] = ()) -> list[str]:
-    """What `extract` would take here, line by line: every store is left as it is, and none is begun."""
+    """What `extract` would take here, line by line: every store is left as it is, and none is begun.
+
+    Of what is there already nothing is taken again; where a store would have to make way, that is told.
+    """
     if not isinstance(recipe, ExtractRecipe):
         recipe = load(recipe, list(overrides), kind=ExtractRecipe)
     cpu.settle()
@@ -121,8 +124,19 @@ def plan(recipe: ExtractRecipe | str | Path, say: Say = silent, *, overrides: Se
     out, engine, lines = workplace(expand(recipe.out)), LocalEngine(), list[str]()
     whole: list[estimate.Estimate] = []
     plans = [planned(corpus, out / corpus.name, say) for corpus in recipe.corpora]
-    for job, plan in zip(_jobs(recipe, out, engine.teachers(recipe.by_alias, say)), plans, strict=True):
-        rows = plan.rows
+    jobs = _jobs(recipe, out, engine.teachers(recipe.by_alias, say))
+    wanted = [
+        place for job, plan in zip(jobs, plans, strict=True) for place in places(job, in_its_order(job, plan), say)
+    ]
+    for job, writer in wanted:
+        rows = writer.plan
+        if writer.finished() and writer.previous_identity() == writer.identity and not writer.damaged():
+            lines.append(f"{writer.path}: already complete ({count(rows.num_rows, 'row')}), nothing to do")
+            continue
+        try:
+            refuse_to_redo(job, writer, False)
+        except StoreError as error:
+            say(str(error))
         folder = estimate.existing(job.path)
         free = shutil.disk_usage(folder).free
         for line in (*estimate.warnings(job, rows.num_rows, free), *told_of_cuts(job, rows)):

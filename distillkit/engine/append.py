@@ -24,6 +24,7 @@ from distillkit.engine.other_rows import changed_rows
 from distillkit.errors import StoreError
 from distillkit.recipe import differences
 from distillkit.store.format.encode import stored
+from distillkit.store.format.log import FILE_NAME as LOG
 from distillkit.store.format.manifest import Manifest
 from distillkit.store.format.sameness import recognised
 from distillkit.store.reading.lookup import find
@@ -32,6 +33,7 @@ from distillkit.store.writing.claims import Claims
 from distillkit.store.writing.shards import Failure
 from distillkit.store.writing.stamps import blank, kept
 from distillkit.store.writing.writer import StoreWriter
+from distillkit.system.lines import append_line
 from distillkit.system.versions import versions
 from distillkit.system.wording import count
 
@@ -102,9 +104,10 @@ def append(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None]
         mine.take(range(len(old.shards)))
         claims.take(range(writer.shards))
         _fill(job, writer, old, say, made)
+        append_line(writer.path / LOG, {"appended": grown.new} | made)
         manifest = writer.finish(versions())
         told = successor.take_its_place(path, mine)
-    say(f"{path}: complete, {count(manifest.rows, 'row')}, digest {manifest.digest[:16]}; {told}")
+    say(f"{path}: complete, {count(manifest.rows - manifest.skipped, 'row')}, digest {manifest.digest[:16]}; {told}")
     return path
 
 

@@ -135,3 +135,17 @@ def test_plan_touches_nothing_and_tells_everything(recipes, run_cli, tmp_path):
     assert re.search(r"sets? the pace", out) and "texts/s" in out and "paid after epochs" in out and "free" in out
     lines = [line.split() for line in out.splitlines()]
     assert ["1", "float16", "0", "128", "8.96", "kB"] in [line[:6] for line in lines]
+
+
+def test_what_is_there_is_planned_no_second_time(recipes, run_cli, tmp_path):
+    assert run_cli("extract-teacher", recipes[0])[0] == 0
+    before = sorted(tmp_path.rglob("*"))
+    code, out, _ = run_cli("extract-teacher", recipes[0], "--plan")
+    complete = [
+        f"{tmp_path}/out/{name}: already complete ({rows} rows), nothing to do"
+        for name, rows in (("images", 70), ("texts", 160))
+    ]
+    assert code == 0 and out.splitlines() == complete
+    code, out, err = run_cli("extract-teacher", recipes[0], "--plan", "--set", 'corpora.0.dtype="float32"')
+    assert code == 0 and "to extract anew means 70 rows" in err and "add --overwrite" in err
+    assert "image           float32" in out and complete[1] in out and sorted(tmp_path.rglob("*")) == before
