@@ -33,6 +33,7 @@ _HOMES = {
     "check": "check",
     "check_corpus": "corpora.check:check",
     "compare": "compare",
+    "comparison": "compare:comparison",
     "copy_recipe": "recipe.shipped:copy",
     "embed": "embed",
     "evaluate": "evaluate",
