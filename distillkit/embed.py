@@ -116,7 +116,7 @@ def _of_list(embedder: Embedder, place: str, batch_size: int, threads: int | Non
 
 
 def _scaled(vectors: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
-    return torch.nn.functional.normalize(torch.from_numpy(vectors)).numpy()
+    return torch.nn.functional.normalize(torch.from_numpy(np.array(vectors))).numpy()
 
 
 def _stores(embedder: Embedder, folder: Path | None, texts: str | Path | None, place: Path, say: Say) -> Embedded:

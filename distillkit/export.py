@@ -30,6 +30,7 @@ from distillkit.recipe import Component, TrainRecipe
 from distillkit.runfolder import RunFolder
 from distillkit.system.atomic import write_json
 from distillkit.system.new_folder import new_folder, refuse_what_is_there
+from distillkit.system.wording import count
 from distillkit.teachers._frozen import weights_sha256
 from distillkit.teachers._students import EXPORTED
 
@@ -82,6 +83,7 @@ def export(
         raise ExportError(f"{run.path}: cannot go to {to}: {refusal}")
     held = [name for name in student.towers if name in getattr(target, "towers", ("image", "text"))]
     asked.enough(held)
+    say(f"asking student and {to} about {count(len(asked.pictures), 'picture')} and {count(len(asked.texts), 'text')}")
     pixels = _calibration(recipe, student) if precision == "int8" and "image" in held else None
     with new_folder(folder, ExportError, _OTHERWISE) as partial:
         target.write(student, partial, precision, pixels)

@@ -88,7 +88,7 @@ def _lines(goal: Goal, material: Material, chosen: Choice, name: str, file: str)
     if material.texts and "classes" not in goal.data and "captions" not in goal.data:
         yield f"texts = {_toml(material.texts)}  # {material.text_rows:,}, of no image in particular"
         yield f"text_batch_size = {min(_MOST_TEXTS, 2 ** (material.text_rows.bit_length() - 1))}"
-    yield f"batch_size = {batch}  # of the corpus, and about {batch * chosen.image_bytes / 1e6:,.0f} MB of memory"
+    yield f"batch_size = {batch}  # images a step, in about {batch * chosen.image_bytes / 1e6:,.0f} MB of memory"
     for key, value in goal.data.items():
         yield f"{key} = {_toml(value)}"
     yield f"augment = {_toml(goal.augment)}  # the share of an image's area that a crop may have"
@@ -106,7 +106,7 @@ def _lines(goal: Goal, material: Material, chosen: Choice, name: str, file: str)
         yield from _table("baseline.losses", term)
     if not material.measured:
         yield "\n# Measured on the images that it learns from, for want of others. Give it some that it has never seen:"
-        yield "# extract them as a store of their own, and write its name for each `store` below."
+        yield "# extract them as a store of their own; name it for each `store` below, or to --measure of `recipe new`."
     for one in goal.evals:
         yield from _table("evals", one)
 

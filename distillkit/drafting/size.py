@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
+from math import ceil
 from typing import Any
 
 import torch
@@ -57,7 +58,9 @@ def within_parameters(ladder: Sequence[Knobs], most: float) -> Choice:
     """The last of the ladder, which rises, that has no more parameters; RecipeError where none has."""
     sizes = list(takewhile(lambda size: size <= most, map(_parameters, ladder)))
     if not sizes:
-        raise RecipeError(f"the smallest student here has {_parameters(ladder[0]) / 1e6:.2f} M parameters; allow more")
+        least = _parameters(ladder[0]) / 1e6
+        enough = f"--parameters {ceil(10 * least) / 10:g}M"
+        raise RecipeError(f"the smallest student here has {least:.2f} M parameters; allow more: {enough}")
     knobs, size = ladder[len(sizes) - 1], sizes[-1]
     return Choice(knobs, size, _image_bytes(knobs), f"the largest here of at most {most / 1e6:g} M parameters")
 

@@ -57,8 +57,8 @@ def select_texts(recipe: SelectRecipe | str | Path, say: Say = silent, *, overri
     share = f"{100 * facts['kept'] / facts['texts']:.1f}%"
     say(
         f"{out}: {facts['kept']:,} of {count(facts['texts'], 'text')} kept ({share}), "
-        f"{facts['duplicates']:,} as another, {facts['never']:,} near to no image, {facts['too_far']:,} near "
-        f"to one, but not enough; look at {out / 'selection.html'}"
+        f"{facts['duplicates']:,} equal to another, {facts['never']:,} no image's neighbour, {facts['too_far']:,} not "
+        f"near enough; look at {out / 'selection.html'}"
     )
     return out
 

@@ -56,7 +56,7 @@ def _facts(recipe: TrainRecipe, facts: dict[str, Any], student: Described, weigh
         "recipe": recipe.name + (f", after {recipe.paper}" if recipe.paper else ""),
         "student": recipe.student.called,
         "parameters": f"{facts['parameters']:,}",
-        "losses": ", ".join(term.kind for term in recipe.losses),
+        "losses": ", ".join(str(term.knobs.get("name") or term.kind) for term in recipe.losses),
         "teacher": f"{teacher.get('model', 'of an import')}, weights sha256 {teacher.get('weights_sha256', 'unknown')}",
         "text tower": texts,
         "data": ", ".join(f"{name} {place}" for name, place in facts.get("stores", {}).items()),

@@ -150,7 +150,7 @@ def questions_of_run(recipe: TrainRecipe, path: Path) -> Questions:
         kept = np.linspace(0, len(kept) - 1, MOST).astype(np.int64)
     places, told = _originals(store, kept, recipe), str(store.path)
     if len(places) < LEAST:  # the measure is of the first alone
-        more = _trained_with(recipe, LEAST - len(places))
+        more = _trained_with(recipe, LEAST - len(places), but=store)
         places, told = places + more, f"{told}, and {count(len(more), 'picture')} of training"
     pictures = Pictures(places, lambda place: place[0].open(place[1])[0])
     return Questions(pictures, _texts(recipe, store), _measured(measure, store, kept, recipe), told)
@@ -162,11 +162,15 @@ def _originals(store: FeatureStore, kept: np.ndarray, recipe: TrainRecipe) -> li
     return [(images, row) for row in store.ok_rows[kept].tolist()]
 
 
-def _trained_with(recipe: TrainRecipe, count: int) -> list[tuple[Originals, int]]:
-    """`count` pictures of the corpus of training, evenly out of all; fewer where it has fewer."""
+def _trained_with(recipe: TrainRecipe, count: int, but: FeatureStore | None = None) -> list[tuple[Originals, int]]:
+    """`count` pictures of the corpus of training, evenly out of all; fewer where it has fewer. `but`: none of these."""
     store = open_store(recipe.data.images or recipe.data.mix[0].images, recipe)
+    known = set() if but is None else set(but.values("key", but.ok_rows))
     rows = len(store.ok_rows)
-    return _originals(store, np.linspace(0, rows - 1, min(count, rows)).astype(np.int64), recipe)
+    places = np.linspace(0, rows - 1, min(count + len(known), rows)).astype(np.int64)
+    keys = store.values("key", store.ok_rows[places])
+    new = np.array([place for place, key in zip(places, keys, strict=True) if key not in known], np.int64)
+    return _originals(store, new[np.linspace(0, len(new) - 1, min(count, len(new))).astype(np.int64)], recipe)
 
 
 def open_store(name: str, recipe: TrainRecipe) -> FeatureStore:

@@ -102,6 +102,8 @@ def _decoded_without_side_matter(
         data = image if isinstance(image, bytes) else image.read_bytes()
     except OSError:
         raise _refusal(damage, b"") from damage
+    if not data:
+        raise SourceError("not an image: the file is empty") from damage
     for rest in side_matter.without(data):
         try:
             found = _decoded(io.BytesIO(rest), max_pixels, reduced_to)

@@ -44,7 +44,11 @@ class Spaces:
 
 def spaces(evals: Sequence[Heard], runs: Mapping[str, Measured], most: int) -> Spaces | str:
     """Of the first evaluation for which all of them are kept, `most` items at even distances; or why there are none."""
-    why = "no evaluation has answers that are right or wrong" if not evals else ""
+    why = (
+        "no evaluation has answers that are right or wrong (retrieval, zero_shot, knn have); add one"
+        if not evals
+        else ""
+    )
     for heard in evals:
         found = _of(heard, runs, most)
         if not isinstance(found, str):

@@ -43,9 +43,12 @@ class Unfinished:
         ]
         if self.seconds:
             rate = self.committed / self.seconds
-            left = (self.rows - self.committed) / rate / 3600
-            told.append(f"so far at {pace(rate)}, {self.failed} failed; {left:.1f} h are left at that rate")
+            told.append(f"so far at {pace(rate)}, {self.failed} failed; {self._left(rate)} are left at that rate")
         return told
+
+    def _left(self, rate: float) -> str:
+        minutes = (self.rows - self.committed) / rate / 60
+        return f"{minutes / 60:.1f} h" if minutes >= 60 else count(max(round(minutes), 1), "minute")
 
 
 def unfinished(path: Path) -> Unfinished | None:
