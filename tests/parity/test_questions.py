@@ -10,6 +10,7 @@ from PIL import Image
 
 from distillkit.errors import ExportError
 from distillkit.evals.retrieval import Retrieval
+from distillkit.parity import questions
 from distillkit.parity.questions import _measured, questions_of_folder
 from tests.evals.worlds import Store
 
@@ -38,6 +39,21 @@ def test_kind_i_captions_are_not_padded_to_the_longest():
     measure = retrieval_of(Store(features, features, names=names))
     assert len(measure.answers(None)) == 2000
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400 * 1024  # KiB
+
+
+def test_no_picture_is_asked_about_twice(monkeypatch):
+    """Where the eval's store is the one of training, or holds some of its pictures."""
+
+    def store(rows):
+        return SimpleNamespace(ok_rows=np.arange(rows), values=lambda column, rows: [f"{row}.png" for row in rows])
+
+    monkeypatch.setattr(questions, "open_store", lambda *_: store(300))
+    monkeypatch.setattr(questions, "_originals", lambda store, kept, recipe: kept.tolist())
+    recipe = SimpleNamespace(data=SimpleNamespace(images="trained"))
+    found = questions._trained_with(recipe, 56, but=store(200))
+    assert len(set(found)) == 56 and min(found) >= 200
+    assert questions._trained_with(recipe, 56, but=store(300)) == []
+    assert len(set(questions._trained_with(recipe, 56))) == 56
 
 
 def test_kind_c_a_folder_of_samples_is_walked_as_a_corpus_is(tmp_path):
