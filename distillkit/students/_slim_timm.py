@@ -36,7 +36,7 @@ def sizes(trunk: Any) -> tuple[int, list[int], list[int]]:
 def encode(trunk: Any, x: Float[Tensor, "b 3 h w"], masks: Drawn | None = None) -> Float[Tensor, "b e"]:
     """What the trunk pools; without masks its layers are whatever size their weights are."""
     x = trunk.patch_embed.proj(x).flatten(2).transpose(1, 2)
-    before = [token.expand(len(x), -1, -1) for token in (trunk.cls_token, trunk.reg_token) if token is not None]
+    before = [token.expand(x.shape[0], -1, -1) for token in (trunk.cls_token, trunk.reg_token) if token is not None]
     x = torch.cat([*before, x + trunk.pos_embed], 1) if trunk.no_embed_class else torch.cat([*before, x], 1)
     x = x if trunk.no_embed_class else x + trunk.pos_embed
     x = norm(trunk.norm_pre, masked(x, masks), masks)

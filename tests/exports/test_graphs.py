@@ -6,11 +6,15 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 
 from distillkit.errors import ExportError
 from distillkit.export import export
 from distillkit.exports._lowering import block_of, pattern_of, refuse_what_dies
-from tests.exports.world import card_of
+from distillkit.exports._towers import _Through
+from distillkit.recipe import Component
+from distillkit.students import _slim, _slim_timm
+from tests.exports.world import STUDENTS, card_of
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +53,24 @@ def test_batches_may_be_of_any_size_and_metadata_says_what_comes_out(graphs):
         (said,) = session.run(None, {"pixel_values": np.zeros((count, 3, 32, 32), np.float32)})
         assert said.shape == (count, 32)
     assert session.get_modelmeta().custom_metadata_map["embeddings"] == "raw, not normalised"
+
+
+@pytest.mark.parametrize(
+    ("name", "tower", "way"),
+    [
+        ("slim", "visual", _slim.encode_image),
+        ("slim", "text", _slim.encode_text),
+        ("slim_image", "trunk", _slim_timm.encode),
+    ],
+)
+def test_what_no_ordinary_network_holds_takes_batches_of_any_size(name, tower, way):
+    """Then our own way through it is traced, which must not depend on how many the example has."""
+    student = Component(**STUDENTS[name]).build("students").eval()
+    network = _Through(getattr(student, tower), way)
+    example = torch.ones(2, 16, dtype=torch.long) if tower == "text" else torch.zeros(2, 3, 32, 32)
+    sizes = ({0: torch.export.Dim("batch")},)
+    program = torch.export.export(network, (example,), dynamic_shapes=sizes).module()
+    assert len(program(example.repeat_interleave(3, 0)[:5])) == 5
 
 
 def test_a_graph_that_cannot_be_opened_is_one_line(tmp_path):
