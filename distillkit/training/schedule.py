@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from distillkit.recipe import Optim
+from distillkit.system.wording import count
 from distillkit.training.shards import spread
 
 # Names that the papers' code exempts from weight decay, beside every parameter with one axis or none.
@@ -101,7 +102,7 @@ def never_there(optim: Optim) -> str:
     if optim.schedule == "onecycle" or optim.warmup_epochs <= optim.epochs:
         return ""
     return (
-        f"the learning rate rises for {optim.warmup_epochs:g} epochs of {optim.epochs:g} and never gets to "
+        f"the learning rate rises for {count(optim.warmup_epochs, 'epoch')} of {optim.epochs:g} and never gets to "
         f"{optim.lr:g}; lower optim.warmup_epochs"
     )
 
