@@ -49,12 +49,13 @@ class Affinity(nn.Module):
     """`logit_scale` multiplies cosines on both sides, `temperature` divides them. "teacher": the teacher's own scale on
     both sides, which is 100 for CLIP; "own": each network's own.
 
-    `between`: what is query and what is key. `divergence`: D of the formula.
+    `between`: what is query and what is key. `divergence`: D of the formula, Kullback-Leibler's or
+    cross-entropy, whose gradients are equal.
     `directions`: sum or mean of rows (images pick keys) and columns (keys pick images), or one of them alone.
     `symmetric = false` lets the row direction stand for both: DIME-FM's L_pvl is twice its row direction.
     `top_k` compares the teacher's k best keys of each row only; `agreeing_only` leaves out images whose best key is not
-    the text that describes them (all left out: the loss is 0). `top_k` and `agreeing_only` go
-    with rows alone.
+    the text that describes them (all left out: the loss is 0). `top_k` and `agreeing_only` go with
+    rows alone.
     """
 
     def __init__(

@@ -26,7 +26,8 @@ from distillkit.types import Batch, Features, Widths
 class Interactive(nn.Module):
     """`target`: "match", each anchor's own candidate (ICL), or "teacher", the teacher's scores (XKD).
 
-    `logit_scale`: where c starts; `scale = "raw"` is the released code's c without exp. `teacher_scale`: b of XKD.
+    `logit_scale`: where the learned scale c starts; `scale = "raw"` is the released code's c without exp.
+    `teacher_scale`: b of XKD.
     """
 
     shared = ("image_projection", "text_projection", "cross_scale")

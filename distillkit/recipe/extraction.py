@@ -125,10 +125,12 @@ class Ray(Strict):
     """
 
     address: str | None = None
-    least: int = Field(1, gt=0, le=4096)
-    most: int | None = Field(None, gt=0, le=4096)
-    cpus: float | None = Field(None, gt=0)
-    gpus: float | None = Field(None, ge=0)
+    least: int = Field(1, gt=0, le=4096, description="actors at least")
+    most: int | None = Field(
+        None, gt=0, le=4096, description="actors at most; as many as there is room for, if not said"
+    )
+    cpus: float | None = Field(None, gt=0, description="of an actor; torch's threads, if not said")
+    gpus: float | None = Field(None, ge=0, description="of an actor; one where the cluster has any, if not said")
 
 
 class ExtractRecipe(Strict):

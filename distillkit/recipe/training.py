@@ -96,10 +96,10 @@ class RayWorkers(Strict):
     """
 
     address: str | None = None
-    workers: int = Field(1, gt=0, le=4096)
-    cpus: float | None = Field(None, gt=0)
-    gpus: float | None = Field(None, ge=0)
-    restarts: int = Field(3, ge=0, le=MOST)
+    workers: int = Field(1, gt=0, le=4096, description="processes")
+    cpus: float | None = Field(None, gt=0, description="of a process; its share, if not said")
+    gpus: float | None = Field(None, ge=0, description="of a process; one where the cluster has any, if not said")
+    restarts: int = Field(3, ge=0, le=MOST, description="times that all begin again when one dies")
 
 
 class NamedStudent(Component):

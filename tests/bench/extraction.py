@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ from distillkit.recipe import Component, Corpus
 from distillkit.store.format.plan import SCHEMA
 from distillkit.teachers.openclip import Openclip, _preprocess
 from distillkit.types import Features
-from tests.bench.measure import Row, compare
+from tests.bench.measure import Row, compare, limit
 
 _BATCH = 16
 _TINY = {"layers": 1, "width": 64, "head_width": 32, "patch_size": 112}
@@ -48,7 +50,7 @@ def run(folder: Path, quick: bool) -> list[Row]:
     return [
         _against_the_teacher(root, heavy, count // (1 if quick else 4), rounds),
         # A corpus of some seconds: of one that takes half a second, a twentieth goes into beginning and ending.
-        _against_decoding(
+        *_against_decoding(
             linked(root, folder / "many", 4 * count), Elsewhere(Openclip(model=light, device="cpu")), rounds
         ),
         _pixel_path(root, count, size, rounds),
@@ -142,7 +144,8 @@ class Elsewhere:
         return Features(image=self.said[: len(pixels)])
 
 
-def _against_decoding(root: Path, network: Elsewhere, rounds: int) -> Row:
+def _against_decoding(root: Path, network: Elsewhere, rounds: int) -> list[Row]:
+    """A teacher is shown batches, and somebody has to put them together: on cores that all decode, that takes a share."""
     count = len(list(root.iterdir()))
     planned = plan(root, count)
     sight = Sight(Component(kind="folder", root=str(root)), {"clip": network.preprocess})
@@ -153,9 +156,25 @@ def _against_decoding(root: Path, network: Elsewhere, rounds: int) -> Row:
             for _ in outcomes:
                 pass
 
-    name = "extraction that waits for its decoders, its teacher elsewhere / decoding alone"
+    def together() -> None:
+        with decoded(sight, rows, kind="threads", workers=2, ahead=2 * _BATCH) as outcomes:
+            for batch in batched(outcomes, _BATCH):
+                torch.cat([one.pixels[0] for one in batch])
+
+    name = "extraction that waits for its decoders, its teacher elsewhere"
     ours = partial(extract, job(root, network, _BATCH, 2), planned)
-    return compare(name, ours, alone, goal=0.95, amount=count, unit="images/s", rounds=rounds)
+    timed = {"amount": count, "unit": "images/s", "rounds": rounds}
+    return [
+        compare(f"{name} / decoding alone", ours, alone, goal=0.95, **timed),
+        compare(f"{name} / decoding and batches of what was decoded", ours, together, goal=0.95, **timed),
+        limit(compare("decoding and batches of what was decoded / decoding alone", together, alone, **timed)),
+    ]
+
+
+def batched(outcomes: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    waiting = iter(outcomes)
+    while batch := list(islice(waiting, size)):
+        yield batch
 
 
 def _pixel_path(root: Path, count: int, size: int, rounds: int) -> Row:
