@@ -145,7 +145,7 @@ class Elsewhere:
 
 
 def _against_decoding(root: Path, network: Elsewhere, rounds: int) -> list[Row]:
-    """A teacher is shown batches, and somebody has to put them together: on cores that all decode, that takes a share."""
+    """A teacher is shown batches, and somebody puts them together: where all cores decode, that takes a share."""
     count = len(list(root.iterdir()))
     planned = plan(root, count)
     sight = Sight(Component(kind="folder", root=str(root)), {"clip": network.preprocess})
