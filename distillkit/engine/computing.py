@@ -113,6 +113,7 @@ def _ask(
     except (KeyboardInterrupt, SystemExit):
         if begun and begun.worth_it:
             keeping.submit(_all_kept, kept).result()  # behind all that was handed over, though `kept` may lack the last
+            _refuse_a_lost_corpus(shard.job.source, shard.failures)
             begun.keep(shard)
         raise
 

@@ -3,6 +3,7 @@
 import pytest
 
 from distillkit.engine import begun
+from distillkit.errors import SourceError
 from distillkit.extract import extract
 from distillkit.store.format.layout import BEGUN
 from distillkit.store.reading.unfinished import unfinished
@@ -23,7 +24,7 @@ def counted(monkeypatch):
     def counting(self, **inputs):
         calls["made"] += 1
         if calls["made"] == calls["stop_at"]:
-            raise calls["by"]
+            raise calls["by"]()
         return forward(self, **inputs)
 
     monkeypatch.setattr(Openclip, "forward", counting)
@@ -81,6 +82,20 @@ def test_whoever_stops_it_keeps_all_that_was_said(run, counted, tmp_path, monkey
     counted.update(made=0, stop_at=None)
     store, _ = run("out", every=1e9)
     assert checksums(store) == want and counted["made"] == every - stop_at + 1
+
+
+def test_of_a_corpus_that_is_gone_nothing_is_kept(run, counted, corpus, tmp_path, monkeypatch):
+    """Else its failures would be: a mount is lost, everything fails, and somebody presses Ctrl-C."""
+    monkeypatch.setattr(begun, "LEAST", 0.0)
+
+    def lost():
+        corpus.rename(tmp_path / "elsewhere")
+        return KeyboardInterrupt()
+
+    counted.update(stop_at=12, by=lost)
+    with pytest.raises(SourceError, match=r"the corpus is gone .* the shard in hand is dropped"):
+        run("out", every=1e9)
+    assert not (tmp_path / "out/images" / BEGUN).exists()
 
 
 def test_stopped_again_and_again_it_gets_there(run, counted, tmp_path):
