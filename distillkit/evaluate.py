@@ -130,6 +130,11 @@ def _evaluated(job: _Job, say: Say) -> Path:
     networks = {"teacher": digest(run.facts()["teacher"])} | {
         who: network_of(folder, recipe) for who, folder in folders.items()
     }
+    if not job.asked:
+        say(
+            f"{run.path}: its recipe has no [[evals]], so nothing is measured; add some, or name a file of them "
+            "with --eval"
+        )
     kept = Kept(run.path / "evaluation", networks)
     if all(kept.has(one) for one in job.asked) and same_as_before(run.path, job.asked, networks):
         say(f"{run.path}: already evaluated, nothing to do")

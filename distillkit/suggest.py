@@ -42,9 +42,10 @@ def suggest_scale(
     if "image" not in store.own_fields:
         raise StoreError(f"{store.path}: holds no image features; name the store of images, and texts with --texts")
     x = _some(store, "image", batch)
-    lines = [
-        f"{counted(len(x), 'image')} of {store.path}" + (f", {counted(text_batch, 'text')} of {texts}" if texts else "")
-    ]
+    lines = [f"{counted(len(x), 'image')} of {store.path}"]
+    if texts is not None:
+        text_batch = min(text_batch, len(FeatureStore(texts).ok_rows))
+        lines[0] += f", {counted(text_batch, 'text')} of {texts}"
     own = _own_scale(store)
     if own is not None:
         lines.append(f"the teacher's own scale is {own:.4g}")

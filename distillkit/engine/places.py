@@ -45,7 +45,10 @@ def places(job: Job, planned: Planned, say: Say) -> list[Place]:
     new = teachers_to_add(before, writer.identity) if before is not None and writer.finished() else []
     if not new:
         return [(job, writer)]
-    say(f"{job.path}: stays as it is, {' and '.join(new)} added to it; train with data.teacher = {new[0]!r}")
+    say(
+        f"{job.path}: stays as it is, {' and '.join(new)} added to it; train with data.teacher = {new[0]!r}, or with "
+        "several (data.also)"
+    )
     kept = [placed(job.only(old))] if (old := [alias for alias, _ in job.asked if alias not in new]) else []
     return [*((base, own) for base, own in kept if own.identity == before and own.damaged()), placed(job.beside(new))]
 

@@ -65,9 +65,13 @@ def labels_of(store: Any, names: str | None = None, first: int = 0) -> Labels:
         wanted = (
             "extract it with its labels (source.label_column, label_field, label; a folder's classes = true), or name "
             "the file of class names that its captions are (classes, data.class_names)"
-            if names is None
-            else f"it has no captions; leave {names} out where it has labels"
         )
+        if names is not None:
+            labelled = len(ids) > store.index["label"].take(store.ok_rows).null_count
+            own = (
+                f"leave {names} out" if labelled else "extract it with labels (a folder's classes = true), or captions"
+            )
+            wanted = f"it has no captions that {names} could name; {own}"
         raise StoreError(f"{store.path}: none of its {counted(len(ids), 'image')} has a class; {wanted}")
     if first and (int(found.ids.max()) > _LARGEST - max(first, 0) or int(found.ids.min()) + first < 0):
         low, high = int(found.ids.min()), int(found.ids.max())

@@ -79,6 +79,10 @@ class Comparison:
     lines: tuple[Line, ...]
     notes: tuple[str, ...] = field(default=())
 
+    def __repr__(self) -> str:
+        """In short: there is a line for every number of every evaluation."""
+        return f"Comparison(arms={[arm.name for arm in self.arms]}, {len(self.lines)} lines)"
+
     @property
     def baseline(self) -> Arm:
         return self.arms[0]
