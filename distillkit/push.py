@@ -116,7 +116,7 @@ def load_of_run(run: Path, export: str | None, with_images: bool) -> Load:
     if not made:
         raise ExportError(f"{run}: nothing of it was exported; run: distillkit export {run} --to hf")
     if export is None and len(made) > 1:
-        raise ExportError(f"{run}: was exported as {', '.join(made)}; say which one goes with --export {made[0]}")
+        raise ExportError(f"{run}: was exported as {', '.join(made)}; say which one goes: --export {' or '.join(made)}")
     if export is not None and export not in made:
         raise ExportError(f"{run}: was not exported as {export}; there is {', '.join(made)}")
     folder = run / "exports" / (export or made[0])

@@ -113,7 +113,7 @@ def test_a_run_that_was_not_exported_or_in_several_ways_is_told_so(runs, exporte
     shutil.copytree(exported, run)
     shutil.copytree(run / "exports/open_clip", run / "exports/timm")
     with pytest.raises(
-        ExportError, match="was exported as open_clip, timm; say which one goes with --export open_clip"
+        ExportError, match="was exported as open_clip, timm; say which one goes: --export open_clip or timm"
     ):
         push(run, "me/x", dry_run=True)
     shutil.rmtree(run / "exports")

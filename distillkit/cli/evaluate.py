@@ -82,7 +82,10 @@ def compare(
     if table is not None:
         from distillkit.report.comparison_table import FORMATS
 
-        print(FORMATS[table](comparison(runs, baseline=baseline, teacher=teacher)), end="")
+        found = comparison(runs, baseline=baseline, teacher=teacher)
+        print(FORMATS[table](found), end="")
+        for note in found.notes:
+            say(note)
         return
     page = write(runs, say, baseline=baseline, teacher=teacher, out=out, dots=dots)
     print(page)

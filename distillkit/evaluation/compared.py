@@ -20,7 +20,8 @@ from distillkit.system.wording import count as counted
 def compared(arms: Sequence[Arm], teacher: Arm | None = None) -> Comparison:
     """The first arm against each other one, and against the `teacher` if it is to be on the table.
 
-    TrainError where no eval was answered by all, or the same name stands for other questions or other items.
+    What not all answered is left out, and so is a name that stands for other questions or other items; TrainError where
+    nothing else is there.
     """
     by_arm = {arm.name: [run.rows for run in arm.runs] for arm in arms}
     everyone = [*arms] if teacher is None else [arms[0], teacher, *arms[1:]]
@@ -29,18 +30,18 @@ def compared(arms: Sequence[Arm], teacher: Arm | None = None) -> Comparison:
     names = list(dict.fromkeys(place for runs in by_arm.values() for run in runs for place in run))
     shared = [place for place in names if all(place in run for runs in by_arm.values() for run in runs)]
     alone = sorted({name for name, _ in names} - {name for name, _ in shared})
-    lines = [
-        line
-        for place in shared
-        for line in _lines(place, {who: [run[place] for run in runs] for who, runs in by_arm.items()})
-    ]
-    lines += _untested(arms) if teacher is None else []
+    asked = {place: {who: [run[place] for run in runs] for who, runs in by_arm.items()} for place in shared}
+    others = {place[0]: why for place in shared if (why := _other_questions(asked[place]))}
+    lines = [line for place in shared if place[0] not in others for line in _lines(place, asked[place])]
+    lines += [line for line in _untested(arms) if line.eval not in others] if teacher is None else []
     if not lines:
         told = "; ".join(f"{arm.name}: {', '.join(_answered(arm)) or 'none'}" for arm in arms)
-        raise TrainError(
-            f"no evaluation was answered by all of them ({told}); run distillkit evaluate with one --eval FILE"
+        why = next(
+            (f"{name}: {why}" for name, why in others.items()), f"no evaluation was answered by all of them ({told})"
         )
+        raise TrainError(f"{why}; ask all of them the same: distillkit evaluate RUN... --eval FILE")
     notes = [f"{name}: not answered by all of them, left out" for name in alone]
+    notes += [f"{name}: {why}, left out" for name, why in others.items()]
     return Comparison(tuple(everyone), tuple(judged(lines)), tuple(notes))
 
 
@@ -54,7 +55,6 @@ def _answered(arm: Arm) -> list[str]:
 
 def _lines(place: Place, asked: dict[str, list[Asking]]) -> list[Line]:
     """Every measure of a table that all networks have."""
-    _refuse_other_questions(place, asked)
     answers = {who: [one.answers for one in runs] for who, runs in asked.items()}
     everyone = [one for runs in answers.values() for one in runs]
     first = everyone[0]
@@ -102,20 +102,18 @@ def _untested(arms: Sequence[Arm]) -> list[Line]:
     return lines
 
 
-def _refuse_other_questions(place: Place, asked: dict[str, list[Asking]]) -> None:
-    """TrainError where one name stands for other evals, stores or items."""
+def _other_questions(asked: dict[str, list[Asking]]) -> str:
+    """In words, where one name stands for other evals, stores or items; else nothing."""
     everyone = [(who, one) for who, runs in asked.items() for one in runs]
     first_name, first = everyone[0]
     for who, one in everyone[1:]:
         for what in ("eval", "stores"):
             changes = differences(first.made_of.get(what), one.made_of.get(what))
             if changes:
-                raise TrainError(
-                    f"{place[0]}: {first_name} and {who} were not asked the same ({what}: {changes[0]}); "
-                    "run distillkit evaluate on both once more"
-                )
+                return f"{first_name} and {who} were not asked the same ({what}: {changes[0]})"
         if list(one.answers.key) != list(first.answers.key):
-            raise TrainError(
-                f"{place[0]}: {first_name} answered {counted(len(first.answers.key), 'item')} and {who} "
-                f"{len(one.answers.key):,}, not the same ones; run distillkit evaluate on both once more"
+            return (
+                f"{first_name} answered {counted(len(first.answers.key), 'item')} and {who} "
+                f"{len(one.answers.key):,}, not the same ones"
             )
+    return ""

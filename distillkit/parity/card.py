@@ -120,7 +120,8 @@ def _parity(parity: Parity) -> str:
     loss = f"\n\n**Written although it answers otherwise:** {parity.refusal}." if parity.refusal else ""
     return (
         f"## Parity\n\nThis folder ({parity.precision}) and the student it was made of were asked the same, from "
-        f"{parity.asked_of}:\n\n" + "\n".join(told) + loss
+        f"{parity.asked_of}; towers about middle squares (of other pictures this folder sees whole pixels, and the "
+        "student a fraction more or less of them):\n\n" + "\n".join(told) + loss
     )
 
 

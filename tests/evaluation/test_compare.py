@@ -147,6 +147,24 @@ def test_other_questions_under_one_name_are_refused(pair, run_cli):
     assert "not the same ones" in refused(run_cli, "compare", a, b)
 
 
+def test_other_questions_are_left_out_where_there_are_others_yet(world, pair, run_cli):
+    """As of recipes whose knn each is trained on a store of its own."""
+    a, b = pair
+    for run in pair:
+        assert run_cli("evaluate", run, "--eval", world / "more.toml")[0] == 0
+    path = b / "evaluation/knn.arrow"
+    rows = read_rows(path)
+    write_rows(path, replace(rows, made_of=rows.made_of | {"eval": {"train": "elsewhere"}}))
+    found = compare.comparison([a, b])
+    assert {"retrieval", "zero_shot"} <= {line.eval for line in found.lines} and "knn" not in {
+        line.eval for line in found.lines
+    }
+    (note,) = found.notes
+    assert note.startswith("knn: ") and "were not asked the same (eval: " in note and note.endswith(", left out")
+    code, out, err = run_cli("compare", a, b, "--table", "csv")
+    assert code == 0 and "knn" not in out and note in err
+
+
 def test_evals_that_not_all_answered_are_left_out_and_told(world, pair, run_cli):
     a, b = pair
     assert run_cli("evaluate", a, "--eval", world / "more.toml")[0] == 0
