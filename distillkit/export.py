@@ -83,7 +83,8 @@ def export(
         raise ExportError(f"{run.path}: cannot go to {to}: {refusal}")
     held = [name for name in student.towers if name in getattr(target, "towers", ("image", "text"))]
     asked.enough(held)
-    say(f"asking student and {to} about {count(len(asked.pictures), 'picture')} and {count(len(asked.texts), 'text')}")
+    told = {"image": count(len(asked.pictures), "picture"), "text": count(len(asked.texts), "text")}
+    say(f"asking student and {to} about {' and '.join(told[tower] for tower in held)}")
     pixels = _calibration(recipe, student) if precision == "int8" and "image" in held else None
     with new_folder(folder, ExportError, _OTHERWISE) as partial:
         target.write(student, partial, precision, pixels)

@@ -115,7 +115,7 @@ def extract(
 def plan(recipe: ExtractRecipe | str | Path, say: Say = silent, *, overrides: Sequence[str] = ()) -> list[str]:
     """What `extract` would take here, line by line: every store is left as it is, and none is begun.
 
-    Of what is there already nothing is taken again; where a store would have to make way, that is told.
+    A store that is complete takes nothing; where one would have to make way, that is told.
     """
     if not isinstance(recipe, ExtractRecipe):
         recipe = load(recipe, list(overrides), kind=ExtractRecipe)
@@ -130,7 +130,7 @@ def plan(recipe: ExtractRecipe | str | Path, say: Say = silent, *, overrides: Se
     ]
     for job, writer in wanted:
         rows = writer.plan
-        if writer.finished() and writer.previous_identity() == writer.identity and not writer.damaged():
+        if _stands(writer) and not writer.damaged():
             lines.append(f"{writer.path}: already complete ({count(rows.num_rows, 'row')}), nothing to do")
             continue
         try:
@@ -181,7 +181,7 @@ def _fill(
     """Compute and commit what a store, or an addition to one, lacks."""
     for line in estimate.warnings(job, writer.plan.num_rows, shutil.disk_usage(estimate.existing(job.path)).free):
         say(line)
-    stood = writer.finished() and writer.previous_identity() == writer.identity
+    stood = _stands(writer)
     with Claims(job.path) as claims:
         with claims.beginning_or_end():
             shards = _begin(run, job, writer, claims, part, planned, say)
@@ -193,6 +193,11 @@ def _fill(
             _end(writer, part, say)
     for line in told_of_changes(writer.path, job.source, writer.plan, writer.rows_per_shard) if stood else ():
         say(line)
+
+
+def _stands(writer: StoreWriter) -> bool:
+    """Whether the very store that is asked for was finished before."""
+    return writer.finished() and writer.previous_identity() == writer.identity
 
 
 def _begin(

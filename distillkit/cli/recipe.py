@@ -62,7 +62,7 @@ def recipe_list(
     from distillkit.system.paths import shipped_recipes
 
     place = recipes_at(folder)
-    ours, rows = place == shipped_recipes(), overview(folder)
+    ours, rows = place == shipped_recipes(), overview(place)
     if not rows:
         raise DistillkitError(f"{place}: no training recipes (*.toml) here; name a folder that has some")
     if ours:

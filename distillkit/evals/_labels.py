@@ -55,10 +55,8 @@ def labels_of(store: Any, names: str | None = None, first: int = 0) -> Labels:
 
     StoreError where no row has a class, or a caption is no class; RecipeError for what is no file of class names.
     """
-    if names is None:
-        ids = np.asarray(pc.fill_null(store.index["label"].take(store.ok_rows), -1).to_numpy(), np.int64)
-    else:
-        ids = _lines_of(store.path, store.index["text"].take(store.ok_rows), names)
+    own = np.asarray(pc.fill_null(store.index["label"].take(store.ok_rows), -1).to_numpy(), np.int64)
+    ids = own if names is None else _lines_of(store.path, store.index["text"].take(store.ok_rows), names)
     places = np.flatnonzero(ids >= 0)
     found = Labels(store.path, places, ids[places], len(ids))
     if not len(places):
@@ -67,11 +65,8 @@ def labels_of(store: Any, names: str | None = None, first: int = 0) -> Labels:
             "the file of class names that its captions are (classes, data.class_names)"
         )
         if names is not None:
-            labelled = len(ids) > store.index["label"].take(store.ok_rows).null_count
-            own = (
-                f"leave {names} out" if labelled else "extract it with labels (a folder's classes = true), or captions"
-            )
-            wanted = f"it has no captions that {names} could name; {own}"
+            cure = "extract it with labels (a folder's classes = true), or captions"
+            wanted = f"it has no captions that {names} could name; {f'leave {names} out' if (own >= 0).any() else cure}"
         raise StoreError(f"{store.path}: none of its {counted(len(ids), 'image')} has a class; {wanted}")
     if first and (int(found.ids.max()) > _LARGEST - max(first, 0) or int(found.ids.min()) + first < 0):
         low, high = int(found.ids.min()), int(found.ids.max())

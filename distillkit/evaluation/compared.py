@@ -42,7 +42,7 @@ def compared(arms: Sequence[Arm], teacher: Arm | None = None) -> Comparison:
         raise TrainError(f"{why}; ask all of them the same: distillkit evaluate RUN... --eval FILE")
     notes = [f"{name}: not answered by all of them, left out" for name in alone]
     notes += [f"{name}: {why}, left out" for name, why in others.items()]
-    return Comparison(tuple(everyone), tuple(judged(lines)), tuple(notes))
+    return Comparison(tuple(everyone), tuple(judged(lines)), tuple(notes), tuple(others))
 
 
 def _answered(arm: Arm) -> list[str]:

@@ -73,11 +73,14 @@ class Line:
 
 @dataclass(frozen=True)
 class Comparison:
-    """`arms`: the first is the baseline of the comparison. `notes`: what was left out, and why."""
+    """`arms`: the first is the baseline of the comparison. `notes`: what was left out, and why; `apart`: the evals
+    among it in which not all were asked the same, so that nobody's items stand beside another's.
+    """
 
     arms: tuple[Arm, ...]
     lines: tuple[Line, ...]
     notes: tuple[str, ...] = field(default=())
+    apart: tuple[str, ...] = field(default=())
 
     def __repr__(self) -> str:
         """In short: there is a line for every number of every evaluation."""

@@ -60,22 +60,28 @@ def _pixels(picture: Image.Image, config: dict[str, Any]) -> Float[np.ndarray, "
 
 
 # For cards: a picture as a student was trained on it. Programs that convert to RGB themselves show what transparent
-# pixels hide, and cameras' pictures lying on their side.
+# pixels hide, cameras' pictures lying on their side, and 16 bits as white.
 OPENED = """\
 def opened(file):
     # Upright, and transparency laid on white, as in training.
-    picture = ImageOps.exif_transpose(Image.open(file)).convert("RGBA")
+    picture = ImageOps.exif_transpose(Image.open(file))
+    if picture.mode[0] in "IF":
+        raise ValueError(f"{file}: grey in 16 bits or floats; scale it to 8 bits first")
+    picture = picture.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
 """
 # The same as `pixels_of`: Python without any library of models.
-LINES = f"""\
+LINES = (
+    """\
 import json
 import numpy as np
 from PIL import Image, ImageOps
 
 config = json.load(open("preprocessor_config.json"))
 
-{OPENED}
+"""
+    + OPENED
+    + """
 def pixels(picture):
     side, (width, height) = config["size"]["shortest_edge"], picture.size
     size = (side, side * height // width) if width <= height else (side * width // height, side)
@@ -85,3 +91,4 @@ def pixels(picture):
     picture = (picture * config["rescale_factor"] - config["image_mean"]) / config["image_std"]
     return np.ascontiguousarray(picture.transpose(2, 0, 1)[None], np.float32)
 """
+)

@@ -50,14 +50,16 @@ class Heard:
 
 
 def heard(comparison: Comparison) -> list[Heard]:
-    """The main table of every evaluation that all recipes answered with rows; the teacher is heard where it is kept."""
+    """The main table of every evaluation in which all recipes were asked the same, and answered with rows; the teacher
+    is heard where it is kept.
+    """
     speaking = {arm.name: arm.runs[0].rows for arm in comparison.arms if arm.runs}
     teacher = comparison.baseline.runs[0].teacher
     found = []
     for place, asking in comparison.baseline.runs[0].rows.items():
         store = asking.made_of["eval"].get("store")
         by_who = {who: rows[place].answers for who, rows in speaking.items() if place in rows}
-        if place[1] or not isinstance(store, str) or len(by_who) < len(speaking):
+        if place[1] or not isinstance(store, str) or len(by_who) < len(speaking) or place[0] in comparison.apart:
             continue
         if place in teacher:
             by_who = {TEACHER: teacher[place].answers} | by_who

@@ -207,7 +207,7 @@ def test_store_commands(run_cli, store):
         (store / lost).rename(store.parent / Path(lost).name)
     code, out, _ = run_cli("store", "info", store)
     assert code == 0 and f"{store}: not complete, 64 of 70 rows committed, 1 of 2 shards; a shard is 64 rows" in out
-    assert "rows/s, 1 failed; 1 minute are left" in out and "what completes it: distillkit extract-teacher" in out
+    assert "rows/s, 1 failed; 1 minute to go" in out and "what completes it: distillkit extract-teacher" in out
     assert json.loads(run_cli("store", "info", store, "--json")[1])["committed"] == 64
     for lost in ("manifest.json", "commits/00001.json"):
         (store.parent / Path(lost).name).rename(store / lost)

@@ -14,6 +14,7 @@ from distillkit import compare
 from distillkit.errors import TrainError
 from distillkit.evaluation.paired import mean_differences
 from distillkit.evaluation.rows import read_rows, write_rows
+from distillkit.report.heard import heard
 from tests.evaluation.test_evaluate import refused
 
 
@@ -159,6 +160,8 @@ def test_other_questions_are_left_out_where_there_are_others_yet(world, pair, ru
     assert {"retrieval", "zero_shot"} <= {line.eval for line in found.lines} and "knn" not in {
         line.eval for line in found.lines
     }
+    assert found.apart == ("knn",) and "knn" not in {one.eval for one in heard(found)}, "nor on its pages"
+    assert "knn" in {one.eval for one in heard(replace(found, apart=()))}
     (note,) = found.notes
     assert note.startswith("knn: ") and "were not asked the same (eval: " in note and note.endswith(", left out")
     code, out, err = run_cli("compare", a, b, "--table", "csv")

@@ -8,9 +8,10 @@ import sys
 import numpy as np
 import pytest
 import yaml
-from PIL import Image
+from PIL import Image, ImageOps
 
-from distillkit.exports._pictures import pixels_of, read_preprocessor
+from distillkit.exports._pictures import OPENED, pixels_of, read_preprocessor
+from distillkit.pixels import decode
 from tests.exports.world import ALONE, card_of, json_of, lines_of
 
 
@@ -41,6 +42,24 @@ def test_its_pixels_lie_in_memory_as_programs_read_them(classified, pictures, mo
     made = said["pixels"](picture)
     assert made.flags.c_contiguous and made.dtype == np.float32
     assert np.array_equal(made, pixels_of([picture], read_preprocessor(folder)))
+
+
+def test_pictures_are_opened_as_training_opens_them(tmp_path):
+    """Of every mode; what Pillow would show as white is refused, which training scales."""
+    said = {"Image": Image, "ImageOps": ImageOps}
+    exec(OPENED, said)
+    grey = Image.fromarray((np.arange(1024, dtype=np.uint8) % 251).reshape(32, 32))
+    pictures = {f"{mode}.png": grey.convert(mode) for mode in ("1", "L", "LA", "P", "RGB", "RGBA")}
+    pictures["CMYK.jpg"] = grey.convert("CMYK")
+    pictures["RGBA.png"].putalpha(grey)
+    for name, picture in pictures.items():
+        picture.save(tmp_path / name)
+        assert said["opened"](tmp_path / name).tobytes() == decode(tmp_path / name).tobytes(), name
+    numbers = np.asarray(grey)
+    for name, values in (("16.png", numbers.astype(np.uint16)), ("float.tif", numbers.astype(np.float32) / 255)):
+        Image.fromarray(values).save(tmp_path / name)
+        with pytest.raises(ValueError, match="scale it to 8 bits first"):
+            said["opened"](tmp_path / name)
 
 
 def test_results_stand_in_the_card_and_where_hubs_look(classified):

@@ -43,7 +43,7 @@ class Unfinished:
         ]
         if self.seconds:
             rate = self.committed / self.seconds
-            told.append(f"so far at {pace(rate)}, {self.failed} failed; {self._left(rate)} are left at that rate")
+            told.append(f"so far at {pace(rate)}, {self.failed} failed; {self._left(rate)} to go at that rate")
         return told
 
     def _left(self, rate: float) -> str:

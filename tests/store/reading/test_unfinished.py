@@ -29,7 +29,7 @@ def test_progress_counts_rows_of_committed_shards_and_the_rate_of_their_lines(ma
     ):
         (toy.path / "extract.jsonl").write_text(f"{json.dumps(line | {'command': command})}\n")
         assert unfinished(toy.path).command == (command if told else None)
-    assert begun.lines[1] == "so far at 0.5 rows/s, 1 failed; 4 minutes are left at that rate"
+    assert begun.lines[1] == "so far at 0.5 rows/s, 1 failed; 4 minutes to go at that rate"
     toy.write()
     assert unfinished(toy.path) is None, "it is complete"
 
