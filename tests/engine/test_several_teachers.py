@@ -2,8 +2,10 @@
 
 import json
 import pickle
+import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -382,3 +384,17 @@ def test_a_run_that_does_not_use_what_was_added_stays_the_same_run(extract):
     assert now.teacher_widths == was.teacher_widths and now.teacher == was.teacher
     assert torch.equal(after.at(3).teacher.image, before.at(3).teacher.image) and after.at(3).keys == before.at(3).keys
     assert learner.ingredients.teacher_widths == {"cls": 32}
+
+
+def test_the_recipe_of_the_guide_learns_from_both(extract, run_cli, tmp_path):
+    """docs/training.md's, with this store and its width."""
+    code, err, store = extract(["clip", "dino"], '["clip/image", "dino/cls"]')
+    assert code == 0, err
+    guide = (Path(__file__).parents[2] / "docs/training.md").read_text()
+    (recipe,) = re.findall(r'```toml\n(name = "two_teachers".*?)```', guide, re.DOTALL)
+    for told, here in (("stores/mine/images", str(store)), ("= 768", "= 32"), ("batch_size = 256", "batch_size = 16")):
+        assert told in recipe
+        recipe = recipe.replace(told, here)
+    (tmp_path / "two.toml").write_text(recipe)
+    code, out, err = run_cli("recipe", "check", tmp_path / "two.toml")
+    assert code == 0 and re.search(r"^teacher +image, scale, dino\.cls$", out, re.MULTILINE), (out, err)
