@@ -21,6 +21,7 @@ from distillkit.report.costs import BENCH
 from distillkit.report.speeds import table
 from distillkit.runfolder import RunFolder
 from distillkit.system.atomic import write_json
+from distillkit.system.environment import whole_number
 from distillkit.system.machine import machine
 from distillkit.system.versions import versions
 
@@ -43,7 +44,8 @@ def bench_model(
     for name in runtimes:
         if name not in RUNTIMES:
             raise ExportError(f"--runtime {name}: there are {', '.join(RUNTIMES)}")
-    runs, used = list(dict.fromkeys(Path(path) for path in paths)), threads or _cores()
+    runs = list(dict.fromkeys(Path(path) for path in paths))
+    used = threads or whole_number("OMP_NUM_THREADS", _cores(), least=1)
     for run in runs:
         RunFolder(run).facts()
     with tempfile.TemporaryDirectory() as place:

@@ -24,8 +24,9 @@ from distillkit.parity.bisection import mended
 from distillkit.parity.card import write_card
 from distillkit.parity.classes import Scored, classes_of, classes_store, of_classes
 from distillkit.parity.gate import Parity, compare
-from distillkit.parity.questions import calibration, questions_of_folder, questions_of_run
+from distillkit.parity.questions import calibration, questions_of_run
 from distillkit.parity.reference import Reference, teacher_says
+from distillkit.parity.samples import questions_of_folder
 from distillkit.recipe import Component, TrainRecipe
 from distillkit.runfolder import RunFolder
 from distillkit.system.atomic import write_json
@@ -70,7 +71,7 @@ def export(
     texts = _teacher_texts(run, recipe) if text_tower == "teacher" else None
     student = _described(run, recipe, texts, licence, tower)
     reference = Reference(run.load_student(), None if texts is None else teacher_says(run.facts()["teacher"]))
-    asked = questions_of_run(recipe, run.path) if samples is None else questions_of_folder(Path(samples))
+    asked = questions_of_run(recipe, run.path) if samples is None else questions_of_folder(Path(samples), say)
     answers, shows = (getattr(target, name, False) for name in ("answers_classes", "shows_classes"))
     place = classes_store(recipe, classes) if answers or shows else None
     if place is not None:

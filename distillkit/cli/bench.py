@@ -18,7 +18,12 @@ def bench_model(
     batch: Annotated[int, typer.Option(help="Pictures, and texts, at once.", min=1, max=4096)] = 32,
     threads: Annotated[
         int | None,
-        typer.Option(help="Threads for each network; by default one a core.", min=1, max=1024, show_default=False),
+        typer.Option(
+            help="Threads for each network; by default OMP_NUM_THREADS, or one a core.",
+            min=1,
+            max=1024,
+            show_default=False,
+        ),
     ] = None,
     memory: Annotated[bool, typer.Option(help="Measure memory, too: in a process for each network.")] = True,
 ) -> None:

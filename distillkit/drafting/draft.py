@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from distillkit.drafting.goals import GOALS, Goal, Knobs, Raw, Remarked
+from distillkit.drafting.goals import GOALS, NEEDED, Goal, Knobs, Raw, Remarked
 from distillkit.drafting.material import Material
 from distillkit.drafting.size import Choice, fitting_batch, milliseconds_of, parameters_of, within_latency
 from distillkit.drafting.size import within_parameters as within
@@ -63,6 +63,7 @@ def draft(
     """
     if goal not in GOALS:
         raise RecipeError(f"{goal!r} is none of the goals; there are: {', '.join(GOALS)}")
+    material = material.of_who_said(NEEDED.get(goal, "image"))
     wanted = GOALS[goal](material, image_size)
     if latency is not None:
         chosen = within_latency(wanted.ladder, milliseconds_of(latency))
@@ -85,6 +86,8 @@ def _lines(goal: Goal, material: Material, chosen: Choice, name: str, file: str)
     yield "seed = 0"
     yield "\n[data]"
     yield f"images = {_toml(material.images)}  # {material.rows:,} with features"
+    if material.alias:
+        yield f"teacher = {_toml(material.alias)}  # the one of the store's teachers that said what this goal needs"
     if material.texts and "classes" not in goal.data and "captions" not in goal.data:
         yield f"texts = {_toml(material.texts)}  # {material.text_rows:,}, of no image in particular"
         yield f"text_batch_size = {min(_MOST_TEXTS, 2 ** (material.text_rows.bit_length() - 1))}"

@@ -216,6 +216,7 @@ class Raw(str):
     """A value that is TOML already."""
 
 
+NEEDED = {"dino": "cls"}  # what a goal has to have of its teacher, if not "image"
 GOALS: dict[str, Callable[[Material, int | None], Goal]] = {
     "image-tower": image_tower,
     "clip-pair": clip_pair,
@@ -239,7 +240,7 @@ def _evals(material: Material, *, joint: bool = True) -> list[Remarked]:
     store, found = material.measured or material.images, list[Remarked]()
     if "image" in material.store.own_fields:
         found.append(("how like the teacher", {"kind": "agreement", "store": store}))
-    if material.captioned and joint:
+    if joint and material.captions_of(store):
         found.append(("captions find their images, images their captions", {"kind": "retrieval", "store": store}))
     if material.classes and joint:
         names = {"classes": material.class_names} if material.class_names else {}

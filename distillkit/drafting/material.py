@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -22,7 +22,7 @@ class Material:
     """Stores by the names that the recipe will have; `texts` are unpaired, `classes` are class prompts.
 
     `class_names`: the file behind the prompts, where images have names for labels. `measured`: images to measure on,
-    where they are not those to train on.
+    where they are not those to train on. `alias`: which of the stores' teachers is learned from, if not the first.
     """
 
     images: str
@@ -30,10 +30,21 @@ class Material:
     classes: str | None = None
     class_names: str | None = None
     measured: str | None = None
+    alias: str | None = None
 
     @cached_property
     def store(self) -> FeatureStore:
-        return FeatureStore(expand(self.images))
+        return self._open(self.images)
+
+    def _open(self, store: str) -> FeatureStore:
+        return FeatureStore(expand(store), self.alias)
+
+    def of_who_said(self, field: str) -> Material:
+        """The same, learned from a teacher that was added later if that is the only one that gave such a field."""
+        others = {one.teacher for name, one in self.store.fields.items() if name.split("/")[1] == field}
+        if field in self.store.own_fields or len(others) != 1:
+            return self
+        return replace(self, alias=others.pop())
 
     @cached_property
     def rows(self) -> int:
@@ -62,8 +73,12 @@ class Material:
 
     @property
     def captioned(self) -> bool:
-        """Whether images have captions, and the teacher was asked about them."""
-        return "text" in self.store.own_fields and len(self.store.rows_with("text")) > 1
+        """Whether images to train on have captions, and the teacher was asked about them."""
+        return self.captions_of(self.images)
+
+    def captions_of(self, store: str) -> bool:
+        opened = self._open(store)
+        return "text" in opened.own_fields and len(opened.rows_with("text")) > 1
 
     def labelled(self, store: str) -> bool:
         """Whether images of a store have class numbers."""

@@ -1,4 +1,4 @@
-"""What an exported student is asked: real pictures and texts, of the store its run is evaluated on, or of a folder.
+"""What an exported student is asked: real pictures and texts, of the store that its run is evaluated on.
 
 The student looks at the middle square of a picture to a fraction of a pixel, other programs cut at whole pixels. That
 towers are compared and not roundings, towers are asked about squares that are cut at whole pixels beforehand, which
@@ -18,21 +18,16 @@ from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
 
-from distillkit.errors import ExportError, SourceError
+from distillkit.errors import ExportError
 from distillkit.evals._classes import class_embeddings
 from distillkit.evals._encode import Encode
 from distillkit.evals._labels import as_names, codes_of
 from distillkit.evals.retrieval import Retrieval
 from distillkit.evals.zero_shot import ZeroShot
 from distillkit.originals import Originals, moved
-from distillkit.pixels import decode
 from distillkit.recipe import TrainRecipe
-from distillkit.sources._account import Account
-from distillkit.sources._places import folder_at
-from distillkit.sources._walk import is_image, walk
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.paths import expand
-from distillkit.system.textfile import lines_of
 from distillkit.system.wording import count
 
 Tell = Callable[[list[str]], Float[np.ndarray, "t d"]]
@@ -108,34 +103,6 @@ class Questions:
                     f"tower about, at least {LEAST} are needed; name a folder of more with --samples (texts: a .txt "
                     "in it, one a line)"
                 )
-
-
-def questions_of_folder(folder: Path) -> Questions:
-    """Every picture below a folder, as a corpus has them, and every line of its .txt files. ExportError where there is
-    no such folder."""
-    if not folder.is_dir():
-        raise ExportError(
-            f"--samples {folder}: no such folder; name one of pictures, and of .txt files with a text a line"
-        )
-    found = sorted(folder / name for name in walk(folder_at(str(folder)), Account(), knob="another --samples"))
-    files = [path for path in found if is_image(path.name)][:MOST]
-    lines = [line.strip() for path in found if path.suffix == ".txt" for line in _lines(path)]
-    texts = list(dict.fromkeys(filter(None, lines)))[:MOST]
-    return Questions(Pictures(files, _picture), texts, None, f"--samples {folder}")
-
-
-def _picture(path: Path) -> Image.Image:
-    try:
-        return decode(path)
-    except SourceError as error:
-        raise ExportError(f"{path}: {error}; take it out of --samples") from error
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return lines_of(path.read_bytes())
-    except UnicodeDecodeError as error:
-        raise ExportError(f"{path}: not UTF-8 ({error.reason}); convert it, or take it out of --samples") from error
 
 
 def questions_of_run(recipe: TrainRecipe, path: Path) -> Questions:

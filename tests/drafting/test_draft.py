@@ -15,6 +15,7 @@ from distillkit.extract import extract
 from distillkit.recipe import ExtractRecipe, TrainRecipe, load
 from distillkit.students._count import count
 from tests.conftest import draw
+from tests.teachers.test_timm import make_dino
 
 EXTRACT = """
 name = "toy"
@@ -121,6 +122,36 @@ def test_without_texts_images_are_compared(stores, tmp_path):
     (tmp_path / "mine.toml").write_text(draft("image-tower", material, "mine", "mine.toml", parameters="1M"))
     recipe = load(tmp_path / "mine.toml", kind=TrainRecipe)
     assert [term.kind for term in recipe.losses] == ["affinity", "feature_regression"] and recipe.data.texts is None
+
+
+def test_a_teacher_that_was_added_is_learned_from_where_it_alone_said_what_is_needed(
+    tmp_path, corpus, teacher_folder, run_cli
+):
+    make_dino(tmp_path / "dino", pixels=56)
+    clip = f'[[teachers]]\nname = "clip"\nkind = "openclip"\nmodel = "local-dir:{teacher_folder}"\n'
+    later = f'[[teachers]]\nname = "dino"\nkind = "timm"\nmodel = "local-dir:{tmp_path}/dino"\nimage_size = 28\n'
+    corpora = f'[[corpora]]\nname = "images"\nsource = {{ kind = "csv", file = "{corpus}/pairs.tsv" }}\n'
+    for teachers, fields in ((clip, '["image"]'), (clip + later, '["clip/image", "dino/cls"]')):
+        (tmp_path / "extract.toml").write_text(
+            f'name = "toy"\nout = "{tmp_path}/out"\n{teachers}{corpora}fields = {fields}\nmax_failures = 0.2\n'
+        )
+        assert run_cli("extract-teacher", tmp_path / "extract.toml")[0] == 0
+    text = draft("dino", Material(str(tmp_path / "out/images")), "mine", "mine.toml", parameters="1M")
+    (tmp_path / "mine.toml").write_text(text)
+    recipe = load(tmp_path / "mine.toml", kind=TrainRecipe)
+    assert recipe.data.teacher == "dino" and check(recipe)
+    text = draft("image-tower", Material(str(tmp_path / "out/images")), "mine", "mine.toml", parameters="1M")
+    assert "teacher =" not in text.partition("[student]")[0]  # the first one said that
+
+
+def test_captions_are_asked_of_the_images_that_are_measured(stores, tmp_path):
+    material = Material(str(stores / "labelled"), str(stores / "texts"), measured=str(stores / "images"))
+    (tmp_path / "mine.toml").write_text(draft("image-tower", material, "mine", "mine.toml", parameters="1M"))
+    recipe = load(tmp_path / "mine.toml", kind=TrainRecipe)
+    found = {one.kind: one.knobs["store"] for one in recipe.evals}
+    assert found["retrieval"] == str(stores / "images") and check(recipe)
+    material = Material(str(stores / "images"), str(stores / "texts"), measured=str(stores / "labelled"))
+    assert "retrieval" not in draft("image-tower", material, "mine", "mine.toml", parameters="1M")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from PIL import Image
 from distillkit.errors import ExportError
 from distillkit.evals.retrieval import Retrieval
 from distillkit.parity import questions
-from distillkit.parity.questions import _measured, questions_of_folder
+from distillkit.parity.questions import _measured
+from distillkit.parity.samples import questions_of_folder
 from tests.evals.worlds import Store
 
 RECIPE = SimpleNamespace()
@@ -61,8 +62,21 @@ def test_kind_c_a_folder_of_samples_is_walked_as_a_corpus_is(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.new("RGB", (8, 8)).save(tmp_path / name, "PNG")
     (tmp_path / "said.txt").write_text("one\ntwo\u2028still two\n\none\n", "utf-8")
-    found = questions_of_folder(tmp_path)
+    found = questions_of_folder(tmp_path, print)
     assert len(found.pictures) == 3 and found.pictures[2].size == (8, 8)
     assert found.texts == ["one", "two\u2028still two"]
     with pytest.raises(ExportError, match="nowhere: no such folder; name one of pictures"):
-        questions_of_folder(tmp_path / "nowhere")
+        questions_of_folder(tmp_path / "nowhere", print)
+
+
+def test_samples_that_cannot_be_read_are_left_out_and_told(tmp_path):
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (64, 64)).save(tmp_path / name)
+    (tmp_path / "torn.png").write_bytes((tmp_path / "a.png").read_bytes()[:60])
+    (tmp_path / "words.jpg").write_text("no picture")
+    said = []
+    found = questions_of_folder(tmp_path, said.append)
+    assert len(found.pictures) == 2 and len(list(found.pictures)) == 2
+    assert (
+        len(said) == 1 and "left out 2 pictures that cannot be read, the first" in said[0] and "torn.png: " in said[0]
+    )
