@@ -14,6 +14,7 @@ from distillkit.claims.work import Scene
 from distillkit.errors import TrainError
 from distillkit.runfolder import RunFolder
 from distillkit.system.atomic import make_folder, write_json
+from distillkit.system.locks import locked
 from distillkit.system.versions import versions
 
 
@@ -53,7 +54,8 @@ def write_results(folder: Path, scene: Scene, claims: Sequence[Judged], command:
     )
     make_folder(folder)
     path = folder / f"{scene.name}.json"
-    write_json(path, _rounded(asdict(found)))
+    with locked(scene.runs / f".{scene.name}.results.lock"):  # processes that share the arms end at the same moment
+        write_json(path, _rounded(asdict(found)))
     return path
 
 

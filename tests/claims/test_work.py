@@ -1,9 +1,13 @@
 """Arms become recipes: lines, other stores, other arms' runs, and the cut of a quick look."""
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from distillkit.claims import results
 from distillkit.claims.file import Arm, ClaimsFile
 from distillkit.claims.work import Scene, all_work
 from distillkit.errors import RecipeError
@@ -99,3 +103,12 @@ def _quick(quick):
 def test_names_of_arms_are_names_of_folders():
     with pytest.raises(ValueError, match="name"):
         Arm.model_validate({"name": "../up", "recipe": RECIPE})
+
+
+def test_processes_that_end_together_write_one_whole_file(monkeypatch, tmp_path):
+    monkeypatch.setattr(results, "RunFolder", lambda path: SimpleNamespace(facts=lambda: {"seconds": 60.0}))
+    shared = replace(scene(A, B), runs=tmp_path)
+    with ThreadPoolExecutor(8) as pool:
+        paths = set(pool.map(lambda _: results.write_results(tmp_path / "out", shared, (), "again"), range(64)))
+    assert [path.name for path in paths] == ["toy.json"] and results.read_results(*paths).minutes == 4
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["toy.json"]
