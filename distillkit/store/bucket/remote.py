@@ -64,7 +64,7 @@ def _mirror(remote: Remote, name: str, content: bytes, folder: Path) -> None:
     """
     inside = name.removesuffix(FILE_NAME)
     again = f"distillkit extract-teacher RECIPE, which writes {remote.url}"
-    for needed in Manifest.of(content, remote.where(name), again).files:
+    for needed in Manifest.of(content, remote.where(name), lambda: again).files:
         remote.download(f"{inside}{needed}", folder / f"{inside}{needed}")
     with atomic_file(folder / name) as file:
         file.write(content)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -136,26 +137,26 @@ class Manifest(Strict):
             hint = "what makes it has not finished; rerun it" if begun else "extract it first"
             near = "" if store.exists() else meant(store)
             raise StoreError(f"{store}: no complete feature store{near} ({hint}: {how_again(store)})")
-        return cls.of(path.read_bytes(), path, how_again(store))
+        return cls.of(path.read_bytes(), path, lambda: how_again(store))
 
     @classmethod
-    def of(cls, content: bytes, place: Path | str, again: str) -> Manifest:
-        """The manifest that these bytes are; StoreError names `place`, and `again`, which makes it anew."""
+    def of(cls, content: bytes, place: Path | str, again: Callable[[], str]) -> Manifest:
+        """The manifest that these bytes are; StoreError names `place`, and what `again` says that makes it anew."""
         try:
             with paused():
                 found = _parsed(content)
                 if isinstance(found, dict) and found.get("version") not in READABLE:
                     raise StoreError(
                         f"{place}: store format version {found.get('version')!r}, this distillkit reads 1 to "
-                        f"{VERSION}; use the distillkit that wrote it, or move it away and make it again: {again}"
+                        f"{VERSION}; use the distillkit that wrote it, or move it away and make it again: {again()}"
                     )
                 return cls.model_validate(found)
         except ValidationError as error:
             first = error.errors()[0]
             what = ": ".join([*map(str, first["loc"]), first["msg"].removeprefix("Value error, ")])
-            raise StoreError(f"{place}: not a manifest ({what}); run: {again}") from error
+            raise StoreError(f"{place}: not a manifest ({what}); run: {again()}") from error
         except ValueError as error:
-            raise StoreError(f"{place}: not JSON ({error}); run: {again}") from error
+            raise StoreError(f"{place}: not JSON ({error}); run: {again()}") from error
 
 
 def _parsed(content: bytes) -> Any:

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from distillkit.errors import StoreError
+from distillkit.store.format import manifest
 from distillkit.store.format.manifest import Manifest
 from distillkit.store.reading.contents import refuse_other_teacher
 from distillkit.store.reading.reader import FeatureStore
@@ -30,6 +31,12 @@ def test_fields_have_short_names_where_there_is_no_doubt(toy):
     assert "no field 'cls'; it has: toy/image, toy/patches, toy/text" in refusal(
         toy.path, lambda store: store.field("cls")
     )
+
+
+def test_a_whole_store_is_opened_without_asking_what_would_make_it_again(toy, monkeypatch):
+    """That is read off the manifest, which may be large: once is enough."""
+    monkeypatch.setattr(manifest, "how_again", lambda store: pytest.fail("asked"))
+    assert len(FeatureStore(toy.path))
 
 
 def test_a_store_that_is_not_there(tmp_path):
