@@ -14,7 +14,7 @@ from distillkit.claims.file import Claim
 from distillkit.claims.work import Scene
 from distillkit.errors import TrainError
 from distillkit.evals._answers import Answers, Measure
-from distillkit.evaluation.clusters import clusters, ends, resamples
+from distillkit.evaluation.clusters import Clusters, clusters, ends, resamples
 from distillkit.evaluation.intervals import DRAWS
 from distillkit.evaluation.measured import measured
 from distillkit.evaluation.paired import seeded_differences
@@ -28,7 +28,8 @@ _WORDS = {"better": HOLDS, "worse": NOT, "not separable": UNSURE}
 class Pair:
     """`one` minus `other`, with its paired 95 % interval; `adjusted` is p over all tests of the file.
 
-    `holds`: the verdict by itself. An order is a pair of its arms and the arm they are better than.
+    `holds`: the verdict by itself. An order is a pair of its arms and the arm they are better than. `seeds`: what
+    each seed alone says.
     """
 
     one: str
@@ -40,6 +41,7 @@ class Pair:
     adjusted: float
     holds: str
     why: str = ""
+    seeds: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,8 @@ def _pair(claim: Claim, one: str, other: str, rows: Rows) -> _Test:
     found = seeded_differences(values - by, against, ones[0].group, np.array([measure.once]))
     low, high = (float(end[0]) + by if np.isfinite(end[0]) else None for end in (found.low, found.high))
     p = float(found.p[0])
-    pair = Pair(one, other, float(found.value[0]) + by, low, high, p, p, UNSURE)
+    each = [_apart(one, two, ones[0], measure).mean[0] for one, two in zip(values, against, strict=True)]
+    pair = Pair(one, other, float(found.value[0]) + by, low, high, p, p, UNSURE, seeds=tuple(map(float, each)))
     return _Test(pair, float(found.error[0]), float(found.seeds[0]), len(ones[0].key), by, measure.more)
 
 
@@ -160,8 +163,10 @@ def _order(claim: Claim, rows: Rows) -> _Test:
     found = [rows.of(name, claim.eval, claim.measure) for name in (*names, claim.than)]
     measure = found[0][1]
     _refuse_other_items([one for ones, _ in found for one in ones], claim)
-    means = np.concatenate([_values(ones, measure).mean(0) for ones, _ in found], axis=1)
-    apart = clusters(means[:, :-1] - means[:, -1:], found[0][0][0].group, np.full(len(names), measure.once))
+    values = np.concatenate([_values(ones, measure) for ones, _ in found], axis=2)
+    seeds = [_apart(one[:, :-1], one[:, -1:], found[0][0][0], measure).mean for one in values]
+    means = values.mean(0)
+    apart = _apart(means[:, :-1], means[:, -1:], found[0][0][0], measure)
     paper = np.array([claim.order[name] for name in names])
     sign = 1.0 if measure.more else -1.0
     rho = float(_spearman(sign * apart.mean[None], paper)[0])
@@ -174,8 +179,14 @@ def _order(claim: Claim, rows: Rows) -> _Test:
     low, high = ends(drawn[:, None], np.array([rho]), len(apart))
     p = _order_p(paper, rho)
     ends_ = tuple(float(np.clip(end[0], -1, 1)) if np.isfinite(end[0]) else None for end in (low, high))
-    pair = Pair(", ".join(names), claim.than, rho, ends_[0], ends_[1], p, p, UNSURE)
+    each = _spearman(sign * np.stack(seeds), paper)
+    pair = Pair(", ".join(names), claim.than, rho, ends_[0], ends_[1], p, p, UNSURE, seeds=tuple(map(float, each)))
     return _Test(pair, float(drawn.std()), 0.0, len(found[0][0][0].key), 0.0, True)
+
+
+def _apart(one: Float[np.ndarray, "n m"], other: Float[np.ndarray, "n m"], rows: Answers, measure: Measure) -> Clusters:
+    """What arms say apart from each other, over the items of one seed."""
+    return clusters(one - other, rows.group, np.full(one.shape[1], measure.once))
 
 
 def _spearman(values: Float[np.ndarray, "r a"], paper: Float[np.ndarray, "a"]) -> Float[np.ndarray, "r"]:

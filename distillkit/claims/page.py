@@ -7,7 +7,7 @@ from pathlib import Path
 
 from distillkit.claims.drawing import drawing
 from distillkit.claims.headline import cells, interval, sentence, signed, weakest
-from distillkit.claims.judge import HOLDS, Judged
+from distillkit.claims.judge import HOLDS, Judged, Pair
 from distillkit.claims.results import Results
 from distillkit.system.atomic import atomic_file
 from distillkit.system.wording import count
@@ -70,19 +70,28 @@ def _section(path: Path, found: Results) -> list[str]:
     lines.append("")
     for number, claim in enumerate(found.claims):
         if len(claim.pairs) > 1:
-            lines += [f"{claim.text}, on `{claim.on}`:", "", "| arm | against | effect | 95 % interval | verdict |"]
-            lines += ["|---|---|---|---|---|"]
-            lines += [cells([p.one, p.other, signed(p.value), interval(p), p.holds]) for p in claim.pairs]
+            lines += [f"{claim.text}, on `{claim.on}`:", ""]
+            lines += [
+                "| arm | against | effect | 95 % interval | seed by seed | verdict |",
+                "|---|---|---|---|---|---|",
+            ]
+            lines += [cells([p.one, p.other, signed(p.value), interval(p), _each(p), p.holds]) for p in claim.pairs]
             lines.append("")
         if claim.curves:
             lines += [f"![{claim.text}: {claim.on} over {claim.across}]({_drawing_name(path, found, number)})", ""]
         reasons = dict.fromkeys([claim.why, *(pair.why for pair in claim.pairs if pair.holds != HOLDS)])
         told = "; ".join(reason for reason in reasons if reason)
+        if len(claim.pairs) == 1 and claim.pairs[0].seeds:
+            told = f"{told + ': ' if told else ''}{_each(claim.pairs[0])}, seed by seed"
         if told:
             lines += [f"{claim.text}: {claim.holds}, {told}.", ""]
         if claim.remark and claim.holds != HOLDS:
             lines += [f"{claim.text}: {claim.holds}. {claim.remark}", ""]
     return [*lines, ""]
+
+
+def _each(pair: Pair) -> str:
+    return ", ".join(map(signed, pair.seeds))
 
 
 def _drawing_name(path: Path, found: Results, number: int) -> str:

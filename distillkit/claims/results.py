@@ -84,7 +84,7 @@ def remarked(results: Results, file: ClaimsFile, path: Path) -> Results:
 
 
 def _judged(record: dict[str, Any]) -> Judged:
-    pairs = tuple(Pair(**pair) for pair in record["pairs"])
+    pairs = tuple(Pair(**pair | {"seeds": tuple(pair.get("seeds", ()))}) for pair in record["pairs"])
     curves = tuple((name, tuple(Point(**point) for point in points)) for name, points in record["curves"])
     return Judged(**record | {"pairs": pairs, "curves": curves})
 

@@ -57,6 +57,7 @@ def test_holds_does_not_hold_and_not_separable(arms):
     first = found[0].pairs[0]
     assert first.low < 0.2 < first.high and first.value == pytest.approx(0.2, abs=0.05)
     assert (found[0].items, found[0].seeds) == (600, 3)
+    assert len(first.seeds) == 3 and first.value == pytest.approx(np.mean(first.seeds))
     assert found[2].pairs[0].why
 
 

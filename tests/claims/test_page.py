@@ -17,7 +17,7 @@ from distillkit.errors import RecipeError, TrainError
 
 ROOT = Path(__file__).parents[2]
 
-ONE = Pair("student", "baseline", 0.254, 0.18, 0.33, 0.0001, 0.0002, HOLDS)
+ONE = Pair("student", "baseline", 0.254, 0.18, 0.33, 0.0001, 0.0002, HOLDS, seeds=(0.2, 0.3, 0.262))
 OTHER = Pair("few", "student", -0.01, -0.05, 0.03, 0.4, 0.8, UNSURE, "it would take about 3,100 items")
 CURVE = (("student", (Point(0.125, 0.3, 0.25, 0.35), Point(1.0, 0.5, 0.45, 0.55))),)
 FOUND = Results(
@@ -59,7 +59,9 @@ def test_a_row_has_verdict_effect_interval_seeds_and_items(tmp_path):
     assert "Of 3 claims of 1 paper 1 holds, 1 does not hold and 1 cannot be told apart." in text
     assert "| Toy | It beats \\| it | **holds** | +0.254 | +0.180 to +0.330 | 3 | 720 | `all.R@1` |" in text
     assert "| Toy | All hold | **not separable** | -0.010 | -0.050 to +0.030 | 3 | 720 | `all.R@1` |" in text
-    assert "| few | student | -0.010 | -0.050 to +0.030 | not separable |" in text
+    assert "| student | baseline | +0.254 | +0.180 to +0.330 | +0.200, +0.300, +0.262 | holds |" in text
+    assert "| few | student | -0.010 | -0.050 to +0.030 |  | not separable |" in text
+    assert "\nIt beats | it: holds, +0.200, +0.300, +0.262, seed by seed.\n" in text
     assert "\nAll hold: not separable, it would take about 3,100 items.\n" in text
     assert "`distillkit claims toy.toml`: 9 runs, 12.5 minutes of training, distillkit 1.0" in text
 
