@@ -99,6 +99,7 @@ def test_an_order_like_the_papers_and_its_reverse(arms):
     assert [claim.holds for claim in found] == [HOLDS, NOT]
     assert [claim.pairs[0].value for claim in found] == [1.0, -1.0]
     assert found[0].pairs[0].p == pytest.approx(2 / 120)  # of 120 orders this one and its reverse
+    assert found[0].pairs[0].seeds == (1, 1, 1) and found[1].pairs[0].seeds == (-1, -1, -1)
 
 
 def test_a_curve_has_a_point_for_each_arm_with_its_interval(arms):
