@@ -83,7 +83,7 @@ def test_the_recipes_own_line_is_what_its_fields_take():
     assert made.row_bytes == 2 * (1024 + 2 * 768 + 5 * 4) == sum(field.row_bytes for field in mixed.fields.values())
     said = estimate.report(mixed, 1000, PROBE, free=10**12)
     assert "  as asked: 5.16 MB, 0:00:40" in said
-    rows = [line.split() for line in said[said.index("  as asked: 5.16 MB, 0:00:40") + 2 :]]
+    rows = [line.split() for line in said[said.index("  as asked: 5.16 MB, 0:00:40") + 3 :]]  # behind words and a head
     assert rows[0][:5] == ["2", "as", "asked", "0", "5,160"]
     assert ["2", "float16", "0", "7,208"] in [row[:4] for row in rows]
 
