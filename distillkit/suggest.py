@@ -46,20 +46,26 @@ def suggest_scale(
     if texts is not None:
         text_batch = min(text_batch, len(FeatureStore(texts).ok_rows))
         lines[0] += f", {counted(text_batch, 'text')} of {texts}"
-    own = _own_scale(store)
-    if own is not None:
-        lines.append(f"the teacher's own scale is {own:.4g}")
+    own, found_at = _own_scale(store), list[str]()
     scales = sorted({*SCALES, *([own] if own is not None else [])})
-    lines += ["", f"{'entropy at scale':34}" + "".join(f"{scale:>9.4g}" for scale in scales) + "   half at"]
+    table = [f"{'entropy at scale':34}" + "".join(f"{scale:>9.4g}" for scale in scales) + "   half at"]
     for pair, found in _pairs(store, x, texts, batch, text_batch):
         shares = "".join(f"{_percent(share(scale * found)):>9}" for scale in scales)
         label = f"{' and '.join(pair)} ({found.shape[1]:,})"
-        lines.append(f"{label:34}{shares}{scale_for(found):>10.4g}   {_TERMS[pair]}")
+        table.append(f"{label:34}{shares}{scale_for(found):>10.4g}   {_TERMS[pair]}")
+        if own is not None and (word := _word(share(own * found))):
+            found_at.append(f"{word} for {' and '.join(pair)}")
+    if own is not None:
+        lines.append(
+            f"the teacher's own scale is {own:.4g}" + (f": {', '.join(found_at)}" if found_at else ", which suits")
+        )
     return [
         *lines,
         "",
+        *table,
+        "",
         f"Below {ONE_HOT:.0%} targets are nearly one-hot, above {FLAT:.0%} nearly flat. Set logit_scale between, as to",
-        "that of half the entropy; a term's temperature divides it.",
+        "that of half the entropy; a term's temperature divides it, so with temperature = 3 set three times that.",
     ]
 
 
@@ -89,6 +95,10 @@ def _some(store: FeatureStore, field: str, count: int) -> Float[Tensor, "n d"]:
 def _own_scale(store: FeatureStore) -> float | None:
     scale = store.teacher("image").get("logit_scale")
     return None if scale is None else float(scale)
+
+
+def _word(value: float) -> str:
+    return "nearly one-hot" if value < ONE_HOT else "nearly flat" if value > FLAT else ""
 
 
 def _percent(value: float) -> str:
