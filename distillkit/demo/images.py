@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from hashlib import sha256
 from pathlib import Path
 
 from distillkit.demo import manifest
@@ -55,12 +56,31 @@ def drawn(drawing: Path, hand: str, size: int, background: str | None = None) ->
         raise SourceError(f"{drawing}: cannot be drawn ({error}); reinstall {again}") from error
 
 
-def write_tables(folder: Path, corpus: Corpus, hierarchy: Hierarchy) -> None:
+def twins(folder: Path, corpus: Corpus, hand: str) -> set[str]:
+    """Keys of a part whose picture is, to the last pixel, one of a part before it under another name.
+
+    Norway's flag is Svalbard's, and a hand may draw "man cook" as it draws "cook". Whoever learned the one has seen the
+    other, so these stand in no table of what is held out.
+    """
+    known, found = set[str](), set[str]()
+    for concepts in corpus.parts.values():
+        keys = [key for listed in concepts.values() for key in listed]
+        pictures = {key: sha256((folder / image_path(key, hand)).read_bytes()).hexdigest() for key in keys}
+        found |= {key for key, picture in pictures.items() if picture in known}
+        known |= {*pictures.values()}
+    return found
+
+
+def write_tables(folder: Path, corpus: Corpus, hierarchy: Hierarchy) -> dict[str, int]:
     """For each part and hand a table as CLIP-KD writes it (title, filepath), with the numbers of group and subgroup;
-    the names of each part for class prompts, those of the groups, and seen names with their groups' words."""
+    the names of each part for class prompts, those of the groups, and seen names with their groups' words.
+
+    Returns how many twins each hand lacks.
+    """
+    lacking = {hand: twins(folder, corpus, hand) for hand in HANDS}
     for part, concepts in corpus.parts.items():
         for hand, suffix in zip(HANDS, (".tsv", "_restyled.tsv"), strict=True):
-            _write(folder / f"{part}{suffix}", _rows(concepts, hand, hierarchy))
+            _write(folder / f"{part}{suffix}", _rows(concepts, hand, hierarchy, lacking[hand]))
         _write(folder / f"{part}_names.txt", concepts)
     held_out = Phrases([*corpus.validation, *corpus.unseen])
     described = ((name, hierarchy.described(name)) for name in corpus.seen)
@@ -68,13 +88,15 @@ def write_tables(folder: Path, corpus: Corpus, hierarchy: Hierarchy) -> None:
     _write(folder / "seen_described.txt", (name if held_out.within(said) else said for name, said in described))
     _write(folder / "groups.txt", hierarchy.groups)
     _write(folder / "subgroups.txt", hierarchy.subgroups)
+    return {hand: len(keys) for hand, keys in lacking.items()}
 
 
-def _rows(concepts: Concepts, hand: str, hierarchy: Hierarchy) -> Iterable[str]:
+def _rows(concepts: Concepts, hand: str, hierarchy: Hierarchy, lacking: set[str]) -> Iterable[str]:
     yield "title\tfilepath\tgroup\tsubgroup"
     for name, keys in concepts.items():
         for key in keys:
-            yield "\t".join((name, image_path(key, hand), *hierarchy.cells(name)))
+            if key not in lacking:
+                yield "\t".join((name, image_path(key, hand), *hierarchy.cells(name)))
 
 
 def _write(path: Path, lines: Iterable[str]) -> None:

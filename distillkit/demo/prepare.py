@@ -56,7 +56,7 @@ def _run(root: Path, quick: bool, narrow: bool, say: Say) -> None:
     corpus = _corpus(quick, say)
     for hand in HANDS:
         done.stage(hand, (hand,), partial(_images, root, hand, corpus, say))
-    done.stage("tables", TABLES, lambda: _tables(root, corpus))
+    done.stage("tables", TABLES, lambda: _tables(root, corpus), rule="twins are left out")
     done.stage("masks", (MASKS,), lambda: _masks(root, corpus))
     done.stage("texts", ("texts.txt",), lambda: _texts(root, corpus, quick))
     done.stage("features", (FEATURES,), lambda: _features(root, corpus, say))
@@ -78,10 +78,11 @@ class _Stages:
         self._file = root / "prepared.json"
         self._finished: dict[str, Any] = json.loads(self._file.read_text("utf-8")) if self._file.is_file() else {}
 
-    def stage(self, name: str, outputs: tuple[str, ...], make: Callable[[], dict[str, Any]]) -> None:
-        paths = [self._root / output for output in outputs]
+    def stage(self, name: str, outputs: tuple[str, ...], make: Callable[[], dict[str, Any]], rule: str = "") -> None:
+        """`rule`: what it is made by now, and was not at first; what was made otherwise is made anew."""
+        paths, inputs = [self._root / output for output in outputs], f"{self._inputs} {rule}".rstrip()
         finished = self._finished.get(name)
-        if finished and finished["inputs"] == self._inputs and all(path.exists() for path in paths):
+        if finished and finished["inputs"] == inputs and all(path.exists() for path in paths):
             self._say(f"demo: {name}: finished before ({_counts(finished['made'])}), nothing to do")
             return
         if self._finished.pop(name, None):
@@ -91,7 +92,7 @@ class _Stages:
         self._say(f"demo: {name} -> {', '.join(map(str, paths))}")
         begun = time.monotonic()
         made = make()
-        self._finished[name] = {"inputs": self._inputs, "made": made}
+        self._finished[name] = {"inputs": inputs, "made": made}
         write_json(self._file, self._finished)
         self._say(f"demo: {name}: {_counts(made)}, in {time.monotonic() - begun:.0f} s")
 
@@ -120,9 +121,10 @@ def _images(root: Path, hand: str, corpus: Corpus, say: Say) -> dict[str, Any]:
 
 def _tables(root: Path, corpus: Corpus) -> dict[str, Any]:
     hierarchy = read_hierarchy({name: keys for part in corpus.parts.values() for name, keys in part.items()})
-    write_tables(root, corpus, hierarchy)
+    lacking = write_tables(root, corpus, hierarchy)
+    twins = {f"twins left out of {hand}": count for hand, count in lacking.items()}
     counted = {f"{part} concepts": len(concepts) for part, concepts in corpus.parts.items()}
-    return counted | {"without a group": len(corpus.names) - len(hierarchy.of)}
+    return counted | {"without a group": len(corpus.names) - len(hierarchy.of)} | twins
 
 
 def _masks(root: Path, corpus: Corpus) -> dict[str, Any]:

@@ -260,6 +260,27 @@ def test_whether_the_images_were_seen_is_looked_up(finished):
     assert seen(images, FeatureStore(finished.parent / "texts")) == "on images it never saw"
 
 
+def test_copies_under_other_names_were_seen(finished, tmp_path, teacher_folder, run_cli):
+    from distillkit.extract import extract
+    from tests.conftest import EXTRACT, draw
+
+    stores = {"images": FeatureStore(finished.parent / "images")}
+    for name, seed in (("copies", 0), ("others", 1)):  # by 0 the training images were drawn
+        places = {
+            "out": tmp_path / name,
+            "corpus": draw(tmp_path / f"{name} drawn", 70, seed),
+            "teacher": teacher_folder,
+        }
+        (tmp_path / "extract.toml").write_text(EXTRACT.format(**places))
+        extract(load(tmp_path / "extract.toml", kind=ExtractRecipe), say=lambda message: None)
+        stores[name] = FeatureStore(tmp_path / name / "images")
+    assert seen(stores["copies"], stores["images"]) == "on images it was trained on"
+    assert seen(stores["others"], stores["images"]) == "on images it never saw"
+    assert run_cli("store", "view", finished.parent / "images", tmp_path / "three", "--rows", "0:3")[0] == 0
+    told = "on images of which it was trained on 3 (3 copies among them)"
+    assert seen(stores["copies"], FeatureStore(tmp_path / "three")) == told
+
+
 def test_the_grid_is_spread_evenly(run):
     evaluation = json.loads((run.path / "evaluation.json").read_text())
     rows = rows_of(run.path, evaluation, "retrieval")
