@@ -107,7 +107,7 @@ def _lines(goal: Goal, material: Material, chosen: Choice, name: str, file: str)
     yield from _keys(keys)
     for term in terms:
         yield from _table("baseline.losses", term)
-    if not material.measured:
+    if goal.evals and not material.measured:
         yield "\n# Measured on the images that it learns from, for want of others. Give it some that it has never seen:"
         yield "# extract them as a store of their own; name it for each `store` below, or to --measure of `recipe new`."
     for one in goal.evals:

@@ -238,7 +238,7 @@ def _divisible(side: int) -> int:
 def _evals(material: Material, *, joint: bool = True) -> list[Remarked]:
     """What can be measured with what the stores hold; `joint`: of a student in the teacher's joint space."""
     store, found = material.measured or material.images, list[Remarked]()
-    if "image" in material.store.own_fields:
+    if {"image", "cls"} & material.fields_of(store):
         found.append(("how like the teacher", {"kind": "agreement", "store": store}))
     if joint and material.captions_of(store):
         found.append(("captions find their images, images their captions", {"kind": "retrieval", "store": store}))

@@ -77,8 +77,17 @@ class Material:
         return self.captions_of(self.images)
 
     def captions_of(self, store: str) -> bool:
-        opened = self._open(store)
-        return "text" in opened.own_fields and len(opened.rows_with("text")) > 1
+        return "text" in self.fields_of(store) and len(self._open(store).rows_with("text")) > 1
+
+    def fields_of(self, store: str) -> set[str]:
+        """What the teacher that is learned from said of a store; RecipeError where that was not asked about it."""
+        opened = FeatureStore(expand(store))
+        if self.alias not in (None, *opened.teachers):
+            raise RecipeError(
+                f"{store}: its teachers are {', '.join(opened.teachers)}, and what {self.images} has for this goal was "
+                f"said by {self.alias}; extract what that one says of it, too, or measure on another store"
+            )
+        return {*self._open(store).own_fields}
 
     def labelled(self, store: str) -> bool:
         """Whether images of a store have class numbers."""

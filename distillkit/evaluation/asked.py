@@ -77,8 +77,8 @@ def asked_of(evals: Sequence[Component], open_store: OpenStore, teacher: dict[st
 
 
 def _refuse_other_teacher(store: FeatureStore, want: dict[str, Any], whose: str) -> None:
-    """By the first of its own fields that a network gave: of images, or of texts where it has no images."""
-    field = next((name for name in ("image", "text") if name in store.own_fields), None)
+    """By the first of its own fields that a network gave: of images as a whole, or of texts where it has no images."""
+    field = next((name for name in ("image", "cls", "text") if name in store.own_fields), None)
     if field is None:
         raise StoreError(f"{store.path}: holds neither image nor text embeddings, it cannot be measured on")
     told = other_teacher(store.teacher(field), want)

@@ -125,7 +125,7 @@ def test_without_texts_images_are_compared(stores, tmp_path):
 
 
 def test_a_teacher_that_was_added_is_learned_from_where_it_alone_said_what_is_needed(
-    tmp_path, corpus, teacher_folder, run_cli
+    stores, tmp_path, corpus, teacher_folder, run_cli, monkeypatch
 ):
     make_dino(tmp_path / "dino", pixels=56)
     clip = f'[[teachers]]\nname = "clip"\nkind = "openclip"\nmodel = "local-dir:{teacher_folder}"\n'
@@ -140,6 +140,15 @@ def test_a_teacher_that_was_added_is_learned_from_where_it_alone_said_what_is_ne
     (tmp_path / "mine.toml").write_text(text)
     recipe = load(tmp_path / "mine.toml", kind=TrainRecipe)
     assert recipe.data.teacher == "dino" and check(recipe)
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run_cli("train-student", "mine.toml", "--set", "optim.epochs=1")
+    assert code == 0, err
+    code, _, err = run_cli("evaluate", "runs/mine")
+    assert code == 0 and "linear CKA" in (tmp_path / "runs/mine/report.md").read_text(), err
+    with pytest.raises(
+        RecipeError, match=r"its teachers are openclip, .* was said by dino; extract what that one says"
+    ):
+        draft("dino", Material(str(tmp_path / "out/images"), measured=str(stores / "labelled")), "mine", "mine.toml")
     text = draft("image-tower", Material(str(tmp_path / "out/images")), "mine", "mine.toml", parameters="1M")
     assert "teacher =" not in text.partition("[student]")[0]  # the first one said that
 

@@ -18,6 +18,7 @@ class Store:
 
     def __init__(self, image=None, text=None, label=None, names=None, keys=None):
         self.fields = {"image": image, "text": text}
+        self.own_fields = [name for name, said in self.fields.items() if said is not None]
         n = len(next(x for x in (image, text, label) if x is not None))
         self.path, self.ok_rows = Path("toy"), np.arange(n)
         columns = {
