@@ -19,7 +19,7 @@ from distillkit.demo import manifest
 from distillkit.demo.concepts import Corpus, read_concepts, shorten, split, unseen_list, validation_list
 from distillkit.demo.drawings import HANDS
 from distillkit.demo.hierarchy import read_hierarchy
-from distillkit.demo.images import TABLES, rasterise, write_tables
+from distillkit.demo.images import TABLES, rasterise, twins, write_tables
 from distillkit.demo.masks import write_masks
 from distillkit.demo.teacher_config import point_at_itself
 from distillkit.demo.texts import sentences
@@ -122,9 +122,9 @@ def _images(root: Path, hand: str, corpus: Corpus, say: Say) -> dict[str, Any]:
 def _tables(root: Path, corpus: Corpus) -> dict[str, Any]:
     hierarchy = read_hierarchy({name: keys for part in corpus.parts.values() for name, keys in part.items()})
     lacking = write_tables(root, corpus, hierarchy)
-    twins = {f"twins left out of {hand}": count for hand, count in lacking.items()}
+    left_out = {f"twins left out of {hand}": number for hand, number in lacking.items()}
     counted = {f"{part} concepts": len(concepts) for part, concepts in corpus.parts.items()}
-    return counted | {"without a group": len(corpus.names) - len(hierarchy.of)} | twins
+    return counted | {"without a group": len(corpus.names) - len(hierarchy.of)} | left_out
 
 
 def _masks(root: Path, corpus: Corpus) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def _features(root: Path, corpus: Corpus, say: Say) -> dict[str, Any]:
 def _teacher(root: Path, name: str, corpus: Corpus, hands: tuple[str, ...]) -> dict[str, Any]:
     from distillkit.demo.teacher import build
 
-    result = build(root / name, root / FEATURES, corpus, hands)
+    result = build(root / name, root / FEATURES, corpus, hands, {hand: twins(root, corpus, hand) for hand in HANDS})
     return {f"{table} {k}": found[k] for table, found in result.items() for k in ("R@1", "R@10")}
 
 

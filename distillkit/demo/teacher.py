@@ -5,6 +5,7 @@ From then on it is loaded by the code that loads any other: `open_clip.create_mo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -24,10 +25,13 @@ from distillkit.system.atomic import atomic_folder, write_json
 WEIGHTS = "open_clip_model.safetensors"
 
 
-def build(folder: Path, features: Path, corpus: Corpus, hands: tuple[str, ...]) -> dict[str, dict[str, float]]:
+def build(
+    folder: Path, features: Path, corpus: Corpus, hands: tuple[str, ...], lacking: Mapping[str, set[str]]
+) -> dict[str, dict[str, float]]:
     """Make a teacher whose projections learn from the seen concepts, as drawn by `hands`.
 
-    Returns what it knows of the unseen concepts in either hand (`evaluate`), by the table's name.
+    Returns what it knows of the unseen concepts in either hand (`evaluate`), by the table's name; of images that the
+    tables have, without those that are `lacking` there.
     """
     found = load_file(features)
     concepts, images = len(corpus.seen), sum(map(len, corpus.seen.values()))
@@ -40,7 +44,10 @@ def build(folder: Path, features: Path, corpus: Corpus, hands: tuple[str, ...]) 
     label, first, names = _labels(corpus.unseen), len(corpus.images), found["texts"][:, -len(corpus.unseen) :]
     first -= len(label)
     tables = dict(zip(HANDS, ("unseen", "unseen restyled"), strict=True))
-    result = {table: evaluate(made, found[hand][first:], label, names) for hand, table in tables.items()}
+    keys, result = [key for listed in corpus.unseen.values() for key in listed], {}
+    for hand, table in tables.items():
+        there = torch.tensor([key not in lacking[hand] for key in keys])
+        result[table] = evaluate(made, found[hand][first:][there], label[there], names)
     with atomic_folder(folder) as partial:
         # Built from the folder that is being filled; the configuration written for good names the final one.
         model = assembled(partial)

@@ -198,7 +198,7 @@ def test_the_projections_learn_from_seen_concepts_alone(prepared, monkeypatch, t
     from distillkit.demo.teacher import WEIGHTS, build
 
     for name, hands in ((stages.TEACHER, ("images", "restyled")), (stages.NARROW, ("images",))):
-        build(tmp_path / name, tmp_path / "spoilt.safetensors", corpus, hands)
+        build(tmp_path / name, tmp_path / "spoilt.safetensors", corpus, hands, {"images": set(), "restyled": set()})
         assert (tmp_path / name / WEIGHTS).read_bytes() == (folder / name / WEIGHTS).read_bytes()
 
 
