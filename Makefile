@@ -29,7 +29,7 @@ claims-%: setup
 
 reproduce-all: setup ## the claims of all five papers over seeds: hours (PLAN=1 says how many; QUICK=1: minutes)
 	$(CLAIMS) pipelines/claims/*.toml
-	$(if $(QUICK)$(PLAN)$(SCALE),,$(BIN)/distillkit claims --write docs/results.md --headline README.md pipelines/claims benchmarks/results/claims)
+	$(if $(QUICK)$(PLAN)$(SCALE),,$(BIN)/distillkit claims --write docs/results.md --headline README.md --headline docs/choosing.md pipelines/claims benchmarks/results/claims)
 
 ifneq ($(SCALE),paper)
 reproduce-dimefm: setup ## teacher, student, baseline and report on the embedded demo (QUICK=1: a look of some minutes)

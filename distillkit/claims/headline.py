@@ -1,7 +1,10 @@
-"""One sentence and one table for the front page of a project: what a paper claims first, and whether it holds here."""
+"""What other pages say of the claims, between their marks: the front page of a project a sentence and a table of what each
+paper claims first; any page, how many of a paper's claims hold.
+"""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +16,7 @@ from distillkit.system.atomic import atomic_file
 from distillkit.system.wording import count
 
 BEGIN, END = "<!-- claims: made by `distillkit claims --write` -->", "<!-- claims: end -->"
+_OF_A_PAPER = re.compile(r"(<!-- claims of (?P<name>\w+) -->).*?(<!-- /claims -->)")
 # What is said of one claim, and of several.
 _COUNTED = {
     HOLDS: ("holds", "hold"),
@@ -24,10 +28,14 @@ _COUNTED = {
 
 def sentence(results: Sequence[Results]) -> str:
     """How many claims hold."""
+    claims = count(sum(len(found.claims) for found in results), "claim")
+    return f"Of {claims} of {count(len(results), 'paper')} {_verdicts(results)}."
+
+
+def _verdicts(results: Sequence[Results]) -> str:
     counted = Counter(claim.holds for found in results for claim in found.claims)
     said = [f"{counted[word]} {words[counted[word] > 1]}" for word, words in _COUNTED.items() if counted[word]]
-    listed = said[0] if len(said) == 1 else f"{', '.join(said[:-1])} and {said[-1]}"
-    return f"Of {count(sum(counted.values()), 'claim')} of {count(len(results), 'paper')} {listed}."
+    return said[0] if len(said) == 1 else f"{', '.join(said[:-1])} and {said[-1]}"
 
 
 def headline(results: Sequence[Results]) -> str:
@@ -47,13 +55,23 @@ def headline(results: Sequence[Results]) -> str:
 
 
 def put(path: Path, results: Sequence[Results]) -> Path:
-    """The headline between the marks of a page; TrainError for a page without them."""
-    before, begins, rest = path.read_text().partition(BEGIN)
+    """What is to stand between the marks of a page; TrainError for a page without them."""
+    by_name = {found.name: found for found in results}
+
+    def of_a_paper(found: re.Match[str]) -> str:
+        if found["name"] not in by_name:
+            raise TrainError(f"{path}: {found[1]}: no such file of claims; there are {', '.join(by_name)}")
+        return f"{found[1]}{_verdicts([by_name[found['name']]])}{found[3]}"
+
+    text, marks = _OF_A_PAPER.subn(of_a_paper, path.read_text())
+    before, begins, rest = text.partition(BEGIN)
     _, ends, after = rest.partition(END)
-    if not (begins and ends):
+    if begins and ends:
+        text = f"{before}{BEGIN}\n\n{headline(results)}\n\n{END}{after}"
+    elif not marks:
         raise TrainError(f"{path}: no place for a headline; write the lines {BEGIN} and {END} where it shall be")
     with atomic_file(path) as file:
-        file.write(f"{before}{BEGIN}\n\n{headline(results)}\n\n{END}{after}".encode())
+        file.write(text.encode())
     return path
 
 

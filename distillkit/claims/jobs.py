@@ -51,10 +51,10 @@ def planned(file: Path, runs: Path, *, quick: bool = False) -> list[str]:
     return plan(Scene(read_claims(file), runs, quick))
 
 
-def write(places: Sequence[Path], page: Path, headline: Path | None = None) -> list[Path]:
+def write(places: Sequence[Path], page: Path, headlines: Sequence[Path] = ()) -> list[Path]:
     """The page of results, from results and files of claims: those without results are told as not run yet.
 
-    `headline`: a page of which the part between its marks is made anew, a sentence and a table.
+    `headlines`: pages of which the parts between their marks are made anew, see headline.py.
     """
     files = [file for place in places for file in (sorted(place.glob("*.toml")) if place.is_dir() else [place])]
     known = [file for place in places for file in (sorted(place.glob("*.json")) if place.is_dir() else [])]
@@ -69,4 +69,4 @@ def write(places: Sequence[Path], page: Path, headline: Path | None = None) -> l
     if not found:
         raise RecipeError(f"{', '.join(map(str, places))}: neither files of claims nor results of them")
     results = list(found.values())
-    return [*write_page(page, results), *([] if headline is None else [put(headline, results)])]
+    return [*write_page(page, results), *(put(one, results) for one in headlines)]

@@ -25,7 +25,10 @@ def claims(
     ] = 1,
     write: Annotated[Path | None, typer.Option(help="Make the page of results, and train nothing.")] = None,
     headline: Annotated[
-        Path | None, typer.Option(help="With --write: a page whose table between the marks is made anew, as README.md.")
+        list[Path] | None,
+        typer.Option(
+            help="With --write: a page whose parts between the marks are made anew, as README.md; repeatable."
+        ),
     ] = None,
     runs: Annotated[Path, typer.Option(help="Where the runs lie.")] = Path("runs/claims"),
     out: Annotated[Path, typer.Option(help="Where the results go.")] = Path("benchmarks/results/claims"),
@@ -38,7 +41,7 @@ def claims(
     from distillkit.claims import jobs
 
     if write is not None:
-        for path in jobs.write(files, write, headline):
+        for path in jobs.write(files, write, headline or ()):
             print(path)
         return
     for file in files:

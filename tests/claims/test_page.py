@@ -47,7 +47,9 @@ def test_the_committed_page_is_what_the_committed_results_make(tmp_path, monkeyp
     readme = (ROOT / "README.md").read_text()
     (tmp_path / "README.md").write_text(readme)
     places = [Path("pipelines/claims"), Path("benchmarks/results/claims")]
-    assert write(places, tmp_path / "again.md", tmp_path / "README.md")[-1].read_text() == readme
+    (tmp_path / "choosing.md").write_text((ROOT / "docs/choosing.md").read_text())
+    pages = write(places, tmp_path / "again.md", [tmp_path / "README.md", tmp_path / "choosing.md"])[-2:]
+    assert [page.read_text() for page in pages] == [readme, (ROOT / "docs/choosing.md").read_text()]
     rows = re.findall(
         r"^\| [^|]+ \| [^|]+ \| (?:\*\*)?(holds|does not hold|not separable|not run yet)", made[0].read_text(), re.M
     )
@@ -75,6 +77,16 @@ def test_a_headline_is_a_sentence_and_a_table_between_its_marks(tmp_path):
     assert "Of 3 claims of 1 paper 1 holds, 1 does not hold and 1 cannot be told apart." in text
     assert "| Toy | It beats \\| it | holds | +0.254 `R@1`, +0.180 to +0.330 |" in text
     assert put(path, [FOUND]).read_text() == text
+
+
+def test_a_page_may_ask_how_many_claims_of_a_paper_hold(tmp_path):
+    path = tmp_path / "page.md"
+    path.write_text("| toy: <!-- claims of toy -->9 hold<!-- /claims --> |\n")
+    made = "| toy: <!-- claims of toy -->1 holds, 1 does not hold and 1 cannot be told apart<!-- /claims --> |\n"
+    assert put(path, [FOUND]).read_text() == made and put(path, [FOUND]).read_text() == made
+    path.write_text("<!-- claims of toys -->9 hold<!-- /claims -->")
+    with pytest.raises(TrainError, match="no such file of claims; there are toy"):
+        put(path, [FOUND])
 
 
 def test_a_page_without_marks_is_refused_and_left_alone(tmp_path):
