@@ -1,5 +1,7 @@
-"""What other pages say of the claims, between their marks: the front page of a project a sentence and a table of what each
-paper claims first; any page, how many of a paper's claims hold.
+"""What other pages say of the claims, between their marks.
+
+The front page of a project a sentence and a table of what each paper claims first; any page, how many of a paper's
+claims hold.
 """
 
 from __future__ import annotations
