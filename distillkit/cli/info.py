@@ -6,7 +6,6 @@ import json
 import math
 from collections import Counter
 from dataclasses import asdict
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +17,7 @@ from distillkit.system.wording import count
 if TYPE_CHECKING:
     from distillkit.store.format.manifest import Manifest
 
-_CLASSES = 8  # that are named
+_CLASSES = 16  # that are named
 _NO_FAISS = 'FAISS, which is not installed: pip install "distillkit[mining]", or [mining-gpu]'
 
 
@@ -101,8 +100,10 @@ def _notes(path: Path) -> list[str]:
     from distillkit.store.format.manifest import Manifest
 
     lines, told, classes = logged(path), planned(path), classes_of(path)
-    first = list(islice(classes.items(), _CLASSES))
-    named = ", ".join([f"{number} {name}" for name, number in first] + ["..."] * (len(classes) > len(first)))
+    numbered = [f"{number} {name}" for name, number in sorted(classes.items(), key=lambda one: one[1])]
+    if len(numbered) > _CLASSES:  # those that came last are what one looks for
+        numbered = [*numbered[: _CLASSES - 2], "...", *numbered[-2:]]
+    named = ", ".join(numbered)
     halved = Counter(alias for line in lines for alias in line.get("halved", []))
     dropped = sum(line.get("dropped", 0) for line in lines)
     return [

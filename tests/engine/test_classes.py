@@ -139,6 +139,17 @@ def test_info_names_the_classes(world, run_cli):
     assert code == 0 and "classes  2: 0 cat, 1 dog\n" in out
 
 
+def test_info_of_many_classes_names_the_first_and_the_last(world, run_cli):
+    world()
+    table = {f"c{number:02}": number for number in range(40)}
+    (world.store / "classes.json").write_text(
+        json.dumps(json.loads((world.store / "classes.json").read_text()) | table)
+    )
+    _, out, _ = run_cli("store", "info", world.store)
+    (line,) = [line for line in out.splitlines() if line.startswith("classes")]
+    assert "..., 38 c38, 39 c39" in line
+
+
 def test_another_corpus_at_the_same_place_is_numbered_by_its_own_names(world, tmp_path):
     world()
     shutil.copytree(tmp_path / "photos/cat", tmp_path / "others/zebra")
