@@ -34,4 +34,4 @@ def bench_model(
     from distillkit.bench_model import bench_model as measure
 
     print(measure(runs, runtimes=runtime.split(","), batch=batch, threads=threads, with_memory=memory, say=say))
-    say(f"next: distillkit compare shows what was kept in {' and '.join(str(run) for run in runs)}")
+    say(f"next: distillkit compare {' '.join(str(run) for run in runs)}" if len(runs) > 1 else f"kept in {runs[0]}")

@@ -12,7 +12,9 @@ from distillkit.cli.console import Store
 
 def suggest_scale(
     store: Store,
-    texts: Annotated[Path | None, typer.Option(help="A store of unpaired texts of the same teacher.")] = None,
+    texts: Annotated[
+        Path | None, typer.Option(help="A store of unpaired texts, or of class prompts, of the same teacher.")
+    ] = None,
     batch: Annotated[
         int, typer.Option(min=2, help="Images in a batch: among so many a text, or an image, chooses.")
     ] = 128,

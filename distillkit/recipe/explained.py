@@ -49,11 +49,11 @@ _OF_EVERY = {
     "sources": {
         "image_column": "The column of images, or of their paths.",
         "text_column": "The column of captions.",
-        "label_column": "The column of class numbers.",
+        "label_column": "The column of classes: numbers, or names with the corpus's class_names.",
         "key_column": "The column of keys, which are unique in the corpus.",
         "text_field": "The field of captions.",
         "image_field": "The field of image paths.",
-        "label_field": "The field of class numbers.",
+        "label_field": "The field of classes: numbers, or names with the corpus's class_names.",
         "key_field": "The field of keys, which are unique in the corpus.",
         "captions": "Of several captions of an image: the text as it is, the one of that number, or each as a row.",
         "templates": "Sets of open_clip's sentences, or one's own with {} where the name goes.",
