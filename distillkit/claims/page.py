@@ -81,13 +81,14 @@ def _section(path: Path, found: Results) -> list[str]:
         if claim.curves:
             lines += [f"![{claim.text}: {claim.on} over {claim.across}]({_drawing_name(path, found, number)})", ""]
         reasons = dict.fromkeys([claim.why, *(pair.why for pair in claim.pairs if pair.holds != HOLDS)])
-        told = "; ".join(reason for reason in reasons if reason)
+        why = "; ".join(filter(None, reasons))
+        told = [f"{claim.holds}, {why}" if why else claim.holds]
         if len(claim.pairs) == 1 and claim.pairs[0].seeds:
-            told = f"{told + ': ' if told else ''}{_each(claim.pairs[0])}, seed by seed"
-        if told:
-            lines += [f"{claim.text}: {claim.holds}, {told}.", ""]
+            told.append(f"Seed by seed {_each(claim.pairs[0])}")
         if claim.remark and claim.holds != HOLDS:
-            lines += [f"{claim.text}: {claim.holds}. {claim.remark}", ""]
+            told.append(claim.remark.removesuffix("."))
+        if len(told) > 1 or told[0] != claim.holds:
+            lines += [f"{claim.text}: {'. '.join(told)}.", ""]
     return [*lines, ""]
 
 

@@ -63,7 +63,7 @@ def test_a_row_has_verdict_effect_interval_seeds_and_items(tmp_path):
     assert "| Toy | All hold | **not separable** | -0.010 | -0.050 to +0.030 | 3 | 720 | `all.R@1` |" in text
     assert "| student | baseline | +0.254 | +0.180 to +0.330 | +0.200, +0.300, +0.262 | holds |" in text
     assert "| few | student | -0.010 | -0.050 to +0.030 |  | not separable |" in text
-    assert "\nIt beats | it: holds, +0.200, +0.300, +0.262, seed by seed.\n" in text
+    assert "\nIt beats | it: holds. Seed by seed +0.200, +0.300, +0.262.\n" in text
     assert "\nAll hold: not separable, it would take about 3,100 items.\n" in text
     assert "`distillkit claims toy.toml`: 9 runs, 12.5 minutes of training, distillkit 1.0" in text
 
