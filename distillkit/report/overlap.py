@@ -8,13 +8,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from jaxtyping import Bool
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
 
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.wording import count
 
-_MOST_BYTES = 1 << 31  # of training's features: beyond that, looking for copies takes longer than a report may
-_ROWS = 1 << 15  # at once
+_MOST = 2e11  # products: beyond that, looking for copies takes longer than a report may
+_CELLS = 1 << 25  # cosines in memory at once
+_SAME = 1 - 1e-5  # cosine: one picture in another batch differs by less, another picture by more
 
 
 def same_files(measured: FeatureStore, trained: FeatureStore) -> Bool[np.ndarray, "n"]:
@@ -38,30 +41,29 @@ def _below(path: Path | None, root: Path) -> str | None:
 
 
 def same_features(measured: FeatureStore, trained: FeatureStore) -> Bool[np.ndarray, "n"]:
-    """Which usable rows of `measured` the teacher said of, to the last bit, what it said of a row of `trained`: copies
-    under other names. None, where there are too many to look through.
+    """Which usable rows of `measured` are to the teacher what a row of `trained` is: copies under other names.
+
+    None, where there are too many pairs to look through, or nothing that was said of both.
     """
     asked, there = measured.ok_rows, trained.ok_rows
-    nothing = np.zeros(len(asked), bool)
     for name, field in measured.own_fields.items():
         other = trained.own_fields.get(name)
-        if other is None or name == "text" or (other.view_shape, other.dtype) != (field.view_shape, field.dtype):
+        if other is None or name == "text" or other.view_shape != field.view_shape or len(field.view_shape) != 1:
             continue
-        if other.row_bytes // other.views * len(there) > _MOST_BYTES:
-            return nothing
-        said = _bytes(measured, name, asked)
-        wanted, copies = {*said}, set[bytes]()
-        for first in range(0, len(there), _ROWS):
-            copies.update(wanted.intersection(_bytes(trained, name, there[first : first + _ROWS])))
-        return np.array([one in copies for one in said], bool)
-    return nothing
+        if field.view_shape[0] * len(asked) * len(there) > _MOST:
+            break
+        said, nearest = _unit(measured, name, asked), torch.zeros(len(asked))
+        step = max(_CELLS // max(len(asked), 1), 1)
+        for first in range(0, len(there), step):
+            known = _unit(trained, name, there[first : first + step])
+            nearest = torch.maximum(nearest, (said @ known.T).amax(1))
+        found: Bool[np.ndarray, "n"] = (nearest > _SAME).numpy()
+        return found
+    return np.zeros(len(asked), bool)
 
 
-def _bytes(store: FeatureStore, name: str, rows: np.ndarray) -> list[bytes]:
-    values = store.read(name, rows, view=0 if store.field(name).per_view else None, raw=True)
-    if not len(rows):
-        return []
-    return [one.tobytes() for one in values.reshape(len(rows), -1).contiguous().view(torch.uint8).numpy()]
+def _unit(store: FeatureStore, name: str, rows: np.ndarray) -> Float[Tensor, "n d"]:
+    return F.normalize(store.read(name, rows, view=0 if store.field(name).per_view else None).float(), dim=1)
 
 
 def seen(measured: FeatureStore, trained: FeatureStore) -> str:
