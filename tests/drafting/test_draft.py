@@ -177,6 +177,13 @@ def test_what_the_stores_lack_is_told(goal, images, told, stores):
         draft(goal, Material(str(stores / images)), "mine", "mine.toml")
 
 
+def test_patches_decide_how_large_a_student_sees(stores):
+    with pytest.raises(
+        RecipeError, match=r"patch.* a view asks? for a student of .* pixels a side, not 512; leave --image"
+    ):
+        draft("dino", Material(str(stores / "images")), "mine", "mine.toml", parameters="1M", image_size=512)
+
+
 def test_the_command_writes_once_and_asks_only_at_a_terminal(stores, tmp_path, monkeypatch, run_cli):
     monkeypatch.chdir(tmp_path)
     words = ("recipe", "new", "mine.toml", "--images", stores / "images", "--parameters", "1M")
