@@ -68,13 +68,19 @@ def test_too_few_samples_are_told_for_each_tower(runs, run_cli, tmp_path):
     assert "3 pictures to ask the image tower about, at least 256 are needed" in told
 
 
-@pytest.mark.parametrize(("file", "told"), [("1.png", "not an image"), ("1.txt", "not UTF-8")])
-def test_a_sample_that_cannot_be_read_is_named(runs, run_cli, tmp_path, file, told):
+def test_texts_that_cannot_be_read_are_named(runs, run_cli, tmp_path):
+    (tmp_path / "1.txt").write_bytes(b"\xff\xfe no")
+    line = refused(run_cli, runs("image"), "--to", "timm", "--samples", tmp_path, "--out", tmp_path / "out")
+    assert f"{tmp_path / '1.txt'}: not UTF-8" in line and not (tmp_path / "out").exists()
+
+
+def test_a_picture_that_cannot_be_read_is_named_and_left_out(runs, run_cli, tmp_path):
     for number in range(256):
         Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / f"{number}.png")
-    (tmp_path / file).write_bytes(b"\xff\xfe no")
-    line = refused(run_cli, runs("image"), "--to", "timm", "--samples", tmp_path, "--out", tmp_path / "out")
-    assert f"{tmp_path / file}: {told}" in line and not (tmp_path / "out").exists()
+    (tmp_path / "1.png").write_bytes(b"\xff\xfe no")
+    code, _, err = run_cli("export", runs("image"), "--to", "timm", "--samples", tmp_path, "--out", tmp_path / "out")
+    assert code == 1 and "255 pictures to ask the image tower about" in err
+    assert f"left out 1 picture that cannot be read, the first {tmp_path / '1.png'}: not an image" in err
 
 
 def test_a_folder_that_is_there_is_left_alone(runs, run_cli, tmp_path):
