@@ -77,6 +77,7 @@ class Material:
         return self.captions_of(self.images)
 
     def captions_of(self, store: str) -> bool:
+        """The same of any store; RecipeError as of `fields_of`."""
         return "text" in self.fields_of(store) and len(self._open(store).rows_with("text")) > 1
 
     def fields_of(self, store: str) -> set[str]:

@@ -20,9 +20,14 @@ def stores_of(measure: Any) -> list[str]:
     return list(dict.fromkeys([*named, *getattr(measure, "further", ())]))
 
 
+def of_images(store: Any) -> str:
+    """The field of what the teacher said of an image as a whole: its class token, where it gave nothing else."""
+    return "cls" if "image" not in store.own_fields and "cls" in store.own_fields else "image"
+
+
 def taught(store: Any) -> Float[Tensor, "n d"]:
-    """What the teacher said of the clean view of every usable row; its class token, where it has no more to say."""
-    name = "cls" if "image" not in store.own_fields and "cls" in store.own_fields else "image"
+    """What the teacher said of the clean view of every usable row."""
+    name = of_images(store)
     said: Tensor = store.read(name, store.ok_rows, view=0 if store.field(name).per_view else None)
     return said.float()
 

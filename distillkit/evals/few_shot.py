@@ -12,7 +12,7 @@ import numpy as np
 from distillkit.evals._answers import Answers
 from distillkit.evals._classes import Classes, class_embeddings, prompt_names, prompted
 from distillkit.evals._classified import classified
-from distillkit.evals._encode import Encode, OpenStore
+from distillkit.evals._encode import Encode, OpenStore, of_images
 from distillkit.evals._labels import Labels, labels_of
 from distillkit.evals._ranking import one_right, ranked_by
 from distillkit.evals._shots import all_are_shots, shots_of
@@ -50,7 +50,7 @@ class FewShot:
         store, label = open_store(self.store), classes.numbers(asked)
         prompts = open_store(self.prompts)
         texts = class_embeddings(prompts, encode)
-        views = store.read("image", store.ok_rows[shown.places]).float()
+        views = store.read(of_images(store), store.ok_rows[shown.places]).float()
         views = views[:, None] if views.ndim == 2 else views
         logits = few_shot_logits(
             encode(store)[asked.places].float(),

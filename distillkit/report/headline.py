@@ -38,7 +38,7 @@ def headline(table: Table | None, networks: Networks, seen: str, test: Against |
         told += f", with an image tower {part_of(networks.student_parameters, networks.teacher_parameters)} the size"
     baseline = measure.scores.get("baseline")
     if baseline and baseline.value >= student.value:
-        told += f"; without the teacher’s image features it reaches {percent(baseline.value / teacher.value, 0)}"
+        told += f"; its baseline reaches {percent(baseline.value / teacher.value, 0)}"
     return f"{told}; {_IN_SHORT[test.verdict.word]} in a paired test" if test else told
 
 

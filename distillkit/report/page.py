@@ -17,7 +17,7 @@ from distillkit.report.headline import Networks, against_baseline, headline, num
 from distillkit.report.history import drawings, formula
 from distillkit.report.overlap import seen
 from distillkit.report.results import WHO, Table, bars, tables
-from distillkit.report.stores import evaluation_stores, store_facts, training_stores
+from distillkit.report.stores import evaluation_stores, said_at, store_facts, training_stores
 from distillkit.report.training import batch, looked_at, optimiser, schedule, seen_in_training, weights
 from distillkit.report.weights import measured_weights
 from distillkit.runfolder import RunFolder
@@ -27,13 +27,18 @@ from distillkit.system.paths import expand
 Values = dict[str, Any]
 
 
+_UNAIDED = ("contrastive", "sigmoid", "one_hot", "caption_contrast")  # terms that read no image feature of the teacher
+
+
 def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Values:
     """The values of both templates. Numbers are already text: a template only lays them out."""
     recipe, facts = run.recipe(), run.facts()
     results = tables(evaluation["results"], recipe)
     rows = rows_of(run.path, evaluation, results[0].name) if results else None
     trained = training_stores(facts)
-    stores = list({str(store.path): store for store in [*trained.values(), *evaluation_stores(recipe)]}.values())
+    homes = {name: said_at(store, recipe) for name, store in trained.items()}
+    every = [*trained.values(), *homes.values(), *evaluation_stores(recipe)]
+    stores = list({str(store.path): store for store in every}.values())
     passes = {str(store.path): teacher_pass(store) for store in stores}
     demo = demo_folder(stores)
     parameters = facts["teacher"].get("parameters", {})
@@ -57,7 +62,7 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
         "objective": formula(recipe.losses),
         "baseline": _baseline(baseline, recipe),
         "curves": drawings(_histories(run, baseline, recipe), schedule(recipe.optim)),
-        "cost": _cost(recipe, facts, {name: passes[str(store.path)] for name, store in trained.items()}),
+        "cost": _cost(recipe, facts, {name: passes[str(store.path)] for name, store in homes.items()}),
         "stores": [store_facts(store, passes[str(store.path)]) for store in stores],
         "commands": commands(run.path, facts, [one for one in passes.values() if one], demo),
         "facts": _facts(facts),
@@ -129,6 +134,7 @@ def _baseline(baseline: RunFolder | None, recipe: TrainRecipe) -> Values | None:
     return {
         "objective": formula(recipe.baseline.losses),
         "captions": recipe.baseline.captions != "none",
+        "unaided": all(term.kind in _UNAIDED for term in recipe.baseline.losses),
         "seconds": seconds,
     }
 

@@ -35,6 +35,12 @@ def training_stores(facts: dict[str, Any]) -> dict[str, FeatureStore]:
     return {name: FeatureStore(path) for name, path in facts["stores"].items()}
 
 
+def said_at(store: FeatureStore, recipe: TrainRecipe) -> FeatureStore:
+    """Where what the recipe's teacher said of a store lies: there, or in an addition to it."""
+    names = [name for name, volume in store.added.items() if recipe.data.teacher in volume.manifest.teachers]
+    return FeatureStore(store.added[names[0]].path) if names else store
+
+
 def evaluation_stores(recipe: TrainRecipe) -> list[FeatureStore]:
     """Every store that an evaluation names, each once."""
     values = [value for component in recipe.evals for value in component.knobs.values() if isinstance(value, str)]

@@ -144,7 +144,9 @@ def test_a_teacher_that_was_added_is_learned_from_where_it_alone_said_what_is_ne
     code, _, err = run_cli("train-student", "mine.toml", "--set", "optim.epochs=1")
     assert code == 0, err
     code, _, err = run_cli("evaluate", "runs/mine")
-    assert code == 0 and "linear CKA" in (tmp_path / "runs/mine/report.md").read_text(), err
+    report = (tmp_path / "runs/mine/report.md").read_text()
+    assert code == 0 and "linear CKA" in report and "out/images/added/dino" in report, err
+    assert "without the teacher's image features" not in report and "text tower" not in report
     with pytest.raises(
         RecipeError, match=r"its teachers are openclip, .* was said by dino; extract what that one says"
     ):
