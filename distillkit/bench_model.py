@@ -7,7 +7,6 @@ The numbers are kept in the run's folder (bench.json), where `distillkit compare
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -24,6 +23,7 @@ from distillkit.system.atomic import write_json
 from distillkit.system.environment import whole_number
 from distillkit.system.machine import machine
 from distillkit.system.versions import versions
+from distillkit.system.workers import cores
 
 Say = Callable[[str], None]
 
@@ -45,7 +45,7 @@ def bench_model(
         if name not in RUNTIMES:
             raise ExportError(f"--runtime {name}: there are {', '.join(RUNTIMES)}")
     runs = list(dict.fromkeys(Path(path) for path in paths))
-    used = threads or whole_number("OMP_NUM_THREADS", _cores(), least=1)
+    used = threads or whole_number("OMP_NUM_THREADS", cores(), least=1)
     for run in runs:
         RunFolder(run).facts()
     with tempfile.TemporaryDirectory() as place:
@@ -86,10 +86,6 @@ def _keep(runs: list[Path], speeds: list[Speed], batch: int, threads: int) -> No
     for run in runs:
         own = [one.told for one in speeds if one.who in ("teacher", str(run))]
         write_json(run / BENCH, about | {"speeds": own})
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 make_callable(__name__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from distillkit.demo.hierarchy import Hierarchy
 from distillkit.errors import SourceError
 from distillkit.system.atomic import atomic_file, atomic_folder
 from distillkit.system.wording import count
+from distillkit.system.workers import by_processes
 
 REPORT_EVERY = 1000
 PARTS = ("seen", "validation", "unseen")
@@ -30,13 +32,17 @@ def image_path(key: str, hand: str = HANDS[0]) -> str:
 
 
 def rasterise(folder: Path, hand: str, keys: list[str], say: Callable[[str], None]) -> None:
-    """Fill `folder` with one square PNG on white per key. One thread: the renderer holds Python's lock."""
+    """Fill `folder` with one square PNG on white per key."""
     size = manifest.load()["images"]["size"]
-    with atomic_folder(folder) as partial:
-        for number, (key, drawing) in enumerate(zip(keys, drawn_by(hand, keys), strict=True), start=1):
-            (partial / f"{key}.png").write_bytes(drawn(drawing, hand, size, "#ffffff"))
+    with atomic_folder(folder) as filling:
+        written = by_processes(partial(_draw, filling, hand, size), keys, drawn_by(hand, keys))
+        for number, _ in enumerate(written, start=1):
             if number % REPORT_EVERY == 0:
                 say(f"  {number:,} of {count(len(keys), 'image')}")
+
+
+def _draw(folder: Path, hand: str, size: int, key: str, drawing: Path) -> None:
+    (folder / f"{key}.png").write_bytes(drawn(drawing, hand, size, "#ffffff"))
 
 
 def drawn(drawing: Path, hand: str, size: int, background: str | None = None) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from distillkit.errors import SourceError
 from distillkit.pixels import upright_rgb
+from distillkit.system.workers import cores
 
 if TYPE_CHECKING:
     from distillkit.embedding.embedder import ImageTower
@@ -52,11 +52,6 @@ def seen(
             broken = {first + at: one for at, one in enumerate(looks) if isinstance(one, str)}
             said = tower.embed(torch.stack(list(whole.values()))).float().cpu() if whole else torch.empty(0, 0)
             yield Seen(list(whole), said, broken)
-
-
-def cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _file(path: Path) -> Path:

@@ -10,9 +10,7 @@ from __future__ import annotations
 import mmap
 import multiprocessing
 import os
-import signal
 import tempfile
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -28,6 +26,7 @@ import torch
 from distillkit.engine.sight import Seen, Sight
 from distillkit.errors import DistillkitError, SourceError
 from distillkit.pixels import room
+from distillkit.system.workers import begin_worker
 
 Row = tuple[str, str | None]  # key, and where the image is
 Outcomes = Iterator[Seen | SourceError]
@@ -154,17 +153,9 @@ def _begin(sight: Sight, handle: _Handle, shapes: list[tuple[int, ...]], count: 
     """In a new worker: keep what it needs, leave Ctrl-C to the parent, and never outlive it. What its share of the
     memory does not hold is decoded by one of them at a time."""
     room.limit_to(memory, alone)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    begin_worker()
     torch.set_num_threads(1)
     _worker.update(sight=sight, memory=mmap.mmap(handle.file, _slot_bytes(shapes) * count), shapes=shapes)
-
-
-def _end_with_the_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _look(task: tuple[int, Row]) -> tuple[Any, ...]:

@@ -23,13 +23,14 @@ from distillkit.callable import silent
 from distillkit.recipe import MineRecipe
 from distillkit.store.writing.claims import Part
 from distillkit.system.environment import whole_number
+from distillkit.system.workers import cores
 
 Say = Callable[[str], None]
 
 
 def mine_apart(recipe: MineRecipe, say: Say = silent, command: str | None = None, part: Part | None = None) -> Path:
     """`distillkit.mine.mine_here` in a process of its own; returns the folder of the addition."""
-    threads = recipe.threads or whole_number("OMP_NUM_THREADS", os.cpu_count() or 1, least=1)
+    threads = recipe.threads or whole_number("OMP_NUM_THREADS", cores(), least=1)
     request = {"recipe": recipe.model_dump(), "command": command, "part": str(part or Part()), "threads": threads}
     return Path(run_apart("distillkit.mine", request, threads, say))
 

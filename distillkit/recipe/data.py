@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -10,6 +9,7 @@ from pydantic import Field, model_validator
 from distillkit.recipe.schema import MOST, Strict
 from distillkit.recipe.sizes import Size
 from distillkit.system.environment import whole_number
+from distillkit.system.workers import cores
 
 # How a batch gets the images' own captions: not at all, one row per image, or equal captions merged into one row.
 Captions = Literal["none", "paired", "unique"]
@@ -156,8 +156,7 @@ class Data(Strict):
     @property
     def threads(self) -> int:
         """Threads that make a batch: one a core, shared with the other processes of a run on this machine."""
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return self.workers or max(cores // whole_number("LOCAL_WORLD_SIZE", 1, least=1), 1)
+        return self.workers or max(cores() // whole_number("LOCAL_WORLD_SIZE", 1, least=1), 1)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

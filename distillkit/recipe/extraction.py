@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any, Literal, Self
 
@@ -12,6 +11,7 @@ from distillkit.recipe.component import Component
 from distillkit.recipe.only import only
 from distillkit.recipe.schema import MOST, Strict
 from distillkit.recipe.sizes import Size
+from distillkit.system.workers import cores
 
 DType = Literal["float16", "bfloat16", "float32", "int8"]
 
@@ -179,8 +179,7 @@ class ExtractRecipe(Strict):
     @property
     def decoders(self) -> int:
         """How many decode images."""
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return self.decode_threads or cores
+        return self.decode_threads or cores()
 
     @property
     def by_alias(self) -> dict[str, Component]:

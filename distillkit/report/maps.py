@@ -6,7 +6,6 @@ see alike stands at about the same place in both. Places are the library's; only
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from distillkit.errors import MissingExtra
 from distillkit.system.wording import count
+from distillkit.system.workers import cores
 
 _EARLY, _LATE = 250, 500  # steps with neighbours pulled together, and without
 _EXAGGERATION = 12
@@ -60,4 +60,4 @@ def _threads(items: int) -> int:
     """Of few items one thread has done its step before others have woken up."""
     if items < _FEW:
         return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores()

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from distillkit.system.workers import cores
+
 _FAISS = ("faiss-gpu", "faiss-gpu-cu12", "faiss-gpu-cu12-cuvs", "faiss-gpu-cu11", "faiss-cpu")
 
 
@@ -17,7 +19,7 @@ def machine() -> dict[str, Any]:
     """CPU name, cores this process may use, GPU name and FAISS (None without one), and system."""
     return {
         "cpu": _cpu(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "mining": search_library(),
         "system": f"{platform.system()} {platform.machine()}",
