@@ -142,6 +142,8 @@ def refuse_bombs(width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image  # as it is: a copy of 170 megapixels is 0.7 GB
     if image.mode.startswith("I") or image.mode == "F":
         return _from_numbers(image)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:

@@ -1,7 +1,10 @@
 """Memory for decoded images: what threads decode at once stays below the limit, and no pixel changes."""
 
 import io
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -108,3 +111,39 @@ def test_a_jpeg_can_be_decoded_at_a_part_of_its_size():
         (50, 40),
     ]
     assert decode(image(400, 320), reduced_to=1).size == (400, 320)  # no JPEG
+
+
+LEFT = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from distillkit.pixels import decode, room
+from distillkit.system.cpu import settle
+
+def private():
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
+    return int(line.split()[1]) / 1000
+
+def look(data):
+    with room.room():
+        decode(data).resize((8, 8))
+
+settle()
+room.limit_to(100_000_000)
+data = Path(sys.argv[1]).read_bytes()
+look(data)
+before = private()
+with ThreadPoolExecutor(8) as pool:
+    list(pool.map(look, [data] * 32))
+    print(private() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="measured on Linux")
+def test_what_threads_leave_behind_goes_back_to_the_system(tmp_path):
+    """An arena for each thread would keep 8 x 36 MB; one or two images at a time take no more than the limit."""
+    Image.new("RGB", (3000, 3000), "red").save(tmp_path / "large.jpg")
+    left = subprocess.run(
+        [sys.executable, "-c", LEFT, tmp_path / "large.jpg"], capture_output=True, text=True, check=True
+    )
+    assert float(left.stdout) < 110
