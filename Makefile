@@ -14,8 +14,8 @@ setup: .venv/.ready ## make .venv with everything in it (only when pyproject.tom
 .venv/.ready: pyproject.toml .ci/setup
 	@bash .ci/setup
 
-# The demo's corpora and what its teacher said of them; a student, and what it can do.
-STORES = $(BIN)/distillkit data prepare demo $(if $(QUICK),--quick) && $(EXTRACT)/demo$(DEMO).toml
+# The demo's corpora and what its teacher said of those that are read; a student, and what it can do.
+STORES = $(BIN)/distillkit data prepare demo $(if $(QUICK),--quick) && $(EXTRACT)/demo$(DEMO).toml $(patsubst %,--only %,$(1))
 EXTRACT = $(BIN)/distillkit extract-teacher pipelines/extract
 TRAIN = $(BIN)/distillkit train-student pipelines/demo/$(1)$(DEMO).toml
 STUDENT = $(TRAIN) && $(BIN)/distillkit evaluate runs/$(1)$(DEMO)
@@ -33,12 +33,12 @@ reproduce-all: setup ## the claims of all five papers over seeds: hours (PLAN=1 
 
 ifneq ($(SCALE),paper)
 reproduce-dimefm: setup ## teacher, student, baseline and report on the embedded demo (QUICK=1: a look of some minutes)
-	$(STORES)
+	$(call STORES,images texts unseen prompts)
 	$(call STUDENT,dime_fm)
 	$(call COMPARE,dime_fm)
 
 reproduce-clipkd: setup ## CLIP-KD in small on the demo: a pair of towers (QUICK=1 as above, here and below)
-	$(STORES)
+	$(call STORES,images unseen)
 	$(call STUDENT,clip_kd)
 
 reproduce-tinyclip: reproduce-clipkd ## TinyCLIP in small: parts of CLIP-KD's pair, by hand and by masks
@@ -46,12 +46,12 @@ reproduce-tinyclip: reproduce-clipkd ## TinyCLIP in small: parts of CLIP-KD's pa
 	$(call TRAIN,tinyclip_auto) && $(call STUDENT,tinyclip_auto_fused)
 
 reproduce-proteus: setup ## Proteus in small: tokens of a ViT that is made from the demo's teacher first
-	$(STORES) && $(call TRAIN,proteus_teacher) && $(EXTRACT)/demo_tokens$(DEMO).toml
+	$(call STORES,images texts) && $(call TRAIN,proteus_teacher) && $(EXTRACT)/demo_tokens$(DEMO).toml
 	$(call STUDENT,proteus)
 	$(call STUDENT,proteus_clip)
 
 reproduce-ood: setup ## OOD in small: classes seen and never seen
-	$(STORES) && $(EXTRACT)/demo_classes$(DEMO).toml
+	$(call STORES,images unseen prompts) && $(EXTRACT)/demo_classes$(DEMO).toml
 	$(call STUDENT,ood)
 else
 reproduce-dimefm reproduce-clipkd reproduce-tinyclip reproduce-proteus reproduce-ood: reproduce-%: claims-%

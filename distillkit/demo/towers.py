@@ -79,9 +79,13 @@ def load_text_tower(transformer: nn.Module) -> None:
 def image_features(trunk: nn.Module, transform: Callable[..., Tensor], files: list[Path], say: Say) -> Tensor:
     """[n, e]: pooled features of image files, before the projection."""
 
+    order = torch.channels_last  # its convolutions are half as fast again as in the other one
+    trunk.to(memory_format=order)
+
     def compute(batch: list[Path]) -> Tensor:
         with torch.inference_mode():
-            features: Tensor = trunk(torch.stack([transform(decode(file)) for file in batch]))
+            pixels = torch.stack([transform(decode(file)) for file in batch])
+            features: Tensor = trunk(pixels.contiguous(memory_format=order))
         return features
 
     return torch.cat(_on_all_cores(compute, _batches(files, IMAGE_BATCH), f"of {count(len(files), 'image')} seen", say))

@@ -136,7 +136,7 @@ class Data(Strict):
     pixel_cache_format: Literal["raw", "jpeg"] = Field("raw", description="jpeg: less room, decoded each time")
     workers: int | None = Field(None, gt=0, le=4096, description="threads that make a batch; None: one a core")
     prefetch: int | None = Field(
-        None, ge=0, le=MOST, description="batches made ahead; None: 2 beside a GPU, none on a CPU"
+        None, ge=0, le=MOST, description="batches made ahead; None: 2 beside a GPU; on a CPU the first steps try both"
     )
     memory: Size | None = Field(
         None,

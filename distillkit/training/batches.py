@@ -15,6 +15,7 @@ from torch import Tensor
 from distillkit.errors import RecipeError
 from distillkit.recipe import Data
 from distillkit.system.spans import WAIT, span
+from distillkit.training.ahead import Ahead
 from distillkit.training.ask import Ask, stored
 from distillkit.training.delivery import Delivery, Sent
 from distillkit.training.images import Shown
@@ -62,22 +63,23 @@ class Batches:
         self.rendering.prepare(say)
         self.ingredients.page_in()
 
-    def stream(self, first: int, stop: int, ahead: int = 0) -> Iterator[Batch]:
+    def stream(self, first: int, stop: int, ahead: int | None = 0) -> Iterator[Batch]:
         """The batches of steps first .. stop-1, where they `go_to`. Waiting for them is counted.
 
-        `ahead`: how many are made while the student computes. On a CPU both want the same cores: threads of the
-        student that wait for one that lost its core cost it four times what a batch costs, so there 0 is fastest.
+        `ahead`: how many are made while the student computes; None: what is found to be faster.
         """
+        pace = Ahead(ahead)
         with _pool(self.ingredients.data.threads) as pool, _pool(1) as maker:
             queue: list[Future[Sent]] = []
             for step in range(first, stop):
-                started = time.perf_counter()
-                while ahead and len(queue) < ahead and step + len(queue) < stop:
+                started, most = time.perf_counter(), pace.next()
+                while len(queue) < most and step + len(queue) < stop:
                     queue.append(maker.submit(self._sent, step + len(queue), pool))
                 with span(WAIT):
                     sent = queue.pop(0).result() if queue else self._sent(step, pool)
                 self.wait_seconds += time.perf_counter() - started
                 yield self.delivery.received(sent)
+                pace.took(time.perf_counter() - started)
 
     def _sent(self, step: int, pool: Executor) -> Sent:
         return self.delivery.sent(lambda: self.at(step, pool))

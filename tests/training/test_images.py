@@ -283,7 +283,7 @@ def test_a_device_that_makes_other_bytes_makes_none(extract, monkeypatch):
 
 def test_batches_made_ahead_are_the_same(extract):
     batches = Batches(Data(images=str(extract("one")), batch_size=16, workers=2), 0, STUDENT)
-    for ahead in (0, 1, 3):
-        made = list(batches.stream(1, 6, ahead))
-        assert [batch.step for batch in made] == [1, 2, 3, 4, 5]
+    for ahead, stop in ((0, 6), (1, 6), (3, 6), (None, 41)):
+        made = list(batches.stream(1, stop, ahead))
+        assert [batch.step for batch in made] == [*range(1, stop)]
         assert all(torch.equal(batch.pixels, batches.at(batch.step).pixels) for batch in made)
