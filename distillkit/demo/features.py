@@ -24,9 +24,14 @@ Say = Callable[[str], None]
 
 
 def read_everything(root: Path, corpus: Corpus, path: Path, say: Say) -> dict[str, int]:
-    """Write `path`: for each hand [n, e] in the order of `corpus.images`, and "texts" [m, c, w] of `corpus.names`."""
+    """Write `path`: for each hand [n, e], images of seen concepts and then of unseen ones; "texts" [m, c, w] of their
+    names. Of concepts for validation no teacher needs to know anything.
+    """
     from safetensors.torch import save
 
+    known = (corpus.seen, corpus.unseen)
+    keys = [key for concepts in known for listed in concepts.values() for key in listed]
+    names = [name for concepts in known for name in concepts]
     with tempfile.TemporaryDirectory() as folder:
         model = assembled(Path(folder))
         (Path(folder) / CONFIG).write_text(json.dumps(config_for(Path(folder))))
@@ -34,12 +39,12 @@ def read_everything(root: Path, corpus: Corpus, path: Path, say: Say) -> dict[st
         transform = image_transform_v2(PreprocessCfg(size=model.visual.image_size, **preprocessing()), is_train=False)
         found: dict[str, Tensor] = {}
         for hand in HANDS:
-            files = [root / image_path(key, hand) for key in corpus.images]
+            files = [root / image_path(key, hand) for key in keys]
             found[hand] = image_features(model.visual.trunk, transform, files, say)
-        found["texts"] = _prompts(model.text, tokenize, corpus.names, say)
+        found["texts"] = _prompts(model.text, tokenize, names, say)
     with atomic_file(path) as file:
         file.write(save({name: features.contiguous() for name, features in found.items()}))
-    return {"images": len(HANDS) * len(corpus.images), "names": len(corpus.names)}
+    return {"images": len(HANDS) * len(keys), "names": len(names)}
 
 
 def _prompts(encoder: Any, tokenize: Any, names: list[str], say: Say) -> Tensor:

@@ -41,13 +41,12 @@ def build(
         found["texts"][:, :concepts],
         Settings(**manifest.load()["projection"]),
     )
-    label, first, names = _labels(corpus.unseen), len(corpus.images), found["texts"][:, -len(corpus.unseen) :]
-    first -= len(label)
+    label, names = _labels(corpus.unseen), found["texts"][:, -len(corpus.unseen) :]
     tables = dict(zip(HANDS, ("unseen", "unseen restyled"), strict=True))
     keys, result = [key for listed in corpus.unseen.values() for key in listed], {}
     for hand, table in tables.items():
         there = torch.tensor([key not in lacking[hand] for key in keys])
-        result[table] = evaluate(made, found[hand][first:][there], label[there], names)
+        result[table] = evaluate(made, found[hand][-len(label) :][there], label[there], names)
     with atomic_folder(folder) as partial:
         # Built from the folder that is being filled; the configuration written for good names the final one.
         model = assembled(partial)

@@ -109,10 +109,18 @@ class NamedStudent(Component):
 
 
 class Baseline(Strict):
-    """The same student, data order, seed and budget under other losses, trained beside the student."""
+    """The same student and seed under other losses, trained beside the student: by itself on the same images in the
+    same order, for as long.
+
+    `images`, `epochs` and `lr` are for a student that sees images without captions, too: its baseline has those that
+    have them, for as many steps, at the learning rate that suits it.
+    """
 
     losses: list[Term] = Field(min_length=1, description="its terms, in place of the run's")
     captions: Captions = Field("none", description="of its images, in place of the run's texts")
+    images: str | None = Field(None, description="its image store, if not the run's images")
+    epochs: float | None = Field(None, gt=0, description="passes over its images, if not as many as the run")
+    lr: float | None = Field(None, gt=0, description="its highest learning rate, if not the run's")
 
 
 class TrainRecipe(Strict):
@@ -215,6 +223,12 @@ class TrainRecipe(Strict):
         """The baseline as a recipe of its own, in the folder `baseline` of the run."""
         if self.baseline is None:
             return None
-        data = self.data.model_copy(update={"captions": self.baseline.captions, "texts": None})
-        changed = {"losses": self.baseline.losses, "data": data, "out": str(self.folder / "baseline"), "baseline": None}
-        return self.model_copy(update=changed)
+        given = self.baseline
+        data = self.data.model_copy(update={"captions": given.captions, "texts": None})
+        if given.images:
+            data = data.model_copy(update={"images": given.images, "mix": []})
+        optim = self.optim.model_copy(
+            update={"epochs": given.epochs or self.optim.epochs, "lr": given.lr or self.optim.lr}
+        )
+        changed = {"losses": given.losses, "data": data, "optim": optim, "baseline": None}
+        return self.model_copy(update=changed | {"out": str(self.folder / "baseline")})

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from distillkit.evaluation.rows import Rows
-from distillkit.recipe import Component, TrainRecipe
+from distillkit.recipe import Baseline, Component, TrainRecipe
 from distillkit.report import words
 from distillkit.report.answers import listed, rows_of, student_against_baseline
 from distillkit.report.commands import commands, in_short, in_words
@@ -130,16 +130,23 @@ def _pictures(rows: Rows | None, evaluation: Values) -> Values:
 def _baseline(baseline: RunFolder | None, recipe: TrainRecipe) -> Values | None:
     if baseline is None or recipe.baseline is None:
         return None
-    seconds = words.duration(baseline.facts()["seconds"])
+    facts = baseline.facts()
     return {
+        "alike": _alike(recipe.baseline, facts["steps"]),
         "objective": formula(recipe.baseline.losses),
         "captions": recipe.baseline.captions != "none",
         "unaided": all(term.kind in _UNAIDED for term in recipe.baseline.losses),
-        "seconds": seconds,
+        "seconds": words.duration(facts["seconds"]),
     }
 
 
-def _histories(run: RunFolder, baseline: RunFolder | None, recipe: TrainRecipe) -> Values:
+def _alike(baseline: Baseline, steps: int) -> str:
+    """In what it is as the student is."""
+    if baseline.images is None and baseline.epochs is None:
+        return "the same network, seed, data order and budget"
+    seen = f", the images of {baseline.images} alone" if baseline.images else ""
+    return f"the same network and seed{seen}, {words.count(steps)} steps"
+(run: RunFolder, baseline: RunFolder | None, recipe: TrainRecipe) -> Values:
     found = {"student": (run.history(), recipe.losses)}
     if baseline is not None and recipe.baseline is not None:
         found["baseline"] = (baseline.history(), recipe.baseline.losses)
