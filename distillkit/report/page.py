@@ -146,7 +146,9 @@ def _alike(baseline: Baseline, steps: int) -> str:
         return "the same network, seed, data order and budget"
     seen = f", the images of {baseline.images} alone" if baseline.images else ""
     return f"the same network and seed{seen}, {words.count(steps)} steps"
-(run: RunFolder, baseline: RunFolder | None, recipe: TrainRecipe) -> Values:
+
+
+def _histories(run: RunFolder, baseline: RunFolder | None, recipe: TrainRecipe) -> Values:
     found = {"student": (run.history(), recipe.losses)}
     if baseline is not None and recipe.baseline is not None:
         found["baseline"] = (baseline.history(), recipe.baseline.losses)
