@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from distillkit.recipe import TrainRecipe
+from distillkit.report.named import of_images
 from distillkit.store.format.log import logged
 from distillkit.store.reading.reader import FeatureStore
 
@@ -72,7 +73,7 @@ def online(recipe: TrainRecipe, facts: dict[str, Any], passes: dict[str, Pass | 
     """What training would have asked the teacher. `passes` go by the recipe's names of their stores."""
     texts_seen = facts["steps"] * (recipe.data.text_batch_size or recipe.data.batch_size)
     asked = [
-        ("views of images", "image", facts["images_seen"], passes.get("images")),
+        ("views of images", "image", facts["images_seen"], _together(of_images(passes))),
         ("texts", "text", texts_seen, passes.get("texts")),
     ]
     return [
@@ -80,6 +81,23 @@ def online(recipe: TrainRecipe, facts: dict[str, Any], passes: dict[str, Pass | 
         for what, field, number, measured in asked
         if measured and field in measured.forward
     ]
+
+
+def _together(passes: list[Pass | None]) -> Pass | None:
+    """What several stores cost, as one; None where one of them does not say."""
+    known = [one for one in passes if one]
+    if not known or len(known) < len(passes):
+        return None
+    fields = sorted({name for one in known for name in one.forward})
+    return Pass(
+        rows=sum(one.rows for one in known),
+        failed=sum(one.failed for one in known),
+        images=sum(one.images for one in known),
+        seconds=sum(one.seconds for one in known),
+        forward={name: sum(one.forward.get(name, 0.0) for one in known) for name in fields},
+        commands=_distinct([command for one in known for command in one.commands]),
+        machines=_distinct([machine for one in known for machine in one.machines]),
+    )
 
 
 def _distinct(values: list[Any]) -> list[Any]:

@@ -66,10 +66,10 @@ def _unit(store: FeatureStore, name: str, rows: np.ndarray) -> Float[Tensor, "n 
     return F.normalize(store.read(name, rows, view=0 if store.field(name).per_view else None).float(), dim=1)
 
 
-def seen(measured: FeatureStore, trained: FeatureStore) -> str:
-    """That, as the end of a sentence."""
-    files = same_files(measured, trained)
-    known = files if files.all() else files | same_features(measured, trained)
+def seen(measured: FeatureStore, *trained: FeatureStore) -> str:
+    """That, as the end of a sentence; `trained` are all of the student's image stores."""
+    files = np.logical_or.reduce([same_files(measured, one) for one in trained])
+    known = files if files.all() else np.logical_or.reduce([files, *(same_features(measured, one) for one in trained)])
     if not known.any():
         return "on images it never saw"
     if known.all():

@@ -15,6 +15,7 @@ from distillkit.report.demo import demo_credits, demo_folder, teacher_name
 from distillkit.report.grid import distance, pictures
 from distillkit.report.headline import Networks, against_baseline, headline, numbers
 from distillkit.report.history import drawings, formula
+from distillkit.report.named import of_images
 from distillkit.report.overlap import seen
 from distillkit.report.results import WHO, Table, bars, tables
 from distillkit.report.stores import evaluation_stores, said_at, store_facts, training_stores
@@ -55,6 +56,7 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
         "image_size": recipe.student.knobs.get("image_size"),
         "looked_at": looked_at({name: len(store.ok_rows) for name, store in trained.items()}),
         **_results(results, rows, networks, trained),
+        "others": _others(run, evaluation, results[1:]),
         **_sizes(facts["parameters"], parameters, "image" if "images" in trained else "text"),
         "own_texts": evaluation.get("own_texts", False),
         "measured": measured_weights(run, baseline, _asked(evaluation)),
@@ -86,7 +88,7 @@ def _results(results: list[Table], rows: Rows | None, networks: Networks, traine
     """The tables, and what the first of them comes to in words and in bars. `rows` are the first one's."""
     first = results[0] if results else None
     told = (
-        seen(FeatureStore(expand(first.store)), trained["images"])
+        seen(FeatureStore(expand(first.store)), *of_images(trained))
         if first and first.store and "images" in trained
         else ""
     )
@@ -99,6 +101,17 @@ def _results(results: list[Table], rows: Rows | None, networks: Networks, traine
         "bars": bars(first) if first else [],
         "per_text": any(measure.name.endswith("per text") for table in results for measure in table.measures),
     }
+
+
+def _others(run: RunFolder, evaluation: Values, results: list[Table]) -> list[str]:
+    """Of the evals after the first, what a paired test says of student and baseline."""
+    told = []
+    for table in results:
+        rows = rows_of(run.path, evaluation, table.name)
+        test = student_against_baseline(rows, table.main.name) if table.main else None
+        if test is not None:
+            told.append(f"{numbers(table)} {against_baseline(table, test)}")
+    return told
 
 
 def _sizes(student: int, teacher: dict[str, int], tower: str) -> Values:

@@ -31,7 +31,7 @@ class StoreFacts:
 
 
 def training_stores(facts: dict[str, Any]) -> dict[str, FeatureStore]:
-    """What the student was trained on, by the recipe's name for it ("images", "texts")."""
+    """What the student was trained on, by the recipe's name for it ("images", "texts"; of a mix "images.1", too)."""
     return {name: FeatureStore(path) for name, path in facts["stores"].items()}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from distillkit.recipe import Data, Optim
+from distillkit.report.named import of_images
 from distillkit.report.words import listing
 from distillkit.system.wording import count as counted
 
@@ -31,8 +32,11 @@ def optimiser(optim: Optim) -> str:
 
 def looked_at(rows: dict[str, int]) -> str:
     """What the teacher was shown, by the recipe's names of the stores: "70 images and 160 unpaired texts"."""
-    names = {"images": "image", "texts": "unpaired text" if "images" in rows else "text"}
-    return listing([counted(rows[name], what) for name, what in names.items() if name in rows])
+    images = of_images(rows)
+    told = [counted(sum(images), "image")] if images else []
+    return listing(
+        [*told, *([counted(rows["texts"], "unpaired text" if images else "text")] if "texts" in rows else [])]
+    )
 
 
 def seen_in_training(data: Data, facts: dict[str, Any]) -> str:

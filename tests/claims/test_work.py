@@ -61,7 +61,7 @@ def test_a_baseline_is_an_arm_of_its_own():
 
 def test_other_stores_are_those_of_the_evals_too():
     works = all_work(scene({"name": "a", "replace": {"stores/demo/": "stores/other/"}}, B))
-    assert works[0].recipe.data.images == "stores/other/images"
+    assert [one.images for one in works[0].recipe.data.mix] == ["stores/other/images", "stores/other/restyled"]
     assert [work.recipe.evals[0].knobs["store"] for work in works][:2] == ["stores/other/unseen", "stores/demo/unseen"]
 
 

@@ -41,7 +41,7 @@ def test_the_page_is_what_explain_says():
     ("word", "paths"),
     [
         ("optim.lr", ["optim.lr"]),
-        ("lr", ["optim.lr"]),
+        ("lr", ["optim.lr", "baseline.lr"]),
         ("losses/token_regression", [f"losses.token_regression.{name}" for name in ("name", "weight", "level")]),
         ("token_regression", [f"losses.token_regression.{name}" for name in ("name", "weight", "level")]),
     ],

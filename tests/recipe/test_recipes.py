@@ -65,7 +65,9 @@ def test_every_papers_recipe_has_its_extraction():
 @pytest.mark.parametrize("path", sorted(PIPELINES.glob("demo/*_quick.toml")), ids=lambda path: path.stem)
 def test_the_quick_look_is_the_same_method(path):
     demo, quick = (load(one, kind=TrainRecipe) for one in (path.with_stem(path.stem.removesuffix("_quick")), path))
-    assert (demo.losses, demo.baseline, demo.optim.kind) == (quick.losses, quick.baseline, quick.optim.kind)
+    assert (demo.losses, demo.optim.kind) == (quick.losses, quick.optim.kind)
+    own = [one.baseline and one.baseline.model_copy(update={"images": None, "epochs": None}) for one in (demo, quick)]
+    assert own[0] == own[1]
     assert [one.kind for one in demo.evals] == [one.kind for one in quick.evals]
     asked = [one.student.model_dump() | {"inherit": None} for one in (demo, quick)]
     assert asked[0] == asked[1]
