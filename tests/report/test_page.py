@@ -279,6 +279,35 @@ def test_copies_under_other_names_were_seen(finished, tmp_path, teacher_folder, 
     assert seen(stores["copies"], FeatureStore(tmp_path / "three")) == told
 
 
+def test_of_a_mix_all_stores_are_told_and_the_baseline_that_has_one_of_them(toy_stores, teacher_folder, tmp_path):
+    """The student saw two stores, its baseline the first; it is measured on the second, and on the first."""
+    from distillkit.evaluate import evaluate
+    from distillkit.train import train
+    from tests.conftest import TRAIN
+
+    out = toy_stores / "out"
+    shutil.copytree(out / "images", tmp_path / "more")
+    recipe = TRAIN.format(out=out, corpus="", teacher=teacher_folder).replace(f"{out}/run", str(tmp_path / "run"))
+    recipe = recipe.replace(
+        f'images = "{out}/images"\n', f'mix = [{{images = "{out}/images"}}, {{images = "{tmp_path}/more"}}]\n'
+    )
+    recipe = recipe.replace("[baseline]", f'[baseline]\nimages = "{out}/images"\nepochs = 1.5\nlr = 1e-3')
+    (tmp_path / "train.toml").write_text(
+        recipe + f'[[evals]]\nkind = "retrieval"\nname = "more"\nstore = "{tmp_path}/more"\n'
+    )
+    folder = train(load(tmp_path / "train.toml", kind=TrainRecipe), say=lambda message: None)
+    evaluate(folder, say=lambda message: None)
+    baseline = RunFolder(folder / "baseline")
+    assert baseline.recipe().optim.lr == 1e-3 and list(baseline.facts()["stores"]) == ["images"]
+    rows, steps = len(FeatureStore(out / "images").ok_rows), baseline.facts()["steps"]
+    assert steps == int(1.5 * (rows // 16))
+    page, plain = ((folder / f"report.{kind}").read_text() for kind in ("html", "md"))
+    for text in (page, plain.replace("\\", "")):
+        assert f"looked at {2 * rows} images and" in text
+        assert f"the same network and seed, the images of {out}/images alone, {steps} steps, trained with" in text
+        assert text.count(" on the same items, p = ") == 2 and "more: R@10 is " in text
+
+
 def test_the_grid_is_spread_evenly(run):
     evaluation = json.loads((run.path / "evaluation.json").read_text())
     rows = rows_of(run.path, evaluation, "retrieval")
@@ -325,6 +354,9 @@ def test_the_cost_is_what_was_measured(tmp_path, run):
     facts = {"images_seen": 1000, "steps": 10}
     (views,) = online(run.recipe(), facts, {"images": measured, "texts": None})
     assert views.seconds == pytest.approx(200.0)
+    (both,) = online(run.recipe(), facts, {"images": measured, "images.1": measured})
+    assert both.measured.seconds == 22.0 and both.seconds == pytest.approx(200.0)
+    assert online(run.recipe(), facts, {"images": measured, "images.1": None}) == []
     (tmp_path / "extract.jsonl").unlink()
     assert teacher_pass(SimpleNamespace(path=tmp_path)) is None
 
