@@ -109,11 +109,11 @@ class NamedStudent(Component):
 
 
 class Baseline(Strict):
-    """The same student and seed under other losses, trained beside the student: by itself on the same images in the
-    same order, for as long.
+    """The same student and seed under other losses, trained beside the student: on the same images in the same order
+    and for as long, where nothing else is said.
 
-    `images`, `epochs` and `lr` are for a student that sees images without captions, too: its baseline has those that
-    have them, for as many steps, at the learning rate that suits it.
+    A student may see images without captions, too. Its baseline has `images` with captions, `epochs` that are as many
+    steps, and the `lr` that suits it.
     """
 
     losses: list[Term] = Field(min_length=1, description="its terms, in place of the run's")
@@ -226,7 +226,8 @@ class TrainRecipe(Strict):
         given = self.baseline
         data = self.data.model_copy(update={"captions": given.captions, "texts": None})
         if given.images:
-            data = data.model_copy(update={"images": given.images, "mix": []})
+            own = {"images": given.images, "mix": [], "root": self.data.moved.get(given.images)}
+            data = data.model_copy(update=own)
         optim = self.optim.model_copy(
             update={"epochs": given.epochs or self.optim.epochs, "lr": given.lr or self.optim.lr}
         )
