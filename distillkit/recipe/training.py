@@ -226,7 +226,7 @@ class TrainRecipe(Strict):
         given = self.baseline
         data = self.data.model_copy(update={"captions": given.captions, "texts": None})
         if given.images:
-            own = {"images": given.images, "mix": [], "root": self.data.moved.get(given.images)}
+            own: dict[str, Any] = {"images": given.images, "mix": [], "root": self.data.moved.get(given.images)}
             data = data.model_copy(update=own)
         optim = self.optim.model_copy(
             update={"epochs": given.epochs or self.optim.epochs, "lr": given.lr or self.optim.lr}
