@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from distillkit.callable import make_callable, silent
 from distillkit.engine import estimate
+from distillkit.engine.alike import told_of_alike
 from distillkit.engine.changed import told_of_changes
 from distillkit.engine.failed import judge
 from distillkit.engine.job import Job, Teacher, fields_asked
@@ -36,7 +37,9 @@ from distillkit.recipe import ExtractRecipe, load, memory_bytes
 from distillkit.store.bucket.remote import workplace
 from distillkit.store.format.classes import write_classes
 from distillkit.store.format.losses import write_losses
+from distillkit.store.format.manifest import FILE_NAME
 from distillkit.store.format.sameness import changes
+from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.writing.claims import Claims, Part
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.system import cpu
@@ -109,6 +112,9 @@ def extract(
         if plan.classes and job.path.is_dir():
             write_classes(job.path, plan.classes)
         judge(path, job.corpus, say)
+        if (job.path / FILE_NAME).is_file():  # other parts may be to come
+            for line in told_of_alike(FeatureStore(job.path)):
+                say(line)
     return [job.path for job in jobs]
 
 
