@@ -24,6 +24,7 @@ from distillkit.report.weights import measured_weights
 from distillkit.runfolder import RunFolder
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.paths import expand
+from distillkit.system.wording import count as counted
 
 Values = dict[str, Any]
 
@@ -158,7 +159,7 @@ def _alike(baseline: Baseline, steps: int) -> str:
     if baseline.images is None and baseline.epochs is None:
         return "the same network, seed, data order and budget"
     seen = f", the images of {baseline.images} alone" if baseline.images else ""
-    return f"the same network and seed{seen}, {words.count(steps)} steps"
+    return f"the same network and seed{seen}, {counted(steps, 'step')}"
 
 
 def _histories(run: RunFolder, baseline: RunFolder | None, recipe: TrainRecipe) -> Values:
