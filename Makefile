@@ -33,7 +33,7 @@ reproduce-all: setup ## the claims of all five papers over seeds: hours (PLAN=1 
 
 ifneq ($(SCALE),paper)
 reproduce-dimefm: setup ## teacher, student, baseline and report on the embedded demo (QUICK=1: a look of some minutes)
-	$(call STORES,images restyled texts unseen unseen_restyled prompts)
+	$(call STORES,images restyled $(if $(QUICK),texts,some_texts) unseen unseen_restyled prompts)
 	$(call STUDENT,dime_fm)
 	$(call COMPARE,dime_fm)
 

@@ -77,7 +77,8 @@ def work_of(scene: Scene, arm: Arm, seed: int) -> Work:
         recipe = baseline
     evals = [component.model_dump(mode="json") for component in scene.file.evals]
     content = recipe.model_dump(mode="json", exclude={"student"} if recipe.students else None)
-    content |= {"baseline": None, "evals": evals, "validation": None, "seed": seed}
+    # A note is about the recipe as it ships.
+    content |= {"baseline": None, "evals": evals, "validation": None, "seed": seed, "note": None}
     content = _strings(content, arm.replace)
     if scene.quick:
         content = _strings(content, scene.file.quick.replace)
