@@ -61,6 +61,7 @@ class Course:
         self.say(self._introduction())
         if rising := never_there(self.recipe.optim):
             self.say(f"{self.run.path}: {rising}")
+        self._tell_what_is_made_again()
         self.run.forget_after(self.done)
         self.validator.forget_after(self.done)
         data, first, last = self.recipe.data, self.done, self.last
@@ -76,6 +77,16 @@ class Course:
             device=self.learner.device,
         )
         self.progress = self.exit.enter_context(progress)
+
+    def _tell_what_is_made_again(self) -> None:
+        """A run that was ended in no orderly way loses the steps since its last checkpoint."""
+        made = max((line["step"] for line in self.run.history()), default=0)
+        if made > self.done:
+            since = (
+                f"step {self.done}, the last checkpoint" if self.done else "the beginning, before the first checkpoint"
+            )
+            again, every = count(made - self.done, "step"), self.recipe.checkpoints.every_steps
+            self.say(f"{self.run.path}: {again} since {since} are made again (checkpoints.every_steps is {every})")
 
     def __enter__(self) -> Course:
         return self

@@ -41,6 +41,18 @@ def test_no_whole_checkpoint_is_told_and_nothing_is_moved(stopped, student):
     assert code == 0 and "training anew, the old run is now" in err
 
 
+@pytest.mark.parametrize("kept", [4, 0])
+def test_steps_that_are_made_again_are_told(stopped, student, kept):
+    """The log has all eight steps; a kill left checkpoints up to the fourth, or none."""
+    for step in range(kept + 1, 5):
+        shutil.rmtree(student.run / f"checkpoints/{step:08d}", ignore_errors=True)
+    (student.run / "metrics.jsonl").write_text('{"step": 7, "seconds": 1.0}\n')
+    code, err = stopped()
+    since = "step 4, the last checkpoint" if kept else "the beginning, before the first checkpoint"
+    assert code == 0 and f"{7 - kept} steps since {since} are made again (checkpoints.every_steps is 1)" in err
+    assert "made again" not in stopped()[1]
+
+
 def test_the_size_of_a_checkpoint_is_told_once(student):
     code, err = student("checkpoints.every_steps=1")
     size = sum(path.stat().st_size for path in (student.run / "checkpoints/00000004").glob("*.safetensors"))
