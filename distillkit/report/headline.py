@@ -28,7 +28,7 @@ def headline(table: Table | None, networks: Networks, seen: str, test: Against |
         return f"{networks.student} learned from {networks.teacher}; how well was not measured"
     teacher, student = measure.scores["teacher"], measure.scores["student"]
     if _at_chance(teacher, measure):
-        return f"Here the teacher itself is no better than chance in {measure.name}: nothing that it taught can show"
+        return f"Here the teacher itself is no better than chance in {measure.name}: nothing that it taught can show there"
     if _at_chance(student, measure):
         return f"The student is no better than chance in {measure.name} {seen}".rstrip().rstrip()
     if not teacher.value:
