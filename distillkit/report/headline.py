@@ -28,7 +28,9 @@ def headline(table: Table | None, networks: Networks, seen: str, test: Against |
         return f"{networks.student} learned from {networks.teacher}; how well was not measured"
     teacher, student = measure.scores["teacher"], measure.scores["student"]
     if _at_chance(teacher, measure):
-        return f"Here the teacher itself is no better than chance in {measure.name}: nothing that it taught can show there"
+        return (
+            f"Here the teacher itself is no better than chance in {measure.name}: nothing that it taught can show there"
+        )
     if _at_chance(student, measure):
         return f"The student is no better than chance in {measure.name} {seen}".rstrip().rstrip()
     if not teacher.value:
@@ -53,7 +55,7 @@ def numbers(table: Table) -> str:
         told.append(f"{value}{f' ({interval})' if interval else ''} for the {who}")
     if measure.chance is not None:
         told.append(f"{measure.text(measure.chance)} by chance")
-    return f"{table.name}: {measure.name} is {listing(told)}."
+    return f"{measure.name} is {listing(told)}."
 
 
 def against_baseline(table: Table, test: Against | None) -> str:

@@ -104,14 +104,14 @@ def _results(results: list[Table], rows: Rows | None, networks: Networks, traine
     }
 
 
-def _others(run: RunFolder, evaluation: Values, results: list[Table]) -> list[str]:
-    """Of the evals after the first, what a paired test says of student and baseline."""
+def _others(run: RunFolder, evaluation: Values, results: list[Table]) -> list[tuple[str, str]]:
+    """Of the evals after the first, by name: what a paired test says of student and baseline."""
     told = []
     for table in results:
         rows = rows_of(run.path, evaluation, table.name)
         test = student_against_baseline(rows, table.main.name) if table.main else None
         if test is not None:
-            told.append(f"{numbers(table)} {against_baseline(table, test)}")
+            told.append((table.name, f"{numbers(table)} {against_baseline(table, test)}"))
     return told
 
 

@@ -236,7 +236,7 @@ def test_the_headline_is_no_better_than_the_numbers():
         assert short in headline(good, NETWORKS, "", test) and "paired test" in headline(good, NETWORKS, "", test)
     assert against_baseline(good, None) == ""
     assert numbers(good) == (
-        "e: R@10 is 50.0% (45.0–55.0) for the teacher, 30.0% (25.0–35.0) for the student, 15.0% (10.0–20.0) for the "
+        "R@10 is 50.0% (45.0–55.0) for the teacher, 30.0% (25.0–35.0) for the student, 15.0% (10.0–20.0) for the "
         "baseline and 10.0% by chance."
     )
 
@@ -305,7 +305,8 @@ def test_of_a_mix_all_stores_are_told_and_the_baseline_that_has_one_of_them(toy_
     for text in (page, plain.replace("\\", "")):
         assert f"looked at {2 * rows} images and" in text
         assert f"the same network and seed, the images of {out}/images alone, {steps} steps, trained with" in text
-        assert text.count(" on the same items, p = ") == 2 and "more: R@10 is " in text
+        assert text.count(" on the same items, p = ") == 2
+    assert "<strong>more</strong> R@10 is " in page and "more: R@10 is " in plain
 
 
 def test_the_grid_is_spread_evenly(run):
