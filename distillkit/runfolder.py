@@ -170,6 +170,8 @@ class RunFolder:
         """The resolved recipe this run was made with; TrainError when there is no finished run here."""
         if not self.finished:
             begun = (self.run / "recipe.json").is_file()
+            if not begun and (within := sorted(one.parent for one in self.path.glob("*/recipe.json"))):
+                raise TrainError(f"{self.path}: is no run but holds {' '.join(map(str, within))}; name one of these")
             state = "has not finished; rerun" if begun else f"is no run folder{meant(self.path)}; make one with"
             raise TrainError(f"{self.path}: {state}: distillkit train-student RECIPE")
         return self.begun_recipe()

@@ -69,6 +69,9 @@ def test_a_sweep_is_each_student_alone(recipes, run_cli, tmp_path):
         assert weights(tmp_path / "out/run" / name) == weights(tmp_path / name)
         assert weights(tmp_path / "out/run" / name / "baseline") == weights(tmp_path / name / "baseline")
     assert run_cli("evaluate", tmp_path / "out/run/wide")[0] == 0
+    code, _, err = run_cli("evaluate", tmp_path / "out/run")
+    both = f"{tmp_path}/out/run/small {tmp_path}/out/run/wide"
+    assert code == 1 and f"is no run but holds {both}; name one of these" in err
 
 
 def replaced_once(path, old, new):
