@@ -13,21 +13,25 @@ from distillkit.evals._answers import BEST
 from distillkit.evaluation.comparison import Against
 from distillkit.evaluation.rows import Rows, read_rows
 from distillkit.evaluation.tested import against
+from distillkit.store.format.classes import classes_of
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.paths import expand
 
 SHOWN = 24
+_OF_TEXTS = ("retrieval", "asymmetric_retrieval")
 
 
 @dataclass(frozen=True)
 class Listed:
     """Some of the measured images: where each is, its own text, and by network the texts it found, best first, with
     the place of a right one among them (from 1), None where there is none. `right`: how often there is one, of all.
+    `what`: "text", or "class" where an image is asked for its class.
     """
 
     images: list[dict[str, Any]]
     count: int
     right: dict[str, float]
+    what: str
 
 
 def rows_of(run: Path, evaluation: Mapping[str, Any], name: str) -> Rows | None:
@@ -62,20 +66,27 @@ def listed(rows: Rows | None, evaluation: Mapping[str, Any], shown: int = SHOWN)
     found = store.rows_of([first.key[place] for place in places])
     files = store.values("image", found)
     assert first.names is not None and first.target is not None
+    # An eval without prompts knows classes by number; the store may know their names.
+    called = {str(number): name for name, number in classes_of(store.path).items()}
     images = [
         _place(store, int(row), file, None if root is None else expand(root))
-        | {"text": first.names[first.target[place]], "answers": _answers(rows, place)}
+        | {"text": _called(first.names[first.target[place]], called), "answers": _answers(rows, place, called)}
         for place, row, file in zip(places, found, files, strict=True)
     ]
     right = {who: float(np.mean(one.columns["rank"] <= BEST)) for who, one in rows.answers.items()}
-    return Listed(images, count, right)
+    what = "text" if rows.asked["eval"]["kind"] in _OF_TEXTS else "class"
+    return Listed(images, count, right, what)
 
 
-def _answers(rows: Rows, place: int) -> dict[str, tuple[list[str], int | None]]:
+def _called(name: str, called: Mapping[str, str]) -> str:
+    return called.get(name, name)
+
+
+def _answers(rows: Rows, place: int, called: Mapping[str, str]) -> dict[str, tuple[list[str], int | None]]:
     told = {}
     for who, one in rows.answers.items():
         assert one.best is not None and one.names is not None
-        texts, rank = [one.names[n] for n in one.best[place].tolist()], int(one.columns["rank"][place])
+        texts, rank = [_called(one.names[n], called) for n in one.best[place]], int(one.columns["rank"][place])
         told[who] = (texts, rank if rank <= len(texts) else None)
     return told
 

@@ -111,6 +111,7 @@ class _Labels:
         self, where: str, knobs: list[str], lose: Lose | None, number: Callable[[object], int | None] = class_number
     ):
         self.where, self.lose, self.number, self.seen, self.wrong, self.first = where, lose, number, 0, 0, ""
+        self.told = ""  # of those that cost their rows nothing else, with the first of them
         self.cure = f"mend them, or name others in {' or '.join(knobs)}" if knobs else "mend them"
         if knobs and number is class_number:
             self.cure += ", or, if they are names of classes, say so: class_names = FILE of the corpus, one a line"
@@ -125,8 +126,9 @@ class _Labels:
         except ValueError as error:
             self.wrong += 1
             self.first = self.first or f"of {sample.key} ({error})"
+            self.told = self.told or f"label(s) that are no class (the first: {error})"
             if self.lose:
-                self.lose("label(s) that name no class number", sample.key, "label", str(error))
+                self.lose(self.told, sample.key, "label", str(error))
             return None
 
     def refuse_wrong(self) -> None:
