@@ -331,11 +331,11 @@ def test_classes_are_called_classes_and_by_the_names_that_the_store_has(run, mon
     rows = rows_of(run.path, evaluation, "retrieval")
     assert listed(rows, evaluation).what == "text"
     answers = {who: replace(one, names=[str(n) for n in range(len(one.names))]) for who, one in rows.answers.items()}
-    asked = rows.asked | {"eval": rows.asked["eval"] | {"kind": "knn"}}
+    made_of = rows.made_of | {"eval": rows.made_of["eval"] | {"kind": "knn"}}
     monkeypatch.setattr("distillkit.report.answers.classes_of", lambda path: {"zoo": 0, "cats": 1})
-    found = listed(replace(rows, answers=answers, asked=asked), evaluation, shown=70)
+    found = listed(replace(rows, answers=answers, made_of=made_of), evaluation, shown=70)
     assert found.what == "class" and {one["text"] for one in found.images} >= {"zoo", "cats", "2"}
-    write_rows(run.path / "evaluation/retrieval.arrow", replace(rows, answers=answers, asked=asked))
+    write_rows(run.path / "evaluation/retrieval.arrow", replace(rows, answers=answers, made_of=made_of))
     text, plain = written(run)
     assert "its five nearest classes. The image’s own class is among them" in Page(text).text
     assert "The five nearest classes by each network; the image's own class is bold" in plain
