@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from types import ModuleType
 from typing import Any
@@ -20,4 +21,7 @@ def silent(message: str) -> None:
 
 def make_callable(name: str) -> None:
     """Last line of such a module: `make_callable(__name__)`."""
-    sys.modules[name].__class__ = CallableModule
+    module = sys.modules[name]
+    module.__class__ = CallableModule
+    # What `help` and editors show.
+    module.__signature__ = inspect.signature(getattr(module, name.rpartition(".")[2]))  # type: ignore[attr-defined]

@@ -79,6 +79,13 @@ FUNCTIONS = {
 COMMANDS = dict(all_commands())
 
 
+def test_each_tells_what_it_takes():
+    """A module that is called, too: `help` and editors show its function's arguments."""
+    for name in distillkit.__all__:
+        found = getattr(distillkit, name)
+        assert "arguments" not in inspect.signature(found).parameters, name
+
+
 def test_every_command_has_its_function():
     assert sorted(COMMANDS) == sorted(FUNCTIONS)
     assert {name for name, _ in FUNCTIONS.values()} < set(distillkit.__all__)
