@@ -58,6 +58,7 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
         "looked_at": looked_at({name: len(store.ok_rows) for name, store in trained.items()}),
         **_results(results, rows, networks, trained),
         "others": _others(run, evaluation, results[1:]),
+        "changed": _changed(run, trained),
         **_sizes(facts["parameters"], parameters, "image" if "images" in trained else "text"),
         "own_texts": evaluation.get("own_texts", False),
         "measured": measured_weights(run, baseline, _asked(evaluation)),
@@ -113,6 +114,17 @@ def _others(run: RunFolder, evaluation: Values, results: list[Table]) -> list[tu
         if test is not None:
             told.append((table.name, f"{numbers(table)} {against_baseline(table, test)}"))
     return told
+
+
+def _changed(run: RunFolder, trained: dict[str, FeatureStore]) -> list[str]:
+    """Of stores that are others by now than when the student was trained: what of this page is about today's."""
+    then = (run.begun_with() or {}).get("stores", {})
+    return [
+        f"{store.path} has changed since the student was trained (digest {then[name][:16]} then, {store.digest[:16]} "
+        "now); what is said of it here is of today"
+        for name, store in trained.items()
+        if then.get(name, store.digest) != store.digest
+    ]
 
 
 def _sizes(student: int, teacher: dict[str, int], tower: str) -> Values:

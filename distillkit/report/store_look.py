@@ -99,12 +99,11 @@ def texts_for(store: FeatureStore, named: str | Path | None) -> FeatureStore | N
         if told:
             raise StoreError(f"{named}: made by another teacher than {store.path} ({told}); name texts of that teacher")
         return texts
-    beside = [one for one in sorted(store.path.absolute().parent.iterdir()) if (one / FILE_NAME).is_file()]
-    for one in sorted(beside, key=lambda place: place.name != "texts"):
-        found = _readable(one)
-        if found and "text" in found.own_fields and not other_teacher(store.teacher("image"), found.teacher("text")):
-            return found
-    return None
+    places = [one for one in sorted(store.path.absolute().parent.iterdir()) if (one / FILE_NAME).is_file()]
+    beside = [found for one in places if (found := _readable(one)) and "text" in found.own_fields]
+    # One of texts alone was made to be read; captions of other images, of an evaluation perhaps, come last.
+    beside.sort(key=lambda one: (one.path.name != "texts", "image" in one.own_fields))
+    return next((one for one in beside if not other_teacher(store.teacher("image"), one.teacher("text"))), None)
 
 
 def nearest_texts(

@@ -14,6 +14,7 @@ from distillkit.report.store_look import ALIKE, Norms, alike, even, nearest_text
 from distillkit.report.stores import store_facts
 from distillkit.report.thumbnails import thumbnails
 from distillkit.report.words import count
+from distillkit.store.format.classes import classes_of
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.atomic import atomic_file
 from distillkit.system.wording import count as counted
@@ -124,7 +125,9 @@ def _pictures(store: FeatureStore, rows: list[int], root: str | None) -> tuple[d
 
 def _card(store: FeatureStore, row: int, pictures: dict[str, str]) -> dict[str, Any]:
     key, text, label = (store.values(column, np.array([row]))[0] for column in ("key", "text", "label"))
-    return {"key": key, "text": text, "label": label, "uri": pictures.get(key)}
+    called = {number: name for name, number in classes_of(store.path).items()}
+    told = None if label is None else called.get(label, f"label {label}")
+    return {"key": key, "text": text, "label": told, "uri": pictures.get(key)}
 
 
 def _longest(store: FeatureStore) -> list[tuple[str, str]]:

@@ -95,6 +95,11 @@ def test_a_few_labels_that_are_no_name_cost_their_rows_nothing_else(table):
     assert loss["key"] == "10.png" and f"{'ox'!r} is no line of " in loss["error"]
 
 
+def test_a_name_that_comes_again_is_a_class_that_the_file_lacks(table):
+    with pytest.raises(SourceError, match=r"'ox' is no line of .*classes\.txt, and 3 rows have it; add it as the last"):
+        table("cat\ndog\n", [*["dog"] * 40, "ox", "cow", "ox", "ox"])
+
+
 @pytest.mark.parametrize(
     ("names", "labels", "told"),
     [

@@ -326,6 +326,17 @@ def test_the_grid_is_spread_evenly(run):
         assert answer.place is None or answer.texts[answer.place - 1] == picture.text
 
 
+def test_a_store_that_has_changed_since_is_told(run):
+    assert "has changed since" not in written(run)[1]
+    was = json.loads((run.path / "recipe.json").read_text())["identity"]["stores"]["images"]
+    edit(run.path / "recipe.json", lambda begun: begun["identity"]["stores"].update(images="06388eef" * 8))
+    for text in (Page(written(run)[0]).text, written(run)[1].replace("\\", "")):
+        assert (
+            f"/images has changed since the student was trained (digest 06388eef06388eef then, {was[:16]} now)" in text
+        )
+        assert "/texts has changed" not in text
+
+
 def test_classes_are_called_classes_and_by_the_names_that_the_store_has(run, monkeypatch):
     evaluation = json.loads((run.path / "evaluation.json").read_text())
     rows = rows_of(run.path, evaluation, "retrieval")

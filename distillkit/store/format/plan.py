@@ -23,16 +23,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from distillkit.errors import SourceError
+from distillkit.store.format.labels import Labels, Lose
 from distillkit.system.atomic import noticing_a_full_disk
-from distillkit.system.wording import count
 from distillkit.types import Sample, class_number
 
 SCHEMA = pa.schema([("key", pa.string()), ("image", pa.string()), ("text", pa.string()), ("label", pa.int64())])
 _BLOCK = 65_536
 _OTHERS = 'more caption(s) of images that came before (source.captions = "all" keeps each as a row)'
-_FEW = 0.1  # of the labels of a corpus may be none
-# What is left out of a row that is kept: what it is, as "caption(s)", the row's key, "text" or "label", and why.
-Lose = Callable[[str, str, str, str], None]
 
 
 def make_plan(
@@ -51,7 +48,7 @@ def make_plan(
     source: object = samples
     while hasattr(source, "behind"):  # what counts or chooses among samples stands before the source of them
         source = source.behind
-    marks, labels = array("q"), _Labels(str(root or "the source"), knobs_of(source, "label"), lose, number)
+    marks, labels = array("q"), Labels(str(root or "the source"), knobs_of(source, "label"), lose, number)
     plan = _mapped(_blocks(samples, root, marks, labels), folder)
     labels.refuse_wrong()
     again = repeated(plan["key"], np.frombuffer(marks, np.int64))
@@ -89,7 +86,7 @@ def _tell_other_captions(left_out: pa.Table, plan: pa.Table, lose: Lose) -> None
 
 
 def _blocks(
-    samples: Iterable[Sample], root: Path | str | None, marks: array[int], labels: _Labels
+    samples: Iterable[Sample], root: Path | str | None, marks: array[int], labels: Labels
 ) -> Iterator[pa.RecordBatch]:
     """The samples in blocks; `marks` gets a hash of each key."""
     waiting = iter(samples)
@@ -102,42 +99,6 @@ def _blocks(
             labels.read(block),
         )
         yield pa.record_batch([pa.array(c, kind.type) for c, kind in zip(columns, SCHEMA, strict=True)], SCHEMA)
-
-
-class _Labels:
-    """Reads the labels of a corpus, and counts those that are no number of a class."""
-
-    def __init__(
-        self, where: str, knobs: list[str], lose: Lose | None, number: Callable[[object], int | None] = class_number
-    ):
-        self.where, self.lose, self.number, self.seen, self.wrong, self.first = where, lose, number, 0, 0, ""
-        self.told = ""  # of those that cost their rows nothing else, with the first of them
-        self.cure = f"mend them, or name others in {' or '.join(knobs)}" if knobs else "mend them"
-        if knobs and number is class_number:
-            self.cure += ", or, if they are names of classes, say so: class_names = FILE of the corpus, one a line"
-
-    def read(self, block: list[Sample]) -> list[int | None]:
-        return [None if sample.label is None else self._number(sample) for sample in block]
-
-    def _number(self, sample: Sample) -> int | None:
-        self.seen += 1
-        try:
-            return self.number(sample.label)
-        except ValueError as error:
-            self.wrong += 1
-            self.first = self.first or f"of {sample.key} ({error})"
-            self.told = self.told or f"label(s) that are no class (the first: {error})"
-            if self.lose:
-                self.lose(self.told, sample.key, "label", str(error))
-            return None
-
-    def refuse_wrong(self) -> None:
-        """SourceError where many are wrong: then they are no labels. A few cost their rows nothing else."""
-        if self.wrong > (self.seen * _FEW if self.lose else 0):
-            raise SourceError(
-                f"{self.where}: {self.wrong:,} of {count(self.seen, 'label')} are no class numbers, as that "
-                f"{self.first}; {self.cure}"
-            )
 
 
 def _mapped(batches: Iterable[pa.RecordBatch], folder: Path | None) -> pa.Table:
