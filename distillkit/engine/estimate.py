@@ -157,10 +157,8 @@ def report(job: Job, rows: int, probe: Probe, free: int) -> list[str]:
         lines.append(f"  {who} {1 / max(probe.text, 1e-9):,.1f} texts/s")
     lines.append(f"  disk: writes {size(probe.write)}/s, reads {size(probe.read)}/s, {size(free)} free")
     lines.append(f"  as asked: {size(asked.all_bytes)}, {duration(asked.seconds)}")
-    lines.append(
-        "  or, with tokens for patches of an image, and paid after so many epochs of a training that would ask the "
-        "teacher at every step:"
-    )
+    tokens = "with tokens for patches of an image, and " if "image" in job.passes else ""
+    lines.append(f"  or, {tokens}paid after so many epochs of a training that would ask the teacher at every step:")
     return [*lines, *_table(job, rows, probe)]
 
 
