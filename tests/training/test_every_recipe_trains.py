@@ -79,7 +79,7 @@ def shrunk(path, world, out):
     if data.classes:
         settings["data.class_names"] = str(world["corpus"] / "names.txt")
     if data.mix:
-        new = {"images": str(world["stores"] / "images"), "shots": 2}
+        new = {"images": str(world["stores"] / "images")} | ({"shots": 2} if data.mix[-1].shots else {})
         settings |= {"data.mix": [{"images": new["images"]}, new], "optim.epochs": 6.25}
     if student.kind == "prompted":
         image = {"image_size": 32, "embed_dim": 32}
