@@ -11,8 +11,7 @@ from statistics import median
 
 _MOST = 2
 _WARMING, _TRIAL, _SETTLING = 3, 8, 3  # steps; the first of each trial still live on what the one before made
-_TRIALS = 4  # none, some, none, some
-_WORTH = 0.97  # of the time of a step: what is less of a gain may be chance
+_TRIALS = 12  # none, some, none, some ...: a machine that is slow for a second must not decide
 
 
 class Ahead:
@@ -36,8 +35,7 @@ class Ahead:
             self._taken[self._tried()].append(seconds)
         self._steps += 1
         if self._steps == _WARMING + _TRIALS * _TRIAL:
-            without, made_ahead = median(self._taken[0]), median(self._taken[_MOST])
-            self._fixed = _MOST if made_ahead < _WORTH * without else 0
+            self._fixed = min(self._taken, key=lambda ahead: median(self._taken[ahead]))
 
     def _tried(self) -> int:
         trial = max(self._steps - _WARMING, 0) // _TRIAL

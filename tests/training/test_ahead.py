@@ -6,16 +6,16 @@ from distillkit.training.ahead import Ahead
 
 
 def found(seconds):
-    """What is done after 100 steps, of which each takes `seconds(step, how many are made ahead)`."""
+    """What is done after 150 steps, of which each takes `seconds(step, how many are made ahead)`."""
     pace, asked = Ahead(None), []
-    for step in range(100):
+    for step in range(150):
         asked.append(pace.next())
         pace.took(seconds(step, asked[-1]))
-    assert {*asked[:35]} == {0, 2} and len({*asked[35:]}) == 1
+    assert {*asked[:99]} == {0, 2} and len({*asked[99:]}) == 1
     return asked[-1]
 
 
-@pytest.mark.parametrize(("without", "made_ahead", "chosen"), [(1.0, 0.8, 2), (1.0, 4.0, 0), (1.0, 0.99, 0)])
+@pytest.mark.parametrize(("without", "made_ahead", "chosen"), [(1.0, 0.8, 2), (1.0, 4.0, 0), (1.0, 1.0, 0)])
 def test_the_faster_one_is_kept(without, made_ahead, chosen):
     assert found(lambda step, ahead: made_ahead if ahead else without) == chosen
 
@@ -23,6 +23,14 @@ def test_the_faster_one_is_kept(without, made_ahead, chosen):
 def test_a_step_that_validates_or_keeps_a_checkpoint_decides_nothing():
     assert found(lambda step, ahead: (0.8 if ahead else 1.0) + (50 if step % 13 == 0 else 0)) == 2
     assert found(lambda step, ahead: (1.2 if ahead else 1.0) + (50 if step % 13 == 5 else 0)) == 0
+
+
+@pytest.mark.parametrize("slow", range(0, 90, 10))
+def test_a_machine_that_is_slow_for_a_while_decides_nothing(slow):
+    def seconds(step, ahead):
+        return (0.8 if ahead else 1.0) * (1.5 if slow <= step < slow + 20 else 1.0)
+
+    assert found(seconds) == 2
 
 
 def test_what_a_trial_left_for_the_next_one_is_not_counted():
