@@ -41,6 +41,7 @@ _FREE: Any = dict.fromkeys(_KEYS, True) | {
     | {"mix": {"__all__": {"root"}}},
     "optim": {"shard"},
 }
+_SHOWN = 6  # runs in a folder that is none
 
 
 def identity(recipe: TrainRecipe, stores: dict[str, str], inherited: str | None = None) -> dict[str, Any]:
@@ -171,7 +172,7 @@ class RunFolder:
         if not self.finished:
             begun = (self.run / "recipe.json").is_file()
             if not begun and (within := sorted(one.parent for one in self.path.glob("*/recipe.json"))):
-                raise TrainError(f"{self.path}: is no run but holds {' '.join(map(str, within))}; name one of these")
+                raise TrainError(f"{self.path}: is no run but holds {' '.join(map(str, within[:_SHOWN]))}; name a run")
             state = "has not finished; rerun" if begun else f"is no run folder{meant(self.path)}; make one with"
             raise TrainError(f"{self.path}: {state}: distillkit train-student RECIPE")
         return self.begun_recipe()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import torch.nn.functional as F
 
 from distillkit.store.reading.reader import FeatureStore
@@ -28,8 +27,9 @@ def told_of_alike(store: FeatureStore) -> Iterator[str]:
             continue
         units = F.normalize(store.read(name, rows, view=0 if field.per_view else None).double(), dim=1)
         mean = float((units.sum(0).square().sum() - len(rows)) / (len(rows) * (len(rows) - 1)))
-        if np.isnan(mean) or mean > _ALIKE:
+        if not mean <= _ALIKE:  # NaN is no trained teacher's either
             yield (
                 f"{store.path}: {name}: {count(len(rows), 'row')} that were looked at are nearly one vector (mean "
-                f"cosine {mean:.4f}): the weights may be untrained, or the preprocessing another teacher's"
+                f"cosine {mean:.4f}): the weights may be untrained, the preprocessing another teacher's, or the "
+                "samples all alike"
             )

@@ -71,7 +71,7 @@ def test_a_sweep_is_each_student_alone(recipes, run_cli, tmp_path):
     assert run_cli("evaluate", tmp_path / "out/run/wide")[0] == 0
     code, _, err = run_cli("evaluate", tmp_path / "out/run")
     both = f"{tmp_path}/out/run/small {tmp_path}/out/run/wide"
-    assert code == 1 and f"is no run but holds {both}; name one of these" in err
+    assert code == 1 and f"is no run but holds {both}; name a run" in err
 
 
 def replaced_once(path, old, new):
