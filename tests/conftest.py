@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 # Several test processes share the machine; torch must not start a thread per core in each.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -37,6 +38,29 @@ def pytest_collection_modifyitems(items):
 def hides_gpus(markers):
     """Whether tests chosen by `-m markers` are for the CPU: all but those that ask for "gpu"."""
     return "gpu" not in markers.replace("not gpu", "").split()
+
+
+ROOT = Path(__file__).parents[1]
+_MADE = ("stores", "runs", "exports")  # by the commands of the README
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory):
+    """The checkout as it was cloned: a demo that was made in it, or half made, changes no test."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for path in ROOT.iterdir():
+        if path.name not in _MADE:
+            (folder / path.name).symlink_to(path)
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def in_the_checkout(checkout):
+    """Relative paths of recipes lead there; what a test writes to the folder it is in is not the developer's."""
+    before = Path.cwd()
+    os.chdir(checkout)
+    yield
+    os.chdir(before)
 
 
 WORDS = ("square", "circle", "stripe", "dot", "cross", "ring", "bar", "star")

@@ -20,11 +20,6 @@ BOTH = pytest.mark.parametrize("quick", [False, True], ids=["whole", "quick"])
 EACH = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 
 
-@pytest.fixture(autouse=True)
-def at_the_root(monkeypatch):
-    monkeypatch.chdir(ROOT)
-
-
 def scene(path, quick):
     """With one seed: arms are the same for all."""
     return Scene(read_claims(path).model_copy(update={"seeds": [0]}), Path("runs/claims"), quick)

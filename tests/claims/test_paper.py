@@ -13,7 +13,6 @@ FILES = sorted((ROOT / "pipelines/claims").glob("*.toml"))
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_the_plan_tells_corpora_disk_hours_and_commands_and_what_is_missing(path, monkeypatch):
-    monkeypatch.chdir(ROOT)
     monkeypatch.setattr(papers, "take", lambda step, say: pytest.fail("nothing may begin"))
     said = []
     assert not papers.paper(path, said.append, nodes=2)
@@ -22,9 +21,8 @@ def test_the_plan_tells_corpora_disk_hours_and_commands_and_what_is_missing(path
         assert word in text, word
 
 
-def test_hours_are_those_of_the_multiply_accumulates(monkeypatch):
+def test_hours_are_those_of_the_multiply_accumulates():
     """40 million images of a ViT-L/14 at 312 a second are 35.6 hours of an A100."""
-    monkeypatch.chdir(ROOT)
     said = []
     papers.paper(ROOT / "pipelines/claims/dimefm.toml", said.append)
     (line,) = [line for line in said if line.strip().startswith("extraction")]
@@ -40,7 +38,6 @@ def test_where_all_is_there_both_stages_are_begun(recipes, tmp_path, monkeypatch
     text = text.replace('"pipelines/extract/dime_fm.toml"', f'"{extract}"')
     (tmp_path / "toy.toml").write_text(text.replace("images = 40_000_000", "images = 40_000"))
     train.write_text(train.read_text() + "\n[data.expect]\nrows = 70\nwidths = { image = 32, text = 32, scale = 1 }\n")
-    monkeypatch.chdir(ROOT)
     begun, said = [], []
     monkeypatch.setattr(papers, "take", lambda step, say: begun.append(step.run))
     assert papers.paper(tmp_path / "toy.toml", said.append)

@@ -12,13 +12,7 @@ from distillkit.claims.file import Arm, ClaimsFile
 from distillkit.claims.work import Scene, all_work
 from distillkit.errors import RecipeError
 
-ROOT = Path(__file__).parents[2]
 RECIPE = "pipelines/demo/dime_fm.toml"
-
-
-@pytest.fixture(autouse=True)
-def at_the_root(monkeypatch):
-    monkeypatch.chdir(ROOT)
 
 
 def scene(*arms, quick=False, **more):

@@ -25,9 +25,8 @@ def test_every_paper_has_a_page():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_its_commands_hold(page, run_cli, monkeypatch):
+def test_its_commands_hold(page, run_cli):
     """Recipes are checked with their real names. Training for 50 steps: test_every_recipe_trains.py."""
-    monkeypatch.chdir(ROOT)
     told = commands(page)
     assert {shlex.split(line)[1] for line in told} >= {"recipe", "extract-teacher", "train-student"}
     for line in told:

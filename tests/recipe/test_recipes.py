@@ -111,8 +111,7 @@ def test_every_paper_has_a_small_sibling_of_the_same_terms():
         assert paper.paper == demo.paper and paper.folder != demo.folder
 
 
-def test_the_list_names_file_student_terms_and_paper(run_cli, monkeypatch):
-    monkeypatch.chdir(ROOT)
+def test_the_list_names_file_student_terms_and_paper(run_cli):
     code, out, _ = run_cli("recipe", "list")
     assert code == 0 and len(out.splitlines()) == len(overview(Path("pipelines"))) >= 9
     line = next(line for line in out.splitlines() if "clip_kd.toml" in line)
