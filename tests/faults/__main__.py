@@ -1,8 +1,9 @@
 """The figures of reliability: more disks, faults and inputs than the tests have time for.
 
-    python -m tests.faults [minutes]
+    python -m tests.faults [minutes] [--only "power cuts"]
     python -m tests.faults --seed N  # the world of many writers that this seed makes, once more
 
+It ends when every method has reached its goal, or when the minutes are over.
 A line of JSON for each part and seed goes to reliability.jsonl here, so that a run that was stopped goes on. The table
 of all lines is printed at the end, and is written as JSON to benchmarks/results/reliability, in a file named after the
 machine. A failure is told with its seed, and the exit code is 1.
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections import Counter
 from itertools import count
 
 from distillkit.system.lines import append_line, read_lines
@@ -21,12 +23,19 @@ from tests.faults.many import trial as many
 from tests.faults.parts import PARTS
 
 
-def main(minutes: float) -> int:
-    """Exit code: 1 where anything failed."""
+def main(minutes: float, only: str | None = None) -> int:
+    """Exit code: 1 where anything failed. `only`: a method."""
     until = time.monotonic() + 60 * minutes
-    done = {key_of(line) for line in read_lines(LOG)}
+    lines = [line for line in read_lines(LOG) if "method" in line]
+    done = {key_of(line) for line in lines}
+    counted = Counter[str]()
+    for line in lines:
+        counted[line["method"]] += line["counted"]
     for seed in count():
-        for part in PARTS:
+        parts = [one for one in PARTS if only in (None, one.method) and counted[one.method] < one.goal]
+        if not parts:
+            return told()
+        for part in parts:
             if time.monotonic() >= until:
                 return told()
             line = {"method": part.method, "what": part.what, "seed": seed, "unit": part.unit}
@@ -35,15 +44,17 @@ def main(minutes: float) -> int:
                 tried = part.tried(seed)
                 seconds = {"seconds": round(time.monotonic() - started, 1)}
                 append_line(LOG, line | tried._asdict() | seconds)
+                counted[part.method] += tried.counted
     return told()
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.faults")
     parser.add_argument("minutes", type=float, nargs="?", default=60)
+    parser.add_argument("--only", choices=list(dict.fromkeys(part.method for part in PARTS)), help="this method alone")
     parser.add_argument("--seed", type=int, help="one world of many writers, once more")
     asked = parser.parse_args()
     if asked.seed is not None:
         many.check(asked.seed)
         sys.exit(print(f"seed {asked.seed}: no row twice, none lost, none of another identity"))
-    sys.exit(main(asked.minutes))
+    sys.exit(main(asked.minutes, asked.only))

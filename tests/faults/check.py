@@ -98,6 +98,10 @@ class Recording:
     def disks(self, seed: int, deaf_to: str | None = None) -> Iterator[Disk]:
         return disks(self.before, self.events, seed, deaf_to=deaf_to)
 
+    def thrown(self, seed: int, count: int) -> list[Disk]:
+        """As `some`, of those disks that are another seed's alone."""
+        return _chosen(list(disks(self.before, self.events, seed, dice=16, again=True)), seed, count)
+
     def check(self, disk: Disk) -> None:
         """Look, go on, compare. AssertionError tells what the disk lacked."""
         disk.lay_out(self.folder)
@@ -121,10 +125,7 @@ class Recording:
 
     def some(self, seed: int, count: int | None) -> list[Disk]:
         """Of all disks so many, chosen by the seed, or all of them."""
-        found = list(self.disks(seed))
-        if count is not None and len(found) > count:
-            found = sorted(random.Random(seed).sample(found, count), key=lambda disk: disk.after)
-        return found
+        return _chosen(list(self.disks(seed)), seed, count)
 
     def check_some(self, seed: int, count: int | None) -> int:
         """Check them; returns how many."""
@@ -143,6 +144,12 @@ class Recording:
             except AssertionError as error:
                 return str(error)
         return None
+
+
+def _chosen(found: list[Disk], seed: int, count: int | None) -> list[Disk]:
+    if count is None or len(found) <= count:
+        return found
+    return sorted(random.Random(seed).sample(found, count), key=lambda disk: disk.after)
 
 
 @contextmanager

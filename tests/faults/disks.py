@@ -140,10 +140,16 @@ def _apply(change: _Change, names: dict[tuple[int, str], int]) -> None:
 
 
 def disks(
-    before: Iterable[Event], events: list[Event], seed: int, dice: int = 4, deaf_to: str | None = None
+    before: Iterable[Event],
+    events: list[Event],
+    seed: int,
+    dice: int = 4,
+    deaf_to: str | None = None,
+    again: bool = False,
 ) -> Iterator[Disk]:
     """Every disk after every event, each once: all and none of what was pending, each alone, all but each, and `dice`
-    thrown subsets with torn files. `deaf_to`: a line whose fsyncs do nothing.
+    thrown subsets with torn files. `deaf_to`: a line whose fsyncs do nothing. `again`: only those that are thrown, as
+    the others are the same with every seed.
     """
     held, promises, seen = _Held(), list[Promised](), set[bytes]()
     for event in before:
@@ -154,7 +160,8 @@ def disks(
         held.add(event)
         if isinstance(event, Promised):
             promises.append(event)
-        for lost, tree in _possible(held, random.Random(f"{seed} {number}"), dice):
+        chance = random.Random(f"{seed} {number}")
+        for lost, tree in _thrown(held, chance, dice) if again else _possible(held, chance, dice):
             mark = _digest(tree, len(promises))
             if mark not in seen:
                 seen.add(mark)
@@ -185,6 +192,11 @@ def _possible(held: _Held, chance: random.Random, dice: int) -> Iterator[tuple[s
         yield f"all names but {change}", held.tree([change], _newest)
         yield f"all but {change}, without its bytes", held.tree([change], _durable)
         yield f"{change}", held.tree([one for one in every if one is not change], _newest)
+    yield from _thrown(held, chance, dice)
+
+
+def _thrown(held: _Held, chance: random.Random, dice: int) -> Iterator[tuple[str, Tree]]:
+    every = held.pending
     for throw in range(dice if every or any(len(states) > 1 for states in held.files.values()) else 0):
         some = [one for one in every if chance.random() < 0.5]
         yield f"what throw {throw} says", held.tree(some, lambda states: _torn(states, chance))

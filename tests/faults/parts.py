@@ -61,7 +61,8 @@ def failures(checks: Iterable[Callable[[], object]]) -> Tried:
 def _power_cuts(job: type, seed: int) -> Tried:
     with tempfile.TemporaryDirectory() as folder:
         recording = Recording.of(job(), Path(folder) / "disk")
-        found = failures(partial(recording.check, disk) for disk in recording.some(seed, _DISKS))
+        some = recording.thrown(seed, _DISKS) if seed else recording.some(0, _DISKS)
+        found = failures(partial(recording.check, disk) for disk in some)
         missed = recording.sites & {*sites()} if seed == 0 else ()
         return found._replace(caught=sorted(site for site in missed if recording.catches(site, 0, 100)))
 

@@ -52,6 +52,16 @@ def test_it_goes_on_where_it_stopped_and_sums_what_was_tried(parts, capsys, tmp_
     assert parts == [0, 1, 2] and len(read_lines(figures.LOG)) == len(lines)
 
 
+def test_a_method_that_reached_its_goal_is_tried_no_longer(parts, monkeypatch):
+    """Nor is another one, where one is asked for."""
+    whole = [Part("cuts", "one", "disks", 30, lambda seed: Tried(10, [])), Part("calls", "all", "faults", 5, parts)]
+    monkeypatch.setattr(command, "PARTS", whole)
+    command.main(60, "cuts")
+    assert [(line["what"], line["seed"]) for line in read_lines(figures.LOG)] == [("one", seed) for seed in range(3)]
+    command.main(60, "cuts")
+    assert len(read_lines(figures.LOG)) == 3
+
+
 def test_what_failed_is_told_kept_and_the_exit_code(parts, capsys):
     assert command.main(60) == 1
     said = capsys.readouterr().out
