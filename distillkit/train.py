@@ -203,7 +203,7 @@ def _train(
             for one, run, learner in zip(recipes, runs, learners, strict=True)
         ]
         for course in courses:
-            course.begin(shown=course is courses[0])
+            course.begin(shown=course is courses[0], named=len(courses) > 1)
         first = min(course.done for course in courses)
         with fitting(f"{count(recipe.data.batch_size, 'image')} do", recipe.optim), after_steps():
             for batch in batches.stream(first, last, _ahead(recipe, device)):

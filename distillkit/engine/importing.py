@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from distillkit.engine.alike import told_of_alike
 from distillkit.recipe import Component
 from distillkit.store.format import layout
 from distillkit.store.format.encode import encode
 from distillkit.store.format.manifest import Manifest
 from distillkit.store.format.plan import kept, make_plan
+from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.writing.fill import fill
 from distillkit.store.writing.shards import Failure
 from distillkit.store.writing.writer import StoreWriter
@@ -56,4 +58,7 @@ def import_features(
                 refused.setdefault(row, f"{name}: what is stored is not finite in {field.dtype}")
         return arrays, [(row, "read", told) for row, told in refused.items()]
 
-    return fill(writer, rows, made_with)
+    manifest = fill(writer, rows, made_with)
+    for line in told_of_alike(FeatureStore(out)):
+        say(line)
+    return manifest

@@ -9,6 +9,7 @@ from distillkit.recipe import Component
 from distillkit.recipe.registry import resolve
 from distillkit.recipe.spelled import spelled_knobs
 from distillkit.system.wording import count
+from distillkit.system.wording import network as called
 
 Say = Callable[[str], None]
 Teachers = dict[str, Teacher]  # by the name under which their fields are stored
@@ -33,11 +34,11 @@ def load_all(components: Mapping[str, Component], say: Say) -> Teachers:
 
 def load(component: Component, say: Say) -> Teacher:
     """Load one; tells what was loaded."""
-    say(f"teacher {component.knobs.get('model', component.kind)}: loading")
+    say(f"teacher {called(component.knobs.get('model', component.kind))}: loading")
     network = component.build("teachers")
     fingerprint = network.fingerprint()
     say(
-        f"teacher {fingerprint['model']}: loaded {count(fingerprint['tensors'], 'tensor')}, "
+        f"teacher {called(fingerprint['model'])}: loaded {count(fingerprint['tensors'], 'tensor')}, "
         f"sha256 {fingerprint['weights_sha256'][:16]}, {fingerprint['activation']}, {fingerprint['precision']}, "
         f"preprocessing {spelled_knobs(fingerprint['preprocess'])}"
     )

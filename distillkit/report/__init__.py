@@ -14,6 +14,7 @@ from distillkit.report.page import page
 from distillkit.runfolder import RunFolder
 from distillkit.system.atomic import atomic_file
 from distillkit.system.wording import count as counted
+from distillkit.system.wording import network
 
 _FILES = ("report.md", "report.html")  # the page people open is written last
 
@@ -47,6 +48,7 @@ def render(template: str, values: dict[str, Any]) -> str:
     )
     environment.filters["plain"] = _plain
     environment.filters["counted"] = _counted
+    environment.filters["network"] = network
     return environment.get_template(template).render(values)
 
 

@@ -144,7 +144,7 @@ def _arm(arm: Arm, colour: str, timed: dict[str, Any] | None) -> dict[str, Any]:
     return {
         "name": arm.name,
         "colour": colour,
-        "seeds": ", ".join(map(str, arm.seeds)) or _DASH,
+        "seeds": f"{len(arm.seeds)} ({', '.join(map(str, arm.seeds))})" if arm.seeds else _DASH,
         "costs": named(costs),
         "timed": named(more),
     }

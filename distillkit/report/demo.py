@@ -9,6 +9,7 @@ from typing import Any
 from distillkit.corpora import manifests
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.paths import cache_dir, expand
+from distillkit.system.wording import network
 
 FOLDERS = ("demo", "demo-quick")  # below the cache folder, as distillkit/demo/prepare.py makes them
 
@@ -40,10 +41,10 @@ def demo_credits() -> list[Credit]:
 
 
 def teacher_name(model: str, folder: Path | None) -> str:
-    """What to call a teacher: the demo's by its two towers, a folder by its last part, any other by its own name."""
+    """What to call a teacher: the demo's by its two towers, a folder by its last part, others by name and file."""
     scheme, _, name = model.rpartition(":")
     if scheme != "local-dir":
-        return name
+        return network(name)
     path = Path(expand(name))
     if folder is None or not path.is_relative_to(folder):
         return path.name

@@ -31,3 +31,10 @@ def wait(seconds: float) -> str:
 def one_line(error: BaseException) -> str:
     """The first line of what an error says that is not empty, or its name."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def network(model: str) -> str:
+    """As people are told of it: "ViT-B-32//data/mine.pt" is "ViT-B-32 (mine.pt)", "ViT-L-14/openai" is itself."""
+    name, _, weights = model.partition("/")
+    file = weights.rpartition("/")[2]
+    return f"{name} ({file})" if file != weights and ":" not in name else model

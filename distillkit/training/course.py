@@ -54,7 +54,7 @@ class Course:
                 f"rank one of step {first}; let all machines see one run folder"
             )
 
-    def begin(self, shown: bool) -> None:
+    def begin(self, shown: bool, named: bool) -> None:
         """Say what is to come, drop the log of steps that will be made again, and start the bar."""
         if not self.writes:
             return
@@ -74,6 +74,7 @@ class Course:
             say=self.say,
             trackers=trackers,
             shown=shown,
+            named=named,
             device=self.learner.device,
         )
         self.progress = self.exit.enter_context(progress)

@@ -66,8 +66,18 @@ def forecast(recipe: TrainRecipe, ask: Ask | None = None) -> list[str]:
             f"checkpoints  {checkpoint.size(learner.model, learner.optimizer) / 1e6:,.1f} MB each, "
             f"{one.checkpoints.keep} are kept",
             *(costs.report(rows, steps * one.data.batch_size) if costs else []),
+            *_baseline(one, seconds, device, ask),
         ]
     return lines
+
+
+def _baseline(one: TrainRecipe, seconds: float, device: torch.device, ask: Ask | None) -> list[str]:
+    """What comes after the student and is not in the lines above."""
+    baseline = one.of_baseline()
+    if baseline is None:
+        return []
+    steps = _opened(baseline, device, ask)[2]
+    return [f"baseline     {count(steps, 'step')} after that, {clock(steps * seconds)} at the student's pace"]
 
 
 def _opened(one: TrainRecipe, device: torch.device, ask: Ask | None) -> tuple[Batches, Learner, int]:

@@ -21,7 +21,10 @@ _LINES = 10  # how many plain lines a whole run prints where there is no termina
 
 
 class Progress:
-    """Loss terms, images/s, the share of time spent waiting for data, and memory. `shown`: whether it has the bar."""
+    """Loss terms, images/s, the share of time spent waiting for data, and memory. `shown`: whether it has the bar.
+
+    `named`: it is one of several that go on together, and says which.
+    """
 
     def __init__(
         self,
@@ -34,7 +37,9 @@ class Progress:
         trackers: Trackers,
         device: torch.device,
         shown: bool = True,
+        named: bool = False,
     ):
+        self.name = f"{run.path.name}: " if named else ""
         self.trackers, self.device, self.shown = trackers, device, shown
         self.run, self.first, self.last, self.batch_size, self.say = run, first, last, batch_size, say
         self.started = self.before = time.perf_counter()
@@ -85,12 +90,12 @@ class Progress:
         terms = "  ".join(f"{name} {value:.4f}" for name, value in values.items())
         costs = f"{100 * line['wait_share']:.0f}% waiting  {line['memory_gb']:.1f} GB"
         text = f"{terms}  lr {lr:.2g}  {pace(line['images_per_second'], 'images')}  {costs}"
-        self.bar.update(self.task, text=text)
-        if not self.shown:
-            return
+        self.bar.update(self.task, text=self.name + text)
         if self.bar.disable and step * _LINES // self.last > (step - steps) * _LINES // self.last:
             left = (now - self.started) / max(step - self.first, 1) * (self.last - step)
-            self.say(f"step {step}/{self.last}  {text}" + (f"  {wait(left)} left" if step < self.last else ""))
+            self.say(
+                f"{self.name}step {step}/{self.last}  {text}" + (f"  {wait(left)} left" if step < self.last else "")
+            )
 
 
 def memory(device: torch.device) -> float:

@@ -302,9 +302,10 @@ def test_of_a_mix_all_stores_are_told_and_the_baseline_that_has_one_of_them(toy_
     rows, steps = len(FeatureStore(out / "images").ok_rows), baseline.facts()["steps"]
     assert steps == int(1.5 * (rows // 16))
     page, plain = ((folder / f"report.{kind}").read_text() for kind in ("html", "md"))
+    assert "\n\n\n" not in plain
     for text in (page, plain.replace("\\", "")):
         assert f"looked at {2 * rows} images and" in text
-        assert f"the same network and seed, the images of {out}/images alone, {steps} steps, trained with" in text
+        assert f"the same network and seed, the images of {out}/images alone, {steps} steps. Its objective" in text
         assert text.count(" on the same items, p = ") == 2
     assert "<strong>more</strong> R@10 is " in page and "more: R@10 is " in plain
 

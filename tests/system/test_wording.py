@@ -1,6 +1,6 @@
 import numpy as np
 
-from distillkit.system.wording import count, one_line, pace, several
+from distillkit.system.wording import count, network, one_line, pace, several
 
 
 def test_one_is_one_and_many_are_grouped():
@@ -31,3 +31,10 @@ def test_of_an_error_without_words_its_name_is_told():
     assert [one_line(error) for error in errors] == [
         *("no number", "at 3", "RuntimeError", "[Errno 2] gone: 'a.png'"),
     ]
+
+
+def test_a_network_is_told_by_name_and_file():
+    assert network("ViT-B-32//data/weights/mine.safetensors") == "ViT-B-32 (mine.safetensors)"
+    assert network("ViT-B-32/weights/mine.pt") == "ViT-B-32 (mine.pt)"
+    for name in ("ViT-L-14/openai", "vit_small_patch14_dinov2.lvd142m", "local-dir:/data/teacher", "hf-hub:a/b/c"):
+        assert network(name) == name

@@ -183,12 +183,12 @@ def test_a_plan_says_what_a_run_takes_and_writes_nothing(recipes, run_cli, tmp_p
     code, out, err = run_cli("train-student", recipes[1], "--plan")
     assert code == 0, err
     words = [line.split()[0] for line in out.splitlines()]
-    assert words[1:] == ["steps", "time", "memory", "features", "checkpoints", "pixels", "pixel", "pixel"]
+    assert words[1:] == ["steps", "time", "memory", "features", "checkpoints", "pixels", "pixel", "pixel", "baseline"]
     assert "as if the pixel cache were made already" in out and "; the recipe asks for it" in out
     assert set((tmp_path / "out").iterdir()) == before
     assert "24 of 16 images, 4 an epoch" in out and "ms a step" in out and "MB/s of the" in out
     assert not (tmp_path / "out/run").exists()
-    assert len(forecast(load(replaced(recipes[1], SWEEP), ["optim.epochs=0.3"], kind=TrainRecipe))) == 18
+    assert len(forecast(load(replaced(recipes[1], SWEEP), ["optim.epochs=0.3"], kind=TrainRecipe))) == 20
 
 
 def test_every_tracker_gets_every_line(recipes, run_cli, tmp_path, monkeypatch):
