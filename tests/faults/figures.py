@@ -15,6 +15,7 @@ from tests.faults.sites import sites
 
 LOG = Path("reliability.jsonl")
 FOLDER = Path("benchmarks/results/reliability")
+FUZZING = "120 min a part"  # the goal of what `tests.faults.fuzz` adds, in CPU-minutes
 
 Line = dict[str, Any]
 
@@ -42,11 +43,15 @@ def figures_of(lines: list[Line]) -> dict[str, Any]:
     for line in lines:
         method = methods.setdefault(
             line["method"],
-            {"unit": line["unit"], "goal": goals.get(line["method"]), "counted": 0, "failed": [], "parts": {}},
+            {"unit": line["unit"], "goal": goals.get(line["method"]), "counted": 0, "failed": [], "parts": {}}
+            | ({"minutes": {}} if "minutes" in line else {}),
         )
         method["counted"] += line["counted"]
         method["failed"] += line["failed"]
         method["parts"][line["what"]] = method["parts"].get(line["what"], 0) + line["counted"]
+        if "minutes" in line:
+            taken = method["minutes"].get(line["what"], 0) + line["minutes"]
+            method["minutes"][line["what"]] = round(taken, 1)
     caught = {site for line in lines for site in line.get("caught", ())} & {*sites()}
     fsyncs = {"all": len(sites()), "missed when taken out": len(caught), "not": sorted({*sites()} - caught)}
     return {"methods": methods, "fsyncs": fsyncs, "machine": machine(), "made_with": versions()}
@@ -55,9 +60,10 @@ def figures_of(lines: list[Line]) -> dict[str, Any]:
 def table(figures: dict[str, Any]) -> list[str]:
     lines = ["| method | part | tried | goal | failed |", "|---|---|---|---|---|"]
     for name, method in figures["methods"].items():
-        goal = f"{method['goal']:,}" if method["goal"] else ""
+        goal = f"{method['goal']:,}" if method["goal"] else FUZZING
+        minutes = {part: f" in {taken:g} min" for part, taken in method.get("minutes", {}).items()}
         lines.append(f"| {name} | all | {method['counted']:,} {method['unit']} | {goal} | {len(method['failed'])} |")
-        lines += [f"| | {part} | {counted:,} | | |" for part, counted in method["parts"].items()]
+        lines += [f"| | {part} | {counted:,}{minutes.get(part, '')} | | |" for part, counted in method["parts"].items()]
     fsyncs = figures["fsyncs"]
     lines.append(f"{fsyncs['missed when taken out']} of {fsyncs['all']} fsyncs are missed when they are taken out")
     return lines + [f"not missed: {site}" for site in fsyncs["not"]]

@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 _KEPT = Path(".fuzz")
@@ -33,14 +34,16 @@ def main(target: str | None, minutes: float) -> int:
         place.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory() as folder:
             asked = [sys.executable, "-m", "tests.faults.fuzz", name, "--minutes", str(minutes), "--in", folder]
+            began = time.monotonic()
             run = subprocess.run([*asked, "--kept", str(place)], stderr=subprocess.PIPE, text=True, check=False)
+            took = round((time.monotonic() - began) / 60, 1)
         told = re.search(r"number_of_executed_units:\s*(\d+)", run.stderr)
         failed = [] if run.returncode == 0 else [f"{name}: {_last_words(run.stderr)}; the input lies beside {place}"]
         seed = sum(line.get("what") == name and line.get("method") == "fuzzing" for line in read_lines(LOG))
-        line = {"method": "fuzzing", "what": name, "seed": seed, "unit": "inputs", "minutes": minutes}
+        line = {"method": "fuzzing", "what": name, "seed": seed, "unit": "inputs", "minutes": took}
         line |= {"counted": int(told[1]) if told else 0, "failed": failed}
         append_line(LOG, line)
-        print(f"{name}: {line['counted']:,} inputs in {minutes:g} minutes, {failed or 'nothing broke'}", flush=True)
+        print(f"{name}: {line['counted']:,} inputs in {took:g} minutes, {failed or 'nothing broke'}", flush=True)
         broken += len(failed)
     return 1 if broken else 0
 

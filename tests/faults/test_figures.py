@@ -66,3 +66,10 @@ def test_what_failed_is_told_kept_and_the_exit_code(parts, capsys):
     assert command.main(60) == 1
     said = capsys.readouterr().out
     assert "seed 1 breaks it" in said and "| 1 |" in said
+
+
+def test_of_fuzzing_the_minutes_are_summed():
+    line = {"method": "fuzzing", "what": "tar", "unit": "inputs", "failed": [], "counted": 1000}
+    found = figures.figures_of([line | {"seed": seed, "minutes": 1.5} for seed in range(2)])
+    assert found["methods"]["fuzzing"]["minutes"] == {"tar": 3.0}
+    assert "| | tar | 2,000 in 3 min | | |" in figures.table(found)
