@@ -13,7 +13,7 @@ from distillkit.drafting.size import Choice, fitting_batch, milliseconds_of, par
 from distillkit.drafting.size import within_parameters as within
 from distillkit.errors import RecipeError
 from distillkit.system.atomic import atomic_file, make_folder
-from distillkit.system.wording import count
+from distillkit.system.wording import count, network
 
 _STEPS = 20_000  # of a training, between some and a hundred epochs
 _MOST_TEXTS = 2048
@@ -76,7 +76,7 @@ def _lines(goal: Goal, material: Material, chosen: Choice, name: str, file: str)
     batch = fitting_batch(material.rows, chosen.image_bytes)
     steps = max(material.rows // batch, 1)
     epochs = min(max(round(_STEPS / steps), 10), 100)
-    yield f"# {goal.title} under {material.teacher.get('model')}, drafted by: distillkit recipe new"
+    yield f"# {goal.title} under {network(str(material.teacher.get('model')))}, drafted by: distillkit recipe new"
     yield f"#   distillkit recipe check {file}"
     yield f"#   distillkit train-student {file}"
     yield f"#   distillkit evaluate runs/{name}"
@@ -94,6 +94,10 @@ def _lines(goal: Goal, material: Material, chosen: Choice, name: str, file: str)
     yield f"batch_size = {batch}  # images a step, in about {batch * chosen.image_bytes / 1e6:,.0f} MB of memory"
     for key, value in goal.data.items():
         yield f"{key} = {_toml(value)}"
+    if side := chosen.knobs.get("image_size"):
+        kept = -(-side * 8 // 7)  # as 256 to 224
+        room = f"{3 * kept * kept * material.rows / 1e6:,.0f} MB"
+        yield f"# pixel_cache = {kept}  # decodes each image once, into a square of so many pixels: {room} in all"
     yield f"augment = {_toml(goal.augment)}  # the share of an image's area that a crop may have"
     yield f"\n[student]  # {chosen.parameters / 1e6:.2f} M parameters: {chosen.why}"
     yield from _keys(chosen.knobs)

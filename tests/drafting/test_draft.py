@@ -73,6 +73,9 @@ def made(stores, goal, tmp_path, **more):
 def test_a_draft_checks_trains_and_is_measured(goal, stores, tmp_path, monkeypatch, run_cli):
     monkeypatch.chdir(tmp_path)
     recipe = made(stores, goal, tmp_path)
+    text = (tmp_path / "mine.toml").read_text()
+    (tmp_path / "mine.toml").write_text(text.replace("# pixel_cache", "pixel_cache"))  # as offered
+    assert ("# pixel_cache" in text) == ("image_size" in recipe.student.knobs)
     assert recipe.baseline and recipe.evals and check(recipe)
     assert recipe.data.batch_size == 8  # four batches of the corpus, at least
     code, _, err = run_cli("train-student", "mine.toml", "--set", "optim.epochs=1")
