@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from distillkit.evaluation.numbers import numbers
 from distillkit.losses._products import Rounded
 from distillkit.recipe import Optim, Term
 from distillkit.recipe.registry import kinds, resolve
@@ -16,6 +17,8 @@ from distillkit.training.learner import Learner
 from distillkit.training.objective import Objective
 from distillkit.training.ranks import Ranks
 from distillkit.types import Batch, Features, Widths
+from tests.evals import test_contract as evals
+from tests.evals.worlds import Teacher
 from tests.losses.test_contract import choices, toy
 from tests.pretend import Race, pretend_gpu
 from tests.students import test_contract as students
@@ -111,7 +114,7 @@ def _judged(kind, knobs, ledger=None, dtype=None, scaler=None):
 
 @pytest.mark.parametrize(("kind", "knobs"), list(choices()), ids=str)
 def test_a_loss_on_a_gpu_is_that_of_the_cpu(kind, knobs):
-    ways = [(None, False)] if knobs else [(None, False), (torch.bfloat16, False), (torch.float16, False), (None, True)]
+    ways = [(None, False), (torch.bfloat16, False), (torch.float16, False), (None, True)]
     for dtype, rounded in ways:
         with Rounded(rounded):
             here = _judged(kind, knobs, dtype=dtype)
@@ -208,3 +211,20 @@ def test_a_teacher_on_a_gpu_says_what_it_says_on_a_cpu(component, inputs, teache
     for name in there.fields:
         close = {"rtol": 1e-4, "atol": 1e-5} if precision == "fp32" else {"rtol": 0.1, "atol": 0.1}
         torch.testing.assert_close(getattr(said, name), getattr(here, name), **close)
+
+
+# Evaluations.
+
+
+class _OnTheGpu(Teacher):
+    device = CUDA
+
+
+@pytest.mark.parametrize("kind", kinds("evals"))
+def test_an_evaluation_beside_a_gpu_is_that_of_the_cpu(kind, tmp_path):
+    """What is learned and looked for may be there; numbers are the same."""
+    asked = evals.component_of(kind, tmp_path)
+    here = numbers(asked.build("evals").run(Teacher(), evals.STORES.__getitem__))
+    with pretend_gpu():
+        there = numbers(asked.build("evals").run(_OnTheGpu(), evals.STORES.__getitem__))
+    assert there == pytest.approx(here, abs=1e-5)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from distillkit.errors import TeacherError
 from distillkit.system.device import Coming, give_back, out_of_memory
+from distillkit.system.spans import span
 
 
 class Answer:
@@ -71,7 +72,12 @@ class Asked:
         return {name: torch.cat([part[name] for part in parts]) for name in fields}
 
     def _forward(self, inputs: dict[str, Tensor], fields: list[str]) -> dict[str, Tensor] | Coming:
-        features = self.network.forward(**inputs, fields=fields, **self._stays)
+        size = len(next(iter(inputs.values())))
+        if self._stays:
+            with span("copy", size, self.device):
+                inputs = {name: value.to(self.device, non_blocking=True) for name, value in inputs.items()}
+        with span("forward", size, self.device):
+            features = self.network.forward(**inputs, fields=fields, **self._stays)
         said = {name: getattr(features, name) for name in fields}
         return Coming(said) if self._stays else said
 

@@ -98,8 +98,7 @@ def _ask(
         for batch in _timed(batches, shard.cost):
             said: dict[str, Answer] = {}
             for alias, inputs in batch.inputs.items():
-                with span("forward", len(next(iter(inputs.values()))), asked[alias].device):
-                    said[alias] = asked[alias](inputs, shard.job.passes[what][alias])
+                said[alias] = asked[alias](inputs, shard.job.passes[what][alias])
             if len(kept) == _BEHIND:
                 kept.popleft().result()
             if begun and begun.due:

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 from multiprocessing import reduction
 from typing import Any
@@ -26,6 +26,7 @@ import torch
 from distillkit.engine.sight import Seen, Sight
 from distillkit.errors import DistillkitError, SourceError
 from distillkit.pixels import room
+from distillkit.system.spans import Event, Record, heard, listens, recorded
 from distillkit.system.workers import begin_worker
 
 Row = tuple[str, str | None]  # key, and where the image is
@@ -70,7 +71,7 @@ def in_order(
 def _processes(sight: Sight, rows: Iterable[Row], workers: int, ahead: int) -> Iterator[Outcomes]:
     slots, context = _Slots(sight, ahead + 1), multiprocessing.get_context("spawn")
     share = max(room.limit() // workers, 1)
-    begun_with = (sight, _Handle(slots.file), slots.shapes, slots.count, share, context.Lock())
+    begun_with = (sight, _Handle(slots.file), slots.shapes, slots.count, share, context.Lock(), listens())
     pool = ProcessPoolExecutor(workers, context, _begin, begun_with)
     try:
         numbered = enumerate(rows)
@@ -84,12 +85,13 @@ def _processes(sight: Sight, rows: Iterable[Row], workers: int, ahead: int) -> I
 def _received(future: Future[Any], slots: _Slots, slot: int) -> Seen | SourceError:
     """What a worker left in its slot, copied: the slot is another image's soon."""
     try:
-        error, *seen = future.result()
+        error, told, *seen = future.result()
     except BrokenProcessPool as broken:
         raise DistillkitError(
             "a decoding process died, most likely for want of memory; what is committed is kept, run the same command "
             'again with fewer decode_threads, or with decode = "threads"'
         ) from broken
+    heard(*told)
     if error is not None:
         return SourceError(error)
     return Seen(tuple(torch.from_numpy(view.copy()) for view in slots.at(slot)), *seen)
@@ -149,22 +151,30 @@ class _Handle:
 _worker: dict[str, Any] = {}
 
 
-def _begin(sight: Sight, handle: _Handle, shapes: list[tuple[int, ...]], count: int, memory: int, alone: Any) -> None:
+def _begin(
+    sight: Sight, handle: _Handle, shapes: list[tuple[int, ...]], count: int, memory: int, alone: Any, listens: bool
+) -> None:
     """In a new worker: keep what it needs, leave Ctrl-C to the parent, and never outlive it. What its share of the
     memory does not hold is decoded by one of them at a time."""
     room.limit_to(memory, alone)
     begin_worker()
     torch.set_num_threads(1)
     _worker.update(sight=sight, memory=mmap.mmap(handle.file, _slot_bytes(shapes) * count), shapes=shapes)
+    _worker.update(listening=recorded if listens else nullcontext)
 
 
 def _look(task: tuple[int, Row]) -> tuple[Any, ...]:
-    """In a worker: fill a slot with one image; its error, and all that is seen of it but its pixels."""
+    """In a worker: fill a slot with one image; its error, where its time went, what is seen of it but its pixels."""
     slot, row = task
-    try:
-        seen = _worker["sight"](*row)
-    except SourceError as error:
-        return (str(error),)
+    with _worker["listening"]() as record:
+        try:
+            seen = _worker["sight"](*row)
+        except SourceError as error:
+            return str(error), _told(record)
     for place, pixels in zip(_at(_worker["memory"], _worker["shapes"], slot), seen.pixels, strict=True):
         np.copyto(place, pixels.numpy())
-    return None, *seen[1:]
+    return None, _told(record), *seen[1:]
+
+
+def _told(record: Record | None) -> tuple[list[Event], int]:
+    return record.events if record else [], os.getpid()

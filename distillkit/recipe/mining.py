@@ -38,7 +38,7 @@ class MineRecipe(Strict):
     )
     max_memory: Size = Field("8GiB", description="of the search")
     threads: int | None = Field(None, gt=0, le=4096, description="of the search; all cores, if not given")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description='"auto" is a GPU where FAISS has one')
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description='"auto" is a GPU where PyTorch finds one')
     rows_per_shard: int = Field(16_384, gt=0, le=MOST, description="queries that are committed at once")
     seed: int = Field(0, ge=0, description="which queries are held out, and where clusters begin")
     ray: Ray = Field(default_factory=Ray)

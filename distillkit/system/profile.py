@@ -13,6 +13,7 @@ EXTRACTION = {
     "read": "a nearer or faster disk, or fewer and larger files (tar, parquet)",
     "decode": 'more decode_threads, decode = "processes", or teacher.pixels = "torchvision" or "nvjpeg"',
     "resize": 'teacher.pixels = "torchvision", or "nvjpeg" on a GPU',
+    "copy": 'teacher.pixels = "nvjpeg", by which files go to the GPU and not pixels',
     "forward": "teacher.compile = true on a GPU, a lower precision, a larger batch_size, more GPUs",
     "write": "a faster disk for `out`, or fewer fields",
 }
@@ -21,9 +22,11 @@ TRAINING = {
     "pixels": 'data.pixel_cache, data.augment.resample = "torchvision", data.render = "device", more data.workers',
     "copy": "a smaller student.image_size, or fewer teacher features (patches are large)",
     "forward": 'optim.compile = "step" on a GPU, optim.precision = "bf16", a smaller student',
+    "loss": 'optim.loss_products = "bf16" on a GPU, a smaller data.text_batch_size',
     "backward": 'optim.compile = "step" on a GPU, optim.recompute = false',
     "optimiser": "optim.fused = true, optim.ema left out",
 }
+_COMPUTES = ("forward", "loss", "backward", "optimiser")
 _WAITS = 0.05  # a share of waiting from which it is worth a change
 
 
@@ -44,14 +47,17 @@ def profiled(trace: Path | None, hints: dict[str, str], say: Callable[[str], Non
 
 
 def told(record: Record, hints: dict[str, str]) -> list[str]:
-    """A line for each stage, then what the rate would be if data were free, and what to change."""
+    """A line for each stage: of the time of its threads the share that they work in it, and that they wait or do what
+    else they have to do. Then what the rate would be if data were free, and what to change."""
     seconds = record.seconds
-    lines = [f"{'stage':10} {'items':>10} {'items/s':>10} {'threads':>8} {'busy':>6}"]
+    lines = [f"{'stage':10} {'items':>10} {'items/s':>10} {'threads':>8} {'busy':>6} {'waits':>6}"]
     for name in [name for name in hints if name in record.stages]:
         stage = record.stages[name]
         busy = stage.seconds / (seconds * len(stage.threads))
-        lines.append(f"{name:10} {stage.items:>10,} {stage.rate:>10,.0f} {len(stage.threads):>8} {busy:>6.0%}")
-    computing = [name for name in ("forward", "backward", "optimiser") if name in record.stages]
+        idle = max(1 - busy, 0.0)
+        row = f"{name:10} {stage.items:>10,} {stage.rate:>10,.0f} {len(stage.threads):>8} {busy:>6.0%} {idle:>6.0%}"
+        lines.append(row)
+    computing = [name for name in _COMPUTES if name in record.stages]
     if not computing:
         return lines
     waited = record.stages[WAIT].seconds if WAIT in record.stages else 0.0

@@ -29,6 +29,7 @@ _NOTHING: AbstractContextManager[None] = nullcontext()
 
 class Event(NamedTuple):
     name: str
+    items: int
     begin: float
     seconds: float
     thread: int
@@ -56,13 +57,15 @@ class Record:
         self.stages: defaultdict[str, Stage] = defaultdict(Stage)
 
     def add(self, name: str, items: int, begin: float, end: float) -> None:
-        thread = threading.get_ident()
+        self.take(Event(name, items, begin, end - begin, threading.get_ident()))
+
+    def take(self, event: Event) -> None:
         with self.lock:
-            stage = self.stages[name]
-            stage.seconds, stage.items = stage.seconds + end - begin, stage.items + items
-            stage.threads.add(thread)
+            stage = self.stages[event.name]
+            stage.seconds, stage.items = stage.seconds + event.seconds, stage.items + event.items
+            stage.threads.add(event.thread)
             if len(self.events) < _MOST:
-                self.events.append(Event(name, begin, end - begin, thread))
+                self.events.append(event)
 
     @property
     def seconds(self) -> float:
@@ -92,6 +95,18 @@ def recorded() -> Iterator[Record]:
         yield _record
     finally:
         _record = None
+
+
+def listens() -> bool:
+    """Whether spans are kept."""
+    return _record is not None
+
+
+def heard(events: list[Event], process: int) -> None:
+    """What was recorded in another process of this machine, whose clock is the same; `process`: its number."""
+    if _record is not None:
+        for event in events:
+            _record.take(event._replace(thread=hash((process, event.thread))))
 
 
 def span(name: str, items: int = 0, device: torch.device | None = None) -> AbstractContextManager[None]:

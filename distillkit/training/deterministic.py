@@ -18,7 +18,7 @@ _NAME, _REPEAT = "CUBLAS_WORKSPACE_CONFIG", (":4096:8", ":16:8")  # what cuBLAS 
 def deterministic(optim: Optim, device: torch.device) -> Iterator[None]:
     """Only algorithms that repeat themselves, where the recipe asks for them; a caller's own setting comes back.
 
-    TrainError where cuBLAS was told otherwise, as PyTorch would say at the first step.
+    TrainError where cuBLAS was told otherwise, or too late, which PyTorch says at the first step.
     """
     if not optim.deterministic:
         yield
@@ -32,5 +32,12 @@ def deterministic(optim: Optim, device: torch.device) -> Iterator[None]:
     torch.use_deterministic_algorithms(True)
     try:
         yield
+    except RuntimeError as error:
+        if _NAME not in str(error):
+            raise
+        raise TrainError(
+            f"optim.deterministic: this process had used a GPU before {_NAME} was set, which cuBLAS reads once; import "
+            f"distillkit first, or set {_NAME}={_REPEAT[0]} before the process begins"
+        ) from error
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])

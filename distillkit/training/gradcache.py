@@ -15,6 +15,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from distillkit.system.spans import span
 from distillkit.types import Batch, Features, concatenated
 
 Loss = tuple[Tensor, dict[str, Tensor]]
@@ -31,6 +32,7 @@ def backward_in_parts(
     scaled: Callable[[Tensor], Tensor],
     reseed: Callable[[int], None],
     before_last: Callable[[], None],
+    device: torch.device,
 ) -> Loss:
     """Gradients of the whole batch's loss, `count` parts in memory at a time; returns total and terms.
 
@@ -41,18 +43,24 @@ def backward_in_parts(
     with torch.no_grad(), no_statistics(student):
         for number, part in enumerate(parts):
             reseed(number)
-            seen.append(see(part))
+            with span("forward", 0, device):  # images count when they are seen for good
+                seen.append(see(part))
     leaves = concatenated(seen).map(_leaf)
-    total, terms = judge(batch, leaves)
-    scaled(total).backward()
+    with span("loss", len(batch.keys), device):
+        total, terms = judge(batch, leaves)
+        scaled(total).backward()
     wanted = _gradients(leaves, seen)
     for number, part in enumerate(parts):
         reseed(number)
-        features = see(part)
+        looked_at = part.tokens if part.pixels is None else part.pixels
+        size = 0 if looked_at is None else len(looked_at)
+        with span("forward", size, device):
+            features = see(part)
         if number + 1 == count:
             before_last()
         pairs = [(getattr(features, name), gradient) for name, gradient in wanted[number].items()]
-        torch.autograd.backward([one for one, _ in pairs], [gradient for _, gradient in pairs])
+        with span("backward", size, device):
+            torch.autograd.backward([one for one, _ in pairs], [gradient for _, gradient in pairs])
     return total, terms
 
 

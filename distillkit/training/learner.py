@@ -73,9 +73,10 @@ class Learner:
         self.optimizer = make_optimizer(self.model, optim)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == torch.float16)
         self.averaged = Averaged(self.model, ranks)
-        self._judged, self._clipped = self._judge, self._clip
+        self._judged: Callable[[Batch], tuple[Tensor, dict[str, Tensor]]] = self._judge
+        self._clipped: Callable[[], None] = self._clip
         if optim.compile == "step" and not self.sharded and optim.accumulate == 1:
-            self._judged = whole_step(self._judge, objective, device)
+            self._judged = self._compiled()
             self._clipped = whole_step(self._clip, objective, device)
         elif optim.compile and not self.sharded:
             student.compile()
@@ -129,11 +130,9 @@ class Learner:
             torch.manual_seed(int(words.generate_state(1, np.uint64)[0]))
 
         if self.optim.accumulate > 1:
-            with span("forward", len(batch.keys), self.device):
-                return self._backward_in_parts(batch, reseed)
+            return self._backward_in_parts(batch, reseed)
         reseed(0)
-        with span("forward", len(batch.keys), self.device):
-            total, terms = self._judged(batch)
+        total, terms = self._judged(batch)
         self.averaged.start()
         with span("backward", len(batch.keys), self.device):
             self.scaler.scale(total).backward()
@@ -148,11 +147,25 @@ class Learner:
             self.optim.accumulate,
             scaled=self.scaler.scale,
             reseed=reseed,
+            device=self.device,
             before_last=partial(self.averaged.start, there=list(self.objective.parameters())),
         )
 
     def _judge(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        return self.objective(batch, self.see(batch))
+        with span("forward", len(batch.keys), self.device):
+            seen = self.see(batch)
+        with span("loss", len(batch.keys), self.device):
+            return self.objective(batch, seen)
+
+    def _compiled(self) -> Callable[[Batch], tuple[Tensor, dict[str, Tensor]]]:
+        """As `_judge`, in which nobody can look at its parts."""
+        judge = whole_step(lambda batch: self.objective(batch, self.see(batch)), self.objective, self.device)
+
+        def judged(batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+            with span("forward", len(batch.keys), self.device):
+                return judge(batch)
+
+        return judged
 
     def _clip(self) -> None:
         assert self.optim.clip_grad_norm is not None
@@ -184,11 +197,13 @@ class Learner:
         if self.optim.ema is None:
             return
         decay = min(self.optim.ema, (1 + step) / (_EARLY + step))
-        pairs = zip(self.kept.state_dict().values(), self.student.state_dict().values(), strict=True)
-        for kept, now in ((shards.own(kept), shards.own(now)) for kept, now in pairs):
-            if kept.is_floating_point():
-                kept.lerp_(now, 1 - decay)
-            else:
+        both = zip(self.kept.state_dict().values(), self.student.state_dict().values(), strict=True)
+        pairs = [(shards.own(kept), shards.own(now)) for kept, now in both]
+        moving = [(kept, now) for kept, now in pairs if kept.is_floating_point()]
+        # All at once: on a GPU a kernel for each tensor takes longer to launch than to compute.
+        torch._foreach_lerp_([kept for kept, _ in moving], [now for _, now in moving], 1 - decay)
+        for kept, now in pairs:
+            if not kept.is_floating_point():
                 kept.copy_(now)
 
 

@@ -30,9 +30,8 @@ KNOBS = {
 KNOBS |= {"seen": "images", "seen_prompts": "prompts", "shifted": {"r": {"store": "images", "prompts": "prompts"}}}
 
 
-@pytest.mark.parametrize("kind", kinds("evals"))
-@pytest.mark.parametrize("encode", [Teacher(), Student(torch.randn(12, 4))], ids=["teacher", "student"])
-def test_gives_named_numbers_with_intervals_around_them(kind, encode, tmp_path):
+def component_of(kind, tmp_path):
+    """An evaluation of the small world, whose files lie at `tmp_path`."""
     known = inspect.signature(resolve("evals", kind)).parameters
     knobs = KNOBS | {"masks": str(tmp_path)} | ({"classes": 2} if known.keys() >= {"masks", "classes"} else {})
     if kind == "multi_label":
@@ -43,7 +42,13 @@ def test_gives_named_numbers_with_intervals_around_them(kind, encode, tmp_path):
     for number in range(12):  # a figure, or depths, one to a dozen metres
         numbers_ = np.arange(64, dtype=np.uint8).reshape(8, 8) % 2 + number * (kind == "linear_depth")
         Image.fromarray(numbers_).save(tmp_path / f"{number}.png")
-    component = Component(kind=kind, **{name: value for name, value in knobs.items() if name in known})
+    return Component(kind=kind, **{name: value for name, value in knobs.items() if name in known})
+
+
+@pytest.mark.parametrize("kind", kinds("evals"))
+@pytest.mark.parametrize("encode", [Teacher(), Student(torch.randn(12, 4))], ids=["teacher", "student"])
+def test_gives_named_numbers_with_intervals_around_them(kind, encode, tmp_path):
+    component = component_of(kind, tmp_path)
     component.check("evals", "evals[0]")
     measure = component.build("evals")
     assert measure.name == kind

@@ -26,7 +26,13 @@ FIELDS = (
     "sparsity",
 )
 SCALARS = ("scale", "sparsity")
-EXCLUSIVE = {"top_k", "agreeing_only", "masked"}  # want other knobs beside them; tested with the loss
+EXCLUSIVE = {"top_k", "agreeing_only", "masked"}  # want other knobs beside them, as here
+BESIDE = [
+    ("affinity", {"directions": "rows", "top_k": 2}),
+    ("affinity", {"directions": "rows", "agreeing_only": True}),
+    ("label_kd", {"top_k": 2}),
+    ("feature_regression", {"field": "image", "masked": True}),
+]
 
 
 def features(width, seed, dtype=torch.float32):
@@ -69,6 +75,7 @@ def choices():
             default = inspect.signature(loss).parameters[name].default
             options = [True, False] if hint is bool else literals(hint)
             yield from ((kind, {name: option}) for option in options if option != default)
+    yield from BESIDE
 
 
 def literals(hint):

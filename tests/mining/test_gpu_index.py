@@ -70,7 +70,7 @@ def card(monkeypatch):
 
 def mined(images, texts, **knobs):
     said = []
-    recipe = MineRecipe(queries=str(images.path), corpus=str(texts.path), k=10, device="cpu", **knobs)
+    recipe = MineRecipe(queries=str(images.path), corpus=str(texts.path), k=10, **knobs)
     return FeatureStore(mine.mine_here(recipe, 1, said.append)), said
 
 
@@ -132,3 +132,9 @@ def test_its_effort_stays_within_what_the_kernels_can(card, texts):
 @pytest.mark.parametrize(("width", "parts"), [(768, 96), (512, 64), (1024, 64), (384, 96), (640, 64), (32, 32), (7, 1)])
 def test_codes_have_as_many_parts_as_the_kernels_can(width, parts):
     assert gpu_index.parts(width) == parts and width % parts == 0
+
+
+def test_an_index_of_a_gpu_is_refused_where_the_recipe_keeps_off_it(tmp_path):
+    asked = MineRecipe(queries="q", corpus="c", k=4, index=gpu_index.KIND, device="cpu")
+    with pytest.raises(RecipeError, match="leave one of them out"):
+        choice.choose(asked, None, None, 1, print)

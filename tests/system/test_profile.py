@@ -44,7 +44,8 @@ def test_where_data_is_waited_for_its_slowest_stage_is_named(record):
     record.add("decode", 100, 0.0, 8.0)
     record.add("wait", 0, 0.0, 6.0)
     record.add("forward", 100, 6.0, 10.0)
-    *_, free, what = told(record, EXTRACTION)
+    head, _, decode, _, free, what = told(record, EXTRACTION)
+    assert head.split()[-2:] == ["busy", "waits"] and decode.split()[-2:] == ["80%", "20%"]
     assert free == "waiting for data 60% of 10.0 s: 10 items/s, if data were free 25"
     assert what == f"most of it is for decode; what helps: {EXTRACTION['decode']}"
 
@@ -68,5 +69,25 @@ def test_both_stages_tell_and_leave_a_trace(toy_stores, student, run_cli, tmp_pa
     assert "if data were free" in err and "what helps" in err
     code, err = student(words=("--profile", trace))
     assert code == 0 and "optimiser" in err and "what helps" in err
-    names = {one["name"] for one in json.loads(trace.read_text())["traceEvents"]}
-    assert names == {"read", "pixels", "forward", "backward", "optimiser", "wait"}
+    stages = {"read", "pixels", "forward", "loss", "backward", "optimiser", "wait"}
+    assert {one["name"] for one in json.loads(trace.read_text())["traceEvents"]} == stages
+    code, err = student("optim.accumulate=2", words=("--overwrite", "--profile", trace))
+    assert code == 0, err
+    assert {one["name"] for one in json.loads(trace.read_text())["traceEvents"]} == stages
+    rates = {line.split()[0]: line.split()[1] for line in err.splitlines() if line.split()[0] in stages}
+    assert len({rates[name] for name in ("forward", "loss", "backward", "optimiser")}) == 1  # an image counts once
+
+
+def test_what_other_processes_decode_is_told_too(toy_stores, run_cli, tmp_path, teacher_folder):
+    recipe, trace = tmp_path / "extract.toml", tmp_path / "trace.json"
+    recipe.write_text(EXTRACT.format(out=tmp_path / "again", corpus=toy_stores / "corpus", teacher=teacher_folder))
+    words = ("--only", "images", "--set", 'decode="processes"', "--set", "decode_threads=2", "--profile", trace)
+    code, _, err = run_cli("extract-teacher", recipe, *words)
+    assert code == 0, err
+    events = json.loads(trace.read_text())["traceEvents"]
+    for name in ("read", "decode", "resize"):
+        of = [one for one in events if one["name"] == name]
+        assert len(of) == 40 and all(0 <= one["ts"] <= 120e6 for one in of)
+    assert not {one["tid"] for one in events if one["name"] == "decode"} & {
+        one["tid"] for one in events if one["name"] == "forward"
+    }

@@ -371,6 +371,24 @@ def test_folders_may_be_given_by_placeholders(teacher_folder, monkeypatch):
     assert Openclip(model=f"local-dir:~/{teacher_folder.name}", device="cpu").name == f"local-dir:{teacher_folder}"
 
 
+def test_each_shape_is_compiled_once_and_the_last_batch_of_a_shard_is_filled_up(teacher_folder, shown, monkeypatch):
+    """As of timm's: not for the one image that is asked first, nor for what is left over."""
+    torch.compiler.reset()
+    made = []
+
+    def counted(graph, inputs):
+        made.append([tuple(one.shape) for one in inputs if isinstance(one, torch.Tensor) and one.ndim == 4])
+        return graph
+
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=counted))
+    asked = Openclip(model=f"local-dir:{teacher_folder}", device="cpu", compile=True)
+    assert not made
+    many = torch.cat([shown, shown, shown])
+    for pixels in (many, many[:2], many[:1], many):
+        assert len(asked.forward(pixels, fields=["image"]).image) == len(pixels)
+    assert len(made) == 1
+
+
 def test_a_compiled_image_tower_says_the_same(teacher_folder, teacher, shown, monkeypatch):
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
     made = Openclip(model=f"local-dir:{teacher_folder}", device="cpu", compile=True)

@@ -7,6 +7,7 @@ from distillkit.errors import RecipeError
 from distillkit.recipe import Optim, Term
 from distillkit.students.timm_image import TimmImage
 from distillkit.training import checkpoint
+from distillkit.training.compiling import whole_step
 from distillkit.training.learner import Learner
 from distillkit.training.objective import Objective
 from distillkit.training.ranks import Ranks
@@ -83,3 +84,15 @@ def test_a_knob_that_moves_is_refused():
         student = TimmImage(model="vit_tiny_patch16_224", image_size=32, embed_dim=16, options=SMALL)
         objective = Objective([ramped], Widths(student.widths, {"image": 16}))
         Learner(student, objective, Optim(epochs=1, compile="step"), seed=0, device=CPU, ranks=Ranks())
+
+
+def test_on_a_gpu_each_program_is_a_cuda_graph_and_each_step_is_marked(monkeypatch):
+    """Without the mark a graph's memory would be reused while the step before still holds it."""
+    asked, marked = [], []
+    monkeypatch.setattr(torch, "compile", lambda function, **knobs: asked.append(knobs) or function)
+    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: marked.append(1))
+    objective = learner().objective
+    for device in (torch.device("cuda"), CPU):
+        run = whole_step(lambda number: number + 1, objective, device)
+        assert [run(1), run(2)] == [2, 3]
+    assert asked == [{"options": {"triton.cudagraphs": True}}, {}] and len(marked) == 2

@@ -37,6 +37,17 @@ def test_a_cublas_that_was_told_otherwise_is_one_line(monkeypatch):
         pass
 
 
+def test_a_cublas_that_was_used_before_is_one_line(monkeypatch):
+    """PyTorch's own words at the first product; any other error stays what it is."""
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    late = "Deterministic behavior was enabled ... you must set CUBLAS_WORKSPACE_CONFIG=:4096:8"
+    with pytest.raises(TrainError, match="import distillkit first"), deterministic(ON, GPU):
+        raise RuntimeError(late)
+    with pytest.raises(RuntimeError, match="another"), deterministic(ON, GPU):
+        raise RuntimeError("another")
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from distillkit.recipe import Optim
-from distillkit.training.schedule import learning_rate, make_optimizer, total_steps
+from distillkit.training.schedule import _kernels, learning_rate, make_optimizer, total_steps
 from tests.pretend import pretend_gpu
 
 
@@ -85,3 +85,10 @@ def test_a_gpu_steps_all_parameters_at_once(kind, fused):
     with pretend_gpu():
         there = make_optimizer(nn.Linear(2, 2).to("cuda"), Optim(epochs=1, kind=kind, fused=fused)).defaults
     assert there["fused"] or there["foreach"]
+
+
+@pytest.mark.parametrize(("kind", "fused"), [("adamw", True), ("sgd", False)])
+def test_parameters_that_are_spread_over_gpus_are_stepped_at_once_too(kind, fused):
+    """PyTorch has no fused SGD for them."""
+    assert _kernels(Optim(epochs=1, kind=kind, shard=True), on_gpu=True) == {"fused": fused, "foreach": not fused}
+    assert _kernels(Optim(epochs=1, kind=kind, shard=True), on_gpu=False) == {"fused": False, "foreach": False}
