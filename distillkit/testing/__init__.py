@@ -18,6 +18,7 @@ from distillkit.testing.elsewhere import Elsewhere
 from distillkit.testing.promise import must
 from distillkit.testing.rows import fields, plan_of, rows_of
 from distillkit.testing.store_machine import StoreMachine
+from distillkit.testing.trouble import troubles
 from distillkit.testing.writing import Writing
 
 __all__ = [
@@ -33,4 +34,5 @@ __all__ = [
     "must",
     "plan_of",
     "rows_of",
+    "troubles",
 ]
