@@ -101,7 +101,7 @@ def _before(store: Path) -> dict[str, Any] | None:
     """What the store there was begun with; None where there is none, or a damaged one, which its writer tells."""
     try:
         before: dict[str, Any] = json.loads((store / "plan.json").read_bytes())
-    except (OSError, ValueError):
+    except (FileNotFoundError, ValueError):
         return None
     return before
 

@@ -83,11 +83,14 @@ def _made_of(record: Any, asked: Asked) -> Any:
 
 
 def _before(folder: Path, networks: Mapping[str, str]) -> dict[str, Any]:
-    """What stood there of these very weights; nothing where there is none, or it cannot be read."""
+    """What stood there of these very weights; nothing where there is none, or it is damaged.
+
+    A disk that does not answer is neither: what other evals had found would be lost.
+    """
     try:
         record = json.loads((folder / FILE).read_bytes())
         return record if record["networks"] == dict(networks) and record["evals"] is not None else {}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return {}
 
 

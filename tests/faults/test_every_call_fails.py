@@ -1,9 +1,15 @@
 """Every call of the system fails: one line that names the file, nothing lost, and the next run goes on as if not."""
 
+import errno
+import os
 import random
+from pathlib import Path
 
 import pytest
 
+from distillkit.engine import planning
+from distillkit.evaluation import result
+from distillkit.store.format.classes import classes_of
 from tests.faults.events import Synced
 from tests.faults.extraction_jobs import MergedByTwo
 from tests.faults.failures import Trial
@@ -62,3 +68,28 @@ def test_an_fsync_that_failed_is_not_believed_later(job, recordings):
 @alone
 def test_no_fsync_that_failed_is_believed_later(job, recordings):
     _disbelieved(recordings(job), 1000)
+
+
+@pytest.mark.parametrize(
+    ("read", "name"),
+    [
+        (lambda folder: result._before(folder, {}), "evaluation.json"),
+        (classes_of, "classes.json"),
+        (planning._before, "plan.json"),
+    ],
+)
+def test_a_disk_that_does_not_answer_is_no_absent_file(read, name, tmp_path, monkeypatch):
+    """Who takes it for one goes on without what is there, and loses it."""
+    assert not read(tmp_path)
+    (tmp_path / name).write_bytes(b"damaged")
+    assert not read(tmp_path)
+    real = Path.read_bytes
+
+    def failing(path):
+        if path == tmp_path / name:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    with pytest.raises(OSError, match=name):
+        read(tmp_path)

@@ -18,10 +18,13 @@ def write_classes(store: Path, table: Mapping[str, int]) -> None:
 
 
 def classes_of(store: Path) -> dict[str, int]:
-    """Name to number; empty where a store has no classes, or is older than this file, or the file is damaged."""
+    """Name to number; empty where a store has no classes, or is older than this file, or the file is damaged.
+
+    A disk that does not answer raises: to go on without the table would number classes anew.
+    """
     try:
         table = json.loads((store / FILE_NAME).read_bytes())
-    except (OSError, ValueError):
+    except (FileNotFoundError, ValueError):
         return {}
     fits = isinstance(table, dict) and all(type(number) is int for number in table.values())
     return table if fits else {}
