@@ -84,14 +84,14 @@ def teacher_folder(tmp_path_factory):
     return make_teacher(tmp_path_factory.mktemp("teacher") / "toy")
 
 
-def draw(folder, count, seed=0):
-    """`count` PNGs of noise below folder/images, and a table that names each after a colour and a word."""
+def draw(folder, count, seed=0, suffix=".png"):
+    """`count` images of noise below folder/images, and a table that names each after a word and a number."""
     random = np.random.default_rng(seed)
     (folder / "images").mkdir(parents=True)
     rows = ["title\tfilepath"]
     for number in range(count):
         shape = (40 + number % 3 * 10, 48, 3)
-        name = f"images/{number:03d}.png"
+        name = f"images/{number:03d}{suffix}"
         Image.fromarray(random.integers(0, 256, shape, dtype=np.uint8)).save(folder / name)
         rows.append(f"a {WORDS[number % len(WORDS)]} number {number // 16}\t{name}")
     (folder / "pairs.tsv").write_text("\n".join(rows) + "\n")
