@@ -30,9 +30,16 @@ def pytest_configure(config):
 FIRST = ("guides/test_readme.py", "training/test_train.py", "engine/test_memory.py", "bench/test_bench.py")
 
 
-def pytest_collection_modifyitems(items):
-    """Files of few long tests come first: at the end one process would do them while the other has nothing left."""
+GPU_FILES = pytest.StashKey[set[Path]]()
+
+
+def pytest_collection_modifyitems(config, items):
+    """Files of few long tests come first: at the end one process would do them while the other has nothing left.
+
+    And it is noted which files have a test for a GPU, before it is left out.
+    """
     items.sort(key=lambda item: not item.path.as_posix().endswith(FIRST))
+    config.stash[GPU_FILES] = {item.path for item in items if item.get_closest_marker("gpu")}
 
 
 def hides_gpus(markers):
