@@ -46,6 +46,7 @@ _WITHOUT = """
 import sys
 sys.modules["faiss"] = None
 import distillkit.train, distillkit.extract, distillkit.evaluate
+import benchmarks.gpu.mining
 import numpy as np, torch
 from distillkit.mining.exact_gpu import ExactOnGPU
 from tests.mining.test_exact_gpu import Units
