@@ -96,7 +96,7 @@ def largest(
     size, rate, ended = sizes[0] // 2, 0.0, f"no more than {sizes[1]} were tried"
     took = 0.0
     while size < sizes[1]:
-        # The next one takes twice as long, and is done twice.
+        # The next one takes twice as long as this one took.
         if part.spent() + 2 * took > until:
             ended = "the time of this part ended"
             break
