@@ -20,7 +20,8 @@ from distillkit.callable import make_callable, silent
 from distillkit.errors import StoreError
 from distillkit.mining import choice, duplicates
 from distillkit.mining.approximate import Approximate, Effort
-from distillkit.mining.exact import Exact, Found, Tick, scaled
+from distillkit.mining.exact import Exact
+from distillkit.mining.found import Found, Tick, scaled
 from distillkit.mining.job import Job
 from distillkit.mining.memory import watched
 from distillkit.mining.process import mine_apart

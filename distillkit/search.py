@@ -26,7 +26,8 @@ from distillkit.embedding.looking import Picture
 from distillkit.embedding.opened import is_store, opened
 from distillkit.embedding.pictures import folder_of
 from distillkit.errors import DistillkitError, SourceError, StoreError
-from distillkit.mining.exact import Exact, Found, merge, nearest, nothing
+from distillkit.mining.exact import Exact, nearest
+from distillkit.mining.found import Found, merge, nothing
 from distillkit.mining.vectors import Vectors
 from distillkit.originals import Originals
 from distillkit.pixels import decode, upright_rgb

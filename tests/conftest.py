@@ -30,9 +30,16 @@ def pytest_configure(config):
 FIRST = ("guides/test_readme.py", "training/test_train.py", "engine/test_memory.py", "bench/test_bench.py")
 
 
-def pytest_collection_modifyitems(items):
-    """Files of few long tests come first: at the end one process would do them while the other has nothing left."""
+GPU_FILES = pytest.StashKey[set[Path]]()
+
+
+def pytest_collection_modifyitems(config, items):
+    """Files of few long tests come first: at the end one process would do them while the other has nothing left.
+
+    And it is noted which files have a test for a GPU, before it is left out.
+    """
     items.sort(key=lambda item: not item.path.as_posix().endswith(FIRST))
+    config.stash[GPU_FILES] = {item.path for item in items if item.get_closest_marker("gpu")}
 
 
 def hides_gpus(markers):
@@ -84,14 +91,14 @@ def teacher_folder(tmp_path_factory):
     return make_teacher(tmp_path_factory.mktemp("teacher") / "toy")
 
 
-def draw(folder, count, seed=0):
-    """`count` PNGs of noise below folder/images, and a table that names each after a colour and a word."""
+def draw(folder, count, seed=0, suffix=".png"):
+    """`count` images of noise below folder/images, and a table that names each after a word and a number."""
     random = np.random.default_rng(seed)
     (folder / "images").mkdir(parents=True)
     rows = ["title\tfilepath"]
     for number in range(count):
         shape = (40 + number % 3 * 10, 48, 3)
-        name = f"images/{number:03d}.png"
+        name = f"images/{number:03d}{suffix}"
         Image.fromarray(random.integers(0, 256, shape, dtype=np.uint8)).save(folder / name)
         rows.append(f"a {WORDS[number % len(WORDS)]} number {number // 16}\t{name}")
     (folder / "pairs.tsv").write_text("\n".join(rows) + "\n")

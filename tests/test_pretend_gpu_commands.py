@@ -37,6 +37,18 @@ QUIET = ("log.every_steps=1000", "checkpoints.every_steps=1000")  # what is left
 
 
 @pytest.fixture
+def student(student):
+    """With convolutions and batch norms as the one of other tests, and a third of its layers.
+
+    A pretend GPU takes its time over every operation: these tests and those of test_pretend_gpu.py are to take no more
+    than 90 seconds of a core together, which `--durations=0` tells, on a machine that does nothing else.
+    """
+    recipe = student.recipe.read_text()
+    student.recipe.write_text(recipe.replace('"mobilenetv3_small_050"', '"test_efficientnet"'))
+    return student
+
+
+@pytest.fixture
 def gpu():
     with pretend_gpu() as ledger:
         yield ledger

@@ -1,4 +1,4 @@
-"""Exact mining: 100,000 queries against a million rows, as a share of the products that it is made of."""
+"""Exact mining: 100,000 queries against a million rows on the card, as a share of the products that it is made of."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _K = 32
 
 
 class Rows:
-    """Unit vectors, made when they are asked for."""
+    """Random vectors, of length 1 but for a few percent, made when they are asked for."""
 
     def __init__(self, count: int, width: int):
         self.count, self.width = count, width

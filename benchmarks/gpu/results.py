@@ -9,9 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from distillkit.system.machine import machine
-from distillkit.system.versions import versions
-
 PARTS = ("tests", "smoke", "limits", "teachers", "steps", "mining")
 CARDS = Path(__file__).parents[1] / "results" / "gpu"
 
@@ -42,8 +39,12 @@ class Part:
         self.rows.append(Row(name, rounded, unit, goal, met, **more))
         self.keep()
 
+    def spent(self) -> float:
+        """Seconds since the part began."""
+        return time.perf_counter() - self.begun
+
     def keep(self, **ended: Any) -> None:
-        facts = {"seconds": round(time.perf_counter() - self.begun, 1), "rows": [asdict(row) for row in self.rows]}
+        facts = {"seconds": round(self.spent(), 1), "rows": [asdict(row) for row in self.rows]}
         partial = self.path.with_suffix(".partial")
         partial.write_text(json.dumps(facts | ended, indent=1))
         partial.replace(self.path)
@@ -63,6 +64,9 @@ def ended(out: Path, part: str, code: int, seconds: int) -> None:
 
 def summary(out: Path, toy: bool) -> str:
     """One page; of a real run, the card's file as well."""
+    from distillkit.system.machine import machine  # and torch with it, which nothing else here needs
+    from distillkit.system.versions import versions
+
     facts = machine()
     found = {part: _read(out, part) for part in PARTS}
     card = facts["gpu"] or "no GPU"

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from distillkit.mining.exact import Found, Tick, nothing
+from distillkit.mining.found import Found, Tick, nothing
 from distillkit.mining.lists import MEMORY as LISTS_MEMORY
 from distillkit.mining.lists import Lists
 from distillkit.mining.vectors import IN_STEP, Vectors

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Int
 
-from distillkit.mining.exact import Found, Tick
+from distillkit.mining.found import Found, Tick
 from distillkit.mining.vectors import Vectors
 from distillkit.store.format.plan import repeated
 from distillkit.system.wording import count

@@ -1,4 +1,7 @@
-"""Exact search on a GPU: blocks of rows are moved there, one matrix product and one top-k each, the results merged."""
+"""Exact search on a GPU: blocks of rows are moved there, one matrix product and one top-k each, the results merged.
+
+By PyTorch alone: FAISS need not be here.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from distillkit.mining.exact import Found, Tick
+from distillkit.mining.found import Found, Tick
 from distillkit.mining.vectors import Vectors
 from distillkit.system.device import give_back
 

@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from distillkit.errors import StoreError
 from distillkit.mining.approximate import Approximate, Effort, between
-from distillkit.mining.exact import Found
+from distillkit.mining.found import Found
 
 _HALVINGS = 2  # of the last step
 _TIE = 1e-5  # scores this near are equal: two ways of adding 768 products differ by as much

@@ -53,8 +53,13 @@ def operations(teacher: Openclip) -> float:
     """Floating-point operations of the image tower for one image: products of matrices alone, two for each factor."""
     tower = teacher.model.visual
     width, patches = tower.conv1.out_channels, tower.grid_size[0] * tower.grid_size[1]
+    return vit_operations(tower.transformer.layers, width, patches, tower.conv1.weight[0].numel())
+
+
+def vit_operations(layers: int, width: int, patches: int, numbers: int) -> float:
+    """Of a ViT with a class token, MLPs four times as wide as its blocks, and `numbers` in each patch of the image."""
     block = 24 * (patches + 1) * width**2 + 4 * (patches + 1) ** 2 * width
-    return tower.transformer.layers * block + 2 * patches * width * tower.conv1.weight[0].numel()
+    return layers * block + 2 * patches * width * numbers
 
 
 def _against_products(teacher: Openclip, alone: Callable[[], None], images: int, side: int, rounds: int) -> Row:

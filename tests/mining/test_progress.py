@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from distillkit.mining import progress
-from distillkit.mining.exact import Exact, scaled
+from distillkit.mining.exact import Exact
+from distillkit.mining.found import scaled
 from distillkit.mining.vectors import Vectors
 
 

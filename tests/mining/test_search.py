@@ -13,16 +13,15 @@ from distillkit.mine import without_itself
 from distillkit.mining import choice, cost, memory
 from distillkit.mining.approximate import Approximate, Effort
 from distillkit.mining.cost import Cost, Rates, spell
-from distillkit.mining.exact import Exact, Found
-from distillkit.mining.exact_gpu import ExactOnGPU, device_rows
+from distillkit.mining.exact import Exact
+from distillkit.mining.found import Found
 from distillkit.mining.index import build
 from distillkit.mining.recall import reach
 from distillkit.mining.vectors import Vectors
 from distillkit.recipe import MineRecipe, memory_bytes
 from distillkit.recipe.schema import validate
 from tests.mining.conftest import clustered, write
-
-CPU = torch.device("cpu")
+from tests.mining.test_exact_gpu import Rows
 
 
 @pytest.fixture
@@ -46,29 +45,6 @@ def test_exact_search_is_the_same_by_any_blocks_and_any_number_of_queries(vector
     assert same(Exact(vectors, len(vectors)).search(queries[:3], 20), type(whole)(whole.scores[:3], whole.places[:3]))
 
 
-@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-@pytest.mark.parametrize(("block", "piece"), [(100, 100), (300, 64), (5000, 5000), (5000, 77)])
-def test_what_runs_on_a_gpu_is_the_same_search(vectors, queries, device, block, piece):
-    found = ExactOnGPU(vectors, block, piece, torch.device(device)).search(queries, 20)
-    assert same(found, Exact(vectors, len(vectors)).search(queries, 20))
-
-
-class Rows:
-    """A corpus that is only looked at for its size: how many rows are asked for at once."""
-
-    width = 768
-
-    def __init__(self, count):
-        self.count, self.asked = count, []
-
-    def __len__(self):
-        return self.count
-
-    def unit(self, places, out):
-        self.asked.append(places.stop - places.start)
-        return out
-
-
 def test_a_corpus_that_fills_a_card_never_lies_in_the_machines_memory(monkeypatch):
     """28 million rows are 86 GB: they go to the card in pieces of what max_memory leaves."""
     rows = Rows(28_000_000)
@@ -88,29 +64,6 @@ def test_a_corpus_that_fills_a_card_never_lies_in_the_machines_memory(monkeypatc
     search = choice.searcher("exact", recipe, rows, block, 2, pytest.fail)
     assert search.block == len(rows) == sum(rows.asked)
     assert max(rows.asked) * 4 * rows.width < 256 << 20 and sizes == [max(rows.asked), len(rows)]
-
-
-def test_a_second_search_has_the_memory_of_the_first(monkeypatch):
-    """What PyTorch keeps of it counts as taken, until it is given back."""
-    kept = [100 << 30]
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda *_: ((101 << 30) - kept[0], 141 << 30))
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
-    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: kept.__setitem__(0, 0))
-    assert device_rows(768, torch.device("cuda:0")) == (97 << 30) // (4 * 768)
-
-
-@pytest.mark.parametrize("queries", [1, 8, 4096])
-def test_few_queries_do_not_score_all_rows_at_once(monkeypatch, queries):
-    """Of ten queries or fewer, top-k sorts whole rows of scores: six GB for 2^28 of them."""
-    widths, topk = [], torch.Tensor.topk
-    vectors = Rows(9_000_000)
-    vectors.width = 1
-    monkeypatch.setattr(torch.Tensor, "topk", lambda self, k, dim: widths.append(self.shape[1]) or topk(self, k, dim))
-    if queries > 8:
-        vectors.count = 70_000
-    ExactOnGPU(vectors, 10_000_000, 10_000_000, CPU).search(np.ones((queries, 1), np.float32), 2)
-    assert max(widths) <= 1 << 22 and max(widths) * queries <= 1 << 28 and sum(widths) == vectors.count
 
 
 @pytest.fixture

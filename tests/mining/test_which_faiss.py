@@ -42,9 +42,24 @@ def test_one_that_is_not_there_or_does_not_load_is_a_line(tmp_path, monkeypatch,
     assert str(caught.value).startswith(told) and "\n" not in str(caught.value)
 
 
-def test_training_and_extraction_do_without():
-    script = "import sys; sys.modules['faiss'] = None\nimport distillkit.train, distillkit.extract, distillkit.evaluate"
-    subprocess.run([sys.executable, "-c", script], check=True)
+_WITHOUT = """
+import sys
+sys.modules["faiss"] = None
+import distillkit.train, distillkit.extract, distillkit.evaluate
+import benchmarks.gpu.mining
+import numpy as np, torch
+from distillkit.mining.exact_gpu import ExactOnGPU
+from tests.mining.test_exact_gpu import Units
+from tests.pretend import pretend_gpu
+units = Units(90, 8)
+with pretend_gpu():
+    found = ExactOnGPU(units, 40, 16, torch.device("cuda:0")).search(units.rows[:7], 3)
+assert (found.places == np.argsort(-units.rows[:7] @ units.rows.T, axis=1, kind="stable")[:, :3]).all()
+"""
+
+
+def test_training_and_extraction_and_exact_search_on_a_gpu_do_without():
+    subprocess.run([sys.executable, "-c", _WITHOUT], check=True, cwd=Path(__file__).parents[2])
 
 
 def test_a_machine_says_which_one_it_has(monkeypatch):
