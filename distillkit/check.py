@@ -45,6 +45,12 @@ def check(recipe: TrainRecipe | str | Path, *, overrides: Sequence[str] = ()) ->
     """
     if not isinstance(recipe, TrainRecipe):
         recipe = load(recipe, list(overrides), kind=TrainRecipe)
+    alone = recipe.alone()
+    return [line for one in alone for line in (*([f"{one.folder}"] if len(alone) > 1 else []), *_check(one))]
+
+
+def _check(recipe: TrainRecipe) -> list[str]:
+    """Of one student."""
     rows, widths, patches, views = _expected(recipe)
     with torch.device("meta"):
         student = recipe.student.build("students")

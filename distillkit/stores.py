@@ -55,15 +55,20 @@ class Verified:
 
 
 def store_info(store: Place) -> dict[str, Any]:
-    """The manifests of a store and its additions, by place (its own is "."); of an unfinished one, its progress."""
+    """The manifests of a store and its additions, by place (its own is "."); of an unfinished one, its progress.
+
+    Of a view: those of its store, and under "view" how many of its rows it means, and its own digest.
+    """
     path = _here(store)
-    path = Selection(path).store if (path / VIEW).is_file() else path
+    view = Selection(path) if (path / VIEW).is_file() else None
+    path = view.store if view else path
     begun = unfinished(path)
     if begun:
         return asdict(begun) | {"path": str(path)}
+    told = {"view": {"store": str(path), "rows": view.count, "digest": view.digest}} if view else {}
     manifest = Manifest.read(path)
     every = {".": manifest} | {f"{FOLDER}/{name}": added for name, added in additions(path, manifest).items()}
-    return {name: {"digest": one.digest} | one.model_dump() for name, one in every.items()}
+    return told | {name: {"digest": one.digest} | one.model_dump() for name, one in every.items()}
 
 
 def show(store: Place, *, out: Place | None = None, texts: Place | None = None, root: str | None = None) -> Path:

@@ -150,6 +150,8 @@ def test_the_functions_of_stores_give_values(toy_stores, tmp_path, capsys):
     assert distillkit.store_failures(images) == []
     view = distillkit.view(images, tmp_path / "view", rows="0:10")
     assert view.count == 10 and distillkit.store_info(tmp_path / "view")["."]["rows"] == 40
+    told = distillkit.store_info(tmp_path / "view")["view"]
+    assert told == {"store": str(images), "rows": 10, "digest": view.digest}
     assert distillkit.export_store(tmp_path / "view", tmp_path / "npy") == 10
     assert (tmp_path / "npy/keys.parquet").is_file()
     merged = distillkit.merge(tmp_path / "merged", [images])

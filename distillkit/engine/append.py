@@ -117,14 +117,14 @@ def _fill(job: Job, writer: StoreWriter, old: Manifest, say: Callable[[str], Non
     successor.begin(writer, job, range(full))
     job = replace(job, steps=writer.steps)
     if rest and not writer.committed(full):
-        _border(job, writer, full, rest, say)
+        append_line(writer.path / LOG, _border(job, writer, full, rest, say) | made)
     todo = [shard for shard in range(writer.shards) if not writer.committed(shard)]
     if todo:
         LocalEngine().run(job, writer, todo, say, made)
 
 
-def _border(job: Job, writer: StoreWriter, number: int, rows: int, say: Callable[[str], None]) -> None:
-    """The shard whose first rows are stored and whose others are new."""
+def _border(job: Job, writer: StoreWriter, number: int, rows: int, say: Callable[[str], None]) -> dict[str, Any]:
+    """The shard whose first rows are stored and whose others are new; a line of the log on what these cost."""
     store, (first, stop) = FeatureStore(job.path), writer.span(number)
     mine = np.arange(first, first + rows)
     keys = dict(zip(store.values("key", mine), range(rows), strict=True))
@@ -142,3 +142,5 @@ def _border(job: Job, writer: StoreWriter, number: int, rows: int, say: Callable
     stamps = kept(job.path, number, rows)
     stamps = np.concatenate([blank(rows) if stamps is None else stamps, new.stamps])
     writer.commit(number, arrays, failures, clipped, stamps)
+    line = new.cost.line(number, plan.num_rows, len({row for row, _, _ in new.failures}))
+    return {"more_of": line.pop("shard"), **line}

@@ -48,6 +48,8 @@ class Begun:
         shard.failures = [(row, stage, error) for row, stage, error in facts["failures"]]
         shard.clipped = Counter(facts["clipped"])
         shard.cost.images, shard.cost.dropped = facts["images"], facts["dropped"]
+        # Records of before have neither.
+        shard.cost.forward, shard.cost.wait = dict(facts.get("forward", {})), facts.get("wait", 0.0)
         shard.cost.started -= facts["seconds"]
 
     @property
@@ -96,5 +98,7 @@ class Begun:
             "clipped": dict(shard.clipped),
             "images": shard.cost.images,
             "dropped": shard.cost.dropped,
+            "forward": dict(shard.cost.forward),
+            "wait": shard.cost.wait,
             "seconds": time.perf_counter() - shard.cost.started,
         }

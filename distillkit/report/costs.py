@@ -33,9 +33,9 @@ class Pass:
         return self.forward[field] / max(self.images if field == "image" else self.rows - self.failed, 1)
 
 
-def teacher_pass(store: FeatureStore) -> Pass | None:
-    """What the store's extraction logged, None when it logged nothing."""
-    lines = logged(store.path)
+def teacher_pass(store: FeatureStore, teacher: str | None = None) -> Pass | None:
+    """What the store's extraction logged, None when it logged nothing. `teacher`: of several the one that is meant."""
+    lines = [line | {"forward_seconds": _forward(line, teacher)} for line in logged(store.path)]
     if not lines:
         return None
     fields = {field for line in lines for field in line["forward_seconds"]}
@@ -48,6 +48,14 @@ def teacher_pass(store: FeatureStore) -> Pass | None:
         commands=_distinct([line.get("command") for line in lines]),
         machines=_distinct([line.get("machine") for line in lines]),
     )
+
+
+def _forward(line: dict[str, Any], teacher: str | None) -> dict[str, float]:
+    """By what was looked at. Where several teachers looked, or one that was added, its name stands before it."""
+    named = {tuple(name.rpartition("/")[::2]): seconds for name, seconds in line["forward_seconds"].items()}
+    whose = {who for who, _ in named}
+    meant = teacher if teacher in whose else next(iter(whose), "") if len(whose) == 1 else ""
+    return {what: seconds for (who, what), seconds in named.items() if who == meant}
 
 
 @dataclass(frozen=True)

@@ -28,11 +28,9 @@ def headline(table: Table | None, networks: Networks, seen: str, test: Against |
         return f"{networks.student} learned from {networks.teacher}; how well was not measured"
     teacher, student = measure.scores["teacher"], measure.scores["student"]
     if _at_chance(teacher, measure):
-        return (
-            f"Here the teacher itself is no better than chance in {measure.name}: nothing that it taught can show there"
-        )
+        return f"Here the teacher itself {_no_better(teacher, measure)}: what it taught can hardly show there"
     if _at_chance(student, measure):
-        return f"The student is no better than chance in {measure.name} {seen}".rstrip().rstrip()
+        return f"The student {_no_better(student, measure)} {seen}".rstrip()
     if not teacher.value:
         return f"The teacher’s own {measure.name} is 0, the student’s {measure.text(student.value)}: nothing to reach"
     told = f"The student reaches {percent(student.value / teacher.value, 0)} of its teacher’s {measure.name} {seen}"
@@ -86,6 +84,12 @@ _IN_SHORT = {
 def _signed(measure: Measure, value: float) -> str:
     text = f"{100 * value:+.1f}" if measure.share else f"{value:+.3g}"
     return text.replace("-", "−")
+
+
+def _no_better(score: Score, measure: Measure) -> str:
+    """Its interval reaches chance; above it, that says no more than that these items are too few."""
+    above = measure.chance is not None and score.value > measure.chance
+    return f"{'cannot be told from' if above else 'is no better than'} chance in {measure.name}"
 
 
 def _at_chance(score: Score, measure: Measure) -> bool:

@@ -33,11 +33,14 @@ def drawings(runs: dict[str, tuple[History, list[Term]]], schedule: str) -> list
 
 
 def formula(losses: list[Term]) -> str:
-    """The objective in the names of its terms: "0.7 L_vl + 0.3 L_pvl"."""
-    weighted = [
-        (component.knobs.get("weight", 1.0), component.knobs.get("name") or component.kind) for component in losses
-    ]
+    """The objective in the names of its terms, and what they are: "0.7 L_vl (affinity) + 0.3 L_pvl (affinity)"."""
+    weighted = [(component.knobs.get("weight", 1.0), _named(component)) for component in losses]
     return " + ".join(name if weight == 1 else f"{weight:g} {name}" for weight, name in weighted)
+
+
+def _named(term: Term) -> str:
+    name = term.knobs.get("name") or term.kind
+    return name if name == term.kind else f"{name} ({term.kind})"
 
 
 def _losses(who: str, history: History, losses: list[Term]) -> dict[str, str]:

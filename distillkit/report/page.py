@@ -39,27 +39,29 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
     rows = rows_of(run.path, evaluation, results[0].name) if results else None
     trained = training_stores(facts)
     homes = {name: said_at(store, recipe) for name, store in trained.items()}
-    every = [*trained.values(), *homes.values(), *evaluation_stores(recipe)]
+    measured = evaluation_stores(recipe)
+    every = [*trained.values(), *homes.values(), *measured, *(said_at(store, recipe) for store in measured)]
     stores = list({str(store.path): store for store in every}.values())
-    passes = {str(store.path): teacher_pass(store) for store in stores}
+    passes = {str(store.path): teacher_pass(store, recipe.data.teacher) for store in stores}
     demo = demo_folder(stores)
-    parameters = facts["teacher"].get("parameters", {})
+    parameters, towers = facts["teacher"].get("parameters", {}), facts.get("towers", {})
     networks = Networks(
         student=recipe.student.called,
         teacher=teacher_name(facts["teacher"]["model"], demo),
-        student_parameters=facts["parameters"],
+        student_parameters=towers.get("image", facts["parameters"]),
         teacher_parameters=parameters.get("image") if "images" in trained else None,
     )
     return {
         "recipe": recipe,
         "quick": "quick" in f"{recipe.name} {recipe.note or ''}".lower(),
         "networks": networks,
+        "article": "an" if networks.student[:1].lower() in "aeio" else "a",
         "image_size": recipe.student.knobs.get("image_size"),
         "looked_at": looked_at({name: len(store.ok_rows) for name, store in trained.items()}),
         **_results(results, rows, networks, trained),
         "others": _others(run, evaluation, results[1:]),
         "changed": _changed(run, trained),
-        **_sizes(facts["parameters"], parameters, "image" if "images" in trained else "text"),
+        **_sizes(towers | {"all": facts["parameters"]}, parameters, "image" if "images" in trained else "text"),
         "own_texts": evaluation.get("own_texts", False),
         "measured": measured_weights(run, baseline, _asked(evaluation)),
         **_pictures(rows, evaluation),
@@ -119,22 +121,26 @@ def _others(run: RunFolder, evaluation: Values, results: list[Table]) -> list[tu
 def _changed(run: RunFolder, trained: dict[str, FeatureStore]) -> list[str]:
     """Of stores that are others by now than when the student was trained: what of this page is about today's."""
     then = (run.begun_with() or {}).get("stores", {})
+    opened = run.facts().get("opened", {})
+    now = {name: FeatureStore(store.path, **opened.get(name, {})).digest for name, store in trained.items()}
     return [
-        f"{store.path} has changed since the student was trained (digest {then[name][:16]} then, {store.digest[:16]} "
+        f"{store.path} has changed since the student was trained (digest {then[name][:16]} then, {now[name][:16]} "
         "now); what is said of it here is of today"
         for name, store in trained.items()
-        if then.get(name, store.digest) != store.digest
+        if then.get(name, now[name]) != now[name]
     ]
 
 
-def _sizes(student: int, teacher: dict[str, int], tower: str) -> Values:
+def _sizes(own: dict[str, int], teacher: dict[str, int], tower: str) -> Values:
     """Parameters of the towers that are compared, by row of a result table; the part of the teacher's that the student
     has. `tower`: which of the teacher's it stands for.
     """
+    student = own.get(tower, own["all"])  # older runs tell no towers
     sizes = {"teacher": teacher.get(tower), "student": student, "baseline": student}
     return {
         "tower": f"{tower} tower",
         "sizes": {who: words.parameters(number) for who, number in sizes.items()} | {"chance": ""},
+        "own_text_size": words.parameters(own["text"]) if tower == "image" and own.get("text") else "",
         "text_size": words.parameters(teacher["text"]) if "text" in teacher else "",
         "part": words.part_of(student, teacher[tower]) if tower in teacher else "",
     }

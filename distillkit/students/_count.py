@@ -69,6 +69,15 @@ def count(student: Any) -> Count:
     return Count(**sizes, image_macs=images, text_macs=texts)
 
 
+def towers(student: Any) -> dict[str, int]:
+    """Parameters of the towers that a student has; of its text tower with its token embedding."""
+    sizes = {"image": 0, "text": 0, "other": 0}
+    for name, parameter in student.named_parameters():
+        part = _part(student, name)
+        sizes["text" if part == "token_embedding" else part] += parameter.numel()
+    return {tower: size for tower, size in sizes.items() if tower != "other" and tower in student.widths}
+
+
 def _part(student: Any, name: str) -> str:
     if any(part in name for part in _OTHER):
         return "other"

@@ -13,6 +13,7 @@ from torch import Tensor
 from distillkit.errors import TrainError
 from distillkit.recipe import TrainRecipe
 from distillkit.runfolder import RunFolder
+from distillkit.students._count import towers
 from distillkit.system.machine import machine
 from distillkit.system.wording import count
 from distillkit.training import checkpoint, reproducer
@@ -167,7 +168,7 @@ class Course:
     def _measure(self, student: Any, step: int) -> None:
         result = self.validator.run(student, step)
         best = self.recipe.validation.best if self.recipe.validation else ""
-        self.say(f"step {step}/{self.last}  {best} {result[best]:.4f}")
+        self.say(f"{self.progress.name}step {step}/{self.last}  {best} {result[best]:.4f}")
 
     def _logs(self, step: int) -> bool:
         return step % self.recipe.log.every_steps == 0 or step == self.last
@@ -206,10 +207,15 @@ class Course:
     def _facts(self, seconds: float) -> dict[str, Any]:
         return {
             "parameters": self._parameters(),
+            "towers": towers(self.learner.student),
             "steps": self.last,
             "images_seen": self.last * self.recipe.data.batch_size,
             "seconds": round(seconds, 1),
             "stores": {name: str(store.path) for name, store in self.ingredients.stores.items()},
+            "opened": {
+                name: {"teacher": store.alias, "uses": list(store.uses)}
+                for name, store in self.ingredients.stores.items()
+            },
             "teacher": self.ingredients.teacher,
         }
 

@@ -82,9 +82,10 @@ class PixelCosts:
         for form, cost in self.costs.items():
             chosen = data.pixel_cache is not None and data.pixel_cache_format == form
             state = "is there" if exists(store, self.size, form) else f"made in {shared(rows * cost.making)}"
+            keys = f"data.pixel_cache = {self.size}" + ("" if form == "raw" else f', pixel_cache_format = "{form}"')
             lines.append(
-                f"pixel cache  {self.size} px {form}: {rows * cost.bytes / 1e9:.2f} GB of {free / 1e9:,.0f} GB free, "
-                f"{state}, then {1000 * cost.using:.2f} ms an image, which saves "
+                f"pixel cache  {self.size} px {form} ({keys}): {rows * cost.bytes / 1e9:.2f} GB of "
+                f"{free / 1e9:,.0f} GB free, {state}, then {1000 * cost.using:.2f} ms an image, which saves "
                 f"{shared(seen * max(self.original - cost.using, 0.0))}{'; the recipe asks for it' if chosen else ''}"
             )
         return lines

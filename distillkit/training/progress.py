@@ -39,7 +39,7 @@ class Progress:
         shown: bool = True,
         named: bool = False,
     ):
-        self.name = f"{run.path.name}: " if named else ""
+        self.name = f"{_called(run)}: " if named else ""
         self.trackers, self.device, self.shown = trackers, device, shown
         self.run, self.first, self.last, self.batch_size, self.say = run, first, last, batch_size, say
         self.started = self.before = time.perf_counter()
@@ -96,6 +96,11 @@ class Progress:
             self.say(
                 f"{self.name}step {step}/{self.last}  {text}" + (f"  {wait(left)} left" if step < self.last else "")
             )
+
+
+def _called(run: RunFolder) -> str:
+    """ "small", and of a baseline whose it is: "small/baseline"."""
+    return f"{run.path.parent.name}/{run.path.name}" if run.path.name == "baseline" else run.path.name
 
 
 def memory(device: torch.device) -> float:

@@ -2,7 +2,9 @@
 
 import io
 import json
+import re
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,8 @@ from distillkit.drafting.material import Material
 from distillkit.errors import RecipeError
 from distillkit.extract import extract
 from distillkit.recipe import ExtractRecipe, TrainRecipe, load
+from distillkit.report.words import parameters
+from distillkit.runfolder import RunFolder
 from distillkit.students._count import count
 from tests.conftest import draw
 from tests.teachers.test_timm import make_dino
@@ -83,6 +87,10 @@ def test_a_draft_checks_trains_and_is_measured(goal, stores, tmp_path, monkeypat
     code, out, err = run_cli("evaluate", "runs/mine")
     assert code == 0 and out.strip().endswith("report.html"), err
     assert len(json.loads((tmp_path / "runs/mine/evaluation.json").read_text())["evals"]) == len(recipe.evals)
+    towers, report = RunFolder(Path("runs/mine")).facts()["towers"], (tmp_path / "runs/mine/report.md").read_text()
+    assert ("text" in towers) == (goal == "clip-pair")
+    assert re.search(rf"^\| student .* {parameters(towers['image'])} \|$", report, re.MULTILINE)
+    assert ("itself (its text tower: " in report) == (goal == "clip-pair")
 
 
 def test_the_student_is_the_largest_within_the_parameters(stores, tmp_path):
@@ -149,6 +157,9 @@ def test_a_teacher_that_was_added_is_learned_from_where_it_alone_said_what_is_ne
     code, _, err = run_cli("evaluate", "runs/mine")
     report = (tmp_path / "runs/mine/report.md").read_text()
     assert code == 0 and "linear CKA" in report and "out/images/added/dino" in report, err
+    assert (
+        "has changed since" not in report and "What the teacher cost" in report and "| views of images | 70 |" in report
+    )
     assert "without the teacher's image features" not in report and "text tower" not in report
     with pytest.raises(
         RecipeError, match=r"its teachers are openclip, .* was said by dino; extract what that one says"

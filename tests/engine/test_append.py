@@ -8,7 +8,7 @@ import pytest
 
 from distillkit.engine import append as module
 from distillkit.engine import successor
-from distillkit.store.format.log import planned
+from distillkit.store.format.log import logged, planned
 from distillkit.store.format.manifest import Manifest
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.verify import verify
@@ -66,6 +66,8 @@ def test_old_rows_stay_bit_for_bit_and_new_ones_are_what_an_extraction_gives(run
     for key, row in before.items():
         np.testing.assert_array_equal(after[key], row)
     assert planned(store).startswith("taken 170"), "of the corpus that it has now"
+    lines = logged(store)
+    assert sum(line["rows"] for line in lines) == 170 and all(line["forward_seconds"]["image"] for line in lines)
     assert {line["key"] for line in grown.failures()} == {"images/003.png", "images/068.png"}
     assert Manifest.read(store).name == "images" and not list(store.parent.glob(".*.appending"))
     (aside,) = store.parent.glob("images.before-*")

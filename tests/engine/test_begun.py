@@ -6,6 +6,7 @@ from distillkit.engine import begun
 from distillkit.errors import SourceError
 from distillkit.extract import extract
 from distillkit.store.format.layout import BEGUN
+from distillkit.store.format.log import logged
 from distillkit.store.reading.unfinished import unfinished
 from distillkit.teachers.openclip import Openclip
 from tests.engine.whole import checksums
@@ -66,6 +67,8 @@ def test_it_goes_on_where_it_was_and_makes_the_same_bytes(run, counted, tmp_path
     counted.update(made=0, stop_at=None)
     store, _ = run("out")
     assert checksums(store) == want and not (store / BEGUN).exists()
+    (line,) = logged(store)
+    assert line["forward_seconds"].keys() == {"image", "text"}, "of what was kept, too"
     assert counted["made"] <= every - stop_at + 3  # two batches are in the air when the plug is pulled
 
 

@@ -57,6 +57,10 @@ def test_a_sweep_is_each_student_alone(recipes, run_cli, tmp_path):
     """Two widths in one pass give the same bytes as each by itself, dropout included."""
     run_cli("extract-teacher", recipes[0])
     sweep = replaced(recipes[1], SWEEP)
+    code, out, err = run_cli("recipe", "check", sweep)
+    told = [line.split()[0] for line in out.splitlines()]
+    assert code == 0 and told.count("student") == 2, err
+    assert [word for word in told if "/" in word] == [f"{tmp_path}/out/run/{name}" for name in ("small", "wide")]
     code, out, err = run_cli("train-student", sweep)
     assert code == 0 and out.strip() == str(tmp_path / "out/run"), err
     single = SWEEP.split("[[students]]")

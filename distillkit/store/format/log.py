@@ -11,9 +11,17 @@ FILE_NAME = "extract.jsonl"
 
 
 def logged(store: Path) -> list[dict[str, Any]]:
-    """What was told of each shard when it was made, last. A kill can leave half a line, or no line."""
-    # A shard that was made twice counts as what was kept: the later one.
-    return list({line["shard"]: line for line in read_lines(store / FILE_NAME) if "shard" in line}.values())
+    """What was told of each shard when it was made, last, and of rows that were appended to it since (`more_of`).
+
+    A kill can leave half a line, or no line.
+    """
+    found: dict[int, list[dict[str, Any]]] = {}
+    for line in read_lines(store / FILE_NAME):
+        if "shard" in line:  # one that was made twice counts as what was kept: the later one
+            found[line["shard"]] = [line]
+        elif "more_of" in line:
+            found.setdefault(line["more_of"], []).append(line)
+    return [line for lines in found.values() for line in lines]
 
 
 def planned(store: Path) -> str | None:

@@ -63,7 +63,7 @@ def unfinished(path: Path) -> Unfinished | None:
         raise StoreError(f"{plan}: damaged ({error!r:.80}); move {path} away and make it again") from error
     of = -(-rows // rows_per_shard)
     there = [shard for shard in range(of) if (path / f"commits/{shard:05d}.json").is_file()]
-    lines = [line for line in logged(path) if line["shard"] in there]
+    lines = [line for line in logged(path) if line.get("shard", line.get("more_of")) in there]
     return Unfinished(
         path,
         rows,
