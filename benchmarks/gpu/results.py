@@ -63,7 +63,7 @@ def ended(out: Path, part: str, code: int, seconds: int) -> None:
 
 def summary(out: Path, toy: bool) -> str:
     """One page; of a real run, the card's file as well."""
-    facts = machine()
+    facts = machine(idle_gpu=True)  # the parts are processes of their own
     found = {part: _read(out, part) for part in PARTS}
     card = facts["gpu"] or "no GPU"
     lines = [f"# {card}{', toy sizes' if toy else ''}", "", f"{facts['cpu']}, {facts['cores']} cores", ""]
