@@ -8,6 +8,7 @@ best/best.json            at which step, and how well: written last
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -44,7 +45,8 @@ class Validator:
         if self.spec is not None:
             self.measure, self.roots = self.spec.eval.build("evals"), moved(recipe.data)
             self.open_store = lru_cache(lambda name: FeatureStore(expand(name), recipe.data.teacher))
-            self.pace = Pace(threads=recipe.evaluation.workers or recipe.data.threads)
+            asked = recipe.evaluation
+            self.pace = Pace(threads=asked.workers or recipe.data.threads, batch=asked.batch_size)
 
     def try_out(self, student: Any) -> None:
         """RecipeError or StoreError now for what `run` would refuse of this student; it is not asked anything."""
@@ -69,7 +71,7 @@ class Validator:
         student.eval()
         self.ranks.alike(student.buffers())
         try:
-            looks = Student(lambda: student, self.roots, self.pace, embed=self._embedded)
+            looks = Student(lambda: student, self.roots, self._pace_of(student), embed=self._embedded)
             result = numbers(self.measure.run(looks, self.open_store))
         finally:
             student.train(was_training)
@@ -78,6 +80,13 @@ class Validator:
         if self.ranks.first:
             self._keep(result, student, step)
         return result
+
+    def _pace_of(self, student: Any) -> Pace:
+        """Probes are learned where the student is; on the CPU where all must be deterministic, as some of their losses
+        are not on a GPU, and what they find chooses the best weights.
+        """
+        exact = torch.are_deterministic_algorithms_enabled()
+        return self.pace if exact else replace(self.pace, device=next(student.parameters()).device)
 
     def _embedded(self, student: Any, files: Originals, rows: np.ndarray, pace: Pace) -> Tensor:
         """This rank's share of the images, then what all of them said. Few images every rank looks at itself."""

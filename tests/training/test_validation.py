@@ -1,0 +1,56 @@
+"""What is measured while training goes on: where the student is, at its own batch size, and refused in a line."""
+
+import pytest
+
+from distillkit import train
+from distillkit.evals.linear_probe import LinearProbe
+from distillkit.evaluation.encode import Student
+from distillkit.evaluation.numbers import numbers
+from distillkit.runfolder import RunFolder
+from distillkit.training.validation import Validator
+from tests.evaluation.worlds import make_world, quiet
+from tests.pretend import pretend_gpu
+
+PROBE = 'validation={{eval={{kind="linear_probe",store="{0}",train="{0}",steps=10}},best="top-1",every_steps=2}}'
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory, teacher_folder):
+    return make_world(tmp_path_factory.mktemp("world"), teacher_folder)
+
+
+def trained(world, name, *overrides):
+    probe = PROBE.format(world / "out/classed")
+    return train(world / "train.toml", quiet, overrides=[f'out="{world / name}"', "optim.epochs=1", probe, *overrides])
+
+
+def test_probes_are_learned_where_the_student_is(world, monkeypatch):
+    """To the numbers that a CPU finds; where everything must be deterministic, on the CPU."""
+    places, told = [], []
+    fit, run = LinearProbe._fit, Validator.run
+
+    def fitted(self, x, *rest):
+        places.append(x.device.type)
+        return fit(self, x, *rest)
+
+    def running(self, student, step):
+        assert student.training
+        places.clear()  # of the try-out, which is the CPU's
+        weights = {name: value.detach().cpu() for name, value in student.state_dict().items()}
+        told.append((weights, run(self, student, step)))
+        assert student.training
+        return told[-1][1]
+
+    monkeypatch.setattr(LinearProbe, "_fit", fitted)
+    monkeypatch.setattr(Validator, "run", running)
+    with pretend_gpu():
+        trained(world, "exact", "optim.deterministic=true")
+        assert set(places) == {"cpu"}
+        told.clear()
+        folder = trained(world, "gpu")
+        assert set(places) == {"cuda"} and told
+    student, recipe = RunFolder(folder).load_student(), RunFolder(folder).recipe()
+    alone = Validator(recipe, RunFolder(folder))
+    for weights, there in told:
+        student.load_state_dict(weights)
+        assert there == numbers(alone.measure.run(Student(lambda: student, alone.roots), alone.open_store))
