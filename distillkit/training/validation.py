@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from distillkit.errors import RecipeError
+from distillkit.errors import RecipeError, TrainError
 from distillkit.evaluation.embed import Pace, embedded
 from distillkit.evaluation.encode import Blank, Student
 from distillkit.evaluation.numbers import numbers
@@ -27,9 +27,12 @@ from distillkit.runfolder import RunFolder
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.atomic import atomic_file, write_json
 from distillkit.system.best import FOLDER, RECORD
+from distillkit.system.fitting import fitting
 from distillkit.system.lines import append_line, keep_lines, settle
 from distillkit.system.paths import expand
 from distillkit.training.ranks import Ranks
+
+_SMALLER, _FEWER = "lower evaluation.batch_size", "a smaller store in validation.eval"
 
 
 class Validator:
@@ -72,7 +75,8 @@ class Validator:
         self.ranks.alike(student.buffers())
         try:
             looks = Student(lambda: student, self.roots, self._pace_of(student), embed=self._embedded)
-            result = numbers(self.measure.run(looks, self.open_store))
+            with fitting(f"validation after step {step}", _SMALLER, _FEWER, TrainError):
+                result = numbers(self.measure.run(looks, self.open_store))
         finally:
             student.train(was_training)
             torch.set_rng_state(random)

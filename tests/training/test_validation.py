@@ -3,13 +3,16 @@
 import pytest
 
 from distillkit import train
+from distillkit.errors import TrainError
 from distillkit.evals.linear_probe import LinearProbe
+from distillkit.evaluation import embed
 from distillkit.evaluation.encode import Student
 from distillkit.evaluation.numbers import numbers
 from distillkit.runfolder import RunFolder
 from distillkit.training.validation import Validator
 from tests.evaluation.worlds import make_world, quiet
 from tests.pretend import pretend_gpu
+from tests.system.test_device import FULL
 
 PROBE = 'validation={{eval={{kind="linear_probe",store="{0}",train="{0}",steps=10}},best="top-1",every_steps=2}}'
 
@@ -54,3 +57,35 @@ def test_probes_are_learned_where_the_student_is(world, monkeypatch):
     for weights, there in told:
         student.load_state_dict(weights)
         assert there == numbers(alone.measure.run(Student(lambda: student, alone.roots), alone.open_store))
+
+
+@pytest.mark.parametrize("error", FULL, ids=str)
+def test_a_validation_without_memory_names_its_own_knobs(error, world, monkeypatch):
+    """Not those of a training step, which has the memory that it needs."""
+
+    def full(self, *given):
+        raise error
+
+    run = Validator.run
+
+    def running(self, student, step):
+        monkeypatch.setattr(LinearProbe, "_fit", full)
+        return run(self, student, step)
+
+    monkeypatch.setattr(Validator, "run", running)
+    with pytest.raises(TrainError, match=r"^validation after step 2: .*; lower evaluation\.batch_size") as told:
+        trained(world, f"full-{FULL.index(error)}")
+    assert "accumulate" not in str(told.value)
+    assert ("a smaller store in validation.eval" in str(told.value)) is (error in FULL[:4])
+
+
+def test_a_validation_looks_at_as_many_images_at_once_as_an_evaluation(world, monkeypatch):
+    sizes, batches = [], embed._batches
+
+    def looked(files, rows, size, pace, ahead):
+        sizes.append(pace.batch)
+        return batches(files, rows, size, pace, ahead)
+
+    monkeypatch.setattr(embed, "_batches", looked)
+    trained(world, "small", "evaluation.batch_size=5")
+    assert sizes and set(sizes) == {5}
