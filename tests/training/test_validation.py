@@ -1,5 +1,7 @@
 """What is measured while training goes on: where the student is, at its own batch size, and refused in a line."""
 
+from contextlib import contextmanager
+
 import pytest
 
 from distillkit import train
@@ -9,6 +11,7 @@ from distillkit.evaluation import embed
 from distillkit.evaluation.encode import Student
 from distillkit.evaluation.numbers import numbers
 from distillkit.runfolder import RunFolder
+from distillkit.training.ranks import Ranks
 from distillkit.training.validation import Validator
 from tests.evaluation.worlds import make_world, quiet
 from tests.pretend import pretend_gpu
@@ -89,3 +92,24 @@ def test_a_validation_looks_at_as_many_images_at_once_as_an_evaluation(world, mo
     monkeypatch.setattr(embed, "_batches", looked)
     trained(world, "small", "evaluation.batch_size=5")
     assert sizes and set(sizes) == {5}
+
+
+def test_it_is_tried_out_while_no_rank_waits_in_a_collective(world, monkeypatch):
+    """The others wait for the first one's word, which may take longer than a collective has patience."""
+    inside, one_first, try_out = [], Ranks.one_first, Validator.try_out
+
+    @contextmanager
+    def noted(self):
+        with one_first(self):
+            inside.append("begun")
+            yield
+            inside.append("ended")
+
+    def tried(self, student):
+        inside.append("tried")
+        try_out(self, student)
+
+    monkeypatch.setattr(Ranks, "one_first", noted)
+    monkeypatch.setattr(Validator, "try_out", tried)
+    trained(world, "tried")
+    assert inside[:3] == ["begun", "tried", "ended"]
