@@ -28,6 +28,7 @@ from distillkit.extract import extract
 from distillkit.recipe import ExtractRecipe
 from distillkit.recipe.schema import validate
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.fitting import fitting
 from distillkit.system.paths import expand
 from distillkit.system.wording import count
 
@@ -49,6 +50,7 @@ class Embedded:
     told: Path | None = None
 
 
+@fitting("embed", "lower batch_size (--batch-size)", "device (--device) to cpu")
 def embed(
     who: str | Path | Embedder,
     images: str | Path | None = None,

@@ -34,6 +34,7 @@ from distillkit.runfolder import RunFolder
 from distillkit.store.format.manifest import digest
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.device import device_of
+from distillkit.system.fitting import fitting
 from distillkit.system.paths import expand
 
 Say = Callable[[str], None]
@@ -162,7 +163,8 @@ def _measured(
     """By eval and network, what was found; each is told as it comes."""
     found: dict[str, dict[str, Any]] = {}
     for one in asked:
-        found[one.name] = kept.measure(one, encoders, open_store)
+        with fitting(f"evals {one.name}", "lower evaluation.batch_size"):
+            found[one.name] = kept.measure(one, encoders, open_store)
         if hasattr(one.measure, "together"):
             found[one.name] = one.measure.together(found[one.name])
         for who, result in found[one.name].items():

@@ -34,6 +34,7 @@ from distillkit.store.format.plan import SCHEMA
 from distillkit.store.writing.claims import Claims, Lease, Part
 from distillkit.store.writing.shards import Failure
 from distillkit.store.writing.writer import StoreWriter
+from distillkit.system.fitting import fitting
 from distillkit.system.lines import append_line
 from distillkit.system.machine import machine
 from distillkit.system.versions import versions
@@ -75,6 +76,7 @@ def mine(
     return mine_on_ray(recipe, say, command)
 
 
+@fitting("mining", "lower rows_per_shard or max_memory")
 def mine_here(recipe: MineRecipe, threads: int, say: Say, command: str | None = None, part: Part | None = None) -> Path:
     """Mine in this process, which should do nothing else (mining/process.py says why); returns the addition."""
     torch.set_num_threads(threads)

@@ -33,6 +33,7 @@ from distillkit.originals import Originals
 from distillkit.pixels import decode, upright_rgb
 from distillkit.report.found import Shown, thumbnail, write_found
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.fitting import fitting
 from distillkit.system.paths import expand
 
 Say = Callable[[str], None]
@@ -62,6 +63,7 @@ class Search:
     page: Path | None = None
 
 
+@fitting("search", "lower batch_size (--batch-size)", "device (--device) to cpu")
 def search(
     who: str | Path | Embedder,
     query: str | None = None,

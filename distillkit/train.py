@@ -113,15 +113,16 @@ def train_together(
         ingredients = batches.ingredients
         if then:
             _try_baselines(then, ranks, ask)
-        if ranks.first:
-            stores = {name: store.digest for name, store in ingredients.stores.items()}
-            wanted = [beginning.wanted(*one, stores, overwrite) for one in zip(recipes, runs, strict=True)]
-            for recipe, run, one, student in zip(recipes, runs, wanted, students, strict=True):
-                if overwrite or not run.stands(one):
-                    ingredients.try_out()
-                    _try_out(recipe, run, student, say)
-            for recipe, run, one in zip(recipes, runs, wanted, strict=True):
-                beginning.begin(recipe, run, one, overwrite, say)
+        with ranks.one_first():  # it may look through many masks, and nobody waits in a collective meanwhile
+            if ranks.first:
+                stores = {name: store.digest for name, store in ingredients.stores.items()}
+                wanted = [beginning.wanted(*one, stores, overwrite) for one in zip(recipes, runs, strict=True)]
+                for recipe, run, one, student in zip(recipes, runs, wanted, students, strict=True):
+                    if overwrite or not run.stands(one):
+                        ingredients.try_out()
+                        _try_out(recipe, run, student, say)
+                for recipe, run, one in zip(recipes, runs, wanted, strict=True):
+                    beginning.begin(recipe, run, one, overwrite, say)
         finished = ranks.told([run.finished for run in runs])
         todo = [number for number, done in enumerate(finished) if not done]
         if todo:

@@ -2,6 +2,7 @@
 
 import json
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,6 +73,24 @@ def steps(gpu, monkeypatch):
         return [tuple(new - old for new, old in zip(two, one, strict=True)) for one, two in pairwise(one_run)]
 
     return found
+
+
+@pytest.fixture
+def mined_here(monkeypatch):
+    """Mining is in this process: a pretend GPU does not reach into another one."""
+    monkeypatch.setattr(
+        "distillkit.mining.process.mine_apart",
+        lambda recipe, say, command, part: mine.mine_here(recipe, 1, say, command),
+    )
+
+
+def mining(stores, folder, device):
+    recipe = folder / f"mine-{device}.toml"
+    recipe.write_text(
+        f'name = "near_{folder.name}_{device}"\nqueries = "{stores}/images"\ncorpus = "{stores}/texts"\nk = 5\n'
+        f'device = "{device}"\nnear_duplicates = 0.9999\n'
+    )
+    return recipe
 
 
 def within_budget(found):
@@ -277,35 +296,41 @@ def test_half_precision_and_a_live_teacher(gpu, student, teacher_folder):
     assert code == 0, err
 
 
-def test_a_run_on_the_cpu_touches_no_gpu(gpu, toy_stores, student, run_cli, tmp_path, teacher_folder):
-    """Beside a GPU that is full, or another's, `device = "cpu"` must not begin CUDA."""
+def test_a_run_on_the_cpu_touches_no_gpu(gpu, toy_stores, student, run_cli, tmp_path, teacher_folder, mined_here):
+    """Beside a GPU that is full, or another's, `device = "cpu"` must not begin CUDA, for its name neither."""
     recipe = recipe_for(toy_stores / "corpus", tmp_path, teacher_folder)
     code, _, err = run_cli("extract-teacher", recipe, "--set", 'teacher.device="cpu"')
     assert code == 0, err
     for render in ("device", "workers"):
         code, err = student('device="cpu"', f'data.render="{render}"', f'out="{student.run}-{render}"')
         assert code == 0, err
-    assert gpu.copies == 0 and gpu.pins == 0 and not gpu.waits
+        assert run_cli("evaluate", f"{student.run}-{render}", "--set", 'device="cpu"')[0] == 0
+    code, place, err = run_cli("mine-neighbours", mining(toy_stores / "out", tmp_path, "cpu"))
+    assert code == 0, err
+    assert gpu.copies == 0 and gpu.pins == 0 and not gpu.waits and not gpu.begun, dict(gpu.begun)
+    assert gpus_named(tmp_path / "gpu/images", tmp_path / "run-workers", Path(place.strip())) == [None] * 3
+
+
+def test_what_a_gpu_did_names_it(gpu, toy_stores, student, run_cli, tmp_path, teacher_folder, mined_here):
+    assert run_cli("extract-teacher", recipe_for(toy_stores / "corpus", tmp_path, teacher_folder))[0] == 0
+    assert student("optim.epochs=1.0")[0] == 0
+    place = run_cli("mine-neighbours", mining(toy_stores / "out", tmp_path, "cuda"))[1]
+    assert gpus_named(tmp_path / "gpu/images", student.run, Path(place.strip())) == ["Pretend"] * 3
+
+
+def gpus_named(store, run, mined):
+    """By the logs of an extraction and of a mining, and by what is known of a run."""
+    logs = [json.loads(file.read_text().splitlines()[-1]) for file in (store / "extract.jsonl", mined / "mine.jsonl")]
+    return [one["machine"]["gpu"] for one in (*logs, json.loads((run / "student.json").read_text()))]
 
 
 # Mining.
 
 
-def test_mining_on_a_gpu_finds_what_a_cpu_finds(gpu, toy_stores, run_cli, tmp_path, monkeypatch):
-    """In this process: a pretend GPU does not reach into another one."""
-    out = toy_stores / "out"
-    monkeypatch.setattr(
-        "distillkit.mining.process.mine_apart",
-        lambda recipe, say, command, part: mine.mine_here(recipe, 1, say, command),
-    )
+def test_mining_on_a_gpu_finds_what_a_cpu_finds(gpu, toy_stores, run_cli, tmp_path, mined_here):
     found = []
     for device in ("cuda", "cpu"):
-        recipe = tmp_path / f"{device}.toml"
-        recipe.write_text(
-            f'name = "near_{device}"\nqueries = "{out}/images"\ncorpus = "{out}/texts"\nk = 5\ndevice = "{device}"\n'
-            "near_duplicates = 0.9999\n"
-        )
-        code, place, err = run_cli("mine-neighbours", recipe)
+        code, place, err = run_cli("mine-neighbours", mining(toy_stores / "out", tmp_path, device))
         assert code == 0, err
         found.append(FeatureStore(place.strip()).read("ids", np.arange(40)))
     assert torch.equal(*found)

@@ -67,7 +67,7 @@ def summary(out: Path, toy: bool) -> str:
     from distillkit.system.machine import machine  # and torch with it, which nothing else here needs
     from distillkit.system.versions import versions
 
-    facts = machine()
+    facts = machine(idle_gpu=True)  # the parts are processes of their own
     found = {part: _read(out, part) for part in PARTS}
     card = facts["gpu"] or "no GPU"
     lines = [f"# {card}{', toy sizes' if toy else ''}", "", f"{facts['cpu']}, {facts['cores']} cores", ""]

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 
 from distillkit.cli.console import say
 from distillkit.errors import DistillkitError, refused
+from distillkit.system.fitting import short_of_memory
 
 # Set to anything, it lets the traceback of a refused file be seen.
 TRACEBACK = "DISTILLKIT_TRACEBACK"
@@ -45,13 +46,16 @@ def in_one_line() -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if os.environ.get(TRACEBACK) or not _wants_memory(error):
             raise
-        told = f" ({str(error).splitlines()[0]:.160})" if str(error) else ""
-        _end(f"this machine has not the memory for it{told}; lower what makes batches, rows or shards that large")
+        _end(short_of_memory(error, "lower what makes batches, rows or shards that large"))
 
 
 def _wants_memory(error: Exception) -> bool:
-    """torch has no class of its own for a CPU's memory that does not suffice."""
-    return isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)
+    """Python's own class, or one of the names that torch and a GPU's libraries have for it."""
+    if isinstance(error, MemoryError):
+        return True
+    from distillkit.system.device import out_of_memory
+
+    return out_of_memory(error)
 
 
 def _flush() -> None:

@@ -41,6 +41,7 @@ from distillkit.store.writing.writer import StoreWriter
 from distillkit.system import cpu
 from distillkit.system.cluster import connected
 from distillkit.system.lines import append_line
+from distillkit.system.machine import machine
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class RayEngine:
                 say(line)
             folder, record = _or_raise(result["answer"])
             writer.adopt(result["shard"], Shard.model_validate(record), Path(folder))
-            append_line(writer.path / LOG, result["line"] | made)
+            append_line(writer.path / LOG, made | result["line"])  # of two machines the worker's
             progress.finished(result["line"])
             shutil.rmtree(staging / str(result["shard"]), ignore_errors=True)
         shutil.rmtree(staging, ignore_errors=True)
@@ -187,7 +188,7 @@ class _Actor:
         (shard,) = computed(self.job, plans, self.said.append, lambda shard, rows: None)
         folder = self.staging / str(number) / uuid.uuid4().hex
         record = self.writer.write(number, shard.arrays, shard.failures, folder, shard.clipped, shard.stamps)
-        line = shard.cost.line(number, stop - first, len(shard.failures))
+        line = shard.cost.line(number, stop - first, len(shard.failures)) | {"machine": machine()}
         return {"line": line, "answer": [str(folder), record.model_dump()]}
 
 

@@ -7,6 +7,8 @@
     further                     optional: more stores that are read, beside store, prompts, train and gallery
     together(found)             optional: everybody's answers, by network, with facts that take two of them to tell
     check(open_store)           optional: what `run` would refuse of the stores' labels, before anybody is asked
+    encode.blank                true of a network that says nothing (_encode.py), of which little need be learned and
+                                ranked: it is asked before a training, for what would be refused in hours
 Labels are read by `labels_of` (_labels.py) and become classes by `prompted` or `classes_of` (_classes.py).
 Beside a number `x` there may be `x.low`, `x.high` (its 95 % interval) and `x.chance`; reports show a number of which
 chance is known as a share.

@@ -38,6 +38,13 @@ def home(encode: Any) -> torch.device:
     return found
 
 
+def blank(encode: Any) -> bool:
+    """Whether a network says nothing, and is asked for what an evaluation would refuse of it, and what its numbers are
+    called. Neither depends on how much is learned or ranked, so it should be little.
+    """
+    return bool(getattr(encode, "blank", False))
+
+
 class Tokens(NamedTuple):
     """What is said of the parts of an image: its patches, row by row, and the class token or what is pooled."""
 

@@ -1,12 +1,26 @@
-"""Which of the images to learn from are held out, to choose a knob by."""
+"""Which images are learned from, and which of them are held out, to choose a knob by."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
+
+from distillkit.evals._encode import Encode, blank
+from distillkit.evals._labels import Labels
+
+_FEW = 64
+
+
+def learned_from(labels: Labels, encode: Encode) -> Labels:
+    """All of these images; of a network that says nothing a few, spread over all of them."""
+    if not blank(encode) or len(labels.places) <= _FEW:
+        return labels
+    kept = np.linspace(0, len(labels.places) - 1, _FEW).astype(np.int64)
+    return labels.but(np.delete(labels.places, kept))
 
 
 def held_out(sizes: Sequence[int], share: float, seed: int = 0) -> tuple[Int[Tensor, "l"], Int[Tensor, "c"]]:

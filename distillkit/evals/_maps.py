@@ -11,17 +11,21 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from distillkit.errors import StoreError
-from distillkit.evals._encode import EncodeTokens
+from distillkit.evals._encode import EncodeTokens, blank
 from distillkit.system.wording import count
 
 _KEPT = 1 << 31  # bytes of maps that are kept in memory; beyond, an image's are asked for each time
 
 
 class Maps:
-    """What one network says of the patches of a store's usable rows. `cls`: its class token beside each patch."""
+    """What one network says of the patches of a store's usable rows. `cls`: its class token beside each patch.
+
+    `blank`: the network says nothing.
+    """
 
     def __init__(self, encode: EncodeTokens, store: Any, *, cls: bool = False):
         self._encode, self._store, self._cls = encode, store, cls
+        self.blank = blank(encode)
         self._known: dict[int, Tensor] = {}
         self._room = _KEPT
 
@@ -66,8 +70,9 @@ def learned(
     """A head that `build` makes of the width of the maps, by AdamW; the rate rises over the share `warmup` of the
     steps, then falls to 0 along a line. `loss` is given what the head says of a batch, the batch's places, the step.
 
-    Nobody's random numbers are touched.
+    Nobody's random numbers are touched. Of a network that says nothing a step is all there is to learn.
     """
+    steps = 1 if maps.blank else steps
     random = np.random.default_rng(seed)
     first = maps.of(np.arange(min(images, 1)))
     with torch.random.fork_rng(devices=[]):

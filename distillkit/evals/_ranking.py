@@ -15,6 +15,7 @@ from distillkit.evals._answers import BEST
 
 _CELLS = 1 << 25  # scores in memory at once, whatever the number of items and answers
 _MOST = 4096  # items at once
+_FEW = 64  # items that are ranked where the others need not be
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,13 @@ Right = Callable[[int, int], Bool[Tensor, "b m"]]
 
 
 def ranked(
-    asked: Float[Tensor, "n d"], answers: Float[Tensor, "m d"], right: Right, itself: Int[Tensor, "n"] | None = None
+    asked: Float[Tensor, "n d"],
+    answers: Float[Tensor, "m d"],
+    right: Right,
+    itself: Int[Tensor, "n"] | None = None,
+    few: bool = False,
 ) -> Ranking:
-    """By cosine. `itself`: an answer of each item that is none, since it is the item."""
+    """By cosine. `itself`: an answer of each item that is none, since it is the item. `few`: see `ranked_by`."""
     answers = F.normalize(answers.float(), dim=-1)
 
     def scores(first: int, stop: int) -> Float[Tensor, "b m"]:
@@ -47,15 +52,20 @@ def ranked(
             found[torch.arange(len(found)), itself[first:stop]] = -torch.inf
         return found
 
-    return ranked_by(scores, len(asked), len(answers), right)
+    return ranked_by(scores, len(asked), len(answers), right, few)
 
 
-def ranked_by(scores: Callable[[int, int], Float[Tensor, "b m"]], items: int, answers: int, right: Right) -> Ranking:
-    """By any scores, some items at a time."""
-    step = min(max(_CELLS // max(answers, 1), 1), _MOST)
+def ranked_by(
+    scores: Callable[[int, int], Float[Tensor, "b m"]], items: int, answers: int, right: Right, few: bool = False
+) -> Ranking:
+    """By any scores, some items at a time. `few`: the first items alone, and the others are taken to be like them,
+    which is enough for a network that says nothing.
+    """
+    step = min(max(_CELLS // max(answers, 1), 1), _FEW if few else _MOST)
     spans = [(first, min(first + step, items)) for first in range(0, items, step)]
-    parts = [ranking(scores(*span), right(*span)) for span in spans]
-    return Ranking(*(np.concatenate([getattr(one, name) for one in parts]) for name in ("rank", "margin", "best")))
+    parts = [ranking(scores(*span), right(*span)) for span in (spans[:1] if few else spans)]
+    found = [np.concatenate([getattr(one, name) for one in parts]) for name in ("rank", "margin", "best")]
+    return Ranking(*(np.resize(one, (items, *one.shape[1:])) if few else one for one in found))
 
 
 def one_right(number: Int[Tensor, "n"], answers: int) -> Right:

@@ -42,6 +42,11 @@ class ClassMasks:
             )
         return found
 
+    def look_through(self) -> None:
+        """StoreError for the first that cannot be read, or has a pixel of no class."""
+        for place in range(self.images):
+            self.of(np.array([place]))
+
 
 def enlarged(scores: Float[Tensor, "b c g g"], side: int) -> Float[Tensor, "b c side side"]:
     """Scores of patches as scores of pixels."""
@@ -50,9 +55,15 @@ def enlarged(scores: Float[Tensor, "b c g g"], side: int) -> Float[Tensor, "b c 
 
 @torch.inference_mode()
 def segmented(
-    masks: ClassMasks, keys: Sequence[str], batch: int, side: int, scores: Callable[[np.ndarray], Tensor]
+    masks: ClassMasks,
+    keys: Sequence[str],
+    batch: int,
+    side: int,
+    scores: Callable[[np.ndarray], Tensor],
+    blank: bool = False,
 ) -> Answers:
-    """`scores`: for some images, of each patch and class. Images without any class leave no row.
+    """`scores`: for some images, of each patch and class. Images without any class leave no row. `blank`: they are all
+    alike, and asked for once; every mask is looked at all the same.
 
     Rows: intersection and union of what was said and what is right, in pixels, a number a class; IoU over the classes
     that are in the image or were said of it; and the share of pixels that are right.
@@ -61,8 +72,9 @@ def segmented(
     for start in range(0, len(keys), batch):
         places = np.arange(start, min(start + batch, len(keys)))
         right = torch.from_numpy(masks.of(places))
-        said = enlarged(scores(places).float(), side).argmax(1).cpu()
-        parts.append(_counted(said, right, masks.classes))
+        if not start or not blank:
+            said = enlarged(scores(places).float(), side).argmax(1).cpu()
+        parts.append(_counted(said[:1].expand_as(right) if blank else said, right, masks.classes))
     inter, union, hits, known = (np.concatenate(part) for part in zip(*parts, strict=True))
     there = np.flatnonzero(known)
     if not len(there):

@@ -26,10 +26,11 @@ from torch import Tensor
 from distillkit.errors import StoreError
 from distillkit.evals._answers import Answers, Measure
 from distillkit.evals._classes import class_embeddings
-from distillkit.evals._encode import Encode, OpenStore, taught
+from distillkit.evals._encode import Encode, OpenStore, blank, home, taught
 from distillkit.evals._ranking import one_right, ranked
 
 _CELLS = 1 << 25  # scores in memory at once
+_FEW = 64  # images of a network that says nothing
 
 
 class Agreement:
@@ -51,9 +52,12 @@ class Agreement:
         n = len(store.ok_rows)
         if n < 2:
             raise StoreError(f"{store.path}: one image alone has no neighbours to agree on; measure on more images")
-        said = encode(store).float()
+        said, k = encode(store).float(), min(self.k, n - 1)
         theirs = taught(store)
-        student, teacher, k = F.normalize(said, dim=-1), F.normalize(theirs, dim=-1), min(self.k, n - 1)
+        if blank(encode):
+            n = min(n, max(_FEW, k + 1))
+            said, theirs = said[:n], theirs[:n]
+        student, teacher = F.normalize(said, dim=-1), F.normalize(theirs, dim=-1)
         columns: dict[str, np.ndarray] = {}
         measures: list[Measure] = []
         if student.shape == teacher.shape:
@@ -61,12 +65,13 @@ class Agreement:
             columns["rank"] = ranked(student, teacher, one_right(torch.arange(n), n)).rank
             measures += [Measure("cosine", "cosine"), Measure("worst cosine", "cosine", how="least")]
             measures += [Measure("finds", "rank", within=1, chance=1 / n)]
-        columns["neighbours"] = shared_neighbours(student, teacher, k).numpy()
+        there = home(encode)
+        columns["neighbours"] = shared_neighbours(student.to(there), teacher.to(there), k).cpu().numpy()
         measures += [Measure(f"neighbours@{k}", "neighbours", chance=k / (n - 1))]
         facts = {"images": float(n), "linear CKA": linear_cka(said, theirs)}
         if hasattr(self, "prompts"):
             facts |= self._about_classes(encode, open_store(self.prompts), student, teacher, columns, measures)
-        keys = store.index["key"].take(store.ok_rows).to_pylist()
+        keys = store.index["key"].take(store.ok_rows[:n]).to_pylist()
         return [Answers(key=keys, columns=columns, measures=tuple(measures), facts=facts)]
 
     def _about_classes(
@@ -99,7 +104,7 @@ def neighbours(x: Float[Tensor, "n d"], k: int) -> Int[Tensor, "n k"]:
     step, found = max(_CELLS // len(x), 1), []
     for first in range(0, len(x), step):
         scores = x[first : first + step] @ x.T
-        scores[torch.arange(len(scores)), torch.arange(first, first + len(scores))] = -torch.inf
+        scores.diagonal(first).fill_(-torch.inf)  # itself
         found.append(scores.topk(k, dim=1).indices)
     return torch.cat(found)
 

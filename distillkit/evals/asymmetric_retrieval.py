@@ -15,7 +15,7 @@ from jaxtyping import Int64
 
 from distillkit.errors import StoreError
 from distillkit.evals._answers import Answers, Measure
-from distillkit.evals._encode import Encode, OpenStore, taught
+from distillkit.evals._encode import Encode, OpenStore, blank, taught
 from distillkit.evals._labels import Labels, labels_of
 from distillkit.evals._ranking import chance, ranked
 from distillkit.system.wording import count
@@ -62,7 +62,7 @@ class AsymmetricRetrieval:
                 found[torch.arange(len(found)), itself[first:stop]] = False
             return found
 
-        found = ranked(said, index, same, itself)
+        found = ranked(said, index, same, itself, few=blank(encode))
         ids, counts = np.unique(answers.ids, return_counts=True)
         right = counts[np.searchsorted(ids, asked.ids)] - (itself is not None)
         others = len(index) - (itself is not None)

@@ -12,7 +12,8 @@ import numpy as np
 from distillkit.evals._answers import Answers
 from distillkit.evals._classes import Classes, class_embeddings, prompt_names, prompted
 from distillkit.evals._classified import classified
-from distillkit.evals._encode import Encode, OpenStore, of_images
+from distillkit.evals._encode import Encode, OpenStore, blank, of_images
+from distillkit.evals._held import learned_from
 from distillkit.evals._labels import Labels, labels_of
 from distillkit.evals._ranking import one_right, ranked_by
 from distillkit.evals._shots import all_are_shots, shots_of
@@ -47,21 +48,21 @@ class FewShot:
     def run(self, encode: Encode, open_store: OpenStore) -> list[Answers]:
         """Accuracies of the images that are no shots, each with its 95 % interval and chance."""
         shown, asked, classes = self.check(open_store)
+        shown = learned_from(shown, encode)
         store, label = open_store(self.store), classes.numbers(asked)
         prompts = open_store(self.prompts)
         texts = class_embeddings(prompts, encode)
         views = store.read(of_images(store), store.ok_rows[shown.places]).float()
         views = views[:, None] if views.ndim == 2 else views
-        logits = few_shot_logits(
-            encode(store)[asked.places].float(),
-            texts,
-            views.flatten(0, 1),
-            classes.numbers(shown).repeat_interleave(views.shape[1]),
-            alpha=self.alpha,
-            beta=self.beta,
-            scale=self.scale,
+        said, of = encode(store)[asked.places].float(), classes.numbers(shown).repeat_interleave(views.shape[1])
+        knobs = {"alpha": self.alpha, "beta": self.beta, "scale": self.scale}
+        found = ranked_by(
+            lambda a, b: few_shot_logits(said[a:b], texts, views.flatten(0, 1), of, **knobs),
+            len(label),
+            len(classes),
+            one_right(label, len(classes)),
+            blank(encode),
         )
-        found = ranked_by(lambda a, b: logits[a:b], len(label), len(classes), one_right(label, len(classes)))
         names, facts = prompt_names(prompts, classes), {"shots": float(self.shots)}
         return classified(store, asked, label, classes, found, names=names, facts=facts)
 

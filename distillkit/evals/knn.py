@@ -16,7 +16,8 @@ from distillkit.errors import RecipeError
 from distillkit.evals._answers import Answers
 from distillkit.evals._classes import Classes, classes_of
 from distillkit.evals._classified import classified
-from distillkit.evals._encode import Encode, OpenStore
+from distillkit.evals._encode import Encode, OpenStore, blank, home
+from distillkit.evals._held import learned_from
 from distillkit.evals._labels import Labels, labels_of
 from distillkit.evals._ranking import one_right, ranked_by
 from distillkit.recipe.schema import Temperature
@@ -48,16 +49,17 @@ class Knn:
     def run(self, encode: Encode, open_store: OpenStore) -> list[Answers]:
         """Top-1 and mean per-class accuracy, with 95 % intervals and chance; margins are shares of the votes."""
         known, labels, classes = self.check(open_store)
-        voters = F.normalize(encode(open_store(self.train))[known.places].float(), dim=-1)
+        known, device = learned_from(known, encode), home(encode)
+        voters = F.normalize(encode(open_store(self.train))[known.places].float(), dim=-1).to(device)
         asked = F.normalize(encode(open_store(self.store))[labels.places].float(), dim=-1)
-        voted, label = classes.numbers(known), classes.numbers(labels)
+        voted, label = classes.numbers(known).to(device), classes.numbers(labels)
         step = max(_CELLS // len(voters), 1)
 
         def votes(first: int, stop: int) -> Float[Tensor, "b c"]:
-            parts = asked[first:stop].split(step)
-            return torch.cat([self._vote(part, voters, voted, len(classes)) for part in parts])
+            parts = asked[first:stop].to(device).split(step)
+            return torch.cat([self._vote(part, voters, voted, len(classes)) for part in parts]).cpu()
 
-        found = ranked_by(votes, len(asked), len(classes), one_right(label, len(classes)))
+        found = ranked_by(votes, len(asked), len(classes), one_right(label, len(classes)), blank(encode))
         return classified(open_store(self.store), labels, label, classes, found, top_5=False)
 
     def check(self, open_store: OpenStore) -> tuple[Labels, Labels, Classes]:
@@ -70,5 +72,5 @@ class Knn:
     ) -> Float[Tensor, "m c"]:
         """The share of the votes that each class gets."""
         near, place = (asked @ voters.T).topk(min(self.k, len(voters)), dim=1)
-        votes = torch.zeros(len(asked), classes).scatter_add_(1, known[place], (near / self.temperature).exp())
+        votes = asked.new_zeros(len(asked), classes).scatter_add_(1, known[place], (near / self.temperature).exp())
         return votes / votes.sum(1, keepdim=True)

@@ -21,8 +21,8 @@ from distillkit.errors import RecipeError, StoreError
 from distillkit.evals._answers import Answers
 from distillkit.evals._classes import Classes, classes_of
 from distillkit.evals._classified import classified
-from distillkit.evals._encode import Encode, OpenStore, home
-from distillkit.evals._held import held_out
+from distillkit.evals._encode import Encode, OpenStore, blank, home
+from distillkit.evals._held import held_out, learned_from
 from distillkit.evals._labels import Labels, labels_of
 from distillkit.evals._ranking import one_right, ranked_by
 from distillkit.system.wording import count
@@ -60,6 +60,7 @@ class LinearProbe:
         """Top-1, top-5 and mean per-class accuracy, with 95 % intervals and chance; and the L2 that was chosen."""
         (*known, labels), classes = self.check(open_store)
         names = [self.train, *([self.validation_store] if self.validation_store else [])]
+        known = [learned_from(one, encode) for one in known]
         said = [encode(open_store(name))[one.places] for name, one in zip(names, known, strict=True)]
         device = home(encode)
         seen = torch.cat(said).float().nan_to_num().to(device)
@@ -81,7 +82,7 @@ class LinearProbe:
             best = max(self.l2, key=right)  # of equals the first: the weakest
         classifier, store = self._fit(x, label, len(classes), best), open_store(self.store)
         wanted = one_right(classes.numbers(labels), len(classes))
-        found = ranked_by(lambda a, b: classifier(asked[a:b]).cpu(), len(asked), len(classes), wanted)
+        found = ranked_by(lambda a, b: classifier(asked[a:b]).cpu(), len(asked), len(classes), wanted, blank(encode))
         return classified(store, labels, classes.numbers(labels), classes, found, facts={"l2": best})
 
     def check(self, open_store: OpenStore) -> tuple[list[Labels], Classes]:

@@ -61,9 +61,12 @@ class LinearSegmentation:
     def run(self, encode: EncodeTokens, open_store: OpenStore) -> list[Answers]:
         """mIoU over all pixels, IoU per image, whose paired test is the sharper one, and pixels that are right."""
         shown, asked = self.check(open_store)
+        seen = Maps(encode, open_store(self.train))
+        if seen.blank:
+            shown.look_through()
         head = learned(
             self._head,
-            Maps(encode, open_store(self.train)),
+            seen,
             shown.images,
             lambda said, places, step: self._loss(said, shown.of(places)),
             steps=self.steps,
@@ -75,7 +78,7 @@ class LinearSegmentation:
         )
         store = open_store(self.store)
         maps, keys = Maps(encode, store), store.index["key"].take(store.ok_rows).to_pylist()
-        return [segmented(asked, keys, self.batch, self.side, lambda places: head(maps.of(places)))]
+        return [segmented(asked, keys, self.batch, self.side, lambda places: head(maps.of(places)), maps.blank)]
 
     def check(self, open_store: OpenStore) -> tuple[ClassMasks, ClassMasks]:
         """The masks to learn from and those that are asked; StoreError where one is missing."""

@@ -16,11 +16,12 @@ from torch import Tensor
 from distillkit.errors import RecipeError, StoreError
 from distillkit.evals._answers import Answers, Measure
 from distillkit.evals._classes import class_embeddings, prompted
-from distillkit.evals._encode import Encode, OpenStore
+from distillkit.evals._encode import Encode, OpenStore, blank, home
 from distillkit.evals._held import held_out
 from distillkit.evals._marks import Marks, marks_of
 from distillkit.system.wording import count
 
+_FEW = 64  # images that are learned from of a network that says nothing
 _MEASURES = (
     Measure("mAP 11-point", "score", how="ap", over="hit"),
     Measure("ROC-AUC", "score", how="auc", over="hit", chance=0.5),
@@ -95,7 +96,10 @@ class MultiLabel:
         """Scores of a classifier for each class, and how strong its L2 is."""
         train = open_store(self.train or "")
         marks = marks_of(train, self.labels, self.train_part)
-        seen, hit = encode(train)[marks.places].float().nan_to_num(), torch.from_numpy(marks.hit)
+        some = slice(_FEW if blank(encode) else None)
+        asked = asked.to(home(encode))
+        seen = encode(train)[marks.places[some]].float().nan_to_num().to(asked.device)
+        hit = torch.from_numpy(marks.hit[some]).to(asked.device)
         centre, spread = seen.mean(0), seen.std(0, correction=0).clamp(min=1e-6)
         x = (seen - centre) / spread
         learning, choosing = held_out([len(x)], self.validation)
@@ -106,11 +110,11 @@ class MultiLabel:
 
         best = min(self.l2, key=wrong)
         weight, bias = self._fit(x, hit, best)
-        return (asked - centre) / spread @ weight.T + bias, {"l2": best}
+        return ((asked - centre) / spread @ weight.T + bias).cpu(), {"l2": best}
 
     def _fit(self, x: Float[Tensor, "n d"], hit: Int[Tensor, "n c"], l2: float) -> tuple[Tensor, Tensor]:
-        weight = torch.zeros(hit.shape[1], x.shape[1], requires_grad=True)
-        bias = torch.zeros(hit.shape[1], requires_grad=True)
+        weight = torch.zeros(hit.shape[1], x.shape[1], device=x.device, requires_grad=True)
+        bias = torch.zeros(hit.shape[1], device=x.device, requires_grad=True)
         optimizer = torch.optim.LBFGS([weight, bias], max_iter=self.steps, line_search_fn="strong_wolfe")
 
         def loss() -> Tensor:

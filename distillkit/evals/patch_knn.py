@@ -16,7 +16,7 @@ from torch import Tensor
 
 from distillkit.errors import RecipeError, StoreError
 from distillkit.evals._answers import Answers
-from distillkit.evals._encode import EncodeTokens, OpenStore
+from distillkit.evals._encode import EncodeTokens, OpenStore, blank
 from distillkit.evals._maps import Maps
 from distillkit.evals._segmented import ClassMasks, segmented
 from distillkit.recipe.schema import Temperature
@@ -59,10 +59,16 @@ class PatchKnn:
     def run(self, encode: EncodeTokens, open_store: OpenStore) -> list[Answers]:
         """mIoU over all pixels, IoU per image, and pixels that are right."""
         shown, asked = self.check(open_store)
+        if blank(encode):
+            shown.look_through()
         known, shares = self._voters(Maps(encode, open_store(self.train)), shown)
         store = open_store(self.store)
         maps, keys = Maps(encode, store), store.index["key"].take(store.ok_rows).to_pylist()
-        return [segmented(asked, keys, _IMAGES, self.side, lambda places: self._votes(maps.of(places), known, shares))]
+
+        def votes(places: np.ndarray) -> Float[Tensor, "b c g g"]:
+            return self._votes(maps.of(places), known, shares)
+
+        return [segmented(asked, keys, _IMAGES, self.side, votes, maps.blank)]
 
     def check(self, open_store: OpenStore) -> tuple[ClassMasks, ClassMasks]:
         """The masks that vote and those that are asked; StoreError where one is missing."""
@@ -71,7 +77,9 @@ class PatchKnn:
         return shown, ClassMasks(open_store(self.store), self.masks, *knobs)
 
     def _voters(self, maps: Maps, masks: ClassMasks) -> tuple[Float[Tensor, "v e"], Float[Tensor, "v c"]]:
-        """Patches with a class, at length 1, and the share of each class in them."""
+        """Patches with a class, at length 1, and the share of each class in them; of a network that says nothing those
+        of a few images.
+        """
         random, vectors, shares = np.random.default_rng(self.seed), [], []
         images = random.permutation(masks.images)[: self.voters]
         each = max(self.voters // len(images), 1)
@@ -85,6 +93,8 @@ class PatchKnn:
                 drawn = torch.from_numpy(random.permutation(labelled)[:each])
                 vectors.append(patches[drawn.to(patches.device)])
                 shares.append(portions[drawn])
+            if maps.blank and any(len(one) for one in vectors):
+                break
         found = torch.cat(vectors)
         if not len(found):
             raise StoreError("masks: no pixel of any image has a class to vote with; see classes and ignore")

@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 
 from distillkit.evals._answers import Answers, Measure
-from distillkit.evals._encode import Encode, OpenStore
+from distillkit.evals._encode import Encode, OpenStore, blank
 from distillkit.evals._pairs import Items, pairs_of
 from distillkit.evals._ranking import Ranking, chance, one_right, own, ranked
 
@@ -34,14 +34,15 @@ class Retrieval:
         images, texts = encode(store)[pairs.image_places], encode.texts(store, store.ok_rows[pairs.text_places])
         image, text = torch.from_numpy(pairs.image), torch.from_numpy(pairs.text)
         facts = {"images": float(len(images)), "texts": float(len(texts))}
-        there = ranked(images, texts, own(image, text, len(texts)))
+        few = blank(encode)
+        there = ranked(images, texts, own(image, text, len(texts)), few=few)
         main = self._answers("", there, pairs.by_image(), len(texts), facts)
         order = torch.argsort(text, stable=True)
-        back = ranked(texts, images, own(text[order], image[order], len(images)))
+        back = ranked(texts, images, own(text[order], image[order], len(images)), few=few)
         other = self._answers("text to image", back, pairs.by_text(), len(images), {})
         if len(pairs.image) == len(images):
             return [main, other]
-        each = ranked(images[image], texts, one_right(text, len(texts)))
+        each = ranked(images[image], texts, one_right(text, len(texts)), few=few)
         return [main, other, self._answers("per row", each, pairs.by_row(), len(texts), {"rows": float(len(text))})]
 
     def _answers(self, table: str, found: Ranking, items: Items, answers: int, facts: dict[str, float]) -> Answers:

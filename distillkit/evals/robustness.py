@@ -23,7 +23,7 @@ from distillkit.errors import RecipeError
 from distillkit.evals._answers import Answers
 from distillkit.evals._classes import Classes, class_embeddings, prompt_names, prompted
 from distillkit.evals._classified import classified
-from distillkit.evals._encode import Encode, OpenStore
+from distillkit.evals._encode import Encode, OpenStore, blank
 from distillkit.evals._labels import Labels, labels_of
 from distillkit.evals._ranking import one_right, ranked
 
@@ -88,7 +88,8 @@ class Robustness:
             classes = Classes(classes.path, classes.ids[there], np.searchsorted(inside, classes.number[there]))
             vectors, names = vectors[torch.from_numpy(inside)], [names[number] for number in inside.tolist()]
         label = classes.numbers(labels)
-        ranks = ranked(encode(images)[labels.places], vectors, one_right(label, len(classes)))
+        right = one_right(label, len(classes))
+        ranks = ranked(encode(images)[labels.places], vectors, right, few=blank(encode))
         return classified(images, labels, label, classes, ranks, names=names)
 
 

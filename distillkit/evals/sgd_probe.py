@@ -21,8 +21,8 @@ from distillkit.errors import RecipeError, StoreError
 from distillkit.evals._answers import Answers
 from distillkit.evals._classes import Classes, class_embeddings, classes_of, prompt_names, prompted
 from distillkit.evals._classified import classified
-from distillkit.evals._encode import Encode, OpenStore, home
-from distillkit.evals._held import held_out
+from distillkit.evals._encode import Encode, OpenStore, blank, home
+from distillkit.evals._held import held_out, learned_from
 from distillkit.evals._labels import Labels, labels_of
 from distillkit.evals._ranking import one_right, ranked_by
 
@@ -69,6 +69,7 @@ class SgdProbe:
         """Top-1, top-5 and mean per-class accuracy, with 95 % intervals and chance; and the rate that was chosen."""
         (*known, labels), classes = self.check(open_store)
         names = [self.train, *([self.validation_store] if self.validation_store else [])]
+        known = [learned_from(one, encode) for one in known]
         said = [self._seen(encode(open_store(name))[one.places]) for name, one in zip(names, known, strict=True)]
         x = torch.cat(said).to(home(encode))
         label = torch.cat([classes.numbers(one) for one in known]).to(home(encode))
@@ -88,6 +89,7 @@ class SgdProbe:
             len(asked),
             len(classes),
             one_right(number, len(classes)),
+            blank(encode),
         )
         words = None if self.prompts is None else prompt_names(open_store(self.prompts), classes)
         return classified(open_store(self.store), labels, number, classes, found, names=words, facts={"rate": best})

@@ -9,7 +9,7 @@ from __future__ import annotations
 from distillkit.evals._answers import Answers
 from distillkit.evals._classes import Classes, class_embeddings, prompt_names, prompted
 from distillkit.evals._classified import classified
-from distillkit.evals._encode import Encode, OpenStore
+from distillkit.evals._encode import Encode, OpenStore, blank
 from distillkit.evals._labels import Labels, labels_of
 from distillkit.evals._ranking import one_right, ranked
 from distillkit.evals._shots import all_are_shots, shots_of
@@ -42,7 +42,7 @@ class ZeroShot:
         label = classes.numbers(labels)
         store, prompts = open_store(self.store), open_store(self.prompts)
         texts = class_embeddings(prompts, encode)
-        found = ranked(encode(store)[labels.places], texts, one_right(label, len(classes)))
+        found = ranked(encode(store)[labels.places], texts, one_right(label, len(classes)), few=blank(encode))
         return classified(store, labels, label, classes, found, names=prompt_names(prompts, classes))
 
     def check(self, open_store: OpenStore) -> tuple[Labels, Classes]:

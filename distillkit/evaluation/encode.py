@@ -148,7 +148,12 @@ def _once(store: FeatureStore) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Blank(Student):
-    """A student that says nothing of anything, in no time: what an evaluation would refuse, it refuses of this one."""
+    """A student that says nothing of anything: what an evaluation would refuse, it refuses of this one.
+
+    As it is `blank`, evaluations learn and rank little of it, however much there is.
+    """
+
+    blank = True
 
     def __call__(self, store: FeatureStore) -> Float[Tensor, "n d"]:
         if "image" not in self._student.widths:

@@ -15,12 +15,17 @@ from distillkit.system.workers import cores
 _FAISS = ("faiss-gpu", "faiss-gpu-cu12", "faiss-gpu-cu12-cuvs", "faiss-gpu-cu11", "faiss-cpu")
 
 
-def machine() -> dict[str, Any]:
-    """CPU name, cores this process may use, GPU name and FAISS (None without one), and system."""
+def machine(idle_gpu: bool = False) -> dict[str, Any]:
+    """CPU name, cores this process may use, GPU name and FAISS (None without one), and system.
+
+    A GPU is named where this process has used it: to ask for its name begins CUDA, which a run on the CPU must not,
+    beside a card that is full or another's. `idle_gpu`: name it all the same.
+    """
+    used = torch.cuda.is_available() and (idle_gpu or torch.cuda.is_initialized())
     return {
         "cpu": _cpu(),
         "cores": cores(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "gpu": torch.cuda.get_device_name() if used else None,
         "mining": search_library(),
         "system": f"{platform.system()} {platform.machine()}",
     }

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from distillkit.errors import TeacherError
+from distillkit.system.fitting import fitting
 from distillkit.teachers._eight_bits import eight_bits, refuse_eight_bits
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -52,7 +53,8 @@ def freeze(model: Any, device: torch.device) -> str:
     """Bring a network that is never trained to its device; returns the digest of its weights."""
     model.eval().requires_grad_(False)
     # Convolutions are faster with channels last; transformers do not mind.
-    model.to(device, memory_format=torch.channels_last)
+    with fitting("the weights of the teacher", "free some of it", 'its device to "cpu"', TeacherError):
+        model.to(device, memory_format=torch.channels_last)
     return weights_sha256(model)
 
 

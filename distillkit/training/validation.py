@@ -8,6 +8,7 @@ best/best.json            at which step, and how well: written last
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from distillkit.errors import RecipeError
+from distillkit.errors import RecipeError, TrainError
 from distillkit.evaluation.embed import Pace, embedded
 from distillkit.evaluation.encode import Blank, Student
 from distillkit.evaluation.numbers import numbers
@@ -26,9 +27,12 @@ from distillkit.runfolder import RunFolder
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.atomic import atomic_file, write_json
 from distillkit.system.best import FOLDER, RECORD
+from distillkit.system.fitting import fitting
 from distillkit.system.lines import append_line, keep_lines, settle
 from distillkit.system.paths import expand
 from distillkit.training.ranks import Ranks
+
+_SMALLER, _FEWER = "lower evaluation.batch_size", "a smaller store in validation.eval"
 
 
 class Validator:
@@ -44,7 +48,8 @@ class Validator:
         if self.spec is not None:
             self.measure, self.roots = self.spec.eval.build("evals"), moved(recipe.data)
             self.open_store = lru_cache(lambda name: FeatureStore(expand(name), recipe.data.teacher))
-            self.pace = Pace(threads=recipe.evaluation.workers or recipe.data.threads)
+            asked = recipe.evaluation
+            self.pace = Pace(threads=asked.workers or recipe.data.threads, batch=asked.batch_size)
 
     def try_out(self, student: Any) -> None:
         """RecipeError or StoreError now for what `run` would refuse of this student; it is not asked anything."""
@@ -69,8 +74,9 @@ class Validator:
         student.eval()
         self.ranks.alike(student.buffers())
         try:
-            looks = Student(lambda: student, self.roots, self.pace, embed=self._embedded)
-            result = numbers(self.measure.run(looks, self.open_store))
+            looks = Student(lambda: student, self.roots, self._pace_of(student), embed=self._embedded)
+            with fitting(f"validation after step {step}", _SMALLER, _FEWER, TrainError):
+                result = numbers(self.measure.run(looks, self.open_store))
         finally:
             student.train(was_training)
             torch.set_rng_state(random)
@@ -78,6 +84,13 @@ class Validator:
         if self.ranks.first:
             self._keep(result, student, step)
         return result
+
+    def _pace_of(self, student: Any) -> Pace:
+        """Probes are learned where the student is; on the CPU where all must be deterministic, as some of their losses
+        are not on a GPU, and what they find chooses the best weights.
+        """
+        exact = torch.are_deterministic_algorithms_enabled()
+        return self.pace if exact else replace(self.pace, device=next(student.parameters()).device)
 
     def _embedded(self, student: Any, files: Originals, rows: np.ndarray, pace: Pace) -> Tensor:
         """This rank's share of the images, then what all of them said. Few images every rank looks at itself."""

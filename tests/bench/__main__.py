@@ -59,7 +59,7 @@ def facts(rows: list[Row], load: float) -> dict[str, Any]:
     """What a result file holds. `load`: processes that wanted a core just before, so 0 is a quiet machine."""
     return {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
-        "machine": machine(),
+        "machine": machine(idle_gpu=True),
         "load": round(load, 1),
         "versions": versions() | _peers(),
         "rows": [row.as_dict() for row in rows],

@@ -197,17 +197,33 @@ class _Event:
 
 
 _FACTS = SimpleNamespace(total_memory=80 * _GIB, multi_processor_count=132, major=9, minor=0, name="Pretend")
+
+
+def _begins(name: str, answer: Any) -> Any:
+    """A question that CUDA must have begun for."""
+
+    def asked(*_: Any, **__: Any) -> Any:
+        current().ledger.begin(name)
+        return answer
+
+    return asked
+
+
+_BEGINS = {
+    "_lazy_init": None,
+    "is_bf16_supported": True,
+    "set_device": None,
+    "current_device": 0,
+    "get_device_name": "Pretend",
+    "get_device_properties": _FACTS,
+    "get_device_capability": (9, 0),
+    "mem_get_info": (8 * _GIB, 80 * _GIB),
+}
 _CUDA = {
+    **{name: _begins(name, answer) for name, answer in _BEGINS.items()},
     "is_available": lambda: True,
-    "_lazy_init": lambda: None,
-    "is_bf16_supported": lambda *_, **__: True,
-    "set_device": lambda device: None,
-    "current_device": lambda: 0,
+    "is_initialized": lambda: current().ledger.has_begun,
     "device_count": lambda: 1,
-    "get_device_name": lambda *_: "Pretend",
-    "get_device_properties": lambda *_: _FACTS,
-    "get_device_capability": lambda *_: (9, 0),
-    "mem_get_info": lambda *_: (8 * _GIB, 80 * _GIB),
     "max_memory_allocated": lambda *_: 1 << 20,
     "memory_reserved": lambda *_: 0,
     "memory_allocated": lambda *_: 0,

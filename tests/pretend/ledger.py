@@ -20,15 +20,16 @@ class Race(RuntimeError):
 
 
 class Ledger:
-    """`waits` and `pageable` count by "what @ file:line"; the place is the innermost one of the package.
+    """`waits`, `pageable` and `begun` count by "what @ file:line"; the place is the innermost one of the package.
 
-    `waits_here`: those of the thread that asks.
+    `waits_here`: those of the thread that asks. `begun`: questions for which CUDA begins where it has not yet.
     """
 
     def __init__(self) -> None:
         self._waits: defaultdict[int, Counter[str]] = defaultdict(Counter)  # by thread
         self._lock = threading.RLock()
         self.pageable: Counter[str] = Counter()
+        self.begun: Counter[str] = Counter()
         self.copies = 0  # to the device, of any kind
         self._pinned: dict[int, Tensor] = {}  # by storage; kept alive, so that no address comes again
         self._coming: list[tuple[Tensor, Tensor]] = []  # where to, and what
@@ -87,6 +88,15 @@ class Ledger:
             for source, held, place in flying:
                 if not torch.equal(source, held):
                     raise Race(f"pinned memory was overwritten under the copy that began at {place}")
+
+    def begin(self, what: str) -> None:
+        """Somebody asks for what is known once CUDA has begun."""
+        with self._lock:
+            self.begun[f"{what} @ {where()}"] += 1
+
+    @property
+    def has_begun(self) -> bool:
+        return bool(self.begun or self.copies or self.pins or self.waits)
 
     @property
     def pins(self) -> int:

@@ -1,0 +1,36 @@
+"""Memory that does not suffice, a GPU's or this machine's: a line that says whose, and what helps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from distillkit.errors import DistillkitError
+
+ON_THE_CPU = 'device = "cpu"'
+
+
+def short_of_memory(error: BaseException, smaller: str, elsewhere: str = ON_THE_CPU) -> str:
+    """`smaller`: what to do about it. `elsewhere`: what to set, so that a full GPU is not needed."""
+    # No torch is imported for this: who has no memory left cannot.
+    told = f" ({str(error).splitlines()[0]:.160})" if str(error) else ""
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        return f"this machine has not the memory for it{told}; {smaller}"
+    return (
+        f"the GPU has not the memory for it{told}; {smaller}, or set {elsewhere} (nvidia-smi tells what else is on it)"
+    )
+
+
+@contextmanager
+def fitting(
+    what: str, smaller: str, elsewhere: str = ON_THE_CPU, error: type[DistillkitError] = DistillkitError
+) -> Iterator[None]:
+    """An `error` that begins with `what`, where memory does not suffice for what is inside; see `short_of_memory`."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as full:
+        from distillkit.system.device import out_of_memory
+
+        if not out_of_memory(full):
+            raise
+        raise error(f"{what}: {short_of_memory(full, smaller, elsewhere)}") from full

@@ -1,0 +1,115 @@
+"""What is measured while training goes on: where the student is, at its own batch size, and refused in a line."""
+
+from contextlib import contextmanager
+
+import pytest
+
+from distillkit import train
+from distillkit.errors import TrainError
+from distillkit.evals.linear_probe import LinearProbe
+from distillkit.evaluation import embed
+from distillkit.evaluation.encode import Student
+from distillkit.evaluation.numbers import numbers
+from distillkit.runfolder import RunFolder
+from distillkit.training.ranks import Ranks
+from distillkit.training.validation import Validator
+from tests.evaluation.worlds import make_world, quiet
+from tests.pretend import pretend_gpu
+from tests.system.test_device import FULL
+
+PROBE = 'validation={{eval={{kind="linear_probe",store="{0}",train="{0}",steps=10}},best="top-1",every_steps=2}}'
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory, teacher_folder):
+    return make_world(tmp_path_factory.mktemp("world"), teacher_folder)
+
+
+def trained(world, name, *overrides):
+    probe = PROBE.format(world / "out/classed")
+    return train(world / "train.toml", quiet, overrides=[f'out="{world / name}"', "optim.epochs=1", probe, *overrides])
+
+
+def test_probes_are_learned_where_the_student_is(world, monkeypatch):
+    """To the numbers that a CPU finds; where everything must be deterministic, on the CPU."""
+    places, told = [], []
+    fit, run = LinearProbe._fit, Validator.run
+
+    def fitted(self, x, *rest):
+        places.append(x.device.type)
+        return fit(self, x, *rest)
+
+    def running(self, student, step):
+        assert student.training
+        places.clear()  # of the try-out, which is the CPU's
+        weights = {name: value.detach().cpu() for name, value in student.state_dict().items()}
+        told.append((weights, run(self, student, step)))
+        assert student.training
+        return told[-1][1]
+
+    monkeypatch.setattr(LinearProbe, "_fit", fitted)
+    monkeypatch.setattr(Validator, "run", running)
+    with pretend_gpu():
+        trained(world, "exact", "optim.deterministic=true")
+        assert set(places) == {"cpu"}
+        told.clear()
+        folder = trained(world, "gpu")
+        assert set(places) == {"cuda"} and told
+    student, recipe = RunFolder(folder).load_student(), RunFolder(folder).recipe()
+    alone = Validator(recipe, RunFolder(folder))
+    for weights, there in told:
+        student.load_state_dict(weights)
+        assert there == numbers(alone.measure.run(Student(lambda: student, alone.roots), alone.open_store))
+
+
+@pytest.mark.parametrize("error", FULL, ids=str)
+def test_a_validation_without_memory_names_its_own_knobs(error, world, monkeypatch):
+    """Not those of a training step, which has the memory that it needs."""
+
+    def full(self, *given):
+        raise error
+
+    run = Validator.run
+
+    def running(self, student, step):
+        monkeypatch.setattr(LinearProbe, "_fit", full)
+        return run(self, student, step)
+
+    monkeypatch.setattr(Validator, "run", running)
+    with pytest.raises(TrainError, match=r"^validation after step 2: .*; lower evaluation\.batch_size") as told:
+        trained(world, f"full-{FULL.index(error)}")
+    assert "accumulate" not in str(told.value)
+    assert ("a smaller store in validation.eval" in str(told.value)) is (error in FULL[:4])
+
+
+def test_a_validation_looks_at_as_many_images_at_once_as_an_evaluation(world, monkeypatch):
+    sizes, batches = [], embed._batches
+
+    def looked(files, rows, size, pace, ahead):
+        sizes.append(pace.batch)
+        return batches(files, rows, size, pace, ahead)
+
+    monkeypatch.setattr(embed, "_batches", looked)
+    trained(world, "small", "evaluation.batch_size=5")
+    assert sizes and set(sizes) == {5}
+
+
+def test_it_is_tried_out_while_no_rank_waits_in_a_collective(world, monkeypatch):
+    """The others wait for the first one's word, which may take longer than a collective has patience."""
+    inside, one_first, try_out = [], Ranks.one_first, Validator.try_out
+
+    @contextmanager
+    def noted(self):
+        with one_first(self):
+            inside.append("begun")
+            yield
+            inside.append("ended")
+
+    def tried(self, student):
+        inside.append("tried")
+        try_out(self, student)
+
+    monkeypatch.setattr(Ranks, "one_first", noted)
+    monkeypatch.setattr(Validator, "try_out", tried)
+    trained(world, "tried")
+    assert inside[:3] == ["begun", "tried", "ended"]
