@@ -79,7 +79,9 @@ def test_another_recipe_does_not_set_aside_what_is_kept(run, counted, tmp_path):
     store, counted["stop_at"] = tmp_path / "out/images", None
     rows = unfinished(store).begun
     cost = r"to extract anew means 69 rows, 0:\d\d:\d\d at the [\d.,]+ rows/s of the "
-    with pytest.raises(StoreError, match=rf"dtype: 'float16' -> 'float32'.*; {cost}{rows} that are kept of it\. Nothing"):
+    with pytest.raises(
+        StoreError, match=rf"dtype: 'float16' -> 'float32'.*; {cost}{rows} that are kept of it\. Nothing"
+    ):
         run("out", 'corpora.0.dtype="float32"')
     assert unfinished(store).begun == rows and not list(store.parent.glob("*.before-*"))
     said = run("out")[1]
