@@ -139,9 +139,11 @@ def view(
     return select(path, chosen if as_many_as is None else as_many(chosen, Path(as_many_as)), Path(out))
 
 
-def export_store(store: Place, out: Place, *, form: str = "npy", fields: Sequence[str] | None = None) -> int:
+def export_store(
+    store: Place, out: Place, *, form: str = "npy", fields: Sequence[str] | None = None, say: Say = silent
+) -> int:
     """A store, or a view of one, in a form that other programs read: npy, arrow, parquet, webdataset; how many rows."""
-    return _export(FeatureStore(store), Path(out), form, list(fields) if fields else None)
+    return _export(FeatureStore(store), Path(out), form, list(fields) if fields else None, say)
 
 
 def append(

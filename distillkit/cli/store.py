@@ -202,7 +202,7 @@ def store_export(
     from distillkit.store.reading.reader import FeatureStore
     from distillkit.store.upkeep.export import export
 
-    rows = export(FeatureStore(path), out, form, fields)
+    rows = export(FeatureStore(path), out, form, fields, say)
     print(out)
     say(f"{out}: {count(rows, 'row')} as {form}")
 

@@ -58,7 +58,7 @@ def grid_of(tower: Any, cells: int | Literal["full"]) -> Grid | None:
     return None
 
 
-def preprocess_of(config: PreprocessCfg, pixels: PixelPath, reduced: bool) -> Preprocess:
+def preprocess_of(config: PreprocessCfg, pixels: PixelPath = "pil", reduced: bool = False) -> Preprocess:
     """open_clip's own evaluation transform, up to 8-bit pixels."""
     size = config.size if isinstance(config.size, tuple) else (config.size, config.size)
     shows: dict[str, Shows] = {"shortest": "centre", "squash": "whole", "longest": "padded"}
