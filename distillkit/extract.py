@@ -114,13 +114,16 @@ def extract(
     return [job.path for job in jobs]
 
 
-def plan(recipe: ExtractRecipe | str | Path, say: Say = silent, *, overrides: Sequence[str] = ()) -> list[str]:
+def plan(
+    recipe: ExtractRecipe | str | Path, say: Say = silent, *, overrides: Sequence[str] = (), only: Sequence[str] = ()
+) -> list[str]:
     """What `extract` would take here, line by line: every store is left as it is, and none is begun.
 
     A store that is complete takes nothing; where one would have to make way, that is told.
     """
     if not isinstance(recipe, ExtractRecipe):
         recipe = load(recipe, list(overrides), kind=ExtractRecipe)
+    recipe = recipe.only(only)
     cpu.settle()
     room.limit_to(memory_bytes(recipe.memory) if recipe.memory else None)
     out, engine, lines = workplace(expand(recipe.out)), LocalEngine(), list[str]()
