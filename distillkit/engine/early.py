@@ -46,7 +46,8 @@ def _refuse_unfit(corpus: Corpus, path: Path, teachers: Mapping[str, Teacher], r
 def _outline(component: Component) -> Any:
     """What a teacher will give, if its kind tells: by a method, or because all of that kind give the same."""
     kind: Any = resolve("teachers", component.kind)
-    if isinstance(getattr(kind, "fields", None), Mapping):
+    fields = getattr(kind, "fields", None)
+    if isinstance(fields, Mapping) and fields:
         return kind
     return kind.outline(**component.knobs) if hasattr(kind, "outline") else None
 
