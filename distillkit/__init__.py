@@ -49,9 +49,14 @@ _HOMES = {
     "merge": "stores:merge",
     "mine": "mine",
     "new_recipe": "drafting.draft:new_recipe",
+    "plan_claims": "claims.jobs:planned",
+    "plan_extraction": "extract:plan",
+    "plan_training": "training.forecast:forecast",
     "prepare_demo": "demo.prepare:prepare",
     "push": "push",
     "push_store": "push:push_store",
+    "retry_changed": "stores:retry_changed",
+    "retry_failed": "stores:retry_failed",
     "run_claims": "claims.jobs:claims",
     "search": "search",
     "select_texts": "mining.select:select_texts",
@@ -66,6 +71,8 @@ _HOMES = {
     "train": "train",
     "verify": "stores:verify",
     "view": "stores:view",
+    "write_claims": "claims.jobs:write",
+    "write_evaluation": "evaluate:write_as",
 }
 __all__ = [*sorted(_HOMES)]  # noqa: PLE0604
 

@@ -22,9 +22,9 @@ from distillkit.callable import make_callable, silent
 from distillkit.engine import estimate
 from distillkit.engine.alike import told_of_alike
 from distillkit.engine.changed import told_of_changes
+from distillkit.engine.early import refuse_taken, refuse_unfit
 from distillkit.engine.failed import judge
 from distillkit.engine.job import Job, Teacher, fields_asked
-from distillkit.engine.loading import refuse_absent
 from distillkit.engine.local import LocalEngine
 from distillkit.engine.places import Place, in_its_order, places, refuse_to_redo
 from distillkit.engine.planning import Planned, planned
@@ -43,7 +43,6 @@ from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.writing.claims import Claims, Part
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.system import cpu
-from distillkit.system.atomic import make_folder
 from distillkit.system.machine import machine
 from distillkit.system.paths import expand
 from distillkit.system.versions import versions
@@ -85,17 +84,16 @@ def extract(
     recipe = recipe.only(only)
     cpu.settle()
     room.limit_to(memory_bytes(recipe.memory) if recipe.memory else None)
-    # What is wrong with a teacher's name or with a corpus is told before a big teacher is loaded.
-    if engine == "local":
-        refuse_absent(recipe.by_alias)
-    out, smaller = workplace(expand(recipe.out)), allow_smaller or instead is not None
+    out, smaller, part = workplace(expand(recipe.out)), allow_smaller or instead is not None, part or Part()
+    if engine == "local":  # elsewhere, teachers are where their workers are
+        refuse_unfit(recipe, out)
     plans = [planned(corpus, out / corpus.name, say, smaller) for corpus in recipe.corpora]
+    refuse_taken([out / corpus.name for corpus in recipe.corpora], part, again=instead is not None)
     run = _engine(engine, recipe)
     with run.running():
         jobs = _jobs(recipe, out, run.teachers(recipe.by_alias, say))
         made = {"command": command, "machine": machine()}
         for job in jobs:
-            make_folder(job.path.parent)
             recover(job.path)
         if instead:
             pairs = zip(jobs, plans, strict=True)
@@ -105,9 +103,7 @@ def extract(
             found = [places(job, plan, say) for job, plan in zip(jobs, plans, strict=True)]
             for place in () if overwrite else chain(*found):  # all of them, before the first takes its hours
                 refuse_to_redo(*place, allow_smaller)
-            written = [
-                _extract_corpus(run, at, plan, part or Part(), say, made) for at, plan in zip(found, plans, strict=True)
-            ]
+            written = [_extract_corpus(run, at, plan, part, say, made) for at, plan in zip(found, plans, strict=True)]
     for path, job, plan in zip(written, jobs, plans, strict=True):
         if plan.classes and job.path.is_dir():
             write_classes(job.path, plan.classes)
@@ -118,17 +114,21 @@ def extract(
     return [job.path for job in jobs]
 
 
-def plan(recipe: ExtractRecipe | str | Path, say: Say = silent, *, overrides: Sequence[str] = ()) -> list[str]:
+def plan(
+    recipe: ExtractRecipe | str | Path, say: Say = silent, *, overrides: Sequence[str] = (), only: Sequence[str] = ()
+) -> list[str]:
     """What `extract` would take here, line by line: every store is left as it is, and none is begun.
 
     A store that is complete takes nothing; where one would have to make way, that is told.
     """
     if not isinstance(recipe, ExtractRecipe):
         recipe = load(recipe, list(overrides), kind=ExtractRecipe)
+    recipe = recipe.only(only)
     cpu.settle()
     room.limit_to(memory_bytes(recipe.memory) if recipe.memory else None)
     out, engine, lines = workplace(expand(recipe.out)), LocalEngine(), list[str]()
     whole: list[estimate.Estimate] = []
+    refuse_unfit(recipe, out)
     plans = [planned(corpus, out / corpus.name, say) for corpus in recipe.corpora]
     jobs = _jobs(recipe, out, engine.teachers(recipe.by_alias, say))
     wanted = [

@@ -17,8 +17,10 @@ from distillkit.callable import silent
 from distillkit.engine.append import append as _append
 from distillkit.engine.importing import import_features as _import
 from distillkit.engine.lowered import Lost, lowered
+from distillkit.engine.redo import redo as _redo
 from distillkit.engine.reforward import Agreement
 from distillkit.engine.reforward import reforward as _reforward
+from distillkit.engine.retry import retry as _retry
 from distillkit.recipe import Component, ExtractRecipe, load, settings
 from distillkit.report.store_page import write_store
 from distillkit.store.bucket.remote import local
@@ -144,9 +146,11 @@ def view(
     return select(path, chosen if as_many_as is None else as_many(chosen, Path(as_many_as)), Path(out))
 
 
-def export_store(store: Place, out: Place, *, form: str = "npy", fields: Sequence[str] | None = None) -> int:
+def export_store(
+    store: Place, out: Place, *, form: str = "npy", fields: Sequence[str] | None = None, say: Say = silent
+) -> int:
     """A store, or a view of one, in a form that other programs read: npy, arrow, parquet, webdataset; how many rows."""
-    return _export(FeatureStore(store), Path(out), form, list(fields) if fields else None)
+    return _export(FeatureStore(store), Path(out), form, list(fields) if fields else None, say)
 
 
 def append(
@@ -161,6 +165,30 @@ def append(
     computed again.
     """
     return _extract.extract(recipe, say, command, overrides=overrides, instead=_append, only=only)
+
+
+def retry_failed(
+    recipe: ExtractRecipe | Place,
+    say: Say = silent,
+    command: str | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    only: Sequence[str] = (),
+) -> list[Path]:
+    """The samples of the stores of `recipe` that failed are tried again: their shards alone."""
+    return _extract.extract(recipe, say, command, overrides=overrides, instead=_retry, only=only)
+
+
+def retry_changed(
+    recipe: ExtractRecipe | Place,
+    say: Say = silent,
+    command: str | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    only: Sequence[str] = (),
+) -> list[Path]:
+    """The images of the stores of `recipe` whose files are others now are done again."""
+    return _extract.extract(recipe, say, command, overrides=overrides, instead=_redo, only=only)
 
 
 def _here(store: Place) -> Path:

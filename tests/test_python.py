@@ -51,13 +51,13 @@ FUNCTIONS = {
     "push": ("push", {}),
     "bench-model": ("bench_model", {"runs": "paths", "runtime": None, "memory": "with_memory"}),
     "store push": ("push_store", {"path": "store"}),
-    "data show": ("show_corpus", {}),
+    "data show": ("show_corpus", {"json": None}),
     "data split": ("split_corpus", {}),
     "suggest-scale": ("suggest_scale", {"store": "images"}),
     "export": ("export", {"run": "path"}),
     "embed": ("embed", {}),
     "search": ("search", {"in": "within", "json": None}),
-    "recipe check": ("check", {"set": "overrides", "no-plugins": None}),
+    "recipe check": ("check", {"set": "overrides", "no-plugins": None, "json": None}),
     "recipe list": ("list_recipes", {"json": None}),
     "recipe new": ("new_recipe", {}),
     "recipe copy": ("copy_recipe", {}),
@@ -75,6 +75,19 @@ FUNCTIONS = {
     "store view": ("view", {"path": "store"}),
     "store export": ("export_store", {"path": "store", "to": "form", "field": "fields"}),
     "store append": ("append", {"set": "overrides"}),
+}
+# What an option makes another function of, and what that must take of the command's options.
+OTHERS = {
+    ("extract-teacher", "plan"): ("plan_extraction", {"recipe", "set", "only"}),
+    ("extract-teacher", "retry-failed"): ("retry_failed", {"recipe", "set", "only"}),
+    ("extract-teacher", "retry-changed"): ("retry_changed", {"recipe", "set", "only"}),
+    ("train-student", "plan"): ("plan_training", {"recipe", "set"}),
+    ("evaluate", "teacher"): ("evaluate_teacher", {"set"}),
+    ("evaluate", "export"): ("write_evaluation", set()),
+    ("compare", "table"): ("comparison", {"teacher"}),
+    ("claims", "plan"): ("plan_claims", {"quick", "runs"}),
+    ("claims", "write"): ("write_claims", set()),
+    ("store precision", "against"): ("teacher_precision", {"rows"}),
 }
 COMMANDS = dict(all_commands())
 
@@ -132,7 +145,35 @@ def test_its_options_and_defaults_are_those_of_the_command(command):
     assert set(known) - seen <= beyond, (command, set(known) - seen)
 
 
-@pytest.mark.parametrize("name", sorted({name for name, _ in FUNCTIONS.values()}))
+@pytest.mark.parametrize(("command", "option"), sorted(OTHERS))
+def test_what_an_option_does_instead_has_its_function_too(command, option):
+    (name, takes), there = OTHERS[command, option], dict(options(COMMANDS[command]))
+    assert name in distillkit.__all__ and option in there
+    known = inspect.signature(function_of(name)).parameters
+    for one in takes:
+        found = known[{"set": "overrides"}.get(one, one)].default
+        assert found is inspect.Parameter.empty or plain(found) == plain(there[one].default), (name, one)
+
+
+def test_what_failed_is_tried_again_from_python(recipes, corpus, tmp_path):
+    whole = (corpus / "images/003.png").read_bytes()
+    (corpus / "images/003.png").write_bytes(b"")
+    distillkit.extract(recipes[0])
+    images = tmp_path / "out/images"
+    assert [line["key"] for line in distillkit.store_failures(images)] == ["images/003.png"]
+    assert distillkit.plan_extraction(recipes[0], only=["images"]) == [
+        f"{images}: already complete (70 rows), nothing to do"
+    ]
+    (corpus / "images/003.png").write_bytes(whole)
+    assert distillkit.retry_failed(recipes[0], only=["images"]) == [images]
+    assert distillkit.store_failures(images) == []
+    (corpus / "images/004.png").write_bytes(whole)
+    said = []
+    assert distillkit.retry_changed(recipes[0], said.append, only=["images"]) == [images]
+    assert any("1 row in 1 of 2 shards to do again" in line for line in said)
+
+
+@pytest.mark.parametrize("name", sorted({name for name, _ in [*FUNCTIONS.values(), *OTHERS.values()]}))
 def test_nothing_is_printed_unless_somebody_hears(name):
     say = inspect.signature(function_of(name)).parameters.get("say")
     if say is not None:

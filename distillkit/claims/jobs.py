@@ -46,18 +46,19 @@ def claims(
     return write_results(out, scene, found, command or f"distillkit claims {file}")
 
 
-def planned(file: Path, runs: Path, *, quick: bool = False) -> list[str]:
+def planned(file: str | Path, runs: str | Path = "runs/claims", *, quick: bool = False) -> list[str]:
     """What there is to do and how long it takes, a line each."""
-    return plan(Scene(read_claims(file), runs, quick))
+    return plan(Scene(read_claims(Path(file)), Path(runs), quick))
 
 
-def write(places: Sequence[Path], page: Path, headlines: Sequence[Path] = ()) -> list[Path]:
+def write(places: Sequence[str | Path], page: str | Path, headlines: Sequence[str | Path] = ()) -> list[Path]:
     """The page of results, from results and files of claims: those without results are told as not run yet.
 
     `headlines`: pages of which the parts between their marks are made anew, see headline.py.
     """
-    files = [file for place in places for file in (sorted(place.glob("*.toml")) if place.is_dir() else [place])]
-    known = [file for place in places for file in (sorted(place.glob("*.json")) if place.is_dir() else [])]
+    folders = [Path(place) for place in places]
+    files = [file for place in folders for file in (sorted(place.glob("*.toml")) if place.is_dir() else [place])]
+    known = [file for place in folders for file in (sorted(place.glob("*.json")) if place.is_dir() else [])]
     known += [file for file in files if file.suffix == ".json"]
     claimed = {file: read_claims(file) for file in files if file.suffix == ".toml"}
     found: dict[str, Results] = {
@@ -69,4 +70,4 @@ def write(places: Sequence[Path], page: Path, headlines: Sequence[Path] = ()) ->
     if not found:
         raise RecipeError(f"{', '.join(map(str, places))}: neither files of claims nor results of them")
     results = list(found.values())
-    return [*write_page(page, results), *(put(one, results) for one in headlines)]
+    return [*write_page(Path(page), results), *(put(Path(one), results) for one in headlines)]

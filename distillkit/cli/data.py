@@ -58,14 +58,15 @@ def data_list(as_json: Json = False) -> None:
 @data.command("show")
 def data_show(
     name: Annotated[str, typer.Argument(help="A corpus of `distillkit data list`.", show_default=False)],
+    as_json: Json = False,
 ) -> None:
     """Tell what is known of a corpus: where from, licence, counts, prompts, metric, layout, and who says so.
 
     Example: distillkit data show food101
     """
-    from distillkit.corpora.check import show
+    from distillkit.corpora.check import known, show
 
-    print("\n".join(show(name)))
+    print(json.dumps({"corpus": name} | known(name)) if as_json else "\n".join(show(name)))
 
 
 @data.command("split")

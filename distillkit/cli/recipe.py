@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,6 +29,7 @@ def recipe_check(
     no_plugins: Annotated[
         bool, typer.Option("--no-plugins", help="Import nothing: show what a stranger's recipe says, and would import.")
     ] = False,
+    as_json: Json = False,
 ) -> None:
     """Check a training recipe without data, weights or GPU, and print what it will take (`extract-teacher --plan` does
     so for an extraction).
@@ -37,14 +39,21 @@ def recipe_check(
     if no_plugins:
         from distillkit.recipe.strangers import shown
 
-        for line in shown(recipe):
-            print(line)
+        _tell(shown(recipe), as_json)
         return
     from distillkit.check import check
     from distillkit.recipe import TrainRecipe, load
 
-    for line in check(load(recipe, overrides, kind=TrainRecipe)):
-        print(line)
+    _tell(check(load(recipe, overrides, kind=TrainRecipe)), as_json)
+
+
+def _tell(lines: Iterable[str], as_json: bool) -> None:
+    """Lines of which the first word says what they tell of; one without goes on with the line before."""
+    what = ""
+    for line in lines:
+        what = what if line.startswith(" ") else line.partition(" ")[0]
+        told = line.strip() if line.startswith(" ") else line.partition(" ")[2].strip()
+        print(json.dumps({"what": what, "told": told}) if as_json else line)
 
 
 @recipes.command("list")

@@ -45,10 +45,10 @@ def store_verify(
         raise typer.Exit(1)
     print(json.dumps({"store": str(path), "problems": 0}) if as_json else f"{path}: every checksum agrees")
     if again is not None:
-        _reforward(path, again, recipe)
+        _reforward(path, again, recipe, as_json)
 
 
-def _reforward(path: Path, count: int, recipe: Path | None) -> None:
+def _reforward(path: Path, count: int, recipe: Path | None, as_json: bool) -> None:
     from distillkit.engine.reforward import reforward
     from distillkit.recipe import ExtractRecipe, load
     from distillkit.store.format.maker import how_again
@@ -60,10 +60,10 @@ def _reforward(path: Path, count: int, recipe: Path | None) -> None:
         if isinstance(found, str):
             problems.append(found)
         else:
-            print(found.line())
+            print(json.dumps(found.numbers) if as_json else found.line())
             problems += found.problems
     for problem in problems:
-        print(problem)
+        print(json.dumps({"problem": problem}) if as_json else problem)
     if problems:
         say(
             f"{path}: does not hold what its teachers say now; name the right teacher (--recipe), or move it away and "
@@ -202,7 +202,7 @@ def store_export(
     from distillkit.store.reading.reader import FeatureStore
     from distillkit.store.upkeep.export import export
 
-    rows = export(FeatureStore(path), out, form, fields)
+    rows = export(FeatureStore(path), out, form, fields, say)
     print(out)
     say(f"{out}: {count(rows, 'row')} as {form}")
 

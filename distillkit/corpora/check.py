@@ -53,6 +53,14 @@ def show(name: str) -> Iterator[str]:
     yield f"  next: {facts.next}"
 
 
+def known(name: str) -> dict[str, Any]:
+    """What is known of a corpus, by name; what nobody has told is absent."""
+    table = manifests.load(name)
+    if "parts" not in table:
+        return {"title": _title(name)} | table
+    return Facts.model_validate(table).model_dump(exclude_none=True)
+
+
 def check(name: str, root: str | None = None, thorough: bool = False) -> Iterator[tuple[str, bool]]:
     """Lines about a corpus below `root` (a path or a URL; by default data/NAME), each with whether it is as it should.
 

@@ -21,7 +21,10 @@ from distillkit.store.writing.fill import fill
 from distillkit.store.writing.shards import Failure
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.system.atomic import make_folder
+from distillkit.system.progress import Counted
 from distillkit.system.wording import count
+
+_ROWS = 65_536  # of a shard, or as few more as make it whole
 
 
 def import_features(
@@ -34,7 +37,7 @@ def import_features(
     component.check("importers", "import")
     importer: Any = component.build("importers", source)
     make_folder(out.parent)
-    plan, duplicates = make_plan(importer, None, out.parent)
+    plan, duplicates = make_plan(Counted(importer, f"{out}: planning, rows", say), None, out.parent)
     if duplicates:
         say(f"{out}: left out {count(duplicates, 'row')} whose key had come before")
     places = kept(plan, (sample.key for sample in importer)) if duplicates else None
@@ -46,7 +49,7 @@ def import_features(
         "views": importer.views,
     }
     least = math.lcm(*(layout.step(field) for field in fields.values()))
-    writer = StoreWriter(out, plan, fields, -(-65_536 // least) * least, identity)
+    writer = StoreWriter(out, plan, fields, -(-_ROWS // least) * least, identity)
 
     def rows(first: int, stop: int) -> tuple[dict[str, np.ndarray], list[Failure]]:
         found, refused = importer.read(np.arange(first, stop) if places is None else places[first:stop])
@@ -58,7 +61,7 @@ def import_features(
                 refused.setdefault(row, f"{name}: what is stored is not finite in {field.dtype}")
         return arrays, [(row, "read", told) for row, told in refused.items()]
 
-    manifest = fill(writer, rows, made_with)
+    manifest = fill(writer, rows, made_with, say)
     for line in told_of_alike(FeatureStore(out)):
         say(line)
     return manifest

@@ -8,6 +8,7 @@ from distillkit.engine.job import Teacher
 from distillkit.recipe import Component
 from distillkit.recipe.registry import resolve
 from distillkit.recipe.spelled import spelled_knobs
+from distillkit.system.progress import heard_by
 from distillkit.system.wording import count
 from distillkit.system.wording import network as called
 
@@ -35,7 +36,8 @@ def load_all(components: Mapping[str, Component], say: Say) -> Teachers:
 def load(component: Component, say: Say) -> Teacher:
     """Load one; tells what was loaded."""
     say(f"teacher {called(component.knobs.get('model', component.kind))}: loading")
-    network = component.build("teachers")
+    with heard_by(say):
+        network = component.build("teachers")
     fingerprint = network.fingerprint()
     say(
         f"teacher {called(fingerprint['model'])}: loaded {count(fingerprint['tensors'], 'tensor')}, "

@@ -18,6 +18,7 @@ from distillkit.store.format.layout import check_rows_per_shard
 from distillkit.store.format.log import logged
 from distillkit.store.format.sameness import changes
 from distillkit.store.reading.additions import teachers_to_add
+from distillkit.store.reading.unfinished import begun_of
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.system.wording import count, pace
 
@@ -78,12 +79,15 @@ def _writer(job: Job, planned: Planned, say: Say) -> StoreWriter:
 
 
 def refuse_to_redo(job: Job, writer: StoreWriter, allow_smaller: bool) -> None:
-    """StoreError where rows that are committed would be set aside: what differs, and what it would cost.
+    """StoreError where rows that are committed, or kept of a shard in hand, would be set aside: what differs, and what
+    it would cost.
 
     `allow_smaller`: but not where all that differs is that there are other rows.
     """
     before = writer.previous_identity()
-    if before is None or before == writer.identity or not any((writer.path / "commits").glob("*.json")):
+    if before is None or before == writer.identity:
+        return
+    if not any((writer.path / "commits").glob("*.json")) and not begun_of(writer.path)[0]:
         return
     found = changes(before, writer.identity)
     if allow_smaller and all(line.startswith(GROWS) for line in found):
@@ -101,9 +105,10 @@ def refuse_to_redo(job: Job, writer: StoreWriter, allow_smaller: bool) -> None:
 
 
 def _time(writer: StoreWriter, rows: int) -> str:
-    """What they would take, if they take what the shard before took; nothing where no log is."""
+    """What they would take, if they take what the shard before took, or what is kept of the first; else nothing."""
     lines = [line for line in logged(writer.path) if line.get("seconds") and line.get("rows")]
-    if not lines:
+    done, seconds = (lines[-1]["rows"], lines[-1]["seconds"]) if lines else begun_of(writer.path)
+    if not (done and seconds):
         return ""
-    rate = lines[-1]["rows"] / lines[-1]["seconds"]
-    return f", {duration(rows / rate)} at the {pace(rate)} that its log tells"
+    told = "that its log tells" if lines else f"of the {done:,} that are kept of it"
+    return f", {duration(rows * seconds / done)} at the {pace(done / seconds)} {told}"

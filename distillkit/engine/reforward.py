@@ -44,12 +44,18 @@ class Agreement:
     values: np.ndarray
     problems: list[str]
 
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """What `line` tells, for programs."""
+        names = ("least", "1%", "median")
+        found = dict(zip(names, np.quantile(self.values, (0, 0.01, 0.5)).tolist(), strict=True))
+        told = found | {"mean": float(self.values.mean())}
+        return {"field": self.field, "rows": len(self.values), "measure": self.word, **told}
+
     def line(self) -> str:
-        least, low, middle = np.quantile(self.values, (0, 0.01, 0.5))
-        return (
-            f"{self.field}  {counted(len(self.values), 'row')}, {self.word} least {least:.6f}, 1% {low:.6f}, "
-            f"median {middle:.6f}, mean {self.values.mean():.6f}"
-        )
+        """For people."""
+        told = ", ".join(f"{name} {self.numbers[name]:.6f}" for name in ("least", "1%", "median", "mean"))
+        return f"{self.field}  {counted(len(self.values), 'row')}, {self.word} {told}"
 
 
 def reforward(store: FeatureStore, count: int, recipe: ExtractRecipe | None = None) -> Iterator[Agreement | str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Generic, TypeVar
 
@@ -17,6 +19,24 @@ from distillkit.system.wording import pace, wait
 Item = TypeVar("Item")
 _EVERY = 10.0  # seconds between two lines
 _LOOKED = 64  # items between two looks at the clock
+
+
+_HEARER: ContextVar[Callable[[str], None] | None] = ContextVar("hearer", default=None)
+
+
+@contextmanager
+def heard_by(say: Callable[[str], None]) -> Iterator[None]:
+    """Within it `hearer()` is `say`: for waits inside what is built by kind and knobs, which knows nobody to tell."""
+    before = _HEARER.set(say)
+    try:
+        yield
+    finally:
+        _HEARER.reset(before)
+
+
+def hearer() -> Callable[[str], None] | None:
+    """Who hears of what is built here; None: nobody."""
+    return _HEARER.get()
 
 
 class Progress:

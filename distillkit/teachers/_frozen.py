@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_map
 
 from distillkit.errors import TeacherError
 from distillkit.system.fitting import fitting
+from distillkit.system.progress import Progress, hearer
 from distillkit.teachers._eight_bits import eight_bits, refuse_eight_bits
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -106,10 +107,14 @@ def _filled_up(pixels: Tensor, rows: int) -> Tensor:
 def weights_sha256(model: nn.Module) -> str:
     """sha256 over name, dtype, shape and bytes of every tensor: of the weights, not of the file they came in."""
     hasher, weights = hashlib.sha256(), model.state_dict()
-    for name in sorted(weights):
-        value = weights[name].detach().cpu().contiguous()
-        hasher.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        hasher.update(value.flatten().view(torch.uint8).numpy().data)
+    with Progress(
+        "sha256 of the weights: bytes", sum(value.nbytes for value in weights.values()), hearer()
+    ) as progress:
+        for name in sorted(weights):
+            value = weights[name].detach().cpu().contiguous()
+            hasher.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            hasher.update(value.flatten().view(torch.uint8).numpy().data)
+            progress.advance(value.nbytes)
     return hasher.hexdigest()
 
 

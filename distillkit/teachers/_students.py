@@ -22,20 +22,36 @@ _HEADS = ("classifier", "head.fc", "head", "fc")  # what timm calls the layer th
 
 def student_of(folder: Path) -> tuple[str, Any]:
     """Kind and network of the student that a run left, or that an export keeps; TeacherError where there is none."""
-    run = run_of(folder)
-    exported, finished = (folder / EXPORTED).is_file(), (run / "student.json").is_file()
-    if not exported and not finished:
-        raise TeacherError(f"{folder}: no finished run is there to be a teacher; distillkit train-student makes one")
     try:
-        if exported:
+        if _is_export(folder):
             return _of_export(folder)
-        knobs = json.loads((run / "recipe.json").read_bytes())["recipe"]["student"]
+        knobs = _knobs(folder)
         student = Component(**knobs).build("students")
         student.load_state_dict(load_file(folder / "student.safetensors"))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise TeacherError(f"{folder}: its student cannot be loaded ({reason}); train it anew") from error
     return str(knobs["kind"]), student.eval()
+
+
+def student_without_weights(folder: Path) -> Any:
+    """The same network with whatever numbers it is built with; TeacherError where there is none."""
+    return Component(**_knobs(folder)).build("students")
+
+
+def _is_export(folder: Path) -> bool:
+    """Whether an export lies there; else a finished run does, or TeacherError says that none is there."""
+    exported, finished = (folder / EXPORTED).is_file(), (run_of(folder) / "student.json").is_file()
+    if not exported and not finished:
+        raise TeacherError(f"{folder}: no finished run is there to be a teacher; distillkit train-student makes one")
+    return exported
+
+
+def _knobs(folder: Path) -> dict[str, Any]:
+    """The table of its student."""
+    if _is_export(folder):
+        return dict(json.loads((folder / EXPORTED).read_bytes())["student"])
+    return dict(json.loads((run_of(folder) / "recipe.json").read_bytes())["recipe"]["student"])
 
 
 def _of_export(folder: Path) -> tuple[str, Any]:

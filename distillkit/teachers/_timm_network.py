@@ -21,11 +21,19 @@ def load(name: str, file: str | None, prefix: str, image_size: int, classifies: 
     source = expanded(name)
     try:
         options = _from_file(name, file, prefix, classifies) if file else {}
-        model: Any = _create(source, image_size, options)
+        model: Any = _create(source, image_size, {"pretrained": True} | options)
         if not classifies:
             model.reset_classifier(0)
     except FAILURES as error:
         raise TeacherError(_explain(name, file, error)) from error
+    return model
+
+
+def empty(name: str, image_size: int, classifies: bool) -> Any:
+    """The network without its weights; of a repository of the hub its configuration is read."""
+    model: Any = _create(expanded(name), image_size, {"pretrained": False})
+    if not classifies:
+        model.reset_classifier(0)
     return model
 
 
@@ -82,11 +90,11 @@ def _from_file(name: str, file: str, prefix: str, classifies: bool) -> dict[str,
 def _create(name: str, image_size: int, options: dict[str, Any]) -> nn.Module:
     """Transformers are told the image size, convolutional networks do not know it."""
     try:
-        return timm.create_model(name, pretrained=True, img_size=image_size, **options)
+        return timm.create_model(name, img_size=image_size, **options)
     except TypeError as error:
         if "img_size" not in str(error):
             raise
-    return timm.create_model(name, pretrained=True, **options)
+    return timm.create_model(name, **options)
 
 
 def _explain(name: str, file: str | None, error: Exception) -> str:

@@ -12,10 +12,7 @@ from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int, UInt8
-from open_clip.timm_model import TimmModel
-from open_clip.transform import PreprocessCfg, image_transform_v2
-from open_clip.transformer import VisionTransformer
-from timm.models import eva, vision_transformer
+from open_clip.transform import PreprocessCfg
 from torch import Tensor
 
 from distillkit.errors import TeacherError
@@ -33,10 +30,11 @@ from distillkit.teachers._frozen import (
     quiet,
     refuse_other_weights,
 )
-from distillkit.teachers._grid import Grid
 from distillkit.teachers._hub import expanded, hub
 from distillkit.teachers._openclip_network import find, load, quick_gelu, shortened, tokenizer
-from distillkit.teachers._preprocess import PixelPath, Preprocess, Shows, normalised
+from distillkit.teachers._openclip_outline import fields_of, grid_of, image_tower, preprocess_of
+from distillkit.teachers._outline import Outline, or_none, outlining
+from distillkit.teachers._preprocess import PixelPath, normalised
 from distillkit.types import Features
 
 
@@ -83,11 +81,11 @@ class Openclip:
         # The logit multiplier, exponentiated. Asked once: a GPU would answer after the batch before.
         self.scale = float(self.model.logit_scale.exp())
         self.preprocess_config = PreprocessCfg(**self.model.visual.preprocess_cfg)
-        self.preprocess = _preprocess(self.preprocess_config, pixels, reduced)
+        self.preprocess = preprocess_of(self.preprocess_config, pixels, reduced)
         self.preprocess.refuse_cpu(self.device)
         self.width = int(self.encode_text(self.tokenizer(["a"])).shape[-1])
         self.trims = self._trimming_changes_nothing()
-        self.tokens = _grid(self.model.visual, grid)
+        self.tokens = grid_of(self.model.visual, grid)
         if compile:
             tower = self.model.visual
             tower.forward = compiled(tower.forward)
@@ -99,10 +97,34 @@ class Openclip:
         """TeacherError for a model or weights that are not there, before anything is loaded."""
         find(expanded(named(model, weights)))
 
+    @staticmethod
+    @or_none
+    def outline(
+        *,
+        model: str,
+        weights: str | None = None,
+        precision: AnyPrecision = "auto",
+        device: str = "auto",
+        grid: int | Literal["full"] = "full",
+        pixels: PixelPath = "pil",
+        reduced: bool = False,
+        **knobs: Any,
+    ) -> Outline:
+        """What it gives, as far as that is known without weights; TeacherError for what does not fit."""
+        there = device_of(device, "teacher.device", TeacherError)
+        precision_of(precision, there)
+        with outlining():
+            tower, width, config = image_tower(expanded(named(model, weights)))
+            tokens = grid_of(tower, grid)
+        preprocess = preprocess_of(config, pixels, reduced) if config else None
+        if preprocess:
+            preprocess.refuse_cpu(there)
+        return Outline(fields_of(width, tokens), preprocess)
+
     @property
     def fields(self) -> dict[str, list[int]]:
         """What this teacher can say, and the shape of one row of it."""
-        return {"image": [self.width], "text": [self.width]} | (self.tokens.fields if self.tokens else {})
+        return fields_of(self.width, self.tokens)
 
     def tokenize(self, texts: list[str]) -> tuple[Int[Tensor, "t l"], Int[Tensor, "t"]]:
         """Padded tokens, and how many of each row matter; all of them where padding changes what the tower says."""
@@ -209,30 +231,6 @@ class Openclip:
         image = sum(parameter.numel() for parameter in self.model.visual.parameters())
         whole = sum(parameter.numel() for parameter in self.model.parameters())
         return {"image": image, "text": whole - image - self.model.logit_scale.numel()}
-
-
-def _grid(tower: Any, cells: int | Literal["full"]) -> Grid | None:
-    """Where the tower is a vision transformer whose tokens are patches; attention pooling may make others of them."""
-    if isinstance(tower, VisionTransformer) and tower.attn_pool is None:
-        return Grid(tower.grid_size, tower.conv1.out_channels, True, cells)
-    trunk = tower.trunk if isinstance(tower, TimmModel) else None
-    if isinstance(trunk, vision_transformer.VisionTransformer | eva.Eva):
-        return Grid(trunk.patch_embed.grid_size, trunk.embed_dim, trunk.cls_token is not None, cells)
-    return None
-
-
-def _preprocess(config: PreprocessCfg, pixels: PixelPath = "pil", reduced: bool = False) -> Preprocess:
-    """open_clip's own evaluation transform, up to 8-bit pixels."""
-    size = config.size if isinstance(config.size, tuple) else (config.size, config.size)
-    shows: dict[str, Shows] = {"shortest": "centre", "squash": "whole", "longest": "padded"}
-    return Preprocess.of(
-        image_transform_v2(config, is_train=False),
-        size=size,
-        interpolation="bilinear" if config.interpolation == "bilinear" else "bicubic",
-        shows=shows[config.resize_mode or "shortest"],
-        pixels=pixels,
-        reduced=reduced,
-    )
 
 
 def _used(tokens: Tensor, pad: int) -> Int[Tensor, "t"]:

@@ -21,8 +21,9 @@ from distillkit.system.device import brought, device_of
 from distillkit.system.paths import expand
 from distillkit.teachers._frozen import Precision, activation, autocast, freeze, precision_of, refuse_other_weights
 from distillkit.teachers._openclip_network import quick_gelu
+from distillkit.teachers._outline import Outline, or_none, outlining
 from distillkit.teachers._preprocess import Preprocess
-from distillkit.teachers._students import student_of
+from distillkit.teachers._students import student_of, student_without_weights
 from distillkit.types import Batch, Features
 
 _TOKENS = ("cls", "patches")
@@ -45,18 +46,23 @@ class Run:
             refuse_other_weights(run, self._sha256, sha256)
         scale = getattr(self.model, "logit_scale", None)
         self.scale = None if scale is None else float(scale.detach().exp())
-        side = self.model.image_size
-        if side is not None:
-            self.preprocess = Preprocess((_Middle(side),), (side, side), "bicubic", "centre")
+        if self.model.image_size is not None:
+            self.preprocess = _preprocess(self.model.image_size)
+
+    @staticmethod
+    @or_none
+    def outline(*, run: str, precision: Precision = "fp32", device: str = "auto", **knobs: Any) -> Outline:
+        """What it gives, from its run's recipe; TeacherError for a run that is not there or not finished."""
+        precision_of(precision, device_of(device, "teacher.device", TeacherError))
+        with outlining():
+            student = student_without_weights(Path(expand(run)))
+            preprocess = None if student.image_size is None else _preprocess(student.image_size)
+            return Outline(_fields(student), preprocess)
 
     @property
     def fields(self) -> dict[str, list[int]]:
         """What this teacher can say, and the shape of one row of it."""
-        widths = self.model.widths
-        fields = {name: [widths[name]] for name in ("image", "text") if name in widths}
-        if not getattr(self.model, "patches", 0) or "patches" not in widths:
-            return fields
-        return fields | {"cls": [widths["cls"]], "patches": [self.model.patches, widths["patches"]]}
+        return _fields(self.model)
 
     def tokenize(self, texts: list[str]) -> tuple[Int[Tensor, "t l"], Int[Tensor, "t"]]:
         """Tokens, and how many of each row matter: all, as the student pads them to what it reads."""
@@ -102,6 +108,18 @@ class Run:
             "activation": "quick_gelu" if quick_gelu(self.model) else activation(self.model),
             "precision": self.precision,
         } | ({} if self.scale is None else {"logit_scale": self.scale})
+
+
+def _fields(student: Any) -> dict[str, list[int]]:
+    widths = student.widths
+    fields = {name: [widths[name]] for name in ("image", "text") if name in widths}
+    if not getattr(student, "patches", 0) or "patches" not in widths:
+        return fields
+    return fields | {"cls": [widths["cls"]], "patches": [student.patches, widths["patches"]]}
+
+
+def _preprocess(side: int) -> Preprocess:
+    return Preprocess((_Middle(side),), (side, side), "bicubic", "centre")
 
 
 @dataclass(frozen=True)

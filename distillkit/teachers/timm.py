@@ -33,8 +33,9 @@ from distillkit.teachers._frozen import (
 )
 from distillkit.teachers._grid import Grid
 from distillkit.teachers._hub import hub
+from distillkit.teachers._outline import Outline, Untold, or_none, outlining
 from distillkit.teachers._preprocess import PixelPath, Preprocess, Shows, normalised
-from distillkit.teachers._timm_network import load, refuse_absent
+from distillkit.teachers._timm_network import empty, load, refuse_absent
 from distillkit.types import Features
 
 
@@ -89,42 +90,57 @@ class Timm:
             refuse_other_weights(model, self._sha256, sha256)
         self.classes = int(self.model.num_classes) if top_k else 0
         self.top_k = _top_k(model, top_k, self.classes)
-        config = resolve_model_data_config(self.model) | {"input_size": (3, image_size, image_size)}
-        self.preprocess_config: dict[str, Any] = config
-        self.preprocess = _preprocess(config, pixels, reduced)
+        self.preprocess_config = _config(self.model, image_size)
+        self.preprocess = _preprocess(self.preprocess_config, pixels, reduced)
         self.preprocess.refuse_cpu(self.device)
-        self._probe(model, grid)
+        # Ask the network itself what it gives: one forward of an empty image.
+        _refuse_other_sides(model, self.model, image_size)
+        tokens, image, _ = self._see(torch.zeros(1, 3, image_size, image_size))
+        self.width, self.prefix_tokens = int(image.shape[-1]), int(getattr(self.model, "num_prefix_tokens", 0))
+        self.tokens = _grid(self.model, tokens, grid)
         if compile:  # what is asked so far is one image, and its shape would be compiled for nothing
             self.model.forward_features = compiled(self.model.forward_features)
-
-    def _probe(self, name: str, cells: int | Literal["full"]) -> None:
-        """Ask the network itself what it gives: one forward of an empty image."""
-        embed: Any = getattr(self.model, "patch_embed", None)
-        side = getattr(embed, "patch_size", (1, 1))
-        if self.image_size % side[0] or self.image_size % side[1]:
-            raise TeacherError(
-                f"{name}: image_size = {self.image_size} is no multiple of its patches of {side[0]} x {side[1]} pixels"
-            )
-        tokens, image, _ = self._see(torch.zeros(1, 3, self.image_size, self.image_size))
-        self.width = int(image.shape[-1])
-        shape = getattr(embed, "grid_size", None) or (0, 0)
-        self.prefix_tokens = int(getattr(self.model, "num_prefix_tokens", 0))
-        is_grid = tokens.ndim == 3 and tokens.shape[1] == self.prefix_tokens + shape[0] * shape[1]
-        has_cls = getattr(self.model, "cls_token", None) is not None
-        self.tokens = Grid(shape, int(tokens.shape[-1]), has_cls, cells) if is_grid else None
 
     @staticmethod
     def refuse_absent(*, model: str, weights: str | None = None, **knobs: Any) -> None:
         """TeacherError for a model or weights that are not there, before anything is loaded."""
         refuse_absent(model, expand(weights) if weights else None)
 
+    @staticmethod
+    @or_none
+    def outline(
+        *,
+        model: str,
+        weights: str | None = None,
+        image_size: int = 224,
+        grid: int | Literal["full"] = "full",
+        precision: AnyPrecision = "auto",
+        device: str = "auto",
+        top_k: int | Literal["all"] | None = None,
+        pixels: PixelPath = "pil",
+        reduced: bool = False,
+        **knobs: Any,
+    ) -> Outline:
+        """What it gives, as far as that is known without weights; TeacherError for what does not fit."""
+        there = device_of(device, "teacher.device", TeacherError)
+        precision_of(precision, there)
+        if weights and top_k == "all":
+            raise Untold  # the file's own classifier says how many
+        with outlining():
+            network = empty(model, image_size, top_k is not None)
+            classes = int(network.num_classes)
+            preprocess = _preprocess(_config(network, image_size), pixels, reduced)
+            preprocess.refuse_cpu(there)
+            _refuse_other_sides(model, network, image_size)
+            tokens = network.forward_features(torch.zeros(1, 3, image_size, image_size))
+            width = int(network.forward_head(tokens, pre_logits=True).shape[-1])
+            known = top_k if weights else _top_k(model, top_k, classes)
+            return Outline(_fields(width, _grid(network, tokens, grid), known, classes), preprocess, Timm.dtypes)
+
     @property
     def fields(self) -> dict[str, list[int]]:
         """What this teacher can say, and the shape of one row of it."""
-        fields = {"image": [self.width]} | (self.tokens.fields if self.tokens else {})
-        if self.top_k == "all":
-            return fields | {"logits": [self.classes]}
-        return fields | ({"logits": [self.top_k], "classes": [self.top_k]} if self.top_k else {})
+        return _fields(self.width, self.tokens, self.top_k, self.classes)
 
     @torch.inference_mode()
     def forward(
@@ -174,6 +190,35 @@ class Timm:
             "activation": activation(self.model),
             "precision": self.precision,
         } | ({"classes": self.classes} if self.classes else {})
+
+
+def _fields(width: int, tokens: Grid | None, top_k: int | Literal["all"] | None, classes: int) -> dict[str, list[int]]:
+    fields = {"image": [width]} | (tokens.fields if tokens else {})
+    if top_k == "all":
+        return fields | {"logits": [classes]}
+    return fields | ({"logits": [top_k], "classes": [top_k]} if top_k else {})
+
+
+def _grid(network: Any, tokens: Tensor, cells: int | Literal["full"]) -> Grid | None:
+    """Where what comes after the final norm is the patches of a grid, behind the tokens that are none."""
+    shape = getattr(getattr(network, "patch_embed", None), "grid_size", None) or (0, 0)
+    before = int(getattr(network, "num_prefix_tokens", 0))
+    if tokens.ndim != 3 or tokens.shape[1] != before + shape[0] * shape[1]:
+        return None
+    return Grid(shape, int(tokens.shape[-1]), getattr(network, "cls_token", None) is not None, cells)
+
+
+def _refuse_other_sides(name: str, network: Any, image_size: int) -> None:
+    side = getattr(getattr(network, "patch_embed", None), "patch_size", (1, 1))
+    if image_size % side[0] or image_size % side[1]:
+        raise TeacherError(
+            f"{name}: image_size = {image_size} is no multiple of its patches of {side[0]} x {side[1]} pixels"
+        )
+
+
+def _config(network: Any, image_size: int) -> dict[str, Any]:
+    config: dict[str, Any] = resolve_model_data_config(network)
+    return config | {"input_size": (3, image_size, image_size)}
 
 
 def _preprocess(config: dict[str, Any], pixels: PixelPath = "pil", reduced: bool = False) -> Preprocess:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from distillkit.errors import TrainError
-from distillkit.recipe import TrainRecipe
+from distillkit.recipe import TrainRecipe, load
 from distillkit.system import cpu
 from distillkit.system.device import device_of
 from distillkit.system.wording import count
@@ -41,8 +42,13 @@ def pace(recipe: TrainRecipe) -> tuple[int, float]:
     return steps, _probe(learner, batches, recipe, min(_WARM + _PACE, steps))[0]
 
 
-def forecast(recipe: TrainRecipe, ask: Ask | None = None) -> list[str]:
-    """Steps, time, memory, bytes a second against the disk's, and what pixels cost, a line each."""
+def forecast(recipe: TrainRecipe | str | Path, ask: Ask | None = None, *, overrides: Sequence[str] = ()) -> list[str]:
+    """Steps, time, memory, bytes a second against the disk's, and what pixels cost, a line each; nothing is trained.
+
+    `recipe` may be a file, with `overrides` such as "optim.lr=3e-4". `ask` stands in for the stores, as in `train`.
+    """
+    if not isinstance(recipe, TrainRecipe):
+        recipe = load(recipe, list(overrides), kind=TrainRecipe)
     cpu.settle()
     device = device_of(recipe.device, error=TrainError)
     lines = []

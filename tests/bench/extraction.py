@@ -30,7 +30,8 @@ from distillkit.engine.job import Job, Teacher
 from distillkit.engine.sight import Sight
 from distillkit.recipe import Component, Corpus
 from distillkit.store.format.plan import SCHEMA
-from distillkit.teachers.openclip import Openclip, _preprocess
+from distillkit.teachers._openclip_outline import preprocess_of
+from distillkit.teachers.openclip import Openclip
 from distillkit.types import Features
 from tests.bench.measure import Row, compare, limit
 
@@ -194,7 +195,7 @@ def batched(outcomes: Iterable[Any], size: int) -> Iterator[list[Any]]:
 def _pixel_path(root: Path, count: int, size: int, rounds: int) -> Row:
     """One thread each, from the bytes of a file to what a network is given (ours ends in 8 bits, theirs in floats)."""
     config = PreprocessCfg(size=size)
-    quick, theirs = _preprocess(config, "torchvision"), image_transform_v2(config, is_train=False)
+    quick, theirs = preprocess_of(config, "torchvision"), image_transform_v2(config, is_train=False)
     paths = sorted(root.iterdir())
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -10,6 +10,7 @@ import pytest
 import typer.main
 
 from distillkit import cli
+from tests.conftest import TRAIN
 
 COMMANDS = (
     "data check",
@@ -228,7 +229,9 @@ def test_output_can_be_cut_short(store):
     assert "Traceback" not in done.stderr
 
 
-def test_listings_are_json_a_line_where_that_is_asked(run_cli, toy_stores, monkeypatch):
+def test_listings_are_json_a_line_where_that_is_asked(run_cli, toy_stores, tmp_path, monkeypatch):
+    recipe = tmp_path / "train.toml"
+    recipe.write_text(TRAIN.format(out=toy_stores / "out"))
     monkeypatch.chdir(toy_stores)
     for words, key in (
         (("data", "list"), "corpus"),
@@ -237,6 +240,14 @@ def test_listings_are_json_a_line_where_that_is_asked(run_cli, toy_stores, monke
         (("store", "verify", "out/images"), "problems"),
         (("recipe", "list"), "recipe"),
         (("recipe", "explain"), "knobs"),
+        (("recipe", "check", recipe), "told"),
+        (("recipe", "check", recipe, "--no-plugins"), "told"),
+        (("data", "show", "food101"), "licence"),
+        (("data", "show", "demo"), "title"),
     ):
         out = run_cli(*words, "--json")[1]
         assert out and all(key in json.loads(line) for line in out.splitlines()), words
+    whole, *fields = run_cli("store", "verify", "out/images", "--reforward", 4, "--json")[1].splitlines()
+    assert json.loads(whole)["problems"] == 0
+    assert {json.loads(line)["field"] for line in fields} == {"openclip/image", "openclip/text"}
+    assert all({"rows", "least", "median", "mean"} < json.loads(line).keys() for line in fields)

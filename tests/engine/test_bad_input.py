@@ -183,11 +183,13 @@ def test_what_a_teacher_cannot_say_in_the_stored_type_is_a_failure(extract, stor
         assert extract("corpora.1.max_failures=0.0", 'corpora.1.dtype="float32"', "--overwrite")[0] == 0
 
 
-def test_recipes_that_do_not_fit_the_teacher_or_the_store(extract):
+def test_recipes_that_do_not_fit_are_refused_before_the_teacher_is_loaded(extract, stores):
     code, err = extract('corpora.0.fields=["image", "logits"]')
     assert code == 1 and "corpus 'images': the teacher gives no 'logits'; it gives: image, text" in err
+    assert "loading" not in err and not stores.exists()
     code, err = extract("corpora.0.rows_per_shard=100")
     assert code == 1 and "rows_per_shard = 100 does not fit rows of 64 bytes; take a multiple of 64" in err
+    assert "loading" not in err and not stores.exists()
 
 
 def test_out_may_use_placeholders(extract, tmp_path, monkeypatch):

@@ -1,9 +1,11 @@
 """A shard in hand is kept every five minutes: stopped anywhere, the next run goes on there and makes the same bytes."""
 
+import re
+
 import pytest
 
 from distillkit.engine import begun
-from distillkit.errors import SourceError
+from distillkit.errors import SourceError, StoreError
 from distillkit.extract import extract
 from distillkit.store.format.layout import BEGUN
 from distillkit.store.format.log import logged
@@ -70,6 +72,32 @@ def test_it_goes_on_where_it_was_and_makes_the_same_bytes(run, counted, tmp_path
     (line,) = logged(store)
     assert line["forward_seconds"].keys() == {"image", "text"}, "of what was kept, too"
     assert counted["made"] <= every - stop_at + 3  # two batches are in the air when the plug is pulled
+
+
+def test_another_recipe_does_not_set_aside_what_is_kept(run, counted, tmp_path):
+    """A corpus of one shard has no commit before its end: then what is kept is all that was paid for."""
+    counted.update(stop_at=19)
+    with pytest.raises(Stopped):
+        run("out")
+    store, counted["stop_at"] = tmp_path / "out/images", None
+    rows = unfinished(store).begun
+    cost = r"to extract anew means 69 rows, 0:\d\d:\d\d at the [\d.,]+ rows/s of the "
+    with pytest.raises(
+        StoreError, match=rf"dtype: 'float16' -> 'float32'.*; {cost}{rows} that are kept of it\. Nothing"
+    ):
+        run("out", 'corpora.0.dtype="float32"')
+    assert unfinished(store).begun == rows and not list(store.parent.glob("*.before-*"))
+    said = run("out")[1]
+    assert not any("extracting anew" in line for line in said)
+
+
+def test_where_nothing_is_kept_another_recipe_begins_unasked(run, counted, tmp_path):
+    counted.update(stop_at=19)
+    with pytest.raises(Stopped):
+        run("out", every=1e9)
+    counted["stop_at"] = None
+    said = run("out", 'corpora.0.dtype="float32"')[1]
+    assert any(re.search("dtype: .*; extracting anew", line) for line in said)
 
 
 @pytest.mark.parametrize("by", [KeyboardInterrupt, SystemExit])

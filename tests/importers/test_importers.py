@@ -3,7 +3,9 @@
 import base64
 import gzip
 import io
+import itertools
 import json
+import re
 import tarfile
 import zipfile
 
@@ -14,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
+from distillkit.engine import importing as module
 from distillkit.engine.importing import import_features
 from distillkit.errors import DistillkitError, SourceError, StoreError
 from distillkit.originals import Originals
@@ -22,6 +25,7 @@ from distillkit.recipe.registry import kinds
 from distillkit.store.reading.contents import refuse_other_teacher
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.verify import verify
+from distillkit.system import progress
 
 
 def bring(kind, source, out, **knobs):
@@ -47,6 +51,17 @@ def clip_retrieval(folder, rows=(100, 50), key=lambda n: f"/photos/{n:05d}.jpg")
         pq.write_table(pa.table(table), folder / f"metadata/metadata_{number}.parquet")
         start += count
     return np.concatenate(images), np.concatenate(texts)
+
+
+def test_a_long_import_tells_how_far_it_is(tmp_path, monkeypatch):
+    clip_retrieval(tmp_path / "embeddings")
+    clock = itertools.count(0, 20)
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(module, "_ROWS", 64)
+    _, said = bring("clip_retrieval", tmp_path / "embeddings", tmp_path / "out", model="m/t", images="/photos")
+    out = re.escape(str(tmp_path / "out"))
+    assert any(re.fullmatch(rf"{out}: planning, rows [\d,]+ so far  .*/s", line) for line in said)
+    assert [line for line in said if re.fullmatch(rf"{out}: rows (64|128)/150  .*/s  .* left", line)]
 
 
 def test_clip_retrieval(tmp_path):

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from distillkit.recipe import Component
-from distillkit.recipe.registry import kinds
+from distillkit.recipe.registry import kinds, resolve
 from distillkit.types import Features
 
 
@@ -57,6 +57,13 @@ def test_it_says_what_its_fields_promise(teacher, said):
 def test_embeddings_are_raw(teacher, said):
     for name in teacher.fields.keys() & {"image", "text"}:
         assert not torch.allclose(getattr(said, name).norm(dim=-1), torch.ones(1))
+
+
+def test_what_it_gives_is_known_before_its_weights_are_read(teacher, component):
+    outline = resolve("teachers", component.kind).outline(**component.knobs)
+    assert outline.fields == teacher.fields and outline.dtypes == getattr(teacher, "dtypes", {})
+    for fact in ("size", "interpolation", "shows", "share", "pixels", "reduced"):
+        assert getattr(outline.preprocess, fact) == getattr(teacher.preprocess, fact)
 
 
 def test_it_says_no_more_than_it_is_asked_and_each_field_as_if_alone(teacher, inputs, said):

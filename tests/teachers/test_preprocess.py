@@ -12,6 +12,7 @@ from timm.data import create_transform
 from distillkit.errors import TeacherError
 from distillkit.pixels import render
 from distillkit.teachers import openclip, timm
+from distillkit.teachers._openclip_outline import preprocess_of
 from distillkit.teachers._preprocess import normalised
 from distillkit.types import View
 
@@ -25,7 +26,7 @@ def noise(width=61, height=47):
 
 def openclips(**knobs):
     config = PreprocessCfg(size=32, mean=MEAN, std=STD, **knobs)
-    return openclip._preprocess(config), image_transform_v2(config, is_train=False)
+    return preprocess_of(config), image_transform_v2(config, is_train=False)
 
 
 def timms(**knobs):
@@ -104,7 +105,7 @@ def test_the_quick_path_is_chosen_and_told(teacher_folder, tmp_path):
 
 def test_the_quick_path_refuses_teachers_that_want_borders():
     with pytest.raises(TeacherError, match="padded"):
-        openclip._preprocess(PreprocessCfg(size=32, mean=MEAN, std=STD, resize_mode="longest"), "torchvision")
+        preprocess_of(PreprocessCfg(size=32, mean=MEAN, std=STD, resize_mode="longest"), "torchvision")
 
 
 PATHS = ("pil", "torchvision")

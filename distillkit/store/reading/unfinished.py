@@ -73,7 +73,7 @@ def unfinished(path: Path) -> Unfinished | None:
         rows_per_shard,
         sum(line.get("failed", 0) for line in lines),
         sum(line.get("seconds", 0.0) for line in lines),
-        sum(_rows_begun(record) for record in sorted((path / BEGUN).glob("*.json"))),
+        begun_of(path)[0],
         _whole_command(lines[-1]) if lines else None,
     )
 
@@ -84,8 +84,15 @@ def _whole_command(line: dict[str, Any]) -> str | None:
     return command if isinstance(command, str) and command.isprintable() and "--shard" not in command else None
 
 
-def _rows_begun(record: Path) -> int:
+def begun_of(path: Path) -> tuple[int, float]:
+    """Rows that are kept of shards that are not whole yet, and the seconds that they took."""
+    facts = [_facts(record) for record in sorted((path / BEGUN).glob("*.json"))]
+    return sum(rows for rows, _ in facts), sum(seconds for _, seconds in facts)
+
+
+def _facts(record: Path) -> tuple[int, float]:
     try:
-        return int(json.loads(record.read_bytes())["facts"]["rows"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return 0  # damaged: its rows are computed again
+        facts = json.loads(record.read_bytes())["facts"]
+        return int(facts["rows"]), float(facts.get("seconds", 0.0))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return 0, 0.0  # damaged: its rows are computed again

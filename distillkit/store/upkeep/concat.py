@@ -21,6 +21,7 @@ from distillkit.store.writing.fill import fill
 from distillkit.store.writing.shards import Failure
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.system.atomic import make_folder
+from distillkit.system.progress import Counted
 from distillkit.system.wording import count
 from distillkit.types import Sample
 
@@ -39,7 +40,8 @@ def concatenate(out: Path, paths: list[Path], say: Callable[[str], None], made_w
             say(f"{store.path}: what was added to it ({', '.join(store.added)}) stays there; add it to {out} anew")
     make_folder(out.parent)
     source = _source(stores)
-    plan, duplicates = make_plan(_samples(stores, prefixed="parts" in source["knobs"]), None, out.parent)
+    samples = _samples(stores, prefixed="parts" in source["knobs"])
+    plan, duplicates = make_plan(Counted(samples, f"{out}: planning, rows", say), None, out.parent)
     rows = _Rows(stores, plan, duplicates)
     if duplicates:
         say(
@@ -55,7 +57,7 @@ def concatenate(out: Path, paths: list[Path], say: Callable[[str], None], made_w
     }
     writer = StoreWriter(out, plan, first.fields, first.rows_per_shard, facts)
     writer.steps = rows.steps
-    return fill(writer, rows.read, made_with)
+    return fill(writer, rows.read, made_with, say)
 
 
 def _refuse_other_kinds(stores: list[FeatureStore]) -> None:

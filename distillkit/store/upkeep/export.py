@@ -14,7 +14,6 @@ import math
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,14 +22,23 @@ import pyarrow.parquet as pq
 from distillkit.errors import StoreError
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.new_folder import new_folder, refuse_what_is_there
+from distillkit.system.progress import Progress
 
 _ROWS = {"arrow": 65_536, "parquet": 65_536, "webdataset": 10_000}  # of a file
 _BLOCK = 8_192
+Tick = Callable[[int], None]  # hears how many rows were written since
 _COLUMNS = ("key", "image", "text", "label")
 
 
-def export(store: FeatureStore, out: Path, form: str, fields: list[str] | None = None) -> int:
+def export(
+    store: FeatureStore,
+    out: Path,
+    form: str,
+    fields: list[str] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> int:
     """Write `fields` (all if None) of every row that has features into the new folder `out`; returns how many rows.
+    `say` hears how far it is.
 
     Numbers are as stored, but bfloat16, which numpy and Parquet lack, and what int8 stands for are float32. StoreError
     when `out` exists.
@@ -40,9 +48,12 @@ def export(store: FeatureStore, out: Path, form: str, fields: list[str] | None =
     refuse_what_is_there(out, StoreError)
     names = [store.field_name(name) for name in fields] if fields else list(store.fields)
     store = store.relying_on(names)
-    with new_folder(out, StoreError) as folder:
-        _WRITERS[form](store, names, folder)
-    return len(store.ok_rows)
+    rows = len(store.ok_rows)
+    # In npy fields come one behind the other, else together.
+    total, what = (rows * len(names), "rows of each field") if form == "npy" else (rows, "rows")
+    with new_folder(out, StoreError) as folder, Progress(f"{out}: {what}", total, say) as progress:
+        _WRITERS[form](store, names, folder, progress.advance)
+    return rows
 
 
 def _numbers(store: FeatureStore, name: str, rows: np.ndarray) -> np.ndarray:
@@ -59,7 +70,7 @@ def _facts(store: FeatureStore, rows: np.ndarray) -> pa.Table:
     return store.index.select(_COLUMNS).take(pa.array(rows))
 
 
-def _npy(store: FeatureStore, names: list[str], folder: Path) -> None:
+def _npy(store: FeatureStore, names: list[str], folder: Path, tick: Tick) -> None:
     rows = store.ok_rows
     for name in names:
         path = folder / f"{name}.npy"
@@ -68,6 +79,7 @@ def _npy(store: FeatureStore, names: list[str], folder: Path) -> None:
         array = np.lib.format.open_memmap(path, "w+", one.dtype, (len(rows), *one.shape[1:]))
         for _, span in _spans(len(rows), _BLOCK):
             array[span] = _numbers(store, name, rows[span])
+            tick(len(rows[span]))
         array.flush()
     pq.write_table(_facts(store, rows), folder / "keys.parquet")
 
@@ -83,21 +95,23 @@ def _table(store: FeatureStore, names: list[str], rows: np.ndarray) -> pa.Table:
     return table
 
 
-def _arrow(store: FeatureStore, names: list[str], folder: Path) -> None:
+def _arrow(store: FeatureStore, names: list[str], folder: Path, tick: Tick) -> None:
     for number, span in _spans(len(store.ok_rows), _ROWS["arrow"]):
         table = _table(store, names, store.ok_rows[span])
         with pa.ipc.new_file(folder / f"rows-{number:05d}.arrow", table.schema) as file:
             file.write_table(table, _BLOCK)
+        tick(table.num_rows)
 
 
-def _parquet(store: FeatureStore, names: list[str], folder: Path) -> None:
+def _parquet(store: FeatureStore, names: list[str], folder: Path, tick: Tick) -> None:
     for number, span in _spans(len(store.ok_rows), _ROWS["parquet"]):
         table = _table(store, names, store.ok_rows[span])
         # Embeddings have no repeated values for a dictionary to name.
         pq.write_table(table, folder / f"rows-{number:05d}.parquet", row_group_size=_BLOCK, use_dictionary=False)
+        tick(table.num_rows)
 
 
-def _webdataset(store: FeatureStore, names: list[str], folder: Path) -> None:
+def _webdataset(store: FeatureStore, names: list[str], folder: Path, tick: Tick) -> None:
     for number, span in _spans(len(store.ok_rows), _ROWS["webdataset"]):
         rows = store.ok_rows[span]
         facts = _facts(store, rows).select(["key", "text", "label"]).to_pylist()
@@ -109,6 +123,7 @@ def _webdataset(store: FeatureStore, names: list[str], folder: Path) -> None:
                     file = io.BytesIO()
                     np.save(file, values[name][place], allow_pickle=False)
                     _add(tar, f"{row:09d}.{name.replace('/', '.')}.npy", file.getvalue())
+                tick(1)
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
@@ -117,7 +132,7 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
     tar.addfile(entry, io.BytesIO(content))
 
 
-_WRITERS: dict[str, Callable[[FeatureStore, list[str], Path], Any]] = {
+_WRITERS: dict[str, Callable[[FeatureStore, list[str], Path, Tick], None]] = {
     "npy": _npy,
     "arrow": _arrow,
     "parquet": _parquet,

@@ -18,6 +18,7 @@ from distillkit.store.reading.selection import FILE_NAME as VIEW
 from distillkit.store.writing.adopt import adopt, committed
 from distillkit.store.writing.claims import Claims
 from distillkit.store.writing.writer import StoreWriter
+from distillkit.system.progress import Progress
 from distillkit.system.wording import count
 
 # What a writer adds to an identity by itself.
@@ -63,12 +64,14 @@ def assemble(out: Path, folders: list[Path], say: Callable[[str], None], made_wi
         if writer.previous_identity() not in (None, identity):
             raise StoreError(f"{out}: holds another store; move it away, or choose another place")
         writer.begin()
-        for shard, holders in sources:
-            (folder, record), *others = holders.items()
-            for other, theirs in others:
-                if theirs != record:
-                    say(f"shard {shard + 1} is in {folder} and, with other bytes, in {other}; the first is taken")
-            adopt(writer, folder, shard, record)
+        with Progress(f"{out}: rows", writer.plan.num_rows, say) as progress:
+            for shard, holders in sources:
+                (folder, record), *others = holders.items()
+                for other, theirs in others:
+                    if theirs != record:
+                        say(f"shard {shard + 1} is in {folder} and, with other bytes, in {other}; the first is taken")
+                adopt(writer, folder, shard, record)
+                progress.advance(record.rows)
         return writer.finish(made_with)
 
 

@@ -13,13 +13,17 @@ from distillkit.store.format.manifest import Manifest
 from distillkit.store.writing.claims import Claims
 from distillkit.store.writing.shards import Failure
 from distillkit.store.writing.writer import StoreWriter
+from distillkit.system.progress import Progress
 
 Rows = Callable[[int, int], tuple[Mapping[str, np.ndarray], list[Failure]]]  # of planned rows first .. stop-1
 _SMALL = 1 << 28  # bytes: two shards of that size can be in memory
 
 
-def fill(writer: StoreWriter, rows: Rows, made_with: Mapping[str, str]) -> Manifest:
-    """Write every shard that is not there yet, then the manifest. StoreError where another store lies.
+def fill(
+    writer: StoreWriter, rows: Rows, made_with: Mapping[str, str], say: Callable[[str], None] | None = None
+) -> Manifest:
+    """Write every shard that is not there yet, then the manifest. StoreError where another store lies. `say` hears how
+    far it is.
 
     The checksum of a shard takes a core longer than writing it, so two are under way at a time unless they are large;
     what `rows` gives must stay as it is until it is asked for the next but one.
@@ -32,14 +36,23 @@ def fill(writer: StoreWriter, rows: Rows, made_with: Mapping[str, str]) -> Manif
             return Manifest.read(writer.path)
         writer.begin()
         at_once = 2 if writer.shard_bytes <= _SMALL else 1
-        under_way: deque[Future[None]] = deque()
-        with ThreadPoolExecutor(at_once, "commit") as threads:
-            for shard in range(writer.shards):
-                if writer.committed(shard):
-                    continue
-                if len(under_way) == at_once:
-                    under_way.popleft().result()
-                under_way.append(threads.submit(writer.commit, shard, *rows(*writer.span(shard))))
-            for commit in under_way:
+        todo = [shard for shard in range(writer.shards) if not writer.committed(shard)]
+        sizes = {shard: len(range(*writer.span(shard))) for shard in todo}
+        under_way: deque[tuple[int, Future[None]]] = deque()
+        with (
+            Progress(f"{writer.path}: rows", sum(sizes.values()), say) as progress,
+            ThreadPoolExecutor(at_once, "commit") as threads,
+        ):
+
+            def wait_for_one() -> None:
+                shard, commit = under_way.popleft()
                 commit.result()
+                progress.advance(sizes[shard])
+
+            for shard in todo:
+                if len(under_way) == at_once:
+                    wait_for_one()
+                under_way.append((shard, threads.submit(writer.commit, shard, *rows(*writer.span(shard)))))
+            while under_way:
+                wait_for_one()
         return writer.finish(made_with)
