@@ -96,17 +96,20 @@ def extract(
         for job in jobs:
             recover(job.path)
         if instead:
-            pairs = zip(jobs, plans, strict=True)
-            written = [instead(job, plan.rows, plan.duplicates, say, made | plan.log) for job, plan in pairs]
+            begun: list[Callable[[], Path]] = [
+                partial(instead, job, plan.rows, plan.duplicates, say, made | plan.log)
+                for job, plan in zip(jobs, plans, strict=True)
+            ]
         else:
             plans = [in_its_order(job, plan) for job, plan in zip(jobs, plans, strict=True)]
             found = [places(job, plan, say) for job, plan in zip(jobs, plans, strict=True)]
             for place in () if overwrite else chain(*found):  # all of them, before the first takes its hours
                 refuse_to_redo(*place, allow_smaller)
-            written = [_extract_corpus(run, at, plan, part, say, made) for at, plan in zip(found, plans, strict=True)]
-    for path, job, plan in zip(written, jobs, plans, strict=True):
-        if plan.classes and job.path.is_dir():
-            write_classes(job.path, plan.classes)
+            begun = [
+                partial(_extract_corpus, run, at, plan, part, say, made) for at, plan in zip(found, plans, strict=True)
+            ]
+        written = [_written(one, job, plan) for one, job, plan in zip(begun, jobs, plans, strict=True)]
+    for path, job in zip(written, jobs, strict=True):
         judge(path, job.corpus, say)
         if (job.path / FILE_NAME).is_file():  # other parts may be to come
             for line in told_of_alike(FeatureStore(job.path)):
@@ -167,6 +170,14 @@ def _jobs(recipe: ExtractRecipe, out: Path, teachers: Mapping[str, Teacher]) -> 
         Job(out / corpus.name, corpus, teachers, fields_asked(corpus, teachers), recipe.decoders, recipe.decode)
         for corpus in recipe.corpora
     ]
+
+
+def _written(write: Callable[[], Path], job: Job, planned: Planned) -> Path:
+    """A corpus, and its classes at once: who is killed in the next one has a store with its names."""
+    path = write()
+    if planned.classes and job.path.is_dir():
+        write_classes(job.path, planned.classes)
+    return path
 
 
 def _extract_corpus(

@@ -11,7 +11,9 @@ from distillkit.engine.planning import planned
 from distillkit.errors import SourceError, StoreError
 from distillkit.extract import extract
 from distillkit.recipe import Corpus
+from distillkit.store.format.classes import classes_of
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.teachers.openclip import Openclip
 
 RECIPE = """
 name = "toy"
@@ -169,3 +171,18 @@ def test_a_damaged_table_is_read_off_the_keys(world):
     world.add("aardvark", 1)
     world(instead=append)
     assert labels(world.store)["aardvark/0.png"] == 2
+
+
+def test_who_is_killed_in_the_next_corpus_has_a_store_with_its_names(world, tmp_path, monkeypatch):
+    recipe = tmp_path / "extract.toml"
+    (tmp_path / "words.txt").write_text("one\ntwo\n")
+    later = f'[[corpora]]\nname = "texts"\nsource = {{ kind = "textlines", file = "{tmp_path}/words.txt" }}\n'
+    recipe.write_text(recipe.read_text() + later + 'fields = ["text"]\n')
+
+    def killed(self, *_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Openclip, "tokenize", killed)
+    with pytest.raises(KeyboardInterrupt):
+        world()
+    assert FeatureStore(world.store).manifest.rows == 6 and classes_of(world.store) == {"cat": 0, "dog": 1}
