@@ -22,6 +22,7 @@ from distillkit.runfolder import RunFolder
 from distillkit.system.atomic import write_json
 from distillkit.system.environment import whole_number
 from distillkit.system.machine import machine
+from distillkit.system.progress import Progress
 from distillkit.system.versions import versions
 from distillkit.system.workers import cores
 
@@ -60,8 +61,13 @@ def bench_model(
                 say(f"without its teacher: {error}")
                 asked.remove((run, runtime, folder))
         say(f"asking {len(subjects)} networks in turn")
-        speeds = measured(subjects, batch)
-        grown = [memory(*one, used, batch) for one in asked] if with_memory else [None] * len(asked)
+        speeds = measured(subjects, batch, say)
+        grown: list[int | None] = [None] * len(asked)
+        if with_memory:
+            with Progress("memory of networks, in a process each:", len(asked), say) as progress:
+                for number, one in enumerate(asked):
+                    grown[number] = memory(*one, used, batch)
+                    progress.advance(1)
     speeds = [replace(one, memory_bytes=more) for one, more in zip(speeds, grown, strict=True)]
     _keep(runs, speeds, batch, used)
     return table(speeds, batch, used, machine())

@@ -5,14 +5,16 @@ from __future__ import annotations
 import multiprocessing
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from distillkit.parity.subjects import Ask, Subject, memory_of
+from distillkit.system.progress import Progress
 
 _ROUNDS = 5
+_TOWERS = ("image", "text")
 _LEAST = 0.05  # seconds of one measurement; what is quicker is asked several times
 
 
@@ -34,27 +36,36 @@ class Speed:
         return asdict(self)
 
 
-def measured(subjects: Sequence[Subject], batch: int) -> list[Speed]:
+def measured(subjects: Sequence[Subject], batch: int, say: Callable[[str], None]) -> list[Speed]:
     """Medians over rounds in which every network is asked once."""
     found = [Speed(one.who, one.runtime, one.file_bytes) for one in subjects]
-    for tower in ("image", "text"):
-        having = [place for place, one in enumerate(subjects) if tower in one.towers]
-        for count in (1, batch):
-            asks = [subjects[place].ask(tower, count) for place in having]
-            for place, seconds in zip(having, _in_turn(asks), strict=True):
-                name = f"{tower}_seconds" if count == 1 else f"{tower}s_per_second"
-                value = seconds if count == 1 else count / seconds
-                found[place] = replace(found[place], **{name: value})  # type: ignore[arg-type]
+    having = {tower: [place for place, one in enumerate(subjects) if tower in one.towers] for tower in _TOWERS}
+    # Pictures of a batch are most of the time: progress goes by pictures and texts.
+    total = sum(len(places) * (1 + batch) * (_ROUNDS + 2) for places in having.values())
+    with Progress("pictures and texts asked about:", total, say) as progress:
+        for tower, places in having.items():
+            for count in (1, batch):
+                asks = [subjects[place].ask(tower, count) for place in places]
+                for place, seconds in zip(places, _in_turn(asks, count, progress), strict=True):
+                    name = f"{tower}_seconds" if count == 1 else f"{tower}s_per_second"
+                    value = seconds if count == 1 else count / seconds
+                    found[place] = replace(found[place], **{name: value})  # type: ignore[arg-type]
     return found
 
 
-def _in_turn(asks: Sequence[Ask]) -> list[float]:
-    """Seconds of one call of each."""
+def _in_turn(asks: Sequence[Ask], count: int, progress: Progress) -> list[float]:
+    """Seconds of one call of each, of `count` pictures or texts."""
+
+    def timed(ask: Ask, times: int) -> float:
+        seconds = _seconds(ask, times)
+        progress.advance(count)
+        return seconds
+
     repeats = []
     for ask in asks:
-        ask()  # what is made at the first call
-        repeats.append(max(1, round(_LEAST / max(_seconds(ask, 1), 1e-6))))
-    rounds = [[_seconds(ask, times) for ask, times in zip(asks, repeats, strict=True)] for _ in range(_ROUNDS)]
+        timed(ask, 1)  # what is made at the first call
+        repeats.append(max(1, round(_LEAST / max(timed(ask, 1), 1e-6))))
+    rounds = [[timed(ask, times) for ask, times in zip(asks, repeats, strict=True)] for _ in range(_ROUNDS)]
     return [statistics.median(one) for one in zip(*rounds, strict=True)]
 
 

@@ -9,6 +9,7 @@ from distillkit.bench_model import bench_model
 from distillkit.parity.speed import measured, memory
 from distillkit.parity.subjects import Subject, teacher_in_torch
 from distillkit.runfolder import RunFolder
+from distillkit.system import progress
 
 
 def sleeper(who, seconds, towers=("image",)):
@@ -16,7 +17,7 @@ def sleeper(who, seconds, towers=("image",)):
 
 
 def test_what_takes_four_times_as_long_is_said_to():
-    slow, fast = measured([sleeper("slow", 0.02), sleeper("fast", 0.005, ("image", "text"))], 2)
+    slow, fast = measured([sleeper("slow", 0.02), sleeper("fast", 0.005, ("image", "text"))], 2, lambda line: None)
     assert 2.5 < slow.image_seconds / fast.image_seconds < 5 and slow.text_seconds is None
     assert slow.images_per_second == pytest.approx(50, rel=0.2) and fast.text_seconds == pytest.approx(0.005, rel=0.5)
 
@@ -80,3 +81,11 @@ def test_a_student_as_teacher_is_found_again(runs, pictures, tmp_path):
         (run / name).write_bytes((runs("pair") / name).read_bytes())
     (run / "student.json").write_text(json.dumps(facts | {"teacher": record}))
     assert teacher_in_torch(run).towers == ("image", "text")
+
+
+def test_a_long_measurement_tells_how_far_it_is(monkeypatch):
+    monkeypatch.setattr(progress, "_EVERY", 0.0)
+    said = []
+    measured([sleeper("one", 0.001, ("image", "text"))], 2, said.append)
+    assert said[0].startswith("pictures and texts asked about: 1/42 ") and said[0].endswith(" left")
+    assert said[-1].startswith("pictures and texts asked about: 40/42 ")
