@@ -34,7 +34,7 @@ from distillkit.teachers._frozen import (
     refuse_other_weights,
 )
 from distillkit.teachers._grid import Grid
-from distillkit.teachers._hub import expanded, hub
+from distillkit.teachers._hub import expanded, hub, is_all_in_a_folder
 from distillkit.teachers._openclip_network import find, load, quick_gelu, shortened, tokenizer
 from distillkit.teachers._preprocess import PixelPath, Preprocess, Shows, normalised
 from distillkit.types import Features
@@ -73,7 +73,7 @@ class Openclip:
         self.written, self.name = "/".join(filter(None, (model, weights))), expanded(named(model, weights))
         self.device = device_of(device, "teacher.device", TeacherError)
         self.precision = precision_of(precision, self.device)
-        with quiet(), hub():
+        with quiet(), hub(needed=not is_all_in_a_folder(self.name)):
             self.model = load(self.name)
             self._sha256 = freeze(self.model, self.device)
             lower(self.model.visual, self.precision)

@@ -1,4 +1,4 @@
-"""Stores, runs and checkpoints as the first code of each format version wrote them: opened, continued, never changed."""
+"""Stores, runs, checkpoints as the first code of each format version wrote them: opened, continued, never changed."""
 
 import json
 import os
