@@ -51,6 +51,10 @@ class NoLocks(DistillkitError):
     """A folder lies on a file system that cannot keep processes apart."""
 
 
+class SecretGiven(DistillkitError):
+    """A password or a signature stands in an address, which records and logs would keep."""
+
+
 class MissingExtra(DistillkitError):
     """An optional package is needed and not installed."""
 

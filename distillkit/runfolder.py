@@ -27,6 +27,7 @@ from distillkit.recipe import TrainRecipe, differences
 from distillkit.recipe.schema import validate
 from distillkit.recipe.weights import Inherit, inherited
 from distillkit.store.format.manifest import digest, file_digest
+from distillkit.system.addresses import refuse_secrets_within
 from distillkit.system.atomic import atomic_file, make_folder, set_aside, write_json
 from distillkit.system.best import FOLDER, RECORD, is_best, run_of
 from distillkit.system.lines import append_line, keep_lines, read_lines, settle
@@ -90,6 +91,7 @@ class RunFolder:
 
     def begin(self, recipe: TrainRecipe, wanted: dict[str, Any]) -> list[str]:
         """Make the folder ready; what another identity left is moved aside. Returns what changed: `key: old -> new`."""
+        refuse_secrets_within(recipe.model_dump(mode="json"), str(self.path))
         changes, begun_with = [], self.begun_with()
         if begun_with not in (None, wanted):
             changes = [*differences(begun_with, wanted), f"the old run is now {self.move_aside()}"]

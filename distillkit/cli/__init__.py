@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -21,6 +22,7 @@ from distillkit.cli.show import atlas, show
 from distillkit.cli.store import store
 from distillkit.cli.suggest import suggest_scale
 from distillkit.cli.train import train_student
+from distillkit.system.addresses import refuse_secrets_within
 from distillkit.system.stopping import on_signal
 from distillkit.system.waiting import wait_briefly
 
@@ -73,4 +75,5 @@ def main() -> None:
     wait_briefly()
     speak_any_text()
     with on_signal(say), in_one_line():
+        refuse_secrets_within(sys.argv[1:], "command line")  # records keep it, and refusals repeat it
         app()

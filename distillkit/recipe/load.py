@@ -14,6 +14,7 @@ from distillkit.recipe.extraction import ExtractRecipe
 from distillkit.recipe.mining import MineRecipe, SelectRecipe
 from distillkit.recipe.schema import Made, validate
 from distillkit.recipe.training import TrainRecipe
+from distillkit.system.addresses import refuse_secrets, refuse_secrets_within
 from distillkit.system.paths import meant
 
 _SHOWN = 5  # recipes that are told where another one was meant
@@ -79,6 +80,7 @@ def _read(path: Path, extending: tuple[Path, ...]) -> dict[str, Any]:
         raise RecipeError(f"{path}: not UTF-8 ({error.reason}); convert the file") from error
     except (ValueError, RecursionError) as error:  # no TOML, digits or brackets without an end
         raise RecipeError(f"{path}: not TOML: {error}") from error
+    refuse_secrets_within(content, str(path))
     first = content.pop("extends", None)
     if first is None:
         return content
@@ -125,6 +127,7 @@ def _recipes_nearby(path: Path) -> str:
 
 def _override(content: dict[str, Any], override: str) -> None:
     key, found, text = override.partition("=")
+    refuse_secrets(text, f"--set {key}")
     if not found:
         raise RecipeError(f"--set {override}: write key=value, such as --set optim.lr=3e-4")
     try:

@@ -14,6 +14,7 @@ from typing import BinaryIO, NamedTuple
 
 from distillkit.errors import NoHome, SourceError
 from distillkit.sources._links import led_by_its_owner
+from distillkit.system.addresses import refuse_secrets
 from distillkit.system.paths import cache_dir, expand, meant
 from distillkit.system.remote import Remote, is_remote, local_path
 
@@ -32,6 +33,7 @@ def folder_at(root: str, follow: bool = False) -> Place:
     `follow`: links in it may lead anywhere.
     """
     root = expand(root)
+    refuse_secrets(root)
     if is_remote(root):
         return Far(root)
     folder = local_path(root)
@@ -45,6 +47,7 @@ def folder_at(root: str, follow: bool = False) -> Place:
 def file_at(file: str, what: str = "file", follow: bool = False, knob: str = "source.file") -> tuple[Place, str]:
     """The folder of the file that the knob `file` means, and its name in it. SourceError where it is not there."""
     file = expand(file)
+    refuse_secrets(file, knob)
     folder, _, name = file.rpartition("/")
     place = Far(folder) if is_remote(file) else Near(local_path(file).parent, follow)
     name = name if is_remote(file) else local_path(file).name

@@ -100,10 +100,14 @@ class _Group:
         self.number = number
         footer = pq.read_metadata(file).row_group(number)
         leaves = [footer.column(at) for at in range(footer.num_columns)]
-        size = sum(one.total_uncompressed_size for one in leaves if one.path_in_schema.split(".")[0] == column)
+        leaves = [one for one in leaves if one.path_in_schema.split(".")[0] == column]
+        size = sum(one.total_uncompressed_size for one in leaves)
         self.rows, self.bytes, self.small = footer.num_rows, 0, size <= _KEPT_BYTES // 2
         self.file = pq.ParquetFile(file, buffer_size=0 if self.small else _BUFFER)
         batch = min(max(_BATCH_BYTES * self.rows // max(size, 1), 16), 64)
+        if any("DICTIONARY" in encoding for one in leaves for encoding in one.encodings):
+            # A value that is stored once may be that of every row: no more of them than would fit if all were as large.
+            batch = min(batch, max(_KEPT_BYTES // 4 // max(size, 1), 1))
         self.batches = self.file.iter_batches(batch, row_groups=[number], columns=[column], use_threads=False)
         self.starts = [0]
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from distillkit.errors import DistillkitError
+from distillkit.system.stopping import handlers_kept
 
 
 @contextmanager
@@ -20,7 +21,8 @@ def connected(ray: Any, address: str | None) -> Iterator[None]:
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # it talks of what it mends by itself
     own = {} if address else {"include_dashboard": False, "object_store_memory": 200_000_000}
     try:
-        ray.init(address, log_to_driver=False, logging_level="ERROR", **own)
+        with handlers_kept():
+            ray.init(address, log_to_driver=False, logging_level="ERROR", **own)
         yield
     except ConnectionError as error:
         raise DistillkitError(f"ray.address = {address!r}: no Ray cluster answers there") from error

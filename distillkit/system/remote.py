@@ -18,6 +18,7 @@ from urllib.parse import quote, unquote, urlsplit
 from urllib.request import url2pathname
 
 from distillkit.errors import MissingExtra
+from distillkit.system.addresses import public, refuse_secrets
 from distillkit.system.atomic import atomic_file
 
 # What must be installed, by protocol; fsspec itself comes with torch.
@@ -51,10 +52,11 @@ def local_path(place: str) -> Path:
 class Remote:
     """The files below a URL, by names like "train/00000.tar". Safe in threads and after fork.
 
-    Only the URL is pickled.
+    Only the URL is pickled. SecretGiven for one with a password or a signature in it.
     """
 
     def __init__(self, url: str):
+        refuse_secrets(url)  # it will be told, and recorded
         self.url = url.rstrip("/")
         self.protocol = self.url.partition("://")[0]
         self._opened: tuple[int, Any, str] | None = None
@@ -167,7 +169,7 @@ class Remote:
                 package, extra = _EXTRAS.get(self.protocol, (f"what fsspec needs for {self.protocol}://", "s3"))
                 raise MissingExtra(package, extra) from error
             except ValueError as error:
-                raise OSError(f"{self.url}: {error}") from error
+                raise OSError(f"{self.url}: {public(str(error))}") from error
             self._opened = os.getpid(), fs, base.rstrip("/")
         return self._opened[1], self._opened[2]
 
@@ -217,7 +219,7 @@ def _as_of_a_disk(error: Exception, where: str) -> OSError:
         return _NothingThere(errno.EINVAL, "ends before", where)
     if isinstance(error, FileNotFoundError) and _is_final(error):
         return FileNotFoundError(errno.ENOENT, "no such file", where)
-    told = " ".join(str(error).split()) or type(error).__name__
+    told = public(" ".join(str(error).split())) or type(error).__name__
     return OSError(f"{where}: {told:.300}")
 
 

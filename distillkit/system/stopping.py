@@ -1,13 +1,15 @@
 """Signals that ask a command to stop: Ctrl-C and SIGTERM. Whoever is within a step may end it first.
 
 The command installs `on_signal`; a run of steps asks `asked()` after each, within `after_steps()`. A second signal of
-the same kind ends the process at once, as it would without us.
+the same kind ends the process at once, as it would without us. A process that signals do not reach, such as a worker
+elsewhere, is `told`.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -22,6 +24,12 @@ def asked() -> int | None:
     return _asked
 
 
+def told(number: int) -> None:
+    """This process is asked to stop by a signal that another one got."""
+    global _asked
+    _asked = number
+
+
 @contextmanager
 def after_steps() -> Iterator[None]:
     """Within it a signal only asks."""
@@ -31,6 +39,18 @@ def after_steps() -> Iterator[None]:
         yield
     finally:
         _patient = False
+
+
+@contextmanager
+def handlers_kept() -> Iterator[None]:
+    """Whatever a library does within it about the signals, afterwards they are handled as before."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def code(number: int) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
@@ -32,14 +33,25 @@ def expanded(name: str) -> str:
 
 
 @contextmanager
-def hub() -> Iterator[None]:
-    """Within it, the hub's client asks its cache only, unless the hub answers."""
+def hub(needed: bool = True) -> Iterator[None]:
+    """Within it, the hub's client asks its cache only, unless the hub is `needed` and answers."""
     before = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = before or not _answers(constants.ENDPOINT)
+    constants.HF_HUB_OFFLINE = before or not needed or not _answers(constants.ENDPOINT)
     try:
         yield
     finally:
         constants.HF_HUB_OFFLINE = before
+
+
+def is_all_in_a_folder(name: str) -> bool:
+    """Whether a name means a folder that says of no part of it that the hub has it: then nobody else is asked."""
+    scheme, _, folder = name.partition(":")
+    if f"{scheme}:" != SCHEMES[0]:
+        return False
+    try:
+        return not any('"hf_' in file.read_text("utf-8") for file in Path(folder).glob("*config.json"))
+    except (OSError, ValueError):
+        return True  # which is told by whoever opens it
 
 
 def _answers(endpoint: str) -> bool:

@@ -30,7 +30,7 @@ from distillkit.teachers._frozen import (
     quiet,
     refuse_other_weights,
 )
-from distillkit.teachers._hub import expanded, hub
+from distillkit.teachers._hub import expanded, hub, is_all_in_a_folder
 from distillkit.teachers._openclip_network import find, load, quick_gelu, shortened, tokenizer
 from distillkit.teachers._openclip_outline import fields_of, grid_of, image_tower, preprocess_of
 from distillkit.teachers._outline import Outline, or_none, outlining
@@ -71,7 +71,7 @@ class Openclip:
         self.written, self.name = "/".join(filter(None, (model, weights))), expanded(named(model, weights))
         self.device = device_of(device, "teacher.device", TeacherError)
         self.precision = precision_of(precision, self.device)
-        with quiet(), hub():
+        with quiet(), hub(needed=not is_all_in_a_folder(self.name)):
             self.model = load(self.name)
             self._sha256 = freeze(self.model, self.device)
             lower(self.model.visual, self.precision)

@@ -32,7 +32,7 @@ from distillkit.teachers._frozen import (
     refuse_other_weights,
 )
 from distillkit.teachers._grid import Grid
-from distillkit.teachers._hub import hub
+from distillkit.teachers._hub import expanded, hub, is_all_in_a_folder
 from distillkit.teachers._outline import Outline, Untold, or_none, outlining
 from distillkit.teachers._preprocess import PixelPath, Preprocess, Shows, normalised
 from distillkit.teachers._timm_network import empty, load, refuse_absent
@@ -82,7 +82,7 @@ class Timm:
         }
         self.image_size, self.device = image_size, device_of(device, "teacher.device", TeacherError)
         self.precision = precision_of(precision, self.device)
-        with quiet(), hub():
+        with quiet(), hub(needed=not (weights or is_all_in_a_folder(expanded(model)))):
             self.model = load(model, expand(weights) if weights else None, prefix, image_size, top_k is not None)
             self._sha256 = freeze(self.model, self.device)
             lower(self.model, self.precision, but=self.model.get_classifier() if top_k else None)

@@ -19,7 +19,8 @@ from distillkit.testing.bent import BENT
 from distillkit.testing.promise import must
 from distillkit.testing.writing import Writing
 
-_MISSING = "a file that is missing or whose size differs from the manifest"
+_MISSING = "a file that is missing"
+_SIZE = "whose size differs from the manifest"
 _ABSENT = "keys that are absent or not `ok`, and rows outside 0 to `rows`: never a neighbour, never zeros"
 
 
@@ -48,7 +49,7 @@ class Damage(Writing):
         whole = path.read_bytes()
         path.write_bytes(whole + b"\0" if grows else whole[:-1])
         refused = refuses(lambda: FeatureStore(self.path).read(name, np.array([0]), raw=True))
-        must(_MISSING, refused, f"{name} was read")
+        must(_SIZE, refused, f"{name} was read")
         path.write_bytes(whole)
 
     @precondition(lambda self: self.begun)

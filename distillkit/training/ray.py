@@ -3,7 +3,8 @@
     distillkit train-student pipelines/my_student.toml --engine ray
 
 Ray Train makes the process group, and each worker trains in it as a process of torchrun does. When one dies, the others
-are stopped and all begin again from the last checkpoint; what a worker refuses, or a bug in it, ends the job.
+are stopped and all begin again from the last checkpoint; what a worker refuses, or a bug in it, ends the job. A signal
+that asks the command to stop is written down in a file where every worker looks, so that they end the step in hand.
 https://docs.ray.io/en/latest/train/getting-started-pytorch.html
 """
 
@@ -13,8 +14,10 @@ import logging
 import os
 import shutil
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -22,10 +25,14 @@ from typing import Any
 
 from distillkit.errors import DistillkitError, MissingExtra, TrainError
 from distillkit.recipe import RayWorkers
+from distillkit.system.atomic import atomic_file
 from distillkit.system.cluster import connected
+from distillkit.system.stopping import after_steps, asked, code, told
 from distillkit.training.ranks import RankLost
 
 Say = Callable[[str], None]
+_STOP = "stop"  # the file that holds the number of the signal
+_LOOK = 0.2  # seconds between two looks: at what the workers say, at whether they are to stop
 
 
 def on_ray(knobs: RayWorkers, folder: Path, task: Callable[..., Any], say: Say) -> None:
@@ -33,6 +40,8 @@ def on_ray(knobs: RayWorkers, folder: Path, task: Callable[..., Any], say: Say) 
     ray = _ray()
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")  # what a recipe names lies where the command was typed
     scratch = folder.absolute().with_name(f".{folder.name}.ray")
+    scratch.mkdir(parents=True, exist_ok=True)
+    (scratch / _STOP).unlink(missing_ok=True)
     try:
         with connected(ray, knobs.address):
             needs = _needs(ray, knobs, say)
@@ -59,26 +68,36 @@ def _all_through(
     )
     config = ray.train.RunConfig(name=scratch.name, storage_path=str(scratch.parent))
     lines = ray.util.queue.Queue(actor_options={"num_cpus": 0})
+    stop = scratch.parent / _STOP
     trainer = ray.train.torch.TorchTrainer(
-        partial(_work, task, lines, str(Path.cwd())), scaling_config=scaling, run_config=config
+        partial(_work, task, lines, str(Path.cwd()), stop), scaling_config=scaling, run_config=config
     )
     stopped: list[tuple[str, str]] = []
     try:
-        with _heard(lines, say, stopped):
-            trainer.fit()
+        # Ray Train takes Ctrl-C over where it is called from the main thread, and aborts its workers.
+        with after_steps(), _heard(lines, say, stopped, stop), ThreadPoolExecutor(1) as aside:
+            aside.submit(trainer.fit).result()
     except ray.train.TrainingFailedError:
+        if (signal := asked()) is not None:
+            if not any(kind == "stopped" for kind, _ in stopped):
+                say("stopped; everything committed is kept, the same command continues")
+            raise SystemExit(code(signal)) from None
         for kind, what in stopped:
             raise DistillkitError(f"on a Ray worker: {what}") if kind == "refused" else RuntimeError(what) from None
         return False
     return True
 
 
-def _work(task: Callable[..., Any], lines: Any, place: str) -> None:
+def _work(task: Callable[..., Any], lines: Any, place: str, stop: Path) -> None:
     """In a worker: the task, its lines sent home. Why it stops is told, but for what the death of another did to it."""
     if Path(place).is_dir():
         os.chdir(place)
+    threading.Thread(target=_look_for, args=(stop,), daemon=True).start()
     try:
         task(say=lambda line: lines.put(("said", line)))
+    except SystemExit as left:
+        lines.put(("stopped", str(left.code)))
+        raise _Stopped from None  # Ray would take an exit for a death
     except RankLost:
         raise
     except DistillkitError as error:
@@ -89,13 +108,27 @@ def _work(task: Callable[..., Any], lines: Any, place: str) -> None:
         raise
 
 
+class _Stopped(Exception):
+    """A worker left, as it was asked to."""
+
+
+def _look_for(stop: Path) -> None:
+    """In a worker: be told when the file is there, on whatever disk all of them share."""
+    while not stop.is_file():
+        time.sleep(_LOOK)
+    told(int(stop.read_text()))
+
+
 @contextmanager
-def _heard(lines: Any, say: Say, stopped: list[tuple[str, str]]) -> Iterator[None]:
-    """Meanwhile, say what the workers say, and note why one stopped."""
+def _heard(lines: Any, say: Say, stopped: list[tuple[str, str]], stop: Path) -> Iterator[None]:
+    """Meanwhile, say what the workers say, note why one stopped, and pass on that the command was asked to."""
     over = threading.Event()
 
     def listen() -> None:
-        while not over.wait(0.2) or not lines.empty():
+        while not over.wait(_LOOK) or not lines.empty():
+            if (signal := asked()) is not None and not stop.is_file():
+                with atomic_file(stop) as file:
+                    file.write(str(signal).encode())
             for kind, line in lines.get_nowait_batch(min(lines.qsize(), 100)):
                 say(line) if kind == "said" else stopped.append((kind, line))
 

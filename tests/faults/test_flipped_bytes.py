@@ -10,6 +10,7 @@ import pytest
 from distillkit.errors import DistillkitError
 from distillkit.store.bucket.remote import local
 from distillkit.store.upkeep.verify import verify
+from tests.faults import extraction_jobs
 from tests.faults.extraction_jobs import STORE, Added, Appended
 
 FLIPS = 200
@@ -25,12 +26,13 @@ class Folder:
         self.path = path
 
     def names(self):
-        """Of the files that are the store's: logs and what its writer alone reads are no part of it."""
+        """Of the files that are the store's: logs and what its writer alone reads are no part of it, ledgers are."""
         paths = (path for path in sorted(self.path.rglob("*")) if path.is_file())
         return [
             path.relative_to(self.path).as_posix()
             for path in paths
-            if path.suffix not in (".jsonl", ".lock") and path.parent.name != "stamps"
+            if path.parent.name == "failures"
+            or (path.suffix not in (".jsonl", ".lock") and path.parent.name != "stamps")
         ]
 
     def read(self, name):
@@ -64,8 +66,19 @@ class Bucket(Folder):
 
 
 def made(job, folder):
+    """Some of its images cannot be decoded: the store has ledgers."""
     folder.mkdir()
-    job.prepare(folder)
+    whole, job.fields = extraction_jobs.squares, ("image", "text")
+
+    def damaged(place, count):
+        found = whole(place, count)
+        for number in (3, 70):
+            (place / f"images/{number:03d}.png").write_bytes(b"no picture")
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(extraction_jobs, "squares", damaged)
+        job.prepare(folder)
     job.run(folder, lambda what, kept: None)
     return folder / STORE
 
@@ -84,6 +97,11 @@ def same_table(one, other):
     """Arrow leaves room between its columns, where a bit is nobody's: the table is the same, and what it is called."""
     tables = [pa.ipc.open_file(pa.py_buffer(content)).read_all() for content in (one, other)]
     return tables[0].equals(tables[1], check_metadata=True)
+
+
+def test_ledgers_are_among_the_files(grown, added):
+    for store in (grown, added):
+        assert any("failures/" in name for name in Folder(store).names())
 
 
 def missed(store):

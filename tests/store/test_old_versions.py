@@ -1,5 +1,6 @@
-"""Stores and checkpoints as the first code of each format version wrote them: opened, continued, never changed."""
+"""Stores, runs, checkpoints as the first code of each format version wrote them: opened, continued, never changed."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -8,8 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
+from distillkit import evaluate, train
+from distillkit.runfolder import RunFolder
 from distillkit.store.format.field import Field
 from distillkit.store.format.manifest import VERSION, Manifest
 from distillkit.store.format.plan import SCHEMA
@@ -81,3 +85,57 @@ def test_a_checkpoint_is_continued(version, tmp_path):
     checkpoint.set_damaged_aside(tmp_path / "checkpoints", pytest.fail)
     assert checkpoint.restore(tmp_path / "checkpoints", model, optimizer, scaler) == 5
     assert all(int(state["step"]) == 1 for state in optimizer.state.values())
+
+
+@pytest.fixture
+def old_run(version, tmp_path, monkeypatch):
+    """The run folder of a version and its store, where they can be changed; the images lie elsewhere by now."""
+    shutil.copytree(OLD / str(version) / "run", tmp_path / "old")
+    monkeypatch.chdir(tmp_path / "old")
+    recipe = RunFolder(Path("run")).begun_recipe()
+    moved = recipe.model_copy(update={"data": recipe.data.model_copy(update={"root": str(OLD / "corpus")})})
+    return RunFolder(Path("run")), moved
+
+
+def weights(run):
+    return load_file(run.path / "student.safetensors")
+
+
+@every_version
+def test_a_run_folder_is_opened(version, old_run):
+    run, _ = old_run
+    assert Manifest.read(Path("images")).version == version and verify(Path("images")) == []
+    assert run.finished and run.facts()["steps"] == 12 and [line["step"] for line in run.history()] == [10, 12]
+    student = run.load_student()
+    assert torch.equal(student.projection.weight, weights(run)["projection.weight"])
+
+
+@every_version
+def test_a_finished_run_folder_is_not_trained_again_and_is_evaluated(version, old_run, run_cli):
+    run, recipe = old_run
+    before, said = weights(run), []
+    train(recipe, said.append)
+    assert said == ["run: already trained, nothing to do"]
+    numbers = json.loads((run.path / "evaluation.json").read_bytes())["results"]["retrieval"]
+    evaluate(run.path, said.append)
+    again = json.loads((run.path / "evaluation.json").read_bytes())["results"]["retrieval"]
+    for who in ("student", "teacher"):
+        assert {key: again[who][key] for key in ("R@1", "R@5", "R@10")} == {
+            key: pytest.approx(numbers[who][key]) for key in ("R@1", "R@5", "R@10")
+        }
+    assert all(torch.equal(value, before[name]) for name, value in weights(run).items())
+
+
+@every_version
+def test_a_run_folder_that_was_stopped_is_continued(version, old_run):
+    run, recipe = old_run
+    before = weights(run)
+    for name in ("student.json", "student.safetensors"):
+        (run.path / name).unlink()
+    said = []
+    train(recipe, said.append)
+    assert any("continuing after step 10" in line for line in said) and not any("anew" in line for line in said), said
+    assert run.finished and [line["step"] for line in run.history()] == [10, 12]
+    # Two steps of the old code and of ours, over the same rows: other crops, and so not the same bits.
+    for name, value in weights(run).items():
+        torch.testing.assert_close(value, before[name], atol=1e-3, rtol=0)

@@ -64,3 +64,19 @@ def test_terms_come_before_the_download():
     refused.__cause__ = GatedRepoError.__new__(GatedRepoError)
     told = how_to_fetch("a/b", refused)
     assert told == f"accept its terms at https://huggingface.co/a/b, run: hf auth login, then {plain}"
+
+
+def test_a_folder_that_holds_all_of_a_teacher_asks_nobody(online, tmp_path):
+    (tmp_path / "open_clip_config.json").write_text('{"model_cfg": {"text_cfg": {}}}')
+    assert _hub.is_all_in_a_folder(f"local-dir:{tmp_path}") and _hub.is_all_in_a_folder("local-dir:/nowhere")
+    (tmp_path / "open_clip_config.json").write_text('{"model_cfg": {"text_cfg": {"hf_tokenizer_name": "a/b"}}}')
+    assert not any(map(_hub.is_all_in_a_folder, (f"local-dir:{tmp_path}", "hf-hub:a/b", "ViT-B-32/openai")))
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        listening.settimeout(0.2)
+        online(f"http://127.0.0.1:{listening.getsockname()[1]}")
+        with hub(needed=False):
+            assert constants.HF_HUB_OFFLINE
+        with pytest.raises(TimeoutError):
+            listening.accept()

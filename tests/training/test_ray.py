@@ -1,5 +1,8 @@
 """Ray's workers train what one process trains, and go on when one of them dies."""
 
+import os
+import re
+import signal
 import subprocess
 import sys
 import time
@@ -55,6 +58,30 @@ def test_a_dead_worker_is_replaced_and_the_run_goes_on(recipe, tmp_path):  # noq
     assert run.returncode == 0, err
     assert "a worker died; all begin again from the last checkpoint" in err and "continuing after step" in err
     assert (folder / "student.json").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_the_step_in_hand_with_a_checkpoint(recipe, tmp_path, number, code):  # noqa: F811
+    knobs = ("optim.epochs=300.0", "checkpoints.every_steps=100000", "log.every_steps=1")
+    run = subprocess.Popen(command(recipe, *knobs), stderr=subprocess.PIPE, text=True, start_new_session=True)
+    folder = tmp_path / "out/run"
+    while run.poll() is None and not (folder / "metrics.jsonl").is_file():
+        time.sleep(0.05)
+    # A terminal sends Ctrl-C to all of its processes, Slurm sends SIGTERM to the command.
+    os.killpg(run.pid, number) if number == signal.SIGINT else run.send_signal(number)
+    _, err = run.communicate(timeout=300)
+    assert run.returncode == code and "Traceback" not in err, err
+    last = err.splitlines()[-1]
+    step = int(re.fullmatch(r"stopped after step (\d+); its checkpoint is kept, the same command continues", last)[1])
+    assert [path.name for path in (folder / "checkpoints").iterdir()] == [f"{step:08d}"]
+    assert not list((tmp_path / "out").glob(".*.ray"))
+    shorter = command(recipe, *knobs[1:], "optim.epochs=300.0", "ray.workers=1")
+    again = subprocess.Popen(shorter, stderr=subprocess.PIPE, text=True)
+    told = next(line for line in again.stderr if "continuing after step" in line)
+    again.send_signal(signal.SIGTERM)
+    again.communicate(timeout=300)
+    assert f"continuing after step {step}" in told and again.returncode == 143
 
 
 @pytest.mark.slow

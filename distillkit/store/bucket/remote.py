@@ -22,6 +22,7 @@ from distillkit.store.bucket.cache import arriving
 from distillkit.store.bucket.cache import folder as cache_folder
 from distillkit.store.format.log import FILE_NAME as LOG
 from distillkit.store.format.manifest import FILE_NAME, File, Manifest, file_digest
+from distillkit.system.addresses import refuse_secrets
 from distillkit.system.atomic import atomic_file, write_json
 from distillkit.system.locks import locked
 from distillkit.system.remote import Remote, is_remote, local_path
@@ -74,6 +75,7 @@ def workplace(place: str) -> Path:
     """Where a writer of the stores below a path or URL works: there; or in a folder from which all goes to the URL."""
     if not is_remote(place):
         return local_path(place) if "://" in place else Path(place)
+    refuse_secrets(place)
     url = place.rstrip("/")
     folder = cache_folder() / f"writing-{hashlib.sha256(url.encode()).hexdigest()[:16]}"
     if not (folder / _NOTE).is_file():

@@ -162,6 +162,12 @@ def _mapped(path: Path) -> Any:
 def _plan(path: Path, manifest: Manifest) -> str | None:
     try:
         same = plan_digest(pa.ipc.open_file(_mapped(path)).read_all(), manifest.version) == manifest.source["plan"]
-    except (OSError, ValueError, pa.ArrowException):
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        pa.ArrowException,
+    ):  # a column by another name, or of another type
         same = False
     return None if same else f"{path}: missing, or not the plan that the manifest names"

@@ -14,6 +14,7 @@ from typing import Any
 from distillkit.errors import StoreError
 from distillkit.store.bucket import beginning
 from distillkit.store.bucket.remote import PLAN, Origin, origin
+from distillkit.system.addresses import refuse_secrets_within
 from distillkit.system.atomic import as_json, atomic_file, atomic_folder, remove_file, set_aside, sync, write_json
 
 
@@ -52,6 +53,7 @@ class Disk:
 
         All of it appears at once. Where another process was faster, the store is that one's.
         """
+        refuse_secrets_within(identity, str(self.path))
         if self.path.exists():  # whatever is there
             lay_down(self.path)
             with suppress(FileExistsError), atomic_file(self.path / PLAN, create=True) as file:
@@ -109,6 +111,7 @@ class Bucket:
         self._origin.push(names)
 
     def begin(self, identity: Any, lay_down: Callable[[Path], None]) -> None:
+        refuse_secrets_within(identity, str(self.path))
         lay_down(self.path)
         files = [path.relative_to(self.path).as_posix() for path in self.path.rglob("*") if path.is_file()]
         beginning.begin(self._origin, identity, files)

@@ -1,8 +1,13 @@
 """Compressed fields: smaller, the same numbers, read by zarr; what is damaged is named."""
 
+import json
 import pickle
+import subprocess
+import sys
 
+import numcodecs
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 import zarr
@@ -10,6 +15,7 @@ import zarr
 from distillkit.errors import StoreError
 from distillkit.store.format import layout
 from distillkit.store.format.field import Field
+from distillkit.store.format.manifest import file_digest
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.verify import verify
 
@@ -87,6 +93,43 @@ def test_damage_is_named(packed):
     path.unlink()
     with pytest.raises(StoreError, match="c/1/0/0 is missing"):
         FeatureStore(packed.path).read("patches", [0])
+
+
+BOMB = """
+import resource, sys
+import numpy as np
+from distillkit.errors import StoreError
+from distillkit.store.reading.reader import FeatureStore
+store = FeatureStore(sys.argv[1])
+store.read("patches", [64])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    store.read("patches", [0])
+except StoreError as error:
+    print(error, file=sys.stderr)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["of a size", "of no size"])
+def test_a_chunk_that_claims_more_is_refused_without_its_memory(packed, told):
+    """A gigabyte of zeros is 32 KB; the manifest, which is whoever's who made the bytes, says them to be right."""
+    path, size = packed.path / "toy/patches/c/0/0/0", 1 << 30
+    stream = numcodecs.zstd.Zstd(level=1).encode(np.zeros(size, "u1"))
+    if not told:
+        sink = pa.BufferOutputStream()
+        with pa.CompressedOutputStream(sink, "zstd") as out:
+            for _ in range(1 << 10):
+                out.write(bytes(1 << 20))
+        stream = sink.getvalue().to_pybytes()
+    assert len(stream) < 1 << 18
+    path.write_bytes(stream + layout.shard_index([len(stream)], 64, FIELDS["toy/patches"]))
+    manifest = json.loads((packed.path / "manifest.json").read_bytes())
+    manifest["shards"][0]["files"]["toy/patches/c/0/0/0"] = file_digest(path).model_dump()
+    (packed.path / "manifest.json").write_text(json.dumps(manifest))
+    done = subprocess.run([sys.executable, "-c", BOMB, packed.path], capture_output=True, text=True, check=True)
+    assert "toy/patches: damaged (" in done.stderr and done.stderr.count("\n") == 1
+    assert int(done.stdout) < 100 * 1024  # KiB
 
 
 def test_rows_that_would_fill_the_memory_are_refused(packed):

@@ -2,6 +2,7 @@
 
 import shutil
 
+import pyarrow as pa
 import pytest
 
 from distillkit.errors import StoreError
@@ -63,6 +64,24 @@ def test_damaged_metadata_and_plan(toy, name):
     assert changed != raw
     (toy.path / name).write_bytes(changed)
     assert "manifest" in problem(toy, name)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda plan: plan.rename_columns(["key", "image", "tex4", "label"]),
+        lambda plan: plan.set_column(2, "text", plan["label"]),
+    ],
+    ids=["name", "type"],
+)
+def test_a_plan_with_other_columns_is_named(toy, change):
+    """A bit of a column's name may flip."""
+    path = toy.path / "plan.arrow"
+    plan = pa.ipc.open_file(pa.py_buffer(path.read_bytes())).read_all()
+    table = change(plan)
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as arrow:
+        arrow.write_table(table)
+    assert [line.split(": ")[0] for line in verify(toy.path)] == [str(path)]
 
 
 def test_every_problem_is_listed(toy):

@@ -1,0 +1,92 @@
+"""Keys that the environment holds reach no file, no log and no tracker."""
+
+import sys
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+# Whoever is asked for credentials here: buckets, trackers, hubs.
+KEYS = {
+    name: f"TOPSECRET{number:02d}abcdefgh"
+    for number, name in enumerate(
+        (
+            "AWS_ACCESS_KEY_ID",
+            "AWS_SECRET_ACCESS_KEY",
+            "AWS_SESSION_TOKEN",
+            "WANDB_API_KEY",
+            "MLFLOW_TRACKING_USERNAME",
+            "MLFLOW_TRACKING_PASSWORD",
+            "MLFLOW_TRACKING_TOKEN",
+            "TRACKIO_TOKEN",
+            "HF_TOKEN",
+        )
+    )
+}
+
+
+def holding(folder):
+    """Files with a key in them, or in their names."""
+    found = []
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        content = path.read_bytes() + str(path).encode()
+        found += [(path, name) for name, key in KEYS.items() if key.encode() in content]
+    return found
+
+
+@pytest.fixture
+def heard(monkeypatch):
+    """All that trackers are given, by ones that only listen."""
+    given = []
+
+    def listens(**what):
+        given.append(what)
+        return SimpleNamespace(log=lambda *line, **step: given.append((line, step)), finish=lambda: None)
+
+    for package in ("wandb", "trackio"):
+        monkeypatch.setitem(sys.modules, package, ModuleType(package))
+        sys.modules[package].init = listens
+    mlflow = ModuleType("mlflow")
+    for call in ("set_experiment", "start_run", "log_dict", "log_metrics", "end_run"):
+        setattr(mlflow, call, lambda *what, **more: given.append((what, more)))
+    monkeypatch.setitem(sys.modules, "mlflow", mlflow)
+    return given
+
+
+def test_keys_of_buckets_trackers_and_hubs_are_in_no_file_that_is_left(
+    recipes, corpus, tmp_path, s3, run_cli, monkeypatch, heard, impatient
+):
+    for name, key in KEYS.items():
+        monkeypatch.setenv(name, key)
+    monkeypatch.setenv("DISTILLKIT_CACHE", str(tmp_path / "cache"))
+    url = s3(corpus, "corpus")
+    for name, key in KEYS.items():  # the fixture set its own
+        monkeypatch.setenv(name, key)
+    for recipe in recipes:
+        text = (
+            recipe.read_text().replace(str(corpus), url).replace(f'"{tmp_path}/out/texts"', '"s3://corpora/out/texts"')
+        )
+        recipe.write_text(text)
+    told = [
+        run_cli("extract-teacher", recipes[0], "--set", f'out="{where}"')
+        for where in (tmp_path / "out", "s3://corpora/out")
+    ]
+    trackers = (
+        'log.wandb="p"',
+        'log.trackio="p"',
+        'log.mlflow="p"',
+        "optim.epochs=1.0",
+        "optim.warmup_epochs=0.0",
+    )
+    told.append(run_cli("train-student", recipes[1], *(word for knob in trackers for word in ("--set", knob))))
+    told.append(run_cli("evaluate", tmp_path / "out/run"))
+    told.append(run_cli("store", "info", "s3://corpora/out/images"))
+    assert [code for code, _, _ in told] == [0] * len(told), told[2][2]
+    told.append(run_cli("extract-teacher", recipes[0], "--set", 'corpora.0.source.file="s3://other/pairs.tsv"'))
+    assert told[-1][0] == 1
+    s3.bucket.get("corpora", str(tmp_path / "bucket"), recursive=True)
+    assert (tmp_path / "out/run/recipe.json").is_file() and list(tmp_path.glob("out/run/report*")), list(
+        (tmp_path / "out/run").iterdir()
+    )
+    assert list(tmp_path.glob("bucket/**/manifest.json")) and heard
+    assert holding(tmp_path) == []
+    assert not [name for name, key in KEYS.items() if key in repr(told) + repr(heard)]
