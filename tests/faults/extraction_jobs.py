@@ -258,7 +258,7 @@ class FirstSelected(Selected):
 class Exported(Job):
     """A store in another form."""
 
-    name = "export"
+    name = "store export"
 
     def prepare(self, folder: Path) -> None:
         fill(writer(folder / "store"), rows_of(), {})

@@ -25,7 +25,7 @@ _LARGEST = 1 << 16
 def main(target: str | None, minutes: float) -> int:
     """Exit code: 1 where a reader broke."""
     from distillkit.system.lines import append_line, read_lines
-    from tests.faults.figures import LOG
+    from tests.faults.progress import LOG
     from tests.faults.targets import TARGETS
 
     broken = 0
