@@ -67,7 +67,7 @@ def lock_file(file: int | BinaryIO, path: Path, kind: int, *, wait: bool = True)
     try:
         fcntl.flock(file, kind | (0 if wait else fcntl.LOCK_NB))
     except OSError as error:
-        return _refused(error, path)
+        return _refused(error, path, wait)
     return True
 
 
@@ -78,7 +78,7 @@ def lock_bytes(file: BinaryIO, path: Path, first: int, length: int, *, wait: boo
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), length, first)
     except OSError as error:
-        return _refused(error, path)
+        return _refused(error, path, wait)
     return True
 
 
@@ -92,9 +92,12 @@ def _switched_off() -> bool:
     return os.environ.get(VARIABLE, "").lower() in ("off", "no", "0")
 
 
-def _refused(error: OSError, path: Path) -> bool:
-    """False where another has the lock; NoLocks where nobody can; any other error as it is."""
-    if error.errno in _TAKEN:
+def _refused(error: OSError, path: Path, wait: bool) -> bool:
+    """False where another has the lock; NoLocks where nobody can; any other error as it is.
+
+    Who waits gets the lock or an error: nobody asks afterwards whether it is theirs.
+    """
+    if error.errno in _TAKEN and not wait:
         return False
     if error.errno in _ABSENT:
         raise NoLocks(
