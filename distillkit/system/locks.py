@@ -34,9 +34,11 @@ def locked(path: Path, *, wait: bool = True, leave: bool = True) -> Iterator[boo
     try:
         yield ours
     finally:
-        if ours and not leave:
-            path.unlink(missing_ok=True)  # while it is ours: who waits for it finds that it is gone, and makes another
-        os.close(handle)
+        try:
+            if ours and not leave:
+                path.unlink(missing_ok=True)  # while it is ours: who waits for it finds that it is gone, makes another
+        finally:
+            os.close(handle)
 
 
 def _taken(path: Path, wait: bool) -> tuple[int, bool]:

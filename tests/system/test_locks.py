@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+from pathlib import Path
 
 import pytest
 
@@ -32,3 +33,13 @@ def test_who_does_not_wait_is_told_that_another_has_it(tmp_path, refusing):
         assert not ours
     with (tmp_path / "lock").open("ab") as file:
         assert not lock_bytes(file, tmp_path / "lock", 0, 1)
+
+
+def test_a_lock_whose_file_cannot_be_removed_is_let_go(tmp_path, monkeypatch):
+    def refuse(path, missing_ok=False):
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    with monkeypatch.context() as patched, pytest.raises(OSError), locked(tmp_path / "lock", leave=False):
+        patched.setattr(Path, "unlink", refuse)
+    with locked(tmp_path / "lock", wait=False) as ours:
+        assert ours
