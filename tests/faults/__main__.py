@@ -26,9 +26,11 @@ from tests.faults.progress import LOG, Progress, key_of, logged
 def main(minutes: float, only: str | None = None) -> int:
     """Exit code: 1 where anything failed. `only`: a method."""
     until = time.monotonic() + 60 * minutes
-    progress = Progress(logged())
+    progress, asked = Progress(logged()), [one for one in PARTS if only in (None, one.method)]
+    for lacking in sorted({(one.method, one.needs or "") for one in asked if not one.can_be}):
+        print("{} is passed over: {} is not installed".format(*lacking))
     for seed in count():
-        parts = [one for one in PARTS if only in (None, one.method) and not progress.is_over(one)]
+        parts = [one for one in asked if one.can_be and not progress.is_over(one)]
         if not parts:
             return told()
         for part in parts:

@@ -14,7 +14,6 @@ from tests.faults.progress import Line, logged
 from tests.faults.sites import sites
 
 FOLDER = Path("benchmarks/results/reliability")
-FUZZING = "120 min a part"  # the goal of what `tests.faults.fuzz` adds, in CPU-minutes
 
 
 def told() -> int:
@@ -55,7 +54,8 @@ def figures_of(lines: list[Line]) -> dict[str, Any]:
 def table(figures: dict[str, Any]) -> list[str]:
     lines = ["| method | part | tried | goal | failed |", "|---|---|---|---|---|"]
     for name, method in figures["methods"].items():
-        goal = f"{method['goal']:,}" if method["goal"] else "all" if "all" in method else FUZZING
+        goal = f"{method['goal']:,}" if method["goal"] else "all"
+        goal += " min a part" if "minutes" in method else ""
         more = {part: f" in {taken:g} min" for part, taken in method.get("minutes", {}).items()}
         more |= {part: f" of {every:,}" for part, every in method.get("all", {}).items()}
         lines.append(f"| {name} | all | {method['counted']:,} {method['unit']} | {goal} | {len(method['failed'])} |")

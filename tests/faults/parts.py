@@ -8,9 +8,11 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.faults import fuzz
 from tests.faults.check import Recording, quick
 from tests.faults.failures import Trial
 from tests.faults.hostile import mutated
@@ -25,24 +27,27 @@ _DISKS, _FAULTS, _INPUTS = 400, 100, 500  # a seed
 _MODELS = (WithPowerCuts, CorpusWithPowerCuts)
 _RUNS, _STEPS = 40, 30  # of a model and seed
 _WORLDS = 500  # of many writers, a seed
+_FUZZED = 4  # minutes, a seed
 
 
 class Tried(NamedTuple):
     """`counted`: how many of the part's unit; `failed`: a line each; `caught`: fsyncs that are missed if taken out.
 
-    `all`: how many the part has, where it has an end.
+    `all`: how many the part has, where it has an end; `minutes`: of the CPU, where the goal is one of time.
     """
 
     counted: int
     failed: list[str]
     caught: list[str] = []  # noqa: RUF012
     all: int | None = None
+    minutes: float | None = None
 
 
 class Part(NamedTuple):
     """`method` and `what` name it in the table; `goal`: units that the method as a whole is to reach.
 
-    `goal` None: all that its parts have.
+    `goal` None: all that its parts have. `minutes`: the goal is one of the CPU's, of each part. `needs`: a package,
+    without which it is passed over.
     """
 
     method: str
@@ -50,6 +55,12 @@ class Part(NamedTuple):
     unit: str
     goal: int | None
     tried: Callable[[int], Tried]
+    minutes: bool = False
+    needs: str | None = None
+
+    @property
+    def can_be(self) -> bool:
+        return self.needs is None or find_spec(self.needs) is not None
 
 
 def failures(checks: Iterable[Callable[[], object]]) -> Tried:
@@ -91,6 +102,13 @@ def _hostile_bytes(target: str, seed: int) -> Tried:
         return failures(partial(reader.given, mutated(reader.original, one), f"seed {one}") for one in seeds)
 
 
+def _fuzzed(target: str, seed: int) -> Tried:
+    found = fuzz.tried(target, _FUZZED, seed)
+    if found.failed:
+        print(found.failed[0], flush=True)
+    return Tried(found.inputs, found.failed, minutes=found.minutes)
+
+
 def _model(model: type, seed: int) -> Tried:
     before = taken[0]
     with quick():
@@ -111,4 +129,5 @@ PARTS = [
         for one in (WithPowerCuts, CorpusWithPowerCuts)
     ),
     Part("many writers", "bucket and disk", "worlds", 100_000, _many_writers),
+    *(Part("fuzzing", name, "inputs", 120, partial(_fuzzed, name), minutes=True, needs="atheris") for name in TARGETS),
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,8 @@ class Progress:
 
     def __init__(self, lines: Iterable[Line]):
         self.done = set[tuple[Any, ...]]()
-        self._methods, self._parts = Counter[str](), Counter[tuple[str, str]]()
+        self._methods: Counter[str] = Counter()
+        self._parts: dict[tuple[str, str], float] = defaultdict(float)
         self._all: dict[tuple[str, str], int] = {}
         for line in lines:
             self.add(line)
@@ -41,12 +42,13 @@ class Progress:
         part = line["method"], line["what"]
         self.done.add(key_of(line))
         self._methods[line["method"]] += line["counted"]
-        self._parts[part] += line["counted"]
+        self._parts[part] += line.get("minutes", line["counted"])
         if "all" in line:  # where no more came it is over, even if other versions counted others
             self._all[part] = line["all"] if line["counted"] else 0
 
     def is_over(self, part: Part) -> bool:
-        """Its method has reached the goal, or it has nothing that was not tried."""
-        if part.goal is not None:
-            return self._methods[part.method] >= part.goal
-        return self._parts[part.method, part.what] >= self._all.get((part.method, part.what), math.inf)
+        """Its method has reached the goal; or it itself has, where the goal is one of minutes, or all of it."""
+        name = part.method, part.what
+        if part.goal is None:
+            return self._parts[name] >= self._all.get(name, math.inf)
+        return (self._parts[name] if part.minutes else self._methods[part.method]) >= part.goal

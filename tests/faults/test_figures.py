@@ -91,11 +91,21 @@ def test_what_failed_is_told_kept_and_the_exit_code(parts, capsys):
     assert "seed 1 breaks it" in said and "| 1 |" in said
 
 
-def test_of_fuzzing_the_minutes_are_summed():
-    line = {"method": "fuzzing", "what": "tar", "unit": "inputs", "failed": [], "counted": 1000}
-    found = figures.figures_of([line | {"seed": seed, "minutes": 1.5} for seed in range(2)])
-    assert found["methods"]["fuzzing"]["minutes"] == {"tar": 3.0}
-    assert "| | tar | 2,000 in 3 min | | |" in figures.table(found)
+def test_of_fuzzing_each_part_has_its_minutes(parts, monkeypatch, capsys):
+    """One that was broken early takes more seeds; where the fuzzer is not installed, a line tells of it."""
+    parts = [
+        Part("fuzzing", "tar", "inputs", 3, lambda seed: Tried(1000, [], minutes=1.5), minutes=True),
+        Part("fuzzing", "csv", "inputs", 3, lambda seed: Tried(10, [], minutes=2.5 * seed), minutes=True),
+        Part("dreaming", "", "inputs", 3, None, needs="no_such_package"),
+    ]
+    for module in (command, figures, progress):
+        monkeypatch.setattr(module, "PARTS", parts)
+    command.main(60)
+    found = figures.figures_of(read_lines(LOG))
+    assert found["methods"]["fuzzing"]["minutes"] == {"tar": 3.0, "csv": 7.5}
+    said = capsys.readouterr().out
+    assert "| fuzzing | all | 2,030 inputs | 3 min a part |" in said and "| | tar | 2,000 in 3 min | | |" in said
+    assert "dreaming is passed over: no_such_package is not installed\n" in said
 
 
 def test_no_two_parts_have_one_name():
