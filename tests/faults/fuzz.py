@@ -89,7 +89,7 @@ def fuzz(name: str, minutes: float, seed: int, folder: Path, kept: Path) -> None
     with atheris.instrument_imports(include=["distillkit"]):
         from tests.faults.check import quick
         from tests.faults.hostile_input import PATIENCE, Reader
-        from tests.faults.targets import make_world
+        from tests.faults.outside import make_world
     (folder / "world").mkdir()
     make_world(folder / "world")
     reader = Reader(folder / "world", folder / "read", name)

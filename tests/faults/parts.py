@@ -15,13 +15,13 @@ from typing import NamedTuple
 from tests.faults import fuzz
 from tests.faults.check import Recording, quick
 from tests.faults.failures import Trial
-from tests.faults.hostile import mutated
 from tests.faults.hostile_input import Reader
 from tests.faults.jobs import JOBS
 from tests.faults.machines import CorpusWithPowerCuts, WithPowerCuts, taken, told_as_a_script
 from tests.faults.many import trial as many
+from tests.faults.outside import make_world
 from tests.faults.sites import sites
-from tests.faults.targets import TARGETS, make_world
+from tests.faults.targets import TARGETS
 
 _DISKS, _FAULTS, _INPUTS = 400, 100, 500  # a seed
 _MODELS = (WithPowerCuts, CorpusWithPowerCuts)
@@ -99,7 +99,7 @@ def _hostile_bytes(target: str, seed: int) -> Tried:
         make_world(world)
         reader = Reader(world, Path(folder) / "read", target)
         seeds = range(seed * _INPUTS, (seed + 1) * _INPUTS)
-        return failures(partial(reader.given, mutated(reader.original, one), f"seed {one}") for one in seeds)
+        return failures(partial(reader.given, reader.changed(one), f"seed {one}") for one in seeds)
 
 
 def _fuzzed(target: str, seed: int) -> Tried:

@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from tests.faults.hostile import mutated
 from tests.faults.hostile_input import Reader
-from tests.faults.targets import TARGETS, make_world
+from tests.faults.outside import make_world
+from tests.faults.targets import TARGETS
 
 SOME, MANY = 40, 10_000
 
@@ -22,7 +22,7 @@ def world(tmp_path_factory):
 def tried(world, tmp_path, target, seeds):
     reader = Reader(world, tmp_path / "world", target)
     for seed in seeds:
-        reader.given(mutated(reader.original, seed), f"seed {seed}")
+        reader.given(reader.changed(seed), f"seed {seed}")
 
 
 @pytest.fixture(autouse=True)
