@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from distillkit.errors import TeacherError
 from distillkit.recipe import Component
+from distillkit.system.atomic import parsed_json
 from distillkit.system.best import run_of
 from distillkit.teachers._frozen import weights_sha256
 
@@ -29,7 +29,7 @@ def student_of(folder: Path) -> tuple[str, Any]:
     try:
         if exported:
             return _of_export(folder)
-        knobs = json.loads((run / "recipe.json").read_bytes())["recipe"]["student"]
+        knobs = parsed_json((run / "recipe.json").read_bytes())["recipe"]["student"]
         student = Component(**knobs).build("students")
         student.load_state_dict(load_file(folder / "student.safetensors"))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
@@ -40,7 +40,7 @@ def student_of(folder: Path) -> tuple[str, Any]:
 
 def _of_export(folder: Path) -> tuple[str, Any]:
     """Whether the weights that were found are the student's, their digest says."""
-    told = json.loads((folder / EXPORTED).read_bytes())
+    told = parsed_json((folder / EXPORTED).read_bytes())
     student = Component(**told["student"]).build("students")
     files = sorted(folder.glob("*.safetensors"))
     there = load_file(files[0]) if files else {}

@@ -10,7 +10,6 @@ Nothing random is kept: data and dropout of a step depend on its number.
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from collections import defaultdict
 from collections.abc import Callable
@@ -26,7 +25,7 @@ from torch import Tensor, nn
 
 from distillkit.errors import TrainError
 from distillkit.store.format.manifest import digest, file_digest
-from distillkit.system.atomic import atomic_folder, set_aside, write_json
+from distillkit.system.atomic import atomic_folder, parsed_json, set_aside, write_json
 from distillkit.system.device import fetched
 from distillkit.training.shards import cut, spread, whole
 
@@ -92,7 +91,7 @@ def restore(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, sc
     if not found:
         return 0
     path = found[-1]
-    state = json.loads((path / "state.json").read_bytes())
+    state = parsed_json((path / "state.json").read_bytes())
     now = model.state_dict()
     kept = {name: cut(value, now.get(name)) for name, value in load_file(path / "model.safetensors").items()}
     try:
@@ -135,7 +134,7 @@ def _damage(path: Path) -> str | None:
     One from before checkpoints had checksums is whole if its files can be opened.
     """
     try:
-        record = json.loads((path / "state.json").read_bytes())
+        record = parsed_json((path / "state.json").read_bytes())
         if {"files", "sha256"} & record.keys() and record.pop("sha256") != digest(record):
             return "state.json is not as it was written"
         for name in _FILES:

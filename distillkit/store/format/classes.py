@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from distillkit.system.atomic import write_json
+from distillkit.system.atomic import parsed_json, write_json
 
 FILE_NAME = "classes.json"
 
@@ -20,7 +19,7 @@ def write_classes(store: Path, table: Mapping[str, int]) -> None:
 def classes_of(store: Path) -> dict[str, int]:
     """Name to number; empty where a store has no classes, or is older than this file, or the file is damaged."""
     try:
-        table = json.loads((store / FILE_NAME).read_bytes())
+        table = parsed_json((store / FILE_NAME).read_bytes())
     except (OSError, ValueError):
         return {}
     fits = isinstance(table, dict) and all(type(number) is int for number in table.values())

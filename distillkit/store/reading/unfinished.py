@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from distillkit.errors import StoreError
 from distillkit.store.format.layout import BEGUN
 from distillkit.store.format.log import logged
 from distillkit.store.format.manifest import FILE_NAME
+from distillkit.system.atomic import parsed_json
 from distillkit.system.wording import count, pace
 
 
@@ -57,7 +57,7 @@ def unfinished(path: Path) -> Unfinished | None:
     if not plan.is_file() or (path / FILE_NAME).is_file():
         return None
     try:
-        begun: dict[str, Any] = json.loads(plan.read_bytes())
+        begun: dict[str, Any] = parsed_json(plan.read_bytes())
         rows, rows_per_shard = int(begun["rows"]), int(begun["rows_per_shard"])
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{plan}: damaged ({error!r:.80}); move {path} away and make it again") from error
@@ -86,6 +86,6 @@ def _whole_command(line: dict[str, Any]) -> str | None:
 
 def _rows_begun(record: Path) -> int:
     try:
-        return int(json.loads(record.read_bytes())["facts"]["rows"])
+        return int(parsed_json(record.read_bytes())["facts"]["rows"])
     except (OSError, ValueError, KeyError, TypeError):
         return 0  # damaged: its rows are computed again
