@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+CORPUS = Path(__file__).with_name("corpus")
 _KEPT = Path(".fuzz")
 _MEMORY = 4096  # MB, of the process with all its libraries
 _LARGEST = 1 << 16
@@ -36,6 +37,11 @@ class Fuzzed(NamedTuple):
 def slug(target: str) -> str:
     """The name of a target as one of a folder."""
     return re.sub(r"\W+", "_", target)
+
+
+def known(target: str) -> Path:
+    """The folder of inputs that are kept with the tests."""
+    return CORPUS / slug(target)
 
 
 def main(target: str | None, minutes: float) -> int:
@@ -97,8 +103,7 @@ def fuzz(name: str, minutes: float, seed: int, folder: Path, kept: Path) -> None
     limits = [f"-max_total_time={int(60 * minutes)}", f"-timeout={PATIENCE}", f"-rss_limit_mb={_MEMORY}"]
     limits += [f"-seed={seed + 1}"]  # 0 would be any
     told = [f"-artifact_prefix={kept}.broken.", "-print_final_stats=1", f"-max_len={_LARGEST}"]
-    known = Path(__file__).with_name("corpus") / slug(name)
-    places = [str(place) for place in (kept, known) if place.is_dir()]  # what is new goes to the first
+    places = [str(kept), str(known(name))]  # what is new goes to the first
     atheris.Setup([sys.argv[0], *limits, *told, *places], lambda content: reader.read(content, "an input"))
     print(f"ready after {time.process_time() / 60:.3f} minutes", file=sys.stderr, flush=True)
     with quick():

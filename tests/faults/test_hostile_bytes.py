@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from tests.faults.fuzz import CORPUS, known, slug
 from tests.faults.hostile_input import Reader
 from tests.faults.outside import make_world
 from tests.faults.targets import TARGETS
@@ -39,6 +40,19 @@ def test_what_nobody_changed_is_read(world, tmp_path, target):
 @pytest.mark.parametrize("target", TARGETS)
 def test_some_changes(world, tmp_path, target):
     tried(world, tmp_path, target, range(SOME))
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_what_is_known_to_be_hostile(world, tmp_path, target):
+    """Made by hand, or grown by the fuzzer, which begins with them; what once broke a reader is among them."""
+    reader, kept = Reader(world, tmp_path / "world", target), sorted(known(target).iterdir())
+    assert kept
+    for path in kept:
+        reader.given(path.read_bytes(), path.name)
+
+
+def test_no_known_input_belongs_to_no_target():
+    assert {path.name for path in CORPUS.iterdir()} == {slug(target) for target in TARGETS}
 
 
 @pytest.mark.slow
