@@ -35,7 +35,7 @@ class Trial:
             calls = Calls(folder)
             with calls.in_the_way():
                 job.run(folder, lambda what, kept: None)
-        shutil.copytree(folder, folder.with_name("undisturbed"), dirs_exist_ok=True)
+        job.undisturbed(folder)
         return cls(job, folder, calls.counted, job.outcome(folder))
 
     def faults(self) -> list[Fault]:
