@@ -1,6 +1,7 @@
 """What comes from outside, changed at random: a DistillkitError in one line, or rows; no other error, no hang."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -49,6 +50,7 @@ def test_what_is_known_to_be_hostile(world, tmp_path, target):
     assert kept
     for path in kept:
         reader.given(path.read_bytes(), path.name)
+    assert not Path("distillkit-pickle-was-run").exists()  # what the pickles among them make
 
 
 def test_no_known_input_belongs_to_no_target():
