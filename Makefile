@@ -63,7 +63,7 @@ test: setup ## the tests, without the slow ones
 test-all: setup ## every test
 	$(BIN)/python -m pytest -m "not gpu"
 
-reliability: setup ## power cuts, failing calls, models, many writers, hostile bytes for an hour (MINUTES=n); resumes
+reliability: setup ## power cuts, failing calls, models, many writers, hostile bytes, fuzzing for an hour (MINUTES=n); resumes
 	$(BIN)/python -m tests.faults $(or $(MINUTES),60)
 
 test-gpu: setup ## the tests that need CUDA

@@ -9,7 +9,6 @@ The teacher is read from the stores; only students compute anything. Out come, i
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -33,6 +32,7 @@ from distillkit.report.weights import measured_weights
 from distillkit.runfolder import RunFolder
 from distillkit.store.format.manifest import digest
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.atomic import parsed_json
 from distillkit.system.device import device_of
 from distillkit.system.fitting import fitting
 from distillkit.system.paths import expand
@@ -97,7 +97,7 @@ def evaluate_teacher(
 def write_as(folder: str | Path, form: str) -> Path:
     """The numbers of an evaluated folder in the files of another tool (evaluation/formats.py), and where they are."""
     folder = Path(folder)
-    evaluation = json.loads((folder / FILE).read_bytes())
+    evaluation = parsed_json((folder / FILE).read_bytes())
     return export(folder / "evaluation" / form, form, evaluation, folder.name)
 
 

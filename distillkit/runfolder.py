@@ -10,7 +10,6 @@ best/                 the weights that did best in a validation, see training/va
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from errno import ENOTDIR
@@ -28,7 +27,7 @@ from distillkit.recipe.schema import validate
 from distillkit.recipe.weights import Inherit, inherited
 from distillkit.store.format.manifest import digest, file_digest
 from distillkit.system.addresses import refuse_secrets_within
-from distillkit.system.atomic import atomic_file, make_folder, set_aside, write_json
+from distillkit.system.atomic import atomic_file, make_folder, parsed_json, set_aside, write_json
 from distillkit.system.best import FOLDER, RECORD, is_best, run_of
 from distillkit.system.lines import append_line, keep_lines, read_lines, settle
 from distillkit.system.locks import locked
@@ -220,7 +219,7 @@ class RunFolder:
 def _read(path: Path, *keys: str) -> dict[str, Any]:
     """A record of a run; TrainError unless it is whole and has these keys."""
     try:
-        record = json.loads(path.read_bytes())
+        record = parsed_json(path.read_bytes())
         _ = [record[key] for key in keys]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrainError(f"{path}: damaged ({error!r:.80}); train anew with train-student --overwrite") from error

@@ -6,7 +6,6 @@ which was not full, is written anew from its stored rows and the first new ones;
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -26,7 +25,7 @@ from distillkit.recipe import differences
 from distillkit.store.format.encode import stored
 from distillkit.store.format.log import FILE_NAME as LOG
 from distillkit.store.format.manifest import Manifest
-from distillkit.store.format.sameness import recognised
+from distillkit.store.format.sameness import begun_with, recognised
 from distillkit.store.reading.lookup import find
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.writing.claims import Claims
@@ -88,7 +87,7 @@ def append(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None]
     if not grown.new:
         say(f"{path}: the corpus has no new samples, nothing to do")
         return path
-    before = json.loads((path / "plan.json").read_bytes())
+    before = begun_with(path) or {}
     asked = recognised(before, job.identity(duplicates))
     writer = StoreWriter(successor.beside(path), grown.plan, job.fields, old.rows_per_shard, asked)
     changes = [line for line in differences(before, writer.identity) if not line.startswith(GROWS)]

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from distillkit.engine.alike import told_of_alike
+from distillkit.errors import SourceError
 from distillkit.recipe import Component
 from distillkit.store.format import layout
 from distillkit.store.format.encode import encode
@@ -42,6 +43,9 @@ def import_features(
         say(f"{out}: left out {count(duplicates, 'row')} whose key had come before")
     places = kept(plan, (sample.key for sample in importer)) if duplicates else None
     fields = importer.fields
+    for name, field in fields.items():
+        if 0 in field.shape:
+            raise SourceError(f"{source}: rows of {name} have no numbers; name a folder of features that have")
     identity = {
         "source": importer.source
         | {"duplicates": duplicates, "imported": {"kind": component.kind, "place": str(source)}},

@@ -5,7 +5,6 @@ Single bad rows are none of this: they go to the failure ledger when their turn 
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from distillkit.recipe import Corpus
 from distillkit.sources._class_names import ClassNames
 from distillkit.store.format.manifest import FILE_NAME
 from distillkit.store.format.plan import knobs_of, make_plan
+from distillkit.store.format.sameness import begun_with
 from distillkit.system.progress import Counted
 from distillkit.system.wording import count
 from distillkit.types import class_number
@@ -100,10 +100,9 @@ def planned(corpus: Corpus, store: Path, say: Callable[[str], None], allow_small
 def _before(store: Path) -> dict[str, Any] | None:
     """What the store there was begun with; None where there is none, or a damaged one, which its writer tells."""
     try:
-        before: dict[str, Any] = json.loads((store / "plan.json").read_bytes())
-    except (FileNotFoundError, ValueError):
+        return begun_with(store)
+    except (FileNotFoundError, StoreError):
         return None
-    return before
 
 
 def _asked(corpus: Corpus) -> set[str]:

@@ -5,7 +5,6 @@ What comes of it is what an extraction of the mended corpus would give, byte for
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from distillkit.engine.other_rows import changed_rows
 from distillkit.errors import StoreError
 from distillkit.recipe import differences
 from distillkit.store.format.manifest import Manifest
-from distillkit.store.format.sameness import recognised
+from distillkit.store.format.sameness import begun_with, recognised
 from distillkit.store.writing.adopt import committed
 from distillkit.store.writing.claims import Claims
 from distillkit.store.writing.writer import StoreWriter
@@ -83,7 +82,7 @@ def successor_of(job: Job, plan: pa.Table, duplicates: int, old: Manifest, what:
         raise StoreError(
             f"{path}: the corpus has {count(grown.new, 'more sample')} now; run first: distillkit store append RECIPE"
         )
-    before = json.loads((path / "plan.json").read_bytes())
+    before = begun_with(path) or {}
     asked = recognised(before, job.identity(duplicates))
     writer = StoreWriter(successor.beside(path), grown.plan, job.fields, old.rows_per_shard, asked)
     changes = differences(before, writer.identity)

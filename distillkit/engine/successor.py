@@ -5,7 +5,6 @@ The old store is set aside under another name. No file of it is changed, so it s
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Collection
 from pathlib import Path
@@ -15,6 +14,7 @@ from distillkit.errors import StoreError
 from distillkit.store.bucket.remote import origin
 from distillkit.store.format.log import FILE_NAME as LOG
 from distillkit.store.format.manifest import FILE_NAME, digest
+from distillkit.store.format.sameness import begun_with
 from distillkit.store.format.steps import steps_of
 from distillkit.store.reading.additions import FOLDER
 from distillkit.store.writing.adopt import adopt, committed
@@ -54,7 +54,7 @@ def take_its_place(path: Path, claims: Claims) -> str:
     meanwhile."""
     with claims.beginning_or_end():
         left = sorted(place.name for place in (path / FOLDER).glob("*") if place.is_dir())
-        aside = set_aside(path, digest(json.loads((path / "plan.json").read_bytes()))[:8])
+        aside = set_aside(path, digest(begun_with(path) or {})[:8])
         _move_in(path)
     told = f"; {', '.join(left)} stayed there: run the recipe again to add to the new store" if left else ""
     return f"the old store is now {aside}{told}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from distillkit.evals._encode import Encode, OpenStore
 from distillkit.evaluation.asked import Asked, slug_of
 from distillkit.evaluation.numbers import Numbers
 from distillkit.evaluation.rows import TABLES, Rows, read_rows, write_rows
-from distillkit.system.atomic import write_json
+from distillkit.system.atomic import parsed_json, write_json
 
 Result = Numbers | list[Answers]
 
@@ -66,7 +65,7 @@ class Kept:
 
     def _numbers(self, asked: Asked, path: Path) -> dict[str, Result]:
         try:
-            record = json.loads(path.read_bytes())
+            record = parsed_json(path.read_bytes())
             if record["made_of"] != asked.made_of:
                 return {}
             return {

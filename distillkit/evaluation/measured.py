@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from distillkit.evaluation.rows import is_rows, read_rows
 from distillkit.recipe import TrainRecipe
 from distillkit.runfolder import RunFolder
 from distillkit.store.format.manifest import file_digest
+from distillkit.system.atomic import parsed_json
 from distillkit.system.best import FOLDER, is_best
 
 Place = tuple[str, str]  # an eval's name, and the table of it ("" is the main one)
@@ -96,7 +96,7 @@ def _found(
             if "teacher" in kept.answers:
                 teacher[place] = Asking(kept.answers["teacher"], kept.asked)
     for file in sorted(folder.glob("*.json")):
-        record = json.loads(file.read_bytes())
+        record = parsed_json(file.read_bytes())
         if same(record.get("networks", {})):
             numbers[record["name"]] = record["numbers"][who]
     return (rows, teacher, numbers, network) if rows or numbers else None

@@ -20,7 +20,7 @@ from distillkit.evaluation.asked import Asked
 from distillkit.evaluation.numbers import numbers
 from distillkit.evaluation.prompts import names_of, prompts_of
 from distillkit.store.format.manifest import file_digest
-from distillkit.system.atomic import atomic_file, remove_file, write_json
+from distillkit.system.atomic import atomic_file, parsed_json, remove_file, write_json
 
 FILE = "evaluation.json"
 DONE = "evaluated.json"  # written last: which evaluation.json the report in this folder was made from
@@ -88,7 +88,7 @@ def _before(folder: Path, networks: Mapping[str, str]) -> dict[str, Any]:
     A disk that does not answer is neither: what other evals had found would be lost.
     """
     try:
-        record = json.loads((folder / FILE).read_bytes())
+        record = parsed_json((folder / FILE).read_bytes())
         return record if record["networks"] == dict(networks) and record["evals"] is not None else {}
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return {}

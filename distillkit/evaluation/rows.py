@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from distillkit.errors import StoreError
 from distillkit.evals._answers import Answers, Measure
-from distillkit.system.atomic import atomic_file
+from distillkit.system.atomic import atomic_file, parsed_json
 
 TABLES = "tables"  # of what the main table of an eval was made of: which other tables it has
 _META = b"distillkit"
@@ -114,7 +114,7 @@ def read_rows(path: Path) -> Rows:
     """StoreError where it is no such file, or damaged."""
     try:
         table = _read(path)
-        meta = json.loads((table.schema.metadata or {})[_META])
+        meta = parsed_json((table.schema.metadata or {})[_META])
         names = path.with_name(path.stem + _NAMES)
         listed = _read(names)["name"].to_pylist() if "names" in meta else None
         if listed is not None and _sha256(listed) != meta["names"]:

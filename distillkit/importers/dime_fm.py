@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from distillkit.errors import SourceError
 from distillkit.importers._record import imported
 from distillkit.store.format.field import Field
+from distillkit.system.atomic import parsed_json
 from distillkit.system.wording import one_line
 from distillkit.types import Sample
 
@@ -159,7 +159,7 @@ def _numbers(text: str) -> np.ndarray:
 def _caption(text: str) -> str:
     """The first caption of a row of texts: JSON with `captions` or `caption`, a list or a text, or a plain text."""
     try:
-        told = json.loads(text)
+        told = parsed_json(text)
     except ValueError:
         return text
     told = told[0] if isinstance(told, list) and told else told

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from distillkit.errors import StoreError
 from distillkit.mining import gpu_index
 from distillkit.mining.vectors import Vectors
 from distillkit.mining.which_faiss import faiss
-from distillkit.system.atomic import atomic_file, write_json
+from distillkit.system.atomic import atomic_file, parsed_json, write_json
 from distillkit.system.wording import count as counted
 
 Say = Callable[[str], None]
@@ -59,7 +58,7 @@ def opened(folder: Path, kind: str, vectors: Vectors, identity: dict[str, Any], 
     """The index of that kind kept in `folder`, or a new one. StoreError when it was made from something else."""
     told, path = folder / "index.json", folder / "index.faiss"
     if told.is_file():
-        made = json.loads(told.read_bytes())
+        made = parsed_json(told.read_bytes())
         if made != identity:
             name = next(key for key in {**made, **identity} if made.get(key) != identity.get(key))
             raise StoreError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +15,7 @@ from distillkit.store.format.field import Field
 from distillkit.store.reading.additions import FOLDER
 from distillkit.store.reading.contents import refuse_other_teacher
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.atomic import parsed_json
 from distillkit.system.paths import expand
 
 _UNIT = 1e-3  # lengths this near to 1 are those of normalised vectors in float16
@@ -79,7 +79,7 @@ class Job:
     def begun_with(self) -> dict[str, Any]:
         """The facts of the addition at `path`, if it was begun with what is asked now; else nothing."""
         path = self.path / "plan.json"
-        identity = json.loads(path.read_bytes()) if path.is_file() else {}
+        identity = parsed_json(path.read_bytes()) if path.is_file() else {}
         facts = identity.get("teachers", {}).get(self.recipe.name, {})
         same = all(facts.get(key) == value for key, value in self.asked().items())
         return facts if same and identity.get("rows_per_shard") == self.recipe.rows_per_shard else {}

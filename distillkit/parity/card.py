@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from distillkit.exports._described import Described
 from distillkit.parity.gate import Parity
 from distillkit.recipe import TrainRecipe
 from distillkit.runfolder import RunFolder
-from distillkit.system.atomic import make_folder
+from distillkit.system.atomic import make_folder, parsed_json
 from distillkit.system.versions import versions
 from distillkit.system.wording import count
 
@@ -90,7 +89,7 @@ def _results(run: RunFolder) -> str:
     if not path.is_file():
         return ""
     lines = ["## Results\n"]
-    for name, told in json.loads(path.read_bytes())["results"].items():
+    for name, told in parsed_json(path.read_bytes())["results"].items():
         who = list(told)
         lines += [f"**{cell(name)}**\n", "| | " + " | ".join(who) + " |", "|---" * (len(who) + 1) + "|"]
         numbers = [key for key in told[who[0]] if not key.endswith((".low", ".high", ".chance"))]
@@ -103,7 +102,7 @@ def _write_results(folder: Path, run: RunFolder, name: str) -> None:
     path = run.path / "evaluation.json"
     if not path.is_file():
         return
-    for file, text in eval_results(json.loads(path.read_bytes()), name).items():
+    for file, text in eval_results(parsed_json(path.read_bytes()), name).items():
         make_folder(folder / RESULTS)
         (folder / RESULTS / file).write_text(text, encoding="utf-8")
 

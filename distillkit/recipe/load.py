@@ -38,7 +38,10 @@ def load(path: str | Path, overrides: list[str] | None = None, *, kind: type[Mad
     content = _read(path, ())
     for override in overrides or []:
         _override(content, override)
-    _refuse_large_numbers(content, str(path), "")
+    try:
+        _refuse_large_numbers(content, str(path), "")
+    except RecursionError as error:
+        raise RecipeError(f"{path}: tables within tables beyond all sense; take them out") from error
     _refuse_other_stage(path, content, kind)
     return validate(kind, content, str(path))
 

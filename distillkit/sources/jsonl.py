@@ -6,7 +6,6 @@ Of texts alone the key is a hash of the text, as in text lines; of images it is 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from distillkit.sources._account import Account
 from distillkit.sources._captions import Captions, numbered_through, with_captions
 from distillkit.sources._lines import numbered_lines
 from distillkit.sources._places import file_at, folder_at, printable, unusable
+from distillkit.system.atomic import parsed_json
 from distillkit.types import Sample
 
 _NAMES = {str: "a text", str | int: "a text or a whole number", str | list: "a text or a list"}
@@ -68,7 +68,7 @@ class Jsonl:
             if not line.strip():
                 continue
             try:
-                item = json.loads(line)
+                item = parsed_json(line)
                 if not isinstance(item, dict):
                     raise SourceError(f"a JSON {type(item).__name__}, not an object; write one object a line")
                 account.found = account.found or printable(f"its objects have the fields {', '.join(item)}"[:200])

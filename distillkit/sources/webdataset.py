@@ -23,6 +23,7 @@ from distillkit.sources._patterns import files
 from distillkit.sources._places import IMAGES, LARGEST_IMAGE, folder_at, printable
 from distillkit.sources._stems import refuse_folded, split
 from distillkit.sources._tar import LARGEST_TEXT, members, trouble
+from distillkit.system.atomic import parsed_json
 from distillkit.types import Sample
 
 _PLACE = re.compile(r"(.+)@(\d+)\+(\d+)", re.DOTALL)
@@ -185,7 +186,7 @@ class WebDataset:
         extension, *fields = selector.split(".")
         try:
             text = group[extension].decode("utf-8-sig")
-            value = json.loads(text) if fields else text
+            value = parsed_json(text) if fields else text
             json.dumps(value, ensure_ascii=False).encode()  # JSON can spell half a character, which no text can hold
         except (ValueError, RecursionError) as error:
             account.lose(

@@ -5,7 +5,6 @@ Needed once, at the start of a run; what is trained, resumed or finished does wi
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import textwrap
@@ -25,6 +24,7 @@ from distillkit.recipe import Component
 from distillkit.students._configs import openclip_config, timm_model
 from distillkit.students._pixels import Normalise
 from distillkit.students._timm import create_trunk
+from distillkit.system.atomic import parsed_json
 from distillkit.system.best import run_of
 from distillkit.system.paths import expand
 
@@ -102,7 +102,7 @@ def earlier_student(name: str) -> nn.Module:
     """The student that a finished run left behind; `name` is "run:FOLDER"."""
     folder = Path(expand(name.removeprefix("run:")))
     try:
-        knobs = json.loads((run_of(folder) / "recipe.json").read_bytes())["recipe"]["student"]
+        knobs = parsed_json((run_of(folder) / "recipe.json").read_bytes())["recipe"]["student"]
         weights = load_file(folder / "student.safetensors")
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise TeacherError(

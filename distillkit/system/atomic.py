@@ -173,3 +173,11 @@ def write_json(path: Path, value: Any) -> None:
 def as_json(value: Any) -> bytes:
     """What `write_json` makes of a value."""
     return (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def parsed_json(content: str | bytes) -> Any:
+    """The value of JSON that anybody may have written. ValueError for what is none, or is nested beyond all sense."""
+    try:
+        return json.loads(content)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error

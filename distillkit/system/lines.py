@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from distillkit.system.atomic import atomic_file, noticing_a_full_disk, sync
+from distillkit.system.atomic import atomic_file, noticing_a_full_disk, parsed_json, sync
 
 Line = dict[str, Any]
 
@@ -48,7 +48,7 @@ def settle(path: Path) -> None:
 
 def _parsed(line: bytes) -> Line | None:
     try:
-        value = json.loads(line)
+        value = parsed_json(line)
     except ValueError:
         return None
     return value if isinstance(value, dict) else None

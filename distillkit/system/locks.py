@@ -34,9 +34,11 @@ def locked(path: Path, *, wait: bool = True, leave: bool = True) -> Iterator[boo
     try:
         yield ours
     finally:
-        if ours and not leave:
-            path.unlink(missing_ok=True)  # while it is ours: who waits for it finds that it is gone, and makes another
-        os.close(handle)
+        try:
+            if ours and not leave:
+                path.unlink(missing_ok=True)  # while it is ours: who waits for it finds that it is gone, makes another
+        finally:
+            os.close(handle)
 
 
 def _taken(path: Path, wait: bool) -> tuple[int, bool]:
@@ -67,7 +69,7 @@ def lock_file(file: int | BinaryIO, path: Path, kind: int, *, wait: bool = True)
     try:
         fcntl.flock(file, kind | (0 if wait else fcntl.LOCK_NB))
     except OSError as error:
-        return _refused(error, path)
+        return _refused(error, path, wait)
     return True
 
 
@@ -78,7 +80,7 @@ def lock_bytes(file: BinaryIO, path: Path, first: int, length: int, *, wait: boo
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), length, first)
     except OSError as error:
-        return _refused(error, path)
+        return _refused(error, path, wait)
     return True
 
 
@@ -92,9 +94,12 @@ def _switched_off() -> bool:
     return os.environ.get(VARIABLE, "").lower() in ("off", "no", "0")
 
 
-def _refused(error: OSError, path: Path) -> bool:
-    """False where another has the lock; NoLocks where nobody can; any other error as it is."""
-    if error.errno in _TAKEN:
+def _refused(error: OSError, path: Path, wait: bool) -> bool:
+    """False where another has the lock; NoLocks where nobody can; any other error as it is.
+
+    Who waits gets the lock or an error: nobody asks afterwards whether it is theirs.
+    """
+    if error.errno in _TAKEN and not wait:
         return False
     if error.errno in _ABSENT:
         raise NoLocks(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from distillkit.errors import TeacherError
 from distillkit.recipe import Component
+from distillkit.system.atomic import parsed_json
 from distillkit.system.best import run_of
 from distillkit.teachers._frozen import weights_sha256
 
@@ -50,13 +50,13 @@ def _is_export(folder: Path) -> bool:
 def _knobs(folder: Path) -> dict[str, Any]:
     """The table of its student."""
     if _is_export(folder):
-        return dict(json.loads((folder / EXPORTED).read_bytes())["student"])
-    return dict(json.loads((run_of(folder) / "recipe.json").read_bytes())["recipe"]["student"])
+        return dict(parsed_json((folder / EXPORTED).read_bytes())["student"])
+    return dict(parsed_json((run_of(folder) / "recipe.json").read_bytes())["recipe"]["student"])
 
 
 def _of_export(folder: Path) -> tuple[str, Any]:
     """Whether the weights that were found are the student's, their digest says."""
-    told = json.loads((folder / EXPORTED).read_bytes())
+    told = parsed_json((folder / EXPORTED).read_bytes())
     student = Component(**told["student"]).build("students")
     files = sorted(folder.glob("*.safetensors"))
     there = load_file(files[0]) if files else {}

@@ -10,8 +10,8 @@ Nothing random is kept: data and dropout of a step depend on its number.
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
+from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -25,10 +25,11 @@ from torch import Tensor, nn
 
 from distillkit.errors import TrainError
 from distillkit.store.format.manifest import digest, file_digest
-from distillkit.system.atomic import atomic_folder, set_aside, write_json
+from distillkit.system.atomic import atomic_folder, parsed_json, set_aside, write_json
 from distillkit.system.device import fetched
 from distillkit.training.shards import cut, spread, whole
 
+_KEPT = {torch.optim.AdamW: {"step", "exp_avg", "exp_avg_sq"}, torch.optim.SGD: {"momentum_buffer"}}  # a parameter
 _FILES = ("model.safetensors", "optimizer.safetensors")
 
 
@@ -90,7 +91,7 @@ def restore(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, sc
     if not found:
         return 0
     path = found[-1]
-    state = json.loads((path / "state.json").read_bytes())
+    state = parsed_json((path / "state.json").read_bytes())
     now = model.state_dict()
     kept = {name: cut(value, now.get(name)) for name, value in load_file(path / "model.safetensors").items()}
     try:
@@ -100,7 +101,12 @@ def restore(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, sc
             f"{path}: holds another student or objective ({str(error).splitlines()[-1].strip()}); "
             "begin with --overwrite"
         ) from error
-    _unflatten(model, optimizer, load_file(path / "optimizer.safetensors"))
+    flat = load_file(path / "optimizer.safetensors")
+    if strange := _strange(model, optimizer, flat):
+        raise TrainError(
+            f"{path}: optimizer.safetensors is of another optimiser or student ({strange}); begin with --overwrite"
+        )
+    _unflatten(model, optimizer, flat)
     scaler.load_state_dict(state["scaler"])
     return int(state["step"])
 
@@ -128,7 +134,7 @@ def _damage(path: Path) -> str | None:
     One from before checkpoints had checksums is whole if its files can be opened.
     """
     try:
-        record = json.loads((path / "state.json").read_bytes())
+        record = parsed_json((path / "state.json").read_bytes())
         if {"files", "sha256"} & record.keys() and record.pop("sha256") != digest(record):
             return "state.json is not as it was written"
         for name in _FILES:
@@ -170,6 +176,20 @@ def _flatten(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Te
         for parameter, state in optimizer.state.items()
         for key, value in state.items()
     }
+
+
+def _strange(model: nn.Module, optimizer: torch.optim.Optimizer, flat: dict[str, Tensor]) -> str | None:
+    """A tensor that the optimiser could not go on with, if there is one; what it lacks, it would miss in a step."""
+    parameters, found = dict(model.named_parameters()), defaultdict[str, set[str]](set)
+    for place, value in flat.items():
+        name, _, key = place.partition("|")
+        parameter = parameters.get(name)
+        if parameter is None or value.shape != (() if key == "step" else parameter.shape):
+            return place
+        if not value.is_floating_point():
+            return f"{place} is {value.dtype}"
+        found[name].add(key)
+    return next((name for name, keys in found.items() if keys != _KEPT[type(optimizer)]), None)
 
 
 def _unflatten(model: nn.Module, optimizer: torch.optim.Optimizer, flat: dict[str, Tensor]) -> None:

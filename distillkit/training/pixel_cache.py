@@ -11,7 +11,6 @@ An image is squeezed to size x size whatever its aspect; a view's box is relativ
 from __future__ import annotations
 
 import io
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +28,7 @@ from distillkit.pixels import render
 from distillkit.pixels.room import room
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system import npy
-from distillkit.system.atomic import atomic_folder, write_json
+from distillkit.system.atomic import atomic_folder, parsed_json, write_json
 from distillkit.system.locks import locked
 from distillkit.system.progress import Progress
 from distillkit.system.wording import one_line
@@ -97,7 +96,7 @@ def exists(store: FeatureStore, size: int, form: Format) -> bool:
     """Whether there is such a cache, of this very store."""
     record = place(store, size, form) / "cache.json"
     try:
-        return record.is_file() and json.loads(record.read_bytes()) == _facts(store, size, form)
+        return record.is_file() and parsed_json(record.read_bytes()) == _facts(store, size, form)
     except ValueError:
         return False  # damaged: it is made again
 

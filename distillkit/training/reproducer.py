@@ -10,7 +10,6 @@ nan-00000012/what.json            step, keys, and the terms as they came out
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from distillkit.runfolder import RunFolder
-from distillkit.system.atomic import atomic_folder, write_json
+from distillkit.system.atomic import atomic_folder, parsed_json, write_json
 from distillkit.training.objective import Objective
 from distillkit.training.shards import whole
 from distillkit.types import Batch, Features, Widths
@@ -64,7 +63,7 @@ def _whole(tensors: dict[str, Tensor | None]) -> dict[str, Tensor]:
 def replay(folder: str | Path) -> dict[str, float]:
     """The terms of that step again, on the CPU in float32: same student, same weights, same batch."""
     path = Path(folder)
-    recipe, what = RunFolder(path.parent).begun_recipe(), json.loads((path / "what.json").read_bytes())
+    recipe, what = RunFolder(path.parent).begun_recipe(), parsed_json((path / "what.json").read_bytes())
     student = recipe.student.build("students")
     widths = Widths(student.widths, what["widths"]["teacher"], what["widths"]["others"])
     objective = Objective(recipe.losses, widths)

@@ -7,7 +7,6 @@ best/best.json            at which step, and how well: written last
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -25,7 +24,7 @@ from distillkit.originals import Originals, moved
 from distillkit.recipe import TrainRecipe, Validation
 from distillkit.runfolder import RunFolder
 from distillkit.store.reading.reader import FeatureStore
-from distillkit.system.atomic import atomic_file, write_json
+from distillkit.system.atomic import atomic_file, parsed_json, write_json
 from distillkit.system.best import FOLDER, RECORD
 from distillkit.system.fitting import fitting
 from distillkit.system.lines import append_line, keep_lines, settle
@@ -117,6 +116,6 @@ class Validator:
     def _so_far(self, step: int) -> float:
         """The best number of the steps before this one."""
         path = self.best / RECORD
-        record = json.loads(path.read_bytes()) if path.is_file() else {"step": step}
+        record = parsed_json(path.read_bytes()) if path.is_file() else {"step": step}
         assert self.spec is not None
         return float("-inf") if record["step"] >= step else float(record[self.spec.best])

@@ -14,37 +14,35 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections import Counter
 from itertools import count
 
-from distillkit.system.lines import append_line, read_lines
-from tests.faults.figures import LOG, key_of, told
+from distillkit.system.lines import append_line
+from tests.faults.figures import told
 from tests.faults.many import trial as many
 from tests.faults.parts import PARTS
+from tests.faults.progress import LOG, Progress, key_of, logged
 
 
 def main(minutes: float, only: str | None = None) -> int:
     """Exit code: 1 where anything failed. `only`: a method."""
     until = time.monotonic() + 60 * minutes
-    lines = [line for line in read_lines(LOG) if "method" in line]
-    done = {key_of(line) for line in lines}
-    counted = Counter[str]()
-    for line in lines:
-        counted[line["method"]] += line["counted"]
+    progress, asked = Progress(logged()), [one for one in PARTS if only in (None, one.method)]
+    for lacking in sorted({(one.method, one.needs or "") for one in asked if not one.can_be}):
+        print("{} is passed over: {} is not installed".format(*lacking))
     for seed in count():
-        parts = [one for one in PARTS if only in (None, one.method) and counted[one.method] < one.goal]
+        parts = [one for one in asked if one.can_be and not progress.is_over(one)]
         if not parts:
             return told()
         for part in parts:
             if time.monotonic() >= until:
                 return told()
             line = {"method": part.method, "what": part.what, "seed": seed, "unit": part.unit}
-            if key_of(line) not in done:
+            if key_of(line) not in progress.done:
                 started = time.monotonic()
-                tried = part.tried(seed)
-                seconds = {"seconds": round(time.monotonic() - started, 1)}
-                append_line(LOG, line | tried._asdict() | seconds)
-                counted[part.method] += tried.counted
+                line |= {name: value for name, value in part.tried(seed)._asdict().items() if value is not None}
+                line["seconds"] = round(time.monotonic() - started, 1)
+                append_line(LOG, line)
+                progress.add(line)
     return told()
 
 

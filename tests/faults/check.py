@@ -36,6 +36,9 @@ class Job(Protocol):
     def look(self, folder: Path) -> None:
         """AssertionError unless a reader sees something absent, unfinished or whole: nothing else, nothing bent."""
 
+    def undisturbed(self, folder: Path) -> None:
+        """Learn what came of it when nothing was in the way: `look` need not allow anything else from then on."""
+
     def outcome(self, folder: Path) -> dict[str, bytes]:
         """What must be equal in the end, whatever happened on the way."""
         return {
@@ -83,6 +86,7 @@ class Recording:
             recorder = Recorder(folder)
             with recorder.recording():
                 job.run(folder, recorder.promise)
+        job.undisturbed(folder)
         real = {
             path.relative_to(folder).as_posix(): None if path.is_dir() else path.read_bytes()
             for path in sorted(folder.rglob("*"))

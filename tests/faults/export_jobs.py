@@ -57,7 +57,7 @@ class _Opened:
 class StudentExported(Job):
     """A finished run is exported beside nothing, or beside what a cut left of it."""
 
-    name = "export"
+    name = "student export"
 
     def prepare(self, folder: Path) -> None:
         self.world = folder.with_name("world")

@@ -58,9 +58,11 @@ class Extracted(Job):
         extract(self.asked(folder), lambda line: None)
         promise("complete", is_complete(STORE))
 
-    def allowed(self) -> set[str] | None:
-        """Digests of what may be there; None: not known yet."""
-        return None
+    old: str | None = None  # the digest of the store that was there before
+    new: str | None = None  # ... and of what came of it undisturbed
+
+    def undisturbed(self, folder: Path) -> None:
+        self.new = digest(folder / STORE)
 
     def look(self, folder: Path) -> None:
         store = folder / STORE
@@ -72,8 +74,7 @@ class Extracted(Job):
             raise AssertionError("opened without a manifest")
         problems = verify(store)
         assert not problems, problems[0]
-        allowed = self.allowed()
-        assert allowed is None or digest(store) in allowed, "another store"
+        assert self.new is None or digest(store) in (self.old, self.new), "another store"
 
 
 class Appended(Extracted):
@@ -141,6 +142,7 @@ class Added(Extracted):
     """A second teacher beside a store that stays."""
 
     name = "a teacher is added"
+    addition: str | None = None
 
     def prepare(self, folder: Path) -> None:
         super().prepare(folder)
@@ -151,9 +153,15 @@ class Added(Extracted):
         extract(self.asked(folder, teachers={"one": 1.0, "two": 2.0}), lambda line: None)
         promise("complete", is_complete(f"{STORE}/added/two"))
 
+    def undisturbed(self, folder: Path) -> None:
+        self.new, self.addition = digest(folder / STORE), digest(folder / STORE / "added/two")
+
     def look(self, folder: Path) -> None:
         assert digest(folder / STORE) == self.old
         super().look(folder)
+        added = folder / STORE / "added/two"
+        if self.addition is not None and (added / FILE_NAME).is_file():
+            assert digest(added) == self.addition, "another addition"
 
 
 class Replaced(Extracted):
@@ -258,7 +266,7 @@ class FirstSelected(Selected):
 class Exported(Job):
     """A store in another form."""
 
-    name = "export"
+    name = "store export"
 
     def prepare(self, folder: Path) -> None:
         fill(writer(folder / "store"), rows_of(), {})

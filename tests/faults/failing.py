@@ -1,8 +1,8 @@
 """Calls of the system that fail: the n-th of a kind, once or from then on, below one folder.
 
 Files that Python opens are given to the caller over a file of ours, whose reads and writes fail or are short as the
-system's may be; so what Arrow, NumPy and safetensors read and write through Python is failed as well. `EINTR` is not
-among the errors: Python itself calls again (PEP 475).
+system's may be; so what Arrow, NumPy and safetensors read and write through Python is failed as well. `EINTR` is
+among the errors of those calls alone that Python does not make again itself (PEP 475).
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ import pyarrow as pa
 
 SHORT = "short"  # fewer bytes than asked for, and no error
 ERRORS: dict[str, tuple[int | str, ...]] = {
-    "open": (errno.EMFILE, errno.EACCES, errno.EIO, errno.ESTALE, errno.ENOSPC),
+    "open": (errno.EMFILE, errno.EACCES, errno.EIO, errno.ESTALE, errno.ENOSPC, errno.EDQUOT),
     "read": (errno.EIO, errno.ESTALE, SHORT),
-    "write": (errno.EIO, errno.ENOSPC, errno.EDQUOT, SHORT),
-    "fsync": (errno.EIO, errno.ENOSPC, errno.EDQUOT),
-    "rename": (errno.EIO, errno.EACCES, errno.ENOSPC, errno.ESTALE),
-    "link": (errno.EIO, errno.EACCES, errno.ENOSPC),
-    "unlink": (errno.EIO, errno.EACCES, errno.ESTALE),
-    "mkdir": (errno.EIO, errno.EACCES, errno.ENOSPC, errno.EDQUOT),
-    "mmap": (errno.ENOMEM, errno.EACCES, errno.ENODEV),
-    "statvfs": (errno.EIO, errno.ESTALE),
-    "lock": (errno.EIO, errno.ESTALE),
+    "write": (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ESTALE, SHORT),
+    "fsync": (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ESTALE),
+    "rename": (errno.EIO, errno.EACCES, errno.ENOSPC, errno.EDQUOT, errno.ESTALE, errno.EINTR),
+    "link": (errno.EIO, errno.EACCES, errno.ENOSPC, errno.EDQUOT, errno.ESTALE, errno.EINTR),
+    "unlink": (errno.EIO, errno.EACCES, errno.ESTALE, errno.EINTR),
+    "mkdir": (errno.EIO, errno.EACCES, errno.ENOSPC, errno.EDQUOT, errno.EINTR),
+    "mmap": (errno.ENOMEM, errno.EACCES, errno.ENODEV, errno.EIO, errno.EINTR),
+    "statvfs": (errno.EIO, errno.ESTALE, errno.EACCES, errno.EINTR),  # Python asks again of open files alone
+    "lock": (errno.EIO, errno.ESTALE, errno.EACCES),
 }
 
 

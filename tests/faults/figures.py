@@ -7,27 +7,18 @@ import re
 from pathlib import Path
 from typing import Any
 
-from distillkit.system.lines import read_lines
 from distillkit.system.machine import machine
 from distillkit.system.versions import versions
 from tests.faults.parts import PARTS
+from tests.faults.progress import Line, logged
 from tests.faults.sites import sites
 
-LOG = Path("reliability.jsonl")
 FOLDER = Path("benchmarks/results/reliability")
-FUZZING = "120 min a part"  # the goal of what `tests.faults.fuzz` adds, in CPU-minutes
-
-Line = dict[str, Any]
-
-
-def key_of(line: Line) -> tuple[Any, ...]:
-    """What was tried: it need not be tried again."""
-    return line.get("method"), line.get("what"), line.get("seed")
 
 
 def told() -> int:
     """Print the table and write the file; exit code 1 where anything failed."""
-    figures = figures_of([line for line in read_lines(LOG) if "method" in line])
+    figures = figures_of(logged())
     print("\n".join(table(figures)))
     FOLDER.mkdir(parents=True, exist_ok=True)
     path = FOLDER / f"{_slug(machine())}.json"
@@ -44,11 +35,14 @@ def figures_of(lines: list[Line]) -> dict[str, Any]:
         method = methods.setdefault(
             line["method"],
             {"unit": line["unit"], "goal": goals.get(line["method"]), "counted": 0, "failed": [], "parts": {}}
-            | ({"minutes": {}} if "minutes" in line else {}),
+            | ({"minutes": {}} if "minutes" in line else {})
+            | ({"all": {}} if "all" in line else {}),
         )
         method["counted"] += line["counted"]
         method["failed"] += line["failed"]
         method["parts"][line["what"]] = method["parts"].get(line["what"], 0) + line["counted"]
+        if "all" in line:
+            method["all"][line["what"]] = line["all"]
         if "minutes" in line:
             taken = method["minutes"].get(line["what"], 0) + line["minutes"]
             method["minutes"][line["what"]] = round(taken, 1)
@@ -60,10 +54,12 @@ def figures_of(lines: list[Line]) -> dict[str, Any]:
 def table(figures: dict[str, Any]) -> list[str]:
     lines = ["| method | part | tried | goal | failed |", "|---|---|---|---|---|"]
     for name, method in figures["methods"].items():
-        goal = f"{method['goal']:,}" if method["goal"] else FUZZING
-        minutes = {part: f" in {taken:g} min" for part, taken in method.get("minutes", {}).items()}
+        goal = f"{method['goal']:,}" if method["goal"] else "all"
+        goal += " min a part" if "minutes" in method else ""
+        more = {part: f" in {taken:g} min" for part, taken in method.get("minutes", {}).items()}
+        more |= {part: f" of {every:,}" for part, every in method.get("all", {}).items()}
         lines.append(f"| {name} | all | {method['counted']:,} {method['unit']} | {goal} | {len(method['failed'])} |")
-        lines += [f"| | {part} | {counted:,}{minutes.get(part, '')} | | |" for part, counted in method["parts"].items()]
+        lines += [f"| | {part} | {counted:,}{more.get(part, '')} | | |" for part, counted in method["parts"].items()]
     fsyncs = figures["fsyncs"]
     lines.append(f"{fsyncs['missed when taken out']} of {fsyncs['all']} fsyncs are missed when they are taken out")
     return lines + [f"not missed: {site}" for site in fsyncs["not"]]

@@ -20,11 +20,13 @@ _PIECES = (
 )
 
 
-def mutated(data: bytes, seed: int) -> bytes:
-    """One to four changes; the same seed makes the same bytes."""
+def mutated(data: bytes, seed: int, last: int = 0) -> bytes:
+    """One to four changes; the same seed makes the same bytes. With `last` most of them are made there."""
     chance, changed = random.Random(seed), bytearray(data)
     for _ in range(chance.randint(1, 4)):
         place = chance.randrange(len(changed) + 1)
+        if last and chance.randrange(4):
+            place = max(0, len(changed) - chance.randrange(last + 1))
         kind = chance.randrange(6)
         if kind == 0 and place < len(changed):
             changed[place] ^= 1 << chance.randrange(8)

@@ -8,41 +8,59 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.faults import fuzz
 from tests.faults.check import Recording, quick
 from tests.faults.failures import Trial
-from tests.faults.hostile import mutated
 from tests.faults.hostile_input import Reader
 from tests.faults.jobs import JOBS
 from tests.faults.machines import CorpusWithPowerCuts, WithPowerCuts, taken, told_as_a_script
 from tests.faults.many import trial as many
+from tests.faults.outside import make_world
 from tests.faults.sites import sites
-from tests.faults.targets import TARGETS, make_world
+from tests.faults.targets import TARGETS
 
 _DISKS, _FAULTS, _INPUTS = 400, 100, 500  # a seed
 _MODELS = (WithPowerCuts, CorpusWithPowerCuts)
 _RUNS, _STEPS = 40, 30  # of a model and seed
 _WORLDS = 500  # of many writers, a seed
+_FUZZED = 4  # minutes, a seed
 
 
 class Tried(NamedTuple):
-    """`counted`: how many of the part's unit; `failed`: a line each; `caught`: fsyncs that are missed if taken out."""
+    """`counted`: how many of the part's unit; `failed`: a line each; `caught`: fsyncs that are missed if taken out.
+
+    `all`: how many the part has, where it has an end; `minutes`: of the CPU, where the goal is one of time.
+    """
 
     counted: int
     failed: list[str]
     caught: list[str] = []  # noqa: RUF012
+    all: int | None = None
+    minutes: float | None = None
 
 
 class Part(NamedTuple):
-    """`method` and `what` name it in the table; `goal`: units that the method as a whole is to reach."""
+    """`method` and `what` name it in the table; `goal`: units that the method as a whole is to reach.
+
+    `goal` None: all that its parts have. `minutes`: the goal is one of the CPU's, of each part. `needs`: a package,
+    without which it is passed over.
+    """
 
     method: str
     what: str
     unit: str
-    goal: int
+    goal: int | None
     tried: Callable[[int], Tried]
+    minutes: bool = False
+    needs: str | None = None
+
+    @property
+    def can_be(self) -> bool:
+        return self.needs is None or find_spec(self.needs) is not None
 
 
 def failures(checks: Iterable[Callable[[], object]]) -> Tried:
@@ -70,7 +88,8 @@ def _power_cuts(job: type, seed: int) -> Tried:
 def _failing_calls(job: type, seed: int) -> Tried:
     with tempfile.TemporaryDirectory() as folder:
         trial = Trial.of(job(), Path(folder) / "disk")
-        return failures(partial(trial.check, fault) for fault in trial.some(seed, _FAULTS))
+        found = failures(partial(trial.check, fault) for fault in trial.some(seed, _FAULTS))
+        return found._replace(all=len(trial.faults()))
 
 
 def _hostile_bytes(target: str, seed: int) -> Tried:
@@ -80,7 +99,14 @@ def _hostile_bytes(target: str, seed: int) -> Tried:
         make_world(world)
         reader = Reader(world, Path(folder) / "read", target)
         seeds = range(seed * _INPUTS, (seed + 1) * _INPUTS)
-        return failures(partial(reader.given, mutated(reader.original, one), f"seed {one}") for one in seeds)
+        return failures(partial(reader.given, reader.changed(one), f"seed {one}") for one in seeds)
+
+
+def _fuzzed(target: str, seed: int) -> Tried:
+    found = fuzz.tried(target, _FUZZED, seed)
+    if found.failed:
+        print(found.failed[0], flush=True)
+    return Tried(found.inputs, found.failed, minutes=found.minutes)
 
 
 def _model(model: type, seed: int) -> Tried:
@@ -96,11 +122,12 @@ def _many_writers(seed: int) -> Tried:
 
 PARTS = [
     *(Part("power cuts", job.name, "disks", 50_000, partial(_power_cuts, job)) for job in JOBS),
-    *(Part("every call fails", job.name, "faults", 10_000, partial(_failing_calls, job)) for job in JOBS),
+    *(Part("every call fails", job.name, "faults", None, partial(_failing_calls, job)) for job in JOBS),
     *(Part("hostile bytes", name, "inputs", 10_000 * len(TARGETS), partial(_hostile_bytes, name)) for name in TARGETS),
     *(
         Part("models", one.__name__, "steps", 10_000, partial(_model, one))
         for one in (WithPowerCuts, CorpusWithPowerCuts)
     ),
     Part("many writers", "bucket and disk", "worlds", 100_000, _many_writers),
+    *(Part("fuzzing", name, "inputs", 120, partial(_fuzzed, name), minutes=True, needs="atheris") for name in TARGETS),
 ]

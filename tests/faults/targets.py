@@ -5,105 +5,41 @@ A reader may raise a DistillkitError of one line; any other error, and any hang,
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import google_crc32c
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-import torch
-from PIL import Image
 
 from distillkit.engine.importing import import_features
 from distillkit.errors import SourceError
-from distillkit.mine import mine_here
 from distillkit.pixels import decode
-from distillkit.recipe import Component, MineRecipe, TrainRecipe, load
+from distillkit.recipe import Component, TrainRecipe, load
 from distillkit.runfolder import RunFolder
-from distillkit.store.format.field import Field
-from distillkit.store.format.steps import Steps
 from distillkit.store.reading.neighbours import Neighbours
 from distillkit.store.reading.reader import FeatureStore
-from distillkit.store.reading.selection import select
 from distillkit.store.upkeep.verify import verify
 from distillkit.store.writing import stamps
 from distillkit.store.writing.fill import fill
-from distillkit.store.writing.writer import StoreWriter
 from distillkit.training import checkpoint
-from distillkit.training.checkpoint import State
-from tests.faults.check import quick
-from tests.faults.store_jobs import plan, rows_of, writer
-from tests.faults.world import TRAIN, squares
-from tests.importers.test_importers import b64, clip_retrieval, packed, tar, tsv
-from tests.mining.conftest import clustered, write
+from tests.faults.store_jobs import rows_of, writer
 from tests.training.test_checkpoint import made
 
 
 class Target(NamedTuple):
-    """A file below the world's folder, and its reader. `changes`: a folder that the reader writes to."""
+    """A file below the world's folder, and its reader. `changes`: a folder that the reader writes to.
+
+    `last`: bytes at its end that are changed most often. `sealed` puts the checksum right that a change has broken, as
+    who means harm would.
+    """
 
     file: str
     use: Callable[[Path], object]
     changes: str | None = None
-
-
-def make_world(folder: Path) -> None:
-    """One of everything, small."""
-    with quick():
-        _stores(folder)
-        checkpoint.save(folder / "checkpoints", State.of(7, *made()), keep=1)
-    corpus = squares(folder / "corpus", 12)
-    lines = [json.dumps({"image": f"images/{number:03d}.png", "text": str(number)}) + "\n" for number in range(12)]
-    (corpus / "lines.jsonl").write_text("".join(lines))
-    (corpus / "texts.txt").write_text("".join(f"text {n}\n" for n in range(12)))
-    (corpus / "label2text.txt").write_text("".join(f"n{n:04d} {n} class_{n}\n" for n in range(12)))
-    columns = {"image": [f"images/{n:03d}.png" for n in range(12)], "text": [f"text {n}" for n in range(12)]}
-    pq.write_table(pa.table(columns), corpus / "rows.parquet")
-    for ending in ("jpg", "gif", "tiff", "webp", "bmp"):
-        Image.new("RGB", (9, 7), (200, 100, 50)).save(corpus / f"picture.{ending}")
-    pictures = [(f"{n:03d}.png", (corpus / f"images/{n:03d}.png").read_bytes()) for n in range(3)]
-    (folder / "tars").mkdir()
-    tar(folder / "tars/0.tar", [*pictures, *((f"{n:03d}.txt", f"text {n}".encode()) for n in range(3))])
-    _features(folder)
-    (folder / "recipe.toml").write_text(TRAIN.format(folder=folder, images=folder / "store", named="near"))
-    RunFolder(folder / "run").begin(load(folder / "recipe.toml", [], kind=TrainRecipe), {"recipe": {}, "stores": {}})
-
-
-def _stores(folder: Path) -> None:
-    fill(writer(folder / "store"), rows_of(), {})
-    stamped = stamps.blank(64)
-    stamped["bytes"] = 70
-    stamps.keep(folder / "store", 0, stamped)
-    select(folder / "store", np.arange(5), folder / "view")
-    field = Field(teacher="toy", shape=[32], dtype="int8")
-    identity = {"source": {"kind": "toy", "knobs": {}, "root": None}, "teachers": {"toy": {}}, "views": {"count": 1}}
-    small = StoreWriter(folder / "int8", plan(64), {"toy/image": field}, 128, identity)
-    small.steps = {"toy/image": Steps.of(torch.arange(64.0).reshape(2, 32))}
-    fill(small, lambda first, stop: ({"toy/image": np.zeros((stop - first, 32), np.int8)}, []), {})
-    write(folder / "near/images", "image", clustered(20, 1))
-    write(folder / "near/texts", "text", clustered(40, 2))
-    asked = {"queries": str(folder / "near/images"), "corpus": str(folder / "near/texts"), "k": 4}
-    mine_here(MineRecipe(**asked, index="exact", rows_per_shard=1024), 1, lambda line: None)
-
-
-def _features(folder: Path) -> None:
-    """Those of four other projects, of a few rows each."""
-    clip_retrieval(folder / "clip_retrieval", rows=(5,))
-    tsv(folder / "dime_fm/0.tsv", [(f"k{n}", b64(np.ones(32, np.float32) * n)) for n in range(5)])
-    (folder / "logits_top8_epoch3").mkdir()
-    (folder / "logits_top8_epoch3/rank0-keys.txt").write_text("".join(f"n01/{n}.JPEG\n" for n in range(5)))
-    row = np.dtype([("seed", "<i4"), ("classes", "<i2", 8), ("chances", "<f2", 8)])
-    held = np.zeros(5, row)
-    held["classes"], held["chances"] = np.arange(8), 2.0 ** -np.arange(1, 9)
-    held.tofile(folder / "logits_top8_epoch3/rank0-values.bin")
-    for kind in ("npz", "pth.gz"):
-        (folder / f"datacompdr_{kind}").mkdir()
-        image, text = torch.ones(2, 64), torch.ones(1, 64)
-        members = [(f"u{n}.{kind}", packed(image * n, text, kind)) for n in range(2)]
-        tar(folder / f"datacompdr_{kind}/0.tar", [*members, ("u0.txt", b"caption"), ("u1.txt", b"caption")])
+    last: int = 0
+    sealed: Callable[[bytes], bytes] = bytes
 
 
 def _opened(folder: Path) -> None:
@@ -130,6 +66,20 @@ def _int8(folder: Path) -> None:
     assert store.read("toy/image", store.ok_rows).isfinite().all()
 
 
+def _packed(folder: Path) -> None:
+    store = FeatureStore(folder / "packed")
+    try:
+        store.read("toy/image", store.ok_rows)
+    finally:
+        verify(folder / "packed")
+
+
+def _index_sealed(content: bytes) -> bytes:
+    """A shard of two chunks with the right sum on its index, whatever that says now."""
+    index = content[-_INDEX:-4]
+    return content[:-4] + google_crc32c.value(index).to_bytes(4, "little")
+
+
 def _near(folder: Path) -> None:
     images, texts = (FeatureStore(folder / "near" / name) for name in ("images", "texts"))
     found = Neighbours(images, "neighbours", texts)
@@ -142,10 +92,15 @@ def _stamped(folder: Path) -> None:
     stamps.kept(folder / "store", 0, 64)
 
 
-def _continued(folder: Path) -> None:
+def _continued(folder: Path, name: str = "checkpoints") -> None:
     model, optimizer, scaler = made()
-    checkpoint.set_damaged_aside(folder / "checkpoints", lambda line: None)
-    checkpoint.restore(folder / "checkpoints", model, optimizer, scaler)
+    checkpoint.set_damaged_aside(folder / name, lambda line: None)
+    checkpoint.restore(folder / name, model, optimizer, scaler)
+    optimizer.step()  # with all that was restored
+
+
+def _continued_before(folder: Path) -> None:
+    _continued(folder, "before")
 
 
 def _listed(kind: str, name: str) -> Callable[[Path], None]:
@@ -204,8 +159,9 @@ def _bytes_of(kind: str, place: str, file: str, **knobs: object) -> Target:
     return Target(f"{place}/{file}", _imported(kind, place, **knobs))
 
 
+_INDEX = 2 * 16 + 4  # bytes: of two chunks, and their sum
 _NEAR = "near/images/added/neighbours"
-_STATE = "checkpoints/00000007"
+_STATE, _BEFORE = "checkpoints/00000007", "before/00000007"
 
 TARGETS = {
     "manifest": Target("store/manifest.json", _opened),
@@ -216,6 +172,8 @@ TARGETS = {
     "commit": Target("store/commits/00001.json", _gone_on, "store"),
     "shard": Target("store/toy/image/c/0/0", _opened),
     "zarr": Target("store/toy/image/zarr.json", _opened),
+    "zarr index": Target("packed/toy/image/c/0/0", _packed, last=_INDEX, sealed=_index_sealed),
+    "compressed shard": Target("packed/toy/image/c/1/0", _packed),
     "steps": Target("int8/toy/image.steps/c/0/0", _int8),
     "stamps": Target("store/stamps/00000.npy", _stamped),
     "neighbours": Target(f"{_NEAR}/neighbours/ids/c/0/0", _near),
@@ -224,6 +182,8 @@ TARGETS = {
     "rows of a view": Target("view/rows.npy", _viewed),
     "checkpoint": Target(f"{_STATE}/state.json", _continued, "checkpoints"),
     "tensors of a checkpoint": Target(f"{_STATE}/model.safetensors", _continued, "checkpoints"),
+    "tensors without a checksum": Target(f"{_BEFORE}/model.safetensors", _continued_before, "before"),
+    "optimizer without a checksum": Target(f"{_BEFORE}/optimizer.safetensors", _continued_before, "before"),
     "csv": Target("corpus/pairs.tsv", _listed("csv", "pairs.tsv")),
     "jsonl": Target("corpus/lines.jsonl", _listed("jsonl", "lines.jsonl")),
     "texts": Target("corpus/texts.txt", _listed("textlines", "texts.txt")),

@@ -1,6 +1,7 @@
 """Every call of the system fails: one line that names the file, nothing lost, and the next run goes on as if not."""
 
 import errno
+import itertools
 import os
 import random
 from pathlib import Path
@@ -43,11 +44,22 @@ def test_some_calls_fail(job, trials):
         trial.check(fault)
 
 
+@named
+def test_the_seeds_together_have_every_fault_once(job, trials):
+    trial, every = trials(job), []
+    for seed in itertools.count():
+        every += (more := trial.some(seed, 100))
+        if len(more) < 100:
+            break
+    assert len(every) == len(set(every)) and set(every) == set(trial.faults())
+    assert trial.some(seed + 1, 100) == []
+
+
 @pytest.mark.slow
 @named
 def test_many_calls_fail(job, trials):
     trial = trials(job)
-    for fault in trial.some(seed=1, count=MANY):
+    for fault in trial.some(seed=0, count=MANY):
         trial.check(fault)
 
 

@@ -5,10 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from distillkit.system.lines import read_lines
+from distillkit.system.lines import append_line, read_lines
 from tests.faults import __main__ as command
-from tests.faults import figures
-from tests.faults.parts import Part, Tried, failures
+from tests.faults import figures, progress
+from tests.faults.parts import PARTS, Part, Tried, failures
+from tests.faults.progress import LOG
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def parts(tmp_path, monkeypatch):
 
     listed = [Part("cuts", "one", "disks", 100, tried), Part("cuts", "other", "disks", 100, failing)]
     monkeypatch.chdir(tmp_path)
-    for module in (command, figures):
+    for module in (command, figures, progress):
         monkeypatch.setattr(module, "PARTS", listed)
     return heard
 
@@ -39,7 +40,7 @@ def parts(tmp_path, monkeypatch):
 def test_it_goes_on_where_it_stopped_and_sums_what_was_tried(parts, capsys, tmp_path):
     command.main(60)
     assert parts == [0, 1, 2]
-    lines = read_lines(figures.LOG)
+    lines = read_lines(LOG)
     assert [(line["what"], line["seed"]) for line in lines] == [
         (what, seed) for seed in range(3) for what in ("one", "other")
     ][: len(lines)]
@@ -49,7 +50,7 @@ def test_it_goes_on_where_it_stopped_and_sums_what_was_tried(parts, capsys, tmp_
     said = capsys.readouterr().out
     assert f"| cuts | all | {kept['methods']['cuts']['counted']} disks | 100 |" in said
     command.main(0)
-    assert parts == [0, 1, 2] and len(read_lines(figures.LOG)) == len(lines)
+    assert parts == [0, 1, 2] and len(read_lines(LOG)) == len(lines)
 
 
 def test_a_method_that_reached_its_goal_is_tried_no_longer(parts, monkeypatch):
@@ -57,9 +58,31 @@ def test_a_method_that_reached_its_goal_is_tried_no_longer(parts, monkeypatch):
     whole = [Part("cuts", "one", "disks", 30, lambda seed: Tried(10, [])), Part("calls", "all", "faults", 5, parts)]
     monkeypatch.setattr(command, "PARTS", whole)
     command.main(60, "cuts")
-    assert [(line["what"], line["seed"]) for line in read_lines(figures.LOG)] == [("one", seed) for seed in range(3)]
+    assert [(line["what"], line["seed"]) for line in read_lines(LOG)] == [("one", seed) for seed in range(3)]
     command.main(60, "cuts")
-    assert len(read_lines(figures.LOG)) == 3
+    assert len(read_lines(LOG)) == 3
+
+
+def test_of_what_has_an_end_all_is_tried_once(parts, monkeypatch, capsys):
+    """A part that has no more is over, whatever the others of its method still have; after a restart as well."""
+    heard = []
+
+    def tried(name, every):
+        def slice_of(seed):
+            heard.append((name, seed))
+            return Tried(len(range(every)[seed * 10 : seed * 10 + 10]), [], all=every)
+
+        return slice_of
+
+    whole = [Part("calls", f"of {every}", "faults", None, tried(every, every)) for every in (25, 10, 31)]
+    for module in (command, figures, progress):
+        monkeypatch.setattr(module, "PARTS", whole)
+    append_line(LOG, {"method": "calls", "what": "of 10", "seed": 0, "unit": "faults", "counted": 90, "failed": []})
+    command.main(60)
+    command.main(60)
+    assert heard == [(25, 0), (10, 0), (31, 0), (25, 1), (31, 1), (25, 2), (31, 2), (31, 3)]
+    said = capsys.readouterr().out
+    assert "| calls | all | 66 faults | all | 0 |\n| | of 25 | 25 of 25 | | |" in said
 
 
 def test_what_failed_is_told_kept_and_the_exit_code(parts, capsys):
@@ -68,8 +91,24 @@ def test_what_failed_is_told_kept_and_the_exit_code(parts, capsys):
     assert "seed 1 breaks it" in said and "| 1 |" in said
 
 
-def test_of_fuzzing_the_minutes_are_summed():
-    line = {"method": "fuzzing", "what": "tar", "unit": "inputs", "failed": [], "counted": 1000}
-    found = figures.figures_of([line | {"seed": seed, "minutes": 1.5} for seed in range(2)])
-    assert found["methods"]["fuzzing"]["minutes"] == {"tar": 3.0}
-    assert "| | tar | 2,000 in 3 min | | |" in figures.table(found)
+def test_of_fuzzing_each_part_has_its_minutes(parts, monkeypatch, capsys):
+    """One that was broken early takes more seeds; where the fuzzer is not installed, a line tells of it."""
+    parts = [
+        Part("fuzzing", "tar", "inputs", 3, lambda seed: Tried(1000, [], minutes=1.5), minutes=True),
+        Part("fuzzing", "csv", "inputs", 3, lambda seed: Tried(10, [], minutes=2.5 * seed), minutes=True),
+        Part("dreaming", "", "inputs", 3, None, needs="no_such_package"),
+    ]
+    for module in (command, figures, progress):
+        monkeypatch.setattr(module, "PARTS", parts)
+    command.main(60)
+    found = figures.figures_of(read_lines(LOG))
+    assert found["methods"]["fuzzing"]["minutes"] == {"tar": 3.0, "csv": 7.5}
+    said = capsys.readouterr().out
+    assert "| fuzzing | all | 2,030 inputs | 3 min a part |" in said and "| | tar | 2,000 in 3 min | | |" in said
+    assert "dreaming is passed over: no_such_package is not installed\n" in said
+
+
+def test_no_two_parts_have_one_name():
+    """Else the second of them counts as done with the first."""
+    named = [(part.method, part.what) for part in PARTS]
+    assert len(set(named)) == len(named)

@@ -1,12 +1,14 @@
 """What comes from outside, changed at random: a DistillkitError in one line, or rows; no other error, no hang."""
 
 import os
+from pathlib import Path
 
 import pytest
 
-from tests.faults.hostile import mutated
+from tests.faults.fuzz import CORPUS, known, slug
 from tests.faults.hostile_input import Reader
-from tests.faults.targets import TARGETS, make_world
+from tests.faults.outside import make_world
+from tests.faults.targets import TARGETS
 
 SOME, MANY = 40, 10_000
 
@@ -22,7 +24,7 @@ def world(tmp_path_factory):
 def tried(world, tmp_path, target, seeds):
     reader = Reader(world, tmp_path / "world", target)
     for seed in seeds:
-        reader.given(mutated(reader.original, seed), f"seed {seed}")
+        reader.given(reader.changed(seed), f"seed {seed}")
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +41,20 @@ def test_what_nobody_changed_is_read(world, tmp_path, target):
 @pytest.mark.parametrize("target", TARGETS)
 def test_some_changes(world, tmp_path, target):
     tried(world, tmp_path, target, range(SOME))
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_what_is_known_to_be_hostile(world, tmp_path, target):
+    """Made by hand, or grown by the fuzzer, which begins with them; what once broke a reader is among them."""
+    reader, kept = Reader(world, tmp_path / "world", target), sorted(known(target).iterdir())
+    assert kept
+    for path in kept:
+        reader.given(path.read_bytes(), path.name)
+    assert not Path("distillkit-pickle-was-run").exists()  # what the pickles among them make
+
+
+def test_no_known_input_belongs_to_no_target():
+    assert {path.name for path in CORPUS.iterdir()} == {slug(target) for target in TARGETS}
 
 
 @pytest.mark.slow

@@ -111,6 +111,7 @@ def in_a_process(code, *words):
 
 PLAN = """
 import json, resource, sys, time
+from pathlib import Path
 from distillkit.engine.planning import planned
 from distillkit.recipe import Component, Corpus
 started = time.perf_counter()
@@ -170,10 +171,11 @@ def manifest(shards):
 
 def test_a_store_of_a_hundred_thousand_shards_opens_within_a_second(tmp_path):
     (tmp_path / "manifest.json").write_text(json.dumps(manifest(SHARDS)))
-    took = []
+    took = []  # seconds of the CPU, which other processes cannot take, and on the clock
     for _ in range(3):
-        started = time.process_time()
+        cpu, clock = time.process_time(), time.perf_counter()
         assert len(FeatureStore(tmp_path)) == 64 * SHARDS
-        took.append(time.process_time() - started)
-    print(took)
-    assert min(took) < 1.0
+        took.append((time.process_time() - cpu, time.perf_counter() - clock))
+    told = "opened in " + ", ".join(f"{cpu:.2f} s of the CPU ({clock:.2f} s on the clock)" for cpu, clock in took)
+    print(told)
+    assert min(took)[0] < 1.0, told

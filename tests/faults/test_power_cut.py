@@ -2,7 +2,10 @@
 
 import pytest
 
+from distillkit.extract import extract
+from tests.faults.check import Recording
 from tests.faults.disks import live
+from tests.faults.extraction_jobs import Appended, Extracted, Replaced
 from tests.faults.jobs import JOBS
 from tests.faults.sites import ELSEWHERE, PACKAGE, sites
 
@@ -20,6 +23,15 @@ def test_the_recording_played_back_is_the_folder(job, recordings):
 @named
 def test_some_disks_are_gone_on_with(job, recordings):
     assert recordings(job).check_some(seed=0, count=SOME) > 5
+
+
+@pytest.mark.parametrize("job", [Extracted, Appended, Replaced], ids=lambda job: job.__name__)
+def test_a_store_of_another_identity_is_seen_at_once(job, tmp_path):
+    """Whole as it is: not the one from before, and not what comes of the job."""
+    one = Recording.of(job(), tmp_path / "disk").job
+    extract(one.asked(one.at, teachers={"one": 2.0}), lambda line: None, overwrite=True)
+    with pytest.raises(AssertionError, match="another store"):
+        one.look(one.at)
 
 
 @pytest.mark.slow

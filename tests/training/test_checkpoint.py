@@ -112,3 +112,34 @@ def test_a_checkpoint_from_before_there_were_checksums_is_continued(tmp_path):
     (path / "state.json").write_text(json.dumps({"step": record["step"], "scaler": record["scaler"]}))
     checkpoint.set_damaged_aside(tmp_path, pytest.fail)
     assert checkpoint.restore(tmp_path, *made()) == 5
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"student.weighs|step": torch.tensor(1.0)},
+        {"student.weight|step": torch.ones(2)},
+        {"student.weight|exp_avg": torch.ones(3, 2)},
+        {"student.weight|exp_avg": torch.ones(2, 3, dtype=torch.int32)},
+        {"student.weight|momentum": torch.ones(2, 3)},
+    ],
+    ids=lambda change: " ".join(change),
+)
+def test_the_state_of_another_optimiser_is_refused(tmp_path, change):
+    model, optimizer, scaler = made()
+    state = State.of(7, model, optimizer, scaler)
+    checkpoint.save(tmp_path, state._replace(optimizer=state.optimizer | change), keep=1)
+    with pytest.raises(TrainError, match=r"another optimiser or student \(student.*; begin with --overwrite"):
+        checkpoint.restore(tmp_path, *made())
+
+
+def test_momentum_comes_back(tmp_path):
+    model, _, scaler = made()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    optimizer.step()
+    checkpoint.save(tmp_path, State.of(7, model, optimizer, scaler), keep=1)
+    again, _, _ = made()
+    optimizer_again = torch.optim.SGD(again.parameters(), lr=0.1, momentum=0.9)
+    checkpoint.restore(tmp_path, again, optimizer_again, scaler)
+    for one, other in zip(model.parameters(), again.parameters(), strict=True):
+        assert torch.equal(optimizer.state[one]["momentum_buffer"], optimizer_again.state[other]["momentum_buffer"])

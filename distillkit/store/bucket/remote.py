@@ -9,7 +9,6 @@ manifest last. So in the bucket, too, a shard exists when its commit does, and a
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +22,7 @@ from distillkit.store.bucket.cache import folder as cache_folder
 from distillkit.store.format.log import FILE_NAME as LOG
 from distillkit.store.format.manifest import FILE_NAME, File, Manifest, file_digest
 from distillkit.system.addresses import refuse_secrets
-from distillkit.system.atomic import atomic_file, write_json
+from distillkit.system.atomic import atomic_file, parsed_json, write_json
 from distillkit.system.locks import locked
 from distillkit.system.remote import Remote, is_remote, local_path
 
@@ -100,7 +99,7 @@ def origin(path: Path) -> Origin | None:
     noted = next((place for place in (path, *path.parents) if (place / _NOTE).is_file()), None)
     if noted is None:
         return None
-    note = json.loads((noted / _NOTE).read_bytes())
+    note = parsed_json((noted / _NOTE).read_bytes())
     name = path.relative_to(noted).as_posix()
     return Origin(path, note["url"] if name == "." else f"{note['url']}/{name}", note["writes"])
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from distillkit.system.atomic import write_json
+from distillkit.system.atomic import parsed_json, write_json
 
 FILE_NAME = "classes.json"
 
@@ -23,7 +22,7 @@ def classes_of(store: Path) -> dict[str, int]:
     A disk that does not answer raises: to go on without the table would number classes anew.
     """
     try:
-        table = json.loads((store / FILE_NAME).read_bytes())
+        table = parsed_json((store / FILE_NAME).read_bytes())
     except (FileNotFoundError, ValueError):
         return {}
     fits = isinstance(table, dict) and all(type(number) is int for number in table.values())

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from distillkit.system.atomic import parsed_json
 
 
 def maker(source: Mapping[str, Any], teachers: Mapping[str, Mapping[str, Any]]) -> str:
@@ -34,7 +35,7 @@ def how_again(store: Path) -> str:
 def _begun(path: Path) -> dict[str, Any] | None:
     """What a store's record says it was begun with; None where there is none that can be read."""
     try:
-        value = json.loads(path.read_bytes())
+        value = parsed_json(path.read_bytes())
         _ = maker(value["source"], value["teachers"]), value["source"].get("imported", {}).get("kind")
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

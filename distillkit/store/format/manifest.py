@@ -16,6 +16,7 @@ from distillkit.errors import StoreError
 from distillkit.store.format import layout
 from distillkit.store.format.field import PARAMETERS, Field, Strict
 from distillkit.store.format.maker import how_again
+from distillkit.system.atomic import parsed_json
 from distillkit.system.collecting import paused
 from distillkit.system.paths import meant
 from distillkit.system.wording import count as counted
@@ -164,7 +165,7 @@ def _parsed(content: bytes) -> Any:
     try:
         return from_json(content, cache_strings="keys")
     except ValueError:
-        return json.loads(content)
+        return parsed_json(content)
 
 
 def digest(value: Any) -> str:

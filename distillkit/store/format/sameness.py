@@ -7,9 +7,12 @@ it is called, and where its files lie, are remarks: a store keeps and shows them
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from distillkit.errors import StoreError
 from distillkit.recipe import differences
+from distillkit.system.atomic import parsed_json
 
 Record = Mapping[str, Any]
 
@@ -44,6 +47,19 @@ def _named(one: Record, other: Record, told: str) -> list[str]:
     return [
         f"{name} {here} against {there}" for name, here, there in pairs if name != told and "None" not in (here, there)
     ]
+
+
+def begun_with(store: Path) -> dict[str, Any] | None:
+    """The identity that a store was begun with; None where there is none. StoreError for what is no identity."""
+    path = store / "plan.json"
+    try:
+        found = parsed_json(path.read_bytes()) if path.is_file() else None
+        for name in ("source", "teachers", "fields", "views"):
+            if found is not None and not isinstance(found.get(name, {}), dict):
+                raise ValueError(f"{name} is no table")
+    except (ValueError, AttributeError) as error:
+        raise StoreError(f"{path}: damaged ({error}); move {store} away and make it again") from error
+    return found
 
 
 def recognised(before: Record | None, now: Record) -> dict[str, Any]:

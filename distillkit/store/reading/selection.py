@@ -6,7 +6,6 @@ Row numbers stay those of the store; whoever opens the view finds no other rows 
 
 from __future__ import annotations
 
-import json
 import os
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 from distillkit.errors import StoreError
 from distillkit.store.format.manifest import Manifest, digest, file_digest
 from distillkit.system import npy
-from distillkit.system.atomic import atomic_file, write_json
+from distillkit.system.atomic import atomic_file, parsed_json, write_json
 
 FILE_NAME = "view.json"
 _ROWS = "rows.npy"
@@ -28,7 +27,7 @@ class Selection:
     def __init__(self, path: Path):
         self.path = path
         try:
-            facts = json.loads((path / FILE_NAME).read_bytes())
+            facts = parsed_json((path / FILE_NAME).read_bytes())
             if (facts["format"], facts["version"]) != ("distillkit-view", 1):
                 raise StoreError(f"{path}: a view of another format; make it again: distillkit store view")
             self.store = Path(os.path.normpath(path / facts["store"]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from distillkit.errors import StoreError
 from distillkit.store.format.layout import BEGUN
 from distillkit.store.format.log import logged
 from distillkit.store.format.manifest import FILE_NAME
+from distillkit.system.atomic import parsed_json
 from distillkit.system.wording import count, pace
 
 
@@ -57,7 +57,7 @@ def unfinished(path: Path) -> Unfinished | None:
     if not plan.is_file() or (path / FILE_NAME).is_file():
         return None
     try:
-        begun: dict[str, Any] = json.loads(plan.read_bytes())
+        begun: dict[str, Any] = parsed_json(plan.read_bytes())
         rows, rows_per_shard = int(begun["rows"]), int(begun["rows_per_shard"])
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{plan}: damaged ({error!r:.80}); move {path} away and make it again") from error
@@ -92,7 +92,7 @@ def begun_of(path: Path) -> tuple[int, float]:
 
 def _facts(record: Path) -> tuple[int, float]:
     try:
-        facts = json.loads(record.read_bytes())["facts"]
+        facts = parsed_json(record.read_bytes())["facts"]
         return int(facts["rows"]), float(facts.get("seconds", 0.0))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return 0, 0.0  # damaged: its rows are computed again

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterable
 from functools import cached_property
@@ -26,6 +25,7 @@ from distillkit.store.format.plan import SCHEMA
 from distillkit.store.format.steps import Steps, steps_of
 from distillkit.store.reading.mapping import Window, can_be_mapped, map_back_to_back, map_file
 from distillkit.store.reading.table import Table
+from distillkit.system.atomic import parsed_json
 
 Mark = tuple[int, int, int]
 
@@ -134,7 +134,7 @@ class Volume:
 
     def _ledger(self, path: Path) -> list[dict[str, str]]:
         try:
-            lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+            lines = [parsed_json(line) for line in path.read_bytes().splitlines()]
             _ = [(line["key"], line["stage"], line["error"]) for line in lines]
         except (ValueError, KeyError, TypeError) as error:
             raise self._damaged(path) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pyarrow as pa
 from distillkit.errors import StoreError
 from distillkit.store.format.field import Field
 from distillkit.store.format.manifest import Manifest
-from distillkit.store.format.sameness import changes
+from distillkit.store.format.sameness import begun_with, changes
 from distillkit.store.format.steps import steps_of
 from distillkit.store.reading.selection import FILE_NAME as VIEW
 from distillkit.store.writing.adopt import adopt, committed
@@ -81,10 +80,9 @@ def _holders(folders: list[Path], shard: int) -> dict[Path, Any]:
 
 
 def _identity(folder: Path) -> dict[str, Any]:
-    path = folder / "plan.json"
-    if not path.is_file():
+    identity = begun_with(folder)
+    if identity is None:
         raise StoreError(f"{folder}: no part of an extraction (no plan.json); name folders of stores")
-    identity: dict[str, Any] = json.loads(path.read_bytes())
     return identity
 
 

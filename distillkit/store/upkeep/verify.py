@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator
 from io import BufferedReader
 from pathlib import Path
@@ -21,7 +20,7 @@ from distillkit.store.format.plan import plan_digest
 from distillkit.store.reading.additions import FOLDER, additions
 from distillkit.store.reading.selection import FILE_NAME as VIEW
 from distillkit.store.reading.selection import Selection
-from distillkit.system.atomic import as_json
+from distillkit.system.atomic import as_json, parsed_json
 from distillkit.system.progress import Progress
 
 
@@ -96,7 +95,7 @@ def _fields(path: Path, manifest: Manifest) -> str | None:
     if content is None:
         return None
     try:
-        fields = json.loads(content)["fields"]
+        fields = parsed_json(content)["fields"]
         same = {name: Field.model_validate(field) for name, field in fields.items()} == manifest.fields
     except (ValueError, KeyError, AttributeError):
         same = False
@@ -109,7 +108,7 @@ def _record(path: Path, want: dict[str, Any]) -> str | None:
     if content is None:
         return None
     try:
-        have = json.loads(content)
+        have = parsed_json(content)
         if content == as_json(have) and all(have.get(key) == value for key, value in want.items() if value):
             return None
     except (ValueError, AttributeError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from pathlib import Path
@@ -12,13 +11,13 @@ from distillkit.store.format.maker import how_again
 from distillkit.store.format.manifest import Shard, file_digest
 from distillkit.store.writing.stamps import place
 from distillkit.store.writing.writer import StoreWriter
-from distillkit.system.atomic import NO_LINKS, atomic_file, make_folder, sync
+from distillkit.system.atomic import NO_LINKS, atomic_file, make_folder, parsed_json, sync
 
 
 def committed(folder: Path, shard: int) -> Shard | None:
     """The record of a shard that `folder` has, be the store complete or not; None where it has not."""
     path = folder / f"commits/{shard:05d}.json"
-    return Shard.model_validate(json.loads(path.read_bytes())) if path.is_file() else None
+    return Shard.model_validate(parsed_json(path.read_bytes())) if path.is_file() else None
 
 
 def adopt(writer: StoreWriter, folder: Path, shard: int, record: Shard, *, check: bool = True) -> None:

@@ -10,7 +10,6 @@ committed.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from distillkit.store.format.field import DTYPES, Field
 from distillkit.store.format.layout import BEGUN
 from distillkit.store.format.manifest import file_digest
 from distillkit.store.writing.stamps import KIND
-from distillkit.system.atomic import atomic_file, make_folder, remove_file, write_json
+from distillkit.system.atomic import atomic_file, make_folder, parsed_json, remove_file, write_json
 
 
 def keep(
@@ -47,7 +46,7 @@ def kept(
     """The arrays of `rows` rows, the facts and the stamps; None where nothing was kept, or what was is damaged."""
     path, record = _files(store, shard)
     try:
-        said = json.loads(record.read_bytes())
+        said = parsed_json(record.read_bytes())
         if file_digest(path).model_dump() != said["file"]:
             return None
         facts, stamped = dict(said["facts"]), bool(said.get("stamps"))

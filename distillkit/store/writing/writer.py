@@ -9,7 +9,6 @@ manifest.json            the store exists when this does
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,7 +27,7 @@ from distillkit.store.format.log import FILE_NAME as LOG
 from distillkit.store.format.log import logged
 from distillkit.store.format.manifest import FILE_NAME, VERSION, Manifest, Shard, digest, file_digest
 from distillkit.store.format.plan import plan_digest
-from distillkit.store.format.sameness import recognised
+from distillkit.store.format.sameness import begun_with, recognised
 from distillkit.store.format.steps import Steps, steps_of
 from distillkit.store.reading.additions import FOLDER
 from distillkit.store.reading.selection import FILE_NAME as VIEW
@@ -37,7 +36,7 @@ from distillkit.store.writing.base import kept_as_it_is
 from distillkit.store.writing.home import Disk, home_of
 from distillkit.store.writing.shards import Failure, ShardWriter
 from distillkit.store.writing.skeleton import Skeleton
-from distillkit.system.atomic import SET_ASIDE, TEMPORARY, make_folder, sync
+from distillkit.system.atomic import SET_ASIDE, TEMPORARY, make_folder, parsed_json, sync
 
 
 class StoreWriter(ShardWriter):
@@ -85,13 +84,7 @@ class StoreWriter(ShardWriter):
 
     def previous_identity(self) -> dict[str, Any] | None:
         """What the store already at this place was begun with; None when there is none."""
-        path = self.path / "plan.json"
-        if not path.is_file():
-            return None
-        try:
-            return json.loads(path.read_bytes())
-        except ValueError as error:
-            raise StoreError(f"{path}: damaged ({error}); move {self.path} away and make it again") from error
+        return begun_with(self.path)
 
     def refuse_another_store(self) -> None:
         """StoreError where another store lies here by now, or none.
@@ -206,7 +199,7 @@ class StoreWriter(ShardWriter):
         names = [f"commits/{shard:05d}.json" for shard in range(self.shards)]
         self.home.renew(names)
         try:
-            shards = [Shard.model_validate(json.loads((self.path / name).read_bytes())) for name in names]
+            shards = [Shard.model_validate(parsed_json((self.path / name).read_bytes())) for name in names]
         except FileNotFoundError as error:
             raise StoreError(
                 f"{error.filename}: another process has taken that shard back, to make it again; run the same command "
