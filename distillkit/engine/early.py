@@ -4,7 +4,6 @@ not give, shards that its rows do not fill, views that it cannot be shown, a sto
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from distillkit.recipe.registry import resolve
 from distillkit.store.format.layout import check_rows_per_shard
 from distillkit.store.format.manifest import FILE_NAME
 from distillkit.store.writing.claims import Claims, Part
-from distillkit.system.atomic import make_folder
+from distillkit.system.atomic import make_folder, parsed_json
 
 
 def refuse_unfit(recipe: ExtractRecipe, out: Path) -> None:
@@ -68,7 +67,7 @@ def refuse_taken(paths: Collection[Path], part: Part, again: bool) -> None:
 def _left(store: Path, part: Part, again: bool) -> list[int]:
     """The shards of a store that was begun which nobody has committed yet."""
     try:
-        begun: dict[str, Any] = json.loads((store / "plan.json").read_bytes())
+        begun: dict[str, Any] = parsed_json((store / "plan.json").read_bytes())
         shards = part.shards(-(-int(begun["rows"]) // int(begun["rows_per_shard"])))
     except (OSError, ValueError, KeyError, TypeError):
         return []  # none is begun, or it is damaged: whoever writes it tells
