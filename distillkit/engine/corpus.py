@@ -1,0 +1,135 @@
+"""One corpus into its store, and into additions to it: begun, run, ended; and what is told on the way."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from distillkit.engine import estimate
+from distillkit.engine.changed import told_of_changes
+from distillkit.engine.job import Job
+from distillkit.engine.local import LocalEngine
+from distillkit.engine.places import Place
+from distillkit.engine.planning import Planned
+from distillkit.engine.shown import told_of_cuts
+from distillkit.errors import StoreError
+from distillkit.store.format.classes import write_classes
+from distillkit.store.format.losses import write_losses
+from distillkit.store.format.sameness import changes
+from distillkit.store.writing.claims import Claims, Part
+from distillkit.store.writing.writer import StoreWriter
+from distillkit.system.versions import versions
+from distillkit.system.wording import count
+
+if TYPE_CHECKING:
+    from distillkit.engine.ray import RayEngine
+
+    Engine = LocalEngine | RayEngine
+
+Say = Callable[[str], None]
+
+
+def written(write: Callable[[], Path], job: Job, planned: Planned) -> Path:
+    """A corpus, and its classes at once: who is killed in the next one has a store with its names."""
+    path = write()
+    if planned.classes and job.path.is_dir():
+        write_classes(job.path, planned.classes)
+    return path
+
+
+def extract_corpus(
+    run: Engine, found: list[Place], planned: Planned, part: Part, say: Say, made: dict[str, Any]
+) -> Path:
+    """One corpus: run what is not committed yet, finish with the manifest. `made` goes into the log.
+
+    Returns where it was written: the store, or an addition to it.
+    """
+    for job, writer in found:
+        _fill(run, job, writer, part, planned, say, made | planned.log)
+    return found[-1][1].path
+
+
+def _fill(
+    run: Engine, job: Job, writer: StoreWriter, part: Part, planned: Planned, say: Say, made: dict[str, Any]
+) -> None:
+    """Compute and commit what a store, or an addition to one, lacks."""
+    for line in estimate.warnings(job, writer.plan.num_rows, shutil.disk_usage(estimate.existing(job.path)).free):
+        say(line)
+    stood = _stands(writer)
+    with Claims(job.path) as claims:
+        with claims.beginning_or_end():
+            shards = _begin(run, job, writer, claims, part, planned, say)
+        if any(True for _ in islice(shards, 1)):
+            for line in told_of_cuts(job, writer.plan):
+                say(line)
+            run.run(replace(job, steps=writer.steps), writer, shards, say, made)
+        with claims.beginning_or_end():
+            _end(writer, part, say)
+    for line in told_of_changes(writer.path, job.source, writer.plan, writer.rows_per_shard) if stood else ():
+        say(line)
+
+
+def _stands(writer: StoreWriter) -> bool:
+    """Whether the very store that is asked for was finished before."""
+    return writer.finished() and writer.previous_identity() == writer.identity
+
+
+def _begin(
+    run: Engine, job: Job, writer: StoreWriter, claims: Claims, part: Part, planned: Planned, say: Say
+) -> Iterable[int]:
+    """Make the store's folder ready; what another identity left is set aside. Returns the shards that we do: each is
+    claimed when its turn comes."""
+    writer.refresh()
+    path, before, idle = writer.path, writer.previous_identity(), claims.idle()
+    if before is not None and before != writer.identity:
+        found = changes(before, writer.identity)
+        if not idle:
+            raise StoreError(f"{path}: another process is extracting here, with another recipe ({found[0]}); stop it")
+        aside = writer.set_aside()
+        more = f" (and {len(found) - 1} more)" if found[1:] else ""
+        say(f"{path}: {found[0]}{more}; extracting anew, the old store is now {aside}")
+    for shard in writer.mend():
+        say(f"{path}: shard {shard + 1} of {writer.shards} has lost files; it is extracted again")
+    if writer.finished():
+        say(f"{path}: already complete ({count(writer.plan.num_rows, 'row')}), nothing to do")
+        return []
+    if writer.previous_identity() is None:
+        writer.steps = run.measured(job, writer.plan, say)
+    writer.begin(alone=idle)
+    if planned.losses:
+        write_losses(path, planned.losses)
+    if planned.duplicates:
+        say(f"{path}: left out {count(planned.duplicates, 'sample')} whose key had come before")
+    mine = claims.leased(part.shards(writer.shards), partial(_done, writer))
+    done = sum(writer.committed(shard) for shard in range(writer.shards))
+    told = f", part {part} is {len(part.shards(writer.shards))} of them" if part.of > 1 else ""
+    say(
+        f"{path}: {count(writer.plan.num_rows, 'row')} in {count(writer.shards, 'shard')}{told}"
+        + (f", {done} already committed" if done else "")
+    )
+    return mine
+
+
+def _done(writer: StoreWriter, shard: int) -> bool:
+    """Whether a shard is committed by now, by whomever."""
+    writer.refresh()
+    return writer.committed(shard)
+
+
+def _end(writer: StoreWriter, part: Part, say: Say) -> None:
+    """Whoever commits the last shard writes the manifest."""
+    writer.refresh()
+    if writer.finished():
+        return
+    missing = sum(not writer.committed(shard) for shard in range(writer.shards))
+    if missing:
+        whose = f"part {part} is done, " if part.of > 1 else ""
+        say(f"{writer.path}: {whose}{missing} of {count(writer.shards, 'shard')} are to come from others")
+        return
+    manifest = writer.finish(versions())
+    say(f"{writer.path}: complete, {count(manifest.rows - manifest.skipped, 'row')}, digest {manifest.digest[:16]}")
