@@ -50,11 +50,11 @@ def extract_corpus(
     Returns where it was written: the store, or an addition to it.
     """
     for job, writer in found:
-        _fill(run, job, writer, part, planned, say, made | planned.log)
+        fill(run, job, writer, part, planned, say, made | planned.log)
     return found[-1][1].path
 
 
-def _fill(
+def fill(
     run: Engine, job: Job, writer: StoreWriter, part: Part, planned: Planned, say: Say, made: dict[str, Any]
 ) -> None:
     """Compute and commit what a store, or an addition to one, lacks."""

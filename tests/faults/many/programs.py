@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from distillkit import extract as stage
+from distillkit.engine import corpus as stage
 from distillkit.engine import local as engine
 from distillkit.engine.cost import Cost
 from distillkit.engine.places import refuse_to_redo
@@ -71,7 +71,7 @@ class Programs:
         job: Any = _Job(path, which)
         if not overwrite:
             refuse_to_redo(job, writer, False)
-        stage._fill(engine.LocalEngine(), job, writer, part, Planned(rows, 0, None, []), lambda line: None, {})
+        stage.fill(engine.LocalEngine(), job, writer, part, Planned(rows, 0, None, []), lambda line: None, {})
 
     def computed(self, job: Any, plans: Any, *_: Any) -> Generator[Any]:
         """In place of what asks a network, image by image."""
