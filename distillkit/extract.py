@@ -20,7 +20,7 @@ import pyarrow as pa
 from distillkit.callable import make_callable, silent
 from distillkit.engine import estimate
 from distillkit.engine.alike import told_of_alike
-from distillkit.engine.corpus import extract_corpus, written
+from distillkit.engine.corpus import extract_corpus, stands, with_classes
 from distillkit.engine.early import refuse_taken, refuse_unfit
 from distillkit.engine.failed import judge
 from distillkit.engine.job import Job, Teacher, fields_asked
@@ -100,7 +100,7 @@ def extract(
             begun = [
                 partial(extract_corpus, run, at, plan, part, say, made) for at, plan in zip(found, plans, strict=True)
             ]
-        written = [written(one, job, plan) for one, job, plan in zip(begun, jobs, plans, strict=True)]
+        written = [with_classes(one, job, plan) for one, job, plan in zip(begun, jobs, plans, strict=True)]
     for path, job in zip(written, jobs, strict=True):
         judge(path, job.corpus, say)
         if (job.path / FILE_NAME).is_file():  # other parts may be to come
@@ -131,7 +131,7 @@ def plan(
     ]
     for job, writer in wanted:
         rows = writer.plan
-        if _stands(writer) and not writer.damaged():
+        if stands(writer) and not writer.damaged():
             lines.append(f"{writer.path}: already complete ({count(rows.num_rows, 'row')}), nothing to do")
             continue
         try:

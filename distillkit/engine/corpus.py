@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 
 
-def written(write: Callable[[], Path], job: Job, planned: Planned) -> Path:
+def with_classes(write: Callable[[], Path], job: Job, planned: Planned) -> Path:
     """A corpus, and its classes at once: who is killed in the next one has a store with its names."""
     path = write()
     if planned.classes and job.path.is_dir():
@@ -60,7 +60,7 @@ def fill(
     """Compute and commit what a store, or an addition to one, lacks."""
     for line in estimate.warnings(job, writer.plan.num_rows, shutil.disk_usage(estimate.existing(job.path)).free):
         say(line)
-    stood = _stands(writer)
+    stood = stands(writer)
     with Claims(job.path) as claims:
         with claims.beginning_or_end():
             shards = _begin(run, job, writer, claims, part, planned, say)
@@ -74,7 +74,7 @@ def fill(
         say(line)
 
 
-def _stands(writer: StoreWriter) -> bool:
+def stands(writer: StoreWriter) -> bool:
     """Whether the very store that is asked for was finished before."""
     return writer.finished() and writer.previous_identity() == writer.identity
 

@@ -35,7 +35,9 @@ class Pass:
 
 def teacher_pass(store: FeatureStore, teacher: str | None = None) -> Pass | None:
     """What the store's extraction logged, None when it logged nothing. `teacher`: of several the one that is meant."""
-    lines = [line | {"forward_seconds": _forward(line, teacher)} for line in logged(store.path)]
+    view = getattr(store, "selection", None)  # which is made without a teacher
+    place = view.store if view else store.path
+    lines = [line | {"forward_seconds": _forward(line, teacher)} for line in logged(place)]
     if not lines:
         return None
     fields = {field for line in lines for field in line["forward_seconds"]}
@@ -80,8 +82,10 @@ class Online:
 def online(recipe: TrainRecipe, facts: dict[str, Any], passes: dict[str, Pass | None]) -> list[Online]:
     """What training would have asked the teacher. `passes` go by the recipe's names of their stores."""
     texts_seen = facts["steps"] * (recipe.data.text_batch_size or recipe.data.batch_size)
+    images = _together(of_images(passes))
     asked = [
-        ("views of images", "image", facts["images_seen"], _together(of_images(passes))),
+        ("views of images", "image", facts["images_seen"], images),
+        ("captions", "text", facts["images_seen"], images if with_captions(recipe) else None),
         ("texts", "text", texts_seen, passes.get("texts")),
     ]
     return [
@@ -89,6 +93,11 @@ def online(recipe: TrainRecipe, facts: dict[str, Any], passes: dict[str, Pass | 
         for what, field, number, measured in asked
         if measured and field in measured.forward
     ]
+
+
+def with_captions(recipe: TrainRecipe) -> bool:
+    """Whether the teacher's word on the images' own captions was learned from: one of an image that is seen."""
+    return recipe.data.captions != "none" and recipe.data.texts is None
 
 
 def _together(passes: list[Pass | None]) -> Pass | None:

@@ -10,7 +10,7 @@ from distillkit.recipe import Baseline, Component, TrainRecipe
 from distillkit.report import words
 from distillkit.report.answers import listed, rows_of, student_against_baseline
 from distillkit.report.commands import commands, in_short, in_words
-from distillkit.report.costs import Pass, online, teacher_pass
+from distillkit.report.costs import Pass, online, teacher_pass, with_captions
 from distillkit.report.demo import demo_credits, demo_folder, teacher_name
 from distillkit.report.grid import distance, pictures
 from distillkit.report.headline import Networks, against_baseline, headline, numbers
@@ -40,7 +40,8 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
     trained = training_stores(facts)
     homes = {name: said_at(store, recipe) for name, store in trained.items()}
     measured = evaluation_stores(recipe)
-    every = [*trained.values(), *homes.values(), *measured, *(said_at(store, recipe) for store in measured)]
+    # Stores before what was added to them, as they are made again.
+    every = [*trained.values(), *measured, *homes.values(), *(said_at(store, recipe) for store in measured)]
     stores = list({str(store.path): store for store in every}.values())
     passes = {str(store.path): teacher_pass(store, recipe.data.teacher) for store in stores}
     demo = demo_folder(stores)
@@ -57,7 +58,7 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
         "networks": networks,
         "article": "an" if networks.student[:1].lower() in "aeio" else "a",
         "image_size": recipe.student.knobs.get("image_size"),
-        "looked_at": looked_at({name: len(store.ok_rows) for name, store in trained.items()}),
+        "looked_at": looked_at({name: len(store.ok_rows) for name, store in trained.items()}, with_captions(recipe)),
         **_results(results, rows, networks, trained),
         "others": _others(run, evaluation, results[1:]),
         "changed": _changed(run, trained),
@@ -193,7 +194,8 @@ def _cost(recipe: TrainRecipe, facts: Values, passes: dict[str, Pass | None]) ->
     rows = online(recipe, facts, passes)
     if not rows:
         return None
-    once, always = sum(row.measured.seconds for row in rows), sum(row.seconds for row in rows)
+    passes_once = {id(row.measured): row.measured.seconds for row in rows}  # images and captions are of one pass
+    once, always = sum(passes_once.values()), sum(row.seconds for row in rows)
     machines = {in_words(machine) for row in rows for machine in row.measured.machines}
     trained = max(facts["seconds"], 0.1)  # they are told to a tenth
     return {

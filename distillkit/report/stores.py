@@ -55,13 +55,13 @@ def store_facts(store: FeatureStore, teacher_pass: Pass | None) -> StoreFacts:
     fields = [f"{name} {field.dtype}[{', '.join(map(str, field.shape))}]" for name, field in manifest.fields.items()]
     return StoreFacts(
         path=str(store.path),
-        rows=count(manifest.rows),
+        rows=count(store.selection.count if store.selection else manifest.rows),
         failed=count(manifest.skipped),
         shards=count(len(manifest.shards)),
         bytes=size(held),
         bytes_per_row=size(held / manifest.rows),
         fields=fields,
-        digest=manifest.digest,
+        digest=store.digest,
         teacher_sha256=", ".join(
             teacher.get("weights_sha256", "not recorded") for teacher in manifest.teachers.values()
         ),

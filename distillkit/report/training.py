@@ -30,10 +30,13 @@ def optimiser(optim: Optim) -> str:
     return f"{counted(optim.epochs, 'epoch')}, {_NAMES[optim.kind]}, learning rate {optim.lr}, {schedule(optim)}"
 
 
-def looked_at(rows: dict[str, int]) -> str:
-    """What the teacher was shown, by the recipe's names of the stores: "70 images and 160 unpaired texts"."""
+def looked_at(rows: dict[str, int], captions: bool = False) -> str:
+    """What the teacher was shown, by the recipe's names of the stores: "70 images and 160 unpaired texts".
+
+    `captions`: the images' own were learned from, too.
+    """
     images = of_images(rows)
-    told = [counted(sum(images), "image")] if images else []
+    told = [counted(sum(images), "image") + (" with their captions" if captions else "")] if images else []
     return listing(
         [*told, *([counted(rows["texts"], "unpaired text" if images else "text")] if "texts" in rows else [])]
     )

@@ -17,6 +17,7 @@ _SIGNED = re.compile(
     r"|(?:aws|google)?access(?:key)?(?:id)?|key-pair-id)=)([^&;#\s'\"<>]+)",
     re.IGNORECASE,
 )
+_PLACE = 200  # letters of where an address stands
 # Where what stands before the @ is no secret: a repository, a container, a user who is asked for a key.
 _WEB = ("http", "https")
 _NO_SECRET = ("github", "git")
@@ -39,15 +40,16 @@ def refuse_secrets(address: str, where: str = "") -> None:
 
 
 def refuse_secrets_within(content: Any, where: str) -> None:
-    """The same of every text in nested tables and lists."""
-    if isinstance(content, str):
-        refuse_secrets(content, where)
-    elif isinstance(content, dict):
-        for key, value in content.items():
-            refuse_secrets_within(value, f"{where}: {key}")
-    elif isinstance(content, list | tuple):
-        for value in content:
-            refuse_secrets_within(value, where)
+    """The same of every text in nested tables and lists, however deep they go."""
+    todo = [(content, where)]
+    while todo:
+        value, place = todo.pop()
+        if isinstance(value, str):
+            refuse_secrets(value, place)
+        elif isinstance(value, dict):
+            todo += [(one, f"{place}: {key}"[:_PLACE]) for key, one in reversed(value.items())]
+        elif isinstance(value, list | tuple):
+            todo += [(one, place) for one in reversed(value)]
 
 
 def _is_secret(found: re.Match[str]) -> bool:

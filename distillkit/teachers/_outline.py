@@ -15,7 +15,7 @@ from typing import Any, ParamSpec
 import torch
 
 from distillkit.teachers._frozen import FAILURES, quiet
-from distillkit.teachers._hub import hub
+from distillkit.teachers._hub import hub, is_all_in_a_folder
 
 Knobs = ParamSpec("Knobs")
 
@@ -47,10 +47,13 @@ def or_none(outline: Callable[Knobs, Outline]) -> Callable[Knobs, Outline | None
 
 
 @contextmanager
-def outlining() -> Iterator[None]:
-    """Within it networks are built without numbers; Untold where a library cannot, or lacks a configuration for it."""
+def outlining(name: str) -> Iterator[None]:
+    """Within it networks are built without numbers; Untold where a library cannot, or lacks a configuration for it.
+
+    `name`: of the network, by which the hub is asked or not.
+    """
     try:
-        with quiet(), hub(), torch.inference_mode(), torch.device("meta"):
+        with quiet(), hub(needed=not is_all_in_a_folder(name)), torch.inference_mode(), torch.device("meta"):
             yield
     except FAILURES as error:
         raise Untold from error

@@ -113,8 +113,9 @@ class Openclip:
         """What it gives, as far as that is known without weights; TeacherError for what does not fit."""
         there = device_of(device, "teacher.device", TeacherError)
         precision_of(precision, there)
-        with outlining():
-            tower, width, config = image_tower(expanded(named(model, weights)))
+        name = expanded(named(model, weights))
+        with outlining(name):
+            tower, width, config = image_tower(name)
             tokens = grid_of(tower, grid)
         preprocess = preprocess_of(config, pixels, reduced) if config else None
         if preprocess:

@@ -54,7 +54,7 @@ class Run:
     def outline(*, run: str, precision: Precision = "fp32", device: str = "auto", **knobs: Any) -> Outline:
         """What it gives, from its run's recipe; TeacherError for a run that is not there or not finished."""
         precision_of(precision, device_of(device, "teacher.device", TeacherError))
-        with outlining():
+        with outlining(""):
             student = student_without_weights(Path(expand(run)))
             preprocess = None if student.image_size is None else _preprocess(student.image_size)
             return Outline(_fields(student), preprocess)

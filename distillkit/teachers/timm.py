@@ -126,7 +126,7 @@ class Timm:
         precision_of(precision, there)
         if weights and top_k == "all":
             raise Untold  # the file's own classifier says how many
-        with outlining():
+        with outlining(expanded(model)):
             network = empty(model, image_size, top_k is not None)
             classes = int(network.num_classes)
             preprocess = _preprocess(_config(network, image_size), pixels, reduced)

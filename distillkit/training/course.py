@@ -19,7 +19,7 @@ from distillkit.system.wording import count
 from distillkit.training import checkpoint, reproducer
 from distillkit.training.ingredients import Ingredients
 from distillkit.training.learner import Learner, NotFinite
-from distillkit.training.progress import Progress
+from distillkit.training.progress import Progress, called
 from distillkit.training.schedule import learning_rate, never_there
 from distillkit.training.trackers import Trackers
 from distillkit.training.validation import Validator
@@ -57,6 +57,7 @@ class Course:
 
     def begin(self, shown: bool, named: bool) -> None:
         """Say what is to come, drop the log of steps that will be made again, and start the bar."""
+        self.name = f"{called(self.run)}: " if named else ""
         if not self.writes:
             return
         self.say(self._introduction())
@@ -75,7 +76,7 @@ class Course:
             say=self.say,
             trackers=trackers,
             shown=shown,
-            named=named,
+            name=self.name,
             device=self.learner.device,
         )
         self.progress = self.exit.enter_context(progress)
@@ -168,7 +169,7 @@ class Course:
     def _measure(self, student: Any, step: int) -> None:
         result = self.validator.run(student, step)
         best = self.recipe.validation.best if self.recipe.validation else ""
-        self.say(f"{self.progress.name}step {step}/{self.last}  {best} {result[best]:.4f}")
+        self.say(f"{self.name}step {step}/{self.last}  {best} {result[best]:.4f}")
 
     def _logs(self, step: int) -> bool:
         return step % self.recipe.log.every_steps == 0 or step == self.last

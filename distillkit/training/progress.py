@@ -23,7 +23,7 @@ _LINES = 10  # how many plain lines a whole run prints where there is no termina
 class Progress:
     """Loss terms, images/s, the share of time spent waiting for data, and memory. `shown`: whether it has the bar.
 
-    `named`: it is one of several that go on together, and says which.
+    `name`: of one of several that go on together, before each line.
     """
 
     def __init__(
@@ -37,10 +37,9 @@ class Progress:
         trackers: Trackers,
         device: torch.device,
         shown: bool = True,
-        named: bool = False,
+        name: str = "",
     ):
-        self.name = f"{_called(run)}: " if named else ""
-        self.trackers, self.device, self.shown = trackers, device, shown
+        self.trackers, self.device, self.shown, self.name = trackers, device, shown, name
         self.run, self.first, self.last, self.batch_size, self.say = run, first, last, batch_size, say
         self.started = self.before = time.perf_counter()
         self.waited, self.step_before = 0.0, first
@@ -98,7 +97,7 @@ class Progress:
             )
 
 
-def _called(run: RunFolder) -> str:
+def called(run: RunFolder) -> str:
     """ "small", and of a baseline whose it is: "small/baseline"."""
     return f"{run.path.parent.name}/{run.path.name}" if run.path.name == "baseline" else run.path.name
 

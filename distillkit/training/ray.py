@@ -25,7 +25,7 @@ from typing import Any
 
 from distillkit.errors import DistillkitError, MissingExtra, TrainError
 from distillkit.recipe import RayWorkers
-from distillkit.system.atomic import atomic_file
+from distillkit.system.atomic import atomic_file, make_folder
 from distillkit.system.cluster import connected
 from distillkit.system.stopping import after_steps, asked, code, told
 from distillkit.training.ranks import RankLost
@@ -40,7 +40,7 @@ def on_ray(knobs: RayWorkers, folder: Path, task: Callable[..., Any], say: Say) 
     ray = _ray()
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")  # what a recipe names lies where the command was typed
     scratch = folder.absolute().with_name(f".{folder.name}.ray")
-    scratch.mkdir(parents=True, exist_ok=True)
+    make_folder(scratch)
     (scratch / _STOP).unlink(missing_ok=True)
     try:
         with connected(ray, knobs.address):

@@ -78,7 +78,11 @@ def test_costs_are_told_before_there_is_a_cache(store):
     usual = told(None)
     assert set(store.path.parent.iterdir()) == before
     assert len(usual) == 3 and "ms of a core an image" in usual[0] and "from the originals" in usual[0]
-    assert "55 px raw: 9.07 GB of" in usual[1] and "made in" in usual[1] and "asks" not in "".join(usual)
+    assert (
+        "55 px raw (data.pixel_cache = 55): 9.07 GB of" in usual[1]
+        and "made in" in usual[1]
+        and "asks" not in "".join(usual)
+    )
     room = [float(re.search(r": ([\d.]+) GB of", line)[1]) for line in usual[1:]]
     spent = [
         float(re.search(r"([\d.]+) ms", line)[1]) for line in (usual[0], *(line.split("then")[1] for line in usual[1:]))

@@ -44,6 +44,6 @@ def test_of_several_students_each_line_says_whose_it_is(monkeypatch):
     monkeypatch.setattr(progress.sys.stderr, "isatty", lambda: False, raising=False)
     knobs = {"batch_size": 8, "say": said.append, "trackers": Quiet(), "device": torch.device("cpu")}
     for shown in (True, False):
-        with progress.Progress(Quiet(), first=0, last=10, shown=shown, named=True, **knobs) as told:
+        with progress.Progress(Quiet(), first=0, last=10, shown=shown, name="small: ", **knobs) as told:
             told.log(10, 1.0, 1e-3, {"affinity": 0.5}, waited=0.0)
     assert [line.partition("  ")[0] for line in said] == ["small: step 10/10"] * 2
