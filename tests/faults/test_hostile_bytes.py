@@ -43,6 +43,20 @@ def test_some_changes(world, tmp_path, target):
     tried(world, tmp_path, target, range(SOME))
 
 
+# Seeds that once broke a reader.
+FOUND = {
+    "plan": (143, 567, 2504, 2883),
+    "index": (399, 448, 2813),
+    "begun with": (345, 2715, 3888),
+    "manifest of neighbours": (178, 324, 2068),
+}
+
+
+@pytest.mark.parametrize("target", FOUND)
+def test_what_was_found(world, tmp_path, target):
+    tried(world, tmp_path, target, FOUND[target])
+
+
 @pytest.mark.parametrize("target", TARGETS)
 def test_what_is_known_to_be_hostile(world, tmp_path, target):
     """Made by hand, or grown by the fuzzer, which begins with them; what once broke a reader is among them."""

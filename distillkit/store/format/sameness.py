@@ -55,7 +55,10 @@ def begun_with(store: Path) -> dict[str, Any] | None:
     try:
         found = parsed_json(path.read_bytes()) if path.is_file() else None
         for name in ("source", "teachers", "fields", "views"):
-            if found is not None and not isinstance(found.get(name, {}), dict):
+            table = {} if found is None else found.get(name, {})
+            if not isinstance(table, dict) or (
+                name in ("teachers", "fields") and not all(isinstance(one, dict) for one in table.values())
+            ):
                 raise ValueError(f"{name} is no table")
     except (ValueError, AttributeError) as error:
         raise StoreError(f"{path}: damaged ({error}); move {store} away and make it again") from error

@@ -28,17 +28,22 @@ class Neighbours:
         self.facts = self.store.teachers.get(name, {})
         if self.facts.get("kind") != "mined":
             raise StoreError(f"{store.path}: {name!r} is no addition of neighbours, but a teacher's; name another")
-        if self.facts["texts_digest"] != texts.manifest.digest:
+        mined_in, most = self.facts.get("texts_digest"), self.facts.get("k")
+        if not isinstance(mined_in, str) or not isinstance(most, int) or most < 1:
             raise StoreError(
-                f"{store.path}: its {name!r} were mined in the text store {self.facts['texts_digest'][:16]}, "
+                f"{store.path}: {name!r} does not tell which texts it was mined in, or how many; mine again"
+            )
+        if mined_in != texts.manifest.digest:
+            raise StoreError(
+                f"{store.path}: its {name!r} were mined in the text store {mined_in[:16]}, "
                 f"{texts.path} is {texts.manifest.digest[:16]}; mine again"
             )
-        if k is not None and k > self.facts["k"]:
+        if k is not None and k > most:
             raise StoreError(
-                f"{store.path}: {self.facts['k']} {name!r} were mined of each row, {k} are asked for; ask for fewer, "
+                f"{store.path}: {most} {name!r} were mined of each row, {k} are asked for; ask for fewer, "
                 f"or mine again with k = {k}"
             )
-        self.k = k or self.facts["k"]
+        self.k = k or most
         self.usable = np.zeros(len(texts) + 1, bool)  # the last one is where -1 looks
         self.usable[texts.ok_rows] = True
 

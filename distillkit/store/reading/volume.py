@@ -87,12 +87,16 @@ class Volume:
             else:
                 with hold(path) as file:
                     table = pa.ipc.open_file(pa.py_buffer(map_file(file, size))).read_all()
-        except (pa.ArrowException, OSError) as error:
+            names = {*table.schema.names}
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             if isinstance(error, OSError) and error.errno is not None:  # the system's; Arrow's own have none
                 raise
             raise self._damaged(path) from error
         self._refuse_another()
-        if table.num_rows != self.manifest.shards[shard].rows or {*table.schema.names} != {"ok", *SCHEMA.names}:
+        if table.num_rows != self.manifest.shards[shard].rows or names != {"ok", *SCHEMA.names}:
+            raise self._damaged(path)
+        ok = table["ok"]
+        if not pa.types.is_boolean(ok.type) or ok.null_count:  # each row is known to be usable, or not
             raise self._damaged(path)
         return table
 
@@ -104,7 +108,13 @@ class Volume:
         shards, places = np.divmod(rows, self.manifest.rows_per_shard)
         wanted = np.unique(shards).tolist()
         said = {shard: part[column] for shard, part in zip(wanted, self._index(wanted), strict=True)}
-        return [said[shard][place].as_py() for shard, place in zip(shards.tolist(), places.tolist(), strict=True)]
+        found, shard = [], 0
+        try:
+            for shard, place in zip(shards.tolist(), places.tolist(), strict=True):
+                found.append(said[shard][place].as_py())
+        except UnicodeDecodeError as error:
+            raise self._damaged(self.path / layout.index_path(shard)) from error
+        return found
 
     @cached_property
     def ok(self) -> np.ndarray:
