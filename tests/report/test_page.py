@@ -28,8 +28,10 @@ from distillkit.report.grid import distance, pictures
 from distillkit.report.headline import Networks, against_baseline, headline, numbers
 from distillkit.report.overlap import seen
 from distillkit.report.results import bars, tables
+from distillkit.report.stores import store_facts
 from distillkit.runfolder import RunFolder
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.reading.selection import select
 
 
 @pytest.fixture(scope="module")
@@ -510,3 +512,12 @@ def test_teachers_whose_weights_nobody_recorded_are_reported_as_that(run, finish
     edit(run.path / "student.json", lambda facts: facts["stores"].update(images=str(images)))
     page, text = written(run)
     assert "weights not recorded" in text and "| not recorded |" in text and "weights not recorded" in page
+
+
+def test_a_view_is_told_by_its_own_rows_and_digest_and_the_cost_of_its_store(run, tmp_path):
+    store = FeatureStore(store_of(run))
+    select(store.path, np.arange(5), tmp_path / "view")
+    view = FeatureStore(tmp_path / "view")
+    told = store_facts(view, teacher_pass(view))
+    assert told.rows == "5" and told.digest == view.digest != store.digest
+    assert teacher_pass(view) == teacher_pass(store) and told.seconds != "not recorded"
