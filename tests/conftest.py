@@ -91,6 +91,22 @@ def teacher_folder(tmp_path_factory):
     return make_teacher(tmp_path_factory.mktemp("teacher") / "toy")
 
 
+@pytest.fixture
+def nvjpeg(monkeypatch):
+    """A decoder of the CPU in its place; how many images it decoded at a time."""
+    from distillkit.pixels import jpegs
+    from distillkit.pixels.tensors import decode_tensor
+
+    sizes = []
+
+    def decode_on(device, data):
+        sizes.append(len(data))
+        return [decode_tensor(one).to(device) for one in data]
+
+    monkeypatch.setattr(jpegs, "decode_on", decode_on)
+    return sizes
+
+
 def draw(folder, count, seed=0, suffix=".png"):
     """`count` images of noise below folder/images, and a table that names each after a word and a number."""
     random = np.random.default_rng(seed)

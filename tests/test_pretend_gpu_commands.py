@@ -13,8 +13,6 @@ from safetensors.torch import load_file
 from distillkit import mine
 from distillkit.engine import computing
 from distillkit.evaluation import embed
-from distillkit.pixels import jpegs
-from distillkit.pixels.tensors import decode_tensor
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.verify import verify
 from distillkit.training.course import Course
@@ -147,19 +145,6 @@ def as_jpegs(corpus):
     for path in (corpus / "images").iterdir():
         Image.open(path).save(path, "JPEG")
     return corpus
-
-
-@pytest.fixture
-def nvjpeg(monkeypatch):
-    """A decoder of the CPU in its place; how many images it decoded at a time."""
-    sizes = []
-
-    def decode_on(device, data):
-        sizes.append(len(data))
-        return [decode_tensor(one).to(device) for one in data]
-
-    monkeypatch.setattr(jpegs, "decode_on", decode_on)
-    return sizes
 
 
 def test_nvjpeg_decodes_for_a_teacher_and_for_a_student(gpu, nvjpeg, run_cli, tmp_path, teacher_folder, recipes):

@@ -16,26 +16,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.gpu import limits, marked, mining, pages, results, smoke, steps, teachers
 from benchmarks.gpu.results import Part
-from distillkit.pixels import jpegs
-from distillkit.pixels.tensors import decode_tensor
 from distillkit.teachers import _frozen
 from tests.conftest import GPU_FILES
 from tests.pretend import pretend_gpu
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def nvjpeg(monkeypatch):
-    """A decoder of the CPU in its place; how many images it decoded at a time."""
-    sizes = []
-
-    def decode_on(device, data):
-        sizes.append(len(data))
-        return [decode_tensor(one).to(device) for one in data]
-
-    monkeypatch.setattr(jpegs, "decode_on", decode_on)
-    return sizes
 
 
 def test_rows_are_kept_as_they_come_and_one_that_was_cut_off_keeps_what_it_had(tmp_path):
