@@ -21,6 +21,9 @@ _LOST = (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ENODEV, errno.ENXIO, err
 # What link() answers where it cannot: another disk, a file system without links, too many of them.
 NO_LINKS = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS}
 SET_ASIDE = ".before-"
+# What the system answers where nothing can be asked of a folder that is not ours: may not be read, knows no fsync.
+_NO_SYNC = (errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENOTSUP)
+_settled = set[str]()  # folders whose own names, and those of their parents, this process has made durable
 
 
 @contextmanager
@@ -56,6 +59,26 @@ def make_folder(folder: Path) -> None:
     with or_undone(undo):
         for place in missing:
             sync(place.parent)
+    settle(folder)
+
+
+def settle(folder: Path) -> None:
+    """Make the names of a folder and of its parents durable, once: who made them may have been killed before they were.
+
+    A process that finds them, and writes below them, would say that all is done of what a power cut takes with them.
+    """
+    if str(folder.absolute()) in _settled:
+        return
+    for place in (there := folder.resolve(), *there.parents):
+        if str(place) not in _settled:
+            try:
+                with noticing_a_full_disk(place.parent):
+                    sync(place.parent)
+            except OSError as error:
+                if error.errno not in _NO_SYNC:
+                    raise
+            _settled.add(str(place))
+    _settled.add(str(folder.absolute()))
 
 
 def remove_file(path: Path) -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from distillkit.errors import DistillkitError
-from distillkit.system.atomic import atomic_folder, make_folder, noticing_a_full_disk
+from distillkit.system.atomic import atomic_folder, make_folder, noticing_a_full_disk, sync
 from distillkit.system.locks import locked
 
 
@@ -29,5 +29,8 @@ def new_folder(path: Path, error: type[DistillkitError], otherwise: str = "name 
 
 
 def refuse_what_is_there(path: Path, error: type[DistillkitError], otherwise: str = "name another folder") -> None:
+    """`error` where it is there, for good: who made it may have been killed before its name was durable."""
     if path.exists() or path.is_symlink():
+        with noticing_a_full_disk(path):
+            sync(path.parent)
         raise error(f"{path}: is there already; move it away, or {otherwise}")

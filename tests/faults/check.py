@@ -8,14 +8,15 @@ import shutil
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from distillkit.errors import DistillkitError
+from distillkit.system import atomic
 from tests.faults.disks import Disk, disks
 from tests.faults.events import Event, Synced
-from tests.faults.recorder import Recorder
+from tests.faults.recorder import Interruption, Killed, Recorder
 
 Promise = Callable[[str, Callable[[Path], None]], None]
 
@@ -61,19 +62,24 @@ class Recording:
     outcome: dict[str, bytes]
     real: dict[str, bytes | None]
 
-    def doubting(self, number: int) -> list[Disk]:
-        """That fsync fails, the job is run again: the disks after a cut when all is said to be done."""
+    def interrupted(self, number: int, how: Interruption) -> Recording:
+        """At that fsync (from 1) it fails or the process is killed; the job is run again. What both runs did."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         with quick():
             self.job.prepare(self.folder)
-        recorder = Recorder(self.folder, failing=number)
+        recorder = Recorder(self.folder, interrupted=number, how=how)
         with recorder.recording():
             for _ in range(2):
-                with suppress(DistillkitError, OSError):
+                _a_new_process()
+                with suppress(DistillkitError, OSError, Killed):
                     self.job.run(self.folder, recorder.promise)
-        self.events = recorder.events
-        return [disk for disk in disks(recorder.before, recorder.events, number) if disk.after == len(recorder.events)]
+        return replace(self, before=recorder.before, events=recorder.events)
+
+    def last(self, seed: int, deaf_to: str | None = None) -> list[Disk]:
+        """The disks after a cut when all is said to be done."""
+        found = list(self.disks(seed, deaf_to))
+        return [disk for disk in found if disk.after == found[-1].after]
 
     @classmethod
     def of(cls, job: Job, folder: Path) -> Recording:
@@ -84,6 +90,7 @@ class Recording:
             with quick():
                 job.prepare(folder)
             recorder = Recorder(folder)
+            _a_new_process()
             with recorder.recording():
                 job.run(folder, recorder.promise)
         job.undisturbed(folder)
@@ -113,6 +120,7 @@ class Recording:
             for promise in disk.promises:
                 promise.kept(self.folder)
             self.job.look(self.folder)
+            _a_new_process()
             with quick():
                 self.job.run(self.folder, lambda what, kept: kept(self.folder))
             self.job.look(self.folder)
@@ -142,7 +150,19 @@ class Recording:
         """What fails when the fsync of that line does nothing; None where nothing does."""
         found = list(self.disks(seed, site))
         random.Random(seed).shuffle(found)
-        for disk in found[:count]:
+        return self._first_failure(found[:count])
+
+    def catches_interrupted(self, site: str) -> str | None:
+        """As `catches`, of runs that went on where another fsync had failed, or where a run had been killed."""
+        for number in range(1, 1 + sum(isinstance(one, Synced) for one in self.events)):
+            for how in ("fails", "killed"):
+                again = self.interrupted(number, how)
+                if failure := again._first_failure(again.last(number, site)):
+                    return failure
+        return None
+
+    def _first_failure(self, found: list[Disk]) -> str | None:
+        for disk in found:
             try:
                 self.check(disk)
             except AssertionError as error:
@@ -154,6 +174,11 @@ def _chosen(found: list[Disk], seed: int, count: int | None) -> list[Disk]:
     if count is None or len(found) <= count:
         return found
     return sorted(random.Random(seed).sample(found, count), key=lambda disk: disk.after)
+
+
+def _a_new_process() -> None:
+    """What a process knows of the disk, it knows of what it has done itself."""
+    atomic._settled.clear()
 
 
 @contextmanager

@@ -1,8 +1,10 @@
-"""A student that leaves: its folder is there whole or not at all, whatever it has been asked on the way."""
+"""Stores and students that leave: their folder is there whole or not at all, whatever was asked on the way."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +12,17 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from distillkit.errors import DistillkitError
 from distillkit.export import export
 from distillkit.exports._files import write_json, write_weights
 from distillkit.parity.questions import LEAST
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.upkeep.export import export as export_store
+from distillkit.store.writing.fill import fill
 from distillkit.system.atomic import make_folder
 from distillkit.train import train
 from tests.faults.check import Job, Promise
+from tests.faults.store_jobs import rows_of, writer
 from tests.faults.training_jobs import RUN, Trained, quiet
 from tests.faults.world import squares
 
@@ -70,7 +77,7 @@ class StudentExported(Job):
         make_folder(folder / "deep")
 
     def run(self, folder: Path, promise: Promise) -> None:
-        if not (folder / OUT).exists():
+        with refused_where_it_is_there(folder / OUT):
             kind = "tests.faults.export_jobs:Plain"
             export(self.left / RUN, kind, samples=self.world / "samples", out=folder / OUT, say=quiet)
         promise("exported", lambda folder: whole(folder / OUT))
@@ -86,4 +93,39 @@ def whole(folder: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", "distillkit.json", "weights"]
 
 
-JOBS = (StudentExported,)
+class Exported(Job):
+    """A store in another form."""
+
+    name = "store export"
+
+    def prepare(self, folder: Path) -> None:
+        fill(writer(folder / "store"), rows_of(), {})
+
+    def run(self, folder: Path, promise: Promise) -> None:
+        out = folder / "deep/export"
+        with refused_where_it_is_there(out):
+            export_store(FeatureStore(folder / "store"), out, "npy", ["toy/image"])
+        promise("exported", lambda folder: _there(folder / "deep/export"))
+
+    def look(self, folder: Path) -> None:
+        out = folder / "deep/export"
+        if out.exists():
+            assert np.load(out / "toy/image.npy").shape == (148, 32)
+
+
+@contextmanager
+def refused_where_it_is_there(out: Path) -> Iterator[None]:
+    """Who asks again is told that it is done; then it is."""
+    there = out.exists()
+    try:
+        yield
+    except DistillkitError as error:
+        if not there or "is there already" not in str(error):
+            raise
+
+
+def _there(path: Path) -> None:
+    assert path.exists(), f"{path.name} is not there any more"
+
+
+JOBS = (Exported, StudentExported)

@@ -16,7 +16,6 @@ from distillkit.store.format.manifest import FILE_NAME, Manifest
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.reading.selection import select
 from distillkit.store.upkeep.concat import concatenate
-from distillkit.store.upkeep.export import export
 from distillkit.store.upkeep.parts import assemble
 from distillkit.store.upkeep.verify import verify
 from distillkit.store.writing import fill as module
@@ -263,30 +262,6 @@ class FirstSelected(Selected):
         shutil.rmtree(folder / "views")
 
 
-class Exported(Job):
-    """A store in another form."""
-
-    name = "store export"
-
-    def prepare(self, folder: Path) -> None:
-        fill(writer(folder / "store"), rows_of(), {})
-
-    def run(self, folder: Path, promise: Promise) -> None:
-        out = folder / "deep/export"
-        if not out.exists():
-            export(FeatureStore(folder / "store"), out, "npy", ["toy/image"])
-        promise("exported", lambda folder: _there(folder / "deep/export"))
-
-    def look(self, folder: Path) -> None:
-        out = folder / "deep/export"
-        if out.exists():
-            assert np.load(out / "toy/image.npy").shape == (148, 32)
-
-
-def _there(path: Path) -> None:
-    assert path.exists(), f"{path.name} is not there any more"
-
-
 def _same(rows, wanted: list[int]) -> None:
     assert rows.tolist() == wanted
 
@@ -303,5 +278,4 @@ JOBS = (
     Assembled,
     Selected,
     FirstSelected,
-    Exported,
 )

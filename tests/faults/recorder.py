@@ -18,21 +18,26 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tests.faults.events import ROOT, Doubted, Event, Gone, Holds, Moved, Named, Promised, Synced
 
+Interruption = Literal["fails", "killed"]
 _PACKAGE = Path(__file__).parents[2] / "distillkit"
+
+
+class Killed(BaseException):
+    """The process is no more. The machine is: it has all that was written, and may still lose what was not synced."""
 
 
 class Recorder:
     """The events below `root`, while `recording`. What lies there at the beginning is durable: see `before`.
 
-    `failing`: the number (from 1) of an fsync that fails, once.
+    `interrupted`: the number (from 1) of an fsync that `how` happens to, once.
     """
 
-    def __init__(self, root: Path, failing: int = 0):
-        self.failing = failing
+    def __init__(self, root: Path, interrupted: int = 0, how: Interruption = "fails"):
+        self._until, self._how = interrupted, how
         self.root = Path(os.path.realpath(root))
         self.events: list[Event] = []
         self._lock = threading.RLock()
@@ -184,8 +189,10 @@ class Recorder:
             node = self._inodes.get(info.st_ino)
             if node is None or not info.st_nlink:
                 return
-            self.failing -= 1
-            if self.failing == 0:
+            self._until -= 1
+            if self._until == 0:
+                if self._how == "killed":
+                    raise Killed
                 self.events.append(Doubted(node))
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
             self.events.append(Synced(node, _site()))

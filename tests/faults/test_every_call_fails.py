@@ -63,23 +63,31 @@ def test_many_calls_fail(job, trials):
         trial.check(fault)
 
 
-def _disbelieved(recording, count):
+def _interrupted(recording, how, count):
     fsyncs = sum(isinstance(event, Synced) for event in recording.events)
     for number in sorted(random.Random(0).sample(range(1, fsyncs + 1), min(fsyncs, count))):
-        for disk in recording.doubting(number)[:20]:
-            recording.check(disk)
+        again = recording.interrupted(number, how)
+        for disk in again.last(number)[:20]:
+            again.check(disk)
 
 
 @alone
 def test_an_fsync_that_failed_is_not_believed_later(job, recordings):
     """After the next run, that ends well, a power cut takes nothing of what was said to be done."""
-    _disbelieved(recordings(job), SYNCS)
+    _interrupted(recordings(job), "fails", SYNCS)
+
+
+@alone
+def test_what_a_killed_run_left_is_made_durable(job, recordings):
+    """The next run finds it, believes it, and says that all is done: then the power is cut."""
+    _interrupted(recordings(job), "killed", SYNCS)
 
 
 @pytest.mark.slow
 @alone
-def test_no_fsync_that_failed_is_believed_later(job, recordings):
-    _disbelieved(recordings(job), 1000)
+@pytest.mark.parametrize("how", ["fails", "killed"])
+def test_whatever_fsync_is_interrupted(job, how, recordings):
+    _interrupted(recordings(job), how, 1000)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,16 @@ from distillkit.errors import StoreError
 from distillkit.store.bucket import beginning
 from distillkit.store.bucket.remote import PLAN, Origin, origin
 from distillkit.system.addresses import refuse_secrets_within
-from distillkit.system.atomic import as_json, atomic_file, atomic_folder, remove_file, set_aside, sync, write_json
+from distillkit.system.atomic import (
+    as_json,
+    atomic_file,
+    atomic_folder,
+    remove_file,
+    set_aside,
+    settle,
+    sync,
+    write_json,
+)
 
 
 class Disk:
@@ -32,6 +41,8 @@ class Disk:
 
     def settle(self, folders: Iterable[str]) -> None:
         """Make durable what is named in these folders: who made it may have been killed before it was."""
+        if self.path.is_dir():
+            settle(self.path)
         for name in folders:
             if (self.path / name).is_dir():
                 sync(self.path / name)
