@@ -4,9 +4,10 @@
     python -m tests.faults --seed N  # the world of many writers that this seed makes, once more
 
 It ends when every method has reached its goal, or when the minutes are over.
-A line of JSON for each part and seed goes to reliability.jsonl here, so that a run that was stopped goes on. The table
-of all lines is printed at the end, and is written as JSON to benchmarks/results/reliability, in a file named after the
-machine. A failure is told with its seed, and the exit code is 1.
+A line of JSON for each part and seed goes to benchmarks/results/reliability, to a log named after the machine, so that
+a run that was stopped goes on: also in another clone and on another day, as the log is committed. Its lines tell of
+which commit they speak; remove it to begin anew. The table of all lines is printed at the end and is written as JSON
+beside it. A failure is told with its seed, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from distillkit.system.lines import append_line
 from tests.faults.figures import told
 from tests.faults.many import trial as many
 from tests.faults.parts import PARTS
-from tests.faults.progress import LOG, Progress, key_of, logged
+from tests.faults.progress import LOG, Progress, commit, key_of, logged
 
 
 def main(minutes: float, only: str | None = None) -> int:
@@ -29,6 +30,7 @@ def main(minutes: float, only: str | None = None) -> int:
     progress, asked = Progress(logged()), [one for one in PARTS if only in (None, one.method)]
     for lacking in sorted({(one.method, one.needs or "") for one in asked if not one.can_be}):
         print("{} is passed over: {} is not installed".format(*lacking))
+    LOG.parent.mkdir(parents=True, exist_ok=True)
     for seed in count():
         parts = [one for one in asked if one.can_be and not progress.is_over(one)]
         if not parts:
@@ -40,7 +42,7 @@ def main(minutes: float, only: str | None = None) -> int:
             if key_of(line) not in progress.done:
                 started = time.monotonic()
                 line |= {name: value for name, value in part.tried(seed)._asdict().items() if value is not None}
-                line["seconds"] = round(time.monotonic() - started, 1)
+                line |= {"seconds": round(time.monotonic() - started, 1), "commit": commit()}
                 append_line(LOG, line)
                 progress.add(line)
     return told()

@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import json
-import re
-from pathlib import Path
 from typing import Any
 
 from distillkit.system.machine import machine
 from distillkit.system.versions import versions
 from tests.faults.parts import PARTS
-from tests.faults.progress import Line, logged
-from tests.faults.sites import sites
-
-FOLDER = Path("benchmarks/results/reliability")
+from tests.faults.progress import LOG, Line, logged
 
 
 def told() -> int:
     """Print the table and write the file; exit code 1 where anything failed."""
     figures = figures_of(logged())
     print("\n".join(table(figures)))
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    path = FOLDER / f"{_slug(machine())}.json"
+    path = LOG.with_suffix(".json")
     path.write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n")
     print(path)
     return 1 if any(row["failed"] for row in figures["methods"].values()) else 0
 
 
 def figures_of(lines: list[Line]) -> dict[str, Any]:
-    """Sums by method, and by part within it; which fsyncs are missed when they are taken out."""
+    """Sums by method, and by part within it; of which commits of the code."""
     goals = {part.method: part.goal for part in PARTS}
     methods: dict[str, Any] = {}
     for line in lines:
@@ -46,9 +40,8 @@ def figures_of(lines: list[Line]) -> dict[str, Any]:
         if "minutes" in line:
             taken = method["minutes"].get(line["what"], 0) + line["minutes"]
             method["minutes"][line["what"]] = round(taken, 1)
-    caught = {site for line in lines for site in line.get("caught", ())} & {*sites()}
-    fsyncs = {"all": len(sites()), "missed when taken out": len(caught), "not": sorted({*sites()} - caught)}
-    return {"methods": methods, "fsyncs": fsyncs, "machine": machine(), "made_with": versions()}
+    commits = sorted({line["commit"] for line in lines if line.get("commit")})
+    return {"methods": methods, "machine": machine(), "made_with": versions(), "commits": commits}
 
 
 def table(figures: dict[str, Any]) -> list[str]:
@@ -60,11 +53,4 @@ def table(figures: dict[str, Any]) -> list[str]:
         more |= {part: f" of {every:,}" for part, every in method.get("all", {}).items()}
         lines.append(f"| {name} | all | {method['counted']:,} {method['unit']} | {goal} | {len(method['failed'])} |")
         lines += [f"| | {part} | {counted:,}{more.get(part, '')} | | |" for part, counted in method["parts"].items()]
-    fsyncs = figures["fsyncs"]
-    lines.append(f"{fsyncs['missed when taken out']} of {fsyncs['all']} fsyncs are missed when they are taken out")
-    return lines + [f"not missed: {site}" for site in fsyncs["not"]]
-
-
-def _slug(facts: Line) -> str:
-    """As `intel-xeon-2-cores`."""
-    return re.sub(r"[^a-z0-9]+", "-", f"{facts['cpu']} {facts['cores']} cores".lower()).strip("-")
+    return lines

@@ -5,11 +5,13 @@ A part is one line of PARTS. It is asked for seed 0, 1, ... and answers with wha
 
 from __future__ import annotations
 
+import atexit
 import tempfile
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import NamedTuple
 
 from tests.faults import fuzz
@@ -20,7 +22,7 @@ from tests.faults.jobs import JOBS
 from tests.faults.machines import CorpusWithPowerCuts, WithPowerCuts, taken, told_as_a_script
 from tests.faults.many import trial as many
 from tests.faults.outside import make_world
-from tests.faults.sites import sites
+from tests.faults.sites import missed, sites
 from tests.faults.targets import TARGETS
 
 _DISKS, _FAULTS, _INPUTS = 400, 100, 500  # a seed
@@ -31,14 +33,13 @@ _FUZZED = 4  # minutes, a seed
 
 
 class Tried(NamedTuple):
-    """`counted`: how many of the part's unit; `failed`: a line each; `caught`: fsyncs that are missed if taken out.
+    """`counted`: how many of the part's unit; `failed`: a line each.
 
     `all`: how many the part has, where it has an end; `minutes`: of the CPU, where the goal is one of time.
     """
 
     counted: int
     failed: list[str]
-    caught: list[str] = []  # noqa: RUF012
     all: int | None = None
     minutes: float | None = None
 
@@ -80,9 +81,26 @@ def _power_cuts(job: type, seed: int) -> Tried:
     with tempfile.TemporaryDirectory() as folder:
         recording = Recording.of(job(), Path(folder) / "disk")
         some = recording.thrown(seed, _DISKS) if seed else recording.some(0, _DISKS)
-        found = failures(partial(recording.check, disk) for disk in some)
-        missed = recording.sites & {*sites()} if seed == 0 else ()
-        return found._replace(caught=sorted(site for site in missed if recording.catches(site, 0, 100)))
+        return failures(partial(recording.check, disk) for disk in some)
+
+
+def _taken_out(site: str, seed: int) -> Tried:
+    """There is nothing more to try of an fsync than that it is missed."""
+    return failures([] if seed else [partial(missed, site, _recording)])._replace(all=1)
+
+
+@cache
+def _recording(job: type) -> Recording:
+    """Each made once, as all fsyncs are looked for in all of them."""
+    return Recording.of(job(), Path(mkdtemp(dir=_recordings())) / "disk")
+
+
+@cache
+def _recordings() -> str:
+    """A folder that goes when the process ends."""
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    return folder.name
 
 
 def _failing_calls(job: type, seed: int) -> Tried:
@@ -122,6 +140,7 @@ def _many_writers(seed: int) -> Tried:
 
 PARTS = [
     *(Part("power cuts", job.name, "disks", 50_000, partial(_power_cuts, job)) for job in JOBS),
+    *(Part("fsyncs taken out", site, "fsyncs", None, partial(_taken_out, site)) for site in sites()),
     *(Part("every call fails", job.name, "faults", None, partial(_failing_calls, job)) for job in JOBS),
     *(Part("hostile bytes", name, "inputs", 10_000 * len(TARGETS), partial(_hostile_bytes, name)) for name in TARGETS),
     *(

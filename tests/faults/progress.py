@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 import math
+import re
+import shutil
+import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from distillkit.system.lines import read_lines
+from distillkit.system.machine import machine
 from tests.faults.parts import PARTS, Part
 
-LOG = Path("reliability.jsonl")
+# Nothing here is timed, so how many cores there are is not told apart: `intel-xeon.jsonl`.
+LOG = Path("benchmarks/results/reliability") / (re.sub(r"[^a-z0-9]+", "-", machine()["cpu"].lower()) + ".jsonl")
 
 Line = dict[str, Any]
 
 
 def logged() -> list[Line]:
-    """Lines of the log. Where all is to be tried, a line that does not say of how many is one of other versions."""
-    whole = {part.method for part in PARTS if part.goal is None}
-    return [line for line in read_lines(LOG) if "method" in line and ("all" in line or line["method"] not in whole)]
+    """Lines of the log, but those of other versions: of parts that are gone, or of all without saying of how many."""
+    parts = {(part.method, part.what): part for part in PARTS}
+    found = [(parts.get((line.get("method"), line.get("what"))), line) for line in read_lines(LOG)]
+    return [line for part, line in found if part is not None and ("all" in line or part.goal is not None)]
+
+
+@cache
+def commit() -> str | None:
+    """Of the code that is tried, as far as git tells."""
+    if not shutil.which("git"):
+        return None
+    asked = ["git", "rev-parse", "--short=10", "HEAD"]
+    told = subprocess.run(asked, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    return told.stdout.strip() or None
 
 
 def key_of(line: Line) -> tuple[Any, ...]:

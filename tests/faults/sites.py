@@ -1,12 +1,14 @@
-"""Every line of the package that asks for an fsync, found in its source."""
+"""Every line of the package that asks for an fsync, found in its source, and whether anybody would miss it."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import distillkit
+from tests.faults.check import Recording
+from tests.faults.jobs import JOBS
 
 PACKAGE = Path(distillkit.__file__).parent
 
@@ -20,6 +22,18 @@ ELSEWHERE = {
 def sites() -> list[str]:
     """As `system/atomic.py:61`; `atomic.sync` itself is how to ask, its callers are the sites."""
     return [f"{path.relative_to(PACKAGE).as_posix()}:{line}" for path in _files() for line in sorted(set(_lines(path)))]
+
+
+def missed(site: str, recorded: Callable[[type], Recording]) -> None:
+    """AssertionError unless some job loses something when the fsync of that line does nothing. One is enough; some show
+    it only where they go on with what was interrupted.
+    """
+    asked = [recording for recording in map(recorded, JOBS) if site in recording.sites]
+    assert asked, f"no job comes by {site}"
+    asked.sort(key=lambda recording: len(recording.events))
+    assert any(recording.catches(site, seed=0) for recording in asked) or any(
+        recording.catches_interrupted(site) for recording in asked
+    ), f"the fsync of {site} does nothing for anybody"
 
 
 def _files() -> list[Path]:

@@ -32,6 +32,7 @@ def parts(tmp_path, monkeypatch):
 
     listed = [Part("cuts", "one", "disks", 100, tried), Part("cuts", "other", "disks", 100, failing)]
     monkeypatch.chdir(tmp_path)
+    LOG.parent.mkdir(parents=True)
     for module in (command, figures, progress):
         monkeypatch.setattr(module, "PARTS", listed)
     return heard

@@ -7,7 +7,7 @@ from tests.faults.check import Recording
 from tests.faults.disks import live
 from tests.faults.extraction_jobs import Appended, Extracted, Replaced
 from tests.faults.jobs import JOBS
-from tests.faults.sites import ELSEWHERE, PACKAGE, sites
+from tests.faults.sites import ELSEWHERE, PACKAGE, missed, sites
 
 SOME = 12  # disks of each job in the default run
 named = pytest.mark.parametrize("job", JOBS, ids=lambda job: job.__name__)
@@ -44,13 +44,7 @@ def test_every_disk_is_gone_on_with(job, recordings):
 @pytest.mark.slow
 @pytest.mark.parametrize("site", sites())
 def test_an_fsync_taken_out_is_caught(site, recordings):
-    """One job that shows it is enough; some show it only when they go on with what was interrupted."""
-    asked = [recordings(job) for job in JOBS if site in recordings(job).sites]
-    assert asked, f"no job comes by {site}"
-    asked.sort(key=lambda recording: len(recording.events))
-    assert any(recording.catches(site, seed=0) for recording in asked) or any(
-        recording.catches_interrupted(site) for recording in asked
-    ), f"the fsync of {site} does nothing for anybody"
+    missed(site, recordings)
 
 
 def test_what_is_asked_for_another_reason_is_still_asked():
