@@ -17,7 +17,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from distillkit.store.reading.reader import FeatureStore
-from distillkit.system.atomic import atomic_file
+from distillkit.system.atomic import atomic_file, keep_names
 
 
 class Features:
@@ -31,6 +31,7 @@ class Features:
         path = self._path(store)
         if not path.is_file():
             return None
+        keep_names(path.parent)
         try:
             with safe_open(path, "pt") as file:
                 return file.get_tensor("image") if file.metadata() == self._made_of(store) else None

@@ -71,14 +71,19 @@ def settle(folder: Path) -> None:
         return
     for place in (there := folder.resolve(), *there.parents):
         if str(place) not in _settled:
-            try:
-                with noticing_a_full_disk(place.parent):
-                    sync(place.parent)
-            except OSError as error:
-                if error.errno not in _NO_SYNC:
-                    raise
+            keep_names(place.parent)
             _settled.add(str(place))
     _settled.add(str(folder.absolute()))
+
+
+def keep_names(folder: Path) -> None:
+    """Make durable what is named in a folder, before it is believed: as `settle`, of its files."""
+    try:
+        sync(folder)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            error.filename = str(folder)  # fsync does not say it
+            raise
 
 
 def remove_file(path: Path) -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from distillkit.errors import DistillkitError
-from distillkit.system.atomic import atomic_folder, make_folder, noticing_a_full_disk, sync
+from distillkit.system.atomic import atomic_folder, keep_names, make_folder, noticing_a_full_disk
 from distillkit.system.locks import locked
 
 
@@ -32,5 +32,5 @@ def refuse_what_is_there(path: Path, error: type[DistillkitError], otherwise: st
     """`error` where it is there, for good: who made it may have been killed before its name was durable."""
     if path.exists() or path.is_symlink():
         with noticing_a_full_disk(path):
-            sync(path.parent)
+            keep_names(path.parent)
         raise error(f"{path}: is there already; move it away, or {otherwise}")

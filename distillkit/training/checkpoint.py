@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from distillkit.errors import TrainError
 from distillkit.store.format.manifest import digest, file_digest
-from distillkit.system.atomic import atomic_folder, parsed_json, set_aside, write_json
+from distillkit.system.atomic import atomic_folder, keep_names, parsed_json, set_aside, write_json
 from distillkit.system.device import fetched
 from distillkit.training.shards import cut, spread, whole
 
@@ -118,6 +118,8 @@ def size(model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
 
 def set_damaged_aside(folder: Path, say: Callable[[str], None]) -> None:
     """Let the newest checkpoint be one that is whole. TrainError, with nothing moved, when there is none."""
+    if folder.is_dir():
+        keep_names(folder)
     found = {path: _damage(path) for path in _finished(folder)}
     whole = [path for path, damage in found.items() if damage is None]
     if found and not whole:

@@ -15,7 +15,7 @@ from typing import Protocol
 from distillkit.errors import DistillkitError
 from distillkit.system import atomic
 from tests.faults.disks import Disk, disks
-from tests.faults.events import Event, Synced
+from tests.faults.events import Event, Promised, Synced
 from tests.faults.recorder import Interruption, Killed, Recorder
 
 Promise = Callable[[str, Callable[[Path], None]], None]
@@ -78,8 +78,8 @@ class Recording:
 
     def last(self, seed: int, deaf_to: str | None = None) -> list[Disk]:
         """The disks after a cut when all is said to be done."""
-        found = list(self.disks(seed, deaf_to))
-        return [disk for disk in found if disk.after == found[-1].after]
+        promised = sum(isinstance(one, Promised) for one in self.events)
+        return [disk for disk in self.disks(seed, deaf_to) if len(disk.promises) == promised]
 
     @classmethod
     def of(cls, job: Job, folder: Path) -> Recording:

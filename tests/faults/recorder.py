@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 from tests.faults.events import ROOT, Doubted, Event, Gone, Holds, Moved, Named, Promised, Synced
 
+WAYS = ("sync", "keep_names")  # of asking, in atomic.py
 Interruption = Literal["fails", "killed"]
 _PACKAGE = Path(__file__).parents[2] / "distillkit"
 
@@ -237,11 +238,11 @@ _OPEN = os.open  # the real one, whatever stands in its way
 
 
 def _site() -> str:
-    """The line of the package that asked for an fsync; of `atomic.sync`, the way to ask, the one that called it."""
+    """The line of the package that asked for an fsync; of the ways to ask, the one that called them."""
     frame: Any = sys._getframe(2)
     while frame is not None:
         path = Path(frame.f_code.co_filename)
-        if path.is_relative_to(_PACKAGE) and frame.f_code.co_name != "sync":
+        if path.is_relative_to(_PACKAGE) and frame.f_code.co_name not in WAYS:
             return f"{path.relative_to(_PACKAGE).as_posix()}:{frame.f_lineno}"
         frame = frame.f_back
     return "elsewhere"

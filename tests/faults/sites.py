@@ -9,6 +9,7 @@ from pathlib import Path
 import distillkit
 from tests.faults.check import Recording
 from tests.faults.jobs import JOBS
+from tests.faults.recorder import WAYS
 
 PACKAGE = Path(distillkit.__file__).parent
 
@@ -20,7 +21,7 @@ ELSEWHERE = {
 
 
 def sites() -> list[str]:
-    """As `system/atomic.py:61`; `atomic.sync` itself is how to ask, its callers are the sites."""
+    """As `system/atomic.py:61`; `atomic.sync` and `keep_names` are how to ask, their callers are the sites."""
     return [f"{path.relative_to(PACKAGE).as_posix()}:{line}" for path in _files() for line in sorted(set(_lines(path)))]
 
 
@@ -28,11 +29,9 @@ def missed(site: str, recorded: Callable[[type], Recording]) -> None:
     """AssertionError unless some job loses something when the fsync of that line does nothing. One is enough; some show
     it only where they go on with what was interrupted.
     """
-    asked = [recording for recording in map(recorded, JOBS) if site in recording.sites]
-    assert asked, f"no job comes by {site}"
-    asked.sort(key=lambda recording: len(recording.events))
-    assert any(recording.catches(site, seed=0) for recording in asked) or any(
-        recording.catches_interrupted(site) for recording in asked
+    every = sorted(map(recorded, JOBS), key=lambda recording: len(recording.events))
+    assert any(recording.catches(site, seed=0) for recording in every if site in recording.sites) or any(
+        recording.catches_interrupted(site) for recording in every
     ), f"the fsync of {site} does nothing for anybody"
 
 
@@ -46,9 +45,9 @@ def _lines(path: Path) -> Iterator[int]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and node not in own:
             name = getattr(node.func, "attr", None) or getattr(node.func, "id", None)
-            if name in ("sync", "fsync", "fdatasync"):
+            if name in (*WAYS, "fsync", "fdatasync"):
                 yield node.lineno
 
 
 def _is_sync(node: ast.AST) -> bool:
-    return isinstance(node, ast.FunctionDef) and node.name == "sync"
+    return isinstance(node, ast.FunctionDef) and node.name in WAYS

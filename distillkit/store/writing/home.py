@@ -19,10 +19,11 @@ from distillkit.system.atomic import (
     as_json,
     atomic_file,
     atomic_folder,
+    keep_names,
+    noticing_a_full_disk,
     remove_file,
     set_aside,
     settle,
-    sync,
     write_json,
 )
 
@@ -41,11 +42,12 @@ class Disk:
 
     def settle(self, folders: Iterable[str]) -> None:
         """Make durable what is named in these folders: who made it may have been killed before it was."""
-        if self.path.is_dir():
-            settle(self.path)
-        for name in folders:
-            if (self.path / name).is_dir():
-                sync(self.path / name)
+        with noticing_a_full_disk(self.path):
+            if self.path.is_dir():
+                settle(self.path)
+            for name in folders:
+                if (self.path / name).is_dir():
+                    keep_names(self.path / name)
 
     def has(self, name: str, size: int) -> bool:
         """Whether a file is there, with so many bytes."""
