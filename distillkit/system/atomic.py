@@ -59,7 +59,8 @@ def make_folder(folder: Path) -> None:
     with or_undone(undo):
         for place in missing:
             sync(place.parent)
-    settle(folder)
+    settle(missing[-1].parent if missing else folder)
+    _settled.update(str(place.absolute()) for place in missing)
 
 
 def settle(folder: Path) -> None:
@@ -70,7 +71,7 @@ def settle(folder: Path) -> None:
     if str(folder.absolute()) in _settled:
         return
     for place in (there := folder.resolve(), *there.parents):
-        if str(place) not in _settled:
+        if str(place) not in _settled and place != place.parent:
             keep_names(place.parent)
             _settled.add(str(place))
     _settled.add(str(folder.absolute()))
