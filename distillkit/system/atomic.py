@@ -22,7 +22,7 @@ _LOST = (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ENODEV, errno.ENXIO, err
 NO_LINKS = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS}
 SET_ASIDE = ".before-"
 # What the system answers where nothing can be asked of a folder that is not ours: may not be read, knows no fsync.
-_NO_SYNC = (errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENOTSUP)
+_NO_SYNC = (errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
 _settled = set[str]()  # folders whose own names, and those of their parents, this process has made durable
 
 

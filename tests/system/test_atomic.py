@@ -5,11 +5,13 @@ import json
 import os
 import shutil
 import subprocess
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from distillkit.errors import DiskFull
+from distillkit.system import atomic
 from distillkit.system.atomic import TEMPORARY, atomic_file, atomic_folder, write_json
 
 
@@ -92,6 +94,31 @@ def test_every_new_folder_is_made_durable_in_its_parent(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", watched)
     write_json(tmp_path / "a/b/c.json", 1)
     assert {tmp_path, tmp_path / "a", tmp_path / "a/b"} <= synced
+
+
+def test_folders_that_are_there_are_made_durable_once_a_process(tmp_path, monkeypatch):
+    """Who made them may have been killed before they were; and asking for every file would cost more than the files."""
+    (tmp_path / "a/b").mkdir(parents=True)
+    monkeypatch.setattr(atomic, "_settled", set())
+    synced = []
+    monkeypatch.setattr(atomic, "sync", synced.append)
+    write_json(tmp_path / "a/b/c.json", 1)
+    first, synced[:] = [*synced], []
+    assert first == [tmp_path / "a", *(tmp_path / "a").parents, tmp_path / "a/b"]
+    write_json(tmp_path / "a/b/d.json", 1)
+    assert synced == [tmp_path / "a/b"]
+
+
+@pytest.mark.parametrize(("code", "passed_over"), [(errno.EACCES, True), (errno.EINVAL, True), (errno.EIO, False)])
+def test_of_a_folder_that_cannot_be_asked_nothing_is_asked(tmp_path, monkeypatch, code, passed_over):
+    monkeypatch.setattr(atomic, "_settled", set())
+
+    def refuse(folder):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(atomic, "sync", refuse)
+    with nullcontext() if passed_over else pytest.raises(OSError, match=str(tmp_path)):
+        atomic.settle(tmp_path / "a")
 
 
 @pytest.mark.parametrize("where", ["fsync", "replace"])
