@@ -4,6 +4,7 @@ New kinds are found by their files. What the pretend GPU sees and what it cannot
 """
 
 import dataclasses
+import inspect
 
 import numpy as np
 import pytest
@@ -53,12 +54,16 @@ def test_waits_and_pageable_copies_are_told_with_their_place():
         pinned = torch.ones(4).pin_memory()
         there = pinned.to("cuda", non_blocking=True)
         assert not ledger.waits and not ledger.pageable
+        line = inspect.currentframe().f_lineno
         _ = torch.ones(4).to("cuda", non_blocking=True)
         _ = there.sum().item()
         _ = there[there > 0]
-    assert [key.rpartition(":")[0] for key in ledger.pageable] == ["[4] @ test_pretend_gpu.py"]
-    told = sorted(key.partition(" @ ")[0] for key in ledger.waits)
-    assert told == ["_local_scalar_dense", "an index of booleans"]
+    here = "@ test_pretend_gpu.py"
+    assert [*ledger.pageable] == [f"[4] {here}:{line + 1}"]
+    assert sorted(ledger.waits) == [
+        f"_local_scalar_dense {here}:{line + 2}",
+        f"an index of booleans {here}:{line + 3}",
+    ]
 
 
 def test_pinned_memory_that_is_overwritten_under_a_copy_is_a_race():

@@ -4,11 +4,10 @@ import pytest
 import torch
 
 from distillkit.errors import TeacherError, TrainError
+from distillkit.recipe.registry import kinds, resolve
 from distillkit.system import device as devices
 from distillkit.system.device import device_of, out_of_memory, sent
-from distillkit.teachers.timm import Timm
 from tests.pretend import pretend_gpu
-from tests.teachers.test_timm import example
 
 
 @pytest.fixture
@@ -34,11 +33,26 @@ def test_a_process_that_is_shown_one_gpu_takes_that(two_gpus, monkeypatch):
     assert device_of("auto") == torch.device("cuda:0")
 
 
-def test_a_teacher_is_on_the_gpu_of_its_process(monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "knobs"),
+    [
+        ("openclip", {"model": "ViT-B-32"}),
+        ("timm", {"model": "vit_tiny_patch16_224"}),
+        ("run", {"run": "x"}),
+    ],
+)
+def test_a_teacher_is_on_the_gpu_of_its_process(monkeypatch, kind, knobs):
     """Eight ranks that ask live teachers have one on each GPU, and not eight on the first."""
+    assert {*kinds("teachers")} == {"openclip", "timm", "run"}, "a new kind is to be asked as well"
     asked = []
-    monkeypatch.setattr("distillkit.teachers.timm.device_of", lambda *a: asked.append(a) or torch.device("cpu"))
-    Timm(**example(tmp_path) | {"device": "auto"})
+
+    def noted(*a):
+        asked.append(a)
+        raise LookupError("before anything is loaded")
+
+    monkeypatch.setattr(f"distillkit.teachers.{kind}.device_of", noted)
+    with pytest.raises(LookupError):
+        resolve("teachers", kind)(**knobs, device="auto")
     assert asked == [("auto", "teacher.device", TeacherError)]
 
 

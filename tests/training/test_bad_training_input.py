@@ -6,8 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from distillkit.errors import TrainError
+from distillkit.recipe import Optim
+from distillkit.training.gpu_memory import fitting
 from distillkit.training.ranks import Ranks
 from tests.conftest import EXTRACT, TRAIN, draw, make_teacher
+from tests.system.test_device import FULL
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +153,15 @@ def test_what_a_gpu_cannot_hold_is_told_with_what_to_set(train, monkeypatch, pla
     )
     changed = {path for path, data in content(train.folder).items() if before.get(path) != data}
     assert changed <= {Path("metrics.jsonl"), Path("recipe.json")} and before.keys() == content(train.folder).keys()
+
+
+@pytest.mark.parametrize("error", FULL, ids=str)
+def test_the_end_of_memory_is_told_whatever_names_it(error):
+    told = r"^16 images do not fit into memory; set optim\.accumulate = 2"
+    with pytest.raises(TrainError, match=told), fitting("16 images do", Optim(epochs=1)):
+        raise error
+    with pytest.raises(RuntimeError, match=r"^another one$"), fitting("16 images do", Optim(epochs=1)):
+        raise RuntimeError("another one")
 
 
 def test_machines_that_do_not_see_one_run_folder_are_told(train, monkeypatch):

@@ -14,6 +14,7 @@ from distillkit.live import Live
 from distillkit.recipe import TrainRecipe, load
 from distillkit.runfolder import RunFolder
 from distillkit.training.forecast import forecast
+from distillkit.training.progress import memory
 from distillkit.training.reproducer import replay
 from tests.conftest import make_teacher
 from tests.training.test_train import TIMED, metrics
@@ -264,6 +265,13 @@ def test_a_recipe_from_before_a_knob_existed_is_the_same_run(recipes, run_cli, t
         del recipe["optim"]["ema"], recipe["data"]["also"]
     path.write_text(json.dumps(record))
     assert "already trained" in run_cli("train-student", recipes[1])[2]
+
+
+def test_the_memory_that_is_told_is_that_of_the_runs_own_device(monkeypatch):
+    """Of a run on the CPU nobody asks a GPU that is there."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.max_memory_allocated", lambda *a: 7)
+    assert memory(torch.device("cuda:1")) == 7 and memory(torch.device("cpu")) > 1e6
 
 
 def test_memory_is_in_the_log(recipes, run_cli, tmp_path):

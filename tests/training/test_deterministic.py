@@ -59,3 +59,5 @@ def test_bit_for_bit_is_said_of_a_gpu_only_with_it():
     assert len(promises) >= 3
     for part in promises:
         assert "GPU" in part and re.search(r"optim\.deterministic|`deterministic", part), part
+    (row,) = re.findall(r"^\| `optim\.deterministic = true` \| (.*) \|$", (ROOT / "docs/training.md").read_text(), re.M)
+    assert "the same bits each time on a GPU too" in row

@@ -10,6 +10,7 @@ from distillkit.errors import RecipeError
 from distillkit.recipe import Optim, Term
 from distillkit.students.openclip_pair import OpenclipPair
 from distillkit.students.timm_image import TimmImage
+from distillkit.training.gradients import Averaged
 from distillkit.training.learner import Learner, NotFinite
 from distillkit.training.objective import Objective
 from distillkit.training.ranks import Ranks
@@ -133,6 +134,21 @@ def test_dropout_belongs_to_the_step():
 
 
 @pytest.mark.slow
+def test_what_the_losses_own_is_sent_before_the_last_part(monkeypatch):
+    """Heads have their gradients after the first pass: they need not wait for the student's."""
+    started, start = [], Averaged.start
+
+    def noted(self, there=()):
+        started.append({*map(id, there := [*there])})
+        return start(self, there=there)
+
+    monkeypatch.setattr(Averaged, "start", noted)
+    made = learner(losses=[Term(kind="feature_regression")], accumulate=2)
+    made.step(batch(), 1e-3)
+    owned = {*map(id, made.objective.parameters())}
+    assert owned and started == [owned]
+
+
 def test_compiled_it_learns_the_same():
     plain, other = learner(), learner(compile=True)
     for step in range(2):

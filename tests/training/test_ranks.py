@@ -264,12 +264,13 @@ def test_two_processes_on_one_gpu_are_refused(monkeypatch):
 
 
 def test_nccl_is_told_its_device(monkeypatch):
-    made = []
+    made, looked = [], []
     monkeypatch.setattr(ranks, "rendezvous", lambda *a, **k: iter([(dist.HashStore(), 0, 1)]))
-    monkeypatch.setattr(ranks, "_refuse_shared_gpus", lambda *a: None)
+    monkeypatch.setattr(ranks, "_refuse_shared_gpus", lambda store, *a: looked.append(a))
     monkeypatch.setattr(
         ranks.dist, "init_process_group", lambda backend, **k: made.append((backend, k.get("device_id")))
     )
     for device in (torch.device("cuda:2"), torch.device("cpu")):
         ranks._join(device)
     assert made == [("nccl", torch.device("cuda:2")), ("gloo", None)]
+    assert looked == [(torch.device("cuda:2"), 0, 1)], "before NCCL is asked, which hangs where two share a GPU"

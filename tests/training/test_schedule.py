@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from distillkit.recipe import Optim
+from distillkit.training import schedule
 from distillkit.training.schedule import _kernels, learning_rate, make_optimizer, total_steps
 from tests.pretend import pretend_gpu
 
@@ -85,6 +86,17 @@ def test_a_gpu_steps_all_parameters_at_once(kind, fused):
     with pretend_gpu():
         there = make_optimizer(nn.Linear(2, 2).to("cuda"), Optim(epochs=1, kind=kind, fused=fused)).defaults
     assert there["fused"] or there["foreach"]
+
+
+def test_parameters_that_are_spread_are_stepped_apart_from_those_that_are_not(monkeypatch):
+    """One kernel that is given both refuses."""
+    model = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False))
+    monkeypatch.setattr(schedule, "spread", lambda one: one is model[1].weight)
+    groups = make_optimizer(model, Optim(epochs=1)).param_groups
+    assert [[*map(id, group["params"])] for group in groups] == [
+        [id(model[0].weight), id(model[2].weight)],
+        [id(model[1].weight)],
+    ]
 
 
 @pytest.mark.parametrize(("kind", "fused"), [("adamw", True), ("sgd", False)])

@@ -1,8 +1,12 @@
 """What is measured while training goes on: where the student is, at its own batch size, and refused in a line."""
 
 from contextlib import contextmanager
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from distillkit import train
 from distillkit.errors import TrainError
@@ -11,6 +15,9 @@ from distillkit.evaluation import embed
 from distillkit.evaluation.encode import Student
 from distillkit.evaluation.numbers import numbers
 from distillkit.runfolder import RunFolder
+from distillkit.training import validation
+from distillkit.training.batches import Batches
+from distillkit.training.course import Course
 from distillkit.training.ranks import Ranks
 from distillkit.training.validation import Validator
 from tests.evaluation.worlds import make_world, quiet
@@ -92,6 +99,78 @@ def test_a_validation_looks_at_as_many_images_at_once_as_an_evaluation(world, mo
     monkeypatch.setattr(embed, "_batches", looked)
     trained(world, "small", "evaluation.batch_size=5")
     assert sizes and set(sizes) == {5}
+
+
+def test_of_a_student_in_shards_the_first_rank_measures_and_the_others_wait_outside_of_any_collective():
+    """A validation may take longer than a collective has patience."""
+    for first in (True, False):
+        told = []
+
+        @contextmanager
+        def one_first(told=told):
+            told.append("begun")
+            yield
+            told.append("ended")
+
+        student = SimpleNamespace(to=lambda device, told=told: told.append(f"to {device}"))
+        ranks, measure = SimpleNamespace(one_first=one_first), lambda student, step, told=told: told.append("measured")
+        learner = SimpleNamespace(trained=lambda student=student: student, sharded=True, ranks=ranks, device="cuda:0")
+        Course._validate(SimpleNamespace(learner=learner, writes=first, _measure=measure), 5)
+        inside = ["to cuda:0", "measured", "to cpu"] if first else []
+        assert told == ["begun", *inside, "ended"]
+
+
+def test_each_rank_looks_at_its_share_of_the_images(monkeypatch):
+    looked = []
+    monkeypatch.setattr(validation, "embedded", lambda student, files, rows, pace: looked.append([*rows]) or rows)
+    monkeypatch.setattr(Ranks, "gathered", lambda self, mine, size, device: (mine, size))
+    student = nn.Linear(1, 1)
+    for rank in range(3):
+        asked = SimpleNamespace(ranks=Ranks(rank, 3))
+        assert Validator._embedded(asked, student, None, np.arange(7), None)[1] == 7
+    assert looked == [[0, 1], [2, 3], [4, 5, 6]]
+    looked.clear()
+    Validator._embedded(SimpleNamespace(ranks=Ranks(2, 3)), student, None, np.arange(2), None)
+    assert looked == [[0, 1]], "of fewer images than ranks each looks at all"
+
+
+def test_pixels_are_made_ready_while_no_rank_waits_in_a_collective(world, monkeypatch):
+    inside, one_first, prepare = [], Ranks.one_first, Batches.prepare
+
+    @contextmanager
+    def noted(self):
+        with one_first(self):
+            inside.append("begun")
+            yield
+            inside.append("ended")
+
+    def prepared(self, say):
+        inside.append("prepared")
+        prepare(self, say)
+
+    monkeypatch.setattr(Ranks, "one_first", noted)
+    monkeypatch.setattr(Batches, "prepare", prepared)
+    trained(world, "prepared")
+    at = inside.index("prepared")
+    assert inside[at - 1 : at + 2] == ["begun", "prepared", "ended"]
+
+
+def test_half_precision_is_what_a_student_is_run_in_where_it_is_asked_for():
+    """float16 on a GPU, bfloat16 on a CPU; nothing else."""
+    seen = []
+
+    class Looking(nn.Module):
+        def forward(self, x):
+            seen.append((x @ x.T).dtype)
+
+    for device, there in (("cpu", torch.bfloat16), ("cuda", torch.float16)):
+        with pretend_gpu():
+            x = torch.ones(4, 4, device=device)
+            for asked in (True, False):
+                with embed.Pace(autocast=asked).precision(torch.device(device)):
+                    Looking()(x)
+        assert seen == [there, torch.float32]
+        seen.clear()
 
 
 def test_it_is_tried_out_while_no_rank_waits_in_a_collective(world, monkeypatch):
