@@ -25,7 +25,7 @@ from tests.faults.outside import make_world
 from tests.faults.sites import missed, sites
 from tests.faults.targets import TARGETS
 
-_DISKS, _FAULTS, _INPUTS = 400, 100, 500  # a seed
+_DISKS, _FAULTS, _INPUTS = 1500, 100, 500  # a seed
 _MODELS = (WithPowerCuts, CorpusWithPowerCuts)
 _RUNS, _STEPS = 40, 30  # of a model and seed
 _WORLDS = 500  # of many writers, a seed
