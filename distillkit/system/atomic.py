@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, BinaryIO
 
 from distillkit.errors import DiskFull, DiskLost
@@ -163,13 +165,15 @@ def _first(partial: Path, path: Path) -> None:
 
 
 @contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path, *, own: bool = False) -> Iterator[Path]:
     """Fill a folder under a temporary name; on leaving its files are fsynced and it is renamed to `path`.
 
-    DiskFull when there is no space for it.
+    `own`: a name that no other process fills, where a machine that slept may have lost the lock that kept them apart.
+    What a killed process left under such a name goes. DiskFull when there is no space for it.
     """
-    partial = path.with_name(path.name + TEMPORARY)
-    shutil.rmtree(partial, ignore_errors=True)
+    partial = path.with_name(f".{path.name}.{token_hex(4)}{TEMPORARY}" if own else path.name + TEMPORARY)
+    for left in _left(path) if own else (partial,):
+        shutil.rmtree(left, ignore_errors=True)
     with noticing_a_full_disk(path):
         make_folder(partial)
         try:
@@ -181,6 +185,12 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(partial, ignore_errors=True)
         with or_undone(lambda: shutil.rmtree(path)):
             sync(path.parent)
+
+
+def _left(path: Path) -> list[Path]:
+    """What others began to fill for `path` under names of their own."""
+    own = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}{re.escape(TEMPORARY)}")
+    return [place for place in path.parent.iterdir() if own.fullmatch(place.name)] if path.parent.is_dir() else []
 
 
 def set_aside(path: Path, mark: str) -> Path:

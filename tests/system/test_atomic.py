@@ -96,6 +96,26 @@ def test_every_new_folder_is_made_durable_in_its_parent(tmp_path, monkeypatch):
     assert {tmp_path, tmp_path / "a", tmp_path / "a/b"} <= synced
 
 
+def test_a_folder_that_nobody_else_fills_leaves_nothing_of_killed_ones(tmp_path):
+    """And takes nothing that only looks alike: another place's, or what people made."""
+    left, others = (
+        tmp_path / ".made.0123abcd.partial",
+        [".made.2.0123abcd.partial", ".made.x.partial", "made.v2.partial"],
+    )
+    for name in (left.name, *others):
+        (tmp_path / name).mkdir()
+    with atomic_folder(tmp_path / "made", own=True) as one:
+        assert not left.exists()
+        with pytest.raises(OSError, match="not empty|exists"), atomic_folder(tmp_path / "made", own=True) as other:
+            (other / "b").write_text("")
+            one.mkdir()  # the second took the first one's for what a killed process left
+            (one / "a").write_text("")
+            one.rename(tmp_path / "made")
+        (tmp_path / "made").rename(one)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*others, "made"])
+    assert [path.name for path in (tmp_path / "made").iterdir()] == ["a"]
+
+
 def test_folders_that_are_there_are_made_durable_once_a_process(tmp_path, monkeypatch):
     """Who made them may have been killed before they were; and asking for every file would cost more than the files."""
     (tmp_path / "a/b").mkdir(parents=True)

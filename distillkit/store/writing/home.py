@@ -67,13 +67,13 @@ class Disk:
         All of it appears at once. Where another process was faster, the store is that one's.
         """
         refuse_secrets_within(identity, str(self.path))
-        if self.path.exists():  # whatever is there
+        if self.path.exists() and any(self.path.iterdir()):  # whatever is there
             lay_down(self.path)
             with suppress(FileExistsError), atomic_file(self.path / PLAN, create=True) as file:
                 file.write(as_json(identity))
             return
         try:
-            with atomic_folder(self.path) as folder:
+            with atomic_folder(self.path, own=True) as folder:
                 lay_down(folder)
                 write_json(folder / PLAN, identity)
         except OSError as error:

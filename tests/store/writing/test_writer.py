@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from distillkit.errors import StoreError
@@ -174,6 +175,33 @@ def test_of_two_that_begin_the_first_has_the_store(make_toy, monkeypatch, there)
     with pytest.raises(StoreError, match="another process has begun a store of another recipe here"):
         slow.begin()
     assert json.loads((toy.path / "plan.json").read_bytes()) == quick.identity
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_of_two_that_lay_down_a_store_at_the_same_time_nothing_is_mixed(make_toy, tmp_path, monkeypatch, there):
+    """A machine that slept has lost its lock, and goes on where another is at work: seed 26165 of many writers."""
+    slow, quick = make_toy().writer(), make_toy(rows=90).writer(identity=ANOTHER)
+    if there:
+        (tmp_path / "store").mkdir()
+    lay_down = Skeleton.lay_down
+
+    def asleep(skeleton, place, steps):
+        def meanwhile(another, its_place, its_steps):
+            lay_down(another, its_place, its_steps)
+            lay_down(skeleton, place, steps)  # awake again, before the other has given its folder a name
+
+        monkeypatch.setattr(Skeleton, "lay_down", meanwhile)
+        quick.begin()
+        monkeypatch.setattr(Skeleton, "lay_down", lay_down)
+
+    monkeypatch.setattr(Skeleton, "lay_down", asleep)
+    with pytest.raises(StoreError, match="another process has begun a store of another recipe here"):
+        slow.begin()
+    store = tmp_path / "store"
+    assert json.loads((store / "plan.json").read_bytes()) == quick.identity
+    assert pa.ipc.open_file(store / "plan.arrow").read_all().num_rows == 90
+    assert json.loads((store / "toy/image/zarr.json").read_bytes())["shape"][0] == 90
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
 
 
 def test_failures_that_were_mended_before_the_commit_leave_no_ledger(make_toy):
