@@ -22,14 +22,17 @@ def clock(monkeypatch):
     return now
 
 
+def worker(clock, who, seconds, towers=("image",)):
+    def work(count):
+        clock.seconds += seconds * count
+
+    return Subject(who, "torch", towers, lambda tower, count: partial(work, count), 8)
+
+
 def test_what_takes_four_times_as_long_is_said_to(clock):
-    def worker(who, seconds, towers=("image",)):
-        def work(count):
-            clock.seconds += seconds * count
-
-        return Subject(who, "torch", towers, lambda tower, count: partial(work, count), 8)
-
-    slow, fast = measured([worker("slow", 0.02), worker("fast", 0.005, ("image", "text"))], 2, lambda line: None)
+    slow, fast = measured(
+        [worker(clock, "slow", 0.02), worker(clock, "fast", 0.005, ("image", "text"))], 2, lambda line: None
+    )
     assert slow.image_seconds / fast.image_seconds == pytest.approx(4) and slow.text_seconds is None
     assert slow.images_per_second == pytest.approx(50) and fast.text_seconds == pytest.approx(0.005)
 
@@ -95,9 +98,9 @@ def test_a_student_as_teacher_is_found_again(runs, pictures, tmp_path):
     assert teacher_in_torch(run).towers == ("image", "text")
 
 
-def test_a_long_measurement_tells_how_far_it_is(monkeypatch):
+def test_a_long_measurement_tells_how_far_it_is(clock, monkeypatch):
     monkeypatch.setattr(progress, "_EVERY", 0.0)
     said = []
-    measured([sleeper("one", 0.001, ("image", "text"))], 2, said.append)
+    measured([worker(clock, "one", 0.001, ("image", "text"))], 2, said.append)
     assert said[0].startswith("pictures and texts asked about: 1/42 ") and said[0].endswith(" left")
     assert said[-1].startswith("pictures and texts asked about: 40/42 ")

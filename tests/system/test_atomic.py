@@ -106,7 +106,7 @@ def test_a_folder_that_nobody_else_fills_leaves_nothing_of_killed_ones(tmp_path)
         (tmp_path / name).mkdir()
     with atomic_folder(tmp_path / "made", own=True) as one:
         assert not left.exists()
-        with pytest.raises(OSError, match="not empty|exists"), atomic_folder(tmp_path / "made", own=True) as other:
+        with pytest.raises(OSError, match=r"not empty|exists"), atomic_folder(tmp_path / "made", own=True) as other:
             (other / "b").write_text("")
             one.mkdir()  # the second took the first one's for what a killed process left
             (one / "a").write_text("")
