@@ -17,7 +17,7 @@ from tests.faults.failures import Trial
 from tests.faults.jobs import JOBS
 
 SOME, MANY = 6, 300  # faults of each job in the default run, and in the slow one; `python -m tests.faults` has all
-SYNCS = 2
+SYNCS = 1
 named = pytest.mark.parametrize("job", JOBS, ids=lambda job: job.__name__)
 # Two threads that wait for one folder: the system tells one of them alone that it failed.
 alone = pytest.mark.parametrize("job", [job for job in JOBS if job is not MergedByTwo], ids=lambda job: job.__name__)
