@@ -21,6 +21,7 @@ from tests.faults.hostile_input import Reader
 from tests.faults.jobs import JOBS
 from tests.faults.machines import CorpusWithPowerCuts, WithPowerCuts, taken, told_as_a_script
 from tests.faults.many import trial as many
+from tests.faults.many.trial import MEMORY
 from tests.faults.outside import make_world
 from tests.faults.sites import missed, sites
 from tests.faults.targets import TARGETS
@@ -78,7 +79,7 @@ def failures(checks: Iterable[Callable[[], object]]) -> Tried:
 
 
 def _power_cuts(job: type, seed: int) -> Tried:
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         recording = Recording.of(job(), Path(folder) / "disk")
         some = recording.thrown(seed, _DISKS) if seed else recording.some(0, _DISKS)
         return failures(partial(recording.check, disk) for disk in some)
@@ -98,20 +99,20 @@ def _recording(job: type) -> Recording:
 @cache
 def _recordings() -> str:
     """A folder that goes when the process ends."""
-    folder = tempfile.TemporaryDirectory()
+    folder = tempfile.TemporaryDirectory(dir=MEMORY)
     atexit.register(folder.cleanup)
     return folder.name
 
 
 def _failing_calls(job: type, seed: int) -> Tried:
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         trial = Trial.of(job(), Path(folder) / "disk")
         found = failures(partial(trial.check, fault) for fault in trial.some(seed, _FAULTS))
         return found._replace(all=len(trial.faults()))
 
 
 def _hostile_bytes(target: str, seed: int) -> Tried:
-    with tempfile.TemporaryDirectory() as folder, quick():
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder, quick():
         world = Path(folder) / "world"
         world.mkdir()
         make_world(world)

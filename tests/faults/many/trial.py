@@ -17,6 +17,8 @@ from tests.faults.many.ledger import Ledger
 from tests.faults.many.programs import Programs
 from tests.faults.many.turns import Machine, Process, Turns
 
+# What a disk would have is worked out; where the files lie changes nothing but the hours.
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 _URL = f"{PROTOCOL}://bucket/out"
 _TOLD = (DistillkitError, OSError)  # what a user is told in one line
 
@@ -128,8 +130,7 @@ class Trial:
 
 def check(seed: int) -> None:
     """Run one seed in a folder of its own. AssertionError tells how to see it again."""
-    memory = Path("/dev/shm")
-    folder = Path(tempfile.mkdtemp(prefix="writers-", dir=memory if memory.is_dir() else None))
+    folder = Path(tempfile.mkdtemp(prefix="writers-", dir=MEMORY))
     trial = Trial(seed, folder)
     try:
         trial.run()
