@@ -138,12 +138,20 @@ def view(
     keys: Place | None = None,
     rows: str | None = None,
     labels: str | None = None,
+    share: float | None = None,
+    seed: int = 0,
+    other_than: Place | None = None,
     as_many_as: Place | None = None,
+    overwrite: bool = False,
 ) -> Selection:
-    """Some rows of a store as a store without a copy: those that `keys`, `rows` and `labels` all mean."""
-    path = _here(store)
-    chosen = choose(path, None if keys is None else Path(keys), rows, labels)
-    return select(path, chosen if as_many_as is None else as_many(chosen, Path(as_many_as)), Path(out))
+    """Some rows of a store as a store without a copy: those that `keys`, `rows` and `labels` all mean, of these about
+    that `share`, drawn by lot, and none that `other_than` has.
+    """
+    path, named = _here(store), None if keys is None else Path(keys)
+    but = None if other_than is None else _here(other_than)
+    chosen = choose(path, named, rows, labels, share=share, seed=seed, other_than=but)
+    chosen = chosen if as_many_as is None else as_many(chosen, Path(as_many_as))
+    return select(path, chosen, Path(out), overwrite=overwrite)
 
 
 def export_store(

@@ -171,19 +171,24 @@ def store_view(
     keys: Annotated[Path | None, typer.Option(help="A file with a key a line.")] = None,
     rows: Annotated[str | None, typer.Option(help="Rows, as 0:1000 or 0:1000:2.")] = None,
     labels: Annotated[str | None, typer.Option(help="Labels, as 3,7 or 0:9:2.")] = None,
+    share: Annotated[float | None, typer.Option(help="Of these draw about so many by lot, as 0.2.")] = None,
+    seed: Annotated[int, typer.Option(help="Another one draws others.")] = 0,
+    other_than: Annotated[Path | None, typer.Option(help="A view whose rows are not meant: the rest.")] = None,
     as_many_as: Annotated[
         Path | None, typer.Option(help="Of these draw as many as another store has, always the same ones.")
     ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Also in the place of a view of other rows.")] = False,
 ) -> None:
-    """Name some rows of a store, as a store without a copy: those that --keys, --rows and --labels all mean.
+    """Name some rows of a store, as a store without a copy: those that all of these options mean.
 
-    Example: distillkit store view stores/imagenet stores/imagenet-first-1000 --rows 0:1000
+    Example: distillkit store view stores/photos stores/photos-held-out --share 0.2
+    Example: distillkit store view stores/photos stores/photos-train --other-than stores/photos-held-out
     """
     from distillkit.store.reading.selection import select
     from distillkit.store.upkeep.choose import as_many, choose
 
-    chosen = choose(path, keys, rows, labels)
-    view = select(path, chosen if as_many_as is None else as_many(chosen, as_many_as), out)
+    chosen = choose(path, keys, rows, labels, share=share, seed=seed, other_than=other_than)
+    view = select(path, chosen if as_many_as is None else as_many(chosen, as_many_as), out, overwrite=overwrite)
     print(out)
     say(f"{out}: {count(view.count, 'row')} of {path}, digest {view.digest[:16]}")
 

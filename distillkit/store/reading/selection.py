@@ -16,6 +16,7 @@ from distillkit.errors import StoreError
 from distillkit.store.format.manifest import Manifest, digest, file_digest
 from distillkit.system import npy
 from distillkit.system.atomic import atomic_file, parsed_json, write_json
+from distillkit.system.wording import count
 
 FILE_NAME = "view.json"
 _ROWS = "rows.npy"
@@ -71,8 +72,20 @@ class Selection:
         return mask
 
 
-def select(store: Path, rows: np.ndarray, out: Path) -> Selection:
-    """The view of `rows` of the store at `store`, made at `out`. StoreError for no rows, or some it does not have."""
+def _usable(path: Path) -> Selection | None:
+    """The view at `path`, if there is one of a store that is still as it was."""
+    try:
+        view = Selection(path)
+        return view if view.manifest() and len(view.rows) else None
+    except StoreError:
+        return None
+
+
+def select(store: Path, rows: np.ndarray, out: Path, *, overwrite: bool = True) -> Selection:
+    """The view of `rows` of the store at `store`, made at `out`. StoreError for no rows, or some it does not have.
+
+    Without `overwrite` also where `out` is a view of other rows, which can still be used.
+    """
     if (store / FILE_NAME).is_file():  # of a view: of the store that it is a view of
         store = Selection(store).store
     manifest, chosen = Manifest.read(store), np.unique(rows).astype("<i8")
@@ -83,6 +96,11 @@ def select(store: Path, rows: np.ndarray, out: Path) -> Selection:
         raise StoreError(f"{store}: {asked}, it has {manifest.rows}; choose other --rows, --keys or --labels")
     if (out / "plan.json").exists():
         raise StoreError(f"{out}: holds a store; move it away, or choose another place")
+    if not overwrite and (other := _usable(out)) is not None and not np.array_equal(other.rows, chosen):
+        raise StoreError(
+            f"{out}: is a view of {count(other.count, 'other row')} of {other.store}; name another place, or add "
+            "--overwrite"
+        )
     with atomic_file(out / _ROWS) as file:
         np.save(file, chosen, allow_pickle=False)
     facts = {

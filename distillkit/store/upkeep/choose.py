@@ -1,10 +1,12 @@
-"""Which rows of a store are meant: by key, by number, by label."""
+"""Which rows of a store are meant: by key, by number, by label, by lot, and those that another view lacks."""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Bool, Int64
 
@@ -14,11 +16,22 @@ from distillkit.system.textfile import lines_of
 from distillkit.system.wording import count as counted
 
 
-def choose(path: Path, keys: Path | None, rows: str | None, labels: str | None) -> np.ndarray:
+def choose(
+    path: Path,
+    keys: Path | None,
+    rows: str | None,
+    labels: str | None,
+    *,
+    share: float | None = None,
+    seed: int = 0,
+    other_than: Path | None = None,
+) -> np.ndarray:
     """The rows that every given condition means: int64 [n]; all rows that have features where there is none.
 
     `keys`: a file with a key a line; `rows`: `first:stop` or `first:stop:step`; `labels`: numbers with commas between,
-    or ranges of them, written so. StoreError for a key that the store has no features of, and for what reads otherwise.
+    or ranges of them, written so; `share`: of these about so many, drawn by key and `seed`, so that what is drawn stays
+    drawn when the store grows; `other_than`: a view or store whose keys are not meant. StoreError for a key that the
+    store has no features of, and for what reads otherwise.
     """
     store = FeatureStore(path)
     chosen = store.ok_rows
@@ -41,7 +54,24 @@ def choose(path: Path, keys: Path | None, rows: str | None, labels: str | None) 
             chosen = np.intersect1d(chosen, np.flatnonzero(meant))
     except (ValueError, TypeError, OverflowError) as error:
         raise StoreError(f"write --rows as 0:1000 or 0:1000:2 and --labels as 3,7 or 0:9:2 ({error})") from error
+    if share is not None:
+        if not 0 < share < 1:
+            raise StoreError(f"--share {share:g} is no share; write one between 0 and 1, as 0.2")
+        chosen = chosen[[_lot(key, seed) < share for key in _keys(store, chosen)]]
+    if other_than is not None:
+        other = FeatureStore(other_than)
+        taken = pa.array(_keys(other, other.ok_rows), pa.string())
+        chosen = chosen[~pc.is_in(pa.array(_keys(store, chosen), pa.string()), taken).to_numpy(zero_copy_only=False)]
     return chosen
+
+
+def _keys(store: FeatureStore, rows: np.ndarray) -> list[str]:
+    return store.index["key"].take(pa.array(rows)).to_pylist()
+
+
+def _lot(key: str, seed: int) -> float:
+    """In [0, 1), of a key the same on every machine."""
+    return int.from_bytes(hashlib.blake2b(f"{seed} {key}".encode(), digest_size=6).digest()) / 2**48
 
 
 def _is_in(labels: Int64[np.ndarray, "n"], part: str) -> Bool[np.ndarray, "n"]:

@@ -107,6 +107,37 @@ def test_rows_are_chosen_by_key_number_and_label(toy, view, tmp_path):
         choose(toy.path, tmp_path / "keys.txt", None, None)
 
 
+def test_a_share_is_drawn_by_key_and_the_rest_is_what_it_lacks(toy, make_toy, tmp_path):
+    held = choose(toy.path, None, None, None, share=0.2)
+    assert 20 < len(held) < 40 and held.tolist() == choose(toy.path, None, None, None, share=0.2, seed=0).tolist()
+    assert held.tolist() != choose(toy.path, None, None, None, share=0.2, seed=1).tolist()
+    select(toy.path, held, tmp_path / "held")
+    rest = choose(toy.path, None, None, None, other_than=tmp_path / "held")
+    assert sorted([*held, *rest]) == FeatureStore(toy.path).ok_rows.tolist()
+    grown = make_toy(rows=300, path=tmp_path / "grown").write()
+    drawn = choose(grown.path, None, None, None, share=0.2)
+    assert {*held} == {row for row in drawn if row < 150} and len(drawn) > len(held), "what is drawn stays drawn"
+    for share in (0.0, 1.0, 20.0):
+        with pytest.raises(StoreError, match=f"--share {share:g} is no share; write one between 0 and 1"):
+            choose(toy.path, None, None, None, share=share)
+
+
+def test_a_view_of_other_rows_stays_unless_it_is_to_go(toy, view, run_cli, make_toy):
+    """One of the same rows is made again, and one that nobody can use any more as well."""
+    before, ask = contents(view.path), ("store", "view", toy.path, view.path)
+    code, _, err = run_cli(*ask, "--rows", "0:10")
+    assert code == 1 and contents(view.path) == before
+    told = f"error: {view.path}: is a view of 5 other rows of {toy.path}; name another place, or add --overwrite"
+    assert err.strip().splitlines()[-1] == told
+    assert run_cli(*ask, "--rows", "0:10", "--overwrite")[0] == 0 and contents(view.path) != before
+    assert run_cli(*ask, "--rows", "0:10")[0] == 0
+    (view.path / "rows.npy").write_bytes(b"damaged")
+    assert run_cli(*ask, "--rows", "0:20")[0] == 0
+    shutil.rmtree(toy.path)
+    make_toy(rows=90).write()
+    assert run_cli(*ask, "--rows", "0:30")[0] == 0, "its store is another one now"
+
+
 def test_no_rows_and_rows_that_are_not_there(toy, tmp_path):
     for rows, told in (
         ([], "no row is meant by all that was asked, it has 150; choose other --rows"),
