@@ -71,10 +71,14 @@ class Selection:
         return mask
 
 
+def home(path: Path) -> Path:
+    """The store at `path`, or where a view is there, the one that it is a view of."""
+    return Selection(path).store if (path / FILE_NAME).is_file() else path
+
+
 def select(store: Path, rows: np.ndarray, out: Path) -> Selection:
     """The view of `rows` of the store at `store`, made at `out`. StoreError for no rows, or some it does not have."""
-    if (store / FILE_NAME).is_file():  # of a view: of the store that it is a view of
-        store = Selection(store).store
+    store = home(store)
     manifest, chosen = Manifest.read(store), np.unique(rows).astype("<i8")
     if not len(chosen) or chosen[0] < 0 or chosen[-1] >= manifest.rows:
         asked = (
