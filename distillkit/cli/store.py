@@ -183,7 +183,7 @@ def store_view(
     from distillkit.store.upkeep.choose import as_many, choose
 
     chosen = choose(path, keys, rows, labels)
-    view = select(path, chosen if as_many_as is None else as_many(chosen, as_many_as), out)
+    view = select(path, chosen if as_many_as is None else as_many(chosen, as_many_as), out, command())
     print(out)
     say(f"{out}: {count(view.count, 'row')} of {path}, digest {view.digest[:16]}")
 

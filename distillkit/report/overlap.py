@@ -85,7 +85,8 @@ def seen(
         return "on images it was trained on"
     lost = [str(store.path) for store, some in zip(trained, rows, strict=True) if some is None]
     if lost:
-        return f"on images that it may have been trained on, as {listing(lost)} had other rows then"
+        verb = "has" if len(lost) == 1 else "have"
+        return f"on images that it may have been trained on, as {listing(lost)} {verb} changed since"
     if not known.any():
         return "on images it never saw"
     copies = int((known & ~files).sum())

@@ -112,7 +112,7 @@ def test_of_a_view_made_again_with_other_rows_nobody_knows_what_was_trained_on(o
     select(out / "images", np.arange(5, 60), out / "train")
     for text in written(out):
         assert "The teacher looked at 40 images" in text
-        assert f"on images that it may have been trained on, as {out}/train had other rows then" in text
+        assert f"on images that it may have been trained on, as {out}/train has changed since" in text
 
 
 def test_classes_of_a_view_are_called_as_its_store_calls_them(out):
@@ -134,6 +134,15 @@ def test_classes_of_a_view_are_called_as_its_store_calls_them(out):
     arm = SimpleNamespace(name="toy", runs=[run])
     (one,) = heard(SimpleNamespace(arms=[arm], baseline=arm, apart={}))
     assert {one.truth(place) for place in range(30)} >= {"zoo", "cats", "2"}
+
+
+def test_how_to_make_it_again_has_the_views_too(out):
+    select(out / "images", np.arange(40), out / "train", f"distillkit store view images {out}/train --keys my.txt")
+    for text in written(out):
+        before, told, after = text.partition(f"distillkit store view images {out}/train --keys my.txt")
+        assert told and "extract-teacher" in before and "train-student" in after
+        made = f"# distillkit store view {out}/images {out}/held --keys FILE"
+        assert f"{made}  (how it was made was not recorded; its rows are in {out}/held/rows.npy)" in text
 
 
 def test_of_an_older_run_no_number_is_made_up(out):
