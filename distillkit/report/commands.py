@@ -29,6 +29,9 @@ def commands(
 
 
 def _view(view: Selection) -> str:
+    """Of one whose command nobody recorded, what is known all the same."""
+    if (view.path / "selection.json").is_file():
+        return f"# distillkit select-texts RECIPE  (its command was not recorded; it made {view.path})"
     made = shlex.join(["distillkit", "store", "view", str(view.store), str(view.path)])
     return f"# {made} --keys FILE  (how it was made was not recorded; its rows are in {view.path / ROWS})"
 

@@ -143,6 +143,9 @@ def test_how_to_make_it_again_has_the_views_too(out):
         assert told and "extract-teacher" in before and "train-student" in after
         made = f"# distillkit store view {out}/images {out}/held --keys FILE"
         assert f"{made}  (how it was made was not recorded; its rows are in {out}/held/rows.npy)" in text
+    (out / "held/selection.json").write_text("{}")  # as select-texts writes
+    for text in written(out):
+        assert f"# distillkit select-texts RECIPE  (its command was not recorded; it made {out}/held)" in text
 
 
 def test_of_an_older_run_no_number_is_made_up(out):
