@@ -7,6 +7,7 @@ assert verify("stores/mine/images").good
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -59,7 +60,8 @@ class Verified:
 def store_info(store: Place) -> dict[str, Any]:
     """The manifests of a store and its additions, by place (its own is "."); of an unfinished one, its progress.
 
-    Of a view: those of its store, and under "view" how many of its rows it means, and its own digest.
+    Of a view: those of its store, and under "view" how many of its rows it means, its own digest, and where the store
+    is another by now, why it is "refused".
     """
     path = _here(store)
     view = Selection(path) if (path / VIEW).is_file() else None
@@ -68,6 +70,9 @@ def store_info(store: Place) -> dict[str, Any]:
     if begun:
         return asdict(begun) | {"path": str(path)}
     told = {"view": {"store": str(path), "rows": view.count, "digest": view.digest}} if view else {}
+    refused = view.refused() if view else None
+    if refused:
+        told["view"]["refused"] = refused
     manifest = Manifest.read(path)
     every = {".": manifest} | {f"{FOLDER}/{name}": added for name, added in additions(path, manifest).items()}
     return told | {name: {"digest": one.digest} | one.model_dump() for name, one in every.items()}
@@ -151,7 +156,11 @@ def view(
     but = None if other_than is None else _here(other_than)
     chosen = choose(path, named, rows, labels, share=share, seed=seed, other_than=but)
     chosen = chosen if as_many_as is None else as_many(chosen, Path(as_many_as))
-    return select(path, chosen, Path(out), overwrite=overwrite)
+    asked = {"keys": keys, "rows": rows, "labels": labels, "share": share, "seed": seed or None}
+    asked |= {"other-than": other_than, "as-many-as": as_many_as}
+    knobs = [word for name, value in asked.items() if value is not None for word in (f"--{name}", str(value))]
+    command = shlex.join(["distillkit", "store", "view", str(store), str(out), *knobs])
+    return select(path, chosen, Path(out), command, overwrite=overwrite)
 
 
 def export_store(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from distillkit.cli.console import Store
+from distillkit.cli.console import Store, say
 from distillkit.system.wording import count
 
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ def store_info(
         if not as_json:
             print(f"{path}: {count(view.count, 'row')} of {view.store}")
             print(f"digest   {view.digest}\n")
+        refused = view.refused()
+        if refused:
+            say(refused)
         path = view.store
     begun = unfinished(path)
     if begun:

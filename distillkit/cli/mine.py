@@ -65,6 +65,6 @@ def select_texts(recipe: Recipe, overrides: Overrides = None) -> None:
     from distillkit.recipe import SelectRecipe, load
 
     loaded = load(recipe, overrides, kind=SelectRecipe)
-    print(select.select_texts(loaded, say))
+    print(select.select_texts(loaded, say, command=command()))
     if loaded.next:
         say(f"next: {loaded.next}")

@@ -188,7 +188,8 @@ def store_view(
     from distillkit.store.upkeep.choose import as_many, choose
 
     chosen = choose(path, keys, rows, labels, share=share, seed=seed, other_than=other_than)
-    view = select(path, chosen if as_many_as is None else as_many(chosen, as_many_as), out, overwrite=overwrite)
+    chosen = chosen if as_many_as is None else as_many(chosen, as_many_as)
+    view = select(path, chosen, out, command(), overwrite=overwrite)
     print(out)
     say(f"{out}: {count(view.count, 'row')} of {path}, digest {view.digest[:16]}")
 

@@ -83,9 +83,9 @@ class Material:
     def fields_of(self, store: str) -> set[str]:
         """What the teacher that is learned from said of a store; RecipeError where that was not asked about it."""
         opened = FeatureStore(expand(store))
-        if self.alias not in (None, *opened.teachers):
+        if self.alias not in (None, *opened.said_by):
             raise RecipeError(
-                f"{store}: its teachers are {', '.join(opened.teachers)}, and what {self.images} has for this goal was "
+                f"{store}: its teachers are {', '.join(opened.said_by)}, and what {self.images} has for this goal was "
                 f"said by {self.alias}; extract what that one says of it, too, or measure on another store"
             )
         return {*self._open(store).own_fields}

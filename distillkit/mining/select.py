@@ -33,11 +33,17 @@ _BLOCK = 16_384  # rows whose neighbours are read at once
 _BARS = 60
 
 
-def select_texts(recipe: SelectRecipe | str | Path, say: Say = silent, *, overrides: Sequence[str] = ()) -> Path:
+def select_texts(
+    recipe: SelectRecipe | str | Path,
+    say: Say = silent,
+    *,
+    overrides: Sequence[str] = (),
+    command: str | None = None,
+) -> Path:
     """The view of the texts that are kept, with selection.json and selection.html beside its rows; returns its folder.
 
-    `recipe` may be a file, with `overrides` such as "min_cosine=0.2". In memory are 8 bytes a text. StoreError when
-    nothing is kept.
+    `recipe` may be a file, with `overrides` such as "min_cosine=0.2". `command` is what reports tell. In memory are 8
+    bytes a text. StoreError when nothing is kept.
     """
     if not isinstance(recipe, SelectRecipe):
         recipe = load(recipe, list(overrides), kind=SelectRecipe)
@@ -49,7 +55,7 @@ def select_texts(recipe: SelectRecipe | str | Path, say: Say = silent, *, overri
         raise StoreError(
             f"{out}: no text is above min_cosine = {recipe.min_cosine}, the best at {best.max():.4f}; lower min_cosine"
         )
-    view = select(texts.path, kept, out)
+    view = select(texts.path, kept, out, command)
     facts = _facts(recipe, neighbours, texts, best, kept) | {"out": str(out), "digest": view.digest}
     kept_examples, dropped_examples = _examples(recipe, images, texts, best, image)
     write_json(out / "selection.json", facts)

@@ -13,12 +13,11 @@ from distillkit.evals._answers import BEST
 from distillkit.evaluation.comparison import Against
 from distillkit.evaluation.rows import Rows, read_rows
 from distillkit.evaluation.tested import against
-from distillkit.store.format.classes import classes_of
+from distillkit.report.named import OF_TEXTS, called_classes
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.paths import expand
 
 SHOWN = 24
-_OF_TEXTS = ("retrieval", "asymmetric_retrieval")
 
 
 @dataclass(frozen=True)
@@ -66,15 +65,14 @@ def listed(rows: Rows | None, evaluation: Mapping[str, Any], shown: int = SHOWN)
     found = store.rows_of([first.key[place] for place in places])
     files = store.values("image", found)
     assert first.names is not None and first.target is not None
-    # An eval without prompts knows classes by number; the store may know their names.
-    called = {str(number): name for name, number in classes_of(store.path).items()}
+    called = called_classes(store.path) if rows.asked["eval"]["kind"] not in OF_TEXTS else {}
     images = [
         _place(store, int(row), file, None if root is None else expand(root))
         | {"text": _called(first.names[first.target[place]], called), "answers": _answers(rows, place, called)}
         for place, row, file in zip(places, found, files, strict=True)
     ]
     right = {who: float(np.mean(one.columns["rank"] <= BEST)) for who, one in rows.answers.items()}
-    what = "text" if rows.asked["eval"]["kind"] in _OF_TEXTS else "class"
+    what = "text" if rows.asked["eval"]["kind"] in OF_TEXTS else "class"
     return Listed(images, count, right, what)
 
 

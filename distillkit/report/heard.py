@@ -6,7 +6,7 @@ Of a recipe with several seeds the first run speaks: an item has one answer here
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from distillkit.errors import TrainError
 from distillkit.evals._answers import Answers
 from distillkit.evaluation.arms import TEACHER
 from distillkit.evaluation.comparison import Comparison
+from distillkit.report.named import OF_TEXTS, called_classes
 from distillkit.system.paths import expand
 
 
@@ -64,8 +65,16 @@ def heard(comparison: Comparison) -> list[Heard]:
         if place in teacher:
             by_who = {TEACHER: teacher[place].answers} | by_who
         if all(_right_or_wrong(one) for one in by_who.values()):
-            found.append(Heard(place[0], store, by_who))
+            of_texts = asking.made_of["eval"].get("kind") in OF_TEXTS
+            called = {} if of_texts else called_classes(Path(expand(store)))
+            found.append(Heard(place[0], store, {who: _called(one, called) for who, one in by_who.items()}))
     return found
+
+
+def _called(answers: Answers, called: dict[str, str]) -> Answers:
+    if answers.names is None or not called:
+        return answers
+    return replace(answers, names=[called.get(name, name) for name in answers.names])
 
 
 def roots(comparison: Comparison) -> dict[str, str]:

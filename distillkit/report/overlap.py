@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from distillkit.report.words import listing
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.wording import count
 
@@ -20,8 +22,8 @@ _CELLS = 1 << 25  # cosines in memory at once
 _SAME = 1 - 1e-5  # cosine: one picture in another batch differs by less, another picture by more
 
 
-def same_files(measured: FeatureStore, trained: FeatureStore) -> Bool[np.ndarray, "n"]:
-    """Which usable rows of `measured` are image files of `trained`."""
+def same_files(measured: FeatureStore, trained: FeatureStore, rows: Int64[np.ndarray, "m"]) -> Bool[np.ndarray, "n"]:
+    """Which usable rows of `measured` are image files of these rows of `trained`."""
     names = measured.index["image"].take(measured.ok_rows).to_pylist()
     if measured.root is None or trained.root is None:
         # Outside folders, only the same source has the same images.
@@ -32,7 +34,8 @@ def same_files(measured: FeatureStore, trained: FeatureStore) -> Bool[np.ndarray
         below = [_below(path, trained.root) for path in paths]
     # The small side is hashed, the training index (perhaps millions of rows) is only streamed through.
     hit = pc.is_in(trained.index["image"], value_set=pa.array(sorted({*below} - {None}), pa.string()))
-    found = set(trained.index["image"].filter(hit).to_pylist())
+    there = np.intersect1d(np.flatnonzero(hit.to_numpy()), rows)  # the index has the rows outside of a view, too
+    found = set(trained.index["image"].take(pa.array(there)).to_pylist())
     return np.array([name is not None and name in found for name in below], bool)
 
 
@@ -40,12 +43,14 @@ def _below(path: Path | None, root: Path) -> str | None:
     return path.relative_to(root).as_posix() if path is not None and path.is_relative_to(root) else None
 
 
-def same_features(measured: FeatureStore, trained: FeatureStore) -> Bool[np.ndarray, "n"]:
-    """Which usable rows of `measured` are to the teacher what a row of `trained` is: copies under other names.
+def same_features(
+    measured: FeatureStore, trained: FeatureStore, there: Int64[np.ndarray, "m"]
+) -> Bool[np.ndarray, "n"]:
+    """Which usable rows of `measured` are to the teacher what one of these of `trained` is: copies under other names.
 
     None, where there are too many pairs to look through, or nothing that was said of both.
     """
-    asked, there = measured.ok_rows, trained.ok_rows
+    asked = measured.ok_rows
     for name, field in measured.own_fields.items():
         other = trained.own_fields.get(name)
         if other is None or name == "text" or other.view_shape != field.view_shape or len(field.view_shape) != 1:
@@ -66,14 +71,28 @@ def _unit(store: FeatureStore, name: str, rows: np.ndarray) -> Float[Tensor, "n 
     return F.normalize(store.read(name, rows, view=0 if store.field(name).per_view else None).float(), dim=1)
 
 
-def seen(measured: FeatureStore, *trained: FeatureStore) -> str:
-    """That, as the end of a sentence; `trained` are all of the student's image stores."""
-    files = np.logical_or.reduce([same_files(measured, one) for one in trained])
-    known = files if files.all() else np.logical_or.reduce([files, *(same_features(measured, one) for one in trained)])
-    if not known.any():
-        return "on images it never saw"
+def seen(
+    measured: FeatureStore, *trained: FeatureStore, rows: Sequence[Int64[np.ndarray, "_"] | None] | None = None
+) -> str:
+    """That, as the end of a sentence; `trained` are all of the student's image stores, `rows` the ones of each that it
+    was trained on, None where nobody knows them any more. Without `rows`: those that the stores have.
+    """
+    rows = [one.ok_rows for one in trained] if rows is None else rows
+    pairs = [(store, some) for store, some in zip(trained, rows, strict=True) if some is not None]
+    files = _any([same_files(measured, *pair) for pair in pairs], measured)
+    known = files if files.all() else files | _any([same_features(measured, *pair) for pair in pairs], measured)
     if known.all():
         return "on images it was trained on"
+    lost = [str(store.path) for store, some in zip(trained, rows, strict=True) if some is None]
+    if lost:
+        verb = "has" if len(lost) == 1 else "have"
+        return f"on images that it may have been trained on, as {listing(lost)} {verb} changed since"
+    if not known.any():
+        return "on images it never saw"
     copies = int((known & ~files).sum())
     told = f" ({count(copies, 'copy', 'copies')} among them)" if copies else ""
     return f"on images of which it was trained on {int(known.sum()):,}{told}"
+
+
+def _any(found: list[Bool[np.ndarray, "_"]], measured: FeatureStore) -> Bool[np.ndarray, "_"]:
+    return np.logical_or.reduce([np.zeros(len(measured.ok_rows), bool), *found])

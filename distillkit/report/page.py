@@ -19,6 +19,7 @@ from distillkit.report.named import of_images
 from distillkit.report.overlap import seen
 from distillkit.report.results import WHO, Table, bars, tables
 from distillkit.report.stores import evaluation_stores, said_at, store_facts, training_stores
+from distillkit.report.then import Then, as_then
 from distillkit.report.training import batch, looked_at, optimiser, schedule, seen_in_training, weights
 from distillkit.report.weights import measured_weights
 from distillkit.runfolder import RunFolder
@@ -37,7 +38,7 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
     recipe, facts = run.recipe(), run.facts()
     results = tables(evaluation["results"], recipe)
     rows = rows_of(run.path, evaluation, results[0].name) if results else None
-    trained = training_stores(facts)
+    trained, then = training_stores(facts), as_then(run)
     homes = {name: said_at(store, recipe) for name, store in trained.items()}
     measured = evaluation_stores(recipe)
     # Stores before what was added to them, as they are made again.
@@ -58,10 +59,10 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
         "networks": networks,
         "article": "an" if networks.student[:1].lower() in "aeio" else "a",
         "image_size": recipe.student.knobs.get("image_size"),
-        "looked_at": looked_at({name: len(store.ok_rows) for name, store in trained.items()}, with_captions(recipe)),
-        **_results(results, rows, networks, trained),
+        "looked_at": looked_at({name: one.number for name, one in then.items()}, with_captions(recipe)),
+        **_results(results, rows, networks, _knew(results[0], evaluation, of_images(then)) if results else ""),
         "others": _others(run, evaluation, results[1:]),
-        "changed": _changed(run, trained),
+        "changed": [one.told() for one in then.values() if not one.same],
         **_sizes(towers | {"all": facts["parameters"]}, parameters, "image" if "images" in trained else "text"),
         "own_texts": evaluation.get("own_texts", False),
         "measured": measured_weights(run, baseline, _asked(evaluation)),
@@ -71,7 +72,13 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
         "curves": drawings(_histories(run, baseline, recipe), schedule(recipe.optim)),
         "cost": _cost(recipe, facts, {name: passes[str(store.path)] for name, store in homes.items()}),
         "stores": [store_facts(store, passes[str(store.path)]) for store in stores],
-        "commands": commands(run.path, facts, [one for one in passes.values() if one], demo),
+        "commands": commands(
+            run.path,
+            facts,
+            [one for one in passes.values() if one],
+            demo,
+            [store.selection for store in stores if store.selection],
+        ),
         "facts": _facts(facts),
         "seen_in_training": seen_in_training(recipe.data, facts),
         "batch": batch(recipe.data),
@@ -89,14 +96,11 @@ def _asked(evaluation: Values) -> list[Component]:
     return [Component(**one["eval"]) for one in evaluation.get("evals", {}).values()]
 
 
-def _results(results: list[Table], rows: Rows | None, networks: Networks, trained: dict[str, FeatureStore]) -> Values:
-    """The tables, and what the first of them comes to in words and in bars. `rows` are the first one's."""
+def _results(results: list[Table], rows: Rows | None, networks: Networks, told: str) -> Values:
+    """The tables, and what the first of them comes to in words and in bars. `rows` are the first one's, and `told` is
+    whether its images were trained on.
+    """
     first = results[0] if results else None
-    told = (
-        seen(FeatureStore(expand(first.store)), *of_images(trained))
-        if first and first.store and "images" in trained
-        else ""
-    )
     test = student_against_baseline(rows, first.main.name) if first and first.main else None
     return {
         "tables": results,
@@ -108,6 +112,18 @@ def _results(results: list[Table], rows: Rows | None, networks: Networks, traine
     }
 
 
+def _knew(table: Table, evaluation: Values, then: list[Then]) -> str:
+    """Whether the student was trained on the images of that table; empty where it was trained on none."""
+    # An eval of another file may have the name of one of the recipe's, and another store.
+    asked = evaluation.get("evals", {}).get(table.name, {}).get("eval", {})
+    store = asked.get("store", table.store)
+    if not then or not store:
+        return ""
+    # Copies are looked for by what the store's own teacher said, whoever was learned from.
+    stores = [FeatureStore(one.store.path) for one in then]
+    return seen(FeatureStore(expand(store)), *stores, rows=[one.rows_now() for one in then])
+
+
 def _others(run: RunFolder, evaluation: Values, results: list[Table]) -> list[tuple[str, str]]:
     """Of the evals after the first, by name: what a paired test says of student and baseline."""
     told = []
@@ -117,19 +133,6 @@ def _others(run: RunFolder, evaluation: Values, results: list[Table]) -> list[tu
         if test is not None:
             told.append((table.name, f"{numbers(table)} {against_baseline(table, test)}"))
     return told
-
-
-def _changed(run: RunFolder, trained: dict[str, FeatureStore]) -> list[str]:
-    """Of stores that are others by now than when the student was trained: what of this page is about today's."""
-    then = (run.begun_with() or {}).get("stores", {})
-    opened = run.facts().get("opened", {})
-    now = {name: FeatureStore(store.path, **opened.get(name, {})).digest for name, store in trained.items()}
-    return [
-        f"{store.path} has changed since the student was trained (digest {then[name][:16]} then, {now[name][:16]} "
-        "now); what is said of it here is of today"
-        for name, store in trained.items()
-        if then.get(name, now[name]) != now[name]
-    ]
 
 
 def _sizes(own: dict[str, int], teacher: dict[str, int], tower: str) -> Values:

@@ -9,12 +9,12 @@ import numpy as np
 
 from distillkit.report import render
 from distillkit.report.costs import teacher_pass
+from distillkit.report.named import called_classes
 from distillkit.report.script import script
 from distillkit.report.store_look import ALIKE, Norms, alike, even, nearest_texts, norms, texts_for
 from distillkit.report.stores import store_facts
 from distillkit.report.thumbnails import thumbnails
 from distillkit.report.words import count
-from distillkit.store.format.classes import classes_of
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.atomic import atomic_file
 from distillkit.system.wording import count as counted
@@ -125,8 +125,7 @@ def _pictures(store: FeatureStore, rows: list[int], root: str | None) -> tuple[d
 
 def _card(store: FeatureStore, row: int, pictures: dict[str, str]) -> dict[str, Any]:
     key, text, label = (store.values(column, np.array([row]))[0] for column in ("key", "text", "label"))
-    called = {number: name for name, number in classes_of(store.path).items()}
-    told = None if label is None else called.get(label, f"label {label}")
+    told = None if label is None else called_classes(store.path).get(str(label), f"label {label}")
     return {"key": key, "text": text, "label": told, "uri": pictures.get(key)}
 
 

@@ -11,6 +11,7 @@ from distillkit.report.costs import Pass
 from distillkit.report.words import count, duration, size
 from distillkit.store.format.manifest import FILE_NAME
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.reading.selection import Selection, home
 from distillkit.system.paths import expand
 
 
@@ -45,7 +46,12 @@ def evaluation_stores(recipe: TrainRecipe) -> list[FeatureStore]:
     """Every store that an evaluation names, each once."""
     values = [value for component in recipe.evals for value in component.knobs.values() if isinstance(value, str)]
     paths = dict.fromkeys(expand(value) for value in values)
-    return [FeatureStore(path) for path in paths if (Path(path) / FILE_NAME).is_file()]
+    return [FeatureStore(path) for path in paths if _opens(Path(path))]
+
+
+def _opens(path: Path) -> bool:
+    """Whether a store lies there, or a view of one that still is the one it was made of."""
+    return (home(path) / FILE_NAME).is_file() and not (home(path) != path and Selection(path).refused())
 
 
 def store_facts(store: FeatureStore, teacher_pass: Pass | None) -> StoreFacts:

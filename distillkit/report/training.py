@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from distillkit.recipe import Data, Optim
@@ -30,16 +31,21 @@ def optimiser(optim: Optim) -> str:
     return f"{counted(optim.epochs, 'epoch')}, {_NAMES[optim.kind]}, learning rate {optim.lr}, {schedule(optim)}"
 
 
-def looked_at(rows: dict[str, int], captions: bool = False) -> str:
+def looked_at(rows: Mapping[str, int | None], captions: bool = False) -> str:
     """What the teacher was shown, by the recipe's names of the stores: "70 images and 160 unpaired texts".
 
-    `captions`: the images' own were learned from, too.
+    `captions`: the images' own were learned from, too. A number that nobody recorded is None.
     """
     images = of_images(rows)
-    told = [counted(sum(images), "image") + (" with their captions" if captions else "")] if images else []
+    told = [_counted(images, "image") + (" with their captions" if captions else "")] if images else []
     return listing(
-        [*told, *([counted(rows["texts"], "unpaired text" if images else "text")] if "texts" in rows else [])]
+        [*told, *([_counted([rows["texts"]], "unpaired text" if images else "text")] if "texts" in rows else [])]
     )
+
+
+def _counted(numbers: Sequence[int | None], thing: str) -> str:
+    known = [number for number in numbers if number is not None]
+    return counted(sum(known), thing) if len(known) == len(numbers) else f"{thing}s (how many was not recorded)"
 
 
 def seen_in_training(data: Data, facts: dict[str, Any]) -> str:

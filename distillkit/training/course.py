@@ -13,6 +13,7 @@ from torch import Tensor
 from distillkit.errors import TrainError
 from distillkit.recipe import TrainRecipe
 from distillkit.runfolder import RunFolder
+from distillkit.store.reading.keys import keys_sha256
 from distillkit.students._count import towers
 from distillkit.system.machine import machine
 from distillkit.system.wording import count
@@ -216,6 +217,12 @@ class Course:
             "opened": {
                 name: {"teacher": store.alias, "uses": list(store.uses)}
                 for name, store in self.ingredients.stores.items()
+            },
+            "rows": {name: len(store.ok_rows) for name, store in self.ingredients.stores.items()},
+            # A view can be made again of other rows: a report has to know whether these were the same images.
+            "keys": {
+                f"images.{number}" if number else "images": keys_sha256(images.store, images.store.ok_rows)
+                for number, images in enumerate(self.ingredients.images)
             },
             "teacher": self.ingredients.teacher,
         }

@@ -76,11 +76,11 @@ class Ingredients:
     @cached_property
     def teacher(self) -> dict[str, Any]:
         """The fingerprint of the teacher that is learned from."""
-        teachers = self.first.teachers
+        teachers = self.first.said_by
         alias = self.data.teacher or next(iter(teachers))
         if alias not in teachers:
             raise RecipeError(f"data.teacher: {self.first.path} knows no {alias!r}; it has: {', '.join(teachers)}")
-        return teachers[alias]
+        return self.first.teachers[alias]
 
     @cached_property
     def scale(self) -> Tensor | None:

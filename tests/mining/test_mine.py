@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from distillkit.errors import DistillkitError
+from distillkit.errors import DistillkitError, RecipeError, StoreError
 from distillkit.mine import mine_here
 from distillkit.mining.duplicates import unequal
 from distillkit.mining.index import KINDS
@@ -20,6 +20,7 @@ from distillkit.recipe import MineRecipe
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.verify import verify
 from distillkit.store.writing.claims import Part
+from distillkit.training.ingredients import Ingredients
 from tests.mining.conftest import clustered, truth, write
 
 
@@ -48,6 +49,18 @@ def test_neighbours_are_those_of_numpy_and_lie_beside_the_rows_that_asked(images
     assert any("not normalised" in line for line in said) and any(
         "recall@32: 1, the search is exact" in line for line in said
     )
+
+
+def test_neighbours_are_no_teacher(images, texts):
+    mine_here(recipe(images, texts), 1, lambda _: None)
+    store = FeatureStore(images.path)
+    assert store.said_by == ["toy"] and "neighbours" in store.teachers
+    for name in ("eff", "neighbours"):
+        with pytest.raises(StoreError, match=f"no teacher '{name}'; it has: toy$"):
+            FeatureStore(images.path, name)
+        given = SimpleNamespace(first=store, data=SimpleNamespace(teacher=name))
+        with pytest.raises(RecipeError, match=f"images knows no '{name}'; it has: toy$"):
+            Ingredients.teacher.func(given)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -348,7 +348,7 @@ def test_classes_are_called_classes_and_by_the_names_that_the_store_has(run, mon
     assert listed(rows, evaluation).what == "text"
     answers = {who: replace(one, names=[str(n) for n in range(len(one.names))]) for who, one in rows.answers.items()}
     made_of = rows.made_of | {"eval": rows.made_of["eval"] | {"kind": "knn"}}
-    monkeypatch.setattr("distillkit.report.answers.classes_of", lambda path: {"zoo": 0, "cats": 1})
+    monkeypatch.setattr("distillkit.report.named.classes_of", lambda path: {"zoo": 0, "cats": 1})
     found = listed(replace(rows, answers=answers, made_of=made_of), evaluation, shown=70)
     assert found.what == "class" and {one["text"] for one in found.images} >= {"zoo", "cats", "2"}
     write_rows(run.path / "evaluation/retrieval.arrow", replace(rows, answers=answers, made_of=made_of))

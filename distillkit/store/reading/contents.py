@@ -52,8 +52,8 @@ class Contents:
                 self._homes.setdefault(name, volume)
         self.fields = {name: volume.manifest.fields[name] for name, volume in self._homes.items()}
         self.teachers = {alias: facts for volume in volumes for alias, facts in volume.manifest.teachers.items()}
-        if teacher not in (None, *self.teachers):
-            raise StoreError(f"{self.path}: no teacher {teacher!r}; it has: {', '.join(self.teachers)}")
+        if teacher not in (None, *self.said_by):
+            raise StoreError(f"{self.path}: no teacher {teacher!r}; it has: {', '.join(self.said_by)}")
         self.uses = tuple(uses)
         for name in self.uses:
             if name not in self.added:
@@ -83,6 +83,11 @@ class Contents:
         """By short name, what the teacher that is meant gave; without one, what the base has."""
         meant = self.manifest.fields if self.alias is None else self.fields
         return {full.split("/")[1]: field for full, field in meant.items() if self.alias in (None, field.teacher)}
+
+    @property
+    def said_by(self) -> list[str]:
+        """Those of `teachers` that are networks: neighbours are recorded there, too, and nobody learns from them."""
+        return [alias for alias, facts in self.teachers.items() if facts.get("kind") != "mined"]
 
     @property
     def feature_names(self) -> list[str]:

@@ -13,13 +13,16 @@ from pathlib import Path
 import numpy as np
 
 from distillkit.errors import StoreError
+from distillkit.store.format.log import FILE_NAME as LOG
+from distillkit.store.format.manifest import FILE_NAME as MANIFEST
 from distillkit.store.format.manifest import Manifest, digest, file_digest
 from distillkit.system import npy
 from distillkit.system.atomic import atomic_file, parsed_json, write_json
+from distillkit.system.lines import append_line, read_lines
 from distillkit.system.wording import count
 
 FILE_NAME = "view.json"
-_ROWS = "rows.npy"
+ROWS = "rows.npy"
 
 
 class Selection:
@@ -49,10 +52,20 @@ class Selection:
             )
         return manifest
 
+    def refused(self) -> str | None:
+        """Why nobody can open it: its store is another by now. None where it is not, or is not complete."""
+        if not (self.store / MANIFEST).is_file():
+            return None
+        try:
+            self.manifest()
+        except StoreError as error:
+            return str(error)
+        return None
+
     @cached_property
     def rows(self) -> np.ndarray:
         """The rows that are meant: int64 [n], rising."""
-        path = self.path / _ROWS
+        path = self.path / ROWS
         if not path.is_file() or file_digest(path).sha256 != self._sha256:
             raise StoreError(f"{path}: missing, or not as it was written; make the view again: distillkit store view")
         try:
@@ -63,11 +76,17 @@ class Selection:
             raise StoreError(f"{path}: no rising row numbers; make the view again: distillkit store view")
         return rows
 
+    @property
+    def command(self) -> str | None:
+        """What made it, None where nobody recorded that."""
+        lines = [line for line in read_lines(self.path / LOG) if line.get("view") == self.digest]
+        return lines[-1].get("command") if lines else None
+
     def ok(self, rows: int) -> np.ndarray:
         """Whether each of so many rows of the store is meant: bool [rows]."""
         mask = np.zeros(rows, bool)
         if len(self.rows) and self.rows[-1] >= rows:
-            raise StoreError(f"{self.path / _ROWS}: names row {self.rows[-1]}, of {rows} that its store has")
+            raise StoreError(f"{self.path / ROWS}: names row {self.rows[-1]}, of {rows} that its store has")
         mask[self.rows] = True
         return mask
 
@@ -81,13 +100,20 @@ def _usable(path: Path) -> Selection | None:
         return None
 
 
-def select(store: Path, rows: np.ndarray, out: Path, *, overwrite: bool = True) -> Selection:
-    """The view of `rows` of the store at `store`, made at `out`. StoreError for no rows, or some it does not have.
+def home(path: Path) -> Path:
+    """The store at `path`, or where a view is there, the one that it is a view of."""
+    return Selection(path).store if (path / FILE_NAME).is_file() else path
+
+
+def select(
+    store: Path, rows: np.ndarray, out: Path, command: str | None = None, *, overwrite: bool = True
+) -> Selection:
+    """The view of `rows` of the store at `store`, made at `out`; `command` is what reports tell of how. StoreError for
+    no rows, or some it does not have.
 
     Without `overwrite` also where `out` is a view of other rows, which can still be used.
     """
-    if (store / FILE_NAME).is_file():  # of a view: of the store that it is a view of
-        store = Selection(store).store
+    store = home(store)
     manifest, chosen = Manifest.read(store), np.unique(rows).astype("<i8")
     if not len(chosen) or chosen[0] < 0 or chosen[-1] >= manifest.rows:
         asked = (
@@ -101,7 +127,7 @@ def select(store: Path, rows: np.ndarray, out: Path, *, overwrite: bool = True) 
             f"{out}: is a view of {count(other.count, 'other row')} of {other.store}; name another place, or add "
             "--overwrite"
         )
-    with atomic_file(out / _ROWS) as file:
+    with atomic_file(out / ROWS) as file:
         np.save(file, chosen, allow_pickle=False)
     facts = {
         "format": "distillkit-view",
@@ -109,7 +135,10 @@ def select(store: Path, rows: np.ndarray, out: Path, *, overwrite: bool = True) 
         "store": os.path.relpath(store.absolute(), out.absolute()),
         "digest": manifest.digest,
         "rows": len(chosen),
-        "sha256": file_digest(out / _ROWS).sha256,
+        "sha256": file_digest(out / ROWS).sha256,
     }
     write_json(out / FILE_NAME, facts)
-    return Selection(out)
+    made = Selection(out)
+    if command:  # for people, and no part of the view: the same rows by another command are the same view
+        append_line(out / LOG, {"view": made.digest, "command": command})
+    return made

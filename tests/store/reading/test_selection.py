@@ -9,9 +9,11 @@ import pytest
 
 from distillkit.errors import StoreError
 from distillkit.store.reading.reader import FeatureStore
-from distillkit.store.reading.selection import select
+from distillkit.store.reading.selection import Selection, select
 from distillkit.store.upkeep.choose import as_many, choose
 from distillkit.store.upkeep.verify import verify
+from distillkit.stores import store_info
+from distillkit.stores import view as make_view
 from tests.store.conftest import contents
 
 
@@ -173,3 +175,28 @@ def test_as_many_rows_as_another_store_has_are_drawn_always_the_same(toy, view):
     assert as_many(everything, view.path).tolist() == drawn.tolist() == sorted(drawn.tolist())
     with pytest.raises(StoreError, match=r"has 147 rows, of 3 there are not so many to draw"):
         as_many(view.ok_rows, toy.path)
+
+
+def test_info_of_a_view_says_that_its_store_is_another_by_now(toy, view, make_toy, run_cli):
+    code, out, err = run_cli("store", "info", view.path)
+    assert code == 0 and "5 rows of" in out and err == ""
+    assert "refused" not in store_info(view.path)["view"]
+    shutil.rmtree(toy.path)
+    make_toy(rows=151).write()
+    with pytest.raises(StoreError) as refused:
+        FeatureStore(view.path)
+    for flags in ([], ["--json"]):
+        code, _, err = run_cli("store", "info", view.path, *flags)
+        assert code == 0 and err.strip() == str(refused.value)
+    assert store_info(view.path)["view"]["refused"] == str(refused.value)
+
+
+def test_a_view_tells_what_made_it_and_only_of_itself(toy, tmp_path, run_cli):
+    out = tmp_path / "some"
+    assert select(toy.path, np.array([10, 60]), out).command is None
+    assert run_cli("store", "view", toy.path, out, "--rows", "0:20")[0] == 0
+    assert Selection(out).command == f"distillkit store view {toy.path} {out} --rows 0:20"
+    made = make_view(toy.path, out, rows="0:30")
+    assert made.command == f"distillkit store view {toy.path} {out} --rows 0:30"
+    # Made anew by who tells nothing: what an earlier one was made by is no word on it.
+    assert select(toy.path, np.array([10, 60]), out).command is None

@@ -1,0 +1,61 @@
+"""What a run was trained on, as it recorded it: its stores may have grown since, and its views been made again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int64
+
+from distillkit.runfolder import RunFolder
+from distillkit.store.reading.keys import rows_again
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.wording import count
+
+
+@dataclass(frozen=True)
+class Then:
+    """One of its stores: `store` is the one of today, `digest` and `rows` are of when the student was trained, None
+    where nobody recorded them.
+    """
+
+    store: FeatureStore
+    digest: str | None
+    rows: int | None
+    keys: str | None
+
+    @property
+    def same(self) -> bool:
+        """Whether it still is the one that it was."""
+        return self.digest in (None, self.store.digest)
+
+    @property
+    def number(self) -> int | None:
+        """How many rows it had; of older runs what the same store has today."""
+        return self.rows if self.rows is not None else len(self.store.ok_rows) if self.same else None
+
+    def rows_now(self) -> Int64[np.ndarray, "n"] | None:
+        """The rows of today's store that are those of then, None where nobody knows them any more."""
+        if self.same:
+            return self.store.ok_rows
+        return rows_again(self.store, self.rows, self.keys) if self.rows is not None and self.keys else None
+
+    def told(self) -> str:
+        """A sentence on how it has changed."""
+        digests = f"digest {str(self.digest)[:16]} then, {self.store.digest[:16]} now"
+        now = len(self.store.ok_rows)
+        rows = f"; {count(self.rows, 'row')} then, {now:,} now" if self.rows is not None and self.rows != now else ""
+        return (
+            f"{self.store.path} has changed since the student was trained ({digests}{rows}); "
+            "what is said below of its costs and its files is of today"
+        )
+
+
+def as_then(run: RunFolder) -> dict[str, Then]:
+    """What the student of `run` was trained on, by the recipe's name for it."""
+    facts, digests = run.facts(), (run.begun_with() or {}).get("stores", {})
+    opened, rows, keys = (facts.get(what, {}) for what in ("opened", "rows", "keys"))
+    return {
+        name: Then(FeatureStore(path, **opened.get(name, {})), digests.get(name), rows.get(name), keys.get(name))
+        for name, path in facts["stores"].items()
+    }

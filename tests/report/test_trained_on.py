@@ -1,0 +1,160 @@
+"""What a student was trained on is what it was trained on: of a view its rows, and of then."""
+
+import json
+import shutil
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from distillkit.evaluation.measured import Asking
+from distillkit.evaluation.rows import read_rows
+from distillkit.recipe import ExtractRecipe, TrainRecipe, load
+from distillkit.report import write_report
+from distillkit.report.answers import listed
+from distillkit.report.heard import heard
+from distillkit.report.named import called_classes
+from distillkit.report.overlap import seen
+from distillkit.report.then import as_then
+from distillkit.report.training import looked_at
+from distillkit.runfolder import RunFolder
+from distillkit.store.format.classes import write_classes
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.reading.selection import select
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory, teacher_folder):
+    """A student of rows 0:40 of a store of 70, evaluated on the other ones."""
+    from distillkit.evaluate import evaluate
+    from distillkit.extract import extract
+    from distillkit.train import train
+    from tests.conftest import EXTRACT, TRAIN, draw
+
+    root = tmp_path_factory.mktemp("views")
+    places = {"out": root / "out", "corpus": draw(root / "corpus", 70), "teacher": teacher_folder}
+    (root / "extract.toml").write_text(EXTRACT.format(**places))
+    extract(load(root / "extract.toml", kind=ExtractRecipe), say=lambda message: None)
+    images = root / "out/images"
+    select(images, np.arange(40), root / "out/train")
+    select(images, np.arange(40, 70), root / "out/held")
+    recipe = TRAIN.format(**places).replace("epochs = 6", "epochs = 2")
+    recipe = recipe.replace(f'\nimages = "{images}"', f'\nimages = "{root}/out/train"')
+    recipe = recipe.replace(f'store = "{images}"', f'store = "{root}/out/held"')
+    student, evals = recipe.partition("[baseline]")[0], recipe.partition("[[evals]]")[2]
+    (root / "train.toml").write_text(f"{student}[[evals]]{evals}")
+    evaluate(train(load(root / "train.toml", kind=TrainRecipe), say=lambda message: None), say=lambda message: None)
+    return root / "out"
+
+
+@pytest.fixture
+def out(world, tmp_path):
+    """A copy of the stores and the run, which names its stores by their places in it."""
+    shutil.copytree(world, tmp_path / "out")
+    for path in (tmp_path / "out/run").glob("*.json"):
+        path.write_text(path.read_text().replace(str(world), str(tmp_path / "out")))
+    path = tmp_path / "out/run/evaluation.json"
+    evaluation = json.loads(path.read_text())
+    for values in evaluation["results"]["retrieval"].values():  # no network of noise is told from chance
+        values |= {"R@10": 0.5, "R@10.low": 0.4, "R@10.high": 0.6, "R@10.chance": 0.1}
+    path.write_text(json.dumps(evaluation))
+    return tmp_path / "out"
+
+
+def written(out):
+    """report.md, written anew, and report.html, which says the same."""
+    page = write_report(RunFolder(out / "run"), None)
+    return page.with_suffix(".md").read_text().replace("\\", ""), page.read_text()
+
+
+def test_of_a_view_only_its_rows_were_trained_on(world):
+    base, train, held = (FeatureStore(world / name) for name in ("images", "train", "held"))
+    assert seen(held, train) == "on images it never saw" == seen(train, held)
+    assert seen(base, train) == "on images of which it was trained on 40"
+    assert seen(held, base) == seen(train, train) == "on images it was trained on"
+    assert seen(held, train, held) == "on images it was trained on"
+
+
+def test_copies_of_what_a_view_has_are_told_and_of_what_it_has_not_are_not(world, tmp_path):
+    """The same files below another folder are copies."""
+    shutil.copytree(world / "images", tmp_path / "copies")
+    manifest = json.loads((tmp_path / "copies/manifest.json").read_text())
+    manifest["source"]["root"] = "/elsewhere"
+    (tmp_path / "copies/manifest.json").write_text(json.dumps(manifest))
+    copies = FeatureStore(tmp_path / "copies")
+    assert (
+        seen(copies, FeatureStore(world / "train")) == "on images of which it was trained on 40 (40 copies among them)"
+    )
+
+
+def test_a_report_on_another_view_of_the_store_says_that_it_never_saw_them(out):
+    for text in written(out):
+        assert "on images it never saw" in text and "it was trained on" not in text
+        assert "The teacher looked at 40 images" in text and "has changed since" not in text
+
+
+def test_an_eval_of_another_file_by_the_same_name_is_told_by_its_own_store(out):
+    path = out / "run/evaluation.json"
+    path.write_text(path.read_text().replace(f'"{out}/held"', f'"{out}/train"'))
+    assert all("on images it was trained on" in text for text in written(out))
+
+
+def test_of_a_view_made_again_with_more_rows_the_report_tells_those_of_then(out):
+    select(out / "images", np.arange(50), out / "train")
+    for text in written(out):
+        assert "The teacher looked at 40 images" in text and "on images it never saw" in text
+        assert "/train has changed since the student was trained (digest " in text
+        assert "; 40 rows then, 50 now)" in text
+
+
+def test_of_a_view_made_again_with_other_rows_nobody_knows_what_was_trained_on(out):
+    select(out / "images", np.arange(5, 60), out / "train")
+    for text in written(out):
+        assert "The teacher looked at 40 images" in text
+        assert f"on images that it may have been trained on, as {out}/train has changed since" in text
+
+
+def test_classes_of_a_view_are_called_as_its_store_calls_them(out):
+    write_classes(out / "images", {"zoo": 0, "cats": 1})
+    assert called_classes(out / "held") == called_classes(out / "images") == {"0": "zoo", "1": "cats"}
+    rows = read_rows(out / "run/evaluation/retrieval.arrow")
+    evaluation = json.loads((out / "run/evaluation.json").read_text())
+    answers = {who: replace(one, names=[str(n) for n in range(len(one.names))]) for who, one in rows.answers.items()}
+    asked = rows.made_of | {"eval": {"kind": "knn", "store": str(out / "held")}}
+    numbered = replace(rows, answers=answers, made_of=asked)
+    assert {one["text"] for one in listed(numbered, evaluation, shown=30).images} >= {"zoo", "cats", "2"}
+    # A caption that is a number stays one.
+    asked = rows.made_of | {"eval": {"kind": "retrieval", "store": str(out / "held")}}
+    captions = listed(replace(numbered, made_of=asked), evaluation, shown=30)
+    assert "zoo" not in {one["text"] for one in captions.images}
+
+    asking = Asking(numbered.answers["student"], numbered.made_of)
+    run = SimpleNamespace(rows={("knn", ""): asking}, teacher={})
+    arm = SimpleNamespace(name="toy", runs=[run])
+    (one,) = heard(SimpleNamespace(arms=[arm], baseline=arm, apart={}))
+    assert {one.truth(place) for place in range(30)} >= {"zoo", "cats", "2"}
+
+
+def test_how_to_make_it_again_has_the_views_too(out):
+    select(out / "images", np.arange(40), out / "train", f"distillkit store view images {out}/train --keys my.txt")
+    for text in written(out):
+        before, told, after = text.partition(f"distillkit store view images {out}/train --keys my.txt")
+        assert told and "extract-teacher" in before and "train-student" in after
+        made = f"# distillkit store view {out}/images {out}/held --keys FILE"
+        assert f"{made}  (how it was made was not recorded; its rows are in {out}/held/rows.npy)" in text
+    (out / "held/selection.json").write_text("{}")  # as select-texts writes
+    for text in written(out):
+        assert f"# distillkit select-texts RECIPE  (its command was not recorded; it made {out}/held)" in text
+
+
+def test_of_an_older_run_no_number_is_made_up(out):
+    path = out / "run/student.json"
+    facts = json.loads(path.read_text())
+    path.write_text(json.dumps({key: value for key, value in facts.items() if key not in ("rows", "keys")}))
+    run = RunFolder(out / "run")
+    assert looked_at({name: one.number for name, one in as_then(run).items()}) == "40 images and 160 unpaired texts"
+    select(out / "images", np.arange(50), out / "train")
+    for text in written(out):
+        assert "The teacher looked at images (how many was not recorded) and 160 unpaired texts" in text
+        assert "that it may have been trained on" in text
