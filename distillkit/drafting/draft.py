@@ -13,9 +13,9 @@ from distillkit.drafting.material import Material
 from distillkit.drafting.size import Choice, fitting_batch, milliseconds_of, parameters_of, within_latency
 from distillkit.drafting.size import within_parameters as within
 from distillkit.errors import RecipeError
+from distillkit.pixels.resizing import usual_size
 from distillkit.system.atomic import atomic_file, make_folder
 from distillkit.system.wording import count, network
-from distillkit.training.pixel_cache import usual_size
 
 _STEPS = 20_000  # of a training, between some and a hundred epochs
 _MOST_TEXTS = 2048

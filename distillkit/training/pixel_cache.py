@@ -42,11 +42,6 @@ _QUALITY = 95
 _AT_ONCE = 4096  # images on their way into a cache
 
 
-def usual_size(side: int) -> int:
-    """Pixels of a side that suit a student of `side`: 256 for 224."""
-    return round(side * 8 / 7)
-
-
 class Cached:
     """The same images from the pixel cache beside the store, which is made on first use."""
 

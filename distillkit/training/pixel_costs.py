@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from distillkit.originals import Originals
-from distillkit.training.pixel_cache import Format, Sampled, exists, squeeze, to_jpeg, usual_size
+from distillkit.pixels.resizing import usual_size
+from distillkit.training.pixel_cache import Format, Sampled, exists, squeeze, to_jpeg
 from distillkit.training.pixels import Pixels
 
 _IMAGES = 48

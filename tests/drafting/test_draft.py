@@ -15,10 +15,10 @@ from distillkit.drafting.material import Material
 from distillkit.errors import RecipeError
 from distillkit.extract import extract
 from distillkit.recipe import ExtractRecipe, TrainRecipe, load
+from distillkit.pixels.resizing import usual_size
 from distillkit.report.words import parameters
 from distillkit.runfolder import RunFolder
 from distillkit.students._count import count
-from distillkit.training.pixel_cache import usual_size
 from tests.conftest import draw
 from tests.teachers.test_timm import make_dino
 
