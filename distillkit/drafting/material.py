@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
+from distillkit.drafting.able import advice
 from distillkit.errors import RecipeError
 from distillkit.losses._sharpness import cosines, scale_for
 from distillkit.store.reading.reader import FeatureStore
@@ -75,8 +76,7 @@ class Material:
         fields = self.store.own_fields
         if field not in fields:
             raise RecipeError(
-                f"{self.images}: holds no {field!r}, only {', '.join(fields)}; choose another goal, or ask the teacher "
-                f'for it: fields = ["{field}", ...] of the corpus in the extraction recipe'
+                f"{self.images}: holds no {field!r}, only {', '.join(fields)}; {advice(self.teacher, field)}"
             )
         return int(fields[field].view_shape[-1])
 

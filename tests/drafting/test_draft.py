@@ -14,8 +14,8 @@ from distillkit.drafting.draft import draft
 from distillkit.drafting.material import Material
 from distillkit.errors import RecipeError
 from distillkit.extract import extract
-from distillkit.recipe import ExtractRecipe, TrainRecipe, load
 from distillkit.pixels.resizing import usual_size
+from distillkit.recipe import ExtractRecipe, TrainRecipe, load
 from distillkit.report.words import parameters
 from distillkit.runfolder import RunFolder
 from distillkit.students._count import count
