@@ -170,7 +170,7 @@ def store_view(
     out: Annotated[Path, typer.Argument(help="The view to make.", show_default=False)],
     keys: Annotated[Path | None, typer.Option(help="A file with a key a line.")] = None,
     rows: Annotated[str | None, typer.Option(help="Rows, as 0:1000 or 0:1000:2.")] = None,
-    labels: Annotated[str | None, typer.Option(help="Labels, as 3,7 or 0:9:2.")] = None,
+    labels: Annotated[str | None, typer.Option(help="Labels, as 3,7 or 0:9:2, or names of classes.")] = None,
     as_many_as: Annotated[
         Path | None, typer.Option(help="Of these draw as many as another store has, always the same ones.")
     ] = None,
