@@ -24,7 +24,7 @@ from distillkit.recipe.load import content_of
 from distillkit.runfolder import RunFolder
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.students._count import count
-from distillkit.system.paths import expand, shipped_recipes
+from distillkit.system.paths import expand, meant, shipped_recipes
 from distillkit.system.wording import count as counted
 from distillkit.training.ask import stored
 from distillkit.training.ingredients import Ingredients
@@ -115,7 +115,9 @@ def _measured(recipe: TrainRecipe, student: Any) -> list[str]:
         stores = {name: _is_there(name) for name in stores_of(measure)}
         if all(stores.values()) and hasattr(measure, "check"):
             measure.check(lambda name: FeatureStore(expand(name), recipe.data.teacher))
-        told = ", ".join(name if there else f"{name} (not there yet)" for name, there in stores.items())
+        told = ", ".join(
+            name if there else f"{name} (not there yet{meant(expand(name))})" for name, there in stores.items()
+        )
         lines.append(f"{place:12} {component.kind} of {told}")
         lacking = lacking or (place == "validation" and not all(stores.values()))
     if not lacking:

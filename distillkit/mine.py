@@ -22,7 +22,7 @@ from distillkit.mining import choice, duplicates
 from distillkit.mining.approximate import Approximate, Effort
 from distillkit.mining.exact import Exact
 from distillkit.mining.found import Found, Tick, scaled
-from distillkit.mining.job import Job
+from distillkit.mining.job import UNASKED, Job
 from distillkit.mining.memory import watched
 from distillkit.mining.process import mine_apart
 from distillkit.mining.progress import Progress
@@ -30,6 +30,7 @@ from distillkit.mining.recall import reach
 from distillkit.mining.vectors import Vectors
 from distillkit.mining.which_faiss import faiss
 from distillkit.recipe import MineRecipe, differences, load
+from distillkit.store.format.log import MINED
 from distillkit.store.format.plan import SCHEMA
 from distillkit.store.writing.claims import Claims, Lease, Part
 from distillkit.store.writing.shards import Failure
@@ -189,7 +190,8 @@ def run(job: Job, settled: Settled, writer: StoreWriter, shards: Lease, say: Say
             writer.commit(shard, {f"{name}/ids": ids, f"{name}/scores": scores}, failures)
             seconds = progress.finished(shard, len(rows), peak[0])
             line = {"shard": shard, "rows": len(rows), "seconds": round(seconds, 3), "peak_bytes": peak[0]}
-            append_line(writer.path / "mine.jsonl", line | made)
+            line |= {"unasked": sum(error == UNASKED for _, _, error in failures)}
+            append_line(writer.path / MINED, line | made)
 
 
 def neighbours(
@@ -209,12 +211,7 @@ def neighbours(
         known = found.places >= 0
         ids[places] = np.where(known, settled.corpus.rows[found.places], -1)
         scores[places] = np.where(known, found.scores, np.nan)
-    silent = np.delete(np.arange(len(rows)), asking)
-    return (
-        ids,
-        scores,
-        [(row, "read", "the store has no features of this row, or none with a direction") for row in silent.tolist()],
-    )
+    return ids, scores, job.without(rows, np.delete(np.arange(len(rows)), asking))
 
 
 def without_itself(found: Found, corpus: Vectors, rows: np.ndarray) -> Found:

@@ -31,14 +31,19 @@ _TERMS = {
 
 
 def suggest_scale(
-    images: str | Path, texts: str | Path | None = None, *, batch: int = 128, text_batch: int = 2048
+    images: str | Path,
+    texts: str | Path | None = None,
+    *,
+    batch: int = 128,
+    text_batch: int = 2048,
+    teacher: str | None = None,
 ) -> list[str]:
     """A table of shares of the entropy, and for each kind of term the scale at which its targets have half of it.
 
-    `batch` and `text_batch`: among how many choices a student will be trained, for entropy depends on that. StoreError
-    for a store without image features.
+    `batch` and `text_batch`: among how many choices a student will be trained, for entropy depends on that. `teacher`:
+    whose features, where a store holds those of several. StoreError for a store without image features.
     """
-    store = FeatureStore(images)
+    store = FeatureStore(images, teacher)
     if "image" not in store.own_fields:
         raise StoreError(f"{store.path}: holds no image features; name the store of images, and texts with --texts")
     x = _some(store, "image", batch)

@@ -77,8 +77,11 @@ def _searching() -> str:
 
 def _print_volume(path: Path, manifest: Manifest) -> None:
     from distillkit.recipe.spelled import spelled_knobs
+    from distillkit.store.format.log import unasked
 
-    print(f"{path}: {count(manifest.rows, 'row')} in {count(len(manifest.shards), 'shard')}, {manifest.skipped} failed")
+    silent, outside = manifest.skipped, unasked(path)
+    told = f", {silent - outside} failed" + (f", {outside} not asked" if outside else "")
+    print(f"{path}: {count(manifest.rows, 'row')} in {count(len(manifest.shards), 'shard')}{told}")
     print(f"digest   {manifest.digest}")
     print(f"source   {manifest.source['kind']}: {spelled_knobs(manifest.source['knobs'])}")
     if manifest.views.get("count", 1) > 1:

@@ -31,6 +31,9 @@ def recipe_new(
     measure: Annotated[
         str | None, typer.Option(help="A store of images to measure on, never trained on.", show_default=False)
     ] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="Whom to learn from, where the store has several teachers.", show_default=False)
+    ] = None,
     parameters: Annotated[str | None, typer.Option(help="At most so many, as 5M; by default 6M, a pair 20M.")] = None,
     latency: Annotated[str | None, typer.Option(help="At most so long for an image on this machine, as 4ms.")] = None,
     image_size: Annotated[int | None, typer.Option(min=16, max=2**13, help="Pixels of a side for the student.")] = None,
@@ -73,6 +76,8 @@ def recipe_new(
         parameters=parameters,
         latency=latency,
         image_size=image_size,
+        teacher=teacher,
+        say=say,
     )
     _tell(made)
 

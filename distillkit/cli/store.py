@@ -170,7 +170,7 @@ def store_view(
     out: Annotated[Path, typer.Argument(help="The view to make.", show_default=False)],
     keys: Annotated[Path | None, typer.Option(help="A file with a key a line.")] = None,
     rows: Annotated[str | None, typer.Option(help="Rows, as 0:1000 or 0:1000:2.")] = None,
-    labels: Annotated[str | None, typer.Option(help="Labels, as 3,7 or 0:9:2.")] = None,
+    labels: Annotated[str | None, typer.Option(help="Labels, as 3,7 or 0:9:2, or names of classes.")] = None,
     share: Annotated[float | None, typer.Option(help="Of these draw about so many by lot, as 0.2.")] = None,
     seed: Annotated[int, typer.Option(help="Another one draws others.")] = 0,
     other_than: Annotated[Path | None, typer.Option(help="A view whose rows are not meant: the rest.")] = None,

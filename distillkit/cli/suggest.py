@@ -19,6 +19,7 @@ def suggest_scale(
         int, typer.Option(min=2, help="Images in a batch: among so many a text, or an image, chooses.")
     ] = 128,
     text_batch: Annotated[int, typer.Option(min=2, help="Unpaired texts in a batch.")] = 2048,
+    teacher: Annotated[str | None, typer.Option(help="Whose features, where the store has several teachers.")] = None,
 ) -> None:
     """Say at which logit scale a teacher's targets are neither one-hot nor flat, from its stored features.
 
@@ -26,5 +27,5 @@ def suggest_scale(
     """
     from distillkit import suggest
 
-    for line in suggest.suggest_scale(store, texts, batch=batch, text_batch=text_batch):
+    for line in suggest.suggest_scale(store, texts, batch=batch, text_batch=text_batch, teacher=teacher):
         print(line)

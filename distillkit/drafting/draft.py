@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from distillkit.callable import silent
 from distillkit.drafting.goals import GOALS, NEEDED, Goal, Knobs, Raw, Remarked
 from distillkit.drafting.material import Material
 from distillkit.drafting.size import Choice, fitting_batch, milliseconds_of, parameters_of, within_latency
 from distillkit.drafting.size import within_parameters as within
 from distillkit.errors import RecipeError
+from distillkit.pixels.resizing import usual_size
 from distillkit.system.atomic import atomic_file, make_folder
 from distillkit.system.wording import count, network
 
@@ -31,19 +33,24 @@ def new_recipe(
     parameters: str | None = None,
     latency: str | None = None,
     image_size: int | None = None,
+    teacher: str | None = None,
+    say: Callable[[str], None] = silent,
 ) -> Path:
     """Write the recipe `to` for a `goal` over these stores, and return where it is.
 
-    RecipeError where a file is there already, and as `draft` raises it.
+    `teacher`: whom to learn from, where the store of images holds what several said; `say` hears of the others where
+    none is named. RecipeError where a file is there already, and as `draft` raises it.
     """
     to = Path(to)
     if to.exists():
         raise RecipeError(f"{to}: is there already; name another file, or move it away")
-    material = Material(images, texts, classes, class_names, measure)
+    material = Material(images, texts, classes, class_names, measure, teacher, named=teacher is not None)
     text = draft(goal, material, to.stem, str(to), parameters=parameters, latency=latency, image_size=image_size)
     make_folder(to.parent)
     with atomic_file(to) as file:
         file.write(text.encode())
+    if told := _told_of_others(goal, material):
+        say(f"{images}: {told}")
     return to
 
 
@@ -69,10 +76,20 @@ def draft(
         chosen = within_latency(wanted.ladder, milliseconds_of(latency))
     else:
         chosen = within(wanted.ladder, parameters_of(parameters or wanted.parameters))
-    return "\n".join(_lines(wanted, material, chosen, name, file)) + "\n"
+    return "\n".join(_lines(wanted, material, chosen, name, file, _told_of_others(goal, material))) + "\n"
 
 
-def _lines(goal: Goal, material: Material, chosen: Choice, name: str, file: str) -> Iterator[str]:
+def _told_of_others(goal: str, material: Material) -> str:
+    """Whom else the goal could learn from, and how; nothing where there is nobody, or one was named."""
+    others = material.of_who_said(needed := NEEDED.get(goal, "image")).others_of(needed)
+    return (
+        f"other teachers said that, too: {', '.join(others)}; to learn from one: --teacher {others[0]}"
+        if others
+        else ""
+    )
+
+
+def _lines(goal: Goal, material: Material, chosen: Choice, name: str, file: str, others: str) -> Iterator[str]:
     batch = fitting_batch(material.rows, chosen.image_bytes)
     steps = max(material.rows // batch, 1)
     epochs = min(max(round(_STEPS / steps), 10), 100)
@@ -87,7 +104,12 @@ def _lines(goal: Goal, material: Material, chosen: Choice, name: str, file: str)
     yield "\n[data]"
     yield f"images = {_toml(material.images)}  # {material.rows:,} with features"
     if material.alias:
-        yield f"teacher = {_toml(material.alias)}  # the one of the store's teachers that said what this goal needs"
+        why = (
+            "as it was named" if material.named else "the first of the store's teachers that said what this goal needs"
+        )
+        yield f"teacher = {_toml(material.alias)}  # {why}"
+    if others:
+        yield f"# {others}"
     if material.texts and "classes" not in goal.data and "captions" not in goal.data:
         yield f"texts = {_toml(material.texts)}  # {material.text_rows:,}, of no image in particular"
         yield f"text_batch_size = {min(_MOST_TEXTS, 2 ** (material.text_rows.bit_length() - 1))}"
@@ -95,7 +117,7 @@ def _lines(goal: Goal, material: Material, chosen: Choice, name: str, file: str)
     for key, value in goal.data.items():
         yield f"{key} = {_toml(value)}"
     if side := chosen.knobs.get("image_size"):
-        kept = -(-side * 8 // 7)  # as 256 to 224
+        kept = usual_size(side)
         room = f"{3 * kept * kept * material.rows / 1e6:,.0f} MB"
         yield f"# pixel_cache = {kept}  # decodes each image once, into a square of so many pixels: {room} in all"
     yield f"augment = {_toml(goal.augment)}  # the share of an image's area that a crop may have"

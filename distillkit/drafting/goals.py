@@ -58,10 +58,11 @@ _PATCH = 16
 
 def image_tower(material: Material, image_size: int | None) -> Goal:
     """DIME-FM: the teacher's choices among texts, or among the images themselves, are the student's to learn."""
-    width, scale = material.width("image"), Raw(material.scale)
-    among_images: Knobs = {"kind": "affinity", "name": "L_pvl", "between": "image, teacher image", "logit_scale": scale}
-    among_images |= {"temperature": 3.0, "symmetric": False, "weight": 0.3}
-    among_texts: Knobs = {"kind": "affinity", "name": "L_vl", "between": "image, teacher text", "logit_scale": scale}
+    width, soft = material.width("image"), 3.0
+    among_images: Knobs = {"kind": "affinity", "name": "L_pvl", "between": "image, teacher image"}
+    among_images |= {"logit_scale": Raw(material.scale(soft)), "temperature": soft, "symmetric": False, "weight": 0.3}
+    among_texts: Knobs = {"kind": "affinity", "name": "L_vl", "between": "image, teacher text"}
+    among_texts |= {"logit_scale": Raw(material.scale())}
     plain: Knobs = {"kind": "feature_regression", "name": "L_cos", "distance": "cosine"}
     own = material.captioned and not material.texts
     losses = [("images choose among images as the teacher's do", among_images)]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
+from distillkit.drafting.able import advice
 from distillkit.errors import RecipeError
 from distillkit.losses._sharpness import cosines, scale_for
 from distillkit.store.reading.reader import FeatureStore
@@ -22,7 +23,8 @@ class Material:
     """Stores by the names that the recipe will have; `texts` are unpaired, `classes` are class prompts.
 
     `class_names`: the file behind the prompts, where images have names for labels. `measured`: images to measure on,
-    where they are not those to train on. `alias`: which of the stores' teachers is learned from, if not the first.
+    where they are not those to train on. `alias`: which of the stores' teachers is learned from, if not the first;
+    `named`: somebody asked for that one.
     """
 
     images: str
@@ -31,6 +33,7 @@ class Material:
     class_names: str | None = None
     measured: str | None = None
     alias: str | None = None
+    named: bool = False
 
     @cached_property
     def store(self) -> FeatureStore:
@@ -40,11 +43,24 @@ class Material:
         return FeatureStore(expand(store), self.alias)
 
     def of_who_said(self, field: str) -> Material:
-        """The same, learned from a teacher that was added later if that is the only one that gave such a field."""
-        others = {one.teacher for name, one in self.store.fields.items() if name.split("/")[1] == field}
-        if field in self.store.own_fields or len(others) != 1:
+        """The same, learned from a teacher that was added later if that is the only one that gave such a field, and
+        from the first that gave it where several were there from the beginning.
+        """
+        said, base = self._who_said(field), self.store.manifest
+        by_default = field in self.store.own_fields and len(base.teachers) == 1
+        if self.named or by_default or not said or (len(said) > 1 and said[0] not in base.teachers):
             return self
-        return replace(self, alias=others.pop())
+        return replace(self, alias=said[0])
+
+    def _who_said(self, field: str) -> list[str]:
+        """The store's teachers that gave such a field, first those that were there first."""
+        said = (one.teacher for name, one in self.store.fields.items() if name.split("/")[1] == field)
+        return list(dict.fromkeys(said))
+
+    def others_of(self, field: str) -> list[str]:
+        """Who else gave such a field, where nobody was named."""
+        said = [] if self.named else self._who_said(field)
+        return [one for one in said if one != (self.alias or said[0])]
 
     @cached_property
     def rows(self) -> int:
@@ -60,8 +76,7 @@ class Material:
         fields = self.store.own_fields
         if field not in fields:
             raise RecipeError(
-                f"{self.images}: holds no {field!r}, only {', '.join(fields)}; choose another goal, or ask the teacher "
-                f'for it: fields = ["{field}", ...] of the corpus in the extraction recipe'
+                f"{self.images}: holds no {field!r}, only {', '.join(fields)}; {advice(self.teacher, field)}"
             )
         return int(fields[field].view_shape[-1])
 
@@ -106,12 +121,15 @@ class Material:
         size = self.teacher.get("image_size") or self.teacher.get("preprocess", {}).get("size", 224)
         return int(size if isinstance(size, int) else min(size))
 
-    @property
-    def scale(self) -> str:
-        """The logit scale as a recipe has it: the teacher's own, or what makes its targets neither one-hot nor flat."""
+    def scale(self, temperature: float = 1.0) -> str:
+        """The logit scale as a recipe has it: the teacher's own, or what makes its targets neither one-hot nor flat.
+
+        A term divides by its `temperature`, so the second is multiplied by it, as suggest-scale advises.
+        """
         if self.teacher.get("logit_scale") is not None:
             return '"teacher"'
         chosen = np.random.default_rng(0).permutation(self.store.ok_rows)[:_SOME]
         view = 0 if self.store.field("image").per_view else None
         said = self.store.read("image", np.sort(chosen), view=view)
-        return f"{scale_for(cosines(said, said)):.3g}"
+        found = temperature * scale_for(cosines(said, said))
+        return f"{found:.3g}  # the teacher has none of its own; see distillkit suggest-scale"

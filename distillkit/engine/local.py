@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from distillkit.engine.begun import Begun
+from distillkit.engine.begun import LEAST, Begun
 from distillkit.engine.computing import Plans, computed
 from distillkit.engine.cost import Progress
 from distillkit.engine.job import Job
@@ -22,10 +22,11 @@ from distillkit.errors import StoreError
 from distillkit.recipe import Component
 from distillkit.store.format.log import FILE_NAME as LOG
 from distillkit.store.format.steps import Steps
-from distillkit.store.reading.unfinished import unfinished
+from distillkit.store.reading.unfinished import Unfinished, unfinished
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.system.lines import append_line
 from distillkit.system.spans import span
+from distillkit.system.wording import count
 
 
 class LocalEngine:
@@ -50,6 +51,7 @@ class LocalEngine:
 
             def tell(shard: Shard, rows: int) -> None:
                 committing.refuse_to_go_on()
+                committing.through = rows
                 progress.within(shard.number, rows, len(shard.failures), shard.cost)
 
             with closing(computed(job, plans, say, tell, begun)) as results:
@@ -64,6 +66,7 @@ class _Committing:
         self.writer, self.progress, self.made, self.begun = writer, progress, made, begun
         self.thread = ThreadPoolExecutor(1)
         self.last: Future[None] | None = None
+        self.through = 0  # rows of the shard in hand that teachers have seen
 
     def __enter__(self) -> _Committing:
         return self
@@ -80,7 +83,15 @@ class _Committing:
     def _tell_what_is_kept(self) -> None:
         begun = unfinished(self.writer.path)
         if begun:
-            self.progress.say(begun.lines[0])
+            self.progress.say(begun.lines[0] + self._why_nothing(begun))
+
+    def _why_nothing(self, there: Unfinished) -> str:
+        """Why nothing is kept, where nothing is: so early, nothing was lost."""
+        if there.committed or there.begun:
+            return ""
+        if not self.through:
+            return f"; no batch of {self.begun.job.corpus.batch_size:,} was finished yet"
+        return f"; {count(self.through, 'row')} in hand took less than {LEAST:g} s, which is not kept"
 
     def refuse_to_go_on(self) -> None:
         """Raise what went wrong with the last shard, if it is known by now."""

@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from distillkit.errors import StoreError
 from distillkit.mining.vectors import Vectors
 from distillkit.recipe import MineRecipe
@@ -15,9 +17,13 @@ from distillkit.store.format.field import Field
 from distillkit.store.reading.additions import FOLDER
 from distillkit.store.reading.contents import refuse_other_teacher
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.writing.shards import Failure
 from distillkit.system.atomic import parsed_json
 from distillkit.system.paths import expand
 
+# Why a row has no neighbours, in the ledger.
+_SILENT = "the store has no features of this row, or none with a direction"
+UNASKED = "not asked: it is outside of the view whose rows were"
 _UNIT = 1e-3  # lengths this near to 1 are those of normalised vectors in float16
 
 
@@ -89,6 +95,13 @@ class Job:
         manifest = self.queries.store.manifest
         source = {key: value for key, value in manifest.source.items() if key != "plan"}
         return {"source": source, "teachers": {self.recipe.name: facts}, "views": manifest.views}
+
+    def without(self, rows: np.ndarray, places: np.ndarray) -> list[Failure]:
+        """Why those of `rows` of the query store that stand at `places` have no neighbours."""
+        view = self.queries.store.selection
+        meant = np.isin(rows[places], view.rows) if view else np.ones(len(places), bool)
+        why = np.where(meant, _SILENT, UNASKED).tolist()
+        return [(place, "read", reason) for place, reason in zip(places.tolist(), why, strict=True)]
 
     def tell_lengths(self, say: Callable[[str], None]) -> None:
         """Say where vectors are not normalised, and that cosines do not mind."""

@@ -29,6 +29,11 @@ _PILLOW_BITS, _MOST_BITS, _INT16 = 22, 22, 1 << 15
 _VALUES = 1 << 24  # of an intermediate result, 4 bytes each; a large batch is resized in parts
 
 
+def usual_size(side: int) -> int:
+    """Pixels of a side to keep of an image for a student of `side`: 256 for 224."""
+    return round(side * 8 / 7)
+
+
 class Axis(NamedTuple):
     """One side of a box, in pixels of the image: where it begins and how long it is; the length of the image, and the
     first pixel of it that is at hand.

@@ -15,6 +15,7 @@ from distillkit.errors import MissingExtra, TeacherError
 from distillkit.system.wording import one_line
 from distillkit.teachers._frozen import FAILURES, OPEN_ANOTHER, nearest, reason, refuse_no_weights
 from distillkit.teachers._hub import SCHEMES, how_to_fetch
+from distillkit.teachers._names import not_its_tensors
 
 
 def load(name: str) -> Any:
@@ -65,6 +66,8 @@ def _known(name: str) -> tuple[str, str]:
 
 
 def _explain(name: str, model: str, tag: str | None, error: Exception) -> str:
+    if foreign := not_its_tensors(error, "open_clip", model):
+        return f"{name}: {foreign}"
     if name.startswith("local-dir:") or (tag and Path(tag).is_file()):
         return f"{name}: cannot be loaded: {reason(error)}; {OPEN_ANOTHER}"
     source = (open_clip.get_pretrained_cfg(model, tag) or {}) if tag else {"hf_hub": name.removeprefix("hf-hub:")}

@@ -15,6 +15,7 @@ from distillkit.recipe import Component
 from distillkit.system.atomic import parsed_json
 from distillkit.system.best import run_of
 from distillkit.teachers._frozen import weights_sha256
+from distillkit.teachers._names import misfit
 
 EXPORTED = "distillkit.json"  # in an exported folder: which student it was made of
 _HEADS = ("classifier", "head.fc", "head", "fc")  # what timm calls the layer that the projection became
@@ -29,7 +30,7 @@ def student_of(folder: Path) -> tuple[str, Any]:
         student = Component(**knobs).build("students")
         student.load_state_dict(load_file(folder / "student.safetensors"))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[-1].strip()
+        reason = misfit(error) or str(error).strip().splitlines()[-1].strip()
         raise TeacherError(f"{folder}: its student cannot be loaded ({reason}); train it anew") from error
     return str(knobs["kind"]), student.eval()
 

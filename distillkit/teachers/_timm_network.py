@@ -13,6 +13,7 @@ from torch import nn
 from distillkit.errors import TeacherError
 from distillkit.teachers._frozen import FAILURES, OPEN_ANOTHER, nearest, reason, refuse_no_weights
 from distillkit.teachers._hub import SCHEMES, expanded, how_to_fetch
+from distillkit.teachers._names import not_its_tensors
 
 
 def load(name: str, file: str | None, prefix: str, image_size: int, classifies: bool) -> Any:
@@ -99,6 +100,9 @@ def _create(name: str, image_size: int, options: dict[str, Any]) -> nn.Module:
 
 def _explain(name: str, file: str | None, error: Exception) -> str:
     told = textwrap.shorten(reason(error), 200, placeholder="...")
+    of = f"weights = {file!r}: " if file else ""
+    if foreign := not_its_tensors(error, "timm", name):
+        return f"{name}: {of}{foreign}"
     if file:
         return f"{name}: weights = {file!r} cannot be loaded: {told}; {OPEN_ANOTHER}"
     if name.startswith("local-dir:"):

@@ -141,6 +141,9 @@ class _Fields(dict[str, int]):
             hint = "set student.tokens = true, where it is a vision transformer, or choose another student"
         if self.side == "teacher":
             hint = "extract that field, or set data.texts / data.captions"
+            if field == "scale":  # nothing that could be extracted: the network was trained without one
+                knob = "teacher_scale" if self.kind == "interactive" else "logit_scale"
+                hint = f"it has no logit scale of its own: set {knob} to a number, see distillkit suggest-scale STORE"
         if field == "label":
             hint = "set data.labels = true"
         raise RecipeError(f"losses.{self.kind} needs {self.side}.{field}, the {self.side} gives {have}; {hint}")

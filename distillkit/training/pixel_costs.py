@@ -14,11 +14,11 @@ import numpy as np
 import torch
 
 from distillkit.originals import Originals
+from distillkit.pixels.resizing import usual_size
 from distillkit.training.pixel_cache import Format, Sampled, exists, squeeze, to_jpeg
 from distillkit.training.pixels import Pixels
 
 _IMAGES = 48
-_SIZE = 8 / 7  # of the student's: 256 for 224
 
 
 class Cost(NamedTuple):
@@ -34,7 +34,7 @@ class PixelCosts:
 
     def __init__(self, pixels: Pixels):
         self.pixels, self.data, images = pixels, pixels.data, pixels.images
-        self.size = self.data.pixel_cache or round(_SIZE * pixels.size)
+        self.size = self.data.pixel_cache or usual_size(pixels.size)
         rows = images.store.ok_rows
         self.rows = rows[np.linspace(0, len(rows) - 1, min(_IMAGES, len(rows))).astype(int)]
         files = Originals(images.store, images.root)

@@ -14,6 +14,7 @@ from distillkit.drafting.draft import draft
 from distillkit.drafting.material import Material
 from distillkit.errors import RecipeError
 from distillkit.extract import extract
+from distillkit.pixels.resizing import usual_size
 from distillkit.recipe import ExtractRecipe, TrainRecipe, load
 from distillkit.report.words import parameters
 from distillkit.runfolder import RunFolder
@@ -122,6 +123,11 @@ def test_a_batch_fits_corpus_and_memory(monkeypatch):
     assert size.fitting_batch(100, 1000) == 16  # 25 images are a quarter
     assert size.fitting_batch(10**6, 10**7) == 32  # 50 images are half of the memory
     assert size.fitting_batch(3, 1000) == 2
+
+
+def test_the_cache_that_is_offered_is_the_one_that_the_plan_knows(stores, tmp_path):
+    made(stores, "image-tower", tmp_path, image_size=64)
+    assert usual_size(64) == 73 and "# pixel_cache = 73  #" in (tmp_path / "mine.toml").read_text()
 
 
 def test_the_scale_is_the_teachers_own(stores, tmp_path):

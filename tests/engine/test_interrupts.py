@@ -1,5 +1,6 @@
 """Stage 1 stopped by Ctrl-C: what is being written is finished, what is computed is dropped, nothing waits."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -74,6 +75,21 @@ def test_ctrl_c_drops_the_shard_that_is_being_computed_and_what_is_queued(stoppe
     code, _, log, _ = stopped(2, decode=0.1)
     assert code == 130 and log.count("decoding") <= 12
     assert not list((stores / "images").glob("commits/*")) and not list(stores.rglob(f"*{atomic.TEMPORARY}"))
+
+
+def test_ctrl_c_before_the_first_batch_says_that_there_was_nothing_to_keep(stopped):
+    code, err, _, _ = stopped(1)
+    told = "images: not complete, 0 of 70 rows committed, 0 of 2 shards; a shard is 64 rows; no batch of 2 was finished"
+    assert code == 130 and err.splitlines()[-1].endswith(f"{told} yet")
+
+
+def test_ctrl_c_after_some_quick_batches_says_why_they_are_not_kept(stopped):
+    code, err, _, _ = stopped(20)
+    # On a machine that is very busy they take longer, and are kept.
+    told = (
+        r"a shard is 64 rows(; \d+ rows in hand took less than 10 s, which is not kept|, \d+ of one in hand are kept)$"
+    )
+    assert code == 130 and re.search(told, err.splitlines()[-1])
 
 
 def test_a_second_ctrl_c_stops_at_once(stopped, stores):

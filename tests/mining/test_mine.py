@@ -18,6 +18,7 @@ from distillkit.mining.duplicates import unequal
 from distillkit.mining.index import KINDS
 from distillkit.recipe import MineRecipe
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.reading.selection import select
 from distillkit.store.upkeep.verify import verify
 from distillkit.store.writing.claims import Part
 from distillkit.training.ingredients import Ingredients
@@ -244,3 +245,13 @@ def test_rows_without_direction_are_left_out_and_told(tmp_path, images, bad):
     vectors[:] = bad
     with pytest.raises(DistillkitError, match="no row has a direction"):
         mine_here(recipe(images, write(tmp_path / "all", "text", vectors)), 1, said.append)
+
+
+def test_rows_outside_of_the_view_that_asks_are_not_told_as_failed(images, texts, tmp_path, run_cli):
+    view = select(images.path, np.arange(100), tmp_path / "view")
+    mine_here(recipe(view, texts), 1, lambda _: None)
+    out = run_cli("store", "info", images.path)[1]
+    assert f"{images.path}: 300 rows in 3 shards, 2 failed\n" in out
+    assert f"{images.path}/added/neighbours: 300 rows in 5 shards, 1 failed, 200 not asked\n" in out
+    told = FeatureStore(images.path, uses=["neighbours"]).failures()
+    assert sum("not asked: it is outside of the view" in line["error"] for line in told) == 200

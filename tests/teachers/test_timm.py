@@ -287,7 +287,8 @@ def test_a_file_may_hold_more_than_the_network(supervised, tmp_path):
     made = teacher("test_vit", weights=tmp_path / "synclr.pth", prefix="visual.")
     plain = teacher("test_vit", weights=supervised)
     assert made.fingerprint()["weights_sha256"] == plain.fingerprint()["weights_sha256"]
-    assert "Unexpected key" in refusal("test_vit", weights=tmp_path / "synclr.pth")
+    told = refusal("test_vit", weights=tmp_path / "synclr.pth")
+    assert " tensors (first visual." in told and "set teacher.prefix = 'visual.', with which its names begin" in told
     told = refusal("test_vit", weights=tmp_path / "synclr.pth", prefix="vis.")
     assert "no tensor in it begins with 'vis.'" in told
 
@@ -296,15 +297,27 @@ def test_nothing_is_left_to_chance(supervised, tmp_path):
     weights = load_file(supervised)
     del weights["norm.bias"]
     save_file(weights, tmp_path / "less.safetensors")
-    assert 'cannot be loaded: Missing key(s) in state_dict: "norm.bias"' in refusal(
-        "test_vit", weights=tmp_path / "less.safetensors"
-    )
-    assert "cannot be loaded: " in refusal("test_vit2", weights=supervised)
+    told = refusal("test_vit", weights=tmp_path / "less.safetensors")
+    assert "another network's: 1 tensor (first norm.bias) of the network not in the file; name a file of this" in told
     for content in (supervised.read_bytes()[:5000], b"", b"rubbish" * 100):
         (tmp_path / "damaged.safetensors").write_bytes(content)
         assert "cannot be loaded: " in refusal("test_vit", weights=tmp_path / "damaged.safetensors")
         (tmp_path / "damaged.pth").write_bytes(content)
         assert "cannot be loaded: " in refusal("test_vit", weights=tmp_path / "damaged.pth")
+
+
+def test_a_whole_file_with_other_names_or_shapes_is_not_called_damaged(supervised, tmp_path):
+    weights = load_file(supervised)
+    save_file({name.replace("blocks", "_blocks"): one for name, one in weights.items()}, tmp_path / "named.safetensors")
+    told, moved = refusal("test_vit", weights=tmp_path / "named.safetensors"), sum("blocks" in one for one in weights)
+    assert "named.safetensors': the file can be read, but its tensors are another network's: " in told
+    assert f"{moved} tensors (first _blocks.0." in told and f"{moved} tensors (first blocks.0." in told
+    assert "rename them to timm's names, which timm.create_model('test_vit').state_dict() lists, or name anoth" in told
+    weights["norm.bias"] = torch.zeros(3)
+    save_file(weights, tmp_path / "shaped.safetensors")
+    told = refusal("test_vit", weights=tmp_path / "shaped.safetensors")
+    assert "1 tensor of another shape (first norm.bias: [3] for [64]); name a file of this network" in told
+    assert "fetch its files again" not in told
 
 
 def test_weights_that_could_run_code_are_refused(tmp_path):

@@ -75,6 +75,14 @@ def test_a_measurement_of_a_store_that_is_not_there(student, run_cli, tmp_path):
     assert code == 0 and f"validation   retrieval of {tmp_path}/nowhere (not there yet)" in out
 
 
+def test_a_store_of_nearly_that_name_is_told(student, run_cli):
+    """It may be made later, so the check passes."""
+    nearly = f"{student.stores}/image"
+    for setting in (validation(nearly), f'evals=[{{ kind = "retrieval", store = "{nearly}" }}]'):
+        code, out, _ = checked(student, run_cli, setting)
+        assert code == 0 and f"{nearly} (not there yet, did you mean {student.stores}/images?)" in out
+
+
 def test_a_number_that_a_measurement_does_not_give(student, run_cli):
     message = "validation.best: this eval gives no 'R@7'; it gives: images, texts, R@1"
     assert message in says_at_once(student, validation(student.stores / "images", "R@7"))

@@ -8,6 +8,7 @@ from typing import Any
 from distillkit.system.lines import read_lines
 
 FILE_NAME = "extract.jsonl"
+MINED = "mine.jsonl"  # of mined neighbours
 
 
 def logged(store: Path) -> list[dict[str, Any]]:
@@ -27,3 +28,9 @@ def logged(store: Path) -> list[dict[str, Any]]:
 def planned(store: Path) -> str | None:
     """What was told of the corpus when it was planned, last."""
     return next((line["planned"] for line in reversed(read_lines(store / FILE_NAME)) if "planned" in line), None)
+
+
+def unasked(addition: Path) -> int:
+    """Rows of which mining asked nothing, as they are outside of its view; 0 where that was not told yet."""
+    told = {line["shard"]: line.get("unasked", 0) for line in read_lines(addition / MINED) if "shard" in line}
+    return sum(told.values())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,9 @@ class Contents:
         self.fields = {name: volume.manifest.fields[name] for name, volume in self._homes.items()}
         self.teachers = {alias: facts for volume in volumes for alias, facts in volume.manifest.teachers.items()}
         if teacher not in (None, *self.said_by):
-            raise StoreError(f"{self.path}: no teacher {teacher!r}; it has: {', '.join(self.said_by)}")
+            near = get_close_matches(str(teacher), self.said_by, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise StoreError(f"{self.path}: no teacher {teacher!r}; it has: {', '.join(self.said_by)}{hint}")
         self.uses = tuple(uses)
         for name in self.uses:
             if name not in self.added:

@@ -1,8 +1,11 @@
-"""Which rows of a store are meant: by key, by number, by label, by lot, and those that another view lacks."""
+"""Which rows of a store are meant: by key, number, label or class, by lot, and those that another view lacks."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +14,12 @@ import pyarrow.compute as pc
 from jaxtyping import Bool, Int64
 
 from distillkit.errors import StoreError
+from distillkit.store.format.classes import classes_of
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.textfile import lines_of
 from distillkit.system.wording import count as counted
+
+_NAMED = 8  # classes, of many, that a refusal names
 
 
 def choose(
@@ -29,9 +35,9 @@ def choose(
     """The rows that every given condition means: int64 [n]; all rows that have features where there is none.
 
     `keys`: a file with a key a line; `rows`: `first:stop` or `first:stop:step`; `labels`: numbers with commas between,
-    or ranges of them, written so; `share`: of these about so many, drawn by key and `seed`, so that what is drawn stays
-    drawn when the store grows; `other_than`: a view or store whose keys are not meant. StoreError for a key that the
-    store has no features of, and for what reads otherwise.
+    ranges of them, written so, or names of the store's classes; `share`: of these about so many, drawn by key and
+    `seed`, so that what is drawn stays drawn when the store grows; `other_than`: a view or store whose keys are not
+    meant. StoreError for a key that the store has no features of, and for what reads otherwise.
     """
     store = FeatureStore(path)
     chosen = store.ok_rows
@@ -41,19 +47,14 @@ def choose(
         except (OSError, ValueError) as error:
             raise StoreError(f"{keys}: no list of keys, one a line ({error})") from error
         chosen = np.intersect1d(chosen, store.rows_of([key for key in named if key]))
-    try:
-        if rows is not None:
-            numbers = [int(part) if part else None for part in rows.split(":")]
-            if len(numbers) == 1:
-                raise ValueError(f"{rows!r} is no range")
-            chosen = np.intersect1d(chosen, np.arange(len(store))[slice(*numbers)])
-        if labels is not None:
-            known = pc.is_valid(store.index["label"]).to_numpy()
-            numbers = pc.fill_null(store.index["label"], 0).to_numpy()
-            meant = known & np.any([_is_in(numbers, part) for part in labels.split(",")], axis=0)
-            chosen = np.intersect1d(chosen, np.flatnonzero(meant))
-    except (ValueError, TypeError, OverflowError) as error:
-        raise StoreError(f"write --rows as 0:1000 or 0:1000:2 and --labels as 3,7 or 0:9:2 ({error})") from error
+    if rows is not None:
+        chosen = np.intersect1d(chosen, np.arange(len(store))[_range(rows)])
+    if labels is not None:
+        known = pc.is_valid(store.index["label"]).to_numpy()
+        numbers, classes = pc.fill_null(store.index["label"], 0).to_numpy(), classes_of(store.base.path)
+        parts = [labels] if labels in classes else labels.split(",")  # a name may have a comma
+        meant = known & np.any([_is_in(numbers, part, classes) for part in parts], axis=0)
+        chosen = np.intersect1d(chosen, np.flatnonzero(meant))
     if share is not None:
         if not 0 < share < 1:
             raise StoreError(f"--share {share:g} is no share; write one between 0 and 1, as 0.2")
@@ -74,15 +75,41 @@ def _lot(key: str, seed: int) -> float:
     return int.from_bytes(hashlib.blake2b(f"{seed} {key}".encode(), digest_size=6).digest()) / 2**48
 
 
-def _is_in(labels: Int64[np.ndarray, "n"], part: str) -> Bool[np.ndarray, "n"]:
-    """Which labels `7` means, or `first:stop` or `first:stop:step`, which has to end."""
-    first, *rest = (int(number) for number in part.split(":"))
-    if not rest:
-        return labels == first
-    meant = range(first, *rest)
-    if meant.step < 1:
-        raise ValueError(f"{part!r} goes backwards")
-    return (labels >= meant.start) & (labels < meant.stop) & ((labels - meant.start) % meant.step == 0)
+def _range(rows: str) -> slice:
+    try:
+        numbers = [int(part) if part else None for part in rows.split(":")]
+        if len(numbers) == 1 or 0 in numbers[2:]:
+            raise ValueError(rows)
+        return slice(*numbers)
+    except (ValueError, TypeError) as error:
+        raise StoreError(f"write --rows as 0:1000 or 0:1000:2, not as {rows!r}") from error
+
+
+def _is_in(labels: Int64[np.ndarray, "n"], part: str, classes: Mapping[str, int]) -> Bool[np.ndarray, "n"]:
+    """Which labels `7` means, or `first:stop` or `first:stop:step`, which has to end, or the name of a class."""
+    try:
+        first, *rest = (int(number) for number in part.split(":"))
+        meant = range(first, *rest) if rest else range(first, first + 1)
+        if meant.step < 1:
+            raise ValueError(part)
+        return (labels >= meant.start) & (labels < meant.stop) & ((labels - meant.start) % meant.step == 0)
+    except (ValueError, TypeError, OverflowError) as error:
+        if part not in classes:
+            raise StoreError(f"{part!r} is no label{_labels_there_are(part, classes)}") from error
+        return labels == classes[part]
+
+
+def _labels_there_are(part: str, classes: Mapping[str, int]) -> str:
+    numbers = "write --labels as 3,7 or 0:9:2"
+    if not classes:
+        return f": {numbers}; this store has no names of classes"
+    near = get_close_matches(part, classes, n=1)
+    some = (
+        f"did you mean {near[0]!r}?"
+        if near
+        else f"classes are: {', '.join(islice(classes, _NAMED))}" + (", ..." if len(classes) > _NAMED else "")
+    )
+    return f": {numbers}, or as names of classes; {some}"
 
 
 def as_many(rows: np.ndarray, other: Path) -> np.ndarray:

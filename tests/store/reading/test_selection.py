@@ -168,6 +168,25 @@ def test_the_command(toy, run_cli, tmp_path):
     assert run_cli("store", "failures", tmp_path / "view")[1] == ""
 
 
+def test_labels_may_be_the_names_of_classes(toy, run_cli, tmp_path):
+    number = {"nine": 9, "apps": 7, "cat, domestic": 12}
+    with pytest.raises(
+        StoreError, match=r"'apps' is no label: write --labels as 3,7 or 0:9:2; this store has no names"
+    ):
+        choose(toy.path, None, None, "apps")
+    (toy.path / "classes.json").write_text(json.dumps(number))
+    assert choose(toy.path, None, None, "apps,9").tolist() == choose(toy.path, None, None, "7,9").tolist() == [7, 9]
+    assert choose(toy.path, None, None, "cat, domestic").tolist() == [12]
+    code, _, err = run_cli("store", "view", toy.path, tmp_path / "other", "--labels", "app")
+    assert code == 1 and "'app' is no label: " in err and "names of classes; did you mean 'apps'?" in err
+    code, _, err = run_cli("store", "view", toy.path, tmp_path / "other", "--labels", "mimetypes")
+    assert code == 1 and "classes are: nine, apps, cat, domestic" in err and "invalid literal" not in err
+    assert (
+        "write --rows as 0:1000 or 0:1000:2, not as 'all'"
+        in run_cli("store", "view", toy.path, tmp_path / "other", "--rows", "all")[2]
+    )
+
+
 def test_as_many_rows_as_another_store_has_are_drawn_always_the_same(toy, view):
     everything = choose(toy.path, None, None, None)
     drawn = as_many(everything, view.path)

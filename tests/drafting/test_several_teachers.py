@@ -1,0 +1,103 @@
+"""recipe new and suggest-scale on stores with several teachers: one is named, the others are told of."""
+
+import re
+
+import pytest
+
+from distillkit.check import check
+from distillkit.drafting.draft import draft
+from distillkit.drafting.material import Material
+from distillkit.losses._sharpness import cosines, scale_for
+from distillkit.recipe import TrainRecipe, load
+from distillkit.store.reading.reader import FeatureStore
+from tests.teachers.test_timm import make_dino
+
+
+@pytest.fixture
+def extracted(tmp_path, teacher_folder, corpus, run_cli):
+    """Of `fields` at a time: the store of images that clip, and dino, whose logits have no scale, said these of."""
+    folder = tmp_path / "several"
+    make_dino(folder / "dino", pixels=56)
+    clip = f'[[teachers]]\nname = "clip"\nkind = "openclip"\nmodel = "local-dir:{teacher_folder}"\n'
+    dino = f'[[teachers]]\nname = "dino"\nkind = "timm"\nmodel = "local-dir:{folder}/dino"\nimage_size = 28\n'
+    corpora = f'[[corpora]]\nname = "images"\nsource = {{ kind = "csv", file = "{corpus}/pairs.tsv" }}\n'
+
+    def run(name, *fields):
+        for asked in fields:
+            teachers = "".join(one for alias, one in (("clip", clip), ("dino", dino)) if alias in asked)
+            (folder / "extract.toml").write_text(
+                f'name = "{name}"\nout = "{folder}/{name}"\n{teachers}{corpora}fields = {asked}\nmax_failures = 0.2\n'
+            )
+            code, _, err = run_cli("extract-teacher", folder / "extract.toml")
+            assert code == 0, err
+        return folder / name / "images"
+
+    return run
+
+
+@pytest.fixture
+def added(extracted):
+    """dino was added to what clip said."""
+    return extracted("later", '["clip/image"]', '["clip/image", "dino/image"]')
+
+
+def new(run_cli, store, *words):
+    return run_cli(
+        "recipe", "new", "mine.toml", "--images", store, "--goal", "image-tower", "--parameters", "1M", *words
+    )
+
+
+def test_the_teacher_that_is_named_is_learned_from(added, run_cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = new(run_cli, added, "--teacher", "dino")
+    assert code == 0 and "other teachers" not in err, err
+    recipe, text = load("mine.toml", kind=TrainRecipe), (tmp_path / "mine.toml").read_text()
+    said = FeatureStore(added, "dino").read("image", FeatureStore(added).ok_rows)
+    assert recipe.data.teacher == "dino" and recipe.student.knobs["embed_dim"] == said.shape[1] and check(recipe)
+    knobs = recipe.losses[0].knobs
+    assert knobs["logit_scale"] == pytest.approx(3 * scale_for(cosines(said, said)), rel=0.01)
+    assert knobs["temperature"] == 3 and "# the teacher has none of its own; see distillkit suggest-scale" in text
+    code, _, err = run_cli("train-student", "mine.toml", "--set", "optim.epochs=1")
+    assert code == 0, err
+
+
+def test_where_none_is_named_the_others_are_told(added, run_cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = new(run_cli, added)
+    told = "other teachers said that, too: dino; to learn from one: --teacher dino"
+    assert code == 0 and f"{added}: {told}" in err and f"\n# {told}\n" in (tmp_path / "mine.toml").read_text()
+    assert load("mine.toml", kind=TrainRecipe).data.teacher is None
+
+
+def test_an_unknown_teacher_is_refused(added, run_cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = new(run_cli, added, "--teacher", "dyno")
+    assert code == 1 and f"{added}: no teacher 'dyno'; it has: clip, dino; did you mean 'dino'?" in err
+    assert not (tmp_path / "mine.toml").exists()
+
+
+def test_of_several_from_the_beginning_the_first_is_taken(extracted, tmp_path):
+    store = extracted("several", '["clip/image", "dino/image", "dino/cls"]')
+    for goal, taken, others in (("image-tower", "clip", True), ("dino", "dino", False)):
+        text = draft(goal, Material(str(store)), "mine", "mine.toml", parameters="1M")
+        (tmp_path / "mine.toml").write_text(text)
+        recipe = load(tmp_path / "mine.toml", kind=TrainRecipe)
+        assert recipe.data.teacher == taken and check(recipe)
+        assert ("to learn from one: --teacher dino" in text) == others
+
+
+def test_a_scale_is_suggested_for_the_teacher_that_is_named(added, run_cli):
+    halves = []
+    for alias in ("clip", "dino"):
+        code, out, err = run_cli("suggest-scale", added, "--teacher", alias)
+        assert code == 0 and ("the teacher's own scale" in out) == (alias == "clip"), err
+        halves.append(re.search(r"^image and image .* (\S+)   L_pvl", out, re.MULTILINE)[1])
+    assert halves[0] != halves[1]
+
+
+def test_a_term_that_wants_the_scale_of_a_teacher_without_one(added, run_cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert new(run_cli, added, "--teacher", "dino")[0] == 0
+    code, _, err = run_cli("recipe", "check", "mine.toml", "--set", 'losses.0.logit_scale="teacher"')
+    told = "losses.affinity needs teacher.scale, the teacher gives image; it has no logit scale of its own: set "
+    assert code == 1 and f"{told}logit_scale to a number, see distillkit suggest-scale STORE" in err
