@@ -54,9 +54,10 @@ class Contents:
         self.fields = {name: volume.manifest.fields[name] for name, volume in self._homes.items()}
         self.teachers = {alias: facts for volume in volumes for alias, facts in volume.manifest.teachers.items()}
         if teacher not in (None, *self.teachers):
-            near = get_close_matches(str(teacher), self.teachers, n=1)
+            known = [alias for alias, facts in self.teachers.items() if facts.get("kind") != "mined"]
+            near = get_close_matches(str(teacher), known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise StoreError(f"{self.path}: no teacher {teacher!r}; it has: {', '.join(self.teachers)}{hint}")
+            raise StoreError(f"{self.path}: no teacher {teacher!r}; it has: {', '.join(known)}{hint}")
         self.uses = tuple(uses)
         for name in self.uses:
             if name not in self.added:
