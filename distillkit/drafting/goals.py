@@ -61,13 +61,12 @@ def image_tower(material: Material, image_size: int | None) -> Goal:
     width, soft = material.width("image"), 3.0
     among_images: Knobs = {"kind": "affinity", "name": "L_pvl", "between": "image, teacher image"}
     among_images |= {"logit_scale": Raw(material.scale(soft)), "temperature": soft, "symmetric": False, "weight": 0.3}
-    among_texts: Knobs = {"kind": "affinity", "name": "L_vl", "between": "image, teacher text"}
-    among_texts |= {"logit_scale": Raw(material.scale())}
     plain: Knobs = {"kind": "feature_regression", "name": "L_cos", "distance": "cosine"}
-    own = material.captioned and not material.texts
     losses = [("images choose among images as the teacher's do", among_images)]
-    if material.texts or own:
-        losses.insert(0, ("images choose among texts as the teacher's do", among_texts | {"weight": 0.7}))
+    if material.texts or material.captioned:
+        among_texts: Knobs = {"kind": "affinity", "name": "L_vl", "between": "image, teacher text", "weight": 0.7}
+        among_texts |= {"logit_scale": Raw(material.scale())}
+        losses.insert(0, ("images choose among texts as the teacher's do", among_texts))
     else:
         losses.append(("and its directions, one by one: without texts they say most", plain))
     baseline = ("the same student and budget, brought to the teacher's directions only", Knobs(), [("", plain)])
@@ -85,7 +84,7 @@ def image_tower(material: Material, image_size: int | None) -> Goal:
         losses,
         baseline,
         _evals(material),
-        {"captions": "unique"} if own else {},
+        {"captions": "unique"} if material.captioned and not material.texts else {},
     )
 
 
@@ -237,9 +236,7 @@ def _divisible(side: int) -> int:
 
 
 def _evals(material: Material, *, joint: bool = True) -> list[Remarked]:
-    """What can be measured with what the stores hold, what a report is headed by first; `joint`: of a student in the
-    teacher's joint space.
-    """
+    """What the stores are enough to measure, the headline first; `joint`: of a student in the teacher's joint space."""
     store, found = material.measured or material.images, list[Remarked]()
     if joint and material.classes:
         names = {"classes": material.class_names} if material.class_names else {}

@@ -253,5 +253,7 @@ def test_rows_outside_of_the_view_that_asks_are_not_told_as_failed(images, texts
     out = run_cli("store", "info", images.path)[1]
     assert f"{images.path}: 300 rows in 3 shards, 2 failed\n" in out
     assert f"{images.path}/added/neighbours: 300 rows in 5 shards, 1 failed, 200 not asked\n" in out
+    with pytest.raises(StoreError, match=r"no teacher 'toi'; it has: toy; did you mean 'toy'\?"):
+        FeatureStore(images.path, "toi")  # neighbours are no teacher
     told = FeatureStore(images.path, uses=["neighbours"]).failures()
     assert sum("not asked: it is outside of the view" in line["error"] for line in told) == 200
