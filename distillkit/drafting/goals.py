@@ -96,18 +96,13 @@ def clip_pair(material: Material, image_size: int | None) -> Goal:
         raise RecipeError(
             f"{material.images}: its images have no captions, and a pair learns from them; see image-tower"
         )
+    patch = {"patch_size": _PATCH}
     pairs = [
         {
             "kind": "openclip_pair",
             "model": {
                 "embed_dim": width,
-                "vision_cfg": {
-                    "image_size": side,
-                    "width": wide,
-                    "layers": deep,
-                    "head_width": 64,
-                    "patch_size": _PATCH,
-                },
+                "vision_cfg": {"image_size": side, "width": wide, "layers": deep, "head_width": 64, **patch},
                 "text_cfg": {
                     "context_length": 77,
                     "vocab_size": 49408,
@@ -182,12 +177,13 @@ def dino(material: Material, image_size: int | None) -> Goal:
 
 def classes(material: Material, image_size: int | None) -> Goal:
     """OOD: images choose among the names of one's own classes, and stay where the teacher has them."""
-    width = material.width("image")
+    more = {"embed_dim": material.width("image"), "projection_bias": True}
     if not material.classes:
         raise RecipeError(
             "your classes: name the store of their prompts (--classes); a corpus makes it with "
             'source = { kind = "class_prompts", file = "NAMES.txt" } and fields = ["text"]'
         )
+    material.refuse_unread(material.classes)
     if not material.class_names and not material.labelled(material.images):
         raise RecipeError(
             f"{material.images}: its images have no labels; extract it with them (classes = true of a folder), or name "
@@ -200,7 +196,7 @@ def classes(material: Material, image_size: int | None) -> Goal:
     return Goal(
         "A classifier of your classes",
         "https://arxiv.org/abs/2307.03135",
-        _towers(material, image_size, {"embed_dim": width, "projection_bias": True}),
+        _towers(material, image_size, more),
         [
             ("the label", labels | sharp),
             ("the teacher's choices among the classes", choices | sharp),

@@ -95,6 +95,15 @@ class Material:
         """The same of any store; RecipeError as of `fields_of`."""
         return "text" in self.fields_of(store) and len(self._open(store).rows_with("text")) > 1
 
+    def refuse_unread(self, texts: str) -> None:
+        """RecipeError where the teacher that is learned from was not asked about these texts, or reads none."""
+        asked = self.alias in (None, *FeatureStore(expand(texts)).said_by)
+        if not asked or "text" not in self._open(texts).own_fields:
+            raise RecipeError(
+                f"{texts}: {self.alias or 'the teacher'}, which is to be learned from, said nothing of these texts; "
+                "learn from one that reads texts (without --teacher), or choose another goal"
+            )
+
     def fields_of(self, store: str) -> set[str]:
         """What the teacher that is learned from said of a store; RecipeError where that was not asked about it."""
         opened = FeatureStore(expand(store))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from distillkit.report.costs import Pass
+from distillkit.store.reading.selection import FILE_NAME as VIEW
 from distillkit.store.reading.selection import ROWS, Selection
 
 
@@ -26,6 +27,11 @@ def commands(
         training or "# distillkit train-student RECIPE  (run from Python; the resolved recipe is in recipe.json)",
         shlex.join(["distillkit", "evaluate", str(run)]),
     ]
+
+
+def in_order(views: Sequence[Selection]) -> list[Selection]:
+    """As they were made: one may be of the rows that another lacks."""
+    return sorted(views, key=lambda view: (view.path / VIEW).stat().st_mtime_ns)
 
 
 def _view(view: Selection) -> str:

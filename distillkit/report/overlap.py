@@ -89,9 +89,11 @@ def seen(
         return f"on images that it may have been trained on, as {listing(lost)} {verb} changed since"
     if not known.any():
         return "on images it never saw"
-    copies = int((known & ~files).sum())
+    every, copies = int(known.sum()), int((known & ~files).sum())
+    if copies == every:
+        return f"on images of which it was trained on copies of {every:,}"
     told = f" ({count(copies, 'copy', 'copies')} among them)" if copies else ""
-    return f"on images of which it was trained on {int(known.sum()):,}{told}"
+    return f"on images of which it was trained on {every:,}{told}"
 
 
 def _any(found: list[Bool[np.ndarray, "_"]], measured: FeatureStore) -> Bool[np.ndarray, "_"]:

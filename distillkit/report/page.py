@@ -9,7 +9,7 @@ from distillkit.evaluation.rows import Rows
 from distillkit.recipe import Baseline, Component, TrainRecipe
 from distillkit.report import words
 from distillkit.report.answers import listed, rows_of, student_against_baseline
-from distillkit.report.commands import commands, in_short, in_words
+from distillkit.report.commands import commands, in_order, in_short, in_words
 from distillkit.report.costs import Pass, online, teacher_pass, with_captions
 from distillkit.report.demo import demo_credits, demo_folder, teacher_name
 from distillkit.report.grid import distance, pictures
@@ -77,7 +77,7 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
             facts,
             [one for one in passes.values() if one],
             demo,
-            [store.selection for store in stores if store.selection],
+            in_order([store.selection for store in stores if store.selection]),
         ),
         "facts": _facts(facts),
         "seen_in_training": seen_in_training(recipe.data, facts),
@@ -102,9 +102,11 @@ def _results(results: list[Table], rows: Rows | None, networks: Networks, told: 
     """
     first = results[0] if results else None
     test = student_against_baseline(rows, first.main.name) if first and first.main else None
+    heading = headline(first, networks, told, test)
     return {
         "tables": results,
-        "headline": headline(first, networks, told, test),
+        "headline": heading,
+        "knew": "" if told in heading else told,
         "numbers": numbers(first) if first else "",
         "verdict": against_baseline(first, test) if first else "",
         "bars": bars(first) if first else [],

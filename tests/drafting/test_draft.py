@@ -92,7 +92,7 @@ def test_a_draft_checks_trains_and_is_measured(goal, stores, tmp_path, monkeypat
     assert ("text" in towers) == (goal == "clip-pair")
     assert re.search(rf"^\| student .* {parameters(towers['image'])} \|$", report, re.MULTILINE)
     assert ("itself (its text tower: " in report) == (goal == "clip-pair")
-    assert ("images with their captions once" in report) == ("| captions | " in report) == (goal == "clip-pair")
+    assert ("images with their captions; what" in report) == ("| captions | " in report) == (goal == "clip-pair")
 
 
 def test_the_student_is_the_largest_within_the_parameters(stores, tmp_path):

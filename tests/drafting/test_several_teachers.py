@@ -69,6 +69,20 @@ def test_where_none_is_named_the_others_are_told(added, run_cli, tmp_path, monke
     assert load("mine.toml", kind=TrainRecipe).data.teacher is None
 
 
+def test_prompts_that_the_named_teacher_did_not_read_are_refused(added, tmp_path, teacher_folder, run_cli):
+    (tmp_path / "names.txt").write_text("cat\ndog\n")
+    (tmp_path / "prompts.toml").write_text(
+        f'name = "prompts"\nout = "{tmp_path}"\n[teacher]\nkind = "openclip"\nmodel = "local-dir:{teacher_folder}"\n'
+        f'[[corpora]]\nname = "prompts"\nfields = ["text"]\n'
+        f'source = {{ kind = "class_prompts", file = "{tmp_path}/names.txt" }}\n'
+    )
+    assert run_cli("extract-teacher", tmp_path / "prompts.toml")[0] == 0
+    asked = (*("--images", added, "--goal", "classes", "--classes", tmp_path / "prompts"), "--teacher", "dino")
+    code, _, err = run_cli("recipe", "new", tmp_path / "mine.toml", *asked)
+    told = f"{tmp_path}/prompts: dino, which is to be learned from, said nothing of these texts; learn from one that"
+    assert code == 1 and told in err
+
+
 def test_an_unknown_teacher_is_refused(added, run_cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, _, err = new(run_cli, added, "--teacher", "dyno")

@@ -279,7 +279,7 @@ def test_copies_under_other_names_were_seen(finished, tmp_path, teacher_folder, 
     assert seen(stores["copies"], stores["images"]) == "on images it was trained on"
     assert seen(stores["others"], stores["images"]) == "on images it never saw"
     assert run_cli("store", "view", finished.parent / "images", tmp_path / "three", "--rows", "0:3")[0] == 0
-    told = "on images of which it was trained on 3 (3 copies among them)"
+    told = "on images of which it was trained on copies of 3"
     assert seen(stores["copies"], FeatureStore(tmp_path / "three")) == told
 
 
@@ -308,7 +308,7 @@ def test_of_a_mix_all_stores_are_told_and_the_baseline_that_has_one_of_them(toy_
     page, plain = ((folder / f"report.{kind}").read_text() for kind in ("html", "md"))
     assert "\n\n\n" not in plain
     for text in (page, plain.replace("\\", "")):
-        assert f"looked at {2 * rows} images and" in text
+        assert f"asked once about {2 * rows} images and" in text
         assert f"the same network and seed, the images of {out}/images alone, {steps} steps. Its objective" in text
         assert text.count(" on the same items, p = ") == 2
     assert "<strong>more</strong> R@10 is " in page and "more: R@10 is " in plain
@@ -498,7 +498,7 @@ def test_the_report_of_a_student_of_texts_speaks_of_texts(toy_stores, tmp_path, 
     code, _, err = run_cli("evaluate", tmp_path / "run")
     assert code == 0, err
     for text in ((tmp_path / "run" / name).read_text() for name in ("report.md", "report.html")):
-        assert "The teacher looked at 160 texts" in text and "160 texts," in text
+        assert "was asked once about 160 texts" in text and "160 texts," in text
         assert "SGD, learning rate 0.0008, linear warm-up of 4 epochs, then constant" in text
         assert "AdamW" not in text and "augmented views" not in text and "image tower" not in text
 

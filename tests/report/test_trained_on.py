@@ -1,7 +1,9 @@
 """What a student was trained on is what it was trained on: of a view its rows, and of then."""
 
 import json
+import os
 import shutil
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -83,15 +85,13 @@ def test_copies_of_what_a_view_has_are_told_and_of_what_it_has_not_are_not(world
     manifest["source"]["root"] = "/elsewhere"
     (tmp_path / "copies/manifest.json").write_text(json.dumps(manifest))
     copies = FeatureStore(tmp_path / "copies")
-    assert (
-        seen(copies, FeatureStore(world / "train")) == "on images of which it was trained on 40 (40 copies among them)"
-    )
+    assert seen(copies, FeatureStore(world / "train")) == "on images of which it was trained on copies of 40"
 
 
 def test_a_report_on_another_view_of_the_store_says_that_it_never_saw_them(out):
     for text in written(out):
         assert "on images it never saw" in text and "it was trained on" not in text
-        assert "The teacher looked at 40 images" in text and "has changed since" not in text
+        assert "was asked once about 40 images" in text and "has changed since" not in text
 
 
 def test_an_eval_of_another_file_by_the_same_name_is_told_by_its_own_store(out):
@@ -103,7 +103,7 @@ def test_an_eval_of_another_file_by_the_same_name_is_told_by_its_own_store(out):
 def test_of_a_view_made_again_with_more_rows_the_report_tells_those_of_then(out):
     select(out / "images", np.arange(50), out / "train")
     for text in written(out):
-        assert "The teacher looked at 40 images" in text and "on images it never saw" in text
+        assert "was asked once about 40 images" in text and "on images it never saw" in text
         assert "/train has changed since the student was trained (digest " in text
         assert "; 40 rows then, 50 now)" in text
 
@@ -111,7 +111,7 @@ def test_of_a_view_made_again_with_more_rows_the_report_tells_those_of_then(out)
 def test_of_a_view_made_again_with_other_rows_nobody_knows_what_was_trained_on(out):
     select(out / "images", np.arange(5, 60), out / "train")
     for text in written(out):
-        assert "The teacher looked at 40 images" in text
+        assert "was asked once about 40 images" in text
         assert f"on images that it may have been trained on, as {out}/train has changed since" in text
 
 
@@ -148,6 +148,26 @@ def test_how_to_make_it_again_has_the_views_too(out):
         assert f"# distillkit select-texts RECIPE  (its command was not recorded; it made {out}/held)" in text
 
 
+def test_views_come_in_the_order_in_which_they_were_made(out):
+    """One is of the rows that another lacks."""
+    select(out / "images", np.arange(40), out / "train", f"distillkit store view images {out}/train --other-than held")
+    select(out / "images", np.arange(40, 70), out / "held", f"distillkit store view images {out}/held --share 0.4")
+    for text in written(out):
+        assert text.index("--other-than held") < text.index("--share 0.4")
+    os.utime(out / "held/view.json", (0, 0))
+    for text in written(out):
+        assert text.index("--other-than held") > text.index("--share 0.4")
+
+
+def test_where_the_title_speaks_of_something_else_it_is_told_all_the_same(out, monkeypatch):
+    """Whether images that were measured on, or copies of them, were trained on."""
+    for text in written(out):
+        assert text.count("on images it never saw") == 1
+    monkeypatch.setattr(sys.modules["distillkit.report.page"], "headline", lambda *told: "The teacher is at chance")
+    for text in written(out):
+        assert "retrieval was measured on images it never saw." in text
+
+
 def test_of_an_older_run_no_number_is_made_up(out):
     path = out / "run/student.json"
     facts = json.loads(path.read_text())
@@ -156,5 +176,5 @@ def test_of_an_older_run_no_number_is_made_up(out):
     assert looked_at({name: one.number for name, one in as_then(run).items()}) == "40 images and 160 unpaired texts"
     select(out / "images", np.arange(50), out / "train")
     for text in written(out):
-        assert "The teacher looked at images (how many was not recorded) and 160 unpaired texts" in text
+        assert "was asked once about images (how many was not recorded) and 160 unpaired texts" in text
         assert "that it may have been trained on" in text
