@@ -213,9 +213,9 @@ def test_info_of_a_view_says_that_its_store_is_another_by_now(toy, view, make_to
 def test_a_view_tells_what_made_it_and_only_of_itself(toy, tmp_path, run_cli):
     out = tmp_path / "some"
     assert select(toy.path, np.array([10, 60]), out).command is None
-    assert run_cli("store", "view", toy.path, out, "--rows", "0:20")[0] == 0
-    assert Selection(out).command == f"distillkit store view {toy.path} {out} --rows 0:20"
-    made = make_view(toy.path, out, rows="0:30")
+    assert run_cli("store", "view", toy.path, out, "--rows", "0:20", "--overwrite")[0] == 0
+    assert Selection(out).command == f"distillkit store view {toy.path} {out} --rows 0:20 --overwrite"
+    made = make_view(toy.path, out, rows="0:30", overwrite=True)
     assert made.command == f"distillkit store view {toy.path} {out} --rows 0:30"
     # Made anew by who tells nothing: what an earlier one was made by is no word on it.
     assert select(toy.path, np.array([10, 60]), out).command is None
