@@ -134,27 +134,6 @@ def test_each_rank_looks_at_its_share_of_the_images(monkeypatch):
     assert looked == [[0, 1]], "of fewer images than ranks each looks at all"
 
 
-def test_pixels_are_made_ready_while_no_rank_waits_in_a_collective(world, monkeypatch):
-    inside, one_first, prepare = [], Ranks.one_first, Batches.prepare
-
-    @contextmanager
-    def noted(self):
-        with one_first(self):
-            inside.append("begun")
-            yield
-            inside.append("ended")
-
-    def prepared(self, say):
-        inside.append("prepared")
-        prepare(self, say)
-
-    monkeypatch.setattr(Ranks, "one_first", noted)
-    monkeypatch.setattr(Batches, "prepare", prepared)
-    trained(world, "prepared")
-    at = inside.index("prepared")
-    assert inside[at - 1 : at + 2] == ["begun", "prepared", "ended"]
-
-
 def test_half_precision_is_what_a_student_is_run_in_where_it_is_asked_for():
     """float16 on a GPU, bfloat16 on a CPU; nothing else."""
     seen = []
@@ -173,9 +152,12 @@ def test_half_precision_is_what_a_student_is_run_in_where_it_is_asked_for():
         seen.clear()
 
 
-def test_it_is_tried_out_while_no_rank_waits_in_a_collective(world, monkeypatch):
-    """The others wait for the first one's word, which may take longer than a collective has patience."""
-    inside, one_first, try_out = [], Ranks.one_first, Validator.try_out
+@pytest.mark.parametrize(("room", "work"), [(Validator, "try_out"), (Batches, "prepare")])
+def test_what_takes_long_is_done_while_no_rank_waits_in_a_collective(world, monkeypatch, room, work):
+    """A validation that is tried out, pixels that are made ready: the others wait for the first one's word, which may
+    take longer than a collective has patience.
+    """
+    inside, one_first, real = [], Ranks.one_first, getattr(room, work)
 
     @contextmanager
     def noted(self):
@@ -184,11 +166,12 @@ def test_it_is_tried_out_while_no_rank_waits_in_a_collective(world, monkeypatch)
             yield
             inside.append("ended")
 
-    def tried(self, student):
-        inside.append("tried")
-        try_out(self, student)
+    def done(self, *arguments):
+        inside.append("done")
+        real(self, *arguments)
 
     monkeypatch.setattr(Ranks, "one_first", noted)
-    monkeypatch.setattr(Validator, "try_out", tried)
-    trained(world, "tried")
-    assert inside[:3] == ["begun", "tried", "ended"]
+    monkeypatch.setattr(room, work, done)
+    trained(world, work)
+    at = inside.index("done")
+    assert inside[at - 1 : at + 2] == ["begun", "done", "ended"]

@@ -9,7 +9,6 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Bool, Int64
 
@@ -58,16 +57,12 @@ def choose(
     if share is not None:
         if not 0 < share < 1:
             raise StoreError(f"--share {share:g} is no share; write one between 0 and 1, as 0.2")
-        chosen = chosen[[_lot(key, seed) < share for key in _keys(store, chosen)]]
+        chosen = chosen[[_lot(key, seed) < share for key in store.values("key", chosen)]]
     if other_than is not None:
         other = FeatureStore(other_than)
-        taken = pa.array(_keys(other, other.ok_rows), pa.string())
-        chosen = chosen[~pc.is_in(pa.array(_keys(store, chosen), pa.string()), taken).to_numpy(zero_copy_only=False)]
+        taken = set(other.values("key", other.ok_rows))
+        chosen = chosen[[key not in taken for key in store.values("key", chosen)]]
     return chosen
-
-
-def _keys(store: FeatureStore, rows: np.ndarray) -> list[str]:
-    return store.index["key"].take(pa.array(rows)).to_pylist()
 
 
 def _lot(key: str, seed: int) -> float:
