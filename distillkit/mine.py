@@ -223,6 +223,7 @@ def without_itself(found: Found, corpus: Vectors, rows: np.ndarray) -> Found:
 
 def end(writer: StoreWriter, say: Say) -> None:
     """Whoever commits the last shard writes the manifest."""
+    writer.refuse_another_store()
     missing = sum(not writer.committed(shard) for shard in range(writer.shards))
     if missing:
         say(f"{writer.path}: {missing} of {counted(writer.shards, 'shard')} are to come from others")

@@ -24,10 +24,14 @@ LEAST = 10.0  # seconds of work that whoever is stopped (Ctrl-C, a scheduler) st
 
 @dataclass
 class Begun:
-    """What is kept of the shards of the store that `job` writes at `path`; nothing where that is behind a URL."""
+    """What is kept of the shards of the store that `job` writes at `path`; nothing where that is behind a URL.
+
+    `whose`: a digest of the identity of that store.
+    """
 
     job: Job
     path: Path
+    whose: str
     last: float = field(default_factory=time.monotonic)
     _found: dict[int, Any] = field(default_factory=dict)
 
@@ -64,7 +68,7 @@ class Begun:
 
     def keep(self, shard: Shard) -> None:
         """All that `reached` counts is in its arrays by now."""
-        begun.keep(self.path, shard.number, shard.arrays, self._facts(shard), shard.stamps)
+        begun.keep(self.path, shard.number, shard.arrays, self._facts(shard), shard.stamps, self.whose)
         self.last = time.monotonic()
 
     def committed(self) -> None:
@@ -76,7 +80,7 @@ class Begun:
 
     def _of(self, number: int, rows: int) -> Any:
         if number not in self._found:
-            found = begun.kept(self.path, number, self.job.fields, rows)
+            found = begun.kept(self.path, number, self.job.fields, rows, self.whose)
             fits = found is not None and found[1].get("batch_size") == self.job.corpus.batch_size
             self._found[number] = found if fits else None
         return self._found[number]

@@ -124,6 +124,7 @@ def _done(writer: StoreWriter, shard: int) -> bool:
 def _end(writer: StoreWriter, part: Part, say: Say) -> None:
     """Whoever commits the last shard writes the manifest."""
     writer.refresh()
+    writer.refuse_another_store()
     if writer.finished():
         return
     missing = sum(not writer.committed(shard) for shard in range(writer.shards))

@@ -21,6 +21,7 @@ from distillkit.engine.shard import Shard
 from distillkit.errors import StoreError
 from distillkit.recipe import Component
 from distillkit.store.format.log import FILE_NAME as LOG
+from distillkit.store.format.manifest import digest
 from distillkit.store.format.steps import Steps
 from distillkit.store.reading.unfinished import Unfinished, unfinished
 from distillkit.store.writing.writer import StoreWriter
@@ -46,7 +47,7 @@ class LocalEngine:
         wanted = getattr(shards, "wanted", shards)
         progress = Progress(str(writer.path), sum(len(range(*writer.span(one))) for one in wanted), writer.shards, say)
         plans = Plans(writer.plan, shards, writer.span)
-        begun = Begun(job, writer.path)
+        begun = Begun(job, writer.path, digest(writer.identity))
         with _Committing(writer, progress, made, begun) as committing:
 
             def tell(shard: Shard, rows: int) -> None:

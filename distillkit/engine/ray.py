@@ -39,6 +39,7 @@ from distillkit.store.format.sameness import other_teacher
 from distillkit.store.format.steps import Steps
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.system import cpu
+from distillkit.system.atomic import make_folder
 from distillkit.system.cluster import connected
 from distillkit.system.lines import append_line
 from distillkit.system.machine import machine
@@ -187,6 +188,7 @@ class _Actor:
         plans = {number: self.writer.plan.slice(first, stop - first)}
         (shard,) = computed(self.job, plans, self.said.append, lambda shard, rows: None)
         folder = self.staging / str(number) / uuid.uuid4().hex
+        make_folder(folder)
         record = self.writer.write(number, shard.arrays, shard.failures, folder, shard.clipped, shard.stamps)
         line = shard.cost.line(number, stop - first, len(shard.failures)) | {"machine": machine()}
         return {"line": line, "answer": [str(folder), record.model_dump()]}

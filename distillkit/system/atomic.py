@@ -14,14 +14,12 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any, BinaryIO
 
-from distillkit.errors import DiskFull, DiskLost
+from distillkit.errors import DiskFull, DiskLost, DistillkitError
 
 TEMPORARY = ".partial"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 # What disks answer that fail or are unplugged, file servers that went away, and mounts that can only be read now.
 _LOST = (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ENODEV, errno.ENXIO, errno.EROFS, errno.EHOSTDOWN)
-# What link() answers where it cannot: another disk, a file system without links, too many of them.
-NO_LINKS = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS}
 SET_ASIDE = ".before-"
 # What the system answers where nothing can be asked of a folder that is not ours: may not be read, knows no fsync.
 _NO_SYNC = (errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
@@ -49,15 +47,24 @@ def noticing_a_full_disk(path: Path) -> Iterator[None]:
         raise
 
 
-def make_folder(folder: Path) -> None:
-    """Make `folder` and its parents, durably: a folder that a power cut takes back takes its files with it."""
+def make_folder(folder: Path, within: Path | None = None) -> None:
+    """Make `folder` and its parents, durably: a folder that a power cut takes back takes its files with it.
+
+    `within`: a parent that others may move away meanwhile. It is not made anew, DiskLost says that it is gone.
+    """
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    if within in missing:
+        raise DiskLost(
+            f"{within}: it is gone (a mount that was lost, or moved away by another process?); bring it back, or run "
+            "the same command again: what was committed is kept"
+        )
 
     def undo() -> None:
         for place in missing:
             place.rmdir()
 
-    folder.mkdir(parents=True, exist_ok=True)
+    for place in reversed(missing or [folder]):
+        place.mkdir(exist_ok=True)
     with or_undone(undo):
         for place in missing:
             sync(place.parent)
@@ -89,14 +96,19 @@ def keep_names(folder: Path) -> None:
             raise
 
 
-def remove_file(path: Path) -> None:
-    """Remove a file, if it is there, durably: what a power cut brings back would speak of bytes that are others now."""
+def remove_file(path: Path, ours: Callable[[], object] | None = None) -> None:
+    """Remove a file, if it is there, durably: what a power cut brings back would speak of bytes that are others now.
+
+    `ours`: asked when it has no name any more; where it raises, the file has its name again.
+    """
     if not path.exists():
         return
-    going = path.with_name(path.name + TEMPORARY)
+    going = _temporary(path, own=ours is not None)
     with noticing_a_full_disk(path):
         path.replace(going)
         with or_undone(lambda: going.replace(path)):
+            if ours is not None:
+                ours()
             sync(path.parent)
         going.unlink()
         sync(path.parent)
@@ -111,7 +123,7 @@ def or_undone(undo: Callable[[], object]) -> Iterator[None]:
     """
     try:
         yield
-    except OSError:
+    except (OSError, DistillkitError):
         with suppress(OSError):
             undo()
         raise
@@ -127,41 +139,33 @@ def sync(path: Path) -> None:
 
 
 @contextmanager
-def atomic_file(path: Path, *, create: bool = False) -> Iterator[BinaryIO]:
+def atomic_file(path: Path, *, within: Path | None = None) -> Iterator[BinaryIO]:
     """Write `path` through a temporary name: on leaving it is fsynced and renamed, on an error it is removed.
 
-    `create`: FileExistsError where there is one by then. DiskFull when there is no space for it.
+    `within`: a folder above it where others write, too, and which they may move away: it is not made anew, see
+    `make_folder`, and the temporary name is one that nobody else has. DiskFull when there is no space for it.
     """
     if not path.name:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    partial = path.with_name(path.name + TEMPORARY)
+    partial = _temporary(path, own=within is not None)
     with noticing_a_full_disk(path):
-        make_folder(path.parent)
-        if create:
-            partial.unlink(missing_ok=True)  # a kill may have left it as another name of a file that is there
+        make_folder(path.parent, within)
         try:
             with partial.open("wb") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            new = create or not path.exists()
-            _first(partial, path) if create else partial.replace(path)
+            new = not path.exists()
+            partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
         with or_undone(lambda: path.unlink() if new else None):
             sync(path.parent)
 
 
-def _first(partial: Path, path: Path) -> None:
-    """Give a file its name, which nobody else has given: of several at the same time, one succeeds."""
-    try:
-        os.link(partial, path)
-    except OSError as error:
-        if error.errno not in NO_LINKS:
-            raise
-        if path.exists():
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from error
-        partial.replace(path)
+def _temporary(path: Path, own: bool) -> Path:
+    """What a file is called while it has no name. `own`: as nobody else calls it."""
+    return path.with_name(f"{path.name}.{token_hex(4)}{TEMPORARY}" if own else path.name + TEMPORARY)
 
 
 @contextmanager
@@ -203,9 +207,9 @@ def set_aside(path: Path, mark: str) -> Path:
     return aside
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, *, within: Path | None = None) -> None:
     """Write `value` as readable JSON, atomically and with sorted keys, so that equal values are equal files."""
-    with atomic_file(path) as file:
+    with atomic_file(path, within=within) as file:
         file.write(as_json(value))
 
 

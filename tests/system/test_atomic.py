@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from distillkit.errors import DiskFull
+from distillkit.errors import DiskFull, DiskLost, StoreError
 from distillkit.system import atomic
-from distillkit.system.atomic import TEMPORARY, atomic_file, atomic_folder, write_json
+from distillkit.system.atomic import TEMPORARY, atomic_file, atomic_folder, remove_file, write_json
 
 
 def everything_below(folder):
@@ -54,26 +54,49 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     assert everything_below(tmp_path) == ["made", "made/deep", "made/deep/one"]
 
 
-@pytest.mark.parametrize("links", [True, False])
-def test_a_file_that_is_created_takes_nobodys_name(tmp_path, monkeypatch, links):
-    def no_links(*_):
-        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
-
-    if not links:
-        monkeypatch.setattr(os, "link", no_links)
-    with atomic_file(tmp_path / "plan", create=True) as file:
-        file.write(b"first")
-    with pytest.raises(FileExistsError), atomic_file(tmp_path / "plan", create=True) as file:
-        file.write(b"second")
-    assert (tmp_path / "plan").read_bytes() == b"first" and everything_below(tmp_path) == ["plan"]
+def test_within_a_folder_of_several_each_has_a_name_of_its_own(tmp_path):
+    with atomic_file(tmp_path / "a", within=tmp_path) as one:
+        one.write(b"1")
+        with atomic_file(tmp_path / "a", within=tmp_path) as other:
+            other.write(b"2")
+        assert (tmp_path / "a").read_bytes() == b"2"
+    assert (tmp_path / "a").read_bytes() == b"1" and everything_below(tmp_path) == ["a"]
 
 
-def test_what_a_kill_left_as_a_second_name_is_not_written_through(tmp_path):
-    (tmp_path / "plan").write_bytes(b"first")
-    os.link(tmp_path / "plan", tmp_path / f"plan{TEMPORARY}")
-    with pytest.raises(FileExistsError), atomic_file(tmp_path / "plan", create=True) as file:
-        file.write(b"second")
-    assert (tmp_path / "plan").read_bytes() == b"first" and everything_below(tmp_path) == ["plan"]
+def test_a_folder_that_others_moved_away_is_not_made_anew(tmp_path):
+    gone = tmp_path / "store"
+    for path in (gone / "a", gone / "deep/er/a"):
+        with pytest.raises(DiskLost, match="store: it is gone"), atomic_file(path, within=gone):
+            pass
+    assert everything_below(tmp_path) == []
+
+
+def test_a_folder_that_is_moved_away_while_one_is_made_within_is_not_made_anew(tmp_path, monkeypatch):
+    gone, mkdir = tmp_path / "store", os.mkdir
+    gone.mkdir()
+
+    def late(place, *options):
+        if gone.exists():
+            gone.rename(tmp_path / "aside")
+        mkdir(place, *options)
+
+    monkeypatch.setattr(os, "mkdir", late)
+    with pytest.raises(FileNotFoundError), atomic_file(gone / "deep/er/a", within=gone):
+        pass
+    assert everything_below(tmp_path) == ["aside"]
+
+
+def test_a_file_that_may_not_go_has_its_name_again(tmp_path):
+    def refuse():
+        assert not (tmp_path / "a").exists()
+        raise StoreError("of another")
+
+    (tmp_path / "a").write_bytes(b"1")
+    with pytest.raises(StoreError):
+        remove_file(tmp_path / "a", refuse)
+    assert (tmp_path / "a").read_bytes() == b"1" and everything_below(tmp_path) == ["a"]
+    remove_file(tmp_path / "a", lambda: None)
+    assert everything_below(tmp_path) == []
 
 
 def test_equal_values_are_equal_files(tmp_path):

@@ -13,7 +13,7 @@ FILE_NAME = "classes.json"
 def write_classes(store: Path, table: Mapping[str, int]) -> None:
     """In place of what was there."""
     if table != classes_of(store):
-        write_json(store / FILE_NAME, dict(table))
+        write_json(store / FILE_NAME, dict(table), within=store)
 
 
 def classes_of(store: Path) -> dict[str, int]:

@@ -16,7 +16,7 @@ FILE_NAME = "left_out.jsonl"
 
 def write_losses(store: Path, losses: Iterable[dict[str, str]]) -> None:
     """Key, stage ("text", "label") and error of each."""
-    with atomic_file(store / FILE_NAME) as file:
+    with atomic_file(store / FILE_NAME, within=store) as file:
         file.writelines(f"{json.dumps(loss)}\n".encode() for loss in losses)
 
 

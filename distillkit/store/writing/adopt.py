@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -11,7 +12,10 @@ from distillkit.store.format.maker import how_again
 from distillkit.store.format.manifest import Shard, file_digest
 from distillkit.store.writing.stamps import place
 from distillkit.store.writing.writer import StoreWriter
-from distillkit.system.atomic import NO_LINKS, atomic_file, make_folder, parsed_json, sync
+from distillkit.system.atomic import atomic_file, make_folder, parsed_json, sync
+
+# What link() answers where it cannot: another disk, a file system without links, too many of them.
+_NO_LINKS = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS}
 
 
 def committed(folder: Path, shard: int) -> Shard | None:
@@ -34,22 +38,22 @@ def adopt(writer: StoreWriter, folder: Path, shard: int, record: Shard, *, check
             raise StoreError(
                 f"{path}: missing, or not as it was written; make that shard again first: {how_again(folder)}"
             )
-        _share(path, target)
+        _share(path, target, writer.path)
     if (stamps := folder / place(shard)).is_file():
-        _share(stamps, writer.path / place(shard))
+        _share(stamps, writer.path / place(shard), writer.path)
     writer.home.prove(f"commits/{shard:05d}.json", record.model_dump(), writer.refuse_another_store)
 
 
-def _share(path: Path, target: Path) -> None:
+def _share(path: Path, target: Path, store: Path) -> None:
     """One file under two names, or, where the disk cannot, a copy."""
-    make_folder(target.parent)
+    make_folder(target.parent, store)
     target.unlink(missing_ok=True)
     try:
         os.link(path, target)
     except OSError as error:
-        if error.errno not in NO_LINKS:
+        if error.errno not in _NO_LINKS:
             raise
-        with path.open("rb") as source, atomic_file(target) as copy:
+        with path.open("rb") as source, atomic_file(target, within=store) as copy:
             shutil.copyfileobj(source, copy)
     else:
         sync(target.parent)

@@ -1,8 +1,8 @@
 """What is computed of a shard that is not committed yet, kept now and then: a kill costs minutes, not a shard.
 
 begun/<shard>.rows   the rows of every field as they lie in memory, one field behind the other, then their stamps
-begun/<shard>.json   size and sha256 of these, whether stamps are there, and the `facts` that whoever computes them goes
-                     on with
+begun/<shard>.json   size and sha256 of these, whether stamps are there, a digest of the identity of the store that they
+                     are for, and the `facts` that whoever computes them goes on with
 
 No part of the store. It counts when the second file is there and agrees with the first, and goes when the shard is
 committed.
@@ -20,7 +20,7 @@ from distillkit.store.format.field import DTYPES, Field
 from distillkit.store.format.layout import BEGUN
 from distillkit.store.format.manifest import file_digest
 from distillkit.store.writing.stamps import KIND
-from distillkit.system.atomic import atomic_file, make_folder, parsed_json, remove_file, write_json
+from distillkit.system.atomic import atomic_file, parsed_json, remove_file, write_json
 
 
 def keep(
@@ -29,25 +29,30 @@ def keep(
     arrays: Mapping[str, np.ndarray],
     facts: Mapping[str, Any],
     stamps: np.ndarray | None = None,
+    whose: str | None = None,
 ) -> None:
-    """In place of what was kept of this shard before."""
+    """In place of what was kept of this shard before. `whose`: a digest of the identity of the store that it is for,
+    as another may lie there by now.
+    """
     rows, record = _files(store, shard)
-    make_folder(rows.parent)
-    with atomic_file(rows) as file:
+    with atomic_file(rows, within=store) as file:
         for values in (*arrays.values(), *(() if stamps is None else (stamps,))):
             file.write(np.ascontiguousarray(values).view(np.uint8).data)
     stamped = stamps is not None
-    write_json(record, {"file": file_digest(rows).model_dump(), "stamps": stamped, "facts": dict(facts)})
+    told = {"file": file_digest(rows).model_dump(), "stamps": stamped, "store": whose, "facts": dict(facts)}
+    write_json(record, told, within=store)
 
 
 def kept(
-    store: Path, shard: int, fields: Mapping[str, Field], rows: int
+    store: Path, shard: int, fields: Mapping[str, Field], rows: int, whose: str | None = None
 ) -> tuple[dict[str, np.ndarray], dict[str, Any], np.ndarray | None] | None:
-    """The arrays of `rows` rows, the facts and the stamps; None where nothing was kept, or what was is damaged."""
+    """The arrays of `rows` rows, the facts and the stamps; None where nothing was kept, or what was is damaged, or is
+    of another store than `whose`.
+    """
     path, record = _files(store, shard)
     try:
         said = parsed_json(record.read_bytes())
-        if file_digest(path).model_dump() != said["file"]:
+        if file_digest(path).model_dump() != said["file"] or said.get("store") not in (None, whose):
             return None
         facts, stamped = dict(said["facts"]), bool(said.get("stamps"))
     except (OSError, ValueError, KeyError, TypeError):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,14 +63,16 @@ class Disk:
     def begin(self, identity: Any, lay_down: Callable[[Path], None]) -> None:
         """What belongs to no shard, laid down in a folder, and the plan, which says whose store it is from here on.
 
-        All of it appears at once. Where another process was faster, the store is that one's.
+        All of it appears at once. Where another process was faster, the store is that one's. StoreError where files
+        lie that are no store's: of two who laid down theirs between these, one would overwrite the other's.
         """
         refuse_secrets_within(identity, str(self.path))
-        if self.path.exists() and any(self.path.iterdir()):  # whatever is there
-            lay_down(self.path)
-            with suppress(FileExistsError), atomic_file(self.path / PLAN, create=True) as file:
-                file.write(as_json(identity))
-            return
+        found = min(self.path.iterdir(), default=None) if self.path.exists() else None
+        if found is not None and not self.holds(PLAN):
+            raise StoreError(
+                f"{self.path}: {found.name} lies here, and no {PLAN}, so this is no store; choose another `out`, or "
+                "move away what lies here"
+            )
         try:
             with atomic_folder(self.path, own=True) as folder:
                 lay_down(folder)
@@ -82,13 +83,13 @@ class Disk:
 
     def prove(self, name: str, value: Any, ours: Callable[[], None]) -> None:
         """Write what proves that other files are whole. `ours` may refuse before it has its name."""
-        with atomic_file(self.path / name) as file:
+        with atomic_file(self.path / name, within=self.path) as file:
             file.write(as_json(value))
             ours()
 
-    def remove(self, name: str) -> None:
-        """From here on nothing proves that other files are whole."""
-        remove_file(self.path / name)
+    def remove(self, name: str, ours: Callable[[], None]) -> None:
+        """From here on nothing proves that other files are whole. `ours` may refuse, then it stays."""
+        remove_file(self.path / name, ours)
 
     def release(self, names: Iterable[str]) -> None:
         """These files are not needed here any more."""
@@ -133,7 +134,8 @@ class Bucket:
         ours()
         self._origin.prove(name, value)
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: str, ours: Callable[[], None]) -> None:
+        ours()
         self._origin.remove(name)
         (self.path / name).unlink(missing_ok=True)
 

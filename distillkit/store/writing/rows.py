@@ -18,15 +18,15 @@ from distillkit.system.atomic import atomic_file
 
 
 def write_rows(
-    path: Path, values: np.ndarray, field: Field, rows_per_shard: int, ours: Callable[[], None] = lambda: None
+    path: Path, values: np.ndarray, field: Field, rows_per_shard: int, store: Path, ours: Callable[[], None]
 ) -> File:
-    """Write a shard's rows as they lie on disk; returns the size and checksum of the file.
+    """Write a shard's rows as they lie on disk, below the folder `store`; returns the file's size and checksum.
 
     `ours` may refuse before the file gets its name.
     """
     chunk, stored = layout.inner_rows(field), layout.stored_rows(len(values), field)
     padding = blank(field, stored - len(values))
-    with ThreadPoolExecutor(1) as thread, atomic_file(path) as file:
+    with ThreadPoolExecutor(1) as thread, atomic_file(path, within=store) as file:
         hashed = _Hashed(file, thread)
         if field.compression:
             chunks = [hashed.write(packed) for packed in _packed(values, padding, chunk)]

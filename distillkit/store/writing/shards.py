@@ -77,7 +77,7 @@ class ShardWriter:
             tables.append(self._write_failures(shard, failures, folder))
         if stamps is not None:
             stamps = np.where(ok, stamps, stamps_of.blank(1))
-        stamps_of.keep(folder, shard, stamps)
+        stamps_of.keep(folder, shard, stamps, self.refuse_another_store)
         files |= {path.relative_to(folder).as_posix(): file_digest(path) for path in tables}
         told = {name: count for name, count in clipped.items() if count}
         return Shard(rows=stop - first, ok=int(ok.sum()), files=files, clipped=told)
@@ -88,13 +88,13 @@ class ShardWriter:
             raise StoreError(f"{name}: got {values.dtype} {values.shape}, want {field.dtype} {(len(ok), *field.shape)}")
         values[~ok] = ABSENT[field.dtype]
         path = folder / layout.shard_path(name, shard, field)
-        return write_rows(path, values, field, self.rows_per_shard, self.refuse_another_store)
+        return write_rows(path, values, field, self.rows_per_shard, folder, self.refuse_another_store)
 
     def _write_index(self, shard: int, ok: np.ndarray, folder: Path) -> Path:
         first, stop = self.span(shard)
         index = self.plan.slice(first, stop - first).add_column(1, "ok", pa.array(ok))
         path = folder / layout.index_path(shard)
-        with atomic_file(path) as file, pa.ipc.new_file(file, index.schema) as arrow:
+        with atomic_file(path, within=folder) as file, pa.ipc.new_file(file, index.schema) as arrow:
             arrow.write_table(index.combine_chunks())
             self.refuse_another_store()
         return path
@@ -102,7 +102,7 @@ class ShardWriter:
     def _write_failures(self, shard: int, failures: list[Failure], folder: Path) -> Path:
         first, _ = self.span(shard)
         path = folder / layout.failures_path(shard)
-        with atomic_file(path) as file:
+        with atomic_file(path, within=folder) as file:
             for row, stage, error in sorted(failures):
                 key = self.plan["key"][first + row].as_py()
                 file.write(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import pyarrow as pa
 from distillkit.store.format import layout
 from distillkit.store.format.field import Field
 from distillkit.store.format.steps import Steps
-from distillkit.system.atomic import atomic_file, make_folder, write_json
+from distillkit.system.atomic import as_json, atomic_file, make_folder
 
 _PLAN = "plan.arrow"
 
@@ -45,10 +45,12 @@ class Skeleton:
         for name in self.files:
             self.lay_down_one(place, name)
 
-    def lay_down_one(self, place: Path, name: str) -> None:
-        """One of its files."""
-        if name != _PLAN:
-            write_json(place / name, self.files[name])
-            return
-        with atomic_file(place / name) as file, pa.ipc.new_file(file, self._plan.schema) as arrow:
-            arrow.write_table(self._plan)
+    def lay_down_one(self, place: Path, name: str, ours: Callable[[], None] = lambda: None) -> None:
+        """One of its files, in a folder that is there. `ours` may refuse before it has its name."""
+        with atomic_file(place / name, within=place) as file:
+            if name != _PLAN:
+                file.write(as_json(self.files[name]))
+            else:
+                with pa.ipc.new_file(file, self._plan.schema) as arrow:
+                    arrow.write_table(self._plan)
+            ours()

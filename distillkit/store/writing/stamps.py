@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -66,14 +67,15 @@ def place(shard: int) -> str:
     return f"stamps/{shard:05d}.npy"
 
 
-def keep(folder: Path, shard: int, stamps: np.ndarray | None) -> None:
-    """In place of what was kept of this shard before; where no row has one, nothing is kept."""
+def keep(folder: Path, shard: int, stamps: np.ndarray | None, ours: Callable[[], object] = lambda: None) -> None:
+    """In place of what was kept of this shard before; where no row has one, nothing is kept. `ours` may refuse."""
     path = folder / place(shard)
     if stamps is None or not (stamps["bytes"] >= 0).any():
-        remove_file(path)
+        remove_file(path, ours)
         return
-    with atomic_file(path) as file:
+    with atomic_file(path, within=folder) as file:
         np.save(file, stamps, allow_pickle=False)
+        ours()
 
 
 def kept(folder: Path, shard: int, rows: int) -> np.ndarray | None:

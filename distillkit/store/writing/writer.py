@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from secrets import token_hex
 from types import MappingProxyType
 from typing import Any
 
@@ -134,18 +135,18 @@ class StoreWriter(ShardWriter):
         if self.previous_identity() == self.identity:
             lost = [name for name in self.skeleton.files if not self.home.holds(name)]
             for name in lost:
-                self.skeleton.lay_down_one(self.path, name)
+                self.skeleton.lay_down_one(self.path, name, self.refuse_another_store)
             self.home.bring(lost)
         damaged = self.damaged()
         if damaged or (self.finished() and not _readable(self.path)):
-            self.home.remove(FILE_NAME)
+            self.home.remove(FILE_NAME, self.refuse_another_store)
         for shard in damaged:
             self.forget(shard)
         return damaged
 
     def forget(self, shard: int) -> None:
         """Take back the commit of a shard."""
-        self.home.remove(f"commits/{shard:05d}.json")
+        self.home.remove(f"commits/{shard:05d}.json", self.refuse_another_store)
 
     def damaged(self) -> list[int]:
         """The committed shards whose commit is damaged, or whose files are gone or of another size."""
@@ -174,21 +175,21 @@ class StoreWriter(ShardWriter):
         """Commit a shard that was written below `folder`, which lies on the same disk."""
         for name in record.files:
             path = self.path / name
-            partial = path.with_name(path.name + TEMPORARY)
-            make_folder(path.parent)
+            partial = path.with_name(f"{path.name}.{token_hex(4)}{TEMPORARY}")
+            make_folder(path.parent, self.path)
             (folder / name).replace(partial)
             self.refuse_another_store()
             partial.replace(path)
             sync(path.parent)
         if isinstance(self.home, Disk):
-            stamps.keep(self.path, shard, stamps.kept(folder, shard, record.rows))
+            stamps.keep(self.path, shard, stamps.kept(folder, shard, record.rows), self.refuse_another_store)
         self.record(shard, record)
 
     def record(self, shard: int, record: Shard) -> None:
         """From here on the shard exists: its files are in the store."""
         if layout.failures_path(shard) not in record.files:
             # A run that was killed just before its commit may have seen failures that are mended now.
-            self.home.remove(layout.failures_path(shard))
+            self.home.remove(layout.failures_path(shard), self.refuse_another_store)
         self.home.bring(record.files)
         self.home.prove(f"commits/{shard:05d}.json", record.model_dump(), self.refuse_another_store)
         begun.drop(self.path, shard)
@@ -201,10 +202,12 @@ class StoreWriter(ShardWriter):
         try:
             shards = [Shard.model_validate(parsed_json((self.path / name).read_bytes())) for name in names]
         except FileNotFoundError as error:
+            self.refuse_another_store()
             raise StoreError(
                 f"{error.filename}: another process has taken that shard back, to make it again; run the same command "
                 "when it has ended"
             ) from error
+        self.refuse_another_store()  # whose commits these would be
         manifest = Manifest(
             version=self.version,
             name=self.path.name,

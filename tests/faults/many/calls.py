@@ -16,14 +16,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 from distillkit.engine import local as engine
 from distillkit.store.bucket import cache, coming, remote
-from distillkit.store.writing import fill, rows
-from distillkit.system import locks
+from distillkit.store.writing import fill, rows, writer
+from distillkit.system import atomic, locks
 from distillkit.system import remote as transfers
 from tests.faults.many.turns import Process, Turns
 
@@ -171,6 +172,9 @@ def in_the_way(turns: Turns, root: Path, leased: bool) -> Iterator[None]:
         stack.enter_context(patch.object(os, "close", closing))
         stack.enter_context(patch.object(os, "fsync", lambda handle: None))
         stack.enter_context(patch.object(locks, "fcntl", held))
+        names = count()  # of temporary files: a seed decides them, too
+        for module in (atomic, writer):
+            stack.enter_context(patch.object(module, "token_hex", lambda length: f"{next(names):0{2 * length}x}"))
         for module in (transfers, cache, coming):
             stack.enter_context(patch.object(module, "time", clock))
         for module in (remote, rows, fill, engine):

@@ -11,12 +11,10 @@ import pyarrow as pa
 import pytest
 
 from distillkit.errors import StoreError
-from distillkit.store.format.manifest import Manifest, Shard
+from distillkit.store.format.manifest import Manifest
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.verify import verify
-from distillkit.store.writing.skeleton import Skeleton
 from distillkit.system.atomic import TEMPORARY
-from distillkit.testing.promise import must
 from tests.store.conftest import FIELDS, contents
 
 
@@ -114,96 +112,6 @@ def test_what_a_kill_left_half_written_is_removed(make_toy):
     assert not half.exists()
 
 
-ANOTHER = {"teachers": {"toy": {"model": "another", "weights_sha256": "1" * 64}}}
-
-
-def begun_anew(toy):
-    """Another recipe, whose run sees no claims, sets the store aside and begins."""
-    other = toy.writer(identity=ANOTHER)
-    other.set_aside()
-    other.begin()
-    return contents(toy.path)
-
-
-def test_a_writer_whose_store_was_set_aside_writes_into_no_other(make_toy):
-    """On a file server, a machine that slept has lost its claims."""
-    toy = make_toy()
-    asleep = toy.writer()
-    asleep.begin()
-    fresh = begun_anew(toy)
-    with pytest.raises(StoreError, match=r"another process has begun a store of another recipe here; stop it, or"):
-        toy.commit(asleep, 0)
-    with pytest.raises(StoreError, match=r"what this run has committed lies in store\.before-"):
-        asleep.record(0, Shard(rows=64, ok=64, files={}))
-    assert contents(toy.path) == fresh
-
-
-@pytest.mark.parametrize("name", range(5))
-def test_a_store_that_is_set_aside_takes_half_written_files_along(make_toy, monkeypatch, name):
-    """The machine fell asleep when it had just looked whose store it is: three fields, the index, the ledger."""
-    toy, fresh, looks = make_toy(), {}, iter(range(10))
-    asleep = toy.writer()
-    asleep.begin()
-    look = asleep.refuse_another_store
-
-    def looked_and_slept():
-        look()
-        if next(looks) == name:
-            fresh.update(begun_anew(toy))
-
-    monkeypatch.setattr(asleep, "refuse_another_store", looked_and_slept)
-    with pytest.raises((FileNotFoundError, StoreError)):
-        toy.commit(asleep, 0)
-    sentence = "A writer must look whether `plan.json` is still its own when a file is written under its name"
-    must(sentence, fresh != {} and contents(toy.path) == fresh)
-
-
-@pytest.mark.parametrize("there", [False, True])
-def test_of_two_that_begin_the_first_has_the_store(make_toy, monkeypatch, there):
-    toy = make_toy()
-    slow, quick = toy.writer(), toy.writer(identity=ANOTHER)
-    if there:
-        (toy.path / "notes").mkdir(parents=True)
-    lay_down = Skeleton.lay_down
-
-    def slowly(skeleton, place, steps):
-        lay_down(skeleton, place, steps)
-        monkeypatch.setattr(Skeleton, "lay_down", lay_down)
-        quick.begin()
-
-    monkeypatch.setattr(Skeleton, "lay_down", slowly)
-    with pytest.raises(StoreError, match="another process has begun a store of another recipe here"):
-        slow.begin()
-    assert json.loads((toy.path / "plan.json").read_bytes()) == quick.identity
-
-
-@pytest.mark.parametrize("there", [False, True])
-def test_of_two_that_lay_down_a_store_at_the_same_time_nothing_is_mixed(make_toy, tmp_path, monkeypatch, there):
-    """A machine that slept has lost its lock, and goes on where another is at work: seed 26165 of many writers."""
-    slow, quick = make_toy().writer(), make_toy(rows=90).writer(identity=ANOTHER)
-    if there:
-        (tmp_path / "store").mkdir()
-    lay_down = Skeleton.lay_down
-
-    def asleep(skeleton, place, steps):
-        def meanwhile(another, its_place, its_steps):
-            lay_down(another, its_place, its_steps)
-            lay_down(skeleton, place, steps)  # awake again, before the other has given its folder a name
-
-        monkeypatch.setattr(Skeleton, "lay_down", meanwhile)
-        quick.begin()
-        monkeypatch.setattr(Skeleton, "lay_down", lay_down)
-
-    monkeypatch.setattr(Skeleton, "lay_down", asleep)
-    with pytest.raises(StoreError, match="another process has begun a store of another recipe here"):
-        slow.begin()
-    store = tmp_path / "store"
-    assert json.loads((store / "plan.json").read_bytes()) == quick.identity
-    assert pa.ipc.open_file(store / "plan.arrow").read_all().num_rows == 90
-    assert json.loads((store / "toy/image/zarr.json").read_bytes())["shape"][0] == 90
-    assert [path.name for path in tmp_path.iterdir()] == ["store"]
-
-
 def test_failures_that_were_mended_before_the_commit_leave_no_ledger(make_toy):
     """Killed between ledger and commit, then the image was mended: the row is good, and nothing says otherwise."""
     toy = make_toy(failed=(3,))
@@ -264,7 +172,6 @@ def test_a_damaged_plan_is_named(make_toy):
 
 
 def test_the_plan_is_kept_as_it_was_made(toy):
-    import pyarrow as pa
 
     assert pa.ipc.open_file(toy.path / "plan.arrow").read_all() == toy.writer().plan
     assert json.loads((toy.path / "plan.json").read_bytes()) == toy.writer().identity
