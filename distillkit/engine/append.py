@@ -100,8 +100,8 @@ def append(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None]
         f"{count(whole, 'shard')} of it {'stays as it is' if whole == 1 else 'stay as they are'}"
     )
     with Claims(path) as mine, Claims(writer.path) as claims:
-        mine.take(range(len(old.shards)))
-        claims.take(range(writer.shards))
+        mine.take_all()
+        claims.take_all()
         _fill(job, writer, old, say, made)
         append_line(writer.path / LOG, {"appended": grown.new} | made)
         manifest = writer.finish(versions())

@@ -60,8 +60,8 @@ def refuse_taken(paths: Collection[Path], part: Part, again: bool) -> None:
         make_folder(path.parent)
         with Claims(path) as claims:
             left = [] if claims.idle() else _left(path, part, again)
-            if not any(map(claims.try_one, left)):
-                claims.take(left)
+            if left and not any(map(claims.try_one, left)):
+                raise claims.taken(left)
 
 
 def _left(store: Path, part: Part, again: bool) -> list[int]:

@@ -42,8 +42,8 @@ def redo(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None], 
     old = Manifest.read(path)
     writer = successor_of(job, plan, duplicates, old, "changed images")
     with Claims(path) as mine, Claims(writer.path) as claims:
-        mine.take(range(writer.shards))
-        claims.take(range(writer.shards))
+        mine.take_all()
+        claims.take_all()
         todo = _changed(job, writer, old)
         if not todo:
             say(f"{path}: no image of it has changed, nothing to do")

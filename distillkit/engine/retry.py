@@ -45,8 +45,8 @@ def retry(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None],
         f"{path}: {count(old.skipped, 'row')} failed; {len(failed):,} of {count(writer.shards, 'shard')} computed again"
     )
     with Claims(path) as mine, Claims(writer.path) as claims:
-        mine.take(range(writer.shards))
-        claims.take(range(writer.shards))
+        mine.take_all()
+        claims.take_all()
         successor.begin(writer, job, set(range(writer.shards)) - set(failed))
         for shard in failed:
             record = committed(writer.path, shard)

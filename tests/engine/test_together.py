@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from distillkit.errors import StoreError
 from distillkit.store.writing.claims import Claims
 from distillkit.system import atomic
 from tests.engine.whole import files
@@ -19,7 +20,7 @@ def someone(stores):
     def writing(*shards):
         code = (
             "import sys; from pathlib import Path; from distillkit.store.writing.claims import Claims;"
-            f"claims = Claims(Path({str(stores / 'images')!r})); claims.take({list(shards)});"
+            f"claims = Claims(Path({str(stores / 'images')!r})); list(map(claims.try_one, {list(shards)}));"
             "print(flush=True); input()"
         )
         with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -42,6 +43,20 @@ def test_a_second_process_on_the_same_shards_is_turned_away(extract, stores, som
         err = extract("--shard", "2/2")[1]
         assert "shard 2 here" in err and "loading" not in err  # now that it is known how many there are
     assert extract()[0] == 0
+
+
+def test_all_shards_are_claimed_together_or_none(stores, someone):
+    """Of two appends that begin together each would else have some, and both go on."""
+    stores.mkdir(parents=True, exist_ok=True)
+    with Claims(stores / "images") as claims:
+        with someone(1):
+            with pytest.raises(StoreError, match=r"images: another process is extracting here; wait for it or stop it"):
+                claims.take_all()
+            check = "import sys; from pathlib import Path; from distillkit.store.writing.claims import Claims;"
+            check += f"sys.exit(not Claims(Path({str(stores / 'images')!r})).try_one(0))"
+            assert subprocess.run([sys.executable, "-c", check]).returncode == 0, "it has kept some"
+        claims.take_all()
+        assert subprocess.run([sys.executable, "-c", check]).returncode == 1
 
 
 def test_the_one_who_writes_the_last_shard_completes_the_store(extract, stores, someone, tmp_path):

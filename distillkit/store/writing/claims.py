@@ -82,27 +82,25 @@ class Claims:
             unlock_bytes(self._file, _FIRST_SHARD, 0)
         return free
 
-    def take(self, shards: Iterable[int]) -> list[int]:
-        """Claim shards. Those that another process is writing are left out; StoreError when that is all of them."""
-        wanted = list(shards)
-        mine = [shard for shard in wanted if self.try_one(shard)]
-        if wanted and not mine:
-            raise StoreError(
-                f"{self.store}: another process is extracting {_named(wanted)} here; wait for it or stop it"
-            )
-        return mine
+    def take_all(self) -> None:
+        """Claim every shard at once, so of two who begin together one has them; StoreError where others have any."""
+        if not self._lock(_FIRST_SHARD, 0):
+            raise StoreError(f"{self.store}: another process is extracting here; wait for it or stop it")
+
+    def taken(self, shards: list[int]) -> StoreError:
+        """What to tell where others have all of these."""
+        return StoreError(f"{self.store}: another process is extracting {_named(shards)} here; wait for it or stop it")
 
     def leased(self, shards: Iterable[int], done: Callable[[int], bool]) -> Lease:
         """These shards, each claimed when its turn comes, so that a process that joins later finds some to do.
 
-        `done`: whether a shard was committed meanwhile; StoreError as in `take`, when the first of them is asked for.
+        `done`: whether a shard was committed meanwhile. StoreError, when the first of them is asked for, where another
+        process has all that are not.
         """
         wanted = [shard for shard in shards if not done(shard)]
         lease = Lease(self, wanted, done)
         if wanted and lease.at(0) is None and not all(map(done, wanted)):
-            raise StoreError(
-                f"{self.store}: another process is extracting {_named(wanted)} here; wait for it or stop it"
-            )
+            raise self.taken(wanted)
         return lease
 
     def try_one(self, shard: int) -> bool:
