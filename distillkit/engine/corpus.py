@@ -96,6 +96,8 @@ def _begin(
     for shard in writer.mend():
         say(f"{path}: shard {shard + 1} of {writer.shards} has lost files; it is extracted again")
     if writer.finished():
+        if idle:
+            writer.tidy()
         say(f"{path}: already complete ({count(writer.plan.num_rows, 'row')}), nothing to do")
         return []
     if writer.previous_identity() is None:

@@ -16,6 +16,7 @@ from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.verify import verify
 from distillkit.store.writing.fill import fill
 from distillkit.store.writing.writer import Failure, StoreWriter
+from distillkit.system.atomic import make_folder
 from tests.faults.check import Job, Promise
 
 ROWS, SHARD = 150, 64
@@ -98,6 +99,7 @@ class Written(Job):
         one = writer(folder / "out/store")
         one.mend()
         if one.finished():
+            one.tidy()
             return
         one.begin()
         for shard in range(one.shards):
@@ -123,6 +125,7 @@ class Staged(Written):
         for shard in range(one.shards):
             if not one.committed(shard):
                 shutil.rmtree(staging / str(shard), ignore_errors=True)
+                make_folder(staging / str(shard))
                 record = one.write(shard, *rows_of()(*one.span(shard)), staging / str(shard))
                 one.adopt(shard, record, staging / str(shard))
                 promise(f"shard {shard}", has_shard("out/store", shard))

@@ -109,7 +109,7 @@ def metadata_files(fields: Mapping[str, Field], rows: int, rows_per_shard: int) 
 
 def shard_path(name: str, shard: int, field: Field) -> str:
     """Where zarr's default key encoding puts shard number `shard` of the field of that name."""
-    return "/".join([name, "c", str(shard), *["0"] * len(field.shape)])
+    return f"{name}/c/{shard}{'/0' * len(field.shape)}"
 
 
 def steps_path(name: str) -> str:

@@ -33,6 +33,7 @@ def fill(
             raise StoreError(f"{writer.path}: holds another store; move it away, or choose another place")
         writer.mend()
         if writer.finished():
+            writer.tidy()
             return Manifest.read(writer.path)
         writer.begin()
         at_once = 2 if writer.shard_bytes <= _SMALL else 1

@@ -110,9 +110,8 @@ class StoreWriter(ShardWriter):
         """
         if (self.path / VIEW).is_file():
             raise StoreError(f"{self.path}: a view of another store lies here; choose another place")
-        for partial in self.path.rglob(f"*{TEMPORARY}") if alone else ():
-            if partial.relative_to(self.path).parts[0] != FOLDER:  # additions have writers of their own
-                partial.unlink()
+        if alone:
+            self.tidy()
         if self.previous_identity() is not None:
             self.steps = steps_of(self.path, self.fields)
             return
@@ -121,6 +120,12 @@ class StoreWriter(ShardWriter):
         if self.previous_identity() != self.identity:
             raise StoreError(f"{self.path}: {ANOTHER}")
         self.steps = steps_of(self.path, self.fields)
+
+    def tidy(self) -> None:
+        """Remove what a killed process had begun to write, where no other process writes here."""
+        for partial in self.path.rglob(f"*{TEMPORARY}"):
+            if partial.relative_to(self.path).parts[0] != FOLDER:  # additions have writers of their own
+                partial.unlink()
 
     def committed(self, shard: int) -> bool:
         """Whether this shard is done; what is done is never computed again."""
@@ -197,8 +202,7 @@ class StoreWriter(ShardWriter):
 
     def finish(self, made_with: Mapping[str, str]) -> Manifest:
         """Write the manifest: from here on the store exists."""
-        names = [f"commits/{shard:05d}.json" for shard in range(self.shards)]
-        self.home.renew(names)
+        self.home.renew(names := [f"commits/{shard:05d}.json" for shard in range(self.shards)])
         try:
             shards = [Shard.model_validate(parsed_json((self.path / name).read_bytes())) for name in names]
         except FileNotFoundError as error:

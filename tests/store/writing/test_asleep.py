@@ -149,7 +149,10 @@ def test_where_a_store_was_moved_away_nothing_is_made_anew(make_toy, write):
     with pytest.raises((DistillkitError, FileNotFoundError)):
         write(toy, asleep)
         raise FileNotFoundError if write is WRITES["a commit that is taken back"] else AssertionError  # none is there
-    must("must not make the store's folder anew", not toy.path.exists() and contents(aside) == before)
+    must(
+        "it must not make the store's folder anew, where that was moved away",
+        not toy.path.exists() and contents(aside) == before,
+    )
 
 
 OF_NO_STORE = ("what is computed of a shard", "what was left out", "the names of classes")
@@ -167,7 +170,8 @@ def test_nothing_of_another_store_is_written_or_removed(make_toy, name):
     asleep.identity = asleep._asked
     with pytest.raises(StoreError, match=r"another process has begun a store of another recipe here"):
         WRITES[name](toy, asleep)
-    assert contents(toy.path) == before
+    sentence = "What a writer removes it must rename first, and put back where another store lies by then"
+    must(sentence, contents(toy.path) == before)
 
 
 def test_whose_commits_these_are_is_asked_before_they_are_counted(make_toy, tmp_path):
@@ -220,4 +224,5 @@ def test_a_store_is_not_laid_down_among_other_files(make_toy):
     (toy.path / "notes/a.txt").write_text("mine")
     with pytest.raises(StoreError, match=r"store: notes lies here, and no plan.json, so this is no store; choose anot"):
         toy.writer().begin()
-    assert [path.name for path in toy.path.rglob("*")] == ["notes", "a.txt"]
+    sentence = "A plan must not be laid down in a folder where anything lies already"
+    must(sentence, [path.name for path in toy.path.rglob("*")] == ["notes", "a.txt"])
