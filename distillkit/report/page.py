@@ -45,6 +45,7 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
     every = [*trained.values(), *measured, *homes.values(), *(said_at(store, recipe) for store in measured)]
     stores = list({str(store.path): store for store in every}.values())
     passes = {str(store.path): teacher_pass(store, recipe.data.teacher) for store in stores}
+    knew = _knew(results[0], evaluation, of_images(then)) if results else ""
     demo = demo_folder(stores)
     parameters, towers = facts["teacher"].get("parameters", {}), facts.get("towers", {})
     networks = Networks(
@@ -60,7 +61,7 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
         "article": "an" if networks.student[:1].lower() in "aeio" else "a",
         "image_size": recipe.student.knobs.get("image_size"),
         "looked_at": looked_at({name: one.number for name, one in then.items()}, with_captions(recipe)),
-        **_results(results, rows, networks, _knew(results[0], evaluation, of_images(then)) if results else ""),
+        **_results(results, rows, networks, knew, len(evaluation["results"]) > 1),
         "others": _others(run, evaluation, results[1:]),
         "changed": [one.told() for one in then.values() if not one.same],
         **_sizes(towers | {"all": facts["parameters"]}, parameters, "image" if "images" in trained else "text"),
@@ -96,13 +97,13 @@ def _asked(evaluation: Values) -> list[Component]:
     return [Component(**one["eval"]) for one in evaluation.get("evals", {}).values()]
 
 
-def _results(results: list[Table], rows: Rows | None, networks: Networks, told: str) -> Values:
+def _results(results: list[Table], rows: Rows | None, networks: Networks, told: str, several: bool) -> Values:
     """The tables, and what the first of them comes to in words and in bars. `rows` are the first one's, and `told` is
-    whether its images were trained on.
+    whether its images were trained on; `several`: they are of more than one eval.
     """
     first = results[0] if results else None
     test = student_against_baseline(rows, first.main.name) if first and first.main else None
-    heading = headline(first, networks, told, test)
+    heading = headline(first, networks, told, test, several)
     return {
         "tables": results,
         "headline": heading,

@@ -245,6 +245,22 @@ def test_the_headline_is_no_better_than_the_numbers():
     )
 
 
+def test_the_headline_names_its_eval_among_several(run):
+    told = headline(table(0.5, 0.3, 0.15), NETWORKS, "on images it never saw", several=True)
+    assert told.startswith("The student reaches 60% of its teacher’s R@10 in e on images it never saw")
+    for teacher, student in ((0.5, 0.14), (0.12, 0.5)):
+        assert "chance in R@10 in e" in headline(table(teacher, student, 0.1), NETWORKS, "", several=True)
+
+    def another(evaluation):
+        evaluation["results"]["second"] = evaluation["results"]["retrieval"]
+
+    assert "in retrieval" not in written(run)[1].splitlines()[0]
+    edit(run.path / "evaluation.json", another)
+    text, plain = written(run)
+    assert " in R@10 in retrieval" in plain.splitlines()[0] or "’s R@10 in retrieval" in plain.splitlines()[0]
+    assert "70 images of retrieval" in Page(text).text and "70 images of retrieval" in plain
+
+
 def test_a_table_has_its_columns_in_order_and_bars_in_proportion():
     made = table(0.5, 0.25, 0.1)
     assert [measure.name for measure in made.measures] == ["R@1", "R@10", "median rank"]
