@@ -10,7 +10,8 @@ from distillkit.recipe import Baseline, Component, TrainRecipe
 from distillkit.report import words
 from distillkit.report.answers import listed, rows_of, student_against_baseline
 from distillkit.report.commands import commands, in_order, in_short, in_words
-from distillkit.report.costs import Pass, online, teacher_pass, with_captions
+from distillkit.report.cost_table import cost
+from distillkit.report.costs import teacher_pass, with_captions
 from distillkit.report.demo import demo_credits, demo_folder, teacher_name
 from distillkit.report.grid import distance, pictures
 from distillkit.report.headline import Networks, against_baseline, headline, numbers
@@ -18,7 +19,7 @@ from distillkit.report.history import drawings, formula
 from distillkit.report.named import of_images
 from distillkit.report.overlap import seen
 from distillkit.report.results import WHO, Table, bars, tables
-from distillkit.report.stores import evaluation_stores, said_at, store_facts, training_stores
+from distillkit.report.stores import evaluation_stores, said_at, store_facts, training_stores, with_bases
 from distillkit.report.then import Then, as_then
 from distillkit.report.training import batch, looked_at, optimiser, schedule, seen_in_training, weights
 from distillkit.report.weights import measured_weights
@@ -44,7 +45,7 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
     # Stores before what was added to them, as they are made again.
     every = [*trained.values(), *measured, *homes.values(), *(said_at(store, recipe) for store in measured)]
     stores = list({str(store.path): store for store in every}.values())
-    passes = {str(store.path): teacher_pass(store, recipe.data.teacher) for store in stores}
+    passes = {str(store.path): teacher_pass(store, recipe.data.teacher) for store in with_bases(stores)}
     knew = _knew(results[0], evaluation, of_images(then)) if results else ""
     demo = demo_folder(stores)
     parameters, towers = facts["teacher"].get("parameters", {}), facts.get("towers", {})
@@ -71,8 +72,8 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
         "objective": formula(recipe.losses),
         "baseline": _baseline(baseline, recipe),
         "curves": drawings(_histories(run, baseline, recipe), schedule(recipe.optim)),
-        "cost": _cost(recipe, facts, {name: passes[str(store.path)] for name, store in homes.items()}),
-        "stores": [store_facts(store, passes[str(store.path)]) for store in stores],
+        "cost": cost(recipe, facts, homes),
+        "stores": [store_facts(store, passes[str(store.path)]) for store in with_bases(stores)],
         "commands": commands(
             run.path,
             facts,
@@ -193,36 +194,6 @@ def _histories(run: RunFolder, baseline: RunFolder | None, recipe: TrainRecipe) 
     if baseline is not None and recipe.baseline is not None:
         found["baseline"] = (baseline.history(), recipe.baseline.losses)
     return found
-
-
-def _cost(recipe: TrainRecipe, facts: Values, passes: dict[str, Pass | None]) -> Values | None:
-    """Teacher once against teacher in every step; None when the extraction left no log."""
-    rows = online(recipe, facts, passes)
-    if not rows:
-        return None
-    passes_once = {id(row.measured): row.measured.seconds for row in rows}  # images and captions are of one pass
-    once, always = sum(passes_once.values()), sum(row.seconds for row in rows)
-    machines = {in_words(machine) for row in rows for machine in row.measured.machines}
-    trained = max(facts["seconds"], 0.1)  # they are told to a tenth
-    return {
-        "once": words.duration(once),
-        "always": words.roughly(always),
-        "times": words.times(always / trained),
-        "elsewhere": sorted(machines - {in_words(facts.get("machine"))}),
-        "rows": [
-            {
-                "what": row.what,
-                "rows": words.count(row.measured.rows),
-                "once": words.duration(row.measured.seconds),
-                "forward": words.duration(row.measured.forward[row.field]),
-                "each": words.duration(row.each),
-                "number": words.count(row.number),
-                "always": words.roughly(row.seconds),
-                "times": words.times(row.seconds / trained).replace(" times", "×"),
-            }
-            for row in rows
-        ],
-    }
 
 
 def _facts(facts: Values) -> dict[str, str]:

@@ -21,6 +21,7 @@ from distillkit.recipe import ExtractRecipe, TrainRecipe, load
 from distillkit.report import words as say
 from distillkit.report import write_report
 from distillkit.report.answers import listed, rows_of, student_against_baseline
+from distillkit.report.cost_table import cost
 from distillkit.report.costs import online, teacher_pass
 from distillkit.report.curves import Line, chart
 from distillkit.report.demo import demo_credits, demo_folder, teacher_name
@@ -28,7 +29,7 @@ from distillkit.report.grid import distance, pictures
 from distillkit.report.headline import Networks, against_baseline, headline, numbers
 from distillkit.report.overlap import seen
 from distillkit.report.results import bars, tables
-from distillkit.report.stores import store_facts
+from distillkit.report.stores import store_facts, with_bases
 from distillkit.runfolder import RunFolder
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.reading.selection import select
@@ -402,8 +403,10 @@ def test_the_cost_is_what_was_measured(tmp_path, run):
     facts = {"images_seen": 1000, "steps": 10}
     (views,) = online(run.recipe(), facts, {"images": measured, "texts": None})
     assert views.seconds == pytest.approx(200.0)
-    (both,) = online(run.recipe(), facts, {"images": measured, "images.1": measured})
+    (both,) = online(run.recipe(), facts, {"images": measured, "images.1": replace(measured, store="another")})
     assert both.measured.seconds == 22.0 and both.seconds == pytest.approx(200.0)
+    (once,) = online(run.recipe(), facts, {"images": measured, "images.1": measured})  # two views of one store
+    assert once.measured == measured
     assert online(run.recipe(), facts, {"images": measured, "images.1": None}) == []
     (tmp_path / "extract.jsonl").unlink()
     assert teacher_pass(SimpleNamespace(path=tmp_path)) is None
@@ -530,10 +533,34 @@ def test_teachers_whose_weights_nobody_recorded_are_reported_as_that(run, finish
     assert "weights not recorded" in text and "| not recorded |" in text and "weights not recorded" in page
 
 
-def test_a_view_is_told_by_its_own_rows_and_digest_and_the_cost_of_its_store(run, tmp_path):
+def test_a_view_is_told_as_one_and_its_store_has_the_size_and_the_cost_once(run, tmp_path):
     store = FeatureStore(store_of(run))
-    select(store.path, np.arange(5), tmp_path / "view")
-    view = FeatureStore(tmp_path / "view")
-    told = store_facts(view, teacher_pass(view))
+    for name in ("view", "more"):
+        select(store.path, np.arange(5 if name == "view" else 9), tmp_path / name)
+    view, more = (FeatureStore(tmp_path / name) for name in ("view", "more"))
+    assert teacher_pass(view) == teacher_pass(store)
+    told, whole = store_facts(view, teacher_pass(view)), store_facts(store, teacher_pass(store))
     assert told.rows == "5" and told.digest == view.digest != store.digest
-    assert teacher_pass(view) == teacher_pass(store) and told.seconds != "not recorded"
+    assert told.view == f"a view of 5 of the 70 rows of {store.path}" and whole.view == ""
+    assert {told.seconds, told.bytes, told.bytes_per_row, told.shards, told.failed} == {"–"}
+    assert "–" not in (whole.seconds, whole.bytes, whole.bytes_per_row, whole.shards, whole.failed)
+    assert [one.path for one in with_bases([view, more, store])] == [store.path, view.path, more.path]
+
+    found = cost(run.recipe(), run.facts(), {"images": view, "images.1": more, "texts": store})
+    alone = cost(run.recipe(), run.facts(), {"images": store})
+    assert found["once"] == alone["once"] == told_once(store) and alone["views"] == []
+    assert found["views"] == [f"{one.path} is a view of {n} of the 70 rows of {store.path}" for one, n in
+                              ((view, 5), (more, 9))]  # fmt: skip
+    assert {tuple(row["stores"]) for row in found["rows"]} == {(str(store.path),)}
+
+    edit(run.path / "student.json", lambda facts: facts["stores"].update(images=str(view.path)))
+    text, plain = written(run)
+    for shown in (Page(text).text, plain.replace("\\", "")):
+        assert f"{view.path} is a view of 5 of the 70 rows of {store.path}, and no pass made it" in shown
+        assert shown.count(whole.seconds) >= 1 and f"a view of 5 of the 70 rows of {store.path}" in shown
+    (line,) = (line for line in plain.splitlines() if line.startswith(f"| {view.path}".replace("_", "\\_")))
+    assert line.count("| – ") == 5
+
+
+def told_once(store):
+    return say.duration(teacher_pass(store).seconds)
