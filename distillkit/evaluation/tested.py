@@ -55,7 +55,7 @@ def _alone(found: Differences, column: int, measure: Measure, items: int) -> Aga
     )
     known = bool(np.isfinite(low))
     unsaid = Verdict("not separable", p)
-    test = Against(value, low if known else None, high if known else None, p, error, seeds, unsaid)
+    test = Against(value, low if known else None, high if known else None, p, error, seeds, found.clusters, unsaid)
     return _said(test, measure, items, p)
 
 
@@ -69,5 +69,6 @@ def _said(test: Against, measure: Measure, items: int, adjusted: float) -> Again
         items=items,
         seeds=test.seeds,
         more_is_better=measure.more,
+        groups=test.groups,
     )
     return replace(test, verdict=said)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from distillkit.evaluation.comparison import Against, Arm, Cell, Comparison, Line
+from distillkit.evaluation.verdicts import few
 from distillkit.report import render
 from distillkit.report.interactive import DOTS, Say, colours, interactive, short_names, title
 from distillkit.report.macs import macs
@@ -176,9 +177,11 @@ def _table(name: str, part: str, lines: list[Line], comparison: Comparison) -> d
     first = lines[0]
     items = counted(first.items, "item") if first.items else "no rows were kept: no tests"
     grouped = f" in {counted(first.clusters, 'group')}" if first.clusters < first.items else ""
+    seeds = any(len(arm.seeds) > 1 for arm in comparison.arms)
+    told = few(first.clusters, seeds).removesuffix(".") if first.items else ""
     return {
         "name": f"{name}, {part}" if part else name,
-        "caption": items + grouped,
+        "caption": f"{items}{grouped}{f'. {told}' if told else ''}",
         "rows": [_row(line, who, cell, comparison) for line in lines for who, cell in line.cells.items()],
     }
 

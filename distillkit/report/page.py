@@ -18,7 +18,7 @@ from distillkit.report.headline import Networks, against_baseline, headline, num
 from distillkit.report.history import drawings, formula
 from distillkit.report.named import of_images
 from distillkit.report.overlap import seen
-from distillkit.report.results import WHO, Table, bars, tables
+from distillkit.report.results import WHO, Table, bars, method, tables
 from distillkit.report.stores import evaluation_stores, said_at, store_facts, training_stores, with_bases
 from distillkit.report.then import Then, as_then
 from distillkit.report.training import batch, looked_at, optimiser, schedule, seen_in_training, weights
@@ -112,6 +112,7 @@ def _results(results: list[Table], rows: Rows | None, networks: Networks, told: 
         "numbers": numbers(first) if first else "",
         "verdict": against_baseline(first, test) if first else "",
         "bars": bars(first) if first else [],
+        "method": method(results),
         "per_text": any(measure.name.endswith("per text") for table in results for measure in table.measures),
     }
 

@@ -236,7 +236,7 @@ def test_the_headline_is_no_better_than_the_numbers():
         ("worse", "The student is worse than the baseline: +15.0 points", "it is worse than"),
         ("not separable", "Student and baseline are not separable: +15.0", "it and the baseline are not separable"),
     ):
-        test = Against(0.15, 0.04, 0.26, 0.01, 0.05, 0.0, Verdict(word, 0.01))
+        test = Against(0.15, 0.04, 0.26, 0.01, 0.05, 0.0, 400, Verdict(word, 0.01))
         assert told in against_baseline(good, test)
         assert short in headline(good, NETWORKS, "", test) and "paired test" in headline(good, NETWORKS, "", test)
     assert against_baseline(good, None) == ""
@@ -271,6 +271,28 @@ def test_a_table_has_its_columns_in_order_and_bars_in_proportion():
     assert list(drawn) == ["teacher", "student", "baseline", "chance"]
     assert drawn["teacher"] == pytest.approx(2 * drawn["student"], abs=0.02)
     assert drawn["teacher"] < 100
+
+
+def test_few_groups_are_told_beside_the_table_and_by_which_method_its_intervals_are_made(run):
+    bootstrap = "95% intervals, by a bootstrap that draws items of one text or class together"
+    text, plain = written(run)
+    assert bootstrap in Page(text).text and bootstrap in plain and "not to be trusted" not in text + plain
+
+    def rest_on(groups, *keys):
+        def change(evaluation):
+            for by_name in evaluation["results"]["retrieval"].values():
+                by_name.update({key: float(groups) for key in by_name if key.endswith(keys)})
+
+        edit(run.path / "evaluation.json", change)
+        return Page(written(run)[0]).text, written(run)[1]
+
+    for told in rest_on(5, ".groups"):
+        assert "by Student’s t, as wide as the spread of a bootstrap that draws items of one text" in told
+        assert "There are only 5 independent groups of items" in told and "fewer than 20 is not to be trusted" in told
+        assert "cannot bring below 0.062: no difference is separable here" in told
+    rest_on(70, ".groups")
+    for told in rest_on(6, "text to image R@1.groups"):
+        assert "; where there are fewer than 20 such groups, by Student’s t" in told and "cannot bring" not in told
 
 
 def test_whether_the_images_were_seen_is_looked_up(finished):
