@@ -15,7 +15,13 @@ from distillkit.evaluation.intervals import mean_intervals
 from distillkit.evaluation.pooled import POOLED, opinions, pooled, pooled_interval
 
 Numbers = dict[str, float]
-DETAILS = (".low", ".high", ".groups", ".chance")  # what stands beside a number, under its name and one of these
+DETAILS = (
+    ".low",
+    ".high",
+    ".groups",
+    ".chance",
+    ".majority",
+)  # what stands beside a number, under its name and one of these
 
 
 def numbers(result: Numbers | Sequence[Answers]) -> Numbers:
@@ -29,7 +35,7 @@ def numbers(result: Numbers | Sequence[Answers]) -> Numbers:
 
 
 def _measured(answers: Answers) -> Numbers:
-    """In the order of the measures: `x`, and where there are such, `x.low`, `x.high`, `x.groups` and `x.chance`."""
+    """In the order of the measures: `x`, and where there are such, `x` with each of DETAILS behind it."""
     means = [measure for measure in answers.measures if measure.how == "mean"]
     found = dict(zip((one.name for one in means), _means(answers, means), strict=True))
     for measure in answers.measures:
@@ -46,6 +52,8 @@ def _measured(answers: Answers) -> Numbers:
             told[f"{measure.name}.groups"] = float(_groups(answers, measure))
         if measure.chance is not None:
             told[f"{measure.name}.chance"] = measure.chance
+        if measure.more_than_chance is not None:
+            told[f"{measure.name}.majority"] = measure.more_than_chance
     return told
 
 

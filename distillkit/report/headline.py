@@ -59,7 +59,12 @@ def numbers(table: Table) -> str:
         told.append(f"{value}{f' ({interval})' if interval else ''} for the {who}")
     if measure.chance is not None:
         told.append(f"{measure.text(measure.chance)} by chance")
-    return f"{measure.name} is {listing(told)}."
+    often = (
+        ""
+        if measure.majority is None
+        else f"; the most frequent class, said of all, reaches {measure.text(measure.majority)}"
+    )
+    return f"{measure.name} is {listing(told)}{often}."
 
 
 def against_baseline(table: Table, test: Against | None) -> str:

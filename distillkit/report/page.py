@@ -18,7 +18,7 @@ from distillkit.report.headline import Networks, against_baseline, headline, num
 from distillkit.report.history import drawings, formula
 from distillkit.report.named import of_images
 from distillkit.report.overlap import seen
-from distillkit.report.results import WHO, Table, bars, method, tables
+from distillkit.report.results import FREQUENT, WHO, Table, bars, method, tables
 from distillkit.report.stores import evaluation_stores, said_at, store_facts, training_stores, with_bases
 from distillkit.report.then import Then, as_then
 from distillkit.report.training import batch, looked_at, optimiser, schedule, seen_in_training, weights
@@ -113,6 +113,7 @@ def _results(results: list[Table], rows: Rows | None, networks: Networks, told: 
         "verdict": against_baseline(first, test) if first else "",
         "bars": bars(first) if first else [],
         "method": method(results),
+        "frequent": FREQUENT if any(FREQUENT in table.rows for table in results) else "",
         "per_text": any(measure.name.endswith("per text") for table in results for measure in table.measures),
     }
 
@@ -148,7 +149,7 @@ def _sizes(own: dict[str, int], teacher: dict[str, int], tower: str) -> Values:
     sizes = {"teacher": teacher.get(tower), "student": student, "baseline": student}
     return {
         "tower": f"{tower} tower",
-        "sizes": {who: words.parameters(number) for who, number in sizes.items()} | {"chance": ""},
+        "sizes": {who: words.parameters(number) for who, number in sizes.items()} | {"chance": "", FREQUENT: ""},
         "own_text_size": words.parameters(own["text"]) if tower == "image" and own.get("text") else "",
         "text_size": words.parameters(teacher["text"]) if "text" in teacher else "",
         "part": words.part_of(student, teacher[tower]) if tower in teacher else "",

@@ -14,6 +14,7 @@ from distillkit.recipe import TrainRecipe
 from distillkit.report.words import count, percent
 
 WHO = ("teacher", "student", "baseline")
+FREQUENT = "most frequent class"
 _BACK = "text to image "
 _SIZES = ("images", "texts", "classes")  # what was measured on, rather than how well
 
@@ -30,7 +31,8 @@ class Score:
 @dataclass(frozen=True)
 class Measure:
     """One column of an evaluation. Shares are those of which chance is known, and are printed as percentages. `groups`:
-    on how many independent groups of items its intervals rest, None where it has none, or nobody told.
+    on how many independent groups of items its intervals rest, None where it has none, or nobody told. `majority`:
+    what the most frequent class gives, said of everything, None where that is no more than chance.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Measure:
     scores: dict[str, Score]
     chance: float | None
     groups: int | None = None
+    majority: float | None = None
 
     def text(self, value: float) -> str:
         return percent(value) if self.share else f"{value:.4g}"
@@ -46,6 +49,8 @@ class Measure:
         """Value and interval, as printed; a dash where nothing is known."""
         if who == "chance":
             return ("–" if self.chance is None else self.text(self.chance)), ""
+        if who == FREQUENT:
+            return ("–" if self.majority is None else self.text(self.majority)), ""
         score = self.scores[who]
         if score.low is None or score.high is None:
             return self.text(score.value), ""
@@ -62,6 +67,12 @@ class Table:
     store: str | None
     who: tuple[str, ...]
     measures: list[Measure]
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """Who has a line in it, with those that look at nothing."""
+        often = any(measure.majority is not None for measure in self.measures)
+        return (*self.who, "chance", *([FREQUENT] if often else []))
 
     @property
     def few(self) -> str:
@@ -119,7 +130,7 @@ def bars(table: Table) -> list[dict[str, str]]:
     if measure is None:
         return []
     ends = [end for score in measure.scores.values() for end in (score.value, score.high) if end is not None]
-    whole = 1.02 * max(*ends, measure.chance or 0.0)
+    whole = 1.02 * max(*ends, measure.chance or 0.0, measure.majority or 0.0)
 
     def length(value: float) -> str:
         return f"{100 * value / whole:.2f}" if whole else "0"
@@ -130,9 +141,10 @@ def bars(table: Table) -> list[dict[str, str]]:
         if score.low is not None and score.high is not None:
             bar |= {"low": length(score.low), "span": length(score.high - score.low)}
         drawn.append(bar)
-    if measure.chance is not None:
-        value, _ = measure.cell("chance")
-        drawn.append({"who": "chance", "value": value, "length": length(measure.chance), "low": "", "span": ""})
+    for who, known in (("chance", measure.chance), (FREQUENT, measure.majority)):
+        if known is not None:
+            value, _ = measure.cell(who)
+            drawn.append({"who": who, "value": value, "length": length(known), "low": "", "span": ""})
     return drawn
 
 
@@ -151,9 +163,9 @@ def _measure(key: str, by_who: dict[str, dict[str, float]], who: tuple[str, ...]
     def score(values: dict[str, float]) -> Score:
         return Score(values[key], values.get(f"{key}.low"), values.get(f"{key}.high"))
 
-    chance, groups = (by_who[who[0]].get(f"{key}.{what}") for what in ("chance", "groups"))
+    chance, groups, majority = (by_who[who[0]].get(f"{key}.{what}") for what in ("chance", "groups", "majority"))
     scores = {one: score(by_who[one]) for one in who}
-    return Measure(key, chance is not None, scores, chance, None if groups is None else int(groups))
+    return Measure(key, chance is not None, scores, chance, None if groups is None else int(groups), majority)
 
 
 def _place(measure: Measure) -> tuple[Any, ...]:

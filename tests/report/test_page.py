@@ -295,6 +295,22 @@ def test_few_groups_are_told_beside_the_table_and_by_which_method_its_intervals_
         assert "; where there are fewer than 20 such groups, by Student’s t" in told and "cannot bring" not in told
 
 
+def test_the_most_frequent_class_has_a_line_where_it_is_more_than_chance(run):
+    assert "ost frequent class" not in "".join(written(run))
+
+    def change(evaluation):
+        for by_name in evaluation["results"]["retrieval"].values():
+            by_name["R@10.majority"] = 0.4321
+
+    edit(run.path / "evaluation.json", change)
+    text, plain = written(run)
+    assert "Most frequent class 43.2%" in Page(text).text  # a bar of the picture
+    assert re.search(r"^\| most frequent class \|( – \|)+ 43.2% \|", plain, re.MULTILINE)
+    for told in (Page(text).text, plain):
+        assert "Most frequent class: what that class reaches, said of every image" in told
+    assert "by chance; the most frequent class, said of all, reaches 43.2%." in plain
+
+
 def test_whether_the_images_were_seen_is_looked_up(finished):
     images = FeatureStore(finished.parent / "images")
     assert seen(images, images) == "on images it was trained on"
