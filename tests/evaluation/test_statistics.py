@@ -9,6 +9,7 @@ from distillkit.evaluation.clusters import MOST, clusters, resamples
 from distillkit.evaluation.intervals import mean_intervals
 from distillkit.evaluation.paired import mcnemar_p, mean_differences, pooled_difference, seeded_differences, swap_p
 from distillkit.evaluation.pooled import pooled_interval
+from distillkit.evaluation.tested import against
 from distillkit.evaluation.verdicts import few, holm, verdict
 
 MANY = 2000  # simulated comparisons, a column each
@@ -115,6 +116,17 @@ def test_mcnemar_is_scipys_and_swapping_is_mcnemar():
     assert swap_p(signs)[0] == pytest.approx(wanted[0], rel=1e-12)
     many = np.array([1.0] * 30 + [-1.0] * 12 + [0.0] * 50)[:, None]
     assert swap_p(many)[0] == pytest.approx(wanted[4], abs=0.003)
+
+
+def test_no_difference_of_shares_is_beyond_100_points():
+    """Two groups that say the opposite: Student's t alone would tell of 900 points and more."""
+    measure = Measure("top-1", "rank", within=1)
+    ones, others = (
+        Answers([*"abcd"], {"rank": np.array(rank)}, (measure,), group=np.array([0, 0, 1, 1]))
+        for rank in ([1, 1, 2, 2], [2, 2, 1, 1])
+    )
+    (test,) = against([ones], [others], [measure])
+    assert (test.value, test.low, test.high) == (0.0, -1.0, 1.0) and test.groups == 2
 
 
 def test_holm_is_the_textbooks():
