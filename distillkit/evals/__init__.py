@@ -10,7 +10,9 @@
     encode.blank                true of a network that says nothing (_encode.py), of which little need be learned and
                                 ranked: it is asked before a training, for what would be refused in hours
 Labels are read by `labels_of` (_labels.py) and become classes by `prompted` or `classes_of` (_classes.py).
-Beside a number `x` there may be `x.low`, `x.high` (its 95 % interval) and `x.chance`; reports show a number of which
+Beside a number `x` there may be `x.low`, `x.high` (its 95 % interval), `x.groups` (of how many independent
+groups its items are), `x.chance` and `x.majority` (what the most frequent class gives, said of everything, where that
+is more than chance); reports show a number of which
 chance is known as a share.
 """
 

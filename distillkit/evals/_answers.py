@@ -21,8 +21,8 @@ class Measure:
     (evaluation/pooled.py has the formulas).
 
     `within`: the column is a rank (1 is the best), and what counts is the share of items that are within it. `once`:
-    each group of items counts once, however many they are. `chance`: what guessing gives, where that is known. `more`:
-    is better.
+    each group of items counts once, however many they are. `chance`: what guessing gives, where that is known;
+    `majority`: what the most frequent class gives that is said of everything. `more`: is better.
     """
 
     name: str
@@ -33,6 +33,13 @@ class Measure:
     chance: float | None = None
     more: bool = True
     over: str | None = None
+    majority: float | None = None
+
+    @property
+    def more_than_chance(self) -> float | None:
+        """What the most frequent class gives, where that is more than guessing gives; else None."""
+        known = self.majority is not None and self.majority > (self.chance or 0.0) + 1e-9
+        return self.majority if known else None
 
     def of(self, column: np.ndarray) -> Float[np.ndarray, "n"]:
         """What each item gives to the number."""

@@ -75,11 +75,13 @@ def segmented(
         if not start or not blank:
             said = enlarged(scores(places).float(), side).argmax(1).cpu()
         parts.append(_counted(said[:1].expand_as(right) if blank else said, right, masks.classes))
-    inter, union, hits, known = (np.concatenate(part) for part in zip(*parts, strict=True))
-    there = np.flatnonzero(known)
+    inter, union, pixels = (np.concatenate(part) for part in zip(*parts, strict=True))
+    there = np.flatnonzero(pixels.sum(1))
     if not len(there):
         raise StoreError("masks: no pixel of any image has a class; see classes, first_class and ignore")
-    inter, union, hits, known = inter[there], union[there], hits[there], known[there]
+    inter, union, pixels = inter[there], union[there], pixels[there]
+    known = pixels.sum(1)
+    often = float((pixels / known[:, None]).mean(0).max())
     shares = np.divide(inter, union, out=np.zeros(inter.shape), where=union > 0)
     return Answers(
         key=[keys[place] for place in there.tolist()],
@@ -87,12 +89,12 @@ def segmented(
             "intersection": inter,
             "union": union,
             "iou": shares.sum(1) / (union > 0).sum(1),
-            "right": hits / known,
+            "right": inter.sum(1) / known,
         },
         measures=(
             Measure("mIoU", "intersection", how="ratio", over="union"),
             Measure("IoU per image", "iou"),
-            Measure("pixels right", "right", chance=1 / masks.classes),
+            Measure("pixels right", "right", chance=1 / masks.classes, majority=often),
         ),
         facts={"images": float(len(there)), "classes": float(masks.classes)},
     )
@@ -100,8 +102,8 @@ def segmented(
 
 def _counted(
     said: Int64[Tensor, "b s s"], right: Int64[Tensor, "b s s"], classes: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """By image and class intersection and union; by image how many pixels are right, and how many have a class."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """By image and class: intersection, union, and how many pixels are of it."""
     known = (right != IGNORED).flatten(1)
     said, right = said.flatten(1), right.flatten(1)
     image = torch.arange(len(said))[:, None].expand_as(said)
@@ -111,5 +113,5 @@ def _counted(
         return torch.bincount(flat, minlength=len(said) * classes).reshape(len(said), classes).numpy()
 
     inter = counts(right, known & (said == right))
-    union = counts(right, known) + counts(said, known) - inter
-    return inter, union, inter.sum(1), known.sum(1).numpy()
+    pixels = counts(right, known)
+    return inter, pixels + counts(said, known) - inter, pixels

@@ -86,15 +86,19 @@ class Agreement:
         """Adds columns and measures; returns how many classes there are."""
         ours, theirs = class_embeddings(prompts, encode), class_embeddings(prompts)
         count, parts = len(theirs), []
+        often = torch.zeros(count)  # how often the teacher says each class
         step = max(_CELLS // count, 1)
         for one, other in zip(student.split(step), teacher.split(step), strict=True):
             s, t = one @ ours.T, other @ theirs.T
             log_s, log_t = (self.scale * s).log_softmax(1), (self.scale * t).log_softmax(1)
             kl = (log_t.exp() * (log_t - log_s)).sum(1)
+            often += t.argmax(1).cpu().bincount(minlength=count)
             parts.append(torch.stack([(s.argmax(1) == t.argmax(1)).float(), kl, spearman(s, t)], 1))
         names = ("same", "kl", "class_ranks")
         columns |= dict(zip(names, torch.cat(parts).double().numpy().T, strict=True))
-        measures += [Measure("same class", "same", chance=1 / count), Measure("KL over classes", "kl", more=False)]
+        most = float(often.max() / often.sum())
+        measures += [Measure("same class", "same", chance=1 / count, majority=most)]
+        measures += [Measure("KL over classes", "kl", more=False)]
         measures += [Measure("class ranks", "class_ranks")] if count > 1 else []
         return {"classes": float(count)}
 

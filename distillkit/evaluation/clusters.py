@@ -12,6 +12,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import ndtr, stdtrit
 
+from distillkit.evals._answers import Answers
+
 MOST = 10_000  # clusters; beyond, clusters are joined at random, which changes no expectation of a variance
 FEW = 20  # clusters; below, the spread of resampled values is used and not their percentiles
 _CELLS = 4_000_000  # numbers in memory at once
@@ -47,6 +49,11 @@ def clusters(
         totals[:, once] = totals[:, once] / counts[:, None]
         weights[:, once] = 1.0
     return _joined(Clusters(totals, weights))
+
+
+def independent(answers: Answers) -> int:
+    """How many groups of items there are, of which none depends on another."""
+    return len(answers.key) if answers.group is None else len(np.unique(answers.group))
 
 
 def _joined(found: Clusters) -> Clusters:

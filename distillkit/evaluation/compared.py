@@ -8,9 +8,10 @@ import numpy as np
 
 from distillkit.errors import TrainError
 from distillkit.evals._answers import Answers, Measure
+from distillkit.evaluation.clusters import independent
 from distillkit.evaluation.comparison import Against, Arm, Cell, Comparison, Line
 from distillkit.evaluation.measured import Asking, Place
-from distillkit.evaluation.numbers import numbers
+from distillkit.evaluation.numbers import DETAILS, numbers
 from distillkit.evaluation.paired import seeded_differences
 from distillkit.evaluation.tested import against, judged
 from distillkit.recipe import differences
@@ -62,7 +63,6 @@ def _lines(place: Place, asked: dict[str, list[Asking]]) -> list[Line]:
     measures = [measure for measure in first.measures if all(measure.name in known for known in names)]
     own = {who: [numbers([one]) for one in runs] for who, runs in answers.items()}
     tested = {who: against(runs, next(iter(answers.values())), measures) for who, runs in answers.items()}
-    count = len(first.key) if first.group is None else len(np.unique(first.group))
     baseline = next(iter(answers))
     lines = []
     for number, measure in enumerate(measures):
@@ -70,7 +70,7 @@ def _lines(place: Place, asked: dict[str, list[Asking]]) -> list[Line]:
         for who, runs in answers.items():
             test = None if who == baseline else tested[who][number]
             cells[who] = _cell(measure, own[who], runs, test)
-        lines.append(Line(place[0], place[1], measure, len(first.key), count, cells))
+        lines.append(Line(place[0], place[1], measure, len(first.key), independent(first), cells))
     return lines
 
 
@@ -93,7 +93,7 @@ def _untested(arms: Sequence[Arm]) -> list[Line]:
     lines = []
     for name in shared:
         for measure in known[0][name]:
-            if measure.endswith((".low", ".high", ".chance")) or not all(measure in one[name] for one in known):
+            if measure.endswith(DETAILS) or not all(measure in one[name] for one in known):
                 continue
             values = {arm.name: float(np.mean([run.numbers[name][measure] for run in arm.runs])) for arm in arms}
             chance = known[0][name].get(f"{measure}.chance")

@@ -33,6 +33,7 @@ class Against:
     """An arm's number minus the first arm's, on the same items, with its paired 95 % interval, p, and what that says.
 
     `error`: the standard error behind it; `seeds`: the part of its square that more items would not make smaller.
+    `groups`: how many independent groups of items that rests on.
     """
 
     value: float
@@ -41,6 +42,7 @@ class Against:
     p: float
     error: float
     seeds: float
+    groups: int
     verdict: Verdict
 
 

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from distillkit.evaluation.asked import slug_of
+from distillkit.evaluation.numbers import DETAILS
 from distillkit.system.atomic import atomic_file
 
 # What clip_benchmark calls our numbers.
 _CLASSES = {"top-1": "acc1", "top-5": "acc5", "mean per class": "mean_per_class_recall"}
 _MAIN = ("top-1", "R@10", "R@5", "R@1")
-_DETAILS = (".low", ".high", ".chance")
 # Which of clip_benchmark's tasks an eval is.
 _TASKS = {"zero_shot": "zeroshot_classification", "retrieval": "zeroshot_retrieval", "linear_probe": "linear_probe"}
 
@@ -68,7 +68,7 @@ def mteb(evaluation: Evaluation, model: str) -> dict[str, str]:
     for name, who, numbers, asked in _each(evaluation):
         place = f"{slug_of(model)}__{who}/{slug_of(evaluation['networks'][who])[:40]}"
         main = next((one for one in _MAIN if one in numbers), next(iter(numbers)))
-        scores = {key: value for key, value in numbers.items() if not key.endswith(_DETAILS)}
+        scores = {key: value for key, value in numbers.items() if not key.endswith(DETAILS)}
         stores = "-".join(digest[:12] for digest in asked.get("stores", {}).values())
         record = {
             "dataset_revision": stores,

@@ -1,6 +1,8 @@
 """evaluation.json: the numbers of every evaluation of a run, by network, and what they were asked with.
 
-results    by eval and network: a number by name; beside `x` there may be `x.low` and `x.high` (95 %) and `x.chance`
+results    by eval and network: a number by name; beside `x` there may be `x.low` and `x.high` (95 %), `x.groups` (of
+           how many independent groups its items are), `x.chance` and `x.majority` (what the most
+           frequent class gives, said of everything, where that is more than chance)
 evals      by eval: kind and knobs, the stores' digests, prompts and class names with their hash, where its rows are
 
 Numbers are made of the rows in evaluation/. What other evals of the same weights had found stays.

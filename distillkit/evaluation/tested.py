@@ -54,8 +54,10 @@ def _alone(found: Differences, column: int, measure: Measure, items: int) -> Aga
         float(part[column]) for part in (found.value, found.low, found.high, found.p, found.error, found.seeds)
     )
     known = bool(np.isfinite(low))
+    if known and measure.within is not None:  # two shares of items: Student's t knows no ends, their difference does
+        low, high = max(low, -1.0), min(high, 1.0)
     unsaid = Verdict("not separable", p)
-    test = Against(value, low if known else None, high if known else None, p, error, seeds, unsaid)
+    test = Against(value, low if known else None, high if known else None, p, error, seeds, found.clusters, unsaid)
     return _said(test, measure, items, p)
 
 
@@ -69,5 +71,6 @@ def _said(test: Against, measure: Measure, items: int, adjusted: float) -> Again
         items=items,
         seeds=test.seeds,
         more_is_better=measure.more,
+        groups=test.groups,
     )
     return replace(test, verdict=said)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from distillkit.evaluation.clusters import FEW
 from distillkit.system.wording import count
 
 LEVEL = 0.05
@@ -50,8 +51,11 @@ def verdict(
     items: int,
     seeds: float = 0.0,
     more_is_better: bool = True,
+    groups: int | None = None,
 ) -> Verdict:
-    """Of one difference, over `items` items. Only what the test and the interval both say is said."""
+    """Of one difference, over `items` items, which are of so many independent `groups` where that is known. Only what
+    the test and the interval both say is said.
+    """
     if not math.isfinite(low):
         return Verdict("not separable", adjusted, None, "one item, or one cluster of items, has no spread")
     if adjusted <= LEVEL and (low > 0 or high < 0):
@@ -65,8 +69,35 @@ def verdict(
         return Verdict("not separable", adjusted, None, "seeds differ as much: more seeds, not more items")
     needed = math.ceil(items * max(error**2 - seeds, 0.0) / room)
     if needed <= items:
-        return Verdict("not separable", adjusted, needed, "too many tests at once, or too few clusters of items")
+        return Verdict("not separable", adjusted, needed, _in_doubt(low > 0 or high < 0, groups))
     return Verdict("not separable", adjusted, needed, f"it would take about {count(_round(needed), 'item')}")
+
+
+def _in_doubt(clear: bool, groups: int | None) -> str:
+    """Why a difference that is large for its error is none: `clear` of 0 is its interval, but p is not small."""
+    if groups is None or groups >= FEW:
+        return "too many tests at once, or too few clusters of items"
+    told = f"{count(groups, 'independent group')} of items are too few"
+    return f"{told}: the interval is clear of 0, but p is above {LEVEL}, and both must say so" if clear else told
+
+
+def few(groups: int, seeds: bool = False) -> str:
+    """A sentence on what intervals and verdicts are worth that rest on so few independent groups of items; empty where
+    there are enough. `seeds`: several of a recipe are compared, whose p is Student's t.
+    """
+    if groups >= FEW:
+        return ""
+    if groups < 2:
+        return "All items are one group (those of one text or class), which has no spread: no interval, and no verdict."
+    told = (
+        f"There are only {groups} independent groups of items (those of one text or class are one), and an interval by "
+        f"fewer than {FEW} is not to be trusted: it is Student's t around the value. A verdict needs p as "
+        f"well, at most {LEVEL}"
+    )
+    least = 2.0 ** (1 - groups)
+    if seeds or least <= LEVEL:
+        return f"{told}."
+    return f"{told}, which {groups} groups cannot bring below {least:.2g}: no difference is separable here."
 
 
 def _round(number: int) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from distillkit.evaluation.formats import eval_results
+from distillkit.evaluation.numbers import DETAILS
 from distillkit.exports._described import Described
 from distillkit.parity.gate import Parity
 from distillkit.recipe import TrainRecipe
@@ -92,7 +93,7 @@ def _results(run: RunFolder) -> str:
     for name, told in parsed_json(path.read_bytes())["results"].items():
         who = list(told)
         lines += [f"**{cell(name)}**\n", "| | " + " | ".join(who) + " |", "|---" * (len(who) + 1) + "|"]
-        numbers = [key for key in told[who[0]] if not key.endswith((".low", ".high", ".chance"))]
+        numbers = [key for key in told[who[0]] if not key.endswith(DETAILS)]
         lines += [f"| {key} | " + " | ".join(_number(told[one], key) for one in who) + " |" for key in numbers] + [""]
     return "\n".join(lines).rstrip()
 

@@ -13,7 +13,7 @@ from distillkit.evals._answers import BEST
 from distillkit.evaluation.comparison import Against
 from distillkit.evaluation.rows import Rows, read_rows
 from distillkit.evaluation.tested import against
-from distillkit.report.named import OF_TEXTS, called_classes
+from distillkit.report.named import OF_TEXTS, called_answers
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.paths import expand
 
@@ -65,7 +65,7 @@ def listed(rows: Rows | None, evaluation: Mapping[str, Any], shown: int = SHOWN)
     found = store.rows_of([first.key[place] for place in places])
     files = store.values("image", found)
     assert first.names is not None and first.target is not None
-    called = called_classes(store.path) if rows.asked["eval"]["kind"] not in OF_TEXTS else {}
+    called = called_answers(rows.asked["eval"], first.names)
     images = [
         _place(store, int(row), file, None if root is None else expand(root))
         | {"text": _called(first.names[first.target[place]], called), "answers": _answers(rows, place, called)}

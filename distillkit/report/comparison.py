@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from distillkit.evaluation.comparison import Against, Arm, Cell, Comparison, Line
+from distillkit.evaluation.verdicts import few
 from distillkit.report import render
 from distillkit.report.interactive import DOTS, Say, colours, interactive, short_names, title
 from distillkit.report.macs import macs
 from distillkit.report.script import embedded, script
 from distillkit.report.speeds import speed_of
-from distillkit.report.words import count, duration, parameters, percent, scaled, size
+from distillkit.report.words import count, duration, listing, parameters, percent, scaled, size
 from distillkit.runfolder import RunFolder
 from distillkit.system.atomic import atomic_file
 from distillkit.system.wording import count as counted
@@ -176,11 +177,20 @@ def _table(name: str, part: str, lines: list[Line], comparison: Comparison) -> d
     first = lines[0]
     items = counted(first.items, "item") if first.items else "no rows were kept: no tests"
     grouped = f" in {counted(first.clusters, 'group')}" if first.clusters < first.items else ""
+    seeds = any(len(arm.seeds) > 1 for arm in comparison.arms)
+    told = few(first.clusters, seeds).removesuffix(".") if first.items else ""
     return {
         "name": f"{name}, {part}" if part else name,
-        "caption": items + grouped,
+        "caption": ". ".join(filter(None, [items + grouped, told, _frequent(lines)])),
         "rows": [_row(line, who, cell, comparison) for line in lines for who, cell in line.cells.items()],
     }
+
+
+def _frequent(lines: Sequence[Line]) -> str:
+    """What the most frequent class reaches, where that is more than chance."""
+    known = [(line, line.measure.more_than_chance) for line in lines]
+    found = [f"{told(line, often)} in {line.measure.name}" for line, often in known if often is not None]
+    return f"The most frequent class, said of every image, reaches {listing(found)}" if found else ""
 
 
 def _row(line: Line, who: str, cell: Cell, comparison: Comparison) -> dict[str, Any]:

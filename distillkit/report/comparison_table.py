@@ -10,8 +10,8 @@ from distillkit.evaluation.comparison import Cell, Comparison, Line
 from distillkit.report.comparison import difference, told
 
 _COLUMNS = (
-    *("eval", "table", "measure", "recipe", "value", "low", "high", "chance", "difference", "difference_low"),
-    *("difference_high", "p", "p_holm", "verdict", "items_needed", "items", "groups"),
+    *("eval", "table", "measure", "recipe", "value", "low", "high", "chance", "majority", "difference"),
+    *("difference_low", "difference_high", "p", "p_holm", "verdict", "items_needed", "items", "groups"),
 )
 _MARKS = {"better": "+", "worse": "-", "not separable": ""}
 
@@ -34,7 +34,8 @@ def _values(line: Line, who: str, cell: Cell) -> list[object]:
         if test
         else [None] * 7
     )
-    about = [line.eval, line.table, line.measure.name, who, cell.value, cell.low, cell.high, line.measure.chance]
+    guessed = (line.measure.chance, line.measure.more_than_chance)
+    about = [line.eval, line.table, line.measure.name, who, cell.value, cell.low, cell.high, *guessed]
     return [*about, *tested, line.items, line.clusters]
 
 

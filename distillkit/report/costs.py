@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from distillkit.recipe import TrainRecipe
@@ -17,9 +19,11 @@ BENCH = "bench.json"  # in a run's folder: what `distillkit bench-model` measure
 class Pass:
     """The teacher's pass over one corpus. `forward` is the teacher's own part of `seconds`, by field.
 
-    `images`: how many images its rows have; several captions of an image are rows of one.
+    `store`: which it made; views of it were made by no pass of their own. `images`: how many images its rows have;
+    several captions of an image are rows of one.
     """
 
+    store: str
     rows: int
     failed: int
     images: int
@@ -34,7 +38,9 @@ class Pass:
 
 
 def teacher_pass(store: FeatureStore, teacher: str | None = None) -> Pass | None:
-    """What the store's extraction logged, None when it logged nothing. `teacher`: of several the one that is meant."""
+    """What the store's extraction logged, of a view that of its store; None when it logged nothing. `teacher`: of
+    several the one that is meant.
+    """
     view = getattr(store, "selection", None)  # which is made without a teacher
     place = view.store if view else store.path
     lines = [line | {"forward_seconds": _forward(line, teacher)} for line in logged(place)]
@@ -42,6 +48,7 @@ def teacher_pass(store: FeatureStore, teacher: str | None = None) -> Pass | None
         return None
     fields = {field for line in lines for field in line["forward_seconds"]}
     return Pass(
+        store=str(place),
         rows=sum(line["rows"] for line in lines),
         failed=sum(line["failed"] for line in lines),
         images=sum(line.get("images", line["rows"] - line["failed"]) for line in lines),
@@ -62,12 +69,20 @@ def _forward(line: dict[str, Any], teacher: str | None) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Online:
-    """One kind of input with the teacher in every step: `number` of them, at the measured cost of one."""
+    """One kind of input with the teacher in every step: `number` of them, at the measured cost of one.
+
+    `passes`: each one that made a store of it, once, however many views of that store there are.
+    """
 
     what: str
     field: str
     number: int
-    measured: Pass
+    passes: tuple[Pass, ...]
+
+    @cached_property
+    def measured(self) -> Pass:
+        """All of them as one."""
+        return _together(self.passes)
 
     @property
     def each(self) -> float:
@@ -82,16 +97,16 @@ class Online:
 def online(recipe: TrainRecipe, facts: dict[str, Any], passes: dict[str, Pass | None]) -> list[Online]:
     """What training would have asked the teacher. `passes` go by the recipe's names of their stores."""
     texts_seen = facts["steps"] * (recipe.data.text_batch_size or recipe.data.batch_size)
-    images = _together(of_images(passes))
+    images = _known(of_images(passes))
     asked = [
         ("views of images", "image", facts["images_seen"], images),
-        ("captions", "text", facts["images_seen"], images if with_captions(recipe) else None),
-        ("texts", "text", texts_seen, passes.get("texts")),
+        ("captions", "text", facts["images_seen"], images if with_captions(recipe) else ()),
+        ("texts", "text", texts_seen, _known([passes.get("texts")])),
     ]
     return [
-        Online(what, field, number, measured)
-        for what, field, number, measured in asked
-        if measured and field in measured.forward
+        Online(what, field, number, found)
+        for what, field, number, found in asked
+        if any(field in one.forward for one in found)
     ]
 
 
@@ -100,20 +115,24 @@ def with_captions(recipe: TrainRecipe) -> bool:
     return recipe.data.captions != "none" and recipe.data.texts is None
 
 
-def _together(passes: list[Pass | None]) -> Pass | None:
-    """What several stores cost, as one; None where one of them does not say."""
-    known = [one for one in passes if one]
-    if not known or len(known) < len(passes):
-        return None
-    fields = sorted({name for one in known for name in one.forward})
+def _known(passes: Sequence[Pass | None]) -> tuple[Pass, ...]:
+    """Each once; none where one of the stores does not say."""
+    found = [one for one in passes if one]
+    return tuple(_distinct(found)) if len(found) == len(passes) else ()
+
+
+def _together(passes: Sequence[Pass]) -> Pass:
+    """What several stores cost, as one."""
+    fields = sorted({name for one in passes for name in one.forward})
     return Pass(
-        rows=sum(one.rows for one in known),
-        failed=sum(one.failed for one in known),
-        images=sum(one.images for one in known),
-        seconds=sum(one.seconds for one in known),
-        forward={name: sum(one.forward.get(name, 0.0) for one in known) for name in fields},
-        commands=_distinct([command for one in known for command in one.commands]),
-        machines=_distinct([machine for one in known for machine in one.machines]),
+        store=", ".join(one.store for one in passes),
+        rows=sum(one.rows for one in passes),
+        failed=sum(one.failed for one in passes),
+        images=sum(one.images for one in passes),
+        seconds=sum(one.seconds for one in passes),
+        forward={name: sum(one.forward.get(name, 0.0) for one in passes) for name in fields},
+        commands=_distinct([command for one in passes for command in one.commands]),
+        machines=_distinct([machine for one in passes for machine in one.machines]),
     )
 
 

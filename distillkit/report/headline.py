@@ -19,21 +19,27 @@ class Networks:
     teacher_parameters: int | None
 
 
-def headline(table: Table | None, networks: Networks, seen: str, test: Against | None = None) -> str:
+def headline(
+    table: Table | None, networks: Networks, seen: str, test: Against | None = None, several: bool = False
+) -> str:
     """One sentence over the whole report. `seen` says whether the student knew the images: see overlap.py; `test`: the
-    paired one of the student against the baseline, without which there is no word on who is better.
+    paired one of the student against the baseline, without which there is no word on who is better. `several`: the
+    table is that of one eval among others, so the sentence names it.
     """
     measure = table.main if table else None
-    if measure is None:
+    if table is None or measure is None:
         return f"{networks.student} learned from {networks.teacher}; how well was not measured"
     teacher, student = measure.scores["teacher"], measure.scores["student"]
+    where = f" in {table.name}" if several else ""
     if _at_chance(teacher, measure):
-        return f"Here the teacher itself {_no_better(teacher, measure)}: what it taught can hardly show there"
+        return f"Here the teacher itself {_no_better(teacher, measure)}{where}: what it taught can hardly show there"
     if _at_chance(student, measure):
-        return f"The student {_no_better(student, measure)} {seen}".rstrip()
+        return f"The student {_no_better(student, measure)}{where} {seen}".rstrip()
     if not teacher.value:
-        return f"The teacher’s own {measure.name} is 0, the student’s {measure.text(student.value)}: nothing to reach"
-    told = f"The student reaches {percent(student.value / teacher.value, 0)} of its teacher’s {measure.name} {seen}"
+        own = f"The teacher’s own {measure.name}{where} is 0"
+        return f"{own}, the student’s {measure.text(student.value)}: nothing to reach"
+    part = percent(student.value / teacher.value, 0)
+    told = f"The student reaches {part} of its teacher’s {measure.name}{where} {seen}"
     if networks.teacher_parameters:
         told += f", with an image tower {part_of(networks.student_parameters, networks.teacher_parameters)} the size"
     baseline = measure.scores.get("baseline")
@@ -53,7 +59,12 @@ def numbers(table: Table) -> str:
         told.append(f"{value}{f' ({interval})' if interval else ''} for the {who}")
     if measure.chance is not None:
         told.append(f"{measure.text(measure.chance)} by chance")
-    return f"{measure.name} is {listing(told)}."
+    often = (
+        ""
+        if measure.majority is None
+        else f"; the most frequent class, said of all, reaches {measure.text(measure.majority)}"
+    )
+    return f"{measure.name} is {listing(told)}{often}."
 
 
 def against_baseline(table: Table, test: Against | None) -> str:

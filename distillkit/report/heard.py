@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
@@ -16,7 +17,7 @@ from distillkit.errors import TrainError
 from distillkit.evals._answers import Answers
 from distillkit.evaluation.arms import TEACHER
 from distillkit.evaluation.comparison import Comparison
-from distillkit.report.named import OF_TEXTS, called_classes
+from distillkit.report.named import called_answers
 from distillkit.system.paths import expand
 
 
@@ -65,15 +66,16 @@ def heard(comparison: Comparison) -> list[Heard]:
         if place in teacher:
             by_who = {TEACHER: teacher[place].answers} | by_who
         if all(_right_or_wrong(one) for one in by_who.values()):
-            of_texts = asking.made_of["eval"].get("kind") in OF_TEXTS
-            called = {} if of_texts else called_classes(Path(expand(store)))
-            found.append(Heard(place[0], store, {who: _called(one, called) for who, one in by_who.items()}))
+            called = {who: _called(one, asking.made_of["eval"]) for who, one in by_who.items()}
+            found.append(Heard(place[0], store, called))
     return found
 
 
-def _called(answers: Answers, called: dict[str, str]) -> Answers:
-    if answers.names is None or not called:
+def _called(answers: Answers, eval_: dict[str, Any]) -> Answers:
+    """With classes by their names."""
+    if answers.names is None:
         return answers
+    called = called_answers(eval_, answers.names)
     return replace(answers, names=[called.get(name, name) for name in answers.names])
 
 

@@ -10,15 +10,16 @@ from distillkit.recipe import Baseline, Component, TrainRecipe
 from distillkit.report import words
 from distillkit.report.answers import listed, rows_of, student_against_baseline
 from distillkit.report.commands import commands, in_order, in_short, in_words
-from distillkit.report.costs import Pass, online, teacher_pass, with_captions
+from distillkit.report.cost_table import cost
+from distillkit.report.costs import teacher_pass, with_captions
 from distillkit.report.demo import demo_credits, demo_folder, teacher_name
 from distillkit.report.grid import distance, pictures
 from distillkit.report.headline import Networks, against_baseline, headline, numbers
 from distillkit.report.history import drawings, formula
 from distillkit.report.named import of_images
 from distillkit.report.overlap import seen
-from distillkit.report.results import WHO, Table, bars, tables
-from distillkit.report.stores import evaluation_stores, said_at, store_facts, training_stores
+from distillkit.report.results import FREQUENT, WHO, Table, bars, method, tables
+from distillkit.report.stores import evaluation_stores, said_at, store_facts, training_stores, with_bases
 from distillkit.report.then import Then, as_then
 from distillkit.report.training import batch, looked_at, optimiser, schedule, seen_in_training, weights
 from distillkit.report.weights import measured_weights
@@ -44,7 +45,8 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
     # Stores before what was added to them, as they are made again.
     every = [*trained.values(), *measured, *homes.values(), *(said_at(store, recipe) for store in measured)]
     stores = list({str(store.path): store for store in every}.values())
-    passes = {str(store.path): teacher_pass(store, recipe.data.teacher) for store in stores}
+    passes = {str(store.path): teacher_pass(store, recipe.data.teacher) for store in with_bases(stores)}
+    knew = _knew(results[0], evaluation, of_images(then)) if results else ""
     demo = demo_folder(stores)
     parameters, towers = facts["teacher"].get("parameters", {}), facts.get("towers", {})
     networks = Networks(
@@ -60,7 +62,7 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
         "article": "an" if networks.student[:1].lower() in "aeio" else "a",
         "image_size": recipe.student.knobs.get("image_size"),
         "looked_at": looked_at({name: one.number for name, one in then.items()}, with_captions(recipe)),
-        **_results(results, rows, networks, _knew(results[0], evaluation, of_images(then)) if results else ""),
+        **_results(results, rows, networks, knew, len(evaluation["results"]) > 1),
         "others": _others(run, evaluation, results[1:]),
         "changed": [one.told() for one in then.values() if not one.same],
         **_sizes(towers | {"all": facts["parameters"]}, parameters, "image" if "images" in trained else "text"),
@@ -70,8 +72,8 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
         "objective": formula(recipe.losses),
         "baseline": _baseline(baseline, recipe),
         "curves": drawings(_histories(run, baseline, recipe), schedule(recipe.optim)),
-        "cost": _cost(recipe, facts, {name: passes[str(store.path)] for name, store in homes.items()}),
-        "stores": [store_facts(store, passes[str(store.path)]) for store in stores],
+        "cost": cost(recipe, facts, homes),
+        "stores": [store_facts(store, passes[str(store.path)]) for store in with_bases(stores)],
         "commands": commands(
             run.path,
             facts,
@@ -96,13 +98,13 @@ def _asked(evaluation: Values) -> list[Component]:
     return [Component(**one["eval"]) for one in evaluation.get("evals", {}).values()]
 
 
-def _results(results: list[Table], rows: Rows | None, networks: Networks, told: str) -> Values:
+def _results(results: list[Table], rows: Rows | None, networks: Networks, told: str, several: bool) -> Values:
     """The tables, and what the first of them comes to in words and in bars. `rows` are the first one's, and `told` is
-    whether its images were trained on.
+    whether its images were trained on; `several`: they are of more than one eval.
     """
     first = results[0] if results else None
     test = student_against_baseline(rows, first.main.name) if first and first.main else None
-    heading = headline(first, networks, told, test)
+    heading = headline(first, networks, told, test, several)
     return {
         "tables": results,
         "headline": heading,
@@ -110,6 +112,8 @@ def _results(results: list[Table], rows: Rows | None, networks: Networks, told: 
         "numbers": numbers(first) if first else "",
         "verdict": against_baseline(first, test) if first else "",
         "bars": bars(first) if first else [],
+        "method": method(results),
+        "frequent": FREQUENT if any(FREQUENT in table.rows for table in results) else "",
         "per_text": any(measure.name.endswith("per text") for table in results for measure in table.measures),
     }
 
@@ -145,7 +149,7 @@ def _sizes(own: dict[str, int], teacher: dict[str, int], tower: str) -> Values:
     sizes = {"teacher": teacher.get(tower), "student": student, "baseline": student}
     return {
         "tower": f"{tower} tower",
-        "sizes": {who: words.parameters(number) for who, number in sizes.items()} | {"chance": ""},
+        "sizes": {who: words.parameters(number) for who, number in sizes.items()} | {"chance": "", FREQUENT: ""},
         "own_text_size": words.parameters(own["text"]) if tower == "image" and own.get("text") else "",
         "text_size": words.parameters(teacher["text"]) if "text" in teacher else "",
         "part": words.part_of(student, teacher[tower]) if tower in teacher else "",
@@ -192,36 +196,6 @@ def _histories(run: RunFolder, baseline: RunFolder | None, recipe: TrainRecipe) 
     if baseline is not None and recipe.baseline is not None:
         found["baseline"] = (baseline.history(), recipe.baseline.losses)
     return found
-
-
-def _cost(recipe: TrainRecipe, facts: Values, passes: dict[str, Pass | None]) -> Values | None:
-    """Teacher once against teacher in every step; None when the extraction left no log."""
-    rows = online(recipe, facts, passes)
-    if not rows:
-        return None
-    passes_once = {id(row.measured): row.measured.seconds for row in rows}  # images and captions are of one pass
-    once, always = sum(passes_once.values()), sum(row.seconds for row in rows)
-    machines = {in_words(machine) for row in rows for machine in row.measured.machines}
-    trained = max(facts["seconds"], 0.1)  # they are told to a tenth
-    return {
-        "once": words.duration(once),
-        "always": words.roughly(always),
-        "times": words.times(always / trained),
-        "elsewhere": sorted(machines - {in_words(facts.get("machine"))}),
-        "rows": [
-            {
-                "what": row.what,
-                "rows": words.count(row.measured.rows),
-                "once": words.duration(row.measured.seconds),
-                "forward": words.duration(row.measured.forward[row.field]),
-                "each": words.duration(row.each),
-                "number": words.count(row.number),
-                "always": words.roughly(row.seconds),
-                "times": words.times(row.seconds / trained).replace(" times", "×"),
-            }
-            for row in rows
-        ],
-    }
 
 
 def _facts(facts: Values) -> dict[str, str]:

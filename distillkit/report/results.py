@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from distillkit.evaluation.clusters import FEW
+from distillkit.evaluation.numbers import DETAILS
+from distillkit.evaluation.verdicts import few
 from distillkit.recipe import TrainRecipe
 from distillkit.report.words import count, percent
 
 WHO = ("teacher", "student", "baseline")
+FREQUENT = "most frequent class"
 _BACK = "text to image "
 _SIZES = ("images", "texts", "classes")  # what was measured on, rather than how well
 
@@ -25,12 +30,17 @@ class Score:
 
 @dataclass(frozen=True)
 class Measure:
-    """One column of an evaluation. Shares are those of which chance is known, and are printed as percentages."""
+    """One column of an evaluation. Shares are those of which chance is known, and are printed as percentages. `groups`:
+    on how many independent groups of items its intervals rest, None where it has none, or nobody told. `majority`:
+    what the most frequent class gives, said of everything, None where that is no more than chance.
+    """
 
     name: str
     share: bool
     scores: dict[str, Score]
     chance: float | None
+    groups: int | None = None
+    majority: float | None = None
 
     def text(self, value: float) -> str:
         return percent(value) if self.share else f"{value:.4g}"
@@ -39,6 +49,8 @@ class Measure:
         """Value and interval, as printed; a dash where nothing is known."""
         if who == "chance":
             return ("–" if self.chance is None else self.text(self.chance)), ""
+        if who == FREQUENT:
+            return ("–" if self.majority is None else self.text(self.majority)), ""
         score = self.scores[who]
         if score.low is None or score.high is None:
             return self.text(score.value), ""
@@ -57,11 +69,35 @@ class Table:
     measures: list[Measure]
 
     @property
+    def rows(self) -> tuple[str, ...]:
+        """Who has a line in it, with those that look at nothing."""
+        often = any(measure.majority is not None for measure in self.measures)
+        return (*self.who, "chance", *([FREQUENT] if often else []))
+
+    @property
+    def few(self) -> str:
+        """A sentence where intervals of the table rest on too few independent groups of items, else empty."""
+        known = [measure.groups for measure in self.measures if measure.groups is not None]
+        return few(min(known)) if known else ""
+
+    @property
     def main(self) -> Measure | None:
         """What headline and bars show: R@10, or else the first share that has an interval, or the first number."""
         sure = [measure for measure in self.measures if any(score.low is not None for score in measure.scores.values())]
         sure.sort(key=lambda measure: not measure.share)
         return next((measure for measure in sure if measure.name == "R@10"), sure[0] if sure else None)
+
+
+def method(tables: Sequence[Table]) -> str:
+    """How their intervals are made."""
+    known = [measure.groups for table in tables for measure in table.measures if measure.groups is not None]
+    drawn = "a bootstrap that draws items of one text or class together"
+    if not any(one < FEW for one in known):
+        return f"by {drawn}"
+    student = "Student’s t, as wide as the spread of"
+    if all(one < FEW for one in known):
+        return f"by {student} {drawn}"
+    return f"by {drawn}; where there are fewer than {FEW} such groups, by {student} what it draws"
 
 
 def tables(results: dict[str, Any], recipe: TrainRecipe) -> list[Table]:
@@ -94,7 +130,7 @@ def bars(table: Table) -> list[dict[str, str]]:
     if measure is None:
         return []
     ends = [end for score in measure.scores.values() for end in (score.value, score.high) if end is not None]
-    whole = 1.02 * max(*ends, measure.chance or 0.0)
+    whole = 1.02 * max(*ends, measure.chance or 0.0, measure.majority or 0.0)
 
     def length(value: float) -> str:
         return f"{100 * value / whole:.2f}" if whole else "0"
@@ -105,9 +141,10 @@ def bars(table: Table) -> list[dict[str, str]]:
         if score.low is not None and score.high is not None:
             bar |= {"low": length(score.low), "span": length(score.high - score.low)}
         drawn.append(bar)
-    if measure.chance is not None:
-        value, _ = measure.cell("chance")
-        drawn.append({"who": "chance", "value": value, "length": length(measure.chance), "low": "", "span": ""})
+    for who, known in (("chance", measure.chance), (FREQUENT, measure.majority)):
+        if known is not None:
+            value, _ = measure.cell(who)
+            drawn.append({"who": who, "value": value, "length": length(known), "low": "", "span": ""})
     return drawn
 
 
@@ -117,7 +154,7 @@ def _table(name: str, store: str | None, by_who: dict[str, dict[str, float]]) ->
     caption = ", ".join(f"{count(some[size])} {size}" for size in _SIZES if size in some)
     # A student of another width than the teacher's lacks some measures; those of everyone are compared.
     shared = [key for key in some if all(key in by_who[one] for one in who)]
-    names = [key for key in shared if key not in _SIZES and not key.endswith((".low", ".high", ".chance"))]
+    names = [key for key in shared if key not in _SIZES and not key.endswith(DETAILS)]
     measures = [_measure(key, by_who, who) for key in names]
     return Table(name, caption, store, who, sorted(measures, key=_place))
 
@@ -126,8 +163,9 @@ def _measure(key: str, by_who: dict[str, dict[str, float]], who: tuple[str, ...]
     def score(values: dict[str, float]) -> Score:
         return Score(values[key], values.get(f"{key}.low"), values.get(f"{key}.high"))
 
-    chance = by_who[who[0]].get(f"{key}.chance")
-    return Measure(key, chance is not None, {one: score(by_who[one]) for one in who}, chance)
+    chance, groups, majority = (by_who[who[0]].get(f"{key}.{what}") for what in ("chance", "groups", "majority"))
+    scores = {one: score(by_who[one]) for one in who}
+    return Measure(key, chance is not None, scores, chance, None if groups is None else int(groups), majority)
 
 
 def _place(measure: Measure) -> tuple[Any, ...]:

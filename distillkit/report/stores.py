@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,19 @@ from distillkit.store.format.manifest import FILE_NAME
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.reading.selection import Selection, home
 from distillkit.system.paths import expand
+from distillkit.system.wording import count as counted
+
+_DASH = "–"
 
 
 @dataclass(frozen=True)
 class StoreFacts:
-    """One store, as printed."""
+    """One store, as printed. `view`: of which store it names how many rows, empty where it is none; a view has no files
+    and no pass of its own, so that what its store holds and cost is told of that store alone.
+    """
 
     path: str
+    view: str
     rows: str
     failed: str
     shards: str
@@ -54,22 +61,39 @@ def _opens(path: Path) -> bool:
     return (home(path) / FILE_NAME).is_file() and not (home(path) != path and Selection(path).refused())
 
 
+def as_view(store: FeatureStore) -> str:
+    """In words, what a view is; empty of a store."""
+    if store.selection is None:
+        return ""
+    return (
+        f"a view of {count(store.selection.count)} of the {counted(store.manifest.rows, 'row')} of {home(store.path)}"
+    )
+
+
+def with_bases(stores: Sequence[FeatureStore]) -> list[FeatureStore]:
+    """These and the stores that the views among them are of, each once and before its views."""
+    every = [one for store in stores for one in ([FeatureStore(home(store.path))] if store.selection else []) + [store]]
+    return list({store.path.resolve(): store for store in every}.values())
+
+
 def store_facts(store: FeatureStore, teacher_pass: Pass | None) -> StoreFacts:
     """What its manifest says, and how long it took to make."""
-    manifest = store.manifest
+    manifest, view = store.manifest, as_view(store)
     held = sum(file.bytes for shard in manifest.shards for file in shard.files.values())
     fields = [f"{name} {field.dtype}[{', '.join(map(str, field.shape))}]" for name, field in manifest.fields.items()]
+    seconds = duration(teacher_pass.seconds) if teacher_pass else "not recorded"
     return StoreFacts(
         path=str(store.path),
+        view=view,
         rows=count(store.selection.count if store.selection else manifest.rows),
-        failed=count(manifest.skipped),
-        shards=count(len(manifest.shards)),
-        bytes=size(held),
-        bytes_per_row=size(held / manifest.rows),
+        failed=_DASH if view else count(manifest.skipped),
+        shards=_DASH if view else count(len(manifest.shards)),
+        bytes=_DASH if view else size(held),
+        bytes_per_row=_DASH if view else size(held / manifest.rows),
         fields=fields,
         digest=store.digest,
         teacher_sha256=", ".join(
             teacher.get("weights_sha256", "not recorded") for teacher in manifest.teachers.values()
         ),
-        seconds=duration(teacher_pass.seconds) if teacher_pass else "not recorded",
+        seconds=_DASH if view else seconds,
     )

@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from distillkit.errors import DistillkitError
 from distillkit.evals._encode import stores_of
+from distillkit.evaluation.arms import arms_of
+from distillkit.evaluation.compared import compared
+from distillkit.evaluation.comparison import Line
+from distillkit.evaluation.measured import measured
 from distillkit.recipe import Component
-from distillkit.report.words import count, listing
+from distillkit.report.words import count, listing, percent
 from distillkit.runfolder import RunFolder
 
 
 def measured_weights(run: RunFolder, baseline: RunFolder | None, evals: Sequence[Component]) -> str:
     """Such as "The weights are those of the last step, 1,250." `evals`: by which they were measured."""
     own = run.weights()
-    told = [f"The weights are {_which(own)}.", *_too_good(own["selected"], evals)]
+    told = [f"The weights are {_which(own)}.", *_too_good(own["selected"], evals), *_worse_than_last(run)]
     if baseline is not None and (own["selected"] or baseline.weights()["selected"]):
         told.append(f"The baseline's are {_which(baseline.weights())}.")
     return " ".join(told)
@@ -39,6 +44,28 @@ def _too_good(selected: dict[str, Any] | None, evals: Sequence[Component]) -> li
     chosen_on = _seen(selected["eval"]) if selected else set()
     names = [one.knobs.get("name") or one.kind for one in evals if chosen_on & _seen(one.model_dump())]
     return [f"They were selected on images of {listing(names)}, so these numbers flatter them."] if names else []
+
+
+def _worse_than_last(run: RunFolder) -> list[str]:
+    """In what selected weights do worse than those of the last step; nothing where these were not measured as well."""
+    if run.run == run.path:
+        return []
+    try:
+        found = compared(arms_of([measured(run.run), measured(run.path)], None))
+    except DistillkitError:  # the last ones were not asked the same, or what is kept of them is damaged
+        return []
+    worse = [_fell(line) for line in found.lines if _verdict(line) == "worse"]
+    return [f"By a paired test they are worse than those of the last step in {listing(worse)}."] if worse else []
+
+
+def _verdict(line: Line) -> str:
+    against = list(line.cells.values())[1].against
+    return against.verdict.word if against else ""
+
+
+def _fell(line: Line) -> str:
+    last, selected = (percent(one.value) if line.share else f"{one.value:.4g}" for one in line.cells.values())
+    return f"{line.measure.name} of {line.eval} ({selected} against {last})"
 
 
 def _seen(eval_: dict[str, Any] | None) -> set[str]:

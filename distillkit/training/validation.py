@@ -19,7 +19,7 @@ from torch import Tensor
 from distillkit.errors import RecipeError, TrainError
 from distillkit.evaluation.embed import Pace, embedded
 from distillkit.evaluation.encode import Blank, Student
-from distillkit.evaluation.numbers import numbers
+from distillkit.evaluation.numbers import DETAILS, numbers
 from distillkit.originals import Originals, moved
 from distillkit.recipe import TrainRecipe, Validation
 from distillkit.runfolder import RunFolder
@@ -110,7 +110,7 @@ class Validator:
     def _refuse_other_names(self, result: dict[str, float]) -> None:
         assert self.spec is not None
         if self.spec.best not in result:
-            known = ", ".join(name for name in result if not name.endswith((".low", ".high", ".chance")))
+            known = ", ".join(name for name in result if not name.endswith(DETAILS))
             raise RecipeError(f"validation.best: this eval gives no {self.spec.best!r}; it gives: {known}")
 
     def _so_far(self, step: int) -> float:

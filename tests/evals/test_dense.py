@@ -82,6 +82,8 @@ def test_maps_that_say_it_are_segmented_and_others_are_not(probe, masks, squares
     found = run(probe(folder), Sees(squares), **stores)
     assert found["mIoU"] > 0.75 and found["IoU per image"] > 0.75 and found["pixels right"] > 0.85
     assert found["mIoU.low"] <= found["mIoU"] <= found["mIoU.high"] and found["pixels right.chance"] == 0.5
+    ground = (squares[6:] == 0).mean()
+    assert found["pixels right.majority"] == pytest.approx(max(ground, 1 - ground)) and ground != 0.5
     blind = run(probe(folder), Sees(squares, blind=True), **stores)
     assert blind["mIoU"] < 0.6 < found["mIoU"]
 

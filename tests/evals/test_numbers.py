@@ -25,6 +25,20 @@ def test_zero_shot_counts_the_nearest_class():
     assert found["top-5"] == 1.0
 
 
+def test_the_most_frequent_class_is_told_where_it_is_more_than_chance():
+    images = Store([0, 1, 1, 3, 0, 0, 0, 0, 0, 0], label=[0, 1, 1, 0, 0, 0, 0, 0, 0, 0])
+    found = run(ZeroShot(store="images", prompts="prompts"), Teacher(), images=images, prompts=PROMPTS)
+    assert found["top-1.majority"] == 0.8 and found["top-1.chance"] == 0.25
+    assert "top-5.majority" not in found  # of four classes any five are all
+    assert found["mean per class.majority"] == 0.5  # two of the four classes have images
+    even = Store([0, 1, 2, 3], label=[0, 1, 2, 3])
+    found = run(ZeroShot(store="images", prompts="prompts"), Teacher(), images=even, prompts=PROMPTS)
+    assert not any(name.endswith(".majority") for name in found)
+    # In agreement: what the teacher says most often.
+    said = run(Agreement(store="images", prompts="prompts", k=2), Teacher(), images=images, prompts=PROMPTS)
+    assert said["same class.majority"] == pytest.approx(0.7)
+
+
 def test_a_student_with_a_text_tower_is_asked_with_its_own_words():
     """It calls class 0 what the teacher calls class 1, in images and in texts: all is well."""
     images = Store([0, 1], label=[0, 1])

@@ -14,6 +14,7 @@ from distillkit import compare
 from distillkit.errors import TrainError
 from distillkit.evaluation.paired import mean_differences
 from distillkit.evaluation.rows import read_rows, write_rows
+from distillkit.report.comparison_table import as_csv
 from distillkit.report.heard import heard
 from tests.evaluation.test_evaluate import refused
 
@@ -64,6 +65,49 @@ def test_better_and_worse_are_told_and_lower_ranks_are_better(pair):
     other = compare.comparison([a, b], baseline=b)
     assert other.baseline.name == str(b)
     assert line(other, "R@1").cells[str(a)].against.verdict.word == "worse"
+
+
+def test_few_groups_are_told_with_their_table(pair):
+    """Four groups of ten items, each of them better by all of its items: the interval is clear of 0, p is not small."""
+    for run, rank in zip(pair, (9, 1), strict=True):
+        edited(run, lambda ranks, rank=rank: np.full_like(ranks, rank))
+        path = run / "evaluation/retrieval.arrow"
+        rows = read_rows(path)
+        student = rows.answers["student"]
+        some = np.where(
+            np.arange(40) % 10 == np.arange(40) // 10, 1, student.columns["rank"]
+        )  # one item of each is not
+        answers = {
+            who: replace(one, group=np.arange(40) // 10, columns=one.columns | {"rank": some})
+            for who, one in rows.answers.items()
+        }
+        write_rows(path, replace(rows, answers=answers))
+    page = compare.compare(pair, dots=0)
+    test = line(compare.comparison(pair), "R@1").cells[str(pair[1])].against
+    assert test.low > 0 and test.groups == 4 and test.p == 0.125
+    assert "4 independent groups of items are too few: the interval is clear of 0" in test.verdict.told
+    for text in (page.read_text(), page.with_suffix(".md").read_text()):
+        assert "40 items in 4 groups. There are only 4 independent groups of items" in text
+        assert "4 groups cannot bring below 0.12: no difference is separable here." in text
+
+
+def test_what_the_most_frequent_class_reaches_is_told_with_its_table(pair):
+    for run in pair:
+        path = run / "evaluation/retrieval.arrow"
+        rows = read_rows(path)
+        often = {"R@1": 0.4321, "R@10": 0.0}  # the other one is less than chance
+        answers = {
+            who: replace(
+                one, measures=tuple(replace(measure, majority=often.get(measure.name)) for measure in one.measures)
+            )
+            for who, one in rows.answers.items()
+        }
+        write_rows(path, replace(rows, answers=answers))
+    page = compare.compare(pair, dots=0)
+    for text in (page.read_text(), page.with_suffix(".md").read_text()):
+        assert "The most frequent class, said of every image, reaches 43.2% in R@1." in text
+    table = list(csv.DictReader(io.StringIO(as_csv(compare.comparison(pair)))))
+    assert {(row["measure"], row["majority"]) for row in table if row["majority"]} == {("R@1", "0.4321")}
 
 
 def test_seeds_are_one_recipe(world):

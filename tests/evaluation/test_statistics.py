@@ -9,7 +9,8 @@ from distillkit.evaluation.clusters import MOST, clusters, resamples
 from distillkit.evaluation.intervals import mean_intervals
 from distillkit.evaluation.paired import mcnemar_p, mean_differences, pooled_difference, seeded_differences, swap_p
 from distillkit.evaluation.pooled import pooled_interval
-from distillkit.evaluation.verdicts import holm, verdict
+from distillkit.evaluation.tested import against
+from distillkit.evaluation.verdicts import few, holm, verdict
 
 MANY = 2000  # simulated comparisons, a column each
 
@@ -117,6 +118,17 @@ def test_mcnemar_is_scipys_and_swapping_is_mcnemar():
     assert swap_p(many)[0] == pytest.approx(wanted[4], abs=0.003)
 
 
+def test_no_difference_of_shares_is_beyond_100_points():
+    """Two groups that say the opposite: Student's t alone would tell of 900 points and more."""
+    measure = Measure("top-1", "rank", within=1)
+    ones, others = (
+        Answers([*"abcd"], {"rank": np.array(rank)}, (measure,), group=np.array([0, 0, 1, 1]))
+        for rank in ([1, 1, 2, 2], [2, 2, 1, 1])
+    )
+    (test,) = against([ones], [others], [measure])
+    assert (test.value, test.low, test.high) == (0.0, -1.0, 1.0) and test.groups == 2
+
+
 def test_holm_is_the_textbooks():
     np.testing.assert_allclose(holm(np.array([0.01, 0.04, 0.03, 0.005])), [0.03, 0.06, 0.06, 0.02])
     assert holm(np.array([])).tolist() == [] and holm(np.array([0.7, 0.9])).tolist() == [1.0, 1.0]
@@ -189,6 +201,18 @@ def test_verdicts_say_no_more_than_the_test():
     assert verdict(**wide, adjusted=0.2).told == "not separable (it would take about 1,800 items)"
     assert verdict(**wide, adjusted=0.2, seeds=0.0001).items is None
     assert "seeds" in verdict(**wide, adjusted=0.2, seeds=0.0001).why
+    # Of five groups no p of swapping them is below 0.05, however clear of 0 the interval is.
+    found = mean_differences(np.array([[0.9], [0.8], [0.9], [0.85], [0.8]]), np.zeros((5, 1)))
+    assert found.low[0] > 0.5 and found.p[0] == 2.0**-4
+    clear = {"value": 0.85, "low": 0.78, "high": 0.92, "error": 0.02, "items": 60, "adjusted": 0.0625}
+    assert verdict(**clear, groups=5).told == (
+        "not separable (5 independent groups of items are too few: the interval is clear of 0, but p is above 0.05, "
+        "and both must say so)"
+    )
+    assert "too many tests at once" in verdict(**clear, groups=60).why
+    assert few(20) == "" and "no interval, and no verdict" in few(1)
+    assert "only 5" in few(5) and "below 0.062: no difference is separable" in few(5) and "below" not in few(6)
+    assert "below" not in few(5, seeds=True)  # their p is Student's t
     same = dict.fromkeys(("value", "low", "high", "error"), 0.0)
     assert verdict(**same, items=9, adjusted=1.0).told == "not separable (the same answers)"
     nothing = {"value": 1.0, "low": float("nan"), "high": float("nan"), "error": 0.0}

@@ -21,6 +21,7 @@ from distillkit.recipe import ExtractRecipe, TrainRecipe, load
 from distillkit.report import words as say
 from distillkit.report import write_report
 from distillkit.report.answers import listed, rows_of, student_against_baseline
+from distillkit.report.cost_table import cost
 from distillkit.report.costs import online, teacher_pass
 from distillkit.report.curves import Line, chart
 from distillkit.report.demo import demo_credits, demo_folder, teacher_name
@@ -28,7 +29,7 @@ from distillkit.report.grid import distance, pictures
 from distillkit.report.headline import Networks, against_baseline, headline, numbers
 from distillkit.report.overlap import seen
 from distillkit.report.results import bars, tables
-from distillkit.report.stores import store_facts
+from distillkit.report.stores import store_facts, with_bases
 from distillkit.runfolder import RunFolder
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.reading.selection import select
@@ -235,7 +236,7 @@ def test_the_headline_is_no_better_than_the_numbers():
         ("worse", "The student is worse than the baseline: +15.0 points", "it is worse than"),
         ("not separable", "Student and baseline are not separable: +15.0", "it and the baseline are not separable"),
     ):
-        test = Against(0.15, 0.04, 0.26, 0.01, 0.05, 0.0, Verdict(word, 0.01))
+        test = Against(0.15, 0.04, 0.26, 0.01, 0.05, 0.0, 400, Verdict(word, 0.01))
         assert told in against_baseline(good, test)
         assert short in headline(good, NETWORKS, "", test) and "paired test" in headline(good, NETWORKS, "", test)
     assert against_baseline(good, None) == ""
@@ -243,6 +244,22 @@ def test_the_headline_is_no_better_than_the_numbers():
         "R@10 is 50.0% (45.0–55.0) for the teacher, 30.0% (25.0–35.0) for the student, 15.0% (10.0–20.0) for the "
         "baseline and 10.0% by chance."
     )
+
+
+def test_the_headline_names_its_eval_among_several(run):
+    told = headline(table(0.5, 0.3, 0.15), NETWORKS, "on images it never saw", several=True)
+    assert told.startswith("The student reaches 60% of its teacher’s R@10 in e on images it never saw")
+    for teacher, student in ((0.5, 0.14), (0.12, 0.5)):
+        assert "chance in R@10 in e" in headline(table(teacher, student, 0.1), NETWORKS, "", several=True)
+
+    def another(evaluation):
+        evaluation["results"]["second"] = evaluation["results"]["retrieval"]
+
+    assert "in retrieval" not in written(run)[1].splitlines()[0]
+    edit(run.path / "evaluation.json", another)
+    text, plain = written(run)
+    assert " in R@10 in retrieval" in plain.splitlines()[0] or "’s R@10 in retrieval" in plain.splitlines()[0]
+    assert "70 images of retrieval" in Page(text).text and "70 images of retrieval" in plain
 
 
 def test_a_table_has_its_columns_in_order_and_bars_in_proportion():
@@ -254,6 +271,44 @@ def test_a_table_has_its_columns_in_order_and_bars_in_proportion():
     assert list(drawn) == ["teacher", "student", "baseline", "chance"]
     assert drawn["teacher"] == pytest.approx(2 * drawn["student"], abs=0.02)
     assert drawn["teacher"] < 100
+
+
+def test_few_groups_are_told_beside_the_table_and_by_which_method_its_intervals_are_made(run):
+    bootstrap = "95% intervals, by a bootstrap that draws items of one text or class together"
+    text, plain = written(run)
+    assert bootstrap in Page(text).text and bootstrap in plain and "not to be trusted" not in text + plain
+
+    def rest_on(groups, *keys):
+        def change(evaluation):
+            for by_name in evaluation["results"]["retrieval"].values():
+                by_name.update({key: float(groups) for key in by_name if key.endswith(keys)})
+
+        edit(run.path / "evaluation.json", change)
+        return Page(written(run)[0]).text, written(run)[1]
+
+    for told in rest_on(5, ".groups"):
+        assert "by Student’s t, as wide as the spread of a bootstrap that draws items of one text" in told
+        assert "There are only 5 independent groups of items" in told and "fewer than 20 is not to be trusted" in told
+        assert "cannot bring below 0.062: no difference is separable here" in told
+    rest_on(70, ".groups")
+    for told in rest_on(6, "text to image R@1.groups"):
+        assert "; where there are fewer than 20 such groups, by Student’s t" in told and "cannot bring" not in told
+
+
+def test_the_most_frequent_class_has_a_line_where_it_is_more_than_chance(run):
+    assert "ost frequent class" not in "".join(written(run))
+
+    def change(evaluation):
+        for by_name in evaluation["results"]["retrieval"].values():
+            by_name["R@10.majority"] = 0.4321
+
+    edit(run.path / "evaluation.json", change)
+    text, plain = written(run)
+    assert "Most frequent class 43.2%" in Page(text).text  # a bar of the picture
+    assert re.search(r"^\| most frequent class \|( – \|)+ 43.2% \|", plain, re.MULTILINE)
+    for told in (Page(text).text, plain):
+        assert "Most frequent class: what that class reaches, said of every image" in told
+    assert "by chance; the most frequent class, said of all, reaches 43.2%." in plain
 
 
 def test_whether_the_images_were_seen_is_looked_up(finished):
@@ -386,8 +441,10 @@ def test_the_cost_is_what_was_measured(tmp_path, run):
     facts = {"images_seen": 1000, "steps": 10}
     (views,) = online(run.recipe(), facts, {"images": measured, "texts": None})
     assert views.seconds == pytest.approx(200.0)
-    (both,) = online(run.recipe(), facts, {"images": measured, "images.1": measured})
+    (both,) = online(run.recipe(), facts, {"images": measured, "images.1": replace(measured, store="another")})
     assert both.measured.seconds == 22.0 and both.seconds == pytest.approx(200.0)
+    (once,) = online(run.recipe(), facts, {"images": measured, "images.1": measured})  # two views of one store
+    assert once.measured == measured
     assert online(run.recipe(), facts, {"images": measured, "images.1": None}) == []
     (tmp_path / "extract.jsonl").unlink()
     assert teacher_pass(SimpleNamespace(path=tmp_path)) is None
@@ -514,10 +571,34 @@ def test_teachers_whose_weights_nobody_recorded_are_reported_as_that(run, finish
     assert "weights not recorded" in text and "| not recorded |" in text and "weights not recorded" in page
 
 
-def test_a_view_is_told_by_its_own_rows_and_digest_and_the_cost_of_its_store(run, tmp_path):
+def test_a_view_is_told_as_one_and_its_store_has_the_size_and_the_cost_once(run, tmp_path):
     store = FeatureStore(store_of(run))
-    select(store.path, np.arange(5), tmp_path / "view")
-    view = FeatureStore(tmp_path / "view")
-    told = store_facts(view, teacher_pass(view))
+    for name in ("view", "more"):
+        select(store.path, np.arange(5 if name == "view" else 9), tmp_path / name)
+    view, more = (FeatureStore(tmp_path / name) for name in ("view", "more"))
+    assert teacher_pass(view) == teacher_pass(store)
+    told, whole = store_facts(view, teacher_pass(view)), store_facts(store, teacher_pass(store))
     assert told.rows == "5" and told.digest == view.digest != store.digest
-    assert teacher_pass(view) == teacher_pass(store) and told.seconds != "not recorded"
+    assert told.view == f"a view of 5 of the 70 rows of {store.path}" and whole.view == ""
+    assert {told.seconds, told.bytes, told.bytes_per_row, told.shards, told.failed} == {"–"}
+    assert "–" not in (whole.seconds, whole.bytes, whole.bytes_per_row, whole.shards, whole.failed)
+    assert [one.path for one in with_bases([view, more, store])] == [store.path, view.path, more.path]
+
+    found = cost(run.recipe(), run.facts(), {"images": view, "images.1": more, "texts": store})
+    alone = cost(run.recipe(), run.facts(), {"images": store})
+    assert found["once"] == alone["once"] == told_once(store) and alone["views"] == []
+    assert found["views"] == [f"{one.path} is a view of {n} of the 70 rows of {store.path}" for one, n in
+                              ((view, 5), (more, 9))]  # fmt: skip
+    assert {tuple(row["stores"]) for row in found["rows"]} == {(str(store.path),)}
+
+    edit(run.path / "student.json", lambda facts: facts["stores"].update(images=str(view.path)))
+    text, plain = written(run)
+    for shown in (Page(text).text, plain.replace("\\", "")):
+        assert f"{view.path} is a view of 5 of the 70 rows of {store.path}, and no pass made it" in shown
+        assert shown.count(whole.seconds) >= 1 and f"a view of 5 of the 70 rows of {store.path}" in shown
+    (line,) = (line for line in plain.splitlines() if line.startswith(f"| {view.path}".replace("_", "\\_")))
+    assert line.count("| – ") == 5
+
+
+def told_once(store):
+    return say.duration(teacher_pass(store).seconds)

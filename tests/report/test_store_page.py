@@ -12,6 +12,7 @@ from distillkit.errors import StoreError
 from distillkit.report.store_look import ALIKE, alike, nearest_texts, norms, texts_for
 from distillkit.report.store_page import write_store
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.reading.selection import select
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,15 @@ def test_nearest_texts_are_by_cosine_and_each_once(stores):
     said = texts.values("text", texts.ok_rows[best.indices.numpy()])
     assert [one[0][0] for one in found] == said
     assert all(len({text for text, _ in one}) == 3 for one in found)
+
+
+def test_a_view_is_told_to_be_one_and_has_no_size_of_its_own(stores, tmp_path):
+    images, _ = stores
+    select(images.path, images.ok_rows[:9], tmp_path / "view")
+    page = write_store(tmp_path / "view.html", FeatureStore(tmp_path / "view")).read_text()
+    assert f"It is a view of 9 of the {len(images)} rows of {images.path}, where its features lie." in page
+    assert " a row.</p>" not in page
+    assert " a row.</p>" in write_store(tmp_path / "store.html", images).read_text()
 
 
 def test_texts_beside_a_store_are_found(stores, tmp_path):

@@ -10,13 +10,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from distillkit.errors import StoreError
 from distillkit.evaluation.measured import Asking
 from distillkit.evaluation.rows import read_rows
 from distillkit.recipe import ExtractRecipe, TrainRecipe, load
 from distillkit.report import write_report
 from distillkit.report.answers import listed
 from distillkit.report.heard import heard
-from distillkit.report.named import called_classes
+from distillkit.report.named import called_answers, called_classes
 from distillkit.report.overlap import seen
 from distillkit.report.then import as_then
 from distillkit.report.training import looked_at
@@ -134,6 +135,33 @@ def test_classes_of_a_view_are_called_as_its_store_calls_them(out):
     arm = SimpleNamespace(name="toy", runs=[run])
     (one,) = heard(SimpleNamespace(arms=[arm], baseline=arm, apart={}))
     assert {one.truth(place) for place in range(30)} >= {"zoo", "cats", "2"}
+
+
+@pytest.mark.parametrize(
+    ("source", "prompts", "names"),
+    [
+        ({"templates": ["an icon of {}.", "{}"]}, ["an icon of big cats.", "an icon of cats."], ["big cats", "cats"]),
+        ({}, ["a bad photo of a tench.", "a bad photo of a great tench."], ["tench", "great tench"]),
+        ({"templates_file": "t"}, ["an icon of actions.", "an icon of some people."], ["actions", "some people"]),
+        ({"templates": ["other {}"]}, ["actions of an icon", "people of an icon"], ["actions", "people"]),
+        (None, ["the actions", "the people seen"], ["actions", "people seen"]),
+        (None, ["actions", "people"], ["actions", "people"]),
+        (None, ["a cat", "a cat there"], ["cat", "cat there"]),
+        (None, ["the only one"], ["the only one"]),
+    ],
+)
+def test_classes_are_called_by_their_names_and_not_by_their_first_prompt(monkeypatch, source, prompts, names):
+    """Of prompts whose store is gone too (None): by what tells them apart."""
+
+    def store(name):
+        if source is None:
+            raise StoreError("gone")
+        return SimpleNamespace(manifest=SimpleNamespace(source={"kind": "class_prompts", "knobs": source}))
+
+    monkeypatch.setattr("distillkit.report.named.FeatureStore", store)
+    asked = {"kind": "zero_shot", "store": "images", "prompts": "prompts"}
+    assert called_answers(asked, prompts) == dict(zip(prompts, names, strict=True))
+    assert called_answers({"kind": "retrieval", "store": "images"}, prompts) == {}
 
 
 def test_how_to_make_it_again_has_the_views_too(out):

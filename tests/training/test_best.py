@@ -3,14 +3,19 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from distillkit.errors import TrainError
+from distillkit.evals import Measure
+from distillkit.evaluation.rows import read_rows, write_rows
 from distillkit.recipe import Component
+from distillkit.report.weights import measured_weights
 from distillkit.runfolder import RunFolder
 from tests.conftest import EXTRACT, TRAIN, draw
 
@@ -65,6 +70,29 @@ def test_the_report_says_which_weights_it_measured_and_on_what_they_were_selecte
     assert told in (trained.parents[1] / "told").read_text()
     evaluation = json.loads((trained / "best/evaluation.json").read_text())
     assert evaluation["weights"]["student"]["selected"]["number"] == "R@5"
+
+
+def test_the_report_says_in_what_the_selected_weights_are_worse_than_the_last(trained, tmp_path):
+    """They may be selected by one number, and fall behind in another."""
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    for folder, cosine in ((run, 0.9), (run / "best", 0.8)):
+        path = folder / "evaluation/retrieval.arrow"
+        rows = read_rows(path)
+        noise = np.random.default_rng(0).normal(size=40) / 100
+        answers = {
+            who: replace(
+                one,
+                columns={"rank": np.ones(40, np.int64), "margin": one.columns["margin"], "cosine": cosine + noise},
+                measures=(Measure("R@1", "rank", within=1, chance=0.1), Measure("cosine", "cosine")),
+            )
+            for who, one in rows.answers.items()
+        }
+        write_rows(path, replace(rows, answers=answers))
+    told = measured_weights(RunFolder(run / "best"), None, [])
+    assert "worse than those of the last step in cosine of retrieval (0.7994 against 0.8994)." in told
+    assert "R@1 of" not in told and "worse" not in measured_weights(RunFolder(run), None, [])
+    (run / "evaluation/retrieval.arrow").write_bytes(b"damaged")
+    assert "worse" not in measured_weights(RunFolder(run / "best"), None, [])
 
 
 def test_beside_best_weights_the_baselines_best_are_measured(trained):

@@ -1,0 +1,45 @@
+"""What the teacher cost as the report prints it: once, against in every step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from distillkit.recipe import TrainRecipe
+from distillkit.report import words
+from distillkit.report.commands import in_words
+from distillkit.report.costs import online, teacher_pass
+from distillkit.report.stores import as_view
+from distillkit.store.reading.reader import FeatureStore
+
+
+def cost(recipe: TrainRecipe, facts: dict[str, Any], stores: Mapping[str, FeatureStore]) -> dict[str, Any] | None:
+    """`stores`: where what the teacher said lies, by the recipe's names. None when an extraction left no log."""
+    rows = online(recipe, facts, {name: teacher_pass(one, recipe.data.teacher) for name, one in stores.items()})
+    if not rows:
+        return None
+    passes = {one.store: one for row in rows for one in row.passes}  # images and captions are of one pass
+    once, always = sum(one.seconds for one in passes.values()), sum(row.seconds for row in rows)
+    machines = {in_words(machine) for one in passes.values() for machine in one.machines}
+    trained = max(facts["seconds"], 0.1)  # they are told to a tenth
+    return {
+        "once": words.duration(once),
+        "always": words.roughly(always),
+        "times": words.times(always / trained),
+        "elsewhere": sorted(machines - {in_words(facts.get("machine"))}),
+        "views": [f"{one.path} is {as_view(one)}" for one in stores.values() if one.selection],
+        "rows": [
+            {
+                "what": row.what,
+                "stores": [one.store for one in row.passes],
+                "rows": words.count(row.measured.rows),
+                "once": words.duration(row.measured.seconds),
+                "forward": words.duration(row.measured.forward[row.field]),
+                "each": words.duration(row.each),
+                "number": words.count(row.number),
+                "always": words.roughly(row.seconds),
+                "times": words.times(row.seconds / trained).replace(" times", "×"),
+            }
+            for row in rows
+        ],
+    }
