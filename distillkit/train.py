@@ -122,7 +122,7 @@ def train_together(
                         ingredients.try_out()
                         _try_out(recipe, run, student, say)
                 for recipe, run, one in zip(recipes, runs, wanted, strict=True):
-                    beginning.begin(recipe, run, one, overwrite, say)
+                    beginning.begin(recipe, run, one, overwrite, say, command)
         finished = ranks.told([run.finished for run in runs])
         todo = [number for number, done in enumerate(finished) if not done]
         if todo:

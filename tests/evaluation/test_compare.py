@@ -124,7 +124,9 @@ def test_what_stands_on_no_table_together_is_one_line(world, pair, run_cli, tmp_
     others = {"activation": "another", "model": "local-dir:elsewhere/other", "weights_sha256": "0" * 64}
     (b / "student.json").write_text(json.dumps(facts | {"teacher": others | {**teacher, **others}}))
     told = refused(run_cli, "compare", a, b)
-    assert f"they learned from different teachers ({first} and local-dir:elsewhere/other (weights {'0' * 16}))" in told, told
+    assert (
+        f"they learned from different teachers ({first} and local-dir:elsewhere/other (weights {'0' * 16}))" in told
+    ), told
     (b / "student.json").write_text(json.dumps(facts | {"teacher": teacher | {"precision": "bf16"}}))
     told = refused(run_cli, "compare", a, b)
     assert f"different teachers (both {first}, but precision: 'fp32' against 'bf16'" in told, told
