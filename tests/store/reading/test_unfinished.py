@@ -66,3 +66,19 @@ def test_a_damaged_plan_is_named(make_toy):
     (toy.path / "plan.json").write_text('{"rows": ')
     with pytest.raises(StoreError, match=r"plan\.json: damaged .*; move .* away and make it again"):
         unfinished(toy.path)
+
+
+@pytest.mark.parametrize("command", [("store", "info"), ("store", "failures"), ("show",), ("store", "verify")])
+def test_what_is_no_store_is_told_as_what_it_is(toy_stores, run_cli, tmp_path, command):
+    """To extract it first, as of a store that is not there, would help nobody."""
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "recipe.json").write_text("{}")
+    out = toy_stores / "out"
+    for place, told in (
+        (toy_stores / "extract.toml", "is a file, and a store is a folder; name a store"),
+        (run, "is the folder of a run, not of a store; name a store"),
+        (out, f"is no store but holds {out}/images, {out}/texts; name a store"),
+    ):
+        code, _, err = run_cli(*command, place)
+        assert (code, err) == (1, f"error: {place}: {told}\n")
