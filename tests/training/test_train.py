@@ -100,6 +100,8 @@ def test_a_damaged_run_is_not_a_student(recipes, run_cli, tmp_path):
     assert code == 1 and "is no run folder" in err
     run_cli("extract-teacher", recipes[0])
     run_cli("train-student", recipes[1])
+    told = f"error: {tmp_path}/out/images: is a feature store, not the folder of a run; name a run\n"
+    assert run_cli("evaluate", tmp_path / "out/images")[::2] == (1, told)
     (tmp_path / "out/run/student.json").unlink()
     code, _, err = run_cli("evaluate", tmp_path / "out/run")
     assert code == 1 and err.endswith(f"has not finished; rerun: distillkit train-student {recipes[1]}\n")
