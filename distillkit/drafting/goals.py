@@ -11,6 +11,7 @@ from math import isqrt
 from typing import Any
 
 from distillkit.drafting.material import Material
+from distillkit.drafting.measures import evals
 from distillkit.errors import RecipeError
 from distillkit.system.wording import count
 
@@ -91,7 +92,7 @@ def image_tower(material: Material, image_size: int | None) -> Goal:
         _towers(material, image_size, {"embed_dim": width}),
         losses,
         baseline,
-        _evals(material),
+        evals(material),
         {"captions": "unique"} if material.captioned and not material.texts else {},
         unlike=unlike,
     )
@@ -140,7 +141,7 @@ def clip_pair(material: Material, image_size: int | None) -> Goal:
             ("feature by feature; its weight is the paper's for this width", features),
         ],
         ("the same pair and budget without the teacher", {"captions": "unique"}, [("", task)]),
-        _evals(material),
+        evals(material),
         {"captions": "unique"},
         parameters="20M",  # of which the table of tokens has six or more
     )
@@ -177,7 +178,7 @@ def dino(material: Material, image_size: int | None) -> Goal:
         ladder,
         losses,
         ("the same student and budget, brought to the direction of the class token only", {}, [("", alone)]),
-        _evals(material, joint=False),
+        evals(material, joint=False),
         {"mask": {"ratio": 0.5, "share": 0.5}} if material.patches else {},
         # Patches are of the clean view, and the student must see that.
         {"scale": [1.0, 1.0], "ratio": [1.0, 1.0], "flip": 0.0} if material.patches else {"scale": [0.3, 1.0]},
@@ -221,7 +222,7 @@ def classes(material: Material, image_size: int | None) -> Goal:
             ("and its directions, one by one", regression),
         ],
         ("the same student and budget from labels alone", {}, [("", labels | sharp)]),
-        _evals(material),
+        evals(material),
         {"classes": material.classes} | ({"class_names": material.class_names} if material.class_names else {}),
         unlike="its contrastive term, L_cst, and what it does for unseen classes are left out",
     )
@@ -248,18 +249,3 @@ def _towers(material: Material, image_size: int | None, more: Knobs) -> list[Kno
 
 def _divisible(side: int) -> int:
     return max(side // _PATCH, 1) * _PATCH
-
-
-def _evals(material: Material, *, joint: bool = True) -> list[Remarked]:
-    """What the stores are enough to measure, the headline first; `joint`: of a student in the teacher's joint space."""
-    store, found = material.measured or material.images, list[Remarked]()
-    if joint and material.classes:
-        names = {"classes": material.class_names} if material.class_names else {}
-        found.append(("the right class", {"kind": "zero_shot", "store": store, "prompts": material.classes, **names}))
-    if joint and material.captions_of(store):
-        found.append(("captions find their images, images their captions", {"kind": "retrieval", "store": store}))
-    if material.measured and all(map(material.labelled, (material.images, store))):
-        found.append(("the class of the nearest images", {"kind": "knn", "train": material.images, "store": store}))
-    if {"image", "cls"} & material.fields_of(store):
-        found.append(("how like the teacher", {"kind": "agreement", "store": store}))
-    return found
