@@ -62,6 +62,11 @@ class MissingExtra(DistillkitError):
         super().__init__(f'{package} is not installed; run: pip install "distillkit[{extra}]"')
 
 
+def in_full(error: BaseException, told: str | None = None) -> str:
+    """What an error says (or what is `told` for it), and what was noted on its way, such as how to go on."""
+    return "; ".join([str(error) if told is None else told, *getattr(error, "__notes__", ())])
+
+
 def refused(error: OSError) -> str:
     """The line that a user reads of what the system refused: where, what, and what next."""
     places = [os.fsdecode(place) for place in (error.filename, error.filename2) if isinstance(place, str | bytes)]

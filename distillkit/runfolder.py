@@ -32,6 +32,7 @@ from distillkit.system.best import FOLDER, RECORD, is_best, run_of
 from distillkit.system.lines import append_line, keep_lines, read_lines, settle
 from distillkit.system.locks import locked
 from distillkit.system.paths import expand, meant
+from distillkit.system.retyped import from_here, retyped
 from distillkit.system.versions import versions
 
 # What may change without making another student.
@@ -88,15 +89,19 @@ class RunFolder:
                 raise TrainError(f"{self.path}: another process is using this run folder; wait for it or stop it")
             yield
 
-    def begin(self, recipe: TrainRecipe, wanted: dict[str, Any]) -> list[str]:
-        """Make the folder ready; what another identity left is moved aside. Returns what changed: `key: old -> new`."""
+    def begin(self, recipe: TrainRecipe, wanted: dict[str, Any], command: str | None = None) -> list[str]:
+        """Make the folder ready; what another identity left is moved aside. Returns what changed: `key: old -> new`.
+
+        `command`: a remark, for who is told how to go on with this run.
+        """
         refuse_secrets_within(recipe.model_dump(mode="json"), str(self.path))
         changes, begun_with = [], self.begun_with()
         if begun_with not in (None, wanted):
             changes = [*differences(begun_with, wanted), f"the old run is now {self.move_aside()}"]
         make_folder(self.path)
         begun = {"identity": wanted, "recipe": recipe.model_dump(mode="json"), "versions": self.versions or versions()}
-        write_json(self.path / "recipe.json", begun)
+        told = command or self._record().get("command")
+        write_json(self.path / "recipe.json", begun | ({"command": told} if told else {}))
         return changes
 
     def stands(self, wanted: dict[str, Any]) -> bool:
@@ -174,9 +179,20 @@ class RunFolder:
             begun = (self.run / "recipe.json").is_file()
             if not begun and (within := sorted(one.parent for one in self.path.glob("*/recipe.json"))):
                 raise TrainError(f"{self.path}: is no run but holds {' '.join(map(str, within[:_SHOWN]))}; name a run")
+            if not begun and any((self.path / name).is_file() for name in ("manifest.json", "plan.json")):
+                raise TrainError(f"{self.path}: is a feature store, not the folder of a run; name a run")
             state = "has not finished; rerun" if begun else f"is no run folder{meant(self.path)}; make one with"
-            raise TrainError(f"{self.path}: {state}: distillkit train-student RECIPE")
+            raise TrainError(f"{self.path}: {state}: {self._command()}")
         return self.begun_recipe()
+
+    def _command(self) -> str:
+        """What trains this run: as it was typed, where it was begun by a command."""
+        begun = (self.run / "recipe.json").is_file()
+        if begun and (typed := retyped(self._record().get("command"), "train-student")):
+            return from_here(typed)
+        return "distillkit train-student RECIPE" + (
+            ", where RECIPE is the recipe that it was begun with" if begun else ""
+        )
 
     def finish(self, student: nn.Module, facts: dict[str, Any]) -> None:
         """Keep the student, then the facts that say the run is complete."""

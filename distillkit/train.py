@@ -12,8 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from signal import SIGTERM
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 
@@ -27,7 +26,7 @@ from distillkit.store.reading.reader import FeatureStore
 from distillkit.system import cpu
 from distillkit.system.device import device_of
 from distillkit.system.paths import expand
-from distillkit.system.stopping import after_steps, asked, code
+from distillkit.system.stopping import after_steps, asked
 from distillkit.system.wording import count
 from distillkit.training import beginning, checkpoint
 from distillkit.training.ask import Ask
@@ -38,6 +37,7 @@ from distillkit.training.gpu_memory import fitting
 from distillkit.training.learner import Learner
 from distillkit.training.objective import Objective
 from distillkit.training.ranks import Ranks, joined
+from distillkit.training.rescue import leave, rescued
 from distillkit.training.schedule import total_steps
 from distillkit.training.trackers import refuse_missing
 from distillkit.training.validation import Validator
@@ -122,7 +122,7 @@ def train_together(
                         ingredients.try_out()
                         _try_out(recipe, run, student, say)
                 for recipe, run, one in zip(recipes, runs, wanted, strict=True):
-                    beginning.begin(recipe, run, one, overwrite, say)
+                    beginning.begin(recipe, run, one, overwrite, say, command)
         finished = ranks.told([run.finished for run in runs])
         todo = [number for number, done in enumerate(finished) if not done]
         if todo:
@@ -192,46 +192,46 @@ def _train(
     say: Say,
     command: str | None,
 ) -> None:
-    recipe, device, ranks = recipes[0], learners[0].device, learners[0].ranks
+    recipe, ranks = recipes[0], learners[0].ranks
     last = total_steps(batches.steps_per_epoch, recipe.optim)
     with ranks.one_first():
         batches.prepare(say)
     for note in batches.notes:
         say(note)
-    with ExitStack() as open_courses:
-        courses = [
-            open_courses.enter_context(Course(one, run, learner, batches.ingredients, last, say))
-            for one, run, learner in zip(recipes, runs, learners, strict=True)
-        ]
+    courses: list[Course] = []
+    with rescued(courses, say):
+        with ExitStack() as open_courses:
+            for one, run, learner in zip(recipes, runs, learners, strict=True):
+                course = Course(one, run, learner, batches.ingredients, last, say)
+                courses.append(open_courses.enter_context(course))
+            for course in courses:
+                course.begin(shown=course is courses[0], named=len(courses) > 1)
+            with fitting(f"{count(recipe.data.batch_size, 'image')} do", recipe.optim), after_steps():
+                _steps(courses, batches, last, say)
         for course in courses:
-            course.begin(shown=course is courses[0], named=len(courses) > 1)
-        first = min(course.done for course in courses)
-        with fitting(f"{count(recipe.data.batch_size, 'image')} do", recipe.optim), after_steps():
-            for batch in batches.stream(first, last, _ahead(recipe, device)):
-                for line in _remarks(learners, batch) if batch.step == 0 else ():
-                    say(line)
-                for course in courses:
-                    # One that is further on than the others waits for them; none sees a batch twice.
-                    if course.done <= batch.step:
-                        course.step(batch, batches.wait_seconds)
-                if asked() is not None and ranks.first and batch.step + 1 < last:
-                    _leave(courses, batch.step + 1, say)
-    for course in courses:
-        course.finish(command)
+            course.finish(command)
     ranks.wait()
+
+
+def _steps(courses: Sequence[Course], batches: Batches, last: int, say: Say) -> None:
+    learners, recipe = [course.learner for course in courses], courses[0].recipe
+    for course in courses:
+        course.catch_up()
+    first = min(course.done for course in courses)
+    for batch in batches.stream(first, last, _ahead(recipe, learners[0].device)):
+        for line in _remarks(learners, batch) if batch.step == 0 else ():
+            say(line)
+        for course in courses:
+            # One that is further on than the others waits for them; none sees a batch twice.
+            if course.done <= batch.step:
+                course.step(batch, batches.wait_seconds)
+        if asked() is not None and learners[0].ranks.first and batch.step + 1 < last:
+            leave(courses, batch.step + 1, say)
 
 
 def _remarks(learners: Sequence[Learner], batch: Batch) -> list[str]:
     """What the objectives have to tell of the first batch, each line once."""
     return list(dict.fromkeys(line for learner in learners for line in learner.objective.remarks(batch)))
-
-
-def _leave(courses: Sequence[Course], step: int, say: Say) -> NoReturn:
-    """Keep the step in hand, then end with the code of the signal that asked. The other ranks end when this one has."""
-    kept = all([course.keep(step) for course in courses])  # noqa: C419
-    told = "its checkpoint is kept" if kept else "the newest checkpoint is kept"
-    say(f"stopped after step {step}; {told}, the same command continues")
-    raise SystemExit(code(asked() or SIGTERM))
 
 
 def _ahead(recipe: TrainRecipe, device: torch.device) -> int | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from distillkit.cli.console import say
-from distillkit.errors import DistillkitError, refused
+from distillkit.errors import DistillkitError, in_full, refused
 from distillkit.system.fitting import short_of_memory
 
 # Set to anything, it lets the traceback of a refused file be seen.
@@ -36,17 +36,17 @@ def in_one_line() -> Iterator[None]:
         finally:
             _flush()
     except DistillkitError as error:
-        _end(str(error))
+        _end(in_full(error))
     except BrokenPipeError:
         _nobody_listens()
     except OSError as error:
         if error.errno is None or os.environ.get(TRACEBACK):
             raise
-        _end(f"{refused(error)} ({TRACEBACK}=1 shows who asked)")
+        _end(f"{in_full(error, refused(error))} ({TRACEBACK}=1 shows who asked)")
     except (MemoryError, RuntimeError) as error:
         if os.environ.get(TRACEBACK) or not _wants_memory(error):
             raise
-        _end(short_of_memory(error, "lower what makes batches, rows or shards that large"))
+        _end(in_full(error, short_of_memory(error, "lower what makes batches, rows or shards that large")))
 
 
 def _wants_memory(error: Exception) -> bool:

@@ -46,7 +46,7 @@ def store_info(
         path = view.store
     begun = unfinished(path)
     if begun:
-        told = [*begun.lines, f"what completes it: {begun.command or how_again(path)}"]
+        told = [*begun.lines, f"what completes it: {how_again(path)}"]
         print(json.dumps(asdict(begun) | {"path": str(path)}) if as_json else "\n".join(told))
         return
     manifest = Manifest.read(path)

@@ -99,7 +99,11 @@ def _lines(goal: Goal, material: Material, chosen: Choice, name: str, file: str,
     yield f"#   distillkit evaluate runs/{name}"
     yield "# What a key means, and which others there are: distillkit recipe explain KEY, or docs/reference.md."
     yield f"name = {_toml(name)}  # its run folder is runs/{name}"
-    yield f"paper = {_toml(goal.paper)}"
+    if goal.unlike:
+        yield f"# Its terms are taken from {goal.paper}, but the whole is not the method of that paper:"
+        yield f"# {goal.unlike}. So reports name no paper."
+    else:
+        yield f"paper = {_toml(goal.paper)}"
     yield "seed = 0"
     yield "\n[data]"
     yield f"images = {_toml(material.images)}  # {material.rows:,} with features"

@@ -11,6 +11,7 @@ from math import isqrt
 from typing import Any
 
 from distillkit.drafting.material import Material
+from distillkit.drafting.measures import evals
 from distillkit.errors import RecipeError
 from distillkit.system.wording import count
 
@@ -20,7 +21,11 @@ Remarked = tuple[str, Knobs]
 
 @dataclass(frozen=True)
 class Goal:
-    """`title`: in words. `ladder`: students, small to large. `data`: more keys of [data]; `augment`: its crops."""
+    """`title`: in words. `ladder`: students, small to large. `data`: more keys of [data]; `augment`: its crops.
+
+    `paper`: the address of the one that the terms are taken from. `unlike`: what sets the draft apart from that paper's
+    method, where something does; reports name no paper for it then.
+    """
 
     title: str
     paper: str
@@ -31,6 +36,7 @@ class Goal:
     data: Knobs = field(default_factory=dict)
     augment: Knobs = field(default_factory=lambda: {"scale": [0.3, 1.0]})
     parameters: str = "6M"  # of the student, where no budget is named
+    unlike: str = ""
 
 
 _TOWERS = (
@@ -63,12 +69,14 @@ def image_tower(material: Material, image_size: int | None) -> Goal:
     among_images |= {"logit_scale": Raw(material.scale(soft)), "temperature": soft, "symmetric": False, "weight": 0.3}
     plain: Knobs = {"kind": "feature_regression", "name": "L_cos", "distance": "cosine"}
     losses = [("images choose among images as the teacher's do", among_images)]
+    unlike = ""
     if material.texts or material.captioned:
         among_texts: Knobs = {"kind": "affinity", "name": "L_vl", "between": "image, teacher text", "weight": 0.7}
         among_texts |= {"logit_scale": Raw(material.scale())}
         losses.insert(0, ("images choose among texts as the teacher's do", among_texts))
     else:
         losses.append(("and its directions, one by one: without texts they say most", plain))
+        unlike = "there are no texts, and L_cos stands in for L_vl"
     baseline = ("the same student and budget, brought to the teacher's directions only", Knobs(), [("", plain)])
     if material.captioned:
         contrastive = {"kind": "contrastive", "text": "teacher"}
@@ -77,14 +85,16 @@ def image_tower(material: Material, image_size: int | None) -> Goal:
             {"captions": "unique"},
             [("", contrastive)],
         )
+        unlike = unlike if material.texts else "the texts are the images' own captions, not sentences of no image"
     return Goal(
         "A small image tower",
         "https://arxiv.org/abs/2303.18232",
         _towers(material, image_size, {"embed_dim": width}),
         losses,
         baseline,
-        _evals(material),
+        evals(material),
         {"captions": "unique"} if material.captioned and not material.texts else {},
+        unlike=unlike,
     )
 
 
@@ -131,7 +141,7 @@ def clip_pair(material: Material, image_size: int | None) -> Goal:
             ("feature by feature; its weight is the paper's for this width", features),
         ],
         ("the same pair and budget without the teacher", {"captions": "unique"}, [("", task)]),
-        _evals(material),
+        evals(material),
         {"captions": "unique"},
         parameters="20M",  # of which the table of tokens has six or more
     )
@@ -168,11 +178,20 @@ def dino(material: Material, image_size: int | None) -> Goal:
         ladder,
         losses,
         ("the same student and budget, brought to the direction of the class token only", {}, [("", alone)]),
-        _evals(material, joint=False),
+        evals(material, joint=False),
         {"mask": {"ratio": 0.5, "share": 0.5}} if material.patches else {},
         # Patches are of the clean view, and the student must see that.
         {"scale": [1.0, 1.0], "ratio": [1.0, 1.0], "flip": 0.0} if material.patches else {"scale": [0.3, 1.0]},
+        unlike=_unlike_proteus(material),
     )
+
+
+def _unlike_proteus(material: Material) -> str:
+    """The paper learns from a CLIP by the class token alone, whose patch tokens nobody trained, and else from both."""
+    clip = material.teacher.get("logit_scale") is not None
+    if clip and material.patches:
+        return "it takes nothing but the class token of a CLIP, and here patches are learned, too"
+    return "" if clip or material.patches else "no patch tokens are stored, so that of its three terms one is left"
 
 
 def classes(material: Material, image_size: int | None) -> Goal:
@@ -203,8 +222,9 @@ def classes(material: Material, image_size: int | None) -> Goal:
             ("and its directions, one by one", regression),
         ],
         ("the same student and budget from labels alone", {}, [("", labels | sharp)]),
-        _evals(material),
+        evals(material),
         {"classes": material.classes} | ({"class_names": material.class_names} if material.class_names else {}),
+        unlike="its contrastive term, L_cst, and what it does for unseen classes are left out",
     )
 
 
@@ -229,18 +249,3 @@ def _towers(material: Material, image_size: int | None, more: Knobs) -> list[Kno
 
 def _divisible(side: int) -> int:
     return max(side // _PATCH, 1) * _PATCH
-
-
-def _evals(material: Material, *, joint: bool = True) -> list[Remarked]:
-    """What the stores are enough to measure, the headline first; `joint`: of a student in the teacher's joint space."""
-    store, found = material.measured or material.images, list[Remarked]()
-    if joint and material.classes:
-        names = {"classes": material.class_names} if material.class_names else {}
-        found.append(("the right class", {"kind": "zero_shot", "store": store, "prompts": material.classes, **names}))
-    if joint and material.captions_of(store):
-        found.append(("captions find their images, images their captions", {"kind": "retrieval", "store": store}))
-    if material.measured and all(map(material.labelled, (material.images, store))):
-        found.append(("the class of the nearest images", {"kind": "knn", "train": material.images, "store": store}))
-    if {"image", "cls"} & material.fields_of(store):
-        found.append(("how like the teacher", {"kind": "agreement", "store": store}))
-    return found

@@ -19,6 +19,7 @@ from distillkit.engine.planning import Planned
 from distillkit.engine.shown import told_of_cuts
 from distillkit.errors import StoreError
 from distillkit.store.format.classes import write_classes
+from distillkit.store.format.log import note_command
 from distillkit.store.format.losses import write_losses
 from distillkit.store.format.sameness import changes
 from distillkit.store.writing.claims import Claims, Part
@@ -65,6 +66,7 @@ def fill(
         with claims.beginning_or_end():
             shards = _begin(run, job, writer, claims, part, planned, say)
         if any(True for _ in islice(shards, 1)):
+            note_command(writer.path, made.get("command"))
             for line in told_of_cuts(job, writer.plan):
                 say(line)
             run.run(replace(job, steps=writer.steps), writer, shards, say, made)

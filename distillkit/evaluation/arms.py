@@ -11,6 +11,7 @@ from distillkit.evaluation.comparison import Arm
 from distillkit.evaluation.measured import Measured
 from distillkit.recipe import differences
 from distillkit.store.format.manifest import digest
+from distillkit.store.format.sameness import other_teacher, teacher_in_short
 
 TEACHER = "teacher"
 
@@ -70,9 +71,12 @@ def _refuse_different_teachers(runs: Sequence[Measured]) -> None:
     want = runs[0].facts["teacher"]
     for run in runs[1:]:
         have = run.facts["teacher"]
-        name = next((key for key in want | have if have.get(key) != want.get(key)), None)
-        if name is not None:
-            raise TrainError(
-                f"{runs[0].name} and {run.name}: students of different teachers ({name}: {want.get(name)!r} against "
-                f"{have.get(name)!r}) are not put on one table; compare those of one teacher"
-            )
+        told = other_teacher(want, have)
+        if told is None:
+            continue
+        who, whom = teacher_in_short(want), teacher_in_short(have)
+        others = f"{who} and {whom}" if who != whom else f"both {who}, but {told}"
+        raise TrainError(
+            f"{runs[0].name} and {run.name}: they learned from different teachers ({others}), and are not put on one "
+            "table; compare students of one teacher"
+        )

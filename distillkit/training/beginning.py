@@ -20,12 +20,20 @@ def wanted(recipe: TrainRecipe, run: RunFolder, stores: dict[str, str], overwrit
 
 
 def begin(
-    recipe: TrainRecipe, run: RunFolder, wanted: dict[str, Any], overwrite: bool, say: Callable[[str], None]
+    recipe: TrainRecipe,
+    run: RunFolder,
+    wanted: dict[str, Any],
+    overwrite: bool,
+    say: Callable[[str], None],
+    command: str | None = None,
 ) -> None:
-    """Make the folder ready for what is `wanted`, and say what changed; a finished run is left alone."""
+    """Make the folder ready for what is `wanted`, and say what changed; a finished run is left alone.
+
+    `command`: what was typed, if anything was.
+    """
     if overwrite and run.path.is_dir():
         say(f"{run.path}: training anew, the old run is now {run.move_aside()}")
-    changes = run.begin(recipe, wanted)
+    changes = run.begin(recipe, wanted, command)
     if changes:
         *changed, moved = changes
         more = f" (and {len(changed) - _SHOWN} more)" if changed[_SHOWN:] else ""

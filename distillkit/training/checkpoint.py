@@ -57,6 +57,7 @@ class Writer:
         self.folder, self.keep = folder, keep
         self.pool = ThreadPoolExecutor(1)
         self.last: Future[Path] | None = None
+        self.failed = False
 
     def write(self, state: State) -> None:
         """Take a state; an error of the one before is raised here."""
@@ -66,6 +67,7 @@ class Writer:
     def wait(self) -> Path | None:
         """Until the last checkpoint is on the disk."""
         last, self.last = self.last, None
+        self.failed |= last is not None and last.exception() is not None
         return last.result() if last else None
 
 
@@ -153,6 +155,11 @@ def _damage(path: Path) -> str | None:
 def begun(folder: Path) -> bool:
     """Whether there is any checkpoint below `folder`."""
     return bool(_finished(folder))
+
+
+def newest(folder: Path) -> int:
+    """The step of the newest checkpoint below `folder`; 0 where there is none."""
+    return max((int(path.name) for path in _finished(folder)), default=0)
 
 
 def _finished(folder: Path) -> list[Path]:

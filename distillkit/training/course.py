@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext, suppress
 from types import TracebackType
 from typing import Any
 
@@ -39,6 +39,7 @@ class Course:
         self.last, self.say = last, say
         self.writes = learner.ranks.first
         self.done = checkpoint.restore(run.checkpoints, learner.model, learner.optimizer, learner.scaler)
+        self.made, self.owes = self.done, False  # the last step that was made, and whether it is still to be measured
         self._refuse_other_checkpoints()
         if learner.told:
             say(f"{run.path}: {learner.told}")
@@ -98,8 +99,13 @@ class Course:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.exit.close()
-        self.writer.wait()
+        hidden = (
+            nullcontext() if error is None else suppress(Exception)
+        )  # what comes after an error is not what to mend
+        with hidden:
+            self.exit.close()
+        with hidden:
+            self.writer.wait()
 
     def step(self, batch: Batch, waited: float) -> None:
         """One step, and what follows from it: a line in the log, a checkpoint, a measurement.
@@ -113,16 +119,23 @@ class Course:
             total, terms = self.learner.step(batch, lr)
         except NotFinite as error:
             self._refuse(error, batch)
+        self.made, self.owes = step, self.validator.due(step)
         if self._logs(step):
             self._log(step, lr, {"total": total, **terms}, norms, waited)
         if self.writes:
             self.progress.advance()
         # What is spread over ranks takes all of them to be brought together; the first one writes.
-        if self.validator.due(step):
+        if self.owes:
             self._validate(step)
+            self.owes = False
         # Last: from a checkpoint on nothing of its step is done again.
         if step % self.recipe.checkpoints.every_steps == 0 and (self.writes or self.learner.sharded):
-            self._checkpoint(step)
+            self.write_checkpoint(step)
+
+    def catch_up(self) -> None:
+        """Measure at the step that this begins with, if an error ended the run before that was done; ranks together."""
+        if self.validator.spec is not None and self.learner.ranks.told(self.validator.owes(self.done)):
+            self._validate(self.done)
 
     def finish(self, command: str | None) -> None:
         """After the last step: the trained student, and what is known of the run."""
@@ -141,11 +154,12 @@ class Course:
         if self.learner.sharded:
             return False
         if step > self.done and step % self.recipe.checkpoints.every_steps:
-            self._checkpoint(step)
+            self.write_checkpoint(step)
         self.writer.wait()
         return True
 
-    def _checkpoint(self, step: int) -> None:
+    def write_checkpoint(self, step: int) -> None:
+        """Begin to write the state, which is that after `step`."""
         learner = self.learner
         state = checkpoint.State.of(step, learner.model, learner.optimizer, learner.scaler, self.writes)
         if self.writes:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from distillkit.errors import RecipeError, TrainError
 from distillkit.recipe import Optim
+from distillkit.system.device import fetched
 from distillkit.system.spans import span
 from distillkit.training import shards
 from distillkit.training.compiling import whole_step
@@ -72,6 +73,8 @@ class Learner:
         self.model.to(device).train()
         self.optimizer = make_optimizer(self.model, optim)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == torch.float16)
+        self._looking = self._updating = False
+        self._begun_with: dict[str, Tensor] | None = None
         self.averaged = Averaged(self.model, ranks)
         self._judged: Callable[[Batch], tuple[Tensor, dict[str, Tensor]]] = self._judge
         self._clipped: Callable[[], None] = self._clip
@@ -107,12 +110,31 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = group["own_lr"] or lr * group["lr_share"]
         self.objective.at(batch.step)
+        self._begun_with = self._statistics() if self._begun_with is None else self._begun_with
+        self._looking = True
         total, terms = self._backward(batch)
         if not torch.isfinite(self.ranks.mean(total.detach())):  # all ranks stop, or one would go on with its gradients
             raise NotFinite(terms, self.ranks)
         with span("optimiser", len(batch.keys), self.device):
+            self._updating = True
             self._update(batch.step)
+        self._looking = self._updating = False
         return total.detach(), terms
+
+    def whole(self) -> bool:
+        """Whether the state is that of a step's end: not within an update, nor while a batch is looked at by a student
+        that looking moves (by batch norm), which is seen by what its first steps moved.
+        """
+        if self._updating or not self._looking:
+            return not self._updating
+        before = self._begun_with or {}
+        return all(torch.equal(value, before[name]) for name, value in self._statistics().items())
+
+    def _statistics(self) -> dict[str, Tensor]:
+        """What is kept of the state and is no parameter, copied."""
+        parameters = {name for name, _ in self.model.named_parameters()}
+        state = self.model.state_dict() if not self.sharded else {}
+        return fetched({name: value.detach() for name, value in state.items() if name not in parameters})
 
     def _update(self, step: int) -> None:
         self.averaged.finish()

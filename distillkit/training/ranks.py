@@ -129,9 +129,10 @@ def joined(device: torch.device) -> Iterator[Ranks]:
             raise
         if (signal := asked()) is not None:  # the first rank left on the signal that all of them got
             raise SystemExit(code(signal)) from None
+        goes_on = getattr(error, "__notes__", None) or ["the same command continues from the last checkpoint"]
         raise RankLost(
             f"rank {dist.get_rank()}: another process of this run is gone ({one_line(error):.120}); what it "
-            "said is above; the same command continues from the last checkpoint"
+            f"said is above; {goes_on[0]}"
         ) from error
     finally:
         if ours:

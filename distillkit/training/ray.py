@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from distillkit.errors import DistillkitError, MissingExtra, TrainError
+from distillkit.errors import DistillkitError, MissingExtra, TrainError, in_full
 from distillkit.recipe import RayWorkers
 from distillkit.system.atomic import atomic_file, make_folder
 from distillkit.system.cluster import connected
@@ -101,7 +101,7 @@ def _work(task: Callable[..., Any], lines: Any, place: str, stop: Path) -> None:
     except RankLost:
         raise
     except DistillkitError as error:
-        lines.put(("refused", str(error)))
+        lines.put(("refused", in_full(error)))
         raise
     except Exception:
         lines.put(("failed", traceback.format_exc()))

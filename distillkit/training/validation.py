@@ -27,7 +27,7 @@ from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.atomic import atomic_file, parsed_json, write_json
 from distillkit.system.best import FOLDER, RECORD
 from distillkit.system.fitting import fitting
-from distillkit.system.lines import append_line, keep_lines, settle
+from distillkit.system.lines import append_line, keep_lines, read_lines, settle
 from distillkit.system.paths import expand
 from distillkit.training.ranks import Ranks
 
@@ -65,6 +65,10 @@ class Validator:
 
     def due(self, step: int) -> bool:
         return self.spec is not None and step % self.spec.every_steps == 0
+
+    def owes(self, step: int) -> bool:
+        """Whether a run that stands at this step lacks its measurement, which an error may have ended."""
+        return step > 0 and self.due(step) and all(line["step"] != step for line in read_lines(self.log))
 
     def run(self, student: Any, step: int) -> dict[str, float]:
         """Measure the student as it is; its mode and the random state stay as they were. All ranks call it together."""

@@ -189,7 +189,7 @@ def store(run_cli, recipes, corpus, tmp_path):
     return tmp_path / "out/images"
 
 
-def test_store_commands(run_cli, store):
+def test_store_commands(run_cli, store, recipes):
     code, out, _ = run_cli("store", "info", store)
     assert code == 0 and f"{store}: 70 rows in 2 shards, 1 failed" in out
     assert "openclip/image  float16 [32]" in out and "sha256" in out and "digest" in out
@@ -209,6 +209,7 @@ def test_store_commands(run_cli, store):
     code, out, _ = run_cli("store", "info", store)
     assert code == 0 and f"{store}: not complete, 64 of 70 rows committed, 1 of 2 shards; a shard is 64 rows" in out
     assert "rows/s, 1 failed; 1 minute to go" in out and "what completes it: distillkit extract-teacher" in out
+    assert "RECIPE" not in out and ".toml" in out  # what was typed
     assert json.loads(run_cli("store", "info", store, "--json")[1])["committed"] == 64
     for lost in ("manifest.json", "commits/00001.json"):
         (store.parent / Path(lost).name).rename(store / lost)
@@ -218,7 +219,7 @@ def test_store_commands(run_cli, store):
     shard.write_bytes(shard.read_bytes()[::-1])
     code, out, err = run_cli("store", "verify", store)
     assert code == 1 and out.startswith(f"{shard}: sha256 ") and out.count("\n") == 1
-    again = "which does only their shards anew, and run: distillkit extract-teacher RECIPE"
+    again = f"which does only their shards anew, and run: distillkit extract-teacher {recipes[0]}"
     assert err == f"damaged: 1; delete these files, {again}\n"
 
 

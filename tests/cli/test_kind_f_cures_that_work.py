@@ -68,7 +68,9 @@ def test_a_store_that_was_mined_or_extracted_names_its_own_command(toy_stores, t
     store = shutil.copytree(toy_stores / "out/images", tmp_path / "images")
     (store / "manifest.json").write_text("{")
     code, _, err = run_cli("store", "info", store)
-    assert code == 1 and err.rstrip().endswith("run: distillkit extract-teacher RECIPE")
+    assert code == 1 and err.rstrip().endswith(
+        "run: distillkit extract-teacher RECIPE, where RECIPE is the recipe that it was begun with"
+    )
 
 
 def no_locks(monkeypatch, number):

@@ -111,7 +111,7 @@ def run(*words):
 
 
 AGAIN = r"run: (?P<run>distillkit .*)$"
-OF_A_STORE = r"(?P<run>distillkit extract-teacher RECIPE)\)$"
+OF_A_STORE = r"(?P<run>distillkit extract-teacher (?:RECIPE|extract.toml))\)$"
 # The first of each command is in the default run.
 FAULTS = [
     Fault("data check", r"no corpus 'demos' is known here; there are: .*(?P<take>demo)\b", words=("demos",),
@@ -167,7 +167,8 @@ FAULTS = [
           spoil=both(gone("run"), moved("corpus", "moved"))),
     Fault("train-student", r"finds no GPU here; .*set (?P<set>device) to (?P<value>auto)$", gone("run"),
           more=("--set", 'device="cuda"')),
-    Fault("evaluate", r"has not finished; rerun: (?P<run>distillkit train-student RECIPE)$", gone("run/student.json")),
+    Fault("evaluate", r"has not finished; rerun: (?P<run>distillkit train-student train.toml)$",
+          gone("run/student.json")),
     Fault("evaluate", r"is no run folder; make one with: (?P<run>distillkit train-student RECIPE)$", gone("run")),
     Fault("evaluate", r"--teacher STORE goes with (?P<add>--eval) FILE", words=("--teacher", "out/images"), code=2,
           value="evals.toml",
@@ -222,7 +223,7 @@ FAULTS = [
     Fault("store info", r"extract it first: " + OF_A_STORE, gone("out/images")),
     Fault("store verify", r"delete these files, which does only their shards anew, and " + AGAIN,
           flipped("out/images/openclip/image/c/0/0"), mend=gone("out/images/openclip/image/c/0/0")),
-    Fault("store verify", r"and run: (?P<run>distillkit mine-neighbours RECIPE)$",
+    Fault("store verify", r"and run: (?P<run>distillkit mine-neighbours mine.toml)$",
           flipped("out/images/added/neighbours/neighbours/ids/c/0/0"),
           mend=gone("out/images/added/neighbours/neighbours/ids/c/0/0")),
     Fault("store verify", r"delete these files, .*and " + AGAIN, written("out/images/plan.arrow", "x"),
@@ -232,7 +233,8 @@ FAULTS = [
     Fault("store verify", r"no such folder; it must hold", gone("teacher"), more=("--reforward", "4"), then=False),
     Fault("store precision", r"no field 'imag'; it has: (?P<take>openclip/image)", more=("--field", "imag"),
           instead="imag"),
-    Fault("store precision", r"has not finished; rerun it: " + OF_A_STORE, gone("out/images/manifest.json")),
+    Fault("store precision", r"has not finished; rerun it: (?P<run>distillkit extract-teacher extract.toml)\)$",
+          gone("out/images/manifest.json")),
     Fault("store failures", r"extract it first: " + OF_A_STORE, gone("out/images")),
     Fault("store merge", r"out/texts: holds another store; move it away, or choose another place$",
           words=("out/texts", "out/images", "out/images2"), mend=moved("out/texts", "elsewhere")),

@@ -142,6 +142,27 @@ def test_without_texts_images_are_compared(stores, tmp_path):
     assert [term.kind for term in recipe.losses] == ["affinity", "feature_regression"] and recipe.data.texts is None
 
 
+def test_a_paper_is_named_only_where_the_draft_is_its_method(stores, tmp_path):
+    """Reports print `paper` as what was done."""
+
+    def drafted(goal, **material):
+        text = draft(goal, Material(**{name: str(stores / store) for name, store in material.items()}), "m", "m.toml")
+        (tmp_path / "m.toml").write_text(text)
+        return load(tmp_path / "m.toml", kind=TrainRecipe).paper, text
+
+    assert drafted("image-tower", images="images", texts="texts")[0] == "https://arxiv.org/abs/2303.18232"
+    assert drafted("clip-pair", images="images")[0] == "https://arxiv.org/abs/2307.12732"
+    others = {
+        "there are no texts": ("image-tower", {"images": "labelled"}),
+        "the images' own captions": ("image-tower", {"images": "images"}),
+        "nothing but the class token of a CLIP": ("dino", {"images": "images"}),  # which has patches, too
+        "L_cst, and what it does": ("classes", {"images": "labelled", "classes": "prompts"}),
+    }
+    for why, (goal, material) in others.items():
+        paper, text = drafted(goal, **material)
+        assert paper is None and why in text and "So reports name no paper." in text
+
+
 def test_a_teacher_that_was_added_is_learned_from_where_it_alone_said_what_is_needed(
     stores, tmp_path, corpus, teacher_folder, run_cli, monkeypatch
 ):

@@ -115,7 +115,7 @@ def test_a_teacher_without_memory_goes_on_in_halves(extract, tmp_path, monkeypat
     assert sizes.count(16) == 1 and max(sizes[1:]) == 8
     assert Manifest.read(tmp_path / "out/images").skipped == 0
     log = [json.loads(line) for line in (tmp_path / "out/images/extract.jsonl").read_text().splitlines()]
-    assert [line["halved"] for line in log] == [["openclip"]] * 2
+    assert [line["halved"] for line in log if "shard" in line] == [["openclip"]] * 2
     told = "note     teacher openclip ran out of memory in 2 shards: half batches may differ in their last bits"
     assert told in run_cli("store", "info", tmp_path / "out/images")[1].splitlines()
 

@@ -16,6 +16,7 @@ from distillkit.evaluation.paired import mean_differences
 from distillkit.evaluation.rows import read_rows, write_rows
 from distillkit.report.comparison_table import as_csv
 from distillkit.report.heard import heard
+from distillkit.system.wording import network
 from tests.evaluation.test_evaluate import refused
 
 
@@ -161,9 +162,21 @@ def test_what_stands_on_no_table_together_is_one_line(world, pair, run_cli, tmp_
     copy = shutil.copytree(a, tmp_path / "copy")
     assert "the same recipe and the same seed" in refused(run_cli, "compare", a, copy)
     facts = json.loads((b / "student.json").read_text())
-    facts["teacher"]["weights_sha256"] = "0"
-    (b / "student.json").write_text(json.dumps(facts))
-    assert "students of different teachers (weights_sha256" in refused(run_cli, "compare", a, b)
+    teacher, whole = facts["teacher"], (b / "student.json").read_text()
+    first = f"{network(teacher['model'])} (weights {teacher['weights_sha256'][:16]})"
+    # Of another network all details are other ones, too; what is told is who they are.
+    others = {"activation": "another", "model": "local-dir:elsewhere/other", "weights_sha256": "0" * 64}
+    (b / "student.json").write_text(json.dumps(facts | {"teacher": others | {**teacher, **others}}))
+    told = refused(run_cli, "compare", a, b)
+    assert (
+        f"they learned from different teachers ({first} and local-dir:elsewhere/other (weights {'0' * 16}))" in told
+    ), told
+    (b / "student.json").write_text(json.dumps(facts | {"teacher": teacher | {"precision": "bf16"}}))
+    told = refused(run_cli, "compare", a, b)
+    assert f"different teachers (both {first}, but precision: 'fp32' against 'bf16'" in told, told
+    (b / "student.json").write_text(json.dumps(facts | {"teacher": teacher | {"model": "local-dir:copied/other"}}))
+    assert run_cli("compare", a, b, "--table", "csv")[0] == 0  # a name is no difference
+    (b / "student.json").write_text(whole)
     (b / "student.json").unlink()
     assert "has not finished" in refused(run_cli, "compare", a, b)
     assert not (b / "compare.html").exists()

@@ -120,7 +120,7 @@ def test_lost_and_damaged_files_are_mined_again_alone(images, texts, run_cli):
     lost.write_bytes(lost.read_bytes()[::-1])
     code, out, err = run_cli("store", "verify", images.path)
     assert code == 1 and str(lost) in out
-    assert err.rstrip().endswith("and run: distillkit mine-neighbours RECIPE")
+    assert err.rstrip().endswith("mine-neighbours RECIPE, where RECIPE is the recipe that it was begun with")
     lost.unlink()
     (path / "commits/00000.json").write_text("{")
     mine_here(recipe(images, texts), 1, said.append)

@@ -100,9 +100,19 @@ def test_a_damaged_run_is_not_a_student(recipes, run_cli, tmp_path):
     assert code == 1 and "is no run folder" in err
     run_cli("extract-teacher", recipes[0])
     run_cli("train-student", recipes[1])
+    told = f"error: {tmp_path}/out/images: is a feature store, not the folder of a run; name a run\n"
+    assert run_cli("evaluate", tmp_path / "out/images")[::2] == (1, told)
     (tmp_path / "out/run/student.json").unlink()
     code, _, err = run_cli("evaluate", tmp_path / "out/run")
-    assert code == 1 and "has not finished" in err
+    assert code == 1 and err.endswith(f"has not finished; rerun: distillkit train-student {recipes[1]}\n")
+    record = json.loads((tmp_path / "out/run/recipe.json").read_text())
+    # What would train anew, or is of no run here, is not told; of a run from before commands were kept, what is known.
+    for command, told in (
+        (f"distillkit train-student {recipes[1]} --overwrite --set seed=4", f"{recipes[1]} --set seed=4\n"),
+        (None, "RECIPE, where RECIPE is the recipe that it was begun with\n"),
+    ):
+        (tmp_path / "out/run/recipe.json").write_text(json.dumps(record | {"command": command}))
+        assert run_cli("evaluate", tmp_path / "out/run")[2].endswith(f"rerun: distillkit train-student {told}")
 
 
 @pytest.mark.parametrize("knob", ["data.augment.flip=0.0", "seed=4"])

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from distillkit.system.lines import read_lines
+from distillkit.system.lines import append_line, read_lines
+from distillkit.system.retyped import retyped
 
 FILE_NAME = "extract.jsonl"
 MINED = "mine.jsonl"  # of mined neighbours
@@ -23,6 +24,21 @@ def logged(store: Path) -> list[dict[str, Any]]:
         elif "more_of" in line:
             found.setdefault(line["more_of"], []).append(line)
     return [line for lines in found.values() for line in lines]
+
+
+def note_command(store: Path, command: str | None) -> None:
+    """Write down who begins or goes on with a store, once, before any shard is there to tell it."""
+    if command and all(line.get("command") != command for line in read_lines(store / FILE_NAME)):
+        append_line(store / FILE_NAME, {"command": command})
+
+
+def typed(store: Path, kind: str) -> str | None:
+    """The last command of that kind, such as "extract-teacher", that made anything of a store, to be typed again; None
+    where no log tells one.
+    """
+    lines = [line for name in (FILE_NAME, MINED) for line in read_lines(store / name)]
+    again = (retyped(line.get("command"), kind) for line in reversed(lines))
+    return next((command for command in again if command), None)
 
 
 def planned(store: Path) -> str | None:

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from distillkit.store.format.log import typed
 from distillkit.system.atomic import parsed_json
+from distillkit.system.retyped import from_here
 
 
 def maker(source: Mapping[str, Any], teachers: Mapping[str, Mapping[str, Any]]) -> str:
@@ -19,17 +21,22 @@ def maker(source: Mapping[str, Any], teachers: Mapping[str, Mapping[str, Any]]) 
 
 
 def how_again(store: Path) -> str:
-    """The command that mends or remakes the store at `store`, as far as is known; where nothing is, an extraction's.
+    """The command that mends or remakes the store at `store`: as it was typed, where a log tells that, else as far as
+    is known; where nothing is, an extraction's.
 
     Each of these does what is damaged anew, and leaves what is whole.
     """
     begun = _begun(store / "plan.json") or _begun(store / "manifest.json") or {}
     source, teachers = begun.get("source", {}), begun.get("teachers", {})
     command = maker(source, teachers)
+    if as_typed := typed(store, command):
+        return from_here(as_typed)
     if command == "store import":
         imported = source["imported"]
         return f"distillkit store import {imported.get('kind')} {imported.get('place')} {store}"
-    return f"distillkit {command} {'OUT PARTS' if command == 'store merge' else 'RECIPE'}"
+    if command == "store merge":
+        return f"distillkit {command} OUT PARTS"
+    return f"distillkit {command} RECIPE" + (", where RECIPE is the recipe that it was begun with" if begun else "")
 
 
 def _begun(path: Path) -> dict[str, Any] | None:

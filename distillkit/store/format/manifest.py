@@ -25,6 +25,7 @@ FILE_NAME = "manifest.json"
 VERSION = 2
 READABLE = (1, VERSION)
 _MOST_UNPACKED = 1 << 28  # of a row; a file of a few bytes must not become a memory full of them
+_SHOWN = 4  # stores in a folder that is none
 
 
 class File(Strict):
@@ -137,6 +138,8 @@ class Manifest(Strict):
             begun = (store / "plan.json").is_file()
             hint = "what makes it has not finished; rerun it" if begun else "extract it first"
             near = "" if store.exists() else meant(store)
+            if another := _what_else(store):
+                raise StoreError(f"{store}: {another}; name a store")
             raise StoreError(f"{store}: no complete feature store{near} ({hint}: {how_again(store)})")
         return cls.of(path.read_bytes(), path, lambda: how_again(store))
 
@@ -177,3 +180,14 @@ def file_digest(path: Path) -> File:
     """Size and sha256 of a file."""
     with path.open("rb") as file:
         return File(bytes=path.stat().st_size, sha256=hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def _what_else(place: Path) -> str | None:
+    """What lies where a store was looked for, and is none; None where a store may come to be."""
+    if place.is_file():
+        return "is a file, and a store is a folder"
+    if (place / "recipe.json").is_file():
+        return "is the folder of a run, not of a store"
+    within = sorted(str(one.parent) for one in place.glob(f"*/{FILE_NAME}"))
+    more = ", ..." if within[_SHOWN:] else ""
+    return f"is no store but holds {', '.join(within[:_SHOWN])}{more}" if within else None

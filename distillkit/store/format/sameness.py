@@ -13,13 +13,19 @@ from typing import Any
 from distillkit.errors import StoreError
 from distillkit.recipe import differences
 from distillkit.system.atomic import parsed_json
+from distillkit.system.wording import network
 
 Record = Mapping[str, Any]
 
 # Names and places; and what follows from the weights, whose digest is over the name, dtype, shape and bytes of each.
 _REMARKS = ("model", "weights", "prefix", "tensors", "parameters")
+_MOST = (
+    "kind",
+    "weights_sha256",
+)  # facts that say most: told before details that follow from them, such as activations
 # What an extraction may change without changing a row.
 _FREE = ("batch_size",)
+_SHORT = 16  # digits of a digest that people are shown
 
 
 def other_teacher(one: Record, other: Record) -> str | None:
@@ -34,16 +40,22 @@ def other_teacher(one: Record, other: Record) -> str | None:
     unknown = {"architecture"} if None in (here.get("architecture"), there.get("architecture")) else set()
     if imported:
         unknown |= {"kind"} | (here.keys() ^ there.keys())
-    for name in here | there:
+    for name in (*(name for name in _MOST if name in here and name in there), *(here | there)):
         if name not in unknown and here.get(name) != there.get(name):
             return "; ".join([f"{name}: {here.get(name)!r} against {there.get(name)!r}", *_named(one, other, name)])
     return None
 
 
+def teacher_in_short(record: Record) -> str:
+    """What a teacher is called and the beginning of its weights' digest, as far as they are known."""
+    sha256 = record.get("weights_sha256")
+    return network(str(record.get("model"))) + (f" (weights {sha256[:_SHORT]})" if isinstance(sha256, str) else "")
+
+
 def _named(one: Record, other: Record, told: str) -> list[str]:
     """What else helps to see which two teachers are meant."""
     pairs = [("model", one.get("model"), other.get("model"))] if one.get("model") != other.get("model") else []
-    pairs.append(("weights_sha256", str(one.get("weights_sha256"))[:16], str(other.get("weights_sha256"))[:16]))
+    pairs.append(("weights_sha256", str(one.get("weights_sha256"))[:_SHORT], str(other.get("weights_sha256"))[:_SHORT]))
     return [
         f"{name} {here} against {there}" for name, here, there in pairs if name != told and "None" not in (here, there)
     ]

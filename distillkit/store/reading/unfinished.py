@@ -8,7 +8,8 @@ from typing import Any
 
 from distillkit.errors import StoreError
 from distillkit.store.format.layout import BEGUN
-from distillkit.store.format.log import logged
+from distillkit.store.format.log import logged, typed
+from distillkit.store.format.maker import maker
 from distillkit.store.format.manifest import FILE_NAME
 from distillkit.system.atomic import parsed_json
 from distillkit.system.wording import count, pace
@@ -18,8 +19,8 @@ from distillkit.system.wording import count, pace
 class Unfinished:
     """`committed` of `rows` planned rows, in `shards` of `of` shards. `seconds`: of those that the log tells.
 
-    `begun`: rows that are kept of shards that are not whole yet, where some are. `command`: what made the last shard,
-    where that makes the others, too.
+    `begun`: rows that are kept of shards that are not whole yet, where some are. `command`: what completes it, where
+    the log tells how it was begun.
     """
 
     path: Path
@@ -74,14 +75,14 @@ def unfinished(path: Path) -> Unfinished | None:
         sum(line.get("failed", 0) for line in lines),
         sum(line.get("seconds", 0.0) for line in lines),
         begun_of(path)[0],
-        _whole_command(lines[-1]) if lines else None,
+        _command(path, begun),
     )
 
 
-def _whole_command(line: dict[str, Any]) -> str | None:
-    """The command of a line of the log, unless it was for a part of the shards."""
-    command = line.get("command")
-    return command if isinstance(command, str) and command.isprintable() and "--shard" not in command else None
+def _command(path: Path, begun: dict[str, Any]) -> str | None:
+    source, teachers = begun.get("source"), begun.get("teachers")
+    kind = maker(source, teachers) if isinstance(source, dict) and isinstance(teachers, dict) else "extract-teacher"
+    return typed(path, kind)
 
 
 def begun_of(path: Path) -> tuple[int, float]:

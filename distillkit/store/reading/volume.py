@@ -183,7 +183,7 @@ def mark_of(store: Path) -> Mark | None:
     """By which a manifest is known again without being read; None where there is none."""
     try:
         found = (store / FILE_NAME).stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_dev, found.st_ino, found.st_mtime_ns
 

@@ -135,7 +135,7 @@ def test_fields_that_cannot_be_are_refused_before_anything_is_mapped(seen, field
     manifest = json.loads(path.read_bytes())
     manifest["fields"][field] |= change
     path.write_text(json.dumps(manifest))
-    told = r"^[^\n]*manifest\.json: not a manifest \([^\n]*; run: distillkit extract-teacher RECIPE$"
+    told = r"^[^\n]*manifest\.json: not a manifest \([^\n]*; run: distillkit extract-teacher RECIPE"
     with pytest.raises(StoreError, match=told):
         FeatureStore(seen.path)
 

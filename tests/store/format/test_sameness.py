@@ -32,6 +32,7 @@ OTHER = [
     (CLIP, CLIP | {"weights_sha256": "c" * 64}, "weights_sha256"),
     (CLIP, CLIP | {"precision": "bf16"}, "precision: 'fp32' against 'bf16'; weights_sha256 aaaaaaaaaaaaaaaa against"),
     (CLIP, CLIP | {"activation": "gelu"}, "activation"),
+    ({"activation": "relu"} | CLIP, CLIP | {"activation": "gelu", "weights_sha256": "c" * 64}, "weights_sha256"),
     (CLIP, CLIP | {"preprocess": CLIP["preprocess"] | {"size": [336, 336]}}, "preprocess"),
     (CLIP, CLIP | {"model": "ViT-L-14-336/openai"}, "architecture: 'ViT-L-14' against 'ViT-L-14-336'"),
     (DINO, DINO | {"model": "efficientnet_b0.in1k"}, "architecture"),  # padding has no weights
