@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from distillkit.callable import silent
-from distillkit.drafting.goals import GOALS, NEEDED, Goal, Knobs, Raw, Remarked
+from distillkit.drafting.goals import GOALS, NEEDED, Goal, Raw
 from distillkit.drafting.material import Material
+from distillkit.drafting.measures import Knobs, Remarked
 from distillkit.drafting.size import Choice, fitting_batch, milliseconds_of, parameters_of, within_latency
 from distillkit.drafting.size import within_parameters as within
 from distillkit.errors import RecipeError

@@ -8,15 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import isqrt
-from typing import Any
 
 from distillkit.drafting.material import Material
-from distillkit.drafting.measures import evals
+from distillkit.drafting.measures import Knobs, Remarked, evals
 from distillkit.errors import RecipeError
 from distillkit.system.wording import count
-
-Knobs = dict[str, Any]
-Remarked = tuple[str, Knobs]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from typing import Any
 
 from distillkit.drafting.material import Material
 
-Remarked = tuple[str, dict[str, Any]]
+Knobs = dict[str, Any]
+Remarked = tuple[str, Knobs]
 
 
 def evals(material: Material, *, joint: bool = True) -> list[Remarked]:
