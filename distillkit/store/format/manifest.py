@@ -163,6 +163,15 @@ class Manifest(Strict):
             raise StoreError(f"{place}: not JSON ({error}); run: {again()}") from error
 
 
+def readable(store: Path) -> bool:
+    """Whether a manifest lies there that this version can read."""
+    try:
+        Manifest.read(store)
+    except StoreError:
+        return False
+    return True
+
+
 def _parsed(content: bytes) -> Any:
     """JSON, by pydantic's parser, which is the quicker one; names that are no UTF-8 are read by Python's alone."""
     try:

@@ -13,6 +13,8 @@ import pyarrow as pa
 from distillkit.errors import StoreError
 from distillkit.store.bucket.remote import origin
 from distillkit.store.format import layout
+from distillkit.store.format.checksums import FILE_NAME as CHECKSUMS
+from distillkit.store.format.checksums import PLAN
 from distillkit.store.format.field import Field
 from distillkit.store.format.maker import how_again
 from distillkit.store.format.manifest import FILE_NAME, File, Manifest
@@ -79,14 +81,34 @@ def _records(path: Path, manifest: Manifest) -> Iterator[str | None]:
 
     A copy for readers may lack the last two.
     """
+    yield from _checksums(path)
     said = manifest.model_dump(mode="json")
     yield _record(path / FILE_NAME, said)
     plan = {"teachers": said["teachers"], "views": said["views"], "rows": said["rows"]}
     source = {key: value for key, value in said["source"].items() if key != "plan"}
     plan |= {"rows_per_shard": said["rows_per_shard"], "plan": said["source"]["plan"], "source": source}
-    yield _record(path / "plan.json", plan) or _fields(path / "plan.json", manifest)
+    yield _record(path / PLAN, plan) or _fields(path / PLAN, manifest)
     for number, shard in enumerate(said["shards"]):
         yield _record(path / f"commits/{number:05d}.json", shard)
+
+
+def _checksums(path: Path) -> Iterator[str | None]:
+    """Manifest and plan, to the byte; of a store that is older than these checksums, nothing."""
+    content = _content(path / CHECKSUMS)
+    if content is None:
+        return
+    try:
+        said = {name: File.model_validate(file) for name, file in parsed_json(content).items()}
+        whole = content == as_json({name: file.model_dump() for name, file in said.items()})
+    except (ValueError, AttributeError):
+        whole = False
+    if not whole or said.keys() != {FILE_NAME, PLAN}:
+        yield f"{path / CHECKSUMS}: not as it was written; delete it: then what it speaks of is checked by less"
+        return
+    for name, want in said.items():
+        have = _content(path / name)
+        if have is not None and hashlib.sha256(have).hexdigest() != want.sha256:
+            yield f"{path / name}: not what {path / CHECKSUMS} says of it"
 
 
 def _fields(path: Path, manifest: Manifest) -> str | None:

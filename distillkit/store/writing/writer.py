@@ -23,10 +23,12 @@ from pydantic import ValidationError
 from distillkit.errors import StoreError
 from distillkit.store.bucket.beginning import ANOTHER
 from distillkit.store.format import layout
+from distillkit.store.format.checksums import FILE_NAME as CHECKSUMS
+from distillkit.store.format.checksums import checksums
 from distillkit.store.format.field import Field
 from distillkit.store.format.log import FILE_NAME as LOG
 from distillkit.store.format.log import logged
-from distillkit.store.format.manifest import FILE_NAME, VERSION, Manifest, Shard, digest, file_digest
+from distillkit.store.format.manifest import FILE_NAME, VERSION, Manifest, Shard, digest, file_digest, readable
 from distillkit.store.format.plan import plan_digest
 from distillkit.store.format.sameness import begun_with, recognised
 from distillkit.store.format.steps import Steps, steps_of
@@ -143,7 +145,7 @@ class StoreWriter(ShardWriter):
                 self.skeleton.lay_down_one(self.path, name, self.refuse_another_store)
             self.home.bring(lost)
         damaged = self.damaged()
-        if damaged or (self.finished() and not _readable(self.path)):
+        if damaged or (self.finished() and not readable(self.path)):
             self.home.remove(FILE_NAME, self.refuse_another_store)
         for shard in damaged:
             self.forget(shard)
@@ -230,6 +232,7 @@ class StoreWriter(ShardWriter):
         begun.end(self.path)
         self.home.bring(name for name in (LOG,) if (self.path / name).is_file())
         with kept_as_it_is(self.path, self.identity["plan"]):
+            self.home.prove(CHECKSUMS, checksums(self.path, manifest), self.refuse_another_store)
             self.home.prove(FILE_NAME, manifest.model_dump(), self.refuse_another_store)
         return manifest
 
@@ -240,11 +243,3 @@ class StoreWriter(ShardWriter):
 
     def finished(self) -> bool:
         return (self.path / FILE_NAME).is_file()
-
-
-def _readable(store: Path) -> bool:
-    try:
-        Manifest.read(store)
-    except StoreError:
-        return False
-    return True
