@@ -1,5 +1,6 @@
 """verify finds every kind of damage and names the file."""
 
+import json
 import shutil
 
 import pyarrow as pa
@@ -7,6 +8,7 @@ import pytest
 
 from distillkit.errors import StoreError
 from distillkit.store.upkeep.verify import verify
+from distillkit.system.atomic import as_json
 
 FILES = ("toy/image/c/0/0", "toy/patches/c/2/0/0", "index/00001.arrow", "failures/00002.jsonl")
 METADATA = ("zarr.json", "toy/zarr.json", "toy/text/zarr.json", "plan.arrow")
@@ -94,3 +96,35 @@ def test_an_incomplete_store_is_no_store(toy):
     (toy.path / "manifest.json").unlink()
     with pytest.raises(StoreError, match="has not finished"):
         verify(toy.path)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "plan.json"])
+def test_what_the_manifest_and_the_plan_alone_tell_is_checked(toy, name):
+    path = toy.path / name
+    raw = path.read_bytes()
+    path.write_bytes(raw.replace(b'{\n  "', b'{\n  "a": 1,\n  "', 1) if name == "plan.json" else _made_with(raw))
+    (line,) = (line for line in verify(toy.path) if "checksums.json" in line)
+    assert line == f"{path}: not what {toy.path / 'checksums.json'} says of it"
+
+
+def _made_with(raw):
+    """Another version of what made it."""
+    changed = json.loads(raw)
+    changed["made_with"]["toy"] = "2"
+    return as_json(changed)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b'{"manifest.json": {"bytes": "1"}}'])
+def test_damaged_checksums_are_told_and_can_be_deleted(toy, content):
+    (toy.path / "checksums.json").write_bytes(content)
+    assert "delete it" in problem(toy, "checksums.json")
+    (toy.path / "checksums.json").unlink()  # as in a store that is older than they
+    assert verify(toy.path) == []
+
+
+def test_a_store_that_is_mended_has_the_checksums_of_its_new_manifest(toy):
+    (toy.path / "manifest.json").unlink()
+    writer = toy.writer()
+    writer.begin()
+    writer.finish({"toy": "2"})
+    assert verify(toy.path) == []
