@@ -90,14 +90,14 @@ def few(groups: int, seeds: bool = False) -> str:
     if groups < 2:
         return "All items are one group (those of one text or class), which has no spread: no interval, and no verdict."
     told = (
-        f"There are only {groups} independent groups of items (those of one text or class are one), and an interval by "
-        f"fewer than {FEW} is not to be trusted: it is Student's t around the value. A verdict needs p as "
+        f"There are only {count(groups, 'independent group')} of items (those of one text or class are one), and an "
+        f"interval by fewer than {FEW} is not to be trusted: it is Student's t around the value. A verdict needs p as "
         f"well, at most {LEVEL}"
     )
     least = 2.0 ** (1 - groups)
     if seeds or least <= LEVEL:
         return f"{told}."
-    return f"{told}, which {groups} groups cannot bring below {least:.2g}: no difference is separable here."
+    return f"{told}, which {count(groups, 'group')} cannot bring below {least:.2g}: no difference is separable here."
 
 
 def _round(number: int) -> int:

@@ -159,11 +159,19 @@ def _sizes(own: dict[str, int], teacher: dict[str, int], tower: str) -> Values:
 def _pictures(rows: Rows | None, evaluation: Values) -> Values:
     found = listed(rows, evaluation)
     if found is None:
-        return {"pictures": [], "listed": "0", "distance": "", "right": "", "asked_for": ("text", "texts")}
+        return {
+            "pictures": [],
+            "listed": "0",
+            "listed_images": "",
+            "distance": "",
+            "right": "",
+            "asked_for": ("text", "texts"),
+        }
     right = [f"{words.percent(found.right[who])} ({who})" for who in WHO if who in found.right]
     return {
         "pictures": pictures(found.images),
         "listed": words.count(found.count),
+        "listed_images": counted(found.count, "image"),
         "distance": distance(len(found.images), found.count),
         "right": words.listing(right),
         "asked_for": ("text", "texts") if found.what == "text" else ("class", "classes"),

@@ -97,7 +97,7 @@ def method(tables: Sequence[Table]) -> str:
     student = "Student’s t, as wide as the spread of"
     if all(one < FEW for one in known):
         return f"by {student} {drawn}"
-    return f"by {drawn}; where there are fewer than {FEW} such groups, by {student} what it draws"
+    return f"by {drawn}; where such groups are fewer than {FEW}, by {student} what it draws"
 
 
 def tables(results: dict[str, Any], recipe: TrainRecipe) -> list[Table]:

@@ -292,7 +292,7 @@ def test_few_groups_are_told_beside_the_table_and_by_which_method_its_intervals_
         assert "cannot bring below 0.062: no difference is separable here" in told
     rest_on(70, ".groups")
     for told in rest_on(6, "text to image R@1.groups"):
-        assert "; where there are fewer than 20 such groups, by Student’s t" in told and "cannot bring" not in told
+        assert "; where such groups are fewer than 20, by Student’s t" in told and "cannot bring" not in told
 
 
 def test_the_most_frequent_class_has_a_line_where_it_is_more_than_chance(run):
