@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from secrets import token_hex
 from types import MappingProxyType
@@ -39,7 +40,7 @@ from distillkit.store.writing.base import kept_as_it_is
 from distillkit.store.writing.home import Disk, home_of
 from distillkit.store.writing.shards import Failure, ShardWriter
 from distillkit.store.writing.skeleton import Skeleton
-from distillkit.system.atomic import SET_ASIDE, TEMPORARY, make_folder, parsed_json, sync
+from distillkit.system.atomic import SET_ASIDE, TEMPORARY, make_folder, or_undone, parsed_json, sync
 
 
 class StoreWriter(ShardWriter):
@@ -125,9 +126,9 @@ class StoreWriter(ShardWriter):
 
     def tidy(self) -> None:
         """Remove what a killed process had begun to write, where no other process writes here."""
-        for partial in self.path.rglob(f"*{TEMPORARY}"):
-            if partial.relative_to(self.path).parts[0] != FOLDER:  # additions have writers of their own
-                partial.unlink()
+        for half in self.path.rglob(f"*{TEMPORARY}"):
+            if half.relative_to(self.path).parts[0] != FOLDER:  # additions have writers of their own
+                half.unlink()
 
     def committed(self, shard: int) -> bool:
         """Whether this shard is done; what is done is never computed again."""
@@ -182,11 +183,12 @@ class StoreWriter(ShardWriter):
         """Commit a shard that was written below `folder`, which lies on the same disk."""
         for name in record.files:
             path = self.path / name
-            partial = path.with_name(f"{path.name}.{token_hex(4)}{TEMPORARY}")
+            coming = path.with_name(f"{path.name}.{token_hex(4)}{TEMPORARY}")
             make_folder(path.parent, self.path)
-            (folder / name).replace(partial)
-            self.refuse_another_store()
-            partial.replace(path)
+            (folder / name).replace(coming)
+            with or_undone(partial(coming.replace, folder / name)):
+                self.refuse_another_store()
+                coming.replace(path)
             sync(path.parent)
         if isinstance(self.home, Disk):
             stamps.keep(self.path, shard, stamps.kept(folder, shard, record.rows), self.refuse_another_store)

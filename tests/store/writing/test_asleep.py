@@ -12,6 +12,7 @@ from distillkit.store.format.losses import write_losses
 from distillkit.store.format.manifest import Shard, digest
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.writing import begun, stamps
+from distillkit.store.writing.shards import ShardWriter
 from distillkit.store.writing.skeleton import Skeleton
 from distillkit.testing.promise import must
 from tests.store.conftest import contents
@@ -121,7 +122,16 @@ def stamped(writer):
     stamps.keep(writer.path, 0, found, writer.refuse_another_store)
 
 
+def from_a_worker(toy, writer):
+    staging = toy.path.with_name("staged")
+    staging.mkdir(exist_ok=True)
+    arrays = {name: values[64:128].copy() for name, values in toy.arrays.items()}
+    worker = ShardWriter(writer.plan, writer.fields, writer.rows_per_shard)
+    writer.adopt(1, worker.write(1, arrays, [], staging), staging)
+
+
 WRITES = {
+    "a shard from a worker": from_a_worker,
     "a shard": lambda toy, writer: toy.commit(writer, 1),
     "the record of a shard": lambda toy, writer: writer.record(1, Shard(rows=64, ok=64, files={})),
     "a shard's stamps": lambda toy, writer: stamped(writer),
