@@ -99,9 +99,8 @@ class Course:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        hidden = (
-            nullcontext() if error is None else suppress(Exception)
-        )  # what comes after an error is not what to mend
+        # What comes after an error is not what to mend.
+        hidden = nullcontext() if error is None else suppress(Exception)
         with hidden:
             self.exit.close()
         with hidden:

@@ -19,10 +19,8 @@ Record = Mapping[str, Any]
 
 # Names and places; and what follows from the weights, whose digest is over the name, dtype, shape and bytes of each.
 _REMARKS = ("model", "weights", "prefix", "tensors", "parameters")
-_MOST = (
-    "kind",
-    "weights_sha256",
-)  # facts that say most: told before details that follow from them, such as activations
+# Facts that say most: told before details that follow from them, such as activations.
+_MOST = ("kind", "weights_sha256")
 # What an extraction may change without changing a row.
 _FREE = ("batch_size",)
 _SHORT = 16  # digits of a digest that people are shown
