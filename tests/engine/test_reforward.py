@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 from distillkit.engine.reforward import Agreement, reforward
 from distillkit.extract import extract
 from distillkit.recipe import ExtractRecipe, load
-from distillkit.store.format.manifest import file_digest
+from distillkit.store.format.checksums import checksums
+from distillkit.store.format.manifest import Manifest, file_digest
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.atomic import write_json
 from tests.conftest import EXTRACT, draw, make_teacher
@@ -177,6 +178,7 @@ def rewrite(path, swap):
         record = json.loads(commit.read_text())
         mend(record["files"], path, swap)
         write_json(commit, record)
+    write_json(path / "checksums.json", checksums(path, Manifest.read(path)))
 
 
 def mend(files, path, swap):

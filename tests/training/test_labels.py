@@ -20,7 +20,7 @@ out = "{folder}"
 teacher = {{ kind = "openclip", model = "local-dir:{teacher}" }}
 [[corpora]]
 name = "images"
-source = {{ kind = "jsonl", file = "{folder}/images.jsonl", image_field = "image", label_field = "label" }}
+source = {{ kind = "jsonl", file = "{folder}/corpus/images.jsonl", image_field = "image", label_field = "label" }}
 fields = ["image"]
 [[corpora]]
 name = "prompts"
@@ -35,9 +35,9 @@ def stores(tmp_path, teacher_folder):
     """A store of a dozen images with these labels, and one of prompts, each by its label."""
 
     def made(labels, prompts):
-        images = sorted((draw(tmp_path, 12) / "images").iterdir())
+        images = sorted((draw(tmp_path / "corpus", 12) / "images").iterdir())
         lines = [{"image": f"images/{path.name}", "label": one} for path, one in zip(images, labels * 12, strict=False)]
-        (tmp_path / "images.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        (tmp_path / "corpus/images.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         lines = [{"text": text, "label": label} for label, text in prompts]
         (tmp_path / "prompts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         (tmp_path / "extract.toml").write_text(EXTRACT.format(folder=tmp_path, teacher=teacher_folder))
@@ -102,10 +102,10 @@ def test_kind_b_class_texts_of_one_name_are_one_and_told(stores):
 
 def test_kind_a_no_caption_is_no_index_of_a_caption(tmp_path, teacher_folder):
     """Of 12 titles 4 are absent: each image keeps its own, and equal ones are one."""
-    images = sorted((draw(tmp_path, 12) / "images").iterdir())
+    images = sorted((draw(tmp_path / "corpus", 12) / "images").iterdir())
     said = ["a", None, "b", "c", "", "a"] * 2
     lines = [{"image": f"images/{path.name}", "text": text} for path, text in zip(images, said, strict=True)]
-    (tmp_path / "images.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (tmp_path / "corpus/images.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     text = EXTRACT.replace(', label_field = "label" }', " }").replace('["image"]', '["image", "text"]')
     text = text.format(folder=tmp_path, teacher=teacher_folder).rpartition("[[corpora]]")[0]
     (tmp_path / "extract.toml").write_text(text)

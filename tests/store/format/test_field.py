@@ -11,7 +11,7 @@ import zarr
 from distillkit.errors import StoreError
 from distillkit.store.format.encode import encode
 from distillkit.store.format.field import PARAMETERS, Field, blank
-from distillkit.store.format.manifest import Manifest
+from distillkit.store.format.manifest import Manifest, file_digest
 from distillkit.store.format.plan import plan_digest
 from distillkit.store.reading.contents import Views
 from distillkit.store.reading.reader import FeatureStore
@@ -161,6 +161,8 @@ def as_version_1(toy):
     write_json(toy.path / "manifest.json", manifest)
     identity = json.loads((toy.path / "plan.json").read_bytes()) | {"plan": plan}
     write_json(toy.path / "plan.json", {name: value for name, value in identity.items() if name != "version"})
+    said = {name: file_digest(toy.path / name).model_dump() for name in ("manifest.json", "plan.json")}
+    write_json(toy.path / "checksums.json", said)
     return manifest
 
 
