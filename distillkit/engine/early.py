@@ -15,6 +15,7 @@ from distillkit.recipe.registry import resolve
 from distillkit.store.format.layout import check_rows_per_shard
 from distillkit.store.format.manifest import FILE_NAME
 from distillkit.store.writing.claims import Claims, Part
+from distillkit.store.writing.home import home_of
 from distillkit.system.atomic import make_folder, parsed_json
 
 
@@ -52,11 +53,13 @@ def _outline(component: Component) -> Any:
 
 
 def refuse_taken(paths: Collection[Path], part: Part, again: bool) -> None:
-    """StoreError where others write all that is left of a store, NoLocks where nobody can be kept apart.
+    """StoreError where others write all that is left of a store, or files lie in its place that are no store's;
+    NoLocks where nobody can be kept apart.
 
     `again`: of a finished store all is left. Nothing is claimed yet: each shard is asked for when its turn comes.
     """
     for path in paths:
+        home_of(path).refuse_other_files()
         make_folder(path.parent)
         with Claims(path) as claims:
             left = [] if claims.idle() else _left(path, part, again)

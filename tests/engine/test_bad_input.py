@@ -183,6 +183,18 @@ def test_what_a_teacher_cannot_say_in_the_stored_type_is_a_failure(extract, stor
         assert extract("corpora.1.max_failures=0.0", 'corpora.1.dtype="float32"', "--overwrite")[0] == 0
 
 
+def test_a_place_with_other_files_is_refused_before_the_teacher_is_loaded(extract, stores):
+    (stores / "images").mkdir(parents=True)
+    (stores / "images/holiday.png").write_bytes(b"mine")
+    code, err = extract()
+    assert code == 1 and "loading" not in err
+    assert err.splitlines()[-1] == (
+        f"error: {stores / 'images'}: holiday.png lies here, and no plan.json, so this is no store; choose another "
+        "`out`, or move away what lies here"
+    )
+    assert [path.name for path in (stores / "images").iterdir()] == ["holiday.png"]
+
+
 def test_recipes_that_do_not_fit_are_refused_before_the_teacher_is_loaded(extract, stores):
     code, err = extract('corpora.0.fields=["image", "logits"]')
     assert code == 1 and "corpus 'images': the teacher gives no 'logits'; it gives: image, text" in err

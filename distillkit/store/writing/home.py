@@ -13,6 +13,7 @@ from typing import Any
 from distillkit.errors import StoreError
 from distillkit.store.bucket import beginning
 from distillkit.store.bucket.remote import PLAN, Origin, origin
+from distillkit.store.reading.selection import FILE_NAME as VIEW
 from distillkit.system.addresses import refuse_secrets_within
 from distillkit.system.atomic import (
     as_json,
@@ -63,16 +64,9 @@ class Disk:
     def begin(self, identity: Any, lay_down: Callable[[Path], None]) -> None:
         """What belongs to no shard, laid down in a folder, and the plan, which says whose store it is from here on.
 
-        All of it appears at once. Where another process was faster, the store is that one's. StoreError where files
-        lie that are no store's: of two who laid down theirs between these, one would overwrite the other's.
+        All of it appears at once. Where another process was faster, the store is that one's.
         """
         refuse_secrets_within(identity, str(self.path))
-        found = min(self.path.iterdir(), default=None) if self.path.exists() else None
-        if found is not None and not self.holds(PLAN):
-            raise StoreError(
-                f"{self.path}: {found.name} lies here, and no {PLAN}, so this is no store; choose another `out`, or "
-                "move away what lies here"
-            )
         try:
             with atomic_folder(self.path, own=True) as folder:
                 lay_down(folder)
@@ -80,6 +74,18 @@ class Disk:
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
+
+    def refuse_other_files(self) -> None:
+        """StoreError where files lie that are no store's: of two who laid down theirs between these, one would
+        overwrite the other's.
+        """
+        refuse_a_view(self.path)
+        found = min(self.path.iterdir(), default=None) if self.path.exists() else None
+        if found is not None and not self.holds(PLAN):
+            raise StoreError(
+                f"{self.path}: {found.name} lies here, and no {PLAN}, so this is no store; choose another `out`, or "
+                "move away what lies here"
+            )
 
     def prove(self, name: str, value: Any, ours: Callable[[], None]) -> None:
         """Write what proves that other files are whole. `ours` may refuse before it has its name."""
@@ -124,6 +130,10 @@ class Bucket:
     def bring(self, names: Iterable[str]) -> None:
         self._origin.push(names)
 
+    def refuse_other_files(self) -> None:
+        """What lies below the prefix of a store in a bucket is the store's, unless it is a view."""
+        refuse_a_view(self.path)
+
     def begin(self, identity: Any, lay_down: Callable[[Path], None]) -> None:
         refuse_secrets_within(identity, str(self.path))
         lay_down(self.path)
@@ -148,6 +158,11 @@ class Bucket:
             f"{self._origin.url}: holds a store of another recipe, and a bucket cannot rename it; choose another "
             "`out`, or remove it"
         )
+
+
+def refuse_a_view(path: Path) -> None:
+    if (path / VIEW).is_file():
+        raise StoreError(f"{path}: a view of another store lies here; choose another place")
 
 
 def home_of(path: Path) -> Disk | Bucket:

@@ -34,7 +34,6 @@ from distillkit.store.format.plan import plan_digest
 from distillkit.store.format.sameness import begun_with, recognised
 from distillkit.store.format.steps import Steps, steps_of
 from distillkit.store.reading.additions import FOLDER
-from distillkit.store.reading.selection import FILE_NAME as VIEW
 from distillkit.store.writing import begun, stamps
 from distillkit.store.writing.base import kept_as_it_is
 from distillkit.store.writing.home import Disk, home_of
@@ -111,8 +110,7 @@ class StoreWriter(ShardWriter):
 
         `alone`: no other process writes here, so what a killed one had begun to write can go.
         """
-        if (self.path / VIEW).is_file():
-            raise StoreError(f"{self.path}: a view of another store lies here; choose another place")
+        self.home.refuse_other_files()
         if alone:
             self.tidy()
         if self.previous_identity() is not None:
