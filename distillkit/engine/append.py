@@ -97,7 +97,7 @@ def append(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None]
     whole = grown.kept // old.rows_per_shard
     say(
         f"{path}: {count(grown.new, 'new row')} behind {grown.kept}; "
-        f"{count(whole, 'shard')} of it {'stays as it is' if whole == 1 else 'stay as they are'}"
+        f"{count(whole, 'full shard')} of it {'stays as it is' if whole == 1 else 'stay as they are'}"
     )
     with Claims(path) as mine, Claims(writer.path) as claims:
         mine.take_all()

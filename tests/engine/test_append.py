@@ -58,7 +58,7 @@ def test_old_rows_stay_bit_for_bit_and_new_ones_are_what_an_extraction_gives(run
     before, digest, place = read(store), Manifest.read(store).digest, (store / "openclip/image/c/0/0").stat().st_ino
     grow(corpus, 100)
     code, err = run("store", "append")
-    assert code == 0 and "100 new rows behind 70; 1 shard of it stays as it is" in err
+    assert code == 0 and "100 new rows behind 70; 1 full shard of it stays as it is" in err
     assert verify(store) == [] and (store / "openclip/image/c/0/0").stat().st_ino == place
     grown = FeatureStore(store)
     assert len(grown) == 170 and grown.index["key"].to_pylist()[:70] == list(before)
