@@ -29,14 +29,14 @@ from distillkit.store.format.manifest import Manifest
 from distillkit.store.reading.additions import FOLDER, additions
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.reading.selection import FILE_NAME as VIEW
-from distillkit.store.reading.selection import Selection, select
+from distillkit.store.reading.selection import Selection
 from distillkit.store.reading.unfinished import unfinished
-from distillkit.store.upkeep.choose import as_many, choose
 from distillkit.store.upkeep.concat import concatenate
 from distillkit.store.upkeep.export import export as _export
 from distillkit.store.upkeep.parts import are_parts, assemble
 from distillkit.store.upkeep.precision import Choice, choices
 from distillkit.store.upkeep.verify import verify as _verify
+from distillkit.store.upkeep.view import Asked, make_view
 from distillkit.system.versions import versions
 
 Say = Callable[[str], None]
@@ -148,19 +148,25 @@ def view(
     other_than: Place | None = None,
     as_many_as: Place | None = None,
     overwrite: bool = False,
+    say: Say = silent,
 ) -> Selection:
     """Some rows of a store as a store without a copy: those that `keys`, `rows` and `labels` all mean, of these about
-    that `share`, drawn by lot, and none that `other_than` has.
+    that `share`, drawn by lot, and none that `other_than` has; `say` is told of a view that it replaces.
     """
-    path, named = _here(store), None if keys is None else Path(keys)
-    but = None if other_than is None else _here(other_than)
-    chosen = choose(path, named, rows, labels, share=share, seed=seed, other_than=but)
-    chosen = chosen if as_many_as is None else as_many(chosen, Path(as_many_as))
     asked = {"keys": keys, "rows": rows, "labels": labels, "share": share, "seed": seed or None}
     asked |= {"other-than": other_than, "as-many-as": as_many_as}
     knobs = [word for name, value in asked.items() if value is not None for word in (f"--{name}", str(value))]
     command = shlex.join(["distillkit", "store", "view", str(store), str(out), *knobs])
-    return select(path, chosen, Path(out), command, overwrite=overwrite)
+    meant = Asked(
+        keys=None if keys is None else Path(keys),
+        rows=rows,
+        labels=labels,
+        share=share,
+        seed=seed,
+        other_than=None if other_than is None else _here(other_than),
+        as_many_as=None if as_many_as is None else Path(as_many_as),
+    )
+    return make_view(_here(store), Path(out), meant, command, say, overwrite=overwrite)
 
 
 def export_store(

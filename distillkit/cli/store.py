@@ -179,17 +179,15 @@ def store_view(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Also in the place of a view of other rows.")] = False,
 ) -> None:
-    """Name some rows of a store, as a store without a copy: those that all of these options mean.
+    """Name some rows of a store, as a store without a copy: those that all of these options mean, one at least.
 
     Example: distillkit store view stores/photos stores/photos-held-out --share 0.2
     Example: distillkit store view stores/photos stores/photos-train --other-than stores/photos-held-out
     """
-    from distillkit.store.reading.selection import select
-    from distillkit.store.upkeep.choose import as_many, choose
+    from distillkit.store.upkeep.view import Asked, make_view
 
-    chosen = choose(path, keys, rows, labels, share=share, seed=seed, other_than=other_than)
-    chosen = chosen if as_many_as is None else as_many(chosen, as_many_as)
-    view = select(path, chosen, out, command(), overwrite=overwrite)
+    asked = Asked(keys, rows, labels, share, seed, other_than, as_many_as)
+    view = make_view(path, out, asked, command(), say, overwrite=overwrite)
     print(out)
     say(f"{out}: {count(view.count, 'row')} of {path}, digest {view.digest[:16]}")
 

@@ -9,7 +9,7 @@ from distillkit.evaluation.rows import Rows
 from distillkit.recipe import Baseline, Component, TrainRecipe
 from distillkit.report import words
 from distillkit.report.answers import listed, rows_of, student_against_baseline
-from distillkit.report.commands import commands, in_order, in_short, in_words
+from distillkit.report.commands import commands, in_short, in_words
 from distillkit.report.cost_table import cost
 from distillkit.report.costs import teacher_pass, with_captions
 from distillkit.report.demo import demo_credits, demo_folder, teacher_name
@@ -79,7 +79,7 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
             facts,
             [one for one in passes.values() if one],
             demo,
-            in_order([store.selection for store in stores if store.selection]),
+            [store.selection for store in stores if store.selection],
         ),
         "facts": _facts(facts),
         "seen_in_training": seen_in_training(recipe.data, facts),

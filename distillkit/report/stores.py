@@ -50,8 +50,9 @@ def said_at(store: FeatureStore, recipe: TrainRecipe) -> FeatureStore:
 
 
 def evaluation_stores(recipe: TrainRecipe) -> list[FeatureStore]:
-    """Every store that an evaluation names, each once."""
-    values = [value for component in recipe.evals for value in component.knobs.values() if isinstance(value, str)]
+    """Every store that an evaluation names, while a student learned or afterwards, each once."""
+    evals = [*recipe.evals, *([recipe.validation.eval] if recipe.validation else [])]
+    values = [value for component in evals for value in component.knobs.values() if isinstance(value, str)]
     paths = dict.fromkeys(expand(value) for value in values)
     return [FeatureStore(path) for path in paths if _opens(Path(path))]
 

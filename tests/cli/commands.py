@@ -89,7 +89,7 @@ WORKING = {
     "store failures": ["out/images"],
     "store merge": ["merged", "out/images", "out/images2"],
     "store import": ["clip_retrieval", "embeddings", "imported"],
-    "store view": ["out/images", "view"],
+    "store view": ["out/images", "view", "--rows", "0:9"],
     "store export": ["out/images", "exported"],
     "store append": ["extract.toml"],
     "store push": ["out/images", "me/toy", "--dry-run"],

@@ -7,6 +7,8 @@ Row numbers stay those of the store; whoever opens the view finds no other rows 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -25,8 +27,33 @@ FILE_NAME = "view.json"
 ROWS = "rows.npy"
 
 
+@dataclass(frozen=True)
+class Making:
+    """How a view was made: the `command`, None where nobody recorded it, and the views and stores that it was made `of`
+    beside its own store, each with its digest of then.
+    """
+
+    command: str | None = None
+    of: tuple[tuple[Path, str], ...] = ()
+
+
+def making(path: Path, digest: str) -> Making:
+    """How the view of that digest was made at `path`, whatever lies there by now; all that its log tells."""
+    lines = [line for line in read_lines(path / LOG) if line.get("view") == digest]
+    if not lines:
+        return Making()
+    of = lines[-1].get("of", {})
+    places = of.items() if isinstance(of, dict) else ()
+    return Making(
+        lines[-1].get("command"), tuple((Path(os.path.normpath(path / place)), str(made)) for place, made in places)
+    )
+
+
 class Selection:
-    """The view at `path`. StoreError where its rows are damaged, or its store is not the one it was made of."""
+    """The view at `path`. StoreError where its rows are damaged, or its store is not the one it was made of.
+
+    `lots`: how many shares its rows hang on, one drawn of what the one before had left; the next is another lot.
+    """
 
     def __init__(self, path: Path):
         self.path = path
@@ -34,6 +61,10 @@ class Selection:
             facts = parsed_json((path / FILE_NAME).read_bytes())
             if (facts["format"], facts["version"]) != ("distillkit-view", 1):
                 raise StoreError(f"{path}: a view of another format; make it again: distillkit store view")
+            # No part of the digest: how rows were drawn, and the same rows are the same view.
+            self.lots = int(facts.pop("lots", 0))
+            if not 0 <= self.lots < 2**63:
+                raise ValueError(f"lots = {self.lots}")
             self.store = Path(os.path.normpath(path / facts["store"]))
             self.digest, self.base, self.count = digest(facts), str(facts["digest"]), int(facts["rows"])
             self._sha256 = str(facts["sha256"])
@@ -79,8 +110,7 @@ class Selection:
     @property
     def command(self) -> str | None:
         """What made it, None where nobody recorded that."""
-        lines = [line for line in read_lines(self.path / LOG) if line.get("view") == self.digest]
-        return lines[-1].get("command") if lines else None
+        return making(self.path, self.digest).command
 
     def ok(self, rows: int) -> np.ndarray:
         """Whether each of so many rows of the store is meant: bool [rows]."""
@@ -106,20 +136,30 @@ def home(path: Path) -> Path:
 
 
 def select(
-    store: Path, rows: np.ndarray, out: Path, command: str | None = None, *, overwrite: bool = True
+    store: Path,
+    rows: np.ndarray,
+    out: Path,
+    command: str | None = None,
+    *,
+    overwrite: bool = True,
+    lots: int = 0,
+    others: Sequence[Path] = (),
 ) -> Selection:
-    """The view of `rows` of the store at `store`, made at `out`; `command` is what reports tell of how. StoreError for
-    no rows, or some it does not have.
+    """The view of `rows` of the store at `store`, made at `out`; `command` is what reports tell of how, and `others`
+    are views and stores that it needs; `lots` is that of `Selection`. StoreError for no rows, or some it does not have.
 
     Without `overwrite` also where `out` is a view of other rows, which can still be used.
     """
+    of = [(place, _digest(place)) for place in (store, *others)]
     store = home(store)
     manifest, chosen = Manifest.read(store), np.unique(rows).astype("<i8")
-    if not len(chosen) or chosen[0] < 0 or chosen[-1] >= manifest.rows:
-        asked = (
-            f"rows {chosen[0]} to {chosen[-1]} are meant" if len(chosen) else "no row is meant by all that was asked"
+    if not len(chosen):
+        raise StoreError(f"{store}: a view of none of {count(manifest.rows, 'row')} is asked for; name one at least")
+    if chosen[0] < 0 or chosen[-1] >= manifest.rows:
+        raise StoreError(
+            f"{store}: rows {chosen[0]} to {chosen[-1]} are meant, of {count(manifest.rows, 'row')}, which begin at 0; "
+            "name rows that it has"
         )
-        raise StoreError(f"{store}: {asked}, it has {manifest.rows}; choose other --rows, --keys or --labels")
     if (out / "plan.json").exists():
         raise StoreError(f"{out}: holds a store; move it away, or choose another place")
     if not overwrite and (other := _usable(out)) is not None and not np.array_equal(other.rows, chosen):
@@ -137,8 +177,15 @@ def select(
         "rows": len(chosen),
         "sha256": file_digest(out / ROWS).sha256,
     }
-    write_json(out / FILE_NAME, facts)
+    write_json(out / FILE_NAME, facts | ({"lots": lots} if lots else {}))
     made = Selection(out)
-    if command:  # for people, and no part of the view: the same rows by another command are the same view
-        append_line(out / LOG, {"view": made.digest, "command": command})
+    # For people, and no part of the view: the same rows by another command are the same view.
+    needed = {os.path.relpath(place.absolute(), out.absolute()): seen for place, seen in of if place != store}
+    told = ({"command": command} if command else {}) | ({"of": needed} if needed else {})
+    if told:
+        append_line(out / LOG, {"view": made.digest} | told)
     return made
+
+
+def _digest(path: Path) -> str:
+    return Selection(path).digest if (path / FILE_NAME).is_file() else Manifest.read(path).digest

@@ -15,6 +15,8 @@ from jaxtyping import Bool, Int64
 from distillkit.errors import StoreError
 from distillkit.store.format.classes import classes_of
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.reading.selection import FILE_NAME as VIEW
+from distillkit.store.reading.selection import Selection
 from distillkit.system.textfile import lines_of
 from distillkit.system.wording import count as counted
 
@@ -36,38 +38,71 @@ def choose(
     `keys`: a file with a key a line; `rows`: `first:stop` or `first:stop:step`; `labels`: numbers with commas between,
     ranges of them, written so, or names of the store's classes; `share`: of these about so many, drawn by key and
     `seed`, so that what is drawn stays drawn when the store grows; `other_than`: a view or store whose keys are not
-    meant. StoreError for a key that the store has no features of, and for what reads otherwise.
+    meant. StoreError for a key that the store has no features of, for what reads otherwise, and where nothing is left.
     """
     store = FeatureStore(path)
     chosen = store.ok_rows
+    left: dict[str, int] = {}  # how many, after each of the conditions
     if keys is not None:
         try:
             named = lines_of(keys.read_bytes())
         except (OSError, ValueError) as error:
             raise StoreError(f"{keys}: no list of keys, one a line ({error})") from error
         chosen = np.intersect1d(chosen, store.rows_of([key for key in named if key]))
+        left[f"--keys {keys}"] = len(chosen)
     if rows is not None:
         chosen = np.intersect1d(chosen, np.arange(len(store))[_range(rows)])
+        left[f"--rows {rows}"] = len(chosen)
     if labels is not None:
         known = pc.is_valid(store.index["label"]).to_numpy()
         numbers, classes = pc.fill_null(store.index["label"], 0).to_numpy(), classes_of(store.base.path)
         parts = [labels] if labels in classes else labels.split(",")  # a name may have a comma
         meant = known & np.any([_is_in(numbers, part, classes) for part in parts], axis=0)
         chosen = np.intersect1d(chosen, np.flatnonzero(meant))
+        left[f"--labels {labels}"] = len(chosen)
     if share is not None:
         if not 0 < share < 1:
             raise StoreError(f"--share {share:g} is no share; write one between 0 and 1, as 0.2")
-        chosen = chosen[[_lot(key, seed) < share for key in store.values("key", chosen)]]
+        before = lots_of(path)
+        drawn = [_lot(key, seed, before) < share for key in store.values("key", chosen)]
+        chosen = chosen[np.array(drawn, bool)]
+        left[f"--share {share:g}" + (f" --seed {seed}" if seed else "")] = len(chosen)
     if other_than is not None:
         other = FeatureStore(other_than)
         taken = set(other.values("key", other.ok_rows))
-        chosen = chosen[[key not in taken for key in store.values("key", chosen)]]
+        chosen = chosen[np.array([key not in taken for key in store.values("key", chosen)], bool)]
+        left[f"--other-than {other_than}"] = len(chosen)
+    if not len(chosen):
+        raise StoreError(_none(path, len(store.ok_rows), left))
     return chosen
 
 
-def _lot(key: str, seed: int) -> float:
-    """In [0, 1), of a key the same on every machine."""
-    return int.from_bytes(hashlib.blake2b(f"{seed} {key}".encode(), digest_size=6).digest()) / 2**48
+def lots_of(path: Path) -> int:
+    """How many shares, one drawn of what another had left, the rows at `path` hang on: none in a store."""
+    return Selection(path).lots if (path / VIEW).is_file() else 0
+
+
+def _lot(key: str, seed: int, before: int) -> float:
+    """In [0, 1), of a key the same on every machine. By how many lots were drawn `before`, it is one that they do not
+    tell: a share of what another share left would else have none, or most, of the keys that are left.
+    """
+    lot = hashlib.blake2b(f"{seed} {key}".encode(), digest_size=6, salt=before.to_bytes(16, "little"))
+    return int.from_bytes(lot.digest()) / 2**48
+
+
+def _none(path: Path, rows: int, left: Mapping[str, int]) -> str:
+    """That nothing is left, and by which condition: those behind it had nothing to choose from."""
+    if not rows:
+        return f"{path}: has no row with features; see why: distillkit store failures {path}"
+    empty = list(left.values()).index(0)
+    asked = list(left)[: empty + 1]
+    steps = [f"{condition} leaves {left[condition]:,}" for condition in asked[:-1]] + [f"{asked[-1]} leaves none"]
+    flags = " or ".join(condition.partition(" ")[0] for condition in asked)
+    other = " or --seed" if "--share" in asked[-1] else ""
+    return (
+        f"{path}: nothing is left of {counted(rows, 'row')} with features: {', '.join(steps)}; "
+        f"choose another {flags}{other}"
+    )
 
 
 def _range(rows: str) -> slice:
@@ -110,6 +145,8 @@ def _labels_there_are(part: str, classes: Mapping[str, int]) -> str:
 def as_many(rows: np.ndarray, other: Path) -> np.ndarray:
     """As many of these rows as `other` has with features, drawn without regard to it; always the same ones."""
     count = len(FeatureStore(other).ok_rows)
+    if not count:
+        raise StoreError(f"{other}: has no row with features, so --as-many-as it leaves none; name another store")
     if count > len(rows):
         raise StoreError(
             f"{other}: has {counted(count, 'row')}, of {len(rows):,} there are not so many to draw; choose more rows"

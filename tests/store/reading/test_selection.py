@@ -142,8 +142,8 @@ def test_a_view_of_other_rows_stays_unless_it_is_to_go(toy, view, run_cli, make_
 
 def test_no_rows_and_rows_that_are_not_there(toy, tmp_path):
     for rows, told in (
-        ([], "no row is meant by all that was asked, it has 150; choose other --rows"),
-        ([150], "rows 150 to 150 are meant, it has 150"),
+        ([], "a view of none of 150 rows is asked for; name one at least"),
+        ([150], "rows 150 to 150 are meant, of 150 rows, which begin at 0; name rows that it has"),
     ):
         with pytest.raises(StoreError, match=told):
             select(toy.path, np.array(rows, int), tmp_path / "view")
