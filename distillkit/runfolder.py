@@ -23,6 +23,7 @@ from torch import nn
 
 from distillkit.errors import DistillkitError, TrainError
 from distillkit.recipe import TrainRecipe, differences
+from distillkit.recipe.derived import mended
 from distillkit.recipe.schema import validate
 from distillkit.recipe.weights import Inherit, inherited
 from distillkit.store.format.manifest import digest, file_digest
@@ -140,7 +141,13 @@ class RunFolder:
 
     def _record(self) -> dict[str, Any]:
         path = self.run / "recipe.json"
-        return _read(path, "identity", "recipe") if path.is_file() else {}
+        if not path.is_file():
+            return {}
+        record = _read(path, "identity", "recipe")
+        recipe = record["recipe"]
+        if isinstance(recipe, dict) and isinstance(recipe.get("data"), dict):  # a baseline of before may need it
+            record["recipe"] = recipe | {"data": mended(recipe["data"])}
+        return record
 
     @property
     def finished(self) -> bool:
