@@ -27,6 +27,7 @@ from distillkit.students._count import count
 from distillkit.system.paths import expand, meant, shipped_recipes
 from distillkit.system.wording import count as counted
 from distillkit.training.ask import stored
+from distillkit.training.class_order import class_orders
 from distillkit.training.ingredients import Ingredients
 from distillkit.training.objective import Objective
 from distillkit.training.ranks import Ranks
@@ -87,6 +88,7 @@ def _check(recipe: TrainRecipe) -> list[str]:
         *([f"             {rising}"] if (rising := never_there(recipe.optim)) else []),
         *([f"baseline     {_terms(compared)}"] if baseline else []),
         *_measured(recipe, student),
+        *(f"classes      {line}" for line in class_orders(recipe)),
     ]
 
 
