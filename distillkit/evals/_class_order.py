@@ -17,8 +17,6 @@ import numpy as np
 from distillkit.errors import RecipeError, StoreError
 from distillkit.evals._encode import OpenStore
 from distillkit.evals._labels import labels_of, read_names
-from distillkit.store.format.classes import classes_of
-from distillkit.store.reading.selection import home
 from distillkit.system.wording import count
 
 _MOST = 0.5  # of the names; who swaps two of many has reasons that nobody knows here
@@ -75,7 +73,7 @@ def _listed(images: Any, names: str | None, first: int) -> Mapping[str, int]:
     table = (
         {name: number for number, name in reversed(list(enumerate(read_names(names))))}
         if names is not None
-        else classes_of(home(images.path))
+        else images.class_numbers
     )
     return {words: number + first for name, number in table.items() if (words := _words(name))}
 

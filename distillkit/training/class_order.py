@@ -14,10 +14,11 @@ from distillkit.system.paths import expand
 def class_orders(recipe: TrainRecipe) -> list[str]:
     """What is to be told of it, each line once; RecipeError as of `order_of`."""
     data, open_store = recipe.data, lru_cache(lambda name: FeatureStore(expand(name)))
-    images = [(one.images, one.first_class) for one in data.mix] or [(data.images, data.first_class)]
+    alone = [(data.images, data.first_class)] if data.images else []
+    images = [(one.images, one.first_class) for one in data.mix] or alone
     found: list[str] = []
     for store, first in images:
-        if store and data.classes:
+        if data.classes:
             found += order_of(store, data.classes, open_store, data.class_names, first)
     for component in [*([recipe.validation.eval] if recipe.validation else []), *recipe.evals]:
         measure: Any = component.build("evals")
