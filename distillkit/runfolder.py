@@ -185,7 +185,8 @@ class RunFolder:
         if not self.finished:
             begun = (self.run / "recipe.json").is_file()
             if not begun and (within := sorted(one.parent for one in self.path.glob("*/recipe.json"))):
-                raise TrainError(f"{self.path}: is no run but holds {' '.join(map(str, within[:_SHOWN]))}; name a run")
+                told = " ".join(map(str, within[:_SHOWN])) + (" ..." if within[_SHOWN:] else "")
+                raise TrainError(f"{self.path}: is no run but holds {told}; name a run")
             if not begun and any((self.path / name).is_file() for name in ("manifest.json", "plan.json")):
                 raise TrainError(f"{self.path}: is a feature store, not the folder of a run; name a run")
             state = "has not finished; rerun" if begun else f"is no run folder{meant(self.path)}; make one with"
