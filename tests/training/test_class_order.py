@@ -69,7 +69,7 @@ def test_only_names_that_are_found_at_another_number_tell(stores):
     assert orders(stores, "right") == orders(stores, "others") == []
     for prompts, number in (("wrong", 3), ("two", 2)):
         (line,) = orders(stores, prompts)
-        assert f"{prompts}: its prompts are in another order" in line and f": {number} names of 3" in line
+        assert f"{prompts}: its prompts are in another order" in line and f": {number} classes of 3" in line
     assert "as 'sea lion', which is 0 there and 1 here" in orders(stores, "wrong")[0]
 
 
@@ -84,7 +84,7 @@ def test_every_pair_of_a_measure_is_looked_at(stores, sets):
 
 def test_a_file_of_names_that_numbers_images_is_refused(stores):
     one = recipe(stores, "wrong")["evals"][0] | {"classes": str(stores / "right.txt")}
-    with pytest.raises(RecipeError, match=r"another order than the classes of .*right.txt: 3 names of 3"):
+    with pytest.raises(RecipeError, match=r"another order than the classes of .*right.txt: 3 classes of 3"):
         orders(stores, "right", evals=[one])
     assert orders(stores, "right", evals=[one | {"classes": str(stores / "wrong.txt")}]) == []
 
