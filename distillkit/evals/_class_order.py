@@ -60,8 +60,8 @@ def order_of(
     told = (
         f"{asked.path}: its prompts are in another order than the classes of {names or opened.path}: "
         f"{count(len(away), 'class', 'classes')} of {len(known):,} are named under another number, as {name!r}, "
-        f"which is {known[name]} there and {away[name]} here; extract the prompts anew, with the names in the order of those "
-        "numbers"
+        f"which is {known[name]} there and {away[name]} here; extract the prompts anew, with the names in "
+        "the order of those numbers"
     )
     if names is not None:
         raise RecipeError(told)
