@@ -22,15 +22,18 @@ from distillkit.evals._labels import labels_of
 from distillkit.recipe import Data, TrainRecipe, load
 from distillkit.recipe.load import content_of
 from distillkit.runfolder import RunFolder
+from distillkit.store.reading.contents import refuse_other_teacher
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.students._count import count
 from distillkit.system.paths import expand, meant, shipped_recipes
 from distillkit.system.wording import count as counted
 from distillkit.training.ask import stored
+from distillkit.training.class_order import class_orders
 from distillkit.training.ingredients import Ingredients
 from distillkit.training.objective import Objective
 from distillkit.training.ranks import Ranks
 from distillkit.training.schedule import never_there, total_steps
+from distillkit.training.stores import open_store
 from distillkit.training.validation import Validator
 from distillkit.types import Widths
 
@@ -52,6 +55,7 @@ def check(recipe: TrainRecipe | str | Path, *, overrides: Sequence[str] = ()) ->
 def _check(recipe: TrainRecipe) -> list[str]:
     """Of one student."""
     rows, widths, patches, views = _expected(recipe)
+    _refuse_other_texts(recipe.data)
     with torch.device("meta"):
         student = recipe.student.build("students")
         others = _other_widths(recipe.data)
@@ -87,7 +91,17 @@ def _check(recipe: TrainRecipe) -> list[str]:
         *([f"             {rising}"] if (rising := never_there(recipe.optim)) else []),
         *([f"baseline     {_terms(compared)}"] if baseline else []),
         *_measured(recipe, student),
+        *(f"classes      {line}" for line in class_orders(recipe)),
     ]
+
+
+def _refuse_other_texts(data: Data) -> None:
+    """StoreError for texts of another teacher, before anybody is told that their width is not the student's."""
+    images = data.images or next((one.images for one in data.mix), None)
+    for texts in filter(None, (data.texts, data.classes)):
+        if images and _is_there(images) and _is_there(texts):
+            first, second = (open_store(one, data.teacher, "data.teacher") for one in (images, texts))
+            refuse_other_teacher(first, "image", second, "text")
 
 
 def _refuse_as_training_would(recipe: TrainRecipe, student: Any) -> None:

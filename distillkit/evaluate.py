@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from distillkit.callable import make_callable, silent
+from distillkit.evals._class_order import orders_of
 from distillkit.evals._encode import Encode, OpenStore
 from distillkit.evaluation.asked import Asked, asked_of, name_of
 from distillkit.evaluation.encode import Student, Teacher
@@ -162,6 +163,8 @@ def _measured(
 ) -> dict[str, dict[str, Any]]:
     """By eval and network, what was found; each is told as it comes."""
     found: dict[str, dict[str, Any]] = {}
+    for line in dict.fromkeys(line for one in asked for line in orders_of(one.measure, open_store)):
+        say(line)
     for one in asked:
         with fitting(f"evals {one.name}", "lower evaluation.batch_size"):
             found[one.name] = kept.measure(one, encoders, open_store)

@@ -23,6 +23,7 @@ from torch import nn
 
 from distillkit.errors import DistillkitError, TrainError
 from distillkit.recipe import TrainRecipe, differences
+from distillkit.recipe.derived import mended
 from distillkit.recipe.schema import validate
 from distillkit.recipe.weights import Inherit, inherited
 from distillkit.store.format.manifest import digest, file_digest
@@ -140,7 +141,13 @@ class RunFolder:
 
     def _record(self) -> dict[str, Any]:
         path = self.run / "recipe.json"
-        return _read(path, "identity", "recipe") if path.is_file() else {}
+        if not path.is_file():
+            return {}
+        record = _read(path, "identity", "recipe")
+        recipe = record["recipe"]
+        if isinstance(recipe, dict) and isinstance(recipe.get("data"), dict):  # a baseline of before may need it
+            record["recipe"] = recipe | {"data": mended(recipe["data"])}
+        return record
 
     @property
     def finished(self) -> bool:
@@ -178,7 +185,8 @@ class RunFolder:
         if not self.finished:
             begun = (self.run / "recipe.json").is_file()
             if not begun and (within := sorted(one.parent for one in self.path.glob("*/recipe.json"))):
-                raise TrainError(f"{self.path}: is no run but holds {' '.join(map(str, within[:_SHOWN]))}; name a run")
+                told = " ".join(map(str, within[:_SHOWN])) + (" ..." if within[_SHOWN:] else "")
+                raise TrainError(f"{self.path}: is no run but holds {told}; name a run")
             if not begun and any((self.path / name).is_file() for name in ("manifest.json", "plan.json")):
                 raise TrainError(f"{self.path}: is a feature store, not the folder of a run; name a run")
             state = "has not finished; rerun" if begun else f"is no run folder{meant(self.path)}; make one with"

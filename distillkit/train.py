@@ -31,6 +31,7 @@ from distillkit.system.wording import count
 from distillkit.training import beginning, checkpoint
 from distillkit.training.ask import Ask
 from distillkit.training.batches import Batches, refuse_other_inputs
+from distillkit.training.class_order import class_orders
 from distillkit.training.course import Course
 from distillkit.training.deterministic import deterministic
 from distillkit.training.gpu_memory import fitting
@@ -75,6 +76,8 @@ def train(
     with deterministic(recipe.optim, device), joined(device) as ranks:
         heard = say if ranks.first else silent
         alone = recipe.alone()
+        for line in class_orders(recipe) if ranks.first else ():
+            heard(line)
         baselines = [baseline for one in alone if (baseline := one.of_baseline())]
         train_together(alone, device, ranks, heard, command, ask, overwrite, then=baselines)
         if baselines:

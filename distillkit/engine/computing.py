@@ -27,6 +27,7 @@ from distillkit.errors import SourceError
 from distillkit.store.format.field import PARAMETERS
 from distillkit.store.writing.shards import Failure
 from distillkit.system.spans import WAIT, span
+from distillkit.system.wording import count
 
 _BEHIND = 2  # batches whose answers are still on their way, or being kept, while a teacher is asked the next
 
@@ -69,12 +70,21 @@ def computed(
             shard = Shard(job, number, plan)
             if begun:
                 begun.resume(shard)
+                if shard.rows_reached:
+                    say(_where_it_goes_on(begun.path, shard))
             for what in job.passes:
                 batches = text_batches(shard, tokens) if what == "text" else image_batches(shard, pixels)
                 _ask(shard, what, prefetched(batches, making), asked, keeping, tell, begun)
             _refuse_a_lost_corpus(source, shard.failures)
             shard.cost.halved = [alias for alias, one in asked.items() if one.halved]
             yield shard
+
+
+def _where_it_goes_on(store: Path, shard: Shard) -> str:
+    """What is told of a shard that was kept: images come first, so that where all were seen, texts may be left."""
+    rows, reached = shard.plan.num_rows, shard.rows_reached
+    what = f"from row {reached:,} of its {rows:,}" if reached < rows else "behind the images of its rows"
+    return f"{store}: shard {shard.number + 1} goes on {what}, as {count(reached, 'row')} of it had been kept"
 
 
 def _ask(

@@ -26,16 +26,16 @@ class SeenUnseen:
     def __init__(self, *, seen: str, seen_prompts: str, store: str, prompts: str, name: str | None = None):
         self.store, self.prompts, self.name = store, prompts, name or "seen_unseen"
         self.further = [seen, seen_prompts]
-        self._sides = (ZeroShot(store=seen, prompts=seen_prompts), ZeroShot(store=store, prompts=prompts))
+        self.sides = (ZeroShot(store=seen, prompts=seen_prompts), ZeroShot(store=store, prompts=prompts))
 
     def run(self, encode: Encode, open_store: OpenStore) -> list[Answers]:
         """The harmonic mean over the images of both; then top-1, top-5 and mean per class of each."""
-        found = [side.run(encode, open_store)[0] for side in self._sides]
+        found = [side.run(encode, open_store)[0] for side in self.sides]
         return [_both(found), *(one.called(name) for one, name in zip(found, _SIDES, strict=True))]
 
     def check(self, open_store: OpenStore) -> None:
         """StoreError for labels of no use."""
-        for side in self._sides:
+        for side in self.sides:
             side.check(open_store)
 
 

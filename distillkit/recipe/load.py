@@ -125,7 +125,13 @@ def _recipes_nearby(path: Path) -> str:
         return f", did you mean {path.parent / near[0]}.toml?"
     if there := meant(path):
         return there
-    return f" (there are: {', '.join(f'{name}.toml' for name in here[:_SHOWN])})" if here else "; name the file of one"
+    if not here:
+        return "; name the file of one"
+    nearest = difflib.get_close_matches(path.stem, here, n=len(here), cutoff=0.0)
+    nearest.sort(key=lambda name: path.stem not in name)
+    shown = here if len(here) <= _SHOWN else nearest[:_SHOWN]
+    more = f" and {len(here) - len(shown):,} more" if len(here) > len(shown) else ""
+    return f" (there are: {', '.join(f'{name}.toml' for name in shown)}{more})"
 
 
 def _override(content: dict[str, Any], override: str) -> None:

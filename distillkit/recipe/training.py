@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from distillkit.recipe.component import Component, Term
 from distillkit.recipe.data import Captions, Data
+from distillkit.recipe.derived import without_texts
 from distillkit.recipe.evaluation import EvalRecipe, Evaluation
 from distillkit.recipe.schema import MOST, Strict
 
@@ -220,14 +221,14 @@ class TrainRecipe(Strict):
         ]
 
     def of_baseline(self) -> TrainRecipe | None:
-        """The baseline as a recipe of its own, in the folder `baseline` of the run."""
+        """The baseline as a recipe of its own, in the folder `baseline` of the run; RecipeError if it can be none."""
         if self.baseline is None:
             return None
         given = self.baseline
-        data = self.data.model_copy(update={"captions": given.captions, "texts": None})
+        own: dict[str, Any] = {"captions": given.captions}
         if given.images:
-            own: dict[str, Any] = {"images": given.images, "mix": [], "root": self.data.moved.get(given.images)}
-            data = data.model_copy(update=own)
+            own |= {"images": given.images, "mix": [], "root": self.data.moved.get(given.images)}
+        data = without_texts(self.data, own, "baseline: with data as the run has it but for texts")
         optim = self.optim.model_copy(
             update={"epochs": given.epochs or self.optim.epochs, "lr": given.lr or self.optim.lr}
         )

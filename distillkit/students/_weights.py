@@ -53,6 +53,7 @@ def openclip_teacher(name: str) -> Teacher:
     scheme, _, place = name.rpartition(":") if name.startswith(("local-dir:", "hf-hub:")) else ("", "", name)
     model, _, tag = (f"{scheme}:{expand(place)}", "", None) if scheme else name.partition("/")
     if not scheme:
+        _refuse_a_folder(name, f"local-dir:{name}, or run:{name} of a finished run")
         openclip_config(model)  # names the nearest
     quick_gelu = bool(tag and (open_clip.get_pretrained_cfg(model, tag) or {}).get("quick_gelu", False))
     try:
@@ -79,6 +80,7 @@ def timm_teacher(name: str, image_size: int) -> nn.Module:
         if not isinstance(trunk := getattr(earlier, "trunk", None), nn.Module):
             raise RecipeError(f"student: inherit = {name!r}: that student has no trunk of timm; name a timm_image")
         return trunk
+    _refuse_a_folder(name, f"run:{name} of a finished run, or a model's NAME/FILE")
     model, _, file = name.partition("/")
     known, options = timm_model(model)
     try:
@@ -89,6 +91,12 @@ def timm_teacher(name: str, image_size: int) -> nn.Module:
     if missing:
         raise TeacherError(f"student: inherit = {name!r}: the file lacks {missing[0]} and {len(missing) - 1} more")
     return trunk
+
+
+def _refuse_a_folder(name: str, meant: str) -> None:
+    """RecipeError for a folder without a scheme: of its path, only what stands before the first / would be told."""
+    if Path(expand(name)).is_dir():
+        raise RecipeError(f"student: inherit = {name!r}: that is a folder, and no model has that name; write {meant}")
 
 
 def _load_timm(trunk: nn.Module, file: str) -> list[str]:

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# What is kept, and whether anything is, whoever was stopped tells in a line of its own.
+STOPPED = "stopped; the same command continues"
 _patient = False
 _asked: int | None = None
 
@@ -72,7 +74,7 @@ def on_signal(say: Callable[[str], None]) -> Iterator[None]:
         elif _patient:
             _asked = number
         else:
-            say("stopped; everything committed is kept, the same command continues")
+            say(STOPPED)
             raise SystemExit(code(number))
 
     before = {number: signal.signal(number, stop) for number in SIGNALS}

@@ -17,7 +17,8 @@ from urllib.request import getproxies
 from huggingface_hub import constants
 from huggingface_hub.errors import GatedRepoError
 
-from distillkit.system.paths import expand
+from distillkit.errors import TeacherError
+from distillkit.system.paths import expand, meant
 
 # What a name of both libraries begins with where it means a folder or a repository of the hub, configuration and all.
 SCHEMES = ("local-dir:", "hf-hub:")
@@ -30,6 +31,20 @@ def expanded(name: str) -> str:
     """The name with ~ and variables replaced in what follows its scheme, if it has one."""
     scheme = next((scheme for scheme in SCHEMES if name.startswith(scheme)), "")
     return scheme + expand(name.removeprefix(scheme))
+
+
+def refuse_a_path(name: str) -> None:
+    """TeacherError for a folder or file in place of a model's name, of which only the beginning would be told."""
+    path = Path(expand(name))
+    if path.is_dir():
+        raise TeacherError(f"{name}: that is a folder, and no model has that name; write local-dir:{name}")
+    if path.is_file():
+        raise TeacherError(
+            f"{name}: that is a file, and no model has that name; write model = NAME of its architecture and weights = "
+            "that file, or local-dir:FOLDER"
+        )
+    if path.is_absolute() or name.startswith(("./", "../", "~")):
+        raise TeacherError(f"{name}: no such folder{meant(path)}; write local-dir:FOLDER of one that has the model")
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from torch import nn
 from distillkit.errors import MissingExtra, TeacherError
 from distillkit.system.wording import one_line
 from distillkit.teachers._frozen import FAILURES, OPEN_ANOTHER, nearest, reason, refuse_no_weights
-from distillkit.teachers._hub import SCHEMES, how_to_fetch
+from distillkit.teachers._hub import SCHEMES, how_to_fetch, refuse_a_path
 from distillkit.teachers._names import not_its_tensors
 
 
@@ -54,6 +54,7 @@ def _known(name: str) -> tuple[str, str]:
     model, _, tag = name.partition("/")
     models = open_clip.list_models()
     if model not in models:
+        refuse_a_path(name)
         raise TeacherError(f"{name}: open_clip has no model {model!r}{nearest(model, models)}")
     tags = open_clip.list_pretrained_tags_by_model(model)
     if not tag:

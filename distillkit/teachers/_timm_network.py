@@ -12,7 +12,7 @@ from torch import nn
 
 from distillkit.errors import TeacherError
 from distillkit.teachers._frozen import FAILURES, OPEN_ANOTHER, nearest, reason, refuse_no_weights
-from distillkit.teachers._hub import SCHEMES, expanded, how_to_fetch
+from distillkit.teachers._hub import SCHEMES, expanded, how_to_fetch, refuse_a_path
 from distillkit.teachers._names import not_its_tensors
 
 
@@ -59,6 +59,7 @@ def refuse_absent(name: str, file: str | None) -> None:
 def _refuse_unknown(name: str, file: str | None) -> None:
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
+        refuse_a_path(name)
         raise TeacherError(f"{name}: timm has no model {architecture!r}{nearest(architecture, timm.list_models())}")
     known = [full.partition(".")[2] for full in timm.list_pretrained(f"{architecture}.*")]
     if tag and tag not in known:

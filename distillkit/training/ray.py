@@ -27,7 +27,7 @@ from distillkit.errors import DistillkitError, MissingExtra, TrainError, in_full
 from distillkit.recipe import RayWorkers
 from distillkit.system.atomic import atomic_file, make_folder
 from distillkit.system.cluster import connected
-from distillkit.system.stopping import after_steps, asked, code, told
+from distillkit.system.stopping import STOPPED, after_steps, asked, code, told
 from distillkit.training.ranks import RankLost
 
 Say = Callable[[str], None]
@@ -80,7 +80,7 @@ def _all_through(
     except ray.train.TrainingFailedError:
         if (signal := asked()) is not None:
             if not any(kind == "stopped" for kind, _ in stopped):
-                say("stopped; everything committed is kept, the same command continues")
+                say(STOPPED)
             raise SystemExit(code(signal)) from None
         for kind, what in stopped:
             raise DistillkitError(f"on a Ray worker: {what}") if kind == "refused" else RuntimeError(what) from None

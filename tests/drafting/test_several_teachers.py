@@ -83,6 +83,26 @@ def test_prompts_that_the_named_teacher_did_not_read_are_refused(added, tmp_path
     assert code == 1 and told in err
 
 
+def test_texts_of_another_teacher_are_refused_as_that_and_not_by_their_width(
+    added, tmp_path, teacher_folder, run_cli, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "texts.txt").write_text("".join(f"cat {n}\n" for n in range(64)))
+    (tmp_path / "texts.toml").write_text(
+        f'name = "texts"\nout = "{tmp_path}"\n[teacher]\nkind = "openclip"\nmodel = "local-dir:{teacher_folder}"\n'
+        f'[[corpora]]\nname = "texts"\nfields = ["text"]\n'
+        f'source = {{ kind = "textlines", file = "{tmp_path}/texts.txt" }}\n'
+    )
+    assert run_cli("extract-teacher", tmp_path / "texts.toml")[0] == 0
+    told = f"texts was said by openclip local-dir:{teacher_folder}, not by dino ("
+    cure = "; name what dino said in its place, or leave it out, or learn from clip (data.teacher, --teacher)"
+    code, _, err = new(run_cli, added, "--texts", "texts", "--teacher", "dino")
+    assert code == 1 and err.count("\n") == 1 and told in err and cure in err, err
+    assert not (tmp_path / "mine.toml").exists() and new(run_cli, added, "--texts", "texts")[0] == 0
+    code, _, err = run_cli("recipe", "check", "mine.toml", "--set", 'data.teacher="dino"')
+    assert code == 1 and told in err and cure in err, err
+
+
 def test_an_unknown_teacher_is_refused(added, run_cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, _, err = new(run_cli, added, "--teacher", "dyno")

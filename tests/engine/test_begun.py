@@ -65,9 +65,13 @@ def test_it_goes_on_where_it_was_and_makes_the_same_bytes(run, counted, tmp_path
     store = tmp_path / "out/images"
     told = unfinished(store)
     assert (told.committed, told.begun > 0) == (0, stop_at > 2)
-    assert ("of one in hand are kept" in told.lines[0]) == (stop_at > 2)
+    assert ("of a shard that is not whole yet" in told.lines[0]) == (stop_at > 2)
     counted.update(made=0, stop_at=None)
-    store, _ = run("out")
+    store, said = run("out")
+    goes_on = [line.removeprefix(f"{store}: ") for line in said if " goes on " in line]
+    where = f"from row {told.begun} of its 69" if told.begun < 69 else "behind the images of its rows"
+    kept = f"{told.begun} rows of it had been kept"
+    assert goes_on == ([f"shard 1 goes on {where}, as {kept}"] if stop_at > 2 else [])
     assert checksums(store) == want and not (store / BEGUN).exists()
     (line,) = logged(store)
     assert line["forward_seconds"].keys() == {"image", "text"}, "of what was kept, too"

@@ -201,6 +201,17 @@ def test_an_override_sets_one_value(train):
 # Files.
 
 
+def test_of_many_recipes_the_nearest_are_told_and_how_many_more(tmp_path):
+    for name in ("1", "2", "3", "4", "5", "6", "my_long_training_recipe_of_clip"):
+        (tmp_path / f"{name}.toml").touch()
+    with pytest.raises(RecipeError, match=r"\(there are: my_long_training_recipe_of_clip.toml, .*\.toml and 2 more\)$"):
+        load(tmp_path / "clip.toml", kind=ExtractRecipe)
+    (tmp_path / "2.toml").unlink()
+    (tmp_path / "3.toml").unlink()
+    with pytest.raises(RecipeError, match=r"\(there are: 1\.toml, 4.*clip\.toml\)$"):
+        load(tmp_path / "zzz.toml", kind=ExtractRecipe)
+
+
 def test_what_is_no_recipe_file(tmp_path, extract):
     extract()
     with pytest.raises(RecipeError, match=r"recip\.toml: no such recipe, did you mean .*recipe\.toml\?"):

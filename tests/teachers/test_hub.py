@@ -7,7 +7,9 @@ import pytest
 from huggingface_hub import constants
 from huggingface_hub.errors import GatedRepoError
 
-from distillkit.teachers import _hub
+from distillkit.errors import DistillkitError, TeacherError
+from distillkit.students._weights import openclip_teacher, timm_teacher
+from distillkit.teachers import _hub, _openclip_network, _timm_network
 from distillkit.teachers._hub import how_to_fetch, hub
 
 
@@ -80,3 +82,22 @@ def test_a_folder_that_holds_all_of_a_teacher_asks_nobody(online, tmp_path):
             assert constants.HF_HUB_OFFLINE
         with pytest.raises(TimeoutError):
             listening.accept()
+
+
+@pytest.mark.parametrize("find", [_openclip_network.find, lambda name: _timm_network.refuse_absent(name, None)])
+def test_a_path_in_place_of_a_name_is_called_one(find, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(TeacherError, match=f"that is a folder, and no model has that name; write local-dir:{tmp_path}"):
+        find(str(tmp_path))
+    with pytest.raises(TeacherError, match=r"that is a file, .* weights = that file"):
+        find(str(tmp_path / "file"))
+    with pytest.raises(TeacherError, match=f"no such folder, did you mean {tmp_path}/file"):
+        find(str(tmp_path / "fil"))
+    with pytest.raises(TeacherError, match=r"has no model 'ViT.*', did you mean"):
+        find("ViT/openai")
+
+
+@pytest.mark.parametrize("inherited", [openclip_teacher, lambda name: timm_teacher(name, 32)])
+def test_a_folder_that_a_student_inherits_from_is_called_one(inherited, tmp_path):
+    with pytest.raises(DistillkitError, match=f"that is a folder, and no model has that name; write .*run:{tmp_path}"):
+        inherited(str(tmp_path))

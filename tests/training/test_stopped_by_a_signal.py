@@ -63,7 +63,7 @@ def test_a_run_that_was_stopped_becomes_the_student_that_it_would_have_been(stud
 def test_before_the_first_step_and_in_other_commands_it_ends_at_once(student, run_cli, monkeypatch):
     monkeypatch.setattr("distillkit.train._train", lambda *arguments: os.kill(os.getpid(), signal.SIGTERM))
     code, err = student()
-    assert code == 143 and err.splitlines()[-1] == "stopped; everything committed is kept, the same command continues"
+    assert code == 143 and err.splitlines()[-1] == "stopped; the same command continues"
     monkeypatch.setattr(
         "distillkit.store.format.manifest.Manifest.read", lambda path: os.kill(os.getpid(), signal.SIGTERM)
     )

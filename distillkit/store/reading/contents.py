@@ -14,6 +14,7 @@ from typing import Any
 
 from distillkit.errors import StoreError
 from distillkit.store.bucket.remote import local
+from distillkit.store.format.classes import classes_of
 from distillkit.store.format.field import PARAMETERS, Field
 from distillkit.store.format.manifest import Manifest, digest
 from distillkit.store.format.sameness import other_teacher
@@ -21,6 +22,7 @@ from distillkit.store.reading.additions import FOLDER, additions
 from distillkit.store.reading.selection import FILE_NAME as VIEW
 from distillkit.store.reading.selection import Selection
 from distillkit.store.reading.volume import Volume, mark_of
+from distillkit.system.wording import network
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,11 @@ class Contents:
         return {name: volume for name, volume in self.added.items() if name in meant or name in self.uses}
 
     @property
+    def class_numbers(self) -> dict[str, int]:
+        """By name, the number of each class; empty where its source did not number classes by their names."""
+        return classes_of(self.selection.store if self.selection else self.path)
+
+    @property
     def root(self) -> Path | None:
         """The folder below which the store's images lie."""
         root = self.manifest.source["root"]
@@ -133,7 +140,15 @@ class Contents:
 
 def refuse_other_teacher(first: Contents, first_field: str, second: Contents, second_field: str) -> None:
     """StoreError unless both fields were made by the same teacher; both values are named."""
-    told = other_teacher(first.teacher(first_field), second.teacher(second_field))
+    told = other_teacher(first.teacher(first_field), speaks := second.teacher(second_field))
+    if told and len(first.said_by) > 1:  # one of several was chosen, so that another one may be
+        alias = first.field(first_field).teacher
+        same = [one for one in first.said_by if one != alias and not other_teacher(first.teachers[one], speaks)]
+        learn = f", or learn from {same[0]} (data.teacher, --teacher)" if same else ""
+        raise StoreError(
+            f"{second.path} was said by {speaks.get('kind')} {network(str(speaks.get('model')))}, not by {alias} "
+            f"({told}); name what {alias} said in its place, or leave it out{learn}"
+        )
     if told:
         raise StoreError(
             f"{first.path} and {second.path} were made by different teachers ({told}); extract both with one teacher"

@@ -37,10 +37,11 @@ class Unfinished:
     @property
     def lines(self) -> list[str]:
         """For people; the rate is that of the shards in the log, whoever computed them."""
+        kept = f"{count(self.begun, 'row')} {'is' if self.begun == 1 else 'are'}"
         told = [
             f"{self.path}: not complete, {self.committed:,} of {count(self.rows, 'row')} committed, {self.shards} of "
             f"{count(self.of, 'shard')}; a shard is {count(self.rows_per_shard, 'row')}"
-            + (f", {self.begun:,} of one in hand are kept" if self.begun else "")
+            + (f"; of a shard that is not whole yet {kept} kept" if self.begun else "")
         ]
         if self.seconds:
             rate = self.committed / self.seconds
