@@ -11,17 +11,18 @@ from distillkit.report import words
 from distillkit.report.answers import listed, rows_of, student_against_baseline
 from distillkit.report.commands import commands, in_order, in_short, in_words
 from distillkit.report.cost_table import cost
-from distillkit.report.costs import teacher_pass, with_captions
+from distillkit.report.costs import teacher_pass
 from distillkit.report.demo import demo_credits, demo_folder, teacher_name
 from distillkit.report.grid import distance, pictures
 from distillkit.report.headline import Networks, against_baseline, headline, numbers
 from distillkit.report.history import drawings, formula
-from distillkit.report.named import of_images
+from distillkit.report.named import alias_of, of_images
 from distillkit.report.overlap import seen
 from distillkit.report.results import FREQUENT, WHO, Table, bars, method, tables
 from distillkit.report.stores import evaluation_stores, said_at, store_facts, training_stores, with_bases
+from distillkit.report.taught import taught
 from distillkit.report.then import Then, as_then
-from distillkit.report.training import batch, looked_at, optimiser, schedule, seen_in_training, weights
+from distillkit.report.training import batch, optimiser, schedule, seen_in_training, weights
 from distillkit.report.weights import measured_weights
 from distillkit.runfolder import RunFolder
 from distillkit.store.reading.reader import FeatureStore
@@ -40,10 +41,15 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
     results = tables(evaluation["results"], recipe)
     rows = rows_of(run.path, evaluation, results[0].name) if results else None
     trained, then = training_stores(facts), as_then(run)
-    homes = {name: said_at(store, recipe) for name, store in trained.items()}
+    homes = {name: said_at(store, alias_of(recipe.data, name)) for name, store in trained.items()}
     measured = evaluation_stores(recipe)
     # Stores before what was added to them, as they are made again.
-    every = [*trained.values(), *measured, *homes.values(), *(said_at(store, recipe) for store in measured)]
+    every = [
+        *trained.values(),
+        *measured,
+        *homes.values(),
+        *(said_at(store, recipe.data.teacher) for store in measured),
+    ]
     stores = list({str(store.path): store for store in every}.values())
     passes = {str(store.path): teacher_pass(store, recipe.data.teacher) for store in with_bases(stores)}
     knew = _knew(results[0], evaluation, of_images(then)) if results else ""
@@ -61,7 +67,7 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
         "networks": networks,
         "article": "an" if networks.student[:1].lower() in "aeio" else "a",
         "image_size": recipe.student.knobs.get("image_size"),
-        "looked_at": looked_at({name: one.number for name, one in then.items()}, with_captions(recipe)),
+        "taught": taught(recipe, facts, then, demo),
         **_results(results, rows, networks, knew, len(evaluation["results"]) > 1),
         "others": _others(run, evaluation, results[1:]),
         "changed": [one.told() for one in then.values() if not one.same],

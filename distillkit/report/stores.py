@@ -43,9 +43,9 @@ def training_stores(facts: dict[str, Any]) -> dict[str, FeatureStore]:
     return {name: FeatureStore(path) for name, path in facts["stores"].items()}
 
 
-def said_at(store: FeatureStore, recipe: TrainRecipe) -> FeatureStore:
-    """Where what the recipe's teacher said of a store lies: there, or in an addition to it."""
-    names = [name for name, volume in store.added.items() if recipe.data.teacher in volume.manifest.teachers]
+def said_at(store: FeatureStore, teacher: str | None) -> FeatureStore:
+    """Where what that teacher of the recipe said of a store lies: there, or in an addition to it."""
+    names = [name for name, volume in store.added.items() if teacher in volume.manifest.teachers]
     return FeatureStore(store.added[names[0]].path) if names else store
 
 
