@@ -13,6 +13,7 @@ from distillkit.report.commands import commands, in_order, in_short, in_words
 from distillkit.report.cost_table import cost
 from distillkit.report.costs import teacher_pass
 from distillkit.report.demo import demo_credits, demo_folder, teacher_name
+from distillkit.report.differing import Differing, differing
 from distillkit.report.grid import distance, pictures
 from distillkit.report.headline import Networks, against_baseline, headline, numbers
 from distillkit.report.history import drawings, formula
@@ -40,6 +41,7 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
     recipe, facts = run.recipe(), run.facts()
     results = tables(evaluation["results"], recipe)
     rows = rows_of(run.path, evaluation, results[0].name) if results else None
+    differ = differing(run.path, evaluation)
     trained, then = training_stores(facts), as_then(run)
     homes = {name: said_at(store, alias_of(recipe.data, name)) for name, store in trained.items()}
     measured = evaluation_stores(recipe)
@@ -68,8 +70,8 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
         "article": "an" if networks.student[:1].lower() in "aeio" else "a",
         "image_size": recipe.student.knobs.get("image_size"),
         "taught": taught(recipe, facts, then, demo),
-        **_results(results, rows, networks, knew, len(evaluation["results"]) > 1),
-        "others": _others(run, evaluation, results[1:]),
+        **_results(results, rows, networks, knew, differ, len(evaluation["results"]) > 1),
+        "others": _others(run, evaluation, results[1:], differ),
         "changed": [one.told() for one in then.values() if not one.same],
         **_sizes(towers | {"all": facts["parameters"]}, parameters, "image" if "images" in trained else "text"),
         "own_texts": evaluation.get("own_texts", False),
@@ -104,19 +106,24 @@ def _asked(evaluation: Values) -> list[Component]:
     return [Component(**one["eval"]) for one in evaluation.get("evals", {}).values()]
 
 
-def _results(results: list[Table], rows: Rows | None, networks: Networks, told: str, several: bool) -> Values:
+def _results(
+    results: list[Table], rows: Rows | None, networks: Networks, told: str, differ: Differing, several: bool
+) -> Values:
     """The tables, and what the first of them comes to in words and in bars. `rows` are the first one's, and `told` is
     whether its images were trained on; `several`: they are of more than one eval.
     """
     first = results[0] if results else None
     test = student_against_baseline(rows, first.main.name) if first and first.main else None
-    heading = headline(first, networks, told, test, several)
+    if first and first.main and test:
+        differ = differ.but(first.name, first.main.name)
+    heading = headline(first, networks, told, test, several, differ)
+    verdict = [against_baseline(first, test), differ.of(first.name)] if first else []
     return {
         "tables": results,
         "headline": heading,
         "knew": "" if told in heading else told,
         "numbers": numbers(first) if first else "",
-        "verdict": against_baseline(first, test) if first else "",
+        "verdict": " ".join(filter(None, verdict)),
         "bars": bars(first) if first else [],
         "method": method(results),
         "frequent": FREQUENT if any(FREQUENT in table.rows for table in results) else "",
@@ -136,14 +143,15 @@ def _knew(table: Table, evaluation: Values, then: list[Then]) -> str:
     return seen(FeatureStore(expand(store)), *stores, rows=[one.rows_now() for one in then])
 
 
-def _others(run: RunFolder, evaluation: Values, results: list[Table]) -> list[tuple[str, str]]:
-    """Of the evals after the first, by name: what a paired test says of student and baseline."""
+def _others(run: RunFolder, evaluation: Values, results: list[Table], differ: Differing) -> list[tuple[str, str]]:
+    """Of the evals after the first, by name: what paired tests say of student and baseline."""
     told = []
     for table in results:
         rows = rows_of(run.path, evaluation, table.name)
         test = student_against_baseline(rows, table.main.name) if table.main else None
-        if test is not None:
-            told.append((table.name, f"{numbers(table)} {against_baseline(table, test)}"))
+        found = differ.but(table.name, table.main.name if table.main and test else "").of(table.name)
+        if test is not None or found:
+            told.append((table.name, " ".join(filter(None, [numbers(table), against_baseline(table, test), found]))))
     return told
 
 
