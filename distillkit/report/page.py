@@ -8,7 +8,7 @@ from typing import Any
 from distillkit.evaluation.rows import Rows
 from distillkit.recipe import Baseline, Component, TrainRecipe
 from distillkit.report import words
-from distillkit.report.answers import listed, rows_of, student_against_baseline
+from distillkit.report.answers import listed, rows_of, student_against_baseline, with_absent_classes
 from distillkit.report.commands import commands, in_order, in_short, in_words
 from distillkit.report.cost_table import cost
 from distillkit.report.costs import teacher_pass
@@ -22,7 +22,7 @@ from distillkit.report.overlap import seen
 from distillkit.report.results import FREQUENT, WHO, Table, bars, method, tables
 from distillkit.report.stores import evaluation_stores, said_at, store_facts, training_stores, with_bases
 from distillkit.report.taught import taught
-from distillkit.report.then import Then, as_then
+from distillkit.report.then import Then, as_then, other_now
 from distillkit.report.training import batch, optimiser, schedule, seen_in_training, weights
 from distillkit.report.weights import measured_weights
 from distillkit.runfolder import RunFolder
@@ -39,7 +39,7 @@ _UNAIDED = ("contrastive", "sigmoid", "one_hot", "caption_contrast")  # terms th
 def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Values:
     """The values of both templates. Numbers are already text: a template only lays them out."""
     recipe, facts = run.recipe(), run.facts()
-    results = tables(evaluation["results"], recipe)
+    results = with_absent_classes(tables(evaluation["results"], recipe), run.path, evaluation)
     rows = rows_of(run.path, evaluation, results[0].name) if results else None
     differ = differing(run.path, evaluation)
     trained, then = training_stores(facts), as_then(run)
@@ -81,7 +81,7 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
         "baseline": _baseline(baseline, recipe),
         "curves": drawings(_histories(run, baseline, recipe), schedule(recipe.optim)),
         "cost": cost(recipe, facts, homes),
-        "stores": [store_facts(store, passes[str(store.path)]) for store in with_bases(stores)],
+        "stores": [store_facts(store, passes[str(store.path)], other_now(store, then)) for store in with_bases(stores)],
         "commands": commands(
             run.path,
             facts,

@@ -22,7 +22,8 @@ _DASH = "–"
 @dataclass(frozen=True)
 class StoreFacts:
     """One store, as printed. `view`: of which store it names how many rows, empty where it is none; a view has no files
-    and no pass of its own, so that what its store holds and cost is told of that store alone.
+    and no pass of its own, so that what its store holds and cost is told of that store alone. `then`: how it is another
+    one than at training.
     """
 
     path: str
@@ -36,6 +37,7 @@ class StoreFacts:
     digest: str
     teacher_sha256: str
     seconds: str
+    then: str = ""
 
 
 def training_stores(facts: dict[str, Any]) -> dict[str, FeatureStore]:
@@ -76,7 +78,7 @@ def with_bases(stores: Sequence[FeatureStore]) -> list[FeatureStore]:
     return list({store.path.resolve(): store for store in every}.values())
 
 
-def store_facts(store: FeatureStore, teacher_pass: Pass | None) -> StoreFacts:
+def store_facts(store: FeatureStore, teacher_pass: Pass | None, then: str = "") -> StoreFacts:
     """What its manifest says, and how long it took to make."""
     manifest, view = store.manifest, as_view(store)
     held = sum(file.bytes for shard in manifest.shards for file in shard.files.values())
@@ -96,4 +98,5 @@ def store_facts(store: FeatureStore, teacher_pass: Pass | None) -> StoreFacts:
             teacher.get("weights_sha256", "not recorded") for teacher in manifest.teachers.values()
         ),
         seconds=_DASH if view else seconds,
+        then=then,
     )

@@ -9,7 +9,7 @@ import pytest
 from distillkit.evals._answers import Answers, Measure
 from distillkit.evaluation.rows import Rows, read_rows, write_rows
 from distillkit.report import write_report
-from distillkit.report.answers import rows_of, student_against_baseline
+from distillkit.report.answers import rows_of, student_against_baseline, with_absent_classes
 from distillkit.report.differing import differing
 from distillkit.report.headline import Networks, headline
 from distillkit.report.results import tables
@@ -50,6 +50,16 @@ def test_each_measure_that_differs_is_told_with_its_direction(run):
         "cosine (−0.148, p < 0.001) and others cosine (−0.148, p < 0.001)."
     )
     assert found.of("another") == "" and "cosine (" not in found.but("zoo", "cosine").of("zoo").split("others")[0]
+
+
+def test_classes_without_an_image_are_told_beside_those_that_have_some(tmp_path):
+    target = np.array([0, 0, 2, 3])
+    made = Answers(list("abcd"), {"rank": np.ones(4)}, (), target, target, facts={"images": 4.0, "classes": 5.0})
+    write_rows(tmp_path / "zoo.arrow", Rows("zoo", {"eval": {}}, {"teacher": ""}, {"teacher": made}))
+    evaluation = {"evals": {"zoo": {"rows": "zoo.arrow"}}}
+    for name, told in (("zoo", "4 images, 5 classes, 2 of which have no image here"), ("other", "4 images, 5 classes")):
+        (table,) = tables({name: {"teacher": made.facts}}, SimpleNamespace(evals=[]))
+        assert with_absent_classes([table], tmp_path, evaluation)[0].caption == told
 
 
 def test_the_title_does_not_deny_them(run):
