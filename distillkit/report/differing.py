@@ -56,7 +56,7 @@ NOTHING = Differing()
 
 def differing(run: Path, evaluation: Mapping[str, Any]) -> Differing:
     """Of the evals that kept rows of both."""
-    lines = []
+    lines: list[Line] = []
     for name in evaluation["results"]:
         for rows in _tables(run, evaluation, name):
             if {_WHO, "baseline"} <= rows.answers.keys():
