@@ -9,6 +9,7 @@ extracted yet, `[data.expect]` says how many rows it will have and how wide the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,8 @@ def _check(recipe: TrainRecipe) -> list[str]:
     further = sorted(need for need in objective.needs if need.partition(".")[0] in others)
     elsewhere = recipe.data.texts or recipe.data.classes
     kept = [name for name in _stored(fields) if not (name == "text" and elsewhere)]
-    values = sum(
+    beside = _beside(recipe.data, further)
+    values = sum(beside.values()) + sum(
         widths[name] * (patches if name == "patches" else 1) * (1 if name == "text" else views) for name in kept
     )
     steps_per_epoch = recipe.data.repeats * int(rows // _images_a_batch(recipe.data))
@@ -83,7 +85,7 @@ def _check(recipe: TrainRecipe) -> list[str]:
         + (f", {size.text_macs / 1e6:,.1f} M a text" if size.text_macs else ""),
         f"terms        {_terms(objective)}",
         f"teacher      {', '.join([*(field.removeprefix('teacher.') for field in fields), *further]) or 'nothing'}",
-        f"store        {_HALF * values:,} bytes a row in float16, {_bytes(_HALF * values * rows)} for "
+        f"store        {_HALF * values:,} bytes a row in float16{_with(beside)}, {_bytes(_HALF * values * rows)} for "
         f"{counted(rows, 'row')}",
         f"training     {counted(total_steps(steps_per_epoch, recipe.optim), 'step')} of "
         f"{counted(recipe.data.batch_size, 'image')}, "
@@ -184,6 +186,23 @@ def _other_widths(data: Data) -> dict[str, dict[str, int]]:
             raise RecipeError(f"data.also.{name}: {error}") from error
         widths[name] = {field: said.view_shape[-1] for field, said in store.own_fields.items()}
     return widths
+
+
+def _beside(data: Data, fields: Sequence[str]) -> dict[str, int]:
+    """Numbers that a row of each further teacher's store holds of these `fields`, which are NAME.FIELD."""
+    found = {}
+    for name, also in data.also.items():
+        store = FeatureStore(expand(also.images or data.images or ""), also.teacher)
+        read = [store.own_fields[field] for who, _, field in (one.partition(".") for one in fields) if who == name
+                and field in store.own_fields]  # fmt: skip
+        found[name] = sum(prod(one.view_shape) * (store.views.count if one.per_view else 1) for one in read)
+    return found
+
+
+def _with(beside: dict[str, int]) -> str:
+    """What of that is the further teachers'."""
+    told = [f"{_HALF * values:,} of data.also.{name}" for name, values in beside.items()]
+    return f" ({', '.join(told)})" if told else ""
 
 
 def _images_a_batch(data: Data) -> float:

@@ -36,8 +36,8 @@ tags:
 
 # {name}
 
-What a frozen teacher said of a corpus, as [distillkit](https://pypi.org/project/distillkit/) keeps it. The texts and
-the names of images are in it, the images are not.
+What a frozen teacher said of a corpus, as distillkit keeps it. The texts and the names of images are in it, the images
+are not.
 
 | | |
 |---|---|

@@ -27,7 +27,7 @@ def write_card(folder: Path, run: RunFolder, student: Described, to: str, target
     parts = [
         _front(student),
         f"# {student.name}\n",
-        f"A student that [distillkit](https://pypi.org/project/distillkit/) trained, for {to}.",
+        f"A student that distillkit trained, for {to}.",
         _facts(recipe, facts, student, run.weights()),
         _opened(target, student),
         _results(run),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from distillkit.evaluation.comparison import Against
 from distillkit.evaluation.rows import Rows, read_rows
 from distillkit.evaluation.tested import against
 from distillkit.report.named import OF_TEXTS, called_answers
+from distillkit.report.results import Table
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.paths import expand
 
@@ -74,6 +75,19 @@ def listed(rows: Rows | None, evaluation: Mapping[str, Any], shown: int = SHOWN)
     right = {who: float(np.mean(one.columns["rank"] <= BEST)) for who, one in rows.answers.items()}
     what = "text" if rows.asked["eval"]["kind"] in OF_TEXTS else "class"
     return Listed(images, count, right, what)
+
+
+def with_absent_classes(tables: Sequence[Table], run: Path, evaluation: Mapping[str, Any]) -> list[Table]:
+    """The same, where captions that count classes say how many of these have no image: groups of images are fewer."""
+    return [replace(one, caption=one.caption + _absent(rows_of(run, evaluation, one.name))) for one in tables]
+
+
+def _absent(rows: Rows | None) -> str:
+    first = next(iter(rows.answers.values())) if rows else None
+    if first is None or first.target is None or "classes" not in first.facts:
+        return ""
+    empty = int(first.facts["classes"]) - len(np.unique(first.target))
+    return f", {empty:,} of which {'has' if empty == 1 else 'have'} no image here" if empty > 0 else ""
 
 
 def _called(name: str, called: Mapping[str, str]) -> str:

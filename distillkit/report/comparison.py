@@ -14,7 +14,7 @@ from distillkit.report.interactive import DOTS, Say, colours, interactive, short
 from distillkit.report.macs import macs
 from distillkit.report.script import embedded, script
 from distillkit.report.speeds import speed_of
-from distillkit.report.words import count, duration, listing, parameters, percent, scaled, size
+from distillkit.report.words import count, duration, listing, p_value, parameters, percent, scaled, size
 from distillkit.runfolder import RunFolder
 from distillkit.system.atomic import atomic_file
 from distillkit.system.wording import count as counted
@@ -89,11 +89,6 @@ def difference(line: Line, against: Against) -> str:
     """The difference with its sign, and its interval: "+3.5 points (0.4 to 6.7)"."""
     ends = interval(line, against.low, against.high, points=True)
     return f"{_end(line, against.value, True)}{' points' if line.share else ''}{f' ({ends})' if ends else ''}"
-
-
-def p_value(p: float) -> str:
-    """0.0123 is "0.012"; what is below what resampling can tell is said so."""
-    return "< 0.001" if p < 0.001 else f"{p:.2g}"
 
 
 def _end(line: Line, value: float, points: bool) -> str:

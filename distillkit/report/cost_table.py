@@ -9,13 +9,15 @@ from distillkit.recipe import TrainRecipe
 from distillkit.report import words
 from distillkit.report.commands import in_words
 from distillkit.report.costs import online, teacher_pass
+from distillkit.report.named import alias_of, meant
 from distillkit.report.stores import as_view
 from distillkit.store.reading.reader import FeatureStore
 
 
 def cost(recipe: TrainRecipe, facts: dict[str, Any], stores: Mapping[str, FeatureStore]) -> dict[str, Any] | None:
     """`stores`: where what the teacher said lies, by the recipe's names. None when an extraction left no log."""
-    rows = online(recipe, facts, {name: teacher_pass(one, recipe.data.teacher) for name, one in stores.items()})
+    named = {name: teacher_pass(one, meant(one, alias_of(recipe.data, name))) for name, one in stores.items()}
+    rows = online(recipe, facts, named)
     if not rows:
         return None
     passes = {one.store: one for row in rows for one in row.passes}  # images and captions are of one pass
@@ -27,7 +29,7 @@ def cost(recipe: TrainRecipe, facts: dict[str, Any], stores: Mapping[str, Featur
         "always": words.roughly(always),
         "times": words.times(always / trained),
         "elsewhere": sorted(machines - {in_words(facts.get("machine"))}),
-        "views": [f"{one.path} is {as_view(one)}" for one in stores.values() if one.selection],
+        "views": list(dict.fromkeys(f"{one.path} is {as_view(one)}" for one in stores.values() if one.selection)),
         "rows": [
             {
                 "what": row.what,

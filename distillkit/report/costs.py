@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from distillkit.recipe import TrainRecipe
-from distillkit.report.named import of_images
+from distillkit.report.named import ALSO, also_of, of_images
 from distillkit.store.format.log import logged
 from distillkit.store.reading.reader import FeatureStore
 
@@ -102,6 +102,10 @@ def online(recipe: TrainRecipe, facts: dict[str, Any], passes: dict[str, Pass | 
         ("views of images", "image", facts["images_seen"], images),
         ("captions", "text", facts["images_seen"], images if with_captions(recipe) else ()),
         ("texts", "text", texts_seen, _known([passes.get("texts")])),
+    ]
+    asked += [
+        (f"views of images for {name.removeprefix(ALSO)}", "image", facts["images_seen"], _known([passes[name]]))
+        for name in also_of(passes)
     ]
     return [
         Online(what, field, number, found)

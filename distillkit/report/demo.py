@@ -11,6 +11,7 @@ from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.paths import cache_dir, expand
 from distillkit.system.wording import network
 
+_PLAIN = ("teacher", "model")
 FOLDERS = ("demo", "demo-quick")  # below the cache folder, as distillkit/demo/prepare.py makes them
 
 
@@ -47,7 +48,8 @@ def teacher_name(model: str, folder: Path | None) -> str:
         return network(name)
     path = Path(expand(name))
     if folder is None or not path.is_relative_to(folder):
-        return path.name
+        # A folder that is called as every teacher is says nothing alone.
+        return "/".join(path.parts[-2:]) if path.name.lower() in _PLAIN else path.name
     towers = _manifest()
     return " + ".join(towers[tower]["name"].partition(",")[0] for tower in ("image_tower", "text_tower"))
 

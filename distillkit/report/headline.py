@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from distillkit.evaluation.comparison import Against
+from distillkit.report.differing import NOTHING, Differing
 from distillkit.report.results import Measure, Score, Table
-from distillkit.report.words import listing, part_of, percent
+from distillkit.report.words import listing, part_of, percent, signed
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,17 @@ class Networks:
 
 
 def headline(
-    table: Table | None, networks: Networks, seen: str, test: Against | None = None, several: bool = False
+    table: Table | None,
+    networks: Networks,
+    seen: str,
+    test: Against | None = None,
+    several: bool = False,
+    differ: Differing = NOTHING,
 ) -> str:
     """One sentence over the whole report. `seen` says whether the student knew the images: see overlap.py; `test`: the
     paired one of the student against the baseline, without which there is no word on who is better. `several`: the
-    table is that of one eval among others, so the sentence names it.
+    table is that of one eval among others, so the sentence names it. `differ`: what paired tests say of the other
+    measures, without which the sentence would hide it.
     """
     measure = table.main if table else None
     if table is None or measure is None:
@@ -45,7 +52,12 @@ def headline(
     baseline = measure.scores.get("baseline")
     if baseline and baseline.value >= student.value:
         told += f"; its baseline reaches {percent(baseline.value / teacher.value, 0)}"
-    return f"{told}; {_IN_SHORT[test.verdict.word]} in a paired test" if test else told
+    if test is None:
+        return told
+    others = differ.unlike(test.verdict.word, several)
+    if not others:
+        return f"{told}; {_IN_SHORT[test.verdict.word]} in a paired test"
+    return f"{told}; in {measure.name} {_IN_SHORT[test.verdict.word]} in a paired test, but it is {others}"
 
 
 def numbers(table: Table) -> str:
@@ -75,10 +87,10 @@ def against_baseline(table: Table, test: Against | None) -> str:
     ends = (
         ""
         if test.low is None or test.high is None
-        else f" ({_signed(measure, test.low)} to {_signed(measure, test.high)})"
+        else f" ({signed(test.low, measure.share)} to {signed(test.high, measure.share)})"
     )
     unit = " points" if measure.share else ""
-    found = f"{_signed(measure, test.value)}{unit}{ends} in {measure.name} on the same items, p = {test.p:.2g}"
+    found = f"{signed(test.value, measure.share)}{unit}{ends} in {measure.name} on the same items, p = {test.p:.2g}"
     if test.verdict.word == "not separable":
         why = f"; {test.verdict.why}" if test.verdict.why else ""
         return f"Student and baseline are not separable: {found}{why}."
@@ -90,11 +102,6 @@ _IN_SHORT = {
     "worse": "it is worse than the baseline",
     "not separable": "it and the baseline are not separable",
 }
-
-
-def _signed(measure: Measure, value: float) -> str:
-    text = f"{100 * value:+.1f}" if measure.share else f"{value:+.3g}"
-    return text.replace("-", "−")
 
 
 def _no_better(score: Score, measure: Measure) -> str:

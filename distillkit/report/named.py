@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from distillkit.errors import StoreError
+from distillkit.recipe import Data
 from distillkit.recipe.registry import resolve
 from distillkit.sources._templates import templates_called
 from distillkit.store.format.classes import classes_of
@@ -18,6 +19,7 @@ from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.reading.selection import home
 from distillkit.system.paths import expand
 
+ALSO = "also."
 OF_TEXTS = ("retrieval", "asymmetric_retrieval")  # evals whose answers are captions, and no classes
 _TEMPLATED = ("class_prompts", "label2text", "synsets")  # sources that put the names of classes into templates
 
@@ -27,6 +29,22 @@ Value = TypeVar("Value")
 def of_images(named: Mapping[str, Value]) -> list[Value]:
     """What belongs to the image stores, of a mix all of them."""
     return [value for name, value in named.items() if name.partition(".")[0] == "images"]
+
+
+def also_of(named: Mapping[str, Any]) -> list[str]:
+    """The names of the stores of further teachers, "also.NAME"."""
+    return [name for name in named if name.startswith(ALSO)]
+
+
+def alias_of(data: Data, name: str) -> str | None:
+    """The teacher that the recipe means in its store of that name."""
+    further = data.also.get(name.removeprefix(ALSO)) if name.startswith(ALSO) else None
+    return further.teacher if further else data.teacher
+
+
+def meant(store: FeatureStore, alias: str | None) -> str | None:
+    """The teacher that is meant in a store: without an alias its first."""
+    return alias or next(iter(store.said_by), None)
 
 
 def called_classes(store: Path) -> dict[str, str]:

@@ -91,7 +91,7 @@ def seen(
         return "on images it never saw"
     every, copies = int(known.sum()), int((known & ~files).sum())
     if copies == every:
-        return f"on images of which it was trained on copies of {every:,}"
+        return f"on images of which {count(every, 'has a copy', 'have copies')} in training"
     told = f" ({count(copies, 'copy', 'copies')} among them)" if copies else ""
     return f"on images of which it was trained on {every:,}{told}"
 

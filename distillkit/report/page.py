@@ -8,20 +8,22 @@ from typing import Any
 from distillkit.evaluation.rows import Rows
 from distillkit.recipe import Baseline, Component, TrainRecipe
 from distillkit.report import words
-from distillkit.report.answers import listed, rows_of, student_against_baseline
+from distillkit.report.answers import listed, rows_of, student_against_baseline, with_absent_classes
 from distillkit.report.commands import commands, in_short, in_words
 from distillkit.report.cost_table import cost
-from distillkit.report.costs import teacher_pass, with_captions
+from distillkit.report.costs import teacher_pass
 from distillkit.report.demo import demo_credits, demo_folder, teacher_name
+from distillkit.report.differing import Differing, differing
 from distillkit.report.grid import distance, pictures
 from distillkit.report.headline import Networks, against_baseline, headline, numbers
 from distillkit.report.history import drawings, formula
-from distillkit.report.named import of_images
+from distillkit.report.named import alias_of, of_images
 from distillkit.report.overlap import seen
 from distillkit.report.results import FREQUENT, WHO, Table, bars, method, tables
 from distillkit.report.stores import evaluation_stores, said_at, store_facts, training_stores, with_bases
-from distillkit.report.then import Then, as_then
-from distillkit.report.training import batch, looked_at, optimiser, schedule, seen_in_training, weights
+from distillkit.report.taught import taught
+from distillkit.report.then import Then, as_then, other_now
+from distillkit.report.training import batch, optimiser, schedule, seen_in_training, weights
 from distillkit.report.weights import measured_weights
 from distillkit.runfolder import RunFolder
 from distillkit.store.reading.reader import FeatureStore
@@ -37,13 +39,19 @@ _UNAIDED = ("contrastive", "sigmoid", "one_hot", "caption_contrast")  # terms th
 def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Values:
     """The values of both templates. Numbers are already text: a template only lays them out."""
     recipe, facts = run.recipe(), run.facts()
-    results = tables(evaluation["results"], recipe)
+    results = with_absent_classes(tables(evaluation["results"], recipe), run.path, evaluation)
     rows = rows_of(run.path, evaluation, results[0].name) if results else None
+    differ = differing(run.path, evaluation)
     trained, then = training_stores(facts), as_then(run)
-    homes = {name: said_at(store, recipe) for name, store in trained.items()}
+    homes = {name: said_at(store, alias_of(recipe.data, name)) for name, store in trained.items()}
     measured = evaluation_stores(recipe)
     # Stores before what was added to them, as they are made again.
-    every = [*trained.values(), *measured, *homes.values(), *(said_at(store, recipe) for store in measured)]
+    every = [
+        *trained.values(),
+        *measured,
+        *homes.values(),
+        *(said_at(store, recipe.data.teacher) for store in measured),
+    ]
     stores = list({str(store.path): store for store in every}.values())
     passes = {str(store.path): teacher_pass(store, recipe.data.teacher) for store in with_bases(stores)}
     knew = _knew(results[0], evaluation, of_images(then)) if results else ""
@@ -61,9 +69,9 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
         "networks": networks,
         "article": "an" if networks.student[:1].lower() in "aeio" else "a",
         "image_size": recipe.student.knobs.get("image_size"),
-        "looked_at": looked_at({name: one.number for name, one in then.items()}, with_captions(recipe)),
-        **_results(results, rows, networks, knew, len(evaluation["results"]) > 1),
-        "others": _others(run, evaluation, results[1:]),
+        "taught": taught(recipe, facts, then, demo),
+        **_results(results, rows, networks, knew, differ, len(evaluation["results"]) > 1),
+        "others": _others(run, evaluation, results[1:], differ),
         "changed": [one.told() for one in then.values() if not one.same],
         **_sizes(towers | {"all": facts["parameters"]}, parameters, "image" if "images" in trained else "text"),
         "own_texts": evaluation.get("own_texts", False),
@@ -73,7 +81,7 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
         "baseline": _baseline(baseline, recipe),
         "curves": drawings(_histories(run, baseline, recipe), schedule(recipe.optim)),
         "cost": cost(recipe, facts, homes),
-        "stores": [store_facts(store, passes[str(store.path)]) for store in with_bases(stores)],
+        "stores": [store_facts(store, passes[str(store.path)], other_now(store, then)) for store in with_bases(stores)],
         "commands": commands(
             run.path,
             facts,
@@ -98,19 +106,24 @@ def _asked(evaluation: Values) -> list[Component]:
     return [Component(**one["eval"]) for one in evaluation.get("evals", {}).values()]
 
 
-def _results(results: list[Table], rows: Rows | None, networks: Networks, told: str, several: bool) -> Values:
+def _results(
+    results: list[Table], rows: Rows | None, networks: Networks, told: str, differ: Differing, several: bool
+) -> Values:
     """The tables, and what the first of them comes to in words and in bars. `rows` are the first one's, and `told` is
     whether its images were trained on; `several`: they are of more than one eval.
     """
     first = results[0] if results else None
     test = student_against_baseline(rows, first.main.name) if first and first.main else None
-    heading = headline(first, networks, told, test, several)
+    if first and first.main and test:
+        differ = differ.but(first.name, first.main.name)
+    heading = headline(first, networks, told, test, several, differ)
+    verdict = [against_baseline(first, test), differ.of(first.name)] if first else []
     return {
         "tables": results,
         "headline": heading,
         "knew": "" if told in heading else told,
         "numbers": numbers(first) if first else "",
-        "verdict": against_baseline(first, test) if first else "",
+        "verdict": " ".join(filter(None, verdict)),
         "bars": bars(first) if first else [],
         "method": method(results),
         "frequent": FREQUENT if any(FREQUENT in table.rows for table in results) else "",
@@ -130,14 +143,15 @@ def _knew(table: Table, evaluation: Values, then: list[Then]) -> str:
     return seen(FeatureStore(expand(store)), *stores, rows=[one.rows_now() for one in then])
 
 
-def _others(run: RunFolder, evaluation: Values, results: list[Table]) -> list[tuple[str, str]]:
-    """Of the evals after the first, by name: what a paired test says of student and baseline."""
+def _others(run: RunFolder, evaluation: Values, results: list[Table], differ: Differing) -> list[tuple[str, str]]:
+    """Of the evals after the first, by name: what paired tests say of student and baseline."""
     told = []
     for table in results:
         rows = rows_of(run.path, evaluation, table.name)
         test = student_against_baseline(rows, table.main.name) if table.main else None
-        if test is not None:
-            told.append((table.name, f"{numbers(table)} {against_baseline(table, test)}"))
+        found = differ.but(table.name, table.main.name if table.main and test else "").of(table.name)
+        if test is not None or found:
+            told.append((table.name, " ".join(filter(None, [numbers(table), against_baseline(table, test), found]))))
     return told
 
 

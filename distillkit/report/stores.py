@@ -22,7 +22,8 @@ _DASH = "–"
 @dataclass(frozen=True)
 class StoreFacts:
     """One store, as printed. `view`: of which store it names how many rows, empty where it is none; a view has no files
-    and no pass of its own, so that what its store holds and cost is told of that store alone.
+    and no pass of its own, so that what its store holds and cost is told of that store alone. `then`: how it is another
+    one than at training.
     """
 
     path: str
@@ -36,6 +37,7 @@ class StoreFacts:
     digest: str
     teacher_sha256: str
     seconds: str
+    then: str = ""
 
 
 def training_stores(facts: dict[str, Any]) -> dict[str, FeatureStore]:
@@ -43,9 +45,9 @@ def training_stores(facts: dict[str, Any]) -> dict[str, FeatureStore]:
     return {name: FeatureStore(path) for name, path in facts["stores"].items()}
 
 
-def said_at(store: FeatureStore, recipe: TrainRecipe) -> FeatureStore:
-    """Where what the recipe's teacher said of a store lies: there, or in an addition to it."""
-    names = [name for name, volume in store.added.items() if recipe.data.teacher in volume.manifest.teachers]
+def said_at(store: FeatureStore, teacher: str | None) -> FeatureStore:
+    """Where what that teacher of the recipe said of a store lies: there, or in an addition to it."""
+    names = [name for name, volume in store.added.items() if teacher in volume.manifest.teachers]
     return FeatureStore(store.added[names[0]].path) if names else store
 
 
@@ -77,7 +79,7 @@ def with_bases(stores: Sequence[FeatureStore]) -> list[FeatureStore]:
     return list({store.path.resolve(): store for store in every}.values())
 
 
-def store_facts(store: FeatureStore, teacher_pass: Pass | None) -> StoreFacts:
+def store_facts(store: FeatureStore, teacher_pass: Pass | None, then: str = "") -> StoreFacts:
     """What its manifest says, and how long it took to make."""
     manifest, view = store.manifest, as_view(store)
     held = sum(file.bytes for shard in manifest.shards for file in shard.files.values())
@@ -97,4 +99,5 @@ def store_facts(store: FeatureStore, teacher_pass: Pass | None) -> StoreFacts:
             teacher.get("weights_sha256", "not recorded") for teacher in manifest.teachers.values()
         ),
         seconds=_DASH if view else seconds,
+        then=then,
     )

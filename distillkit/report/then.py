@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +41,13 @@ class Then:
             return self.store.ok_rows
         return rows_again(self.store, self.rows, self.keys) if self.rows is not None and self.keys else None
 
+    def in_short(self) -> str:
+        """The same in the table of stores; empty where it still is the one that it was."""
+        if self.same:
+            return ""
+        before = "how many rows then was not recorded" if self.rows is None else f"{count(self.rows, 'row')} then"
+        return f"another one than at training: {before}, {len(self.store.ok_rows):,} now"
+
     def told(self) -> str:
         """A sentence on how it has changed."""
         digests = f"digest {str(self.digest)[:16]} then, {self.store.digest[:16]} now"
@@ -49,6 +57,11 @@ class Then:
             f"{self.store.path} has changed since the student was trained ({digests}{rows}); "
             "what is said below of its costs and its files is of today"
         )
+
+
+def other_now(store: FeatureStore, then: Mapping[str, Then]) -> str:
+    """How a store of today is another one than the one that was trained on; empty where it is none of these."""
+    return next(filter(None, (one.in_short() for one in then.values() if one.store.path == store.path)), "")
 
 
 def as_then(run: RunFolder) -> dict[str, Then]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from distillkit.recipe import Data, Optim
 from distillkit.report.named import of_images
 from distillkit.report.words import listing
 from distillkit.system.wording import count as counted
+
+Asked = tuple[Path, int | None]  # a store, and about how many rows of it its teacher was asked
 
 _NAMES = {"adamw": "AdamW", "sgd": "SGD"}
 
@@ -31,21 +34,32 @@ def optimiser(optim: Optim) -> str:
     return f"{counted(optim.epochs, 'epoch')}, {_NAMES[optim.kind]}, learning rate {optim.lr}, {schedule(optim)}"
 
 
-def looked_at(rows: Mapping[str, int | None], captions: bool = False) -> str:
+def looked_at(rows: Mapping[str, int | None], captions: bool = False, asked: Mapping[str, Asked] | None = None) -> str:
     """What the teacher was shown, by the recipe's names of the stores: "70 images and 160 unpaired texts".
 
-    `captions`: the images' own were learned from, too. A number that nobody recorded is None.
+    `rows`: how many were trained on, of a view less than `asked`. `captions`: the images' own were learned from, too.
+    A number that nobody recorded is None.
     """
+    asked = asked or {}
     images = of_images(rows)
-    told = [_counted(images, "image") + (" with their captions" if captions else "")] if images else []
-    return listing(
-        [*told, *([_counted([rows["texts"]], "unpaired text" if images else "text")] if "texts" in rows else [])]
-    )
+    behind = " with their captions" if captions else ""
+    told = [_counted(images, of_images(asked), "image", behind)] if images else []
+    texts = [asked["texts"]] if "texts" in asked else []
+    thing = "unpaired text" if images else "text"
+    return listing([*told, *([_counted([rows["texts"]], texts, thing)] if "texts" in rows else [])])
 
 
-def _counted(numbers: Sequence[int | None], thing: str) -> str:
+def _counted(numbers: Sequence[int | None], asked: Sequence[Asked], thing: str, behind: str = "") -> str:
     known = [number for number in numbers if number is not None]
-    return counted(sum(known), thing) if len(known) == len(numbers) else f"{thing}s (how many was not recorded)"
+    if len(known) < len(numbers):
+        return f"{thing}s{behind} (how many was not recorded)"
+    trained, whole = sum(known), list(dict(asked).values())  # views of one store were made by one pass
+    every = [number for number in whole if number is not None]
+    if len(every) < len(whole):
+        return f"at least {counted(trained, thing)}{behind} (those in training)"
+    if sum(every) <= trained:
+        return counted(trained, thing) + behind
+    return f"{counted(sum(every), thing)}{behind} ({trained:,} of them in training)"
 
 
 def seen_in_training(data: Data, facts: dict[str, Any]) -> str:

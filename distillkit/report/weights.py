@@ -14,12 +14,18 @@ from distillkit.evaluation.measured import measured
 from distillkit.recipe import Component
 from distillkit.report.words import count, listing, percent
 from distillkit.runfolder import RunFolder
+from distillkit.system.best import FOLDER, is_best
 
 
 def measured_weights(run: RunFolder, baseline: RunFolder | None, evals: Sequence[Component]) -> str:
     """Such as "The weights are those of the last step, 1,250." `evals`: by which they were measured."""
     own = run.weights()
-    told = [f"The weights are {_which(own)}.", *_too_good(own["selected"], evals), *_worse_than_last(run)]
+    told = [
+        f"The weights are {_which(own)}.",
+        *_beside(run),
+        *_too_good(own["selected"], evals),
+        *_worse_than_last(run),
+    ]
     if baseline is not None and (own["selected"] or baseline.weights()["selected"]):
         told.append(f"The baseline's are {_which(baseline.weights())}.")
     return " ".join(told)
@@ -32,6 +38,18 @@ def _which(weights: dict[str, Any]) -> str:
     of = f" of {count(weights['of'])}" if weights["of"] else ""
     by = f"best {chosen['number']} ({chosen['value']:.4g})"
     return f"those of step {count(weights['step'])}{of}, selected for the {by} of {_named(chosen['eval'])}"
+
+
+def _beside(run: RunFolder) -> list[str]:
+    """That other weights of this student lie in best/, where they do: who measures the last ones may mean those."""
+    best = run.path / FOLDER
+    if is_best(run.path) or not is_best(best):
+        return []
+    try:
+        step = RunFolder(best).weights()["step"]
+    except DistillkitError:  # what is damaged there is told to those who ask for it
+        return []
+    return [f"{best} has those of step {count(step)}, which did best in validation and are evaluated apart."]
 
 
 def _named(eval_: dict[str, Any] | None) -> str:

@@ -34,6 +34,17 @@ def percent(share: float, digits: int = 1) -> str:
     return f"{100 * share:.{digits}f}%"
 
 
+def p_value(p: float) -> str:
+    """0.0123 is "0.012"; what is below what resampling can tell is said so."""
+    return "< 0.001" if p < 0.001 else f"{p:.2g}"
+
+
+def signed(difference: float, share: bool) -> str:
+    """A difference with its sign; of shares in points."""
+    text = f"{100 * difference:+.1f}" if share else f"{difference:+.3g}"
+    return text.replace("-", "−")
+
+
 def duration(seconds: float) -> str:
     """Two units at most: "0.84 ms", "37 s", "4 min 12 s", "3.2 h", "5.1 days"."""
     if seconds < 0.95:

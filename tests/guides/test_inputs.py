@@ -29,7 +29,7 @@ def test_every_kind_is_in_the_table():
 def test_the_extraction_from_a_bucket(recipes, s3, tmp_path, run_cli):
     install, command = BLOCKS[0].splitlines()
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert install.removeprefix('pip install "distillkit[').removesuffix(']"') in extras
+    assert install.removeprefix('pip install -e ".[').removesuffix(']"') in extras
     write_tar(tmp_path / "cc3m/00000.tar", sample("a") + sample("b"))
     write_tar(tmp_path / "cc3m/00001.tar", sample("c"))
     s3(tmp_path / "cc3m", "cc3m")

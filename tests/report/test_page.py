@@ -334,7 +334,7 @@ def test_copies_under_other_names_were_seen(finished, tmp_path, teacher_folder, 
     assert seen(stores["copies"], stores["images"]) == "on images it was trained on"
     assert seen(stores["others"], stores["images"]) == "on images it never saw"
     assert run_cli("store", "view", finished.parent / "images", tmp_path / "three", "--rows", "0:3")[0] == 0
-    told = "on images of which it was trained on copies of 3"
+    told = "on images of which 3 have copies in training"
     assert seen(stores["copies"], FeatureStore(tmp_path / "three")) == told
 
 

@@ -41,13 +41,17 @@ def test_copies_of_what_a_view_has_are_told_and_of_what_it_has_not_are_not(world
     manifest["source"]["root"] = "/elsewhere"
     (tmp_path / "copies/manifest.json").write_text(json.dumps(manifest))
     copies = FeatureStore(tmp_path / "copies")
-    assert seen(copies, FeatureStore(world / "train")) == "on images of which it was trained on copies of 40"
+    assert seen(copies, FeatureStore(world / "train")) == "on images of which 40 have copies in training"
+    select(tmp_path / "copies", np.arange(39, 45), tmp_path / "few")
+    few = FeatureStore(tmp_path / "few")
+    assert seen(few, FeatureStore(world / "train")) == "on images of which 1 has a copy in training"
 
 
 def test_a_report_on_another_view_of_the_store_says_that_it_never_saw_them(out):
     for text in written(out):
         assert "on images it never saw" in text and "it was trained on" not in text
-        assert "was asked once about 40 images" in text and "has changed since" not in text
+        assert "another one than at training" not in text
+        assert "was asked once about 70 images (40 of them in training)" in text and "has changed since" not in text
 
 
 def test_an_eval_of_another_file_by_the_same_name_is_told_by_its_own_store(out):
@@ -59,15 +63,22 @@ def test_an_eval_of_another_file_by_the_same_name_is_told_by_its_own_store(out):
 def test_of_a_view_made_again_with_more_rows_the_report_tells_those_of_then(out):
     select(out / "images", np.arange(50), out / "train")
     for text in written(out):
-        assert "was asked once about 40 images" in text and "on images it never saw" in text
+        assert (
+            "was asked once about at least 40 images (those in training)" in text and "on images it never saw" in text
+        )
         assert "/train has changed since the student was trained (digest " in text
         assert "; 40 rows then, 50 now)" in text
+        (line,) = (
+            line for line in text.splitlines() if "a view of 50 of the 70 rows" in line and "no pass" not in line
+        )
+        assert "another one than at training: 40 rows then, 50 now" in line
+        assert text.count("another one than at training") == 1
 
 
 def test_of_a_view_made_again_with_other_rows_nobody_knows_what_was_trained_on(out):
     select(out / "images", np.arange(5, 60), out / "train")
     for text in written(out):
-        assert "was asked once about 40 images" in text
+        assert "was asked once about at least 40 images (those in training)" in text
         assert f"on images that it may have been trained on, as {out}/train has changed since" in text
 
 

@@ -65,6 +65,8 @@ def test_the_report_says_which_weights_it_measured_and_on_what_they_were_selecte
     step = json.loads((trained / "best/best.json").read_text())["step"]
     told = f"those of step {step} of {steps}, selected for the best R@5 ("
     assert told in best and f"of retrieval on {trained.parent / 'images'}." in best
+    assert f"{trained}/best has those of step {step}, which did best in validation" in last and "has those" not in best
+    assert f"{trained}/best has those of step {step}, " in (trained.parents[1] / "told").read_text()
     assert "so these numbers flatter them" in best  # it is measured on the store that it was selected on
     assert told in (trained / "best/report.md").read_text().replace("\\", "")
     assert told in (trained.parents[1] / "told").read_text()

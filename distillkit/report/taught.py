@@ -1,0 +1,58 @@
+"""Who taught a student: each of its teachers, what it was asked about, and how much of that was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distillkit.recipe import TrainRecipe
+from distillkit.report.costs import with_captions
+from distillkit.report.demo import teacher_name
+from distillkit.report.named import also_of, meant
+from distillkit.report.then import Then
+from distillkit.report.training import Asked, looked_at
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.reading.selection import home
+
+
+@dataclass(frozen=True)
+class Taught:
+    """One teacher as the first sentence tells of it. `noun`: what stands before its name, which may be a folder's."""
+
+    name: str
+    looked_at: str
+
+    @property
+    def noun(self) -> str:
+        return "network" if "teacher" in self.name.lower() else "teacher"
+
+
+def taught(recipe: TrainRecipe, facts: Mapping[str, Any], then: Mapping[str, Then], demo: Path | None) -> list[Taught]:
+    """Of `data.also` each, after the main one."""
+    rows = {name: one.number for name, one in then.items()}
+    asked = {name: _asked(one) for name, one in then.items()}
+    first = Taught(
+        teacher_name(facts["teacher"].get("model", "of an import"), demo), looked_at(rows, with_captions(recipe), asked)
+    )
+    return [first, *(_further(name, then, asked, demo) for name in also_of(then))]
+
+
+def _further(name: str, then: Mapping[str, Then], asked: Mapping[str, Asked], demo: Path | None) -> Taught:
+    """A further teacher. Of rows that are joined from another store by key nobody recorded how many were found."""
+    store, main = then[name].store, then.get("images")
+    alike = main is not None and home(main.store.path) == home(store.path)
+    number = main.number if alike and main else asked[name][1] or then[name].number
+    model = store.teachers.get(meant(store, store.alias) or "", {}).get("model", name.partition(".")[2])
+    return Taught(teacher_name(model, demo), looked_at({"images": number}, asked={"images": asked[name]}))
+
+
+def _asked(one: Then) -> Asked:
+    """The store that the pass made, and about how many rows it was; None of a view that is another one today: how many
+    its store had then was not recorded.
+    """
+    store, place = one.store, home(one.store.path)
+    if place == store.path:
+        return place, one.number
+    return place, len(FeatureStore(place, store.alias, store.uses).ok_rows) if one.same else None

@@ -1,0 +1,101 @@
+"""Every measure in which student and baseline differ is told, and the title denies none of them."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from distillkit.evals._answers import Answers, Measure
+from distillkit.evaluation.rows import Rows, read_rows, write_rows
+from distillkit.report import write_report
+from distillkit.report.answers import rows_of, student_against_baseline, with_absent_classes
+from distillkit.report.differing import differing
+from distillkit.report.headline import Networks, headline
+from distillkit.report.results import tables
+from distillkit.runfolder import RunFolder
+from tests.conftest import TRAIN
+
+
+@pytest.fixture
+def run(tmp_path):
+    """The student says the right class as often as the baseline does, and is further from the teacher, in all items."""
+    random, n = np.random.default_rng(0), 200
+    right = (random.random(n) < 0.5).astype(float)
+    measures = (Measure("top-1", "right", chance=0.1), Measure("cosine", "cosine"), Measure("far", "far", more=False))
+
+    def answers(less, table=""):
+        noise = 0.01 * (np.arange(n) % 7 - 3) * (-1) ** np.arange(n) * less
+        columns = {"right": right, "cosine": 0.8 - less + noise, "far": 0.2 - less + noise}
+        made = Answers([str(one) for one in range(n)], columns, measures)
+        return made.called(table) if table else made
+
+    (tmp_path / "evaluation").mkdir()
+    for table in ("", "others"):
+        made = {who: answers(less, table) for who, less in (("teacher", 0.0), ("student", 0.148), ("baseline", 0.0))}
+        rows = Rows(
+            "zoo", {"eval": {"kind": "zoo"}} | ({} if table else {"tables": ["others"]}), dict.fromkeys(made, ""), made
+        )
+        write_rows(tmp_path / f"evaluation/zoo{'.others' if table else ''}.arrow", rows)
+    return tmp_path, rows, made
+
+
+def test_each_measure_that_differs_is_told_with_its_direction(run):
+    evaluation = {"results": {"zoo": {}}, "evals": {"zoo": {"rows": "evaluation/zoo.arrow"}}}
+    found = differing(run[0], evaluation)
+    assert found.tests == 6
+    assert found.of("zoo") == (
+        "By paired tests (p after Holm over the 6 tests of this page) the student is better than the baseline in "
+        "far (−0.148, p < 0.001) and others far (−0.148, p < 0.001) and worse than the baseline in "
+        "cosine (−0.148, p < 0.001) and others cosine (−0.148, p < 0.001)."
+    )
+    assert found.of("another") == "" and "cosine (" not in found.but("zoo", "cosine").of("zoo").split("others")[0]
+
+
+def test_classes_without_an_image_are_told_beside_those_that_have_some(tmp_path):
+    target = np.array([0, 0, 2, 3])
+    made = Answers(list("abcd"), {"rank": np.ones(4)}, (), target, target, facts={"images": 4.0, "classes": 5.0})
+    write_rows(tmp_path / "zoo.arrow", Rows("zoo", {"eval": {}}, {"teacher": ""}, {"teacher": made}))
+    evaluation = {"evals": {"zoo": {"rows": "zoo.arrow"}}}
+    for name, told in (("zoo", "4 images, 5 classes, 2 of which have no image here"), ("other", "4 images, 5 classes")):
+        (table,) = tables({name: {"teacher": made.facts}}, SimpleNamespace(evals=[]))
+        assert with_absent_classes([table], tmp_path, evaluation)[0].caption == told
+
+
+def test_the_title_does_not_deny_them(run):
+    path, _, _ = run
+    evaluation = {"results": {"zoo": {}}, "evals": {"zoo": {"rows": "evaluation/zoo.arrow"}}}
+    values = {"top-1": 0.5, "top-1.low": 0.4, "top-1.high": 0.6, "top-1.chance": 0.1, "cosine": 0.7}
+    results = {"zoo": dict.fromkeys(("teacher", "student", "baseline"), values)}
+    (table,) = tables(results, SimpleNamespace(evals=[]))
+    test = student_against_baseline(rows_of(path, evaluation, "zoo"), "top-1")
+    networks = Networks("small", "big", student_parameters=1, teacher_parameters=None)
+    differ = differing(path, evaluation).but("zoo", "top-1")
+    told = headline(table, networks, "", test, differ=differ)
+    assert told.endswith(
+        "; in top-1 it and the baseline are not separable in a paired test, but it is better in far and others far "
+        "and worse in cosine and others cosine"
+    )
+    assert headline(table, networks, "", test).endswith("; it and the baseline are not separable in a paired test")
+    assert " worse in cosine of zoo and " in headline(table, networks, "", test, True, differ)
+
+
+def test_the_page_tells_them(toy_stores, tmp_path, run_cli):
+    text = TRAIN.format(out=toy_stores / "out").replace(f"{toy_stores}/out/run", str(tmp_path / "run"))
+    (tmp_path / "train.toml").write_text(text.replace("epochs = 6", "epochs = 2"))
+    assert run_cli("train-student", tmp_path / "train.toml")[0] == 0
+    code, _, err = run_cli("evaluate", tmp_path / "run")
+    assert code == 0, err
+    path = tmp_path / "run/evaluation/retrieval.arrow"
+    rows = read_rows(path)
+    for rank, who in enumerate(("baseline", "student"), start=1):
+        rows.answers[who].columns["rank"] = np.full_like(rows.answers[who].columns["rank"], rank)
+    write_rows(path, rows)
+    evaluation = json.loads((tmp_path / "run/evaluation.json").read_text())
+    for values in evaluation["results"]["retrieval"].values():  # no network of noise is told from chance
+        values |= {"R@10": 0.5, "R@10.low": 0.4, "R@10.high": 0.6, "R@10.chance": 0.1}
+    (tmp_path / "run/evaluation.json").write_text(json.dumps(evaluation))
+    page = write_report(RunFolder(tmp_path / "run"), RunFolder(tmp_path / "run/baseline"))
+    for told in (page.read_text(), page.with_suffix(".md").read_text()):
+        assert "in R@10 it and the baseline are not separable in a paired test, but it is worse in R@1," in told
+        assert "the student is worse than the baseline in R@1 (−100.0 points, p = " in told
