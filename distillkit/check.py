@@ -21,12 +21,11 @@ from distillkit.errors import RecipeError, StoreError
 from distillkit.evals._encode import stores_of
 from distillkit.evals._labels import labels_of
 from distillkit.recipe import Data, TrainRecipe, load
-from distillkit.recipe.load import content_of
 from distillkit.runfolder import RunFolder
 from distillkit.store.reading.contents import refuse_other_teacher
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.students._count import count
-from distillkit.system.paths import expand, meant, shipped_recipes
+from distillkit.system.paths import expand, meant
 from distillkit.system.wording import count as counted
 from distillkit.training.ask import stored
 from distillkit.training.class_order import class_orders
@@ -39,7 +38,6 @@ from distillkit.training.validation import Validator
 from distillkit.types import Widths
 
 _HALF = 2  # bytes of a float16
-_OTHERS = {"extract", "mine", "select", "claims", "evals"}  # folders of recipes that train nothing
 
 
 def check(recipe: TrainRecipe | str | Path, *, overrides: Sequence[str] = ()) -> list[str]:
@@ -217,46 +215,6 @@ def _bytes(number: float) -> str:
             return f"{number:.3g} {unit}"
         number /= 1000
     return f"{number:.3g} TB"
-
-
-def overview(folder: str | Path | None = None) -> list[tuple[str, str, str, str]]:
-    """Every training recipe below `folder`: file, student, terms, paper; of a broken one, what is wrong with it.
-
-    Without a folder: those in pipelines/ if there are any, else those that ship.
-    """
-    rows = []
-    for path in _trainings(recipes_at(folder)):
-        try:
-            rows.append((str(path), *_in_short(load(path, kind=TrainRecipe))))
-        except RecipeError as error:
-            rows.append((str(path), "broken", str(error).removeprefix(f"{path}: "), ""))
-    return rows
-
-
-def recipes_at(folder: str | Path | None) -> Path:
-    """Where recipes are looked for."""
-    ours = folder is None and not _trainings(Path("pipelines"))
-    return shipped_recipes() if ours else Path(folder or "pipelines")
-
-
-def _trainings(folder: Path) -> list[Path]:
-    """The files of recipes below a folder, but for those that train nothing."""
-    return [
-        path for path in sorted(folder.rglob("*.toml")) if not _OTHERS.intersection(path.parts) and _may_train(path)
-    ]
-
-
-def _may_train(path: Path) -> bool:
-    """Whether a file says anything of a training; one that cannot be read may have."""
-    try:
-        return not content_of(path).keys().isdisjoint({"student", "students", "losses", "data"})
-    except RecipeError:
-        return True
-
-
-def _in_short(recipe: TrainRecipe) -> tuple[str, str, str]:
-    terms = " + ".join(str(term.knobs.get("name") or term.kind) for term in recipe.losses)
-    return recipe.student.called, terms, recipe.paper or ""
 
 
 make_callable(__name__)

@@ -67,7 +67,7 @@ def recipe_list(
 
     Example: distillkit recipe list pipelines
     """
-    from distillkit.check import overview, recipes_at
+    from distillkit.overview import overview, recipes_at
     from distillkit.system.paths import shipped_recipes
 
     place = recipes_at(folder)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from distillkit.check import check, overview
+from distillkit.check import check
+from distillkit.overview import overview
 from distillkit.recipe import ExtractRecipe, MineRecipe, SelectRecipe, TrainRecipe, load
 
 ROOT = Path(__file__).parents[2]
