@@ -44,7 +44,7 @@ _HOMES = {
     "extract": "extract",
     "import_features": "stores:import_features",
     "list_corpora": "corpora.check:overview",
-    "list_recipes": "check:overview",
+    "list_recipes": "overview:overview",
     "load_student": "embedding.student:load_student",
     "merge": "stores:merge",
     "mine": "mine",

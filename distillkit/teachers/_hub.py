@@ -36,7 +36,7 @@ def expanded(name: str) -> str:
 def refuse_a_path(name: str) -> None:
     """TeacherError for a folder or file in place of a model's name, of which only the beginning would be told."""
     path = Path(expand(name))
-    if path.is_dir():
+    if name and path.is_dir():
         raise TeacherError(f"{name}: that is a folder, and no model has that name; write local-dir:{name}")
     if path.is_file():
         raise TeacherError(
