@@ -16,4 +16,8 @@ def paused() -> Iterator[None]:
         yield
     finally:
         if was:
+            if not gc.get_freeze_count():  # else who froze them wants them to stay frozen
+                # They are old at once, in place of being searched as young ones by the next allocation.
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()

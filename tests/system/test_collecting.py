@@ -1,0 +1,35 @@
+"""What is made while the search for garbage is paused is old afterwards: not searched at once, nor kept for ever."""
+
+import gc
+import weakref
+
+from distillkit.system.collecting import paused
+
+
+class Knot:
+    """In a circle, which only a search finds."""
+
+    def __init__(self):
+        self.itself = self
+
+
+def test_what_was_made_is_not_searched_at_once_and_is_found_in_the_end():
+    with paused():
+        made = [Knot() for _ in range(10_000)]
+    assert any(one is made[0] for one in gc.get_objects(generation=2))
+    assert gc.isenabled() and gc.get_freeze_count() == 0
+    last = weakref.ref(made[-1])
+    del made
+    gc.collect()
+    assert last() is None
+
+
+def test_what_somebody_froze_stays_frozen():
+    gc.freeze()
+    try:
+        frozen = gc.get_freeze_count()
+        with paused():
+            pass
+        assert gc.get_freeze_count() == frozen > 0
+    finally:
+        gc.unfreeze()
