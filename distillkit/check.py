@@ -191,8 +191,8 @@ def _beside(data: Data, fields: Sequence[str]) -> dict[str, int]:
     found = {}
     for name, also in data.also.items():
         store = FeatureStore(expand(also.images or data.images or ""), also.teacher)
-        read = [store.own_fields[field] for who, _, field in (one.partition(".") for one in fields) if who == name
-                and field in store.own_fields]  # fmt: skip
+        asked = (field for who, _, field in (one.partition(".") for one in fields) if who == name)
+        read = [store.own_fields[field] for field in asked if field in store.own_fields]
         found[name] = sum(prod(one.view_shape) * (store.views.count if one.per_view else 1) for one in read)
     return found
 

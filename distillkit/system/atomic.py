@@ -103,7 +103,7 @@ def remove_file(path: Path, ours: Callable[[], object] | None = None) -> None:
     """
     if not path.exists():
         return
-    going = _temporary(path, own=ours is not None)
+    going = temporary(path, own=ours is not None)
     with noticing_a_full_disk(path):
         path.replace(going)
         with or_undone(lambda: going.replace(path)):
@@ -147,7 +147,7 @@ def atomic_file(path: Path, *, within: Path | None = None) -> Iterator[BinaryIO]
     """
     if not path.name:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    partial = _temporary(path, own=within is not None)
+    partial = temporary(path, own=within is not None)
     with noticing_a_full_disk(path):
         make_folder(path.parent, within)
         try:
@@ -163,7 +163,7 @@ def atomic_file(path: Path, *, within: Path | None = None) -> Iterator[BinaryIO]
             sync(path.parent)
 
 
-def _temporary(path: Path, own: bool) -> Path:
+def temporary(path: Path, own: bool) -> Path:
     """What a file is called while it has no name. `own`: as nobody else calls it."""
     return path.with_name(f"{path.name}.{token_hex(4)}{TEMPORARY}" if own else path.name + TEMPORARY)
 

@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from secrets import token_hex
 from types import MappingProxyType
 from typing import Any
 
@@ -39,7 +38,7 @@ from distillkit.store.writing.base import kept_as_it_is
 from distillkit.store.writing.home import Disk, home_of
 from distillkit.store.writing.shards import Failure, ShardWriter
 from distillkit.store.writing.skeleton import Skeleton
-from distillkit.system.atomic import SET_ASIDE, TEMPORARY, make_folder, or_undone, parsed_json, sync
+from distillkit.system.atomic import SET_ASIDE, TEMPORARY, make_folder, or_undone, parsed_json, sync, temporary
 
 
 class StoreWriter(ShardWriter):
@@ -181,7 +180,7 @@ class StoreWriter(ShardWriter):
         """Commit a shard that was written below `folder`, which lies on the same disk."""
         for name in record.files:
             path = self.path / name
-            coming = path.with_name(f"{path.name}.{token_hex(4)}{TEMPORARY}")
+            coming = temporary(path, own=True)
             make_folder(path.parent, self.path)
             (folder / name).replace(coming)
             with or_undone(partial(coming.replace, folder / name)):

@@ -23,7 +23,7 @@ from unittest.mock import patch
 
 from distillkit.engine import local as engine
 from distillkit.store.bucket import cache, coming, remote
-from distillkit.store.writing import fill, rows, writer
+from distillkit.store.writing import fill, rows
 from distillkit.system import atomic, locks
 from distillkit.system import remote as transfers
 from tests.faults.many.turns import Process, Turns
@@ -173,8 +173,7 @@ def in_the_way(turns: Turns, root: Path, leased: bool) -> Iterator[None]:
         stack.enter_context(patch.object(os, "fsync", lambda handle: None))
         stack.enter_context(patch.object(locks, "fcntl", held))
         names = count()  # of temporary files: a seed decides them, too
-        for module in (atomic, writer):
-            stack.enter_context(patch.object(module, "token_hex", lambda length: f"{next(names):0{2 * length}x}"))
+        stack.enter_context(patch.object(atomic, "token_hex", lambda length: f"{next(names):0{2 * length}x}"))
         for module in (transfers, cache, coming):
             stack.enter_context(patch.object(module, "time", clock))
         for module in (remote, rows, fill, engine):
