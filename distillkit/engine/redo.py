@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,15 @@ def _keep_dates(store: Path, shard: int, old: Manifest, found: Looked) -> None:
     assert stamps is not None  # where none are, none are compared
     for rows, now in found.copied:
         stamps[rows] = now
-    stamps_of.keep(store, shard, stamps)
+    stamps_of.keep(store, shard, stamps, partial(_refuse_another_store, store, old))
+
+
+def _refuse_another_store(path: Path, old: Manifest) -> None:
+    """A machine that slept has lost its claims on a file server, and another store may have taken this one's place."""
+    if Manifest.read(path).digest != old.digest:
+        raise StoreError(
+            f"{path}: another store took its place meanwhile (was this machine asleep?); run the command again"
+        )
 
 
 def _take_back_what_changed_again(job: Job, writer: StoreWriter) -> None:

@@ -133,6 +133,29 @@ def test_the_content_decides_where_the_date_alone_is_another(run, store, corpus,
     assert shown == []
 
 
+def test_dates_are_not_kept_in_a_store_that_took_the_place_of_this_one(run, store, corpus, monkeypatch, tmp_path):
+    """On a file server, a machine that slept has lost its claims."""
+    shutil.copytree(store, tmp_path / "before")
+    paint(corpus, NAMES[0])
+    assert run("--retry-changed")[0] == 0
+    store.rename(tmp_path / "after")
+    (tmp_path / "before").rename(store)
+    for path in (corpus / "images").iterdir():
+        os.utime(path, ns=(1, 1))
+    real, kept = redo.all_looked, (tmp_path / "after" / stamps.place(1)).read_bytes()
+
+    def looked_and_slept(*asked):
+        found = list(real(*asked))
+        store.rename(tmp_path / "before")
+        (tmp_path / "after").rename(store)
+        return found
+
+    monkeypatch.setattr(redo, "all_looked", looked_and_slept)
+    code, err = run("--retry-changed")
+    assert code == 1 and "another store took its place meanwhile (was this machine asleep?)" in err
+    assert (store / stamps.place(1)).read_bytes() == kept
+
+
 def test_what_is_gone_or_damaged_now(run, store, corpus):
     had = FeatureStore(store).read("image", [3])
     (corpus / NAMES[0]).unlink()
