@@ -20,6 +20,7 @@ from distillkit.engine.changed import Looked, all_looked
 from distillkit.engine.computing import computed
 from distillkit.engine.job import Job
 from distillkit.engine.retry import successor_of
+from distillkit.errors import StoreError
 from distillkit.store.format.encode import stored
 from distillkit.store.format.log import FILE_NAME as LOG
 from distillkit.store.format.manifest import Manifest

@@ -188,6 +188,10 @@ class Course:
     def _logs(self, step: int) -> bool:
         return step % self.recipe.log.every_steps == 0 or step == self.last
 
+    def lacks_its_line(self, step: int) -> bool:
+        """Whether the log is to have a line of this step and has none: it could not be written."""
+        return self._logs(step) and all(line["step"] != step for line in self.run.history())
+
     def _norms(self, batch: Batch, step: int) -> dict[str, float]:
         if not (self.recipe.log.gradient_norms and self._logs(step)):
             return {}

@@ -2,7 +2,8 @@
 
 After an error that is the last step which is whole. It is not kept after a loss that is not finite, whose weights may
 be the reason; nor where there is no room, or no disk; nor of a step that broke off in its middle, unless looking at a
-batch changes nothing of the student. No other process is waited for: who failed alone would wait for ever.
+batch changes nothing of the student; nor of one whose line in the log could not be written. No other process is
+waited for: who failed alone would wait for ever.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def _keeps(course: Course) -> bool:
         return False
     try:
         course.writer.wait()
-        if not course.learner.whole():
+        if not course.learner.whole() or course.lacks_its_line(course.made):
             return False
         if course.made > newest(course.run.checkpoints):
             if course.owes:

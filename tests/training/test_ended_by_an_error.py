@@ -1,5 +1,6 @@
 """A training that an error ends: what is whole is kept, and the error's line says where the same command goes on."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import sys
 import pytest
 
 from distillkit.errors import DiskFull, StoreError
+from distillkit.runfolder import RunFolder
 from distillkit.training.batches import Batches
 from distillkit.training.course import Course
 from distillkit.training.learner import Learner
@@ -68,6 +70,20 @@ def test_a_shard_that_is_damaged_ends_it_with_the_step_before_kept(student, monk
     assert (student.run / "student.safetensors").read_bytes() == calm
 
 
+def test_a_step_whose_line_cannot_be_written_is_made_again_with_its_line(student, monkeypatch):
+    """Found by `make reliability`: EACCES at the open of metrics.jsonl left a checkpoint without its line."""
+    every = ("checkpoints.every_steps=2", "log.every_steps=1")
+    assert student(*every)[0] == 0
+    steps = [line["step"] for line in RunFolder(student.run).history()]
+    denied = PermissionError(errno.EACCES, "Permission denied", "metrics.jsonl")
+    failing(monkeypatch, RunFolder, "log", denied, lambda line: line["step"] == 3)
+    code, err = student(*every, words=["--overwrite"])
+    assert code == 1 and kept(student) == [2] and "the newest checkpoint is of step 2" in last(err)
+    monkeypatch.undo()
+    assert student(*every)[0] == 0
+    assert [line["step"] for line in RunFolder(student.run).history()] == steps
+
+
 def test_a_measurement_that_fails_is_made_by_who_goes_on(student, monkeypatch):
     knobs = (FAR, validated(student))
     assert student(*knobs)[0] == 0
@@ -85,7 +101,7 @@ def test_a_measurement_that_fails_is_made_by_who_goes_on(student, monkeypatch):
 
 @pytest.mark.parametrize("within", ["Validator.run", "the checkpoint"])
 def test_on_a_full_disk_nothing_is_written_and_no_checkpoint_lost(student, monkeypatch, within):
-    every = "checkpoints.every_steps=2"
+    every = ("checkpoints.every_steps=2", "log.every_steps=1")
     full = DiskFull("there: no space left on the disk")
     if within == "the checkpoint":
         from distillkit.training import checkpoint
@@ -100,7 +116,7 @@ def test_on_a_full_disk_nothing_is_written_and_no_checkpoint_lost(student, monke
         monkeypatch.setattr(checkpoint, "save", save)
     else:
         failing(monkeypatch, Validator, "run", full, lambda student, step: step == 4)
-    code, err = student(every, "checkpoints.keep=1", validated(student))
+    code, err = student(*every, "checkpoints.keep=1", validated(student))
     assert code == 1 and kept(student) == [2]
     told = "the newest checkpoint is of step 2, from which the same command goes on"
     assert last(err) == f"error: there: no space left on the disk; {told}"
@@ -147,6 +163,7 @@ def test_what_fails_while_it_is_kept_does_not_hide_the_error(student, monkeypatc
 SPOILT = """
 import os, sys
 from distillkit.errors import StoreError
+from distillkit.runfolder import RunFolder
 from distillkit.training.batches import Batches
 real = Batches.stream
 def stream(self, *arguments):
