@@ -33,9 +33,8 @@ _DAMAGE = (pa.ArrowException, OSError, ValueError)
 
 
 class Parquet:
-    """`file`: one table, as of the kinds csv and jsonl. `root`: where its image paths start (default: its folder).
-    Without `file`: `root` is the folder of the tables as well, and `files` says which of them, by `*` or by
-    `{0000..0331}`.
+    """`file`: one table, as of the kinds csv and jsonl. `root`: where image paths start (default: the folder of the one
+    table); where none is named, the folder of all tables as well. `files`: which of these, by `*` or by `{0000..0331}`.
 
     `image_column` holds bytes, structs {bytes, path}, or paths below the root; `text_column` strings or lists of them;
     `key_column` keys that are unique in the corpus (without it the key is `file.parquet#row`). None: there is none.
@@ -59,7 +58,7 @@ class Parquet:
             raise SourceError("parquet: set source.file (a table), or source.root (the folder of all of them)")
         if file is not None and files != _EVERY:
             raise SourceError(
-                f"{file}: is one table, source.files = {files!r} means others; leave out source.file or source.files"
+                f"{file}: is one table, but source.files = {files!r}; leave out source.file or source.files"
             )
         self.file, self.files, self.captions = file, files, captions
         # With its root given, images can be read where the table is gone: a store knows all that was in it.

@@ -332,7 +332,7 @@ def test_images_in_the_rows_of_one_table_are_read_beside_it_or_where_they_were_m
 
 def test_a_table_and_a_pattern_of_tables_are_not_both_meant(tmp_path):
     path = write(tmp_path / "0.parquet", {"image": ["a.png"]})
-    with pytest.raises(SourceError, match=r"is one table, source\.files = 'x\*' means others; leave out"):
+    with pytest.raises(SourceError, match=r"is one table, but source\.files = 'x\*'; leave out"):
         Parquet(file=str(path), files="x*")
     with pytest.raises(SourceError, match=r"parquet: set source\.file .* or source\.root"):
         Parquet()
