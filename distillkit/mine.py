@@ -83,6 +83,7 @@ def mine_here(recipe: MineRecipe, threads: int, say: Say, command: str | None = 
     torch.set_num_threads(threads)
     faiss.omp_set_num_threads(threads)  # where both found one OpenMP, either call is for both
     job = Job.of(recipe)
+    job.tell_place(say)
     with Claims(job.path) as claims:
         with claims.beginning_or_end():
             before = job.begun_with()

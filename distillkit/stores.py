@@ -25,6 +25,7 @@ from distillkit.engine.retry import retry as _retry
 from distillkit.recipe import Component, ExtractRecipe, load, settings
 from distillkit.report.store_page import write_store
 from distillkit.store.bucket.remote import local
+from distillkit.store.format.classes import classes_of
 from distillkit.store.format.manifest import Manifest
 from distillkit.store.reading.additions import FOLDER, additions
 from distillkit.store.reading.reader import FeatureStore
@@ -61,7 +62,7 @@ def store_info(store: Place) -> dict[str, Any]:
     """The manifests of a store and its additions, by place (its own is "."); of an unfinished one, its progress.
 
     Of a view: those of its store, and under "view" how many of its rows it means, its own digest, and where the store
-    is another by now, why it is "refused".
+    is another by now, why it is "refused". With the manifest of a store with "classes": the number of each.
     """
     path = _here(store)
     view = Selection(path) if (path / VIEW).is_file() else None
@@ -75,7 +76,9 @@ def store_info(store: Place) -> dict[str, Any]:
         told["view"]["refused"] = refused
     manifest = Manifest.read(path)
     every = {".": manifest} | {f"{FOLDER}/{name}": added for name, added in additions(path, manifest).items()}
-    return told | {name: {"digest": one.digest} | one.model_dump() for name, one in every.items()}
+    told |= {name: {"digest": one.digest} | one.model_dump() for name, one in every.items()}
+    told["."] |= {"classes": classes} if (classes := classes_of(path)) else {}
+    return told
 
 
 def show(store: Place, *, out: Place | None = None, texts: Place | None = None, root: str | None = None) -> Path:

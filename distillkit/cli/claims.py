@@ -35,8 +35,9 @@ def claims(
 ) -> None:
     """Train every arm of a paper's claims with every seed, measure them, and say which claims hold.
 
-    What is there is not done again, and any number of these may run side by side. Example:
-    distillkit claims pipelines/claims/dimefm.toml --plan
+    What is there is not done again, and any number of these may run side by side.
+
+    Example: distillkit claims pipelines/claims/dimefm.toml --plan
     """
     from distillkit.claims import jobs
 

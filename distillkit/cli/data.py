@@ -101,7 +101,9 @@ def data_check(
 ) -> None:
     """Tell what of a corpus is there and what is missing, where it comes from, and how a recipe reads it.
 
-    Exit code 1 when something is missing. Example: distillkit data check demo
+    Exit code 1 when something is missing.
+
+    Example: distillkit data check demo
     """
     from distillkit.corpora.check import check
 

@@ -23,12 +23,15 @@ _NO_FAISS = 'FAISS, which is not installed: pip install "distillkit[mining]", or
 
 def store_info(
     path: Store,
-    as_json: Annotated[bool, typer.Option("--json", help="The manifests, or the progress, as JSON.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="The manifests and all classes, or the progress, as JSON.")
+    ] = False,
 ) -> None:
     """Print what a store holds and who made it; of one that is not complete, how far it is and what completes it.
 
     Example: distillkit store info stores/demo/images
     """
+    from distillkit.store.format.classes import classes_of
     from distillkit.store.format.maker import how_again
     from distillkit.store.format.manifest import Manifest
     from distillkit.store.reading.additions import FOLDER, additions
@@ -52,7 +55,9 @@ def store_info(
     manifest = Manifest.read(path)
     if as_json:
         every = {".": manifest} | {f"{FOLDER}/{name}": added for name, added in additions(path, manifest).items()}
-        print(json.dumps({name: {"digest": one.digest} | one.model_dump() for name, one in every.items()}))
+        facts = {name: {"digest": one.digest} | one.model_dump() for name, one in every.items()}
+        facts["."] |= {"classes": classes} if (classes := classes_of(path)) else {}
+        print(json.dumps(facts))
         return
     _print_volume(path, manifest)
     for note in _notes(path):
@@ -109,7 +114,7 @@ def _notes(path: Path) -> list[str]:
     numbered = [f"{number} {name}" for name, number in sorted(classes.items(), key=lambda one: one[1])]
     if len(numbered) > _CLASSES:  # those that came last are what one looks for
         numbered = [*numbered[: _CLASSES - 2], "...", *numbered[-2:]]
-    named = ", ".join(numbered)
+    named = ", ".join(numbered) + ("  (all of them: --json)" if len(classes) > _CLASSES else "")
     halved = Counter(alias for line in lines for alias in line.get("halved", []))
     dropped = sum(line.get("dropped", 0) for line in lines)
     return [

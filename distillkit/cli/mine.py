@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -42,8 +44,20 @@ def mine_neighbours(
     print(made)
     if page and (made / "manifest.json").is_file():
         say(f"look at {_page(loaded, page)}")
-    if not shard and loaded.next:
-        say(f"next: {loaded.next}")
+    if not shard and (used := loaded.next or _use(recipe, loaded)):
+        say(f"next: {used}")
+
+
+def _use(file: Path, recipe: MineRecipe) -> str:
+    """The command that uses what was mined: texts of images are trained with, or chosen; all else is looked at."""
+    if (recipe.field.rpartition("/")[2], recipe.corpus_field.rpartition("/")[2]) != ("image", "text"):
+        return f"{shlex.join(['distillkit', 'mine-neighbours', str(file)])} --page neighbours.html  (to look at them)"
+    knobs = {"images": recipe.queries, "texts": recipe.corpus, "sampling": "neighbours", "neighbours": recipe.name}
+    knobs = {name: value for name, value in knobs.items() if (name, value) != ("neighbours", "neighbours")}
+    words = [word for name, value in knobs.items() for word in ("--set", f"data.{name}={json.dumps(value)}")]
+    return (
+        f"{shlex.join(['distillkit', 'train-student', 'RECIPE', *words])}  (or choose texts: distillkit select-texts)"
+    )
 
 
 def _page(recipe: MineRecipe, page: Path) -> Path:
@@ -65,6 +79,7 @@ def select_texts(recipe: Recipe, overrides: Overrides = None) -> None:
     from distillkit.recipe import SelectRecipe, load
 
     loaded = load(recipe, overrides, kind=SelectRecipe)
-    print(select.select_texts(loaded, say, command=command()))
-    if loaded.next:
-        say(f"next: {loaded.next}")
+    made = select.select_texts(loaded, say, command=command())
+    print(made)
+    draft = shlex.join(["distillkit", "recipe", "new", "FILE", "--images", loaded.images, "--texts", str(made)])
+    say(f"next: {loaded.next or f'{draft}  (asks what you want, writes a recipe for a student)'}")

@@ -182,6 +182,7 @@ def store_view(
     """Name some rows of a store, as a store without a copy: those that all of these options mean, one at least.
 
     Example: distillkit store view stores/photos stores/photos-held-out --share 0.2
+
     Example: distillkit store view stores/photos stores/photos-train --other-than stores/photos-held-out
     """
     from distillkit.store.upkeep.view import Asked, make_view

@@ -107,8 +107,8 @@ def _begin(
     writer.begin(alone=idle)
     if planned.losses:
         write_losses(path, planned.losses)
-    if planned.duplicates:
-        say(f"{path}: left out {count(planned.duplicates, 'sample')} whose key had come before")
+    if planned.untold:
+        say(f"{path}: left out {count(planned.untold, 'sample')} whose key had come before")
     mine = claims.leased(part.shards(writer.shards), partial(_done, writer))
     done = sum(writer.committed(shard) for shard in range(writer.shards))
     told = f", part {part} is {len(part.shards(writer.shards))} of them" if part.of > 1 else ""

@@ -25,7 +25,7 @@ from distillkit.pixels.pillow import MAX_PIXELS
 from distillkit.recipe import Corpus
 from distillkit.sources._class_names import ClassNames
 from distillkit.store.format.manifest import FILE_NAME
-from distillkit.store.format.plan import knobs_of, make_plan
+from distillkit.store.format.plan import OTHERS, knobs_of, make_plan
 from distillkit.store.format.sameness import begun_with
 from distillkit.system.progress import Counted
 from distillkit.system.wording import count
@@ -37,12 +37,13 @@ _PATIENCE = 20.0  # seconds after which a slow corpus is given the benefit of th
 
 @dataclass(frozen=True)
 class Planned:
-    """The rows of a corpus in order; `duplicates`: samples left out; `told`: what the source took and
-    passed over; `losses`: key, stage and error of what was left out of rows that are kept; `classes`:
-    the number of each, where the source numbers them by name."""
+    """The rows of a corpus in order; `duplicates`: samples left out, and how many of them are `untold`, for `told` is
+    what the source took, passed over and left out; `losses`: key, stage and error of what was left out of rows that
+    are kept; `classes`: the number of each, where the source numbers them by name."""
 
     rows: pa.Table
     duplicates: int
+    untold: int
     told: str | None
     losses: list[dict[str, str]]
     classes: dict[str, int] = field(default_factory=dict)
@@ -94,7 +95,8 @@ def planned(corpus: Corpus, store: Path, say: Callable[[str], None], allow_small
         _refuse_wrong_as_a_whole(corpus, source, rows)
     if grown is None and before and (store / FILE_NAME).is_file() and not allow_smaller:
         _refuse_lost(store, corpus, rows, before)
-    return Planned(rows, duplicates, told, [] if account is None else account.losses, classes)
+    untold = duplicates - (0 if account is None else account.lost[OTHERS])
+    return Planned(rows, duplicates, untold, told, [] if account is None else account.losses, classes)
 
 
 def _before(store: Path) -> dict[str, Any] | None:

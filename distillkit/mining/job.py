@@ -103,6 +103,15 @@ class Job:
         why = np.where(meant, _SILENT, UNASKED).tolist()
         return [(place, "read", reason) for place, reason in zip(places.tolist(), why, strict=True)]
 
+    def tell_place(self, say: Callable[[str], None]) -> None:
+        """Say where the neighbours of a view go: into the store that it is of, as a view holds nothing itself."""
+        store = self.queries.store
+        if store.path != store.base.path:
+            say(
+                f"{store.path}: is a view of {store.base.path}, which keeps the neighbours of its rows: {self.path} "
+                f"(another view's, mined as {self.recipe.name!r}, would take their place; `name` keeps both)"
+            )
+
     def tell_lengths(self, say: Callable[[str], None]) -> None:
         """Say where vectors are not normalised, and that cosines do not mind."""
         for vectors in (self.queries, self.corpus)[: 1 if self.within else 2]:

@@ -10,62 +10,109 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 from distillkit.errors import SourceError
 
 Lines = Iterable[tuple[int, str]]
+_QUOTED = re.compile(r'"[^"]*(?:""[^"]*)*"(?!")')  # a cell from its first quote to its last
 # A cell that is quoted, and has quotes in it that are doubled.
 _DOUBLED = re.compile(r'"(?:[^"]|"")*""(?:[^"]|"")*"')
 # A cell of a table whose writer quotes all that is no number.
 _WRAPPED = re.compile(r'".*"|[-+.eE\d]*', re.DOTALL)
 
 
-def rows(lines: Lines, separator: str, quoted: bool, where: str = "") -> Iterator[tuple[int, list[str]]]:
-    """The cells of each row, and the number of the line where it begins; empty lines are no rows.
+class Row(NamedTuple):
+    """The cells of a row, the number of the line where it begins, and its lines as they stand."""
 
-    SourceError, with the file `where` and the line, where quotes do not close.
-    """
+    number: int
+    cells: list[str]
+    lines: list[str]
+
+
+class OpenQuote(SourceError):
+    """A quote that opens in line `line`, in the row that begins in line `row`, and does not close where a cell ends."""
+
+    def __init__(self, told: str, row: int, line: int):
+        super().__init__(told)
+        self.row, self.line = row, line
+
+
+def rows(lines: Lines, separator: str, quoted: bool, where: str = "") -> Iterator[Row]:
+    """The rows in order; empty lines are none. OpenQuote, with the file `where` and the line, for one that is open."""
     if not quoted:
         stripped = ((number, line.rstrip("\r\n")) for number, line in lines)
-        yield from ((number, line.split(separator)) for number, line in stripped if line)
+        yield from (Row(number, line.split(separator), [line]) for number, line in stripped if line)
         return
-    reader, last = csv.reader((line for _, line in lines), delimiter=separator, strict=True), 0
+    held: list[str] = []  # of the row in hand, which an open quote makes no longer than a cell may be
+
+    def kept() -> Iterator[str]:
+        for _, line in lines:
+            held.append(line)
+            yield line
+
+    reader, last = csv.reader(kept(), delimiter=separator, strict=True), 0
     try:
         for cells in reader:
             if cells:
-                yield last + 1, cells
+                yield Row(last + 1, cells, list(held))
             last = reader.line_num
+            held.clear()
     except csv.Error as error:
-        raise SourceError(
-            f"{where}:{last + 1}: quotes that do not fit ({error}); where quotation marks are part of the text, set "
-            "source.quoting = false"
-        ) from error
+        opened = last + _opening(held, separator)
+        raise OpenQuote(_told(where, opened, last + len(held), str(error)), last + 1, opened) from error
 
 
-def are_quoted(read: Callable[[], Lines], separator: str) -> bool:
-    """Whether a table is quoted: read as if it were, it holds together, and better than as it stands; or, where both
-    are the same, some cell has doubled quotes in it, or all cells below the header are quoted that are no numbers.
+def _told(where: str, opened: int, line: int, error: str) -> str:
+    if "end of data" in error:
+        what, cure = "opens here and is still open where the file ends", "close it, or fetch the file again"
+    elif line > opened:
+        what, cure = f"opens here and closes only within a cell of line {line}", "close it where its cell ends"
+    else:
+        what, cure = "opens here and closes before its cell ends", "double the quotes within the cell"
+    return (
+        f"{where}:{opened}: quotes that do not fit: one {what} ({error}); {cure}; where quotation marks are part of "
+        "the text, set source.quoting = false"
+    )
+
+
+def _opening(lines: list[str], separator: str) -> int:
+    """In which of the lines of a row, from 1, the quote opens that does not close where its cell ends."""
+    text, opened, start = "".join(lines), 0, 0
+    while True:
+        if text.startswith('"', start):
+            opened = start
+            cell = _QUOTED.match(text, start)
+            if cell is None or not text.startswith((separator, "\r", "\n"), start := cell.end()):
+                break
+        end = text.find(separator, start)
+        if end < 0:
+            break
+        start = end + len(separator)
+    return text.count("\n", 0, opened) + 1
+
+
+def quoting(read: Callable[[], Lines], separator: str) -> tuple[bool, int | None]:
+    """Whether a table is quoted, and where it is not, the line of a quote that does not close, were it so.
+
+    It is where it holds together, read as if it were, and better than as it stands; or, where both are the same, some
+    cell has doubled quotes in it, or all cells below the header are quoted that are no numbers. Where a quote does not
+    close, what is before it tells: a table that was cut off, or lost a quote, is none whose quotes are text.
     `read` gives all lines, again at each call.
     """
     if len(separator) != 1:
-        return False
-    plain, opening, doubled, wrapped = _Shape(), False, False, True
-    for _, cells in rows(read(), separator, quoted=False):
-        wrapped &= not plain.header or all(map(_WRAPPED.fullmatch, cells))
-        plain.add(cells)
-        opened = [cell for cell in cells if cell.startswith('"')]
-        opening |= bool(opened)
-        doubled |= any(_DOUBLED.fullmatch(cell) for cell in opened)
-    if not opening:
-        return False
+        return False, None
+    plain = _Plain.of(read(), separator)
+    if not plain.opening:
+        return False, None
     quoted = _Shape()
     try:
-        for _, cells in rows(read(), separator, quoted=True):
-            quoted.add(cells)
-    except SourceError:
-        return False
-    telling = doubled or wrapped or quoted.header != plain.header
-    return quoted.odd < plain.odd or (quoted.odd == plain.odd and telling)
+        for row in rows(read(), separator, quoted=True):
+            quoted.add(row.cells)
+    except OpenQuote as error:
+        before = _Plain.of(((number, line) for number, line in read() if number < error.row), separator)
+        return before.opening and before.is_worse_than(quoted), error.line
+    return plain.is_worse_than(quoted), None
 
 
 class _Shape:
@@ -79,3 +126,28 @@ class _Shape:
         if not self.header:
             self.header = cells
         self.odd += len(cells) != len(self.header)
+
+
+class _Plain(_Shape):
+    """The same of a table as it stands, and what its quotes tell: whether one opens a cell, some cell has `doubled`
+    ones, all cells below the header are `wrapped` in them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.opening, self.doubled, self.wrapped = False, False, True
+
+    @classmethod
+    def of(cls, lines: Lines, separator: str) -> _Plain:
+        made = cls()
+        for row in rows(lines, separator, quoted=False):
+            made.wrapped &= not made.header or all(map(_WRAPPED.fullmatch, row.cells))
+            made.add(row.cells)
+            opened = [cell for cell in row.cells if cell.startswith('"')]
+            made.opening |= bool(opened)
+            made.doubled |= any(_DOUBLED.fullmatch(cell) for cell in opened)
+        return made
+
+    def is_worse_than(self, quoted: _Shape) -> bool:
+        """Whether the table is quoted, of which both are known."""
+        telling = self.doubled or self.wrapped or quoted.header != self.header
+        return quoted.odd < self.odd or (quoted.odd == self.odd and telling)

@@ -46,11 +46,8 @@ def folder_at(root: str, follow: bool = False) -> Place:
 
 def file_at(file: str, what: str = "file", follow: bool = False, knob: str = "source.file") -> tuple[Place, str]:
     """The folder of the file that the knob `file` means, and its name in it. SourceError where it is not there."""
+    place, name = placed(file, follow, knob)
     file = expand(file)
-    refuse_secrets(file, knob)
-    folder, _, name = file.rpartition("/")
-    place = Far(folder) if is_remote(file) else Near(local_path(file).parent, follow)
-    name = name if is_remote(file) else local_path(file).name
     if not place.has(name):
         prepare = None if is_remote(file) else _how_to_get(local_path(file))
         found = (
@@ -59,6 +56,16 @@ def file_at(file: str, what: str = "file", follow: bool = False, knob: str = "so
         found += "" if is_remote(file) else printable(meant(local_path(file)))
         raise SourceError(f"{place.where(name)}: {found}; {prepare or f'mend {knob} in the recipe'}")
     return place, name
+
+
+def placed(file: str, follow: bool = False, knob: str = "source.file") -> tuple[Place, str]:
+    """The same, of a file that need not be there."""
+    file = expand(file)
+    refuse_secrets(file, knob)
+    if is_remote(file):
+        folder, _, name = file.rpartition("/")
+        return Far(folder), name
+    return Near(local_path(file).parent, follow), local_path(file).name
 
 
 def _how_to_get(path: Path) -> str | None:

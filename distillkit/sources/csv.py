@@ -10,7 +10,7 @@ from typing import Literal
 from distillkit.errors import SourceError
 from distillkit.sources._account import Account
 from distillkit.sources._captions import Captions, numbered_through, with_captions
-from distillkit.sources._cells import Lines, are_quoted, rows
+from distillkit.sources._cells import Lines, Row, quoting, rows
 from distillkit.sources._lines import is_text, numbered_lines
 from distillkit.sources._places import file_at, folder_at, printable, unusable
 from distillkit.system.wording import count
@@ -68,23 +68,26 @@ class Csv:
         def lines() -> Lines:
             return numbered_lines(place, name, "surrogateescape")
 
-        quoted = are_quoted(lines, self.separator) if self.quoting == "auto" else self.quoting
+        quoted, opened = quoting(lines, self.separator) if self.quoting == "auto" else (self.quoting, None)
         if quoted and self.quoting == "auto":
             account.notes.append("cells are quoted (source.quoting = false takes quotes for text)")
         table = rows(lines(), self.separator, quoted, place.where(name))
-        yield from self._samples(place.where(name), name, table, account)
+        yield from self._samples(place.where(name), name, table, account, None if quoted else opened)
 
     def _samples(
-        self, where: str, name: str, table: Iterator[tuple[int, list[str]]], account: Account
+        self, where: str, name: str, table: Iterator[Row], account: Account, opened: int | None
     ) -> Iterator[Sample]:
-        _, header = next(table, (1, []))
+        """`opened`: the line of a quote that does not close, where quotes are taken for text."""
+        header = next(table, Row(1, [], [])).cells
         columns = self._columns(where, header)
         account.found = printable(f"its columns are {', '.join(header)}"[:200])
         usable = False
-        for number, cells in table:
+        for number, cells, lines in table:
             try:
                 if len(cells) != len(header):
-                    raise SourceError(f"{count(len(cells), 'cell')}, the header has {len(header)}")
+                    told = "; a quote opens in it that does not close" if number == opened else ""
+                    told = told or f"; its quotes reach to line {number + len(lines) - 1}" * (len(lines) > 1)
+                    raise SourceError(f"{count(len(cells), 'cell')}, the header has {len(header)}{told}")
                 row = {knob: cells[at] for knob, at in columns.items()}
                 if not all(is_text(row[knob]) for knob in row.keys() - {"text"}):
                     raise SourceError("not UTF-8; convert the file")
@@ -97,10 +100,22 @@ class Csv:
                     cure = "" if len(cells) == len(header) else "; mend the line, or source.separator, source.quoting"
                     raise SourceError(f"{where}:{number}: {error}{cure}") from error
                 yield Sample(f"{name}:{number}", image=unusable(f"{name}:{number}: {error}"))
+                if len(cells) != len(header):
+                    yield from self._swallowed(name, number, lines, len(header))
                 continue
             usable = True
             yield from self._said(key, image, row.get("text"), row.get("label"), account)
         account.refuse_if_unheard(where, "convert the file to UTF-8")
+
+    def _swallowed(self, name: str, number: int, lines: list[str], cells: int) -> Iterator[Sample]:
+        """The lines of an odd row that would be rows themselves: an open quote took them, so each is one that is lost.
+        Of a caption of several lines the last one has cells behind it, but is none itself."""
+        for line, text in enumerate(lines[1:], start=number + 1):
+            if len(text.split(self.separator)) >= cells and self.separator in text.partition('"')[0]:
+                where = f"{name}:{line}"
+                yield Sample(
+                    where, image=unusable(f"{where}: belongs to the row of line {number}, where a quote opens")
+                )
 
     def _said(self, key: str, image: str, text: str | None, label: str | None, account: Account) -> Iterator[Sample]:
         if text is not None and not is_text(text):

@@ -22,17 +22,19 @@ from distillkit.sources._arrow import is_text_type, refuse_unfit, rows_of
 from distillkit.sources._captions import Captions, with_captions
 from distillkit.sources._lines import is_text
 from distillkit.sources._patterns import files
-from distillkit.sources._places import below, folder_at, unusable
+from distillkit.sources._places import Place, below, file_at, folder_at, placed, unusable
 from distillkit.sources._row_groups import RowGroups
 from distillkit.system.wording import count, one_line
 from distillkit.types import Sample
 
 _PLACE = re.compile(r"(.+)#(\d+)", re.DOTALL)
+_EVERY = "*.parquet"
 _DAMAGE = (pa.ArrowException, OSError, ValueError)
 
 
 class Parquet:
-    """`root`: the folder of the files. `files`: which of them, by `*` or by `{0000..0331}`.
+    """`file`: one table, as of the kinds csv and jsonl. `root`: where image paths start (default: the folder of the one
+    table); where none is named, the folder of all tables as well. `files`: which of these, by `*` or by `{0000..0331}`.
 
     `image_column` holds bytes, structs {bytes, path}, or paths below the root; `text_column` strings or lists of them;
     `key_column` keys that are unique in the corpus (without it the key is `file.parquet#row`). None: there is none.
@@ -42,8 +44,9 @@ class Parquet:
     def __init__(
         self,
         *,
-        root: str,
-        files: str = "*.parquet",
+        file: str | None = None,
+        root: str | None = None,
+        files: str = _EVERY,
         image_column: str | None = "image",
         text_column: str | None = None,
         label_column: str | None = None,
@@ -51,12 +54,20 @@ class Parquet:
         captions: Captions = "whole",
         follow_links: bool = False,
     ):
-        self._place = folder_at(root, follow=follow_links)
+        if file is None and root is None:
+            raise SourceError("parquet: set source.file (a table), or source.root (the folder of all of them)")
+        if file is not None and files != _EVERY:
+            raise SourceError(
+                f"{file}: is one table, but source.files = {files!r}; leave out source.file or source.files"
+            )
+        self.file, self.files, self.captions = file, files, captions
+        # With its root given, images can be read where the table is gone: a store knows all that was in it.
+        self._place = file_at(str(file), follow=follow_links)[0] if root is None else folder_at(root, follow_links)
         self.root = self._place.root
-        self.files, self.captions = files, captions
+        self._tables = self._place if file is None or root is None else _beside(file, self._place)
         self.image_column, self.text_column, self.label_column = image_column, text_column, label_column
         self.key_column = key_column
-        self._images = RowGroups(self._place)
+        self._images = RowGroups(self._tables)
         self.account = Account()
 
     def read(self, location: str) -> bytes | Path:
@@ -64,9 +75,9 @@ class Parquet:
         place = _PLACE.fullmatch(location)
         if place is None:
             return self._place.read(location)
-        file = below(str(self.root), place[1])
+        table = below(str(self._tables.root), place[1])
         try:
-            value = self._images.value(file, str(self.image_column), int(place[2]))
+            value = self._images.value(table, str(self.image_column), int(place[2]))
         except _DAMAGE as error:
             raise SourceError(f"{location}: cannot be read ({one_line(error)})") from error
         if isinstance(value, dict):
@@ -79,18 +90,23 @@ class Parquet:
 
     def __iter__(self) -> Iterator[Sample]:
         self.account = account = Account()
-        for name in files(self._place, self.files, account, "source.files"):
+        if self.file is None:
+            tables, names = self._place, files(self._place, self.files, account, "source.files")
+        else:
+            tables, name = file_at(self.file)
+            names = [name]
+        for name in names:
+            where = tables.where(name)
             try:
-                yield from self._of_file(self._place.where(name), name, account)
+                yield from self._of_file(where, tables, name, account)
             except _DAMAGE as error:
-                where = self._place.where(name)
                 raise SourceError(
                     f"{where}: damaged, or no Parquet file ({one_line(error)}); fetch it again"
                 ) from error
-        account.refuse_if_unheard(str(self.root), "convert it to UTF-8")
+        account.refuse_if_unheard(self.file or str(self.root), "convert it to UTF-8")
 
-    def _of_file(self, file: str, name: str, account: Account) -> Iterator[Sample]:
-        with pq.ParquetFile(self._place.table(name)) as table:
+    def _of_file(self, file: str, tables: Place, name: str, account: Account) -> Iterator[Sample]:
+        with pq.ParquetFile(tables.table(name)) as table:
             images_are_paths = self._check(file, table.schema_arrow)
             columns = [self.text_column, self.label_column, self.key_column]
             # What is only bytes is not read here: the whole corpus would pass through memory to be counted.
@@ -99,7 +115,7 @@ class Parquet:
             rows = table.metadata.num_rows
             batches = table.iter_batches(4096, columns=wanted) if wanted else ()
             read = (values for batch in batches for values in rows_of(batch)) if wanted else repeat({}, rows)
-            if not wanted and not 0 <= rows <= self._place.size(name):
+            if not wanted and not 0 <= rows <= tables.size(name):
                 raise SourceError(f"{file}: damaged, claims to hold {count(rows, 'image')}; fetch it again")
             # strict: a damaged footer may promise other rows than there are.
             for row, values in zip(range(rows), read, strict=True):
@@ -154,3 +170,10 @@ class Parquet:
         }
         refuse_unfit(file, schema, columns)
         return self.image_column is not None and is_text_type(schema.field(self.image_column).type)
+
+
+def _beside(file: str, images: Place) -> Place:
+    """Where a table is that has the images in its rows; below the root of `images` where it is gone, for then that is
+    where a recipe says that they are by now."""
+    place, name = placed(file)
+    return place if place.has(name) else images

@@ -111,6 +111,15 @@ def test_every_command_has_help_with_an_example(run_cli, command):
     assert command in ("", "data", "recipe", "store") or f"Example: distillkit {command} " in out
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_example_begins_a_paragraph_and_ends_it(run_cli, command):
+    """A help page fills its paragraphs, so what stands in one runs together."""
+    out = run_cli(*command.split(), "--help")[1]
+    paragraphs = [" ".join(one.split()) for one in out.split("\n\n")]
+    examples = [one for one in paragraphs if "Example:" in one]
+    assert examples and all(one.startswith("Example:") and one.count("Example:") == 1 for one in examples)
+
+
 def test_examples_name_recipes_that_exist(run_cli):
     for command in sorted({*COMMANDS} - {"recipe new"}):  # which writes the one that its example names
         example = run_cli(*command.split(), "--help")[1].partition("Example: distillkit ")[2].split()

@@ -147,13 +147,18 @@ def test_images_are_not_asked_of_texts(extract, stores):
     assert code == 1 and "this kind of source gives no images" in err.splitlines()[-1]
 
 
+def table_line(corpus, number):
+    return (corpus / "pairs.tsv").read_text().splitlines(keepends=True)[number]
+
+
 def test_samples_that_come_twice_are_counted_and_left_out(extract, corpus, stores):
     with (corpus / "pairs.tsv").open("a") as table:
-        table.write("again\timages/003.png\nand again\timages/003.png\n")
+        table.write("again\timages/003.png\nand again\timages/003.png\n" + table_line(corpus, 4))
     code, err = extract()
-    assert code == 0 and f"{stores / 'images'}: left out 2 samples whose key had come before" in err
+    assert code == 0 and f"{stores / 'images'}: left out 1 sample whose key had come before" in err
+    assert "left out: 2 more captions of images that came before" in err  # and nobody counts these again
     manifest = Manifest.read(stores / "images")
-    assert manifest.rows == 70 and manifest.source["duplicates"] == 2
+    assert manifest.rows == 70 and manifest.source["duplicates"] == 3
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e6])

@@ -13,6 +13,7 @@ from distillkit.extract import extract
 from distillkit.recipe import Corpus
 from distillkit.store.format.classes import classes_of
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.stores import store_info
 from distillkit.teachers.openclip import Openclip
 
 RECIPE = """
@@ -154,7 +155,9 @@ def test_info_of_many_classes_names_the_first_and_the_last(world, run_cli):
     )
     _, out, _ = run_cli("store", "info", world.store)
     (line,) = [line for line in out.splitlines() if line.startswith("classes")]
-    assert "..., 38 c38, 39 c39" in line
+    assert line.endswith("..., 38 c38, 39 c39  (all of them: --json)")
+    told = json.loads(run_cli("store", "info", world.store, "--json")[1])["."]
+    assert len(told["classes"]) == 42 and told["classes"]["c20"] == 20 and store_info(world.store)["."] == told
 
 
 def test_another_corpus_at_the_same_place_is_numbered_by_its_own_names(world, tmp_path):

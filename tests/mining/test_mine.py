@@ -1,6 +1,8 @@
 """Neighbours of one store in another: true, kept where they belong, continued after a kill, refused in one line."""
 
+import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -257,3 +259,35 @@ def test_rows_outside_of_the_view_that_asks_are_not_told_as_failed(images, texts
         FeatureStore(images.path, "toi")  # neighbours are no teacher
     told = FeatureStore(images.path, uses=["neighbours"]).failures()
     assert sum("not asked: it is outside of the view" in line["error"] for line in told) == 200
+
+
+def test_the_neighbours_of_a_view_are_told_to_lie_with_its_store(images, texts, tmp_path):
+    view, said = select(images.path, np.arange(100), tmp_path / "view"), []
+    made = mine_here(recipe(view, texts), 1, said.append)
+    assert made == images.path / "added/neighbours"
+    told = f"{view.path}: is a view of {images.path}, which keeps the neighbours of its rows: {made} ("
+    assert any(line.startswith(told) for line in said)
+    mine_here(recipe(view, texts), 1, said.clear() or said.append)
+    assert said[0].startswith(told) and "already mined" in said[1]
+    mine_here(recipe(images, texts, name="all"), 1, said.clear() or said.append)
+    assert not any("is a view" in line for line in said)
+
+
+def test_mining_ends_with_the_command_that_uses_what_was_mined(images, texts, tmp_path, run_cli, monkeypatch):
+    monkeypatch.setattr("distillkit.mining.process.mine_apart", lambda recipe, say, *_: mine_here(recipe, 1, say))
+    file = tmp_path / "mine.toml"
+    file.write_text(f'queries = "{images.path}"\ncorpus = "{texts.path}"\nname = "near"\nk = 4\n')
+    err = run_cli("mine-neighbours", file)[2]
+    last = err.splitlines()[-1].partition("  (")[0]
+    assert last.startswith("next: distillkit train-student RECIPE --set ")
+    knobs = dict(word.split("=", 1) for word in shlex.split(last) if word.startswith("data."))
+    assert {name: json.loads(value) for name, value in knobs.items()} == {
+        "data.images": str(images.path),
+        "data.texts": str(texts.path),
+        "data.sampling": "neighbours",
+        "data.neighbours": "near",
+    }
+    assert run_cli("mine-neighbours", file, "--set", 'next="other"')[2].endswith("next: other\n")
+    assert "next: " not in run_cli("mine-neighbours", file, "--shard", "1/2")[2]
+    file.write_text(f'queries = "{images.path}"\ncorpus = "{images.path}"\ncorpus_field = "image"\nk = 4\n')
+    assert f"next: distillkit mine-neighbours {file} --page neighbours.html" in run_cli("mine-neighbours", file)[2]

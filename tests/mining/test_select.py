@@ -96,3 +96,11 @@ def test_refusals_are_one_line(tmp_path, stores):
         with pytest.raises(DistillkitError, match=message) as told:
             select_texts(recipe(pair, **({"out": str(tmp_path / "no")} | knobs)))
         assert "\n" not in str(told.value)
+
+
+def test_selecting_ends_with_the_command_that_uses_what_was_kept(tmp_path, stores, run_cli):
+    file = tmp_path / "select.toml"
+    file.write_text(f'images = "{stores[0].path}"\ntexts = "{stores[1].path}"\nout = "{tmp_path / "kept"}"\n')
+    told = f"next: distillkit recipe new FILE --images {stores[0].path} --texts {tmp_path / 'kept'}  (asks"
+    assert told in run_cli("select-texts", file)[2]
+    assert run_cli("select-texts", file, "--set", 'next="other"')[2].endswith("next: other\n")

@@ -316,3 +316,54 @@ def test_one_that_is_left_out_is_told_in_the_singular(tmp_path):
     (tmp_path / "pairs.csv").write_bytes(b"filepath,title\na.png,\xff\nb.png,x\n")
     source = Csv(file=str(tmp_path / "pairs.csv"), separator=",")
     assert len(list(source)) == 2 and source.account.line(2).endswith("left out: 1 caption not in UTF-8")
+
+
+# A quote that does not close, as of a table that was cut off.
+
+WHOLE = 'filepath,title\na.png,"a cat, sitting"\nb.png,"a ""big"" dog"\n'
+
+
+@pytest.mark.parametrize(
+    ("end", "line", "told"),
+    [
+        ('c.png,"a cow, gra', 4, "one opens here and is still open where the file ends"),
+        ('c.png,"a cow', 4, "one opens here and is still open where the file ends"),
+        ('c.png,"a cow\nd.png,"a hen, red"\n', 4, "one opens here and closes only within a cell of line 5"),
+        ('c.png,"two\nlines, x"\n"",""\nd.png,"a ""hen\ne.png,x,"y" z,"k"\n', 7, "closes only within a cell of line 8"),
+        ('c.png,"a" cow,"x"\n', 4, "one opens here and closes before its cell ends"),
+    ],
+)
+def test_a_quote_that_does_not_close_is_named_by_the_line_where_it_opens(tmp_path, end, line, told):
+    """Not taken for a table without quotes, whose first row with a comma in it would be told."""
+    (tmp_path / "pairs.csv").write_text(WHOLE + end)
+    with pytest.raises(SourceError) as caught:
+        list(Csv(file=str(tmp_path / "pairs.csv"), separator=","))
+    assert str(caught.value).startswith(f"{tmp_path / 'pairs.csv'}:{line}: quotes that do not fit: ")
+    assert told in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_an_open_quote_among_quotes_that_are_text_is_told_with_its_row(tmp_path):
+    (tmp_path / "pairs.csv").write_text('filepath,title\na.png,a cat\nb.png,"a dog, big\nc.png,a cow\n')
+    source = Csv(file=str(tmp_path / "pairs.csv"), separator=",")
+    rows = list(source)
+    assert [one.key for one in rows] == ["a.png", "pairs.csv:3", "c.png"]
+    with pytest.raises(SourceError, match="3 cells, the header has 2; a quote opens in it that does not close"):
+        source.read(rows[1].image)
+
+
+def test_each_row_that_an_open_quote_took_is_one_that_is_lost(tmp_path):
+    rows = ["filepath,title,label", 'a.png,"x, y",1', 'b.png,"a cow, gra', 'c.png,5",2,4', 'd.png,"a, b",3']
+    (tmp_path / "pairs.csv").write_text("\n".join(rows) + "\n")
+    source = Csv(file=str(tmp_path / "pairs.csv"), separator=",")
+    found = {one.key: one.image for one in source}
+    assert list(found) == ["a.png", "pairs.csv:3", "pairs.csv:4", "d.png"]
+    with pytest.raises(SourceError, match="4 cells, the header has 3; its quotes reach to line 4"):
+        source.read(found["pairs.csv:3"])
+    with pytest.raises(SourceError, match="belongs to the row of line 3, where a quote opens"):
+        source.read(found["pairs.csv:4"])
+
+
+def test_several_lines_of_a_caption_in_an_odd_row_are_one_row(tmp_path):
+    content = 'filepath,title,label\na.png,"x, y",1\nb.png,"two\nlines",2,more\n'
+    (tmp_path / "pairs.csv").write_text(content)
+    assert [one.key for one in Csv(file=str(tmp_path / "pairs.csv"), separator=",")] == ["a.png", "pairs.csv:3"]

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from distillkit.errors import SourceError
+from distillkit.recipe import Component
 from distillkit.sources import _row_groups
 from distillkit.sources.parquet import Parquet
 from distillkit.store.format.plan import make_plan
@@ -279,3 +280,70 @@ def test_links_to_folders_and_to_blobs_of_the_hub_are_read(tmp_path):
     (snapshot / "data/0.parquet").symlink_to("../../../blobs/55")
     source = Parquet(root=str(snapshot), files="data/*.parquet")
     assert [source.read(one.image).read_bytes() for one in source] == [picture(), picture("blue")]
+
+
+# A table of paths, as of the kinds csv and jsonl: `file`, and `root` for where its paths start.
+
+
+def test_a_table_of_paths_need_not_lie_among_its_images(tmp_path):
+    path = write(tmp_path / "tables/photos.parquet", {"image": ["a.png", "deep/b.png"], "id": ["x", "y"]})
+    (tmp_path / "photos/deep").mkdir(parents=True)
+    for name in ("a.png", "deep/b.png"):
+        (tmp_path / "photos" / name).write_bytes(picture())
+    source = Parquet(file=str(path), root=str(tmp_path / "photos"), key_column="id")
+    assert [(one.key, one.image) for one in source] == [("x", "a.png"), ("y", "deep/b.png")]
+    assert [source.read(one.image) for one in source] == [tmp_path / "photos/a.png", tmp_path / "photos/deep/b.png"]
+    path.unlink()  # a store knows all that was in it, so training goes on without it
+    gone = Parquet(file=str(path), root=str(tmp_path / "photos"))
+    assert gone.read("a.png") == tmp_path / "photos/a.png"
+    with pytest.raises(SourceError, match=r"photos\.parquet: no such file"):
+        list(gone)
+
+
+def test_paths_of_a_table_start_in_its_folder_if_nothing_is_said(tmp_path):
+    path = write(tmp_path / "photos.parquet", {"image": ["a.png"]})
+    (tmp_path / "a.png").write_bytes(picture())
+    source = Parquet(file=str(path))
+    assert source.root == tmp_path and [source.read(one.image) for one in source] == [tmp_path / "a.png"]
+    assert [(one.key, one.image) for one in source] == [("photos.parquet#0", "a.png")]
+
+
+@pytest.mark.parametrize("path", ["../secret.png", "../tables/secret.png", "link.png"])
+@pytest.mark.parametrize("struct", [False, True])
+def test_paths_of_a_table_elsewhere_stay_below_the_root(tmp_path, path, struct):
+    (tmp_path / "photos").mkdir()
+    table = write(tmp_path / "tables/0.parquet", {"image": [{"bytes": None, "path": path} if struct else path]})
+    for secret in ("secret.png", "tables/secret.png"):
+        (tmp_path / secret).write_bytes(picture())
+    (tmp_path / "photos/link.png").symlink_to(tmp_path / "secret.png")
+    source = Parquet(file=str(table), root=str(tmp_path / "photos"))
+    with pytest.raises(SourceError, match="leaves"):
+        source.read(next(iter(source)).image)
+
+
+def test_images_in_the_rows_of_one_table_are_read_beside_it_or_where_they_were_moved_to(tmp_path):
+    path = write(tmp_path / "tables/0.parquet", {"image": [picture(), picture("blue")]})
+    (tmp_path / "photos").mkdir()
+    source = Parquet(file=str(path), root=str(tmp_path / "photos"))
+    assert [source.read(one.image) for one in source] == [picture(), picture("blue")]
+    path.rename(tmp_path / "photos/0.parquet")
+    assert Parquet(file=str(path), root=str(tmp_path / "photos")).read("0.parquet#1") == picture("blue")
+
+
+def test_a_table_and_a_pattern_of_tables_are_not_both_meant(tmp_path):
+    path = write(tmp_path / "0.parquet", {"image": ["a.png"]})
+    with pytest.raises(SourceError, match=r"is one table, but source\.files = 'x\*'; leave out"):
+        Parquet(file=str(path), files="x*")
+    with pytest.raises(SourceError, match=r"parquet: set source\.file .* or source\.root"):
+        Parquet()
+
+
+def test_a_store_of_before_is_the_same_corpus_and_stays(tmp_path):
+    """Its identity holds the knobs as they were written: none of them is another one by now."""
+    (tmp_path / "a.png").write_bytes(picture())
+    write(tmp_path / "0.parquet", {"image": ["a.png"]})
+    component = Component(kind="parquet", root=str(tmp_path))
+    component.check("sources", "source")
+    source = component.build("sources")
+    assert component.knobs == {"root": str(tmp_path)} and str(source.root) == str(tmp_path)
+    assert [(one.key, one.image) for one in source] == [("0.parquet#0", "a.png")]

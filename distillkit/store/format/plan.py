@@ -29,7 +29,7 @@ from distillkit.types import Sample, class_number
 
 SCHEMA = pa.schema([("key", pa.string()), ("image", pa.string()), ("text", pa.string()), ("label", pa.int64())])
 _BLOCK = 65_536
-_OTHERS = 'more caption(s) of images that came before (source.captions = "all" keeps each as a row)'
+OTHERS = 'more caption(s) of images that came before (source.captions = "all" keeps each as a row)'
 
 
 def make_plan(
@@ -82,7 +82,7 @@ def _tell_other_captions(left_out: pa.Table, plan: pa.Table, lose: Lose) -> None
     other = left_out.filter(pc.and_(said, pc.fill_null(pc.equal(left_out["image"], first["image"]), False)))
     for batch in other.select(["key", "text"]).to_batches(max_chunksize=_BLOCK):
         for key, text in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            lose(_OTHERS, key, "text", f"another caption of an image that came before: {text!r:.60}")
+            lose(OTHERS, key, "text", f"another caption of an image that came before: {text!r:.60}")
 
 
 def _blocks(

@@ -7,6 +7,7 @@ Row numbers stay those of the store; whoever opens the view finds no other rows 
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +22,7 @@ from distillkit.store.format.manifest import Manifest, digest, file_digest
 from distillkit.system import npy
 from distillkit.system.atomic import atomic_file, parsed_json, write_json
 from distillkit.system.lines import append_line, read_lines
+from distillkit.system.retyped import from_here, retyped
 from distillkit.system.wording import count
 
 FILE_NAME = "view.json"
@@ -49,6 +51,25 @@ def making(path: Path, digest: str) -> Making:
     )
 
 
+def again(path: Path, store: Path | None = None, digest: str | None = None) -> str:
+    """The command that makes the view at `path` again: as it was typed if its log tells that, else what is known.
+
+    `store`, `digest`: of the view, where it can be read; else the last command counts that made one here.
+    """
+    lines = [line for line in read_lines(path / LOG) if "view" in line and digest in (None, line["view"])]
+    said = lines[-1].get("command") if lines else None
+    for kind in ("store view", "select-texts"):
+        if command := retyped(said, kind):
+            here = any(Path(word).absolute() == path.absolute() for word in shlex.split(command))
+            # Of relative places nobody knows where they began, unless one of them is the view's own.
+            elsewhere = ", in the folder where it was typed" if kind == "store view" and not here else ""
+            return from_here(command) + elsewhere
+    if (path / "selection.json").is_file():
+        return "distillkit select-texts RECIPE, with the recipe that it was made with, which nobody recorded"
+    known = shlex.join(["distillkit", "store", "view", str(store or "STORE"), str(path)])
+    return f"{known}, with the options that it was made with, which nobody recorded"
+
+
 class Selection:
     """The view at `path`. StoreError where its rows are damaged, or its store is not the one it was made of.
 
@@ -60,7 +81,7 @@ class Selection:
         try:
             facts = parsed_json((path / FILE_NAME).read_bytes())
             if (facts["format"], facts["version"]) != ("distillkit-view", 1):
-                raise StoreError(f"{path}: a view of another format; make it again: distillkit store view")
+                raise StoreError(f"{path}: a view of another format; make it again: {again(path)}")
             # No part of the digest: how rows were drawn, and the same rows are the same view.
             self.lots = int(facts.pop("lots", 0))
             if not 0 <= self.lots < 2**63:
@@ -69,9 +90,7 @@ class Selection:
             self.digest, self.base, self.count = digest(facts), str(facts["digest"]), int(facts["rows"])
             self._sha256 = str(facts["sha256"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise StoreError(
-                f"{path}: no view that can be read ({error}); make it again: distillkit store view"
-            ) from error
+            raise StoreError(f"{path}: no view that can be read ({error}); make it again: {again(path)}") from error
 
     def manifest(self) -> Manifest:
         """The manifest of the store it was made of, and of no other."""
@@ -79,7 +98,7 @@ class Selection:
         if manifest.digest != self.base:
             raise StoreError(
                 f"{self.path}: a view of the store {self.base[:16]}; at {self.store} is now {manifest.digest[:16]}; "
-                "make it again: distillkit store view"
+                f"make it again: {again(self.path, self.store, self.digest)}"
             )
         return manifest
 
@@ -96,15 +115,15 @@ class Selection:
     @cached_property
     def rows(self) -> np.ndarray:
         """The rows that are meant: int64 [n], rising."""
-        path = self.path / ROWS
+        path, cure = self.path / ROWS, f"make the view again: {again(self.path, self.store, self.digest)}"
         if not path.is_file() or file_digest(path).sha256 != self._sha256:
-            raise StoreError(f"{path}: missing, or not as it was written; make the view again: distillkit store view")
+            raise StoreError(f"{path}: missing, or not as it was written; {cure}")
         try:
             rows = npy.load(path)
         except ValueError as error:
-            raise StoreError(f"{path}: {error}; make the view again: distillkit store view") from error
+            raise StoreError(f"{path}: {error}; {cure}") from error
         if rows.dtype != np.int64 or rows.ndim != 1 or (len(rows) and rows[0] < 0) or (np.diff(rows) <= 0).any():
-            raise StoreError(f"{path}: no rising row numbers; make the view again: distillkit store view")
+            raise StoreError(f"{path}: no rising row numbers; {cure}")
         return rows
 
     @property

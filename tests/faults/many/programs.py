@@ -71,7 +71,7 @@ class Programs:
         job: Any = _Job(path, which)
         if not overwrite:
             refuse_to_redo(job, writer, False)
-        stage.fill(engine.LocalEngine(), job, writer, part, Planned(rows, 0, None, []), lambda line: None, {})
+        stage.fill(engine.LocalEngine(), job, writer, part, Planned(rows, 0, 0, None, []), lambda line: None, {})
 
     def computed(self, job: Any, plans: Any, *_: Any) -> Generator[Any]:
         """In place of what asks a network, image by image."""

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import re
+import shlex
 import shutil
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 
 from distillkit.errors import StoreError
 from distillkit.store.reading.reader import FeatureStore
-from distillkit.store.reading.selection import Selection, making, select
+from distillkit.store.reading.selection import Selection, again, making, select
 from distillkit.stores import view as make_view
 
 
@@ -143,3 +145,36 @@ def test_a_view_tells_what_it_was_made_of(large, tmp_path):
     assert "--as-many-as" in made.command
     unnamed = select(held.path, np.array(held.rows[:3]), tmp_path / "unnamed")
     assert unnamed.command is None and making(unnamed.path, unnamed.digest).of == ((held.path, held.digest),)
+
+
+def test_a_view_that_is_refused_tells_the_whole_command(toy, make_toy, tmp_path, run_cli):
+    typed = ["store", "view", str(toy.path), str(tmp_path / "held"), "--share", "0.2", "--seed", "3", "--rows", "0:140"]
+    make_view(toy.path, tmp_path / "unrecorded", rows="0:9")
+    (tmp_path / "unrecorded/extract.jsonl").unlink()
+    assert run_cli(*typed, "--overwrite")[0] == 0
+    command = shlex.join(["distillkit", *typed])
+    held = (tmp_path / "held/view.json").read_bytes()
+    (tmp_path / "held/view.json").write_text("{}")
+    with pytest.raises(StoreError, match=re.escape(f"make it again: {command}") + "$"):
+        Selection(tmp_path / "held")
+    (tmp_path / "held/view.json").write_bytes(held)
+    shutil.rmtree(toy.path)
+    make_toy(rows=300).write()
+    assert run_cli("store", "info", tmp_path / "held")[2].endswith(f"; make it again: {command}\n")
+    known = f"distillkit store view {toy.path} {tmp_path}/unrecorded, with the options that it was made with"
+    assert known in run_cli("store", "info", tmp_path / "unrecorded")[2]
+
+
+def test_a_command_whose_places_begin_elsewhere_is_told_as_such(toy, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_view(toy.path, "held", rows="0:9")
+    assert again(tmp_path / "held") == f"distillkit store view {toy.path} held --rows 0:9"
+    monkeypatch.chdir("/")
+    assert again(tmp_path / "held").endswith(" --rows 0:9, in the folder where it was typed")
+    select(toy.path, np.arange(5), tmp_path / "texts", "distillkit select-texts select.toml --set k=3")
+    assert again(tmp_path / "texts") == (
+        "distillkit select-texts select.toml --set k=3, in the folder where select.toml is"
+    )
+    (tmp_path / "texts/extract.jsonl").unlink()
+    (tmp_path / "texts/selection.json").write_text("{}")
+    assert again(tmp_path / "texts").startswith("distillkit select-texts RECIPE, with the recipe")
