@@ -10,6 +10,7 @@ from distillkit.evaluation.comparison import Against
 from distillkit.report.differing import NOTHING, Differing
 from distillkit.report.results import Measure, Score, Table
 from distillkit.report.words import listing, p_value, part_of, percent, signed
+from distillkit.system.wording import count
 
 
 @dataclass(frozen=True)
@@ -95,10 +96,10 @@ def above_chance(table: Table, guessed: Mapping[str, float]) -> str:
     }
     if not sure:
         return ""
-    groups = "few" if measure.groups is None else f"{measure.groups:,}"
+    groups = "few groups" if measure.groups is None else count(measure.groups, "group")
     told = listing([f"the {who} (p {_p(p)})" for who, p in sure.items()])
     return (
-        f"An interval that reaches chance is about other classes or texts than the {groups} groups here; on these "
+        f"An interval that reaches chance is about other classes or texts than the {groups} here; on these "
         f"items, each by itself, {told} {'is' if len(sure) == 1 else 'are'} above chance."
     )
 
