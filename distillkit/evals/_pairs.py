@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch.nn.functional as F
 from jaxtyping import Int64
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from distillkit.errors import StoreError
 from distillkit.evals._labels import as_names, codes_of
+
+_ROUNDING = 1e-4  # of a cosine: what batches, half precision and 8-bit numbers make of the same tokens
 
 
 @dataclass(frozen=True)
@@ -70,11 +73,11 @@ class Pairs:
 def pairs_of(store: Any) -> Pairs:
     """Of the usable rows with a caption; StoreError where there are none.
 
-    Rows of one image file are one image, captions that differ by their Unicode form only are one caption.
+    Rows of one image file are one image; which captions are one caption: `captions_of`.
     """
     index = store.index.take(store.ok_rows)
     texts = index["text"].to_pylist()
-    code = codes_of(as_names(index["text"]))
+    code = captions_of(store, store.ok_rows)
     places = np.flatnonzero(code >= 0)
     if not len(places):
         raise StoreError(f"{store.path}: none of its rows has a caption; retrieval needs images with their captions")
@@ -92,6 +95,32 @@ def pairs_of(store: Any) -> Pairs:
         image_places=places[image_first],
         text_places=places[text_first],
     )
+
+
+def captions_of(store: Any, rows: Int64[np.ndarray, "n"]) -> Int64[np.ndarray, "n"]:
+    """A number for the caption of each row, equal for equal ones; -1 for none.
+
+    Captions that differ by their Unicode form only are one. So are those that differ by case or blanks only, if the
+    teacher says the same of them: its tokenizer then takes both for one text, no network that reads by it can tell
+    them apart, and which of them is found first would be chance. A tokenizer that keeps case keeps them two.
+    """
+    texts = as_names(store.index["text"].take(rows))
+    code = codes_of(texts)
+    _, first = np.unique(code, return_index=True)
+    first = first[code[first] >= 0]
+    said = [" ".join(text.casefold().split()) for text in texts.take(first).to_pylist()]
+    place: dict[str, int] = {}
+    alike = np.array([place.setdefault(text, n) for n, text in enumerate(said)], np.int64)
+    doubles = np.flatnonzero(alike != np.arange(len(first)))  # whose like stands before
+    if len(doubles):
+        one, other = (
+            F.normalize(store.read("text", rows[first[places]]).float(), dim=1) for places in (doubles, alike[doubles])
+        )
+        same = ((one * other).sum(1) > 1 - _ROUNDING).numpy()
+        into = np.arange(int(code.max()) + 1)
+        into[code[first[doubles[same]]]] = code[first[alike[doubles[same]]]]
+        code = np.where(code < 0, code, into[code])
+    return code
 
 
 def _numbered(values: list[str]) -> tuple[Int64[np.ndarray, "n"], Int64[np.ndarray, "m"]]:

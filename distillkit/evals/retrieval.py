@@ -5,7 +5,9 @@ text to image    each caption once; any image that has it is right
 per row          each pair of an image and a caption by itself: the other captions of the image are rivals. Told where
                  images have several captions
 
-Equal captions are one. A student with a text tower embeds the captions itself; one without keeps the teacher's.
+Equal captions are one, and so are those that differ by case or blanks only where the teacher says the same of both: its
+tokenizer makes one text of them. A student with a text tower embeds the captions itself; one without keeps the
+teacher's.
 """
 
 from __future__ import annotations

@@ -29,6 +29,10 @@ from distillkit.system.wording import count
 LEAST = {"fp32": 1 - 1e-5, "fp16": 0.999, "int8": 0.98}
 _TIE = 1e-4  # answers whose cosines are nearer than this may change places
 _NEAREST = 5
+_TWO_WAYS = (
+    "a measure may differ where no answers changed places: it is of whole pictures, each cut by the program that looks "
+    "at it, and even of answers as near as a tie one comes first; the towers are asked about squares both see alike"
+)
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,8 @@ class Tower:
     def told(self) -> str:
         return (
             f"{self.name} tower: worst cosine {self.worst:.7f}, mean {self.mean:.7f}, top-1 agreement "
-            f"{self.agreement:.2%}, {count(self.changed, 'order')} changed, {self.asked} asked"
+            f"{self.agreement:.2%}, {self.asked} asked, in {self.changed:,} of them the nearest answers changed places "
+            "beyond ties"
         )
 
     def refusal(self, precision: str) -> str | None:
@@ -90,7 +95,12 @@ class Parity:
 
     @property
     def lines(self) -> list[str]:
-        return [*(tower.told for tower in self.towers), *(number.told for number in self.numbers), *self.notes]
+        return [
+            *(tower.told for tower in self.towers),
+            *(number.told for number in self.numbers),
+            *([_TWO_WAYS] if any(one.before != one.after for one in self.numbers) else []),
+            *self.notes,
+        ]
 
     @property
     def refusal(self) -> str | None:

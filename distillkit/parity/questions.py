@@ -21,7 +21,7 @@ from torch import Tensor
 from distillkit.errors import ExportError
 from distillkit.evals._classes import class_embeddings
 from distillkit.evals._encode import Encode
-from distillkit.evals._labels import as_names, codes_of
+from distillkit.evals._pairs import captions_of
 from distillkit.evals.retrieval import Retrieval
 from distillkit.evals.zero_shot import ZeroShot
 from distillkit.originals import Originals, moved
@@ -184,7 +184,7 @@ def _measured(measure: Any, store: FeatureStore, kept: np.ndarray, recipe: Train
     if not isinstance(measure, Retrieval):
         return None
     said = store.index["text"].take(store.ok_rows[kept])
-    code = codes_of(as_names(said))
+    code = captions_of(store, store.ok_rows[kept])
     captioned = np.flatnonzero(code >= 0)
     if not len(captioned):
         return None

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from distillkit.evals._answers import BEST
+from distillkit.evaluation.chance import p_by_chance
 from distillkit.evaluation.comparison import Against
 from distillkit.evaluation.rows import Rows, read_rows
 from distillkit.evaluation.tested import against
@@ -47,6 +48,13 @@ def student_against_baseline(rows: Rows | None, measure: str) -> Against | None:
     student, baseline = rows.answers["student"], rows.answers["baseline"]
     chosen = [one for one in student.measures if one.name == measure]
     return against([student], [baseline], chosen)[0] if chosen else None
+
+
+def by_chance(rows: Rows | None, measure: str) -> dict[str, float]:
+    """How often answers without looking reach as much in a measure, by network; of those where that can be asked."""
+    every = rows.answers.items() if rows else ()
+    asked = [(who, p_by_chance(one, each)) for who, one in every for each in one.measures if each.name == measure]
+    return {who: p for who, p in asked if p is not None}
 
 
 def listed(rows: Rows | None, evaluation: Mapping[str, Any], shown: int = SHOWN) -> Listed | None:

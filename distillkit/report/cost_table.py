@@ -20,6 +20,7 @@ def cost(recipe: TrainRecipe, facts: dict[str, Any], stores: Mapping[str, Featur
     rows = online(recipe, facts, named)
     if not rows:
         return None
+    once_each = sum(row.once_each for row in rows)
     passes = {one.store: one for row in rows for one in row.passes}  # images and captions are of one pass
     once, always = sum(one.seconds for one in passes.values()), sum(row.seconds for row in rows)
     machines = {in_words(machine) for one in passes.values() for machine in one.machines}
@@ -28,6 +29,7 @@ def cost(recipe: TrainRecipe, facts: dict[str, Any], stores: Mapping[str, Featur
         "once": words.duration(once),
         "always": words.roughly(always),
         "times": words.times(always / trained),
+        "texts_once": words.roughly(once_each) if once_each < always else "",
         "elsewhere": sorted(machines - {in_words(facts.get("machine"))}),
         "views": list(dict.fromkeys(f"{one.path} is {as_view(one)}" for one in stores.values() if one.selection)),
         "rows": [

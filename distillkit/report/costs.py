@@ -69,7 +69,8 @@ def _forward(line: dict[str, Any], teacher: str | None) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Online:
-    """One kind of input with the teacher in every step: `number` of them, at the measured cost of one.
+    """One kind of input with the teacher in every step: `number` of them, at the measured cost of one. A plain loop
+    asks about every text of every batch, also those that it asked about before.
 
     `passes`: each one that made a store of it, once, however many views of that store there are.
     """
@@ -92,6 +93,12 @@ class Online:
     @property
     def seconds(self) -> float:
         return self.number * self.each
+
+    @property
+    def once_each(self) -> float:
+        """The same with a teacher that is asked about no text twice; views of images are new every time."""
+        different = self.measured.rows - self.measured.failed
+        return self.each * (min(self.number, different) if self.field == "text" else self.number)
 
 
 def online(recipe: TrainRecipe, facts: dict[str, Any], passes: dict[str, Pass | None]) -> list[Online]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from distillkit.evaluation.chance import LEVEL
 from distillkit.evaluation.comparison import Against
 from distillkit.report.differing import NOTHING, Differing
 from distillkit.report.results import Measure, Score, Table
-from distillkit.report.words import listing, part_of, percent, signed
+from distillkit.report.words import listing, p_value, part_of, percent, signed
+from distillkit.system.wording import count
 
 
 @dataclass(frozen=True)
@@ -27,20 +30,22 @@ def headline(
     test: Against | None = None,
     several: bool = False,
     differ: Differing = NOTHING,
+    guessed: Mapping[str, float] | None = None,
 ) -> str:
     """One sentence over the whole report. `seen` says whether the student knew the images: see overlap.py; `test`: the
     paired one of the student against the baseline, without which there is no word on who is better. `several`: the
     table is that of one eval among others, so the sentence names it. `differ`: what paired tests say of the other
-    measures, without which the sentence would hide it.
+    measures, without which the sentence would hide it. `guessed`: by network, how often answers without looking do as
+    well on these items (evaluation/chance.py); of a network without, its interval says whether it is at chance.
     """
     measure = table.main if table else None
     if table is None or measure is None:
         return f"{networks.student} learned from {networks.teacher}; how well was not measured"
     teacher, student = measure.scores["teacher"], measure.scores["student"]
-    where = f" in {table.name}" if several else ""
-    if _at_chance(teacher, measure):
+    where, guessed = f" in {table.name}" if several else "", guessed or {}
+    if _at_chance(teacher, measure, guessed.get("teacher")):
         return f"Here the teacher itself {_no_better(teacher, measure)}{where}: what it taught can hardly show there"
-    if _at_chance(student, measure):
+    if _at_chance(student, measure, guessed.get("student")):
         return f"The student {_no_better(student, measure)}{where} {seen}".rstrip()
     if not teacher.value:
         own = f"The teacher’s own {measure.name}{where} is 0"
@@ -79,6 +84,26 @@ def numbers(table: Table) -> str:
     return f"{measure.name} is {listing(told)}{often}."
 
 
+def above_chance(table: Table, guessed: Mapping[str, float]) -> str:
+    """Of whom the interval reaches chance and the test on these items does not: why the two do not contradict."""
+    measure = table.main
+    if measure is None or measure.chance is None:
+        return ""
+    sure = {
+        who: guessed[who]
+        for who, score in measure.scores.items()
+        if who in guessed and _at_chance(score, measure) and not _at_chance(score, measure, guessed[who])
+    }
+    if not sure:
+        return ""
+    groups = "few groups" if measure.groups is None else count(measure.groups, "group")
+    told = listing([f"the {who} (p {_p(p)})" for who, p in sure.items()])
+    return (
+        f"An interval that reaches chance is about other classes or texts than the {groups} here; on these "
+        f"items, each by itself, {told} {'is' if len(sure) == 1 else 'are'} above chance."
+    )
+
+
 def against_baseline(table: Table, test: Against | None) -> str:
     """Student against baseline on the same items, as the paired test has it; empty where there is none."""
     measure = table.main
@@ -105,10 +130,20 @@ _IN_SHORT = {
 
 
 def _no_better(score: Score, measure: Measure) -> str:
-    """Its interval reaches chance; above it, that says no more than that these items are too few."""
+    """At chance by its test; a value above it all the same says no more than that these items are too few."""
     above = measure.chance is not None and score.value > measure.chance
     return f"{'cannot be told from' if above else 'is no better than'} chance in {measure.name}"
 
 
-def _at_chance(score: Score, measure: Measure) -> bool:
-    return measure.chance is not None and score.low is not None and score.low <= measure.chance
+def _at_chance(score: Score, measure: Measure, p: float | None = None) -> bool:
+    """By the test on these items; without one, whether the interval reaches chance."""
+    if measure.chance is None:
+        return False
+    if p is not None:
+        return p > LEVEL or score.value <= measure.chance
+    return score.low is not None and score.low <= measure.chance
+
+
+def _p(p: float) -> str:
+    told = p_value(p)
+    return told if told.startswith("<") else f"= {told}"

@@ -8,21 +8,21 @@ from typing import Any
 from distillkit.evaluation.rows import Rows
 from distillkit.recipe import Baseline, Component, TrainRecipe
 from distillkit.report import words
-from distillkit.report.answers import listed, rows_of, student_against_baseline, with_absent_classes
+from distillkit.report.answers import by_chance, listed, rows_of, student_against_baseline, with_absent_classes
 from distillkit.report.commands import commands, in_short, in_words
 from distillkit.report.cost_table import cost
 from distillkit.report.costs import teacher_pass
 from distillkit.report.demo import demo_credits, demo_folder, teacher_name
 from distillkit.report.differing import Differing, differing
 from distillkit.report.grid import distance, pictures
-from distillkit.report.headline import Networks, against_baseline, headline, numbers
+from distillkit.report.headline import Networks, above_chance, against_baseline, headline, numbers
 from distillkit.report.history import drawings, formula
 from distillkit.report.named import alias_of, of_images
 from distillkit.report.overlap import seen
 from distillkit.report.results import FREQUENT, WHO, Table, bars, method, tables
 from distillkit.report.stores import evaluation_stores, said_at, store_facts, training_stores, with_bases
 from distillkit.report.taught import taught
-from distillkit.report.then import Then, as_then, other_now
+from distillkit.report.then import Then, as_then, changes, other_now
 from distillkit.report.training import batch, optimiser, schedule, seen_in_training, weights
 from distillkit.report.weights import measured_weights
 from distillkit.runfolder import RunFolder
@@ -72,7 +72,7 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
         "taught": taught(recipe, facts, then, demo),
         **_results(results, rows, networks, knew, differ, len(evaluation["results"]) > 1),
         "others": _others(run, evaluation, results[1:], differ),
-        "changed": [one.told() for one in then.values() if not one.same],
+        "changed": changes(then),
         **_sizes(towers | {"all": facts["parameters"]}, parameters, "image" if "images" in trained else "text"),
         "own_texts": evaluation.get("own_texts", False),
         "measured": measured_weights(run, baseline, _asked(evaluation)),
@@ -116,8 +116,9 @@ def _results(
     test = student_against_baseline(rows, first.main.name) if first and first.main else None
     if first and first.main and test:
         differ = differ.but(first.name, first.main.name)
-    heading = headline(first, networks, told, test, several, differ)
-    verdict = [against_baseline(first, test), differ.of(first.name)] if first else []
+    guessed = by_chance(rows, first.main.name) if first and first.main else {}
+    heading = headline(first, networks, told, test, several, differ, guessed)
+    verdict = [above_chance(first, guessed), against_baseline(first, test), differ.of(first.name)] if first else []
     return {
         "tables": results,
         "headline": heading,

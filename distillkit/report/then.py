@@ -64,6 +64,15 @@ def other_now(store: FeatureStore, then: Mapping[str, Then]) -> str:
     return next(filter(None, (one.in_short() for one in then.values() if one.store.path == store.path)), "")
 
 
+def changes(then: Mapping[str, Then]) -> list[str]:
+    """A sentence for each store that has changed: one that several teachers looked at is one store."""
+    told: dict[str, str] = {}
+    for one in then.values():
+        if not one.same:
+            told.setdefault(str(one.store.path), one.told())
+    return list(told.values())
+
+
 def as_then(run: RunFolder) -> dict[str, Then]:
     """What the student of `run` was trained on, by the recipe's name for it."""
     facts, digests = run.facts(), (run.begun_with() or {}).get("stores", {})

@@ -56,7 +56,8 @@ def _counted(numbers: Sequence[int | None], asked: Sequence[Asked], thing: str, 
     trained, whole = sum(known), list(dict(asked).values())  # views of one store were made by one pass
     every = [number for number in whole if number is not None]
     if len(every) < len(whole):
-        return f"at least {counted(trained, thing)}{behind} (those in training)"
+        of = "its store" if len(whole) == 1 else "its stores"
+        return f"every {thing} of {of}{behind} (how many then was not recorded; {trained:,} of them in training)"
     if sum(every) <= trained:
         return counted(trained, thing) + behind
     return f"{counted(sum(every), thing)}{behind} ({trained:,} of them in training)"

@@ -26,6 +26,19 @@ def test_kind_b_captions_of_one_name_in_two_unicode_forms_are_one():
     assert found["texts"] == 2.0 and found["R@1"] == 1.0
 
 
+def test_kind_b_captions_that_differ_by_case_are_one_where_the_teacher_says_the_same_of_both():
+    """One caption for a tokenizer that makes small letters of capitals: the second image is not told to be wrong."""
+    names = ["A  dog", "a cat", "a dog", "A Cat"]
+    found = run(Retrieval(store="s", ks=[1]), Teacher(), s=Store([0, 1, 0, 1], [0, 1, 0, 1], names=names))
+    assert found["texts"] == 2.0 and found["R@1"] == 1.0 and found["text to image R@1"] == 1.0
+
+
+def test_kind_b_captions_that_differ_by_case_are_two_where_the_teacher_tells_them_apart():
+    names = ["A dog", "a cat", "a dog", None]
+    found = run(Retrieval(store="s", ks=[1]), Teacher(), s=Store([0, 1, 2, 3], [0, 1, 2, 3], names=names))
+    assert found["texts"] == 3.0 and found["R@1"] == 1.0
+
+
 def test_rows_without_a_caption_are_not_asked():
     store = Store([0, 1, 2], [0, 1, 2], names=["a", None, "c"])
     found = run(Retrieval(store="s", ks=[1]), Teacher(), s=store)

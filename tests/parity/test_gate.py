@@ -126,6 +126,19 @@ def test_changed_orders_are_refused_in_full_precision_and_ties_are_not():
     assert judged((texts, texts), (moved, texts), "fp32", ("image",)).towers[0].changed >= 1
 
 
+def test_why_a_measure_differs_where_no_answers_changed_places_is_told():
+    """The measure is of whole pictures and of the one first answer; the towers see alike and leave ties aside."""
+    random = np.random.default_rng(0)
+    texts = random.normal(size=(300, 64)).astype(np.float32)
+    texts[1] = texts[0]
+    other = texts + np.float32(1e-6) * random.normal(size=texts.shape).astype(np.float32)
+    found = judged((texts, texts), (other, other), "fp32")
+    assert found.numbers[0].before != found.numbers[0].after and not any(one.changed for one in found.towers)
+    assert "300 asked, in 0 of them the nearest answers changed places beyond ties" in found.lines[0]
+    assert any(line.startswith("a measure may differ where no answers changed places") for line in found.lines)
+    assert not any("may differ" in line for line in judged((texts, texts), (texts, texts), "fp32").lines)
+
+
 def test_a_measure_that_suffers_is_refused_though_cosines_are_fine(vectors):
     """Everybody's right answer moved just behind another: cosines hardly change, recall is lost."""
     images, _ = vectors

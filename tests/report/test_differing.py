@@ -88,7 +88,7 @@ def test_the_page_tells_them(toy_stores, tmp_path, run_cli):
     assert code == 0, err
     path = tmp_path / "run/evaluation/retrieval.arrow"
     rows = read_rows(path)
-    for rank, who in enumerate(("baseline", "student"), start=1):
+    for who, rank in {"teacher": 1, "baseline": 1, "student": 2}.items():
         rows.answers[who].columns["rank"] = np.full_like(rows.answers[who].columns["rank"], rank)
     write_rows(path, rows)
     evaluation = json.loads((tmp_path / "run/evaluation.json").read_text())

@@ -26,7 +26,7 @@ from distillkit.report.costs import online, teacher_pass
 from distillkit.report.curves import Line, chart
 from distillkit.report.demo import demo_credits, demo_folder, teacher_name
 from distillkit.report.grid import distance, pictures
-from distillkit.report.headline import Networks, against_baseline, headline, numbers
+from distillkit.report.headline import Networks, above_chance, against_baseline, headline, numbers
 from distillkit.report.overlap import seen
 from distillkit.report.results import bars, tables
 from distillkit.report.stores import store_facts, with_bases
@@ -244,6 +244,37 @@ def test_the_headline_is_no_better_than_the_numbers():
         "R@10 is 50.0% (45.0–55.0) for the teacher, 30.0% (25.0–35.0) for the student, 15.0% (10.0–20.0) for the "
         "baseline and 10.0% by chance."
     )
+
+
+def test_against_chance_the_headline_goes_by_the_items_and_not_by_the_interval_of_few_groups():
+    wide = table(0.5, 0.3, 0.15, half=0.45)
+    assert "chance" in headline(wide, NETWORKS, "")
+    sure = {"teacher": 0.0005, "student": 0.01, "baseline": 0.4}
+    assert headline(wide, NETWORKS, "", guessed=sure).startswith("The student reaches 60% of its teacher’s R@10")
+    assert above_chance(wide, sure) == (
+        "An interval that reaches chance is about other classes or texts than the few groups here; on these items, "
+        "each by itself, the teacher (p < 0.001) and the student (p = 0.01) are above chance."
+    )
+    told = headline(wide, NETWORKS, "", guessed=sure | {"student": 0.2})
+    assert told == "The student cannot be told from chance in R@10"
+    narrow = table(0.5, 0.3, 0.15)
+    assert above_chance(narrow, sure) == "" and above_chance(wide, {}) == ""
+
+
+def test_the_page_asks_the_rows_whether_the_numbers_are_above_chance(run):
+    """Intervals of few groups reach chance; every image got its own text first."""
+    path = run.path / "evaluation/retrieval.arrow"
+    rows = read_rows(path)
+    right = {who: replace(one, columns=one.columns | {"rank": np.ones(70)}) for who, one in rows.answers.items()}
+
+    def wide(evaluation):
+        for values in evaluation["results"]["retrieval"].values():
+            values |= {"R@10": 1.0, "R@10.low": 0.0, "R@10.high": 1.0, "R@10.groups": 5.0}
+
+    edit(run.path / "evaluation.json", wide)
+    write_rows(path, replace(rows, answers=right))
+    for text in (Page(written(run)[0]).text, written(run)[1].replace("\\", "")):
+        assert "The student reaches 100% of its teacher’s R@10" in text and "5 groups here; on these items" in text
 
 
 def test_the_headline_names_its_eval_among_several(run):
@@ -598,6 +629,25 @@ def test_a_view_is_told_as_one_and_its_store_has_the_size_and_the_cost_once(run,
         assert shown.count(whole.seconds) >= 1 and f"a view of 5 of the 70 rows of {store.path}" in shown
     (line,) = (line for line in plain.splitlines() if line.startswith(f"| {view.path}".replace("_", "\\_")))
     assert line.count("| – ") == 5
+
+
+def test_beside_the_cost_of_a_plain_loop_stands_that_of_one_that_asks_about_no_text_twice(run):
+    """Texts that are drawn again are asked again by a plain loop; one that keeps their vectors asks once."""
+    stores = {"images": FeatureStore(store_of(run)), "texts": FeatureStore(Path(store_of(run)).parent / "texts")}
+    passes = {name: teacher_pass(store) for name, store in stores.items()}
+    facts = run.facts() | {"steps": 1000, "images_seen": 1000}
+    (texts,) = (one for one in online(run.recipe(), facts, passes) if one.what == "texts")
+    assert texts.number > 160 and texts.once_each == pytest.approx(160 * texts.each)
+    (views,) = (one for one in online(run.recipe(), facts, passes) if one.what == "views of images")
+    assert views.once_each == views.seconds
+    told = cost(run.recipe(), facts, stores)["texts_once"]
+    assert told and told != cost(run.recipe(), facts, stores)["always"]
+    assert cost(run.recipe(), facts | {"steps": 1}, {"images": stores["images"]})["texts_once"] == ""
+
+    edit(run.path / "student.json", lambda facts: facts.update(steps=1000))
+    text, plain = written(run)
+    assert "Online is a plain loop, which asks about each text of each batch" in Page(text).text
+    assert "about no text twice would take at most" in plain and "if no text is asked about twice)" in Page(text).text
 
 
 def told_once(store):

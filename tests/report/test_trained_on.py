@@ -64,7 +64,9 @@ def test_of_a_view_made_again_with_more_rows_the_report_tells_those_of_then(out)
     select(out / "images", np.arange(50), out / "train")
     for text in written(out):
         assert (
-            "was asked once about at least 40 images (those in training)" in text and "on images it never saw" in text
+            "was asked once about every image of its store (how many then was not recorded; 40 of them in training)"
+            in text
+            and "on images it never saw" in text
         )
         assert "/train has changed since the student was trained (digest " in text
         assert "; 40 rows then, 50 now)" in text
@@ -78,7 +80,7 @@ def test_of_a_view_made_again_with_more_rows_the_report_tells_those_of_then(out)
 def test_of_a_view_made_again_with_other_rows_nobody_knows_what_was_trained_on(out):
     select(out / "images", np.arange(5, 60), out / "train")
     for text in written(out):
-        assert "was asked once about at least 40 images (those in training)" in text
+        assert "about every image of its store (how many then was not recorded; 40 of them in training)" in text
         assert f"on images that it may have been trained on, as {out}/train has changed since" in text
 
 

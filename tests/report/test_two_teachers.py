@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from distillkit.recipe import ExtractRecipe, TrainRecipe, load
+from distillkit.report import write_report
 from distillkit.report.demo import teacher_name
 from distillkit.report.taught import Taught
+from distillkit.runfolder import RunFolder
 from tests.conftest import EXTRACT, TRAIN, draw, make_teacher
 
 TERM = """[[losses]]
@@ -98,6 +100,11 @@ def test_a_teacher_that_was_added_or_stood_beside_the_first_is_told_too(world, t
     )
     assert "| views of images (" in plain and "| views of images for second (" in plain
     assert f"| {tmp_path}/images{'/added/second' if later else ''} | 60 |" in plain and "second/image float16" in plain
+    begun = json.loads((tmp_path / "run/recipe.json").read_text())
+    begun["identity"]["stores"] |= dict.fromkeys(begun["identity"]["stores"], "06388eef" * 8)
+    (tmp_path / "run/recipe.json").write_text(json.dumps(begun))
+    again = write_report(RunFolder(tmp_path / "run"), None).with_suffix(".md").read_text().replace("\\", "")
+    assert again.count(f"{tmp_path}/images has changed since") == 1 == again.count("has changed since")
 
 
 def test_the_check_counts_what_the_second_adds(world, tmp_path, run_cli):
