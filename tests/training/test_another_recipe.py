@@ -84,3 +84,16 @@ def test_another_baseline_is_told_before_the_student_takes_its_hours(recipes, ru
     assert code == 1 and "baseline: " in err and "recipe.optim.lr" in err and "move the folder away" in err, err
     assert content(tmp_path / "out/run") == before
     assert "there " in run_cli("train-student", recipes[1], "--plan", "--set", "baseline.lr=1e-3")[1]
+
+
+def test_a_store_where_a_run_is_expected_is_told_and_nothing_is_damaged(student, run_cli):
+    for words in (("bench-model",), ("push", "me/mine", "--dry-run")):
+        code, _, err = run_cli(words[0], student.stores / "images", *words[1:])
+        assert code == 1 and "is a feature store, not the folder of a run; name a run" in err, err
+
+
+def test_a_view_is_not_made_in_the_folder_of_a_run(student, run_cli):
+    assert student()[0] == 0
+    before = content(student.run)
+    code, _, err = run_cli("store", "view", student.stores / "images", student.run, "--share", "0.2")
+    assert code == 1 and "is the folder of a run; choose another place" in err and content(student.run) == before
