@@ -28,6 +28,7 @@ from distillkit.students._count import count
 from distillkit.system.paths import expand, meant
 from distillkit.system.wording import count as counted
 from distillkit.training.ask import stored
+from distillkit.training.beginning import there
 from distillkit.training.class_order import class_orders
 from distillkit.training.ingredients import Ingredients
 from distillkit.training.objective import Objective
@@ -92,6 +93,7 @@ def _check(recipe: TrainRecipe) -> list[str]:
         *([f"baseline     {_terms(compared)}"] if baseline else []),
         *_measured(recipe, student),
         *(f"classes      {line}" for line in class_orders(recipe)),
+        *(line for one in (recipe, baseline) if one for line in there(one)),
     ]
 
 

@@ -161,6 +161,7 @@ class RunFolder:
 
     def facts(self) -> dict[str, Any]:
         """What the finished student is and what it cost."""
+        _ = self.finished or self.recipe()  # which says what is here instead
         return _read(self.run / "student.json", "teacher")
 
     def weights(self) -> dict[str, Any]:
@@ -219,9 +220,7 @@ class RunFolder:
             reason = str(error).splitlines()[-1].strip()
             told = f"{file}: damaged ({reason}); delete student.json beside it, and train-student makes both again"
             if is_best(self.path):
-                told = (
-                    f"{file}: damaged ({reason}); measure the run itself, or train anew with train-student --overwrite"
-                )
+                told = f"{file}: damaged ({reason}); measure the run itself, or train-student --overwrite"
             raise TrainError(told) from error
         return student.eval()
 

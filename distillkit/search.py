@@ -25,6 +25,8 @@ from distillkit.embedding.kept import Gallery, gallery_of, kept_text
 from distillkit.embedding.looking import Picture
 from distillkit.embedding.opened import is_store, opened
 from distillkit.embedding.pictures import folder_of
+from distillkit.embedding.student import Student
+from distillkit.embedding.teacher import Teacher
 from distillkit.errors import DistillkitError, SourceError, StoreError
 from distillkit.mining.exact import Exact, nearest
 from distillkit.mining.found import Found, merge, nothing
@@ -53,12 +55,17 @@ class Hit:
 
 @dataclass(frozen=True)
 class Search:
-    """What was found, best first, `among` how many pictures, in how many `seconds`; `broken` ones are named by key."""
+    """What was found, best first, `among` how many pictures, in how many `seconds`; `broken` ones are named by key.
+
+    `by`: who made the vector of the text or picture that was asked, and who those of the pictures. A student without a
+    text tower asks by its teacher's, and of a store the teacher answers: with both, the student is not asked at all.
+    """
 
     query: str
     hits: list[Hit]
     among: int
     seconds: float
+    by: tuple[str, str]
     broken: Mapping[str, str] = field(default_factory=dict)
     page: Path | None = None
 
@@ -101,7 +108,11 @@ def search(
         found = _in_folder(embedder, folder, asked, top, say, batch_size, threads)
     seconds, named = time.perf_counter() - began, query or _name(image)
     written = None if page is None else _page(Path(page), named, image, embedder.name, str(within), found)
-    return Search(named, found.hits, found.among, seconds, found.broken, written)
+    by = embedder.who_says("image" if query is None else "text"), found.by
+    if isinstance(embedder, Student) and embedder.name not in by:
+        told = "its teacher says both; search in a folder, or by what it has a tower for"
+        say(f"{embedder.name}: was not asked, {told}")
+    return Search(named, found.hits, found.among, seconds, by, found.broken, written)
 
 
 @dataclass(frozen=True)
@@ -109,6 +120,7 @@ class _Found:
     hits: list[Hit]
     shown: Sequence[Show]
     among: int
+    by: str
     broken: Mapping[str, str]
 
 
@@ -126,7 +138,7 @@ def _in_folder(
     found = _nearest_kept(gallery, asked, top)
     hits = [Hit(gallery.keys[at], score, folder / gallery.keys[at]) for at, score in _pairs(found)]
     shown = [partial(decode, folder / hit.key) for hit in hits]
-    return _Found(hits, shown, len(gallery.keys), gallery.broken)
+    return _Found(hits, shown, len(gallery.keys), embedder.who_says("image"), gallery.broken)
 
 
 def _nearest_kept(gallery: Gallery, asked: Float[np.ndarray, "1 d"], top: int) -> Found:
@@ -167,7 +179,8 @@ def _in_store(embedder: Embedder, store: FeatureStore, asked: Float[np.ndarray, 
         picture: Image.Image = files.open(row)[0]
         return picture
 
-    return _Found(hits, [partial(show, int(row)) for row in rows], len(vectors), {})
+    said_by = Teacher(store.teacher("image"), str(store.path)).name
+    return _Found(hits, [partial(show, int(row)) for row in rows], len(vectors), said_by, {})
 
 
 def _pairs(found: Found) -> list[tuple[int, float]]:

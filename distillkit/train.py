@@ -60,7 +60,8 @@ def train(
     """Train the recipe's student, or its students, then the baseline if it has one; returns the run folder.
 
     `recipe` may be a file, with `overrides` such as "optim.lr=3e-4". `command` is what reports tell. `ask` stands in
-    for the stores (live.py). `overwrite`: begin anew; what was there is moved aside. Under torchrun every process
+    for the stores (live.py). `overwrite`: begin anew; what was there is moved aside, which steps of another recipe are
+    not without it. Under torchrun every process
     calls this, and each computes a share; with `engine` "ray" the workers of the recipe's [ray] do.
     """
     if not isinstance(recipe, TrainRecipe):
@@ -115,11 +116,10 @@ def train_together(
         students, batches, objectives = _opened(recipes, ranks, ask)
         ingredients = batches.ingredients
         if then:
-            _try_baselines(then, ranks, ask)
+            _try_baselines(then, ranks, ask, overwrite)
         with ranks.one_first():  # it may look through many masks, and nobody waits in a collective meanwhile
             if ranks.first:
-                stores = {name: store.digest for name, store in ingredients.stores.items()}
-                wanted = [beginning.wanted(*one, stores, overwrite) for one in zip(recipes, runs, strict=True)]
+                wanted = beginning.all_wanted(recipes, runs, ingredients.stores, overwrite)
                 for recipe, run, one, student in zip(recipes, runs, wanted, students, strict=True):
                     if overwrite or not run.stands(one):
                         ingredients.try_out()
@@ -147,9 +147,11 @@ def train_together(
             _train([recipes[n] for n in todo], [runs[n] for n in todo], learners, batches, say, command)
 
 
-def _try_baselines(recipes: Sequence[TrainRecipe], ranks: Ranks, ask: Ask | None) -> None:
+def _try_baselines(recipes: Sequence[TrainRecipe], ranks: Ranks, ask: Ask | None, overwrite: bool) -> None:
     try:
-        _ = _opened(recipes, ranks, ask)
+        stores = _opened(recipes, ranks, ask)[1].ingredients.stores
+        if ranks.first:
+            beginning.all_wanted(recipes, [RunFolder(recipe.folder) for recipe in recipes], stores, overwrite)
     except (RecipeError, StoreError, TrainError) as error:
         raise type(error)(f"baseline: {error}") from error
 

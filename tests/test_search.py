@@ -74,6 +74,24 @@ def test_the_teachers_rows_answer_from_a_store(runs, toy_stores):  # noqa: F811
     assert teacher.among == len(store.ok_rows) and len(text)
 
 
+def test_who_says_which_side_is_told(runs, photos, toy_stores, run_cli):  # noqa: F811
+    """A student of images alone asks by its teacher's text tower; in a store, then, it has nothing to say."""
+    store = toy_stores / "out/images"
+    student, pair = str(runs["image"]), str(runs["pair"])
+    asked, unasked = (("a circle", "--in", place) for place in (photos, store))
+    err = run_cli("search", student, *asked)[2]
+    assert f"vectors of the text by {student}: its teacher " in err and f"; of the pictures by {student}\n" in err
+    assert "was not asked" not in err
+    err = run_cli("search", student, *unasked)[2]
+    assert f"text by {student}: its teacher " in err and f"of the pictures by {store}: its teacher " in err
+    assert f"{student}: was not asked, its teacher says both" in err
+    err = run_cli("search", pair, *unasked)[2]
+    assert f"of the text by {pair}; of the pictures by {store}: its teacher " in err and "was not asked" not in err
+    err = run_cli("search", student, "--image", photos / "sea/000.png", "--in", store)[2]
+    assert f"of the picture by {student}; of the pictures by {store}: its teacher " in err
+    assert "was not asked" not in run_cli("search", store, *unasked)[2]  # the teacher was meant
+
+
 @pytest.fixture
 def looked(monkeypatch):
     """How many pictures were looked at, each time."""

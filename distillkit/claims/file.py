@@ -169,7 +169,7 @@ def read_claims(path: Path) -> ClaimsFile:
             f"{path}: cannot be read ({error.strerror}); name a file as pipelines/claims/dimefm.toml"
         ) from error
     except (ValueError, RecursionError) as error:  # no UTF-8, no TOML, digits or brackets without an end
-        raise RecipeError(f"{path}: not TOML: {error}") from error
+        raise RecipeError(f"{path}: not TOML: {error}; mend that place of the file") from error
     if "claims" not in content:
         raise RecipeError(f"{path}: has no [[claims]]; files of claims lie in pipelines/claims/")
     return validate(ClaimsFile, content, str(path))

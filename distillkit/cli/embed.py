@@ -101,6 +101,7 @@ def search(
         told = asdict(hit) | {"path": None if hit.path is None else str(hit.path)}
         print(json.dumps(told) if as_json else f"{hit.score:.4f}  {hit.key}")
     _tell_broken(found.broken)
+    say(f"vectors of the {'picture' if query is None else 'text'} by {found.by[0]}; of the pictures by {found.by[1]}")
     say(f"{len(found.hits)} of {count(found.among, 'picture')}, in {found.seconds * 1000:,.0f} ms")
     if found.page:
         say(f"next: open {found.page} in a browser")

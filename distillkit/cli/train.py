@@ -13,7 +13,9 @@ from distillkit.cli.console import Overrides, Recipe, command, say
 def train_student(
     recipe: Recipe,
     overrides: Overrides = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Train anew; what was there is moved aside.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Train anew, another recipe too; the old run is kept.")
+    ] = False,
     plan: Annotated[
         bool, typer.Option("--plan", help="Probe 20 steps, say what the run will take, train nothing.")
     ] = False,

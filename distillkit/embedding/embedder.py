@@ -100,6 +100,10 @@ class Embedder(ABC):
         parts = [tower.embed(texts[first : first + batch_size]) for first in range(0, len(texts), batch_size)]
         return _scaled(self.usable(torch.cat(parts)), normalise)
 
+    def who_says(self, field: str) -> str:
+        """Who says the "image" or "text" vectors, by name: of a student without that tower its teacher does."""
+        return self.name
+
     def usable(self, said: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """The same; TrainError where some of it is no number."""
         if not torch.isfinite(said).all():

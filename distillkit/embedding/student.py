@@ -76,6 +76,9 @@ class Student(Embedder):
             {"weights": self._weights, "student": self.recipe.student.model_dump(mode="json"), "field": field}
         )
 
+    def who_says(self, field: str) -> str:
+        return self.name if self._own(field) else self.teacher.name
+
     def as_teacher(self, field: str) -> Component:
         if not self._own(field):
             return self.teacher.as_teacher(field)

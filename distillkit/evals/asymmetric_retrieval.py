@@ -22,10 +22,10 @@ from distillkit.system.wording import count
 
 
 class AsymmetricRetrieval:
-    """`store`: images that ask. `gallery`: those that answer, by their stored features; without, those of `store`.
+    """`store`: images that ask. `gallery`: images that answer, by their stored features; those that ask, if not given.
 
-    `right`: gallery images of the same "class" (with `classes`, see zero_shot; an image is no answer to itself), or the
-    same image, by its "key". `ks`: where recall is read off.
+    `right`: gallery images of the same "class" (an image is no answer to itself), or the same image, by its "key".
+    `ks`: where recall is read off.
     """
 
     def __init__(

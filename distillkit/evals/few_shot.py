@@ -2,7 +2,7 @@
 
 The labelled ones are the *teacher's* features, of every view that the store holds of them; see _tip.py for the formula.
 OOD distillation, https://arxiv.org/abs/2307.03135, whose code counts augmented copies as images: its 5 shots are one
-image in 10 views. Here `shots` are images, and none of them is asked.
+image in 10 views. Here shots are images.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from distillkit.evals._tip import few_shot_logits
 class FewShot:
     """`store`: images with labels, or names; `prompts`: a store of class prompts.
 
-    `classes`, `first_class`: see zero_shot. `seed`: which images are the shots.
-    `alpha`: how much the labelled images count; `beta`: how near near is; `scale` of the prompts' cosines.
+    `shots`: labelled images of each class, none of which is asked. `seed`: which images are the shots.
+    `alpha`: how much the labelled images count; `beta`: how near near is; `scale`: what the prompts' cosines are
+    multiplied by.
     """
 
     def __init__(

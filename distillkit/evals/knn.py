@@ -26,9 +26,9 @@ _CELLS = 1 << 25  # cosines in memory at once
 
 
 class Knn:
-    """`train`: labelled images that vote. `store`: those that are asked. `classes`: see zero_shot.
+    """`train`: labelled images that vote. `store`: images that are asked. `k`: how many vote.
 
-    `k`: how many vote. `temperature`: of the votes, see above.
+    `temperature`: a vote counts exp(cosine / temperature), so a lower one makes the nearest count more.
     """
 
     def __init__(

@@ -30,11 +30,10 @@ from distillkit.system.wording import count
 
 class LinearProbe:
     """`train`: labelled images to learn from; `validation` is the share of them that chooses among the `l2`, or
-    `validation_store` has images that do, which are learned from in the end, too. `store`: those that are asked.
+    `validation_store` has images that do, which are learned from in the end, too. `store`: images that are asked.
 
     `l2 = "clip"`: the search of CLIP, of 1e-6 to 1e6 for the sum over images, 8 steps a decade around the best.
-    `standardise`: every dimension of the features to mean 0 and spread 1. `classes`: see zero_shot. `steps`: iterations
-    of L-BFGS at most.
+    `standardise`: every dimension of the features to mean 0 and spread 1. `steps`: iterations of L-BFGS at most.
     """
 
     def __init__(

@@ -26,8 +26,10 @@ _IMAGES = 64  # at once
 
 
 class PatchKnn:
-    """`train`, `store`, `train_masks`, `masks`, `classes`, `first_class`, `ignore`, `side`: see linear_segmentation.
+    """`train`: images whose patches vote. `store`: images that are asked. `train_masks`, `masks`: folders of their
+    masks (_masks.py), one folder if only `masks` is given. `side`: at how many pixels masks are compared.
 
+    Number `first_class` of a mask is the first of `classes`; numbers in `ignore` are no class (255 if not said).
     `k`: how many of the nearest vote; `temperature`: how much more the nearer ones count. `voters`: how many patches
     vote at most, as many of each image, drawn by `seed`.
     """

@@ -20,7 +20,6 @@ class ZeroShot:
 
     `classes`: the file of class names behind the prompts; needed where images carry names instead of labels.
     `shots`: leave out so many images of each class, those that few-shot training was shown (`data.mix`).
-    `first_class`: which class of the prompts the images' label 0 is; -1 where their labels begin at 1.
     """
 
     def __init__(

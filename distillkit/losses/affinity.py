@@ -49,8 +49,8 @@ class Affinity(nn.Module):
     """`logit_scale` multiplies cosines on both sides, `temperature` divides them. "teacher": the teacher's own scale on
     both sides, which is 100 for CLIP; "own": each network's own.
 
-    `between`: what is query and what is key. `divergence`: D of the formula, Kullback-Leibler's or
-    cross-entropy, whose gradients are equal.
+    `between`: what is query and what is key. `divergence`: how far the student's choice is from the teacher's, by
+    Kullback-Leibler or cross-entropy, whose gradients are equal.
     `directions`: sum or mean of rows (images pick keys) and columns (keys pick images), or one of them alone.
     `symmetric = false` lets the row direction stand for both: DIME-FM's L_pvl is twice its row direction.
     `top_k` compares the teacher's k best keys of each row only; `agreeing_only` leaves out images whose best key is not

@@ -30,10 +30,12 @@ from distillkit.types import Batch, Features, Widths
 
 
 class Contrastive(nn.Module):
-    """`text`: whose texts stand against the student's images; `against = "teacher image"`: the teacher's images do.
+    """`text`: whose texts stand against the student's images. `against`: what stands against
+    the student's images, a "text", or the "teacher image" of each.
 
-    `logit_scale`: where this loss's own learned scale starts, at most 100; `learned_scale = false` keeps it there;
-    "student" takes the scale that the student learns. `directions = "rows"`: only the images pick.
+    `logit_scale`: where this loss's own learned scale starts, at most 100, or "student": the scale that the student
+    learns. `learned_scale`: whether this loss's own scale is learned, or stays where it starts. `directions`: whether
+    "both" pick, images and texts, or the images alone ("rows").
     """
 
     def __init__(

@@ -21,7 +21,9 @@ from distillkit.types import Batch, Features, Widths
 
 
 class Fusion(nn.Module):
-    """`logit_scale`: where the learned scale f starts; `scale = "raw"` is the released code's f without exp."""
+    """`logit_scale`: where the learned scale of the cosines starts. `scale`: whether the learned scale is the "exp"
+    of what is learned, or the number itself, "raw", as in the released code.
+    """
 
     needs = ("student.image", "student.text", "teacher.image", "teacher.text")
     shared = ("image_projection", "text_projection")

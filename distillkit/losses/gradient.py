@@ -4,8 +4,8 @@
     G_p = v/B E k,  G_k = v/B E^T p,  E = softmax(v p k^T) - I
 
 CLIP-KD eq. 13 and appendix A, https://arxiv.org/abs/2307.12732; means over B*D. The released code builds a B x D x B
-tensor and calls v = 1/scale, logits *divided* by 14..100 (hence its weight 1e8): `mode = "code"`. Here G are matrix
-products, both directions from one score matrix, and `mode = "tau"` is the true v = scale.
+tensor and calls v = 1/scale, logits *divided* by 14..100 (hence its weight 1e8): mode "code". Here G are matrix
+products, both directions from one score matrix, and mode "tau" is the true v = scale.
 """
 
 from __future__ import annotations
@@ -25,7 +25,11 @@ from distillkit.types import Batch, Features, Widths
 
 
 class Gradient(nn.Module):
-    """`logit_scale`: one for both networks, or "own", each its own. Each image is paired with its text by `match`."""
+    """`logit_scale`: one for both networks, or "own", each its own.
+
+    `mode`: what cosines are multiplied by: "tau", the scale, as the paper says, or "code", one by the scale, as its
+    released code has it, which makes gradients tiny (hence the weight of 1e8 there).
+    """
 
     shared = ("image_projection", "text_projection")
 

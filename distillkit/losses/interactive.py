@@ -26,8 +26,9 @@ from distillkit.types import Batch, Features, Widths
 class Interactive(nn.Module):
     """`target`: "match", each anchor's own candidate (ICL), or "teacher", the teacher's scores (XKD).
 
-    `logit_scale`: where the learned scale c starts; `scale = "raw"` is the released code's c without exp.
-    `teacher_scale`: b of XKD.
+    `logit_scale`: where the learned scale of the student's cosines starts. `scale`: whether the learned scale is the
+    "exp" of what is learned, or the number itself, "raw", as in the released code.
+    `teacher_scale`: what the teacher's cosines are multiplied by where they are the target; "own": its own scale.
     """
 
     shared = ("image_projection", "text_projection", "cross_scale")

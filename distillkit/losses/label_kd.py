@@ -22,7 +22,11 @@ from distillkit.types import Batch, Features, Widths
 
 
 class LabelKD(nn.Module):
-    """`top_k = None` takes all classes, or as many as the store keeps of each row. `temperature`: T of the formula."""
+    """`top_k`: only so many of the teacher's best classes; all, or as many as the store keeps of a row, if not given.
+
+    `temperature`: what both sides' logits are divided by before their softmax; higher ones show more of what the
+    teacher thinks of wrong classes.
+    """
 
     needs = ("student.logits", "teacher.logits")
     takes_mixed = True

@@ -22,7 +22,8 @@ from distillkit.types import Batch, Features, Widths
 class Sparsity(nn.Module):
     """The target rises linearly from `start` to `target` over `warmup_steps`, and stays there.
 
-    TinyCLIP pays only while too dense; `two_sided` (CoFi) also when too sparse. `multiplier`: where l1 and l2 begin.
+    TinyCLIP pays only while too dense; `two_sided`: pay when too sparse as well, as CoFi does. `multiplier`: where the
+    two learned prices begin, of what is lacking to the target and of its square.
     """
 
     needs = ("student.sparsity",)

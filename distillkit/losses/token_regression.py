@@ -32,7 +32,9 @@ NEEDS = {
 
 
 class TokenRegression(nn.Module):
-    """`level`: which of the three. Terms of one recipe share the token head."""
+    """`level`: which tokens predict the teacher's: "token" the class token, "feature" that and all patches, "patch" the
+    patches that a mask hid from the student (`data.mask`). Terms of one recipe share the token head.
+    """
 
     def __init__(
         self,

@@ -17,8 +17,15 @@ Captions = Literal["none", "paired", "unique"]
 Sampling = Literal["uniform", "proximal", "neighbours"]
 
 
+FLIP = (
+    "the probability that a crop is mirrored, left to right. The stored features stay as they are, of the unmirrored "
+    'image: set 0 where left and right matter, as for texts in images. With data.views = "stored" this is not asked: '
+    "those views are shown as the teacher saw them, mirrored or not"
+)
+
+
 class Augment(Strict):
-    """A crop and a flip, drawn per sample and epoch. Defaults: DIME-FM, arXiv 2303.18232.
+    """A random crop, perhaps mirrored, drawn per sample and epoch. Defaults: DIME-FM, arXiv 2303.18232.
 
     `crop = "fixed"` cuts the student's own size out of the image as it lies (of a pixel cache: its square), which
     needs no resizing. `resample`: who decodes and resizes. "torchvision" is faster, rounds boxes to whole pixels and
@@ -35,7 +42,7 @@ class Augment(Strict):
         (0.08, 1.0), strict=False, description="the share of an image's area that a crop may have"
     )
     ratio: tuple[float, float] = Field((3 / 4, 4 / 3), strict=False, description="width by height that a crop may have")
-    flip: float = Field(0.5, ge=0, le=1, description="the probability of a mirrored crop")
+    flip: float = Field(0.5, ge=0, le=1, description=FLIP)
     interpolation: Literal["bilinear", "bicubic"] = Field("bilinear", description="of the resizing")
     mixup: float = Field(0.0, ge=0)
     cutmix: float = Field(0.0, ge=0)
@@ -94,12 +101,11 @@ class Data(Strict):
     `order = "blocks"`: rows that lie together come together, and 131,072 at a time are shuffled among each other; for
     stores larger than memory, which a disk then reads in long runs, or behind a URL, whose shards then come in turn.
 
-    `texts`: an unpaired text store. `sampling`: "uniform", every text once in a pass; "proximal", text_batch_size of
-    the `neighbours` that were mined in it for the batch's images; "neighbours", all of these, and each image is
-    described by its nearest. `captions`: the images' own. `classes`: a store of class prompts, with which the images'
-    captions become `teacher.caption`; `class_names` is the file of names behind it, where images have names
-    instead of labels. `teacher`: whom to learn from, where a store holds what several teachers said. `repeats`: passes
-    over the images that make an epoch.
+    `texts`: an unpaired text store. `neighbours`: the name under which an image's nearest texts were mined (`distillkit
+    mine-neighbours`), for the samplings that read them. `captions`: the images' own. `classes`: a store of class
+    prompts, with which the images' captions become `teacher.caption`. `class_names`: the file of class names behind
+    `classes`, where images have names instead of labels. `teacher`: whom to learn from, where a store holds what
+    several teachers said. `repeats`: passes over the images that make an epoch.
 
     `render`: who resizes crops, the "workers" that decode, or the student's "device", a batch at once; to the same
     bytes. "auto" is the device if it is a GPU.
@@ -115,7 +121,7 @@ class Data(Strict):
     sampling: Sampling = Field(
         "uniform",
         description='"uniform": every text once in a pass; "proximal": text_batch_size of those that were mined for '
-        'the batch; "neighbours": all of these, and each image is described by its nearest',
+        'the batch; "neighbours": all that were mined for it, and each image is described by its nearest',
     )
     neighbours: str = "neighbours"
     neighbours_k: int | None = Field(None, gt=0, le=MOST, description="of the mined neighbours of an image; None: all")
@@ -125,7 +131,10 @@ class Data(Strict):
     labels: bool = Field(False, description="batches carry each image's class, for one_hot; who has none has no turn")
     first_class: int = Field(0, description="which class of the prompts is label 0; -1 where labels begin at 1")
     root: str | None = Field(None, description="where the images of `images` lie by now, if they were moved")
-    roots: dict[str, str] = Field(default_factory=dict, description="the same of other stores, as of evals, by store")
+    roots: dict[str, str] = Field(
+        default_factory=dict,
+        description="where images lie by now, if they were moved, of any store: { STORE = FOLDER }",
+    )
     order: Literal["random", "blocks"] = "random"
     batch_size: int = Field(gt=1, le=MOST, description="images a step")
     text_batch_size: int | None = Field(None, gt=1, le=MOST, description="unpaired texts a step")

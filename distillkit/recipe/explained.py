@@ -45,7 +45,11 @@ _OF_EVERY = {
         "name": "What the term is called in logs and errors; its kind, if not given.",
         "weight": "What the term is multiplied by in the sum of all.",
     },
-    "evals": {"name": "What the measurement is called in reports; its kind, if not given."},
+    "evals": {
+        "name": "What the measurement is called in reports; its kind, if not given.",
+        "classes": "The file of class names, one a line; needed where images carry names instead of labels.",
+        "first_class": "Which class of the prompts the images' label 0 is; -1 where their labels begin at 1.",
+    },
     "sources": {
         "image_column": "The column of images, or of their paths.",
         "text_column": "The column of captions.",

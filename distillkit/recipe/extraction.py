@@ -43,7 +43,13 @@ class Views(Strict):
         (0.9, 1.0), strict=False, description="the share of an image's area that a crop may have"
     )
     ratio: tuple[float, float] = Field((3 / 4, 4 / 3), strict=False, description="width by height that a crop may have")
-    flip: float = Field(0.0, ge=0, le=1)
+    flip: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="the probability that a view is mirrored, left to right; the teacher sees it so, and its features "
+        "are of the mirrored view; view 0 is not mirrored if clean_first",
+    )
     randaugment: RandAugment | None = None
     seed: int = Field(0, ge=0, description="which views are drawn")
 
@@ -70,7 +76,8 @@ class Sampled(Strict):
 class Corpus(Strict):
     """One store to extract: a source, and the fields that teachers are asked for.
 
-    A field is "image", or "name/image" where more than one of the teachers gives it. `views`: more than the clean one.
+    A field is "image", or "name/image" where more than one of the teachers gives it. `views`: random views
+    of every image, beside or in place of the clean one.
     A corpus may be a part of what its source has: what `include` and `exclude` leave, of that what `min_side` leaves,
     of that a `sample`, of that the first `limit`.
     """

@@ -82,7 +82,7 @@ def _read(path: Path, extending: tuple[Path, ...]) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path}: not UTF-8 ({error.reason}); convert the file") from error
     except (ValueError, RecursionError) as error:  # no TOML, digits or brackets without an end
-        raise RecipeError(f"{path}: not TOML: {error}") from error
+        raise RecipeError(f"{path}: not TOML: {error}; mend that place of the file") from error
     refuse_secrets_within(content, str(path))
     first = content.pop("extends", None)
     if first is None:

@@ -22,10 +22,11 @@ from distillkit.types import Sample
 
 
 class Label2text:
-    """`file`, `descriptions`: as above. The label is the number of the line, from 0, and the key `<folder>/<template>`.
+    """`file`: label2text.txt, a class a line, as `n01440764 0 tench`. The label is the number of the line, from 0, and
+    the key `<folder>/<template>`. `descriptions`: chatgpt.txt, whose line of that number describes the class.
 
-    `folder`: of the images; then only the classes that have a folder of images there count, in the folders' order, as
-    the source `folder` numbers them.
+    `folder`: the folder of the images; then only the classes that have a folder of images there count, in the folders'
+    order, as the source `folder` numbers them.
     """
 
     root = None

@@ -38,12 +38,12 @@ class WebDataset:
     """`root`: the folder of the tars, or its URL. `shards`: which of them, by `*` or by `{00000..00331}`.
 
     Members whose names are equal up to the first dot are one sample, and that stem is its key; a stem that comes in
-    several shards is a key only behind its shard's name. `dots = "last"`: up to the last dot, where names are dates or
-    versions ("2024.01.07.png"). `image`: the extension that images have, such as "input.jpg" (None: any of a picture).
-    `text` and `label` name a member by its extension ("txt", "cls") or a field in one ("json.caption").
-    What cannot be an image (a link, a name with `..`) keeps its row, so that the failure ledger says why.
-    `damaged = "skip"` does the same for a tar that is cut off, and goes on. A text or label that cannot be read is
-    absent, and counted.
+    several shards is a key only behind its shard's name. `dots`: where a name's stem ends, at its "first" dot or its
+    "last", where names are dates or versions ("2024.01.07.png"). `image`: the extension that images have, such as
+    "input.jpg" (None: any of a picture). `text` and `label` name a member by its extension ("txt", "cls") or a field in
+    one ("json.caption"). A text or label that cannot be read is absent, and counted.
+    `damaged`: at a tar that is cut off, "stop", or "skip" what it lacks and go on. What cannot be an image (a link, a
+    name with `..`) keeps its row, so that the failure ledger says why.
     """
 
     def __init__(

@@ -22,7 +22,11 @@ from distillkit.types import Batch, Features
 
 
 class OpenclipPair(OpenclipImage, TextStudent):
-    """An OpenclipImage, its recipe included, with the text tower of the same model: `inherit` is for both towers."""
+    """An OpenclipImage, its recipe included, with the text tower of the same model.
+
+    `inherit`: both towers start as a part of "NAME/TAG", "local-dir:FOLDER", "hf-hub:OWNER/NAME", or "run:FOLDER";
+    or { model = "NAME", weights = "FILE" }.
+    """
 
     def _extend(self, config: Config) -> None:
         self.widths |= {"text": config["embed_dim"], "scale": 1}

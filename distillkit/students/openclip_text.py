@@ -17,7 +17,8 @@ from distillkit.types import Batch, Features
 class OpenclipText(TextStudent):
     """`model`: a name of open_clip's or of a paper's pair, or a table like open_clip's model_configs.
 
-    `embed_dim` replaces the configuration's own. `inherit`: see OpenclipPair. No `image_size`, as it sees no images.
+    `embed_dim` replaces the configuration's own. `inherit`: start as a part of the text tower of "NAME/TAG",
+    "local-dir:FOLDER" or "hf-hub:OWNER/NAME", or of "run:FOLDER". There is no image size, as it sees no images.
     """
 
     image_size = None

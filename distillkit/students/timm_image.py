@@ -27,8 +27,9 @@ class TimmImage(ImageStudent):
     """`model`: a name of timm's or of a paper's student, from scratch. `image_size`: pixels of a side.
 
     `embed_dim`: width of the joint space; None keeps the trunk's own features. `classes`: a linear classifier as well.
-    `projection_bias`: of the projection to it. `drop`: dropout before it. `drop_path`, `layer_scale`: timm's
-    drop_path_rate and init_values. `options`: more arguments of timm's constructor, such as {depth = 6}.
+    `projection_bias`: whether the projection to the joint space has a bias. `drop`: dropout before the projection to
+    the joint space. `drop_path`, `layer_scale`: timm's drop_path_rate and init_values. `options`: more arguments of
+    timm's constructor, such as {depth = 6}.
     `inherit`: start as a part of timm's "NAME" or "NAME.TAG", { model = "NAME", weights = "FILE" }, or "run:FOLDER"; a
     run of the same student is continued whole (fine-tuning).
     Pixels are normalised here, with timm's mean and std for that network.

@@ -2,15 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from distillkit.errors import TrainError
 from distillkit.recipe import TrainRecipe, differences
 from distillkit.runfolder import RunFolder, identity, inherited_sha256
+from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.versions import versions
+from distillkit.system.wording import count
 from distillkit.training import checkpoint
 
 _SHOWN = 6  # changes of a recipe that are told one by one
+
+
+def all_wanted(
+    recipes: Sequence[TrainRecipe], runs: Sequence[RunFolder], stores: Mapping[str, FeatureStore], overwrite: bool
+) -> list[dict[str, Any]]:
+    """What the runs are to be; TrainError before any is touched, where steps of another recipe would be set aside.
+
+    Who trained for days under a name that is taken by accident wants to be asked, as of a store.
+    """
+    digests = {name: store.digest for name, store in stores.items()}
+    found = [wanted(*one, digests, overwrite) for one in zip(recipes, runs, strict=True)]
+    for run, one in () if overwrite else zip(runs, found, strict=True):
+        if told := _other(run, one):
+            raise TrainError(
+                f"{run.path}: {told}. Nothing was touched: undo the change, give it another `name`, move the folder "
+                "away, or add --overwrite, which keeps the old run beside it"
+            )
+    return found
+
+
+def there(recipe: TrainRecipe, stores: Mapping[str, FeatureStore] | None = None) -> list[str]:
+    """A line for a plan, where training would stop at the steps of another recipe. Without `stores` they count as the
+    ones that the run began with: they may not be here yet.
+    """
+    run = RunFolder(recipe.folder)
+    begun = run.begun_with()
+    if begun is None:
+        return []
+    digests = begun["stores"] if stores is None else {name: store.digest for name, store in stores.items()}
+    told = _other(run, wanted(recipe, run, digests, overwrite=False))
+    return [f"there        {run.path} {told}; it stops there but for another `name`, or --overwrite"] if told else []
+
+
+def _other(run: RunFolder, wanted: dict[str, Any]) -> str | None:
+    """What a folder holds, where it has steps and they are of another run; of one without any nothing is lost."""
+    begun = run.begun_with()
+    if begun in (None, wanted):
+        return None
+    steps = run.facts().get("steps", 0) if run.finished else checkpoint.newest(run.checkpoints)
+    state = "is a finished run" if run.finished else "holds a run"
+    return (
+        f"{state} of {count(steps, 'step')} of another recipe ({_in_short(differences(begun, wanted))})"
+        if steps
+        else None
+    )
+
+
+def _in_short(changes: Sequence[str]) -> str:
+    more = f" (and {len(changes) - _SHOWN} more)" if changes[_SHOWN:] else ""
+    return ", ".join(changes[:_SHOWN]) + more
 
 
 def wanted(recipe: TrainRecipe, run: RunFolder, stores: dict[str, str], overwrite: bool) -> dict[str, Any]:
@@ -32,12 +85,11 @@ def begin(
     `command`: what was typed, if anything was.
     """
     if overwrite and run.path.is_dir():
-        say(f"{run.path}: training anew, the old run is now {run.move_aside()}")
+        say(f"{run.path}: {_changed(run, wanted)}training anew, the old run is now {run.move_aside()}")
     changes = run.begin(recipe, wanted, command)
     if changes:
         *changed, moved = changes
-        more = f" (and {len(changed) - _SHOWN} more)" if changed[_SHOWN:] else ""
-        say(f"{run.path}: {', '.join(changed[:_SHOWN])}{more}; training anew, {moved}")
+        say(f"{run.path}: {_in_short(changed)}; training anew, {moved}")
     if run.finished:
         say(f"{run.path}: already trained, nothing to do")
         return
@@ -45,3 +97,12 @@ def begin(
     changed = differences(run.versions, versions())
     if changed:
         say(f"{run.path}: begun with other packages ({changed[0]}); what comes out may differ in its last bits")
+
+
+def _changed(run: RunFolder, wanted: dict[str, Any]) -> str:
+    """What differs from the run that was there, and a semicolon; nothing where its record is damaged."""
+    try:
+        changes = differences(run.begun_with() or wanted, wanted)
+    except TrainError:
+        return ""
+    return f"{_in_short(changes)}; " if changes else ""

@@ -20,6 +20,7 @@ from distillkit.system.wording import count
 from distillkit.training import checkpoint
 from distillkit.training.ask import Ask
 from distillkit.training.batches import Batches
+from distillkit.training.beginning import there
 from distillkit.training.learner import Learner
 from distillkit.training.objective import Objective
 from distillkit.training.pixel_cache import exists
@@ -62,6 +63,7 @@ def forecast(recipe: TrainRecipe | str | Path, ask: Ask | None = None, *, overri
         rows = sum(len(images.store.ok_rows) for images in ingredients.images)
         lines += [
             f"{one.folder}",
+            *there(one, ingredients.stores),
             f"steps        {steps:,} of {count(one.data.batch_size, 'image')}, "
             f"{ingredients.steps_per_epoch:,} an epoch",
             f"time         {clock(steps * seconds)} at {1000 * seconds:.0f} ms a step, "
@@ -82,8 +84,9 @@ def _baseline(one: TrainRecipe, seconds: float, device: torch.device, ask: Ask |
     baseline = one.of_baseline()
     if baseline is None:
         return []
-    steps = _opened(baseline, device, ask)[2]
-    return [f"baseline     {count(steps, 'step')} after that, {clock(steps * seconds)} at the student's pace"]
+    batches, _, steps = _opened(baseline, device, ask)
+    told = there(baseline, batches.ingredients.stores)
+    return [*told, f"baseline     {count(steps, 'step')} after that, {clock(steps * seconds)} at the student's pace"]
 
 
 def _opened(one: TrainRecipe, device: torch.device, ask: Ask | None) -> tuple[Batches, Learner, int]:

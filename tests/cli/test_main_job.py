@@ -55,7 +55,12 @@ def test_a_changed_recipe_redoes_what_depends_on_it_and_loses_nothing(recipes, r
     run_cli("train-student", train)
     before = (tmp_path / "out/run/student.safetensors").read_bytes()
 
+    whole = tree(tmp_path / "out/run")
     code, _, err = run_cli("train-student", train, "--set", "optim.lr=1e-3")
+    assert code == 1 and "recipe.optim.lr: 0.0008 -> 0.001" in err and "--overwrite" in err
+    assert tree(tmp_path / "out/run") == whole and not list((tmp_path / "out").glob("run.before-*"))
+
+    code, _, err = run_cli("train-student", train, "--set", "optim.lr=1e-3", "--overwrite")
     assert code == 0 and "recipe.optim.lr: 0.0008 -> 0.001" in err and "the old run is now" in err
     (aside,) = (tmp_path / "out").glob("run.before-*")
     assert (aside / "student.safetensors").read_bytes() == before

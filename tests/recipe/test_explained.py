@@ -19,6 +19,22 @@ def test_every_knob_of_every_kind_and_table_has_a_meaning():
     assert silent == []
 
 
+def test_every_meaning_stands_alone():
+    """`recipe explain KEY` prints it with nothing above it, and without the formula of its file."""
+    elsewhere = re.compile(
+        r"\b(as|see) (above|below)\b|\blikewise\b|\bditto\b|\bof the formula\b|\bdoes the same\b|\bthe same of\b"
+        r"|\bsee (?!_)[A-Za-z_]+[.;:)]|\bwhich of the three\b|\b(before|behind|of) it\.$|\bprojection to it\b"
+    )
+    found = [f"{knob.path}: {knob.meaning}" for table in every_table() for knob in table.knobs]
+    assert [line for line in found if elsewhere.search(line)] == []
+
+
+@pytest.mark.parametrize(("key", "told"), [("data.augment.flip", "unmirrored"), ("corpora.views.flip", "sees it so")])
+def test_what_a_mirror_does_to_stored_features_is_told(key, told):
+    (table,) = [table for table in explained(key) if table.knobs]
+    assert "mirrored, left to right" in table.knobs[0].meaning and told in table.knobs[0].meaning
+
+
 def test_every_kind_and_every_recipe_is_there():
     paths = {table.path for table in every_table()}
     assert {f"{room}.{kind}" for room in ROOMS for kind in kinds(room)} <= paths

@@ -227,7 +227,11 @@ def test_what_is_no_toml(tmp_path, content):
     (tmp_path / "recipe.toml").write_bytes(content)
     with pytest.raises(RecipeError) as caught:
         load(tmp_path / "recipe.toml", kind=ExtractRecipe)
-    assert "recipe.toml: not TOML: " in str(caught.value) and "\n" not in str(caught.value)
+    assert (
+        "recipe.toml: not TOML: " in str(caught.value)
+        and "; mend that place" in str(caught.value)
+        and "\n" not in str(caught.value)
+    )
 
 
 def test_kind_h_what_is_no_utf_8_is_told_as_that(tmp_path):

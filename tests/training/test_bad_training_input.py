@@ -35,8 +35,9 @@ def train(world, run_cli, tmp_path):
     text = TRAIN.format(out=world / "out").replace(f'out = "{world}/out/run"', f'out = "{tmp_path}/run"')
     recipe.write_text(text.split("[baseline]")[0].replace("pixel_cache = 32\n", "").replace("epochs = 6", "epochs = 4"))
 
-    def run(*settings):
-        code, _, err = run_cli("train-student", recipe, *(word for one in settings for word in ("--set", one)))
+    def run(*settings, words=()):
+        knobs = (word for one in settings for word in ("--set", one))
+        code, _, err = run_cli("train-student", recipe, *words, *knobs)
         assert "Traceback" not in err
         return code, err.splitlines()
 
@@ -74,7 +75,7 @@ def test_what_cannot_be_trained_is_refused_before_a_run_begins(train, world, set
 def test_a_recipe_changed_under_a_run_names_its_keys_old_and_new(train):
     assert train("optim.epochs=1.0")[0] == 0
     before = content(train.folder)
-    code, lines = train("optim.epochs=2.0", "seed=5", "data.augment.flip=0.25")
+    code, lines = train("optim.epochs=2.0", "seed=5", "data.augment.flip=0.25", words=["--overwrite"])
     changes = "recipe.data.augment.flip: 0.5 -> 0.25, recipe.optim.epochs: 1.0 -> 2.0, recipe.seed: 3 -> 5"
     assert code == 0 and f"{changes}; training anew, the old run is now" in lines[0]
     (aside,) = train.folder.parent.glob("run.before-*")

@@ -35,8 +35,8 @@ def taking_over(student, tmp_path):
     first = tmp_path / "first"
     assert student(f'out="{first}"', "optim.epochs=1.0")[0] == 0
 
-    def train(*settings):
-        return student("checkpoints.every_steps=1", f'student.inherit="run:{first}"', *settings)
+    def train(*settings, words=()):
+        return student("checkpoints.every_steps=1", f'student.inherit="run:{first}"', *settings, words=words)
 
     train.first, train.run = first, student.run
     return train
@@ -64,6 +64,8 @@ def test_a_run_that_took_over_weights_goes_on_where_it_stood_with_or_without_the
 
 def test_other_weights_of_the_same_name_make_another_run(taking_over, student):
     assert taking_over()[0] == 0
-    assert student(f'out="{taking_over.first}"', "optim.epochs=1.0", "seed=9")[0] == 0
+    assert student(f'out="{taking_over.first}"', "optim.epochs=1.0", "seed=9", words=["--overwrite"])[0] == 0
     code, err = taking_over()
+    assert code == 1 and "inherited: '" in err and "--overwrite" in err
+    code, err = taking_over(words=["--overwrite"])
     assert code == 0 and "inherited: '" in err and "training anew" in err

@@ -129,6 +129,8 @@ def test_a_store_that_the_evaluation_will_lack_is_told_and_the_student_is_traine
 def test_a_tracker_that_is_missing_moves_no_older_run(student, monkeypatch, name):
     assert student()[0] == 0
     monkeypatch.setitem(sys.modules, name, None)
-    code, err = student(f"log.{name}=" + ("true" if name == "tensorboard" else '"mine"'), "seed=9")
+    code, err = student(
+        f"log.{name}=" + ("true" if name == "tensorboard" else '"mine"'), "seed=9", words=["--overwrite"]
+    )
     assert code == 1 and err.count("\n") == 1 and f'pip install "distillkit[{name}]"' in err
     assert (student.run / "student.json").is_file() and not list(student.run.parent.glob("run.before-*"))

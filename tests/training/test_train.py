@@ -120,7 +120,7 @@ def test_what_a_student_depends_on_makes_it_anew(recipes, run_cli, tmp_path, kno
     run_cli("extract-teacher", recipes[0])
     run_cli("train-student", recipes[1])
     before = (tmp_path / "out/run/student.safetensors").read_bytes()
-    assert "training anew" in run_cli("train-student", recipes[1], "--set", knob)[2]
+    assert "training anew" in run_cli("train-student", recipes[1], "--overwrite", "--set", knob)[2]
     assert (tmp_path / "out/run/student.safetensors").read_bytes() != before
 
 

@@ -181,6 +181,8 @@ def select(
         )
     if (out / "plan.json").exists():
         raise StoreError(f"{out}: holds a store; move it away, or choose another place")
+    if (out / "recipe.json").exists():
+        raise StoreError(f"{out}: is the folder of a run; choose another place for the view")
     if not overwrite and (other := _usable(out)) is not None and not np.array_equal(other.rows, chosen):
         raise StoreError(
             f"{out}: is a view of {count(other.count, 'other row')} of {other.store}; name another place, or add "
