@@ -26,6 +26,7 @@ from distillkit.embedding.looking import seen
 from distillkit.embedding.pictures import Named, below
 from distillkit.errors import SourceError
 from distillkit.system import npy
+from distillkit.system.arrow import table_of
 from distillkit.system.atomic import atomic_file, make_folder
 from distillkit.system.locks import locked
 from distillkit.system.paths import cache_dir
@@ -173,7 +174,7 @@ def _read(path: Path) -> pa.Table | None:
         return None
     try:
         with pa.memory_map(str(path)) as file:
-            table = pa.ipc.open_file(file).read_all()
+            table = table_of(file)
             return table if {*_FILE, "error", "vector"} == set(table.column_names) else None
     except (OSError, pa.ArrowException):
         return None

@@ -32,6 +32,7 @@ from distillkit.store.writing.claims import Claims
 from distillkit.store.writing.shards import Failure
 from distillkit.store.writing.stamps import blank, kept
 from distillkit.store.writing.writer import StoreWriter
+from distillkit.system.arrow import table_at
 from distillkit.system.lines import append_line
 from distillkit.system.versions import versions
 from distillkit.system.wording import count
@@ -58,7 +59,7 @@ def growth(store: Path, plan: pa.Table) -> Growth | None:
     if not (store / "plan.arrow").is_file():
         return None
     try:
-        old = pa.ipc.open_file(pa.memory_map(str(store / "plan.arrow"))).read_all()
+        old = table_at(store / "plan.arrow")
     except (OSError, pa.ArrowException):
         return None  # `store verify` tells of a damaged plan
     if plan.slice(0, old.num_rows).equals(old):

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from distillkit.sources._names import same_form
 from distillkit.store.format.classes import classes_of
+from distillkit.system.arrow import table_at
 
 
 def numbered(
@@ -41,7 +42,7 @@ def numbered(
 def _by_keys(store: Path) -> dict[str, int]:
     """The class of each first folder of a store's keys."""
     try:
-        plan = pa.ipc.open_file(pa.memory_map(str(store / "plan.arrow"))).read_all()
+        plan = table_at(store / "plan.arrow")
     except (OSError, pa.ArrowException):
         return {}
     labelled = plan.filter(pc.is_valid(plan["label"]))

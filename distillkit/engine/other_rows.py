@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from distillkit.store.reading.lookup import find
+from distillkit.system.arrow import table_at
 from distillkit.system.wording import count as counted
 
 _SAYS = ("image", "text", "label")
@@ -18,7 +19,7 @@ _BLOCK = 65_536
 def plan_of(store: Path) -> pa.Table | None:
     """The rows that a store was begun with; None where they cannot be read, which `store verify` tells."""
     try:
-        return pa.ipc.open_file(pa.memory_map(str(store / "plan.arrow"))).read_all()
+        return table_at(store / "plan.arrow")
     except (OSError, pa.ArrowException):
         return None
 

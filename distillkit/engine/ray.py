@@ -39,6 +39,7 @@ from distillkit.store.format.sameness import other_teacher
 from distillkit.store.format.steps import Steps
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.system import cpu
+from distillkit.system.arrow import table_at
 from distillkit.system.atomic import make_folder
 from distillkit.system.cluster import connected
 from distillkit.system.lines import append_line
@@ -164,7 +165,7 @@ class _Actor:
         cpu.settle()
         torch.set_num_threads(threads)  # sums of floats depend on it: as many as the local engine would use here
         self.staging, self.writer = staging, writer
-        self.writer.plan = pa.ipc.open_file(pa.memory_map(str(writer.path / "plan.arrow"))).read_all()
+        self.writer.plan = table_at(writer.path / "plan.arrow")
         self.said: list[str] = []
         self.job, self.problem = job, None
         try:

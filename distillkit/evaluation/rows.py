@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from distillkit.errors import StoreError
 from distillkit.evals._answers import Answers, Measure
+from distillkit.system.arrow import table_of
 from distillkit.system.atomic import atomic_file, parsed_json
 
 TABLES = "tables"  # of what the main table of an eval was made of: which other tables it has
@@ -134,7 +135,7 @@ def read_rows(path: Path) -> Rows:
 
 def _read(path: Path) -> pa.Table:
     with pa.memory_map(str(path)) as file:
-        return pa.ipc.open_file(file).read_all()
+        return table_of(file)
 
 
 def _answers(table: pa.Table, who: str, meta: Mapping[str, Any], shared: dict[str, Any]) -> Answers:

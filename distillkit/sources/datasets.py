@@ -99,6 +99,8 @@ class Datasets:
             if self.root is None:
                 return datasets.load_dataset(self.name, self.subset, split=self.split)
             saved = datasets.load_from_disk(str(self.root))
+            for one in [saved] if isinstance(saved, datasets.Dataset) else saved.values():
+                one.data.validate(full=True)  # as system/arrow.py does: its files may be anybody's
         except (OSError, ValueError) as error:
             knob = "source.name, subset or split" if self.root is None else "source.root"
             raise SourceError(f"{self._where}: cannot be opened ({one_line(error)}); mend {knob}") from error

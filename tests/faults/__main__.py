@@ -13,6 +13,7 @@ beside it. A failure is told with its seed, and the exit code is 1.
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import sys
 import time
 from itertools import count
@@ -49,6 +50,7 @@ def main(minutes: float, only: str | None = None) -> int:
 
 
 if __name__ == "__main__":
+    faulthandler.enable()  # an input may end the process, which would say nothing
     parser = argparse.ArgumentParser(prog="python -m tests.faults")
     parser.add_argument("minutes", type=float, nargs="?", default=60)
     parser.add_argument("--only", choices=list(dict.fromkeys(part.method for part in PARTS)), help="this method alone")

@@ -25,6 +25,7 @@ from distillkit.store.format.plan import SCHEMA
 from distillkit.store.format.steps import Steps, steps_of
 from distillkit.store.reading.mapping import Window, can_be_mapped, map_back_to_back, map_file
 from distillkit.store.reading.table import Table
+from distillkit.system.arrow import table_at, table_of
 from distillkit.system.atomic import parsed_json
 
 Mark = tuple[int, int, int]
@@ -83,10 +84,10 @@ class Volume:
         path = self.file(name, size)
         try:
             if self._origin is None:
-                table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+                table = table_at(path)
             else:
                 with hold(path) as file:
-                    table = pa.ipc.open_file(pa.py_buffer(map_file(file, size))).read_all()
+                    table = table_of(pa.py_buffer(map_file(file, size)))
             names = {*table.schema.names}
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             if isinstance(error, OSError) and error.errno is not None:  # the system's; Arrow's own have none

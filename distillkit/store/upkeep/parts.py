@@ -17,6 +17,7 @@ from distillkit.store.reading.selection import FILE_NAME as VIEW
 from distillkit.store.writing.adopt import adopt, committed
 from distillkit.store.writing.claims import Claims
 from distillkit.store.writing.writer import StoreWriter
+from distillkit.system.arrow import table_at
 from distillkit.system.progress import Progress
 from distillkit.system.wording import count
 
@@ -88,7 +89,7 @@ def _identity(folder: Path) -> dict[str, Any]:
 
 def _writer(out: Path, folder: Path, identity: dict[str, Any]) -> StoreWriter:
     try:
-        plan = pa.ipc.open_file(pa.memory_map(str(folder / "plan.arrow"))).read_all()
+        plan = table_at(folder / "plan.arrow")
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"{folder}/plan.arrow: missing or damaged; take it from another part") from error
     fields = {name: Field.model_validate(field) for name, field in identity["fields"].items()}

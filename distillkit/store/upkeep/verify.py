@@ -22,6 +22,7 @@ from distillkit.store.format.plan import plan_digest
 from distillkit.store.reading.additions import FOLDER, additions
 from distillkit.store.reading.selection import FILE_NAME as VIEW
 from distillkit.store.reading.selection import Selection
+from distillkit.system.arrow import table_of
 from distillkit.system.atomic import as_json, parsed_json
 from distillkit.system.progress import Progress
 
@@ -182,7 +183,7 @@ def _mapped(path: Path) -> Any:
 
 def _plan(path: Path, manifest: Manifest) -> str | None:
     try:
-        same = plan_digest(pa.ipc.open_file(_mapped(path)).read_all(), manifest.version) == manifest.source["plan"]
+        same = plan_digest(table_of(_mapped(path)), manifest.version) == manifest.source["plan"]
     except (
         OSError,
         ValueError,
