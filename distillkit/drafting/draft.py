@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from distillkit.drafting.size import within_parameters as within
 from distillkit.errors import RecipeError
 from distillkit.pixels.resizing import usual_size
 from distillkit.system.atomic import atomic_file, make_folder
+from distillkit.system.paths import expand
 from distillkit.system.wording import count, network
 
 _STEPS = 20_000  # of a training, between some and a hundred epochs
@@ -45,6 +47,9 @@ def new_recipe(
     to = Path(to)
     if to.exists():
         raise RecipeError(f"{to}: is there already; name another file, or move it away")
+    if texts is not None and os.path.realpath(expand(texts)) == os.path.realpath(expand(images)):
+        told = "its captions are learned from without --texts, which is for texts of no image in particular"
+        raise RecipeError(f"{texts}: is the store of the images, too; {told}")
     material = Material(images, texts, classes, class_names, measure, teacher, named=teacher is not None)
     text = draft(goal, material, to.stem, str(to), parameters=parameters, latency=latency, image_size=image_size)
     make_folder(to.parent)

@@ -40,7 +40,9 @@ def folder_at(root: str, follow: bool = False) -> Place:
     if not folder.is_dir():
         what = "a file, no folder of images" if folder.is_file() else "no such folder of images"
         near = printable(meant(folder))
-        raise SourceError(f"{folder}: {what}{near}; {_how_to_get(folder) or 'mend source.root in the recipe'}")
+        raise SourceError(
+            f"{folder}: {what}{near}; {_how_to_get(folder) or 'mend that path (in a recipe: source.root)'}"
+        )
     return Near(folder, follow)
 
 

@@ -69,7 +69,7 @@ def _listed(place: Place, folder: str, knob: str) -> list[Entry]:
         return place.entries(folder)
     except FileNotFoundError as error:
         raise NoFolder(
-            f"{place.where(folder)}: cannot be listed (no such folder); mend source.root in the recipe"
+            f"{place.where(folder)}: cannot be listed (no such folder); mend that path (in a recipe: source.root)"
         ) from error
     except OSError as error:
         raise SourceError(

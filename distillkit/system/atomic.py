@@ -145,7 +145,7 @@ def atomic_file(path: Path, *, within: Path | None = None) -> Iterator[BinaryIO]
     `within`: a folder above it where others write, too, and which they may move away: it is not made anew, see
     `make_folder`, and the temporary name is one that nobody else has. DiskFull when there is no space for it.
     """
-    if not path.name:
+    if not path.name or path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     partial = temporary(path, own=within is not None)
     with noticing_a_full_disk(path):

@@ -238,6 +238,9 @@ def test_the_command_writes_once_and_asks_only_at_a_terminal(stores, tmp_path, m
     assert code == 0 and out == "mine.toml\n" and "student" in err and "next: distillkit train-student mine.toml" in err
     code, _, err = run_cli(*words, "--goal", "image-tower")
     assert code == 1 and "mine.toml: is there already" in err
+    twice = ("--texts", f"{stores / 'images'}/", "--goal", "image-tower")
+    code, _, err = run_cli("recipe", "new", "other.toml", *words[3:], *twice)
+    assert code == 1 and "is the store of the images, too; its captions are learned from without --texts" in err
 
 
 def test_somebody_at_a_terminal_is_asked(stores, tmp_path, monkeypatch, run_cli):

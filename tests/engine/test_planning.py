@@ -89,7 +89,7 @@ WRONG = {
     ),
     "a table in place of a folder": (
         lambda f: (table(f), f'kind = "folder", root = "{f}/t.tsv"')[1],
-        "a file, no folder of images; mend source.root",
+        "a file, no folder of images; mend that path",
     ),
     "objects without what is taken of them": (
         lambda f: lines(f, img="1.png", caption="a") + ', image_field = "image"',

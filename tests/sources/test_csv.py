@@ -141,7 +141,7 @@ def test_missing_places_are_named(tmp_path):
     with pytest.raises(SourceError, match=r"absent\.tsv: no such file"):
         Csv(file=str(tmp_path / "absent.tsv"))
     example(tmp_path)
-    with pytest.raises(SourceError, match=r"absent: no such folder of images; mend source\.root"):
+    with pytest.raises(SourceError, match=r"absent: no such folder of images; mend that path"):
         Csv(file=str(tmp_path / "pairs.tsv"), root=str(tmp_path / "absent"))
     with pytest.raises(SourceError, match=r"source\.separator is empty"):
         Csv(file=str(tmp_path / "pairs.tsv"), separator="")

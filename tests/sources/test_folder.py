@@ -165,7 +165,9 @@ def test_names_that_are_not_utf_8_are_written_as_escapes(tmp_path):
 
 
 def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(SourceError, match=r"absent: no such folder of images; mend source\.root"):
+    with pytest.raises(
+        SourceError, match=r"absent: no such folder of images; mend that path \(in a recipe: source\.root\)"
+    ):
         Folder(root=str(tmp_path / "absent"))
 
 

@@ -23,6 +23,17 @@ def full(*_):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+@pytest.mark.parametrize("within", [True, False])
+def test_a_folder_in_the_place_of_a_file_is_named_before_anything_is_written(tmp_path, within):
+    (tmp_path / "there").mkdir()
+    with (
+        pytest.raises(IsADirectoryError) as caught,
+        atomic_file(tmp_path / "there", within=tmp_path if within else None),
+    ):
+        pytest.fail("nothing is to be written")
+    assert caught.value.filename == str(tmp_path / "there")
+
+
 def test_a_file_appears_whole_and_makes_its_folders(tmp_path):
     with atomic_file(tmp_path / "a/b/c.bin") as file:
         file.write(b"123")
