@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import traceback
 from pathlib import Path
 
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # characters that end a line, or command a terminal
+
 
 class DistillkitError(Exception):
-    """Base of all errors shown to users as one line, without a traceback."""
+    """Base of all errors shown to users as one line, without a traceback.
+
+    The names in it are whatever somebody called a column or a file, so characters that are none are written out.
+    """
+
+    def __str__(self) -> str:
+        return _CONTROL.sub(lambda found: repr(found[0])[1:-1], super().__str__())
 
 
 class RecipeError(DistillkitError):

@@ -347,3 +347,10 @@ def test_a_store_of_before_is_the_same_corpus_and_stays(tmp_path):
     source = component.build("sources")
     assert component.knobs == {"root": str(tmp_path)} and str(source.root) == str(tmp_path)
     assert [(one.key, one.image) for one in source] == [("0.parquet#0", "a.png")]
+
+
+def test_a_column_may_be_called_anything_and_the_refusal_is_one_line_that_commands_no_terminal(tmp_path):
+    pq.write_table(pa.table({"imag\n\x1b[2J": [b"x"], "text": ["a"]}), tmp_path / "rows.parquet")
+    with pytest.raises(SourceError) as refused:
+        list(Parquet(root=str(tmp_path)))
+    assert r"set source.image_column to one of: imag\n\x1b[2J" in str(refused.value)
