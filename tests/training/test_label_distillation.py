@@ -60,7 +60,7 @@ def world(tmp_path, corpus, run_cli, monkeypatch):
 
     def train(knobs=""):
         (tmp_path / "train.toml").write_text(TRAIN.format(out=tmp_path / "out", knobs=knobs))
-        return run_cli("train-student", tmp_path / "train.toml")
+        return run_cli("train-student", tmp_path / "train.toml", "--overwrite")
 
     return train
 

@@ -16,5 +16,6 @@ def test_flat_ones_are_too_and_a_good_scale_is_not(student):
     assert code == 0 and "affinity: the teacher's targets are nearly flat" in err
     images, texts = (FeatureStore(student.stores / name) for name in ("images", "texts"))
     good = scale_for(cosines(images.read("image", images.ok_rows), texts.read("text", texts.ok_rows)))
-    code, err = student(f"losses.0.logit_scale={good}", 'losses.1={kind="feature_regression"}', "optim.epochs=1.0")
+    settings = (f"losses.0.logit_scale={good}", 'losses.1={kind="feature_regression"}', "optim.epochs=1.0")
+    code, err = student(*settings, words=["--overwrite"])
     assert code == 0 and "nearly" not in err, err
