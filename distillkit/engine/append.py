@@ -81,14 +81,14 @@ def append(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None]
     """
     path = job.path
     successor.refuse_a_bucket(path)
-    old = Manifest.read(path)
+    old, before = Manifest.read(path), begun_with(path) or {}
+    _refuse_another_root(job, before)
     grown = growth(path, plan)
     if grown is None:
         raise StoreError(f"{path}: {changed_rows(path, plan)}")
     if not grown.new:
         say(f"{path}: the corpus has no new samples, nothing to do")
         return path
-    before = begun_with(path) or {}
     asked = recognised(before, job.identity(duplicates))
     writer = StoreWriter(successor.beside(path), grown.plan, job.fields, old.rows_per_shard, asked)
     changes = [line for line in differences(before, writer.identity) if not line.startswith(GROWS)]
@@ -109,6 +109,16 @@ def append(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None]
         told = successor.take_its_place(path, mine)
     say(f"{path}: complete, {count(manifest.rows - manifest.skipped, 'row')}, digest {manifest.digest[:16]}; {told}")
     return path
+
+
+def _refuse_another_root(job: Job, before: dict[str, Any]) -> None:
+    """First of all: of another folder everything may be another, also what number a class has."""
+    was, now = before.get("source", {}).get("root"), None if job.source.root is None else str(job.source.root)
+    if was != now:
+        raise StoreError(
+            f"{job.path}: its images lie below {was}, those of the recipe below {now}; put the new ones below the "
+            "first, or make a store of theirs and one of both: distillkit store merge OUT STORE STORE"
+        )
 
 
 def _fill(job: Job, writer: StoreWriter, old: Manifest, say: Callable[[str], None], made: dict[str, Any]) -> None:

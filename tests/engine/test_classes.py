@@ -13,7 +13,8 @@ from distillkit.extract import extract
 from distillkit.recipe import Corpus
 from distillkit.store.format.classes import classes_of
 from distillkit.store.reading.reader import FeatureStore
-from distillkit.stores import store_info
+from distillkit.store.upkeep.parts import assemble
+from distillkit.stores import merge, store_info
 from distillkit.teachers.openclip import Openclip
 
 RECIPE = """
@@ -189,3 +190,34 @@ def test_who_is_killed_in_the_next_corpus_has_a_store_with_its_names(world, tmp_
     with pytest.raises(KeyboardInterrupt):
         world()
     assert FeatureStore(world.store).manifest.rows == 6 and classes_of(world.store) == {"cat": 0, "dog": 1}
+
+
+def test_images_of_another_folder_are_told_by_their_folder_and_merged_by_the_names_of_their_classes(world, tmp_path):
+    first = labels(world())
+    for name in ("bird", "dog", "eel"):
+        (tmp_path / "later" / name).mkdir(parents=True)
+        Image.new("RGB", (40, 40), (9, 9, len(name))).save(tmp_path / f"later/{name}/new.png")
+    recipe = tmp_path / "later.toml"
+    recipe.write_text(
+        (tmp_path / "extract.toml").read_text().replace(str(tmp_path / "photos"), str(tmp_path / "later"))
+    )
+    with pytest.raises(
+        StoreError, match=r"images lie below .*photos, those of the recipe below .*later; put the new ones"
+    ):
+        extract(recipe, instead=append)
+    recipe.write_text(recipe.read_text().replace('name = "images"', 'name = "later"'))
+    (later,) = extract(recipe)
+    assert labels(later) == {"bird/new.png": 0, "dog/new.png": 1, "eel/new.png": 2}
+    said = []
+    merge(tmp_path / "both", [world.store, later], say=said.append)
+    table = {"cat": 0, "dog": 1, "bird": 2, "eel": 3}
+    assert classes_of(tmp_path / "both") == table and not [line for line in said if "labels" in line]
+    assert labels(tmp_path / "both") == {**first, "bird/new.png": 2, "dog/new.png": 1, "eel/new.png": 3}
+    (later / "classes.json").unlink()
+    merge(tmp_path / "bare", [world.store, later], say=said.append)
+    assert any("later: its labels have no names, so they stay the numbers" in line for line in said)
+
+
+def test_parts_put_together_keep_the_names_of_their_classes(world, tmp_path):
+    assemble(tmp_path / "merged/images", [world()], print, {"toy": "1"})
+    assert classes_of(tmp_path / "merged/images") == {"cat": 0, "dog": 1}

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from torch import Tensor
 
 from distillkit.errors import StoreError
@@ -29,7 +30,8 @@ _BLOCK = 65_536
 
 
 def concatenate(out: Path, paths: list[Path], say: Callable[[str], None], made_with: Mapping[str, str]) -> Manifest:
-    """The rows of all stores, one store behind the other; of rows with one key the first stays.
+    """The rows of all stores, one store behind the other; of rows with one key the first stays. Classes that have names
+    keep the numbers of the first store that has some; new ones come behind.
 
     StoreError unless teachers, fields and views are the same everywhere.
     """
@@ -40,7 +42,8 @@ def concatenate(out: Path, paths: list[Path], say: Callable[[str], None], made_w
             say(f"{store.path}: what was added to it ({', '.join(store.added)}) stays there; add it to {out} anew")
     make_folder(out.parent)
     source = _source(stores)
-    samples = _samples(stores, prefixed="parts" in source["knobs"])
+    classes = _classes(stores, say)
+    samples = _samples(stores, classes, prefixed="parts" in source["knobs"])
     plan, duplicates = make_plan(Counted(samples, f"{out}: planning, rows", say), None, out.parent)
     rows = _Rows(stores, plan, duplicates)
     if duplicates:
@@ -57,7 +60,7 @@ def concatenate(out: Path, paths: list[Path], say: Callable[[str], None], made_w
     }
     writer = StoreWriter(out, plan, first.fields, first.rows_per_shard, facts)
     writer.steps = rows.steps
-    return fill(writer, rows.read, made_with, say)
+    return fill(writer, rows.read, made_with, say, classes)
 
 
 def _refuse_other_kinds(stores: list[FeatureStore]) -> None:
@@ -87,14 +90,27 @@ def _component(source: dict[str, Any]) -> dict[str, Any]:
     return {"kind": source["kind"]} | source["knobs"] | root
 
 
-def _samples(stores: list[FeatureStore], prefixed: bool) -> Iterator[Sample]:
+def _classes(stores: list[FeatureStore], say: Callable[[str], None]) -> dict[str, int]:
+    """One number for each class of all stores, by its name."""
+    table = dict(next((store.class_numbers for store in stores if store.class_numbers), {}))
+    for store in stores if table else ():
+        own = store.class_numbers
+        if not own and pc.any(pc.is_valid(_shown(store)["label"])).as_py():
+            say(f"{store.path}: its labels have no names, so they stay the numbers that they are, whatever those mean")
+        for name in sorted(own, key=own.__getitem__):
+            table.setdefault(name, max(table.values()) + 1)
+    return table
+
+
+def _samples(stores: list[FeatureStore], classes: Mapping[str, int], prefixed: bool) -> Iterator[Sample]:
     for number, store in enumerate(stores):
+        now = {was: classes[name] for name, was in store.class_numbers.items()}
         for batch in _shown(store).to_batches(max_chunksize=_BLOCK):
             for key, image, text, label in zip(
                 *(batch[name].to_pylist() for name in ("key", "image", "text", "label")), strict=True
             ):
                 place = f"{number}:{image}" if prefixed and image is not None else image
-                yield Sample(key, place, text, label)
+                yield Sample(key, place, text, now.get(label, label))
 
 
 def _shown(store: FeatureStore) -> pa.Table:

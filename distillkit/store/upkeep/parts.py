@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from distillkit.errors import StoreError
+from distillkit.store.format.classes import classes_of, write_classes
 from distillkit.store.format.field import Field
 from distillkit.store.format.manifest import Manifest
 from distillkit.store.format.sameness import begun_with, changes
@@ -64,6 +65,8 @@ def assemble(out: Path, folders: list[Path], say: Callable[[str], None], made_wi
         if writer.previous_identity() not in (None, identity):
             raise StoreError(f"{out}: holds another store; move it away, or choose another place")
         writer.begin()
+        if classes := next(filter(None, map(classes_of, folders)), None):
+            write_classes(out, classes)
         with Progress(f"{out}: rows", writer.plan.num_rows, say) as progress:
             for shard, holders in sources:
                 (folder, record), *others = holders.items()

@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 
 from distillkit.errors import StoreError
+from distillkit.store.format.classes import write_classes
 from distillkit.store.format.manifest import Manifest
 from distillkit.store.writing.claims import Claims
 from distillkit.store.writing.shards import Failure
@@ -20,10 +21,14 @@ _SMALL = 1 << 28  # bytes: two shards of that size can be in memory
 
 
 def fill(
-    writer: StoreWriter, rows: Rows, made_with: Mapping[str, str], say: Callable[[str], None] | None = None
+    writer: StoreWriter,
+    rows: Rows,
+    made_with: Mapping[str, str],
+    say: Callable[[str], None] | None = None,
+    classes: Mapping[str, int] | None = None,
 ) -> Manifest:
     """Write every shard that is not there yet, then the manifest. StoreError where another store lies. `say` hears how
-    far it is.
+    far it is. `classes`: which number each has, by name, where labels are such numbers.
 
     The checksum of a shard takes a core longer than writing it, so two are under way at a time unless they are large;
     what `rows` gives must stay as it is until it is asked for the next but one.
@@ -36,6 +41,8 @@ def fill(
             writer.tidy()
             return Manifest.read(writer.path)
         writer.begin()
+        if classes:
+            write_classes(writer.path, classes)
         at_once = 2 if writer.shard_bytes <= _SMALL else 1
         todo = [shard for shard in range(writer.shards) if not writer.committed(shard)]
         sizes = {shard: len(range(*writer.span(shard))) for shard in todo}
