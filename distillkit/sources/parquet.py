@@ -37,7 +37,8 @@ class Parquet:
     table); where none is named, the folder of all tables as well. `files`: which of these, by `*` or by `{0000..0331}`.
 
     `image_column` holds bytes, structs {bytes, path}, or paths below the root; `text_column` strings or lists of them;
-    `key_column` keys that are unique in the corpus (without it the key is `file.parquet#row`). None: there is none.
+    `key_column` keys that are unique in the corpus (without it the key is `file.parquet#row`; of one `file` of paths it
+    is the path, as of csv). None: there is none.
     `follow_links`: links below the root may lead to any file; else only to folders.
     """
 
@@ -108,6 +109,8 @@ class Parquet:
     def _of_file(self, file: str, tables: Place, name: str, account: Account) -> Iterator[Sample]:
         with pq.ParquetFile(tables.table(name)) as table:
             images_are_paths = self._check(file, table.schema_arrow)
+            # One table of paths has the keys that csv and jsonl give; those of folders are called as they always were.
+            key_column = self.key_column or (self.image_column if self.file and images_are_paths else None)
             columns = [self.text_column, self.label_column, self.key_column]
             # What is only bytes is not read here: the whole corpus would pass through memory to be counted.
             columns += [self.image_column] if images_are_paths else []
@@ -119,19 +122,19 @@ class Parquet:
                 raise SourceError(f"{file}: damaged, claims to hold {count(rows, 'image')}; fetch it again")
             # strict: a damaged footer may promise other rows than there are.
             for row, values in zip(range(rows), read, strict=True):
-                key = self._key(file, name, row, values, account)
+                key = self._key(file, name, row, values, account, key_column)
                 image = self._image(name, row, values, images_are_paths)
                 said = self._said(key, values, account)
                 yield from with_captions(key, image, said, values.get(str(self.label_column)), self.captions)
 
-    def _key(self, file: str, name: str, row: int, values: dict[str, Any], account: Account) -> str:
+    def _key(self, file: str, name: str, row: int, values: dict[str, Any], account: Account, column: str | None) -> str:
         place = f"{name}#{row}"
-        key = place if self.key_column is None else values[self.key_column]
+        key = place if column is None else values[column]
         if key is not None and key != "" and is_text(str(key)):
             return str(key)
         if row == 0:
-            raise SourceError(f"{file}: row {row} has no key in {self.key_column!r}; set source.key_column")
-        account.lose("key(s)", place, "key", f"no key in {self.key_column!r}; the row is called by its place")
+            raise SourceError(f"{file}: row {row} has no key in {column!r}; set source.key_column")
+        account.lose("key(s)", place, "key", f"no key in {column!r}; the row is called by its place")
         return place
 
     def _image(self, name: str, row: int, values: dict[str, Any], images_are_paths: bool) -> str | None:
