@@ -18,6 +18,8 @@ from distillkit.engine.places import Place
 from distillkit.engine.planning import Planned
 from distillkit.engine.shown import told_of_cuts
 from distillkit.errors import StoreError
+from distillkit.store.bucket.remote import origin
+from distillkit.store.format.classes import FILE_NAME as CLASSES
 from distillkit.store.format.classes import write_classes
 from distillkit.store.format.log import note_command
 from distillkit.store.format.losses import write_losses
@@ -40,6 +42,8 @@ def with_classes(write: Callable[[], Path], job: Job, planned: Planned) -> Path:
     path = write()
     if planned.classes and job.path.is_dir():
         write_classes(job.path, planned.classes)
+        if (there := origin(job.path)) is not None:
+            there.push([CLASSES])
     return path
 
 

@@ -17,6 +17,7 @@ from weakref import WeakSet
 
 from distillkit.errors import StoreError
 from distillkit.recipe import memory_bytes
+from distillkit.store.format.classes import FILE_NAME as CLASSES
 from distillkit.store.format.log import FILE_NAME as LOG
 from distillkit.system.atomic import noticing_a_full_disk
 from distillkit.system.locks import lock_file, locked
@@ -24,7 +25,7 @@ from distillkit.system.paths import cache_dir
 
 VARIABLE = "DISTILLKIT_CACHE_SIZE"
 ARRIVING = ".arriving"
-_SMALL = {"manifest.json", "remote.json", LOG}  # without them no row means anything
+_SMALL = {"manifest.json", "remote.json", CLASSES, LOG}  # without them no row means anything
 _PATIENCE = 60  # seconds, until others let go of what they use
 
 

@@ -19,6 +19,7 @@ from typing import Any, TypeVar, cast
 from distillkit.errors import NoHome, StoreError
 from distillkit.store.bucket.cache import arriving
 from distillkit.store.bucket.cache import folder as cache_folder
+from distillkit.store.format.classes import FILE_NAME as CLASSES
 from distillkit.store.format.log import FILE_NAME as LOG
 from distillkit.store.format.manifest import FILE_NAME, File, Manifest, file_digest
 from distillkit.system.addresses import refuse_secrets
@@ -52,7 +53,7 @@ def local(place: str | Path) -> Path:
         if not held.is_file() or held.read_bytes() != content:
             shutil.rmtree(held.parent, ignore_errors=True)
             _mirror(remote, name, content, folder)
-    for name in (name for name in there if name.rpartition("/")[2] == LOG):
+    for name in (name for name in there if name.rpartition("/")[2] in (CLASSES, LOG)):
         remote.download(name, folder / name)
     return folder
 

@@ -20,6 +20,7 @@ from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.verify import verify
 from distillkit.system.remote import Remote
 from distillkit.testing.promise import must
+from tests.conftest import draw
 from tests.servers import bad_line, serving
 
 URL = "s3://corpora/stores/store"
@@ -365,3 +366,20 @@ def test_int8_fields_are_read_with_their_steps(recipes, s3, cache, run_cli, tmp_
     assert far.field("image").dtype == "int8" and far.digest == near.digest
     assert far.read("image", near.ok_rows).equal(near.read("image", near.ok_rows))
     assert verify(far.path) == []
+
+
+def test_names_of_classes_are_there_too(tmp_path, teacher_folder, s3, cache, run_cli):
+    for name in ("cat", "dog"):
+        draw(tmp_path / "photos" / name, 3)
+    recipe = tmp_path / "classes.toml"
+    recipe.write_text(
+        f'name = "toy"\nout = "s3://corpora/classes"\n'
+        f'teacher = {{ kind = "openclip", model = "local-dir:{teacher_folder}" }}\n'
+        f'[[corpora]]\nname = "images"\nfields = ["image"]\n'
+        f'source = {{ kind = "folder", root = "{tmp_path / "photos"}", classes = true }}\n'
+    )
+    code, _, err = run_cli("extract-teacher", recipe)
+    assert code == 0, err
+    another_machine(cache)
+    there = FeatureStore(local("s3://corpora/classes/images"))
+    assert there.class_numbers == {"cat": 0, "dog": 1}
