@@ -95,7 +95,7 @@ def mine_here(recipe: MineRecipe, threads: int, say: Say, command: str | None = 
             settled = settle(job, before, threads, say)
             writer = writer_of(job, settled.facts)
             shards = begin(writer, claims, part or Part(), say)
-        run(job, settled, writer, shards, say, {"command": command, "machine": machine()})
+        run(job, settled, writer, shards, say, {"command": command, "machine": machine(), "of": job.made_of})
         with claims.beginning_or_end():
             end(writer, say)
     return job.path

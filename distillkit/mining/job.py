@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -80,6 +81,17 @@ class Job:
             "equal_texts": recipe.equal_texts,
             "near_duplicates": recipe.near_duplicates,
             "seed": recipe.seed,
+        }
+
+    @property
+    def made_of(self) -> dict[str, str]:
+        """What reports tell of how to mine again: the views and stores as seen from the addition, with their digests of
+        now.
+        """
+        stores = (self.queries.store, self.corpus.store)
+        return {
+            os.path.relpath(one.path.absolute(), self.path.absolute()): (one.selection or one.manifest).digest
+            for one in stores
         }
 
     def begun_with(self) -> dict[str, Any]:

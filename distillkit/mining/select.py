@@ -55,7 +55,7 @@ def select_texts(
         raise StoreError(
             f"{out}: no text is above min_cosine = {recipe.min_cosine}, the best at {best.max():.4f}; lower min_cosine"
         )
-    view = select(texts.path, kept, out, command)
+    view = select(texts.path, kept, out, command, others=[images.path, neighbours.path])
     facts = _facts(recipe, neighbours, texts, best, kept) | {"out": str(out), "digest": view.digest}
     kept_examples, dropped_examples = _examples(recipe, images, texts, best, image)
     write_json(out / "selection.json", facts)

@@ -14,12 +14,17 @@ from distillkit.store.reading.selection import Selection
 
 
 def commands(
-    run: Path, facts: dict[str, Any], passes: list[Pass], demo: Path | None, views: Sequence[Selection] = ()
+    run: Path,
+    facts: dict[str, Any],
+    passes: list[Pass],
+    demo: Path | None,
+    views: Sequence[Selection] = (),
+    mined: Sequence[Path] = (),
 ) -> list[str]:
-    """One line each, in order; `views` are those among the stores, and told with all that they were made of. A command
-    that nobody recorded is a comment that says so.
+    """One line each, in order; `views` are those among the stores, and told with all that they were made of, as are
+    the `mined` neighbours that training read. A command that nobody recorded is a comment that says so.
     """
-    makings, beginnings = made(views)
+    makings, beginnings = made(views, mined)
     known = {Path(one.store).absolute() for one in passes}
     more = [teacher_pass(FeatureStore(place)) for place in beginnings if place not in known]
     passes = [*passes, *(one for one in more if one)]

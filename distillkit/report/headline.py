@@ -53,7 +53,8 @@ def headline(
     part = percent(student.value / teacher.value, 0)
     told = f"The student reaches {part} of its teacher’s {measure.name}{where} {seen}"
     if networks.teacher_parameters:
-        told += f", with an image tower {part_of(networks.student_parameters, networks.teacher_parameters)} the size"
+        part, of = part_of(networks.student_parameters, networks.teacher_parameters)
+        told += f", with an image tower {'just as large' if of == 'as' else f'{part} the size'}"
     baseline = measure.scores.get("baseline")
     if baseline and baseline.value >= student.value:
         told += f"; its baseline reaches {percent(baseline.value / teacher.value, 0)}"
@@ -115,7 +116,9 @@ def against_baseline(table: Table, test: Against | None) -> str:
         else f" ({signed(test.low, measure.share)} to {signed(test.high, measure.share)})"
     )
     unit = " points" if measure.share else ""
-    found = f"{signed(test.value, measure.share)}{unit}{ends} in {measure.name} on the same items, p = {test.p:.2g}"
+    # Said here, as what follows it on the page is corrected for all of its tests.
+    p = f"p = {test.p:.2g} (of this test alone)"
+    found = f"{signed(test.value, measure.share)}{unit}{ends} in {measure.name} on the same items, {p}"
     if test.verdict.word == "not separable":
         why = f"; {test.verdict.why}" if test.verdict.why else ""
         return f"Student and baseline are not separable: {found}{why}."

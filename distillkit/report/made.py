@@ -7,19 +7,25 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from distillkit.errors import StoreError
+from distillkit.report.mined import Before, chosen_by, is_mined, mining, now
 from distillkit.store.format.manifest import FILE_NAME
 from distillkit.store.reading.selection import FILE_NAME as VIEW
 from distillkit.store.reading.selection import ROWS, Selection, home, making
 
+Commands = tuple[str, ...]
 
-def made(views: Sequence[Selection]) -> tuple[list[str], list[Path]]:
-    """The commands that made `views`, and the stores at the beginnings of them all, as far as they are still there."""
-    every: dict[tuple[Path, str], str] = {}
-    for view in in_order(views):
-        every |= _chain(view.path, view.digest, every)
-    stores = [home(place) for place, _ in every if not (place / VIEW).is_file() or _opened(place)]
+
+def made(views: Sequence[Selection], mined: Sequence[Path] = ()) -> tuple[list[str], list[Path]]:
+    """The commands that made `views` and the `mined` neighbours, and the stores at the beginnings of them all, as far
+    as they are still there.
+    """
+    every: dict[tuple[Path, str], Commands] = {}
+    for path, digest in [*((view.path, view.digest) for view in in_order(views)), *((one, now(one)) for one in mined)]:
+        every |= _chain(path, digest, every)
+    places = [place for place, _ in every if not is_mined(place)]
+    stores = [home(place) for place in places if not (place / VIEW).is_file() or _opened(place)]
     there = dict.fromkeys(store.absolute() for store in stores if (store / FILE_NAME).is_file())
-    return list(dict.fromkeys(command for command in every.values() if command)), list(there)
+    return list(dict.fromkeys(command for commands in every.values() for command in commands)), list(there)
 
 
 def in_order(views: Sequence[Selection]) -> list[Selection]:
@@ -27,21 +33,29 @@ def in_order(views: Sequence[Selection]) -> list[Selection]:
     return sorted(views, key=lambda view: (view.path / VIEW).stat().st_mtime_ns)
 
 
-def _chain(path: Path, digest: str, known: dict[tuple[Path, str], str]) -> dict[tuple[Path, str], str]:
-    """By place and digest, the command of each, "" of a store; what is `known` is left out."""
-    found: dict[tuple[Path, str], str] = {}
+def _chain(path: Path, digest: str, known: dict[tuple[Path, str], Commands]) -> dict[tuple[Path, str], Commands]:
+    """By place and digest, the commands of each, none of a store; what is `known` is left out."""
+    found: dict[tuple[Path, str], Commands] = {}
 
-    def walk(path: Path, digest: str) -> Iterator[tuple[tuple[Path, str], str]]:
+    def walk(path: Path, digest: str) -> Iterator[tuple[tuple[Path, str], Commands]]:
         one = (path.absolute(), digest)
         if one in known or one in found:
             return
-        found[one] = ""  # so that a view that was made of itself ends here
-        how = making(path, digest)
-        for place, seen in how.of:
+        found[one] = ()  # so that a view that was made of itself ends here
+        commands, before = mining(path, digest) if is_mined(path) else _making(path, digest)
+        for place, seen in before:
             yield from walk(place, seen)
-        yield one, how.command or ("" if (path / FILE_NAME).is_file() else _unknown(path))
+        yield one, commands
 
     return dict(walk(path, digest))
+
+
+def _making(path: Path, digest: str) -> tuple[Commands, Before]:
+    """Of a view or a store."""
+    how = making(path, digest)
+    unmined, before = chosen_by(path, digest, how)
+    command = how.command or ("" if (path / FILE_NAME).is_file() else _unknown(path))
+    return (*unmined, *([command] if command else [])), before
 
 
 def _opened(path: Path) -> Selection | None:

@@ -20,7 +20,7 @@ from distillkit.report.history import drawings, formula
 from distillkit.report.named import alias_of, of_images
 from distillkit.report.overlap import seen
 from distillkit.report.results import FREQUENT, WHO, Table, bars, method, tables
-from distillkit.report.stores import evaluation_stores, said_at, store_facts, training_stores, with_bases
+from distillkit.report.stores import evaluation_stores, mined_for, said_at, store_facts, training_stores, with_bases
 from distillkit.report.taught import taught
 from distillkit.report.then import Then, as_then, changes, other_now
 from distillkit.report.training import batch, optimiser, schedule, seen_in_training, weights
@@ -88,6 +88,7 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
             [one for one in passes.values() if one],
             demo,
             [store.selection for store in stores if store.selection],
+            mined_for(recipe, trained),
         ),
         "facts": _facts(facts),
         "seen_in_training": seen_in_training(recipe.data, facts),
@@ -167,7 +168,7 @@ def _sizes(own: dict[str, int], teacher: dict[str, int], tower: str) -> Values:
         "sizes": {who: words.parameters(number) for who, number in sizes.items()} | {"chance": "", FREQUENT: ""},
         "own_text_size": words.parameters(own["text"]) if tower == "image" and own.get("text") else "",
         "text_size": words.parameters(teacher["text"]) if "text" in teacher else "",
-        "part": words.part_of(student, teacher[tower]) if tower in teacher else "",
+        "part": words.part_of(student, teacher[tower]) if tower in teacher else None,
     }
 
 

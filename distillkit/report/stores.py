@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from distillkit.recipe import TrainRecipe
 from distillkit.report.costs import Pass
 from distillkit.report.words import count, duration, size
 from distillkit.store.format.manifest import FILE_NAME
+from distillkit.store.reading.additions import FOLDER
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.reading.selection import Selection, home
 from distillkit.system.paths import expand
@@ -43,6 +44,12 @@ class StoreFacts:
 def training_stores(facts: dict[str, Any]) -> dict[str, FeatureStore]:
     """What the student was trained on, by the recipe's name for it ("images", "texts"; of a mix "images.1", too)."""
     return {name: FeatureStore(path) for name, path in facts["stores"].items()}
+
+
+def mined_for(recipe: TrainRecipe, trained: Mapping[str, FeatureStore]) -> list[Path]:
+    """Where the neighbours lie that training drew texts by; none where it drew them otherwise."""
+    data = recipe.data
+    return [] if data.sampling == "uniform" else [home(trained["images"].path) / FOLDER / data.neighbours]
 
 
 def said_at(store: FeatureStore, teacher: str | None) -> FeatureStore:

@@ -71,9 +71,15 @@ def seen_in_training(data: Data, facts: dict[str, Any]) -> str:
 
 
 def batch(data: Data) -> str:
-    """How many of what make a batch."""
+    """How many of what make a batch, and by what its texts are drawn."""
     parts = [counted(data.batch_size, "image")] if data.images or data.mix else []
-    parts += [counted(data.text_batch_size or data.batch_size, "text")] if data.texts else []
+    texts = counted(data.text_batch_size or data.batch_size, "text")
+    drawn = {
+        "uniform": texts,
+        "proximal": f'{texts} drawn from those mined as near to its images (sampling = "proximal")',
+        "neighbours": 'all texts mined as near to its images (sampling = "neighbours")',
+    }
+    parts += [drawn[data.sampling]] if data.texts else []
     return ", ".join(parts)
 
 

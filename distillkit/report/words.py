@@ -80,9 +80,14 @@ def times(ratio: float) -> str:
     return f"{ratio:.0f} times" if ratio >= 99.5 else f"{ratio:.2g} times"
 
 
-def part_of(small: float, large: float) -> str:
-    """How much of `large` is `small`, before "the size": "1/6", or "0.8 times" where a fraction would say little."""
-    return f"1/{large / small:.0f}" if large >= 1.5 * small else f"{small / large:.2g} times"
+def part_of(small: float, large: float) -> tuple[str, str]:
+    """How much of `large` is `small`, and how a sentence goes on to it: "1/6" "the size of", "0.8 times" where a
+    fraction would say little, and "as large" "as" of what is equal as far as two digits tell.
+    """
+    if large >= 1.5 * small:
+        return f"1/{large / small:.0f}", "the size of"
+    part = f"{small / large:.2g}"
+    return ("as large", "as") if part == "1" else (f"{part} times", "the size of")
 
 
 def listing(parts: list[str]) -> str:

@@ -6,6 +6,9 @@ import shutil
 
 import numpy as np
 
+from distillkit.mine import mine_here
+from distillkit.mining.select import select_texts
+from distillkit.recipe import MineRecipe, SelectRecipe
 from distillkit.store.reading.selection import select
 from distillkit.stores import view as make_view
 from tests.report.conftest import written
@@ -55,3 +58,87 @@ def test_the_store_that_a_student_was_validated_on_is_one_of_its_stores(out):
         stores = text[text.rindex("Stores") :]
         assert f"{out}/validation" in stores and "a view of 6 of the 70 rows" in stores
         assert f"{out}/validation --rows 3:9" in text
+
+
+MINE, SELECT = "distillkit mine-neighbours mine.toml --page near.html", "distillkit select-texts select.toml"
+
+
+def mined(out):
+    """Neighbours of a view, and a view of the texts that were chosen by them, as commands make them."""
+    make_view(out / "images", out / "fit", rows="0:40")
+    asked = MineRecipe(queries=f"{out}/fit", corpus=f"{out}/texts", k=8)
+    mine_here(asked, 1, lambda message: None, MINE)
+    chosen = {"images": f"{out}/fit", "texts": f"{out}/texts", "out": f"{out}/grounded", "min_cosine": -0.9}
+    select_texts(SelectRecipe(**chosen), command=SELECT)
+
+
+def trained_on(out, **data):
+    """As if the student had been trained with these values of [data]."""
+    for file, change in (
+        ("recipe.json", lambda content: content["recipe"]["data"].update(data)),
+        ("student.json", lambda content: content["stores"].update({"texts": data.get("texts", f"{out}/texts")})),
+    ):
+        content = json.loads((out / "run" / file).read_text())
+        change(content)
+        (out / "run" / file).write_text(json.dumps(content))
+
+
+def without(path, *keys):
+    """A log as it was before its lines had these keys."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("".join(f"{json.dumps({k: v for k, v in one.items() if k not in keys})}\n" for one in lines))
+
+
+def in_turn(text, *told):
+    places = [text.index(one) for one in told]
+    assert places == sorted(places), text[text.rindex("Make it again") :]
+
+
+def test_neighbours_are_mined_before_the_texts_are_chosen_by_them(out):
+    mined(out)
+    log = out / "images/added/neighbours/mine.jsonl"
+    trained_on(out, texts=f"{out}/grounded")
+    os.utime(out / "grounded/view.json", (0, 0))  # whatever the dates say
+    for text in written(out):
+        in_turn(text, "extract-teacher", f"{out}/fit --rows 0:40", MINE, SELECT, "train-student")
+        assert text.count(MINE) == 1 and "must be run before" not in text
+    # Older logs tell less, and what select-texts wrote beside the view tells the rest.
+    without(out / "grounded/extract.jsonl", "of")
+    without(log, "of")
+    for text in written(out):
+        in_turn(text, f"{out}/fit --rows 0:40", MINE, SELECT, "train-student")
+    without(log, "command")
+    for text in written(out):
+        told = "# distillkit mine-neighbours RECIPE  (must be run before what follows; its command was not recorded; "
+        in_turn(text, f"{told}it made {out}/images/added/neighbours)", SELECT)
+    (out / "grounded/selection.json").unlink()
+    for text in written(out):
+        in_turn(text, f"{told}it mined what {out}/grounded was chosen by)", SELECT)
+
+
+def test_neighbours_that_others_have_replaced_are_not_told_as_those(out):
+    mined(out)
+    trained_on(out, texts=f"{out}/grounded")
+    shutil.rmtree(out / "images/added/neighbours")
+    asked = MineRecipe(queries=f"{out}/fit", corpus=f"{out}/texts", k=5)
+    mine_here(asked, 1, lambda message: None, "distillkit mine-neighbours other.toml")
+    for text in written(out):
+        assert "other.toml" not in text and MINE not in text
+        in_turn(text, f"not recorded; it made {out}/images/added/neighbours)", SELECT)
+
+
+def test_neighbours_that_training_drew_texts_by_are_mined_before_it_and_the_batch_says_so(out):
+    mined(out)
+    for text in written(out):
+        assert MINE not in text and "mined" not in text and "16 images, 16 texts" in text
+    for sampling, told in (
+        ("proximal", "16 images, 16 texts drawn from those mined as near to its images (sampling = "),
+        ("neighbours", "16 images, all texts mined as near to its images (sampling = "),
+    ):
+        trained_on(out, sampling=sampling)
+        for text in written(out):
+            in_turn(text, f"{out}/fit --rows 0:40", MINE, "train-student", told)
+            assert SELECT not in text
+    shutil.rmtree(out / "images/added/neighbours")
+    for text in written(out):
+        in_turn(text, f"not recorded; it made {out}/images/added/neighbours)", "train-student")

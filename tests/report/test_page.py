@@ -545,8 +545,12 @@ def test_the_demo_is_credited(monkeypatch, tmp_path):
         (say.size(812), "812 B"),
         (say.size(1_880_000), "1.9 MB"),
         (say.times(9.63), "9.6 times"),
-        (say.part_of(800, 4700), "1/6"),
-        (say.part_of(800, 1000), "0.8 times"),
+        (say.part_of(800, 4700), ("1/6", "the size of")),
+        (say.part_of(800, 1000), ("0.8 times", "the size of")),
+        (say.part_of(994, 1000), ("0.99 times", "the size of")),
+        (say.part_of(997, 1000), ("as large", "as")),
+        (say.part_of(1040, 1000), ("as large", "as")),
+        (say.part_of(2000, 1000), ("2 times", "the size of")),
         (say.listing(["a", "b", "c"]), "a, b and c"),
         (say.listing(["a"]), "a"),
     ],
@@ -648,6 +652,61 @@ def test_beside_the_cost_of_a_plain_loop_stands_that_of_one_that_asks_about_no_t
     text, plain = written(run)
     assert "Online is a plain loop, which asks about each text of each batch" in Page(text).text
     assert "about no text twice would take at most" in plain and "if no text is asked about twice)" in Page(text).text
+
+
+def test_there_is_a_blank_between_any_two_sentences(run, tmp_path, monkeypatch):
+    """With all that a page may tell or not: views, two other machines, several evals, few groups."""
+    stores = Path(store_of(run)).parent
+    views = {what: str(select(stores / what, np.arange(5), tmp_path / what).path) for what in ("images", "texts")}
+    edit(run.path / "student.json", lambda facts: (facts["stores"].update(views), facts.update(steps=1000)))
+    elsewhere = {"elsewhere": ["one", "another"]}
+    monkeypatch.setattr(sys.modules["distillkit.report.page"], "cost", lambda *given: cost(*given) | elsewhere)
+    edit(run.path / "recipe.json", lambda content: content["recipe"].update(note="A quick one"))
+
+    def change(evaluation):
+        for by_name in evaluation["results"]["retrieval"].values():
+            by_name.update({"R@10.majority": 0.4321} | {k: 5.0 for k in by_name if k.endswith(".groups")})
+        evaluation["results"]["second"] = evaluation["results"]["retrieval"]
+
+    edit(run.path / "evaluation.json", change)
+    text, plain = written(run)
+    page = Page(text.partition("<body>")[2])
+    for shown in (plain, *page.shown):
+        sentences = re.sub(r"`[^`]*`|\w+\.(json|npy)|<[^>]*>", "", shown)  # names of files are no sentences
+        assert not re.search(r"[a-z0-9%)]\.[A-Za-z]", sentences), re.findall(r".*[a-z0-9%)]\.[A-Za-z].*", sentences)
+        assert not re.search(r"[a-z0-9%)]\./", shown), shown
+    for told in (page.text, plain.replace("\\", "")):
+        assert "would take at most" in told and told.count("and no pass made it") == 2
+        assert told.count("The teacher ran on another machine") == 2
+
+
+def test_where_one_answer_ends_is_seen_although_captions_have_commas(run):
+    path = run.path / "evaluation/retrieval.arrow"
+    rows = read_rows(path)
+    answers = {
+        who: replace(one, names=[f"a, b{n}, c" for n in range(len(one.names))]) for who, one in rows.answers.items()
+    }
+    write_rows(path, replace(rows, answers=answers))
+    lines = [line for line in written(run)[1].splitlines() if line.startswith("| a, b")]
+    assert len(lines) == 24
+    for line in lines:
+        for cell in line.strip("| ").split(" | ")[1:]:
+            assert [bool(re.fullmatch(r"(\*\*)?a, b\d+, c(\*\*)?", one)) for one in cell.split(" / ")] == [True] * 5
+
+
+def test_a_student_as_large_as_its_teacher_is_not_one_time_its_size(run):
+    teacher = run.facts()["teacher"]["parameters"]["image"]
+    edit(run.path / "student.json", lambda facts: facts.update(towers={"image": teacher}, parameters=teacher))
+    text, plain = written(run)
+    assert "as large as the teacher’s image tower: " in Page(text).text and "<dd>1 times</dd>" not in text
+    assert "1 times the size" not in text + plain
+    same = replace(NETWORKS, student_parameters=4_710_000)
+    assert headline(table(0.5, 0.3, 0.15), same, "").endswith(", with an image tower just as large")
+
+
+def test_which_p_is_of_one_test_alone_and_which_is_corrected_is_told():
+    test = Against(0.15, 0.04, 0.26, 0.0001, 0.05, 0.0, 400, Verdict("better", 0.0013))
+    assert against_baseline(table(0.5, 0.3, 0.15), test).endswith("on the same items, p = 0.0001 (of this test alone).")
 
 
 def told_once(store):

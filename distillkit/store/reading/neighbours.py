@@ -5,6 +5,8 @@ Made by `distillkit mine-neighbours`; see mine.py.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -46,6 +48,11 @@ class Neighbours:
         self.k = k or most
         self.usable = np.zeros(len(texts) + 1, bool)  # the last one is where -1 looks
         self.usable[texts.ok_rows] = True
+
+    @property
+    def path(self) -> Path:
+        """The folder of the addition."""
+        return self.store.added[self.name].path
 
     def ids(self, rows: Int[np.ndarray, "n"]) -> Int[np.ndarray, "n k"]:
         """Rows of the text store, nearest first; -1 where there is none."""
