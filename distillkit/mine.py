@@ -7,6 +7,7 @@ Rerunning continues after the last committed shard; what is finished is left alo
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,7 +31,7 @@ from distillkit.mining.recall import reach
 from distillkit.mining.vectors import Vectors
 from distillkit.mining.which_faiss import faiss
 from distillkit.recipe import MineRecipe, differences, load
-from distillkit.store.format.log import MINED
+from distillkit.store.format.log import MINED, unasked
 from distillkit.store.format.plan import SCHEMA
 from distillkit.store.writing.claims import Claims, Lease, Part
 from distillkit.store.writing.shards import Failure
@@ -40,6 +41,7 @@ from distillkit.system.lines import append_line
 from distillkit.system.machine import machine
 from distillkit.system.versions import versions
 from distillkit.system.wording import count as counted
+from distillkit.system.wording import rows_and_failed
 
 Say = Callable[[str], None]
 
@@ -192,6 +194,7 @@ def run(job: Job, settled: Settled, writer: StoreWriter, shards: Lease, say: Say
             seconds = progress.finished(shard, len(rows), peak[0])
             line = {"shard": shard, "rows": len(rows), "seconds": round(seconds, 3), "peak_bytes": peak[0]}
             line |= {"unasked": sum(error == UNASKED for _, _, error in failures)}
+            line |= {"queries": os.path.relpath(job.queries.store.path.absolute(), writer.path.absolute())}
             append_line(writer.path / MINED, line | made)
 
 
@@ -230,10 +233,9 @@ def end(writer: StoreWriter, say: Say) -> None:
         say(f"{writer.path}: {missing} of {counted(writer.shards, 'shard')} are to come from others")
     elif not writer.finished():
         manifest = writer.finish(versions())
-        say(
-            f"{writer.path}: complete, {counted(manifest.rows - manifest.skipped, 'row')}, digest "
-            f"{manifest.digest[:16]}"
-        )
+        outside = unasked(writer.path)
+        told = rows_and_failed(manifest.rows, manifest.skipped - outside, outside)
+        say(f"{writer.path}: complete, {told}, digest {manifest.digest[:16]}")
 
 
 def asked(request: dict[str, Any], say: Say) -> str:
