@@ -194,8 +194,8 @@ def run(job: Job, settled: Settled, writer: StoreWriter, shards: Lease, say: Say
             seconds = progress.finished(shard, len(rows), peak[0])
             line = {"shard": shard, "rows": len(rows), "seconds": round(seconds, 3), "peak_bytes": peak[0]}
             line |= {"unasked": sum(error == UNASKED for _, _, error in failures)}
-            line |= {"queries": os.path.relpath(job.queries.store.path.absolute(), writer.path.absolute())}
-            append_line(writer.path / MINED, line | made)
+            whose = os.path.relpath(job.queries.store.path.absolute(), writer.path.absolute())
+            append_line(writer.path / MINED, line | {"queries": whose} | made)
 
 
 def neighbours(
