@@ -125,6 +125,9 @@ def plan(
     whole: list[estimate.Estimate] = []
     refuse_unfit(recipe, out)
     plans = [planned(corpus, out / corpus.name, say) for corpus in recipe.corpora]
+    for corpus, one in zip(recipe.corpora, plans, strict=True):
+        if one.repeated:
+            say(f"{out / corpus.name}: {one.repeated}")
     jobs = _jobs(recipe, out, engine.teachers(recipe.by_alias, say))
     wanted = [
         place for job, plan in zip(jobs, plans, strict=True) for place in places(job, in_its_order(job, plan), say)

@@ -30,7 +30,7 @@ from distillkit.mining.recall import reach
 from distillkit.mining.vectors import Vectors
 from distillkit.mining.which_faiss import faiss
 from distillkit.recipe import MineRecipe, differences, load
-from distillkit.store.format.log import MINED
+from distillkit.store.format.log import MINED, unasked
 from distillkit.store.format.plan import SCHEMA
 from distillkit.store.writing.claims import Claims, Lease, Part
 from distillkit.store.writing.shards import Failure
@@ -40,6 +40,7 @@ from distillkit.system.lines import append_line
 from distillkit.system.machine import machine
 from distillkit.system.versions import versions
 from distillkit.system.wording import count as counted
+from distillkit.system.wording import rows_and_failed
 
 Say = Callable[[str], None]
 
@@ -230,10 +231,9 @@ def end(writer: StoreWriter, say: Say) -> None:
         say(f"{writer.path}: {missing} of {counted(writer.shards, 'shard')} are to come from others")
     elif not writer.finished():
         manifest = writer.finish(versions())
-        say(
-            f"{writer.path}: complete, {counted(manifest.rows - manifest.skipped, 'row')}, digest "
-            f"{manifest.digest[:16]}"
-        )
+        outside = unasked(writer.path)
+        told = rows_and_failed(manifest.rows, manifest.skipped - outside, outside)
+        say(f"{writer.path}: complete, {told}, digest {manifest.digest[:16]}")
 
 
 def asked(request: dict[str, Any], say: Say) -> str:

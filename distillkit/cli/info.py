@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from distillkit.cli.console import Store, say
-from distillkit.system.wording import count
+from distillkit.system.wording import count, rows_and_failed
 
 if TYPE_CHECKING:
     from distillkit.store.format.manifest import Manifest
@@ -84,9 +84,9 @@ def _print_volume(path: Path, manifest: Manifest) -> None:
     from distillkit.recipe.spelled import spelled_knobs
     from distillkit.store.format.log import unasked
 
-    silent, outside = manifest.skipped, unasked(path)
-    told = f", {silent - outside} failed" + (f", {outside} not asked" if outside else "")
-    print(f"{path}: {count(manifest.rows, 'row')} in {count(len(manifest.shards), 'shard')}{told}")
+    outside = unasked(path)
+    told = rows_and_failed(manifest.rows, manifest.skipped - outside, outside)
+    print(f"{path}: {told}; {count(len(manifest.shards), 'shard')}")
     print(f"digest   {manifest.digest}")
     print(f"source   {manifest.source['kind']}: {spelled_knobs(manifest.source['knobs'])}")
     if manifest.views.get("count", 1) > 1:

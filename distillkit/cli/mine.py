@@ -70,7 +70,11 @@ def _page(recipe: MineRecipe, page: Path) -> Path:
     return write_neighbours(page, Neighbours(FeatureStore(expand(recipe.queries)), recipe.name, texts), texts)
 
 
-def select_texts(recipe: Recipe, overrides: Overrides = None) -> None:
+def select_texts(
+    recipe: Recipe,
+    overrides: Overrides = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Also in the place of a view of other texts.")] = False,
+) -> None:
     """Keep the texts that images look like, as a view of their store; with a histogram and examples to look at.
 
     Example: distillkit select-texts pipelines/select/demo_quick.toml
@@ -79,7 +83,7 @@ def select_texts(recipe: Recipe, overrides: Overrides = None) -> None:
     from distillkit.recipe import SelectRecipe, load
 
     loaded = load(recipe, overrides, kind=SelectRecipe)
-    made = select.select_texts(loaded, say, command=command())
+    made = select.select_texts(loaded, say, command=command(), overwrite=overwrite)
     print(made)
     draft = shlex.join(["distillkit", "recipe", "new", "FILE", "--images", loaded.images, "--texts", str(made)])
     say(f"next: {loaded.next or f'{draft}  (asks what you want, writes a recipe for a student)'}")

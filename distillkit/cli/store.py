@@ -11,7 +11,7 @@ import typer
 
 from distillkit.cli.console import Json, Only, Overrides, Recipe, Store, command, say
 from distillkit.cli.info import store_info
-from distillkit.system.wording import count
+from distillkit.system.wording import count, rows_and_failed
 
 store = typer.Typer(help="Look at, check and question feature stores.", no_args_is_help=True)
 
@@ -141,7 +141,7 @@ def store_merge(
 
     manifest = (assemble if are_parts(parts) else concatenate)(out, parts, say, versions())
     print(out)
-    say(f"{out}: {count(manifest.rows, 'row')}, {manifest.skipped} failed, digest {manifest.digest[:16]}")
+    say(f"{out}: {rows_and_failed(manifest.rows, manifest.skipped)}, digest {manifest.digest[:16]}")
 
 
 @store.command("import")
@@ -161,7 +161,7 @@ def store_import(
 
     manifest = import_features(Component(kind=kind, **settings(overrides)), source, out, versions(), say)
     print(out)
-    say(f"{out}: {count(manifest.rows, 'row')}, {manifest.skipped} failed, digest {manifest.digest[:16]}")
+    say(f"{out}: {rows_and_failed(manifest.rows, manifest.skipped)}, digest {manifest.digest[:16]}")
 
 
 @store.command("view")

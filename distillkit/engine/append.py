@@ -35,7 +35,7 @@ from distillkit.store.writing.writer import StoreWriter
 from distillkit.system.arrow import table_at
 from distillkit.system.lines import append_line
 from distillkit.system.versions import versions
-from distillkit.system.wording import count
+from distillkit.system.wording import count, rows_and_failed
 
 _BLOCK = 65_536
 # What may differ between the identity of a store and that of the same store, grown.
@@ -107,7 +107,8 @@ def append(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None]
         append_line(writer.path / LOG, {"appended": grown.new} | made)
         manifest = writer.finish(versions())
         told = successor.take_its_place(path, mine)
-    say(f"{path}: complete, {count(manifest.rows - manifest.skipped, 'row')}, digest {manifest.digest[:16]}; {told}")
+    rows = rows_and_failed(manifest.rows, manifest.skipped)
+    say(f"{path}: complete, {rows}, digest {manifest.digest[:16]}; {told}")
     return path
 
 

@@ -27,7 +27,7 @@ from distillkit.store.format.sameness import changes
 from distillkit.store.writing.claims import Claims, Part
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.system.versions import versions
-from distillkit.system.wording import count
+from distillkit.system.wording import count, rows_and_failed
 
 if TYPE_CHECKING:
     from distillkit.engine.ray import RayEngine
@@ -111,8 +111,8 @@ def _begin(
     writer.begin(alone=idle)
     if planned.losses:
         write_losses(path, planned.losses)
-    if planned.untold:
-        say(f"{path}: left out {count(planned.untold, 'sample')} whose key had come before")
+    if planned.repeated:
+        say(f"{path}: {planned.repeated}")
     mine = claims.leased(part.shards(writer.shards), partial(_done, writer))
     done = sum(writer.committed(shard) for shard in range(writer.shards))
     told = f", part {part} is {len(part.shards(writer.shards))} of them" if part.of > 1 else ""
@@ -141,4 +141,5 @@ def _end(writer: StoreWriter, part: Part, say: Say) -> None:
         say(f"{writer.path}: {whose}{missing} of {count(writer.shards, 'shard')} are to come from others")
         return
     manifest = writer.finish(versions())
-    say(f"{writer.path}: complete, {count(manifest.rows - manifest.skipped, 'row')}, digest {manifest.digest[:16]}")
+    told = rows_and_failed(manifest.rows, manifest.skipped)
+    say(f"{writer.path}: complete, {told}, digest {manifest.digest[:16]}")

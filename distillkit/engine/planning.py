@@ -51,7 +51,13 @@ class Planned:
     @property
     def log(self) -> dict[str, str]:
         """What the log of a store keeps of it."""
-        return {"planned": self.told} if self.told else {}
+        told = "; ".join(filter(None, [self.told, self.repeated]))
+        return {"planned": told} if told else {}
+
+    @property
+    def repeated(self) -> str:
+        """How many samples were left out for their key, of which nothing else tells; empty for none."""
+        return f"left out {count(self.untold, 'sample')} whose key had come before" if self.untold else ""
 
 
 def planned(corpus: Corpus, store: Path, say: Callable[[str], None], allow_smaller: bool = False) -> Planned:

@@ -18,12 +18,13 @@ import numpy as np
 
 from distillkit.callable import silent
 from distillkit.errors import StoreError
-from distillkit.recipe import SelectRecipe, load
+from distillkit.recipe import SelectRecipe, differences, load
 from distillkit.report.near import Near, example, write_selection
+from distillkit.store.format.log import mined_of
 from distillkit.store.reading.neighbours import Neighbours
 from distillkit.store.reading.reader import FeatureStore
-from distillkit.store.reading.selection import select
-from distillkit.system.atomic import write_json
+from distillkit.store.reading.selection import Selection, select
+from distillkit.system.atomic import parsed_json, write_json
 from distillkit.system.paths import expand
 from distillkit.system.wording import count
 
@@ -39,23 +40,33 @@ def select_texts(
     *,
     overrides: Sequence[str] = (),
     command: str | None = None,
+    overwrite: bool = False,
 ) -> Path:
     """The view of the texts that are kept, with selection.json and selection.html beside its rows; returns its folder.
 
     `recipe` may be a file, with `overrides` such as "min_cosine=0.2". `command` is what reports tell. In memory are 8
-    bytes a text. StoreError when nothing is kept.
+    bytes a text. StoreError when nothing is kept, when no image has neighbours, and without `overwrite` where a view of
+    other texts is at `out`.
     """
     if not isinstance(recipe, SelectRecipe):
         recipe = load(recipe, list(overrides), kind=SelectRecipe)
     images, texts = FeatureStore(expand(recipe.images)), FeatureStore(expand(recipe.texts))
     neighbours, out = Neighbours(images, recipe.neighbours, texts, recipe.k), Path(expand(recipe.out))
+    _tell_unasked(recipe, images, neighbours, say)
     best, image = nearest_image(neighbours, len(texts))
+    if not np.isfinite(best).any():
+        raise StoreError(
+            f"{texts.path}: none of its {count(len(texts.ok_rows), 'text')} is a neighbour of an image of {images.path}"
+            "; raise k, or name in texts the store in which they were mined"
+        )
     kept = np.flatnonzero(best > recipe.min_cosine)
     if not len(kept):
         raise StoreError(
             f"{out}: no text is above min_cosine = {recipe.min_cosine}, the best at {best.max():.4f}; lower min_cosine"
         )
-    view = select(texts.path, kept, out, command, others=[images.path, neighbours.path])
+    if not overwrite:
+        _refuse_other(recipe, out, kept)
+    view = select(texts.path, kept, out, command, overwrite=overwrite, others=[images.path, neighbours.path])
     facts = _facts(recipe, neighbours, texts, best, kept) | {"out": str(out), "digest": view.digest}
     kept_examples, dropped_examples = _examples(recipe, images, texts, best, image)
     write_json(out / "selection.json", facts)
@@ -67,6 +78,39 @@ def select_texts(
         f"near enough; look at {out / 'selection.html'}"
     )
     return out
+
+
+def _tell_unasked(recipe: SelectRecipe, images: FeatureStore, neighbours: Neighbours, say: Say) -> None:
+    """Say how many images have no neighbours, as mining asked about other rows of their store. StoreError for all."""
+    usable, asked = len(images.ok_rows), len(neighbours.store.ok_rows)
+    if asked == usable:
+        return
+    name, whose = neighbours.name, mined_of(images.added[neighbours.name].path)
+    of = f" (mined were those of {whose})" if whose else ""
+    cure = f'distillkit mine-neighbours RECIPE --set queries="{recipe.images}"'
+    if not asked:
+        raise StoreError(
+            f"{images.path}: none of its {count(usable, 'image')} was asked for its {name}{of}; ask for them: {cure}"
+        )
+    say(f"{images.path}: {usable - asked:,} of {count(usable, 'image')} have no {name}{of} and choose no text; {cure}")
+
+
+def _refuse_other(recipe: SelectRecipe, out: Path, kept: np.ndarray) -> None:
+    """StoreError where other texts were selected into `out`, with what differs."""
+    try:
+        before, view = parsed_json((out / "selection.json").read_bytes())["recipe"], Selection(out)
+        other, same = view.refused() is None, np.array_equal(view.rows, kept)
+    except (OSError, ValueError, KeyError, TypeError, StoreError):  # of another kind, or of no use
+        return
+    if same or not other:
+        return
+    meant = ("images", "neighbours", "texts", "k", "min_cosine")
+    old, new = ({key: known.get(key) for key in meant} for known in (before, recipe.model_dump()))
+    why = ", ".join(differences(old, new)) or "the neighbours are others now"
+    raise StoreError(
+        f"{out}: is a view of {count(view.count, 'text')}, now {len(kept):,} are kept ({why}); name another out, or "
+        "add --overwrite"
+    )
 
 
 def nearest_image(neighbours: Neighbours, texts: int) -> tuple[np.ndarray, np.ndarray]:

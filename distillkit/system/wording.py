@@ -16,6 +16,13 @@ def several(number: int, phrase: str) -> str:
     return f"{number:,} {phrase.replace('(s)', '' if number == 1 else 's')}"
 
 
+def rows_and_failed(rows: int, failed: int, unasked: int = 0) -> str:
+    """ "1,927 rows, 2 of them failed"; of mining also how many it did not ask about, which are no failed ones."""
+    return f"{count(rows, 'row')}, {f'{failed:,} of them' if failed else 'none'} failed" + (
+        f", {unasked:,} not asked" if unasked else ""
+    )
+
+
 def pace(rate: float, thing: str = "rows") -> str:
     """What is slow is not at rest: "0.3 rows/s", "310 rows/s"."""
     return f"{rate:,.0f} {thing}/s" if rate >= 9.95 else f"{rate:.2g} {thing}/s"

@@ -194,13 +194,15 @@ def test_results_go_to_stdout_and_progress_to_stderr(run_cli, recipes, tmp_path)
 @pytest.fixture
 def store(run_cli, recipes, corpus, tmp_path):
     (corpus / "images/003.png").write_bytes(b"")
-    assert run_cli("extract-teacher", recipes[0])[0] == 0
+    code, _, err = run_cli("extract-teacher", recipes[0])
+    assert code == 0 and "images: complete, 70 rows, 1 of them failed, digest" in err  # in the words of store info
+    assert "texts: complete, 160 rows, none failed, digest" in err
     return tmp_path / "out/images"
 
 
 def test_store_commands(run_cli, store, recipes):
     code, out, _ = run_cli("store", "info", store)
-    assert code == 0 and f"{store}: 70 rows in 2 shards, 1 failed" in out
+    assert code == 0 and f"{store}: 70 rows, 1 of them failed; 2 shards" in out
     assert "openclip/image  float16 [32]" in out and "sha256" in out and "digest" in out
 
     code, out, _ = run_cli("store", "failures", store)

@@ -151,11 +151,16 @@ def table_line(corpus, number):
     return (corpus / "pairs.tsv").read_text().splitlines(keepends=True)[number]
 
 
-def test_samples_that_come_twice_are_counted_and_left_out(extract, corpus, stores):
+def test_samples_that_come_twice_are_counted_and_left_out(extract, corpus, stores, run_cli, recipes):
     with (corpus / "pairs.tsv").open("a") as table:
         table.write("again\timages/003.png\nand again\timages/003.png\n" + table_line(corpus, 4))
+    told = "left out 1 sample whose key had come before"
+    assert f"{stores / 'images'}: {told}" in run_cli("extract-teacher", recipes[0], "--plan")[2]
     code, err = extract()
-    assert code == 0 and f"{stores / 'images'}: left out 1 sample whose key had come before" in err
+    assert code == 0 and f"{stores / 'images'}: {told}" in err
+    assert told in next(
+        line for line in run_cli("store", "info", stores / "images")[1].splitlines() if "corpus " in line
+    )
     assert "left out: 2 more captions of images that came before" in err  # and nobody counts these again
     manifest = Manifest.read(stores / "images")
     assert manifest.rows == 70 and manifest.source["duplicates"] == 3

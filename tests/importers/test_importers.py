@@ -326,7 +326,7 @@ def test_the_command(tmp_path, run_cli):
     clip_retrieval(tmp_path / "embeddings")
     arguments = ("store", "import", "clip_retrieval", tmp_path / "embeddings", tmp_path / "out")
     code, out, err = run_cli(*arguments, "--set", 'model="ViT-L-14/openai"')
-    assert (code, out.strip()) == (0, str(tmp_path / "out")) and "150 rows, 0 failed" in err
+    assert (code, out.strip()) == (0, str(tmp_path / "out")) and "150 rows, none failed, digest" in err
     code, _, err = run_cli(*arguments, "--set", 'modle="x"')
     assert code == 1 and "did you mean 'model'" in err
     code, _, err = run_cli("store", "import", "clip_retrival", tmp_path, tmp_path / "out2")

@@ -12,6 +12,7 @@ from distillkit.recipe import Data, MineRecipe, SelectRecipe
 from distillkit.report import near
 from distillkit.store.reading.neighbours import Neighbours
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.reading.selection import select
 from distillkit.store.upkeep.verify import verify
 from distillkit.training.batches import Batches
 from tests.mining.conftest import images, quick_disk, texts, truth, write
@@ -104,3 +105,53 @@ def test_selecting_ends_with_the_command_that_uses_what_was_kept(tmp_path, store
     told = f"next: distillkit recipe new FILE --images {stores[0].path} --texts {tmp_path / 'kept'}  (asks"
     assert told in run_cli("select-texts", file)[2]
     assert run_cli("select-texts", file, "--set", 'next="other"')[2].endswith("next: other\n")
+
+
+def test_images_that_mining_did_not_ask_about_are_told(tmp_path, images, texts, monkeypatch):
+    """Where none was asked, no threshold would be low enough."""
+    monkeypatch.setattr(near, "uri", lambda one: f"data:{one['row']}")
+    fit = select(images.path, np.arange(100), tmp_path / "fit").path
+    held = select(images.path, np.arange(100, 300), tmp_path / "held").path
+    mine_here(MineRecipe(queries=str(fit), corpus=str(texts.path), k=32, rows_per_shard=64), 1, lambda _: None)
+    told = (
+        f"{held}: none of its 199 images was asked for its neighbours (mined were those of {fit}); ask for them: "
+        f'distillkit mine-neighbours RECIPE --set queries="{held}"'
+    )
+    with pytest.raises(DistillkitError) as refused:
+        select_texts(recipe((FeatureStore(held), texts), tmp_path / "out", min_cosine=0.25))
+    assert str(refused.value) == told
+    said = []
+    select_texts(recipe((images, texts), tmp_path / "out"), said.append)
+    assert said[0].startswith(f"{images.path}: 199 of 298 images have no neighbours (mined were those of {fit}) and ")
+    select_texts(recipe((FeatureStore(fit), texts), tmp_path / "out"), said.clear() or said.append)
+    assert len(said) == 1
+    (images.path / "added/neighbours/mine.jsonl").unlink()  # of an older one nobody knows
+    with pytest.raises(DistillkitError, match="asked for its neighbours; ask for them"):
+        select_texts(recipe((FeatureStore(held), texts), tmp_path / "out"))
+
+
+def test_texts_of_which_none_is_a_neighbour_are_told_as_such(tmp_path, stores):
+    ids = Neighbours(stores[0], "neighbours", stores[1], 1).ids(stores[0].ok_rows)
+    far = select(stores[1].path, np.setdiff1d(stores[1].ok_rows, ids), tmp_path / "far").path
+    with pytest.raises(DistillkitError, match=r"none of its \d+ texts is a neighbour of an image of .*; raise k, or"):
+        select_texts(recipe((stores[0], FeatureStore(far)), tmp_path / "out", k=1))
+
+
+def test_a_selection_of_other_settings_is_replaced_only_when_that_is_asked_for(tmp_path, stores, run_cli):
+    out = select_texts(recipe(stores, tmp_path / "view", k=4, min_cosine=0.8))
+    before, digest = FeatureStore(out).ok_rows, FeatureStore(out).digest
+    select_texts(recipe(stores, out, k=4, min_cosine=0.8, examples=3))
+    assert FeatureStore(out).digest == digest
+    told = rf"view: is a view of {len(before)} texts, now \d+ are kept \(min_cosine: 0.8 -> 0.7\); name another out, or"
+    with pytest.raises(DistillkitError, match=told):
+        select_texts(recipe(stores, out, k=4, min_cosine=0.7))
+    assert FeatureStore(out).digest == digest
+    file = tmp_path / "select.toml"
+    file.write_text(
+        f'images = "{stores[0].path}"\ntexts = "{stores[1].path}"\nout = "{out}"\nk = 4\nmin_cosine = 0.7\n'
+    )
+    assert run_cli("select-texts", file)[0] == 1 and FeatureStore(out).digest == digest
+    assert run_cli("select-texts", file, "--overwrite")[0] == 0 and len(FeatureStore(out).ok_rows) > len(before)
+    other = select(stores[1].path, np.arange(5), tmp_path / "by-hand").path  # made by store view
+    with pytest.raises(DistillkitError, match=r"by-hand: is a view of 5 other rows of .*; name another place, or add"):
+        select_texts(recipe(stores, other, k=4))

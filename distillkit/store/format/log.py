@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,12 @@ def typed(store: Path, kind: str) -> str | None:
 def planned(store: Path) -> str | None:
     """What was told of the corpus when it was planned, last."""
     return next((line["planned"] for line in reversed(read_lines(store / FILE_NAME)) if "planned" in line), None)
+
+
+def mined_of(addition: Path) -> Path | None:
+    """The store, or the view of one, whose rows mining asked about last; None where no log tells."""
+    told = [line["of"] for line in read_lines(addition / MINED) if isinstance(line.get("of"), dict) and line["of"]]
+    return Path(os.path.normpath(addition / next(iter(told[-1])))) if told else None
 
 
 def unasked(addition: Path) -> int:

@@ -116,12 +116,12 @@ class Contents:
     @property
     def digest(self) -> str:
         """What names this store elsewhere: the digest of its manifest, with those of the additions it relies on."""
-        used = {name: volume.manifest.digest for name, volume in self._used.items()}
+        used = {name: volume.manifest.digest for name, volume in self.used.items()}
         base = self.selection.digest if self.selection else self.manifest.digest
         return digest({"base": base, "added": used}) if used else base
 
     @cached_property
-    def _used(self) -> dict[str, Volume]:
+    def used(self) -> dict[str, Volume]:
         """The additions that this store relies on."""
         meant = {name for name, volume in self.added.items() if self.alias in volume.manifest.teachers}
         return {name: volume for name, volume in self.added.items() if name in meant or name in self.uses}

@@ -47,7 +47,12 @@ class FeatureStore(Contents):
         return FeatureStore, (self.path, self.alias, self.uses)
 
     def relying_on(self, names: Iterable[str]) -> FeatureStore:
-        """The same store, where only rows that have all of these fields are usable, be they the base's or added."""
+        """The same store, where only rows that have all of these fields are usable, be they the base's or added.
+
+        Mined neighbours take no row away: one that nobody asked about, as it is outside of the view that was mined, has
+        -1 there, which is an answer.
+        """
+        names = [name for name in names if self.teachers.get(self.fields[name].teacher, {}).get("kind") != "mined"]
         homes = {self._homes[name].path for name in names}
         uses = {name for name, volume in self.added.items() if volume.path in homes} | set(self.uses)
         return FeatureStore(self.path, self.alias, sorted(uses))
@@ -132,7 +137,7 @@ class FeatureStore(Contents):
     @cached_property
     def _ok(self) -> np.ndarray:
         """Whether each row is meant, and has features in everything that this store relies on: bool [rows]."""
-        ok = np.logical_and.reduce([self.base.ok, *(volume.ok for volume in self._used.values())])
+        ok = np.logical_and.reduce([self.base.ok, *(volume.ok for volume in self.used.values())])
         return ok & self.selection.ok(len(self)) if self.selection else ok
 
     @cached_property
@@ -153,7 +158,7 @@ class FeatureStore(Contents):
         """The other rows, mostly few: int64 [n]. Unlike `ok_rows` it takes no memory for what has features."""
         if self.selection:
             return np.flatnonzero(~self._ok)
-        return np.unique(np.concatenate([volume.failed for volume in (self.base, *self._used.values())]))
+        return np.unique(np.concatenate([volume.failed for volume in (self.base, *self.used.values())]))
 
     def values(self, column: str, rows: np.ndarray) -> list[Any]:
         """What the index says of rows: their key, text, ..."""
@@ -193,7 +198,7 @@ class FeatureStore(Contents):
 
     def failures(self) -> list[dict[str, str]]:
         """The failure ledger: key, stage and error of every row without features, here and in the additions used."""
-        lines = [line for volume in (self.base, *self._used.values()) for line in volume.failures()]
+        lines = [line for volume in (self.base, *self.used.values()) for line in volume.failures()]
         if self.selection is None:
             return lines
         failed = np.setdiff1d(self.selection.rows, self.ok_rows)

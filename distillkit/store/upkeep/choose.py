@@ -55,6 +55,11 @@ def choose(
         left[f"--rows {rows}"] = len(chosen)
     if labels is not None:
         known = pc.is_valid(store.index["label"]).to_numpy()
+        if len(store.ok_rows) and not known[store.ok_rows].any():
+            raise StoreError(
+                f"{path}: none of its {counted(len(store.ok_rows), 'row')} has a label, so --labels {labels} means none"
+                "; choose by --keys, --rows or --share, or name a store that was extracted with labels"
+            )
         numbers, classes = pc.fill_null(store.index["label"], 0).to_numpy(), classes_of(store.base.path)
         parts = [labels] if labels in classes else labels.split(",")  # a name may have a comma
         meant = known & np.any([_is_in(numbers, part, classes) for part in parts], axis=0)

@@ -1,4 +1,5 @@
-"""A store in the forms that other programs read: npy, Arrow, Parquet, WebDataset. Rows without features are left out.
+"""A store in the forms that other programs read: npy, Arrow, Parquet, WebDataset. Rows without features are left out,
+which is told. Neighbours that were mined of some rows only are -1 and NaN in the others.
 
 npy         <teacher>/<field>.npy, all rows; keys.parquet, of the same rows in the same order
 arrow       rows-00000.arrow, ...: key, image, text, label, and each field as a fixed-size list
@@ -19,10 +20,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from distillkit.callable import silent
 from distillkit.errors import StoreError
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.new_folder import new_folder, refuse_what_is_there
 from distillkit.system.progress import Progress
+from distillkit.system.wording import count
 
 _ROWS = {"arrow": 65_536, "parquet": 65_536, "webdataset": 10_000}  # of a file
 _BLOCK = 8_192
@@ -38,22 +41,42 @@ def export(
     say: Callable[[str], None] | None = None,
 ) -> int:
     """Write `fields` (all if None) of every row that has features into the new folder `out`; returns how many rows.
-    `say` hears how far it is.
+    `say` hears how far it is, and how many rows are left out.
 
     Numbers are as stored, but bfloat16, which numpy and Parquet lack, and what int8 stands for are float32. StoreError
-    when `out` exists.
+    when `out` exists, and when no row is left.
     """
     if form not in _WRITERS:
         raise StoreError(f"{form!r} is no form of export; take one of: {', '.join(_WRITERS)}")
     refuse_what_is_there(out, StoreError)
     names = [store.field_name(name) for name in fields] if fields else list(store.fields)
     store = store.relying_on(names)
-    rows = len(store.ok_rows)
+    rows, told = len(store.ok_rows), _left_out(store)
+    if not rows:
+        raise StoreError(f"{store.path}: no row has all of {', '.join(names)}: {told}")
+    if told:
+        (say or silent)(f"{out}: {told}")
+    for name, volume in store.added.items():
+        empty = len(np.intersect1d(store.ok_rows, volume.failed)) if volume.manifest.fields.keys() & names else 0
+        if empty:  # of neighbours alone: where a teacher failed, the row is left out
+            (say or silent)(f"{out}: {name} of {empty:,} of {count(rows, 'row')} are empty (-1, NaN): none were mined")
     # In npy fields come one behind the other, else together.
     total, what = (rows * len(names), "rows of each field") if form == "npy" else (rows, "rows")
     with new_folder(out, StoreError) as folder, Progress(f"{out}: {what}", total, say) as progress:
         _WRITERS[form](store, names, folder, progress.advance)
     return rows
+
+
+def _left_out(store: FeatureStore) -> str:
+    """How many rows are left out, and where they failed; empty where all are there."""
+    meant = np.arange(len(store)) if store.selection is None else store.selection.rows
+    left, parts = meant, []
+    for volume in (store.base, *store.used.values()):
+        failed = np.isin(left, volume.failed)
+        if failed.any():  # each row counts once: where it failed first
+            parts.append(f"{failed.sum():,} failed (why: distillkit store failures {volume.path})")
+        left = left[~failed]
+    return f"left out {len(meant) - len(left):,} of {count(len(meant), 'row')}, {', '.join(parts)}" if parts else ""
 
 
 def _numbers(store: FeatureStore, name: str, rows: np.ndarray) -> np.ndarray:

@@ -14,10 +14,11 @@ from distillkit.errors import StoreError
 from distillkit.store.format.encode import encode
 from distillkit.store.format.field import Field
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.reading.selection import select
 from distillkit.store.upkeep import export as module
 from distillkit.store.upkeep.export import export
 from tests.store.conftest import contents
-from tests.store.reading.test_additions import DINO, add
+from tests.store.reading.test_additions import DINO, NEAR, add
 
 BF16 = Field(teacher="toy", shape=[32], dtype="bfloat16")
 
@@ -113,3 +114,43 @@ def test_rows_that_failed_in_an_addition_are_left_out_with_its_fields(toy, make_
     assert export(store, tmp_path / "both", "npy", ["toy/image", "dino/image"]) == 146
     values = [np.load(tmp_path / f"both/{name}/image.npy") for name in ("toy", "dino")]
     assert len(values[0]) == len(values[1]) == 146 and all(np.isfinite(value).all() for value in values)
+
+
+def test_rows_that_mining_did_not_ask_about_are_no_failed_rows(toy, make_toy, tmp_path):
+    """Neighbours of a view lie in the store that it is of: all of its rows go out, and so do those of other views."""
+    asked = range(60)
+    mined = {"near": {"model": "exact", "kind": "mined"}}
+    add(make_toy, toy, "near", NEAR, failed=range(60, 150), teachers=mined)
+    other = select(toy.path, np.arange(100, 150), tmp_path / "other").path
+    said = []
+    assert export(FeatureStore(toy.path), tmp_path / "base", "npy", say=said.append) == 147
+    assert export(FeatureStore(other), tmp_path / "view", "npy", say=said.append) == 49
+    ids = np.load(tmp_path / "base/near/ids.npy")
+    assert len(ids) == 147 and np.isnan(np.load(tmp_path / "view/near/scores.npy")).all()
+    rows = FeatureStore(toy.path).ok_rows
+    known = FeatureStore(toy.path).read("near/ids", rows).numpy()
+    np.testing.assert_array_equal(ids, known)
+    assert (rows < len(asked)).sum() == 59
+    assert f"{tmp_path}/base: left out 3 of 150 rows, 3 failed (why: distillkit store failures {toy.path})" in said
+    assert f"{tmp_path}/view: left out 1 of 50 rows, 1 failed (why: distillkit store failures {toy.path})" in said
+    assert f"{tmp_path}/base: near of 88 of 147 rows are empty (-1, NaN): none were mined" in said
+    assert FeatureStore(toy.path).relying_on(["near/ids"]).ok_rows.tolist() == rows.tolist()
+
+
+def test_what_is_left_out_is_told_by_where_it_failed(toy, make_toy, tmp_path, run_cli):
+    dino = add(make_toy, toy, "dino", DINO, failed=(3, 5, 70)).path
+    code, _, err = run_cli("store", "export", toy.path, tmp_path / "both")
+    why = "failed (why: distillkit store failures"
+    told = f"left out 4 of 150 rows, 3 {why} {toy.path}), 1 {why} {dino})"
+    assert code == 0 and told in err and "146 rows as npy" in err and "empty" not in err
+    said = []
+    export(FeatureStore(toy.path, "dino"), tmp_path / "own", "npy", ["toy/image"], said.append)
+    assert f"{tmp_path}/own: {told}" in said
+    assert "k0005" in run_cli("store", "failures", dino)[1]
+
+
+def test_an_export_of_no_rows_is_refused(toy, tmp_path):
+    view = FeatureStore(select(toy.path, [3, 70], tmp_path / "view").path)
+    with pytest.raises(StoreError, match=r"view: no row has all of toy/image: left out 2 of 2 rows, 2 failed \(why: "):
+        export(view, tmp_path / "out", "npy", ["image"])
+    assert not (tmp_path / "out").exists()

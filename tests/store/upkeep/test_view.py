@@ -13,6 +13,7 @@ from distillkit.errors import StoreError
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.reading.selection import Selection, again, making, select
 from distillkit.stores import view as make_view
+from tests.mining.conftest import write
 
 
 @pytest.fixture
@@ -178,3 +179,10 @@ def test_a_command_whose_places_begin_elsewhere_is_told_as_such(toy, tmp_path, m
     (tmp_path / "texts/extract.jsonl").unlink()
     (tmp_path / "texts/selection.json").write_text("{}")
     assert again(tmp_path / "texts").startswith("distillkit select-texts RECIPE, with the recipe")
+
+
+@pytest.mark.parametrize("labels", ["3", "cat"])
+def test_a_store_without_labels_is_told_as_one(tmp_path, labels):
+    store = write(tmp_path / "plain", "image", np.ones((5, 32))).path
+    with pytest.raises(StoreError, match=f"plain: none of its 5 rows has a label, so --labels {labels} means none; "):
+        make_view(store, tmp_path / "view", labels=labels)
