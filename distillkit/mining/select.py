@@ -49,6 +49,8 @@ def select_texts(
         recipe = load(recipe, list(overrides), kind=SelectRecipe)
     images, texts = FeatureStore(expand(recipe.images)), FeatureStore(expand(recipe.texts))
     neighbours, out = Neighbours(images, recipe.neighbours, texts, recipe.k), Path(expand(recipe.out))
+    if not len(neighbours.store.ok_rows):  # else no threshold would be low enough
+        neighbours.refuse_unasked(neighbours.silent(), len(images.ok_rows))
     best, image = nearest_image(neighbours, len(texts))
     kept = np.flatnonzero(best > recipe.min_cosine)
     if not len(kept):

@@ -12,6 +12,7 @@ from distillkit.recipe import Data, MineRecipe, SelectRecipe
 from distillkit.report import near
 from distillkit.store.reading.neighbours import Neighbours
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.reading.selection import select
 from distillkit.store.upkeep.verify import verify
 from distillkit.training.batches import Batches
 from tests.mining.conftest import images, quick_disk, texts, truth, write
@@ -104,3 +105,11 @@ def test_selecting_ends_with_the_command_that_uses_what_was_kept(tmp_path, store
     told = f"next: distillkit recipe new FILE --images {stores[0].path} --texts {tmp_path / 'kept'}  (asks"
     assert told in run_cli("select-texts", file)[2]
     assert run_cli("select-texts", file, "--set", 'next="other"')[2].endswith("next: other\n")
+
+
+def test_images_that_nothing_was_mined_for_select_no_texts(tmp_path, images, texts):
+    """No lower threshold would help."""
+    mined, other = (select(images.path, rows, tmp_path / str(rows[0])).path for rows in (range(100), range(100, 300)))
+    mine_here(MineRecipe(queries=str(mined), corpus=str(texts.path), k=8), 1, lambda _: None)
+    with pytest.raises(DistillkitError, match=f'199 of 199 images have no .* queries = "{other}"'):
+        select_texts(recipe((FeatureStore(other), texts), tmp_path / "out", k=8))
