@@ -93,8 +93,11 @@ def test_a_measurement_of_a_store_that_is_not_there(student, run_cli, tmp_path):
 
 def test_a_store_of_nearly_that_name_is_told(student, run_cli):
     """It may be made later, so the check passes."""
-    nearly = f"{student.stores}/image"
-    for setting in (validation(nearly), f'evals=[{{ kind = "retrieval", store = "{nearly}" }}]'):
+    for nearly in (f"{student.stores}/image", f"{student.stores}/ima"):
+        setting = validation(nearly)
+        code, out, _ = checked(student, run_cli, setting)
+        assert code == 0 and f"{nearly} (not there yet, did you mean {student.stores}/images?)" in out
+        setting = f'evals=[{{ kind = "retrieval", store = "{nearly}" }}]'
         code, out, _ = checked(student, run_cli, setting)
         assert code == 0 and f"{nearly} (not there yet, did you mean {student.stores}/images?)" in out
 
