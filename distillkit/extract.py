@@ -98,7 +98,8 @@ def extract(
             for place in () if overwrite else chain(*found):  # all of them, before the first takes its hours
                 refuse_to_redo(*place, allow_smaller)
             begun = [
-                partial(extract_corpus, run, at, plan, part, say, made) for at, plan in zip(found, plans, strict=True)
+                partial(extract_corpus, run, job.path, at, plan, part, say, made)
+                for job, at, plan in zip(jobs, found, plans, strict=True)
             ]
         written = [with_classes(one, job, plan) for one, job, plan in zip(begun, jobs, plans, strict=True)]
     for path, job in zip(written, jobs, strict=True):

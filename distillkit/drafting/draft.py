@@ -14,6 +14,7 @@ from distillkit.drafting.material import Material
 from distillkit.drafting.measures import Knobs, Remarked
 from distillkit.drafting.size import Choice, fitting_batch, milliseconds_of, parameters_of, within_latency
 from distillkit.drafting.size import within_parameters as within
+from distillkit.drafting.unseen import told_of_seen
 from distillkit.errors import RecipeError
 from distillkit.pixels.resizing import usual_size
 from distillkit.system.atomic import atomic_file, make_folder
@@ -50,11 +51,14 @@ def new_recipe(
     if texts is not None and os.path.realpath(expand(texts)) == os.path.realpath(expand(images)):
         told = "its captions are learned from without --texts, which is for texts of no image in particular"
         raise RecipeError(f"{texts}: is the store of the images, too; {told}")
+    seen = told_of_seen(images, measure) if measure is not None else ""
     material = Material(images, texts, classes, class_names, measure, teacher, named=teacher is not None)
     text = draft(goal, material, to.stem, str(to), parameters=parameters, latency=latency, image_size=image_size)
     make_folder(to.parent)
     with atomic_file(to) as file:
         file.write(text.encode())
+    if seen:
+        say(seen)
     if told := _told_of_others(goal, material):
         say(f"{images}: {told}")
     return to

@@ -48,15 +48,15 @@ def with_classes(write: Callable[[], Path], job: Job, planned: Planned) -> Path:
 
 
 def extract_corpus(
-    run: Engine, found: list[Place], planned: Planned, part: Part, say: Say, made: dict[str, Any]
+    run: Engine, store: Path, found: list[Place], planned: Planned, part: Part, say: Say, made: dict[str, Any]
 ) -> Path:
     """One corpus: run what is not committed yet, finish with the manifest. `made` goes into the log.
 
-    Returns where it was written: the store, or an addition to it.
+    Returns where it was written: the `store`, or an addition to it.
     """
     for job, writer in found:
         fill(run, job, writer, part, planned, say, made | planned.log)
-    return found[-1][1].path
+    return found[-1][1].path if found else store
 
 
 def fill(

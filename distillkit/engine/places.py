@@ -5,7 +5,7 @@ A store that is there and is not the one that the recipe means now would be set 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from distillkit.engine.append import GROWS, growth
@@ -18,6 +18,7 @@ from distillkit.store.format.layout import check_rows_per_shard
 from distillkit.store.format.log import logged
 from distillkit.store.format.sameness import changes
 from distillkit.store.reading.additions import teachers_to_add
+from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.reading.unfinished import begun_of
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.system.wording import count, pace
@@ -35,7 +36,8 @@ def in_its_order(job: Job, planned: Planned) -> Planned:
 def places(job: Job, planned: Planned, say: Say) -> list[Place]:
     """The job and its writer; where a finished store lacks nothing but some teachers, these are added beside it.
 
-    Before them comes the store itself, if some of its files are lost.
+    Before them comes the store itself, if some of its files are lost. None where each of them is there, under other
+    names.
     """
 
     def placed(job: Job) -> Place:
@@ -46,12 +48,44 @@ def places(job: Job, planned: Planned, say: Say) -> list[Place]:
     new = teachers_to_add(before, writer.identity) if before is not None and writer.finished() else []
     if not new:
         return [(job, writer)]
+    twins = _twins(job, new)
+    for alias, other in twins.items():
+        say(
+            f"{job.path}: the very teacher {alias!r}, with these fields, is there as {other!r}; nothing to do, train "
+            f"with data.teacher = {other!r}"
+        )
+    new = [alias for alias in new if alias not in twins]
+    if not new and all(alias in twins for alias, _ in job.asked):
+        return []
+    if not new:
+        return places(job.only([alias for alias, _ in job.asked if alias not in twins]), planned, say)
     say(
         f"{job.path}: stays as it is, {' and '.join(new)} added to it; train with data.teacher = {new[0]!r}, or with "
         "several (data.also)"
     )
-    kept = [placed(job.only(old))] if (old := [alias for alias, _ in job.asked if alias not in new]) else []
+    old = [alias for alias, _ in job.asked if alias not in (*new, *twins)]
+    kept = [placed(job.only(old))] if old else []
     return [*((base, own) for base, own in kept if own.identity == before and own.damaged()), placed(job.beside(new))]
+
+
+def _twins(job: Job, new: Sequence[str]) -> dict[str, str]:
+    """Which of these teachers are in the finished store under other names, with all that they are asked for.
+
+    Of none where they were begun as they are: what somebody wants twice goes on.
+    """
+    if job.beside(new).path.exists():
+        return {}
+    store, found = FeatureStore(job.path), dict[str, str]()
+    for alias in new:
+        asked = {name: job.fields[f"{alias}/{name}"] for one, name in job.asked if one == alias}
+        for other, facts in store.teachers.items():
+            same = facts == job.teachers[alias].fingerprint and all(
+                store.fields.get(f"{other}/{name}") == field.model_copy(update={"teacher": other})
+                for name, field in asked.items()
+            )
+            if same and alias not in store.teachers:
+                found.setdefault(alias, other)
+    return found
 
 
 def _writer(job: Job, planned: Planned, say: Say) -> StoreWriter:

@@ -35,6 +35,8 @@ def validate(model: type[Made], content: Any, where: str) -> Made:
         return model.model_validate(content)
     except ValidationError as error:
         raise RecipeError(_one_line(model, error, where)) from error
+    except RecipeError as error:  # of a component within, which knows its place and not the recipe's file
+        raise RecipeError(f"{where}: {error}") from error
 
 
 def _one_line(model: type[BaseModel], error: ValidationError, where: str) -> str:

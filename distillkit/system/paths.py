@@ -12,6 +12,7 @@ import platformdirs
 from distillkit.errors import NoHome, SourceError
 
 _ALIKE = 0.75  # of 1: a letter or two; less is another word
+_LEAST = 3  # letters of a name that another may begin with, or hold: fewer are in too many
 _LISTED = 10_000  # names of a folder that are looked at
 CACHE_VARIABLE = "DISTILLKIT_CACHE"
 
@@ -46,17 +47,32 @@ def expand(text: str) -> str:
 
 
 def meant(path: Path | str) -> str:
-    """ ", did you mean a/photos?" of a path that is not there and nearly is; nothing where no name is like it."""
+    """ ", did you mean a/photos?" of a path that is not there and nearly is; nothing where no name is like it, begins
+    with what was written, or holds it.
+    """
     path = Path(path)
     try:
         there = next(place for place in path.parents if place.is_dir())
         first, *rest = path.relative_to(there).parts
-        names = islice((one.name for one in there.iterdir()), _LISTED)
+        names = [one.name for one in islice(there.iterdir(), _LISTED)]
         near = difflib.get_close_matches(first, names, n=1, cutoff=_ALIKE)
-        found = there.joinpath(near[0], *rest) if near and near[0] != first else None
+        near += _longer(first, names)
+        asked = (there.joinpath(name, *rest) for name in near if name != first)
+        found = next((path for path in asked if path.exists()), None)
     except (OSError, StopIteration, ValueError):
         return ""
-    return f", did you mean {found}?" if found is not None and found.exists() else ""
+    return f", did you mean {found}?" if found is not None else ""
+
+
+def _longer(written: str, names: list[str]) -> list[str]:
+    """Of `names` those that begin with what was written, then those that hold it, the shortest first.
+
+    What lies beside a folder, as NAME.index or NAME.before-..., begins with its name and is no other one.
+    """
+    if len(written) < _LEAST or "." in written:
+        return []
+    longer = [name for name in names if written in name.partition(".")[0] and not name.startswith(f"{written}.")]
+    return sorted(longer, key=lambda name: (not name.startswith(written), len(name), name))
 
 
 def data_manifests() -> Path:

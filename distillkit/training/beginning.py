@@ -44,7 +44,8 @@ def there(recipe: TrainRecipe, stores: Mapping[str, FeatureStore] | None = None)
         return []
     digests = begun["stores"] if stores is None else {name: store.digest for name, store in stores.items()}
     told = _other(run, wanted(recipe, run, digests, overwrite=False))
-    return [f"there        {run.path} {told}; it stops there but for another `name`, or --overwrite"] if told else []
+    cure = "train-student stops there: go on with another `name`, or with --overwrite"
+    return [f"there        {run.path} {told}; {cure}"] if told else []
 
 
 def _other(run: RunFolder, wanted: dict[str, Any]) -> str | None:

@@ -63,6 +63,7 @@ class Images:
         if self.places:
             joined_rows = np.flatnonzero(np.all([place >= 0 for place in self.places.values()], axis=0))
             among = joined_rows if among is None else np.intersect1d(among, joined_rows)
+        self.among = among
         # The first store's order has the name it always had; each further one has its own.
         stream = (IMAGES, *([number] if number else []))
         self.order = order_of(data.order, store, seed, stream, among, reads=self.reads)

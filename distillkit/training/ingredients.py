@@ -18,6 +18,7 @@ from distillkit.store.reading.neighbours import Neighbours
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.wording import count
 from distillkit.training.ask import Ask
+from distillkit.training.near import near_of
 from distillkit.training.order import TEXTS, order_of
 from distillkit.training.ranks import Ranks
 from distillkit.training.stores import image_stores, open_store
@@ -52,6 +53,7 @@ class Ingredients:
         self.near: Neighbours | None = None
         if self.texts and data.sampling != "uniform":
             self.near = Neighbours(self.images[0].store, data.neighbours, self.texts, data.neighbours_k)
+            self.images[0].notes += near_of(data, self.images[0], self.near)
         self.text_sources = self._text_sources(ask)
         self.steps_per_epoch = data.repeats * self._whole_batches()
         self._read({f"teacher.{name}" for name in self.teacher_widths})

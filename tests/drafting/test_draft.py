@@ -253,3 +253,19 @@ def test_somebody_at_a_terminal_is_asked(stores, tmp_path, monkeypatch, run_cli)
     assert "The store of images:" in err and "a small CLIP pair, image and text tower" in err
     recipe = load("mine.toml", kind=TrainRecipe)
     assert recipe.data.texts == str(stores / "texts") and recipe.student.knobs["model"] == "mobilenetv3_small_050"
+
+
+def test_images_to_measure_on_that_are_trained_on_are_told(stores, tmp_path, monkeypatch, run_cli):
+    monkeypatch.chdir(tmp_path)
+    for name, rows in (("fit", "0:30"), ("twin", "0:30"), ("near", "25:35"), ("apart", "30:40")):
+        assert run_cli("store", "view", stores / "images", name, "--rows", rows)[0] == 0
+    words = ("--images", "fit", "--parameters", "1M", "--goal", "image-tower", "--measure")
+    for measured in ("fit", "./fit/", "twin"):
+        code, _, err = run_cli("recipe", "new", "mine.toml", *words, measured)
+        assert code == 1 and f"{measured}: --measure is for images never trained on" in err and err.count("\n") == 1
+    for name, told in (
+        ("near", "near: 5 of 10 images have keys that fit trains on, too; hold some out"),
+        ("apart", ""),
+    ):
+        code, _, err = run_cli("recipe", "new", f"{name}.toml", *words, name)
+        assert code == 0 and (told in err if told else "trains on" not in err), err

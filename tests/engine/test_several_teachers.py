@@ -44,7 +44,7 @@ def dino(tmp_path_factory):
 @pytest.fixture
 def extract(tmp_path, corpus, teacher_folder, dino, run_cli):
     """Stage 1 with the teachers of `names` over the toy images: (exit code, stderr, store)."""
-    kinds = {"clip": CLIP, "dino": DINO}
+    kinds = {"clip": CLIP, "dino": DINO, "lite": CLIP}
 
     def run(names, fields, out="out", *more):
         teachers = "".join(f'[[teachers]]\nname = "{name}"\n{kinds[name]}' for name in names)
@@ -355,6 +355,22 @@ def test_a_recipe_of_the_later_teacher_alone_adds_it_too(extract):
     digest = FeatureStore(store).digest
     assert extract(["dino"], '["cls"]')[0] == 0
     assert FeatureStore(store).digest == digest != FeatureStore(store, "dino").digest
+
+
+def test_a_teacher_that_is_there_under_another_name_is_told_and_not_asked_again(extract):
+    """Fields that are not there, or in another dtype, are something to do."""
+    _, _, store = extract(["clip"], '["image", "text"]')
+    before = {path: path.stat().st_mtime_ns for path in store.rglob("*") if path.is_file()}
+    for words in ((), ("--plan",), ("--overwrite",)):
+        code, err, _ = extract(["lite"], '["image"]', "out", *words)
+        told = f"{store}: the very teacher 'lite', with these fields, is there as 'clip'; nothing to do, train with"
+        assert code == 0 and told in err and not (store / "added").exists(), err
+    code, err, _ = extract(["clip", "lite"], '["clip/image", "clip/text", "lite/image"]')
+    assert code == 0 and "is there as 'clip'" in err and f"{store}: already complete (70 rows), nothing to do" in err
+    assert before == {path: path.stat().st_mtime_ns for path in store.rglob("*") if path.is_file()}
+    code, err, _ = extract(["dino", "lite"], '["dino/cls", "lite/image"]')
+    assert code == 0 and "is there as 'clip'" in err and [*FeatureStore(store).teachers] == ["clip", "dino"], err
+    assert extract(["lite"], '["patches"]')[0] == 0 and "lite/patches" in FeatureStore(store).fields
 
 
 def test_an_addition_of_another_kind_sets_aside_the_addition_alone(extract):

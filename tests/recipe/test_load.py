@@ -79,9 +79,11 @@ def test_a_misspelt_knob_is_named_with_the_right_one(extract, train):
     source = '[{ name = "i", source = { kind = "folder", roots = "x" }, fields = ["image"] }]'
     message = refusal(extract, corpora=source)
     assert "corpora[0].source.folder: " in message and "(and 1 more)" in message
+    assert message.partition(": ")[0].endswith("recipe.toml")  # as of a key that no component has
     assert "losses[1].affinity: unknown key 'temprature', did you mean 'temperature'?" in refusal(
         train, "losses.1.temprature=1.0"
     )
+    assert "train.toml: losses[1].affinity: " in refusal(train, "losses.1.temprature=1.0")
     assert "baseline.losses[0].contrastive: unknown key 'texts', did you mean 'text'?" in refusal(
         train, 'baseline.losses.0.texts="x"'
     )

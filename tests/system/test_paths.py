@@ -23,6 +23,19 @@ def test_the_first_part_that_is_not_there_is_what_was_misspelt(folder):
     assert meant(folder / "photso/dogs") == "" and meant(folder / "x") == "" and meant("") == ""
 
 
+def test_the_beginning_of_a_name_and_a_part_of_it_are_what_was_meant(folder):
+    for name in ("mine/validation", "mine/held-out-validation", "mine/images.index", "mine/more.before-1"):
+        (folder / name).mkdir(parents=True)
+    assert meant(folder / "mine/valid") == f", did you mean {folder}/mine/validation?"
+    assert (
+        meant(folder / "mine/held")
+        == meant(folder / "mine/out")
+        == f", did you mean {folder}/mine/held-out-validation?"
+    )
+    for name in ("va", "images", "more", "valid/more"):  # a letter or two, what lies beside, what is not there
+        assert meant(folder / "mine" / name) == ""
+
+
 def test_everybody_who_names_a_path_is_asked(folder):
     near = f"did you mean {folder}/photos"
     for error, opening in (

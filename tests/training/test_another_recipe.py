@@ -71,6 +71,7 @@ def test_plans_tell_what_training_would_stop_at(student, run_cli):
     for words in (("train-student", student.recipe, "--plan"), ("recipe", "check", student.recipe)):
         code, out, err = run_cli(*words, "--set", "seed=9")
         (line,) = [line for line in out.splitlines() if line.startswith("there ")]
+        assert line.endswith("; train-student stops there: go on with another `name`, or with --overwrite")
         assert code == 0 and SEED in line and "--overwrite" in line and str(student.run) in line, err
         assert "there " not in run_cli(*words)[1]
 

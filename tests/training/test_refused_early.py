@@ -50,6 +50,22 @@ def test_a_further_teacher(student, run_cli):
     assert code == 1 and "data.also.second: " in err and "Traceback" not in err
 
 
+@pytest.mark.parametrize("sampling", ["proximal", "neighbours"])
+def test_images_that_no_neighbours_were_mined_for(student, run_cli, tmp_path, sampling):
+    store, texts = shutil.copytree(student.stores / "images", tmp_path / "images"), student.stores / "texts"
+    for name, rows in (("mined", "0:20"), ("trained", "20:40")):
+        assert run_cli("store", "view", store, tmp_path / name, "--rows", rows)[0] == 0
+    near = tmp_path / "near.toml"
+    near.write_text(f'queries = "{tmp_path}/mined"\ncorpus = "{texts}"\nk = 2\n')
+    code, _, err = run_cli("mine-neighbours", near)
+    assert code == 0, err
+    settings = (f'data.images="{tmp_path}/trained"', f'data.sampling="{sampling}"')
+    told = says_at_once(student, *settings)
+    assert "20 of 20 images have no 'neighbours'" in told and f'queries = "{tmp_path}/trained"' in told
+    assert checked(student, run_cli, *settings)[2] == told
+    assert student(*settings, words=["--plan"]) == (1, told)
+
+
 def test_a_learning_rate_that_only_rises(student, run_cli):
     settings = ("optim.epochs=1.0", "optim.warmup_epochs=1.5", "optim.lr=0.001")
     told = "the learning rate rises for 1.5 epochs of 1 and never gets to 0.001; lower optim.warmup_epochs"
@@ -77,8 +93,11 @@ def test_a_measurement_of_a_store_that_is_not_there(student, run_cli, tmp_path):
 
 def test_a_store_of_nearly_that_name_is_told(student, run_cli):
     """It may be made later, so the check passes."""
-    nearly = f"{student.stores}/image"
-    for setting in (validation(nearly), f'evals=[{{ kind = "retrieval", store = "{nearly}" }}]'):
+    for nearly in (f"{student.stores}/image", f"{student.stores}/ima"):
+        setting = validation(nearly)
+        code, out, _ = checked(student, run_cli, setting)
+        assert code == 0 and f"{nearly} (not there yet, did you mean {student.stores}/images?)" in out
+        setting = f'evals=[{{ kind = "retrieval", store = "{nearly}" }}]'
         code, out, _ = checked(student, run_cli, setting)
         assert code == 0 and f"{nearly} (not there yet, did you mean {student.stores}/images?)" in out
 

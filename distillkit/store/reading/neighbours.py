@@ -11,7 +11,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from distillkit.errors import StoreError
+from distillkit.store.format.log import typed
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.wording import count
+
+_BLOCK = 16_384  # rows that are looked at at once
 
 
 class Neighbours:
@@ -45,7 +49,7 @@ class Neighbours:
                 f"{store.path}: {most} {name!r} were mined of each row, {k} are asked for; ask for fewer, "
                 f"or mine again with k = {k}"
             )
-        self.k = k or most
+        self.k, self.texts = k or most, texts
         self.usable = np.zeros(len(texts) + 1, bool)  # the last one is where -1 looks
         self.usable[texts.ok_rows] = True
 
@@ -67,3 +71,41 @@ class Neighbours:
     def scores(self, rows: Int[np.ndarray, "n"]) -> Float[np.ndarray, "n k"]:
         """Their cosines; NaN where a row has none."""
         return self.store.read(f"{self.name}/scores", rows).numpy()[:, : self.k].astype(np.float32)
+
+    def silent(self, among: Int[np.ndarray, "n"] | None = None) -> Int[np.ndarray, "m"]:
+        """The usable rows of the store, or those of them in `among`, that nothing was mined for."""
+        volume, usable = self.store.added[self.name], FeatureStore(self.store.path, self.store.alias)
+        found = np.setdiff1d(volume.failed, usable.failed_rows)
+        return found if among is None else np.intersect1d(found, among)
+
+    def refuse_unasked(self, silent: Int[np.ndarray, "n"], asked: int) -> None:
+        """StoreError where some of these rows, of `asked`, were never looked for: another view of the store was.
+
+        A row without a direction was asked in vain, whatever is mined.
+        """
+        store, field = self.store, str(self.facts.get("field"))
+        view = 0 if field in store.fields and store.field(field).per_view else None
+        never, first = 0, -1
+        for start in range(0, len(silent) if field in store.fields else 0, _BLOCK):
+            rows = silent[start : start + _BLOCK]
+            lengths = store.read(field, rows, view=view).double().norm(dim=-1).numpy()
+            pointing = rows[np.isfinite(lengths) & (lengths > 0)]
+            never, first = never + len(pointing), int(pointing[0]) if first < 0 and len(pointing) else first
+        if never:
+            made = typed(store.added[self.name].path, "mine-neighbours")
+            raise StoreError(
+                f"{store.path}: {never:,} of {count(asked, 'image')} have no {self.name!r} (first: "
+                f"{store.values('key', np.array([first]))[0]}), which were mined for other rows of {store.base.path}"
+                f"{f' by: {made}' if made else ''}; mine them for these, by distillkit mine-neighbours with queries = "
+                f'"{store.path}", under another `name` if both are to stay'
+            )
+
+    def alone(self, rows: Int[np.ndarray, "n"]) -> Int[np.ndarray, "m"]:
+        """Those of `rows` of which no neighbour is usable."""
+        blocks = (rows[first : first + _BLOCK] for first in range(0, len(rows), _BLOCK))
+        return np.concatenate([rows[:0], *(some[self.ids(some).max(axis=1) < 0] for some in blocks)])
+
+    @property
+    def may_lack(self) -> bool:
+        """Whether these texts may leave some out that were mined: a view does, of more than was searched."""
+        return self.texts.selection is not None and self.facts.get("corpus_digest") != self.texts.digest

@@ -102,8 +102,11 @@ def test_a_view_takes_its_texts_from_the_neighbours(tmp_path, stores):
     even = {row.numpy().tobytes() for row in texts.read("text", np.arange(0, 1000, 2))}
     assert all(row.numpy().tobytes() in even for row in batch.teacher.text) and batch.match.min() >= 0
     none = select(texts.path, np.array([5]), tmp_path / "one").path
-    with pytest.raises(DistillkitError, match=r"no text of it is a neighbour of 'k.*; mine more, or select more"):
-        Batches(data((images, FeatureStore(none)), sampling="neighbours"), 0, blind()).at(0)
+    lost = images.ok_rows[(Neighbours(images, "neighbours", texts).ids(images.ok_rows) != 5).all(axis=1)]
+    told = f"{none}: no text of it is a neighbour of {len(lost)} of 298 images of {images.path}"
+    with pytest.raises(DistillkitError, match=rf"{told} \(first: 'k.*; mine more, or select more"):
+        Batches(data((images, FeatureStore(none)), sampling="neighbours"), 0, blind())
+    assert 0 < len(lost) < 298
 
 
 def test_another_student_when_the_neighbours_change(stores):
@@ -142,3 +145,45 @@ def test_texts_of_neighbours_go_to_a_text_tower(stores):
     student = blind(tokenize=lambda texts: told.append(texts) or torch.zeros(len(texts), 5, dtype=torch.long))
     batch = Batches(data(stores, sampling="neighbours", neighbours_k=4), 0, student).at(0)
     assert isinstance(batch, Batch) and len(told[0]) == len(batch.tokens) == len(batch.teacher.text)
+
+
+@pytest.mark.parametrize("sampling", ["proximal", "neighbours"])
+@pytest.mark.parametrize(("asked", "lacking"), [(np.arange(150, 300), 149), (np.arange(10, 300), 9)])
+def test_images_that_nothing_was_mined_for_are_refused(images, texts, tmp_path, sampling, asked, lacking):
+    """Of all of them any texts would fill the batch, and nobody would hear of it."""
+    mined, trained = (select(images.path, rows, tmp_path / str(rows[0])).path for rows in (asked, np.arange(150)))
+    recipe = MineRecipe(queries=str(mined), corpus=str(texts.path), k=8)
+    mine_here(recipe, 1, lambda _: None, "distillkit mine-neighbours near.toml")
+    told = (
+        rf"^{trained}: {lacking} of 149 images have no 'neighbours' \(first: k00000\), which were mined for other rows "
+        rf'of {images.path} by: distillkit mine-neighbours near.toml.*; mine .* queries = "{trained}"'
+    )
+    with pytest.raises(DistillkitError, match=told) as refused:
+        Batches(data((FeatureStore(trained), texts), sampling=sampling), 0, blind())
+    assert "\n" not in str(refused.value)
+    Batches(data((FeatureStore(mined), texts), sampling=sampling), 0, blind()).at(0)  # failed ones have no turn
+
+
+def test_an_image_without_a_direction_draws_no_text_and_is_told(tmp_path, texts):
+    vectors = clustered(60, 3)
+    vectors[7] = 0
+    images = write(tmp_path / "blank", "image", vectors)
+    mine_here(MineRecipe(queries=str(images.path), corpus=str(texts.path), k=8), 1, lambda _: None)
+    batches = Batches(data((images, texts), sampling="proximal"), 0, blind())
+    told = f"{texts.path}: no text of it is a neighbour of 1 of 60 images of {images.path}; these draw none"
+    assert [note for note in batches.notes if note.startswith(told)] == batches.notes != []
+    with pytest.raises(DistillkitError, match=r"of 1 of 60 images .*'k00007'\); mine more, or leave images without a"):
+        Batches(data((images, texts), sampling="neighbours"), 0, blind())
+
+
+def test_texts_of_a_view_that_are_no_neighbours_are_counted(tmp_path, stores):
+    images, texts = stores
+    ids = Neighbours(images, "neighbours", texts, 1).ids(images.ok_rows)
+    some, none = (np.unique(ids[:3]), np.setdiff1d(np.arange(1000), np.append(ids, 7)))
+    views = [FeatureStore(select(texts.path, rows, tmp_path / name).path) for name, rows in (("a", some), ("b", none))]
+    lost = int((~np.isin(ids, some)).all(axis=1).sum())
+    knobs = {"sampling": "proximal", "text_batch_size": 2, "neighbours_k": 1}
+    notes = Batches(data((images, views[0]), **knobs), 0, blind()).notes
+    assert 0 < lost < 295 and f"neighbour of {lost} of 298 images" in notes[0]
+    with pytest.raises(DistillkitError, match="no text of it is a neighbour of 298 of 298 images"):
+        Batches(data((images, views[1]), **knobs), 0, blind())

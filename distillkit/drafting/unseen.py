@@ -1,0 +1,28 @@
+"""Whether the images that a recipe to come measures on are ones that it trains on."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from distillkit.errors import RecipeError
+from distillkit.store.reading.lookup import find
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.paths import expand
+from distillkit.system.wording import count
+
+
+def told_of_seen(images: str, measured: str) -> str:
+    """How many of the measured images are trained on, as their keys tell; nothing where none is. RecipeError where it
+    is one store, or one view.
+    """
+    asked, trained = FeatureStore(expand(measured)), FeatureStore(expand(images))
+    cure = "hold some out with: distillkit store view STORE VIEW --share 0.2"
+    if os.path.realpath(asked.path) == os.path.realpath(trained.path) or asked.digest == trained.digest:
+        raise RecipeError(f"{measured}: --measure is for images never trained on, and these are --images; {cure}")
+    rows = find(asked.index["key"].take(asked.ok_rows).combine_chunks(), trained.index["key"])
+    seen = int(np.isin(rows, trained.ok_rows).sum())
+    if not seen:
+        return ""
+    return f"{measured}: {seen:,} of {count(len(rows), 'image')} have keys that {images} trains on, too; {cure}"
