@@ -16,7 +16,7 @@ from distillkit.engine.planning import Planned
 from distillkit.errors import StoreError
 from distillkit.store.format.layout import check_rows_per_shard
 from distillkit.store.format.log import logged
-from distillkit.store.format.sameness import changes
+from distillkit.store.format.sameness import changes, other_teacher
 from distillkit.store.reading.additions import teachers_to_add
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.reading.unfinished import begun_of
@@ -79,7 +79,7 @@ def _twins(job: Job, new: Sequence[str]) -> dict[str, str]:
     for alias in new:
         asked = {name: job.fields[f"{alias}/{name}"] for one, name in job.asked if one == alias}
         for other, facts in store.teachers.items():
-            same = facts == job.teachers[alias].fingerprint and all(
+            same = other_teacher(facts, job.teachers[alias].fingerprint) is None and all(
                 store.fields.get(f"{other}/{name}") == field.model_copy(update={"teacher": other})
                 for name, field in asked.items()
             )
