@@ -10,6 +10,7 @@ The neighbours are mined before (mine.py), and with them duplicates are left out
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,8 @@ def _tell_unasked(recipe: SelectRecipe, images: FeatureStore, neighbours: Neighb
         return
     name, whose = neighbours.name, mined_of(images.added[neighbours.name].path)
     of = f" (mined were those of {whose})" if whose else ""
-    cure = f'distillkit mine-neighbours RECIPE --set queries="{recipe.images}"'
+    cure = shlex.join(["distillkit", "mine-neighbours", "RECIPE", "--set", f'queries="{recipe.images}"'])
+    cure += " (and another name, if those that are there are to stay)" if whose else ""
     if not asked:
         raise StoreError(
             f"{images.path}: none of its {count(usable, 'image')} was asked for its {name}{of}; ask for them: {cure}"

@@ -115,7 +115,8 @@ def test_images_that_mining_did_not_ask_about_are_told(tmp_path, images, texts, 
     mine_here(MineRecipe(queries=str(fit), corpus=str(texts.path), k=32, rows_per_shard=64), 1, lambda _: None)
     told = (
         f"{held}: none of its 199 images was asked for its neighbours (mined were those of {fit}); ask for them: "
-        f'distillkit mine-neighbours RECIPE --set queries="{held}"'
+        f"distillkit mine-neighbours RECIPE --set 'queries=\"{held}\"' "
+        "(and another name, if those that are there are to stay)"
     )
     with pytest.raises(DistillkitError) as refused:
         select_texts(recipe((FeatureStore(held), texts), tmp_path / "out", min_cosine=0.25))
