@@ -60,9 +60,9 @@ def train(
     """Train the recipe's student, or its students, then the baseline if it has one; returns the run folder.
 
     `recipe` may be a file, with `overrides` such as "optim.lr=3e-4". `command` is what reports tell. `ask` stands in
-    for the stores (live.py). `overwrite`: begin anew; what was there is moved aside, which steps of another recipe are
-    not without it. Under torchrun every process
-    calls this, and each computes a share; with `engine` "ray" the workers of the recipe's [ray] do.
+    for the stores (live.py). `overwrite`: begin anew; what was there is moved aside. Without it a run of another recipe
+    that has steps is a TrainError. Under torchrun every process calls this, and each computes a share; with `engine`
+    "ray" the workers of the recipe's [ray] do.
     """
     if not isinstance(recipe, TrainRecipe):
         recipe = load(recipe, list(overrides), kind=TrainRecipe)

@@ -10,7 +10,6 @@ The neighbours are mined before (mine.py), and with them duplicates are left out
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,7 +52,7 @@ def select_texts(
         recipe = load(recipe, list(overrides), kind=SelectRecipe)
     images, texts = FeatureStore(expand(recipe.images)), FeatureStore(expand(recipe.texts))
     neighbours, out = Neighbours(images, recipe.neighbours, texts, recipe.k), Path(expand(recipe.out))
-    _tell_unasked(recipe, images, neighbours, say)
+    _tell_unasked(images, neighbours, say)
     best, image = nearest_image(neighbours, len(texts))
     if not np.isfinite(best).any():
         raise StoreError(
@@ -81,20 +80,22 @@ def select_texts(
     return out
 
 
-def _tell_unasked(recipe: SelectRecipe, images: FeatureStore, neighbours: Neighbours, say: Say) -> None:
+def _tell_unasked(images: FeatureStore, neighbours: Neighbours, say: Say) -> None:
     """Say how many images have no neighbours, as mining asked about other rows of their store. StoreError for all."""
     usable, asked = len(images.ok_rows), len(neighbours.store.ok_rows)
     if asked == usable:
         return
-    name, whose = neighbours.name, mined_of(images.added[neighbours.name].path)
+    name, whose = neighbours.name, mined_of(neighbours.path)
     of = f" (mined were those of {whose})" if whose else ""
-    cure = shlex.join(["distillkit", "mine-neighbours", "RECIPE", "--set", f'queries="{recipe.images}"'])
-    cure += " (and another name, if those that are there are to stay)" if whose else ""
     if not asked:
         raise StoreError(
-            f"{images.path}: none of its {count(usable, 'image')} was asked for its {name}{of}; ask for them: {cure}"
+            f"{images.path}: none of its {count(usable, 'image')} was asked for its {name}{of}; ask for them: "
+            f"{neighbours.cure}"
         )
-    say(f"{images.path}: {usable - asked:,} of {count(usable, 'image')} have no {name}{of} and choose no text; {cure}")
+    say(
+        f"{images.path}: {usable - asked:,} of {count(usable, 'image')} have no {name}{of} and choose no text; "
+        f"{neighbours.cure}"
+    )
 
 
 def _refuse_other(recipe: SelectRecipe, out: Path, kept: np.ndarray) -> None:

@@ -61,7 +61,10 @@ def test_images_that_no_neighbours_were_mined_for(student, run_cli, tmp_path, sa
     assert code == 0, err
     settings = (f'data.images="{tmp_path}/trained"', f'data.sampling="{sampling}"')
     told = says_at_once(student, *settings)
-    assert "20 of 20 images have no 'neighbours'" in told and f'queries = "{tmp_path}/trained"' in told
+    assert (
+        "20 of 20 images have no 'neighbours'" in told
+        and f"RECIPE --set 'queries=\"{tmp_path}/trained\"' (and another name" in told
+    )
     assert checked(student, run_cli, *settings)[2] == told
     assert student(*settings, words=["--plan"]) == (1, told)
 

@@ -5,6 +5,7 @@ Made by `distillkit mine-neighbours`; see mine.py.
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -96,9 +97,14 @@ class Neighbours:
             raise StoreError(
                 f"{store.path}: {never:,} of {count(asked, 'image')} have no {self.name!r} (first: "
                 f"{store.values('key', np.array([first]))[0]}), which were mined for other rows of {store.base.path}"
-                f"{f' by: {made}' if made else ''}; mine them for these, by distillkit mine-neighbours with queries = "
-                f'"{store.path}", under another `name` if both are to stay'
+                f"{f' by: {made}' if made else ''}; mine them for these: {self.cure}"
             )
+
+    @property
+    def cure(self) -> str:
+        """The command that mines for the rows of this store, to be typed as it stands but for the recipe."""
+        asked = shlex.join(["distillkit", "mine-neighbours", "RECIPE", "--set", f'queries="{self.store.path}"'])
+        return f"{asked} (and another name, if those that are there are to stay)"
 
     def alone(self, rows: Int[np.ndarray, "n"]) -> Int[np.ndarray, "m"]:
         """Those of `rows` of which no neighbour is usable."""

@@ -156,7 +156,8 @@ def test_images_that_nothing_was_mined_for_are_refused(images, texts, tmp_path, 
     mine_here(recipe, 1, lambda _: None, "distillkit mine-neighbours near.toml")
     told = (
         rf"^{trained}: {lacking} of 149 images have no 'neighbours' \(first: k00000\), which were mined for other rows "
-        rf'of {images.path} by: distillkit mine-neighbours near.toml.*; mine .* queries = "{trained}"'
+        rf"of {images.path} by: distillkit mine-neighbours near.toml.*; mine .* --set "
+        rf""".queries="{trained}". \(and another name"""
     )
     with pytest.raises(DistillkitError, match=told) as refused:
         Batches(data((FeatureStore(trained), texts), sampling=sampling), 0, blind())
