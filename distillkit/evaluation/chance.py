@@ -20,25 +20,27 @@ def p_by_chance(answers: Answers, measure: Measure) -> float | None:
     """How often answers that are given without looking reach as much; None of what is no share of right answers.
 
     The answers are dealt out to the items anew: who says one thing of everything, be it the most frequent class,
-    reaches the same every time. Where the answers were not kept as far as the measure counts, nothing that says k
-    things without looking is right for more than the k most frequent ones, nor has a longer tail than independent
+    reaches the same every time. Where the answers were kept less far than the measure counts, those that were kept are
+    dealt out: who knows nothing of the items knows nothing there. Where they do not say what was hit, nothing that says
+    k things without looking is right for more than the k most frequent ones, nor has a longer tail than independent
     draws of that share (Hoeffding 1956, https://doi.org/10.1214/aoms/1177728178).
     """
     k = measure.within
     if k is None or measure.chance is None or measure.once or measure.how != "mean":
         return None
-    hits = answers.columns[measure.column] <= k
-    said = _told_by(answers, hits, k)
+    ranks = answers.columns[measure.column]
+    kept = k if answers.best is None else min(k, answers.best.shape[1])
+    said = _told_by(answers, ranks <= kept, kept)
     if said is not None and answers.target is not None:
-        return _dealt(said, answers.target, int(hits.sum()))
-    share = max(measure.chance, _frequent(answers, k))
-    found = int(hits.sum())
+        return _dealt(said, answers.target, int((ranks <= kept).sum()))
+    hits = ranks <= k
+    share, found = max(measure.chance, _frequent(answers, k)), int(hits.sum())
     return 1.0 if not found or share >= 1 else float(bdtrc(found - 1, len(hits), share))
 
 
 def _told_by(answers: Answers, hits: Bool[np.ndarray, "n"], k: int) -> Int[np.ndarray, "n k"] | None:
     """The k best answers, where these and the targets are all that the hits come from: not of images whose several
-    captions are all right, and not beyond those that are kept.
+    captions are all right.
     """
     if answers.best is None or answers.target is None or answers.best.shape[1] < k:
         return None

@@ -1,5 +1,7 @@
 """Against chance every item has a say of its own, however few classes there are; who does not look knows nothing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -62,6 +64,14 @@ def test_beyond_the_answers_that_are_kept_each_item_counts_against_the_most_freq
     assert found(12, np.arange(100)) > LEVEL >= found(30, np.arange(100))
     assert found(30, np.arange(100) % 20) > LEVEL  # ten captions of twenty are right for half of the images
     assert found(0, np.arange(100)) == 1.0
+
+
+def test_where_fewer_answers_are_kept_than_are_counted_those_are_dealt_out():
+    """Of 160 images of 99 captions, ten of them frequent, a tenth is known; of the ten best answers five were kept."""
+    target = np.concatenate([np.arange(99), np.arange(61) % 10])
+    known = np.random.default_rng(0).random(160) < 0.1
+    told = answers(np.where(known, target, (target + 50) % 99), target, 99, k=10)
+    assert p_of(told) <= LEVEL < p_by_chance(replace(told, best=None), told.measures[0])
 
 
 def test_what_is_no_share_of_right_answers_is_not_tested():
