@@ -25,6 +25,7 @@ from distillkit.recipe import differences
 from distillkit.store.format.encode import stored
 from distillkit.store.format.log import FILE_NAME as LOG
 from distillkit.store.format.manifest import Manifest
+from distillkit.store.format.plan import plan_at
 from distillkit.store.format.sameness import begun_with, recognised
 from distillkit.store.reading.lookup import find
 from distillkit.store.reading.reader import FeatureStore
@@ -32,7 +33,6 @@ from distillkit.store.writing.claims import Claims
 from distillkit.store.writing.shards import Failure
 from distillkit.store.writing.stamps import blank, kept
 from distillkit.store.writing.writer import StoreWriter
-from distillkit.system.arrow import table_at
 from distillkit.system.lines import append_line
 from distillkit.system.versions import versions
 from distillkit.system.wording import count, rows_and_failed
@@ -56,12 +56,9 @@ class Growth:
 
 def growth(store: Path, plan: pa.Table) -> Growth | None:
     """How `plan` goes on from the store's own; None where there is none, or where a row of it is gone or another."""
-    if not (store / "plan.arrow").is_file():
+    old = plan_at(store)
+    if old is None:
         return None
-    try:
-        old = table_at(store / "plan.arrow")
-    except (OSError, pa.ArrowException):
-        return None  # `store verify` tells of a damaged plan
     if plan.slice(0, old.num_rows).equals(old):
         return Growth(plan, old.num_rows)
     places = find(old["key"].combine_chunks(), plan["key"])

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from distillkit.sources._names import same_form
 from distillkit.store.format.classes import classes_of
-from distillkit.system.arrow import table_at
+from distillkit.store.format.plan import plan_at
 
 
 def numbered(
@@ -41,9 +41,8 @@ def numbered(
 
 def _by_keys(store: Path) -> dict[str, int]:
     """The class of each first folder of a store's keys."""
-    try:
-        plan = table_at(store / "plan.arrow")
-    except (OSError, pa.ArrowException):
+    plan = plan_at(store)
+    if plan is None:
         return {}
     labelled = plan.filter(pc.is_valid(plan["label"]))
     names = pc.list_element(pc.split_pattern(labelled["key"], "/", max_splits=1), 0)

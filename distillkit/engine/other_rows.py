@@ -8,25 +8,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from distillkit.store.format.plan import plan_at
 from distillkit.store.reading.lookup import find
-from distillkit.system.arrow import table_at
 from distillkit.system.wording import count as counted
 
 _SAYS = ("image", "text", "label")
 _BLOCK = 65_536
 
 
-def plan_of(store: Path) -> pa.Table | None:
-    """The rows that a store was begun with; None where they cannot be read, which `store verify` tells."""
-    try:
-        return table_at(store / "plan.arrow")
-    except (OSError, pa.ArrowException):
-        return None
-
-
 def lost_rows(store: Path, plan: pa.Table) -> str | None:
     """How many rows of a store are none of `plan`, and which is the first; None where there are none."""
-    old = plan_of(store)
+    old = plan_at(store)
     if old is None:
         return None
     gone = np.flatnonzero(find(old["key"].combine_chunks(), plan["key"]) < 0)
@@ -41,7 +33,7 @@ def other_rows(store: Path, plan: pa.Table) -> str | None:
 
     None where there are none, or where a row is gone.
     """
-    old = plan_of(store)
+    old = plan_at(store)
     if old is None or (places := find(old["key"].combine_chunks(), plan["key"])).min(initial=0) < 0:
         return None
     count, first = 0, ""

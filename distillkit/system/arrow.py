@@ -12,15 +12,29 @@ from typing import Any
 import pyarrow as pa
 
 
-def table_at(path: Path) -> pa.Table:
+def table_at(path: Path, schema: pa.Schema | None = None) -> pa.Table:
     """The table of a file, mapped. OSError, ArrowException as `table_of`."""
-    return table_of(pa.memory_map(str(path)))
+    return table_of(pa.memory_map(str(path)), schema)
 
 
-def table_of(source: Any) -> pa.Table:
+def table_of(source: Any, schema: pa.Schema | None = None) -> pa.Table:
     """The table of an open file or a buffer. ArrowException where it is none, or where what it holds is no table:
-    offsets beyond its values, texts that are not UTF-8.
+    offsets beyond its values, texts that are not UTF-8; and where it has not the columns of `schema`, of their types,
+    or nothing where `schema` has something in every row.
     """
     table = pa.ipc.open_file(source).read_all()
     table.validate(full=True)
-    return table
+    return table if schema is None else _as_asked(table, schema)
+
+
+def _as_asked(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """In the schema's order, and all columns such as may have nulls: tables of several files are put together."""
+    if {(field.name, field.type) for field in table.schema} != {(field.name, field.type) for field in schema}:
+        raise pa.ArrowInvalid("other columns, or of other types")
+    if len(table.schema) != len(schema):
+        raise pa.ArrowInvalid("a column twice")
+    for field in schema:
+        if not field.nullable and table[field.name].null_count:
+            raise pa.ArrowInvalid(f"nothing in some rows of {field.name!r}")
+    nullable = pa.schema([field.with_nullable(True) for field in schema])
+    return pa.Table.from_arrays([table[field.name] for field in schema], schema=nullable)

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 
 from distillkit.engine.classes import _by_keys
-from distillkit.engine.other_rows import plan_of
 from distillkit.errors import SourceError, StoreError
 from distillkit.evaluation.rows import read_rows, write_rows
+from distillkit.store.format.plan import plan_at
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.verify import verify
 from distillkit.system.arrow import table_at
@@ -71,10 +71,65 @@ def test_offsets_and_texts_are_looked_at(table, tmp_path):
         table_at(path)
 
 
+FULL = pa.field("key", pa.string(), nullable=False)
+ASKED = pa.schema([FULL, ("label", pa.int64())])
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        pa.table([["a", "b"], [1, None]], pa.schema([FULL, ("label", pa.int64())])),
+        pa.table(
+            [[1, 2], ["a", "b"]], pa.schema([pa.field("label", pa.int64(), nullable=False), ("key", pa.string())])
+        ),
+    ],
+    ids=["as asked", "in another order"],
+)
+def test_tables_of_one_schema_go_together_whatever_they_say_of_nulls(table, tmp_path):
+    other = pa.table({"key": ["c"], "label": [3]})
+    tables = [table_at(written(tmp_path / f"{n}.arrow", one), ASKED) for n, one in enumerate([table, other])]
+    assert pa.concat_tables(tables)["key"].to_pylist() == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        pa.table({"key": ["a"]}),
+        pa.table({"key": ["a"], "label": [1], "more": [1]}),
+        pa.table({"key": ["a"], "label": ["1"]}),
+        pa.table({"key": pa.array(["a"]).dictionary_encode(), "label": [1]}),
+        pa.Table.from_arrays([pa.array(["a"]), pa.array(["a"]), pa.array([1])], names=["key", "key", "label"]),
+        pa.table({"key": ["a", None], "label": [1, 2]}),
+    ],
+    ids=["one lacks", "one more", "a text for a number", "a dictionary", "twice", "no key"],
+)
+def test_any_other_is_refused(table, tmp_path):
+    with pytest.raises(pa.ArrowInvalid):
+        table_at(written(tmp_path / "x.arrow", table), ASKED)
+
+
+OTHER = {pa.string(): pa.large_string(), pa.int64(): pa.int32()}
+
+
+def retyped(path, column, change):
+    """A table of a store as another writer may have it: the same rows, another schema."""
+    with pa.OSFile(str(path)) as file:
+        table = pa.ipc.open_file(file).read_all()
+    at = table.schema.get_field_index(column)
+    written(path, table.cast(table.schema.set(at, change(table.schema.field(at)))))
+
+
+@pytest.mark.parametrize("column", ["key", "image", "text", "label"])
+def test_a_column_of_another_type_is_damage(toy, column):
+    retyped(toy.path / "plan.arrow", column, lambda field: field.with_type(OTHER[field.type]))
+    assert any("plan.arrow" in line for line in verify(toy.path))
+    assert plan_at(toy.path) is None and _by_keys(toy.path) == {}
+
+
 def test_a_store_tells_it(toy):
     pointing_anywhere(toy.path / "plan.arrow", "text")
     assert any("plan.arrow" in line for line in verify(toy.path))
-    assert plan_of(toy.path) is None and _by_keys(toy.path) == {}
+    assert plan_at(toy.path) is None and _by_keys(toy.path) == {}
     pointing_anywhere(toy.path / "index/00001.arrow", "key")
     with pytest.raises(StoreError, match=r"index/00001.arrow is damaged; run: distillkit store verify"):
         _ = FeatureStore(toy.path).index

@@ -24,10 +24,15 @@ import pyarrow.compute as pc
 
 from distillkit.errors import SourceError
 from distillkit.store.format.labels import Labels, Lose
+from distillkit.system.arrow import table_at
 from distillkit.system.atomic import noticing_a_full_disk
 from distillkit.types import Sample, class_number
 
+FILE_NAME = "plan.arrow"
 SCHEMA = pa.schema([("key", pa.string()), ("image", pa.string()), ("text", pa.string()), ("label", pa.int64())])
+# As others may have written them: every row has a key.
+READ = SCHEMA.set(0, SCHEMA.field("key").with_nullable(False))
+INDEX = READ.insert(1, pa.field("ok", pa.bool_(), nullable=False))
 _BLOCK = 65_536
 OTHERS = 'more caption(s) of images that came before (source.captions = "all" keeps each as a row)'
 
@@ -64,6 +69,14 @@ def make_plan(
         cure = f"mend {' or '.join(knobs)} in the recipe" if knobs else "there must be one"
         raise SourceError(f"{root or 'the source'}: no sample of it can be taken{told}; {cure}")
     return plan, len(again)
+
+
+def plan_at(store: Path) -> pa.Table | None:
+    """The rows that the store of a folder was begun with, mapped; None where they are missing or damaged."""
+    try:
+        return table_at(store / FILE_NAME, READ)
+    except (OSError, pa.ArrowException):
+        return None
 
 
 def knobs_of(source: object, column: str) -> list[str]:

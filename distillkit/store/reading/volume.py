@@ -21,7 +21,7 @@ from distillkit.store.format.encode import decode
 from distillkit.store.format.field import DTYPES, Field
 from distillkit.store.format.manifest import FILE_NAME, Manifest
 from distillkit.store.format.packed import Opened, Packed
-from distillkit.store.format.plan import SCHEMA
+from distillkit.store.format.plan import INDEX
 from distillkit.store.format.steps import Steps, steps_of
 from distillkit.store.reading.mapping import Window, can_be_mapped, map_back_to_back, map_file
 from distillkit.store.reading.table import Table
@@ -84,20 +84,16 @@ class Volume:
         path = self.file(name, size)
         try:
             if self._origin is None:
-                table = table_at(path)
+                table = table_at(path, INDEX)
             else:
                 with hold(path) as file:
-                    table = table_of(pa.py_buffer(map_file(file, size)))
-            names = {*table.schema.names}
+                    table = table_of(pa.py_buffer(map_file(file, size)), INDEX)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             if isinstance(error, OSError) and error.errno is not None:  # the system's; Arrow's own have none
                 raise
             raise self._damaged(path) from error
         self._refuse_another()
-        if table.num_rows != self.manifest.shards[shard].rows or names != {"ok", *SCHEMA.names}:
-            raise self._damaged(path)
-        ok = table["ok"]
-        if not pa.types.is_boolean(ok.type) or ok.null_count:  # each row is known to be usable, or not
+        if table.num_rows != self.manifest.shards[shard].rows:
             raise self._damaged(path)
         return table
 

@@ -6,19 +6,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from distillkit.errors import StoreError
 from distillkit.store.format.classes import classes_of, write_classes
 from distillkit.store.format.field import Field
 from distillkit.store.format.manifest import Manifest
+from distillkit.store.format.plan import plan_at
 from distillkit.store.format.sameness import begun_with, changes
 from distillkit.store.format.steps import steps_of
 from distillkit.store.reading.selection import FILE_NAME as VIEW
 from distillkit.store.writing.adopt import adopt, committed
 from distillkit.store.writing.claims import Claims
 from distillkit.store.writing.writer import StoreWriter
-from distillkit.system.arrow import table_at
 from distillkit.system.progress import Progress
 from distillkit.system.wording import count
 
@@ -91,10 +89,9 @@ def _identity(folder: Path) -> dict[str, Any]:
 
 
 def _writer(out: Path, folder: Path, identity: dict[str, Any]) -> StoreWriter:
-    try:
-        plan = table_at(folder / "plan.arrow")
-    except (OSError, pa.ArrowException) as error:
-        raise StoreError(f"{folder}/plan.arrow: missing or damaged; take it from another part") from error
+    plan = plan_at(folder)
+    if plan is None:
+        raise StoreError(f"{folder}/plan.arrow: missing or damaged; take it from another part")
     fields = {name: Field.model_validate(field) for name, field in identity["fields"].items()}
     given = {key: value for key, value in identity.items() if key not in _DERIVED}
     writer = StoreWriter(out, plan, fields, identity["rows_per_shard"], given)

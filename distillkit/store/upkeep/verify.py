@@ -18,7 +18,7 @@ from distillkit.store.format.checksums import PLAN
 from distillkit.store.format.field import Field
 from distillkit.store.format.maker import how_again
 from distillkit.store.format.manifest import FILE_NAME, File, Manifest
-from distillkit.store.format.plan import plan_digest
+from distillkit.store.format.plan import READ, plan_digest
 from distillkit.store.reading.additions import FOLDER, additions
 from distillkit.store.reading.selection import FILE_NAME as VIEW
 from distillkit.store.reading.selection import Selection
@@ -183,7 +183,7 @@ def _mapped(path: Path) -> Any:
 
 def _plan(path: Path, manifest: Manifest) -> str | None:
     try:
-        same = plan_digest(table_of(_mapped(path)), manifest.version) == manifest.source["plan"]
+        same = plan_digest(table_of(_mapped(path), READ), manifest.version) == manifest.source["plan"]
     except (
         OSError,
         ValueError,

@@ -11,10 +11,9 @@ import pyarrow as pa
 
 from distillkit.store.format import layout
 from distillkit.store.format.field import Field
+from distillkit.store.format.plan import FILE_NAME as PLAN
 from distillkit.store.format.steps import Steps
 from distillkit.system.atomic import as_json, atomic_file, make_folder
-
-_PLAN = "plan.arrow"
 
 
 class Skeleton:
@@ -26,7 +25,7 @@ class Skeleton:
     @cached_property
     def files(self) -> dict[str, Any]:
         """By name, what is JSON in it."""
-        return {_PLAN: None, **layout.metadata_files(self._fields, self._plan.num_rows, self._rows_per_shard)}
+        return {PLAN: None, **layout.metadata_files(self._fields, self._plan.num_rows, self._rows_per_shard)}
 
     @property
     def folders(self) -> list[str]:
@@ -48,7 +47,7 @@ class Skeleton:
     def lay_down_one(self, place: Path, name: str, ours: Callable[[], None] = lambda: None) -> None:
         """One of its files, in a folder that is there. `ours` may refuse before it has its name."""
         with atomic_file(place / name, within=place) as file:
-            if name != _PLAN:
+            if name != PLAN:
                 file.write(as_json(self.files[name]))
             else:
                 with pa.ipc.new_file(file, self._plan.schema) as arrow:
