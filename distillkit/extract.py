@@ -22,8 +22,8 @@ from distillkit.engine import estimate
 from distillkit.engine.alike import told_of_alike
 from distillkit.engine.corpus import extract_corpus, stands, with_classes
 from distillkit.engine.early import refuse_taken, refuse_unfit
-from distillkit.engine.going_on import refuse_another, refuse_to_go_on
 from distillkit.engine.failed import judge
+from distillkit.engine.going_on import refuse_another, refuse_to_go_on
 from distillkit.engine.job import Job, Teacher, fields_asked
 from distillkit.engine.local import LocalEngine
 from distillkit.engine.places import in_its_order, places, refuse_to_redo
