@@ -174,7 +174,8 @@ def _cure(source: Any, column: str) -> str:
         knobs = ["source.captions", *knobs]
     if not knobs:
         return f"this kind of source gives no {column}s, or none here; choose other fields, or another source"
-    return f"mend {' or '.join(knobs)} in the recipe"
+    elsewhere = getattr(source, "images_elsewhere", "") if column == "image" else ""
+    return f"mend {' or '.join(knobs)} in the recipe{elsewhere}"
 
 
 def _refuse_lost(store: Path, corpus: Corpus, rows: pa.Table, before: dict[str, Any]) -> None:
