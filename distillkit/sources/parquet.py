@@ -103,9 +103,7 @@ class Parquet:
     def __iter__(self) -> Iterator[Sample]:
         self.account = account = Account()
         if self.file is None:
-            tables, names = self._place, files(
-                self._place, self.files, account, "source.files", self.images_elsewhere
-            )
+            tables, names = self._place, files(self._place, self.files, account, "source.files", self.images_elsewhere)
         else:
             tables, name = file_at(self.file)
             names = [name]
