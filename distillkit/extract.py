@@ -23,6 +23,7 @@ from distillkit.engine.alike import told_of_alike
 from distillkit.engine.corpus import extract_corpus, stands, with_classes
 from distillkit.engine.early import refuse_taken, refuse_unfit
 from distillkit.engine.failed import judge
+from distillkit.engine.going_on import refuse_another, refuse_to_go_on
 from distillkit.engine.job import Job, Teacher, fields_asked
 from distillkit.engine.local import LocalEngine
 from distillkit.engine.places import in_its_order, places, refuse_to_redo
@@ -77,16 +78,22 @@ def extract(
     cpu.settle()
     room.limit_to(memory_bytes(recipe.memory) if recipe.memory else None)
     out, smaller, part = workplace(expand(recipe.out)), allow_smaller or instead is not None, part or Part()
+    outlined: list[Job | None] = [None for _ in recipe.corpora]
     if engine == "local":  # elsewhere, teachers are where their workers are
-        refuse_unfit(recipe, out)
+        outlined = refuse_unfit(recipe, out)
     plans = [planned(corpus, out / corpus.name, say, smaller) for corpus in recipe.corpora]
     refuse_taken([out / corpus.name for corpus in recipe.corpora], part, again=instead is not None)
+    for corpus in recipe.corpora:
+        recover(out / corpus.name)
+    for corpus, plan, job in zip(recipe.corpora, plans, outlined, strict=True):
+        if instead:
+            refuse_to_go_on(instead, out / corpus.name, plan, job)
+        elif job and not overwrite:
+            refuse_another(job, plan, allow_smaller)
     run = _engine(engine, recipe)
     with run.running():
         jobs = _jobs(recipe, out, run.teachers(recipe.by_alias, say))
         made = {"command": command, "machine": machine()}
-        for job in jobs:
-            recover(job.path)
         if instead:
             begun: list[Callable[[], Path]] = [
                 partial(instead, job, plan.rows, plan.duplicates, say, made | plan.log)

@@ -184,6 +184,8 @@ def store_view(
     Example: distillkit store view stores/photos stores/photos-held-out --share 0.2
 
     Example: distillkit store view stores/photos stores/photos-train --other-than stores/photos-held-out
+
+    Example: distillkit store view stores/photos stores/pets --labels cat,dog --share 0.5
     """
     from distillkit.store.upkeep.view import Asked, make_view
 

@@ -77,21 +77,11 @@ def append(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None]
     StoreError where more has changed than that there are more rows.
     """
     path = job.path
-    successor.refuse_a_bucket(path)
-    old, before = Manifest.read(path), begun_with(path) or {}
-    _refuse_another_root(job, before)
-    grown = growth(path, plan)
-    if grown is None:
-        raise StoreError(f"{path}: {changed_rows(path, plan)}")
+    grown = grown_by(path, plan, job.source.root)
     if not grown.new:
         say(f"{path}: the corpus has no new samples, nothing to do")
         return path
-    asked = recognised(before, job.identity(duplicates))
-    writer = StoreWriter(successor.beside(path), grown.plan, job.fields, old.rows_per_shard, asked)
-    changes = [line for line in differences(before, writer.identity) if not line.startswith(GROWS)]
-    if changes:
-        cure = "undo that, or extract anew: distillkit extract-teacher RECIPE --overwrite"
-        raise StoreError(f"{path}: {changes[0]}; only what the same recipe gives can be appended; {cure}")
+    old, writer = Manifest.read(path), grown_of(job, grown, duplicates)
     whole = grown.kept // old.rows_per_shard
     say(
         f"{path}: {count(grown.new, 'new row')} behind {grown.kept}; "
@@ -109,12 +99,37 @@ def append(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None]
     return path
 
 
-def _refuse_another_root(job: Job, before: dict[str, Any]) -> None:
+def grown_by(path: Path, plan: pa.Table, root: str | Path | None) -> Growth:
+    """How the store at `path` goes on to `plan`, whose images lie below `root`. StoreError where it cannot."""
+    successor.refuse_a_bucket(path)
+    Manifest.read(path)
+    _refuse_another_root(path, root)
+    grown = growth(path, plan)
+    if grown is None:
+        raise StoreError(f"{path}: {changed_rows(path, plan)}")
+    return grown
+
+
+def grown_of(job: Job, grown: Growth, duplicates: int) -> StoreWriter:
+    """Who writes the grown store. StoreError where the recipe is another than that of the store of `job`."""
+    path, before = job.path, begun_with(job.path) or {}
+    asked = recognised(before, job.identity(duplicates))
+    shard = Manifest.read(path).rows_per_shard
+    writer = StoreWriter(successor.beside(path), grown.plan, job.fields, shard, asked)
+    changes = [line for line in differences(before, writer.identity) if not line.startswith(GROWS)]
+    if changes:
+        cure = "undo that, or extract anew: distillkit extract-teacher RECIPE --overwrite"
+        raise StoreError(f"{path}: {changes[0]}; only what the same recipe gives can be appended; {cure}")
+    return writer
+
+
+def _refuse_another_root(path: Path, root: str | Path | None) -> None:
     """First of all: of another folder everything may be another, also what number a class has."""
-    was, now = before.get("source", {}).get("root"), None if job.source.root is None else str(job.source.root)
+    before = begun_with(path) or {}
+    was, now = before.get("source", {}).get("root"), None if root is None else str(root)
     if was != now:
         raise StoreError(
-            f"{job.path}: its images lie below {was}, those of the recipe below {now}; put the new ones below the "
+            f"{path}: its images lie below {was}, those of the recipe below {now}; put the new ones below the "
             "first, or make a store of theirs and one of both: distillkit store merge OUT STORE STORE"
         )
 

@@ -19,28 +19,29 @@ from distillkit.store.writing.home import home_of
 from distillkit.system.atomic import make_folder, parsed_json
 
 
-def refuse_unfit(recipe: ExtractRecipe, out: Path) -> None:
+def refuse_unfit(recipe: ExtractRecipe, out: Path) -> list[Job | None]:
     """TeacherError for a teacher that is not there, StoreError for what a corpus asks and its teachers do not give.
 
-    Of kinds that do not tell of themselves before they are loaded, the second is asked again when they are.
+    Of kinds that do not tell of themselves before they are loaded, the second is asked again when they are. Returns the
+    corpora's jobs, of teachers without weights; None for one that is known only then.
     """
     refuse_absent(recipe.by_alias)
     outlines = {alias: _outline(component) for alias, component in recipe.by_alias.items()}
     told = {alias: Teacher(outline, {}) for alias, outline in outlines.items() if outline is not None}
     if len(told) < len(outlines):
-        return
-    for corpus in recipe.corpora:
-        _refuse_unfit(corpus, out / corpus.name, told, recipe)
+        return [None for _ in recipe.corpora]
+    return [_refuse_unfit(corpus, out / corpus.name, told, recipe) for corpus in recipe.corpora]
 
 
-def _refuse_unfit(corpus: Corpus, path: Path, teachers: Mapping[str, Teacher], recipe: ExtractRecipe) -> None:
+def _refuse_unfit(corpus: Corpus, path: Path, teachers: Mapping[str, Teacher], recipe: ExtractRecipe) -> Job | None:
     asked = fields_asked(corpus, teachers)
     looking = [teachers[alias].network for alias, name in asked if name != "text"]
     if corpus.drawn_views and any(getattr(network, "preprocess", None) is None for network in looking):
-        return  # it is not known yet whether views can be shown to it
+        return None  # it is not known yet whether views can be shown to it
     job = Job(path, corpus, teachers, asked, recipe.decoders, recipe.decode)
     for field in job.fields.values():
         check_rows_per_shard(job.rows_per_shard, field)
+    return job
 
 
 def _outline(component: Component) -> Any:

@@ -47,6 +47,7 @@ class Planned:
     told: str | None
     losses: list[dict[str, str]]
     classes: dict[str, int] = field(default_factory=dict)
+    root: str | None = None  # below which its images lie
 
     @property
     def log(self) -> dict[str, str]:
@@ -101,8 +102,9 @@ def planned(corpus: Corpus, store: Path, say: Callable[[str], None], allow_small
         _refuse_wrong_as_a_whole(corpus, source, rows)
     if grown is None and before and (store / FILE_NAME).is_file() and not allow_smaller:
         _refuse_lost(store, corpus, rows, before)
+    root = None if source.root is None else str(source.root)
     untold = duplicates - (0 if account is None else account.lost[OTHERS])
-    return Planned(rows, duplicates, untold, told, [] if account is None else account.losses, classes)
+    return Planned(rows, duplicates, untold, told, [] if account is None else account.losses, classes, root)
 
 
 def _before(store: Path) -> dict[str, Any] | None:
@@ -172,7 +174,8 @@ def _cure(source: Any, column: str) -> str:
         knobs = ["source.captions", *knobs]
     if not knobs:
         return f"this kind of source gives no {column}s, or none here; choose other fields, or another source"
-    return f"mend {' or '.join(knobs)} in the recipe"
+    elsewhere = getattr(source, "images_elsewhere", "") if column == "image" else ""
+    return f"mend {' or '.join(knobs)} in the recipe{elsewhere}"
 
 
 def _refuse_lost(store: Path, corpus: Corpus, rows: pa.Table, before: dict[str, Any]) -> None:

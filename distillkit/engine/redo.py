@@ -33,6 +33,8 @@ from distillkit.system.lines import append_line
 from distillkit.system.versions import versions
 from distillkit.system.wording import count
 
+WHAT = "changed images"  # as refusals call what is done again
+
 
 def redo(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None], made: dict[str, Any]) -> Path:
     """Do the changed images of the store of `job` again. Rerunning continues.
@@ -42,7 +44,7 @@ def redo(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None], 
     path = job.path
     successor.refuse_a_bucket(path)
     old = Manifest.read(path)
-    writer = successor_of(job, plan, duplicates, old, "changed images")
+    writer = successor_of(job, plan, duplicates, old, WHAT)
     with Claims(path) as mine, Claims(writer.path) as claims:
         mine.take_all()
         claims.take_all()

@@ -27,6 +27,8 @@ from distillkit.store.writing.writer import StoreWriter
 from distillkit.system.versions import versions
 from distillkit.system.wording import count
 
+WHAT = "failures"  # as refusals call what is tried again
+
 
 def retry(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None], made: dict[str, Any]) -> Path:
     """Compute the shards with failures of the store of `job` again. Rerunning continues.
@@ -36,11 +38,11 @@ def retry(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None],
     path = job.path
     successor.refuse_a_bucket(path)
     old = Manifest.read(path)
-    failed = [number for number, shard in enumerate(old.shards) if shard.ok < shard.rows]
+    failed = failed_shards(old)
     if not failed:
         say(f"{path}: no row of it has failed, nothing to do")
         return path
-    writer = successor_of(job, plan, duplicates, old, "failures")
+    writer = successor_of(job, plan, duplicates, old, WHAT)
     say(
         f"{path}: {count(old.skipped, 'row')} failed; {len(failed):,} of {count(writer.shards, 'shard')} computed again"
     )
@@ -69,12 +71,13 @@ def retry(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None],
     return path
 
 
-def successor_of(job: Job, plan: pa.Table, duplicates: int, old: Manifest, what: str) -> StoreWriter:
-    """Who writes a store of the same rows, by the same recipe, in which `what` is made anew.
+def failed_shards(store: Manifest) -> list[int]:
+    """Those of which not every row is there."""
+    return [number for number, shard in enumerate(store.shards) if shard.ok < shard.rows]
 
-    StoreError where recipe or corpus are others than those of the store of `job`.
-    """
-    path = job.path
+
+def same_rows(path: Path, plan: pa.Table) -> pa.Table:
+    """`plan` as the store at `path` has it. StoreError where the corpus is another than the store's."""
     grown = growth(path, plan)
     if grown is None:
         raise StoreError(f"{path}: {changed_rows(path, plan)}")
@@ -82,9 +85,18 @@ def successor_of(job: Job, plan: pa.Table, duplicates: int, old: Manifest, what:
         raise StoreError(
             f"{path}: the corpus has {count(grown.new, 'more sample')} now; run first: distillkit store append RECIPE"
         )
+    return grown.plan
+
+
+def successor_of(job: Job, plan: pa.Table, duplicates: int, old: Manifest, what: str) -> StoreWriter:
+    """Who writes a store of the same rows, by the same recipe, in which `what` is made anew.
+
+    StoreError where recipe or corpus are others than those of the store of `job`.
+    """
+    path, rows = job.path, same_rows(job.path, plan)
     before = begun_with(path) or {}
     asked = recognised(before, job.identity(duplicates))
-    writer = StoreWriter(successor.beside(path), grown.plan, job.fields, old.rows_per_shard, asked)
+    writer = StoreWriter(successor.beside(path), rows, job.fields, old.rows_per_shard, asked)
     changes = differences(before, writer.identity)
     if changes:
         raise StoreError(

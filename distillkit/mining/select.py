@@ -82,18 +82,18 @@ def select_texts(
 
 def _tell_unasked(images: FeatureStore, neighbours: Neighbours, say: Say) -> None:
     """Say how many images have no neighbours, as mining asked about other rows of their store. StoreError for all."""
-    usable, asked = len(images.ok_rows), len(neighbours.store.ok_rows)
-    if asked == usable:
+    usable, unasked = len(images.ok_rows), len(neighbours.unasked(neighbours.silent()))
+    if not unasked:
         return
     name, whose = neighbours.name, mined_of(neighbours.path)
     of = f" (mined were those of {whose})" if whose else ""
-    if not asked:
+    if not len(neighbours.store.ok_rows):
         raise StoreError(
             f"{images.path}: none of its {count(usable, 'image')} was asked for its {name}{of}; ask for them: "
             f"{neighbours.cure}"
         )
     say(
-        f"{images.path}: {usable - asked:,} of {count(usable, 'image')} have no {name}{of} and choose no text; "
+        f"{images.path}: {unasked:,} of {count(usable, 'image')} have no {name}{of} and choose no text; "
         f"{neighbours.cure}"
     )
 

@@ -101,14 +101,19 @@ class Online:
         return self.each * (min(self.number, different) if self.field == "text" else self.number)
 
 
-def online(recipe: TrainRecipe, facts: dict[str, Any], passes: dict[str, Pass | None]) -> list[Online]:
-    """What training would have asked the teacher. `passes` go by the recipe's names of their stores."""
-    texts_seen = facts["steps"] * (recipe.data.text_batch_size or recipe.data.batch_size)
+def online(
+    recipe: TrainRecipe, facts: dict[str, Any], passes: dict[str, Pass | None], texts_a_step: float | None
+) -> list[Online]:
+    """What training would have asked the teacher. `passes` go by the recipe's names of their stores; `texts_a_step`:
+    None where nobody knows, and then nothing is said of texts.
+    """
+    texts = () if texts_a_step is None else _known([passes.get("texts")])
+    texts_seen = round(facts["steps"] * (texts_a_step or 0))
     images = _known(of_images(passes))
     asked = [
         ("views of images", "image", facts["images_seen"], images),
         ("captions", "text", facts["images_seen"], images if with_captions(recipe) else ()),
-        ("texts", "text", texts_seen, _known([passes.get("texts")])),
+        ("texts", "text", texts_seen, texts),
     ]
     asked += [
         (f"views of images for {name.removeprefix(ALSO)}", "image", facts["images_seen"], _known([passes[name]]))

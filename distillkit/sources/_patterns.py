@@ -17,21 +17,25 @@ _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 _WILD = re.compile(r"[*?\[]")
 
 
-def files(place: Place, pattern: str, account: Account, knob: str) -> list[str]:
+def files(place: Place, pattern: str, account: Account, knob: str, cure: str = "") -> list[str]:
     """Files below a place, each once, in order of their names. `account` gets what a walk met beside them.
 
-    `knob`: which knob of the recipe the pattern is. SourceError where a name or a pattern means no file.
+    `knob`: which knob of the recipe the pattern is. SourceError where a name or a pattern means no file; `cure`: what
+    else helps then.
     """
     names = list(_spelled_out(pattern))
     for name in names:
-        below(str(place.root), name)
+        try:
+            below(str(place.root), name)
+        except SourceError as error:
+            raise SourceError(f"{error}{cure}") from None
     wild = [name for name in names if _WILD.search(name)]
     found = _matching(place, wild, account, knob)
     for name in names:
         if name not in found:
             found[name] = [name] if place.has(name) else []
         if not found[name]:
-            told = f"no such file; mend source.root or the pattern {pattern!r} in the recipe"
+            told = f"no such file; mend source.root or the pattern {pattern!r} in the recipe{cure}"
             raise SourceError(f"{place.where(name)}: {told}")
     every = sorted({match for matches in found.values() for match in matches})
     odd = next((match for match in every if printable(match) != match), None)
@@ -59,6 +63,11 @@ def _matching(place: Place, patterns: list[str], account: Account, knob: str) ->
         except NoFolder:
             continue  # whoever asked is told of the pattern, which means no file
     return found
+
+
+def is_pattern(name: str) -> bool:
+    """Whether it may mean several files."""
+    return bool(_WILD.search(name) or _BRACES.search(name))
 
 
 def _spelled_out(pattern: str) -> Iterator[str]:

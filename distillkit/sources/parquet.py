@@ -21,7 +21,7 @@ from distillkit.sources._account import Account
 from distillkit.sources._arrow import is_text_type, refuse_unfit, rows_of
 from distillkit.sources._captions import Captions, with_captions
 from distillkit.sources._lines import is_text
-from distillkit.sources._patterns import files
+from distillkit.sources._patterns import files, is_pattern
 from distillkit.sources._places import Place, below, file_at, folder_at, placed, unusable
 from distillkit.sources._row_groups import RowGroups
 from distillkit.system.wording import count, one_line
@@ -71,6 +71,17 @@ class Parquet:
         self._images = RowGroups(self._tables)
         self.account = Account()
 
+    @property
+    def images_elsewhere(self) -> str:
+        """What to do where one table lies in another folder than the images that it names; empty where that is done."""
+        if self.file is not None:
+            return ""
+        one = self.files if self.files.endswith(".parquet") and not is_pattern(self.files) else "FOLDER/TABLE.parquet"
+        return (
+            f'; of one table whose images lie in another folder say source.file = "{one}", its path, in place of '
+            "source.files, and their folder in source.root"
+        )
+
     def read(self, location: str) -> bytes | Path:
         """The bytes of one image, or the file where it is."""
         place = _PLACE.fullmatch(location)
@@ -92,7 +103,7 @@ class Parquet:
     def __iter__(self) -> Iterator[Sample]:
         self.account = account = Account()
         if self.file is None:
-            tables, names = self._place, files(self._place, self.files, account, "source.files")
+            tables, names = self._place, files(self._place, self.files, account, "source.files", self.images_elsewhere)
         else:
             tables, name = file_at(self.file)
             names = [name]

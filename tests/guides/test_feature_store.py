@@ -40,6 +40,10 @@ def world(tmp_path, monkeypatch, teacher_folder, s3):
     (tmp_path / "repainted").mkdir()
     for number in (7, 8, 9):
         (tmp_path / f"drawn/repainted/images/{number:03d}.png").rename(tmp_path / f"repainted/photos-{number:03d}.png")
+    animals = sorted((draw(tmp_path / "drawn/animals", 30, seed=3) / "images").iterdir())
+    for number, path in enumerate(animals):
+        (tmp_path / "animals" / ("bee", "cat", "dog")[number % 3]).mkdir(parents=True, exist_ok=True)
+        path.rename(tmp_path / "animals" / ("bee", "cat", "dog")[number % 3] / path.name)
     (tmp_path / "keys.txt").write_text("photos-001.png\nphotos-005.png\n")
     make_dino(tmp_path / "dino")
     torch.manual_seed(0)
@@ -88,10 +92,13 @@ def test_the_guide(world, run_cli, tmp_path):
     assert "openclip/image  139 rows, cosine least 0.9999" in again or "cosine least 1.0000" in again
     assert "dino/cls  139 rows" in again
     assert {path.name for path in (tmp_path / "stores").iterdir() if path.is_dir()} >= {
-        *("photos", "drawings", "all", "laion", "dime_fm", "datacompdr", "tinyvit", "labels")
+        *("photos", "drawings", "all", "animals", "laion", "dime_fm", "datacompdr", "tinyvit", "labels")
     }
     assert all(verify(path.parent) == [] for path in (tmp_path / "stores").glob("*/manifest.json"))
     assert FeatureStore("stores/all").ok_rows.size == 78 and len(FeatureStore("views/chosen").ok_rows) == 2
+    pets, held = (FeatureStore(f"views/{name}") for name in ("pets", "pets-held-out"))
+    both = [key for view in (pets, held) for key in view.values("key", view.ok_rows)]
+    assert len(both) == len(set(both)) == 20 and {key.partition("/")[0] for key in both} == {"cat", "dog"}
     labels = FeatureStore("stores/labels")
     chances = labels.read("logits", labels.ok_rows).float().exp()
     assert labels.read("classes", labels.ok_rows).dtype == torch.int32 and (chances.sum(1) < 1.001).all()

@@ -15,7 +15,7 @@ from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.reading.selection import select
 from distillkit.store.upkeep.verify import verify
 from distillkit.training.batches import Batches
-from tests.mining.conftest import images, quick_disk, texts, truth, write
+from tests.mining.conftest import clustered, images, quick_disk, texts, truth, write
 from tests.store.reading.test_neighbours import blind
 
 __all__ = ["images", "quick_disk", "texts"]  # fixtures
@@ -156,3 +156,22 @@ def test_a_selection_of_other_settings_is_replaced_only_when_that_is_asked_for(t
     other = select(stores[1].path, np.arange(5), tmp_path / "by-hand").path  # made by store view
     with pytest.raises(DistillkitError, match=r"by-hand: is a view of 5 other rows of .*; name another place, or add"):
         select_texts(recipe(stores, other, k=4))
+
+
+def test_images_without_a_direction_were_asked_in_vain_here_as_in_training(tmp_path, texts, monkeypatch):
+    monkeypatch.setattr(near, "uri", lambda one: f"data:{one['row']}")
+    vectors = clustered(300, 1)
+    vectors[[7, 250]] = 0
+    store, said = write(tmp_path / "some", "image", vectors, failed=(3,)), []
+    mine_here(MineRecipe(queries=str(store.path), corpus=str(texts.path), k=8), 1, lambda _: None)
+    select_texts(recipe((store, texts), tmp_path / "out"), said.append)
+    assert len(said) == 1, "mining again would not help them"
+    fit = select(store.path, np.arange(100), tmp_path / "fit").path
+    asked = MineRecipe(queries=str(fit), corpus=str(texts.path), k=8, name="of_fit")
+    mine_here(asked, 1, lambda _: None)
+    store = FeatureStore(store.path)
+    select_texts(recipe((store, texts), tmp_path / "more", neighbours="of_fit"), said.clear() or said.append)
+    assert said[0].startswith(f"{store.path}: 199 of 299 images have no of_fit"), said
+    data = {"images": str(store.path), "texts": str(texts.path), "batch_size": 16, "sampling": "proximal"}
+    with pytest.raises(DistillkitError, match="199 of 299 images have no 'of_fit'"):
+        Batches(Data(**data, neighbours="of_fit"), 0, blind())

@@ -142,3 +142,23 @@ def test_neighbours_that_training_drew_texts_by_are_mined_before_it_and_the_batc
     shutil.rmtree(out / "images/added/neighbours")
     for text in written(out):
         in_turn(text, f"not recorded; it made {out}/images/added/neighbours)", "train-student")
+
+
+def test_texts_that_were_read_as_neighbours_are_counted_and_not_as_a_batch_of_texts(out):
+    """Of 16 images with a neighbour each a step reads 16 texts at most, whatever text_batch_size would be."""
+    mined(out)
+    steps = json.loads((out / "run/student.json").read_text())["steps"]
+
+    def texts():
+        plain, _ = written(out)
+        return next((line.split("|")[6].strip() for line in plain.splitlines() if line.startswith("| texts ")), None)
+
+    trained_on(out, text_batch_size=32)
+    assert texts() == f"{steps * 32:,}"
+    trained_on(out, sampling="neighbours", neighbours_k=1)
+    few = texts()
+    assert few.startswith("about ") and steps <= int(few.removeprefix("about ").replace(",", "")) <= steps * 16
+    trained_on(out, neighbours_k=8)
+    assert int(texts().removeprefix("about ").replace(",", "")) > int(few.removeprefix("about ").replace(",", ""))
+    shutil.rmtree(out / "images/added/neighbours")
+    assert texts() is None, "nobody knows how many they were"

@@ -470,13 +470,13 @@ def test_the_cost_is_what_was_measured(tmp_path, run):
     assert measured.each("image") == pytest.approx(4.0 / 20)
 
     facts = {"images_seen": 1000, "steps": 10}
-    (views,) = online(run.recipe(), facts, {"images": measured, "texts": None})
+    (views,) = online(run.recipe(), facts, {"images": measured, "texts": None}, 16)
     assert views.seconds == pytest.approx(200.0)
-    (both,) = online(run.recipe(), facts, {"images": measured, "images.1": replace(measured, store="another")})
+    (both,) = online(run.recipe(), facts, {"images": measured, "images.1": replace(measured, store="another")}, 16)
     assert both.measured.seconds == 22.0 and both.seconds == pytest.approx(200.0)
-    (once,) = online(run.recipe(), facts, {"images": measured, "images.1": measured})  # two views of one store
+    (once,) = online(run.recipe(), facts, {"images": measured, "images.1": measured}, 16)  # two views of one store
     assert once.measured == measured
-    assert online(run.recipe(), facts, {"images": measured, "images.1": None}) == []
+    assert online(run.recipe(), facts, {"images": measured, "images.1": None}, 16) == []
     (tmp_path / "extract.jsonl").unlink()
     assert teacher_pass(SimpleNamespace(path=tmp_path)) is None
 
@@ -640,9 +640,9 @@ def test_beside_the_cost_of_a_plain_loop_stands_that_of_one_that_asks_about_no_t
     stores = {"images": FeatureStore(store_of(run)), "texts": FeatureStore(Path(store_of(run)).parent / "texts")}
     passes = {name: teacher_pass(store) for name, store in stores.items()}
     facts = run.facts() | {"steps": 1000, "images_seen": 1000}
-    (texts,) = (one for one in online(run.recipe(), facts, passes) if one.what == "texts")
+    (texts,) = (one for one in online(run.recipe(), facts, passes, 16) if one.what == "texts")
     assert texts.number > 160 and texts.once_each == pytest.approx(160 * texts.each)
-    (views,) = (one for one in online(run.recipe(), facts, passes) if one.what == "views of images")
+    (views,) = (one for one in online(run.recipe(), facts, passes, 16) if one.what == "views of images")
     assert views.once_each == views.seconds
     told = cost(run.recipe(), facts, stores)["texts_once"]
     assert told and told != cost(run.recipe(), facts, stores)["always"]

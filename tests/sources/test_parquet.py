@@ -354,3 +354,33 @@ def test_a_column_may_be_called_anything_and_the_refusal_is_one_line_that_comman
     with pytest.raises(SourceError) as refused:
         list(Parquet(root=str(tmp_path)))
     assert r"set source.image_column to one of: imag\n\x1b[2J" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [("pairs.parquet", "pairs.parquet"), ("{table}", "{table}"), ("*.parquet", "FOLDER/TABLE.parquet")],
+)
+def test_a_table_that_is_not_below_the_root_of_its_images_is_told_the_knob_for_one(tmp_path, files, told):
+    """`files` are looked for below the root, so a table elsewhere is none of them."""
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/a.png").write_bytes(picture())
+    table = str(write(tmp_path / "pairs.parquet", {"image": ["a.png"]}))
+    found = refusal(tmp_path / "images", files=files.format(table=table))
+    assert f'say source.file = "{told.format(table=table)}", its path, in place of source.files' in found
+    source = Parquet(file=table, root=str(tmp_path / "images"))
+    assert source.images_elsewhere == "" and [source.read(one.image) for one in source] == [tmp_path / "images/a.png"]
+
+
+def test_tables_whose_images_are_not_below_their_folder_are_told_the_same(tmp_path):
+    from distillkit.engine.planning import planned
+    from distillkit.recipe import Corpus
+
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/a.png").write_bytes(picture())
+    write(tmp_path / "tables/pairs.parquet", {"image": ["a.png"]})
+    source = {"kind": "parquet", "root": str(tmp_path / "tables"), "files": "pairs.parquet"}
+    with pytest.raises(SourceError) as refused:
+        planned(Corpus(name="one", source=source, fields=["image"]), tmp_path / "store", lambda line: None)
+    assert 'source.root in the recipe; of one table whose images lie in another folder say source.file = "' in str(
+        refused.value
+    )

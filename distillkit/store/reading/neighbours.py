@@ -79,24 +79,30 @@ class Neighbours:
         found = np.setdiff1d(volume.failed, usable.failed_rows)
         return found if among is None else np.intersect1d(found, among)
 
-    def refuse_unasked(self, silent: Int[np.ndarray, "n"], asked: int) -> None:
-        """StoreError where some of these rows, of `asked`, were never looked for: another view of the store was.
+    def unasked(self, silent: Int[np.ndarray, "n"]) -> Int[np.ndarray, "m"]:
+        """Those of these rows that were never looked for: another view of the store was.
 
         A row without a direction was asked in vain, whatever is mined.
         """
         store, field = self.store, str(self.facts.get("field"))
-        view = 0 if field in store.fields and store.field(field).per_view else None
-        never, first = 0, -1
-        for start in range(0, len(silent) if field in store.fields else 0, _BLOCK):
+        if field not in store.fields:
+            return silent[:0]
+        view = 0 if store.field(field).per_view else None
+        found = [silent[:0]]
+        for start in range(0, len(silent), _BLOCK):
             rows = silent[start : start + _BLOCK]
             lengths = store.read(field, rows, view=view).double().norm(dim=-1).numpy()
-            pointing = rows[np.isfinite(lengths) & (lengths > 0)]
-            never, first = never + len(pointing), int(pointing[0]) if first < 0 and len(pointing) else first
-        if never:
+            found.append(rows[np.isfinite(lengths) & (lengths > 0)])
+        return np.concatenate(found)
+
+    def refuse_unasked(self, silent: Int[np.ndarray, "n"], asked: int) -> None:
+        """StoreError where some of these rows, of `asked`, were never looked for."""
+        store, never = self.store, self.unasked(silent)
+        if len(never):
             made = typed(store.added[self.name].path, "mine-neighbours")
             raise StoreError(
-                f"{store.path}: {never:,} of {count(asked, 'image')} have no {self.name!r} (first: "
-                f"{store.values('key', np.array([first]))[0]}), which were mined for other rows of {store.base.path}"
+                f"{store.path}: {len(never):,} of {count(asked, 'image')} have no {self.name!r} (first: "
+                f"{store.values('key', never[:1])[0]}), which were mined for other rows of {store.base.path}"
                 f"{f' by: {made}' if made else ''}; mine them for these: {self.cure}"
             )
 
