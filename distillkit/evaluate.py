@@ -48,13 +48,15 @@ def evaluate(
     evals: str | Path | None = None,
     overrides: Sequence[str] = (),
     names: Sequence[str] = (),
+    page: bool = False,
 ) -> Path:
     """Evaluate the finished run at `path`; returns the path of its report. What has not changed is not done again.
 
     `evals`: a file of other evaluations than the recipe's. `overrides`, such as "evaluation.autocast=true", change that
     file, or else the run's recipe. `names`: of the evals these alone.
+    `page`: write the report anew, also where all of it was measured before.
     """
-    return evaluate_all([path], say, evals=evals, overrides=overrides, names=names)[0]
+    return evaluate_all([path], say, evals=evals, overrides=overrides, names=names, page=page)[0]
 
 
 def evaluate_all(
@@ -64,14 +66,15 @@ def evaluate_all(
     evals: str | Path | None = None,
     overrides: Sequence[str] = (),
     names: Sequence[str] = (),
+    page: bool = False,
 ) -> list[Path]:
     """The same of several runs. All that can be refused is refused before any of them is measured.
 
-    `names`: of the evals these alone.
+    `names`: of the evals these alone. `page`: write the reports anew, also where nothing is left to measure.
     """
     other = None if evals is None else load(evals, list(overrides), kind=EvalRecipe)
     jobs = [_job(Path(path), other, list(overrides), names) for path in paths]
-    return [_evaluated(job, say) for job in jobs]
+    return [_evaluated(job, say, page) for job in jobs]
 
 
 def evaluate_teacher(
@@ -126,7 +129,7 @@ def _job(path: Path, other: EvalRecipe | None, overrides: list[str], names: Sequ
     return _Job(run, recipe, baseline, asked, open_store)
 
 
-def _evaluated(job: _Job, say: Say) -> Path:
+def _evaluated(job: _Job, say: Say, page: bool) -> Path:
     run, recipe = job.run, job.recipe
     folders = {"student": run} | ({"baseline": job.baseline} if job.baseline else {})
     networks = {"teacher": digest(run.facts()["teacher"])} | {
@@ -139,7 +142,10 @@ def _evaluated(job: _Job, say: Say) -> Path:
         )
     kept = Kept(run.path / "evaluation", networks)
     if all(kept.has(one) for one in job.asked) and same_as_before(run.path, job.asked, networks):
-        say(f"{run.path}: already evaluated, nothing to do")
+        if page:
+            say(f"{run.path}: already evaluated; its report is written anew, of what was kept")
+            return _reported(job)
+        say(f"{run.path}: already evaluated, nothing to do; add --page to write its report anew")
         return run.path / "report.html"
     pace, roots = pace_of(recipe, say), moved(recipe.data)
     students = {
@@ -153,8 +159,14 @@ def _evaluated(job: _Job, say: Say) -> Path:
     say(f"{run.path}: {measured_weights(run, job.baseline, [one.component for one in job.asked])}")
     unfinished(run.path)  # what the proof speaks of is another evaluation from here on
     write_result(run.path, Result(found, job.asked, networks, facts), job.open_store)
-    report = write_report(run, job.baseline)
-    done(run.path)
+    return _reported(job)
+
+
+def _reported(job: _Job) -> Path:
+    """The report of what evaluation.json says; whoever is stopped meanwhile finds it unfinished."""
+    unfinished(job.run.path)
+    report = write_report(job.run, job.baseline)
+    done(job.run.path)
     return report
 
 

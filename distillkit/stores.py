@@ -129,14 +129,18 @@ def store_failures(store: Place) -> list[dict[str, str]]:
 def merge(out: Place, parts: Sequence[Place], *, say: Say = silent) -> Manifest:
     """The parts of one extraction, or stores of several corpora by the same teacher, as the store `out`."""
     places = [Path(part) for part in parts]
-    return (assemble if are_parts(places) else concatenate)(Path(out), places, say, versions())
+    command = shlex.join(["distillkit", "store", "merge", str(out), *map(str, places)])
+    return (assemble if are_parts(places) else concatenate)(Path(out), places, say, versions(), command)
 
 
 def import_features(
     kind: str, source: Place, out: Place, *, overrides: Sequence[str] | None = None, say: Say = silent
 ) -> Manifest:
     """What another project has stored, as the store `out`; `overrides` tell what is known of its teacher."""
-    return _import(Component(kind=kind, **settings(list(overrides or ()))), Path(source), Path(out), versions(), say)
+    knobs = [word for value in overrides or () for word in ("--set", value)]
+    command = shlex.join(["distillkit", "store", "import", kind, str(source), str(out), *knobs])
+    component = Component(kind=kind, **settings(list(overrides or ())))
+    return _import(component, Path(source), Path(out), versions(), say, command)
 
 
 def view(

@@ -36,6 +36,9 @@ def evaluate(
         list[Format] | None,
         typer.Option(help="Write the numbers in the files of another tool, too, below evaluation/."),
     ] = None,
+    page: Annotated[
+        bool, typer.Option("--page", help="Write the report anew, also where nothing is left to measure.")
+    ] = False,
 ) -> None:
     """Measure student, baseline and teacher, and write the report. What was measured is not measured again.
 
@@ -44,8 +47,8 @@ def evaluate(
     from distillkit.evaluate import evaluate_all, evaluate_teacher, write_as
 
     if teacher is not None:
-        if runs or evals is None:
-            raise typer.BadParameter("--teacher STORE goes with --eval FILE, and without runs")
+        if runs or evals is None or page:
+            raise typer.BadParameter("--teacher STORE goes with --eval FILE, and without runs, and without --page")
         found = evaluate_teacher(teacher, evals, out, say, overrides=overrides or [], names=only or [])
         print(found)
         for form in export or []:
@@ -53,7 +56,7 @@ def evaluate(
         return
     if not runs:
         raise typer.BadParameter("name a run folder, or --teacher STORE")
-    for report in evaluate_all(runs, say, evals=evals, overrides=overrides or [], names=only or []):
+    for report in evaluate_all(runs, say, evals=evals, overrides=overrides or [], names=only or [], page=page):
         print(report)
         for form in export or []:
             say(f"{form}: {write_as(report.parent, form)}")

@@ -139,7 +139,7 @@ def store_merge(
     from distillkit.store.upkeep.parts import are_parts, assemble
     from distillkit.system.versions import versions
 
-    manifest = (assemble if are_parts(parts) else concatenate)(out, parts, say, versions())
+    manifest = (assemble if are_parts(parts) else concatenate)(out, parts, say, versions(), command())
     print(out)
     say(f"{out}: {rows_and_failed(manifest.rows, manifest.skipped)}, digest {manifest.digest[:16]}")
 
@@ -159,7 +159,7 @@ def store_import(
     from distillkit.recipe import Component, settings
     from distillkit.system.versions import versions
 
-    manifest = import_features(Component(kind=kind, **settings(overrides)), source, out, versions(), say)
+    manifest = import_features(Component(kind=kind, **settings(overrides)), source, out, versions(), say, command())
     print(out)
     say(f"{out}: {rows_and_failed(manifest.rows, manifest.skipped)}, digest {manifest.digest[:16]}")
 

@@ -29,9 +29,15 @@ _ROWS = 65_536  # of a shard, or as few more as make it whole
 
 
 def import_features(
-    component: Component, source: Path, out: Path, made_with: Mapping[str, str], say: Callable[[str], None]
+    component: Component,
+    source: Path,
+    out: Path,
+    made_with: Mapping[str, str],
+    say: Callable[[str], None],
+    command: str | None = None,
 ) -> Manifest:
-    """What lies at `source` as the store at `out`; rows that cannot be used are lines of its ledger.
+    """What lies at `source` as the store at `out`; rows that cannot be used are lines of its ledger. Its log
+    tells the `command`.
 
     SourceError when nothing of that kind lies there.
     """
@@ -65,7 +71,8 @@ def import_features(
                 refused.setdefault(row, f"{name}: what is stored is not finite in {field.dtype}")
         return arrays, [(row, "read", told) for row, told in refused.items()]
 
-    manifest = fill(writer, rows, made_with, say)
+    told = {"imported": component.kind} | ({"command": command} if command else {})
+    manifest = fill(writer, rows, made_with, say, told=[told])
     for line in told_of_alike(FeatureStore(out)):
         say(line)
     return manifest

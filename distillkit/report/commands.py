@@ -3,36 +3,43 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from distillkit.report.costs import Pass, teacher_pass
 from distillkit.report.made import made
-from distillkit.store.reading.reader import FeatureStore
+from distillkit.report.then import Then
+from distillkit.store.format.log import commands as computed
+from distillkit.store.format.maker import is_extracted
 from distillkit.store.reading.selection import Selection
 
 
 def commands(
     run: Path,
     facts: dict[str, Any],
-    passes: list[Pass],
+    stores: Sequence[Path],
     demo: Path | None,
     views: Sequence[Selection] = (),
     mined: Sequence[Path] = (),
+    then: Mapping[str, Then] | None = None,
 ) -> list[str]:
     """One line each, in order; `views` are those among the stores, and told with all that they were made of, as are
-    the `mined` neighbours that training read. A command that nobody recorded is a comment that says so.
+    the `mined` neighbours that training read; `then`: what was trained on. A command that nobody recorded is a comment
+    that says so, and so is that a store is another one by now.
     """
-    makings, beginnings = made(views, mined)
-    known = {Path(one.store).absolute() for one in passes}
-    more = [teacher_pass(FeatureStore(place)) for place in beginnings if place not in known]
-    passes = [*passes, *(one for one in more if one)]
-    extractions = list(dict.fromkeys(command for one in passes for command in one.commands))
+    old = list({one.store.path: one for one in (then or {}).values() if not one.same}.values())
+    makings, beginnings = made(stores, views, mined, {one.store.path: str(one.digest) for one in old})
+    places = dict.fromkeys(place.absolute() for place in (*stores, *beginnings))
+    every = dict.fromkeys(command for place in places for command in computed(place))
+    extractions = [command for command in every if command not in makings]
+    grown = [f"# {one.store.path}: {one.in_short()}" for one in old if one.store.selection is None]
     training = facts.get("command")
+    if not extractions and any(map(is_extracted, places)):
+        extractions = ["# distillkit extract-teacher RECIPE  (run from Python; its command was not recorded)"]
     return [
         *([f"distillkit data prepare demo{' --quick' if demo.name != 'demo' else ''}"] if demo else []),
-        *(extractions or ["# distillkit extract-teacher RECIPE  (run from Python; its command was not recorded)"]),
+        *grown,
+        *extractions,
         *makings,
         training or "# distillkit train-student RECIPE  (run from Python; the resolved recipe is in recipe.json)",
         shlex.join(["distillkit", "evaluate", str(run)]),

@@ -9,7 +9,7 @@ from typing import Any
 
 from distillkit.recipe import TrainRecipe
 from distillkit.report.named import ALSO, also_of, of_images
-from distillkit.store.format.log import logged
+from distillkit.store.format.log import commands, logged, taken_along
 from distillkit.store.reading.reader import FeatureStore
 
 BENCH = "bench.json"  # in a run's folder: what `distillkit bench-model` measured of it
@@ -43,7 +43,9 @@ def teacher_pass(store: FeatureStore, teacher: str | None = None) -> Pass | None
     """
     view = getattr(store, "selection", None)  # which is made without a teacher
     place = view.store if view else store.path
-    lines = [line | {"forward_seconds": _forward(line, teacher)} for line in logged(place)]
+    # A merged store is of the passes that made its parts, and of none of its own.
+    computed = [line for line in taken_along(place) if "forward_seconds" in line] + logged(place)
+    lines = [line | {"forward_seconds": _forward(line, teacher)} for line in computed]
     if not lines:
         return None
     fields = {field for line in lines for field in line["forward_seconds"]}
@@ -54,7 +56,7 @@ def teacher_pass(store: FeatureStore, teacher: str | None = None) -> Pass | None
         images=sum(line.get("images", line["rows"] - line["failed"]) for line in lines),
         seconds=sum(line["seconds"] for line in lines),
         forward={field: sum(line["forward_seconds"].get(field, 0.0) for line in lines) for field in sorted(fields)},
-        commands=_distinct([line.get("command") for line in lines]),
+        commands=commands(place),
         machines=_distinct([line.get("machine") for line in lines]),
     )
 

@@ -85,10 +85,11 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
         "commands": commands(
             run.path,
             facts,
-            [one for one in passes.values() if one],
+            [store.path for store in with_bases(stores) if not store.selection],
             demo,
             [store.selection for store in stores if store.selection],
             mined_for(recipe, trained),
+            then,
         ),
         "facts": _facts(facts),
         "seen_in_training": seen_in_training(recipe.data, facts),

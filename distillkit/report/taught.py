@@ -13,7 +13,6 @@ from distillkit.report.demo import teacher_name
 from distillkit.report.named import also_of, meant
 from distillkit.report.then import Then
 from distillkit.report.training import Asked, looked_at
-from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.reading.selection import home
 
 
@@ -49,10 +48,12 @@ def _further(name: str, then: Mapping[str, Then], asked: Mapping[str, Asked], de
 
 
 def _asked(one: Then) -> Asked:
-    """The store that the pass made, and about how many rows it was; None of a view that is another one today: how many
-    its store had then was not recorded.
+    """The store that the pass made, and about how many rows it was; None of a view that is another one today, of a run
+    that did not record how many its store had then.
     """
     store, place = one.store, home(one.store.path)
     if place == store.path:
         return place, one.number
-    return place, len(FeatureStore(place, store.alias, store.uses).ok_rows) if one.same else None
+    if one.of is not None:
+        return place, one.of
+    return place, len(store.whole.ok_rows) if one.same else None

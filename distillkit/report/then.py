@@ -17,13 +17,14 @@ from distillkit.system.wording import count
 @dataclass(frozen=True)
 class Then:
     """One of its stores: `store` is the one of today, `digest` and `rows` are of when the student was trained, None
-    where nobody recorded them.
+    where nobody recorded them; so is `of`, how many usable rows the store of a view had.
     """
 
     store: FeatureStore
     digest: str | None
     rows: int | None
     keys: str | None
+    of: int | None = None
 
     @property
     def same(self) -> bool:
@@ -76,8 +77,14 @@ def changes(then: Mapping[str, Then]) -> list[str]:
 def as_then(run: RunFolder) -> dict[str, Then]:
     """What the student of `run` was trained on, by the recipe's name for it."""
     facts, digests = run.facts(), (run.begun_with() or {}).get("stores", {})
-    opened, rows, keys = (facts.get(what, {}) for what in ("opened", "rows", "keys"))
+    opened, rows, keys, asked = (facts.get(what, {}) for what in ("opened", "rows", "keys", "asked"))
     return {
-        name: Then(FeatureStore(path, **opened.get(name, {})), digests.get(name), rows.get(name), keys.get(name))
+        name: Then(
+            FeatureStore(path, **opened.get(name, {})),
+            digests.get(name),
+            rows.get(name),
+            keys.get(name),
+            asked.get(name),
+        )
         for name, path in facts["stores"].items()
     }

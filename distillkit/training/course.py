@@ -236,6 +236,7 @@ class Course:
                 for name, store in self.ingredients.stores.items()
             },
             "rows": {name: len(store.ok_rows) for name, store in self.ingredients.stores.items()},
+            "asked": {name: len(store.whole.ok_rows) for name, store in self.ingredients.stores.items()},
             # A view can be made again of other rows: a report has to know whether these were the same images.
             "keys": {
                 f"images.{number}" if number else "images": keys_sha256(images.store, images.store.ok_rows)

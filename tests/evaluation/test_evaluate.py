@@ -189,6 +189,29 @@ def test_killed_between_numbers_and_report_it_is_not_done(run, run_cli):
     assert json.loads((run / "evaluated.json").read_text()).keys() == {"evaluation"}
 
 
+def test_the_report_of_what_was_measured_is_written_anew_where_it_is_asked_for(run, run_cli, count):
+    run_cli("evaluate", run, "--page")  # of this copy, which lies elsewhere
+    told, asked = (run / "report.html").read_bytes(), stamps(run / "evaluation")
+    for name in ("report.html", "report.md"):
+        (run / name).write_text("as an older version wrote it")
+    assert "already evaluated, nothing to do; add --page to write its report anew" in run_cli("evaluate", run)[2]
+    code, out, err = run_cli("evaluate", run, "--page")
+    assert (code, out.strip()) == (0, str(run / "report.html")) and "report is written anew" in err
+    assert (run / "report.html").read_bytes() == told and "older version" not in (run / "report.md").read_text()
+    assert not count and stamps(run / "evaluation") == asked
+    assert "nothing to do" in run_cli("evaluate", run)[2]
+
+
+def test_killed_while_a_report_is_written_anew_it_is_not_done(run, run_cli, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as now:
+        now.setattr("distillkit.evaluate.write_report", killed)
+        run_cli("evaluate", run, "--page")
+    assert "already evaluated" not in run_cli("evaluate", run)[2]
+
+
 def test_from_python(run, world):
     from distillkit import evaluate
 

@@ -52,12 +52,14 @@ def typed(run_cli):
 
 
 def test_the_first_commands(ready, typed):
-    first, others, compare = commands(0)
+    first, others, page, compare = commands(0)
     assert "runs/mine/report.html" in typed(first)[0]
     # The page's stores are copies of those that the run was trained on: equal digests, one teacher.
     assert "linear_probe: student" in typed(others)[1]
     found = results(ready / "runs/mine")["results"]
     assert found.keys() == {"retrieval", "zero_shot", "linear_probe"}
+    (ready / "runs/mine/report.md").unlink()
+    assert "report is written anew" in typed(page)[1] and (ready / "runs/mine/report.md").is_file()
     assert "against runs/mine/baseline: " in typed(compare)[1]
     typed("distillkit evaluate runs/a@0 runs/a@1 runs/b@0")
     for line in commands(2):

@@ -16,12 +16,15 @@ import pytest
 import torch
 from PIL import Image
 
+from distillkit import stores
 from distillkit.engine import importing as module
 from distillkit.engine.importing import import_features
 from distillkit.errors import DistillkitError, SourceError, StoreError
 from distillkit.originals import Originals
 from distillkit.recipe import Component
 from distillkit.recipe.registry import kinds
+from distillkit.report.made import made
+from distillkit.store.format.maker import how_again
 from distillkit.store.reading.contents import refuse_other_teacher
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.verify import verify
@@ -62,6 +65,14 @@ def test_a_long_import_tells_how_far_it_is(tmp_path, monkeypatch):
     out = re.escape(str(tmp_path / "out"))
     assert any(re.fullmatch(rf"{out}: planning, rows [\d,]+ so far  .*/s", line) for line in said)
     assert [line for line in said if re.fullmatch(rf"{out}: rows (64|128)/150  .*/s  .* left", line)]
+
+
+def test_the_log_of_an_import_tells_the_command(tmp_path):
+    clip_retrieval(tmp_path / "embeddings")
+    out = tmp_path / "out"
+    stores.import_features("clip_retrieval", tmp_path / "embeddings", out, overrides=['model="m/t"'])
+    told = f"distillkit store import clip_retrieval {tmp_path}/embeddings {out} --set 'model=\"m/t\"'"
+    assert how_again(out) == told and made([out], []) == ([told], [out])
 
 
 def test_clip_retrieval(tmp_path):

@@ -162,3 +162,36 @@ def test_texts_that_were_read_as_neighbours_are_counted_and_not_as_a_batch_of_te
     assert int(texts().removeprefix("about ").replace(",", "")) > int(few.removeprefix("about ").replace(",", ""))
     shutil.rmtree(out / "images/added/neighbours")
     assert texts() is None, "nobody knows how many they were"
+
+
+def test_a_view_that_was_made_anew_after_training_is_told_as_it_was_then(out):
+    make_view(out / "images", out / "train", rows="0:40", overwrite=True)  # the same rows: the same view
+    make_view(out / "images", out / "train", rows="0:50", overwrite=True)
+    for text in written(out):
+        in_turn(text, f"# {out}/train was made anew after this training; what follows made its rows of then", "0:40")
+        assert "--rows 0:50" not in text
+    (out / "train/extract.jsonl").unlink()
+    make_view(out / "images", out / "train", rows="0:55", overwrite=True)
+    for text in written(out):
+        told = f"# {out}/train was made anew after this training, and how before was not recorded"
+        in_turn(text, told, "--rows 0:55", "train-student")
+
+
+def test_a_view_that_another_was_made_of_and_that_is_gone_is_not_told_by_the_rows_of_today(out):
+    """What made it was not recorded, and what lies there by now is another one."""
+    select(out / "images", np.arange(60), out / "part")
+    make_view(out / "part", out / "train", rows="0:40", overwrite=True)
+    select(out / "images", np.arange(20), out / "part")
+    for text in written(out):
+        assert f"# {out}/part was made here  (another view lies there by now" in text
+        assert f"its rows are in {out}/part/rows.npy" not in text
+
+
+def test_a_store_that_has_grown_since_is_told_as_another_one(out):
+    record = json.loads((out / "run/recipe.json").read_text())
+    for text in written(out):
+        assert f"# {out}/texts: another one than at training" not in text
+    record["identity"]["stores"]["texts"] = "0" * 64
+    (out / "run/recipe.json").write_text(json.dumps(record))
+    for text in written(out):
+        in_turn(text, f"# {out}/texts: another one than at training: 160 rows then, 160 now", "train-student")

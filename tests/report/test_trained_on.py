@@ -63,11 +63,7 @@ def test_an_eval_of_another_file_by_the_same_name_is_told_by_its_own_store(out):
 def test_of_a_view_made_again_with_more_rows_the_report_tells_those_of_then(out):
     select(out / "images", np.arange(50), out / "train")
     for text in written(out):
-        assert (
-            "was asked once about every image of its store (how many then was not recorded; 40 of them in training)"
-            in text
-            and "on images it never saw" in text
-        )
+        assert "was asked once about 70 images (40 of them in training)" in text and "on images it never saw" in text
         assert "/train has changed since the student was trained (digest " in text
         assert "; 40 rows then, 50 now)" in text
         (line,) = (
@@ -80,8 +76,20 @@ def test_of_a_view_made_again_with_more_rows_the_report_tells_those_of_then(out)
 def test_of_a_view_made_again_with_other_rows_nobody_knows_what_was_trained_on(out):
     select(out / "images", np.arange(5, 60), out / "train")
     for text in written(out):
-        assert "about every image of its store (how many then was not recorded; 40 of them in training)" in text
+        assert "was asked once about 70 images (40 of them in training)" in text
         assert f"on images that it may have been trained on, as {out}/train has changed since" in text
+
+
+def test_a_run_that_did_not_record_how_many_rows_its_stores_had_says_so(out):
+    path = out / "run/student.json"
+    facts = json.loads(path.read_text())
+    assert facts.pop("asked") == {"images": 70, "texts": 160}
+    path.write_text(json.dumps(facts))
+    for text in written(out):
+        assert "was asked once about 70 images (40 of them in training)" in text
+    select(out / "images", np.arange(50), out / "train")
+    for text in written(out):
+        assert "about every image of its store (how many then was not recorded; 40 of them in training)" in text
 
 
 def test_classes_of_a_view_are_called_as_its_store_calls_them(out):

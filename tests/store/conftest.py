@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from distillkit.store.format.field import DTYPES, Field
+from distillkit.store.format.log import FILE_NAME
 from distillkit.store.format.plan import SCHEMA
 from distillkit.store.writing.writer import StoreWriter
 
@@ -91,5 +92,6 @@ def toy(make_toy):
 
 
 def contents(folder):
-    """Every file below `folder` and its bytes."""
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """Every file below `folder` and its bytes, but for the log of a store, which is no part of it."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != FILE_NAME)
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}

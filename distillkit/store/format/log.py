@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,33 @@ def note_command(store: Path, command: str | None) -> None:
     """Write down who begins or goes on with a store, once, before any shard is there to tell it."""
     if command and all(line.get("command") != command for line in read_lines(store / FILE_NAME)):
         append_line(store / FILE_NAME, {"command": command})
+
+
+def note(store: Path, lines: Iterable[dict[str, Any]]) -> None:
+    """Write down those of `lines` that are not there yet: whoever goes on with a store tells the same again."""
+    there = {json.dumps(line) for line in read_lines(store / FILE_NAME)}
+    for line in lines:
+        if (told := json.dumps(line)) not in there:
+            append_line(store / FILE_NAME, line)
+            there.add(told)
+
+
+def taken_along(store: Path) -> list[dict[str, Any]]:
+    """What the stores that a merged store was made of told of how they were made."""
+    return [line["line"] for line in read_lines(store / FILE_NAME) if isinstance(line.get("line"), dict)]
+
+
+def put_together(store: Path) -> dict[str, Any] | None:
+    """How a store was merged or imported, last: its `command`, and `of` which stores and views, by place and digest."""
+    return next((line for line in reversed(read_lines(store / FILE_NAME)) if {"merged", "imported"} & set(line)), None)
+
+
+def commands(store: Path) -> list[str]:
+    """Every command that computed rows of a store, each once and in order: also of a shard that a later one did anew,
+    as that one alone makes no store. Of a merged store those that made its parts, but not the merge.
+    """
+    own = [line for line in read_lines(store / FILE_NAME) if "shard" in line or "more_of" in line]
+    return list(dict.fromkeys(line["command"] for line in [*taken_along(store), *own] if line.get("command")))
 
 
 def typed(store: Path, kind: str) -> str | None:

@@ -28,15 +28,23 @@ def how_again(store: Path) -> str:
     """
     begun = _begun(store / "plan.json") or _begun(store / "manifest.json") or {}
     source, teachers = begun.get("source", {}), begun.get("teachers", {})
+    if merged := typed(store, "store merge"):
+        return from_here(merged)  # its parts were extracted, and by that command they are again, but not this
     command = maker(source, teachers)
     if as_typed := typed(store, command):
         return from_here(as_typed)
     if command == "store import":
         imported = source["imported"]
         return f"distillkit store import {imported.get('kind')} {imported.get('place')} {store}"
-    if command == "store merge":
-        return f"distillkit {command} OUT PARTS"
+    if command == "store merge" or "merged" in begun:
+        return f"distillkit store merge {store} PARTS"
     return f"distillkit {command} RECIPE" + (", where RECIPE is the recipe that it was begun with" if begun else "")
+
+
+def is_extracted(store: Path) -> bool:
+    """Whether a teacher's pass made the store, as far as its record tells."""
+    begun = _begun(store / "plan.json") or _begun(store / "manifest.json") or {}
+    return maker(begun.get("source", {}), begun.get("teachers", {})) == "extract-teacher" and "merged" not in begun
 
 
 def _begun(path: Path) -> dict[str, Any] | None:

@@ -43,6 +43,11 @@ class FeatureStore(Contents):
         super().__init__(path, teacher, uses)
         self._tables: dict[str, Table] = {}
 
+    @property
+    def whole(self) -> FeatureStore:
+        """Of a view the store that it is of, whose rows its teacher was asked about; else itself."""
+        return self if self.selection is None else FeatureStore(self.selection.store, self.alias, self.uses)
+
     def __reduce__(self) -> tuple[type[FeatureStore], tuple[Path, str | None, tuple[str, ...]]]:
         return FeatureStore, (self.path, self.alias, self.uses)
 

@@ -6,6 +6,7 @@ Row numbers stay those of the store; whoever opens the view finds no other rows 
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 from collections.abc import Sequence
@@ -70,6 +71,17 @@ def again(path: Path, store: Path | None = None, digest: str | None = None) -> s
     return f"{known}, with the options that it was made with, which nobody recorded"
 
 
+def _place(view: Path, name: str) -> Path:
+    """Where the store of a view lies. ValueError for a name that no disk could have."""
+    place = Path(os.path.normpath(view / name))
+    try:
+        place.exists()
+    except OSError as error:  # any other is told where the store is opened
+        if error.errno == errno.ENAMETOOLONG:
+            raise ValueError(f"the name of its store: {error.strerror}") from error
+    return place
+
+
 class Selection:
     """The view at `path`. StoreError where its rows are damaged, or its store is not the one it was made of.
 
@@ -86,7 +98,7 @@ class Selection:
             self.lots = int(facts.pop("lots", 0))
             if not 0 <= self.lots < 2**63:
                 raise ValueError(f"lots = {self.lots}")
-            self.store = Path(os.path.normpath(path / facts["store"]))
+            self.store = _place(path, facts["store"])
             self.digest, self.base, self.count = digest(facts), str(facts["digest"]), int(facts["rows"])
             self._sha256 = str(facts["sha256"])
         except (OSError, ValueError, KeyError, TypeError) as error:

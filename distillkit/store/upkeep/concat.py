@@ -18,6 +18,7 @@ from distillkit.store.format.plan import kept, make_plan
 from distillkit.store.format.sameness import changes
 from distillkit.store.format.steps import Steps
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.upkeep.ancestry import lines_of_stores
 from distillkit.store.writing.fill import fill
 from distillkit.store.writing.shards import Failure
 from distillkit.store.writing.writer import StoreWriter
@@ -29,9 +30,16 @@ from distillkit.types import Sample
 _BLOCK = 65_536
 
 
-def concatenate(out: Path, paths: list[Path], say: Callable[[str], None], made_with: Mapping[str, str]) -> Manifest:
+def concatenate(
+    out: Path,
+    paths: list[Path],
+    say: Callable[[str], None],
+    made_with: Mapping[str, str],
+    command: str | None = None,
+) -> Manifest:
     """The rows of all stores, one store behind the other; of rows with one key the first stays. Classes that have names
-    keep the numbers of the first store that has some; new ones come behind.
+    keep the numbers of the first store that has some; new ones come behind. Its log tells
+    the `command`, and what theirs told.
 
     StoreError unless teachers, fields and views are the same everywhere.
     """
@@ -60,7 +68,7 @@ def concatenate(out: Path, paths: list[Path], say: Callable[[str], None], made_w
     }
     writer = StoreWriter(out, plan, first.fields, first.rows_per_shard, facts)
     writer.steps = rows.steps
-    return fill(writer, rows.read, made_with, say, classes)
+    return fill(writer, rows.read, made_with, say, classes, lines_of_stores(out, stores, command))
 
 
 def _refuse_other_kinds(stores: list[FeatureStore]) -> None:

@@ -9,11 +9,13 @@ from typing import Any
 from distillkit.errors import StoreError
 from distillkit.store.format.classes import classes_of, write_classes
 from distillkit.store.format.field import Field
+from distillkit.store.format.log import note
 from distillkit.store.format.manifest import Manifest
 from distillkit.store.format.plan import plan_at
 from distillkit.store.format.sameness import begun_with, changes
 from distillkit.store.format.steps import steps_of
 from distillkit.store.reading.selection import FILE_NAME as VIEW
+from distillkit.store.upkeep.ancestry import lines_of_parts
 from distillkit.store.writing.adopt import adopt, committed
 from distillkit.store.writing.claims import Claims
 from distillkit.store.writing.writer import StoreWriter
@@ -34,8 +36,17 @@ def are_parts(folders: list[Path]) -> bool:
     )
 
 
-def assemble(out: Path, folders: list[Path], say: Callable[[str], None], made_with: Mapping[str, str]) -> Manifest:
-    """The store at `out` from every shard that any part has. StoreError for other plans and missing shards."""
+def assemble(
+    out: Path,
+    folders: list[Path],
+    say: Callable[[str], None],
+    made_with: Mapping[str, str],
+    command: str | None = None,
+) -> Manifest:
+    """The store at `out` from every shard that any part has. Its log tells the `command`, and what theirs told.
+
+    StoreError for other plans and missing shards.
+    """
     identity = _identity(folders[0])
     for folder in folders[1:]:
         found = changes(identity, _identity(folder))
@@ -73,6 +84,7 @@ def assemble(out: Path, folders: list[Path], say: Callable[[str], None], made_wi
                         say(f"shard {shard + 1} is in {folder} and, with other bytes, in {other}; the first is taken")
                 adopt(writer, folder, shard, record)
                 progress.advance(record.rows)
+        note(out, lines_of_parts({shard: next(iter(holders)) for shard, holders in sources}, len(folders), command))
         return writer.finish(made_with)
 
 

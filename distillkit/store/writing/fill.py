@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 
 from distillkit.errors import StoreError
 from distillkit.store.format.classes import write_classes
+from distillkit.store.format.log import note
 from distillkit.store.format.manifest import Manifest
 from distillkit.store.writing.claims import Claims
 from distillkit.store.writing.shards import Failure
@@ -26,9 +28,10 @@ def fill(
     made_with: Mapping[str, str],
     say: Callable[[str], None] | None = None,
     classes: Mapping[str, int] | None = None,
+    told: Iterable[dict[str, Any]] = (),
 ) -> Manifest:
     """Write every shard that is not there yet, then the manifest. StoreError where another store lies. `say` hears how
-    far it is. `classes`: which number each has, by name, where labels are such numbers.
+    far it is. `classes`: which number each has, by name, where labels are such numbers. `told`: lines of its log.
 
     The checksum of a shard takes a core longer than writing it, so two are under way at a time unless they are large;
     what `rows` gives must stay as it is until it is asked for the next but one.
@@ -43,6 +46,7 @@ def fill(
         writer.begin()
         if classes:
             write_classes(writer.path, classes)
+        note(writer.path, told)
         at_once = 2 if writer.shard_bytes <= _SMALL else 1
         todo = [shard for shard in range(writer.shards) if not writer.committed(shard)]
         sizes = {shard: len(range(*writer.span(shard))) for shard in todo}

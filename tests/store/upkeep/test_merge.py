@@ -7,12 +7,16 @@ import pyarrow as pa
 import pytest
 
 from distillkit.errors import StoreError
+from distillkit.store.format.log import FILE_NAME as LOG
+from distillkit.store.format.log import commands
+from distillkit.store.format.maker import how_again
 from distillkit.store.format.manifest import Manifest
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.reading.selection import select
 from distillkit.store.upkeep.concat import concatenate
 from distillkit.store.upkeep.parts import are_parts, assemble
 from distillkit.store.upkeep.verify import verify
+from distillkit.system.lines import append_line, read_lines
 from tests.store.conftest import contents
 
 MADE = {"toy": "1"}
@@ -39,6 +43,19 @@ def test_parts_are_the_store_of_one_undivided_run(toy, parts, tmp_path):
     assert contents(out) == contents(toy.path) and verify(out) == []
     assemble(out, parts, print, MADE)  # again: nothing changes
     assert contents(out) == contents(toy.path)
+
+
+def test_the_log_of_merged_parts_has_their_lines_and_the_merge(parts, tmp_path):
+    for folder, shards in zip(parts, [(0, 2), (1,)], strict=True):
+        for shard in shards:
+            line = {"shard": shard, "command": f"extract {folder.parent.name}", "cut": {"toy/text": 1}}
+            append_line(folder / LOG, line)
+    out, command = tmp_path / "merged/store", "distillkit store merge merged/store part0/store part1/store"
+    for _ in range(2):  # again: nothing changes
+        manifest = assemble(out, parts, print, MADE, command)
+        assert [line.get("shard") for line in read_lines(out / LOG)] == [0, 1, 2, None]
+    assert commands(out) == ["extract part0", "extract part1"] and how_again(out) == command
+    assert list(manifest.remarks.values()) == [{"toy/text": 3}]  # as of an undivided run
 
 
 def test_a_part_that_cannot_be_linked_is_copied(toy, parts, tmp_path, monkeypatch):
