@@ -39,10 +39,8 @@ def folder_at(root: str, follow: bool = False) -> Place:
     folder = local_path(root)
     if not folder.is_dir():
         what = "a file, no folder of images" if folder.is_file() else "no such folder of images"
-        near = printable(meant(folder))
-        raise SourceError(
-            f"{folder}: {what}{near}; {_how_to_get(folder) or 'mend that path (in a recipe: source.root)'}"
-        )
+        cure = _how_to_get(folder) or "mend that path (in a recipe: source.root)"
+        raise SourceError(f"{folder}: {what}{printable(meant(folder))}; {cure}")
     return Near(folder, follow)
 
 
