@@ -1,0 +1,34 @@
+"""Rows of one image: every caption of it is a row where a source keeps them all."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from distillkit.store.reading.images import first_of_each, images_of
+
+
+class Store:
+    def __init__(self, images):
+        self.index = pa.table({"image": pa.chunked_array([pa.array(part, pa.string()) for part in images])})
+
+
+@pytest.mark.parametrize(
+    ("images", "numbers", "first"),
+    [
+        ([["b", "a"], ["b", "c", "a"]], [0, 1, 0, 2, 1], [0, 1, 3]),
+        ([[None, "a", None], ["a"]], [0, 1, 2, 1], [0, 1, 2]),
+        ([["a"]], [0], [0]),
+        ([[]], [], []),
+    ],
+)
+def test_rows_of_one_place_are_one_image(images, numbers, first):
+    store = Store(images)
+    rows = np.arange(len(numbers))
+    assert images_of(store, rows).tolist() == numbers
+    assert first_of_each(store, rows).tolist() == first
+
+
+def test_of_some_rows_those_alone_count():
+    store = Store([["a", "b", "a", "b", "c"]])
+    assert images_of(store, np.array([3, 2, 1, 4])).tolist() == [0, 1, 0, 2]
+    assert first_of_each(store, np.array([3, 2, 1, 4])).tolist() == [0, 1, 3]
