@@ -144,9 +144,12 @@ def _begins(path: Path) -> np.ndarray:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of a file without lines
             warnings.simplefilter("error", DeprecationWarning)  # of numbers that are not whole
-            return np.loadtxt(path, np.int64, ndmin=1)
+            numbers = np.loadtxt(path, np.int64, ndmin=1)
+        if numbers.ndim > 1:
+            raise ValueError(f"{numbers.shape[1]} in a line")
     except (ValueError, OverflowError, DeprecationWarning) as error:
         raise SourceError(f"{path}: not a number a line ({one_line(error)}); fetch it again") from error
+    return numbers
 
 
 def _numbers(text: str) -> np.ndarray:

@@ -161,7 +161,10 @@ class TrainRecipe(Strict):
             return content
         if "student" in content:
             raise ValueError("write one [student], or [[students]] with a `name` each")
-        first = {key: value for key, value in content["students"][0].items() if key != "name"}
+        students = content["students"]
+        if not isinstance(students, list) or not isinstance(students[0], dict):
+            return content | {"student": {"kind": ""}}  # what is wrong is told of `students` itself
+        first = {key: value for key, value in students[0].items() if key != "name"}
         return content | {"student": first}
 
     @model_validator(mode="after")

@@ -1,5 +1,6 @@
 """A wrong recipe is refused in one line that names the place and the nearest right word."""
 
+import re
 import sys
 
 import pytest
@@ -132,6 +133,14 @@ def test_what_is_missing_is_named_with_its_place(extract, train):
 def test_values_of_the_wrong_type_or_out_of_range_are_named(train, override, place):
     message = refusal(train, override)
     assert place in message and "(got " in message
+
+
+@pytest.mark.parametrize("students", ["5", '"two"', "[3]", "[[]]", '{ name = "a", kind = "timm_image" }'])
+def test_students_that_are_no_list_of_tables_are_refused(recipes, students):
+    """The first of them is read before any is checked. Found by fuzzing."""
+    recipes[1].write_text(re.sub(r"\[student\]\n(.+\n)+", "", recipes[1].read_text()))
+    with pytest.raises(RecipeError, match=r"^.*: students(\[0\])?: [^\n]+$"):
+        load(recipes[1], [f"students={students}"], kind=TrainRecipe)
 
 
 def test_long_values_are_cut(train):
