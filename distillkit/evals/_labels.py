@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from jaxtyping import Int64
 
 from distillkit.errors import RecipeError, StoreError
+from distillkit.store.reading.images import first_of_each, images_of
 from distillkit.system.paths import expand
 from distillkit.system.wording import count as counted
 
@@ -72,6 +73,26 @@ def labels_of(store: Any, names: str | None = None, first: int = 0) -> Labels:
         low, high = int(found.ids.min()), int(found.ids.max())
         raise StoreError(f"{store.path}: its classes are {low} to {high}: they cannot begin at first_class = {first}")
     return replace(found, ids=found.ids + first, first=first)
+
+
+def labels_of_images(store: Any, names: str | None = None, first: int = 0) -> Labels:
+    """The same for measures, where rows of one image are one image: the first of them that has a class counts.
+
+    Every caption of an image may be a row. Its own doubles would vote for it, and be asked as if they were others.
+    """
+    found = labels_of(store, names, first)
+    places = found.places[first_of_each(store, store.ok_rows[found.places])]
+    if len(places) == len(found.places) and not found.unlabelled:
+        return found
+    usable = len(first_of_each(store, store.ok_rows))
+    there = np.isin(found.places, places)
+    return replace(found, places=places, ids=found.ids[there], usable=usable)
+
+
+def images_with(store: Any, places: Int64[np.ndarray, "s"]) -> Int64[np.ndarray, "m"]:
+    """Every place among the usable rows that is of the same image as one of these."""
+    image = images_of(store, store.ok_rows)
+    return np.flatnonzero(np.isin(image, image[places]))
 
 
 def _lines_of(path: Path, captions: pa.ChunkedArray, names: str) -> Int64[np.ndarray, "n"]:

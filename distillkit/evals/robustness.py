@@ -24,7 +24,7 @@ from distillkit.evals._answers import Answers
 from distillkit.evals._classes import Classes, class_embeddings, prompt_names, prompted
 from distillkit.evals._classified import classified
 from distillkit.evals._encode import Encode, OpenStore, blank
-from distillkit.evals._labels import Labels, labels_of
+from distillkit.evals._labels import Labels, labels_of_images
 from distillkit.evals._ranking import one_right, ranked
 
 
@@ -54,7 +54,7 @@ class Robustness:
     def check(self, open_store: OpenStore) -> None:
         """StoreError for labels of no use in any of the stores."""
         for one in ({"store": self.store, "prompts": self.prompts}, *self.shifted.values()):
-            prompted(open_store(one["prompts"])).numbers(labels_of(open_store(one["store"])))
+            prompted(open_store(one["prompts"])).numbers(labels_of_images(open_store(one["store"])))
 
     def together(self, found: dict[str, Sequence[Answers]]) -> dict[str, list[Answers]]:
         """The same answers, with effective robustness against the baseline among the facts, where there is one."""
@@ -79,7 +79,7 @@ class Robustness:
         self, encode: Encode, open_store: OpenStore, store: str, prompts: str, inside: np.ndarray | None
     ) -> list[Answers]:
         images, texts = open_store(store), open_store(prompts)
-        classes, labels = prompted(texts), labels_of(images)
+        classes, labels = prompted(texts), labels_of_images(images)
         vectors, names = class_embeddings(texts, encode), prompt_names(texts, classes)
         if inside is not None:
             chosen = np.flatnonzero(np.isin(classes.numbers(labels).numpy(), inside))

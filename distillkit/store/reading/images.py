@@ -26,3 +26,14 @@ def images_of(store: Any, rows: Int64[np.ndarray, "n"]) -> Int64[np.ndarray, "n"
 def first_of_each(store: Any, rows: Int64[np.ndarray, "n"]) -> Int64[np.ndarray, "m"]:
     """Places in `rows`, rising: the first row of every image among them."""
     return np.unique(images_of(store, rows), return_index=True)[1]
+
+
+def rows_of_images(store: Any) -> Int64[np.ndarray, "m"]:
+    """The usable rows, of each image the first alone."""
+    rows: Int64[np.ndarray, "n"] = store.ok_rows
+    return rows[first_of_each(store, rows)]
+
+
+def has_doubles(store: Any) -> bool:
+    """Whether some usable rows are of one image."""
+    return len(rows_of_images(store)) < len(store.ok_rows)

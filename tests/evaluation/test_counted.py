@@ -1,0 +1,30 @@
+"""Answers that an older version counted otherwise are not taken: rows of one image once counted each."""
+
+from distillkit.evaluation.asked import asked_of
+from distillkit.evaluation.compared import _other_questions
+from distillkit.evaluation.measured import Asking
+from distillkit.recipe import Component
+from tests.evals.worlds import Store, Teacher
+
+
+class Said(Store):
+    """One that also says who made it, and what it is."""
+
+    digest = "0"
+
+    def teacher(self, field):
+        return {}
+
+
+def test_only_of_stores_with_rows_of_one_image_are_kept_answers_others_now():
+    component = Component(kind="knn", store="s", train="s")
+    found = []
+    for files in (["a", "b"], ["a", "a"]):
+        store = Said([0, 1], label=[0, 0], files=files)
+        (one,) = asked_of([component], lambda name, store=store: store, {}, "x")
+        found.append(Asking(one.measure.run(Teacher(), lambda name, store=store: store)[0], one.made_of))
+    before, now = found
+    assert set(before.made_of) == {"eval", "stores", "distillkit"}  # as ever: nobody is asked again
+    assert now.made_of == before.made_of | {"counted": {"images": "each once"}}
+    told = _other_questions({"older": [before], "newer": [now]})
+    assert "older and newer were not asked the same (counted: images: absent -> each once)" in told
