@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from jaxtyping import Int64
 
 from distillkit.errors import RecipeError, StoreError
-from distillkit.store.reading.images import first_of_each, images_of
+from distillkit.system.one_image import first_of_each, images_of
 from distillkit.system.paths import expand
 from distillkit.system.wording import count as counted
 

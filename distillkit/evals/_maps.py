@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from distillkit.errors import StoreError
 from distillkit.evals._encode import EncodeTokens, blank
-from distillkit.store.reading.images import rows_of_images
+from distillkit.system.one_image import rows_of_images
 from distillkit.system.wording import count
 
 _KEPT = 1 << 31  # bytes of maps that are kept in memory; beyond, an image's are asked for each time

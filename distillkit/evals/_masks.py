@@ -15,7 +15,7 @@ from jaxtyping import Int64
 from PIL import Image
 
 from distillkit.errors import StoreError
-from distillkit.store.reading.images import rows_of_images
+from distillkit.system.one_image import rows_of_images
 from distillkit.system.paths import expand
 from distillkit.system.wording import count
 

@@ -28,7 +28,7 @@ from distillkit.evals._answers import Answers, Measure
 from distillkit.evals._classes import class_embeddings
 from distillkit.evals._encode import Encode, OpenStore, blank, home, taught
 from distillkit.evals._ranking import one_right, ranked
-from distillkit.store.reading.images import first_of_each
+from distillkit.system.one_image import first_of_each
 
 _CELLS = 1 << 25  # scores in memory at once
 _FEW = 64  # images of a network that says nothing

@@ -18,7 +18,7 @@ from distillkit.evals._answers import Answers, Measure
 from distillkit.evals._encode import Encode, OpenStore, blank, taught
 from distillkit.evals._labels import Labels, labels_of_images
 from distillkit.evals._ranking import chance, ranked
-from distillkit.store.reading.images import first_of_each, images_of
+from distillkit.system.one_image import first_of_each, images_of
 from distillkit.system.wording import count
 
 
@@ -85,9 +85,9 @@ class AsymmetricRetrieval:
         store, gallery = open_store(self.store), open_store(self.gallery)
         if self.right == "key":
             place, image = _places(store, gallery), images_of(gallery, gallery.ok_rows)
-            asks, answers = first_of_each(store, store.ok_rows), np.unique(image, return_index=True)[1]
+            asks, first = first_of_each(store, store.ok_rows), np.unique(image, return_index=True)[1]
             return Labels(store.path, asks, image[place[asks]], len(asks)), Labels(
-                gallery.path, answers, image[answers], len(answers)
+                gallery.path, first, image[first], len(first)
             )
         asked, answers = labels_of_images(store, self.classes), labels_of_images(gallery, self.classes)
         lonely = ~np.isin(asked.ids, answers.ids)

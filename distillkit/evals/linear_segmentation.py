@@ -20,7 +20,7 @@ from distillkit.evals._answers import Answers
 from distillkit.evals._encode import EncodeTokens, OpenStore
 from distillkit.evals._maps import Maps, learned
 from distillkit.evals._segmented import IGNORED, ClassMasks, enlarged, segmented
-from distillkit.store.reading.images import rows_of_images
+from distillkit.system.one_image import rows_of_images
 
 
 class LinearSegmentation:

@@ -20,7 +20,7 @@ from distillkit.evals._encode import EncodeTokens, OpenStore, blank
 from distillkit.evals._maps import Maps
 from distillkit.evals._segmented import ClassMasks, segmented
 from distillkit.recipe.schema import Temperature
-from distillkit.store.reading.images import rows_of_images
+from distillkit.system.one_image import rows_of_images
 
 _CELLS = 1 << 25  # cosines in memory at once
 _IMAGES = 64  # at once

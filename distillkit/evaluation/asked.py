@@ -12,8 +12,8 @@ from distillkit.errors import RecipeError, StoreError
 from distillkit.evals._encode import OpenStore, stores_of
 from distillkit.recipe import Component
 from distillkit.store.format.sameness import other_teacher
-from distillkit.store.reading.images import has_doubles
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.one_image import has_doubles
 from distillkit.system.versions import versions
 
 _LONGEST = 80  # of a file's name

@@ -27,4 +27,4 @@ def test_only_of_stores_with_rows_of_one_image_are_kept_answers_others_now():
     assert set(before.made_of) == {"eval", "stores", "distillkit"}  # as ever: nobody is asked again
     assert now.made_of == before.made_of | {"counted": {"images": "each once"}}
     told = _other_questions({"older": [before], "newer": [now]})
-    assert "older and newer were not asked the same (counted: images: absent -> each once)" in told
+    assert "older and newer were not asked the same (counted: images: 'absent' -> 'each once')" in told

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from distillkit.store.reading.images import first_of_each, has_doubles, images_of, rows_of_images
+from distillkit.system.one_image import first_of_each, has_doubles, images_of, rows_of_images
 
 
 class Store:
