@@ -15,6 +15,7 @@ from jaxtyping import Int64
 
 from distillkit.errors import StoreError
 from distillkit.evals._answers import Answers, Measure
+from distillkit.evals._by_name import by_name
 from distillkit.evals._encode import Encode, OpenStore, blank, taught
 from distillkit.evals._labels import Labels, labels_of_images
 from distillkit.evals._ranking import chance, ranked
@@ -89,7 +90,7 @@ class AsymmetricRetrieval:
             return Labels(store.path, asks, image[place[asks]], len(asks)), Labels(
                 gallery.path, first, image[first], len(first)
             )
-        asked, answers = labels_of_images(store, self.classes), labels_of_images(gallery, self.classes)
+        answers, asked = by_name(*(labels_of_images(one, self.classes) for one in (gallery, store)))
         lonely = ~np.isin(asked.ids, answers.ids)
         if self.gallery == self.store:
             ids, counts = np.unique(answers.ids, return_counts=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from distillkit.evals._answers import Answers
+from distillkit.evals._class_order import as_prompted
 from distillkit.evals._classes import Classes, class_embeddings, prompt_names, prompted
 from distillkit.evals._classified import classified
 from distillkit.evals._encode import Encode, OpenStore, blank, of_images
@@ -71,7 +72,8 @@ class FewShot:
         """The images that are shown, those that are asked, and the classes; StoreError for labels of no use."""
         store = open_store(self.store)
         knobs = (self.classes, self.first_class)
-        labels, classes = labels_of_images(store, *knobs), prompted(open_store(self.prompts))
+        prompts = open_store(self.prompts)
+        labels, classes = as_prompted(labels_of_images(store, *knobs), prompts), prompted(prompts)
         places = shots_of(store, labels, self.shots, self.seed)
         # Training with few shots chooses among all rows: what it saw is asked no more, by whatever row.
         trained = images_with(store, shots_of(store, labels_of(store, *knobs), self.shots, self.seed))

@@ -19,6 +19,8 @@ from torch import Tensor
 
 from distillkit.errors import RecipeError, StoreError
 from distillkit.evals._answers import Answers
+from distillkit.evals._by_name import by_name
+from distillkit.evals._class_order import as_prompted
 from distillkit.evals._classes import Classes, class_embeddings, classes_of, prompt_names, prompted
 from distillkit.evals._classified import classified
 from distillkit.evals._encode import Encode, OpenStore, blank, home
@@ -102,8 +104,10 @@ class SgdProbe:
         if len(labels[0].places) < 2:
             raise StoreError(f"{labels[0].path}: one image is too few to learn from and to choose with")
         if self.prompts is None:
+            labels = by_name(*labels)
             return labels, classes_of(labels[0], *labels[1:])
-        classes = prompted(open_store(self.prompts))
+        prompts = open_store(self.prompts)
+        classes, labels = prompted(prompts), [as_prompted(one, prompts) for one in labels]
         for one in labels:
             classes.numbers(one)
         return labels, classes

@@ -7,6 +7,7 @@ itself; one without keeps the teacher's.
 from __future__ import annotations
 
 from distillkit.evals._answers import Answers
+from distillkit.evals._class_order import as_prompted
 from distillkit.evals._classes import Classes, class_embeddings, prompt_names, prompted
 from distillkit.evals._classified import classified
 from distillkit.evals._encode import Encode, OpenStore, blank
@@ -48,7 +49,8 @@ class ZeroShot:
         """The images that are asked, and the classes; StoreError where the labels cannot be used."""
         store = open_store(self.store)
         knobs = (self.classes, self.first_class)
-        labels, classes = labels_of_images(store, *knobs), prompted(open_store(self.prompts))
+        prompts = open_store(self.prompts)
+        labels, classes = as_prompted(labels_of_images(store, *knobs), prompts), prompted(prompts)
         if self.shots:  # training chose among all rows; of an image that it saw no other row is new
             labels = labels.but(images_with(store, shots_of(store, labels_of(store, *knobs), self.shots)))
         if not len(labels.places):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from distillkit.errors import RecipeError, StoreError
+from distillkit.evals._class_order import any_matched
 from distillkit.evals._encode import OpenStore, stores_of
 from distillkit.recipe import Component
 from distillkit.store.format.sameness import other_teacher
@@ -73,6 +74,7 @@ def asked_of(evals: Sequence[Component], open_store: OpenStore, teacher: dict[st
         if hasattr(measure, "check"):
             measure.check(open_store)
         counted = {"images": "each once"} if any(map(has_doubles, stores.values())) else {}
+        counted |= {"classes": "by name"} if any_matched(measure, open_store) else {}
         one = Asked(component, measure, {name: store.digest for name, store in stores.items()}, counted)
         other = next((other for other in found if other.slug == one.slug), None)
         if other is not None:
