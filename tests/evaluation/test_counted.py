@@ -28,3 +28,12 @@ def test_only_of_stores_with_rows_of_one_image_are_kept_answers_others_now():
     assert now.made_of == before.made_of | {"counted": {"images": "each once"}}
     told = _other_questions({"older": [before], "newer": [now]})
     assert "older and newer were not asked the same (counted: images: 'absent' -> 'each once')" in told
+
+
+def test_only_where_classes_are_matched_by_name_are_kept_answers_others_now():
+    stores = {name: Said([0, 1], label=[0, 1]) for name in "st"}
+    stores["s"].class_numbers = {"cat": 0, "dog": 1}
+    for numbers, counted in (([0, 1], {}), ([1, 0], {"classes": "by name"})):
+        stores["t"].class_numbers = dict(zip(["cat", "dog"], numbers, strict=True))
+        (one,) = asked_of([Component(kind="knn", store="s", train="t")], stores.__getitem__, {}, "x")
+        assert one.counted == counted
