@@ -45,7 +45,7 @@ def numbered_otherwise(one: Labels, asked: Labels) -> tuple[str, bool]:
     if moved:
         first = next(((name, number) for name, number in one.names.items() if number in moved), None)
         such = f", as {first[0]!r}, which is {first[1]} here and {(new or {})[first[1]]} there" if first else ""
-        told = f"{count(len(moved), 'class is', 'classes are')} matched by name{such}"
+        told = f"{count(len(moved), 'class', 'classes')} matched by name{such}"
         return f"{one.path}: its classes are numbered otherwise than those of {asked.path}: {told}", True
     if new is not None or not np.isin(one.ids, asked.ids).any() or not (one.names or asked.names):
         return "", False

@@ -58,7 +58,7 @@ def test_every_measure_between_stores_matches_their_classes_by_name(kind):
     found = run(BETWEEN[kind], Teacher(), **stores)
     assert found["top-1" if kind != "asymmetric_retrieval" else "R@1"] == 1.0 and found[MATCHED] == 4.0
     line, *_ = orders_of(BETWEEN[kind], stores.__getitem__)
-    told = "4 classes are matched by name, as 'cat', which is 2 here and 0 there"
+    told = "4 classes matched by name, as 'cat', which is 2 here and 0 there"
     assert line == f"t: its classes are numbered otherwise than those of s: {told}"
     assert any_matched(BETWEEN[kind], stores.__getitem__)
 
