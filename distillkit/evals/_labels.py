@@ -6,7 +6,9 @@ anywhere, have holes and be as large as an int64, and only the classes that exis
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import pyarrow.compute as pc
 from jaxtyping import Int64
 
 from distillkit.errors import RecipeError, StoreError
+from distillkit.system.one_image import first_of_each, images_of
 from distillkit.system.paths import expand
 from distillkit.system.wording import count as counted
 
@@ -27,6 +30,9 @@ class Labels:
     """`places`: the images with a class, among the usable rows of the store at `path`; `ids`: their classes' numbers.
 
     `usable`: how many usable rows there are, with a class or without; `first`: the class that label 0 is taken for.
+
+    `names`: by name, the numbers of the store's classes, where it knows names and its labels count. `matched`: how many
+    classes were put under another number, by their names.
     """
 
     path: Path
@@ -34,6 +40,8 @@ class Labels:
     ids: Int64[np.ndarray, "m"]
     usable: int
     first: int = 0
+    names: Mapping[str, int] = field(default_factory=dict)
+    matched: int = 0
 
     @property
     def unlabelled(self) -> int:
@@ -41,8 +49,9 @@ class Labels:
 
     @property
     def noted(self) -> dict[str, float]:
-        """For the numbers of a measure: how many images it left out, where it did."""
-        return {"unlabelled": float(self.unlabelled)} if self.unlabelled else {}
+        """For the numbers of a measure: how many images it left out, and classes it matched by name, where it did."""
+        told = {"unlabelled": self.unlabelled, "classes matched by name": self.matched}
+        return {name: float(number) for name, number in told.items() if number}
 
     def but(self, places: Int64[np.ndarray, "s"]) -> Labels:
         """Without these images."""
@@ -71,7 +80,29 @@ def labels_of(store: Any, names: str | None = None, first: int = 0) -> Labels:
     if first and (int(found.ids.max()) > _LARGEST - max(first, 0) or int(found.ids.min()) + first < 0):
         low, high = int(found.ids.min()), int(found.ids.max())
         raise StoreError(f"{store.path}: its classes are {low} to {high}: they cannot begin at first_class = {first}")
-    return replace(found, ids=found.ids + first, first=first)
+    named: dict[str, int] = getattr(store, "class_numbers", {}) if names is None else {}
+    known = {unicodedata.normalize("NFC", name): number + first for name, number in named.items()}
+    return replace(found, ids=found.ids + first, first=first, names=known)
+
+
+def labels_of_images(store: Any, names: str | None = None, first: int = 0) -> Labels:
+    """The same for measures, where rows of one image are one image: the first of them that has a class counts.
+
+    Every caption of an image may be a row. Its own doubles would vote for it, and be asked as if they were others.
+    """
+    found = labels_of(store, names, first)
+    places = found.places[first_of_each(store, store.ok_rows[found.places])]
+    if len(places) == len(found.places) and not found.unlabelled:
+        return found
+    usable = len(first_of_each(store, store.ok_rows))
+    there = np.isin(found.places, places)
+    return replace(found, places=places, ids=found.ids[there], usable=usable)
+
+
+def images_with(store: Any, places: Int64[np.ndarray, "s"]) -> Int64[np.ndarray, "m"]:
+    """Every place among the usable rows that is of the same image as one of these."""
+    image = images_of(store, store.ok_rows)
+    return np.flatnonzero(np.isin(image, image[places]))
 
 
 def _lines_of(path: Path, captions: pa.ChunkedArray, names: str) -> Int64[np.ndarray, "n"]:

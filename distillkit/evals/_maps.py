@@ -12,25 +12,27 @@ from torch import Tensor, nn
 
 from distillkit.errors import StoreError
 from distillkit.evals._encode import EncodeTokens, blank
+from distillkit.system.one_image import rows_of_images
 from distillkit.system.wording import count
 
 _KEPT = 1 << 31  # bytes of maps that are kept in memory; beyond, an image's are asked for each time
 
 
 class Maps:
-    """What one network says of the patches of a store's usable rows. `cls`: its class token beside each patch.
+    """What one network says of the patches of a store's images, each once. `cls`: its class token beside each patch.
 
     `blank`: the network says nothing.
     """
 
     def __init__(self, encode: EncodeTokens, store: Any, *, cls: bool = False):
         self._encode, self._store, self._cls = encode, store, cls
+        self._rows = rows_of_images(store)
         self.blank = blank(encode)
         self._known: dict[int, Tensor] = {}
         self._room = _KEPT
 
     def of(self, places: np.ndarray) -> Float[Tensor, "b e g g"]:
-        """Of these among the usable rows, on the network's device."""
+        """Of these among the images, on the network's device."""
         new = [int(place) for place in places if int(place) not in self._known]
         fresh = dict(zip(new, self._ask(np.array(new)), strict=True)) if new else {}
         there = [self._known[place] if place in self._known else fresh[place] for place in map(int, places)]
@@ -41,7 +43,7 @@ class Maps:
         return torch.stack(there).to(self._encode.device)
 
     def _ask(self, places: np.ndarray) -> Float[Tensor, "b e g g"]:
-        said = self._encode.tokens(self._store, self._store.ok_rows[places], cls=self._cls)
+        said = self._encode.tokens(self._store, self._rows[places], cls=self._cls)
         found = said.patches.float().nan_to_num()
         side = round(found.shape[1] ** 0.5)
         if side * side != found.shape[1]:

@@ -15,6 +15,7 @@ from jaxtyping import Int64
 from PIL import Image
 
 from distillkit.errors import StoreError
+from distillkit.system.one_image import rows_of_images
 from distillkit.system.paths import expand
 from distillkit.system.wording import count
 
@@ -23,11 +24,11 @@ _NUMBERS = ("L", "P", "1", "I", "I;16", "I;16B")  # modes of pictures whose pixe
 
 
 class Masks:
-    """The pictures of the usable rows of a store below `root`; StoreError where one is not there."""
+    """The pictures of the images of a store, each once, below `root`; StoreError where one is not there."""
 
     def __init__(self, store: Any, root: str, side: int):
         self.root, self.side = Path(expand(root)), side
-        self.keys: list[str] = store.index["key"].take(store.ok_rows).to_pylist()
+        self.keys: list[str] = store.index["key"].take(rows_of_images(store)).to_pylist()
         lost = [key for key in self.keys if not self._path(key).is_file()]
         if lost:
             raise StoreError(
@@ -36,7 +37,7 @@ class Masks:
             )
 
     def of(self, places: np.ndarray) -> Int64[np.ndarray, "b side side"]:
-        """The numbers of these rows' pixels."""
+        """The numbers of these images' pixels."""
         return np.stack([self._read(self._path(self.keys[place])) for place in places])
 
     def look_through(self) -> None:

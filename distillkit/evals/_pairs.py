@@ -82,7 +82,7 @@ def pairs_of(store: Any) -> Pairs:
     if not len(places):
         raise StoreError(f"{store.path}: none of its rows has a caption; retrieval needs images with their captions")
     key = index["key"].to_pylist()
-    where = index["image"].to_pylist() if "image" in index.column_names else key
+    where = index["image"].to_pylist()
     image, image_first = _numbered([where[n] or key[n] for n in places])
     text_first, text = np.unique(code[places], return_index=True, return_inverse=True)[1:]
     pair = np.unique(np.stack([image, text], 1), axis=0)

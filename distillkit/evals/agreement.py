@@ -28,6 +28,7 @@ from distillkit.evals._answers import Answers, Measure
 from distillkit.evals._classes import class_embeddings
 from distillkit.evals._encode import Encode, OpenStore, blank, home, taught
 from distillkit.evals._ranking import one_right, ranked
+from distillkit.system.one_image import first_of_each
 
 _CELLS = 1 << 25  # scores in memory at once
 _FEW = 64  # images of a network that says nothing
@@ -49,11 +50,12 @@ class Agreement:
     def run(self, encode: Encode, open_store: OpenStore) -> list[Answers]:
         """Each with its 95 % interval, and chance where that is known; the teacher agrees with itself."""
         store = open_store(self.store)
-        n = len(store.ok_rows)
+        places = first_of_each(store, store.ok_rows)  # another caption of an image is no rival of it
+        n = len(places)
         if n < 2:
             raise StoreError(f"{store.path}: one image alone has no neighbours to agree on; measure on more images")
-        said, k = encode(store).float(), min(self.k, n - 1)
-        theirs = taught(store)
+        said, k = encode(store)[places].float(), min(self.k, n - 1)
+        theirs = taught(store)[places]
         if blank(encode):
             n = min(n, max(_FEW, k + 1))
             said, theirs = said[:n], theirs[:n]
@@ -71,7 +73,7 @@ class Agreement:
         facts = {"images": float(n), "linear CKA": linear_cka(said, theirs)}
         if hasattr(self, "prompts"):
             facts |= self._about_classes(encode, open_store(self.prompts), student, teacher, columns, measures)
-        keys = store.index["key"].take(store.ok_rows[:n]).to_pylist()
+        keys = store.index["key"].take(store.ok_rows[places[:n]]).to_pylist()
         return [Answers(key=keys, columns=columns, measures=tuple(measures), facts=facts)]
 
     def _about_classes(

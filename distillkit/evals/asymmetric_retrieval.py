@@ -15,9 +15,11 @@ from jaxtyping import Int64
 
 from distillkit.errors import StoreError
 from distillkit.evals._answers import Answers, Measure
+from distillkit.evals._by_name import by_name
 from distillkit.evals._encode import Encode, OpenStore, blank, taught
-from distillkit.evals._labels import Labels, labels_of
+from distillkit.evals._labels import Labels, labels_of_images
 from distillkit.evals._ranking import chance, ranked
+from distillkit.system.one_image import first_of_each, images_of
 from distillkit.system.wording import count
 
 
@@ -83,12 +85,12 @@ class AsymmetricRetrieval:
         """Who asks and who answers, by class or key; StoreError where some that ask can find nothing."""
         store, gallery = open_store(self.store), open_store(self.gallery)
         if self.right == "key":
-            number = _places(store, gallery)
-            every = np.arange(len(gallery.ok_rows))
-            return Labels(store.path, np.arange(len(number)), number, len(number)), Labels(
-                gallery.path, every, every, len(every)
+            place, image = _places(store, gallery), images_of(gallery, gallery.ok_rows)
+            asks, first = first_of_each(store, store.ok_rows), np.unique(image, return_index=True)[1]
+            return Labels(store.path, asks, image[place[asks]], len(asks)), Labels(
+                gallery.path, first, image[first], len(first)
             )
-        asked, answers = labels_of(store, self.classes), labels_of(gallery, self.classes)
+        answers, asked = by_name(*(labels_of_images(one, self.classes) for one in (gallery, store)))
         lonely = ~np.isin(asked.ids, answers.ids)
         if self.gallery == self.store:
             ids, counts = np.unique(answers.ids, return_counts=True)

@@ -10,11 +10,12 @@ from __future__ import annotations
 import numpy as np
 
 from distillkit.evals._answers import Answers
+from distillkit.evals._class_order import as_prompted
 from distillkit.evals._classes import Classes, class_embeddings, prompt_names, prompted
 from distillkit.evals._classified import classified
 from distillkit.evals._encode import Encode, OpenStore, blank, of_images
 from distillkit.evals._held import learned_from
-from distillkit.evals._labels import Labels, labels_of
+from distillkit.evals._labels import Labels, images_with, labels_of, labels_of_images
 from distillkit.evals._ranking import one_right, ranked_by
 from distillkit.evals._shots import all_are_shots, shots_of
 from distillkit.evals._tip import few_shot_logits
@@ -70,9 +71,13 @@ class FewShot:
     def check(self, open_store: OpenStore) -> tuple[Labels, Labels, Classes]:
         """The images that are shown, those that are asked, and the classes; StoreError for labels of no use."""
         store = open_store(self.store)
-        labels, classes = labels_of(store, self.classes, self.first_class), prompted(open_store(self.prompts))
+        knobs = (self.classes, self.first_class)
+        prompts = open_store(self.prompts)
+        labels, classes = as_prompted(labels_of_images(store, *knobs), prompts), prompted(prompts)
         places = shots_of(store, labels, self.shots, self.seed)
-        asked = labels.but(places)
+        # Training with few shots chooses among all rows: what it saw is asked no more, by whatever row.
+        trained = images_with(store, shots_of(store, labels_of(store, *knobs), self.shots, self.seed))
+        asked = labels.but(np.union1d(places, trained))
         if not len(asked.places):
             raise all_are_shots(store, "few_shot", self.shots, least=1)
         classes.numbers(labels)

@@ -14,11 +14,12 @@ from torch import Tensor
 
 from distillkit.errors import RecipeError
 from distillkit.evals._answers import Answers
+from distillkit.evals._by_name import by_name
 from distillkit.evals._classes import Classes, classes_of
 from distillkit.evals._classified import classified
 from distillkit.evals._encode import Encode, OpenStore, blank, home
 from distillkit.evals._held import learned_from
-from distillkit.evals._labels import Labels, labels_of
+from distillkit.evals._labels import Labels, labels_of_images
 from distillkit.evals._ranking import one_right, ranked_by
 from distillkit.recipe.schema import Temperature
 
@@ -64,7 +65,9 @@ class Knn:
 
     def check(self, open_store: OpenStore) -> tuple[Labels, Labels, Classes]:
         """The images that vote, those that are asked, and the classes; StoreError for labels of no use."""
-        known, labels = (labels_of(open_store(name), self.classes) for name in (self.train, self.store))
+        known, labels = by_name(
+            *(labels_of_images(open_store(name), self.classes) for name in (self.train, self.store))
+        )
         return known, labels, classes_of(known, labels)
 
     def _vote(

@@ -19,11 +19,12 @@ from torch import Tensor
 
 from distillkit.errors import RecipeError, StoreError
 from distillkit.evals._answers import Answers
+from distillkit.evals._by_name import by_name
 from distillkit.evals._classes import Classes, classes_of
 from distillkit.evals._classified import classified
 from distillkit.evals._encode import Encode, OpenStore, blank, home
 from distillkit.evals._held import held_out, learned_from
-from distillkit.evals._labels import Labels, labels_of
+from distillkit.evals._labels import Labels, labels_of_images
 from distillkit.evals._ranking import one_right, ranked_by
 from distillkit.system.wording import count
 
@@ -87,7 +88,7 @@ class LinearProbe:
     def check(self, open_store: OpenStore) -> tuple[list[Labels], Classes]:
         """The images to learn from, those that choose and those that are asked; StoreError for labels of no use."""
         names = [self.train, *([self.validation_store] if self.validation_store else []), self.store]
-        labels = [labels_of(open_store(name), self.classes) for name in names]
+        labels = by_name(*(labels_of_images(open_store(name), self.classes) for name in names))
         if len(labels[0].places) < 2:
             raise StoreError(
                 f"{labels[0].path}: {count(len(labels[0].places), 'image')} are too few to learn from and to choose "

@@ -20,6 +20,7 @@ from distillkit.evals._answers import Answers
 from distillkit.evals._encode import EncodeTokens, OpenStore
 from distillkit.evals._maps import Maps, learned
 from distillkit.evals._segmented import IGNORED, ClassMasks, enlarged, segmented
+from distillkit.system.one_image import rows_of_images
 
 
 class LinearSegmentation:
@@ -77,7 +78,7 @@ class LinearSegmentation:
             seed=self.seed,
         )
         store = open_store(self.store)
-        maps, keys = Maps(encode, store), store.index["key"].take(store.ok_rows).to_pylist()
+        maps, keys = Maps(encode, store), store.index["key"].take(rows_of_images(store)).to_pylist()
         return [segmented(asked, keys, self.batch, self.side, lambda places: head(maps.of(places)), maps.blank)]
 
     def check(self, open_store: OpenStore) -> tuple[ClassMasks, ClassMasks]:

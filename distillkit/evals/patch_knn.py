@@ -20,6 +20,7 @@ from distillkit.evals._encode import EncodeTokens, OpenStore, blank
 from distillkit.evals._maps import Maps
 from distillkit.evals._segmented import ClassMasks, segmented
 from distillkit.recipe.schema import Temperature
+from distillkit.system.one_image import rows_of_images
 
 _CELLS = 1 << 25  # cosines in memory at once
 _IMAGES = 64  # at once
@@ -65,7 +66,7 @@ class PatchKnn:
             shown.look_through()
         known, shares = self._voters(Maps(encode, open_store(self.train)), shown)
         store = open_store(self.store)
-        maps, keys = Maps(encode, store), store.index["key"].take(store.ok_rows).to_pylist()
+        maps, keys = Maps(encode, store), store.index["key"].take(rows_of_images(store)).to_pylist()
 
         def votes(places: np.ndarray) -> Float[Tensor, "b c g g"]:
             return self._votes(maps.of(places), known, shares)

@@ -21,10 +21,11 @@ import torch
 
 from distillkit.errors import RecipeError
 from distillkit.evals._answers import Answers
+from distillkit.evals._class_order import as_prompted
 from distillkit.evals._classes import Classes, class_embeddings, prompt_names, prompted
 from distillkit.evals._classified import classified
 from distillkit.evals._encode import Encode, OpenStore, blank
-from distillkit.evals._labels import Labels, labels_of
+from distillkit.evals._labels import labels_of_images
 from distillkit.evals._ranking import one_right, ranked
 
 
@@ -54,7 +55,8 @@ class Robustness:
     def check(self, open_store: OpenStore) -> None:
         """StoreError for labels of no use in any of the stores."""
         for one in ({"store": self.store, "prompts": self.prompts}, *self.shifted.values()):
-            prompted(open_store(one["prompts"])).numbers(labels_of(open_store(one["store"])))
+            prompts = open_store(one["prompts"])
+            prompted(prompts).numbers(as_prompted(labels_of_images(open_store(one["store"])), prompts))
 
     def together(self, found: dict[str, Sequence[Answers]]) -> dict[str, list[Answers]]:
         """The same answers, with effective robustness against the baseline among the facts, where there is one."""
@@ -79,11 +81,11 @@ class Robustness:
         self, encode: Encode, open_store: OpenStore, store: str, prompts: str, inside: np.ndarray | None
     ) -> list[Answers]:
         images, texts = open_store(store), open_store(prompts)
-        classes, labels = prompted(texts), labels_of(images)
+        classes, labels = prompted(texts), as_prompted(labels_of_images(images), texts)
         vectors, names = class_embeddings(texts, encode), prompt_names(texts, classes)
         if inside is not None:
             chosen = np.flatnonzero(np.isin(classes.numbers(labels).numpy(), inside))
-            labels = Labels(labels.path, labels.places[chosen], labels.ids[chosen], labels.usable)
+            labels = replace(labels, places=labels.places[chosen], ids=labels.ids[chosen])
             there = np.isin(classes.number, inside)
             classes = Classes(classes.path, classes.ids[there], np.searchsorted(inside, classes.number[there]))
             vectors, names = vectors[torch.from_numpy(inside)], [names[number] for number in inside.tolist()]

@@ -19,11 +19,13 @@ from torch import Tensor
 
 from distillkit.errors import RecipeError, StoreError
 from distillkit.evals._answers import Answers
+from distillkit.evals._by_name import by_name
+from distillkit.evals._class_order import as_prompted
 from distillkit.evals._classes import Classes, class_embeddings, classes_of, prompt_names, prompted
 from distillkit.evals._classified import classified
 from distillkit.evals._encode import Encode, OpenStore, blank, home
 from distillkit.evals._held import held_out, learned_from
-from distillkit.evals._labels import Labels, labels_of
+from distillkit.evals._labels import Labels, labels_of_images
 from distillkit.evals._ranking import one_right, ranked_by
 
 RATES = [1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1]  # dinov2/eval/linear.py
@@ -98,12 +100,14 @@ class SgdProbe:
     def check(self, open_store: OpenStore) -> tuple[list[Labels], Classes]:
         """The images to learn from, those that choose and those that are asked; StoreError for labels of no use."""
         names = [self.train, *([self.validation_store] if self.validation_store else []), self.store]
-        labels = [labels_of(open_store(name), self.classes, self.first_class) for name in names]
+        labels = [labels_of_images(open_store(name), self.classes, self.first_class) for name in names]
         if len(labels[0].places) < 2:
             raise StoreError(f"{labels[0].path}: one image is too few to learn from and to choose with")
         if self.prompts is None:
+            labels = by_name(*labels)
             return labels, classes_of(labels[0], *labels[1:])
-        classes = prompted(open_store(self.prompts))
+        prompts = open_store(self.prompts)
+        classes, labels = prompted(prompts), [as_prompted(one, prompts) for one in labels]
         for one in labels:
             classes.numbers(one)
         return labels, classes

@@ -7,10 +7,11 @@ itself; one without keeps the teacher's.
 from __future__ import annotations
 
 from distillkit.evals._answers import Answers
+from distillkit.evals._class_order import as_prompted
 from distillkit.evals._classes import Classes, class_embeddings, prompt_names, prompted
 from distillkit.evals._classified import classified
 from distillkit.evals._encode import Encode, OpenStore, blank
-from distillkit.evals._labels import Labels, labels_of
+from distillkit.evals._labels import Labels, images_with, labels_of, labels_of_images
 from distillkit.evals._ranking import one_right, ranked
 from distillkit.evals._shots import all_are_shots, shots_of
 
@@ -47,9 +48,11 @@ class ZeroShot:
     def check(self, open_store: OpenStore) -> tuple[Labels, Classes]:
         """The images that are asked, and the classes; StoreError where the labels cannot be used."""
         store = open_store(self.store)
-        labels, classes = labels_of(store, self.classes, self.first_class), prompted(open_store(self.prompts))
-        if self.shots:
-            labels = labels.but(shots_of(store, labels, self.shots))
+        knobs = (self.classes, self.first_class)
+        prompts = open_store(self.prompts)
+        labels, classes = as_prompted(labels_of_images(store, *knobs), prompts), prompted(prompts)
+        if self.shots:  # training chose among all rows; of an image that it saw no other row is new
+            labels = labels.but(images_with(store, shots_of(store, labels_of(store, *knobs), self.shots)))
         if not len(labels.places):
             raise all_are_shots(store, "zero_shot", self.shots, least=0)
         classes.numbers(labels)

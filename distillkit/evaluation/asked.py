@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from distillkit.errors import RecipeError, StoreError
+from distillkit.evals._class_order import any_matched
 from distillkit.evals._encode import OpenStore, stores_of
 from distillkit.recipe import Component
 from distillkit.store.format.sameness import other_teacher
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.one_image import has_doubles
 from distillkit.system.versions import versions
 
 _LONGEST = 80  # of a file's name
@@ -20,11 +22,15 @@ _LONGEST = 80  # of a file's name
 
 @dataclass(frozen=True)
 class Asked:
-    """`measure` is the eval, built; `stores`: digests by the names that the recipe has for them."""
+    """`measure` is the eval, built; `stores`: digests by the names that the recipe has for them.
+
+    `counted`: how its items are counted where an older version counted otherwise, whose answers are not taken then.
+    """
 
     component: Component
     measure: Any
     stores: dict[str, str]
+    counted: dict[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -39,7 +45,8 @@ class Asked:
     def made_of(self) -> dict[str, Any]:
         """All that answers depend on, beside the network that gives them."""
         eval_ = self.component.model_dump(mode="json")
-        return {"eval": eval_, "stores": self.stores, "distillkit": versions()["distillkit"]}
+        found = {"eval": eval_, "stores": self.stores, "distillkit": versions()["distillkit"]}
+        return found | ({"counted": self.counted} if self.counted else {})
 
 
 def name_of(component: Component) -> str:
@@ -66,7 +73,9 @@ def asked_of(evals: Sequence[Component], open_store: OpenStore, teacher: dict[st
             _refuse_other_teacher(store, teacher, whose)
         if hasattr(measure, "check"):
             measure.check(open_store)
-        one = Asked(component, measure, {name: store.digest for name, store in stores.items()})
+        counted = {"images": "each once"} if any(map(has_doubles, stores.values())) else {}
+        counted |= {"classes": "by name"} if any_matched(measure, open_store) else {}
+        one = Asked(component, measure, {name: store.digest for name, store in stores.items()}, counted)
         other = next((other for other in found if other.slug == one.slug), None)
         if other is not None:
             raise RecipeError(

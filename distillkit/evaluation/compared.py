@@ -107,8 +107,8 @@ def _other_questions(asked: dict[str, list[Asking]]) -> str:
     everyone = [(who, one) for who, runs in asked.items() for one in runs]
     first_name, first = everyone[0]
     for who, one in everyone[1:]:
-        for what in ("eval", "stores"):
-            changes = differences(first.made_of.get(what), one.made_of.get(what))
+        for what in ("eval", "stores", "counted"):
+            changes = differences(first.made_of.get(what, {}), one.made_of.get(what, {}))
             if changes:
                 return f"{first_name} and {who} were not asked the same ({what}: {changes[0]})"
         if list(one.answers.key) != list(first.answers.key):

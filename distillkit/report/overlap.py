@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from distillkit.report.words import listing
+from distillkit.store.reading.images import first_of_each
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.wording import count
 
@@ -89,7 +90,8 @@ def seen(
         return f"on images that it may have been trained on, as {listing(lost)} {verb} changed since"
     if not known.any():
         return "on images it never saw"
-    every, copies = int(known.sum()), int((known & ~files).sum())
+    once = first_of_each(measured, measured.ok_rows)
+    every, copies = int(known[once].sum()), int((known & ~files)[once].sum())
     if copies == every:
         return f"on images of which {count(every, 'has a copy', 'have copies')} in training"
     told = f" ({count(copies, 'copy', 'copies')} among them)" if copies else ""

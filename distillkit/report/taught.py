@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,12 @@ from typing import Any
 from distillkit.recipe import TrainRecipe
 from distillkit.report.costs import with_captions
 from distillkit.report.demo import teacher_name
-from distillkit.report.named import also_of, meant
+from distillkit.report.named import also_of, meant, of_images
 from distillkit.report.then import Then
 from distillkit.report.training import Asked, looked_at
+from distillkit.store.reading.images import has_doubles, rows_of_images
 from distillkit.store.reading.selection import home
+from distillkit.system.wording import count
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ def taught(recipe: TrainRecipe, facts: Mapping[str, Any], then: Mapping[str, The
     rows = {name: one.number for name, one in then.items()}
     asked = {name: _asked(one) for name, one in then.items()}
     first = Taught(
-        teacher_name(facts["teacher"].get("model", "of an import"), demo), looked_at(rows, with_captions(recipe), asked)
+        teacher_name(facts["teacher"].get("model", "of an import"), demo),
+        looked_at(rows, with_captions(recipe), asked, _of(of_images(then))),
     )
     return [first, *(_further(name, then, asked, demo) for name in also_of(then))]
 
@@ -44,7 +47,9 @@ def _further(name: str, then: Mapping[str, Then], asked: Mapping[str, Asked], de
     alike = main is not None and home(main.store.path) == home(store.path)
     number = main.number if alike and main else asked[name][1] or then[name].number
     model = store.teachers.get(meant(store, store.alias) or "", {}).get("model", name.partition(".")[2])
-    return Taught(teacher_name(model, demo), looked_at({"images": number}, asked={"images": asked[name]}))
+    return Taught(
+        teacher_name(model, demo), looked_at({"images": number}, asked={"images": asked[name]}, of=_of([then[name]]))
+    )
 
 
 def _asked(one: Then) -> Asked:
@@ -57,3 +62,12 @@ def _asked(one: Then) -> Asked:
     if one.of is not None:
         return place, one.of
     return place, len(store.whole.ok_rows) if one.same else None
+
+
+def _of(asked: Sequence[Then]) -> str:
+    """Of how many images these stores' rows are, where some have several; of those that changed nobody knows."""
+    whole = {home(one.store.path): one.store.whole for one in asked}
+    if not any(map(has_doubles, whole.values())):
+        return ""
+    images = sum(len(rows_of_images(store)) for store in whole.values())
+    return f" of {count(images, 'image')}" if all(one.same for one in asked) else " of images"

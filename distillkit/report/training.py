@@ -34,16 +34,18 @@ def optimiser(optim: Optim) -> str:
     return f"{counted(optim.epochs, 'epoch')}, {_NAMES[optim.kind]}, learning rate {optim.lr}, {schedule(optim)}"
 
 
-def looked_at(rows: Mapping[str, int | None], captions: bool = False, asked: Mapping[str, Asked] | None = None) -> str:
+def looked_at(
+    rows: Mapping[str, int | None], captions: bool = False, asked: Mapping[str, Asked] | None = None, of: str = ""
+) -> str:
     """What the teacher was shown, by the recipe's names of the stores: "70 images and 160 unpaired texts".
 
     `rows`: how many were trained on, of a view less than `asked`. `captions`: the images' own were learned from, too.
-    A number that nobody recorded is None.
+    A number that nobody recorded is None. `of`: of how many images, where several rows are one.
     """
     asked = asked or {}
     images = of_images(rows)
     behind = " with their captions" if captions else ""
-    told = [_counted(images, of_images(asked), "image", behind)] if images else []
+    told = [_counted(images, of_images(asked), "row" if of else "image", of + behind)] if images else []
     texts = [asked["texts"]] if "texts" in asked else []
     thing = "unpaired text" if images else "text"
     return listing([*told, *([_counted([rows["texts"]], texts, thing)] if "texts" in rows else [])])

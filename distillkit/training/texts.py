@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from distillkit.errors import RecipeError, StoreError
+from distillkit.evals._class_order import as_prompted
 from distillkit.evals._classes import class_embeddings, prompted
 from distillkit.evals._labels import as_names, codes_of, labels_of
 from distillkit.store.reading.neighbours import Neighbours
@@ -95,7 +96,7 @@ class ClassTexts:
         self.embeddings = class_embeddings(prompts)
         self.width = self.embeddings.shape[1]
         self.labels = torch.full((len(images),), -1)
-        labels, self.classes = labels_of(images, names, first), prompted(prompts)
+        labels, self.classes = as_prompted(labels_of(images, names, first), prompts), prompted(prompts)
         self.labels[torch.from_numpy(images.ok_rows[labels.places])] = self.classes.numbers(labels)
         self.note = self.classes.note
 

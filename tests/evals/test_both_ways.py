@@ -16,9 +16,7 @@ class Captioned(Store):
     """Rows of images, several of which may be one file."""
 
     def __init__(self, images, texts, names):
-        super().__init__(images, texts, names=names)
-        files = [f"{axis}.png" for axis in images]
-        self.index = self.index.append_column("image", [files])
+        super().__init__(images, texts, names=names, files=[f"{axis}.png" for axis in images])
 
 
 def test_any_own_caption_is_right_and_an_image_counts_once():

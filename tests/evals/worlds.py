@@ -16,7 +16,7 @@ AXES = torch.eye(4)
 class Store:
     """Rows with unit-axis features: `image` and `text` are lists of axes, or tensors."""
 
-    def __init__(self, image=None, text=None, label=None, names=None, keys=None):
+    def __init__(self, image=None, text=None, label=None, names=None, keys=None, files=None):
         self.fields = {"image": image, "text": text}
         self.own_fields = [name for name, said in self.fields.items() if said is not None]
         n = len(next(x for x in (image, text, label) if x is not None))
@@ -25,6 +25,7 @@ class Store:
             "key": keys or [f"{i}.png" for i in range(n)],
             "label": pa.array(label, pa.int64()) if label is not None else pa.nulls(n, pa.int64()),
             "text": names or [""] * n,
+            "image": pa.array(files or [None] * n, pa.string()),
         }
         self.index = pa.table(columns)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from distillkit.store.reading.images import first_of_each, images_of
+from distillkit.system.one_image import first_of_each, has_doubles, images_of, rows_of_images
 
 
 class Store:
@@ -32,3 +32,11 @@ def test_of_some_rows_those_alone_count():
     store = Store([["a", "b", "a", "b", "c"]])
     assert images_of(store, np.array([3, 2, 1, 4])).tolist() == [0, 1, 0, 2]
     assert first_of_each(store, np.array([3, 2, 1, 4])).tolist() == [0, 1, 3]
+
+
+@pytest.mark.parametrize(("ok", "doubles"), [([0, 1, 2], True), ([0, 1], False), ([], False)])
+def test_only_usable_rows_are_doubles(ok, doubles):
+    store = Store([["a", "b", "a"]])
+    store.ok_rows = np.array(ok, np.int64)
+    assert has_doubles(store) is doubles
+    assert rows_of_images(store).tolist() == ok[:2]

@@ -1,0 +1,39 @@
+"""Answers that an older version counted otherwise are not taken: rows of one image once counted each."""
+
+from distillkit.evaluation.asked import asked_of
+from distillkit.evaluation.compared import _other_questions
+from distillkit.evaluation.measured import Asking
+from distillkit.recipe import Component
+from tests.evals.worlds import Store, Teacher
+
+
+class Said(Store):
+    """One that also says who made it, and what it is."""
+
+    digest = "0"
+
+    def teacher(self, field):
+        return {}
+
+
+def test_only_of_stores_with_rows_of_one_image_are_kept_answers_others_now():
+    component = Component(kind="knn", store="s", train="s")
+    found = []
+    for files in (["a", "b"], ["a", "a"]):
+        store = Said([0, 1], label=[0, 0], files=files)
+        (one,) = asked_of([component], lambda name, store=store: store, {}, "x")
+        found.append(Asking(one.measure.run(Teacher(), lambda name, store=store: store)[0], one.made_of))
+    before, now = found
+    assert set(before.made_of) == {"eval", "stores", "distillkit"}  # as ever: nobody is asked again
+    assert now.made_of == before.made_of | {"counted": {"images": "each once"}}
+    told = _other_questions({"older": [before], "newer": [now]})
+    assert "older and newer were not asked the same (counted: images: 'absent' -> 'each once')" in told
+
+
+def test_only_where_classes_are_matched_by_name_are_kept_answers_others_now():
+    stores = {name: Said([0, 1], label=[0, 1]) for name in "st"}
+    stores["s"].class_numbers = {"cat": 0, "dog": 1}
+    for numbers, counted in (([0, 1], {}), ([1, 0], {"classes": "by name"})):
+        stores["t"].class_numbers = dict(zip(["cat", "dog"], numbers, strict=True))
+        (one,) = asked_of([Component(kind="knn", store="s", train="t")], stores.__getitem__, {}, "x")
+        assert one.counted == counted
