@@ -88,11 +88,13 @@ class Objective(nn.Module):
         """Of the first step, a line for each term that hardly weighs: beside others it teaches next to nothing. One
         whose weight moves, or that is 0 so far, may be meant to.
         """
-        parts = {name: abs(self.terms[name].weight * float(value.detach())) for name, value in terms.items()}
+        able: dict[str, Any] = dict(self.terms.items())
+        weights = {name: float(able[name].weight) for name in terms}
+        parts = {name: abs(weights[name] * float(value.detach())) for name, value in terms.items()}
         whole = sum(parts.values())
         return [
             f"{name}: {100 * part / whole:.2g}% of the total at step 1; where it is to teach more, raise its weight "
-            f"([[losses]], {self.terms[name].weight:g} now)"
+            f"([[losses]], {weights[name]:g} now)"
             for name, part in parts.items()
             if 0 < part < _SLIGHT * whole and "weight" not in self.ramps[name]
         ]

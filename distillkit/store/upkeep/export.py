@@ -40,8 +40,8 @@ def export(
     fields: list[str] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> int:
-    """Write `fields` (if None all that hold anything) of every row that has features into the new folder `out`; returns how many rows.
-    `say` hears how far it is, and how many rows are left out.
+    """Write `fields` (if None all that hold anything) of every row that has features into the new folder `out`; returns
+    how many rows. `say` hears how far it is, and what is left out.
 
     Numbers are as stored, but bfloat16, which numpy and Parquet lack, and what int8 stands for are float32. StoreError
     when `out` exists, and when no row is left.
