@@ -1,6 +1,6 @@
 """A store in the forms that other programs read: npy, Arrow, Parquet, WebDataset. Rows without features are left out,
-which is told. Neighbours that were mined of some rows only are -1 and NaN in the others; where they were mined of none, they
-are left out, too.
+which is told. Neighbours that were mined of some rows only are -1 and NaN in the others; where they were
+mined of none, they are left out, too.
 
 npy         <teacher>/<field>.npy, all rows; keys.parquet, of the same rows in the same order
 arrow       rows-00000.arrow, ...: key, image, text, label, and each field as a fixed-size list
