@@ -24,7 +24,7 @@ from distillkit.evaluation.formats import export
 from distillkit.evaluation.kept import Kept
 from distillkit.evaluation.network import embedding, network_of, pace_of
 from distillkit.evaluation.numbers import numbers
-from distillkit.evaluation.result import FILE, Result, done, same_as_before, unfinished, write_result
+from distillkit.evaluation.result import FILE, Result, changed_since, done, same_as_before, unfinished, write_result
 from distillkit.originals import moved
 from distillkit.recipe import EvalRecipe, TrainRecipe, changed, load
 from distillkit.recipe.only import only
@@ -147,6 +147,8 @@ def _evaluated(job: _Job, say: Say, page: bool) -> Path:
             return _reported(job)
         say(f"{run.path}: already evaluated, nothing to do; add --page to write its report anew")
         return run.path / "report.html"
+    for line in changed_since(run.path, [one for one in job.asked if not kept.has(one)], networks):
+        say(f"{run.path}: {line}")
     pace, roots = pace_of(recipe, say), moved(recipe.data)
     students = {
         who: Student(folder.load_student, roots, pace, embedding(kept.folder, networks[who]), str(folder.path))

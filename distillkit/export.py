@@ -130,6 +130,8 @@ def _described(
     student = describe(recipe.name, run.load_student(), recipe.student, texts=texts, licence=licence, scale=scale)
     if tower != "both":
         student = replace(student, image=None) if tower == "text" else replace(student, text=None)
+    if student.text is None:  # asked before anybody is sent there, and for no more than that
+        student = replace(student, beside=lambda: _teacher_texts(run, recipe))
     if not student.towers:
         told = "".join(f"; {why}" for why in student.missing)
         raise ExportError(f"{run.path}: --tower {tower}: this student has no such tower{told}")

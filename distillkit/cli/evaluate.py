@@ -37,7 +37,12 @@ def evaluate(
         typer.Option(help="Write the numbers in the files of another tool, too, below evaluation/."),
     ] = None,
     page: Annotated[
-        bool, typer.Option("--page", help="Write the report anew, also where nothing is left to measure.")
+        bool,
+        typer.Option(
+            "--page",
+            help="Write the report anew, also where nothing is left to measure; evals whose stores have changed since "
+            "are measured anew.",
+        ),
     ] = False,
 ) -> None:
     """Measure student, baseline and teacher, and write the report. What was measured is not measured again.

@@ -143,7 +143,8 @@ def report(job: Job, rows: int, probe: Probe, free: int) -> list[str]:
     lines = [f"{job.path}: {count(rows, 'row')} in {count(shards, 'shard')} of {job.rows_per_shard:,}"]
     for name, field in job.fields.items():
         lines.append(f"  {name:24} {field.dtype} {field.shape}: {field.row_bytes:,} bytes a row")
-    lines.append(f"  probed {count(probe.samples, 'sample')}, {probe.failed} failed")
+    first = f" (the first: {probe.first})" if probe.first else ""
+    lines.append(f"  probed {count(probe.samples, 'sample')}, {probe.failed} failed{first}")
     who = "the teacher" if len(job.teachers) == 1 else "the teachers"
     if "image" in job.passes:
         rates = {"decoding": probe.decode, who: own(job).views * probe.view}
@@ -157,8 +158,11 @@ def report(job: Job, rows: int, probe: Probe, free: int) -> list[str]:
         lines.append(f"  {who} {1 / max(probe.text, 1e-9):,.1f} texts/s")
     lines.append(f"  disk: writes {size(probe.write)}/s, reads {size(probe.read)}/s, {size(free)} free")
     lines.append(f"  as asked: {size(asked.all_bytes)}, {duration(asked.seconds)}")
-    tokens = "with tokens for patches of an image, and " if "image" in job.passes else ""
-    lines.append(f"  or, {tokens}paid after so many epochs of a training that would ask the teacher at every step:")
+    tokens = "; tokens: of an image's patches, if kept" if "image" in job.passes else ""
+    lines.append(
+        f"  other settings, the one asked for first{tokens}; paid after epochs: so many epochs of a training that asks "
+        "the teacher at every step take as long:"
+    )
     return [*lines, *_table(job, rows, probe)]
 
 

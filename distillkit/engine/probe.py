@@ -28,6 +28,7 @@ _DISK_PROBE = 1 << 26
 class Probe:
     """Seconds: `decode` of an image by all decoders at once, `view` of one of its views and `text` by all teachers;
     `write` and `read`: bytes a second of the disk. `images`: of a row, less than 1 where rows share images.
+    `first`: which sample failed first, and why.
     """
 
     samples: int
@@ -38,6 +39,7 @@ class Probe:
     write: float
     read: float
     images: float = 1.0
+    first: str = ""
 
 
 def probe(job: Job, plan: pa.Table, folder: Path) -> Probe:
@@ -63,9 +65,10 @@ def probe(job: Job, plan: pa.Table, folder: Path) -> Probe:
     }
     write, read = _disk(folder)
     failed = len(sampled) - answered
-    return Probe(
-        len(sampled), failed, decode, spent["image"] / images / views, spent["text"] / answered, write, read, share
-    )
+    row, _, why = min(shard.failures, default=(0, "", ""))
+    first = f"{sampled['key'][row].as_py()}: {why}" if shard.failures else ""
+    view, text = spent["image"] / images / views, spent["text"] / answered
+    return Probe(len(sampled), failed, decode, view, text, write, read, share, first)
 
 
 def _decoding(job: Job, sampled: pa.Table) -> float:

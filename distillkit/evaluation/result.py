@@ -65,6 +65,21 @@ def same_as_before(folder: Path, asked: Sequence[Asked], networks: Mapping[str, 
     return fresh and (folder / DONE).read_bytes() == _proof(folder)
 
 
+def changed_since(folder: Path, asked: Sequence[Asked], networks: Mapping[str, str]) -> list[str]:
+    """Of evals that were measured before and are other ones by now, why: a line each."""
+    known, told = _before(folder, networks).get("evals", {}), []
+    for one in asked:
+        then = _made_of(known.get(one.name), one)
+        if then is None or then == one.made_of or then["eval"] != one.made_of["eval"]:
+            continue
+        stores = then["stores"] if isinstance(then["stores"], dict) else {}
+        other = [f"{name} has changed since" for name, digest in one.stores.items() if stores.get(name) != digest]
+        if then["distillkit"] != one.made_of["distillkit"]:
+            other.append(f"distillkit {then['distillkit']} measured it")
+        told.append(f"{one.name}: measured anew, as {' and '.join(other)}")
+    return told
+
+
 def unfinished(folder: Path) -> None:
     """From here until `done` the report is not that of evaluation.json."""
     remove_file(folder / DONE)

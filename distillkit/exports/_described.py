@@ -6,13 +6,15 @@ Every target reads this and nothing else, so that a new target is one file.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor, nn
+
+from distillkit.errors import DistillkitError
 
 Pictures = Sequence[Image.Image]
 
@@ -66,7 +68,9 @@ class Classes:
 
 @dataclass(frozen=True)
 class Described:
-    """`scale` multiplies cosines, where texts were learned with one. `missing`: what was left, and why, in words."""
+    """`scale` multiplies cosines, where texts were learned with one. `missing`: what was left, and why, in words.
+    `beside`: gets the teacher's text tower, DistillkitError where it has none; None where that is no way.
+    """
 
     name: str
     image: ImageTower | None
@@ -76,6 +80,18 @@ class Described:
     licence: str | None = None
     missing: tuple[str, ...] = ()
     classes: Classes | None = None
+    beside: Callable[[], TextTower] | None = None
+
+    def cannot_be_beside(self, holds: Callable[[Described], str | None]) -> str | None:
+        """Why a target could not hold the student with the teacher's text tower either; None where it could, as far as
+        anybody can tell. A cure that leads into the next refusal is none.
+        """
+        if self.beside is None:
+            return None
+        try:
+            return holds(replace(self, text=self.beside(), beside=None))
+        except DistillkitError as error:
+            return f"{str(error).removeprefix('--text-tower teacher: ')}; export it to onnx"
 
     @property
     def towers(self) -> list[str]:

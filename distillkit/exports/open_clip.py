@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,11 +30,8 @@ class OpenClip:
     def holds(self, student: Described) -> str | None:
         """Why open_clip cannot hold this student; None where it can."""
         if student.image is None or student.text is None:
-            lacks = "text" if student.image else "image"
-            beside = ' put the teacher\'s beside it with "--text-tower teacher"' if lacks == "text" else ""
-            return (
-                f"open_clip's models are pairs, and this student has no {lacks} tower;{beside or ' export it to onnx'}"
-            )
+            lacks, cure = ("text", _beside(student, self.holds)) if student.image else ("image", "export it to onnx")
+            return f"open_clip's models are pairs, and this student has no {lacks} tower; {cure}"
         vision, text = _vision(student.image), student.text.openclip
         if vision is None:
             return "open_clip has no configuration for an image tower of these layers or options; export it to onnx"
@@ -93,6 +91,16 @@ with torch.inference_mode():
     image = model.eval().encode_image(preprocess(opened("picture.png"))[None])
     text = model.encode_text(tokenizer(["a photo of a cat"]))
 """
+
+
+def _beside(student: Described, holds: Callable[[Described], str | None]) -> str:
+    """What to do about a text tower that lacks."""
+    why = student.cannot_be_beside(holds)
+    return (
+        f"nor can the teacher's stand beside it: {why}"
+        if why
+        else 'put the teacher\'s beside it with "--text-tower teacher"'
+    )
 
 
 class _Opened:

@@ -45,10 +45,9 @@ class Web:
         if student.image is None:
             return "the page looks at pictures, and this student has no image tower"
         if student.text is None and student.classes is None:
-            return (
-                "it has no text tower and no classes are known; name a store of class prompts with --classes, or put "
-                'the teacher\'s texts beside it with "--text-tower teacher"'
-            )
+            told = "it has no text tower and no classes are known; name a store of class prompts with --classes"
+            cure = ', or put the teacher\'s texts beside it with "--text-tower teacher"'
+            return told if student.cannot_be_beside(lambda one: None) else told + cure
         widths = {
             "classes": None if student.classes is None else student.classes.vectors.shape[1],
             "texts": None if student.text is None else student.text.width,

@@ -75,7 +75,9 @@ class Validation(Strict):
 
     eval: Component = Field(description="what is measured, a kind of evals")
     best: str = Field(description="the number that decides; more is better")
-    every_steps: int = Field(500, gt=0, le=MOST, description="steps between two evaluations")
+    every_steps: int = Field(
+        500, gt=0, le=MOST, description="steps between two evaluations; the last step has one, too"
+    )
 
 
 class Log(Strict):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from distillkit.errors import StoreError
 from distillkit.store.format.log import MINED
+from distillkit.store.format.maker import is_extracted
 from distillkit.store.format.manifest import FILE_NAME, Manifest
 from distillkit.store.reading.additions import FOLDER
 from distillkit.store.reading.selection import FILE_NAME as VIEW
@@ -23,8 +24,10 @@ _FIRST = "# distillkit mine-neighbours RECIPE  (must be run before what follows;
 
 
 def is_mined(path: Path) -> bool:
-    """Whether it is the place of neighbours, also where they are gone: an addition to a store."""
-    return path.parent.name == FOLDER and (path.parent.parent / FILE_NAME).is_file()
+    """Whether it is the place of neighbours, also where they are gone: an addition to a store, but no teacher that an
+    extraction added."""
+    added = path.parent.name == FOLDER and (path.parent.parent / FILE_NAME).is_file()
+    return added and not ((path / FILE_NAME).is_file() and is_extracted(path))
 
 
 def now(path: Path) -> str:

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from distillkit.errors import SourceError
 from distillkit.sources._account import Account
 from distillkit.sources._arrow import is_text_type, refuse_unfit, rows_of
-from distillkit.sources._captions import Captions, with_captions
+from distillkit.sources._captions import Captions, numbered_through, with_captions
 from distillkit.sources._lines import is_text
 from distillkit.sources._patterns import files, is_pattern
 from distillkit.sources._places import Place, below, file_at, folder_at, placed, unusable
@@ -101,6 +101,11 @@ class Parquet:
         return bytes(value)
 
     def __iter__(self) -> Iterator[Sample]:
+        # Only keys that the table itself gives can come twice: where rows are called by their places, one pass is all.
+        named = self.file is not None or self.key_column is not None
+        yield from numbered_through(self._rows, self.captions) if named else self._rows()
+
+    def _rows(self) -> Iterator[Sample]:
         self.account = account = Account()
         if self.file is None:
             tables, names = self._place, files(self._place, self.files, account, "source.files", self.images_elsewhere)

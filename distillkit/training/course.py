@@ -45,7 +45,7 @@ class Course:
             say(f"{run.path}: {learner.told}")
         self.writer = checkpoint.Writer(run.checkpoints, recipe.checkpoints.keep)
         # Of a student that is spread over ranks only the first has a whole one to measure.
-        self.validator = Validator(recipe, run, None if learner.sharded else learner.ranks)
+        self.validator = Validator(recipe, run, None if learner.sharded else learner.ranks, last)
         self.exit = ExitStack()
 
     def _refuse_other_checkpoints(self) -> None:
@@ -87,9 +87,8 @@ class Course:
         """A run that was ended in no orderly way loses the steps since its last checkpoint."""
         made = max((line["step"] for line in self.run.history()), default=0)
         if made > self.done:
-            since = (
-                f"step {self.done}, the last checkpoint" if self.done else "the beginning, before the first checkpoint"
-            )
+            first = "the beginning, before the first checkpoint"
+            since = f"step {self.done}, the last checkpoint" if self.done else first
             again, every = count(made - self.done, "step"), self.recipe.checkpoints.every_steps
             self.say(f"{self.run.path}: {again} since {since} are made again (checkpoints.every_steps is {every})")
 
@@ -122,6 +121,8 @@ class Course:
         if self._logs(step):
             self._log(step, lr, {"total": total, **terms}, norms, waited)
         if self.writes:
+            for line in self.learner.objective.slight(terms) if step == 1 else ():
+                self.say(self.name + line)
             self.progress.advance()
         # What is spread over ranks takes all of them to be brought together; the first one writes.
         if self.owes:

@@ -20,6 +20,9 @@ from distillkit.types import Batch, Features, Widths
 _OF_IMAGES = ("image", "caption", "cls", "patches", "logits", "classes", "label")
 
 
+_SLIGHT = 0.01
+
+
 class Objective(nn.Module):
     """Built from the `[[losses]]` of a recipe. Heads and learned scales of the losses are its parameters.
 
@@ -80,6 +83,21 @@ class Objective(nn.Module):
         able: dict[str, Any] = {name: term for name, term in self.terms.items() if hasattr(term, "remark")}
         said = {name: term.remark(self._seen(name, batch)) for name, term in able.items()}
         return [f"{name}: {line}; see distillkit suggest-scale" for name, line in said.items() if line]
+
+    def slight(self, terms: Mapping[str, Tensor]) -> list[str]:
+        """Of the first step, a line for each term that hardly weighs: beside others it teaches next to nothing. One
+        whose weight moves, or that is 0 so far, may be meant to.
+        """
+        able: dict[str, Any] = dict(self.terms.items())
+        weights = {name: float(able[name].weight) for name in terms}
+        parts = {name: abs(weights[name] * float(value.detach())) for name, value in terms.items()}
+        whole = sum(parts.values())
+        return [
+            f"{name}: {100 * part / whole:.2g}% of the total at step 1; where it is to teach more, raise its weight "
+            f"([[losses]], {weights[name]:g} now)"
+            for name, part in parts.items()
+            if 0 < part < _SLIGHT * whole and "weight" not in self.ramps[name]
+        ]
 
     def forward(self, batch: Batch, student: Features) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
         """The total, and every unweighted term by name. Computed in float32 even under autocast.

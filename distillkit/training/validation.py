@@ -37,10 +37,12 @@ _SMALLER, _FEWER = "lower evaluation.batch_size", "a smaller store in validation
 class Validator:
     """What the recipe's `[validation]` asks for; nothing where it asks for nothing.
 
-    `ranks`: who look at a share of the images each, so that none waits for another; the first one writes.
+    `ranks`: who look at a share of the images each, so that none waits for another; the first one writes. `last`: the
+    step that the run ends with, which is measured whatever its number is.
     """
 
-    def __init__(self, recipe: TrainRecipe, run: RunFolder, ranks: Ranks | None = None):
+    def __init__(self, recipe: TrainRecipe, run: RunFolder, ranks: Ranks | None = None, last: int = 0):
+        self.last = last
         self.spec: Validation | None = recipe.validation
         self.ranks = ranks or Ranks()
         self.log, self.best = run.path / "validation.jsonl", run.path / FOLDER
@@ -64,7 +66,7 @@ class Validator:
         settle(self.log)
 
     def due(self, step: int) -> bool:
-        return self.spec is not None and step % self.spec.every_steps == 0
+        return self.spec is not None and (step % self.spec.every_steps == 0 or step == self.last)
 
     def owes(self, step: int) -> bool:
         """Whether a run that stands at this step lacks its measurement, which an error may have ended."""

@@ -115,7 +115,8 @@ def test_a_name_that_comes_again_is_a_class_that_the_file_lacks(table):
         (
             "cat\ndog\n",
             ["ox", "dog"],
-            r"1 of 2 labels are no class numbers, as that of 0\.png \('ox' is no line of .*txt",
+            r"1 of 2 labels are no names of a class, as that of 0\.png \('ox' is no line of .*txt\); add each "
+            r"name that it lacks as the last line, which moves no other class, or mend them, or name others in",
         ),
         ("cat\n\ndog\n", ["", ""], r"none of its 2 rows has a label"),
         ("\n", ["cat"], r"classes\.txt: has no class names; write one a line"),

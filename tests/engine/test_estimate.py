@@ -130,7 +130,13 @@ def test_plan_touches_nothing_and_tells_everything(recipes, run_cli, tmp_path):
     code, out, err = run_cli("extract-teacher", recipes[0], "--plan")
     assert code == 0, err
     assert sorted(tmp_path.rglob("*")) == before
-    assert f"{tmp_path}/out/images: 70 rows in 2 shards of 64" in out and "probed 20 samples, 1 failed" in out
+    assert (
+        f"{tmp_path}/out/images: 70 rows in 2 shards of 64" in out and "probed 20 samples, 1 failed (the first: " in out
+    )
+    assert re.search(r"\(the first: \S*003\.png: \w.*\)$", out, re.M)
+    assert (
+        "  other settings, the one asked for first; tokens: of an image's patches, if kept; paid after epochs: " in out
+    )
     assert "openclip/image           float16 [32]: 64 bytes a row" in out
     assert re.search(r"sets? the pace", out) and "texts/s" in out and "paid after epochs" in out and "free" in out
     lines = [line.split() for line in out.splitlines()]

@@ -183,6 +183,20 @@ def test_a_damaged_table_is_measured_again(run, run_cli, count):
     assert read_rows(run / "evaluation/retrieval.arrow").answers.keys() == {"teacher", "student", "baseline"}
 
 
+def test_page_measures_anew_what_has_changed_since_and_says_what(run, run_cli):
+    for key, was, told in (("stores", "0" * 64, "{} has changed since"), ("distillkit", "0.0.1", "distillkit 0.0.1 m")):
+        record = results(run)
+        asked = record["evals"]["retrieval"]
+        store = next(iter(asked["stores"]))
+        asked[key] = {store: was} if key == "stores" else was
+        (run / "evaluation.json").write_text(json.dumps(record))
+        (run / "evaluation/retrieval.arrow").unlink()
+        code, _, err = run_cli("evaluate", run, "--page")
+        assert code == 0 and f"{run}: retrieval: measured anew, as {told.format(store)}" in err, err
+        assert err.count("measured anew") == 1 and "of what was kept" not in err
+        assert "measured anew" not in run_cli("evaluate", run, "--page")[2]
+
+
 def test_killed_between_numbers_and_report_it_is_not_done(run, run_cli):
     (run / "evaluated.json").unlink()
     assert "already evaluated" not in run_cli("evaluate", run)[2]

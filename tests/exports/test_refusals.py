@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +13,7 @@ from torch import nn
 
 from distillkit.errors import ExportError, MissingExtra
 from distillkit.export import export
+from distillkit.exports._describe import teacher_texts
 from distillkit.exports._graphs import write_graph
 from distillkit.exports._tokens import FILE as TOKENIZER
 from distillkit.exports._tokens import write_tokenizer
@@ -20,6 +22,7 @@ from distillkit.exports.hf import Hf
 from distillkit.exports.open_clip import OpenClip
 from distillkit.exports.torch import _write as write_program
 from distillkit.exports.web import _refuse_strange_tokenizer
+from distillkit.runfolder import RunFolder
 
 
 class FullDisk(OpenClip):
@@ -59,6 +62,26 @@ def test_one_line_and_no_folder(runs, run_cli, tmp_path, monkeypatch, name, word
     monkeypatch.chdir(tmp_path)
     assert told in refused(run_cli, run, *words, "--out", tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_teachers_text_tower_is_named_as_a_cure_only_where_it_would_do(runs, run_cli, tmp_path, monkeypatch):
+    run, out = runs("image"), ["--out", tmp_path / "out"]
+    assert '"--text-tower teacher"' in refused(run_cli, run, "--to", "open_clip", *out)
+    assert '"--text-tower teacher"' in refused(run_cli, run, "--to", "web", *out)
+    made = replace(teacher_texts(RunFolder(run).facts()["teacher"]), tokenizer="its-own")
+    monkeypatch.setattr("distillkit.export.teacher_texts", lambda fingerprint: made)
+    told = refused(run_cli, run, "--to", "open_clip", *out)
+    assert "no text tower; nor can the teacher's stand beside it: its text tower has a tokenizer or layers" in told
+    assert "--text-tower" not in told and told.endswith("export it to onnx")
+
+    def lacking(fingerprint):
+        raise ExportError("--text-tower teacher: the teacher dino has no text tower of open_clip to put beside it")
+
+    monkeypatch.setattr("distillkit.export.teacher_texts", lacking)
+    told = refused(run_cli, run, "--to", "open_clip", *out)
+    assert "stand beside it: the teacher dino has no text tower" in told and told.endswith("; export it to onnx")
+    told = refused(run_cli, run, "--to", "web", *out)
+    assert "--classes" in told and "--text-tower" not in told
 
 
 def test_too_few_samples_are_told_for_each_tower(runs, run_cli, tmp_path):

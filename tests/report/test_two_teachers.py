@@ -73,16 +73,16 @@ def test_a_teacher_that_was_added_or_stood_beside_the_first_is_told_too(world, t
     def teacher(name, place):
         return f'[[teachers]]\nname = "{name}"\nkind = "openclip"\nmodel = "local-dir:{place}"\n'
 
-    def extracted(fields, teachers):
+    def extracted(fields, teachers, command="distillkit extract-teacher two.toml"):
         (tmp_path / "extract.toml").write_text(
             f'name = "toy"\nout = "{tmp_path}"\n{teachers}[[corpora]]\nname = "images"\nfields = {fields}\n'
             f'source = {{ kind = "csv", file = "{world}/corpus/pairs.tsv" }}\nrows_per_shard = 64\nbatch_size = 16\n'
         )
-        extract(load(tmp_path / "extract.toml", kind=ExtractRecipe), say=lambda message: None)
+        extract(load(tmp_path / "extract.toml", kind=ExtractRecipe), say=lambda message: None, command=command)
 
     first, second = teacher("first", teacher_folder), teacher("second", world / "mine/teacher")
     if later:
-        extracted('["first/image"]', first)
+        extracted('["first/image"]', first, "distillkit extract-teacher one.toml")
     extracted('["first/image", "second/image"]', first + second)
     text = recipe_of(world, tmp_path / "run").read_text().partition("[[evals]]")[0]
     text = text.replace(f"{world}/out/images", f"{tmp_path}/images").replace(f'texts = "{world}/out/texts"\n', "")
@@ -100,6 +100,9 @@ def test_a_teacher_that_was_added_or_stood_beside_the_first_is_told_too(world, t
     )
     assert "| views of images (" in plain and "| views of images for second (" in plain
     assert f"| {tmp_path}/images{'/added/second' if later else ''} | 60 |" in plain and "second/image float16" in plain
+    again = plain.partition("## Make it again")[2].partition("distillkit train-student")[0]
+    typed = [line for line in again.splitlines() if "distillkit" in line]
+    assert typed == [f"distillkit extract-teacher {name}.toml" for name in (["one"] if later else []) + ["two"]]
     begun = json.loads((tmp_path / "run/recipe.json").read_text())
     begun["identity"]["stores"] |= dict.fromkeys(begun["identity"]["stores"], "06388eef" * 8)
     (tmp_path / "run/recipe.json").write_text(json.dumps(begun))

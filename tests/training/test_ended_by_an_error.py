@@ -9,6 +9,7 @@ import pytest
 
 from distillkit.errors import DiskFull, StoreError
 from distillkit.runfolder import RunFolder
+from distillkit.system.lines import read_lines
 from distillkit.training.batches import Batches
 from distillkit.training.course import Course
 from distillkit.training.learner import Learner
@@ -84,15 +85,19 @@ def test_a_step_whose_line_cannot_be_written_is_made_again_with_its_line(student
     assert [line["step"] for line in RunFolder(student.run).history()] == steps
 
 
-def test_a_measurement_that_fails_is_made_by_who_goes_on(student, monkeypatch):
-    knobs = (FAR, validated(student))
+@pytest.mark.parametrize("every", [2, 1000], ids=["at a second step", "at the last step, which no number asks for"])
+def test_a_measurement_that_fails_is_made_by_who_goes_on(student, monkeypatch, every):
+    knobs = (FAR, validated(student).replace("every_steps = 2", f"every_steps = {every}"))
     assert student(*knobs)[0] == 0
+    last_step = RunFolder(student.run).history()[-1]["step"]
+    at = min(every, last_step)
+    assert [line["step"] for line in read_lines(student.run / "validation.jsonl")][-1] == last_step
     calm = [(student.run / name).read_bytes() for name in ("student.safetensors", "validation.jsonl", "best/best.json")]
-    failing(monkeypatch, Validator, "_keep", StoreError("no such text"), lambda result, student, step: step == 2)
+    failing(monkeypatch, Validator, "_keep", StoreError("no such text"), lambda result, student, step: step == at)
     code, err = student(*knobs, words=["--overwrite"])
-    assert code == 1 and kept(student) == [2] and last(err) == f"error: no such text; {KEPT.format(2)}"
+    assert code == 1 and kept(student) == [at] and last(err) == f"error: no such text; {KEPT.format(at)}"
     code, err = student(*knobs)  # at once again, and nothing is made anew for it
-    assert code == 1 and kept(student) == [2] and last(err) == f"error: no such text; {KEPT.format(2)}"
+    assert code == 1 and kept(student) == [at] and last(err) == f"error: no such text; {KEPT.format(at)}"
     monkeypatch.undo()
     assert student(*knobs)[0] == 0
     names = ("student.safetensors", "validation.jsonl", "best/best.json")

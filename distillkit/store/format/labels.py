@@ -11,6 +11,7 @@ from distillkit.types import Sample, class_number
 
 _FEW = 0.1  # of the labels of a corpus may be none
 _STRAY = 2  # a name that comes more often is a class that the file of names lacks
+_LAST = "as the last line, which moves no other class"
 _REMEMBERED = 10_000  # names that are no class
 # What is left out of a row that is kept: what it is, as "caption(s)", the row's key, "text" or "label", and why.
 Lose = Callable[[str, str, str, str], None]
@@ -23,10 +24,13 @@ class Labels:
         self, where: str, knobs: list[str], lose: Lose | None, number: Callable[[object], int | None] = class_number
     ):
         self.where, self.lose, self.number, self.seen, self.wrong, self.first = where, lose, number, 0, 0, ""
+        self.what = "class numbers" if number is class_number else "names of a class"
         self.lacking = Counter[str]()  # names of no class, in the words of their refusal
         self.told = ""  # of those that cost their rows nothing else, with the first of them
         self.cure = f"mend them, or name others in {' or '.join(knobs)}" if knobs else "mend them"
-        if knobs and number is class_number:
+        if number is not class_number:  # the step where a list of names is in use, as of one name that comes again
+            self.cure = f"add each name that it lacks {_LAST}, or {self.cure}"
+        elif knobs:
             self.cure += ", or, if they are names of classes, say so: class_names = FILE of the corpus, one a line"
 
     def read(self, block: list[Sample]) -> list[int | None]:
@@ -52,12 +56,11 @@ class Labels:
         """
         if self.wrong > (self.seen * _FEW if self.lose else 0):
             raise SourceError(
-                f"{self.where}: {self.wrong:,} of {count(self.seen, 'label')} are no class numbers, as that "
+                f"{self.where}: {self.wrong:,} of {count(self.seen, 'label')} are no {self.what}, as that "
                 f"{self.first}; {self.cure}"
             )
         told, often = next(iter(self.lacking.most_common(1)), ("", 0))
         if often > _STRAY:
             raise SourceError(
-                f"{self.where}: {told}, and {count(often, 'row')} have it; add it as the last line, which moves no "
-                "other class, or mend the rows"
+                f"{self.where}: {told}, and {count(often, 'row')} have it; add it {_LAST}, or mend the rows"
             )

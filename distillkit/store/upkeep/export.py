@@ -1,5 +1,6 @@
 """A store in the forms that other programs read: npy, Arrow, Parquet, WebDataset. Rows without features are left out,
-which is told. Neighbours that were mined of some rows only are -1 and NaN in the others.
+which is told. Neighbours that were mined of some rows only are -1 and NaN in the others; where they were
+mined of none, they are left out, too.
 
 npy         <teacher>/<field>.npy, all rows; keys.parquet, of the same rows in the same order
 arrow       rows-00000.arrow, ...: key, image, text, label, and each field as a fixed-size list
@@ -40,8 +41,8 @@ def export(
     fields: list[str] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> int:
-    """Write `fields` (all if None) of every row that has features into the new folder `out`; returns how many rows.
-    `say` hears how far it is, and how many rows are left out.
+    """Write `fields` (if None all that hold anything) of every row that has features into the new folder `out`; returns
+    how many rows. `say` hears how far it is, and what is left out.
 
     Numbers are as stored, but bfloat16, which numpy and Parquet lack, and what int8 stands for are float32. StoreError
     when `out` exists, and when no row is left.
@@ -49,7 +50,7 @@ def export(
     if form not in _WRITERS:
         raise StoreError(f"{form!r} is no form of export; take one of: {', '.join(_WRITERS)}")
     refuse_what_is_there(out, StoreError)
-    names = [store.field_name(name) for name in fields] if fields else list(store.fields)
+    names = [store.field_name(name) for name in fields] if fields else _held(store, out, say or silent)
     store = store.relying_on(names)
     rows, told = len(store.ok_rows), _left_out(store)
     if not rows:
@@ -65,6 +66,20 @@ def export(
     with new_folder(out, StoreError) as folder, Progress(f"{out}: {what}", total, say) as progress:
         _WRITERS[form](store, names, folder, progress.advance)
     return rows
+
+
+def _held(store: FeatureStore, out: Path, say: Callable[[str], None]) -> list[str]:
+    """All fields but those whose every row is empty, as of neighbours that were mined for other rows than a view's."""
+    usable = store.relying_on(list(store.fields)).ok_rows
+    empty = {
+        name: list(volume.manifest.fields)
+        for name, volume in store.added.items()
+        if len(usable) and np.isin(usable, volume.failed).all()
+    }
+    for name, fields in empty.items():
+        named = " ".join(f"--field {field}" for field in fields)
+        say(f"{out}: left out {name}, which were mined of none of its {count(len(usable), 'row')} ({named} takes them)")
+    return [name for name in store.fields if not any(name in fields for fields in empty.values())]
 
 
 def _left_out(store: FeatureStore) -> str:

@@ -126,7 +126,11 @@ def test_rows_that_mining_did_not_ask_about_are_no_failed_rows(toy, make_toy, tm
     assert export(FeatureStore(toy.path), tmp_path / "base", "npy", say=said.append) == 147
     assert export(FeatureStore(other), tmp_path / "view", "npy", say=said.append) == 49
     ids = np.load(tmp_path / "base/near/ids.npy")
-    assert len(ids) == 147 and np.isnan(np.load(tmp_path / "view/near/scores.npy")).all()
+    assert len(ids) == 147 and not (tmp_path / "view/near").exists()
+    told = "left out near, which were mined of none of its 49 rows (--field near/ids --field near/scores takes them)"
+    assert [line.partition(": ")[2] for line in said if "left out near" in line] == [told]
+    assert export(FeatureStore(other), tmp_path / "asked", "npy", ["near/scores"]) == 49
+    assert np.isnan(np.load(tmp_path / "asked/near/scores.npy")).all()
     rows = FeatureStore(toy.path).ok_rows
     known = FeatureStore(toy.path).read("near/ids", rows).numpy()
     np.testing.assert_array_equal(ids, known)
