@@ -18,9 +18,7 @@ from distillkit.types import Batch, Features, Widths
 
 # Teacher features with a row for each image.
 _OF_IMAGES = ("image", "caption", "cls", "patches", "logits", "classes", "label")
-
-
-_SLIGHT = 0.01
+_SLIGHT = 0.01  # of the total
 
 
 class Objective(nn.Module):
