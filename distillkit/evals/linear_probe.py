@@ -22,7 +22,7 @@ from distillkit.evals._answers import Answers
 from distillkit.evals._classes import Classes, classes_of
 from distillkit.evals._classified import classified
 from distillkit.evals._encode import Encode, OpenStore, blank, home
-from distillkit.evals._held import held_out, learned_from
+from distillkit.evals._held import held_out, images_learned_from, learned_from
 from distillkit.evals._labels import Labels, labels_of
 from distillkit.evals._ranking import one_right, ranked_by
 from distillkit.system.wording import count
@@ -69,7 +69,10 @@ class LinearProbe:
             centre, spread = seen.mean(0), seen.std(0, correction=0).clamp(min=1e-6)
         x = (seen - centre) / spread
         asked = (encode(open_store(self.store))[labels.places].float().nan_to_num().to(device) - centre) / spread
-        learning, choosing = held_out([len(one) for one in said], self.validation)
+        alone = self.validation_store is None
+        alike = images_learned_from(open_store(self.train), known[0].places) if alone else None
+        sizes = [len(one) for one in said]
+        learning, choosing = held_out(sizes, self.validation, images=alike)
 
         def right(l2: float) -> float:
             found = self._fit(x[learning], label[learning], len(classes), l2)(x[choosing]).argmax(1)

@@ -22,7 +22,7 @@ from distillkit.evals._answers import Answers
 from distillkit.evals._classes import Classes, class_embeddings, classes_of, prompt_names, prompted
 from distillkit.evals._classified import classified
 from distillkit.evals._encode import Encode, OpenStore, blank, home
-from distillkit.evals._held import held_out, learned_from
+from distillkit.evals._held import held_out, images_learned_from, learned_from
 from distillkit.evals._labels import Labels, labels_of
 from distillkit.evals._ranking import one_right, ranked_by
 
@@ -74,7 +74,10 @@ class SgdProbe:
         said = [self._seen(encode(open_store(name))[one.places]) for name, one in zip(names, known, strict=True)]
         x = torch.cat(said).to(home(encode))
         label = torch.cat([classes.numbers(one) for one in known]).to(home(encode))
-        learning, choosing = held_out([len(one) for one in said], self.validation, self.seed)
+        alone = self.validation_store is None
+        alike = images_learned_from(open_store(self.train), known[0].places) if alone else None
+        sizes = [len(one) for one in said]
+        learning, choosing = held_out(sizes, self.validation, self.seed, images=alike)
         begun = torch.zeros(len(classes), x.shape[1])
         if self.prompts is not None:
             begun = class_embeddings(open_store(self.prompts), encode)

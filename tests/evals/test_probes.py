@@ -1,12 +1,14 @@
 """The other probes: CLIP's search, SGD from texts, several labels an image, two classes by the area under the curve."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from distillkit.errors import RecipeError, StoreError
+from distillkit.evals._held import held_out, images_learned_from
 from distillkit.evals.knn import Knn
 from distillkit.evals.linear_probe import LinearProbe, searched
 from distillkit.evals.multi_label import MultiLabel
@@ -41,6 +43,43 @@ def test_clips_protocol_is_scikit_learns_regression_on_raw_features():
     assert np.log10(strength) * 8 == pytest.approx(round(np.log10(strength) * 8), abs=1e-6)
     theirs = LogisticRegression(C=1 / strength, max_iter=5000, tol=1e-8).fit(store.fields["image"].numpy(), LABEL)
     assert found["top-1"] == pytest.approx(theirs.score(store.fields["image"].numpy(), LABEL), abs=1.5 / 90)
+
+
+def captioned(each):
+    """So many rows of an image, with one label and the same noise: who knows one row knows the others."""
+    store = Store(torch.randn(30, 4).repeat_interleave(each, 0), label=np.repeat(np.arange(30) % 3, each).tolist())
+    places = [f"{number // each}.png" for number in range(30 * each)]
+    store.index = store.index.append_column("image", pa.array(places))
+    return store
+
+
+@pytest.mark.parametrize("each", [1, 4])
+def test_rows_of_one_image_choose_together_or_are_learned_from_together(each):
+    store = captioned(each)
+    places = np.arange(30 * each)
+    learning, choosing = held_out([30 * each], 0.2, 3, images_learned_from(store, places))
+    assert sorted(torch.cat([learning, choosing]).tolist()) == places.tolist() and len(choosing) == 6 * each
+    assert not set((learning // each).tolist()) & set((choosing // each).tolist())
+    if each == 1:
+        for now, before in zip((learning, choosing), held_out([30], 0.2, 3), strict=True):
+            assert now.tolist() == before.tolist(), "as ever, where every row is an image"
+
+
+@pytest.mark.parametrize("measure", [LinearProbe(train="s", store="s"), SgdProbe(train="s", store="s")])
+def test_probes_choose_by_images_that_they_did_not_learn_from(measure, monkeypatch):
+    seen = []
+    module = f"{type(measure).__module__}.held_out"
+    monkeypatch.setattr(module, lambda *given, **told: seen.append(held_out(*given, **told)) or seen[-1])
+    store = captioned(4)
+    run(measure, Teacher(), s=store)
+    assert seen
+    for learning, choosing in seen:
+        assert not set((learning // 4).tolist()) & set((choosing // 4).tolist())
+
+
+def test_one_image_alone_cannot_choose_for_itself():
+    with pytest.raises(StoreError, match="all 4 rows to learn from are of one image, and another has to choose; name"):
+        images_learned_from(captioned(4), np.arange(4))
 
 
 def test_a_store_of_its_own_can_choose():
