@@ -40,8 +40,8 @@ def held_out(
         return order[held:], order[:held]
     number = torch.from_numpy(np.unique(images, return_inverse=True)[1])
     choosing = held_out([int(number.max()) + 1], share, seed)[1]
-    held = torch.isin(number, choosing)
-    return torch.nonzero(~held).ravel(), torch.nonzero(held).ravel()
+    chooses = torch.isin(number, choosing)
+    return torch.nonzero(~chooses).ravel(), torch.nonzero(chooses).ravel()
 
 
 def images_learned_from(store: Any, places: Int64[np.ndarray, "n"]) -> Int64[np.ndarray, "n"]:
