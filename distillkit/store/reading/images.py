@@ -79,3 +79,8 @@ def same_files(measured: Any, trained: Any, rows: Int64[np.ndarray, "m"]) -> Boo
 
 def _below(path: Path | None, root: Path) -> str | None:
     return path.relative_to(root).as_posix() if path is not None and path.is_relative_to(root) else None
+
+
+def one_row_each(store: Any, rows: Int64[np.ndarray, "n"]) -> Int64[np.ndarray, "m"]:
+    """Of these rows one for each image, the first: what is shown or found is a picture, not its every caption."""
+    return rows[first_of_each(store, rows)] if share_images(store) else rows
