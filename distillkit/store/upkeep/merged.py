@@ -37,7 +37,8 @@ def repeated(stores: list[FeatureStore], shown: list[Int64[np.ndarray, "_"] | No
     lost = np.setdiff1d(np.arange(len(keys)), kept)
     stays = kept[find(keys.take(pa.array(lost)), pa.chunked_array([keys.take(pa.array(kept))]))]
     differ = lost[_differ(stores, whose[stays], row[stays], whose[lost], row[lost])]
-    told = f"{count(len(lost), 'key is', 'keys are')} in more than one store, such as {_such(keys, lost)}"
+    verb = "is" if len(lost) == 1 else "are"
+    told = f"{count(len(lost), 'key')} {verb} in more than one store, such as {_such(keys, lost)}"
     if not len(differ):
         return f"{told}; the first row of each stays"
     what = "images" if _field(stores[0]) != "text" else "texts"

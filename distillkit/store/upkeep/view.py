@@ -65,9 +65,9 @@ def _cut(path: Path, chosen: np.ndarray) -> str:
     split = chosen[of_images_of(store, chosen, rest)] if share_images(store) else chosen[:0]
     if not len(split):
         return ""
-    images = count(len(first_of_each(store, split)), "image has", "images have")
+    images = len(first_of_each(store, split))
     return (
-        f"{images} rows inside and outside of this view; to part whole images, choose by --share, "
+        f"{count(images, 'image')} {'has' if images == 1 else 'have'} rows inside and outside of this view; to part whole images, choose by --share, "
         "or take the rest by --other-than"
     )
 
