@@ -65,11 +65,8 @@ def _cut(path: Path, chosen: np.ndarray) -> str:
     split = chosen[of_images_of(store, chosen, rest)] if share_images(store) else chosen[:0]
     if not len(split):
         return ""
-    images = len(first_of_each(store, split))
-    return (
-        f"{count(images, 'image')} {'has' if images == 1 else 'have'} rows inside and outside of this view; to part whole images, choose by --share, "
-        "or take the rest by --other-than"
-    )
+    images = count(len(first_of_each(store, split)), "image")
+    return f"of {images} some rows are inside and some outside of this view; to part whole images, choose by --share, or take the rest by --other-than"
 
 
 def _outdated(out: Path) -> int | None:
