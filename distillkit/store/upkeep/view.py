@@ -66,7 +66,8 @@ def _cut(path: Path, chosen: np.ndarray) -> str:
     if not len(split):
         return ""
     images = count(len(first_of_each(store, split)), "image")
-    return f"of {images} some rows are inside and some outside of this view; to part whole images, choose by --share, or take the rest by --other-than"
+    told = f"has some rows of {images}, and leaves out others of the same"
+    return f"{told}; to part whole images, choose by --share, or take the rest by --other-than"
 
 
 def _outdated(out: Path) -> int | None:
