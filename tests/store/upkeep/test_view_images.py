@@ -78,16 +78,16 @@ def test_what_parts_the_rows_of_an_image_is_told(captioned, tmp_path, run_cli, a
     parted = [rows for rows in np.split(np.arange(300), 100) if 0 < len(np.intersect1d(rows, view.ok_rows)) < 3]
     assert code == 0 and parted and len(np.unique(images_of(view, view.ok_rows))) >= len(parted)
     number = "1 image" if len(parted) == 1 else f"{len(parted)} images"
-    assert (
-        f"{tmp_path}/view: of {number} some rows are inside and some outside of this view; to part whole images, choose by"
-        in err
+    told = (
+        f"{tmp_path}/view: has some rows of {number}, and leaves out others of the same; to part whole images, choose"
     )
+    assert told in err
 
 
 def test_what_parts_no_image_is_not_told(captioned, toy, tmp_path, run_cli):
     whole = ("store", "view", captioned, tmp_path / "whole", "--rows", "0:6")
     for asked in (whole, ("store", "view", toy.path, tmp_path / "single", "--rows", "0:4")):
         code, _, err = run_cli(*asked)
-        assert code == 0 and "inside and some outside" not in err
+        assert code == 0 and "leaves out others" not in err
     code, _, err = run_cli("store", "view", captioned, tmp_path / "held", "--share", "0.3")
-    assert code == 0 and "inside and some outside" not in err
+    assert code == 0 and "leaves out others" not in err
