@@ -20,6 +20,7 @@ from distillkit.callable import make_callable
 from distillkit.errors import RecipeError, StoreError
 from distillkit.evals._encode import stores_of
 from distillkit.evals._labels import labels_of
+from distillkit.evaluation.unseen import measured_in_training
 from distillkit.recipe import Data, TrainRecipe, load
 from distillkit.runfolder import RunFolder
 from distillkit.store.reading.contents import refuse_other_teacher
@@ -92,6 +93,7 @@ def _check(recipe: TrainRecipe) -> list[str]:
         *([f"             {rising}"] if (rising := never_there(recipe.optim)) else []),
         *([f"baseline     {_terms(compared)}"] if baseline else []),
         *_measured(recipe, student),
+        *(f"seen         {line}" for line in measured_in_training(recipe)),
         *(f"classes      {line}" for line in class_orders(recipe)),
         *(line for one in (recipe, baseline) if one for line in there(one)),
     ]

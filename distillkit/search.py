@@ -34,6 +34,7 @@ from distillkit.mining.vectors import Vectors
 from distillkit.originals import Originals
 from distillkit.pixels import decode, upright_rgb
 from distillkit.report.found import Shown, thumbnail, write_found
+from distillkit.store.reading.images import one_row_each
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.fitting import fitting
 from distillkit.system.paths import expand
@@ -161,6 +162,7 @@ def _in_store(embedder: Embedder, store: FeatureStore, asked: Float[np.ndarray, 
             f"{store.path}: is of another teacher than {embedder.name} ({told}); search in one of the same"
         )
     vectors = Vectors.of(store, "image").directed(say)
+    vectors = vectors.only(one_row_each(store, vectors.rows))
     _refuse_other_width(embedder, asked, vectors.width)
     found = Exact(vectors, _BLOCK).search(asked, min(top, len(vectors)))
     pairs = _pairs(found)

@@ -74,6 +74,25 @@ def test_the_teachers_rows_answer_from_a_store(runs, toy_stores):  # noqa: F811
     assert teacher.among == len(store.ok_rows) and len(text)
 
 
+def test_a_picture_with_several_captions_is_found_once(toy_stores, tmp_path, run_cli):
+    recipe = tmp_path / "extract.toml"
+    lines = [{"image": f"{n // 3:03d}.png", "text": f"a text {n}"} for n in range(12)]
+    (tmp_path / "pairs.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    teacher = FeatureStore(toy_stores / "out/images").teacher("image")["model"]
+    recipe.write_text(
+        f'name = "toy"\nout = "{tmp_path}/out"\nteacher = {{ kind = "openclip", model = "{teacher}" }}\n[[corpora]]\n'
+        f'name = "captioned"\nfields = ["image", "text"]\nsource = {{ kind = "jsonl", captions = "all", '
+        f'file = "{tmp_path}/pairs.jsonl", image_field = "image", root = "{toy_stores}/corpus/images" }}\n'
+    )
+    code, _, err = run_cli("extract-teacher", recipe)
+    assert code == 0, err
+    store = tmp_path / "out/captioned"
+    found = distillkit.search(store, "a circle", within=store, top=99)
+    assert len(FeatureStore(store).ok_rows) == 12 and found.among == 4
+    assert len({hit.path for hit in found.hits}) == len(found.hits) == 4
+    assert "4 of 4 pictures" in run_cli("search", store, "a circle", "--in", store)[2]
+
+
 def test_who_says_which_side_is_told(runs, photos, toy_stores, run_cli):  # noqa: F811
     """A student of images alone asks by its teacher's text tower; in a store, then, it has nothing to say."""
     store = toy_stores / "out/images"

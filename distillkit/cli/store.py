@@ -171,9 +171,11 @@ def store_view(
     keys: Annotated[Path | None, typer.Option(help="A file with a key a line.")] = None,
     rows: Annotated[str | None, typer.Option(help="Rows, as 0:1000 or 0:1000:2.")] = None,
     labels: Annotated[str | None, typer.Option(help="Labels, as 3,7 or 0:9:2, or names of classes.")] = None,
-    share: Annotated[float | None, typer.Option(help="Of these draw about so many by lot, as 0.2.")] = None,
+    share: Annotated[
+        float | None, typer.Option(help="Of these draw about so many by lot, as 0.2; whole images.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Another one draws others.")] = 0,
-    other_than: Annotated[Path | None, typer.Option(help="A view whose rows are not meant: the rest.")] = None,
+    other_than: Annotated[Path | None, typer.Option(help="A view whose images are not meant: the rest.")] = None,
     as_many_as: Annotated[
         Path | None, typer.Option(help="Of these draw as many as another store has, always the same ones.")
     ] = None,

@@ -10,6 +10,7 @@ import numpy as np
 
 from distillkit.report import render
 from distillkit.report.grid import uri
+from distillkit.store.reading.images import one_row_each
 from distillkit.store.reading.neighbours import Neighbours
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.atomic import atomic_file
@@ -30,7 +31,8 @@ class Near:
 def write_neighbours(path: Path, neighbours: Neighbours, texts: FeatureStore, shown: int = 50, each: int = 8) -> Path:
     """`shown` rows at even distances, nobody chooses, each with the nearest texts. Returns the page."""
     store = neighbours.store
-    rows = store.ok_rows[np.linspace(0, len(store.ok_rows) - 1, min(shown, len(store.ok_rows))).astype(int)]
+    rows = one_row_each(store, store.ok_rows)
+    rows = rows[np.linspace(0, len(rows) - 1, min(shown, len(rows))).astype(int)]
     ids, scores = neighbours.ids(rows)[:, :each], neighbours.scores(rows)[:, :each]
     shown_rows = []
     for row, some, cosines in zip(rows.tolist(), ids, scores, strict=True):

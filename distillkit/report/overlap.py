@@ -3,45 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from distillkit.evaluation.unseen import hold_out, images_among
 from distillkit.report.words import listing
-from distillkit.store.reading.images import first_of_each
+from distillkit.store.reading.images import same_files
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.wording import count
 
+NEVER = "on images it never saw"
 _MOST = 2e11  # products: beyond that, looking for copies takes longer than a report may
 _CELLS = 1 << 25  # cosines in memory at once
 _SAME = 1 - 1e-5  # cosine: one picture in another batch differs by less, another picture by more
-
-
-def same_files(measured: FeatureStore, trained: FeatureStore, rows: Int64[np.ndarray, "m"]) -> Bool[np.ndarray, "n"]:
-    """Which usable rows of `measured` are image files of these rows of `trained`."""
-    names = measured.index["image"].take(measured.ok_rows).to_pylist()
-    if measured.root is None or trained.root is None:
-        # Outside folders, only the same source has the same images.
-        same = all(measured.manifest.source[what] == trained.manifest.source[what] for what in ("kind", "knobs"))
-        below = names if same else [None] * len(names)
-    else:
-        paths = [None if name is None else measured.root / name for name in names]
-        below = [_below(path, trained.root) for path in paths]
-    # The small side is hashed, the training index (perhaps millions of rows) is only streamed through.
-    hit = pc.is_in(trained.index["image"], value_set=pa.array(sorted({*below} - {None}), pa.string()))
-    there = np.intersect1d(np.flatnonzero(hit.to_numpy()), rows)  # the index has the rows outside of a view, too
-    found = set(trained.index["image"].take(pa.array(there)).to_pylist())
-    return np.array([name is not None and name in found for name in below], bool)
-
-
-def _below(path: Path | None, root: Path) -> str | None:
-    return path.relative_to(root).as_posix() if path is not None and path.is_relative_to(root) else None
 
 
 def same_features(
@@ -89,13 +67,24 @@ def seen(
         verb = "has" if len(lost) == 1 else "have"
         return f"on images that it may have been trained on, as {listing(lost)} {verb} changed since"
     if not known.any():
-        return "on images it never saw"
-    once = first_of_each(measured, measured.ok_rows)
-    every, copies = int(known[once].sum()), int((known & ~files)[once].sum())
+        return NEVER
+    every, copies = images_among(measured, known), images_among(measured, known & ~files)
     if copies == every:
         return f"on images of which {count(every, 'has a copy', 'have copies')} in training"
     told = f" ({count(copies, 'copy', 'copies')} among them)" if copies else ""
     return f"on images of which it was trained on {every:,}{told}"
+
+
+def cure(
+    measured: FeatureStore, *trained: FeatureStore, rows: Sequence[Int64[np.ndarray, "_"] | None] | None = None
+) -> str:
+    """How to hold out of training what `seen` found; empty where that was no file, or nobody knows."""
+    rows = [one.ok_rows for one in trained] if rows is None else rows
+    for store, some in zip(trained, rows, strict=True):
+        known = None if some is None else same_files(measured, store, some)
+        if known is not None and known.any():
+            return hold_out(measured, store, known)
+    return ""
 
 
 def _any(found: list[Bool[np.ndarray, "_"]], measured: FeatureStore) -> Bool[np.ndarray, "_"]:

@@ -17,17 +17,15 @@ from distillkit.report.differing import Differing, differing
 from distillkit.report.grid import distance, pictures
 from distillkit.report.headline import Networks, above_chance, against_baseline, headline, numbers
 from distillkit.report.history import drawings, formula
+from distillkit.report.knew import Knew, knew, notes
 from distillkit.report.named import alias_of, of_images
-from distillkit.report.overlap import seen
 from distillkit.report.results import FREQUENT, WHO, Table, bars, method, tables
 from distillkit.report.stores import evaluation_stores, mined_for, said_at, store_facts, training_stores, with_bases
 from distillkit.report.taught import taught
-from distillkit.report.then import Then, as_then, changes, other_now
+from distillkit.report.then import as_then, changes, other_now
 from distillkit.report.training import batch, optimiser, schedule, seen_in_training, weights
 from distillkit.report.weights import measured_weights
 from distillkit.runfolder import RunFolder
-from distillkit.store.reading.reader import FeatureStore
-from distillkit.system.paths import expand
 from distillkit.system.wording import count as counted
 
 Values = dict[str, Any]
@@ -54,7 +52,7 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
     ]
     stores = list({str(store.path): store for store in every}.values())
     passes = {str(store.path): teacher_pass(store, recipe.data.teacher) for store in with_bases(stores)}
-    knew = _knew(results[0], evaluation, of_images(then)) if results else ""
+    known = knew(results, evaluation, of_images(then))
     demo = demo_folder(stores)
     parameters, towers = facts["teacher"].get("parameters", {}), facts.get("towers", {})
     networks = Networks(
@@ -70,7 +68,7 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
         "article": "an" if networks.student[:1].lower() in "aeio" else "a",
         "image_size": recipe.student.knobs.get("image_size"),
         "taught": taught(recipe, facts, then, demo),
-        **_results(results, rows, networks, knew, differ, len(evaluation["results"]) > 1),
+        **_results(results, rows, networks, known, differ, len(evaluation["results"]) > 1),
         "others": _others(run, evaluation, results[1:], differ),
         "changed": changes(then),
         **_sizes(towers | {"all": facts["parameters"]}, parameters, "image" if "images" in trained else "text"),
@@ -109,22 +107,27 @@ def _asked(evaluation: Values) -> list[Component]:
 
 
 def _results(
-    results: list[Table], rows: Rows | None, networks: Networks, told: str, differ: Differing, several: bool
+    results: list[Table],
+    rows: Rows | None,
+    networks: Networks,
+    known: dict[str, Knew],
+    differ: Differing,
+    several: bool,
 ) -> Values:
-    """The tables, and what the first of them comes to in words and in bars. `rows` are the first one's, and `told` is
-    whether its images were trained on; `several`: they are of more than one eval.
+    """The tables, and what the first of them comes to in words and in bars. `rows` are the first one's, and `known` is
+    whether the images of each were trained on; `several`: they are of more than one eval.
     """
     first = results[0] if results else None
     test = student_against_baseline(rows, first.main.name) if first and first.main else None
     if first and first.main and test:
         differ = differ.but(first.name, first.main.name)
     guessed = by_chance(rows, first.main.name) if first and first.main else {}
-    heading = headline(first, networks, told, test, several, differ, guessed)
+    heading = headline(first, networks, known[first.name].told if first else "", test, several, differ, guessed)
     verdict = [above_chance(first, guessed), against_baseline(first, test), differ.of(first.name)] if first else []
     return {
         "tables": results,
         "headline": heading,
-        "knew": "" if told in heading else told,
+        "knew": notes(known, heading),
         "numbers": numbers(first) if first else "",
         "verdict": " ".join(filter(None, verdict)),
         "bars": bars(first) if first else [],
@@ -132,18 +135,6 @@ def _results(
         "frequent": FREQUENT if any(FREQUENT in table.rows for table in results) else "",
         "per_text": any(measure.name.endswith("per text") for table in results for measure in table.measures),
     }
-
-
-def _knew(table: Table, evaluation: Values, then: list[Then]) -> str:
-    """Whether the student was trained on the images of that table; empty where it was trained on none."""
-    # An eval of another file may have the name of one of the recipe's, and another store.
-    asked = evaluation.get("evals", {}).get(table.name, {}).get("eval", {})
-    store = asked.get("store", table.store)
-    if not then or not store:
-        return ""
-    # Copies are looked for by what the store's own teacher said, whoever was learned from.
-    stores = [FeatureStore(one.store.path) for one in then]
-    return seen(FeatureStore(expand(store)), *stores, rows=[one.rows_now() for one in then])
 
 
 def _others(run: RunFolder, evaluation: Values, results: list[Table], differ: Differing) -> list[tuple[str, str]]:

@@ -17,6 +17,7 @@ from torch import Tensor
 from distillkit.errors import StoreError
 from distillkit.store.format.manifest import FILE_NAME
 from distillkit.store.format.sameness import other_teacher
+from distillkit.store.reading.images import one_row_each
 from distillkit.store.reading.reader import FeatureStore
 
 NORMS = 20_000
@@ -71,7 +72,8 @@ def norms(store: FeatureStore, name: str) -> Norms | None:
 
 def alike(store: FeatureStore, name: str, shown: int) -> Alike:
     """Of each row its nearest other one; rows of one image, or with equal texts, are no discovery and are not told."""
-    rows = even(store.rows_with(name), PAIRS)
+    rows = store.rows_with(name)
+    rows = even(one_row_each(store, rows) if name.endswith("image") else rows, PAIRS)
     x = F.normalize(vectors(store, name, rows), dim=1)
     columns = [store.values(column, rows) for column in ("image", "text")]
     same = columns[0] if name.endswith("image") else columns[1]

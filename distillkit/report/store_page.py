@@ -15,6 +15,7 @@ from distillkit.report.store_look import ALIKE, Norms, alike, even, nearest_text
 from distillkit.report.stores import store_facts
 from distillkit.report.thumbnails import thumbnails
 from distillkit.report.words import count
+from distillkit.store.reading.images import one_row_each
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.atomic import atomic_file
 from distillkit.system.wording import count as counted
@@ -38,7 +39,7 @@ def write_store(path: Path, store: FeatureStore, texts: str | Path | None = None
 
 def _values(store: FeatureStore, named: str | Path | None, root: str | None) -> dict[str, Any]:
     texts = texts_for(store, named) if "image" in store.own_fields else None
-    rows = even(store.ok_rows, SHOWN)
+    rows = even(one_row_each(store, store.ok_rows), SHOWN)
     kinds = [name for name in ("image", "text") if name in store.own_fields and _is_vector(store, name)]
     pairs = {name: alike(store, name, PAIRS) for name in kinds if len(store.rows_with(name)) > 1}
     in_pairs = [row for one in pairs.values() for a, b, _ in one.pairs for row in (a, b)]

@@ -13,8 +13,8 @@ from distillkit.report.demo import teacher_name
 from distillkit.report.named import also_of, meant, of_images
 from distillkit.report.then import Then
 from distillkit.report.training import Asked, looked_at
-from distillkit.store.reading.images import has_doubles, rows_of_images
 from distillkit.store.reading.selection import home
+from distillkit.system.one_image import has_doubles, rows_of_images
 from distillkit.system.wording import count
 
 

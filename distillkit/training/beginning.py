@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from distillkit.errors import TrainError
+from distillkit.evaluation.unseen import measured_in_training
 from distillkit.recipe import TrainRecipe, differences
 from distillkit.runfolder import RunFolder, identity, inherited_sha256
 from distillkit.store.reading.reader import FeatureStore
@@ -94,6 +95,8 @@ def begin(
     if run.finished:
         say(f"{run.path}: already trained, nothing to do")
         return
+    for line in measured_in_training(recipe):
+        say(line)
     checkpoint.set_damaged_aside(run.checkpoints, say)
     changed = differences(run.versions, versions())
     if changed:

@@ -1,6 +1,7 @@
 """Evaluations by numbers that one can do in the head: features lie on four axes."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
@@ -124,6 +125,20 @@ def test_shots_are_so_many_images_of_each_class_whatever_lies_beside_them():
     assert shots_of(fewer, labels_of(fewer), 2).tolist() == [place for place in chosen if place < 3]
     seeds = {tuple(shots_of(store, labels_of(store), 1, seed)) for seed in range(8)}
     assert len(seeds) > 1
+
+
+def test_shots_are_images_also_where_each_has_several_rows():
+    """A caption of a shot that was asked would be asked of what was shown."""
+    label = np.repeat([0, 0, 0, 1, 1, 1], 3).tolist()
+    store = Store([0] * 18, label=label)
+    images = np.arange(18) // 3
+    store.index = store.index.append_column("image", pa.array([f"{n}.png" for n in images]))
+    chosen = shots_of(store, labels_of(store), 2)
+    assert len(chosen) == 12 and np.bincount(images[chosen]).tolist().count(3) == 4
+    assert np.bincount(np.array(label)[chosen]).tolist() == [6, 6]
+    one = Store([0] * 6, label=[0, 0, 0, 0, 1, 1])
+    one.index = one.index.append_column("image", pa.array([None, None, "a.png", "a.png", None, None]))
+    assert {len(shots_of(one, labels_of(one), 1, seed)) for seed in range(8)} == {2, 3}
 
 
 def test_few_shot_retrieval_mends_a_wrong_prompt_and_asks_no_shot():

@@ -27,7 +27,7 @@ def world(tmp_path, monkeypatch, teacher_folder, s3):
     """What the guide speaks of: photos, new ones and drawings, and what four other projects have stored."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DISTILLKIT_CACHE", str(tmp_path / "cache"))
-    for name, count in (("photos", 70), ("new", 70), ("drawings", 10)):
+    for name, count in (("photos", 70), ("new", 70), ("drawings", 10), ("sketches", 9)):
         draw(tmp_path / f"drawn/{name}", count, seed=count + len(name))
         (tmp_path / name).mkdir()
         for path in (tmp_path / f"drawn/{name}/images").iterdir():
@@ -59,6 +59,7 @@ def world(tmp_path, monkeypatch, teacher_folder, s3):
     (tmp_path / "logits_top100_epoch0/rank0-keys.txt").write_text("a\nb\n")
     (tmp_path / "logits_top100_epoch0/rank0-values.bin").write_bytes(bytes(2 * 404))
     return {
+        'root = "/data/': f'root = "{tmp_path}/',
         '"ViT-L-14/openai"': f'"local-dir:{teacher_folder}"',
         '"vit_base_patch14_reg4_dinov2.lvd142m"': f'"local-dir:{tmp_path}/dino"\nimage_size = 28',
         '"vit_base_patch16_224.augreg2_in21k_ft_in1k"': f'"test_vit"\nweights = "{weights}"\nimage_size = 32',
@@ -92,9 +93,10 @@ def test_the_guide(world, run_cli, tmp_path):
     assert "openclip/image  139 rows, cosine least 0.9999" in again or "cosine least 1.0000" in again
     assert "dino/cls  139 rows" in again
     assert {path.name for path in (tmp_path / "stores").iterdir() if path.is_dir()} >= {
-        *("photos", "drawings", "all", "animals", "laion", "dime_fm", "datacompdr", "tinyvit", "labels")
+        *("photos", "drawings", "all", "drawn", "animals", "laion", "dime_fm", "datacompdr", "tinyvit", "labels")
     }
     assert all(verify(path.parent) == [] for path in (tmp_path / "stores").glob("*/manifest.json"))
+    assert list(FeatureStore("stores/drawn").added) == ["dino"]
     assert FeatureStore("stores/all").ok_rows.size == 78 and len(FeatureStore("views/chosen").ok_rows) == 2
     pets, held = (FeatureStore(f"views/{name}") for name in ("pets", "pets-held-out"))
     both = [key for view in (pets, held) for key in view.values("key", view.ok_rows)]

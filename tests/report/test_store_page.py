@@ -3,16 +3,19 @@
 import json
 import re
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from distillkit.errors import StoreError
+from distillkit.report import near
 from distillkit.report.store_look import ALIKE, alike, nearest_texts, norms, texts_for
-from distillkit.report.store_page import write_store
+from distillkit.report.store_page import _values, write_store
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.reading.selection import select
+from tests.store.conftest import make_toy  # noqa: F401
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +78,34 @@ def test_rows_that_are_nearly_the_same(stores, monkeypatch):
     assert [pair[2] for pair in found.pairs] == sorted((pair[2] for pair in found.pairs), reverse=True)
     for a, b, cosine in found.pairs:
         assert cosine == pytest.approx(float(scores[a, b]), abs=1e-5)
+
+
+def test_a_picture_with_several_captions_is_shown_once(make_toy, tmp_path):  # noqa: F811
+    toy = make_toy(rows=60, failed=())
+    toy.captions = 5
+    toy.arrays["toy/image"][:] = toy.arrays["toy/image"][:1]  # all pictures are alike
+    source = {"kind": "folder", "knobs": {"root": str(tmp_path)}, "root": str(tmp_path), "duplicates": 0}
+    store = FeatureStore(toy.write(identity={"source": source}).path)
+    values = _values(store, None, None)
+    texts = [card["text"] for card in values["cards"]]
+    assert texts == [f"text {row}" for row in range(0, 60, 5)], "twelve pictures, each by its first caption"
+    (found,) = (one for one in values["alike"] if one["name"] == "image")
+    assert found["told"] == "12 of 12 rows"
+
+
+def test_a_page_of_neighbours_shows_a_picture_with_several_captions_once(make_toy, tmp_path, monkeypatch):  # noqa: F811
+    toy = make_toy(rows=60, failed=())
+    toy.captions = 5
+    store = FeatureStore(toy.write().path)
+    monkeypatch.setattr(near, "uri", lambda picture: None)
+    neighbours = SimpleNamespace(
+        store=store,
+        ids=lambda rows: np.full((len(rows), 1), -1),
+        scores=lambda rows: np.zeros((len(rows), 1)),
+        facts={"distinct": 1, "k": 1, "model": "toy"},
+    )
+    page = near.write_neighbours(tmp_path / "near.html", neighbours, store).read_text()
+    assert re.findall(r"<h3>text (\d+)</h3>", page) == [str(row) for row in range(0, 60, 5)]
 
 
 def test_the_page_and_its_command(stores, run_cli, tmp_path):

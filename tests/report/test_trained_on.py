@@ -24,6 +24,7 @@ from distillkit.store.format.classes import write_classes
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.reading.selection import select
 from tests.report.conftest import written
+from tests.store.conftest import make_toy  # noqa: F401
 
 
 def test_of_a_view_only_its_rows_were_trained_on(world):
@@ -182,6 +183,47 @@ def test_where_the_title_speaks_of_something_else_it_is_told_all_the_same(out, m
     monkeypatch.setattr(sys.modules["distillkit.report.page"], "headline", lambda *told: "The teacher is at chance")
     for text in written(out):
         assert "retrieval was measured on images it never saw." in text
+
+
+def measured_on(out, store, names=("retrieval",)):
+    """The run's evaluation, as if these had been asked of that store."""
+    path = out / "run/evaluation.json"
+    evaluation = json.loads(path.read_text())
+    eval_, results = evaluation["evals"].pop("retrieval"), evaluation["results"].pop("retrieval")
+    eval_["eval"]["store"] = str(store)
+    evaluation["evals"], evaluation["results"] = dict.fromkeys(names, eval_), dict.fromkeys(names, results)
+    path.write_text(json.dumps(evaluation))
+
+
+def test_images_that_were_trained_on_are_told_of_every_eval_and_how_to_hold_them_out(out):
+    measured_on(out, out / "images", ["retrieval", "again"])
+    cure = f"to hold them out, train on: distillkit store view {out}/train VIEW --other-than {out}/few"
+    select(out / "images", np.arange(30, 70), out / "few")
+    measured_on_few = [("few", f"of which it was trained on 10; {cure}")]
+    hold = (
+        f"to hold some out: distillkit store view {out}/train HELD-OUT --share 0.2, and train on --other-than HELD-OUT"
+    )
+    for store, told in (*measured_on_few, ("train", f"it was trained on; {hold}")):
+        path = out / "run/evaluation.json"
+        evaluation = json.loads(path.read_text())
+        for one in evaluation["evals"].values():
+            one["eval"]["store"] = str(out / store)
+        path.write_text(json.dumps(evaluation))
+        for text in written(out):
+            assert f"retrieval and again were measured on images {told}." in text
+
+
+def test_a_caption_of_an_image_that_was_trained_on_is_the_same_image(make_toy, tmp_path):  # noqa: F811
+    """Rows 0:4 are two captions of two images; training has one caption of each, and another image."""
+    toy = make_toy(rows=12, failed=())
+    toy.captions = 2
+    store = toy.write().path
+    select(store, np.arange(4), tmp_path / "measured")
+    select(store, np.array([1, 3, 4]), tmp_path / "trained")
+    select(store, np.array([2, 3, 4, 5]), tmp_path / "half")
+    measured, trained, half = (FeatureStore(tmp_path / name) for name in ("measured", "trained", "half"))
+    assert seen(measured, trained) == "on images it was trained on"
+    assert seen(measured, half) == "on images of which it was trained on 1"
 
 
 def test_of_an_older_run_no_number_is_made_up(out):

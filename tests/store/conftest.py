@@ -29,12 +29,13 @@ class Toy:
     failed: dict[int, str]
     keys: list[str]
     fields: dict[str, Field]
+    captions: int = 1  # rows of each image
 
     def writer(self, **changes):
         rows = len(self.keys)
         columns = [
             self.keys,
-            [f"{key}.png" for key in self.keys],
+            [f"{self.keys[row - row % self.captions]}.png" for row in range(rows)],
             [f"text {n}" for n in range(rows)],
             list(range(rows)),
         ]

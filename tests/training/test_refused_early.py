@@ -138,6 +138,31 @@ def test_images_of_a_measurement_that_are_not_there(student, tmp_path):
     assert f"no such folder of images; where the images of {others} are by now" in message
 
 
+def test_images_that_are_measured_on_and_trained_on_are_told(student, run_cli, tmp_path):
+    images = student.stores / "images"
+    for name, rows in (("few", "0:30"), ("held", "30:40")):
+        assert run_cli("store", "view", images, tmp_path / name, "--rows", rows)[0] == 0
+    trained = f'data.images="{tmp_path}/few"'
+    assert run_cli("store", "view", images, tmp_path / "near", "--rows", "25:40")[0] == 0
+
+    def evals(name):
+        return f'evals=[{{ kind = "retrieval", store = "{tmp_path}/{name}" }}]'
+
+    cure = f"to hold them out, train on: distillkit store view {tmp_path}/few VIEW --other-than {tmp_path}/near"
+    told = f"evaluation by retrieval: 5 of 15 images of {tmp_path}/near are trained on; {cure}"
+    code, out, err = checked(student, run_cli, trained, evals("near"))
+    assert code == 0 and f"seen         {told}\n" in out, err
+    code, err = student(trained, evals("near"))
+    assert code == 0 and f"{told}\n" in err
+    assert "are trained on" not in student(trained, evals("near"))[1]  # finished
+    assert "are trained on" not in checked(student, run_cli, trained, evals("held"))[1]
+    cure = f"to hold some out: distillkit store view {tmp_path}/few HELD-OUT --share 0.2, and train on"
+    assert (
+        f"30 of 30 images of {tmp_path}/few are trained on; {cure}"
+        in checked(student, run_cli, trained, evals("few"))[1]
+    )
+
+
 def test_a_store_that_the_evaluation_will_lack_is_told_and_the_student_is_trained(student, run_cli, tmp_path):
     setting = f'evals=[{{ kind = "retrieval", store = "{tmp_path}/nowhere" }}]'
     code, err = student(setting)

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Int64
 
 from distillkit.errors import StoreError
 from distillkit.store.format.classes import classes_of
+from distillkit.store.reading.images import of_images_of, share_images
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.reading.selection import FILE_NAME as VIEW
 from distillkit.store.reading.selection import Selection
@@ -37,8 +38,9 @@ def choose(
 
     `keys`: a file with a key a line; `rows`: `first:stop` or `first:stop:step`; `labels`: numbers with commas between,
     ranges of them, written so, or names of the store's classes; `share`: of these about so many, drawn by key and
-    `seed`, so that what is drawn stays drawn when the store grows; `other_than`: a view or store whose keys are not
-    meant. StoreError for a key that the store has no features of, for what reads otherwise, and where nothing is left.
+    `seed`, so that what is drawn stays drawn when the store grows, and all rows of one image together; `other_than`: a
+    view or store whose keys and images are not meant. StoreError for a key that the store has no features of, for what
+    reads otherwise, and where nothing is left.
     """
     store = FeatureStore(path)
     chosen = store.ok_rows
@@ -69,13 +71,14 @@ def choose(
         if not 0 < share < 1:
             raise StoreError(f"--share {share:g} is no share; write one between 0 and 1, as 0.2")
         before = lots_of(path)
-        drawn = [_lot(key, seed, before) < share for key in store.values("key", chosen)]
+        drawn = [_lot(key, seed, before) < share for key in _drawn_by(store, chosen)]
         chosen = chosen[np.array(drawn, bool)]
         left[f"--share {share:g}" + (f" --seed {seed}" if seed else "")] = len(chosen)
     if other_than is not None:
         other = FeatureStore(other_than)
         taken = set(other.values("key", other.ok_rows))
-        chosen = chosen[np.array([key not in taken for key in store.values("key", chosen)], bool)]
+        others = np.array([key not in taken for key in store.values("key", chosen)], bool)
+        chosen = chosen[others & ~of_images_of(store, chosen, other.ok_rows, other)]
         left[f"--other-than {other_than}"] = len(chosen)
     if not len(chosen):
         raise StoreError(_none(path, len(store.ok_rows), left))
@@ -85,6 +88,17 @@ def choose(
 def lots_of(path: Path) -> int:
     """How many shares, one drawn of what another had left, the rows at `path` hang on: none in a store."""
     return Selection(path).lots if (path / VIEW).is_file() else 0
+
+
+def _drawn_by(store: FeatureStore, rows: np.ndarray) -> list[str]:
+    """What the lot of each row is drawn by: its key; its image's place, where that has several rows in the store.
+
+    By the whole store, not row by row: a second caption of an image that comes later stays on its side.
+    """
+    keys = store.values("key", rows)
+    if not share_images(store):
+        return keys
+    return [key if place is None else place for key, place in zip(keys, store.values("image", rows), strict=True)]
 
 
 def _lot(key: str, seed: int, before: int) -> float:

@@ -19,12 +19,12 @@ from distillkit.store.format.sameness import changes
 from distillkit.store.format.steps import Steps
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.ancestry import lines_of_stores
+from distillkit.store.upkeep.merged import added, repeated
 from distillkit.store.writing.fill import fill
 from distillkit.store.writing.shards import Failure
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.system.atomic import make_folder
 from distillkit.system.progress import Counted
-from distillkit.system.wording import count
 from distillkit.types import Sample
 
 _BLOCK = 65_536
@@ -45,20 +45,17 @@ def concatenate(
     """
     stores = [FeatureStore(path) for path in paths]
     _refuse_other_kinds(stores)
+    source = _source(stores)
     for store in stores:
         if store.added:
-            say(f"{store.path}: what was added to it ({', '.join(store.added)}) stays there; add it to {out} anew")
+            say(added(store, out, source["kind"] == "merged"))
     make_folder(out.parent)
-    source = _source(stores)
     classes = _classes(stores, say)
     samples = _samples(stores, classes, prefixed="parts" in source["knobs"])
     plan, duplicates = make_plan(Counted(samples, f"{out}: planning, rows", say), None, out.parent)
     rows = _Rows(stores, plan, duplicates)
-    if duplicates:
-        say(
-            f"{count(duplicates, 'key')} are in more than one store, such as {rows.repeated}; the first row "
-            f"of each stays"
-        )
+    if rows.places is not None:
+        say(repeated(stores, rows.chosen, rows.places))
     first = stores[0].manifest
     facts = {
         "source": source | {"duplicates": duplicates},
@@ -136,10 +133,6 @@ class _Rows:
         self.starts = np.cumsum([0, *counts])
         keys = pa.chunked_array([chunk for store in stores for chunk in _shown(store)["key"].chunks])
         self.places = kept(plan, (key.as_py() for key in keys)) if duplicates else None
-        self.repeated = ""
-        if self.places is not None:
-            left_out = np.setdiff1d(np.arange(len(keys)), self.places)[:3]
-            self.repeated = ", ".join(keys.take(pa.array(left_out)).to_pylist())
         every = [store.base.steps for store in stores]
         self.steps = {name: Steps.covering(steps[name] for steps in every) for name in every[0]}
         # Of a key that several have, the first store's row stays, and with it what is said of it.

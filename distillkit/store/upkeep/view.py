@@ -6,9 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from distillkit.errors import StoreError
+from distillkit.store.reading.images import of_images_of, share_images
+from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.reading.selection import FILE_NAME, Selection, select
 from distillkit.store.upkeep.choose import as_many, choose, lots_of
+from distillkit.system.one_image import first_of_each
 from distillkit.system.wording import count
 
 
@@ -44,12 +49,26 @@ def make_view(
     others = [one for one in (but, asked.as_many_as) if one is not None]
     before = _outdated(out)
     view = select(path, chosen, out, command, overwrite=overwrite, lots=lots, others=others)
+    if told := _cut(path, chosen):
+        say(f"{out}: {told}")
     if before is not None:
         say(
             f"{out}: replaced the view that was here, which could not be used any more, as {view.store} has changed: "
             f"{count(before, 'row')} then, {view.count:,} now"
         )
     return view
+
+
+def _cut(path: Path, chosen: np.ndarray) -> str:
+    """That the view goes through images, some of their rows inside and some outside; empty where it does not."""
+    store = FeatureStore(path)
+    rest = np.setdiff1d(store.ok_rows, chosen)
+    split = chosen[of_images_of(store, chosen, rest)] if share_images(store) else chosen[:0]
+    if not len(split):
+        return ""
+    images = count(len(first_of_each(store, split)), "image")
+    told = f"has some rows of {images}, and leaves out others of the same"
+    return f"{told}; to part whole images, choose by --share, or take the rest by --other-than"
 
 
 def _outdated(out: Path) -> int | None:

@@ -17,6 +17,7 @@ from distillkit.store.upkeep.concat import concatenate
 from distillkit.store.upkeep.parts import are_parts, assemble
 from distillkit.store.upkeep.verify import verify
 from distillkit.system.lines import append_line, read_lines
+from tests.conftest import draw, make_teacher
 from tests.store.conftest import contents
 
 MADE = {"toy": "1"}
@@ -131,6 +132,8 @@ def test_keys_that_both_have_stay_once_and_are_told(pair, make_toy, tmp_path):
     one = pair[0]
     other = make_toy(rows=100, failed=(5,), path=tmp_path / "same")
     other.keys[10:] = [f"x{key}" for key in other.keys[10:]]
+    # Of one image on another machine: rounded otherwise.
+    other.arrays["toy/image"][:10] = one.arrays["toy/image"][:10] * np.float16(1.001)
     other.write()
     said = []
     manifest = concatenate(tmp_path / "both", [one.path, other.path], said.append, MADE)
@@ -140,6 +143,66 @@ def test_keys_that_both_have_stay_once_and_are_told(pair, make_toy, tmp_path):
     assert both.read("image", both.rows_of(["k0005"])).equal(first.read("image", first.rows_of(["k0005"])))
     keys = other.keys[10:]
     assert both.read("image", both.rows_of(keys)).equal(second.read("image", second.rows_of(keys)))
+
+
+def test_keys_that_both_have_for_other_images_are_told_with_what_helps(pair, make_toy, tmp_path):
+    """Row 3 has failed in one store, and row 5 in the other: of these nobody knows. Rows 6 to 8 are other images."""
+    one = pair[0]
+    other = make_toy(rows=100, failed=(5,), path=tmp_path / "same")
+    other.keys[10:] = [f"x{key}" for key in other.keys[10:]]
+    other.arrays["toy/image"][:10] = one.arrays["toy/image"][:10]
+    other.arrays["toy/image"][3:9:5] *= -1
+    other.arrays["toy/image"][5:8] *= -1
+    other.write()
+    said = []
+    concatenate(tmp_path / "both", [one.path, other.path], said.append, MADE)
+    told = "10 keys are in more than one store, such as k0000, k0001, k0002; the first row of each stays"
+    assert said == [
+        f"{told}, though 3 of them, such as k0006, k0007, k0008, are other images under one name: their features "
+        "differ; to have both, extract with keys that differ: with a source.root above both folders, whose names then "
+        "begin the keys, or with source.key_column or key_field"
+    ]
+    # Of views the rows that they mean.
+    select(other.path, np.array([7, 20, 30]), tmp_path / "view")
+    select(one.path, np.array([2, 7, 9]), tmp_path / "first")
+    said.clear()
+    concatenate(tmp_path / "views", [tmp_path / "first", tmp_path / "view"], said.append, MADE)
+    assert said[0].startswith("1 key is in more than one store, such as k0007; the first row of each stays, though all")
+
+
+def test_what_was_added_is_told_with_the_recipe_that_added_it(tmp_path, run_cli, teacher_folder):
+    """And by that recipe, with the source that is told, it is added to the merged store."""
+    folders = {}
+    for name in ("photos", "drawings"):
+        folders[name] = draw(tmp_path / "drawn" / name, 6, seed=len(name)) / "images"
+        for path in folders[name].iterdir():
+            path.rename(path.with_name(f"{name}-{path.name}"))
+    base = f'name = "toy"\nout = "{tmp_path}/stores"\n'
+    corpus = '[[corpora]]\nname = "{}"\nfields = ["image"]\nsource = {{ kind = "folder", root = "{}" }}\n'
+    extract = base + f'teacher = {{ kind = "openclip", model = "local-dir:{teacher_folder}" }}\n'
+    extract += "".join(corpus.format(*one) for one in folders.items())
+    second = make_teacher(tmp_path / "second", seed=1)
+    teacher = f'[[teachers]]\nname = "second"\nkind = "openclip"\nmodel = "local-dir:{second}"\n'
+    (tmp_path / "extract.toml").write_text(extract)
+    (tmp_path / "second.toml").write_text(base + teacher + corpus.format("photos", folders["photos"]))
+    for recipe in ("extract", "second"):
+        assert run_cli("extract-teacher", tmp_path / f"{recipe}.toml")[0] == 0
+    stores = tmp_path / "stores"
+    code, _, err = run_cli("store", "merge", stores / "all", stores / "photos", stores / "drawings")
+    assert (
+        code == 0
+        and (
+            f"{stores}/photos: what was added to it stays there; add it to {stores}/all anew: second by distillkit "
+            f'extract-teacher {tmp_path}/second.toml, where the recipe names out = "{stores}", a corpus "all" and the '
+            'source "merged", as in docs/feature-store.md'
+        )
+        in err
+    )
+    parts = ", ".join(f'{{ kind = "folder", root = "{root}" }}' for root in folders.values())
+    merged = f'[[corpora]]\nname = "all"\nfields = ["image"]\nsource = {{ kind = "merged", parts = [{parts}] }}\n'
+    (tmp_path / "both.toml").write_text(base + teacher + merged)
+    code, _, err = run_cli("extract-teacher", tmp_path / "both.toml")
+    assert code == 0 and "second" in FeatureStore(stores / "all").added, err
 
 
 def test_a_merged_store_finds_the_images_of_each(make_toy, tmp_path):

@@ -1,0 +1,70 @@
+"""Which images of a store, that a student is measured on, are files that it is trained on; and how to hold them out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+
+from distillkit.errors import StoreError
+from distillkit.recipe import Data, TrainRecipe
+from distillkit.store.reading.images import one_place, same_files
+from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.one_image import first_of_each
+from distillkit.system.paths import expand
+from distillkit.system.wording import count
+
+_ASKED = ("store", "seen")  # what measures call the images that they ask about
+
+
+def measured_in_training(recipe: TrainRecipe) -> list[str]:
+    """A line for each store of images that the recipe measures on and trains on, too; stores that lack are left out."""
+    trained = _trained(recipe.data)
+    named = [("validation", recipe.validation.eval)] if recipe.validation else []
+    lines: dict[str, None] = {}
+    for place, component in [*named, *(("evaluation", one) for one in recipe.evals)]:
+        measure: Any = component.build("evals")
+        for name in filter(None, (getattr(measure, what, None) for what in _ASKED)):
+            measured = _opened(name)
+            for store in trained if measured else ():
+                assert measured is not None
+                known = same_files(measured, store, store.ok_rows)
+                if known.any():
+                    every = len(first_of_each(measured, measured.ok_rows))
+                    told = f"{images_among(measured, known):,} of {count(every, 'image')} of {name} are trained on"
+                    lines[f"{place} by {component.kind}: {told}; {hold_out(measured, store, known)}"] = None
+    return list(lines)
+
+
+def images_among(measured: FeatureStore, known: Bool[np.ndarray, "n"]) -> int:
+    """How many images they are: of one with several captions every row is known."""
+    return len(first_of_each(measured, measured.ok_rows[known]))
+
+
+def hold_out(measured: FeatureStore, trained: FeatureStore, known: Bool[np.ndarray, "n"]) -> str:
+    """How to train without the images of `measured` that are `known`, or where those are all, with fewer of both."""
+    if not one_place(measured, trained):
+        return f"leave them out of {trained.path}, which finds them below another folder"
+    if len(trained.ok_rows) <= int(known.sum()) and _all_in(trained, measured):
+        view = f"distillkit store view {trained.path} HELD-OUT --share 0.2"
+        return f"to hold some out: {view}, and train on --other-than HELD-OUT"
+    return f"to hold them out, train on: distillkit store view {trained.path} VIEW --other-than {measured.path}"
+
+
+def _all_in(trained: FeatureStore, measured: FeatureStore) -> bool:
+    return bool(same_files(trained, measured, measured.ok_rows).all())
+
+
+def _trained(data: Data) -> list[FeatureStore]:
+    """Not those of which a few shots are shown: what measures with as many shots asks about none of these."""
+    named = dict.fromkeys([data.images, *(one.images for one in data.mix if not one.shots)])
+    found = [_opened(name) for name in named if name]
+    return [store for store in found if store is not None]
+
+
+def _opened(name: str) -> FeatureStore | None:
+    try:
+        return FeatureStore(expand(name))
+    except StoreError:
+        return None
