@@ -1,7 +1,6 @@
 """Evaluations by numbers that one can do in the head: features lie on four axes."""
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
 
@@ -130,14 +129,12 @@ def test_shots_are_so_many_images_of_each_class_whatever_lies_beside_them():
 def test_shots_are_images_also_where_each_has_several_rows():
     """A caption of a shot that was asked would be asked of what was shown."""
     label = np.repeat([0, 0, 0, 1, 1, 1], 3).tolist()
-    store = Store([0] * 18, label=label)
     images = np.arange(18) // 3
-    store.index = store.index.append_column("image", pa.array([f"{n}.png" for n in images]))
+    store = Store([0] * 18, label=label, files=[f"{n}.png" for n in images])
     chosen = shots_of(store, labels_of(store), 2)
     assert len(chosen) == 12 and np.bincount(images[chosen]).tolist().count(3) == 4
     assert np.bincount(np.array(label)[chosen]).tolist() == [6, 6]
-    one = Store([0] * 6, label=[0, 0, 0, 0, 1, 1])
-    one.index = one.index.append_column("image", pa.array([None, None, "a.png", "a.png", None, None]))
+    one = Store([0] * 6, label=[0, 0, 0, 0, 1, 1], files=[None, None, "a.png", "a.png", None, None])
     assert {len(shots_of(one, labels_of(one), 1, seed)) for seed in range(8)} == {2, 3}
 
 

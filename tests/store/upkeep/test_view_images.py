@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from distillkit.store.reading.images import images_of
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.stores import view as make_view
+from distillkit.system.one_image import images_of
 
 
 @pytest.fixture
