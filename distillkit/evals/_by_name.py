@@ -28,7 +28,7 @@ def by_name(*labels: Labels) -> list[Labels]:
         names = {name: new[number] for name, number in one.names.items() if number in new}
         known = names | known
         found.append(renumbered(replace(one, names=names), new))
-        matched = max(matched, len(moved))
+        matched = max(matched, len(_found_under(one, moved, asked)))
     return [*found, replace(asked, matched=matched)]
 
 
@@ -41,12 +41,14 @@ def renumbered(labels: Labels, new: Mapping[int, int]) -> Labels:
 def numbered_otherwise(one: Labels, asked: Labels) -> tuple[str, bool]:
     """In a line, whether classes of two stores were matched by their names, where not all is plain; and whether so."""
     new = _numbers(one, asked.names, asked)
-    moved = [number for number, there in (new or {}).items() if number != there]
+    moved = {number: there for number, there in (new or {}).items() if number != there}
+    if shared := _found_under(one, moved, asked):
+        name, number = next((name, number) for name, number in one.names.items() if number in shared)
+        told = f"{count(len(shared), 'class', 'classes')} matched by name, as {name!r}"
+        such = f"which is {number} here and {shared[number]} there"
+        return f"{one.path}: its classes are numbered otherwise than those of {asked.path}: {told}, {such}", True
     if moved:
-        first = next(((name, number) for name, number in one.names.items() if number in moved), None)
-        such = f", as {first[0]!r}, which is {first[1]} here and {(new or {})[first[1]]} there" if first else ""
-        told = f"{count(len(moved), 'class', 'classes')} matched by name{such}"
-        return f"{one.path}: its classes are numbered otherwise than those of {asked.path}: {told}", True
+        return "", True  # their numbers mean other classes there, and they keep apart
     if new is not None or not np.isin(one.ids, asked.ids).any() or not (one.names or asked.names):
         return "", False
     if one.names and asked.names:
@@ -56,6 +58,12 @@ def numbered_otherwise(one: Labels, asked: Labels) -> tuple[str, bool]:
         why = f"the classes of {bare.path} have no names, those of {named.path} have"
     cure = "where these mean others, extract both with classes = true, from folders of the same names"
     return f"{one.path}: {why}, so equal numbers are taken for one class; {cure}", False
+
+
+def _found_under(one: Labels, moved: Mapping[int, int], asked: Labels) -> dict[int, int]:
+    """Of classes that get another number those that the other store knows by name; the rest only make room."""
+    known = {number for name, number in one.names.items() if name in asked.names}
+    return {number: there for number, there in moved.items() if number in known}
 
 
 def _numbers(one: Labels, known: Mapping[str, int], asked: Labels) -> dict[int, int] | None:

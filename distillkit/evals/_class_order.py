@@ -29,7 +29,7 @@ def orders_of(measure: Any, open_store: OpenStore) -> Iterator[str]:
     """What is to be told of how the stores of a measure number classes, a line for each pair of them; those that are
     not there tell nothing.
     """
-    yield from (line for line, _ in _orders(measure, open_store))
+    yield from (line for line, _ in _orders(measure, open_store) if line)
 
 
 def any_matched(measure: Any, open_store: OpenStore) -> bool:
@@ -57,7 +57,7 @@ def _orders(measure: Any, open_store: OpenStore) -> Iterator[tuple[str, bool]]:
         return
     for one in known:
         line, matched = numbered_otherwise(one, labels)
-        if line:
+        if line or matched:
             yield line, matched
 
 

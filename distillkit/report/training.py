@@ -56,13 +56,14 @@ def _counted(numbers: Sequence[int | None], asked: Sequence[Asked], thing: str, 
     if len(known) < len(numbers):
         return f"{thing}s{behind} (how many was not recorded)"
     trained, whole = sum(known), list(dict(asked).values())  # views of one store were made by one pass
+    these = "of the rows" if thing == "row" else "of them"
     every = [number for number in whole if number is not None]
     if len(every) < len(whole):
         of = "its store" if len(whole) == 1 else "its stores"
-        return f"every {thing} of {of}{behind} (how many then was not recorded; {trained:,} of them in training)"
+        return f"every {thing} of {of}{behind} (how many then was not recorded; {trained:,} {these} in training)"
     if sum(every) <= trained:
         return counted(trained, thing) + behind
-    return f"{counted(sum(every), thing)}{behind} ({trained:,} of them in training)"
+    return f"{counted(sum(every), thing)}{behind} ({trained:,} {these} in training)"
 
 
 def seen_in_training(data: Data, facts: dict[str, Any]) -> str:

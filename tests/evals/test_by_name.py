@@ -149,3 +149,22 @@ def test_names_of_which_none_is_shared_are_told():
     stores["t"].class_numbers = {"w": 0, "x": 1, "y": 2, "z": 3}
     (line,) = orders_of(BETWEEN["knn"], stores.__getitem__)
     assert line.startswith("t: its names of classes and those of s do not say which are one, so equal numbers are")
+
+
+@pytest.mark.parametrize(
+    ("there", "told"),
+    [
+        ({"dog": 0, "Sea_Lion": 1, "bird": 2}, "2 classes matched by name, as 'dog', which is 1 here and 0 there"),
+        ({"dog": 1, "Sea_Lion": 2, "bird": 0}, None),
+    ],
+)
+def test_classes_that_only_make_room_for_others_are_not_told_as_matched(there, told):
+    """A cat is no bird, which has its number there; that it gets a free one is nothing to tell."""
+    asked = Named([1, 2, 3] * 4, label=[*there.values()] * 4)
+    asked.class_numbers, asked.path = there, "s"
+    stores = {"s": asked, "t": images([0, 1, 2, 3], path="t")}
+    found = run(BETWEEN["knn"], Teacher(), **stores)
+    assert found["top-1"] == pytest.approx(2 / 3) and found.get(MATCHED, 0.0) == (2.0 if told else 0.0)
+    lines = list(orders_of(BETWEEN["knn"], stores.__getitem__))
+    assert lines == ([f"t: its classes are numbered otherwise than those of s: {told}"] if told else [])
+    assert any_matched(BETWEEN["knn"], stores.__getitem__)

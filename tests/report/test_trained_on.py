@@ -59,12 +59,12 @@ def test_rows_of_one_image_are_not_told_as_images(out, monkeypatch):
     """Every caption of an image may be a row."""
     monkeypatch.setattr("distillkit.system.one_image.images_of", lambda store, rows: np.asarray(rows) // 2)
     for text in written(out):
-        assert "was asked once about 70 rows of 35 images (40 of them in training)" in text
+        assert "was asked once about 70 rows of 35 images (40 of the rows in training)" in text
     base, train = (FeatureStore(out / name) for name in ("images", "train"))
     assert seen(base, train) == "on images of which it was trained on 20"
     select(out / "images", np.arange(50), out / "train")
     for text in written(out):
-        assert "was asked once about 70 rows of images (40 of them in training)" in text
+        assert "was asked once about 70 rows of images (40 of the rows in training)" in text
 
 
 def test_an_eval_of_another_file_by_the_same_name_is_told_by_its_own_store(out):
