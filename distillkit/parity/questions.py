@@ -27,6 +27,7 @@ from distillkit.evals.zero_shot import ZeroShot
 from distillkit.originals import Originals, moved
 from distillkit.recipe import TrainRecipe
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.one_image import has_doubles
 from distillkit.system.paths import expand
 from distillkit.system.wording import count
 
@@ -196,7 +197,9 @@ def _measured(measure: Any, store: FeatureStore, kept: np.ndarray, recipe: Train
         return store.read("text", store.ok_rows[kept[own]]).float() if tell is None else torch.from_numpy(tell(names))
 
     ks = tuple(k for k in measure.ks if k < len(names)) or (1,)
-    return Measure(ks, "R@{}", captioned.tolist(), torch.from_numpy(label), captions, lambda: seen(captioned.tolist()))
+    # Of an image with several captions each is asked by itself here, which a report calls so.
+    name = "R@{} per row" if has_doubles(store) else "R@{}"
+    return Measure(ks, name, captioned.tolist(), torch.from_numpy(label), captions, lambda: seen(captioned.tolist()))
 
 
 class Told(Encode):

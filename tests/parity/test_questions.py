@@ -34,6 +34,15 @@ def test_images_without_a_caption_are_not_asked_for_theirs():
     assert retrieval_of(Store([0, 1], [0, 1], names=[None, ""])) is None
 
 
+def test_of_an_image_with_several_captions_each_row_is_asked_and_the_measure_is_called_so():
+    """As the report does, whose R@1 counts an image once."""
+    names, features = ["a", "b", "c"], [0, 1, 2]
+    assert (
+        retrieval_of(Store(features, features, names=names, files=["x.png", "x.png", "y.png"])).name == "R@{} per row"
+    )
+    assert retrieval_of(Store(features, features, names=names, files=["x.png", "z.png", "y.png"])).name == "R@{}"
+
+
 def test_kind_i_captions_are_not_padded_to_the_longest():
     names, features = [f"caption {n}" for n in range(1999)] + ["page " * 40_000], torch.randn(2000, 4)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
