@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from distillkit.evaluation.asked import name_of
+from distillkit.recipe import TrainRecipe
 from distillkit.report.made import made
 from distillkit.report.then import Then
 from distillkit.store.format.log import commands as computed
 from distillkit.store.format.maker import is_extracted
 from distillkit.store.reading.selection import Selection
+from distillkit.system.wording import count
 
 
 def commands(
@@ -44,6 +47,16 @@ def commands(
         training or "# distillkit train-student RECIPE  (run from Python; the resolved recipe is in recipe.json)",
         shlex.join(["distillkit", "evaluate", str(run)]),
     ]
+
+
+def measured_besides(run: Path, recipe: TrainRecipe, evals: Collection[str]) -> list[str]:
+    """A remark on those of `evals`, names, that are none of the recipe's: another file asked for them."""
+    others = len(set(evals) - {name_of(one) for one in recipe.evals})
+    if not others:
+        return []
+    command = shlex.join(["distillkit", "evaluate", str(run), "--eval", "FILE"])
+    asked = f"FILE asked for {count(others, 'more eval')}"
+    return [f"# {command}  ({asked}; which it was, and how its stores were made, was not recorded)"]
 
 
 def in_words(machine: dict[str, Any] | None) -> str:

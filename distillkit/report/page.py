@@ -9,7 +9,7 @@ from distillkit.evaluation.rows import Rows
 from distillkit.recipe import Baseline, Component, TrainRecipe
 from distillkit.report import words
 from distillkit.report.answers import by_chance, listed, rows_of, student_against_baseline, with_absent_classes
-from distillkit.report.commands import commands, in_short, in_words
+from distillkit.report.commands import commands, in_short, in_words, measured_besides
 from distillkit.report.cost_table import cost
 from distillkit.report.costs import teacher_pass
 from distillkit.report.demo import demo_credits, demo_folder, teacher_name
@@ -88,7 +88,8 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
             [store.selection for store in stores if store.selection],
             mined_for(recipe, trained),
             then,
-        ),
+        )
+        + measured_besides(run.path, recipe, evaluation.get("evals", {})),
         "facts": _facts(facts),
         "seen_in_training": seen_in_training(recipe.data, facts),
         "batch": batch(recipe.data),

@@ -195,3 +195,15 @@ def test_a_store_that_has_grown_since_is_told_as_another_one(out):
     (out / "run/recipe.json").write_text(json.dumps(record))
     for text in written(out):
         in_turn(text, f"# {out}/texts: another one than at training: 160 rows then, 160 now", "train-student")
+
+
+def test_what_another_file_than_the_recipe_asked_for_is_no_part_of_the_last_command(out):
+    for text in written(out):
+        assert "--eval" not in text
+    evaluation = json.loads((out / "run/evaluation.json").read_text())
+    first = next(iter(evaluation["evals"].values()))
+    evaluation["evals"]["later"] = first  # of the same store, whatever it is called
+    (out / "run/evaluation.json").write_text(json.dumps(evaluation))
+    for text in written(out):
+        told = "--eval FILE  (FILE asked for 1 more eval; which it was, and how its stores were made, was not recorded)"
+        assert f"# distillkit evaluate {out}/run {told}" in text
