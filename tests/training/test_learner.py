@@ -143,7 +143,8 @@ def test_what_the_losses_own_is_sent_before_the_last_part(monkeypatch):
         return start(self, there=there)
 
     monkeypatch.setattr(Averaged, "start", noted)
-    made = learner(losses=[Term(kind="feature_regression")], accumulate=2)
+    wider = TimmImage(model="vit_tiny_patch16_224", image_size=32, embed_dim=24, options=SMALL)  # than the teacher
+    made = learner(wider, [Term(kind="feature_regression")], accumulate=2)
     made.step(batch(), 1e-3)
     owned = {*map(id, made.objective.parameters())}
     assert owned and started == [owned]
