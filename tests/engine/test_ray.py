@@ -86,9 +86,9 @@ def test_runs_and_workers_killed_at_any_instant_leave_the_same_store(images, tmp
     draw(tmp_path / "more", 250)
     recipe = images.read_text().replace(f"{tmp_path}/corpus", f"{tmp_path}/more")
     images.write_text(recipe)
-    assert run_cli("extract-teacher", images, "--set", f'out="{tmp_path}/local"')[0] == 0
-    want, out = files(tmp_path / "local/images"), tmp_path / "out/images"
-    assert len(list((tmp_path / "local/images/commits").iterdir())) == 4
+    assert run_cli("extract-teacher", images, "--set", f'out="{tmp_path}/whole"')[0] == 0
+    want, out = files(tmp_path / "whole/images"), tmp_path / "out/images"
+    assert len(list((tmp_path / "whole/images/commits").iterdir())) == 4
 
     def start(*settings):
         told = ("ray.most=1", f'ray.address="{address}"', *settings)
@@ -113,7 +113,7 @@ def test_runs_and_workers_killed_at_any_instant_leave_the_same_store(images, tmp
             assert verify(out) == [] and files(out) == want
             shutil.rmtree(tmp_path / "out")
     assert ended(start()) == 0 and files(out) == want
-    assert Manifest.read(out).digest == Manifest.read(tmp_path / "local/images").digest
+    assert Manifest.read(out).digest == Manifest.read(tmp_path / "whole/images").digest
 
 
 NODES = """
@@ -169,8 +169,8 @@ def test_a_cluster_that_loses_nodes_and_gains_one_leaves_the_same_store(images, 
     """Two actors on two nodes. One node dies, another comes; then the other first one dies: the late one goes on."""
     draw(tmp_path / "more", 2560)
     images.write_text(images.read_text().replace(f"{tmp_path}/corpus", f"{tmp_path}/more"))
-    assert run_cli("extract-teacher", images, "--set", f'out="{tmp_path}/local"')[0] == 0
-    want, out = files(tmp_path / "local/images"), tmp_path / "out/images"
+    assert run_cli("extract-teacher", images, "--set", f'out="{tmp_path}/whole"')[0] == 0
+    want, out = files(tmp_path / "whole/images"), tmp_path / "out/images"
     told = ("ray.least=2", "ray.most=2", "ray.cpus=1", f'ray.address="{nodes.address}"')
     run = forked("extract-teacher", images, "--engine", "ray", *(f"--set={setting}" for setting in told))
 
