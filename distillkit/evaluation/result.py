@@ -76,6 +76,8 @@ def changed_since(folder: Path, asked: Sequence[Asked], networks: Mapping[str, s
         other = [f"{name} has changed since" for name, digest in one.stores.items() if stores.get(name) != digest]
         if then["distillkit"] != one.made_of["distillkit"]:
             other.append(f"distillkit {then['distillkit']} measured it")
+        if then.get("counted") != one.made_of.get("counted"):
+            other.append("its images or classes are counted otherwise now")
         told.append(f"{one.name}: measured anew, as {' and '.join(other)}")
     return told
 
@@ -106,7 +108,7 @@ def _before(folder: Path, networks: Mapping[str, str]) -> dict[str, Any]:
     """
     try:
         record = parsed_json((folder / FILE).read_bytes())
-        return record if record["networks"] == dict(networks) and record["evals"] is not None else {}
+        return record if record["networks"] == dict(networks) and isinstance(record["evals"], dict) else {}
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return {}
 

@@ -1,8 +1,11 @@
 """Answers that an older version counted otherwise are not taken: rows of one image once counted each."""
 
+import json
+
 from distillkit.evaluation.asked import asked_of
 from distillkit.evaluation.compared import _other_questions
 from distillkit.evaluation.measured import Asking
+from distillkit.evaluation.result import changed_since
 from distillkit.recipe import Component
 from tests.evals.worlds import Store, Teacher
 
@@ -28,6 +31,17 @@ def test_only_of_stores_with_rows_of_one_image_are_kept_answers_others_now():
     assert now.made_of == before.made_of | {"counted": {"images": "each once"}}
     told = _other_questions({"older": [before], "newer": [now]})
     assert "older and newer were not asked the same (counted: images: 'absent' -> 'each once')" in told
+
+
+def test_it_is_said_why_they_are_measured_anew(tmp_path):
+    store = Said([0, 1], label=[0, 0], files=["a", "a"])
+    (now,) = asked_of([Component(kind="knn", store="s", train="s")], lambda name: store, {}, "x")
+    before = {key: value for key, value in now.made_of.items() if key != "counted"}
+    (tmp_path / "evaluation.json").write_text(json.dumps({"networks": {}, "evals": {now.name: before}}))
+    (told,) = changed_since(tmp_path, [now], {})
+    assert told == f"{now.name}: measured anew, as its images or classes are counted otherwise now"
+    (tmp_path / "evaluation.json").write_text(json.dumps({"networks": {}, "evals": ["damaged"]}))
+    assert changed_since(tmp_path, [now], {}) == []
 
 
 def test_only_where_classes_are_matched_by_name_are_kept_answers_others_now():
