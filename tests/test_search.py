@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import time
 
@@ -175,6 +176,16 @@ def test_a_kill_loses_a_minute_at_most(runs, photos, looked, monkeypatch):  # no
         distillkit.search(student, "a circle", within=photos)
     distillkit.search(student, "a circle", within=photos)
     assert looked == [12, 4]
+
+
+def test_a_first_search_tells_how_far_it_is(runs, photos, monkeypatch):  # noqa: F811
+    monkeypatch.setattr("distillkit.system.progress._EVERY", 0.0)
+    whole, said, again = kept.seen, [], []
+    monkeypatch.setattr(kept, "seen", lambda tower, pictures, **options: whole(tower, pictures, batch_size=4))
+    distillkit.search(runs["image"], "a circle", within=photos, say=said.append)
+    assert any(re.search(r": pictures \d+/12  .*/s  .+ left$", line) for line in said), said
+    distillkit.search(runs["image"], "a circle", within=photos, say=again.append)
+    assert not any("left" in line for line in again)
 
 
 def test_broken_pictures_are_counted_and_named(runs, photos, run_cli):  # noqa: F811

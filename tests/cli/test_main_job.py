@@ -76,7 +76,23 @@ def test_a_changed_recipe_redoes_what_depends_on_it_and_loses_nothing(recipes, r
     assert len(list((tmp_path / "out").glob("texts.before-*"))) == 1
 
 
-KNOBS = ("corpora.1.batch_size=8", "corpora.1.rows_per_shard=128", "decode_threads=1", 'decode="processes"')
+def test_a_part_finished_store_is_not_set_aside_unasked(recipes, run_cli, tmp_path):
+    """What was paid for is its committed shards; where there is none, another recipe begins unasked (test_begun.py)."""
+    assert run_cli("extract-teacher", recipes[0])[0] == 0
+    texts = tmp_path / "out/texts"
+    for lost in ("manifest.json", "commits/00001.json"):
+        (texts / lost).unlink()
+    whole = tree(texts)
+    code, _, err = run_cli("extract-teacher", recipes[0], "--set", 'corpora.1.dtype="float32"')
+    told = err.splitlines()[-1]
+    assert code == 1 and "fields.openclip/text.dtype: 'float16' -> 'float32'" in told and "--overwrite" in told
+    assert "means 160 rows, 0:00:0" in told and tree(texts) == whole and not list(texts.parent.glob("*.before-*"))
+
+
+KNOBS = (
+    *("corpora.1.batch_size=8", "corpora.1.rows_per_shard=128", "corpora.1.max_failures=0.5"),
+    *("decode_threads=1", 'decode="processes"', 'memory="300MB"'),
+)
 
 
 def test_what_changes_no_row_sets_nothing_aside(recipes, run_cli, tmp_path):

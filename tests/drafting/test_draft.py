@@ -113,6 +113,14 @@ def test_the_student_is_the_largest_within_the_latency(monkeypatch):
         size.within_latency(ladder, 1.0)
 
 
+def test_a_draft_keeps_to_a_latency(stores, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(size, "_milliseconds", lambda knobs: asked.append(knobs["model"]) or float(len(asked)))
+    recipe = made(stores, "image-tower", tmp_path, parameters=None, latency="2ms")
+    assert recipe.student.knobs["model"] in asked
+    assert re.search(r"[12] ms an image", (tmp_path / "mine.toml").read_text())
+
+
 def test_latency_is_really_measured():
     assert size.within_latency([{"kind": "timm_image", "model": "mobilenetv3_small_050", "image_size": 32}], 1e4)
 

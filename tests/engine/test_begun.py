@@ -54,6 +54,13 @@ def run(recipes, corpus, tmp_path, monkeypatch):
     return extracted
 
 
+def test_it_is_kept_every_five_minutes(monkeypatch, tmp_path):
+    kept = begun.Begun(None, tmp_path, "", last=0.0)
+    for now, due in ((299, False), (301, True)):
+        monkeypatch.setattr(begun.time, "monotonic", lambda now=now: now)
+        assert kept.due == due
+
+
 @pytest.mark.parametrize("stop_at", [2, 7, 19, 24])
 def test_it_goes_on_where_it_was_and_makes_the_same_bytes(run, counted, tmp_path, stop_at):
     whole, _ = run("whole", every=1e9)

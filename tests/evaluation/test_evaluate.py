@@ -1,6 +1,7 @@
 """Evaluate anything: other evals than the recipe's, once each; and what cannot be measured is one line."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -84,6 +85,13 @@ def test_batches_and_threads_change_nothing(run, run_cli, count):
     for who, found in results(run)["results"]["retrieval"].items():
         for name, value in found.items():
             assert value == pytest.approx(before["retrieval"][who][name], abs=0.03)
+
+
+def test_who_looks_at_images_tells_how_far_it_is(run, run_cli, monkeypatch):
+    monkeypatch.setattr("distillkit.system.progress._EVERY", 0.0)
+    shutil.rmtree(run / "evaluation")
+    err = run_cli("evaluate", run, "--set", "evaluation.batch_size=7")[2]
+    assert re.search(r": images 8/40  .*/s  .+ left\n", err), err
 
 
 def test_several_runs_at_once_and_one_that_is_none_stops_all(world, run, run_cli, tmp_path):

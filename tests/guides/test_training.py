@@ -123,6 +123,17 @@ def test_every_knob_of_the_page_exists(recipes):
         assert load_with(recipes[1], block), block
 
 
+def test_both_pages_show_a_recipe_that_is_measured():
+    """Evals and a baseline as tables, validation and several students at least by name; the scale as the teacher's."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    there = [tomllib.loads(block) for block in blocks("toml")]
+    for table in ("evals", "baseline", "students", "validation"):
+        assert any(table in one for one in there), table
+    (own,) = [tomllib.loads(one) for one in re.findall(r"```toml\n(.*?)```", readme, re.DOTALL) if "[student]" in one]
+    assert own["evals"] and own["baseline"] and "`[validation]`" in readme and "`[[students]]`" in readme
+    assert "teacher" in {term.get("logit_scale") for term in own["losses"]}
+
+
 def load_with(recipe, block):
     """The toy recipe with a block of the page in place of what it says itself."""
     content = tomllib.loads(recipe.read_text())

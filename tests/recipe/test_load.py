@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from distillkit.errors import RecipeError
-from distillkit.recipe import ExtractRecipe, TrainRecipe, differences, load
+from distillkit.recipe import Component, ExtractRecipe, TrainRecipe, differences, load
 
 
 @pytest.fixture
@@ -88,6 +88,15 @@ def test_a_misspelt_knob_is_named_with_the_right_one(extract, train):
     assert "baseline.losses[0].contrastive: unknown key 'texts', did you mean 'text'?" in refusal(
         train, 'baseline.losses.0.texts="x"'
     )
+
+
+def test_a_student_whose_model_is_a_table_is_called_by_its_towers():
+    """Titles of reports and rows of listings show this."""
+    towers = {"vision_cfg": {"width": 64, "layers": 2}, "text_cfg": {"width": 32, "layers": 1}}
+    pair = Component(kind="openclip_pair", model=towers)
+    assert pair.called == "openclip_pair (image 64 x 2, text 32 x 1)"
+    assert Component(kind="openclip_pair", model={"embed_dim": 8}).called == "openclip_pair"
+    assert Component(kind="timm_image", model="resnet18").called == "resnet18"
 
 
 def test_a_misspelt_kind_is_named_with_the_right_one(extract, train):

@@ -58,6 +58,17 @@ def test_the_weights_are_the_best_ones_and_all_else_is_the_runs(trained):
     assert best.weights()["selected"]["number"] == "R@5" and run.weights()["selected"] is None
 
 
+def test_they_embed_as_a_student_at_work(trained):
+    import distillkit
+
+    picture = trained.parents[1] / "corpus/images/000.png"
+    best, last = (distillkit.load_student(folder).embed_images([picture]) for folder in (trained / "best", trained))
+    weights = load_file(trained / "best/student.safetensors")
+    module = distillkit.load_student(str(trained / "best")).module
+    assert all(torch.equal(value.cpu(), weights[name]) for name, value in module.state_dict().items())
+    assert not torch.equal(best, last)
+
+
 def test_the_report_says_which_weights_it_measured_and_on_what_they_were_selected(trained):
     last, best = ((folder / "report.html").read_text() for folder in (trained, trained / "best"))
     steps = RunFolder(trained).facts()["steps"]

@@ -26,6 +26,13 @@ def test_a_batch_that_the_corpus_has_not(student, run_cli):
     assert code == 1 and err == told
 
 
+def test_widths_that_do_not_fit(student, run_cli):
+    told = says_at_once(student, "student.embed_dim=48")
+    assert "student.image, 48 wide, with teacher.text, 32 wide" in told
+    code, _, err = checked(student, run_cli, "student.embed_dim=48")
+    assert code == 1 and err == told
+
+
 def test_texts_of_another_teacher(student, run_cli, tmp_path):
     others = shutil.copytree(student.stores / "texts", tmp_path / "others")
     manifest = json.loads((others / "manifest.json").read_text())

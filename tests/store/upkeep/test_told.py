@@ -9,6 +9,7 @@ from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.concat import concatenate
 from distillkit.store.upkeep.export import export
 from distillkit.store.upkeep.parts import assemble
+from distillkit.store.upkeep.verify import verify
 from distillkit.system import progress
 
 MADE = {"toy": "1"}
@@ -23,7 +24,7 @@ def slow(monkeypatch):
 def told(said, what):
     """The rows that were told of, in turn; each with what is left."""
     lines = [re.fullmatch(rf"{re.escape(str(what))} ([\d,]+)/([\d,]+)  [\d.,]+/s  .+ left", line) for line in said]
-    return [(int(line[1]), int(line[2])) for line in lines if line]
+    return [(int(line[1].replace(",", "")), int(line[2].replace(",", ""))) for line in lines if line]
 
 
 def test_merging_stores(make_toy, tmp_path, slow):
@@ -50,6 +51,13 @@ def test_exporting(toy, tmp_path, slow, monkeypatch, form):
     total = rows * len(store.fields) if form == "npy" else rows
     found = told(said, f"{out}: {'rows of each field' if form == 'npy' else 'rows'}")
     assert len(found) >= 2 and {of for _, of in found} == {total} and sorted(found) == found
+
+
+def test_verifying(toy, slow):
+    said, store = [], FeatureStore(toy.path)
+    assert verify(store.path, said.append) == []
+    found = told(said, f"{toy.path}: bytes")
+    assert len(found) >= 2 and sorted(found) == found and len({of for _, of in found}) == 1
 
 
 def test_who_wants_to_hear_nothing_hears_nothing(toy, tmp_path, slow, capsys):
