@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from distillkit.errors import TeacherError
 from distillkit.teachers import _openclip_network, openclip
+from distillkit.store.format.sameness import other_teacher
 from distillkit.teachers.openclip import Openclip
 from tests.conftest import TEACHER, make_teacher
 
@@ -283,6 +284,14 @@ def quick_gelu_by_hand(folder):
 def test_a_file_of_weights_takes_the_activation_of_the_models_name(published, teacher_folder):
     weights = teacher_folder / "open_clip_model.safetensors"
     assert Openclip(model=f"toy/{weights}", device="cpu").fingerprint()["activation"] == "gelu"
+
+
+def test_either_spelling_of_a_file_of_weights_is_the_same_teacher(published, teacher, teacher_folder):
+    weights = str(teacher_folder / "open_clip_model.safetensors")
+    spellings = ({"model": f"toy/{weights}"}, {"model": "toy", "weights": weights})
+    one, other = (Openclip(**knobs, device="cpu").fingerprint() for knobs in spellings)
+    assert other_teacher(one, other) is None
+    assert one["weights_sha256"] == other["weights_sha256"] == teacher.fingerprint()["weights_sha256"]
 
 
 # What cannot be had is one line that says what to do.
