@@ -12,8 +12,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from distillkit.errors import TeacherError
-from distillkit.teachers import _openclip_network, openclip
 from distillkit.store.format.sameness import other_teacher
+from distillkit.teachers import _openclip_network, openclip
 from distillkit.teachers.openclip import Openclip
 from tests.conftest import TEACHER, make_teacher
 
