@@ -15,7 +15,6 @@ from typing import Any
 from distillkit.engine.distinct import Distinct
 from distillkit.engine.job import Job
 from distillkit.engine.shard import Shard
-from distillkit.store.bucket.remote import origin
 from distillkit.store.writing import begun
 
 EVERY = 300.0  # seconds
@@ -24,7 +23,7 @@ LEAST = 10.0  # seconds of work that whoever is stopped (Ctrl-C, a scheduler) st
 
 @dataclass
 class Begun:
-    """What is kept of the shards of the store that `job` writes at `path`; nothing where that is behind a URL.
+    """What is kept of the shards of the store that `job` writes at `path`; where that is behind a URL, on this machine.
 
     `whose`: a digest of the identity of that store.
     """
@@ -76,7 +75,7 @@ class Begun:
         self.last = time.monotonic()
 
     def _older_than(self, seconds: float) -> bool:
-        return time.monotonic() - self.last >= seconds and origin(self.path) is None
+        return time.monotonic() - self.last >= seconds
 
     def _of(self, number: int, rows: int) -> Any:
         if number not in self._found:

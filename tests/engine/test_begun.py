@@ -85,6 +85,32 @@ def test_it_goes_on_where_it_was_and_makes_the_same_bytes(run, counted, tmp_path
     assert counted["made"] <= every - stop_at + 3  # two batches are in the air when the plug is pulled
 
 
+def test_of_a_store_in_a_bucket_it_is_kept_on_this_machine(run, counted, tmp_path, s3, monkeypatch):
+    """Its shards go up whole; the next run here goes on, and another machine begins the shard anew."""
+    monkeypatch.setenv("DISTILLKIT_CACHE", str(tmp_path / "cache"))
+    there = 'out="s3://corpora/out"'
+    run("whole", 'out="s3://corpora/whole"', every=1e9)
+    every = counted["made"]
+    for cache, saved in (("cache", 15), ("another machine's", 0)):
+        counted.update(made=0, stop_at=19)
+        with pytest.raises(Stopped):
+            run("out", there)
+        assert not [name for name in s3.bucket.find("corpora/out") if BEGUN in name]
+        monkeypatch.setenv("DISTILLKIT_CACHE", str(tmp_path / cache))
+        counted.update(made=0, stop_at=None)
+        run("out", there)
+        assert counted["made"] <= every - saved and (saved or counted["made"] == every)
+        assert files(s3, "corpora/out") == files(s3, "corpora/whole")
+        assert not list((tmp_path / cache).rglob(BEGUN))
+        s3.bucket.rm("corpora/out", recursive=True)  # what is still in a cache here is no part of the next one
+
+
+def files(s3, prefix):
+    """Every file there and its bytes, but the log, which holds times."""
+    found = (name for name in s3.bucket.find(prefix) if not name.endswith("extract.jsonl"))
+    return {name.removeprefix(prefix): s3.bucket.cat_file(name) for name in found}
+
+
 def test_another_recipe_does_not_set_aside_what_is_kept(run, counted, tmp_path):
     """A corpus of one shard has no commit before its end: then what is kept is all that was paid for."""
     counted.update(stop_at=19)

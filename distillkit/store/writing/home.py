@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from distillkit.errors import StoreError
@@ -20,6 +21,7 @@ from distillkit.system.atomic import (
     atomic_file,
     atomic_folder,
     keep_names,
+    make_folder,
     noticing_a_full_disk,
     remove_file,
     set_aside,
@@ -136,8 +138,14 @@ class Bucket:
 
     def begin(self, identity: Any, lay_down: Callable[[Path], None]) -> None:
         refuse_secrets_within(identity, str(self.path))
-        lay_down(self.path)
-        files = [path.relative_to(self.path).as_posix() for path in self.path.rglob("*") if path.is_file()]
+        # Of a store that was removed from the bucket files may still be here, which are none of this one's.
+        make_folder(self.path)
+        with TemporaryDirectory(prefix=".begins-", dir=self.path) as fresh:
+            lay_down(Path(fresh))
+            files = [path.relative_to(fresh).as_posix() for path in Path(fresh).rglob("*") if path.is_file()]
+            for name in files:
+                make_folder((self.path / name).parent)
+                (Path(fresh) / name).replace(self.path / name)
         beginning.begin(self._origin, identity, files)
 
     def prove(self, name: str, value: Any, ours: Callable[[], None]) -> None:
