@@ -11,6 +11,7 @@ from distillkit.errors import SourceError
 from distillkit.sources._account import Account
 from distillkit.sources._captions import Captions, numbered_through, with_captions
 from distillkit.sources._cells import Lines, Row, quoting, rows
+from distillkit.sources._folder_classes import FolderClasses
 from distillkit.sources._lines import is_text, numbered_lines
 from distillkit.sources._places import file_at, folder_at, printable, unusable
 from distillkit.system.wording import count
@@ -22,7 +23,8 @@ class Csv:
     the character between cells; a tab if not said, "," for most that end in .csv.
 
     `text_column`: "title", if the table has one. `quoting`: whether cells are quoted; "auto" looks whether the table
-    holds together so. `follow_links`: links below the root may lead to any file; else only to folders.
+    holds together so. `follow_links`: links below the root may lead to any file; else only to folders. `classes`: the
+    first folder of an image's path is its class, as of the kind folder.
     The key is the image path as written, or what is in `key_column`, so another order gives the same keys; rows stay in
     the file's order.
     A row with too many or too few cells, or with a path that leaves the root, has the key `file:line` and no image:
@@ -42,7 +44,9 @@ class Csv:
         separator: str = "\t",
         quoting: bool | Literal["auto"] = "auto",
         follow_links: bool = False,
+        classes: bool = False,
     ):
+        self._classes = FolderClasses(classes, label_column, "label_column")
         self.file = file
         self.image_column, self.text_column = image_column, text_column
         self.label_column, self.key_column, self.captions = label_column, key_column, captions
@@ -59,7 +63,12 @@ class Csv:
         return self._place.read(location)
 
     def __iter__(self) -> Iterator[Sample]:
-        yield from numbered_through(self._rows, self.captions)
+        yield from self._classes.of(numbered_through(self._rows, self.captions))
+
+    @property
+    def class_numbers(self) -> dict[str, int]:
+        """By name, of the classes that the last pass found in paths."""
+        return self._classes.numbers
 
     def _rows(self) -> Iterator[Sample]:
         self.account = account = Account()

@@ -13,6 +13,7 @@ from typing import Any
 from distillkit.errors import SourceError
 from distillkit.sources._account import Account
 from distillkit.sources._captions import Captions, numbered_through, with_captions
+from distillkit.sources._folder_classes import FolderClasses
 from distillkit.sources._lines import numbered_lines
 from distillkit.sources._places import file_at, folder_at, printable, unusable
 from distillkit.system.atomic import parsed_json
@@ -28,7 +29,8 @@ class Jsonl:
     why. Where already the first line is so, the file is refused: then a knob is wrong.
     Of a line whose caption alone cannot be read, the image is kept, and the loss is counted.
     `*_field` name what is taken from each object; "a.b" is field b of the object in field a. None: not taken.
-    `follow_links`: links below the root may lead to any file; else only to folders.
+    `follow_links`: links below the root may lead to any file; else only to folders. `classes`: the first folder of an
+    image's path is its class, as of the kind folder.
     """
 
     def __init__(
@@ -42,7 +44,9 @@ class Jsonl:
         key_field: str | None = None,
         captions: Captions = "whole",
         follow_links: bool = False,
+        classes: bool = False,
     ):
+        self._classes = FolderClasses(classes, label_field, "label_field")
         self.file = file
         # With its root given, images can be read where the lines are gone: a store knows all that was in them.
         self._place = file_at(file, follow=follow_links)[0] if root is None else folder_at(root, follow=follow_links)
@@ -58,7 +62,12 @@ class Jsonl:
         return self._place.read(location)
 
     def __iter__(self) -> Iterator[Sample]:
-        yield from numbered_through(self._rows, self.captions)
+        yield from self._classes.of(numbered_through(self._rows, self.captions))
+
+    @property
+    def class_numbers(self) -> dict[str, int]:
+        """By name, of the classes that the last pass found in paths."""
+        return self._classes.numbers
 
     def _rows(self) -> Iterator[Sample]:
         self.account = account = Account()

@@ -20,6 +20,7 @@ from distillkit.errors import SourceError
 from distillkit.sources._account import Account
 from distillkit.sources._arrow import is_text_type, refuse_unfit, rows_of
 from distillkit.sources._captions import Captions, numbered_through, with_captions
+from distillkit.sources._folder_classes import FolderClasses
 from distillkit.sources._lines import is_text
 from distillkit.sources._patterns import files, is_pattern
 from distillkit.sources._places import Place, below, file_at, folder_at, placed, unusable
@@ -39,7 +40,8 @@ class Parquet:
     `image_column` holds bytes, structs {bytes, path}, or paths below the root; `text_column` strings or lists of them;
     `key_column` keys that are unique in the corpus (without it the key is `file.parquet#row`; of one `file` of paths it
     is the path, as of csv). None: there is none.
-    `follow_links`: links below the root may lead to any file; else only to folders.
+    `follow_links`: links below the root may lead to any file; else only to folders. `classes`: the first folder of an
+    image's path is its class, as of the kind folder.
     """
 
     def __init__(
@@ -54,7 +56,9 @@ class Parquet:
         key_column: str | None = None,
         captions: Captions = "whole",
         follow_links: bool = False,
+        classes: bool = False,
     ):
+        self._classes = FolderClasses(classes, label_column, "label_column")
         if file is None and root is None:
             raise SourceError("parquet: set source.file (a table), or source.root (the folder of all of them)")
         if file is not None and files != _EVERY:
@@ -103,7 +107,12 @@ class Parquet:
     def __iter__(self) -> Iterator[Sample]:
         # Only keys that the table itself gives can come twice: where rows are called by their places, one pass is all.
         named = self.file is not None or self.key_column is not None
-        yield from numbered_through(self._rows, self.captions) if named else self._rows()
+        yield from self._classes.of(numbered_through(self._rows, self.captions) if named else self._rows())
+
+    @property
+    def class_numbers(self) -> dict[str, int]:
+        """By name, of the classes that the last pass found in paths."""
+        return self._classes.numbers
 
     def _rows(self) -> Iterator[Sample]:
         self.account = account = Account()
@@ -188,7 +197,13 @@ class Parquet:
             "key_column": self.key_column,
         }
         refuse_unfit(file, schema, columns)
-        return self.image_column is not None and is_text_type(schema.field(self.image_column).type)
+        paths = self.image_column is not None and is_text_type(schema.field(self.image_column).type)
+        if self._classes.asked and not paths:
+            raise SourceError(
+                f"{file}: source.classes takes classes from paths, and column {self.image_column!r} holds none; "
+                "leave it out, and name a column of classes in source.label_column"
+            )
+        return paths
 
 
 def _beside(file: str, images: Place) -> Place:
