@@ -15,7 +15,7 @@ from distillkit.errors import StoreError
 from distillkit.store.format.encode import encode, stored
 from distillkit.store.format.manifest import Manifest
 from distillkit.store.format.plan import kept, make_plan
-from distillkit.store.format.sameness import changes
+from distillkit.store.format.sameness import as_spelled, changes
 from distillkit.store.format.steps import Steps
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.ancestry import lines_of_stores
@@ -85,7 +85,7 @@ def _refuse_other_kinds(stores: list[FeatureStore]) -> None:
 def _source(stores: list[FeatureStore]) -> dict[str, Any]:
     """Where the images of the merged store are: the one source of all, or each store's own."""
     kept = [{key: store.manifest.source[key] for key in ("kind", "knobs", "root")} for store in stores]
-    if all(source == kept[0] for source in kept):
+    if all(as_spelled(kept[0], source) == kept[0] for source in kept):
         return kept[0]
     return {"kind": "merged", "knobs": {"parts": [_component(source) for source in kept]}, "root": None}
 
