@@ -1,11 +1,15 @@
 """open_clip opens what it is given by its own means: the tokenizer of a text tower lies beside its weights."""
 
+import logging
 import shutil
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
+from distillkit.errors import TeacherError
+from distillkit.exports._describe import teacher_texts
 from distillkit.exports._described import Described, ImageTower, Shown
 from distillkit.exports._towers import text_tower_of
 from distillkit.exports.open_clip import OpenClip
@@ -39,3 +43,16 @@ def test_a_tokenizer_of_its_own_goes_along_and_texts_are_told_the_same(tmp_path)
     np.testing.assert_allclose(opened.texts(TEXTS), wanted, atol=1e-5)
     assert opened.images([Image.new("RGB", (size, size))]).shape == (1, 32)
     assert len(np.unique(wanted.round(4), axis=0)) == len(TEXTS)
+
+
+def test_libraries_are_not_heard_while_the_teachers_text_tower_is_loaded(monkeypatch):
+    heard = []
+
+    def load(name):
+        heard.append(logging.getLogger("torch.utils._pytree").level)
+        raise TeacherError("no such folder")
+
+    monkeypatch.setattr("distillkit.exports._describe.load", load)
+    with pytest.raises(TeacherError):
+        teacher_texts({"kind": "openclip", "model": "local-dir:x", "weights_sha256": "0" * 64})
+    assert heard == [logging.ERROR + 1]
