@@ -1,4 +1,4 @@
-"""What a training recipe asks for, before any data, weight or GPU is at hand.
+"""What a recipe asks for: of a training before any data, weight or GPU is at hand, of an extraction before any weight.
 
     distillkit recipe check pipelines/dime_fm.toml
 
@@ -8,7 +8,7 @@ extracted yet, `[data.expect]` says how many rows it will have and how wide the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from distillkit.callable import make_callable
+from distillkit.callable import make_callable, silent
+from distillkit.engine.checked import checked
 from distillkit.errors import RecipeError, StoreError
 from distillkit.evals._encode import stores_of
 from distillkit.evals._labels import labels_of
 from distillkit.evaluation.unseen import measured_in_training
-from distillkit.recipe import Data, TrainRecipe, load
+from distillkit.recipe import Data, ExtractRecipe, TrainRecipe, load
+from distillkit.recipe.load import content_of
 from distillkit.runfolder import RunFolder
 from distillkit.store.reading.contents import refuse_other_teacher
 from distillkit.store.reading.reader import FeatureStore
@@ -42,15 +44,29 @@ from distillkit.types import Widths
 _HALF = 2  # bytes of a float16
 
 
-def check(recipe: TrainRecipe | str | Path, *, overrides: Sequence[str] = ()) -> list[str]:
-    """Parameters, multiply-accumulates, teacher fields and their bytes, and steps: a line each.
+def check(
+    recipe: TrainRecipe | ExtractRecipe | str | Path,
+    say: Callable[[str], None] = silent,
+    *,
+    overrides: Sequence[str] = (),
+) -> list[str]:
+    """Parameters, multiply-accumulates, teacher fields and their bytes, and steps: a line each; of an extraction its
+    teachers, corpora and stores.
 
-    `recipe` may be a file, with `overrides` such as "data.batch_size=64".
+    `recipe` may be a file, with `overrides` such as "data.batch_size=64". `say` hears how long corpora take to plan.
     """
-    if not isinstance(recipe, TrainRecipe):
-        recipe = load(recipe, list(overrides), kind=TrainRecipe)
-    alone = recipe.alone()
+    made = recipe if isinstance(recipe, TrainRecipe | ExtractRecipe) else _loaded(Path(recipe), overrides)
+    if isinstance(made, ExtractRecipe):
+        return checked(made, say)
+    alone = made.alone()
     return [line for one in alone for line in (*([f"{one.folder}"] if len(alone) > 1 else []), *_check(one))]
+
+
+def _loaded(path: Path, overrides: Sequence[str]) -> TrainRecipe | ExtractRecipe:
+    """A recipe of the stage that its keys are of."""
+    if "corpora" in content_of(path):
+        return load(path, list(overrides), kind=ExtractRecipe)
+    return load(path, list(overrides), kind=TrainRecipe)
 
 
 def _check(recipe: TrainRecipe) -> list[str]:

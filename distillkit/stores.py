@@ -126,11 +126,16 @@ def store_failures(store: Place) -> list[dict[str, str]]:
     return [*opened.failures(), *opened.losses()]
 
 
-def merge(out: Place, parts: Sequence[Place], *, say: Say = silent) -> Manifest:
-    """The parts of one extraction, or stores of several corpora by the same teacher, as the store `out`."""
+def merge(out: Place, parts: Sequence[Place], *, fields: Sequence[str] | None = None, say: Say = silent) -> Manifest:
+    """The parts of one extraction, or stores of several corpora by the same teacher, as the store `out`; of the second
+    only these `fields`, where some have others as well.
+    """
     places = [Path(part) for part in parts]
-    command = shlex.join(["distillkit", "store", "merge", str(out), *map(str, places)])
-    return (assemble if are_parts(places) else concatenate)(Path(out), places, say, versions(), command)
+    told = ["--fields", ",".join(fields)] if fields else []
+    command = shlex.join(["distillkit", "store", "merge", str(out), *map(str, places), *told])
+    if fields or not are_parts(places):
+        return concatenate(Path(out), places, say, versions(), command, fields)
+    return assemble(Path(out), places, say, versions(), command)
 
 
 def import_features(

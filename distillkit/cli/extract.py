@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Literal
 
 import typer
@@ -76,4 +77,18 @@ def extract_teacher(
         print(shown(path))
     if shard:
         return
-    say(f"next: {loaded.next or 'distillkit recipe new FILE  (asks for these stores, writes a recipe for a student)'}")
+    say(f"next: {loaded.next or _draft([shown(path) for path in paths])}")
+
+
+def _draft(stores: list[str]) -> str:
+    """The command that drafts a recipe for a student; of both teachers where a store has two."""
+    from distillkit.drafting.second import second_of
+
+    for store in stores:
+        if two := second_of(store):
+            first, second = two
+            return (
+                f"distillkit recipe new FILE --images {quote(store)} --also {second}  (writes a recipe for a student "
+                f"of {first} and {second}; without --also of {first} alone)"
+            )
+    return "distillkit recipe new FILE  (asks for these stores, writes a recipe for a student)"

@@ -62,6 +62,11 @@ def store_info(
     _print_volume(path, manifest)
     for note in _notes(path):
         print(note)
+    if manifest.source["kind"] == "merged":
+        print(
+            f'adding   a further teacher: a recipe with out = "{path.absolute().parent}" and a corpus "{path.name}" of '
+            "this source: docs/feature-store.md, Stores of several corpora"
+        )
     for name, added in additions(path, manifest).items():
         print()
         _print_volume(path / FOLDER / name, added)

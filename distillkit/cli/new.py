@@ -34,6 +34,12 @@ def recipe_new(
     teacher: Annotated[
         str | None, typer.Option(help="Whom to learn from, where the store has several teachers.", show_default=False)
     ] = None,
+    also: Annotated[
+        str | None,
+        typer.Option(
+            help="A second teacher of the store, to learn from as well, by one more term.", show_default=False
+        ),
+    ] = None,
     parameters: Annotated[str | None, typer.Option(help="At most so many, as 5M; by default 6M, a pair 20M.")] = None,
     latency: Annotated[str | None, typer.Option(help="At most so long for an image on this machine, as 4ms.")] = None,
     image_size: Annotated[int | None, typer.Option(min=16, max=2**13, help="Pixels of a side for the student.")] = None,
@@ -77,6 +83,7 @@ def recipe_new(
         latency=latency,
         image_size=image_size,
         teacher=teacher,
+        also=also,
         say=say,
     )
     _tell(made)

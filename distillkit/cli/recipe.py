@@ -31,8 +31,8 @@ def recipe_check(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Check a training recipe without data, weights or GPU, and print what it will take (`extract-teacher --plan` does
-    so for an extraction).
+    """Check a training recipe without data, weights or GPU, and print what it will take; or an extraction's, over its
+    corpora and without weights (`extract-teacher --plan` says what that will take).
 
     Example: distillkit recipe check pipelines/clip_kd.toml
     """
@@ -42,9 +42,8 @@ def recipe_check(
         _tell(shown(recipe), as_json)
         return
     from distillkit.check import check
-    from distillkit.recipe import TrainRecipe, load
 
-    _tell(check(load(recipe, overrides, kind=TrainRecipe)), as_json)
+    _tell(check(recipe, say, overrides=overrides or []), as_json)
 
 
 def _tell(lines: Iterable[str], as_json: bool) -> None:

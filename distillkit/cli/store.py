@@ -130,16 +130,15 @@ def store_failures(
 def store_merge(
     out: Annotated[Path, typer.Argument(help="The store to make.", show_default=False)],
     parts: Annotated[list[Path], typer.Argument(help="Parts of one extraction, or stores.", show_default=False)],
+    fields: Annotated[str | None, typer.Option(help="Only these, by commas; all stores must have them.")] = None,
 ) -> None:
     """Put stores together: the parts of one extraction (--shard), or stores of several corpora by the same teacher.
 
     Example: distillkit store merge stores/images part1/images part2/images
     """
-    from distillkit.store.upkeep.concat import concatenate
-    from distillkit.store.upkeep.parts import are_parts, assemble
-    from distillkit.system.versions import versions
+    from distillkit.stores import merge
 
-    manifest = (assemble if are_parts(parts) else concatenate)(out, parts, say, versions(), command())
+    manifest = merge(out, parts, fields=fields.split(",") if fields else None, say=say)
     print(out)
     say(f"{out}: {rows_and_failed(manifest.rows, manifest.skipped)}, digest {manifest.digest[:16]}")
 

@@ -12,6 +12,7 @@ from distillkit.callable import silent
 from distillkit.drafting.goals import GOALS, NEEDED, Goal, Raw
 from distillkit.drafting.material import Material
 from distillkit.drafting.measures import Knobs, Remarked
+from distillkit.drafting.second import with_second
 from distillkit.drafting.size import Choice, fitting_batch, milliseconds_of, parameters_of, within_latency
 from distillkit.drafting.size import within_parameters as within
 from distillkit.drafting.unseen import told_of_seen
@@ -38,12 +39,14 @@ def new_recipe(
     latency: str | None = None,
     image_size: int | None = None,
     teacher: str | None = None,
+    also: str | None = None,
     say: Callable[[str], None] = silent,
 ) -> Path:
     """Write the recipe `to` for a `goal` over these stores, and return where it is.
 
     `teacher`: whom to learn from, where the store of images holds what several said; `say` hears of the others where
-    none is named. RecipeError where a file is there already, and as `draft` raises it.
+    none is named. `also`: another teacher of that store to learn from as well. RecipeError where a file is there
+    already, and as `draft` raises it.
     """
     to = Path(to)
     if to.exists():
@@ -53,13 +56,14 @@ def new_recipe(
         raise RecipeError(f"{texts}: is the store of the images, too; {told}")
     seen = told_of_seen(images, measure) if measure is not None else ""
     material = Material(images, texts, classes, class_names, measure, teacher, named=teacher is not None)
-    text = draft(goal, material, to.stem, str(to), parameters=parameters, latency=latency, image_size=image_size)
+    budget = {"parameters": parameters, "latency": latency}
+    text = draft(goal, material, to.stem, str(to), **budget, image_size=image_size, also=also)
     make_folder(to.parent)
     with atomic_file(to) as file:
         file.write(text.encode())
     if seen:
         say(seen)
-    if told := _told_of_others(goal, material):
+    if told := _told_of_others(goal, material, also):
         say(f"{images}: {told}")
     return to
 
@@ -73,6 +77,7 @@ def draft(
     parameters: str | None = None,
     latency: str | None = None,
     image_size: int | None = None,
+    also: str | None = None,
 ) -> str:
     """The recipe `file` of a student for `goal`, called `name`; at most so large, or so slow.
 
@@ -82,19 +87,22 @@ def draft(
         raise RecipeError(f"{goal!r} is none of the goals; there are: {', '.join(GOALS)}")
     material = material.of_who_said(NEEDED.get(goal, "image"))
     wanted = GOALS[goal](material, image_size)
+    if also is not None:
+        wanted = with_second(wanted, material, also)
     if latency is not None:
         chosen = within_latency(wanted.ladder, milliseconds_of(latency))
     else:
         chosen = within(wanted.ladder, parameters_of(parameters or wanted.parameters))
-    return "\n".join(_lines(wanted, material, chosen, name, file, _told_of_others(goal, material))) + "\n"
+    return "\n".join(_lines(wanted, material, chosen, name, file, _told_of_others(goal, material, also))) + "\n"
 
 
-def _told_of_others(goal: str, material: Material) -> str:
+def _told_of_others(goal: str, material: Material, also: str | None) -> str:
     """Whom else the goal could learn from, and how; nothing where there is nobody, or one was named."""
     others = material.of_who_said(needed := NEEDED.get(goal, "image")).others_of(needed)
     return (
-        f"other teachers said that, too: {', '.join(others)}; to learn from one: --teacher {others[0]}"
-        if others
+        f"other teachers said that, too: {', '.join(others)}; to learn from one: --teacher {others[0]}, from both: "
+        f"--also {others[0]}"
+        if others and also is None
         else ""
     )
 

@@ -33,6 +33,7 @@ class Goal:
     augment: Knobs = field(default_factory=lambda: {"scale": [0.3, 1.0]})
     parameters: str = "6M"  # of the student, where no budget is named
     unlike: str = ""
+    beside: float = 1.0  # weight of a second teacher's cosine, for a share of the whole that counts
 
 
 _TOWERS = (
@@ -140,6 +141,7 @@ def clip_pair(material: Material, image_size: int | None) -> Goal:
         evals(material),
         {"captions": "unique"},
         parameters="20M",  # of which the table of tokens has six or more
+        beside=4.0,  # of terms that begin at twenty in all
     )
 
 

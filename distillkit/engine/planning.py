@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from distillkit.engine.append import growth
-from distillkit.engine.classes import numbered
+from distillkit.engine.classes import Classes
 from distillkit.engine.estimate import existing
 from distillkit.engine.narrowed import Narrowed
 from distillkit.engine.other_rows import lost_rows
@@ -23,13 +23,11 @@ from distillkit.errors import SourceError, StoreError
 from distillkit.pixels import decode
 from distillkit.pixels.pillow import MAX_PIXELS
 from distillkit.recipe import Corpus
-from distillkit.sources._class_names import ClassNames
 from distillkit.store.format.manifest import FILE_NAME
 from distillkit.store.format.plan import OTHERS, knobs_of, make_plan
-from distillkit.store.format.sameness import begun_with
+from distillkit.store.format.sameness import as_spelled, begun_with
 from distillkit.system.progress import Counted
 from distillkit.system.wording import count
-from distillkit.types import class_number
 
 _LOOKED_AT = 32  # rows from all over the plan, until one of them has an image
 _PATIENCE = 20.0  # seconds after which a slow corpus is given the benefit of the doubt
@@ -74,15 +72,18 @@ def planned(corpus: Corpus, store: Path, say: Callable[[str], None], allow_small
 
     samples = Narrowed(source, corpus) if corpus.narrowed else source
     planning = Counted(samples, f"{store}: planning, samples", say)
-    named = None if corpus.class_names is None else ClassNames.of(corpus.class_names)
+    classes = Classes(store, source, _before(store), corpus)
     rows, duplicates = make_plan(
         planning,
         source.root,
         existing(store.parent),
         lose if hasattr(source, "account") else None,
-        named.number if named else class_number,
+        classes.number,
+        classes.more,
     )
-    rows, classes = (rows, named.numbers) if named else numbered(store, source, rows, _before(store))
+    rows = classes.settled(rows)
+    if classes.told:
+        say(f"{store}: {classes.told}")
     account = getattr(source, "account", None)
     told = None if account is None else account.line(rows.num_rows)
     if isinstance(samples, Narrowed):
@@ -104,7 +105,7 @@ def planned(corpus: Corpus, store: Path, say: Callable[[str], None], allow_small
         _refuse_lost(store, corpus, rows, before)
     root = None if source.root is None else str(source.root)
     untold = duplicates - (0 if account is None else account.lost[OTHERS])
-    return Planned(rows, duplicates, untold, told, [] if account is None else account.losses, classes, root)
+    return Planned(rows, duplicates, untold, told, [] if account is None else account.losses, classes.table, root)
 
 
 def _before(store: Path) -> dict[str, Any] | None:
@@ -181,8 +182,8 @@ def _cure(source: Any, column: str) -> str:
 def _refuse_lost(store: Path, corpus: Corpus, rows: pa.Table, before: dict[str, Any]) -> None:
     """A mount of which half is there must not set a finished store aside, whatever else is there by now."""
     was = before["source"]
-    source = (was["kind"], was["knobs"], was.get("narrowed", {}))
-    if source != (corpus.source.kind, corpus.source.knobs, corpus.narrowed):
+    knobs = as_spelled(was["knobs"], corpus.source.knobs)
+    if (was["kind"], was["knobs"], was.get("narrowed", {})) != (corpus.source.kind, knobs, corpus.narrowed):
         return
     lost = lost_rows(store, rows)
     if lost is not None:

@@ -15,7 +15,7 @@ from distillkit.exports._towers import image_of, text_of, text_tower_of
 from distillkit.recipe import Component
 from distillkit.students._configs import openclip_config
 from distillkit.students._openclip import TextInput, text_tower
-from distillkit.teachers._frozen import weights_sha256
+from distillkit.teachers._frozen import quiet, weights_sha256
 from distillkit.teachers._hub import SCHEMES, expanded
 from distillkit.teachers._openclip_network import load, quick_gelu
 
@@ -59,9 +59,13 @@ def teacher_texts(fingerprint: dict[str, Any]) -> TextTower:
     if fingerprint.get("kind") != "openclip":
         told = fingerprint.get("model", "of an import")
         raise ExportError(f"--text-tower teacher: the teacher {told} has no text tower of open_clip to put beside it")
-    name = str(fingerprint["model"])
+    with quiet():
+        return _texts_of(str(fingerprint["model"]), str(fingerprint["weights_sha256"]))
+
+
+def _texts_of(name: str, sha256: str) -> TextTower:
     teacher: Any = load(expanded(name)).eval().requires_grad_(False)
-    if weights_sha256(teacher) != fingerprint["weights_sha256"]:
+    if weights_sha256(teacher) != sha256:
         raise ExportError(
             f"--text-tower teacher: {name} has other weights now than those that the student learned from"
         )

@@ -12,6 +12,7 @@ import numpy as np
 import open_clip
 import torch
 from jaxtyping import Float
+from open_clip.tokenizer import HFTokenizer
 
 from distillkit.errors import ExportError
 from distillkit.exports._batches import in_batches
@@ -35,10 +36,12 @@ class OpenClip:
         vision, text = _vision(student.image), student.text.openclip
         if vision is None:
             return "open_clip has no configuration for an image tower of these layers or options; export it to onnx"
-        if text is None or student.text.tokenizer is not None:
+        if text is None:
+            return "open_clip has no configuration for a text tower of these layers; export it to onnx"
+        if text["text_cfg"].get("hf_model_name"):
             return (
-                "its text tower has a tokenizer or layers of its own, which open_clip cannot find in a folder; "
-                "export it to onnx"
+                "its text tower is a network of transformers, whose layers open_clip looks up where they were when it "
+                "was made, on a hub or in a folder of that machine, and never in the exported folder; export it to onnx"
             )
         if _quick(student.image.openclip or text) != _quick(text):
             return "its towers have different activations (GELU and QuickGELU), open_clip has one for both"
@@ -49,13 +52,15 @@ class OpenClip:
     def write(self, student: Described, folder: Path, precision: str, calibration: Any = None) -> None:
         assert student.image is not None and student.text is not None and student.text.openclip is not None
         shown, text = student.image.shown, student.text.openclip
-        config = {
+        config: dict[str, Any] = {
             _WIDTHS: student.image.width,
             "vision_cfg": _vision(student.image),
             "text_cfg": {key: value for key, value in text["text_cfg"].items() if not key.startswith("hf_")},
             "quick_gelu": _quick(text),
             "custom_text": True,
         }
+        if student.text.tokenizer is not None:
+            config["text_cfg"] |= {"hf_tokenizer_name": _write_tokenizer(student.text.tokenizer, folder)}
         preprocess = {key: value for key, value in asdict(shown).items() if key != "size"} | {"resize_mode": "shortest"}
         write_json(folder / "open_clip_config.json", {"model_cfg": config, "preprocess_cfg": preprocess})
         trunk = "trunk." if student.image.timm else ""
@@ -91,6 +96,12 @@ with torch.inference_mode():
     image = model.eval().encode_image(preprocess(opened("picture.png"))[None])
     text = model.encode_text(tokenizer(["a photo of a cat"]))
 """
+
+
+def _write_tokenizer(name: str, folder: Path) -> str:
+    """The very tokenizer beside the weights, where open_clip looks for it; returns what its configuration calls it."""
+    HFTokenizer(name).tokenizer.save_pretrained(str(folder))
+    return "." if Path(name).is_dir() else name  # in a folder any name means the files there
 
 
 def _beside(student: Described, holds: Callable[[Described], str | None]) -> str:

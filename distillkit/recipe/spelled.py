@@ -82,4 +82,6 @@ def spelled_default(value: Any) -> str:
         return f"{value:.6g}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(spelled_default(one) for one in value)}]"
-    return "{}" if value == {} else str(value)
+    if isinstance(value, Mapping):
+        return f"{{ {spelled_knobs(value)} }}" if value else "{}"
+    return str(value)

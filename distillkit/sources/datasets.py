@@ -13,7 +13,7 @@ from typing import Any
 from distillkit.errors import MissingExtra, SourceError
 from distillkit.sources._account import Account
 from distillkit.sources._arrow import refuse_unfit
-from distillkit.sources._captions import Captions, with_captions
+from distillkit.sources._captions import Captions, numbered_through, with_captions
 from distillkit.sources._places import folder_at
 from distillkit.system.wording import one_line
 from distillkit.types import Sample
@@ -65,6 +65,10 @@ class Datasets:
         return self._place.read(self._place.checked(image["path"]))
 
     def __iter__(self) -> Iterator[Sample]:
+        # Only keys that the dataset itself gives can come twice: rows that are called by their numbers need one pass.
+        yield from self._samples() if self.key_column is None else numbered_through(self._samples, self.captions)
+
+    def _samples(self) -> Iterator[Sample]:
         self._check()
         self.account = account = Account()
         wanted = [column for column in (self.text_column, self.label_column, self.key_column) if column is not None]

@@ -1,6 +1,7 @@
 """Several sources as one: what a store that was merged from several reads its images from.
 
-Where an image is, is told as `part:location`: of part 2, `2:images/cat.jpg`.
+Where an image is, is told as `part:location`: of part 2, `2:images/cat.jpg`. Classes that parts number for themselves
+are told by their names: one name is one class, whatever its number in each part.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class Merged:
         for number, part in enumerate(self.parts):
             part.check("sources", f"parts[{number}]")
         self._part = lru_cache(maxsize=None)(self._build)
+        self.class_numbers: dict[str, int] = {}  # of the last pass: in the order in which their names came
 
     def _build(self, number: int) -> Any:
         return self.parts[number].build("sources")
@@ -43,9 +45,16 @@ class Merged:
             raise SourceError(f"{place}: {error.strerror}") from error
 
     def __iter__(self) -> Iterator[Sample]:
+        self.class_numbers = dict[str, int]()
         for number in range(len(self.parts)):
             source = self._part(number)
+            names: dict[object, str] = {}
             for sample in source:
+                if sample.label is not None and (own := getattr(source, "class_numbers", {})):
+                    if sample.label not in names:
+                        names = {label: name for name, label in own.items()}
+                    sample = replace(sample, label=names.get(sample.label, sample.label))
+                    self.class_numbers.setdefault(str(sample.label), len(self.class_numbers))
                 image = sample.image
                 if isinstance(image, Path):
                     image = image.relative_to(source.root).as_posix()

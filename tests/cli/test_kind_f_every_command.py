@@ -206,7 +206,7 @@ FAULTS = [
           instead="optim.lrr=0.1"),
     Fault("recipe check", r"or say in \[(?P<set>data\.expect)\] what it will hold: rows, widths$", gone("out/texts"),
           value="{rows=40,widths={image=32,text=32}}"),
-    Fault("recipe check", rf"this is an extraction recipe; {AGAIN}", words=("extract.toml",), then=False),
+    Fault("recipe check", rf"this is a mining recipe; {AGAIN}", words=("mine.toml",), then=False),
     Fault("recipe list", r"corpus: no training recipes \(\*\.toml\) here; name a folder that has some$",
           words=("corpus",), mend=lambda: shutil.copy("train.toml", "corpus")),
     Fault("recipe new", r"\(extract it first: " + OF_A_STORE, gone("out/images")),

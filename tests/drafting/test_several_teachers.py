@@ -1,5 +1,6 @@
 """recipe new and suggest-scale on stores with several teachers: one is named, the others are told of."""
 
+import json
 import re
 
 import pytest
@@ -64,7 +65,7 @@ def test_the_teacher_that_is_named_is_learned_from(added, run_cli, tmp_path, mon
 def test_where_none_is_named_the_others_are_told(added, run_cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, _, err = new(run_cli, added)
-    told = "other teachers said that, too: dino; to learn from one: --teacher dino"
+    told = "other teachers said that, too: dino; to learn from one: --teacher dino, from both: --also dino"
     assert code == 0 and f"{added}: {told}" in err and f"\n# {told}\n" in (tmp_path / "mine.toml").read_text()
     assert load("mine.toml", kind=TrainRecipe).data.teacher is None
 
@@ -135,3 +136,36 @@ def test_a_term_that_wants_the_scale_of_a_teacher_without_one(added, run_cli, tm
     code, _, err = run_cli("recipe", "check", "mine.toml", "--set", 'losses.0.logit_scale="teacher"')
     told = "losses.affinity needs teacher.scale, the teacher gives image; it has no logit scale of its own: set "
     assert code == 1 and f"{told}logit_scale to a number, see distillkit suggest-scale STORE" in err
+
+
+@pytest.mark.parametrize("goal", ["image-tower", "clip-pair", "dino"])
+def test_two_teachers_are_learned_from_and_each_counts(extracted, run_cli, tmp_path, monkeypatch, goal):
+    """By the command that the extraction names."""
+    monkeypatch.chdir(tmp_path)
+    asked = {"image-tower": ["dino/cls"], "clip-pair": ["clip/text", "dino/image"], "dino": ["dino/cls"]}[goal]
+    store = extracted("several", str(["clip/image", *asked]).replace("'", '"'))
+    first, second = ("dino", "clip") if goal == "dino" else ("clip", "dino")
+    if goal != "dino":
+        err = run_cli("extract-teacher", tmp_path / "several/extract.toml")[2]
+        assert (
+            f"next: distillkit recipe new FILE --images {store} --also dino  (writes a recipe for a student of" in err
+        )
+    more = ("--goal", goal, "--parameters", "20M", "--also", second, "--image-size", "32")
+    code, _, err = run_cli("recipe", "new", "mine.toml", "--images", store, *more)
+    assert code == 0 and "other teachers" not in err, err
+    recipe = load("mine.toml", kind=TrainRecipe)
+    assert recipe.paper is None and recipe.losses[-1].teacher == second and recipe.data.teacher in (None, first)
+    code, _, err = run_cli("train-student", "mine.toml", "--set", "optim.epochs=1", "--set", "evals=[]")
+    assert code == 0, err
+    line = json.loads((tmp_path / "runs/mine/metrics.jsonl").read_text().splitlines()[0])
+    assert 0.1 < recipe.losses[-1].knobs["weight"] * line[f"of_{second}"] / line["total"] < 0.6
+
+
+@pytest.mark.parametrize(
+    ("also", "told"),
+    [("clip", "clip is learned from already; name another teacher: --also dino"), ("dyno", "no teacher 'dyno'")],
+)
+def test_a_second_teacher_that_is_none_is_refused(added, run_cli, also, told, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = new(run_cli, added, "--also", also)
+    assert code == 1 and told in err and not (tmp_path / "mine.toml").exists()

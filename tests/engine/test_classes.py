@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tomllib
 
 import pytest
 from PIL import Image
@@ -10,7 +11,7 @@ from distillkit.engine.append import append
 from distillkit.engine.planning import planned
 from distillkit.errors import SourceError, StoreError
 from distillkit.extract import extract
-from distillkit.recipe import Corpus
+from distillkit.recipe import Corpus, ExtractRecipe
 from distillkit.store.format.classes import classes_of
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.parts import assemble
@@ -222,3 +223,106 @@ def test_images_of_another_folder_are_told_by_their_folder_and_merged_by_the_nam
 def test_parts_put_together_keep_the_names_of_their_classes(world, tmp_path):
     assemble(tmp_path / "merged/images", [world()], print, {"toy": "1"})
     assert classes_of(tmp_path / "merged/images") == {"cat": 0, "dog": 1}
+
+
+@pytest.fixture
+def merged(tmp_path, teacher_folder, monkeypatch):
+    """A store merged of two tables whose labels are names, and its extraction again: knobs of each part, more of the
+    corpus -> what was said. The second teacher is the first under another name and in another precision."""
+    monkeypatch.chdir(tmp_path)
+    teacher = {"kind": "openclip", "model": f"local-dir:{teacher_folder}"}
+    paths = []
+    for name, own in (("one", ["dog", "cat"]), ("two", ["eel", "dog"])):
+        (tmp_path / name).mkdir()
+        for number in range(len(own)):
+            Image.new("RGB", (40, 40), (number, len(paths), 9)).save(tmp_path / f"{name}/{name}{number}.png")
+        rows = [f"{name}{number}.png\t{label}" for number, label in enumerate(own)]
+        (tmp_path / f"{name}.tsv").write_text("\n".join(["filepath\tclass", *rows]) + "\n")
+        (tmp_path / f"{name}.txt").write_text("\n".join(sorted(own)))
+        source = {"kind": "csv", "file": f"{name}.tsv", "root": name, "label_column": "class"}
+        corpus = {"name": name, "source": source, "fields": ["image"], "class_names": f"{name}.txt"}
+        paths += extract(
+            ExtractRecipe.model_validate({"name": "x", "out": "s", "teacher": teacher, "corpora": [corpus]})
+        )
+    merge(tmp_path / "s/both", paths)
+
+    def again(parts, **more):
+        said, source = [], {"kind": "merged", "parts": parts}
+        corpus = {"name": "both", "source": source, "fields": ["image"], **more}
+        second = {"name": "second", **teacher, "precision": "bf16"}
+        recipe = {"name": "x", "out": "s", "teachers": [second], "corpora": [corpus]}
+        extract(ExtractRecipe.model_validate(recipe), said.append)
+        assert labels(tmp_path / "s/both") == {"one0.png": 1, "one1.png": 0, "two0.png": 2, "two1.png": 1}
+        assert set(FeatureStore(tmp_path / "s/both").said_by) == {"openclip", "second"}
+        return said
+
+    return again
+
+
+def _parts(file, root):
+    return [
+        {"kind": "csv", "file": file.format(name), "root": root.format(name), "label_column": "class"}
+        for name in ("one", "two")
+    ]
+
+
+@pytest.mark.parametrize("spelled", ["as first", "whole", "from elsewhere", "with detours"])
+def test_a_teacher_is_added_to_a_merged_store_however_its_files_are_spelled(merged, tmp_path, monkeypatch, spelled):
+    """And the names of the classes are the store's."""
+    if spelled == "from elsewhere":
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        (tmp_path / "elsewhere/s").symlink_to(tmp_path / "s")
+    whole = str(tmp_path) + "/{}"
+    ways = {"as first": ("{}.tsv", "{}"), "with detours": ("./{}.tsv", "one/../{}")}
+    file, root = ways.get(spelled, (whole + ".tsv", whole))
+    said = merged(_parts(file, root))
+    assert any("stays as it is, second added to it" in line for line in said)
+
+
+def test_names_in_another_order_have_the_numbers_of_the_store(merged, tmp_path):
+    (tmp_path / "all.txt").write_text("eel\ndog\ncat\n")
+    said = merged(_parts("{}.tsv", "{}"), class_names="all.txt")
+    assert any("all.txt has the classes in another order; they keep the numbers of the store" in line for line in said)
+
+
+def test_a_name_that_the_store_lacks_is_told_with_what_to_write(merged, tmp_path):
+    (tmp_path / "two.tsv").write_text("filepath\tclass\ntwo0.png\tfox\ntwo1.png\tfox\n")
+    told = "of two0.png .*'fox' is no number, and no class of s/both.*one a line, and say class_names = FILE"
+    with pytest.raises(SourceError, match=told):
+        merged(_parts("{}.tsv", "{}"))
+
+
+def test_the_labels_of_a_merged_source_without_a_store_are_told_with_what_to_write(tmp_path, merged):
+    source = {"kind": "merged", "parts": _parts("{}.tsv", "{}")}
+    with pytest.raises(SourceError, match=r"labels are no class numbers.*class_names = FILE of the corpus, one a line"):
+        planned(Corpus(name="new", source=source, fields=["image"]), tmp_path / "s/new", print)
+
+
+def test_a_teacher_is_added_to_a_store_merged_of_folders_by_the_names_of_their_classes(world, tmp_path, teacher_folder):
+    for name in ("bird", "dog"):
+        (tmp_path / "later" / name).mkdir(parents=True)
+        Image.new("RGB", (40, 40), (9, 9, len(name))).save(tmp_path / f"later/{name}/new.png")
+    (later,) = extract(
+        tmp_path / "extract.toml",
+        overrides=['corpora.0.name="later"', f'corpora.0.source.root="{tmp_path}/later"'],
+    )
+    both = tmp_path / "out/both"
+    merge(both, [world(), later])
+    parts = [{"kind": "folder", "root": str(tmp_path / name), "classes": True} for name in ("photos", "later")]
+    teacher = {"name": "b", "kind": "openclip", "model": f"local-dir:{teacher_folder}", "precision": "bf16"}
+    corpus = {"name": "both", "source": {"kind": "merged", "parts": parts}, "fields": ["image"]}
+    recipe = {"name": "x", "out": str(tmp_path / "out"), "teachers": [teacher], "corpora": [corpus]}
+    extract(ExtractRecipe.model_validate(recipe))
+    assert labels(both)["dog/new.png"] == 1 and labels(both)["bird/new.png"] == 2
+    assert set(FeatureStore(both).said_by) == {"openclip", "b"}
+    anew = extract(ExtractRecipe.model_validate(recipe | {"out": str(tmp_path / "anew")}))[0]
+    assert classes_of(anew) == {"cat": 0, "dog": 1, "bird": 2} and labels(anew) == labels(both)
+
+
+def test_info_of_a_merged_store_prints_the_source_by_which_a_teacher_is_added(merged, run_cli):
+    _, out, _ = run_cli("store", "info", "s/both")
+    told = dict(line.split(maxsplit=1) for line in out.splitlines() if " " in line)
+    assert 'a corpus "both" of this source: docs/feature-store.md' in told["adding"]
+    kind, _, knobs = told["source"].partition(": ")
+    assert kind == "merged" and merged(**tomllib.loads(knobs))

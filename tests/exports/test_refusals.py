@@ -68,10 +68,12 @@ def test_the_teachers_text_tower_is_named_as_a_cure_only_where_it_would_do(runs,
     run, out = runs("image"), ["--out", tmp_path / "out"]
     assert '"--text-tower teacher"' in refused(run_cli, run, "--to", "open_clip", *out)
     assert '"--text-tower teacher"' in refused(run_cli, run, "--to", "web", *out)
-    made = replace(teacher_texts(RunFolder(run).facts()["teacher"]), tokenizer="its-own")
+    made = teacher_texts(RunFolder(run).facts()["teacher"])
+    found = made.openclip | {"text_cfg": made.openclip["text_cfg"] | {"hf_model_name": "somebody/bert"}}
+    made = replace(made, openclip=found)
     monkeypatch.setattr("distillkit.export.teacher_texts", lambda fingerprint: made)
     told = refused(run_cli, run, "--to", "open_clip", *out)
-    assert "no text tower; nor can the teacher's stand beside it: its text tower has a tokenizer or layers" in told
+    assert "no text tower; nor can the teacher's stand beside it: its text tower is a network of transformers" in told
     assert "--text-tower" not in told and told.endswith("export it to onnx")
 
     def lacking(fingerprint):

@@ -106,3 +106,12 @@ def test_without_the_package_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(MissingExtra, match=r'pip install "distillkit\[datasets\]"'):
         list(Datasets(root=str(tmp_path)))
+
+
+def test_keys_that_several_rows_have_are_numbered_through(tmp_path):
+    """As of every other table: no caption of an image is lost for its key."""
+    pictures = images("red", "blue", "red", "green")
+    save(tmp_path / "saved", {"image": pictures, "text": ["one", "two", "three", ""], "id": ["a", "b", "a", "c"]})
+    knobs = {"root": str(tmp_path / "saved"), "text_column": "text", "key_column": "id"}
+    found = [(one.key, one.image, one.text) for one in Datasets(**knobs, captions="all")]
+    assert found == [("a/0", "0", "one"), ("b/0", "1", "two"), ("a/1", "2", "three"), ("c", "3", None)]

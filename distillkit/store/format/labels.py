@@ -11,7 +11,7 @@ from distillkit.types import Sample, class_number
 
 _FEW = 0.1  # of the labels of a corpus may be none
 _STRAY = 2  # a name that comes more often is a class that the file of names lacks
-_LAST = "as the last line, which moves no other class"
+LAST = "as the last line, which moves no other class"
 _REMEMBERED = 10_000  # names that are no class
 # What is left out of a row that is kept: what it is, as "caption(s)", the row's key, "text" or "label", and why.
 Lose = Callable[[str, str, str, str], None]
@@ -21,16 +21,23 @@ class Labels:
     """Reads the labels of a corpus, and counts those that are no number of a class."""
 
     def __init__(
-        self, where: str, knobs: list[str], lose: Lose | None, number: Callable[[object], int | None] = class_number
+        self,
+        where: str,
+        knobs: list[str],
+        lose: Lose | None,
+        number: Callable[[object], int | None] = class_number,
+        more: str | None = None,
     ):
+        """`more`: where classes have names, how another one becomes a class, behind "add it"."""
         self.where, self.lose, self.number, self.seen, self.wrong, self.first = where, lose, number, 0, 0, ""
-        self.what = "class numbers" if number is class_number else "names of a class"
+        self.what = "class numbers" if more is None else "names of a class"
         self.lacking = Counter[str]()  # names of no class, in the words of their refusal
         self.told = ""  # of those that cost their rows nothing else, with the first of them
+        self.more = more
         self.cure = f"mend them, or name others in {' or '.join(knobs)}" if knobs else "mend them"
-        if number is not class_number:  # the step where a list of names is in use, as of one name that comes again
-            self.cure = f"add each name that it lacks {_LAST}, or {self.cure}"
-        elif knobs:
+        if more is not None:  # the step where a list of names is in use, as of one name that comes again
+            self.cure = f"add each name that it lacks {more}, or {self.cure}"
+        elif knobs:  # of a recipe's source
             self.cure += ", or, if they are names of classes, say so: class_names = FILE of the corpus, one a line"
 
     def read(self, block: list[Sample]) -> list[int | None]:
@@ -44,7 +51,7 @@ class Labels:
             self.wrong += 1
             self.first = self.first or f"of {sample.key} ({error})"
             self.told = self.told or f"label(s) that are no class (the first: {error})"
-            if self.number is not class_number and (len(self.lacking) < _REMEMBERED or str(error) in self.lacking):
+            if self.more is not None and (len(self.lacking) < _REMEMBERED or str(error) in self.lacking):
                 self.lacking[str(error)] += 1
             if self.lose:
                 self.lose(self.told, sample.key, "label", str(error))
@@ -62,5 +69,5 @@ class Labels:
         told, often = next(iter(self.lacking.most_common(1)), ("", 0))
         if often > _STRAY:
             raise SourceError(
-                f"{self.where}: {told}, and {count(often, 'row')} have it; add it {_LAST}, or mend the rows"
+                f"{self.where}: {told}, and {count(often, 'row')} have it; add it {self.more}, or mend the rows"
             )

@@ -43,17 +43,19 @@ def make_plan(
     folder: Path | None = None,
     lose: Lose | None = None,
     number: Callable[[object], int | None] = class_number,
+    more: str | None = None,
 ) -> tuple[pa.Table, int]:
     """The plan of a corpus, and how many samples were left out because their key had come before.
 
     It lies in a nameless temporary file in `folder` (or the system's own) and goes with the table. `lose` is told of
     labels that are none, where they are few; without it, the first of them is one too many. `number`: of a label; it
-    raises ValueError for what is none.
+    raises ValueError for what is none; `more`: where classes have names, how another one becomes a class.
     """
     source: object = samples
     while hasattr(source, "behind"):  # what counts or chooses among samples stands before the source of them
         source = source.behind
-    marks, labels = array("q"), Labels(str(root or "the source"), knobs_of(source, "label"), lose, number)
+    knobs = [*knobs_of(source, "label"), *knobs_of(source, "parts")]
+    marks, labels = array("q"), Labels(str(root or "the source"), knobs, lose, number, more)
     plan = _mapped(_blocks(samples, root, marks, labels), folder)
     labels.refuse_wrong()
     again = repeated(plan["key"], np.frombuffer(marks, np.int64))

@@ -1,18 +1,22 @@
 """When two records mean the same teacher, and when a store is the one that is asked for.
 
 A teacher is its weights and what it makes of images and texts: architecture, preprocessing, activation, precision. What
-it is called, and where its files lie, are remarks: a store keeps and shows them, and nothing compares them.
+it is called, and where its files lie, are remarks: a store keeps and shows them, and nothing compares them. A corpus is
+its rows and where its images lie; how that place is spelled is a remark, too.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from distillkit.errors import StoreError
+from distillkit.errors import NoHome, StoreError
 from distillkit.recipe import differences
 from distillkit.system.atomic import parsed_json
+from distillkit.system.paths import expand
+from distillkit.system.remote import is_remote, local_path
 from distillkit.system.wording import network
 
 Record = Mapping[str, Any]
@@ -23,6 +27,8 @@ _REMARKS = ("model", "weights", "prefix", "tensors", "parameters")
 _MOST = ("kind", "weights_sha256")
 # What an extraction may change without changing a row.
 _FREE = ("batch_size",)
+# Knobs of a source, and what is recorded of it, that are files and folders.
+_PLACES = ("root", "file", "folder", "descriptions", "templates_file")
 _SHORT = 16  # digits of a digest that people are shown
 
 
@@ -78,10 +84,17 @@ def begun_with(store: Path) -> dict[str, Any] | None:
 def recognised(before: Record | None, now: Record) -> dict[str, Any]:
     """The identity `now`, put as the store of identity `before` has it wherever the two mean the same.
 
-    Each teacher is called as it was called then, and what changes no row is as it was.
+    Each teacher is called as it was called then, each place is spelled so, and what changes no row is as it was.
     """
     if before is None:
         return dict(now)
+    if "source" in now:
+        source = as_spelled(was := before.get("source", {}), now["source"])
+        same = "plan" in now and now["plan"] == before.get("plan")  # then what was left out for its key is a remark
+        now = {
+            **now,
+            "source": {**source, **({"duplicates": was["duplicates"]} if same and "duplicates" in was else {})},
+        }
     known = before.get("teachers", {})
     teachers = {
         alias: known[alias] if alias in known and other_teacher(known[alias], record) is None else record
@@ -89,6 +102,35 @@ def recognised(before: Record | None, now: Record) -> dict[str, Any]:
     }
     free = {name: before[name] for name in _FREE if name in before and name in now}
     return {**now, **({"teachers": teachers} if "teachers" in now else {}), **free}
+
+
+def as_spelled(before: Any, now: Any, name: str = "") -> Any:
+    """A recorded source `now`, its files and folders spelled as in `before` wherever the two mean the same place."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        told = {key: as_spelled(before.get(key), value, key) for key, value in now.items()}
+        # The folder of the table is where its images lie, if nothing else is said.
+        if "root" in before and "root" not in now and isinstance(now.get("file"), str):
+            told |= {"root": before["root"]} if _same_place(before["root"], str(Path(now["file"]).parent)) else {}
+        return told
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        return [as_spelled(*pair) for pair in zip(before, now, strict=True)]
+    return before if name in _PLACES and _same_place(before, now) else now
+
+
+def _same_place(one: Any, other: Any) -> bool:
+    """Whether two spellings mean one file or folder. A relative one may have been written in another folder: then it is
+    how the whole path ends. Whether the rows are those, their plan says."""
+    if one == other or not (isinstance(one, str) and isinstance(other, str)):
+        return bool(one == other)
+    try:
+        first, second = expand(one), expand(other)
+    except NoHome:
+        return False
+    if is_remote(first) or is_remote(second):
+        return first.rstrip("/") == second.rstrip("/")
+    here, there = (os.path.realpath(local_path(place)) for place in (first, second))
+    short = os.path.normpath(first)
+    return here == there or (not first.startswith(("/", "file:")) and there.endswith(f"/{short}"))
 
 
 def changes(before: Record, now: Record) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from torch import Tensor
 
-from distillkit.errors import StoreError
 from distillkit.store.format.encode import encode, stored
+from distillkit.store.format.field import Field
 from distillkit.store.format.manifest import Manifest
 from distillkit.store.format.plan import kept, make_plan
-from distillkit.store.format.sameness import changes
+from distillkit.store.format.sameness import as_spelled
 from distillkit.store.format.steps import Steps
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.ancestry import lines_of_stores
+from distillkit.store.upkeep.in_common import in_common, teachers_of
 from distillkit.store.upkeep.merged import added, repeated
 from distillkit.store.writing.fill import fill
 from distillkit.store.writing.shards import Failure
@@ -36,15 +37,16 @@ def concatenate(
     say: Callable[[str], None],
     made_with: Mapping[str, str],
     command: str | None = None,
+    fields: Sequence[str] | None = None,
 ) -> Manifest:
     """The rows of all stores, one store behind the other; of rows with one key the first stays. Classes that have names
     keep the numbers of the first store that has some; new ones come behind. Its log tells
-    the `command`, and what theirs told.
+    the `command`, and what theirs told. `fields`: these alone, where stores have others beside them.
 
     StoreError unless teachers, fields and views are the same everywhere.
     """
     stores = [FeatureStore(path) for path in paths]
-    _refuse_other_kinds(stores)
+    common = in_common(stores, fields)
     source = _source(stores)
     for store in stores:
         if store.added:
@@ -53,39 +55,25 @@ def concatenate(
     classes = _classes(stores, say)
     samples = _samples(stores, classes, prefixed="parts" in source["knobs"])
     plan, duplicates = make_plan(Counted(samples, f"{out}: planning, rows", say), None, out.parent)
-    rows = _Rows(stores, plan, duplicates)
+    rows = _Rows(stores, plan, duplicates, common)
     if rows.places is not None:
-        say(repeated(stores, rows.chosen, rows.places))
+        say(repeated(stores, rows.chosen, rows.places, common))
     first = stores[0].manifest
     facts = {
         "source": source | {"duplicates": duplicates},
-        "teachers": first.teachers,
+        "teachers": teachers_of(stores[0], common),
         "views": first.views,
         "merged": [store.manifest.digest for store in stores],
     }
-    writer = StoreWriter(out, plan, first.fields, first.rows_per_shard, facts)
+    writer = StoreWriter(out, plan, common, first.rows_per_shard, facts)
     writer.steps = rows.steps
     return fill(writer, rows.read, made_with, say, classes, lines_of_stores(out, stores, command))
-
-
-def _refuse_other_kinds(stores: list[FeatureStore]) -> None:
-    def facts(store: FeatureStore) -> dict[str, Any]:
-        fields = {name: field.model_dump() for name, field in store.manifest.fields.items()}
-        return {"teachers": store.manifest.teachers, "fields": fields, "views": store.manifest.views}
-
-    for store in stores[1:]:
-        found = changes(facts(stores[0]), facts(store))
-        if found:
-            raise StoreError(
-                f"{stores[0].path} and {store.path} cannot be one store: {found[0]}; extract one of them "
-                "as the other was"
-            )
 
 
 def _source(stores: list[FeatureStore]) -> dict[str, Any]:
     """Where the images of the merged store are: the one source of all, or each store's own."""
     kept = [{key: store.manifest.source[key] for key in ("kind", "knobs", "root")} for store in stores]
-    if all(source == kept[0] for source in kept):
+    if all(as_spelled(kept[0], source) == kept[0] for source in kept):
         return kept[0]
     return {"kind": "merged", "knobs": {"parts": [_component(source) for source in kept]}, "root": None}
 
@@ -126,21 +114,21 @@ def _shown(store: FeatureStore) -> pa.Table:
 class _Rows:
     """Planned rows as they lie in the stores that they come from."""
 
-    def __init__(self, stores: list[FeatureStore], plan: pa.Table, duplicates: int):
-        self.stores = stores
+    def __init__(self, stores: list[FeatureStore], plan: pa.Table, duplicates: int, fields: Mapping[str, Field]):
+        self.stores, self.fields = stores, fields
         self.chosen = [store.selection.rows if store.selection else None for store in stores]
         counts = [len(store) if rows is None else len(rows) for store, rows in zip(stores, self.chosen, strict=True)]
         self.starts = np.cumsum([0, *counts])
         keys = pa.chunked_array([chunk for store in stores for chunk in _shown(store)["key"].chunks])
         self.places = kept(plan, (key.as_py() for key in keys)) if duplicates else None
         every = [store.base.steps for store in stores]
-        self.steps = {name: Steps.covering(steps[name] for steps in every) for name in every[0]}
+        self.steps = {name: Steps.covering(steps[name] for steps in every) for name in every[0] if name in fields}
         # Of a key that several have, the first store's row stays, and with it what is said of it.
         self.errors = {line["key"]: line for store in reversed(stores) for line in store.failures()}
 
     def _kept(self, rows: Tensor, name: str) -> np.ndarray:
         """Numbers of an int8 field may mean something else in each store."""
-        field = self.stores[0].field(name)
+        field = self.fields[name]
         return encode(rows, field, self.steps[name]).rows if name in self.steps else stored(rows, field)
 
     def _rows(self, number: int, places: np.ndarray) -> np.ndarray:
@@ -154,7 +142,7 @@ class _Rows:
         pieces = [(number, self._rows(number, places[whose == number])) for number in np.unique(whose).tolist()]
         arrays = {
             name: np.concatenate([self._kept(self.stores[number].read(name, rows), name) for number, rows in pieces])
-            for name in self.stores[0].manifest.fields
+            for name in self.fields
         }
         keys = np.concatenate([_column(self.stores[number], "key", rows) for number, rows in pieces])
         ok = np.concatenate([_column(self.stores[number], "ok", rows) for number, rows in pieces])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Int64
 from torch import Tensor
 
+from distillkit.store.format.field import PARAMETERS
 from distillkit.store.format.maker import how_again
 from distillkit.store.reading.lookup import find
 from distillkit.store.reading.reader import FeatureStore
@@ -22,12 +24,15 @@ _NAMED = 3
 Rows = tuple[int, Int64[np.ndarray, "n"]]  # number of the store, row in it
 
 
-def repeated(stores: list[FeatureStore], shown: list[Int64[np.ndarray, "_"] | None], kept: np.ndarray) -> str:
+def repeated(
+    stores: list[FeatureStore], shown: list[Int64[np.ndarray, "_"] | None], kept: np.ndarray, fields: Collection[str]
+) -> str:
     """That some keys are in more than one store; where their features differ, the first of these, and what helps.
 
     `shown`: the rows of each store that are merged, None for all; `kept`: places, counted through all of them, whose
-    rows stay.
+    rows stay; `fields`: by their full names, those that are merged, which all stores have.
     """
+    name = _field(fields)
     rows = [np.arange(len(store)) if some is None else some for store, some in zip(stores, shown, strict=True)]
     keys = pa.concat_arrays(
         [store.index["key"].take(pa.array(some)).combine_chunks() for store, some in zip(stores, rows, strict=True)]
@@ -36,12 +41,12 @@ def repeated(stores: list[FeatureStore], shown: list[Int64[np.ndarray, "_"] | No
     row = np.concatenate(rows)
     lost = np.setdiff1d(np.arange(len(keys)), kept)
     stays = kept[find(keys.take(pa.array(lost)), pa.chunked_array([keys.take(pa.array(kept))]))]
-    differ = lost[_differ(stores, whose[stays], row[stays], whose[lost], row[lost])]
+    differ = lost[_differ(stores, name, whose[stays], row[stays], whose[lost], row[lost])]
     verb = "is" if len(lost) == 1 else "are"
     told = f"{count(len(lost), 'key')} {verb} in more than one store, such as {_such(keys, lost)}"
     if not len(differ):
         return f"{told}; the first row of each stays"
-    what = "images" if _field(stores[0]) != "text" else "texts"
+    what = "images" if name is None or name.partition("/")[2] != "text" else "texts"
     others = "all of them" if len(differ) == len(lost) else f"{len(differ):,} of them, such as {_such(keys, differ)},"
     return (
         f"{told}; the first row of each stays, though {others} are other {what} under one name: their features differ"
@@ -66,21 +71,26 @@ def _such(keys: pa.Array, places: Int64[np.ndarray, "n"]) -> str:
     return ", ".join(keys.take(pa.array(places[:_NAMED])).to_pylist())
 
 
-def _field(store: FeatureStore) -> str | None:
+def _field(fields: Collection[str]) -> str | None:
     """What tells images, or where there are none texts, apart."""
-    names = [name for name in store.own_fields if name != "text"]
-    return next((name for name in ("image", "cls", *names, "text") if name in store.own_fields), None)
+    order = {"image": 0, "cls": 1, "text": 3}
+    return min(
+        (one for one in fields if one != PARAMETERS),
+        key=lambda full: order.get(full.partition("/")[2], 2),
+        default=None,
+    )
 
 
 def _differ(
     stores: list[FeatureStore],
+    name: str | None,
     first: Int64[np.ndarray, "n"],
     first_row: Int64[np.ndarray, "n"],
     other: Int64[np.ndarray, "n"],
     other_row: Int64[np.ndarray, "n"],
 ) -> Bool[np.ndarray, "n"]:
     """Of pairs of rows, each of a store, whether both have features and these are not those of one image."""
-    found, name = np.zeros(len(first), bool), _field(stores[0])
+    found = np.zeros(len(first), bool)
     for pair in np.unique(np.stack([first, other], 1), axis=0).tolist() if name else ():
         usable = np.isin(first_row, stores[pair[0]].ok_rows) & np.isin(other_row, stores[pair[1]].ok_rows)
         places = np.flatnonzero((first == pair[0]) & (other == pair[1]) & usable)

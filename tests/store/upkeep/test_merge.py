@@ -16,9 +16,10 @@ from distillkit.store.reading.selection import select
 from distillkit.store.upkeep.concat import concatenate
 from distillkit.store.upkeep.parts import are_parts, assemble
 from distillkit.store.upkeep.verify import verify
+from distillkit.stores import merge
 from distillkit.system.lines import append_line, read_lines
 from tests.conftest import draw, make_teacher
-from tests.store.conftest import contents
+from tests.store.conftest import FIELDS, contents
 
 MADE = {"toy": "1"}
 
@@ -266,3 +267,39 @@ def test_views_are_merged_as_the_rows_they_mean(pair, tmp_path):
     assert verify(both.path) == [] and both.index["key"].to_pylist()[:4] == ["k0003", "k0005", "k0100", "xk0000"]
     assert both.failed_rows.tolist() == [0, 3, 102] and both.failures()[0]["error"] == "no. 3 is grey"
     assert both.read("image", [1, 2]).equal(one.read("image", [5, 100]))
+
+
+def test_stores_that_differ_in_a_field_become_one_by_what_both_have(make_toy, tmp_path, run_cli):
+    """And the refusal says which store lacks what, and the words that merge the rest."""
+    less = {name: field for name, field in FIELDS.items() if name != "toy/text"}
+    one = make_toy(path=tmp_path / "one").write()
+    other = make_toy(rows=100, path=tmp_path / "other", fields=less, failed=(5,))
+    other.keys[10:] = [f"x{key}" for key in other.keys[10:]]
+    other.write()
+    shared = ",".join(less)
+    for pair, lacks in (((one, other), "other"), ((other, one), "other")):
+        with pytest.raises(StoreError) as caught:
+            concatenate(tmp_path / "both", [toy.path for toy in pair], print, MADE)
+        assert str(caught.value) == (
+            f"cannot be one store by all their fields: {tmp_path / lacks} lacks toy/text; to merge what all have: "
+            f"--fields {shared}; or extract there what it lacks"
+        )
+    both = tmp_path / "both"
+    code, _, err = run_cli("store", "merge", both, one.path, other.path, "--fields", shared)
+    assert code == 0 and "10 keys are in more than one store" in err and verify(both) == []
+    made, second = FeatureStore(both), FeatureStore(other.path)
+    assert set(made.fields) == set(less) and len(made) == 240 and "--fields" in how_again(both)
+    keys = other.keys[10:]
+    assert made.read("image", made.rows_of(keys)).equal(second.read("image", second.rows_of(keys)))
+    again = merge(tmp_path / "short", [one.path, other.path], fields=["image"])
+    assert set(again.fields) == {"toy/image"} and set(again.teachers) == {"toy"}
+    with pytest.raises(StoreError, match=r"other: has no field 'text', only .*; leave it out of --fields"):
+        merge(tmp_path / "no", [one.path, other.path], fields=["image", "text"])
+
+
+def test_fields_of_one_name_that_differ_are_no_field_that_one_lacks(make_toy, tmp_path):
+    one = make_toy(path=tmp_path / "one").write()
+    wide = {name: field.model_copy(update={"dtype": "float32"}) for name, field in FIELDS.items() if name != "toy/text"}
+    other = make_toy(rows=100, path=tmp_path / "other", fields=wide).write()
+    with pytest.raises(StoreError, match=r"cannot be one store: fields\.toy/\w+\.dtype: .* as the other was"):
+        concatenate(tmp_path / "both", [one.path, other.path], print, MADE)

@@ -1,0 +1,46 @@
+"""What can be known of an extraction before a weight is loaded: its corpora are planned, its teachers outlined."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from distillkit.engine.early import refuse_unfit
+from distillkit.engine.going_on import refuse_another
+from distillkit.engine.job import Job
+from distillkit.engine.planning import Planned, planned
+from distillkit.recipe import Corpus, ExtractRecipe
+from distillkit.store.bucket.remote import workplace
+from distillkit.store.format.manifest import FILE_NAME
+from distillkit.system.paths import expand
+from distillkit.system.wording import count
+
+
+def checked(recipe: ExtractRecipe, say: Callable[[str], None]) -> list[str]:
+    """Teachers, corpora and stores, a line each.
+
+    DistillkitError for what an extraction would refuse before it loads a teacher: one that is not there or does not
+    give what is asked, a corpus that is none, a store that would have to make way. Nothing is written.
+    """
+    out, lines = workplace(expand(recipe.out)), list[str]()
+    outlined = refuse_unfit(recipe, out)
+    for alias, component in recipe.by_alias.items():
+        lines.append(f"teacher      {alias}: {component.called}")
+    for corpus, job in zip(recipe.corpora, outlined, strict=True):
+        plan = planned(corpus, out / corpus.name, say)
+        if job:
+            refuse_another(job, plan, False)
+        lines += _told(corpus, plan, out / corpus.name, job)
+    return [*lines, "next         what it would take: distillkit extract-teacher RECIPE --plan"]
+
+
+def _told(corpus: Corpus, plan: Planned, store: Path, job: Job | None) -> list[str]:
+    stands = "is there" if (store / FILE_NAME).is_file() else "is begun" if store.exists() else "is not there yet"
+    fields = (
+        ", ".join(job.fields) if job else f"{', '.join(corpus.fields)} (that its teachers give them, they say later)"
+    )
+    return [
+        f"corpus       {corpus.name}: {count(plan.rows.num_rows, 'row')} of {corpus.source.kind}",
+        *([f"             {plan.repeated}"] if plan.repeated else []),
+        f"store        {store}: {stands}; fields {fields}",
+    ]

@@ -1,0 +1,54 @@
+"""recipe check of an extraction: refused is what the extraction would refuse, before a weight is loaded or written."""
+
+import json
+
+import pytest
+
+
+@pytest.fixture
+def recipe(tmp_path, teacher_folder, corpus, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("distillkit.teachers.openclip.load", lambda *_: pytest.fail("a teacher was loaded"))
+    (tmp_path / "extract.toml").write_text(
+        f'name = "x"\nout = "stores"\n[teacher]\nkind = "openclip"\nmodel = "local-dir:{teacher_folder}"\n[[corpora]]\n'
+        f'name = "images"\nsource = {{ kind = "csv", file = "{corpus}/pairs.tsv" }}\nfields = ["image", "text"]\n'
+    )
+    return tmp_path / "extract.toml"
+
+
+def test_a_sound_extraction_is_told_and_nothing_is_written(recipe, run_cli, teacher_folder, tmp_path):
+    code, out, err = run_cli("recipe", "check", recipe)
+    assert code == 0, err
+    lines = out.splitlines()
+    assert lines[0] == f"teacher      openclip: local-dir:{teacher_folder}"
+    assert lines[1].startswith("corpus       images: ") and lines[1].endswith(" rows of csv")
+    assert lines[2] == "store        stores/images: is not there yet; fields openclip/image, openclip/text"
+    assert lines[3:] == ["next         what it would take: distillkit extract-teacher RECIPE --plan"]
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("st")) == []
+    told = [json.loads(line) for line in run_cli("recipe", "check", recipe, "--json")[1].splitlines()]
+    assert [line["what"] for line in told] == ["teacher", "corpus", "store", "next"]
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ('corpora.0.fields=["logits"]', "the teacher gives no 'logits'; it gives: image, "),
+        ('corpora.0.source.file="gone.tsv"', "gone.tsv: no such file"),
+        ('corpora.0.source.image_column="path"', "no column 'path' in its first line"),
+        ('teacher.model="local-dir:gone"', "gone"),
+        ("corpora.0.batch_siz=3", "unknown key 'batch_siz', did you mean 'batch_size'?"),
+    ],
+)
+def test_what_an_extraction_would_refuse_is_refused(recipe, run_cli, override, told):
+    code, _, err = run_cli("recipe", "check", recipe, "--set", override)
+    assert code == 1 and told in err.splitlines()[-1] and "error: " in err
+
+
+def test_a_store_that_would_make_way_is_refused(recipe, run_cli, monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.chdir(recipe.parent)
+    assert run_cli("extract-teacher", recipe, "--set", "corpora.0.max_failures=1.0")[0] == 0
+    code, out, err = run_cli("recipe", "check", recipe)
+    assert code == 0 and "store        stores/images: is there; " in out, err
+    code, _, err = run_cli("recipe", "check", recipe, "--set", 'corpora.0.dtype="float32"')
+    assert code == 1 and "to extract anew means" in err
