@@ -46,7 +46,7 @@ class Classes:
             ):
                 self.table = _behind(self.known, names.numbers)
                 self.told = f"{names.where} has the classes in another order; they keep the numbers of the store"
-        self._by_keys = _by_keys(store) if same and not self.known and hasattr(source, "class_numbers") else {}
+        self._by_keys = _by_keys(store) if same and not self.known and getattr(source, "classes", False) else {}
 
     @property
     def number(self) -> Callable[[object], int | None]:
@@ -106,7 +106,7 @@ def _same_source(before: Mapping[str, Any], corpus: Corpus, root: object) -> boo
 def _behind(known: Mapping[str, int], names: Mapping[str, int]) -> dict[str, int]:
     """The numbers that are known, and of further names the next ones, in the order of theirs."""
     table = dict(known)
-    for name in sorted(names, key=names.__getitem__):
+    for name in names:
         table.setdefault(name, max(table.values(), default=-1) + 1)
     return table
 

@@ -128,7 +128,13 @@ def _refuse_wrong_as_a_whole(corpus: Corpus, source: Any, rows: pa.Table) -> Non
     asked = {"text" if field == "text" else "image" for field in _asked(corpus)}
     if "image" in asked:
         _refuse_no_image(corpus, source, rows)
-    asked |= {"label"} if corpus.class_names or any(one.startswith("label") for one in corpus.source.knobs) else set()
+    knobs = corpus.source.knobs
+    asked |= {"label"} if corpus.class_names or any(one.startswith("label") for one in knobs) else set()
+    if knobs.get("classes") is True and rows["label"].null_count == rows.num_rows:
+        raise SourceError(
+            f"corpus {corpus.name!r}: no image lies in a folder below {source.root}, so none has a class; set "
+            "source.root to the folder of the class folders, or leave out source.classes"
+        )
     for column in sorted(asked - {"image"}):
         if rows[column].null_count == rows.num_rows:
             raise SourceError(
