@@ -155,7 +155,7 @@ def _border(job: Job, writer: StoreWriter, number: int, rows: int, say: Callable
         (keys[line["key"]], line["stage"], line["error"]) for line in store.failures() if line["key"] in keys
     ]
     plan = writer.plan.slice(first + rows, stop - first - rows)
-    (new,) = computed(job, {number: plan}, say, lambda shard, done: None)
+    (new,) = computed(job, {number: plan}, say, lambda *_: None)
     arrays = {
         name: np.concatenate([stored(store.read(name, mine, raw=True), field), new.arrays[name]])
         for name, field in writer.fields.items()

@@ -51,10 +51,10 @@ def computed(
     job: Job,
     plans: Plans | dict[int, pa.Table],
     say: Say,
-    tell: Callable[[Shard, int], None],
+    tell: Callable[[Shard, str, int], None],
     begun: Begun | None = None,
 ) -> Generator[Shard]:
-    """Shards by number and plan, in turn. `tell` hears of the one in hand, and how many of its rows are done.
+    """Shards by number and plan, in turn. `tell` hears of the one in hand, of the pass, and how many rows are through.
 
     `begun`: where what is computed of a shard is kept, and what was kept is gone on with.
     """
@@ -93,7 +93,7 @@ def _ask(
     batches: Iterator[Shown],
     asked: dict[str, Asked],
     keeping: ThreadPoolExecutor,
-    tell: Callable[[Shard, int], None],
+    tell: Callable[[Shard, str, int], None],
     begun: Begun | None,
 ) -> None:
     """Show every batch to every teacher that is asked about it; what they said is kept while they look at the next.
@@ -117,7 +117,7 @@ def _ask(
                 begun.keep(shard)
             done += len(batch.rows)
             kept.append(keeping.submit(_keep, shard, what, batch, said, known, done))
-            tell(shard, done)
+            tell(shard, what, done)
         _all_kept(kept)
     except (KeyboardInterrupt, SystemExit):
         if begun and begun.worth_it:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from distillkit.system.wording import pace
 
 _QUIET = 30.0  # seconds between two lines within a shard
+_CALLED = {"image": "images", "text": "texts"}
 
 
 @dataclass
@@ -49,20 +50,46 @@ class Cost:
 
 
 class Progress:
-    """Lines such as `images: shard 3/20, 310 rows/s, 4% waiting for data, 2 failed, 0:08:20 left`, of this run."""
+    """Lines such as `images: shard 3/20, 310 rows/s, 4% waiting for data, 2 failed, 0:08:20 left`, of this run.
 
-    def __init__(self, name: str, rows: int, shards: int, say: Callable[[str], None]):
-        self.name, self.rows, self.shards, self.say = name, rows, shards, say
+    `passes`: what the rows of a shard are asked about, one after the other: "image" and "text" go at paces of their
+    own, and how long the second takes is known when it has begun.
+    """
+
+    def __init__(
+        self, name: str, rows: int, shards: int, say: Callable[[str], None], passes: Sequence[str] = ("image",)
+    ):
+        self.name, self.rows, self.shards, self.say, self.passes = name, rows, shards, say, tuple(passes)
         self.started = self.said = time.perf_counter()
         self.done = self.failed = 0
         self.waited = self.spent = 0.0  # of all shards together: workers have them at the same time
+        self._pass: tuple[int, str] | None = None
+        self._begun = self._last = self.started
+        self._each: dict[str, float] = {}  # seconds of a row, of every pass that was seen
 
-    def within(self, shard: int, rows: int, failed: int, cost: Cost) -> None:
-        """Some rows of a shard are done; told now and then."""
+    def within(self, shard: int, rows: int, failed: int, cost: Cost, what: str = "image", of: int = 0) -> None:
+        """Some of the rows of a shard, which has `of`, are through the pass `what`; told now and then."""
         now = time.perf_counter()
-        if now - self.said > _QUIET:
-            spent = self.spent + now - cost.started
-            self._tell(shard, self.done + rows, self.failed + failed, (self.waited + cost.wait) / spent)
+        if (shard, what) != self._pass:
+            self._begun = self._last if self._pass and self._pass[0] == shard else cost.started
+            self._pass = (shard, what)
+        self._last, self._each[what] = now, max(now - self._begun, 1e-9) / max(rows, 1)
+        if now - self.said <= _QUIET:
+            return
+        wait_share = (self.waited + cost.wait) / (self.spent + now - cost.started)
+        if len(self.passes) == 1:
+            self._tell(shard, self.done + rows, self.failed + failed, wait_share)
+            return
+        self.said, each = now, self._each
+        behind = self.passes[self.passes.index(what) + 1 :]
+        left = (of - rows) * each[what] + of * sum(each.get(one, 0.0) for one in behind)
+        left += (self.rows - self.done - of) * sum(each.values())
+        unseen = [_CALLED[one] for one in behind if one not in each]
+        self.say(
+            f"{self.name}: shard {shard + 1}/{self.shards}, {_CALLED[what]} at {pace(1 / each[what])}, "
+            f"{100 * wait_share:.0f}% waiting for data, {self.failed + failed} failed, {duration(left)} left"
+            + "".join(f", and the {one}, which come behind" for one in unseen)
+        )
 
     def finished(self, line: dict[str, Any]) -> None:
         """A shard is done; `line` is its cost."""

@@ -45,15 +45,16 @@ class LocalEngine:
     def run(self, job: Job, writer: StoreWriter, shards: Iterable[int], say: Say, made: dict[str, Any]) -> None:
         """Compute and commit these shards. Memory holds at most two: one being written, one being computed."""
         wanted = getattr(shards, "wanted", shards)
-        progress = Progress(str(writer.path), sum(len(range(*writer.span(one))) for one in wanted), writer.shards, say)
+        rows = sum(len(range(*writer.span(one))) for one in wanted)
+        progress = Progress(str(writer.path), rows, writer.shards, say, tuple(job.passes))
         plans = Plans(writer.plan, shards, writer.span)
         begun = Begun(job, writer.path, digest(writer.identity))
         with _Committing(writer, progress, made, begun) as committing:
 
-            def tell(shard: Shard, rows: int) -> None:
+            def tell(shard: Shard, what: str, rows: int) -> None:
                 committing.refuse_to_go_on()
                 committing.through = rows
-                progress.within(shard.number, rows, len(shard.failures), shard.cost)
+                progress.within(shard.number, rows, len(shard.failures), shard.cost, what, shard.plan.num_rows)
 
             with closing(computed(job, plans, say, tell, begun)) as results:
                 for shard in results:

@@ -52,10 +52,10 @@ def probe(job: Job, plan: pa.Table, folder: Path) -> Probe:
     warm_up, decode = sampled.slice(0, _WARM_UP), 0.0
     # In float32, whatever is asked for: the steps of int8 are not measured yet.
     exact = replace(job, corpus=job.corpus.model_copy(update={"dtype": "float32", "dtypes": {}}))
-    list(computed(exact, {0: warm_up}, lambda line: None, lambda shard, rows: None))
+    list(computed(exact, {0: warm_up}, lambda line: None, lambda *_: None))
     if "image" in job.passes:
         decode = _decoding(job, sampled)
-    (shard,) = computed(exact, {0: sampled}, lambda line: None, lambda shard, rows: None)
+    (shard,) = computed(exact, {0: sampled}, lambda line: None, lambda *_: None)
     answered = max(1, len(sampled) - len({row for row, _, _ in shard.failures}))
     images, share = max(1, shard.cost.images), len(Distinct(job, plan)) / plan.num_rows
     views = job.corpus.drawn_views.count if job.corpus.drawn_views else 1

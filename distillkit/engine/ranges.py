@@ -22,6 +22,6 @@ def measured(job: Job, plan: pa.Table, say: Say) -> dict[str, Steps]:
     rows = sample_of(plan.num_rows, fields.values())
     say(f"{job.path}: measuring the range of {', '.join(fields)} on {count(len(rows), 'row')}")
     sample = {0: plan.take(pa.array(rows))}
-    with closing(computed(job.exactly(fields), sample, say, lambda shard, rows: None)) as shards:
+    with closing(computed(job.exactly(fields), sample, say, lambda *_: None)) as shards:
         arrays = next(shards).arrays
     return {name: Steps.of(torch.from_numpy(arrays[name])) for name in fields}

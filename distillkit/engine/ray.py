@@ -187,7 +187,7 @@ class _Actor:
     def _done(self, number: int) -> dict[str, Any]:
         first, stop = self.writer.span(number)
         plans = {number: self.writer.plan.slice(first, stop - first)}
-        (shard,) = computed(self.job, plans, self.said.append, lambda shard, rows: None)
+        (shard,) = computed(self.job, plans, self.said.append, lambda *_: None)
         folder = self.staging / str(number) / uuid.uuid4().hex
         make_folder(folder)
         record = self.writer.write(number, shard.arrays, shard.failures, folder, shard.clipped, shard.stamps)

@@ -35,6 +35,33 @@ def test_a_line_for_each_shard_and_now_and_then_within_tells_of_the_whole_run(cl
     assert said[3:] == ["images: shard 2/5, 8 rows/s, 10% waiting for data, 3 failed, 0:00:25 left"]
 
 
+def test_of_two_passes_the_time_of_the_second_is_told_when_it_is_known(clock):
+    """Images went fast and texts slowly: at the last image a line once said that nothing was left."""
+    said = []
+    progress = Progress("pairs", 200, 2, said.append, ("image", "text"))
+
+    def at(second, shard, what, rows, started=0.0):
+        clock[0] = second
+        cost = Cost()
+        cost.started = started
+        progress.within(shard, rows, 1, cost, what, of=100)
+
+    at(50.0, 0, "image", 50)
+    assert said.pop() == (
+        "pairs: shard 1/2, images at 1 rows/s, 0% waiting for data, 1 failed, 0:02:30 left, and the texts, which come "
+        "behind"
+    )
+    at(100.0, 0, "image", 100), at(140.0, 0, "text", 20)  # two seconds each
+    assert said[1:] == [
+        "pairs: shard 1/2, texts at 0.5 rows/s, 0% waiting for data, 1 failed, 0:07:40 left"  # 80 x 2, 100 x (1 + 2)
+    ]
+    at(300.0, 0, "text", 100)
+    progress.finished({"shard": 0, "rows": 100, "failed": 1, "seconds": 300.0, "wait_share": 0.0})
+    assert said[-1] == "pairs: shard 1/2, 0.33 rows/s, 0% waiting for data, 1 failed, 0:05:00 left"
+    at(350.0, 1, "image", 50, started=300.0)
+    assert said[-1] == "pairs: shard 2/2, images at 1 rows/s, 0% waiting for data, 2 failed, 0:04:10 left"
+
+
 def test_the_share_of_waiting_is_one_of_all_workers_time(clock):
     said = []
     progress = Progress("images", 800, 4, said.append)
