@@ -14,7 +14,7 @@ from distillkit.callable import silent
 from distillkit.engine import redo, retry, successor
 from distillkit.engine.append import append, grown_by, grown_of
 from distillkit.engine.job import Job, Teacher
-from distillkit.engine.places import in_its_order, places, refuse_to_redo
+from distillkit.engine.places import in_its_order, other_base, places, refuse_to_redo, writer_of
 from distillkit.engine.planning import Planned
 from distillkit.store.format.manifest import Manifest
 from distillkit.store.format.sameness import begun_with
@@ -48,9 +48,13 @@ def refuse_another(job: Job, plan: Planned, allow_smaller: bool) -> None:
     `job`: of teachers without weights.
     """
     before = begun_with(job.path) or {}
-    if not {alias for alias, _ in job.asked} <= before.get("teachers", {}).keys():
-        return  # teachers may be added, or be there under other names: their weights say
-    job = _as_its_teachers(job)
+    known, job = before.get("teachers", {}).keys(), _as_its_teachers(job)
+    if not {alias for alias, _ in job.asked} <= known:
+        # Teachers may be added, or be there under other names: their weights say, unless the rows are other ones.
+        writer = writer_of(job, in_its_order(job, plan), silent)
+        if before and writer.finished() and other_base(before, writer.identity)[1]:
+            refuse_to_redo(job, writer, allow_smaller)
+        return
     for place in places(job, in_its_order(job, plan), silent):
         refuse_to_redo(*place, allow_smaller)
 

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from distillkit.engine.append import GROWS, growth
 from distillkit.engine.cost import duration
 from distillkit.engine.job import Job
-from distillkit.engine.other_rows import other_rows
+from distillkit.engine.other_rows import lost_rows, other_rows
 from distillkit.engine.planning import Planned
 from distillkit.errors import StoreError
 from distillkit.store.format.layout import check_rows_per_shard
 from distillkit.store.format.log import logged
 from distillkit.store.format.sameness import changes, other_teacher
-from distillkit.store.reading.additions import teachers_to_add
+from distillkit.store.reading.additions import ROWS, teachers_to_add
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.reading.unfinished import begun_of
 from distillkit.store.writing.writer import StoreWriter
@@ -41,7 +42,7 @@ def places(job: Job, planned: Planned, say: Say) -> list[Place]:
     """
 
     def placed(job: Job) -> Place:
-        return job, _writer(job, planned, say)
+        return job, writer_of(job, planned, say)
 
     _, writer = placed(job)
     before = writer.previous_identity()
@@ -88,7 +89,7 @@ def _twins(job: Job, new: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _writer(job: Job, planned: Planned, say: Say) -> StoreWriter:
+def writer_of(job: Job, planned: Planned, say: Say) -> StoreWriter:
     """How a store is cut into shards changes no row: what was begun goes on as it was cut."""
 
     def cut(rows_per_shard: int) -> StoreWriter:
@@ -123,11 +124,14 @@ def refuse_to_redo(job: Job, writer: StoreWriter, allow_smaller: bool) -> None:
         return
     if not any((writer.path / "commits").glob("*.json")) and not begun_of(writer.path)[0]:
         return
-    found = changes(before, writer.identity)
+    new, apart = other_base(before, writer.identity)
+    found = apart or changes(before, writer.identity)
     if allow_smaller and all(line.startswith(GROWS) for line in found):
         return
     others = other_rows(writer.path, writer.plan) if all(line.startswith(GROWS) for line in found) else None
+    others = others or (lost_rows(writer.path, writer.plan) if apart else None)
     what = others or found[0] + (f" (and {len(found) - 1} more)" if found[1:] else "")
+    what += f", so {' and '.join(new)} cannot be added to it" if apart else ""
     rows = writer.plan.num_rows
     grown = growth(job.path, writer.plan) if writer.finished() else None
     append = f"keep them and compute {grown.new} more with `distillkit store append`, " if grown and grown.new else ""
@@ -136,6 +140,13 @@ def refuse_to_redo(job: Job, writer: StoreWriter, allow_smaller: bool) -> None:
         f"{writer.path}: {what}; to extract anew means {anew}. Nothing was touched: {append}undo the change, "
         "set `out` to another place, or add --overwrite, which keeps the old store beside it"
     )
+
+
+def other_base(before: dict[str, Any], now: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """Where a store is asked for other teachers than it has: these, and what keeps them from being added to it."""
+    new = [alias for alias in now["teachers"] if alias not in before.get("teachers", {})]
+    both = [{name: identity.get(name) for name in ROWS} for identity in (before, now)]
+    return new, changes(*both) if len(new) == len(now["teachers"]) else []
 
 
 def _time(writer: StoreWriter, rows: int) -> str:

@@ -286,6 +286,14 @@ def test_names_in_another_order_have_the_numbers_of_the_store(merged, tmp_path):
     assert any("all.txt has the classes in another order; they keep the numbers of the store" in line for line in said)
 
 
+def test_other_rows_keep_a_teacher_from_being_added_which_is_told_before_it_is_loaded(merged, monkeypatch):
+    monkeypatch.setattr("distillkit.teachers.openclip.load", lambda *_: pytest.fail("a teacher was loaded"))
+    parts = [{name: value for name, value in part.items() if name != "label_column"} for part in _parts("{}.tsv", "{}")]
+    told = r"s/both: source\.knobs\.parts.*, so second cannot be added to it; to extract anew means 4 rows"
+    with pytest.raises(StoreError, match=told):
+        merged(parts)
+
+
 def test_a_name_that_the_store_lacks_is_told_with_what_to_write(merged, tmp_path):
     (tmp_path / "two.tsv").write_text("filepath\tclass\ntwo0.png\tfox\ntwo1.png\tfox\n")
     told = "of two0.png .*'fox' is no number, and no class of s/both.*one a line, and say class_names = FILE"

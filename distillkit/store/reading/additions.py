@@ -16,6 +16,8 @@ from distillkit.system.atomic import SET_ASIDE
 from distillkit.system.wording import count
 
 FOLDER = "added"
+# Of an identity, what an addition has in common with its base.
+ROWS = ("version", "rows", "plan", "source", "views")
 
 
 def additions(store: Path, base: Manifest) -> dict[str, Manifest]:
@@ -54,8 +56,7 @@ def teachers_to_add(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[s
     It may when rows and views are the same, and so is everything said of the teachers that both have.
     """
     new = [alias for alias in now["teachers"] if alias not in before["teachers"]]
-    rows = ("version", "rows", "plan", "source", "views")
-    same = all(before.get(key) == now.get(key) for key in rows)
+    same = all(before.get(key) == now.get(key) for key in ROWS)
     if len(new) < len(now["teachers"]):
         kept = {
             "teachers": {alias: facts for alias, facts in now["teachers"].items() if alias not in new},
