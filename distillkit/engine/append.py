@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from distillkit.engine import successor
-from distillkit.engine.computing import computed
+from distillkit.engine.computing import computed, counted
 from distillkit.engine.job import Job
 from distillkit.engine.local import LocalEngine
 from distillkit.engine.other_rows import changed_rows
@@ -155,7 +155,8 @@ def _border(job: Job, writer: StoreWriter, number: int, rows: int, say: Callable
         (keys[line["key"]], line["stage"], line["error"]) for line in store.failures() if line["key"] in keys
     ]
     plan = writer.plan.slice(first + rows, stop - first - rows)
-    (new,) = computed(job, {number: plan}, say, lambda shard, done: None)
+    with counted(job, plan.num_rows, say) as tell:
+        (new,) = computed(job, {number: plan}, say, tell)
     arrays = {
         name: np.concatenate([stored(store.read(name, mine, raw=True), field), new.arrays[name]])
         for name, field in writer.fields.items()
