@@ -21,7 +21,7 @@ from distillkit.embedding.embedder import Embedder
 from distillkit.embedding.kept import Gallery, gallery_of
 from distillkit.embedding.looking import seen
 from distillkit.embedding.opened import opened
-from distillkit.embedding.pictures import folder_of, listed, texts_of
+from distillkit.embedding.pictures import called, folder_of, listed, texts_of
 from distillkit.embedding.writing import form_of, write_broken, write_vectors
 from distillkit.errors import DistillkitError, SourceError
 from distillkit.extract import extract
@@ -30,6 +30,7 @@ from distillkit.recipe.schema import validate
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.fitting import fitting
 from distillkit.system.paths import expand
+from distillkit.system.progress import Progress
 from distillkit.system.wording import count
 
 Say = Callable[[str], None]
@@ -86,13 +87,13 @@ def embed(
     both = images is not None and lines is not None
     text_place = place.with_suffix(f".texts{form}") if both else place
     if lines is not None:  # before the hours that pictures may take
-        vectors = embedder.embed_texts(lines, normalise=normalise, batch_size=batch_size).numpy()
+        vectors = embedder.embed_texts(lines, normalise=normalise, batch_size=batch_size, say=say).numpy()
         write_vectors(text_place, lines, vectors, "text")
     found = Embedded(texts=text_place if lines is not None else None, text_rows=len(lines or ()))
     if images is None:
         return found
     gallery = (
-        _of_list(embedder, str(images), batch_size, threads)
+        _of_list(embedder, str(images), say, batch_size, threads)
         if folder is None
         else gallery_of(embedder, folder, say, batch_size=batch_size, threads=threads)
     )
@@ -101,15 +102,17 @@ def embed(
     return Embedded(place, found.texts, len(gallery.keys), found.text_rows, gallery.broken, told)
 
 
-def _of_list(embedder: Embedder, place: str, batch_size: int, threads: int | None) -> Gallery:
+def _of_list(embedder: Embedder, place: str, say: Say, batch_size: int, threads: int | None) -> Gallery:
     """Pictures that somebody named one by one, which is not kept."""
     pictures = listed(place)
     keys: list[str] = []
-    parts, broken = [], dict[str, str]()
-    for part in seen(embedder.image_tower, [one.path for one in pictures], batch_size=batch_size, threads=threads):
-        keys += [pictures[at].key for at in part.places]
-        broken |= {pictures[at].key: told for at, told in part.broken.items()}
-        parts += [part.vectors] if part.places else []
+    parts, broken, tower = [], dict[str, str](), embedder.image_tower
+    with Progress(f"{called(place)}: pictures", len(pictures), say) as progress:
+        for part in seen(tower, [one.path for one in pictures], batch_size=batch_size, threads=threads):
+            keys += [pictures[at].key for at in part.places]
+            broken |= {pictures[at].key: told for at, told in part.broken.items()}
+            parts += [part.vectors] if part.places else []
+            progress.advance(len(part.places) + len(part.broken))
     if not parts:
         key, told = next(iter(broken.items()))
         raise SourceError(f"{place}: not one of {count(len(pictures), 'picture')} can be read, as of {key}: {told}")

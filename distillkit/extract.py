@@ -82,7 +82,8 @@ def extract(
     if engine == "local":  # elsewhere, teachers are where their workers are
         outlined = refuse_unfit(recipe, out)
     plans = [planned(corpus, out / corpus.name, say, smaller) for corpus in recipe.corpora]
-    refuse_taken([out / corpus.name for corpus in recipe.corpora], part, again=instead is not None)
+    for corpus, plan, job in zip(recipe.corpora, plans, outlined, strict=True):
+        refuse_taken(out / corpus.name, plan, job, part, again=instead is not None)
     for corpus in recipe.corpora:
         recover(out / corpus.name)
     for corpus, plan, job in zip(recipe.corpora, plans, outlined, strict=True):

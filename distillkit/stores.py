@@ -91,16 +91,16 @@ def show(store: Place, *, out: Place | None = None, texts: Place | None = None, 
     return write_store(page, opened, None if texts is None else Path(texts), root)
 
 
-def verify(store: Place, *, reforward: int | None = None, recipe: Place | None = None) -> Verified:
+def verify(store: Place, *, reforward: int | None = None, recipe: Place | None = None, say: Say = silent) -> Verified:
     """Every file against its checksum; then, where asked, `reforward` rows against what the teachers say now.
 
     `recipe`: an extraction's, which says where the teachers are, if not where the store says.
     """
-    problems = _verify(_here(store))
+    problems = _verify(_here(store), say)
     if problems or reforward is None:
         return Verified(problems)
     loaded = None if recipe is None else load(recipe, kind=ExtractRecipe)
-    found = list(_reforward(FeatureStore(store), reforward, loaded))
+    found = list(_reforward(FeatureStore(store), reforward, loaded, say))
     asked = [one for one in found if not isinstance(one, str)]
     told = [one for one in found if isinstance(one, str)]
     return Verified(told + [problem for one in asked for problem in one.problems], asked)
@@ -114,10 +114,10 @@ def store_precision(store: Place, fields: Sequence[str] | None = None) -> dict[s
 
 
 def teacher_precision(
-    store: Place, precision: str, *, rows: int = 1024, fields: Sequence[str] | None = None
+    store: Place, precision: str, *, rows: int = 1024, fields: Sequence[str] | None = None, say: Say = silent
 ) -> list[Lost]:
     """What its teachers would lose in another precision, such as "fp8": asked again about some rows, field by field."""
-    return list(lowered(FeatureStore(store), precision, rows, fields))
+    return list(lowered(FeatureStore(store), precision, rows, fields, say))
 
 
 def store_failures(store: Place) -> list[dict[str, str]]:

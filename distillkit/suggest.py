@@ -9,6 +9,7 @@ one-hot, and its student learned next to nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,20 @@ _TERMS = {
 }
 
 
+@dataclass(frozen=True)
+class Entropy:
+    """Of one kind of `terms`: what is `compared`, among how many `choices`, which `share` of the entropy its targets
+    have by logit scale, and at which scale half of it; `own`: the teacher's own scale.
+    """
+
+    compared: str
+    terms: str
+    choices: int
+    share: dict[float, float]
+    half_at: float
+    own: float | None
+
+
 def suggest_scale(
     images: str | Path,
     texts: str | Path | None = None,
@@ -43,23 +58,18 @@ def suggest_scale(
     `batch` and `text_batch`: among how many choices a student will be trained, for entropy depends on that. `teacher`:
     whose features, where a store holds those of several. StoreError for a store without image features.
     """
-    store = FeatureStore(images, teacher)
-    if "image" not in store.own_fields:
-        raise StoreError(f"{store.path}: holds no image features; name the store of images, and texts with --texts")
-    x = _some(store, "image", batch)
-    lines = [f"{counted(len(x), 'image')} of {store.path}"]
+    found = entropies(images, texts, batch=batch, text_batch=text_batch, teacher=teacher)
+    lines = [f"{counted(found[-1].choices, 'image')} of {FeatureStore(images, teacher).path}"]
     if texts is not None:
-        text_batch = min(text_batch, len(FeatureStore(texts).ok_rows))
-        lines[0] += f", {counted(text_batch, 'text')} of {texts}"
-    own, found_at = _own_scale(store), list[str]()
-    scales = sorted({*SCALES, *([own] if own is not None else [])})
-    table = [f"{'entropy at scale':34}" + "".join(f"{scale:>9.4g}" for scale in scales) + "   half at"]
-    for pair, found in _pairs(store, x, texts, batch, text_batch):
-        shares = "".join(f"{_percent(share(scale * found)):>9}" for scale in scales)
-        label = f"{' and '.join(pair)} ({found.shape[1]:,})"
-        table.append(f"{label:34}{shares}{scale_for(found):>10.4g}   {_TERMS[pair]}")
-        if own is not None and (word := _word(share(own * found))):
-            found_at.append(f"{word} for {' and '.join(pair)}")
+        lines[0] += f", {counted(found[0].choices, 'text')} of {texts}"
+    own, found_at = found[0].own, list[str]()
+    table = [f"{'entropy at scale':34}" + "".join(f"{scale:>9.4g}" for scale in found[0].share) + "   half at"]
+    for one in found:
+        shares = "".join(f"{_percent(value):>9}" for value in one.share.values())
+        label = f"{one.compared} ({one.choices:,})"
+        table.append(f"{label:34}{shares}{one.half_at:>10.4g}   {one.terms}")
+        if own is not None and (word := _word(one.share[own])):
+            found_at.append(f"{word} for {one.compared}")
     if own is not None:
         lines.append(
             f"the teacher's own scale is {own:.4g}" + (f": {', '.join(found_at)}" if found_at else ", which suits")
@@ -71,6 +81,33 @@ def suggest_scale(
         "",
         f"Below {ONE_HOT:.0%} targets are nearly one-hot, above {FLAT:.0%} nearly flat. Set logit_scale between, as to",
         "that of half the entropy; a term's temperature divides it, so with temperature = 3 set three times that.",
+    ]
+
+
+def entropies(
+    images: str | Path,
+    texts: str | Path | None = None,
+    *,
+    batch: int = 128,
+    text_batch: int = 2048,
+    teacher: str | None = None,
+) -> list[Entropy]:
+    """What `suggest_scale` tells, as values: that of images among images is the last."""
+    store = FeatureStore(images, teacher)
+    if "image" not in store.own_fields:
+        raise StoreError(f"{store.path}: holds no image features; name the store of images, and texts with --texts")
+    x, own = _some(store, "image", batch), _own_scale(store)
+    scales = sorted({*SCALES, *([own] if own is not None else [])})
+    return [
+        Entropy(
+            compared=" and ".join(pair),
+            terms=_TERMS[pair],
+            choices=found.shape[1],
+            share={scale: share(scale * found) for scale in scales},
+            half_at=scale_for(found),
+            own=own,
+        )
+        for pair, found in _pairs(store, x, texts, batch, text_batch)
     ]
 
 

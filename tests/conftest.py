@@ -194,6 +194,14 @@ def recipes(tmp_path, corpus, teacher_folder):
     return tmp_path / "extract.toml", tmp_path / "train.toml"
 
 
+@pytest.fixture
+def every_step(monkeypatch):
+    """A line of progress comes at every step, as if each took long."""
+    from distillkit.system import progress
+
+    monkeypatch.setattr(progress, "_EVERY", 0.0)
+
+
 @pytest.fixture(scope="session")
 def toy_stores(tmp_path_factory, teacher_folder):
     """A folder with the toy corpus and, in out/, its stores; tests read them and leave them as they are."""

@@ -128,3 +128,17 @@ def test_no_room_is_one_line(runs, photos, tmp_path, monkeypatch):  # noqa: F811
     with pytest.raises(DistillkitError, match="no space left on the disk"):
         distillkit.embed(runs["image"], photos, out=tmp_path / "v.npy")
     assert not list(tmp_path.glob("v.*npy*"))
+
+
+@pytest.mark.usefixtures("every_step")
+def test_of_a_list_and_of_texts_it_is_told_how_far_they_are(runs, paths, tmp_path, monkeypatch):  # noqa: F811
+    lines, said = "".join(f"{path}\n" for path in paths), []
+    (tmp_path / "list.txt").write_text(lines)
+    (tmp_path / "texts.txt").write_text("a circle\na red bicycle\na square\n")
+    asked = {"texts": tmp_path / "texts.txt", "out": tmp_path / "v.npy", "batch_size": 2, "say": said.append}
+    distillkit.embed(runs["pair"], str(tmp_path / "list.txt"), **asked)
+    assert any(": texts 2/3  " in line and line.endswith(" left") for line in said)
+    assert any(line.startswith(f"{tmp_path / 'list.txt'}: pictures 2/12  ") for line in said)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines.encode())))
+    distillkit.embed(runs["pair"], "-", **asked)
+    assert any(line.startswith("stdin: pictures 10/12  ") for line in said)

@@ -41,7 +41,7 @@ FUNCTIONS = {
             "export": None,
         },
     ),
-    "compare": ("compare", {"runs": "paths", "table": None}),
+    "compare": ("compare", {"runs": "paths", "table": None, "json": None}),
     "show": ("show", {"path": "store"}),
     "atlas": ("atlas", {"run": "path"}),
     "claims": (
@@ -53,7 +53,7 @@ FUNCTIONS = {
     "store push": ("push_store", {"path": "store"}),
     "data show": ("show_corpus", {"json": None}),
     "data split": ("split_corpus", {}),
-    "suggest-scale": ("suggest_scale", {"store": "images"}),
+    "suggest-scale": ("suggest_scale", {"store": "images", "json": None}),
     "export": ("export", {"run": "path"}),
     "embed": ("embed", {}),
     "search": ("search", {"in": "within", "json": None}),

@@ -1,5 +1,6 @@
 """suggest-scale on the toy stores: what is told, and what is refused."""
 
+import json
 import re
 import time
 
@@ -26,6 +27,15 @@ def test_every_kind_of_term_has_a_line_and_a_scale(toy_stores, run_cli):
 def test_fewer_choices_are_taken_as_they_are_said(toy_stores):
     lines = suggest_scale(toy_stores / "out/images", toy_stores / "out/texts", batch=8, text_batch=20)
     assert any("unpaired text (20)" in line for line in lines) and any("image (8)" in line for line in lines)
+
+
+def test_programs_have_it_as_json(toy_stores, run_cli):
+    _, out, err = run_cli("suggest-scale", toy_stores / "out/images", "--texts", toy_stores / "out/texts", "--json")
+    found = [json.loads(line) for line in out.splitlines()]
+    assert [one["compared"] for one in found] == ["image and unpaired text", "image and own text", "image and image"]
+    assert err == "" and found[-1]["choices"] == 40 and found[-1]["own"] == pytest.approx(14.29, abs=0.01)
+    shares = [found[-1]["share"][scale] for scale in ("1.0", "10.0", "100.0")]
+    assert 1 > shares[0] > shares[1] > shares[2] > 0
 
 
 def test_a_store_of_texts_is_refused(toy_stores):

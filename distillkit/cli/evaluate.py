@@ -77,6 +77,9 @@ def compare(
     table: Annotated[
         Literal["csv", "latex", "md"] | None, typer.Option(help="Print one table, and write no files.")
     ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON object for each number of each recipe, and write no files.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for compare.html; by default that of the last run.")] = None,
     dots: Annotated[int, typer.Option(help="How many images its maps show at most; 0: no maps.", min=0)] = 2000,
 ) -> None:
@@ -87,11 +90,13 @@ def compare(
     from distillkit.compare import compare as write
     from distillkit.compare import comparison
 
-    if table is not None:
-        from distillkit.report.comparison_table import FORMATS
+    if table is not None and as_json:
+        raise typer.BadParameter("--table and --json print the same numbers; choose one")
+    if table is not None or as_json:
+        from distillkit.report import comparison_table
 
         found = comparison(runs, baseline=baseline, teacher=teacher)
-        print(FORMATS[table](found), end="")
+        print(comparison_table.FORMATS[table](found) if table else comparison_table.as_json(found), end="")
         for note in found.notes:
             say(note)
         return

@@ -56,7 +56,7 @@ def _reforward(path: Path, count: int, recipe: Path | None, as_json: bool) -> No
 
     loaded = None if recipe is None else load(recipe, kind=ExtractRecipe)
     problems: list[str] = []
-    for found in reforward(FeatureStore(path), count, loaded):
+    for found in reforward(FeatureStore(path), count, loaded, say):
         if isinstance(found, str):
             problems.append(found)
         else:
@@ -93,7 +93,7 @@ def store_precision(
     if against is not None:
         from distillkit.engine.lowered import lowered
 
-        for one in lowered(opened, against, rows, field):
+        for one in lowered(opened, against, rows, field, say):
             print(json.dumps(asdict(one)) if as_json else one.line())
         return
     for name in map(opened.field_name, field) if field else opened.feature_names:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from distillkit.cli.console import Store
+from distillkit.cli.console import Json, Store
 
 
 def suggest_scale(
@@ -20,6 +22,7 @@ def suggest_scale(
     ] = 128,
     text_batch: Annotated[int, typer.Option(min=2, help="Unpaired texts in a batch.")] = 2048,
     teacher: Annotated[str | None, typer.Option(help="Whose features, where the store has several teachers.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Say at which logit scale a teacher's targets are neither one-hot nor flat, from its stored features.
 
@@ -27,5 +30,9 @@ def suggest_scale(
     """
     from distillkit import suggest
 
+    if as_json:
+        for one in suggest.entropies(store, texts, batch=batch, text_batch=text_batch, teacher=teacher):
+            print(json.dumps(asdict(one)))
+        return
     for line in suggest.suggest_scale(store, texts, batch=batch, text_batch=text_batch, teacher=teacher):
         print(line)

@@ -20,6 +20,7 @@ from torch import Tensor
 from distillkit.embedding.looking import Picture, seen
 from distillkit.errors import DistillkitError, SourceError, TrainError
 from distillkit.recipe import Component
+from distillkit.system.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -90,14 +91,23 @@ class Embedder(ABC):
 
     @torch.no_grad()
     def embed_texts(
-        self, texts: str | Iterable[str], *, normalise: bool = False, batch_size: int = 128
+        self,
+        texts: str | Iterable[str],
+        *,
+        normalise: bool = False,
+        batch_size: int = 128,
+        say: Callable[[str], None] | None = None,
     ) -> Float[Tensor, "n d"]:
-        """A row for each text, in order, float32 on the CPU: raw, or of length 1."""
+        """A row for each text, in order, float32 on the CPU: raw, or of length 1. `say` hears how far it is."""
         texts = [texts] if isinstance(texts, str) else list(texts)
         if not texts:
             raise DistillkitError("embed_texts: no texts")
         tower = self.text_tower
-        parts = [tower.embed(texts[first : first + batch_size]) for first in range(0, len(texts), batch_size)]
+        parts = []
+        with Progress(f"{self.who_says('text')}: texts", len(texts), say) as progress:
+            for first in range(0, len(texts), batch_size):
+                parts.append(tower.embed(texts[first : first + batch_size]))
+                progress.advance(len(parts[-1]))
         return _scaled(self.usable(torch.cat(parts)), normalise)
 
     def who_says(self, field: str) -> str:

@@ -43,8 +43,13 @@ def listed(place: str) -> list[Named]:
         return [Named(place, Path(expand(place)))]
     found = [Named(line.strip(), Path(expand(line.strip()))) for line in _lines(place) if line.strip()]
     if not found:
-        raise SourceError(f"{_called(place)}: names no picture; write the path of one in each line")
+        raise SourceError(f"{called(place)}: names no picture; write the path of one in each line")
     return found
+
+
+def called(place: str) -> str:
+    """A list of pictures or texts, as people are told of it."""
+    return "stdin" if place == STDIN else place
 
 
 def folder_of(place: str) -> Path | None:
@@ -79,10 +84,6 @@ def _lines(place: str) -> Iterator[str]:
         content = sys.stdin.buffer.read() if place == STDIN else Path(expand(place)).read_bytes()
         yield from lines_of(content)
     except OSError as error:
-        raise SourceError(f"{_called(place)}: cannot be read ({error.strerror or error}); name another file") from error
+        raise SourceError(f"{called(place)}: cannot be read ({error.strerror or error}); name another file") from error
     except ValueError as error:
-        raise SourceError(f"{_called(place)}: not UTF-8 ({error}); convert the file") from error
-
-
-def _called(place: str) -> str:
-    return "stdin" if place == STDIN else place
+        raise SourceError(f"{called(place)}: not UTF-8 ({error}); convert the file") from error

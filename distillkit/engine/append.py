@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from distillkit.engine import successor
-from distillkit.engine.computing import computed
+from distillkit.engine.computing import computed, counted
 from distillkit.engine.job import Job
 from distillkit.engine.local import LocalEngine
 from distillkit.engine.other_rows import changed_rows
@@ -26,7 +26,7 @@ from distillkit.store.format.encode import stored
 from distillkit.store.format.log import FILE_NAME as LOG
 from distillkit.store.format.manifest import Manifest
 from distillkit.store.format.plan import plan_at
-from distillkit.store.format.sameness import as_spelled, begun_with, recognised
+from distillkit.store.format.sameness import begun_with, recognised
 from distillkit.store.reading.lookup import find
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.writing.claims import Claims
@@ -127,7 +127,7 @@ def _refuse_another_root(path: Path, root: str | Path | None) -> None:
     """First of all: of another folder everything may be another, also what number a class has."""
     before = begun_with(path) or {}
     was, now = before.get("source", {}).get("root"), None if root is None else str(root)
-    if as_spelled(was, now, "root") != was:
+    if was != now:
         raise StoreError(
             f"{path}: its images lie below {was}, those of the recipe below {now}; put the new ones below the "
             "first, or make a store of theirs and one of both: distillkit store merge OUT STORE STORE"
@@ -155,7 +155,8 @@ def _border(job: Job, writer: StoreWriter, number: int, rows: int, say: Callable
         (keys[line["key"]], line["stage"], line["error"]) for line in store.failures() if line["key"] in keys
     ]
     plan = writer.plan.slice(first + rows, stop - first - rows)
-    (new,) = computed(job, {number: plan}, say, lambda *_: None)
+    with counted(job, plan.num_rows, say) as tell:
+        (new,) = computed(job, {number: plan}, say, tell)
     arrays = {
         name: np.concatenate([stored(store.read(name, mine, raw=True), field), new.arrays[name]])
         for name, field in writer.fields.items()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,11 +21,14 @@ import pyarrow as pa
 from distillkit.errors import SourceError, StoreError
 from distillkit.store.writing import stamps as stamps_of
 from distillkit.store.writing.stamps import Stamp
+from distillkit.system.progress import Progress
 from distillkit.system.wording import count
 
 _THREADS = 16  # what a file server takes to answer is waited for by all of them
+_AT_ONCE = 1024  # files that one of them asks about
 _PATIENCE = 10.0  # seconds of reading files, where nobody asked for it
 
+Say = Callable[[str], None]
 Rows = list[int]  # of one image, within its shard
 
 
@@ -40,7 +43,7 @@ class Looked:
 
 
 def looked(
-    store: Path, source: Any, plan: pa.Table, rows_per_shard: int, patience: float
+    store: Path, source: Any, plan: pa.Table, rows_per_shard: int, patience: float, say: Say
 ) -> Iterator[tuple[int, Looked]]:
     """Number of each shard that has stamps, and what the source has of its images now. StoreError for damaged stamps.
 
@@ -48,15 +51,19 @@ def looked(
     over.
     """
     spent, shards = 0.0, -(-plan.num_rows // rows_per_shard)
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with (
+        ThreadPoolExecutor(_THREADS) as pool,
+        Progress(f"{store}: looking for images that changed, rows", plan.num_rows, say) as progress,
+    ):
         for shard in range(shards):
+            progress.advance(shard * rows_per_shard - progress.done)  # rows without a stamp are not looked at
             rows = plan.slice(shard * rows_per_shard, rows_per_shard)
             stamps = stamps_of.kept(store, shard, rows.num_rows)
             if stamps is None:
                 continue
-            found, doubtful = _compared(source, _images(rows, stamps), pool)
+            found, doubtful = _compared(source, _images(rows, stamps), pool, progress)
             started = time.perf_counter()
-            _read(source, doubtful, found, started + patience * (shard + 1) / shards - spent)
+            _read(source, doubtful, found, started + patience * (shard + 1) / shards - spent, progress)
             spent += time.perf_counter() - started
             yield shard, found
 
@@ -72,20 +79,25 @@ def _images(plan: pa.Table, stamps: np.ndarray) -> dict[tuple[str, Stamp], Rows]
 
 
 def _compared(
-    source: Any, images: dict[tuple[str, Stamp], Rows], pool: ThreadPoolExecutor
+    source: Any, images: dict[tuple[str, Stamp], Rows], pool: ThreadPoolExecutor, progress: Progress
 ) -> tuple[Looked, list[tuple[str, Stamp, Rows]]]:
     """By size and time; the others are to be read."""
     found, doubtful = Looked(), []
-    names = [name for name, _ in images]
-    pieces = [names[first : first + 1024] for first in range(0, len(names), 1024)]
-    answers = (now for some in pool.map(lambda some: [_now(source, name) for name in some], pieces) for now in some)
-    for ((name, was), rows), now in zip(images.items(), answers, strict=True):
-        if now is None:
-            found.gone.append(rows)
-        elif now[0] != was.bytes:
-            found.changed.append(rows)
-        elif now[1] != was.time:
-            doubtful.append((name, was, rows))
+    every = list(images.items())
+    pieces = [every[first : first + _AT_ONCE] for first in range(0, len(every), _AT_ONCE)]
+    answers = pool.map(lambda piece: [_now(source, name) for (name, _), _ in piece], pieces)
+    for piece, answer in zip(pieces, answers, strict=True):
+        settled = 0
+        for ((name, was), rows), now in zip(piece, answer, strict=True):
+            settled += len(rows)
+            if now is None:
+                found.gone.append(rows)
+            elif now[0] != was.bytes:
+                found.changed.append(rows)
+            elif now[1] != was.time:
+                doubtful.append((name, was, rows))
+                settled -= len(rows)
+        progress.advance(settled)
     return found, doubtful
 
 
@@ -107,9 +119,12 @@ def _now(source: Any, name: str) -> tuple[int, int] | None:
     return None if stat is None else (stat.st_size, stat.st_mtime_ns)
 
 
-def _read(source: Any, doubtful: list[tuple[str, Stamp, Rows]], found: Looked, until: float) -> None:
+def _read(
+    source: Any, doubtful: list[tuple[str, Stamp, Rows]], found: Looked, until: float, progress: Progress
+) -> None:
     """By content, in random order, as long as there is time."""
     for name, was, rows in random.Random(0).sample(doubtful, len(doubtful)):
+        progress.advance(len(rows))
         if time.perf_counter() > until:
             found.unread.append(rows)
             continue
@@ -123,17 +138,17 @@ def _read(source: Any, doubtful: list[tuple[str, Stamp, Rows]], found: Looked, u
             found.copied.append((rows, read[1]))
 
 
-def all_looked(store: Path, source: Any, plan: pa.Table, rows_per_shard: int) -> Iterator[tuple[int, Looked]]:
+def all_looked(store: Path, source: Any, plan: pa.Table, rows_per_shard: int, say: Say) -> Iterator[tuple[int, Looked]]:
     """The same, and every file is read whose time is another."""
-    return looked(store, source, plan, rows_per_shard, math.inf)
+    return looked(store, source, plan, rows_per_shard, math.inf, say)
 
 
-def told_of_changes(store: Path, source: Any, plan: pa.Table, rows_per_shard: int) -> list[str]:
+def told_of_changes(store: Path, source: Any, plan: pa.Table, rows_per_shard: int, say: Say) -> list[str]:
     """What to say of a finished store whose images are not what they were: a look at each file's date, and some
     seconds of reading at most."""
     numbers, first, changed = dict.fromkeys(("copied", "unread", "gone"), 0), dict[str, str](), set[str]()
     try:
-        for shard, found in looked(store, source, plan, rows_per_shard, _PATIENCE):
+        for shard, found in looked(store, source, plan, rows_per_shard, _PATIENCE, say):
             rows = plan.slice(shard * rows_per_shard, rows_per_shard)
             changed |= {rows["image"][one[0]].as_py() for one in found.changed}  # of several shards, it may be
             for kind in ("changed", "unread", "gone"):

@@ -6,10 +6,10 @@ Only inputs are made ahead, across the borders of shards: no teacher waits for t
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from distillkit.engine.shown import Shown, image_batches, images, text_batches, 
 from distillkit.errors import SourceError
 from distillkit.store.format.field import PARAMETERS
 from distillkit.store.writing.shards import Failure
+from distillkit.system.progress import Progress
 from distillkit.system.spans import WAIT, span
 from distillkit.system.wording import count
 
@@ -78,6 +79,19 @@ def computed(
             _refuse_a_lost_corpus(source, shard.failures)
             shard.cost.halved = [alias for alias, one in asked.items() if one.halved]
             yield shard
+
+
+@contextmanager
+def counted(job: Job, rows: int, say: Say) -> Iterator[Callable[[Shard, str, int], None]]:
+    """A `tell` for rows that no engine counts shard by shard: progress over all of them, once for each pass."""
+    what, through = " and ".join(f"{one}s" for one in job.passes), Counter[tuple[int, str]]()
+    with Progress(f"{job.path}: {what}", rows * len(job.passes), say) as progress:
+
+        def tell(shard: Shard, one: str, done: int) -> None:
+            progress.advance(done - through[shard.number, one])
+            through[shard.number, one] = done
+
+        yield tell
 
 
 def _where_it_goes_on(store: Path, shard: Shard) -> str:

@@ -76,7 +76,7 @@ def fill(
             run.run(replace(job, steps=writer.steps), writer, shards, say, made)
         with claims.beginning_or_end():
             _end(writer, part, say)
-    for line in told_of_changes(writer.path, job.source, writer.plan, writer.rows_per_shard) if stood else ():
+    for line in told_of_changes(writer.path, job.source, writer.plan, writer.rows_per_shard, say) if stood else ():
         say(line)
 
 

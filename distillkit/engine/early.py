@@ -4,12 +4,13 @@ not give, shards that its rows do not fill, views that it cannot be shown, a sto
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from distillkit.engine.job import Job, Teacher, fields_asked
 from distillkit.engine.loading import refuse_absent
+from distillkit.engine.planning import Planned
 from distillkit.recipe import Component, Corpus, ExtractRecipe
 from distillkit.recipe.registry import resolve
 from distillkit.store.format.layout import check_rows_per_shard
@@ -53,28 +54,30 @@ def _outline(component: Component) -> Any:
     return kind.outline(**component.knobs) if hasattr(kind, "outline") else None
 
 
-def refuse_taken(paths: Collection[Path], part: Part, again: bool) -> None:
+def refuse_taken(path: Path, plan: Planned, job: Job | None, part: Part, again: bool) -> None:
     """StoreError where others write all that is left of a store, or files lie in its place that are no store's;
     NoLocks where nobody can be kept apart.
 
-    `again`: of a finished store all is left. Nothing is claimed yet: each shard is asked for when its turn comes.
+    `plan` and `job`, if that is known by now, tell the shards of a store that nobody has begun. `again`: of a finished
+    store all is left. Nothing is claimed yet: each shard is asked for when its turn comes.
     """
-    for path in paths:
-        home_of(path).refuse_other_files()
-        make_folder(path.parent)
-        with Claims(path) as claims:
-            left = [] if claims.idle() else _left(path, part, again)
-            if left and not any(map(claims.try_one, left)):
-                raise claims.taken(left)
+    home_of(path).refuse_other_files()
+    make_folder(path.parent)
+    with Claims(path) as claims:
+        left = [] if claims.idle() else _left(path, plan, job, part, again)
+        if left and not any(map(claims.try_one, left)):
+            raise claims.taken(left)
 
 
-def _left(store: Path, part: Part, again: bool) -> list[int]:
-    """The shards of a store that was begun which nobody has committed yet."""
+def _left(store: Path, plan: Planned, job: Job | None, part: Part, again: bool) -> list[int]:
+    """The shards of a store which nobody has committed yet."""
     try:
         begun: dict[str, Any] = parsed_json((store / "plan.json").read_bytes())
         shards = part.shards(-(-int(begun["rows"]) // int(begun["rows_per_shard"])))
+    except FileNotFoundError:  # whoever has claimed shards of it has planned the same rows
+        return list(part.shards(-(-plan.rows.num_rows // job.rows_per_shard))) if job else []
     except (OSError, ValueError, KeyError, TypeError):
-        return []  # none is begun, or it is damaged: whoever writes it tells
+        return []  # it is damaged: whoever writes it tells
     if (store / FILE_NAME).is_file():
         return list(shards) if again else []
     return [shard for shard in shards if not (store / f"commits/{shard:05d}.json").is_file()]

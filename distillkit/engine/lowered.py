@@ -19,11 +19,13 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from distillkit.engine.reforward import said_now, teacher_of
+from distillkit.callable import silent
+from distillkit.engine.reforward import Say, said_now, teacher_of
 from distillkit.errors import StoreError
 from distillkit.originals import Originals
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.precision import NEIGHBOURS, OVERLAP, neighbours_kept
+from distillkit.system.progress import Progress, heard_by
 from distillkit.system.wording import count as counted
 
 _BATCH, _VECTORS = 32, 8192
@@ -48,7 +50,9 @@ class Lost:
         )
 
 
-def lowered(store: FeatureStore, precision: str, count: int, fields: Collection[str] | None = None) -> Iterator[Lost]:
+def lowered(
+    store: FeatureStore, precision: str, count: int, fields: Collection[str] | None = None, say: Say = silent
+) -> Iterator[Lost]:
     """Every field of vectors, or those asked for. StoreError, or RecipeError, where nothing can be asked again so."""
     wanted = {store.field_name(name) for name in fields} if fields else set(store.feature_names)
     wanted = {name for name in wanted if name in store.feature_names and name.rpartition("/")[2] != "logits"}
@@ -67,25 +71,29 @@ def lowered(store: FeatureStore, precision: str, count: int, fields: Collection[
         if component is not None:
             asked, component = True, component.model_copy(update={"precision": precision})
             component.check("teachers", f"--against {precision}")
-            yield from _compared(store, rows, component.build("teachers"), own, precision)
+            with heard_by(say):
+                network = component.build("teachers")
+            yield from _compared(store, rows, network, own, precision, say)
     if not asked:
         raise StoreError(f"{store.path}: none of its teachers can be asked again")
 
 
 def _compared(
-    store: FeatureStore, rows: np.ndarray, network: Any, own: dict[str, str], precision: str
+    store: FeatureStore, rows: np.ndarray, network: Any, own: dict[str, str], precision: str, say: Say
 ) -> Iterator[Lost]:
     files = Originals(store, None) if set(own.values()) - {"text"} else None
     views = np.zeros(len(rows), np.int64)
     now: dict[str, list[Tensor]] = {full: [] for full in own}
     # Of tokens, some rows are enough; all would fill the memory.
     enough = {full: -(-_VECTORS // math.prod(store.fields[full].view_shape[:-1])) for full in own}
-    for first in range(0, len(rows), _BATCH):
-        part = slice(first, first + _BATCH)
-        said = said_now(network, set(own.values()), store, files, rows[part], views[part])
-        for full, name in own.items():
-            if first < enough[full]:
-                now[full].append(said[name])
+    with Progress(f"{store.path}: rows asked in {precision}", len(rows), say) as progress:
+        for first in range(0, len(rows), _BATCH):
+            part = slice(first, first + _BATCH)
+            said = said_now(network, set(own.values()), store, files, rows[part], views[part])
+            for full, name in own.items():
+                if first < enough[full]:
+                    now[full].append(said[name])
+            progress.advance(len(rows[part]))
     for full in own:
         told = torch.cat(now[full])
         some = slice(len(told))

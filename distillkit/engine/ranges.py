@@ -7,7 +7,7 @@ from contextlib import closing
 import pyarrow as pa
 import torch
 
-from distillkit.engine.computing import computed
+from distillkit.engine.computing import computed, counted
 from distillkit.engine.job import Job
 from distillkit.engine.loading import Say
 from distillkit.store.format.steps import Steps, sample_of
@@ -21,7 +21,7 @@ def measured(job: Job, plan: pa.Table, say: Say) -> dict[str, Steps]:
         return {}
     rows = sample_of(plan.num_rows, fields.values())
     say(f"{job.path}: measuring the range of {', '.join(fields)} on {count(len(rows), 'row')}")
-    sample = {0: plan.take(pa.array(rows))}
-    with closing(computed(job.exactly(fields), sample, say, lambda *_: None)) as shards:
+    exact, sample = job.exactly(fields), {0: plan.take(pa.array(rows))}
+    with counted(exact, len(rows), say) as tell, closing(computed(exact, sample, say, tell)) as shards:
         arrays = next(shards).arrays
     return {name: Steps.of(torch.from_numpy(arrays[name])) for name in fields}

@@ -6,7 +6,7 @@ The other rows of their shards are taken over as they are stored, and the other 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,9 +17,10 @@ import pyarrow as pa
 
 from distillkit.engine import successor
 from distillkit.engine.changed import Looked, all_looked
-from distillkit.engine.computing import computed
+from distillkit.engine.computing import computed, counted
 from distillkit.engine.job import Job
 from distillkit.engine.retry import successor_of
+from distillkit.engine.shard import Shard
 from distillkit.errors import StoreError
 from distillkit.store.format.encode import stored
 from distillkit.store.format.log import FILE_NAME as LOG
@@ -48,18 +49,15 @@ def redo(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None], 
     with Claims(path) as mine, Claims(writer.path) as claims:
         mine.take_all()
         claims.take_all()
-        todo = _changed(job, writer, old)
+        todo = _changed(job, writer, old, say)
         if not todo:
             say(f"{path}: no image of it has changed, nothing to do")
             return path
         rows = sum(map(len, todo.values()))
         say(f"{path}: {count(rows, 'row')} in {len(todo)} of {count(writer.shards, 'shard')} to do again")
-        _take_back_what_changed_again(job, writer)
+        _take_back_what_changed_again(job, writer, say)
         successor.begin(writer, job, set(range(writer.shards)) - todo.keys())
-        job, store = replace(job, steps=writer.steps), FeatureStore(path)
-        for shard, changed in todo.items():
-            if not writer.committed(shard):
-                _commit(job, store, writer, shard, changed, say)
+        _do_again(replace(job, steps=writer.steps), writer, todo, say)
         append_line(writer.path / LOG, {"redone": rows} | made)
         manifest = writer.finish(versions())
         told = successor.take_its_place(path, mine)
@@ -67,10 +65,10 @@ def redo(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None], 
     return path
 
 
-def _changed(job: Job, writer: StoreWriter, old: Manifest) -> dict[int, np.ndarray]:
+def _changed(job: Job, writer: StoreWriter, old: Manifest, say: Callable[[str], None]) -> dict[int, np.ndarray]:
     """By shard its rows whose images are others now. Of mere copies the new dates are kept: nobody reads them again."""
     todo = {}
-    for shard, found in all_looked(job.path, job.source, writer.plan, old.rows_per_shard):
+    for shard, found in all_looked(job.path, job.source, writer.plan, old.rows_per_shard, say):
         if found.copied:
             _keep_dates(job.path, shard, old, found)
         if found.changed:
@@ -94,19 +92,28 @@ def _refuse_another_store(path: Path, old: Manifest) -> None:
         )
 
 
-def _take_back_what_changed_again(job: Job, writer: StoreWriter) -> None:
+def _take_back_what_changed_again(job: Job, writer: StoreWriter, say: Callable[[str], None]) -> None:
     """A run that died may have done shards whose images have changed once more since, or changed back."""
-    for shard, found in all_looked(writer.path, job.source, writer.plan, writer.rows_per_shard):
+    for shard, found in all_looked(writer.path, job.source, writer.plan, writer.rows_per_shard, say):
         if found.changed and writer.committed(shard):
             writer.forget(shard)
 
 
-def _commit(
-    job: Job, store: FeatureStore, writer: StoreWriter, number: int, changed: np.ndarray, say: Callable[[str], None]
-) -> None:
-    """A shard, of whose rows these are computed and the others are as they are stored."""
+def _do_again(job: Job, writer: StoreWriter, todo: Mapping[int, np.ndarray], say: Callable[[str], None]) -> None:
+    """Each shard of which these rows have changed, unless a run that died has done it."""
+    left = {shard: changed for shard, changed in todo.items() if not writer.committed(shard)}
+    with counted(job, sum(map(len, left.values())), say) as tell:
+        for number, changed in left.items():
+            first, stop = writer.span(number)
+            plan = writer.plan.slice(first, stop - first).take(pa.array(changed))
+            (new,) = computed(job, {number: plan}, say, tell)
+            _commit(job, writer, new, changed)
+
+
+def _commit(job: Job, writer: StoreWriter, new: Shard, changed: np.ndarray) -> None:
+    """A shard of whose rows these are new, and the others are as they are stored."""
+    store, number = FeatureStore(job.path), new.number
     first, stop = writer.span(number)
-    (new,) = computed(job, {number: writer.plan.slice(first, stop - first).take(pa.array(changed))}, say, _nobody)
     arrays = {}
     for name, field in writer.fields.items():
         arrays[name] = np.array(stored(store.read(name, np.arange(first, stop), raw=True), field))
@@ -122,7 +129,3 @@ def _commit(
     stamps[changed] = new.stamps
     clipped = Counter(store.manifest.shards[number].clipped) + Counter(new.clipped)
     writer.commit(number, arrays, failures, clipped, stamps)
-
-
-def _nobody(shard: Any, rows: int) -> None:
-    """These are few rows: nothing is told of how far they are."""

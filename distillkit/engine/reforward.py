@@ -7,7 +7,7 @@ read from the corpus, shown to the teacher that the store names, and compared wi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from distillkit.callable import silent
 from distillkit.errors import StoreError
 from distillkit.originals import Originals
 from distillkit.pixels.views import unpacked
@@ -23,9 +24,11 @@ from distillkit.recipe import Component, ExtractRecipe
 from distillkit.store.format.field import PARAMETERS
 from distillkit.store.format.sameness import other_teacher
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.progress import Progress, heard_by
 from distillkit.system.wording import count as counted
 from distillkit.teachers._again import component_of
 
+Say = Callable[[str], None]
 _BATCH = 32
 # Rounding to 16 bits costs 1e-6 of a cosine, other kernels in half precision 1e-3; another image costs much more.
 LEAST_COSINE = 0.99
@@ -58,7 +61,9 @@ class Agreement:
         return f"{self.field}  {counted(len(self.values), 'row')}, {self.word} {told}"
 
 
-def reforward(store: FeatureStore, count: int, recipe: ExtractRecipe | None = None) -> Iterator[Agreement | str]:
+def reforward(
+    store: FeatureStore, count: int, recipe: ExtractRecipe | None = None, say: Say = silent
+) -> Iterator[Agreement | str]:
     """What was found of each field, and, as a text, what does not fit a teacher as a whole.
 
     The teachers are the store's own, found again by what it says of them, or those of `recipe`. StoreError when nothing
@@ -78,14 +83,15 @@ def reforward(store: FeatureStore, count: int, recipe: ExtractRecipe | None = No
         if component is None:
             continue
         asked += 1
-        network: Any = component.build("teachers")
+        with heard_by(say):
+            network: Any = component.build("teachers")
         # What was imported says little of its teacher, and nothing of how that is called here.
         told = {} if record.get("kind") == "imported" else record
         said = network.fingerprint()
         other = other_teacher(told, {key: said.get(key) for key in told})
         if other:
             yield f"teacher {alias}: {other}"
-        yield from _compared(store, fields, rows, views, alias, network, bool(record.get("normalised")))
+        yield from _compared(store, fields, rows, views, alias, network, bool(record.get("normalised")), say)
     if not asked:
         raise StoreError(f"{store.path}: none of its teachers can be asked again; name one with --recipe")
 
@@ -120,17 +126,20 @@ def _compared(
     alias: str,
     network: Any,
     normalised: bool,
+    say: Say,
 ) -> Iterator[Agreement]:
     """Every field of `fields` that the network gives, a batch at a time."""
     names = {f"{alias}/{name}": name for name in network.fields if f"{alias}/{name}" in fields}
     files = Originals(store, None) if set(names.values()) - {"text"} else None
     found: dict[str, list[np.ndarray]] = {full: [] for full in names}
-    for first in range(0, len(rows), _BATCH):
-        some, seen = rows[first : first + _BATCH], views[first : first + _BATCH]
-        said = said_now(network, set(names.values()), store, files, some, seen)
-        for full, name in names.items():
-            then = store.read(full, some, view=seen if store.fields[full].per_view else None)
-            found[full].append(_agreement(full, then, said[name]))
+    with Progress(f"{store.path}: rows asked of {alias} again", len(rows), say) as progress:
+        for first in range(0, len(rows), _BATCH):
+            some, seen = rows[first : first + _BATCH], views[first : first + _BATCH]
+            said = said_now(network, set(names.values()), store, files, some, seen)
+            for full, name in names.items():
+                then = store.read(full, some, view=seen if store.fields[full].per_view else None)
+                found[full].append(_agreement(full, then, said[name]))
+            progress.advance(len(some))
     keys = store.values("key", rows)
     for full, batches in found.items():
         values, lengths = np.concatenate(batches, axis=1)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
 
 from distillkit.evaluation.comparison import Cell, Comparison, Line
 from distillkit.report.comparison import difference, told
@@ -21,10 +22,20 @@ def as_csv(comparison: Comparison) -> str:
     made = io.StringIO()
     writer = csv.writer(made, lineterminator="\n")
     writer.writerow(_COLUMNS)
+    for row in _rows(comparison):
+        writer.writerow(["" if value is None else value for value in row])
+    return made.getvalue()
+
+
+def as_json(comparison: Comparison) -> str:
+    """The same rows, an object a line; what is not known is null."""
+    return "".join(f"{json.dumps(dict(zip(_COLUMNS, row, strict=True)))}\n" for row in _rows(comparison))
+
+
+def _rows(comparison: Comparison) -> Iterator[list[object]]:
     for line in comparison.lines:
         for who, cell in line.cells.items():
-            writer.writerow(["" if value is None else value for value in _values(line, who, cell)])
-    return made.getvalue()
+            yield _values(line, who, cell)
 
 
 def _values(line: Line, who: str, cell: Cell) -> list[object]:

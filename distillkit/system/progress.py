@@ -63,7 +63,7 @@ class Progress:
         self.done += count
         self.bar.advance(self.task, count)
         now = time.perf_counter()
-        if self.say is None or not self.bar.disable or now - self.told < _EVERY or self.done >= self.total:
+        if self.say is None or not self.bar.disable or now - self.told < _EVERY or not 0 < self.done < self.total:
             return
         self.told, rate = now, self.done / (now - self.began)
         left = wait((self.total - self.done) / rate)

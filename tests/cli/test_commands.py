@@ -250,6 +250,7 @@ def test_listings_are_json_a_line_where_that_is_asked(run_cli, toy_stores, tmp_p
         (("data", "check", "imagenet1k", "--root", "corpus"), "line"),
         (("store", "precision", "out/images"), "bytes_per_row"),
         (("store", "verify", "out/images"), "problems"),
+        (("suggest-scale", "out/images", "--texts", "out/texts"), "half_at"),
         (("recipe", "list"), "recipe"),
         (("recipe", "explain"), "knobs"),
         (("recipe", "check", recipe), "told"),

@@ -171,3 +171,10 @@ def test_a_plain_run_tells_that_it_could_be_appended(run, store, corpus):
     grow(corpus, 5)
     code, err = run("extract-teacher")
     assert code == 1 and "`distillkit store append`" in err and "--overwrite" in err and verify(store) == []
+
+
+@pytest.mark.usefixtures("every_step")
+def test_of_the_border_it_is_told_how_far_it_is(run, store, corpus):
+    grow(corpus, 50)  # all of them in the shard that was not full: a picture and a text of each
+    code, err = run("store", "append")
+    assert code == 0 and f"{store}: images and texts 50/100  " in err

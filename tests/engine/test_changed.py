@@ -248,3 +248,15 @@ def test_what_was_kept_of_a_shard_in_hand_keeps_its_stamps(run, store, tmp_path,
     assert run(*settings)[0] == 0
     want = np.load(store / "stamps/00000.npy")
     assert (np.load(tmp_path / "again/images/stamps/00000.npy") == want).all() and (want["bytes"] > 0).all()
+
+
+@pytest.mark.usefixtures("every_step")
+def test_a_long_look_at_all_files_and_what_is_done_again_tell_how_far_they_are(run, store, corpus):
+    paint(corpus, *NAMES)
+    os.utime(corpus / "images/000.png", ns=(1, 1))  # which is read, to see that it is the same
+    code, err = run("--retry-changed")
+    looked = f"{store}: looking for images that changed, rows "
+    assert code == 0 and f"{looked}63/151  " in err and f"{looked}64/151  " in err
+    assert f"{store}: images and texts 1/8  " in err and f"{store}: images and texts 7/8  " in err, "4 rows"
+    paint(corpus, NAMES[0], seed=2)
+    assert looked in run()[1]

@@ -46,3 +46,11 @@ def test_what_it_costs_is_told_as_json_too(toy_stores, run_cli):
     assert code == 0, err
     assert told["vectors"] == 16 and told["precision"] == "bf16" and told["field"].endswith("/image")
     assert 0 < told["error"] <= told["worst"] and 0 < told["overlap"] <= 1
+
+
+@pytest.mark.usefixtures("every_step")
+def test_a_long_measurement_tells_how_far_it_is(toy_stores):
+    said, images = [], toy_stores / "out/images"
+    teacher_precision(images, "bf16", rows=40, fields=["image"], say=said.append)
+    assert any(line.startswith(f"{images}: rows asked in bf16 32/40  ") for line in said)
+    assert any(line.startswith("sha256 of the weights: bytes ") for line in said)

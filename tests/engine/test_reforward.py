@@ -222,3 +222,10 @@ def test_what_cannot_be_asked_again_is_one_line(run_cli, tmp_path):
     bring("clip_retrieval", tmp_path / "embeddings", tmp_path / "out")
     code, _, err = run_cli("store", "verify", tmp_path / "out", "--reforward", "8")
     assert code == 1 and "none of its teachers can be asked again; name one with --recipe" in err
+
+
+@pytest.mark.usefixtures("every_step")
+def test_a_long_question_tells_how_far_it_is(store, run_cli):
+    code, _, err = run_cli("store", "verify", store, "--reforward", "64")
+    assert code == 0 and all(f"{store}: rows asked of {who} again 32/64  " in err for who in ("clip", "dino"))
+    assert "sha256 of the weights: bytes " in err and f"{store}: bytes " in err

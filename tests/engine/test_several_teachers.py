@@ -306,11 +306,12 @@ def test_one_teacher_may_go_by_two_names(extract, recipes, run_cli, tmp_path):
         batches(store, teacher="dino", texts=texts)
 
 
-def test_a_dtype_of_a_single_field(extract):
+def test_a_dtype_of_a_single_field(extract, every_step):
     """Patches in int8 with ranges measured beforehand on rows of the whole corpus; the rest as ever."""
     _, _, exact = extract(["clip"], '["image", "patches"]\ndtype = "float32"', "exact")
     code, err, store = extract(["clip"], '["image", "patches"]\ndtypes = { patches = "int8", image = "bfloat16" }')
     assert code == 0 and "measuring the range of clip/patches on 70 rows" in err and verify(store) == []
+    assert f"{store}: images 32/70  " in err, "how far it is"
     one, other = FeatureStore(store), FeatureStore(exact)
     assert one.field("patches").dtype == "int8" and one.read("image", [0]).dtype == torch.bfloat16
     want, got = (it.read("patches", np.arange(70)) for it in (other, one))

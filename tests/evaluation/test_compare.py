@@ -152,6 +152,13 @@ def test_files_and_tables(pair, run_cli, tmp_path):
     assert out.startswith(r"\begin{tabular}{lrr}") and r"100.0\% [+" in out and r"R@10" in out
     _, out, _ = run_cli("compare", a, b, "--table", "md")
     assert out.splitlines()[1] == "| --- | ---: | ---: |" and "100.0% [+" in out
+    _, out, _ = run_cli("compare", a, b, "--json")
+    found = [json.loads(line) for line in out.splitlines()]
+    assert len(found) == len(rows) and all(one.keys() == rows[0].keys() for one in found)
+    assert [one["value"] for one in found] == [float(row["value"]) for row in rows]
+    assert found[0]["recipe"] == str(a) and found[0]["p"] is None
+    code, _, err = run_cli("compare", a, b, "--json", "--table", "csv")
+    assert code == 2 and "choose one" in err
     assert not (b / "compare.html").exists()
 
 

@@ -101,3 +101,12 @@ def test_who_or_what_has_no_patches_is_one_line(world, store, student, told):
     with pytest.raises(DistillkitError, match=told) as error:
         evaluate(run, quiet, evals=world / "dense.toml", overrides=[f'evals.0.store="{place}"'])
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.usefixtures("every_step")
+def test_of_patches_it_is_told_how_far_they_are(world):
+    said, run = [], world / "out/run"
+    recipe = (world / "dense.toml").read_text().split("[[evals]]")[1]
+    (world / "again.toml").write_text(f'[evaluation]\nbatch_size = 8\n[[evals]]{recipe}name = "again"\n')
+    evaluate(run, said.append, evals=world / "again.toml")
+    assert any(line.startswith(f"{world}/out/images: patches of images 8/16  ") for line in said), said

@@ -35,3 +35,11 @@ def test_what_is_slow_is_told_as_such(monkeypatch):
     with progress.Progress("x", 10, said.append) as bar:
         bar.advance(6)
     assert said == ["x 6/10  0.3/s  13 s left"]
+
+
+def test_a_line_waits_until_something_is_done(monkeypatch):
+    clock, said = iter(range(0, 1000, 20)), []
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: next(clock))
+    with progress.Progress("x", 10, said.append) as bar:
+        bar.advance(0)
+    assert said == []
