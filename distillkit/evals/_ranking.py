@@ -43,13 +43,13 @@ def ranked(
     itself: Int[Tensor, "n"] | None = None,
     few: bool = False,
 ) -> Ranking:
-    """By cosine. `itself`: an answer of each item that is none, since it is the item. `few`: see `ranked_by`."""
+    """By cosine. `itself`: an answer of each item that is none, since it is the item, or -1. `few`: see `ranked_by`."""
     answers = F.normalize(answers.float(), dim=-1)
 
     def scores(first: int, stop: int) -> Float[Tensor, "b m"]:
         found = F.normalize(asked[first:stop].float(), dim=-1) @ answers.T
         if itself is not None:
-            found[torch.arange(len(found)), itself[first:stop]] = -torch.inf
+            found.masked_fill_(itself[first:stop, None] == torch.arange(len(answers)), -torch.inf)
         return found
 
     return ranked_by(scores, len(asked), len(answers), right, few)
@@ -108,9 +108,9 @@ def _best(scores: Float[Tensor, "b m"], k: int) -> Int[Tensor, "b k"]:
     return best
 
 
-def chance(right: Int[np.ndarray, "n"], answers: int, k: int) -> float:
+def chance(right: Int[np.ndarray, "n"], answers: int | Int[np.ndarray, "n"], k: int) -> float:
     """How often k answers drawn at random hold one of an item's `right` ones."""
     missed = np.ones(len(right))
-    for drawn in range(min(k, answers)):
+    for drawn in range(min(k, int(np.min(answers)))):
         missed *= np.maximum(answers - right - drawn, 0) / (answers - drawn)
     return float(1 - missed.mean())
