@@ -21,7 +21,7 @@ _FEW = 64  # items that are ranked where the others need not be
 @dataclass(frozen=True)
 class Ranking:
     """`rank`: from 1, of the best of an item's right answers; beyond all of them where it has none. `margin`: the score
-    of that one minus that of the best wrong one. `best`: the answers that come first.
+    of that one minus that of the best wrong one. `best`: the answers that come first, then -1 where no more has a vote.
 
     Ties are taken as arg-max takes them, the first answer first, as open_clip and clip_benchmark do: a network that
     says the same of everything is right by chance.
@@ -56,14 +56,19 @@ def ranked(
 
 
 def ranked_by(
-    scores: Callable[[int, int], Float[Tensor, "b m"]], items: int, answers: int, right: Right, few: bool = False
+    scores: Callable[[int, int], Float[Tensor, "b m"]],
+    items: int,
+    answers: int,
+    right: Right,
+    few: bool = False,
+    votes: bool = False,
 ) -> Ranking:
     """By any scores, some items at a time. `few`: the first items alone, and the others are taken to be like them,
-    which is enough for a network that says nothing.
+    which is enough for a network that says nothing. `votes`: scores are votes, and what got none is not near.
     """
     step = min(max(_CELLS // max(answers, 1), 1), _FEW if few else _MOST)
     spans = [(first, min(first + step, items)) for first in range(0, items, step)]
-    parts = [ranking(scores(*span), right(*span)) for span in (spans[:1] if few else spans)]
+    parts = [ranking(scores(*span), right(*span), votes) for span in (spans[:1] if few else spans)]
     found = [np.concatenate([getattr(one, name) for one in parts]) for name in ("rank", "margin", "best")]
     return Ranking(*(np.resize(one, (items, *one.shape[1:])) if few else one for one in found))
 
@@ -86,8 +91,8 @@ def own(item: Int[Tensor, "p"], answer: Int[Tensor, "p"], answers: int) -> Right
     return right
 
 
-def ranking(scores: Float[Tensor, "b m"], right: Bool[Tensor, "b m"]) -> Ranking:
-    """Of scores that are there. What is no number is nearest to nothing."""
+def ranking(scores: Float[Tensor, "b m"], right: Bool[Tensor, "b m"], votes: bool = False) -> Ranking:
+    """Of scores that are there. What is no number is nearest to nothing. `votes`: see `ranked_by`."""
     scores = scores.nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
     top = scores.masked_fill(~right, -torch.inf).amax(1)
     first = ((scores == top[:, None]) & right).int().argmax(1)
@@ -95,8 +100,10 @@ def ranking(scores: Float[Tensor, "b m"], right: Bool[Tensor, "b m"]) -> Ranking
     rank = 1 + ((scores > top[:, None]) | ((scores == top[:, None]) & earlier)).sum(1)
     rank = torch.where(right.any(1), rank, scores.shape[1] + 1)
     wrong = scores.masked_fill(right, -torch.inf).amax(1)
-    best = _best(scores, min(BEST, scores.shape[1])).int().numpy()
-    return Ranking(rank.numpy(), (top - wrong).nan_to_num(nan=0.0).numpy(), best)
+    best = _best(scores, min(BEST, scores.shape[1]))
+    if votes:  # the first is an answer all the same
+        best[:, 1:] = best[:, 1:].masked_fill(scores.gather(1, best[:, 1:]) <= 0, -1)
+    return Ranking(rank.numpy(), (top - wrong).nan_to_num(nan=0.0).numpy(), best.int().numpy())
 
 
 def _best(scores: Float[Tensor, "b m"], k: int) -> Int[Tensor, "b k"]:

@@ -66,7 +66,7 @@ class Knn:
             parts = zip(asked[first:stop].to(device).split(step), itself[first:stop].split(step), strict=True)
             return torch.cat([self._vote(*part, voters, voted, len(classes)) for part in parts]).cpu()
 
-        found = ranked_by(votes, len(asked), len(classes), one_right(label, len(classes)), blank(encode))
+        found = ranked_by(votes, len(asked), len(classes), one_right(label, len(classes)), blank(encode), True)
         return classified(open_store(self.store), labels, label, classes, found, top_5=False)
 
     def check(self, open_store: OpenStore) -> tuple[Labels, Labels, Classes]:

@@ -36,6 +36,15 @@ def test_an_image_does_not_vote_for_itself(same):
     assert found["top-1"] == 1.0 and "also in train" not in found
 
 
+def test_classes_without_a_vote_are_not_among_the_best():
+    train = Store([0, 0, 1, 2, 3], label=[0, 1, 2, 3, 4])
+    (answers,) = Knn(train="t", store="s", k=2).run(
+        Teacher(), {"t": train, "s": Store([0, 3], label=[0, 4])}.__getitem__
+    )
+    assert sorted(answers.best[0][:2].tolist()) == [0, 1] and (answers.best[0][2:] == -1).all()
+    assert answers.best[1][0] == 4 and (answers.best[1][2:] == -1).all()
+
+
 def test_the_only_voter_is_asked_about_nothing():
     one = Store([0], label=[0], files=["a.png"])
     with pytest.raises(StoreError, match="toy: its one image cannot vote for itself"):
