@@ -46,9 +46,12 @@ def images_among(measured: FeatureStore, known: Bool[np.ndarray, "n"]) -> int:
 
 def such_as(measured: FeatureStore, known: Bool[np.ndarray, "n"]) -> str:
     """The keys of the first images that are `known`, for a line that has counted them; nothing where those are all."""
+    if known.all():
+        return ""
     rows = measured.ok_rows[known]
-    first = rows[first_of_each(measured, rows)[:_TOLD]] if not known.all() else rows[:0]
-    return f", such as {', '.join(map(repr, measured.values('key', first)))}" if len(first) else ""
+    each = rows[first_of_each(measured, rows)]
+    keys = ", ".join(map(repr, measured.values("key", each[:_TOLD])))
+    return f", such as {keys}" if len(each) > _TOLD else f": {keys}"
 
 
 def hold_out(measured: FeatureStore, trained: FeatureStore, known: Bool[np.ndarray, "n"]) -> str:

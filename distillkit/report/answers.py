@@ -83,7 +83,8 @@ def listed(rows: Rows | None, evaluation: Mapping[str, Any], shown: int = SHOWN)
     ]
     right = {who: float(np.mean(_among(one))) for who, one in rows.answers.items()}
     what = "text" if rows.asked["eval"]["kind"] in OF_TEXTS else "class"
-    return Listed(images, count, right, what, rows.asked["eval"]["kind"] == "knn")
+    voted = any((one.best < 0).any() for one in rows.answers.values() if one.best is not None)
+    return Listed(images, count, right, what, voted)
 
 
 def _among(one: Answers) -> np.ndarray:

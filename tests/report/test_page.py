@@ -425,7 +425,7 @@ def test_copies_under_other_names_were_seen(finished, tmp_path, teacher_folder, 
     assert run_cli("store", "view", finished.parent / "images", tmp_path / "three", "--rows", "0:3")[0] == 0
     told = (
         "on images of which 3 have copies in training",
-        ", such as 'images/000.png', 'images/001.png', 'images/002.png'",
+        ": 'images/000.png', 'images/001.png', 'images/002.png'",
     )
     assert seen(stores["copies"], FeatureStore(tmp_path / "three")) == told
 
@@ -493,11 +493,16 @@ def test_classes_are_called_classes_and_by_the_names_that_the_store_has(run, mon
     evaluation = json.loads((run.path / "evaluation.json").read_text())
     rows = rows_of(run.path, evaluation, "retrieval")
     assert listed(rows, evaluation).what == "text"
-    answers = {who: replace(one, names=[str(n) for n in range(len(one.names))]) for who, one in rows.answers.items()}
+    answers = {
+        who: replace(one, names=[str(n) for n in range(len(one.names))], best=one.best.copy())
+        for who, one in rows.answers.items()
+    }
     made_of = rows.made_of | {"eval": rows.made_of["eval"] | {"kind": "knn"}}
     monkeypatch.setattr("distillkit.report.named.classes_of", lambda path: {"zoo": 0, "cats": 1})
     found = listed(replace(rows, answers=answers, made_of=made_of), evaluation, shown=70)
-    assert found.what == "class" and {one["text"] for one in found.images} >= {"zoo", "cats", "2"}
+    assert found.what == "class" and not found.voted and {one["text"] for one in found.images} >= {"zoo", "cats", "2"}
+    for one in answers.values():
+        one.best[0, 1:] = -1
     write_rows(run.path / "evaluation/retrieval.arrow", replace(rows, answers=answers, made_of=made_of))
     text, plain = written(run)
     assert "its classes with the most votes (five at most). The image’s own class is among" in Page(text).text
