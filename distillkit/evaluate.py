@@ -73,7 +73,8 @@ def evaluate_all(
     `names`: of the evals these alone. `page`: write the reports anew, also where nothing is left to measure.
     """
     other = None if evals is None else load(evals, list(overrides), kind=EvalRecipe)
-    jobs = [_job(Path(path), other, list(overrides), names) for path in paths]
+    typed = _typed(evals, overrides, names)
+    jobs = [_job(Path(path), other, list(overrides), names, typed) for path in paths]
     return [_evaluated(job, say, page) for job in jobs]
 
 
@@ -95,7 +96,7 @@ def evaluate_teacher(
     kept = Kept(Path(out) / "evaluation", {"teacher": digest(fingerprint)})
     learns_on = device_of(recipe.device or "auto")
     found = _measured(asked, kept, {"teacher": Teacher(learns_on)}, open_store, say)
-    return write_result(Path(out), Result(found, asked, kept.networks, {}), open_store)
+    return write_result(Path(out), Result(found, asked, kept.networks, {}, _typed(evals, overrides, names)), open_store)
 
 
 def write_as(folder: str | Path, form: str) -> Path:
@@ -107,16 +108,27 @@ def write_as(folder: str | Path, form: str) -> Path:
 
 @dataclass(frozen=True)
 class _Job:
-    """One run, and what it is asked. `recipe` is the run's, changed as the command line says."""
+    """One run, and what it is asked. `recipe` is the run's, changed as the command line says; `typed`: how a
+    file of evals was asked for.
+    """
 
     run: RunFolder
     recipe: TrainRecipe
     baseline: RunFolder | None
     asked: list[Asked]
     open_store: OpenStore
+    typed: list[str]
 
 
-def _job(path: Path, other: EvalRecipe | None, overrides: list[str], names: Sequence[str]) -> _Job:
+def _typed(evals: str | Path | None, overrides: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The options that ask for the evals of a file."""
+    if evals is None:
+        return []
+    more = [*(("--set", one) for one in overrides), *(("--only", one) for one in names)]
+    return ["--eval", str(evals), *(word for pair in more for word in pair)]
+
+
+def _job(path: Path, other: EvalRecipe | None, overrides: list[str], names: Sequence[str], typed: list[str]) -> _Job:
     run = RunFolder(path)
     recipe = run.recipe()
     recipe = changed(recipe, overrides, str(run.path)) if other is None else recipe.measured_by(other)
@@ -126,7 +138,7 @@ def _job(path: Path, other: EvalRecipe | None, overrides: list[str], names: Sequ
     baseline = run.baseline if recipe.baseline is not None else None
     if baseline is not None:
         baseline.recipe()
-    return _Job(run, recipe, baseline, asked, open_store)
+    return _Job(run, recipe, baseline, asked, open_store, typed)
 
 
 def _evaluated(job: _Job, say: Say, page: bool) -> Path:
@@ -160,7 +172,7 @@ def _evaluated(job: _Job, say: Say, page: bool) -> Path:
     facts = {"own_texts": own_texts, "roots": recipe.data.moved, "weights": weights}
     say(f"{run.path}: {measured_weights(run, job.baseline, [one.component for one in job.asked])}")
     unfinished(run.path)  # what the proof speaks of is another evaluation from here on
-    write_result(run.path, Result(found, job.asked, networks, facts), job.open_store)
+    write_result(run.path, Result(found, job.asked, networks, facts, job.typed), job.open_store)
     return _reported(job)
 
 

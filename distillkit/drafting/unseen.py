@@ -7,7 +7,7 @@ import os
 import numpy as np
 
 from distillkit.errors import RecipeError
-from distillkit.evaluation.unseen import hold_out, images_among
+from distillkit.evaluation.unseen import hold_out, images_among, such_as
 from distillkit.store.reading.images import same_files
 from distillkit.store.reading.lookup import find
 from distillkit.store.reading.reader import FeatureStore
@@ -34,4 +34,5 @@ def told_of_seen(images: str, measured: str) -> str:
         "have keys" if keys[known].all() else "are images, or have keys,",
     )
     told = f"{images_among(asked, known):,} of {count(every, 'image')} {what} that {images} trains on, too"
+    told += such_as(asked, known)
     return f"{measured}: {told}; {hold_out(asked, trained, known)}"

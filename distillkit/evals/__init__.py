@@ -5,6 +5,7 @@
                                 several, a row for each item, of which numbers, intervals and paired tests are made; or
                                 just {name: number}: such numbers are told, and no test can be made of them
     further                     optional: more stores that are read, beside store, prompts, train and gallery
+    texts                       optional: true of one that asks about texts, other than of a store `prompts`
     together(found)             optional: everybody's answers, by network, with facts that take two of them to tell
     check(open_store)           optional: what `run` would refuse of the stores' labels, before anybody is asked
     encode.blank                true of a network that says nothing (_encode.py), of which little need be learned and

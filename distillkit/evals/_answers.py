@@ -50,10 +50,11 @@ class Measure:
 class Answers:
     """One network's rows of one table of an evaluation; `table` is its name where an evaluation has more than one.
 
-    `key` names each item. `columns`: rank (which in the order of answers the right one is, from 1), margin (by how much
-    it leads, below 0 where it does not), or whatever the measures are made of, with a value an item, or one an item and
-    class. `best`: the answers that come first, as places in `names`, and `target`: the right one. `group`: items of one
-    class or concept, which are not independent. `facts`: what no item has, such as how many classes there are.
+    `key` names each item. `columns`: rank (which in the order of answers the right one is, from 1), margin (by how
+    much it leads, below 0 where it does not), or whatever the measures are made of, with a value an item, or one an
+    item and class. `best`: the answers that come first, as places in `names`, then -1 where there are no more, and
+    `target`: the right one. `group`: items of one class or concept, which are not independent. `facts`: what no item
+    has, such as how many classes there are.
     """
 
     key: Sequence[str]

@@ -20,6 +20,11 @@ def stores_of(measure: Any) -> list[str]:
     return list(dict.fromkeys([*named, *getattr(measure, "further", ())]))
 
 
+def asks_texts(measure: Any) -> bool:
+    """Whether an evaluation asks networks about texts, be they captions or prompts."""
+    return bool(getattr(measure, "texts", False) or getattr(measure, "prompts", None))
+
+
 def of_images(store: Any) -> str:
     """The field of what the teacher said of an image as a whole: its class token, where it gave nothing else."""
     return "cls" if "image" not in store.own_fields and "cls" in store.own_fields else "image"

@@ -1,16 +1,21 @@
-"""Which images are learned from, and which of them are held out, to choose a knob by."""
+"""Which images are learned from, and which of them are held out, to choose a knob by. What is asked is neither."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Int, Int64
 from torch import Tensor
 
-from distillkit.evals._encode import Encode, blank
+from distillkit.errors import StoreError
+from distillkit.evals._encode import Encode, OpenStore, blank
 from distillkit.evals._labels import Labels
+from distillkit.system.one_image import places_among
+from distillkit.system.wording import count
 
 _FEW = 64
 
@@ -32,3 +37,40 @@ def held_out(sizes: Sequence[int], share: float, seed: int = 0) -> tuple[Int[Ten
     order = torch.randperm(sizes[0], generator=torch.Generator().manual_seed(seed))
     held = max(int(sizes[0] * share), 1)
     return order[held:], order[:held]
+
+
+def left_out(
+    train: Any, rows: Int64[np.ndarray, "n"], store: Any, asked: Int64[np.ndarray, "m"]
+) -> Int64[np.ndarray, "s"]:
+    """Places in `rows` of `train` whose images are asked, as rows of `store`: they are not learned from.
+
+    StoreError where these are all.
+    """
+    found = np.flatnonzero(places_among(train, rows, store, asked) >= 0)
+    if len(found) and len(found) == len(rows):
+        raise StoreError(
+            f"{train.path}: not one of its {count(len(rows), 'image')} is left to learn from, as all are asked; ask "
+            f"some of them: distillkit store view {train.path} HELD-OUT --share 0.2, and name HELD-OUT as store"
+        )
+    return found
+
+
+def but_asked(stores: Sequence[Any], labels: Sequence[Labels]) -> list[Labels]:
+    """The same images of these stores, of all but the last without those that the last one asks about."""
+    store, asked = stores[-1], labels[-1]
+    rows, shared, found = store.ok_rows[asked.places], np.zeros(len(asked.places), bool), []
+    for train, one in zip(stores[:-1], labels[:-1], strict=True):
+        known = train.ok_rows[one.places]
+        shared |= places_among(store, rows, train, known) >= 0
+        found.append(one.but(one.places[left_out(train, known, store, rows)]))
+    return [*found, replace(asked, shared=int(shared.sum()))]
+
+
+def any_shared(measure: Any, open_store: OpenStore) -> bool:
+    """Whether a measure asks about images that it would else learn from, or find."""
+    named = [getattr(measure, name, None) for name in ("train", "validation_store")]
+    gallery = getattr(measure, "gallery", None)
+    if getattr(measure, "right", None) == "class" and gallery != measure.store:  # within one nothing ever found itself
+        named.append(gallery)
+    pairs = [(open_store(measure.store), open_store(name)) for name in named if name]
+    return any((places_among(store, store.ok_rows, one, one.ok_rows) >= 0).any() for store, one in pairs)

@@ -22,6 +22,7 @@ from distillkit.system.one_image import first_of_each, images_of
 from distillkit.system.paths import expand
 from distillkit.system.wording import count as counted
 
+SHARED = "also in train"  # what the number of images is called that are no example for themselves
 _LARGEST = np.iinfo(np.int64).max
 
 
@@ -32,7 +33,8 @@ class Labels:
     `usable`: how many usable rows there are, with a class or without; `first`: the class that label 0 is taken for.
 
     `names`: by name, the numbers of the store's classes, where it knows names and its labels count. `matched`: how many
-    classes were put under another number, by their names.
+    classes were put under another number, by their names. `shared`: how many images
+    are among those to learn from, too.
     """
 
     path: Path
@@ -42,6 +44,7 @@ class Labels:
     first: int = 0
     names: Mapping[str, int] = field(default_factory=dict)
     matched: int = 0
+    shared: int = 0
 
     @property
     def unlabelled(self) -> int:
@@ -49,8 +52,10 @@ class Labels:
 
     @property
     def noted(self) -> dict[str, float]:
-        """For the numbers of a measure: how many images it left out, and classes it matched by name, where it did."""
-        told = {"unlabelled": self.unlabelled, "classes matched by name": self.matched}
+        """For the numbers of a measure: how many images it left out, how many were left out where it learned or voted,
+        and classes it matched by name, where it did.
+        """
+        told = {"unlabelled": self.unlabelled, "classes matched by name": self.matched, SHARED: self.shared}
         return {name: float(number) for name, number in told.items() if number}
 
     def but(self, places: Int64[np.ndarray, "s"]) -> Labels:

@@ -21,12 +21,12 @@ _KEPT = 1 << 31  # bytes of maps that are kept in memory; beyond, an image's are
 class Maps:
     """What one network says of the patches of a store's images, each once. `cls`: its class token beside each patch.
 
-    `blank`: the network says nothing.
+    `rows`: not all of its images, but those of these rows. `blank`: the network says nothing.
     """
 
-    def __init__(self, encode: EncodeTokens, store: Any, *, cls: bool = False):
+    def __init__(self, encode: EncodeTokens, store: Any, *, cls: bool = False, rows: np.ndarray | None = None):
         self._encode, self._store, self._cls = encode, store, cls
-        self._rows = rows_of_images(store)
+        self._rows = rows_of_images(store) if rows is None else rows
         self.blank = blank(encode)
         self._known: dict[int, Tensor] = {}
         self._room = _KEPT

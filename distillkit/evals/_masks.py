@@ -15,6 +15,7 @@ from jaxtyping import Int64
 from PIL import Image
 
 from distillkit.errors import StoreError
+from distillkit.evals._held import left_out
 from distillkit.system.one_image import rows_of_images
 from distillkit.system.paths import expand
 from distillkit.system.wording import count
@@ -24,11 +25,18 @@ _NUMBERS = ("L", "P", "1", "I", "I;16", "I;16B")  # modes of pictures whose pixe
 
 
 class Masks:
-    """The pictures of the images of a store, each once, below `root`; StoreError where one is not there."""
+    """The pictures of the images of a store, each once, below `root`; StoreError where one is not there.
 
-    def __init__(self, store: Any, root: str, side: int):
+    `but`: not of the images of this store, which are asked about while others are learned from; StoreError where these
+    are all.
+    """
+
+    def __init__(self, store: Any, root: str, side: int, but: Any = None):
         self.root, self.side = Path(expand(root)), side
-        self.keys: list[str] = store.index["key"].take(rows_of_images(store)).to_pylist()
+        self.rows = rows_of_images(store)
+        if but is not None:
+            self.rows = np.delete(self.rows, left_out(store, self.rows, but, rows_of_images(but)))
+        self.keys: list[str] = store.index["key"].take(self.rows).to_pylist()
         lost = [key for key in self.keys if not self._path(key).is_file()]
         if lost:
             raise StoreError(

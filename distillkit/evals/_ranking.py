@@ -21,7 +21,7 @@ _FEW = 64  # items that are ranked where the others need not be
 @dataclass(frozen=True)
 class Ranking:
     """`rank`: from 1, of the best of an item's right answers; beyond all of them where it has none. `margin`: the score
-    of that one minus that of the best wrong one. `best`: the answers that come first.
+    of that one minus that of the best wrong one. `best`: the answers that come first, then -1 where no more has a vote.
 
     Ties are taken as arg-max takes them, the first answer first, as open_clip and clip_benchmark do: a network that
     says the same of everything is right by chance.
@@ -43,27 +43,32 @@ def ranked(
     itself: Int[Tensor, "n"] | None = None,
     few: bool = False,
 ) -> Ranking:
-    """By cosine. `itself`: an answer of each item that is none, since it is the item. `few`: see `ranked_by`."""
+    """By cosine. `itself`: an answer of each item that is none, since it is the item, or -1. `few`: see `ranked_by`."""
     answers = F.normalize(answers.float(), dim=-1)
 
     def scores(first: int, stop: int) -> Float[Tensor, "b m"]:
         found = F.normalize(asked[first:stop].float(), dim=-1) @ answers.T
         if itself is not None:
-            found[torch.arange(len(found)), itself[first:stop]] = -torch.inf
+            found.masked_fill_(itself[first:stop, None] == torch.arange(len(answers)), -torch.inf)
         return found
 
     return ranked_by(scores, len(asked), len(answers), right, few)
 
 
 def ranked_by(
-    scores: Callable[[int, int], Float[Tensor, "b m"]], items: int, answers: int, right: Right, few: bool = False
+    scores: Callable[[int, int], Float[Tensor, "b m"]],
+    items: int,
+    answers: int,
+    right: Right,
+    few: bool = False,
+    votes: bool = False,
 ) -> Ranking:
     """By any scores, some items at a time. `few`: the first items alone, and the others are taken to be like them,
-    which is enough for a network that says nothing.
+    which is enough for a network that says nothing. `votes`: scores are votes, and what got none is not near.
     """
     step = min(max(_CELLS // max(answers, 1), 1), _FEW if few else _MOST)
     spans = [(first, min(first + step, items)) for first in range(0, items, step)]
-    parts = [ranking(scores(*span), right(*span)) for span in (spans[:1] if few else spans)]
+    parts = [ranking(scores(*span), right(*span), votes) for span in (spans[:1] if few else spans)]
     found = [np.concatenate([getattr(one, name) for one in parts]) for name in ("rank", "margin", "best")]
     return Ranking(*(np.resize(one, (items, *one.shape[1:])) if few else one for one in found))
 
@@ -86,8 +91,8 @@ def own(item: Int[Tensor, "p"], answer: Int[Tensor, "p"], answers: int) -> Right
     return right
 
 
-def ranking(scores: Float[Tensor, "b m"], right: Bool[Tensor, "b m"]) -> Ranking:
-    """Of scores that are there. What is no number is nearest to nothing."""
+def ranking(scores: Float[Tensor, "b m"], right: Bool[Tensor, "b m"], votes: bool = False) -> Ranking:
+    """Of scores that are there. What is no number is nearest to nothing. `votes`: see `ranked_by`."""
     scores = scores.nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
     top = scores.masked_fill(~right, -torch.inf).amax(1)
     first = ((scores == top[:, None]) & right).int().argmax(1)
@@ -95,8 +100,10 @@ def ranking(scores: Float[Tensor, "b m"], right: Bool[Tensor, "b m"]) -> Ranking
     rank = 1 + ((scores > top[:, None]) | ((scores == top[:, None]) & earlier)).sum(1)
     rank = torch.where(right.any(1), rank, scores.shape[1] + 1)
     wrong = scores.masked_fill(right, -torch.inf).amax(1)
-    best = _best(scores, min(BEST, scores.shape[1])).int().numpy()
-    return Ranking(rank.numpy(), (top - wrong).nan_to_num(nan=0.0).numpy(), best)
+    best = _best(scores, min(BEST, scores.shape[1]))
+    if votes:  # the first is an answer all the same
+        best[:, 1:] = best[:, 1:].masked_fill(scores.gather(1, best[:, 1:]) <= 0, -1)
+    return Ranking(rank.numpy(), (top - wrong).nan_to_num(nan=0.0).numpy(), best.int().numpy())
 
 
 def _best(scores: Float[Tensor, "b m"], k: int) -> Int[Tensor, "b k"]:
@@ -108,9 +115,9 @@ def _best(scores: Float[Tensor, "b m"], k: int) -> Int[Tensor, "b k"]:
     return best
 
 
-def chance(right: Int[np.ndarray, "n"], answers: int, k: int) -> float:
+def chance(right: Int[np.ndarray, "n"], answers: int | Int[np.ndarray, "n"], k: int) -> float:
     """How often k answers drawn at random hold one of an item's `right` ones."""
     missed = np.ones(len(right))
-    for drawn in range(min(k, answers)):
+    for drawn in range(min(k, int(np.min(answers)))):
         missed *= np.maximum(answers - right - drawn, 0) / (answers - drawn)
     return float(1 - missed.mean())

@@ -19,16 +19,29 @@ IGNORED = -1
 
 
 class ClassMasks:
-    """Masks below `root` whose number `first_class` is class 0 of `classes`; those in `ignore` are no class."""
+    """Masks below `root` whose number `first_class` is class 0 of `classes`; those in `ignore` are no class. `but`: see
+    Masks.
+    """
 
-    def __init__(self, store: Any, root: str, side: int, classes: int, first_class: int, ignore: Sequence[int]):
-        self._masks, self.classes, self._first, self._ignore = Masks(store, root, side), classes, first_class, ignore
+    def __init__(
+        self, store: Any, root: str, side: int, classes: int, first_class: int, ignore: Sequence[int], but: Any = None
+    ):
+        self._masks, self.classes, self._first, self._ignore = (
+            Masks(store, root, side, but),
+            classes,
+            first_class,
+            ignore,
+        )
         if classes < 2:
             raise RecipeError(f"evals: classes = {classes}: figure against ground are two")
 
     @property
     def images(self) -> int:
         return len(self._masks.keys)
+
+    @property
+    def rows(self) -> Int64[np.ndarray, "n"]:
+        return self._masks.rows
 
     def of(self, places: np.ndarray) -> Int64[np.ndarray, "b side side"]:
         """The class of each pixel, IGNORED where it has none."""

@@ -19,7 +19,7 @@ from distillkit.evals._by_name import by_name
 from distillkit.evals._encode import Encode, OpenStore, blank, taught
 from distillkit.evals._labels import Labels, labels_of_images
 from distillkit.evals._ranking import chance, ranked
-from distillkit.system.one_image import first_of_each, images_of
+from distillkit.system.one_image import first_of_each, images_of, places_among
 from distillkit.system.wording import count
 
 
@@ -53,21 +53,17 @@ class AsymmetricRetrieval:
                 f"{gallery.path}: its features are {index.shape[1]} wide, the student's {said.shape[1]}; only a "
                 "student in the teacher's space can ask there (student.embed_dim)"
             )
-        itself = None
-        if self.right == "class" and self.gallery == self.store:
-            itself = torch.arange(len(said))
+        itself = torch.from_numpy(self._itself(open_store, asked, answers))
         one, other = torch.from_numpy(asked.ids), torch.from_numpy(answers.ids)
 
         def same(first: int, stop: int) -> torch.Tensor:
             found = one[first:stop, None] == other
-            if itself is not None:
-                found[torch.arange(len(found)), itself[first:stop]] = False
-            return found
+            return found & (itself[first:stop, None] != torch.arange(len(index)))
 
         found = ranked(said, index, same, itself, few=blank(encode))
         ids, counts = np.unique(answers.ids, return_counts=True)
-        right = counts[np.searchsorted(ids, asked.ids)] - (itself is not None)
-        others = len(index) - (itself is not None)
+        there = (itself >= 0).numpy()
+        right, others = counts[np.searchsorted(ids, asked.ids)] - there, len(index) - there
         measures = [Measure(f"R@{k}", "rank", within=k, chance=chance(right, others, k)) for k in self.ks]
         return [
             Answers(
@@ -91,10 +87,9 @@ class AsymmetricRetrieval:
                 gallery.path, first, image[first], len(first)
             )
         answers, asked = by_name(*(labels_of_images(one, self.classes) for one in (gallery, store)))
-        lonely = ~np.isin(asked.ids, answers.ids)
-        if self.gallery == self.store:
-            ids, counts = np.unique(answers.ids, return_counts=True)
-            lonely = counts[np.searchsorted(ids, asked.ids)] < 2
+        ids = np.sort(answers.ids)
+        right = np.searchsorted(ids, asked.ids, "right") - np.searchsorted(ids, asked.ids)
+        lonely = right <= (self._itself(open_store, asked, answers) >= 0)
         if lonely.any():
             raise StoreError(
                 f"{store.path}: {int(lonely.sum()):,} of {count(len(lonely), 'image')} of classes that no image of "
@@ -102,6 +97,15 @@ class AsymmetricRetrieval:
                 "view), or name another gallery"
             )
         return asked, answers
+
+    def _itself(self, open_store: OpenStore, asked: Labels, answers: Labels) -> Int64[np.ndarray, "n"]:
+        """For each image that asks its place among the answers, where it is no answer; -1 where it is none of them."""
+        if self.right == "key":
+            return np.full(len(asked.places), -1)
+        if self.gallery == self.store:
+            return np.arange(len(asked.places))
+        store, gallery = open_store(self.store), open_store(self.gallery)
+        return places_among(store, store.ok_rows[asked.places], gallery, gallery.ok_rows[answers.places])
 
 
 def _places(store: Any, gallery: Any) -> Int64[np.ndarray, "n"]:

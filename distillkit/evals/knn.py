@@ -7,12 +7,15 @@ Weighted votes as DINO counts them, https://arxiv.org/abs/2104.14294 (k 20, temp
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
-from distillkit.errors import RecipeError
+from distillkit.errors import RecipeError, StoreError
 from distillkit.evals._answers import Answers
 from distillkit.evals._by_name import by_name
 from distillkit.evals._classes import Classes, classes_of
@@ -22,12 +25,14 @@ from distillkit.evals._held import learned_from
 from distillkit.evals._labels import Labels, labels_of_images
 from distillkit.evals._ranking import one_right, ranked_by
 from distillkit.recipe.schema import Temperature
+from distillkit.system.one_image import places_among
 
 _CELLS = 1 << 25  # cosines in memory at once
 
 
 class Knn:
-    """`train`: labelled images that vote. `store`: images that are asked. `k`: how many vote.
+    """`train`: labelled images that vote. `store`: images that are asked; one of both does not vote for itself. `k`:
+    how many vote.
 
     `temperature`: a vote counts exp(cosine / temperature), so a lower one makes the nearest count more.
     """
@@ -54,13 +59,14 @@ class Knn:
         voters = F.normalize(encode(open_store(self.train))[known.places].float(), dim=-1).to(device)
         asked = F.normalize(encode(open_store(self.store))[labels.places].float(), dim=-1)
         voted, label = classes.numbers(known).to(device), classes.numbers(labels)
+        itself = torch.from_numpy(self._itself(open_store, known, labels)).to(device)
         step = max(_CELLS // len(voters), 1)
 
         def votes(first: int, stop: int) -> Float[Tensor, "b c"]:
-            parts = asked[first:stop].to(device).split(step)
-            return torch.cat([self._vote(part, voters, voted, len(classes)) for part in parts]).cpu()
+            parts = zip(asked[first:stop].to(device).split(step), itself[first:stop].split(step), strict=True)
+            return torch.cat([self._vote(*part, voters, voted, len(classes)) for part in parts]).cpu()
 
-        found = ranked_by(votes, len(asked), len(classes), one_right(label, len(classes)), blank(encode))
+        found = ranked_by(votes, len(asked), len(classes), one_right(label, len(classes)), blank(encode), True)
         return classified(open_store(self.store), labels, label, classes, found, top_5=False)
 
     def check(self, open_store: OpenStore) -> tuple[Labels, Labels, Classes]:
@@ -68,12 +74,27 @@ class Knn:
         known, labels = by_name(
             *(labels_of_images(open_store(name), self.classes) for name in (self.train, self.store))
         )
-        return known, labels, classes_of(known, labels)
+        shared = int((self._itself(open_store, known, labels) >= 0).sum())
+        if shared and len(known.places) == 1:
+            raise StoreError(f"{known.path}: its one image cannot vote for itself; name a `train` with more images")
+        return known, replace(labels, shared=shared), classes_of(known, labels)
+
+    def _itself(self, open_store: OpenStore, known: Labels, labels: Labels) -> Int64[np.ndarray, "n"]:
+        """For each image that is asked its place among those that vote, -1 where it is not there."""
+        train, store = open_store(self.train), open_store(self.store)
+        return places_among(store, store.ok_rows[labels.places], train, train.ok_rows[known.places])
 
     def _vote(
-        self, asked: Float[Tensor, "m d"], voters: Float[Tensor, "n d"], known: Int[Tensor, "n"], classes: int
+        self,
+        asked: Float[Tensor, "m d"],
+        itself: Int[Tensor, "m"],
+        voters: Float[Tensor, "n d"],
+        known: Int[Tensor, "n"],
+        classes: int,
     ) -> Float[Tensor, "m c"]:
         """The share of the votes that each class gets."""
-        near, place = (asked @ voters.T).topk(min(self.k, len(voters)), dim=1)
+        cosine = asked @ voters.T
+        cosine.masked_fill_(itself[:, None] == torch.arange(len(voters), device=cosine.device), -torch.inf)
+        near, place = cosine.topk(min(self.k, len(voters)), dim=1)
         votes = asked.new_zeros(len(asked), classes).scatter_add_(1, known[place], (near / self.temperature).exp())
         return votes / votes.sum(1, keepdim=True)

@@ -29,9 +29,9 @@ _UNSPREAD = 100  # first steps, in which the mean alone is learned
 
 
 class LinearDepth:
-    """`train`, `store`: images to learn from, and those that are asked; `train_masks`, `masks`: folders of pictures of
-    their depths (_masks.py), in units of `unit` metres; 0, and what is farther than `farthest` metres, is not known.
-    `side`: at how many pixels depths are compared. `bins`: into how many depths the range is parted.
+    """`train`: images to learn from, but for those that are asked; `store`: these. `train_masks`, `masks`: folders of
+    pictures of their depths (_masks.py), in units of `unit` metres; 0, and what is farther than `farthest` metres, is
+    not known. `side`: at how many pixels depths are compared. `bins`: into how many depths the range is parted.
     `steps`, `batch` (images of one), `rate` (of learning) and `weight_decay`: of AdamW; `seed`: of the head and the
     order of images.
     """
@@ -66,7 +66,7 @@ class LinearDepth:
     def run(self, encode: EncodeTokens, open_store: OpenStore) -> list[Answers]:
         """Means over images of the RMSE, of the error's share of the depth, and of pixels that are within 25 %."""
         shown, asked = self.check(open_store)
-        seen = Maps(encode, open_store(self.train), cls=True)
+        seen = Maps(encode, open_store(self.train), cls=True, rows=shown.rows)
         if seen.blank:
             shown.look_through()
         head = learned(
@@ -86,8 +86,8 @@ class LinearDepth:
 
     def check(self, open_store: OpenStore) -> tuple[Masks, Masks]:
         """The depths to learn from and those that are asked; StoreError where a picture is missing."""
-        shown = Masks(open_store(self.train), self.train_masks, self.side)
-        return shown, Masks(open_store(self.store), self.masks, self.side)
+        store = open_store(self.store)
+        return Masks(open_store(self.train), self.train_masks, self.side, store), Masks(store, self.masks, self.side)
 
     def _head(self, width: int) -> nn.Module:
         return _Head(width, torch.linspace(_LEAST, self.farthest, self.bins))

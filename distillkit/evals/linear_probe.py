@@ -23,15 +23,16 @@ from distillkit.evals._by_name import by_name
 from distillkit.evals._classes import Classes, classes_of
 from distillkit.evals._classified import classified
 from distillkit.evals._encode import Encode, OpenStore, blank, home
-from distillkit.evals._held import held_out, learned_from
+from distillkit.evals._held import but_asked, held_out, learned_from
 from distillkit.evals._labels import Labels, labels_of_images
 from distillkit.evals._ranking import one_right, ranked_by
 from distillkit.system.wording import count
 
 
 class LinearProbe:
-    """`train`: labelled images to learn from; `validation` is the share of them that chooses among the `l2`, or
-    `validation_store` has images that do, which are learned from in the end, too. `store`: images that are asked.
+    """`train`: labelled images to learn from, but for those that are asked; `validation` is the share of them that
+    chooses among the `l2`, or `validation_store` has images that do, which are learned from in the end, too. `store`:
+    images that are asked.
 
     `l2 = "clip"`: the search of CLIP, of 1e-6 to 1e6 for the sum over images, 8 steps a decade around the best.
     `standardise`: every dimension of the features to mean 0 and spread 1. `steps`: iterations of L-BFGS at most.
@@ -88,7 +89,8 @@ class LinearProbe:
     def check(self, open_store: OpenStore) -> tuple[list[Labels], Classes]:
         """The images to learn from, those that choose and those that are asked; StoreError for labels of no use."""
         names = [self.train, *([self.validation_store] if self.validation_store else []), self.store]
-        labels = by_name(*(labels_of_images(open_store(name), self.classes) for name in names))
+        labels = [labels_of_images(open_store(name), self.classes) for name in names]
+        labels = by_name(*but_asked([open_store(name) for name in names], labels))
         if len(labels[0].places) < 2:
             raise StoreError(
                 f"{labels[0].path}: {count(len(labels[0].places), 'image')} are too few to learn from and to choose "

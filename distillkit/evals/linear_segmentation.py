@@ -24,8 +24,8 @@ from distillkit.system.one_image import rows_of_images
 
 
 class LinearSegmentation:
-    """`train`, `store`: images to learn from, and those that are asked; `train_masks`, `masks`: folders of their masks
-    (_masks.py), one folder if only `masks` is given. `side`: at how many pixels masks are compared.
+    """`train`: images to learn from, but for those that are asked; `store`: these. `train_masks`, `masks`: folders of
+    their masks (_masks.py), one folder if only `masks` is given. `side`: at how many pixels masks are compared.
 
     Number `first_class` of a mask is the first of `classes`; numbers in `ignore` are no class (255 if not said).
     `steps`, `batch` (images of one), `rate` (of learning) and `weight_decay`: of AdamW; `seed`: of the head and the
@@ -62,7 +62,7 @@ class LinearSegmentation:
     def run(self, encode: EncodeTokens, open_store: OpenStore) -> list[Answers]:
         """mIoU over all pixels, IoU per image, whose paired test is the sharper one, and pixels that are right."""
         shown, asked = self.check(open_store)
-        seen = Maps(encode, open_store(self.train))
+        seen = Maps(encode, open_store(self.train), rows=shown.rows)
         if seen.blank:
             shown.look_through()
         head = learned(
@@ -84,8 +84,9 @@ class LinearSegmentation:
     def check(self, open_store: OpenStore) -> tuple[ClassMasks, ClassMasks]:
         """The masks to learn from and those that are asked; StoreError where one is missing."""
         knobs = (self.side, self.classes, self.first_class, self.ignore)
-        shown = ClassMasks(open_store(self.train), self.train_masks, *knobs)
-        return shown, ClassMasks(open_store(self.store), self.masks, *knobs)
+        store = open_store(self.store)
+        shown = ClassMasks(open_store(self.train), self.train_masks, *knobs, but=store)
+        return shown, ClassMasks(store, self.masks, *knobs)
 
     def _head(self, width: int) -> nn.Module:
         last = nn.Conv2d(width, self.classes, 1)

@@ -17,7 +17,7 @@ from distillkit.errors import RecipeError, StoreError
 from distillkit.evals._answers import Answers, Measure
 from distillkit.evals._classes import class_embeddings, prompted
 from distillkit.evals._encode import Encode, OpenStore, blank, home
-from distillkit.evals._held import held_out
+from distillkit.evals._held import held_out, left_out
 from distillkit.evals._marks import Marks, marks_of
 from distillkit.system.wording import count
 
@@ -63,7 +63,7 @@ class MultiLabel:
         if self.prompts is not None:
             score = F.normalize(seen, dim=1) @ class_embeddings(open_store(self.prompts), encode).T
         else:
-            score, facts = self._learned(encode, open_store, seen)
+            score, facts = self._learned(encode, open_store, self._known(open_store, asked), seen)
         return [
             Answers(
                 key=store.index["key"].take(store.ok_rows[asked.places]).to_pylist(),
@@ -83,19 +83,25 @@ class MultiLabel:
                     f"{prompts.path}: has {count(len(prompts), 'class', 'classes')}, "
                     f"the lists have {len(asked.classes)}"
                 )
-        elif (learned := marks_of(open_store(self.train or ""), self.labels, self.train_part)).classes != asked.classes:
+        elif (learned := self._known(open_store, asked)).classes != asked.classes:
             raise StoreError(
                 f"{self.labels}: {count(len(learned.classes), 'class', 'classes')} to learn, "
                 f"{len(asked.classes)} are asked"
             )
         return asked
 
+    def _known(self, open_store: OpenStore, asked: Marks) -> Marks:
+        """What is in the images to learn from: not those that are asked."""
+        train, store = open_store(self.train or ""), open_store(self.store)
+        found = marks_of(train, self.labels, self.train_part)
+        lost = left_out(train, train.ok_rows[found.places], store, store.ok_rows[asked.places])
+        return Marks(np.delete(found.places, lost), np.delete(found.hit, lost, axis=0), found.classes)
+
     def _learned(
-        self, encode: Encode, open_store: OpenStore, asked: Float[Tensor, "m d"]
+        self, encode: Encode, open_store: OpenStore, marks: Marks, asked: Float[Tensor, "m d"]
     ) -> tuple[Float[Tensor, "m c"], dict[str, float]]:
         """Scores of a classifier for each class, and how strong its L2 is."""
         train = open_store(self.train or "")
-        marks = marks_of(train, self.labels, self.train_part)
         some = slice(_FEW if blank(encode) else None)
         asked = asked.to(home(encode))
         seen = encode(train)[marks.places[some]].float().nan_to_num().to(asked.device)

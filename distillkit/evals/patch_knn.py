@@ -27,8 +27,9 @@ _IMAGES = 64  # at once
 
 
 class PatchKnn:
-    """`train`: images whose patches vote. `store`: images that are asked. `train_masks`, `masks`: folders of their
-    masks (_masks.py), one folder if only `masks` is given. `side`: at how many pixels masks are compared.
+    """`train`: images whose patches vote, but for those that are asked. `store`: these. `train_masks`, `masks`:
+    folders of their masks (_masks.py), one folder if only `masks` is given. `side`: at how many pixels masks are
+    compared.
 
     Number `first_class` of a mask is the first of `classes`; numbers in `ignore` are no class (255 if not said).
     `k`: how many of the nearest vote; `temperature`: how much more the nearer ones count. `voters`: how many patches
@@ -64,7 +65,7 @@ class PatchKnn:
         shown, asked = self.check(open_store)
         if blank(encode):
             shown.look_through()
-        known, shares = self._voters(Maps(encode, open_store(self.train)), shown)
+        known, shares = self._voters(Maps(encode, open_store(self.train), rows=shown.rows), shown)
         store = open_store(self.store)
         maps, keys = Maps(encode, store), store.index["key"].take(rows_of_images(store)).to_pylist()
 
@@ -76,8 +77,9 @@ class PatchKnn:
     def check(self, open_store: OpenStore) -> tuple[ClassMasks, ClassMasks]:
         """The masks that vote and those that are asked; StoreError where one is missing."""
         knobs = (self.side, self.classes, self.first_class, self.ignore)
-        shown = ClassMasks(open_store(self.train), self.train_masks, *knobs)
-        return shown, ClassMasks(open_store(self.store), self.masks, *knobs)
+        store = open_store(self.store)
+        shown = ClassMasks(open_store(self.train), self.train_masks, *knobs, but=store)
+        return shown, ClassMasks(store, self.masks, *knobs)
 
     def _voters(self, maps: Maps, masks: ClassMasks) -> tuple[Float[Tensor, "v e"], Float[Tensor, "v c"]]:
         """Patches with a class, at length 1, and the share of each class in them; of a network that says nothing those

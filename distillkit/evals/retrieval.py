@@ -23,6 +23,8 @@ from distillkit.evals._ranking import Ranking, chance, one_right, own, ranked
 class Retrieval:
     """`store`: a feature store whose rows have an image and a caption. `ks`: where recall is read off."""
 
+    texts = True
+
     def __init__(self, *, store: str, name: str | None = None, ks: list[int] | None = None):
         self.store, self.name, self.ks = store, name or "retrieval", ks or [1, 5, 10]
 

@@ -24,7 +24,7 @@ from distillkit.evals._class_order import as_prompted
 from distillkit.evals._classes import Classes, class_embeddings, classes_of, prompt_names, prompted
 from distillkit.evals._classified import classified
 from distillkit.evals._encode import Encode, OpenStore, blank, home
-from distillkit.evals._held import held_out, learned_from
+from distillkit.evals._held import but_asked, held_out, learned_from
 from distillkit.evals._labels import Labels, labels_of_images
 from distillkit.evals._ranking import one_right, ranked_by
 
@@ -33,8 +33,9 @@ _RATES_ARE_FOR = 256  # images a batch
 
 
 class SgdProbe:
-    """`train`: labelled images to learn from. `store`: images that are asked. `validation`: the share of the images to
-    learn from that is held out to choose among the `rates`, unless `validation_store` has images that do.
+    """`train`: labelled images to learn from, but for those that are asked. `store`: images that are asked.
+    `validation`: the share of the images to learn from that is held out to choose among the `rates`, unless
+    `validation_store` has images that do.
 
     `prompts`: a store of class prompts to begin with, whose cosines are multiplied by `scale`. `rates`: of learning,
     for batches of 256. `epochs`: passes over the images to learn from; `batch`: images of a step. `momentum` and
@@ -101,6 +102,7 @@ class SgdProbe:
         """The images to learn from, those that choose and those that are asked; StoreError for labels of no use."""
         names = [self.train, *([self.validation_store] if self.validation_store else []), self.store]
         labels = [labels_of_images(open_store(name), self.classes, self.first_class) for name in names]
+        labels = but_asked([open_store(name) for name in names], labels)
         if len(labels[0].places) < 2:
             raise StoreError(f"{labels[0].path}: one image is too few to learn from and to choose with")
         if self.prompts is None:

@@ -11,6 +11,7 @@ from typing import Any
 from distillkit.errors import RecipeError, StoreError
 from distillkit.evals._class_order import any_matched
 from distillkit.evals._encode import OpenStore, stores_of
+from distillkit.evals._held import any_shared
 from distillkit.recipe import Component
 from distillkit.store.format.sameness import other_teacher
 from distillkit.store.reading.reader import FeatureStore
@@ -75,6 +76,7 @@ def asked_of(evals: Sequence[Component], open_store: OpenStore, teacher: dict[st
             measure.check(open_store)
         counted = {"images": "each once"} if any(map(has_doubles, stores.values())) else {}
         counted |= {"classes": "by name"} if any_matched(measure, open_store) else {}
+        counted |= {"itself": "no example"} if any_shared(measure, open_store) else {}
         one = Asked(component, measure, {name: store.digest for name, store in stores.items()}, counted)
         other = next((other for other in found if other.slug == one.slug), None)
         if other is not None:

@@ -25,10 +25,23 @@ def mean_intervals(
     shares = ((values >= 0) & (values <= 1)).all(0)
     low, high = np.where(shares, np.clip(low, 0, 1), low), np.where(shares, np.clip(high, 0, 1), high)
     if len(found) > 1:
-        edge = ((1 - _LEVEL) / 2) ** (1 / len(found))
+        edge = _edge(len(found))
         low = np.where((values == 1).all(0), edge, low)
         high = np.where((values == 0).all(0), 1 - edge, high)
     return low, high
+
+
+def is_exact(value: float, low: float | None, high: float | None, groups: int) -> bool:
+    """Whether the interval of a value is that of Clopper and Pearson, and not drawn: all answers are right, or none."""
+    if groups < 2 or low is None or high is None:
+        return False
+    far = {1.0: low, 0.0: 1 - high}.get(value)
+    return far is not None and bool(np.isclose(far, _edge(groups)))
+
+
+def _edge(groups: int) -> float:
+    """Below which a share is too low for so many answers to be right without exception."""
+    return float(((1 - _LEVEL) / 2) ** (1 / groups))
 
 
 def resampled_medians(

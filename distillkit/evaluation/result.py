@@ -3,7 +3,8 @@
 results    by eval and network: a number by name; beside `x` there may be `x.low` and `x.high` (95 %), `x.groups` (of
            how many independent groups its items are), `x.chance` and `x.majority` (what the most
            frequent class gives, said of everything, where that is more than chance)
-evals      by eval: kind and knobs, the stores' digests, prompts and class names with their hash, where its rows are
+evals      by eval: kind and knobs, the stores' digests, prompts and class names with their hash, where its rows are,
+           `typed` with which options a file of evals asked for it (--eval FILE)
 
 Numbers are made of the rows in evaluation/. What other evals of the same weights had found stays.
 """
@@ -30,12 +31,16 @@ DONE = "evaluated.json"  # written last: which evaluation.json the report in thi
 
 @dataclass(frozen=True)
 class Result:
-    """What was `found` by eval and network, of what was `asked`, of which `networks`; and more `facts` of the run."""
+    """What was `found` by eval and network, of what was `asked`, of which `networks`; and more `facts` of the run.
+
+    `typed`: the options that asked for it, where a file of evals did; a remark, that nothing is compared by.
+    """
 
     found: Mapping[str, Mapping[str, Any]]
     asked: Sequence[Asked]
     networks: Mapping[str, str]
     facts: Mapping[str, Any]
+    typed: Sequence[str] = ()
 
 
 def write_result(folder: Path, result: Result, open_store: OpenStore) -> Path:
@@ -50,6 +55,7 @@ def write_result(folder: Path, result: Result, open_store: OpenStore) -> Path:
             "rows": _rows(asked, by_who),
             "prompts": prompts_of(asked, open_store),
             **names_of(next(iter(by_who.values()))),
+            **({"typed": list(result.typed)} if result.typed else {}),
         }
     written = {"results": results, "evals": evals, "networks": dict(result.networks), **result.facts}
     write_json(folder / FILE, written)

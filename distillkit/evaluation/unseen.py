@@ -15,6 +15,7 @@ from distillkit.system.one_image import first_of_each
 from distillkit.system.paths import expand
 from distillkit.system.wording import count
 
+_TOLD = 3  # keys, of many
 _ASKED = ("store", "seen")  # what measures call the images that they ask about
 
 
@@ -33,6 +34,7 @@ def measured_in_training(recipe: TrainRecipe) -> list[str]:
                 if known.any():
                     every = len(first_of_each(measured, measured.ok_rows))
                     told = f"{images_among(measured, known):,} of {count(every, 'image')} of {name} are trained on"
+                    told += such_as(measured, known)
                     lines[f"{place} by {component.kind}: {told}; {hold_out(measured, store, known)}"] = None
     return list(lines)
 
@@ -40,6 +42,16 @@ def measured_in_training(recipe: TrainRecipe) -> list[str]:
 def images_among(measured: FeatureStore, known: Bool[np.ndarray, "n"]) -> int:
     """How many images they are: of one with several captions every row is known."""
     return len(first_of_each(measured, measured.ok_rows[known]))
+
+
+def such_as(measured: FeatureStore, known: Bool[np.ndarray, "n"]) -> str:
+    """The keys of the first images that are `known`, for a line that has counted them; nothing where those are all."""
+    if known.all():
+        return ""
+    rows = measured.ok_rows[known]
+    each = rows[first_of_each(measured, rows)]
+    keys = ", ".join(map(repr, measured.values("key", each[:_TOLD])))
+    return f", such as {keys}" if len(each) > _TOLD else f": {keys}"
 
 
 def hold_out(measured: FeatureStore, trained: FeatureStore, known: Bool[np.ndarray, "n"]) -> str:

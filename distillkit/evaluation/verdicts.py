@@ -91,8 +91,8 @@ def few(groups: int, seeds: bool = False) -> str:
         return "All items are one group (those of one text or class), which has no spread: no interval, and no verdict."
     told = (
         f"There are only {count(groups, 'independent group')} of items (those of one text or class are one), and an "
-        f"interval by fewer than {FEW} is not to be trusted: it is Student's t around the value. A verdict needs p as "
-        f"well, at most {LEVEL}"
+        f"interval by fewer than {FEW} is not to be trusted: it is Student's t around the value, or exact where all "
+        f"answers are right or none is. A verdict needs p as well, at most {LEVEL}"
     )
     least = 2.0 ** (1 - groups)
     if seeds or least <= LEVEL:

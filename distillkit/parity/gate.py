@@ -74,12 +74,14 @@ class Number:
     high: float
     apart: bool
     items: int
+    thing: str = "picture"
 
     @property
     def told(self) -> str:
         return (
             f"{self.name}: {self.before:.4f} before, {self.after:.4f} after, difference "
-            f"{self.after - self.before:+.4f} ({self.low:+.4f} to {self.high:+.4f}) over {count(self.items, 'picture')}"
+            f"{self.after - self.before:+.4f} ({self.low:+.4f} to {self.high:+.4f}) over "
+            f"{count(self.items, self.thing)}"
         )
 
 
@@ -194,4 +196,4 @@ def _number(measure: Measure, place: int, hits: list[np.ndarray], differ: Differ
         items=items,
     )
     apart = said.word != "not separable"
-    return Number(measure.name.format(measure.ks[place]), before, after, low, high, apart, items)
+    return Number(measure.name.format(measure.ks[place]), before, after, low, high, apart, items, measure.items)

@@ -27,7 +27,7 @@ from distillkit.evals.zero_shot import ZeroShot
 from distillkit.originals import Originals, moved
 from distillkit.recipe import TrainRecipe
 from distillkit.store.reading.reader import FeatureStore
-from distillkit.system.one_image import has_doubles
+from distillkit.system.one_image import first_of_each, has_doubles, images_of
 from distillkit.system.paths import expand
 from distillkit.system.wording import count
 
@@ -74,7 +74,7 @@ def middle(image: Image.Image) -> Image.Image:
 
 @dataclass(frozen=True)
 class Measure:
-    """What the run is evaluated by: is the right answer among the k nearest? `right[i]`: its place, of `pictures[i]`.
+    """What the run is evaluated by: is the right answer among the k nearest? `right[i]`: its place, of item i.
 
     `answers(tell)`: a vector for each answer, by who tells texts; of None, as the teacher said. `seen()`: what the
     teacher said of the pictures, for students that see none.
@@ -82,7 +82,8 @@ class Measure:
 
     ks: tuple[int, ...]
     name: str
-    pictures: list[int]  # which of the questions have a right answer
+    items: str  # what is asked about: a picture, or each of its captions by itself
+    pictures: list[int]  # of each item, which of the pictures it is of
     right: Int[Tensor, "n"]
     answers: Callable[[Tell | None], Float[Tensor, "m d"]]
     seen: Callable[[], Float[Tensor, "n d"]]
@@ -116,12 +117,14 @@ def questions_of_run(recipe: TrainRecipe, path: Path) -> Questions:
     kept = np.arange(len(store.ok_rows))
     if len(kept) > MOST:
         kept = np.linspace(0, len(kept) - 1, MOST).astype(np.int64)
-    places, told = _originals(store, kept, recipe), str(store.path)
+    # Of a picture with several captions every row is kept, and the towers are asked about it once.
+    pictures = first_of_each(store, store.ok_rows[kept])
+    places, told = _originals(store, kept[pictures], recipe), str(store.path)
     if len(places) < LEAST:  # the measure is of the first alone
         more = _trained_with(recipe, LEAST - len(places), but=store)
         places, told = places + more, f"{told}, and {count(len(more), 'picture')} of training"
-    pictures = Pictures(places, lambda place: place[0].open(place[1])[0])
-    return Questions(pictures, _texts(recipe, store), _measured(measure, store, kept, recipe), told)
+    shown = Pictures(places, lambda place: place[0].open(place[1])[0])
+    return Questions(shown, _texts(recipe, store), _measured(measure, store, kept, recipe), told)
 
 
 def _originals(store: FeatureStore, kept: np.ndarray, recipe: TrainRecipe) -> list[tuple[Originals, int]]:
@@ -134,8 +137,8 @@ def _trained_with(recipe: TrainRecipe, count: int, but: FeatureStore | None = No
     """`count` pictures of the corpus of training, evenly out of all; fewer where it has fewer. `but`: none of these."""
     store = open_store(recipe.data.images or recipe.data.mix[0].images, recipe)
     known = set() if but is None else set(but.values("key", but.ok_rows))
-    rows = len(store.ok_rows)
-    places = np.linspace(0, rows - 1, min(count + len(known), rows)).astype(np.int64)
+    once = first_of_each(store, store.ok_rows)
+    places = once[np.linspace(0, len(once) - 1, min(count + len(known), len(once))).astype(np.int64)]
     keys = store.values("key", store.ok_rows[places])
     new = np.array([place for place, key in zip(places, keys, strict=True) if key not in known], np.int64)
     return _originals(store, new[np.linspace(0, len(new) - 1, min(count, len(new))).astype(np.int64)], recipe)
@@ -167,6 +170,8 @@ def _texts(recipe: TrainRecipe, store: FeatureStore) -> list[str]:
 
 
 def _measured(measure: Any, store: FeatureStore, kept: np.ndarray, recipe: TrainRecipe) -> Measure | None:
+    picture = images_of(store, store.ok_rows[kept])
+
     def seen(asked: list[int]) -> Float[Tensor, "n d"]:
         clean = 0 if store.field("image").per_view else None
         return store.read("image", store.ok_rows[kept[asked]], view=clean).float()
@@ -181,7 +186,7 @@ def _measured(measure: Any, store: FeatureStore, kept: np.ndarray, recipe: Train
         def answers(tell: Tell | None) -> Float[Tensor, "m d"]:
             return class_embeddings(prompts, Told(tell) if tell else None)
 
-        return Measure((1, 5), "top-{}", asked, right, answers, lambda: seen(asked))
+        return Measure((1, 5), "top-{}", "picture", picture[asked].tolist(), right, answers, lambda: seen(asked))
     if not isinstance(measure, Retrieval):
         return None
     said = store.index["text"].take(store.ok_rows[kept])
@@ -198,8 +203,9 @@ def _measured(measure: Any, store: FeatureStore, kept: np.ndarray, recipe: Train
 
     ks = tuple(k for k in measure.ks if k < len(names)) or (1,)
     # Of an image with several captions each is asked by itself here, which a report calls so.
-    name = "R@{} per row" if has_doubles(store) else "R@{}"
-    return Measure(ks, name, captioned.tolist(), torch.from_numpy(label), captions, lambda: seen(captioned.tolist()))
+    name, items = ("R@{} per row", "caption") if has_doubles(store) else ("R@{}", "picture")
+    of = picture[captioned].tolist()
+    return Measure(ks, name, items, of, torch.from_numpy(label), captions, lambda: seen(captioned.tolist()))
 
 
 class Told(Encode):

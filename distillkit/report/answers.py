@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from distillkit.evals._answers import BEST
+from distillkit.evals._answers import Answers
 from distillkit.evaluation.chance import p_by_chance
 from distillkit.evaluation.comparison import Against
 from distillkit.evaluation.rows import Rows, read_rows
@@ -26,13 +26,14 @@ SHOWN = 24
 class Listed:
     """Some of the measured images: where each is, its own text, and by network the texts it found, best first, with
     the place of a right one among them (from 1), None where there is none. `right`: how often there is one, of all.
-    `what`: "text", or "class" where an image is asked for its class.
+    `what`: "text", or "class" where an image is asked for its class. `voted`: those are classes with votes alone.
     """
 
     images: list[dict[str, Any]]
     count: int
     right: dict[str, float]
     what: str
+    voted: bool
 
 
 def rows_of(run: Path, evaluation: Mapping[str, Any], name: str) -> Rows | None:
@@ -80,9 +81,16 @@ def listed(rows: Rows | None, evaluation: Mapping[str, Any], shown: int = SHOWN)
         | {"text": _called(first.names[first.target[place]], called), "answers": _answers(rows, place, called)}
         for place, row, file in zip(places, found, files, strict=True)
     ]
-    right = {who: float(np.mean(one.columns["rank"] <= BEST)) for who, one in rows.answers.items()}
+    right = {who: float(np.mean(_among(one))) for who, one in rows.answers.items()}
     what = "text" if rows.asked["eval"]["kind"] in OF_TEXTS else "class"
-    return Listed(images, count, right, what)
+    voted = any((one.best < 0).any() for one in rows.answers.values() if one.best is not None)
+    return Listed(images, count, right, what, voted)
+
+
+def _among(one: Answers) -> np.ndarray:
+    """Whether the right answer of each item is one of its best."""
+    assert one.best is not None
+    return np.asarray(one.columns["rank"] <= (one.best >= 0).sum(1))
 
 
 def with_absent_classes(tables: Sequence[Table], run: Path, evaluation: Mapping[str, Any]) -> list[Table]:
@@ -106,7 +114,10 @@ def _answers(rows: Rows, place: int, called: Mapping[str, str]) -> dict[str, tup
     told = {}
     for who, one in rows.answers.items():
         assert one.best is not None and one.names is not None
-        texts, rank = [_called(one.names[n], called) for n in one.best[place]], int(one.columns["rank"][place])
+        texts, rank = (
+            [_called(one.names[n], called) for n in one.best[place] if n >= 0],
+            int(one.columns["rank"][place]),
+        )
         told[who] = (texts, rank if rank <= len(texts) else None)
     return told
 

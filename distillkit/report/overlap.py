@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from distillkit.evaluation.unseen import hold_out, images_among
+from distillkit.evaluation.unseen import hold_out, images_among, such_as
 from distillkit.report.words import listing
 from distillkit.store.reading.images import same_files
 from distillkit.store.reading.reader import FeatureStore
@@ -52,27 +52,32 @@ def _unit(store: FeatureStore, name: str, rows: np.ndarray) -> Float[Tensor, "n 
 
 def seen(
     measured: FeatureStore, *trained: FeatureStore, rows: Sequence[Int64[np.ndarray, "_"] | None] | None = None
-) -> str:
-    """That, as the end of a sentence; `trained` are all of the student's image stores, `rows` the ones of each that it
-    was trained on, None where nobody knows them any more. Without `rows`: those that the stores have.
+) -> tuple[str, str]:
+    """That, as the end of a sentence, and which images they are, where not all; `trained` are all of the student's
+    image stores, `rows` the ones of each that it was trained on, None where nobody knows them any more. Without
+    `rows`: those that the stores have.
     """
     rows = [one.ok_rows for one in trained] if rows is None else rows
     pairs = [(store, some) for store, some in zip(trained, rows, strict=True) if some is not None]
     files = _any([same_files(measured, *pair) for pair in pairs], measured)
     known = files if files.all() else files | _any([same_features(measured, *pair) for pair in pairs], measured)
     if known.all():
-        return "on images it was trained on"
+        return "on images it was trained on", ""
     lost = [str(store.path) for store, some in zip(trained, rows, strict=True) if some is None]
     if lost:
         verb = "has" if len(lost) == 1 else "have"
-        return f"on images that it may have been trained on, as {listing(lost)} {verb} changed since"
+        return f"on images that it may have been trained on, as {listing(lost)} {verb} changed since", ""
     if not known.any():
-        return NEVER
-    every, copies = images_among(measured, known), images_among(measured, known & ~files)
+        return NEVER, ""
+    such, every, copies = (
+        such_as(measured, known),
+        images_among(measured, known),
+        images_among(measured, known & ~files),
+    )
     if copies == every:
-        return f"on images of which {count(every, 'has a copy', 'have copies')} in training"
+        return f"on images of which {count(every, 'has a copy', 'have copies')} in training", such
     told = f" ({count(copies, 'copy', 'copies')} among them)" if copies else ""
-    return f"on images of which it was trained on {every:,}{told}"
+    return f"on images of which it was trained on {every:,}{told}", such
 
 
 def cure(

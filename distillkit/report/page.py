@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from distillkit.evals._encode import asks_texts
 from distillkit.evaluation.rows import Rows
 from distillkit.recipe import Baseline, Component, TrainRecipe
 from distillkit.report import words
@@ -21,7 +22,7 @@ from distillkit.report.knew import Knew, knew, notes
 from distillkit.report.named import alias_of, of_images
 from distillkit.report.results import FREQUENT, WHO, Table, bars, method, tables
 from distillkit.report.stores import evaluation_stores, mined_for, said_at, store_facts, training_stores, with_bases
-from distillkit.report.taught import taught
+from distillkit.report.taught import further_teachers, taught
 from distillkit.report.then import as_then, changes, other_now
 from distillkit.report.training import batch, optimiser, schedule, seen_in_training, weights
 from distillkit.report.weights import measured_weights
@@ -73,6 +74,7 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
         "changed": changes(then),
         **_sizes(towers | {"all": facts["parameters"]}, parameters, "image" if "images" in trained else "text"),
         "own_texts": evaluation.get("own_texts", False),
+        "texts_asked": any(asks_texts(one.build("evals")) for one in _asked(evaluation)),
         "measured": measured_weights(run, baseline, _asked(evaluation)),
         **_pictures(rows, evaluation),
         "objective": formula(recipe.losses),
@@ -94,8 +96,10 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
         "seen_in_training": seen_in_training(recipe.data, facts),
         "batch": batch(recipe.data),
         "optimiser": optimiser(recipe.optim),
-        "weights": weights(facts["teacher"]),
-        "teacher": facts["teacher"],
+        "teachers": [
+            {"model": one.get("model", "of an import"), "weights": weights(one)}
+            for one in (facts["teacher"], *further_teachers(then))
+        ],
         "versions": run.versions,
         "resolved": json.dumps(recipe.model_dump(mode="json", exclude_none=True), indent=2, ensure_ascii=False),
         "credits": demo_credits() if demo else [],
@@ -128,7 +132,7 @@ def _results(
     return {
         "tables": results,
         "headline": heading,
-        "knew": notes(known, heading),
+        "knew": notes(known, heading, {table.name: table.eval for table in results}),
         "numbers": numbers(first) if first else "",
         "verdict": " ".join(filter(None, verdict)),
         "bars": bars(first) if first else [],
@@ -174,7 +178,8 @@ def _pictures(rows: Rows | None, evaluation: Values) -> Values:
             "listed_images": "",
             "distance": "",
             "right": "",
-            "asked_for": ("text", "texts"),
+            "asked_for": "text",
+            "nearest": "",
         }
     right = [f"{words.percent(found.right[who])} ({who})" for who in WHO if who in found.right]
     return {
@@ -183,7 +188,10 @@ def _pictures(rows: Rows | None, evaluation: Values) -> Values:
         "listed_images": counted(found.count, "image"),
         "distance": distance(len(found.images), found.count),
         "right": words.listing(right),
-        "asked_for": ("text", "texts") if found.what == "text" else ("class", "classes"),
+        "asked_for": found.what,
+        "nearest": "classes with the most votes (five at most)"
+        if found.voted
+        else f"five nearest {'texts' if found.what == 'text' else 'classes'}",
     }
 
 

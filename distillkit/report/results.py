@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from distillkit.evals._labels import SHARED
 from distillkit.evaluation.clusters import FEW
+from distillkit.evaluation.intervals import is_exact
 from distillkit.evaluation.numbers import DETAILS
 from distillkit.evaluation.verdicts import few
 from distillkit.recipe import TrainRecipe
@@ -16,7 +18,7 @@ from distillkit.report.words import count, percent
 WHO = ("teacher", "student", "baseline")
 FREQUENT = "most frequent class"
 _BACK = "text to image "
-_SIZES = ("images", "texts", "classes")  # what was measured on, rather than how well
+_SIZES = ("images", "texts", "classes", SHARED)  # what was measured on, rather than how well
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,11 @@ class Measure:
     groups: int | None = None
     majority: float | None = None
 
+    @property
+    def sure(self) -> list[Score]:
+        """The numbers that have an interval, of which it is known on how many groups it rests."""
+        return [one for one in self.scores.values() if one.low is not None and self.groups is not None]
+
     def text(self, value: float) -> str:
         return percent(value) if self.share else f"{value:.4g}"
 
@@ -60,8 +67,9 @@ class Measure:
 
 @dataclass(frozen=True)
 class Table:
-    """One evaluation; `store` is where its images are, None where it does not say."""
+    """One evaluation, `eval`, or a part of it; `store` is where its images are, None where it does not say."""
 
+    eval: str
     name: str
     caption: str
     store: str | None
@@ -90,7 +98,16 @@ class Table:
 
 def method(tables: Sequence[Table]) -> str:
     """How their intervals are made."""
-    known = [measure.groups for table in tables for measure in table.measures if measure.groups is not None]
+    found = [(one.groups or 0, score) for table in tables for one in table.measures for score in one.sure]
+    known = [groups for groups, score in found if not is_exact(score.value, score.low, score.high, groups)]
+    exact = "exact ones of Clopper and Pearson"
+    if found and not known:
+        return exact
+    drawn = _drawn(known)
+    return drawn if len(known) == len(found) else f"{drawn}; where all answers are right, or none is, {exact}"
+
+
+def _drawn(known: Sequence[int]) -> str:
     drawn = "a bootstrap that draws items of one text or class together"
     if not any(one < FEW for one in known):
         return f"by {drawn}"
@@ -105,7 +122,7 @@ def tables(results: dict[str, Any], recipe: TrainRecipe) -> list[Table]:
     knobs = {component.knobs.get("name") or component.kind: component.knobs for component in recipe.evals}
     order = [name for name in knobs if name in results] + [name for name in results if name not in knobs]
     return [
-        _table(f"{name}, {part}".removesuffix(", "), knobs.get(name, {}).get("store"), by_who)
+        _table(name, part, knobs.get(name, {}).get("store"), by_who)
         for name in order
         for part, by_who in _parts(results[name]).items()
     ]
@@ -148,15 +165,16 @@ def bars(table: Table) -> list[dict[str, str]]:
     return drawn
 
 
-def _table(name: str, store: str | None, by_who: dict[str, dict[str, float]]) -> Table:
+def _table(name: str, part: str, store: str | None, by_who: dict[str, dict[str, float]]) -> Table:
     who = tuple(one for one in WHO if one in by_who)
     some = by_who[who[0]]
     caption = ", ".join(f"{count(some[size])} {size}" for size in _SIZES if size in some)
+    caption += ", where each is no example for itself" if SHARED in some else ""
     # A student of another width than the teacher's lacks some measures; those of everyone are compared.
     shared = [key for key in some if all(key in by_who[one] for one in who)]
     names = [key for key in shared if key not in _SIZES and not key.endswith(DETAILS)]
     measures = [_measure(key, by_who, who) for key in names]
-    return Table(name, caption, store, who, sorted(measures, key=_place))
+    return Table(name, f"{name}, {part}".removesuffix(", "), caption, store, who, sorted(measures, key=_place))
 
 
 def _measure(key: str, by_who: dict[str, dict[str, float]], who: tuple[str, ...]) -> Measure:

@@ -13,6 +13,7 @@ from distillkit.report.demo import teacher_name
 from distillkit.report.named import also_of, meant, of_images
 from distillkit.report.then import Then
 from distillkit.report.training import Asked, looked_at
+from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.reading.selection import home
 from distillkit.system.one_image import has_doubles, rows_of_images
 from distillkit.system.wording import count
@@ -46,10 +47,19 @@ def _further(name: str, then: Mapping[str, Then], asked: Mapping[str, Asked], de
     store, main = then[name].store, then.get("images")
     alike = main is not None and home(main.store.path) == home(store.path)
     number = main.number if alike and main else asked[name][1] or then[name].number
-    model = store.teachers.get(meant(store, store.alias) or "", {}).get("model", name.partition(".")[2])
+    model = _teacher(store).get("model", name.partition(".")[2])
     return Taught(
         teacher_name(model, demo), looked_at({"images": number}, asked={"images": asked[name]}, of=_of([then[name]]))
     )
+
+
+def further_teachers(then: Mapping[str, Then]) -> list[Mapping[str, Any]]:
+    """What is recorded of each of `data.also`, by its name where its model was not."""
+    return [{"model": name.partition(".")[2]} | _teacher(then[name].store) for name in also_of(then)]
+
+
+def _teacher(store: FeatureStore) -> dict[str, Any]:
+    return dict(store.teachers.get(meant(store, store.alias) or "", {}))
 
 
 def _asked(one: Then) -> Asked:

@@ -12,7 +12,7 @@ from distillkit.evaluation.compared import compared
 from distillkit.evaluation.comparison import Line
 from distillkit.evaluation.measured import measured
 from distillkit.recipe import Component
-from distillkit.report.words import count, listing, percent
+from distillkit.report.words import count, listing, named, percent
 from distillkit.runfolder import RunFolder
 from distillkit.system.best import FOLDER, is_best
 
@@ -61,7 +61,7 @@ def _too_good(selected: dict[str, Any] | None, evals: Sequence[Component]) -> li
     """A warning where the student is measured on what it was selected on: of many weights the luckiest did best."""
     chosen_on = _seen(selected["eval"]) if selected else set()
     names = [one.knobs.get("name") or one.kind for one in evals if chosen_on & _seen(one.model_dump())]
-    return [f"They were selected on images of {listing(names)}, so these numbers flatter them."] if names else []
+    return [f"They were selected on images of {named(names)}, so these numbers flatter them."] if names else []
 
 
 def _worse_than_last(run: RunFolder) -> list[str]:

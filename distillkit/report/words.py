@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 def count(number: float) -> str:
     """3551 is "3,551"."""
@@ -88,6 +90,11 @@ def part_of(small: float, large: float) -> tuple[str, str]:
         return f"1/{large / small:.0f}", "the size of"
     part = f"{small / large:.2g}"
     return ("as large", "as") if part == "1" else (f"{part} times", "the size of")
+
+
+def named(names: Iterable[str]) -> str:
+    """Names as a list, each once; those that would read as several are put in quotes."""
+    return listing([f"“{name}”" if set(name) & set(", ") else name for name in dict.fromkeys(names)])
 
 
 def listing(parts: list[str]) -> str:

@@ -1,7 +1,10 @@
-"""Which rows of a store are of one image: where a source keeps every caption (captions = "all"), each is a row."""
+"""Which rows of a store, or of two, are of one image. Where a source keeps every caption (captions = "all"), each is a
+row.
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,3 +40,30 @@ def rows_of_images(store: Any) -> Int64[np.ndarray, "m"]:
 def has_doubles(store: Any) -> bool:
     """Whether some usable rows are of one image."""
     return len(rows_of_images(store)) < len(store.ok_rows)
+
+
+def called_in(other: Any, store: Any, rows: Int64[np.ndarray, "n"]) -> list[str | None]:
+    """What the index of the store `other` calls the images of these rows of `store`, None of what it cannot have."""
+    names: list[str | None] = store.index["image"].take(pa.array(rows)).to_pylist()
+    if store is other or not any(names):
+        return names
+    if store.root is None or other.root is None:
+        # Outside folders, only the same source has the same images.
+        same = all(store.manifest.source[what] == other.manifest.source[what] for what in ("kind", "knobs"))
+        return names if same else [None] * len(names)
+    return [None if name is None else _below(store.root / name, other.root) for name in names]
+
+
+def places_among(
+    store: Any, rows: Int64[np.ndarray, "n"], other: Any, others: Int64[np.ndarray, "m"]
+) -> Int64[np.ndarray, "n"]:
+    """For each of `rows` the first place in `others`, rows of the store `other`, that is of the same image; else -1."""
+    names = pa.array(called_in(other, store, rows), pa.string())
+    known = other.index["image"].take(pa.array(others)).combine_chunks()
+    first = pa.table({"image": known, "place": np.arange(len(known))}).group_by("image").aggregate([("place", "min")])
+    at = pc.index_in(names, value_set=first["image"], skip_nulls=True)
+    return pc.fill_null(first["place_min"].take(at), -1).to_numpy().astype(np.int64)
+
+
+def _below(path: Path, root: Path) -> str | None:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else None

@@ -272,7 +272,7 @@ def test_images_to_measure_on_that_are_trained_on_are_told(stores, tmp_path, mon
         code, _, err = run_cli("recipe", "new", "mine.toml", *words, measured)
         assert code == 1 and f"{measured}: --measure is for images never trained on" in err and err.count("\n") == 1
     for name, told in (
-        ("near", "near: 5 of 10 images have keys that fit trains on, too; to hold them out"),
+        ("near", "near: 5 of 10 images have keys that fit trains on, too, such as 'images/025.png', "),
         ("apart", ""),
     ):
         code, _, err = run_cli("recipe", "new", f"{name}.toml", *words, name)

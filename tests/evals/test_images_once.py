@@ -21,7 +21,7 @@ IMAGES = 12
 FEATURES = torch.randn(IMAGES, 4, generator=torch.Generator().manual_seed(0))
 
 
-def images(times=1, label=None, keys=None):
+def images(times=1, label=None, keys=None, below=""):
     """Every image so many times, each time another row: "0.png", "0.png/1"."""
     row = np.repeat(np.arange(IMAGES), times)
     nth = np.tile(np.arange(times), IMAGES)
@@ -31,7 +31,7 @@ def images(times=1, label=None, keys=None):
         np.array(label or [0, 1, 2] * 4)[row].tolist(),
         np.array(["a", "b", "c"] * 4)[row].tolist(),
         keys or [f"{one}.png{f'-{n}.png' if n else ''}" for one, n in zip(row, nth, strict=True)],
-        [f"{one}.png" for one in row],
+        [f"{below}{one}.png" for one in row],
     )
 
 
@@ -47,9 +47,12 @@ class Dense(Teacher):
 def test_a_second_caption_changes_no_number_of_any_measure(kind, tmp_path):
     component = component_of(kind, tmp_path)
     knobs = {name: knob for name, knob in component.knobs.items() if name != "shots"}
+    knobs |= {"train": "others"} if knobs.get("train") else {}
     measure = type(component)(kind=kind, **knobs).build("evals")
     once, twice = (
-        numbers(measure.run(Dense(), {"images": images(times), "prompts": PROMPTS}.__getitem__)) for times in (1, 2)
+        numbers(measure.run(Dense(), stores.__getitem__))
+        for times in (1, 2)
+        for stores in [{"images": images(times), "others": images(times, below="others/"), "prompts": PROMPTS}]
     )
     assert once == twice
 

@@ -20,7 +20,7 @@ class Store:
         self.fields = {"image": image, "text": text}
         self.own_fields = [name for name, said in self.fields.items() if said is not None]
         n = len(next(x for x in (image, text, label) if x is not None))
-        self.path, self.ok_rows = Path("toy"), np.arange(n)
+        self.path, self.root, self.ok_rows = Path("toy"), Path("toy"), np.arange(n)
         columns = {
             "key": keys or [f"{i}.png" for i in range(n)],
             "label": pa.array(label, pa.int64()) if label is not None else pa.nulls(n, pa.int64()),

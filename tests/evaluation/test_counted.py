@@ -20,12 +20,12 @@ class Said(Store):
 
 
 def test_only_of_stores_with_rows_of_one_image_are_kept_answers_others_now():
-    component = Component(kind="knn", store="s", train="s")
+    component = Component(kind="knn", store="s", train="t")
     found = []
     for files in (["a", "b"], ["a", "a"]):
-        store = Said([0, 1], label=[0, 0], files=files)
-        (one,) = asked_of([component], lambda name, store=store: store, {}, "x")
-        found.append(Asking(one.measure.run(Teacher(), lambda name, store=store: store)[0], one.made_of))
+        stores = {"s": Said([0, 1], label=[0, 0], files=files), "t": Said([0, 1], label=[0, 0])}
+        (one,) = asked_of([component], stores.__getitem__, {}, "x")
+        found.append(Asking(one.measure.run(Teacher(), stores.__getitem__)[0], one.made_of))
     before, now = found
     assert set(before.made_of) == {"eval", "stores", "distillkit"}  # as ever: nobody is asked again
     assert now.made_of == before.made_of | {"counted": {"images": "each once"}}
@@ -50,4 +50,12 @@ def test_only_where_classes_are_matched_by_name_are_kept_answers_others_now():
     for numbers, counted in (([0, 1], {}), ([1, 0], {"classes": "by name"})):
         stores["t"].class_numbers = dict(zip(["cat", "dog"], numbers, strict=True))
         (one,) = asked_of([Component(kind="knn", store="s", train="t")], stores.__getitem__, {}, "x")
+        assert one.counted == counted
+
+
+def test_only_where_an_asked_image_was_an_example_are_kept_answers_others_now():
+    stores = {name: Said([0, 1], label=[0, 0], files=["a", "b"]) for name in "st"}
+    stores["u"] = Said([0, 1], label=[0, 0], files=["c", "d"])
+    for train, counted in (("t", {"itself": "no example"}), ("s", {"itself": "no example"}), ("u", {})):
+        (one,) = asked_of([Component(kind="knn", store="s", train=train)], stores.__getitem__, {}, "x")
         assert one.counted == counted

@@ -7,22 +7,23 @@ from PIL import Image
 from distillkit import evaluate, extract, train
 from distillkit.errors import DistillkitError
 from distillkit.evaluation.rows import read_rows
+from distillkit.store.reading.selection import select
 from tests.conftest import EXTRACT, TRAIN, draw
 from tests.evaluation.worlds import quiet, results
 
 DENSE = """
 [[evals]]
 kind = "linear_segmentation"
-train = "{out}/images"
-store = "{out}/images"
+train = "{out}/known"
+store = "{out}/asked"
 masks = "{corpus}/masks"
 classes = 2
 side = 16
 steps = 20
 [[evals]]
 kind = "linear_depth"
-train = "{out}/images"
-store = "{out}/images"
+train = "{out}/known"
+store = "{out}/asked"
 masks = "{corpus}/masks"
 unit = 1.0
 side = 16
@@ -51,6 +52,8 @@ def world(tmp_path_factory, teacher_folder):
     fields = '["image", "text"]', '["image", "text", "cls", "patches"]'
     (folder / "extract.toml").write_text(EXTRACT.format(**places).replace(*fields))
     extract(folder / "extract.toml", quiet)
+    select(folder / "out/images", np.arange(12), folder / "out/known")
+    select(folder / "out/images", np.arange(12, 24), folder / "out/asked")
     recipe = TRAIN.format(**places)
     start, stop = recipe.index("[student]"), recipe.index("[[losses]]")
     recipe = f"{recipe[:start]}[student]{VIT}{recipe[stop:]}".replace("epochs = 6", "epochs = 1")
@@ -66,9 +69,9 @@ def test_student_and_teacher_are_probed_and_a_row_is_kept_for_each_image(world):
     found = results(run)["results"]
     for who in ("teacher", "student"):
         assert 0 <= found["linear_segmentation"][who]["mIoU.low"] <= found["linear_segmentation"][who]["mIoU"] <= 1
-        assert found["linear_depth"][who]["RMSE"] > 0 and found["linear_depth"][who]["images"] == 24
+        assert found["linear_depth"][who]["RMSE"] > 0 and found["linear_depth"][who]["images"] == 12
     rows = read_rows(run / "evaluation/linear_segmentation.arrow").answers["student"]
-    assert len(rows.key) == 24 and rows.columns["intersection"].shape == (24, 2)
+    assert len(rows.key) == 12 and rows.columns["intersection"].shape == (12, 2)
     before = {path: path.stat().st_mtime_ns for path in (run / "evaluation").rglob("*")}
     evaluate(run, quiet, evals=world / "dense.toml")
     assert before == {path: path.stat().st_mtime_ns for path in (run / "evaluation").rglob("*")}
@@ -80,7 +83,7 @@ def test_student_and_teacher_are_probed_and_a_row_is_kept_for_each_image(world):
         ("texts", {}, "there is no such picture"),
         ("plain", {}, "holds no 'patches', only image, text; extract it with 'patches' in fields"),
         (
-            "images",
+            "asked",
             {"model": "mobilenetv3_small_050", "options": "{}"},
             "is no vision transformer, so it has no patches",
         ),
@@ -93,11 +96,12 @@ def test_who_or_what_has_no_patches_is_one_line(world, store, student, told):
         plain = (world / "extract.toml").read_text().replace(', "cls", "patches"', "").replace("/out", "/plain")
         (world / "plain.toml").write_text(plain)
         extract(world / "plain.toml", quiet)
+        select(world / "plain/images", np.arange(12, 24), world / "plain/asked")
     if student:
         run = world / "out/conv"
         knobs = [f'student.model="{student["model"]}"', "student.options={}", f'out="{run}"']
         train(world / "train.toml", quiet, overrides=knobs)
-    place = world / ("plain/images" if store == "plain" else f"out/{store}")
+    place = world / ("plain/asked" if store == "plain" else f"out/{store}")
     with pytest.raises(DistillkitError, match=told) as error:
         evaluate(run, quiet, evals=world / "dense.toml", overrides=[f'evals.0.store="{place}"'])
     assert "\n" not in str(error.value)

@@ -41,7 +41,12 @@ def test_other_evals_cost_only_themselves_and_stay(run, world, run_cli, count):
     asked = found["evals"]["zero_shot"]
     assert asked["names"] == ["a circle", "a square", "a stripe"] and asked["prompts"]["count"] == 6
     assert len(asked["prompts"]["sha256"]) == len(asked["names_sha256"]) == 64 and asked["rows"]
-    assert "zero\\_shot" in (run / "report.md").read_text()
+    plain = (run / "report.md").read_text()
+    assert "zero\\_shot" in plain and asked["typed"] == ["--eval", str(world / "more.toml")]
+    assert f"\ndistillkit evaluate {run} --eval {world / 'more.toml'}  # how its stores were made was not" in plain
+    assert "typed" not in found["evals"]["retrieval"] and "--eval FILE" not in plain
+    assert found["results"]["knn"]["teacher"]["also in train"] == 24.0
+    assert "24 also in train, where each is no example for itself" in plain
 
     # Again: nothing is asked, nothing is written. With one more knob: only that eval, and of kept features.
     count.clear()

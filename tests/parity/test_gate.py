@@ -67,7 +67,9 @@ class Says:
 def asked(vectors, texts):
     count = len(vectors)
     every = list(range(count))
-    measure = Measure((1,), "R@{}", every, torch.arange(count), lambda tell: torch.from_numpy(tell(texts)), list)
+    measure = Measure(
+        (1,), "R@{}", "picture", every, torch.arange(count), lambda tell: torch.from_numpy(tell(texts)), list
+    )
     blank = np.zeros((4, 4, 3), np.uint8)
     from PIL import Image
 

@@ -4,6 +4,7 @@ import resource
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from PIL import Image
@@ -43,6 +44,20 @@ def test_of_an_image_with_several_captions_each_row_is_asked_and_the_measure_is_
     assert retrieval_of(Store(features, features, names=names, files=["x.png", "z.png", "y.png"])).name == "R@{}"
 
 
+def test_of_a_picture_with_several_captions_a_tower_is_asked_once(monkeypatch):
+    store = Store([0, 0, 1, 2], [0, 1, 2, 3], names=list("abcd"), files=["x.png", "x.png", "y.png", "z.png"])
+    store.values = lambda column, rows: store.index[column].take(pa.array(rows)).to_pylist()
+    monkeypatch.setattr(questions, "open_store", lambda *_: store)
+    monkeypatch.setattr(questions, "_originals", lambda store, kept, recipe: kept.tolist())
+    monkeypatch.setattr(questions, "LEAST", 2)
+    data = SimpleNamespace(images="s", mix=[], texts=None, classes=None)
+    recipe = SimpleNamespace(evals=[SimpleNamespace(build=lambda room: Retrieval(store="s", ks=[1]))], data=data)
+    asked = questions.questions_of_run(recipe, "run")
+    assert len(asked.pictures) == 3 and asked.pictures._places == [0, 2, 3]
+    assert asked.measure.pictures == [0, 0, 1, 2] and asked.measure.items == "caption"
+    assert len(asked.measure.seen()) == 4 and questions._trained_with(recipe, 9) == [0, 2, 3]
+
+
 def test_kind_i_captions_are_not_padded_to_the_longest():
     names, features = [f"caption {n}" for n in range(1999)] + ["page " * 40_000], torch.randn(2000, 4)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -55,7 +70,10 @@ def test_no_picture_is_asked_about_twice(monkeypatch):
     """Where the eval's store is the one of training, or holds some of its pictures."""
 
     def store(rows):
-        return SimpleNamespace(ok_rows=np.arange(rows), values=lambda column, rows: [f"{row}.png" for row in rows])
+        index = pa.table({"image": [f"{row}.png" for row in range(rows)]})
+        return SimpleNamespace(
+            ok_rows=np.arange(rows), index=index, values=lambda column, rows: [f"{row}.png" for row in rows]
+        )
 
     monkeypatch.setattr(questions, "open_store", lambda *_: store(300))
     monkeypatch.setattr(questions, "_originals", lambda store, kept, recipe: kept.tolist())

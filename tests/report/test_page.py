@@ -15,6 +15,7 @@ import pytest
 
 from distillkit.errors import MissingExtra, SourceError
 from distillkit.evaluation.comparison import Against
+from distillkit.evaluation.intervals import mean_intervals
 from distillkit.evaluation.rows import read_rows, write_rows
 from distillkit.evaluation.verdicts import Verdict
 from distillkit.recipe import ExtractRecipe, TrainRecipe, load
@@ -27,8 +28,9 @@ from distillkit.report.curves import Line, chart
 from distillkit.report.demo import demo_credits, demo_folder, teacher_name
 from distillkit.report.grid import distance, pictures
 from distillkit.report.headline import Networks, above_chance, against_baseline, headline, numbers
+from distillkit.report.knew import Knew, notes
 from distillkit.report.overlap import seen
-from distillkit.report.results import bars, tables
+from distillkit.report.results import bars, method, tables
 from distillkit.report.stores import store_facts, with_bases
 from distillkit.runfolder import RunFolder
 from distillkit.store.reading.reader import FeatureStore
@@ -326,6 +328,62 @@ def test_few_groups_are_told_beside_the_table_and_by_which_method_its_intervals_
         assert "; where such groups are fewer than 20, by Student’s t" in told and "cannot bring" not in told
 
 
+def test_intervals_that_are_exact_are_called_so():
+    exact = "exact ones of Clopper and Pearson"
+
+    def told(*values):
+        by_who = {}
+        for who, right in zip(("teacher", "student"), values, strict=False):
+            rows = np.arange(40) < right
+            low, high = mean_intervals(rows[:, None].astype(float))
+            by_who[who] = {"R@1": float(rows.mean()), "R@1.low": float(low[0]), "R@1.high": float(high[0])}
+            by_who[who] |= {"R@1.groups": 40.0, "R@1.chance": 0.1}
+        return method(tables({"e": by_who}, SimpleNamespace(evals=[])))
+
+    assert told(40, 0) == exact and told(40) == exact
+    assert told(20, 30) == "by a bootstrap that draws items of one text or class together"
+    assert told(20, 40) == f"{told(20, 30)}; where all answers are right, or none is, {exact}"
+
+
+def test_evals_are_listed_each_once_and_readably():
+    told = Knew("on images it was trained on", "hold some out")
+    known = {"retrieval": told, "retrieval, text to image": told, "knn": told, "mine, later": told}
+    evals = {
+        "retrieval": "retrieval",
+        "retrieval, text to image": "retrieval",
+        "knn": "knn",
+        "mine, later": "mine, later",
+    }
+    (line,) = notes(known, "", evals)
+    assert line == "retrieval, knn and “mine, later” were measured on images it was trained on; hold some out"
+    (line,) = notes(dict(list(known.items())[:2]), "", evals)
+    assert line == "retrieval was measured on images it was trained on; hold some out"
+
+
+@pytest.mark.parametrize("kind", ["retrieval", "knn"])
+def test_who_embeds_texts_is_told_where_texts_are_asked_about(run, kind):
+    def change(evaluation):
+        knobs = {"store": store_of(run)} | ({"train": store_of(run)} if kind == "knn" else {})
+        evaluation["evals"]["retrieval"]["eval"] = {"kind": kind, **knobs}
+
+    edit(run.path / "evaluation.json", change)
+    for told in (Page(written(run)[0]).text, written(run)[1]):
+        assert ("embeds texts itself" in told or "texts are embedded by" in told) == (kind == "retrieval")
+
+
+def test_only_classes_with_votes_are_shown(run):
+    evaluation = json.loads((run.path / "evaluation.json").read_text())
+    rows = rows_of(run.path, evaluation, "retrieval")
+    answers = {}
+    for who, one in rows.answers.items():
+        best, rank = one.best.copy(), np.full(len(one.key), 2)
+        best[:, 1:] = -1
+        answers[who] = replace(one, best=best, columns=one.columns | {"rank": rank})
+    found = listed(replace(rows, answers=answers), evaluation)
+    assert all(len(texts) == 1 and place is None for one in found.images for texts, place in one["answers"].values())
+    assert set(found.right.values()) == {0.0}
+
+
 def test_the_most_frequent_class_has_a_line_where_it_is_more_than_chance(run):
     assert "ost frequent class" not in "".join(written(run))
 
@@ -344,8 +402,8 @@ def test_the_most_frequent_class_has_a_line_where_it_is_more_than_chance(run):
 
 def test_whether_the_images_were_seen_is_looked_up(finished):
     images = FeatureStore(finished.parent / "images")
-    assert seen(images, images) == "on images it was trained on"
-    assert seen(images, FeatureStore(finished.parent / "texts")) == "on images it never saw"
+    assert seen(images, images) == ("on images it was trained on", "")
+    assert seen(images, FeatureStore(finished.parent / "texts")) == ("on images it never saw", "")
 
 
 def test_copies_under_other_names_were_seen(finished, tmp_path, teacher_folder, run_cli):
@@ -362,10 +420,13 @@ def test_copies_under_other_names_were_seen(finished, tmp_path, teacher_folder, 
         (tmp_path / "extract.toml").write_text(EXTRACT.format(**places))
         extract(load(tmp_path / "extract.toml", kind=ExtractRecipe), say=lambda message: None)
         stores[name] = FeatureStore(tmp_path / name / "images")
-    assert seen(stores["copies"], stores["images"]) == "on images it was trained on"
-    assert seen(stores["others"], stores["images"]) == "on images it never saw"
+    assert seen(stores["copies"], stores["images"])[0] == "on images it was trained on"
+    assert seen(stores["others"], stores["images"])[0] == "on images it never saw"
     assert run_cli("store", "view", finished.parent / "images", tmp_path / "three", "--rows", "0:3")[0] == 0
-    told = "on images of which 3 have copies in training"
+    told = (
+        "on images of which 3 have copies in training",
+        ": 'images/000.png', 'images/001.png', 'images/002.png'",
+    )
     assert seen(stores["copies"], FeatureStore(tmp_path / "three")) == told
 
 
@@ -432,15 +493,20 @@ def test_classes_are_called_classes_and_by_the_names_that_the_store_has(run, mon
     evaluation = json.loads((run.path / "evaluation.json").read_text())
     rows = rows_of(run.path, evaluation, "retrieval")
     assert listed(rows, evaluation).what == "text"
-    answers = {who: replace(one, names=[str(n) for n in range(len(one.names))]) for who, one in rows.answers.items()}
+    answers = {
+        who: replace(one, names=[str(n) for n in range(len(one.names))], best=one.best.copy())
+        for who, one in rows.answers.items()
+    }
     made_of = rows.made_of | {"eval": rows.made_of["eval"] | {"kind": "knn"}}
     monkeypatch.setattr("distillkit.report.named.classes_of", lambda path: {"zoo": 0, "cats": 1})
     found = listed(replace(rows, answers=answers, made_of=made_of), evaluation, shown=70)
-    assert found.what == "class" and {one["text"] for one in found.images} >= {"zoo", "cats", "2"}
+    assert found.what == "class" and not found.voted and {one["text"] for one in found.images} >= {"zoo", "cats", "2"}
+    for one in answers.values():
+        one.best[0, 1:] = -1
     write_rows(run.path / "evaluation/retrieval.arrow", replace(rows, answers=answers, made_of=made_of))
     text, plain = written(run)
-    assert "its five nearest classes. The image’s own class is among them" in Page(text).text
-    assert "The five nearest classes by each network; the image's own class is bold" in plain
+    assert "its classes with the most votes (five at most). The image’s own class is among" in Page(text).text
+    assert "The classes with the most votes (five at most) by each network; the image's own class is bold" in plain
 
 
 def test_the_verdict_is_that_of_the_paired_test_on_the_rows(run):

@@ -1,5 +1,6 @@
 """What a student was trained on is what it was trained on: of a view its rows, and of then."""
 
+import html
 import json
 import os
 import shutil
@@ -13,10 +14,10 @@ import pytest
 from distillkit.errors import StoreError
 from distillkit.evaluation.measured import Asking
 from distillkit.evaluation.rows import read_rows
+from distillkit.report import overlap
 from distillkit.report.answers import listed
 from distillkit.report.heard import heard
 from distillkit.report.named import called_answers, called_classes
-from distillkit.report.overlap import seen
 from distillkit.report.then import as_then
 from distillkit.report.training import looked_at
 from distillkit.runfolder import RunFolder
@@ -25,6 +26,11 @@ from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.reading.selection import select
 from tests.report.conftest import written
 from tests.store.conftest import make_toy  # noqa: F401
+
+
+def seen(*stores):
+    """What a headline says."""
+    return overlap.seen(*stores)[0]
 
 
 def test_of_a_view_only_its_rows_were_trained_on(world):
@@ -199,7 +205,9 @@ def test_images_that_were_trained_on_are_told_of_every_eval_and_how_to_hold_them
     measured_on(out, out / "images", ["retrieval", "again"])
     cure = f"to hold them out, train on: distillkit store view {out}/train VIEW --other-than {out}/few"
     select(out / "images", np.arange(30, 70), out / "few")
-    measured_on_few = [("few", f"of which it was trained on 10; {cure}")]
+    measured_on_few = [
+        ("few", f"of which it was trained on 10, such as 'images/030.png', 'images/031.png', 'images/032.png'; {cure}")
+    ]
     hold = (
         f"to hold some out: distillkit store view {out}/train HELD-OUT --share 0.2, and train on --other-than HELD-OUT"
     )
@@ -210,7 +218,7 @@ def test_images_that_were_trained_on_are_told_of_every_eval_and_how_to_hold_them
             one["eval"]["store"] = str(out / store)
         path.write_text(json.dumps(evaluation))
         for text in written(out):
-            assert f"retrieval and again were measured on images {told}." in text
+            assert f"retrieval and again were measured on images {told}." in html.unescape(text)
 
 
 def test_a_caption_of_an_image_that_was_trained_on_is_the_same_image(make_toy, tmp_path):  # noqa: F811

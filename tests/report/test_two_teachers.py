@@ -60,6 +60,9 @@ def test_the_report_tells_of_both_teachers(world, tmp_path):
         ) in text
         assert "iews of images for second" in text and "Their passes over the training corpora took" in text
         assert text.count(f"{world}/other/images") >= 2
+    bullets = [line for line in page.with_suffix(".md").read_text().splitlines() if line.startswith("* Teacher: ")]
+    assert len(bullets) == 2 == page.read_text().count("<dt>Teacher</dt>") and "sha256" in bullets[1]
+    assert f"{world}/mine/teacher" in bullets[1].replace("\\", "")
     costs = [line for line in page.with_suffix(".md").read_text().splitlines() if "views of images for second" in line]
     assert len(costs) == 1 and f"{world}/other/images" in costs[0].replace("\\", "") and "| 60 |" in costs[0]
 

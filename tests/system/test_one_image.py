@@ -1,10 +1,13 @@
 """Rows of one image: every caption of it is a row where a source keeps them all."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from distillkit.system.one_image import first_of_each, has_doubles, images_of, rows_of_images
+from distillkit.system.one_image import first_of_each, has_doubles, images_of, places_among, rows_of_images
 
 
 class Store:
@@ -26,6 +29,26 @@ def test_rows_of_one_place_are_one_image(images, numbers, first):
     rows = np.arange(len(numbers))
     assert images_of(store, rows).tolist() == numbers
     assert first_of_each(store, rows).tolist() == first
+
+
+@pytest.mark.parametrize(
+    ("roots", "sources", "found"),
+    [
+        (("/a", "/a"), "ff", [1, -1, 1]),
+        (("/a/d", "/a"), "ff", [0, -1, 0]),  # d/x is there, by its own name
+        (("/a", "/other"), "ff", [-1, -1, -1]),
+        ((None, None), "tt", [1, -1, 1]),  # of tars only one and the same source has the same images
+        ((None, None), "tu", [-1, -1, -1]),
+    ],
+)
+def test_an_image_is_found_in_another_store_by_where_it_lies(roots, sources, found):
+    stores = [Store([["x", None, "x"]]), Store([["d/x", "x", None, "x"]])]
+    for store, root, source in zip(stores, roots, sources, strict=True):
+        store.root = None if root is None else Path(root)
+        store.manifest = SimpleNamespace(source={"kind": source, "knobs": {}})
+    one, other = stores
+    assert places_among(one, np.arange(3), other, np.arange(4)).tolist() == found
+    assert places_among(one, np.arange(3), one, np.array([2, 1])).tolist() == [0, -1, 0]
 
 
 def test_of_some_rows_those_alone_count():

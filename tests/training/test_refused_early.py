@@ -156,7 +156,8 @@ def test_images_that_are_measured_on_and_trained_on_are_told(student, run_cli, t
         return f'evals=[{{ kind = "retrieval", store = "{tmp_path}/{name}" }}]'
 
     cure = f"to hold them out, train on: distillkit store view {tmp_path}/few VIEW --other-than {tmp_path}/near"
-    told = f"evaluation by retrieval: 5 of 15 images of {tmp_path}/near are trained on; {cure}"
+    such = "such as 'images/025.png', 'images/026.png', 'images/027.png'"
+    told = f"evaluation by retrieval: 5 of 15 images of {tmp_path}/near are trained on, {such}; {cure}"
     code, out, err = checked(student, run_cli, trained, evals("near"))
     assert code == 0 and f"seen         {told}\n" in out, err
     code, err = student(trained, evals("near"))

@@ -15,6 +15,7 @@ from distillkit.evaluation import embed
 from distillkit.evaluation.encode import Student
 from distillkit.evaluation.numbers import numbers
 from distillkit.runfolder import RunFolder
+from distillkit.store.reading.selection import select
 from distillkit.training import validation
 from distillkit.training.batches import Batches
 from distillkit.training.course import Course
@@ -24,7 +25,8 @@ from tests.evaluation.worlds import make_world, quiet
 from tests.pretend import pretend_gpu
 from tests.system.test_device import FULL
 
-PROBE = 'validation={{eval={{kind="linear_probe",store="{0}",train="{0}",steps=10}},best="top-1",every_steps=2}}'
+EVAL = 'kind="linear_probe",store="{0}-asked",train="{0}-known",steps=10'
+PROBE = f'validation={{{{eval={{{{{EVAL}}}}},best="top-1",every_steps=2}}}}'
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +35,9 @@ def world(tmp_path_factory, teacher_folder):
 
 
 def trained(world, name, *overrides):
+    for part, rows in (("asked", np.arange(0, 24, 2)), ("known", np.arange(1, 24, 2))):
+        if not (world / f"out/classed-{part}").exists():
+            select(world / "out/classed", rows, world / f"out/classed-{part}")
     probe = PROBE.format(world / "out/classed")
     return train(world / "train.toml", quiet, overrides=[f'out="{world / name}"', "optim.epochs=1", probe, *overrides])
 

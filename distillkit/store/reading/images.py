@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Bool, Int64
 
-from distillkit.system.one_image import first_of_each
+from distillkit.system.one_image import called_in, first_of_each
 
 
 def share_images(store: Any) -> bool:
@@ -46,23 +45,12 @@ def of_images_of(
 
 def same_files(measured: Any, trained: Any, rows: Int64[np.ndarray, "m"]) -> Bool[np.ndarray, "n"]:
     """Which usable rows of `measured` are image files of these rows of `trained`."""
-    names = measured.index["image"].take(measured.ok_rows).to_pylist()
-    if measured.root is None or trained.root is None:
-        # Outside folders, only the same source has the same images.
-        same = all(measured.manifest.source[what] == trained.manifest.source[what] for what in ("kind", "knobs"))
-        below = names if same else [None] * len(names)
-    else:
-        paths = [None if name is None else measured.root / name for name in names]
-        below = [_below(path, trained.root) for path in paths]
+    below = called_in(trained, measured, measured.ok_rows)
     # The small side is hashed, the training index (perhaps millions of rows) is only streamed through.
-    hit = pc.is_in(trained.index["image"], value_set=pa.array(sorted({*below} - {None}), pa.string()))
+    hit = pc.is_in(trained.index["image"], value_set=pa.array(sorted(filter(None, set(below))), pa.string()))
     there = np.intersect1d(np.flatnonzero(hit.to_numpy()), rows)  # the index has the rows outside of a view, too
     found = set(trained.index["image"].take(pa.array(there)).to_pylist())
     return np.array([name is not None and name in found for name in below], bool)
-
-
-def _below(path: Path | None, root: Path) -> str | None:
-    return path.relative_to(root).as_posix() if path is not None and path.is_relative_to(root) else None
 
 
 def one_row_each(store: Any, rows: Int64[np.ndarray, "n"]) -> Int64[np.ndarray, "m"]:
