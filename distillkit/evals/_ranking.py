@@ -49,7 +49,9 @@ def ranked(
     def scores(first: int, stop: int) -> Float[Tensor, "b m"]:
         found = F.normalize(asked[first:stop].float(), dim=-1) @ answers.T
         if itself is not None:
-            found.masked_fill_(itself[first:stop, None] == torch.arange(len(answers)), -torch.inf)
+            place = itself[first:stop]
+            mine = (place >= 0).nonzero().squeeze(1)
+            found[mine, place[mine]] = -torch.inf
         return found
 
     return ranked_by(scores, len(asked), len(answers), right, few)

@@ -57,8 +57,10 @@ class AsymmetricRetrieval:
         one, other = torch.from_numpy(asked.ids), torch.from_numpy(answers.ids)
 
         def same(first: int, stop: int) -> torch.Tensor:
-            found = one[first:stop, None] == other
-            return found & (itself[first:stop, None] != torch.arange(len(index)))
+            found, place = one[first:stop, None] == other, itself[first:stop]
+            mine = (place >= 0).nonzero().squeeze(1)
+            found[mine, place[mine]] = False
+            return found
 
         found = ranked(said, index, same, itself, few=blank(encode))
         ids, counts = np.unique(answers.ids, return_counts=True)

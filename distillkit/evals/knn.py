@@ -94,7 +94,8 @@ class Knn:
     ) -> Float[Tensor, "m c"]:
         """The share of the votes that each class gets."""
         cosine = asked @ voters.T
-        cosine.masked_fill_(itself[:, None] == torch.arange(len(voters), device=cosine.device), -torch.inf)
+        mine = (itself >= 0).nonzero().squeeze(1)
+        cosine[mine, itself[mine]] = -torch.inf
         near, place = cosine.topk(min(self.k, len(voters)), dim=1)
         votes = asked.new_zeros(len(asked), classes).scatter_add_(1, known[place], (near / self.temperature).exp())
         return votes / votes.sum(1, keepdim=True)

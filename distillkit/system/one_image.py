@@ -51,7 +51,7 @@ def called_in(other: Any, store: Any, rows: Int64[np.ndarray, "n"]) -> list[str 
         # Outside folders, only the same source has the same images.
         same = all(store.manifest.source[what] == other.manifest.source[what] for what in ("kind", "knobs"))
         return names if same else [None] * len(names)
-    return [None if name is None else _below(store.root / name, other.root) for name in names]
+    return _moved(names, store.root, other.root)
 
 
 def places_among(
@@ -65,5 +65,12 @@ def places_among(
     return pc.fill_null(first["place_min"].take(at), -1).to_numpy().astype(np.int64)
 
 
-def _below(path: Path, root: Path) -> str | None:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else None
+def _moved(names: list[str | None], root: Path, other: Path) -> list[str | None]:
+    """What these names below one root are below the other, None of what lies outside. They may be millions."""
+    if root.is_relative_to(other):
+        before = "".join(f"{part}/" for part in root.relative_to(other).parts)
+        return names if not before else [None if name is None else before + name for name in names]
+    if not other.is_relative_to(root):
+        return [None] * len(names)
+    before = "".join(f"{part}/" for part in other.relative_to(root).parts)
+    return [name.removeprefix(before) if name is not None and name.startswith(before) else None for name in names]

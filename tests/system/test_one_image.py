@@ -51,6 +51,14 @@ def test_an_image_is_found_in_another_store_by_where_it_lies(roots, sources, fou
     assert places_among(one, np.arange(3), one, np.array([2, 1])).tolist() == [0, -1, 0]
 
 
+def test_a_folder_within_the_others_has_what_lies_there():
+    whole, part = Store([["d/x", "x", None, "dx", "d/e/x"]]), Store([["x", "e/x"]])
+    for store, root in ((whole, "/a"), (part, "/a/d")):
+        store.root, store.manifest = Path(root), SimpleNamespace(source={"kind": "f", "knobs": {}})
+    assert places_among(whole, np.arange(5), part, np.arange(2)).tolist() == [0, -1, -1, -1, 1]
+    assert places_among(part, np.arange(2), whole, np.arange(5)).tolist() == [0, 4]
+
+
 def test_of_some_rows_those_alone_count():
     store = Store([["a", "b", "a", "b", "c"]])
     assert images_of(store, np.array([3, 2, 1, 4])).tolist() == [0, 1, 0, 2]
