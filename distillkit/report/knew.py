@@ -43,9 +43,9 @@ def knew(results: list[Table], evaluation: dict[str, Any], then: list[Then]) -> 
 
 
 def notes(known: dict[str, Knew], heading: str, evals: Mapping[str, str]) -> list[str]:
-    """A sentence for each group of evaluations of which the heading does not say it, or not what helps. Of those behind
-    the first only where images were trained on: that the others were not is what anybody expects. `evals`: of
-    which eval each table is, whose parts are one.
+    """A sentence for each group of evaluations of which the heading does not say it, or not which they are, or what
+    helps. Of those behind the first only where images were trained on: that the others were not is what anybody
+    expects. `evals`: of which eval each table is, whose parts are one.
     """
     groups: dict[Knew, list[str]] = {}
     for number, (name, one) in enumerate(known.items()):
@@ -55,7 +55,7 @@ def notes(known: dict[str, Knew], heading: str, evals: Mapping[str, str]) -> lis
         f"{named(names)} {'was' if len({*names}) == 1 else 'were'} measured {one.told}{one.such}"
         f"{one.cure and f'; {one.cure}'}"
         for one, names in groups.items()
-        if one.cure or len({*names}) > 1 or one.told not in heading
+        if one.cure or one.such or len({*names}) > 1 or one.told not in heading
     ]
 
 

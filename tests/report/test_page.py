@@ -425,7 +425,8 @@ def test_copies_under_other_names_were_seen(finished, tmp_path, teacher_folder, 
     assert run_cli("store", "view", finished.parent / "images", tmp_path / "three", "--rows", "0:3")[0] == 0
     told = (
         "on images of which 3 have copies in training",
-        ": 'images/000.png', 'images/001.png', 'images/002.png'",
+        ": 'images/000.png', 'images/001.png', 'images/002.png' (a copy is another file, of which the teacher says the "
+        "same)",
     )
     assert seen(stores["copies"], FeatureStore(tmp_path / "three")) == told
 
