@@ -35,6 +35,14 @@ def test_a_line_for_each_shard_and_now_and_then_within_tells_of_the_whole_run(cl
     assert said[3:] == ["images: shard 2/5, 8 rows/s, 10% waiting for data, 3 failed, 0:00:25 left"]
 
 
+def test_ten_seconds_within_a_shard_are_the_longest_without_a_line(clock):
+    said = []
+    progress = Progress("images", 1000, 1, said.append)
+    for clock[0] in (9.0, 10.5, 20.0, 21.0):
+        progress.within(0, 100, 0, Cost(started=0.0))
+    assert [line.rpartition(", ")[2] for line in said] == ["0:01:34 left", "0:03:09 left"]
+
+
 def test_the_share_of_waiting_is_one_of_all_workers_time(clock):
     said = []
     progress = Progress("images", 800, 4, said.append)
