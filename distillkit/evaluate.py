@@ -37,6 +37,7 @@ from distillkit.system.atomic import parsed_json
 from distillkit.system.device import device_of
 from distillkit.system.fitting import fitting
 from distillkit.system.paths import expand
+from distillkit.system.progress import heard_by
 
 Say = Callable[[str], None]
 
@@ -192,7 +193,7 @@ def _measured(
     for line in dict.fromkeys(line for one in asked for line in orders_of(one.measure, open_store)):
         say(line)
     for one in asked:
-        with fitting(f"evals {one.name}", "lower evaluation.batch_size"):
+        with fitting(f"evals {one.name}", "lower evaluation.batch_size"), heard_by(say):
             found[one.name] = kept.measure(one, encoders, open_store)
         if hasattr(one.measure, "together"):
             found[one.name] = one.measure.together(found[one.name])

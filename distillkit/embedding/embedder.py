@@ -20,7 +20,7 @@ from torch import Tensor
 from distillkit.embedding.looking import Picture, seen
 from distillkit.errors import DistillkitError, SourceError, TrainError
 from distillkit.recipe import Component
-from distillkit.system.progress import Progress
+from distillkit.system.progress import paced
 
 
 @dataclass(frozen=True)
@@ -104,10 +104,8 @@ class Embedder(ABC):
             raise DistillkitError("embed_texts: no texts")
         tower = self.text_tower
         parts = []
-        with Progress(f"{self.who_says('text')}: texts", len(texts), say) as progress:
-            for first in range(0, len(texts), batch_size):
-                parts.append(tower.embed(texts[first : first + batch_size]))
-                progress.advance(len(parts[-1]))
+        for first in paced(f"{self.who_says('text')}: texts", len(texts), batch_size, say):
+            parts.append(tower.embed(texts[first : first + batch_size]))
         return _scaled(self.usable(torch.cat(parts)), normalise)
 
     def who_says(self, field: str) -> str:

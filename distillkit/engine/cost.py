@@ -9,7 +9,7 @@ from typing import Any
 
 from distillkit.system.wording import pace
 
-_QUIET = 30.0  # seconds between two lines within a shard
+_QUIET = 10.0  # seconds between two lines within a shard
 _CALLED = {"image": "images", "text": "texts"}
 
 

@@ -25,7 +25,7 @@ from distillkit.errors import StoreError
 from distillkit.originals import Originals
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.precision import NEIGHBOURS, OVERLAP, neighbours_kept
-from distillkit.system.progress import Progress, heard_by
+from distillkit.system.progress import heard_by, paced
 from distillkit.system.wording import count as counted
 
 _BATCH, _VECTORS = 32, 8192
@@ -86,14 +86,12 @@ def _compared(
     now: dict[str, list[Tensor]] = {full: [] for full in own}
     # Of tokens, some rows are enough; all would fill the memory.
     enough = {full: -(-_VECTORS // math.prod(store.fields[full].view_shape[:-1])) for full in own}
-    with Progress(f"{store.path}: rows asked in {precision}", len(rows), say) as progress:
-        for first in range(0, len(rows), _BATCH):
-            part = slice(first, first + _BATCH)
-            said = said_now(network, set(own.values()), store, files, rows[part], views[part])
-            for full, name in own.items():
-                if first < enough[full]:
-                    now[full].append(said[name])
-            progress.advance(len(rows[part]))
+    for first in paced(f"{store.path}: rows asked in {precision}", len(rows), _BATCH, say):
+        part = slice(first, first + _BATCH)
+        said = said_now(network, set(own.values()), store, files, rows[part], views[part])
+        for full, name in own.items():
+            if first < enough[full]:
+                now[full].append(said[name])
     for full in own:
         told = torch.cat(now[full])
         some = slice(len(told))

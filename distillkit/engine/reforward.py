@@ -24,7 +24,7 @@ from distillkit.recipe import Component, ExtractRecipe
 from distillkit.store.format.field import PARAMETERS
 from distillkit.store.format.sameness import other_teacher
 from distillkit.store.reading.reader import FeatureStore
-from distillkit.system.progress import Progress, heard_by
+from distillkit.system.progress import heard_by, paced
 from distillkit.system.wording import count as counted
 from distillkit.teachers._again import component_of
 
@@ -132,14 +132,12 @@ def _compared(
     names = {f"{alias}/{name}": name for name in network.fields if f"{alias}/{name}" in fields}
     files = Originals(store, None) if set(names.values()) - {"text"} else None
     found: dict[str, list[np.ndarray]] = {full: [] for full in names}
-    with Progress(f"{store.path}: rows asked of {alias} again", len(rows), say) as progress:
-        for first in range(0, len(rows), _BATCH):
-            some, seen = rows[first : first + _BATCH], views[first : first + _BATCH]
-            said = said_now(network, set(names.values()), store, files, some, seen)
-            for full, name in names.items():
-                then = store.read(full, some, view=seen if store.fields[full].per_view else None)
-                found[full].append(_agreement(full, then, said[name]))
-            progress.advance(len(some))
+    for first in paced(f"{store.path}: rows asked of {alias} again", len(rows), _BATCH, say):
+        some, seen = rows[first : first + _BATCH], views[first : first + _BATCH]
+        said = said_now(network, set(names.values()), store, files, some, seen)
+        for full, name in names.items():
+            then = store.read(full, some, view=seen if store.fields[full].per_view else None)
+            found[full].append(_agreement(full, then, said[name]))
     keys = store.values("key", rows)
     for full, batches in found.items():
         values, lengths = np.concatenate(batches, axis=1)

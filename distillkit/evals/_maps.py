@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from distillkit.errors import StoreError
 from distillkit.evals._encode import EncodeTokens, blank
 from distillkit.system.one_image import rows_of_images
+from distillkit.system.progress import hearer, paced
 from distillkit.system.wording import count
 
 _KEPT = 1 << 31  # bytes of maps that are kept in memory; beyond, an image's are asked for each time
@@ -26,7 +27,7 @@ class Maps:
 
     def __init__(self, encode: EncodeTokens, store: Any, *, cls: bool = False, rows: np.ndarray | None = None):
         self._encode, self._store, self._cls = encode, store, cls
-        self._rows = rows_of_images(store) if rows is None else rows
+        self._rows, self.where = rows_of_images(store) if rows is None else rows, store.path
         self.blank = blank(encode)
         self._known: dict[int, Tensor] = {}
         self._room = _KEPT
@@ -84,7 +85,7 @@ def learned(
     optimizer = torch.optim.AdamW(head.parameters(), lr=lr, weight_decay=weight_decay)
     rising = max(int(steps * warmup), 1)
     order = np.empty(0, np.int64)
-    for step in range(steps):
+    for step in paced(f"{maps.where}: steps of learning on patches", steps, 1, hearer()):
         while len(order) < min(batch, images):
             order = np.concatenate([order, random.permutation(images)])
         places, order = order[:batch], order[batch:]

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from distillkit.evals._answers import BEST
+from distillkit.system.progress import hearer, paced
 
 _CELLS = 1 << 25  # scores in memory at once, whatever the number of items and answers
 _MOST = 4096  # items at once
@@ -69,8 +70,9 @@ def ranked_by(
     which is enough for a network that says nothing. `votes`: scores are votes, and what got none is not near.
     """
     step = min(max(_CELLS // max(answers, 1), 1), _FEW if few else _MOST)
-    spans = [(first, min(first + step, items)) for first in range(0, items, step)]
-    parts = [ranking(scores(*span), right(*span), votes) for span in (spans[:1] if few else spans)]
+    starts = paced("items ranked:", min(step, items) if few else items, step, hearer())
+    spans = ((first, min(first + step, items)) for first in starts)
+    parts = [ranking(scores(*span), right(*span), votes) for span in spans]
     found = [np.concatenate([getattr(one, name) for one in parts]) for name in ("rank", "margin", "best")]
     return Ranking(*(np.resize(one, (items, *one.shape[1:])) if few else one for one in found))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor
 from distillkit.errors import RecipeError, StoreError
 from distillkit.evals._answers import Answers, Measure
 from distillkit.evals._masks import Masks
+from distillkit.system.progress import hearer, paced
 
 IGNORED = -1
 
@@ -34,6 +36,10 @@ class ClassMasks:
         )
         if classes < 2:
             raise RecipeError(f"evals: classes = {classes}: figure against ground are two")
+
+    @property
+    def root(self) -> Path:
+        return self._masks.root
 
     @property
     def images(self) -> int:
@@ -82,7 +88,7 @@ def segmented(
     that are in the image or were said of it; and the share of pixels that are right.
     """
     parts = []
-    for start in range(0, len(keys), batch):
+    for start in paced(f"{masks.root}: images and their masks", len(keys), batch, hearer()):
         places = np.arange(start, min(start + batch, len(keys)))
         right = torch.from_numpy(masks.of(places))
         if not start or not blank:

@@ -23,6 +23,7 @@ from distillkit.evals._answers import Answers, Measure
 from distillkit.evals._encode import EncodeTokens, OpenStore
 from distillkit.evals._maps import Maps, learned
 from distillkit.evals._masks import Masks
+from distillkit.system.progress import hearer, paced
 
 _LEAST = 1e-3  # metres, of the nearest bin; and what is added before a logarithm
 _UNSPREAD = 100  # first steps, in which the mean alone is learned
@@ -112,7 +113,7 @@ class LinearDepth:
     def _answers(self, head: nn.Module, maps: Maps, masks: Masks, store: Any) -> Answers:
         rows: dict[str, list[float]] = {"rmse": [], "relative": [], "near": []}
         keys: list[str] = []
-        for start in range(0, len(masks.keys), self.batch):
+        for start in paced(f"{masks.root}: images and their depths", len(masks.keys), self.batch, hearer()):
             places = np.arange(start, min(start + self.batch, len(masks.keys)))
             right = self._depths(masks, places).double()
             if not start or not maps.blank:

@@ -26,6 +26,7 @@ from distillkit.evals._encode import Encode, OpenStore, blank, home
 from distillkit.evals._held import but_asked, held_out, learned_from
 from distillkit.evals._labels import Labels, labels_of_images
 from distillkit.evals._ranking import one_right, ranked_by
+from distillkit.system.progress import Progress, hearer
 from distillkit.system.wording import count
 
 
@@ -107,9 +108,11 @@ class LinearProbe:
             optimizer.zero_grad()
             value = F.cross_entropy(x @ weight.T + bias, label) + l2 / 2 * weight.square().sum()
             value.backward()
+            progress.advance(1)
             return value
 
-        optimizer.step(loss)
+        with Progress(f"{self.name}: L2 of {l2:.3g}, steps at most:", self.steps, hearer()) as progress:
+            optimizer.step(loss)
         return _Classifier(weight.detach(), bias.detach())
 
 

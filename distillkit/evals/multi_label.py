@@ -19,6 +19,7 @@ from distillkit.evals._classes import class_embeddings, prompted
 from distillkit.evals._encode import Encode, OpenStore, blank, home
 from distillkit.evals._held import held_out, left_out
 from distillkit.evals._marks import Marks, marks_of
+from distillkit.system.progress import Progress, hearer
 from distillkit.system.wording import count
 
 _FEW = 64  # images that are learned from of a network that says nothing
@@ -127,9 +128,11 @@ class MultiLabel:
             optimizer.zero_grad()
             value = _loss(x @ weight.T + bias, hit) + l2 / 2 * weight.square().sum()
             value.backward()
+            progress.advance(1)
             return value
 
-        optimizer.step(loss)
+        with Progress(f"{self.name}: L2 of {l2:.3g}, steps at most:", self.steps, hearer()) as progress:
+            optimizer.step(loss)
         return weight.detach(), bias.detach()
 
 

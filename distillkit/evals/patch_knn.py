@@ -21,6 +21,7 @@ from distillkit.evals._maps import Maps
 from distillkit.evals._segmented import ClassMasks, segmented
 from distillkit.recipe.schema import Temperature
 from distillkit.system.one_image import rows_of_images
+from distillkit.system.progress import hearer, paced
 
 _CELLS = 1 << 25  # cosines in memory at once
 _IMAGES = 64  # at once
@@ -88,7 +89,7 @@ class PatchKnn:
         random, vectors, shares = np.random.default_rng(self.seed), [], []
         images = random.permutation(masks.images)[: self.voters]
         each = max(self.voters // len(images), 1)
-        for start in range(0, len(images), _IMAGES):
+        for start in paced(f"{masks.root}: images whose patches vote", len(images), _IMAGES, hearer()):
             places = images[start : start + _IMAGES]
             seen, right = maps.of(places), torch.from_numpy(masks.of(places))
             of_class = F.one_hot(right + 1, self.classes + 1)[..., 1:].float().permute(0, 3, 1, 2)

@@ -27,6 +27,7 @@ from distillkit.evals._encode import Encode, OpenStore, blank, home
 from distillkit.evals._held import but_asked, held_out, learned_from
 from distillkit.evals._labels import Labels, labels_of_images
 from distillkit.evals._ranking import one_right, ranked_by
+from distillkit.system.progress import hearer, paced
 
 RATES = [1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1]  # dinov2/eval/linear.py
 _RATES_ARE_FOR = 256  # images a batch
@@ -129,7 +130,7 @@ class SgdProbe:
         rate = torch.tensor(rates, device=x.device) * (batch / _RATES_ARE_FOR)
         speed = [torch.zeros_like(one) for one in heads.parameters]
         order = torch.empty(0, dtype=torch.int64)
-        for step in range(steps):
+        for step in paced(f"{self.name}: steps of SGD", steps, 1, hearer()):
             if len(order) < batch:
                 order = torch.randperm(len(x), generator=random)
             places, order = order[:batch].to(x.device), order[batch:]

@@ -64,13 +64,12 @@ def embedded(student: Any, files: Originals, rows: np.ndarray, pace: Pace) -> Fl
 def embedded_tokens(
     student: Any, files: Originals, rows: np.ndarray, pace: Pace
 ) -> tuple[Float[Tensor, "n e"] | None, Float[Tensor, "n p e"] | None]:
-    """What the student pools of the clean centre view of each row, and its patches; as `embedded`."""
+    """What the student pools of the clean centre view of each row, and its patches; as `embedded`, without a word:
+    these are few rows at a time, and who asks for them tells how far it is."""
     device, said = next(student.parameters()).device, []
-    with Progress(f"{files.store.path}: patches of images", len(rows), pace.say) as progress:
-        for pixels in _batches(files, rows, student.image_size, pace, ahead=_AHEAD if device.type == "cuda" else 0):
-            with pace.precision(device):
-                said.append(student.embed_tokens(pinned(pixels, device).to(device, non_blocking=True)))
-            progress.advance(len(pixels))
+    for pixels in _batches(files, rows, student.image_size, pace, ahead=_AHEAD if device.type == "cuda" else 0):
+        with pace.precision(device):
+            said.append(student.embed_tokens(pinned(pixels, device).to(device, non_blocking=True)))
     cls, patches = zip(*said, strict=True)
     return _joined(cls), _joined(patches)
 

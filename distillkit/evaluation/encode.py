@@ -20,7 +20,7 @@ from distillkit.evaluation.embed import Pace, embedded, embedded_tokens
 from distillkit.evaluation.features import Features
 from distillkit.originals import Originals
 from distillkit.store.reading.reader import FeatureStore
-from distillkit.system.progress import Progress
+from distillkit.system.progress import paced
 from distillkit.system.wording import count
 
 Embed = Callable[[Any, Originals, np.ndarray, Pace], Tensor]
@@ -119,13 +119,11 @@ class Student(Teacher):
         if not self.has_texts:
             return super().texts(store, rows)
         texts, device = store.index["text"].take(rows).to_pylist(), next(self._student.parameters()).device
-        batches, parts = range(0, len(texts), self._pace.batch), list[Tensor]()
-        with self._pace.precision(device), Progress(f"{store.path}: texts", len(texts), self._pace.say) as progress:
-            for start in batches:
-                tokens = self._student.tokenize(texts[start : start + self._pace.batch]).to(device)
-                parts.append(self._student.embed_text(tokens).float().cpu())
-                progress.advance(len(tokens))
-            said = torch.cat(parts)
+        starts = paced(f"{store.path}: texts", len(texts), self._pace.batch, self._pace.say)
+        batches = (texts[start : start + self._pace.batch] for start in starts)
+        with self._pace.precision(device):
+            tokens = (self._student.tokenize(batch).to(device) for batch in batches)
+            said = torch.cat([self._student.embed_text(one).float().cpu() for one in tokens])
         self._refuse_no_numbers(said, store, rows)
         return said
 

@@ -70,6 +70,14 @@ class Progress:
         self.say(f"{self.what} {self.done:,}/{self.total:,}  {pace(rate, '').replace(' ', '')}  {left} left")
 
 
+def paced(what: str, total: int, step: int, say: Callable[[str], None] | None) -> Iterator[int]:
+    """`range(0, total, step)`, with a word now and then on how far it is."""
+    with Progress(what, total, say) as progress:
+        for first in range(0, total, step):
+            yield first
+            progress.advance(min(step, total - first))
+
+
 class Counted(Generic[Item]):
     """Items of which nobody knows how many there are: how many came so far is said now and then."""
 

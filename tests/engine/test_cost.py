@@ -62,6 +62,14 @@ def test_of_two_passes_the_time_of_the_second_is_told_when_it_is_known(clock):
     assert said[-1] == "pairs: shard 2/2, images at 1 rows/s, 0% waiting for data, 2 failed, 0:04:10 left"
 
 
+def test_ten_seconds_within_a_shard_are_the_longest_without_a_line(clock):
+    said = []
+    progress = Progress("images", 1000, 1, said.append)
+    for clock[0] in (9.0, 10.5, 20.0, 21.0):
+        progress.within(0, 100, 0, Cost(started=0.0))
+    assert [line.rpartition(", ")[2] for line in said] == ["0:01:34 left", "0:03:09 left"]
+
+
 def test_the_share_of_waiting_is_one_of_all_workers_time(clock):
     said = []
     progress = Progress("images", 800, 4, said.append)

@@ -7,11 +7,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from distillkit.errors import RecipeError, StoreError
+from distillkit.evals import _ranking
 from distillkit.evals.knn import Knn
 from distillkit.evals.linear_probe import LinearProbe, searched
 from distillkit.evals.multi_label import MultiLabel
 from distillkit.evals.sgd_probe import RATES, SgdProbe
 from distillkit.evals.zero_shot import ZeroShot
+from distillkit.system.progress import heard_by
 from tests.evals.worlds import Store, Student, Teacher, run
 
 torch.manual_seed(0)
@@ -164,3 +166,17 @@ def test_of_two_classes_there_is_an_area_under_the_curve():
     assert found["ROC-AUC"] == pytest.approx(roc_auc_score(label, score / (score**2 + (1 - score) ** 2).sqrt()))
     assert found["ROC-AUC.chance"] == 0.5
     assert "ROC-AUC" not in run(Knn(train="s", store="s", k=3), Teacher(), s=WHOLE)
+
+
+def test_long_learning_and_ranking_tell_how_far_they_are(lists, every_step, monkeypatch):
+    said = []
+    monkeypatch.setattr(_ranking, "_MOST", 40)
+    with heard_by(said.append):
+        run(LinearProbe(train="s", store="s", l2=[1e-2], steps=7), Teacher(), s=WHOLE)
+        run(SgdProbe(train="s", store="s", rates=[0.1], epochs=3, batch=30), Teacher(), s=WHOLE)
+        pictures = Store(FEATURES[:30], keys=[f"JPEGImages/{n:06d}.jpg" for n in range(30)])
+        run(MultiLabel(store="s", labels=lists[0], train="s", steps=7, l2=[1e-2]), Teacher(), s=pictures)
+    told = "\n".join(said)
+    assert "linear_probe: L2 of 0.01, steps at most: 1/7  " in told and "sgd_probe: steps of SGD 1/" in told
+    assert "multi_label: L2 of 0.01, steps at most: 1/7  " in told
+    assert "items ranked: 40/90  " in told and "items ranked: 80/90  " in told

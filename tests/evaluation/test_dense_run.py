@@ -108,9 +108,15 @@ def test_who_or_what_has_no_patches_is_one_line(world, store, student, told):
 
 
 @pytest.mark.usefixtures("every_step")
-def test_of_patches_it_is_told_how_far_they_are(world):
+def test_long_evals_of_patches_tell_how_far_they_are(world):
     said, run = [], world / "out/run"
-    recipe = (world / "dense.toml").read_text().split("[[evals]]")[1]
-    (world / "again.toml").write_text(f'[evaluation]\nbatch_size = 8\n[[evals]]{recipe}name = "again"\n')
+    segmented, depth = (world / "dense.toml").read_text().split("[[evals]]")[1:]
+    neighbours = segmented.replace("linear_segmentation", "patch_knn").replace("steps = 20", "voters = 8")
+    neighbours += f'train_masks = "{world}/corpus/masks"\n'
+    evals = [f'{one}name = "again {at}"\n' for at, one in enumerate((segmented, depth, neighbours))]
+    (world / "again.toml").write_text("".join(f"[[evals]]{one}" for one in evals))
     evaluate(run, said.append, evals=world / "again.toml")
-    assert any(line.startswith(f"{world}/out/images: patches of images 8/16  ") for line in said), said
+    masks, told = world / "corpus/masks", "\n".join(said)
+    assert f"{world}/out/images: steps of learning on patches 1/20  " in told
+    assert f"{masks}: images and their masks 16/24  " in told
+    assert f"{masks}: images and their depths 16/24  " in told

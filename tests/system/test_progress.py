@@ -43,3 +43,12 @@ def test_a_line_waits_until_something_is_done(monkeypatch):
     with progress.Progress("x", 10, said.append) as bar:
         bar.advance(0)
     assert said == []
+
+
+def test_a_range_tells_how_far_it_is_whoever_leaves_it(every_step):
+    said = []
+    assert list(progress.paced("x: rows", 10, 4, said.append)) == [0, 4, 8]
+    assert [line.split()[2] for line in said] == ["4/10", "8/10"]
+    for _ in progress.paced("x: rows", 10, 4, said.append):
+        break
+    assert len(said) == 2
