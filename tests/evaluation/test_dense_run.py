@@ -117,6 +117,6 @@ def test_long_evals_of_patches_tell_how_far_they_are(world):
     (world / "again.toml").write_text("".join(f"[[evals]]{one}" for one in evals))
     evaluate(run, said.append, evals=world / "again.toml")
     masks, told = world / "corpus/masks", "\n".join(said)
-    assert f"{world}/out/images: steps of learning on patches 1/20  " in told
+    assert f"{world}/out/known: steps of learning on patches 1/20  " in told
     assert f"{masks}: images and their masks 16/24  " in told
     assert f"{masks}: images and their depths 16/24  " in told
