@@ -11,9 +11,7 @@ import numpy as np
 
 from distillkit.evals._answers import Answers
 from distillkit.evaluation.chance import p_by_chance
-from distillkit.evaluation.comparison import Against
 from distillkit.evaluation.rows import Rows, read_rows
-from distillkit.evaluation.tested import against
 from distillkit.report.named import OF_TEXTS, called_answers
 from distillkit.report.results import Table
 from distillkit.store.reading.reader import FeatureStore
@@ -40,15 +38,6 @@ def rows_of(run: Path, evaluation: Mapping[str, Any], name: str) -> Rows | None:
     """What an eval kept, None where it kept no rows."""
     place = evaluation.get("evals", {}).get(name, {}).get("rows")
     return read_rows(run / place) if place else None
-
-
-def student_against_baseline(rows: Rows | None, measure: str) -> Against | None:
-    """The paired test of one measure, None where there is no baseline, or no test of it."""
-    if rows is None or not {"student", "baseline"} <= rows.answers.keys():
-        return None
-    student, baseline = rows.answers["student"], rows.answers["baseline"]
-    chosen = [one for one in student.measures if one.name == measure]
-    return against([student], [baseline], chosen)[0] if chosen else None
 
 
 def by_chance(rows: Rows | None, measure: str) -> dict[str, float]:

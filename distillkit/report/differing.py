@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from distillkit.evaluation.clusters import independent
-from distillkit.evaluation.comparison import Cell, Line
+from distillkit.evaluation.comparison import Against, Cell, Line
 from distillkit.evaluation.rows import TABLES, Rows, is_rows, read_rows
 from distillkit.evaluation.tested import against, judged
 from distillkit.report.answers import rows_of
@@ -20,16 +20,25 @@ _WHO = "student"
 @dataclass(frozen=True)
 class Differing:
     """The `lines` of a page, by eval and measure, in which student and baseline are separable after Holm's correction
-    over all of its `tests`, as `distillkit compare` has it.
+    over `every` one of them, as `distillkit compare` has it.
     """
 
     lines: Sequence[Line] = ()
-    tests: int = 0
+    every: Sequence[Line] = ()
+
+    @property
+    def tests(self) -> int:
+        return len(self.every)
+
+    def test_of(self, eval_: str, measure: str) -> Against | None:
+        """The paired test of one measure; None where there is no baseline, or no test of it."""
+        found = (line for line in self.every if (line.eval, line.measure.name) == (eval_, measure))
+        return next((line.cells[_WHO].against for line in found), None)
 
     def but(self, eval_: str, measure: str) -> Differing:
         """Without one measure, of which something is said already."""
         left = [line for line in self.lines if (line.eval, line.measure.name) != (eval_, measure)]
-        return Differing(left, self.tests)
+        return Differing(left, self.every)
 
     def of(self, eval_: str) -> str:
         """Those of one eval as a sentence; empty where there are none."""
@@ -62,7 +71,7 @@ def differing(run: Path, evaluation: Mapping[str, Any]) -> Differing:
             if {_WHO, "baseline"} <= rows.answers.keys():
                 lines += _lines(name, rows)
     lines = judged(lines)
-    return Differing([line for line in lines if word_of(line) != "not separable"], len(lines))
+    return Differing([line for line in lines if word_of(line) != "not separable"], lines)
 
 
 def word_of(line: Line) -> str:

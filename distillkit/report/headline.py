@@ -105,8 +105,10 @@ def above_chance(table: Table, guessed: Mapping[str, float]) -> str:
     )
 
 
-def against_baseline(table: Table, test: Against | None) -> str:
-    """Student against baseline on the same items, as the paired test has it; empty where there is none."""
+def against_baseline(table: Table, test: Against | None, tests: int = 1) -> str:
+    """Student against baseline on the same items, as the paired test has it, one of so many `tests` of the page; empty
+    where there is none.
+    """
     measure = table.main
     if measure is None or test is None:
         return ""
@@ -116,8 +118,9 @@ def against_baseline(table: Table, test: Against | None) -> str:
         else f" ({signed(test.low, measure.share)} to {signed(test.high, measure.share)})"
     )
     unit = " points" if measure.share else ""
-    # Said here, as what follows it on the page is corrected for all of its tests.
-    p = f"p = {test.p:.2g} (of this test alone)"
+    p = f"p = {test.p:.2g}"
+    if tests > 1:  # and by that goes the verdict, here as in all that the page says, and as `distillkit compare` has it
+        p += f", {p_value(test.verdict.adjusted)} after Holm over the {tests} tests of this page"
     found = f"{signed(test.value, measure.share)}{unit}{ends} in {measure.name} on the same items, {p}"
     if test.verdict.word == "not separable":
         why = f"; {test.verdict.why}" if test.verdict.why else ""

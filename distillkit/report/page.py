@@ -9,7 +9,7 @@ from distillkit.evals._encode import asks_texts
 from distillkit.evaluation.rows import Rows
 from distillkit.recipe import Baseline, Component, TrainRecipe
 from distillkit.report import words
-from distillkit.report.answers import by_chance, listed, rows_of, student_against_baseline, with_absent_classes
+from distillkit.report.answers import by_chance, listed, rows_of, with_absent_classes
 from distillkit.report.commands import commands, in_short, in_words, measured_besides
 from distillkit.report.cost_table import cost
 from distillkit.report.costs import teacher_pass
@@ -123,12 +123,15 @@ def _results(
     whether the images of each were trained on; `several`: they are of more than one eval.
     """
     first = results[0] if results else None
-    test = student_against_baseline(rows, first.main.name) if first and first.main else None
+    test = differ.test_of(first.name, first.main.name) if first and first.main else None
+    tests = differ.tests
     if first and first.main and test:
         differ = differ.but(first.name, first.main.name)
     guessed = by_chance(rows, first.main.name) if first and first.main else {}
     heading = headline(first, networks, known[first.name].told if first else "", test, several, differ, guessed)
-    verdict = [above_chance(first, guessed), against_baseline(first, test), differ.of(first.name)] if first else []
+    verdict = (
+        [above_chance(first, guessed), against_baseline(first, test, tests), differ.of(first.name)] if first else []
+    )
     return {
         "tables": results,
         "headline": heading,
@@ -146,11 +149,11 @@ def _others(run: RunFolder, evaluation: Values, results: list[Table], differ: Di
     """Of the evals after the first, by name: what paired tests say of student and baseline."""
     told = []
     for table in results:
-        rows = rows_of(run.path, evaluation, table.name)
-        test = student_against_baseline(rows, table.main.name) if table.main else None
+        test = differ.test_of(table.name, table.main.name) if table.main else None
         found = differ.but(table.name, table.main.name if table.main and test else "").of(table.name)
         if test is not None or found:
-            told.append((table.name, " ".join(filter(None, [numbers(table), against_baseline(table, test), found]))))
+            verdict = against_baseline(table, test, differ.tests)
+            told.append((table.name, " ".join(filter(None, [numbers(table), verdict, found]))))
     return told
 
 

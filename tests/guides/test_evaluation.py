@@ -26,15 +26,17 @@ def commands(number):
 
 
 @pytest.fixture
-def ready(tmp_path, teacher_folder, monkeypatch):
+def ready(tmp_path, teacher_folder, monkeypatch, run_cli):
     """The toy world where the page has it, and we in it: a run, its evals, and runs that differ."""
     world = make_world(tmp_path / "world", teacher_folder)
     for name, *knobs in (("mine",), ("a@0", "seed=0"), ("a@1", "seed=1"), ("b@0", "seed=0", "optim.lr=1e-4")):
         train_run(world, f"../runs/{name}", *knobs, "optim.epochs=1.0")
     shutil.copytree(world / "out", tmp_path / "stores/mine")
     (tmp_path / "pipelines").mkdir()
-    (tmp_path / "pipelines/my_evals.toml").write_text(blocks("toml")[0])
+    (tmp_path / "pipelines/my_evals.toml").write_text(asked := blocks("toml")[0])
     monkeypatch.chdir(tmp_path)
+    held_out = shlex.split(asked.partition("# distillkit ")[2].splitlines()[0])
+    assert held_out[:2] == ["store", "view"] and run_cli(*held_out)[0] == 0
     return tmp_path
 
 

@@ -1,6 +1,8 @@
 """Every measure in which student and baseline differ is told, and the title denies none of them."""
 
 import json
+import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,9 +11,9 @@ import pytest
 from distillkit.evals._answers import Answers, Measure
 from distillkit.evaluation.rows import Rows, read_rows, write_rows
 from distillkit.report import write_report
-from distillkit.report.answers import rows_of, student_against_baseline, with_absent_classes
+from distillkit.report.answers import with_absent_classes
 from distillkit.report.differing import differing
-from distillkit.report.headline import Networks, headline
+from distillkit.report.headline import Networks, against_baseline, headline
 from distillkit.report.results import tables
 from distillkit.runfolder import RunFolder
 from tests.conftest import TRAIN
@@ -52,6 +54,26 @@ def test_each_measure_that_differs_is_told_with_its_direction(run):
     assert found.of("another") == "" and "cosine (" not in found.but("zoo", "cosine").of("zoo").split("others")[0]
 
 
+def test_one_number_has_one_verdict_whoever_tells_it(run):
+    """Of several tests one of p = 0.04 is no discovery: neither below the title nor in a comparison."""
+    path, rows = run[0], read_rows(run[0] / "evaluation/zoo.arrow")
+    made = rows.answers
+    right = made["baseline"].columns["right"].copy()
+    right[np.flatnonzero(right == 0)[:12]] = 1
+    right[np.flatnonzero(right == 1)[-3:]] = 0
+    answers = made | {"student": replace(made["student"], columns={**made["student"].columns, "right": right})}
+    write_rows(path / "evaluation/zoo.arrow", replace(rows, answers=answers))
+    found = differing(path, {"results": {"zoo": {}}, "evals": {"zoo": {"rows": "evaluation/zoo.arrow"}}})
+    test = found.test_of("zoo", "top-1")
+    assert test.p < 0.05 < test.verdict.adjusted and test.verdict.word == "not separable"
+    values = {"top-1": 0.5, "top-1.low": 0.4, "top-1.high": 0.6, "top-1.chance": 0.1}
+    (table,) = tables({"zoo": dict.fromkeys(("teacher", "student", "baseline"), values)}, SimpleNamespace(evals=[]))
+    told = against_baseline(table, test, found.tests)
+    assert told.startswith("Student and baseline are not separable: +")
+    assert re.search(r", p = 0\.0\d+, 0\.\d+ after Holm over the 6 tests of this page", told)
+    assert "top-1" not in found.of("zoo") and found.test_of("zoo", "none such") is None
+
+
 def test_classes_without_an_image_are_told_beside_those_that_have_some(tmp_path):
     target = np.array([0, 0, 2, 3])
     made = Answers(list("abcd"), {"rank": np.ones(4)}, (), target, target, facts={"images": 4.0, "classes": 5.0})
@@ -68,7 +90,7 @@ def test_the_title_does_not_deny_them(run):
     values = {"top-1": 0.5, "top-1.low": 0.4, "top-1.high": 0.6, "top-1.chance": 0.1, "cosine": 0.7}
     results = {"zoo": dict.fromkeys(("teacher", "student", "baseline"), values)}
     (table,) = tables(results, SimpleNamespace(evals=[]))
-    test = student_against_baseline(rows_of(path, evaluation, "zoo"), "top-1")
+    test = differing(path, evaluation).test_of("zoo", "top-1")
     networks = Networks("small", "big", student_parameters=1, teacher_parameters=None)
     differ = differing(path, evaluation).but("zoo", "top-1")
     told = headline(table, networks, "", test, differ=differ)

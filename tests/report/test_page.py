@@ -21,11 +21,12 @@ from distillkit.evaluation.verdicts import Verdict
 from distillkit.recipe import ExtractRecipe, TrainRecipe, load
 from distillkit.report import words as say
 from distillkit.report import write_report
-from distillkit.report.answers import listed, rows_of, student_against_baseline
+from distillkit.report.answers import listed, rows_of
 from distillkit.report.cost_table import cost
 from distillkit.report.costs import online, teacher_pass
 from distillkit.report.curves import Line, chart
 from distillkit.report.demo import demo_credits, demo_folder, teacher_name
+from distillkit.report.differing import differing
 from distillkit.report.grid import distance, pictures
 from distillkit.report.headline import Networks, above_chance, against_baseline, headline, numbers
 from distillkit.report.knew import Knew, notes
@@ -512,12 +513,12 @@ def test_classes_are_called_classes_and_by_the_names_that_the_store_has(run, mon
 
 def test_the_verdict_is_that_of_the_paired_test_on_the_rows(run):
     rows = read_rows(run.path / "evaluation/retrieval.arrow")
-    test = student_against_baseline(rows, "R@10")
+    test = differing(run.path, json.loads((run.path / "evaluation.json").read_text())).test_of("retrieval", "R@10")
     hits = {who: rows.answers[who].columns["rank"] <= 10 for who in ("student", "baseline")}
     assert test.value == pytest.approx(hits["student"].mean() - hits["baseline"].mean())
     text, plain = written(run)
     assert {"better": "is better", "worse": "is worse"}.get(test.verdict.word, "not separable") in Page(text).text
-    assert f"p = {test.p:.2g}" in plain
+    assert f"p = {test.p:.2g}, {test.verdict.adjusted:.2g} after Holm over the " in plain
     # All wrong but one network: now there is no doubt.
     ranks = {"teacher": 1, "student": 1, "baseline": 71}
     answers = {
@@ -773,7 +774,9 @@ def test_a_student_as_large_as_its_teacher_is_not_one_time_its_size(run):
 
 def test_which_p_is_of_one_test_alone_and_which_is_corrected_is_told():
     test = Against(0.15, 0.04, 0.26, 0.0001, 0.05, 0.0, 400, Verdict("better", 0.0013))
-    assert against_baseline(table(0.5, 0.3, 0.15), test).endswith("on the same items, p = 0.0001 (of this test alone).")
+    assert against_baseline(table(0.5, 0.3, 0.15), test).endswith("on the same items, p = 0.0001.")
+    told = against_baseline(table(0.5, 0.3, 0.15), test, 13)
+    assert told.endswith("on the same items, p = 0.0001, 0.0013 after Holm over the 13 tests of this page.")
 
 
 def told_once(store):
