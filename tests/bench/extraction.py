@@ -117,7 +117,7 @@ def plan(root: Path, count: int) -> pa.Table:
 
 
 def extract(job: Job, plan: pa.Table) -> None:
-    (shard,) = computed(job, {0: plan}, lambda line: None, lambda shard, rows: None)
+    (shard,) = computed(job, {0: plan}, lambda line: None, lambda *_: None)
     if shard.failures:
         raise RuntimeError(f"the benchmark's own images fail: {shard.failures[0]}")
 
