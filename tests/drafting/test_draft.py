@@ -101,6 +101,10 @@ def test_the_student_is_the_largest_within_the_parameters(stores, tmp_path):
     assert sizes[0] <= 1e6 < sizes[1] <= 6e6
     with pytest.raises(RecipeError, match=r"the smallest student here has 0.6\d M parameters; allow more"):
         made(stores, "image-tower", tmp_path, parameters="1k")
+    with pytest.raises(
+        RecipeError, match=r"has 8\.\d\d M parameters, 6\.32 M of them the embedding of 49,408 tokens; "
+    ):
+        made(stores, "clip-pair", tmp_path, parameters="3M")
 
 
 def test_the_student_is_the_largest_within_the_latency(monkeypatch):
