@@ -107,6 +107,13 @@ def test_the_student_is_the_largest_within_the_parameters(stores, tmp_path):
         made(stores, "clip-pair", tmp_path, parameters="3M")
 
 
+def test_unpaired_texts_are_told_to_be_left_out_where_the_goal_learns_from_captions(stores):
+    material = Material(images=str(stores / "images"), texts=str(stores / "texts"))
+    text = draft("clip-pair", material, "mine", "mine.toml", parameters="10M")
+    told = f"# {stores}/texts is left out: this goal learns from captions, and a run reads one kind of text"
+    assert told in text.splitlines() and "\ntexts = " not in text
+
+
 def test_the_student_is_the_largest_within_the_latency(monkeypatch):
     ladder = [{"kind": "timm_image", "model": name, "image_size": 32} for name in ("resnet18", "resnet34", "resnet50")]
     took = {"resnet18": 2.0, "resnet34": 3.0, "resnet50": 9.0}
