@@ -28,7 +28,7 @@ from distillkit.runfolder import RunFolder
 from distillkit.store.reading.contents import refuse_other_teacher
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.students._count import count
-from distillkit.system.paths import expand, meant
+from distillkit.system.paths import expand, meant, or_else
 from distillkit.system.wording import count as counted
 from distillkit.training.ask import stored
 from distillkit.training.beginning import there
@@ -183,7 +183,8 @@ def _expected(recipe: TrainRecipe) -> tuple[int, dict[str, int], int, int]:
         texts = FeatureStore(expand(named)) if named else None
     except StoreError as error:
         if expect is None:
-            raise RecipeError(f"{error}; or say in [data.expect] what it will hold: rows, widths") from error
+            cure = "or say in [data.expect] what it will hold: rows, widths"
+            raise RecipeError(or_else(str(error), cure)) from error
         return expect.rows, dict(expect.widths), expect.patches, expect.views
     shapes = {name: field.view_shape for name, field in store.own_fields.items()}
     widths = {name: shape[-1] for name, shape in shapes.items()} | {"scale": 1}

@@ -110,8 +110,8 @@ def extract(
                 for job, at, plan in zip(jobs, found, plans, strict=True)
             ]
         written = [with_classes(one, job, plan) for one, job, plan in zip(begun, jobs, plans, strict=True)]
-    for path, job in zip(written, jobs, strict=True):
-        judge(path, job.corpus, say)
+    for path, job, plan in zip(written, jobs, plans, strict=True):
+        judge(path, job, plan.rows, say, look=instead is None)
         if (job.path / FILE_NAME).is_file():  # other parts may be to come
             for line in told_of_alike(FeatureStore(job.path)):
                 say(line)

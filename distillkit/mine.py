@@ -30,7 +30,7 @@ from distillkit.mining.recall import reach
 from distillkit.mining.vectors import Vectors
 from distillkit.mining.which_faiss import faiss
 from distillkit.recipe import MineRecipe, differences, load
-from distillkit.store.format.log import MINED, unasked
+from distillkit.store.format.log import MINED, mined_of, unasked
 from distillkit.store.format.plan import SCHEMA
 from distillkit.store.writing.claims import Claims, Lease, Part
 from distillkit.store.writing.shards import Failure
@@ -232,7 +232,7 @@ def end(writer: StoreWriter, say: Say) -> None:
     elif not writer.finished():
         manifest = writer.finish(versions())
         outside = unasked(writer.path)
-        told = rows_and_failed(manifest.rows, manifest.skipped - outside, outside)
+        told = rows_and_failed(manifest.rows, manifest.skipped - outside, outside, mined_of(writer.path))
         say(f"{writer.path}: complete, {told}, digest {manifest.digest[:16]}")
 
 

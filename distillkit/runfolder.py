@@ -32,7 +32,7 @@ from distillkit.system.atomic import atomic_file, make_folder, parsed_json, set_
 from distillkit.system.best import FOLDER, RECORD, is_best, run_of
 from distillkit.system.lines import append_line, keep_lines, read_lines, settle
 from distillkit.system.locks import locked
-from distillkit.system.paths import expand, meant
+from distillkit.system.paths import expand, meant, or_else
 from distillkit.system.retyped import from_here, retyped
 from distillkit.system.versions import versions
 
@@ -190,8 +190,9 @@ class RunFolder:
                 raise TrainError(f"{self.path}: is no run but holds {told}; name a run")
             if not begun and any((self.path / name).is_file() for name in ("manifest.json", "plan.json")):
                 raise TrainError(f"{self.path}: is a feature store, not the folder of a run; name a run")
-            state = "has not finished; rerun" if begun else f"is no run folder{meant(self.path)}; make one with"
-            raise TrainError(f"{self.path}: {state}: {self._command()}")
+            state = "has not finished" if begun else f"is no run folder{meant(self.path)}"
+            cure = f"{'rerun' if begun else 'make one with'}: {self._command()}"
+            raise TrainError(or_else(f"{self.path}: {state}", cure))
         return self.begun_recipe()
 
     def _command(self) -> str:

@@ -183,7 +183,7 @@ def _try_out(recipe: TrainRecipe, run: RunFolder, student: Any, say: Say) -> Non
         try:
             stores = {name: FeatureStore(expand(name), recipe.data.teacher) for name in stores_of(measure)}
         except StoreError as error:
-            say(f"evals[{number}]: {error}; it is needed when the student is evaluated")
+            say(f"evals[{number}]: its store is needed when the student is evaluated: {error}")
             continue
         if hasattr(measure, "check"):
             measure.check(stores.__getitem__)

@@ -87,10 +87,10 @@ def _searching() -> str:
 
 def _print_volume(path: Path, manifest: Manifest) -> None:
     from distillkit.recipe.spelled import spelled_knobs
-    from distillkit.store.format.log import unasked
+    from distillkit.store.format.log import mined_of, unasked
 
     outside = unasked(path)
-    told = rows_and_failed(manifest.rows, manifest.skipped - outside, outside)
+    told = rows_and_failed(manifest.rows, manifest.skipped - outside, outside, mined_of(path))
     print(f"{path}: {told}; {count(len(manifest.shards), 'shard')}")
     print(f"digest   {manifest.digest}")
     print(f"source   {manifest.source['kind']}: {spelled_knobs(manifest.source['knobs'])}")

@@ -106,15 +106,13 @@ def store_precision(
 
 
 @store.command("failures")
-def store_failures(
-    path: Store,
-    as_json: Json = False,
-) -> None:
+def store_failures(path: Store, as_json: Json = False) -> None:
     """Print the failure ledger: key, stage and error of each sample without features, or without its text or label.
 
     Example: distillkit store failures stores/demo/images
     """
     from distillkit.store.reading.reader import FeatureStore
+    from distillkit.store.upkeep.mended import once_mended
 
     store = FeatureStore(path)
     failures = [*store.failures(), *store.losses()]
@@ -124,6 +122,8 @@ def store_failures(
         print("key\tstage\terror")
     for failure in failures:
         print(json.dumps(failure) if as_json else f"{failure['key']}\t{failure['stage']}\t{failure['error']}")
+    if store.failures() and (cure := once_mended(store)):
+        say(f"{path}: once the files of these are mended: {cure}")
 
 
 @store.command("merge")

@@ -132,7 +132,10 @@ def _lines(goal: Goal, material: Material, chosen: Choice, name: str, file: str,
         yield f"teacher = {_toml(material.alias)}  # {why}"
     if others:
         yield f"# {others}"
-    if material.texts and "classes" not in goal.data and "captions" not in goal.data:
+    own = next((one for one in ("captions", "classes") if one in goal.data), None)
+    if material.texts and own:
+        yield f"# {material.texts} is left out: this goal learns from {own}, and a run reads one kind of text"
+    elif material.texts:
         yield f"texts = {_toml(material.texts)}  # {material.text_rows:,}, of no image in particular"
         yield f"text_batch_size = {min(_MOST_TEXTS, 2 ** (material.text_rows.bit_length() - 1))}"
     yield f"batch_size = {batch}  # images a step, in about {batch * chosen.image_bytes / 1e6:,.0f} MB of memory"

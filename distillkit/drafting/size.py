@@ -18,6 +18,7 @@ from torch import nn
 
 from distillkit.errors import RecipeError
 from distillkit.recipe import Component
+from distillkit.students._count import tokens_of
 from distillkit.system.memory import available_memory
 
 Knobs = dict[str, Any]
@@ -60,9 +61,19 @@ def within_parameters(ladder: Sequence[Knobs], most: float) -> Choice:
     if not sizes:
         least = _parameters(ladder[0]) / 1e6
         enough = f"--parameters {ceil(10 * least) / 10:g}M"
-        raise RecipeError(f"the smallest student here has {least:.2f} M parameters; allow more: {enough}")
+        told = f"the smallest student here has {least:.2f} M parameters{_where_most_is(ladder[0], least)}"
+        raise RecipeError(f"{told}; allow more: {enough}")
     knobs, size = ladder[len(sizes) - 1], sizes[-1]
     return Choice(knobs, size, _image_bytes(knobs), f"the largest here of at most {most / 1e6:g} M parameters")
+
+
+def _where_most_is(knobs: Knobs, parameters: float) -> str:
+    """Of a student whose embedding of tokens is most of it, which no smaller tower would lessen; in millions."""
+    with torch.device("meta"):
+        tokens = tokens_of(_student(knobs))
+    if tokens is None or 2 * tokens.numel() / 1e6 < parameters:
+        return ""
+    return f", {tokens.numel() / 1e6:.2f} M of them the embedding of {len(tokens):,} tokens"
 
 
 def within_latency(ladder: Sequence[Knobs], most: float, took: Callable[[Knobs], float] | None = None) -> Choice:

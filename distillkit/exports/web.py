@@ -97,7 +97,7 @@ class Web:
         return InPython(self._onnx.open(folder)) if node is None else UnderNode(folder, node)
 
     def lines(self, student: Described) -> str:
-        return "python -m http.server --bind 127.0.0.1 8000    # in this folder; then open http://localhost:8000\n"
+        return "python -m http.server --bind 127.0.0.1 8000    # then open http://localhost:8000\n"
 
 
 def _runtime(place: Path) -> Path:

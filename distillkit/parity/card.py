@@ -18,6 +18,7 @@ from distillkit.system.wording import count
 
 CARD = "README.md"
 RESULTS = ".eval_results"
+_WHERE = "Run this inside this folder: it opens files by names that begin here."
 _CONVERTERS = ("onnx", "onnxruntime", "onnxscript", "transformers", "tokenizers")
 
 
@@ -46,7 +47,7 @@ def _front(student: Described) -> str:
 def _opened(target: Any, student: Described) -> str:
     """The lines that open it; Python, where the target names no other language."""
     language = getattr(target, "language", "python")
-    return f"## How to open it\n\n```{language}\n{target.lines(student).rstrip()}\n```"
+    return f"## How to open it\n\n{_WHERE}\n\n```{language}\n{target.lines(student).rstrip()}\n```"
 
 
 def _facts(recipe: TrainRecipe, facts: dict[str, Any], student: Described, weights: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from typing import BinaryIO, NamedTuple
 from distillkit.errors import NoHome, SourceError
 from distillkit.sources._links import led_by_its_owner
 from distillkit.system.addresses import refuse_secrets
-from distillkit.system.paths import cache_dir, expand, meant
+from distillkit.system.paths import cache_dir, expand, meant, or_else
 from distillkit.system.remote import Remote, is_remote, local_path
 
 # Pictures by their names: every ending that the decoder's formats have.
@@ -40,7 +40,7 @@ def folder_at(root: str, follow: bool = False) -> Place:
     if not folder.is_dir():
         what = "a file, no folder of images" if folder.is_file() else "no such folder of images"
         cure = _how_to_get(folder) or "mend that path (in a recipe: source.root)"
-        raise SourceError(f"{folder}: {what}{printable(meant(folder))}; {cure}")
+        raise SourceError(or_else(f"{folder}: {what}{printable(meant(folder))}", cure))
     return Near(folder, follow)
 
 
@@ -54,7 +54,7 @@ def file_at(file: str, what: str = "file", follow: bool = False, knob: str = "so
             f"a folder, no {what}" if isinstance(place, Near) and (place.root / name).is_dir() else f"no such {what}"
         )
         found += "" if is_remote(file) else printable(meant(local_path(file)))
-        raise SourceError(f"{place.where(name)}: {found}; {prepare or f'mend {knob} in the recipe'}")
+        raise SourceError(or_else(f"{place.where(name)}: {found}", prepare or f"mend {knob} in the recipe"))
     return place, name
 
 

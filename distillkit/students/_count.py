@@ -78,6 +78,12 @@ def towers(student: Any) -> dict[str, int]:
     return {tower: size for tower, size in sizes.items() if tower != "other" and tower in student.widths}
 
 
+def tokens_of(student: Any) -> nn.Parameter | None:
+    """The embedding of tokens, a row each; None where it has none."""
+    found = (table for name, table in student.named_parameters() if _part(student, name) == "token_embedding")
+    return next(found, None)
+
+
 def _part(student: Any, name: str) -> str:
     if any(part in name for part in _OTHER):
         return "other"

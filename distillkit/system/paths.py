@@ -64,6 +64,11 @@ def meant(path: Path | str) -> str:
     return f", did you mean {found}?" if found is not None else ""
 
 
+def or_else(told: str, cure: str) -> str:
+    """`told; cure`; behind a question, as of `meant`, the cure is a sentence of its own: "... this? Or cure"."""
+    return f"{told} Or {cure.removeprefix('or ')}" if told.endswith("?") else f"{told}; {cure}"
+
+
 def _longer(written: str, names: list[str]) -> list[str]:
     """Of `names` those that begin with what was written, then those that hold it, the shortest first.
 

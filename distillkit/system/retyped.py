@@ -25,14 +25,24 @@ def retyped(command: Any, kind: str) -> str | None:
     start = ["distillkit", *kind.split()]
     if words[: len(start)] != start or _ANOTHER_JOB & set(words):
         return None
-    kept = []
-    while words:
-        name, given, _ = (word := words.pop(0)).partition("=")
-        if name not in _OF_ONE_CALL:
+    return shlex.join(_without(words, _OF_ONE_CALL))
+
+
+def by_one_process(command: str, option: str) -> str:
+    """The command with an option for which one process here does it, whoever shared the work before."""
+    return shlex.join([*_without(shlex.split(command), {"--engine": 1}), option])
+
+
+def _without(words: list[str], options: dict[str, int]) -> list[str]:
+    """All words but these options, each with so many words behind it."""
+    left, kept = list(words), []
+    while left:
+        name, given, _ = (word := left.pop(0)).partition("=")
+        if name not in options:
             kept.append(word)
         elif not given:
-            del words[: _OF_ONE_CALL[name]]
-    return shlex.join(kept)
+            del left[: options[name]]
+    return kept
 
 
 def from_here(command: str) -> str:

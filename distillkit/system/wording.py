@@ -16,11 +16,13 @@ def several(number: int, phrase: str) -> str:
     return f"{number:,} {phrase.replace('(s)', '' if number == 1 else 's')}"
 
 
-def rows_and_failed(rows: int, failed: int, unasked: int = 0) -> str:
-    """ "1,927 rows, 2 of them failed"; of mining also how many it did not ask about, which are no failed ones."""
-    return f"{count(rows, 'row')}, {f'{failed:,} of them' if failed else 'none'} failed" + (
-        f", {unasked:,} not asked" if unasked else ""
-    )
+def rows_and_failed(rows: int, failed: int, unasked: int = 0, view: object = None) -> str:
+    """ "1,927 rows, 2 of them failed"; of mining also how many are not of the `view` that it asked about, which are no
+    failed ones."""
+    told = f"{count(rows, 'row')}, {f'{failed:,} of them' if failed else 'none'} failed"
+    if not unasked:
+        return told
+    return f"{told}, {unasked:,} not asked (not of the view {'that was' if view is None else view})"
 
 
 def pace(rate: float, thing: str = "rows") -> str:

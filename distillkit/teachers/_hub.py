@@ -18,7 +18,7 @@ from huggingface_hub import constants
 from huggingface_hub.errors import GatedRepoError
 
 from distillkit.errors import TeacherError
-from distillkit.system.paths import expand, meant
+from distillkit.system.paths import expand, meant, or_else
 
 # What a name of both libraries begins with where it means a folder or a repository of the hub, configuration and all.
 SCHEMES = ("local-dir:", "hf-hub:")
@@ -44,7 +44,8 @@ def refuse_a_path(name: str) -> None:
             "that file, or local-dir:FOLDER"
         )
     if path.is_absolute() or name.startswith(("./", "../", "~")):
-        raise TeacherError(f"{name}: no such folder{meant(path)}; write local-dir:FOLDER of one that has the model")
+        told = f"{name}: no such folder{meant(path)}"
+        raise TeacherError(or_else(told, "write local-dir:FOLDER of one that has the model"))
 
 
 @contextmanager

@@ -101,6 +101,17 @@ def test_the_student_is_the_largest_within_the_parameters(stores, tmp_path):
     assert sizes[0] <= 1e6 < sizes[1] <= 6e6
     with pytest.raises(RecipeError, match=r"the smallest student here has 0.6\d M parameters; allow more"):
         made(stores, "image-tower", tmp_path, parameters="1k")
+    with pytest.raises(
+        RecipeError, match=r"has 8\.\d\d M parameters, 6\.32 M of them the embedding of 49,408 tokens; "
+    ):
+        made(stores, "clip-pair", tmp_path, parameters="3M")
+
+
+def test_unpaired_texts_are_told_to_be_left_out_where_the_goal_learns_from_captions(stores):
+    material = Material(images=str(stores / "images"), texts=str(stores / "texts"))
+    text = draft("clip-pair", material, "mine", "mine.toml", parameters="10M")
+    told = f"# {stores}/texts is left out: this goal learns from captions, and a run reads one kind of text"
+    assert told in text.splitlines() and "\ntexts = " not in text
 
 
 def test_the_student_is_the_largest_within_the_latency(monkeypatch):

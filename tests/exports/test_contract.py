@@ -1,5 +1,6 @@
 """What every target promises: a student leaves for it whole, or one line says why not; and it opens without us."""
 
+import re
 from importlib.util import find_spec
 
 import numpy as np
@@ -64,6 +65,7 @@ def test_leaves_whole_or_says_why_not(exported, name, to):
         card = card_of(done)
         assert "worst cosine 1.00000" in card or "worst cosine 0.99999" in card
         assert "weights sha256" in card and "R@1" in card and "Made with" in card
+        assert re.search(r"## How to open it\n\nRun this inside this folder: .*\.\n\n```", card)
 
 
 @pytest.fixture(scope="module")

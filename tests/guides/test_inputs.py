@@ -66,6 +66,18 @@ def test_labels_that_are_names(tmp_path, monkeypatch):
     assert found.classes == {"dog": 0, "café": 1, "bird": 2}
 
 
+def test_classes_by_folder_of_a_table_of_captions(tmp_path, monkeypatch):
+    (block,) = re.findall(r"```toml\n(\[\[corpora\]\]\nname = \"in-folders\".*?)```", GUIDE, re.DOTALL)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("dogs/2.jpg", "cats/1.jpg"):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True)
+        Image.new("RGB", (40, 40)).save(tmp_path / "photos" / name)
+    (tmp_path / "photos/captions.csv").write_text("image,caption\ndogs/2.jpg,a dog\ncats/1.jpg,a cat\n")
+    found = planned(Corpus(**tomllib.loads(block)["corpora"][0]), tmp_path / "in-folders", print)
+    assert found.classes == {"cats": 0, "dogs": 1} and found.rows["label"].to_pylist() == [1, 0]
+    assert found.rows["text"].to_pylist() == ["a dog", "a cat"]
+
+
 def test_the_corpus_that_the_text_names_is_known():
     (name,) = re.findall(r"`distillkit data check (\w+) --root", GUIDE)
     assert name in manifests.names()

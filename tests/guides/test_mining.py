@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from distillkit.drafting.goals import GOALS
 from distillkit.recipe import MineRecipe, SelectRecipe
 from distillkit.store.reading.reader import FeatureStore
 
@@ -43,6 +44,10 @@ def test_the_commands_do_what_the_guide_says(recipes, tmp_path):
     assert (tmp_path / "neighbours.html").read_text().count("<article") == 50
     images, kept = (FeatureStore(tmp_path / f"stores/demo_quick/{name}") for name in ("images", "grounded"))
     assert images.field("neighbours/ids").shape == [64] and 16 <= len(kept.ok_rows) < 160
+
+
+def test_its_goals_are_goals():
+    assert set(re.findall(r"(?:--goal |goal `)([\w-]+)", GUIDE)) == {"image-tower", "clip-pair"} <= GOALS.keys()
 
 
 def test_its_recipes_are_recipes():

@@ -8,7 +8,9 @@ from typing import Any
 
 from distillkit.store.format.log import typed
 from distillkit.system.atomic import parsed_json
-from distillkit.system.retyped import from_here
+from distillkit.system.retyped import by_one_process, from_here
+
+_WHICH = ", where RECIPE is the recipe that it was begun with"
 
 
 def maker(source: Mapping[str, Any], teachers: Mapping[str, Mapping[str, Any]]) -> str:
@@ -38,7 +40,18 @@ def how_again(store: Path) -> str:
         return f"distillkit store import {imported.get('kind')} {imported.get('place')} {store}"
     if command == "store merge" or "merged" in begun:
         return f"distillkit store merge {store} PARTS"
-    return f"distillkit {command} RECIPE" + (", where RECIPE is the recipe that it was begun with" if begun else "")
+    return f"distillkit {command} RECIPE" + (_WHICH if begun else "")
+
+
+def how_to_retry(store: Path) -> str | None:
+    """The command that tries the failed samples of the store at `store` again; None where a teacher's pass did not make
+    it as it stands, as of what was imported or merged.
+    """
+    if not is_extracted(store) or typed(store, "store merge"):
+        return None
+    if as_typed := typed(store, "extract-teacher"):
+        return from_here(by_one_process(as_typed, "--retry-failed"))
+    return f"distillkit extract-teacher RECIPE --retry-failed{_WHICH}"
 
 
 def is_extracted(store: Path) -> bool:

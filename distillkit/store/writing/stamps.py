@@ -20,6 +20,7 @@ from distillkit.errors import StoreError
 from distillkit.system import npy
 from distillkit.system.atomic import atomic_file, remove_file
 
+FOLDER = "stamps"
 KIND = np.dtype([("bytes", "<i8"), ("time", "<i8"), ("content", "<u8")])
 _SMALL = 16 * 2**20  # bytes of a file that every decoding thread may hold beside what it decodes
 
@@ -64,7 +65,7 @@ def _short(sha256: Any) -> int:
 
 def place(shard: int) -> str:
     """Where the stamps of a shard lie, below its store."""
-    return f"stamps/{shard:05d}.npy"
+    return f"{FOLDER}/{shard:05d}.npy"
 
 
 def keep(folder: Path, shard: int, stamps: np.ndarray | None, ours: Callable[[], object] = lambda: None) -> None:
