@@ -11,11 +11,11 @@ from distillkit.evaluation.comparison import Against, Arm, Cell, Comparison, Lin
 from distillkit.evaluation.verdicts import few
 from distillkit.report import render
 from distillkit.report.interactive import DOTS, Say, colours, interactive, short_names, title
-from distillkit.report.macs import macs
 from distillkit.report.script import embedded, script
 from distillkit.report.speeds import speed_of
 from distillkit.report.words import count, duration, listing, p_value, parameters, percent, scaled, size
 from distillkit.runfolder import RunFolder
+from distillkit.students._count import image_macs
 from distillkit.system.atomic import atomic_file
 from distillkit.system.wording import count as counted
 
@@ -119,7 +119,7 @@ def _short(differs: Sequence[str]) -> list[str]:
 
 def _arm(arm: Arm, colour: str, timed: dict[str, Any] | None) -> dict[str, Any]:
     facts, first = (arm.runs[0].facts, RunFolder(arm.runs[0].path)) if arm.runs else ({}, None)
-    multiplied = macs(first) if first else None
+    multiplied = image_macs(first.load_student()) if first else None
     speed = facts["images_seen"] / arm.seconds if arm.seconds and facts.get("images_seen") else None
     costs = [
         ("parameters", arm.parameters, parameters(arm.parameters)),
