@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from distillkit.evals._labels import UNSHOWN
 from distillkit.evaluation.comparison import Against, Arm, Cell, Comparison, Line
 from distillkit.evaluation.verdicts import few
 from distillkit.report import render
@@ -173,6 +174,7 @@ def _table(name: str, part: str, lines: list[Line], comparison: Comparison) -> d
     items = counted(first.items, "item") if first.items else "no rows were kept: no tests"
     grouped = f" in {counted(first.clusters, 'group')}" if first.clusters < first.items else ""
     seeds = any(len(arm.seeds) > 1 for arm in comparison.arms)
+    grouped += f", {first.unshown:,} {UNSHOWN}, which nobody could learn" if first.unshown else ""
     told = few(first.clusters, seeds).removesuffix(".") if first.items else ""
     return {
         "name": f"{name}, {part}" if part else name,

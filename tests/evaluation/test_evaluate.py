@@ -261,6 +261,10 @@ def test_a_class_that_train_has_no_image_of_is_named_where_it_is_asked(run, worl
     assert found["of classes without an example"] == 8.0
     for text in (run / "report.html", run / "report.md"):
         assert "8 of classes without an example (stripe), which nobody could learn" in text.read_text()
+    code, _, err = run_cli("compare", run, "--teacher", "--out", tmp_path / "page", "--dots", 0)
+    for name in ("compare.html", "compare.md"):
+        told_there = "24 items in 3 groups, 8 of classes without an example, which nobody could learn"
+        assert told_there in (tmp_path / "page" / name).read_text(), err
     recipe = tmp_path / "train.toml"
     recipe.write_text(f"{(world / 'train.toml').read_text()}\n{asked}")
     code, out, err = run_cli("recipe", "check", recipe)
