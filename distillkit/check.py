@@ -20,6 +20,7 @@ from distillkit.callable import make_callable, silent
 from distillkit.engine.checked import checked
 from distillkit.errors import RecipeError, StoreError
 from distillkit.evals._encode import stores_of
+from distillkit.evals._held import unshown
 from distillkit.evals._labels import labels_of
 from distillkit.evaluation.unseen import measured_in_training
 from distillkit.recipe import Data, ExtractRecipe, TrainRecipe, load
@@ -147,12 +148,13 @@ def _measured(recipe: TrainRecipe, student: Any) -> list[str]:
     for place, component in [*named, *(("evaluation", one) for one in recipe.evals)]:
         measure: Any = component.build("evals")
         stores = {name: _is_there(name) for name in stores_of(measure)}
+        remarks = []
         if all(stores.values()) and hasattr(measure, "check"):
-            measure.check(lambda name: FeatureStore(expand(name), recipe.data.teacher))
+            remarks = unshown(measure.check(lambda name: FeatureStore(expand(name), recipe.data.teacher)))
         told = ", ".join(
             name if there else f"{name} (not there yet{meant(expand(name))})" for name, there in stores.items()
         )
-        lines.append(f"{place:12} {component.kind} of {told}")
+        lines += [f"{place:12} {component.kind} of {told}", *(f"{'':12} {line}" for line in remarks)]
         lacking = lacking or (place == "validation" and not all(stores.values()))
     if not lacking:
         Validator(recipe, RunFolder(recipe.folder)).try_out(student)

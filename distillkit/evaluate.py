@@ -190,7 +190,7 @@ def _measured(
 ) -> dict[str, dict[str, Any]]:
     """By eval and network, what was found; each is told as it comes."""
     found: dict[str, dict[str, Any]] = {}
-    for line in dict.fromkeys(line for one in asked for line in orders_of(one.measure, open_store)):
+    for line in dict.fromkeys(line for one in asked for line in (*orders_of(one.measure, open_store), *one.remarks)):
         say(line)
     for one in asked:
         with fitting(f"evals {one.name}", "lower evaluation.batch_size"), heard_by(say):

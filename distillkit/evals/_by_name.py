@@ -25,17 +25,17 @@ def by_name(*labels: Labels) -> list[Labels]:
         if new is None or not moved:
             found.append(one)
             continue
-        names = {name: new[number] for name, number in one.names.items() if number in new}
-        known = names | known
-        found.append(renumbered(replace(one, names=names), new))
+        found.append(renumbered(one, new))
+        known = {**found[-1].names, **known}
         matched = max(matched, len(_found_under(one, moved, asked)))
     return [*found, replace(asked, matched=matched)]
 
 
 def renumbered(labels: Labels, new: Mapping[int, int]) -> Labels:
-    """The same images, whose classes are numbered so."""
+    """The same images, whose classes are numbered so, and are known by name under those numbers."""
     ids, place = np.unique(labels.ids, return_inverse=True)
-    return replace(labels, ids=np.array([new[number] for number in ids.tolist()], np.int64)[place])
+    names = {name: new[number] for name, number in labels.names.items() if number in new}
+    return replace(labels, names=names, ids=np.array([new[number] for number in ids.tolist()], np.int64)[place])
 
 
 def numbered_otherwise(one: Labels, asked: Labels) -> tuple[str, bool]:

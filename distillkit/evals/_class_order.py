@@ -105,7 +105,7 @@ def as_prompted(labels: Labels, prompts: Any) -> Labels:
     if lost is not None:
         raise StoreError(
             f"{prompts.path}: its prompts are in another order than the classes of {labels.path}: {told}; "
-            f"and class {lost} cannot be found among them by its name alone; {_CURE}"
+            f"and none of them is found by its name alone for class {labels.called([lost])}; {_CURE}"
         )
     return replace(renumbered(labels, new), matched=sum(number != there for number, there in new.items()))
 

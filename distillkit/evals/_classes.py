@@ -64,11 +64,10 @@ class Classes:
         lost = self.ids[place] != labels.ids
         if lost.any():
             strange = np.unique(labels.ids[lost])
-            such = ", ".join(map(str, strange[:_SHOWN].tolist()))
             raise StoreError(
                 f"{labels.path}: {int(lost.sum()):,} of {counted(len(lost), 'image')} are of "
-                f"{counted(len(strange), 'class', 'classes')} that "
-                f"{self.path} does not know, as {such} (it has {len(self.ids):,}, {self.ids[0]} to {self.ids[-1]}); "
+                f"{counted(len(strange), 'class', 'classes')} that {self.path} does not know, as "
+                f"{labels.called(strange.tolist())} (it has {len(self.ids):,}, {self.ids[0]} to {self.ids[-1]}); "
                 f"{self._other_start(labels)}add their prompts, or take the other images alone: distillkit store view "
                 "--labels"
             )

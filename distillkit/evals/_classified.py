@@ -11,7 +11,7 @@ from torch import Tensor
 
 from distillkit.evals._answers import Answers, Measure
 from distillkit.evals._classes import Classes
-from distillkit.evals._labels import Labels
+from distillkit.evals._labels import UNSHOWN, Labels
 from distillkit.evals._ranking import Ranking
 
 
@@ -32,15 +32,21 @@ def classified(
     classes means something; of votes that most classes get none of, it does not.
     """
     count = len(classes)
-    often = np.sort(np.unique(label.numpy(), return_counts=True)[1])[::-1] / max(len(label), 1)  # shares of images
+    bare = np.isin(labels.places, labels.bare)
+    sizes = np.unique(label.numpy(), return_counts=True)
+    # Nobody says a class that has no example, however many are of it: so it is not the one that is said of all.
+    said = np.isin(sizes[0], label.numpy()[~bare])
+    often = np.sort(sizes[1][said])[::-1] / max(len(label), 1)  # shares of images
     shares = {k: float(min(often[:k].sum(), 1.0)) for k in (1, 5)}
     measures = [Measure("top-1", "rank", within=1, chance=1 / count, majority=shares[1])]
     if top_5:
         measures.append(Measure("top-5", "rank", within=5, chance=min(5 / count, 1.0), majority=shares[5]))
     # Classes without an image have no voice in it, so one of those that have is more than one of all.
-    alone = 1 / max(len(often), 1)
+    alone = float(said.any()) / max(len(said), 1)
     measures.append(Measure("mean per class", "rank", within=1, once=True, chance=1 / count, majority=alone))
     columns = {"rank": found.rank, "margin": found.margin}
+    if bare.any():
+        columns[UNSHOWN] = bare.astype(np.int8)
     if count == 2:  # how much more it is like the second class: what hateful memes and tumours are asked by
         columns["second"] = np.where(label.numpy() == 1, found.margin, -found.margin)
         columns["is second"] = label.numpy()

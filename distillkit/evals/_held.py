@@ -66,6 +66,40 @@ def but_asked(stores: Sequence[Any], labels: Sequence[Labels]) -> list[Labels]:
     return [*found, replace(asked, shared=int(shared.sum()))]
 
 
+def with_examples(known: Sequence[Labels], asked: Labels, itself: Int64[np.ndarray, "n"] | None = None) -> Labels:
+    """The same images that are asked, with those of whose class none of `known` is. `itself`: for each its place in the
+    first of these, -1 where it is not there, as it is no example for itself.
+    """
+    ids, many = np.unique(np.concatenate([one.ids for one in known]), return_counts=True)
+    place = np.searchsorted(ids, asked.ids).clip(max=len(ids) - 1)
+    examples = np.where(ids[place] == asked.ids, many[place], 0)
+    if itself is not None:
+        examples = examples - ((itself >= 0) & (known[0].ids[itself] == asked.ids))
+    return replace(asked, bare=asked.places[examples < 1])
+
+
+def unshown(checked: Any) -> list[str]:
+    """What is to be told of classes that are asked and have no example, in a line, by what the `check` of a measure
+    found; nothing of one that learns from no images.
+    """
+    parts = [part for one in (checked if isinstance(checked, tuple) else ()) for part in _each(one)]
+    labels = [part for part in parts if isinstance(part, Labels)]
+    if not labels or not len(labels[-1].bare):
+        return []
+    first, asked = labels[0], labels[-1]
+    classes = np.unique(asked.ids[np.isin(asked.places, asked.bare)]).tolist()
+    return [
+        f"{asked.path}: {len(asked.bare):,} of {count(len(asked.places), 'image')} are of "
+        f"{count(len(classes), 'class', 'classes')} that {first.path} has no example of, as {asked.called(classes)}, "
+        f"so nobody can learn them; add such images to {first.path}, or take the others of {asked.path} alone: "
+        "distillkit store view --labels"
+    ]
+
+
+def _each(one: Any) -> list[Any]:
+    return one if isinstance(one, list) else [one]
+
+
 def any_shared(measure: Any, open_store: OpenStore) -> bool:
     """Whether a measure asks about images that it would else learn from, or find."""
     named = [getattr(measure, name, None) for name in ("train", "validation_store")]

@@ -7,7 +7,7 @@ anywhere, have holes and be as large as an int64, and only the classes that exis
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,9 @@ from distillkit.system.paths import expand
 from distillkit.system.wording import count as counted
 
 SHARED = "also in train"  # what the number of images is called that are no example for themselves
+UNSHOWN = "of classes without an example"  # and of those whose class nothing that is learned from is of
 _LARGEST = np.iinfo(np.int64).max
+_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Labels:
 
     `names`: by name, the numbers of the store's classes, where it knows names and its labels count. `matched`: how many
     classes were put under another number, by their names. `shared`: how many images
-    are among those to learn from, too.
+    are among those to learn from, too. `bare`: those of `places` of whose class nothing is learned from.
     """
 
     path: Path
@@ -45,6 +47,7 @@ class Labels:
     names: Mapping[str, int] = field(default_factory=dict)
     matched: int = 0
     shared: int = 0
+    bare: Int64[np.ndarray, "b"] = field(default_factory=lambda: np.empty(0, np.int64))
 
     @property
     def unlabelled(self) -> int:
@@ -53,10 +56,20 @@ class Labels:
     @property
     def noted(self) -> dict[str, float]:
         """For the numbers of a measure: how many images it left out, how many were left out where it learned or voted,
-        and classes it matched by name, where it did.
+        how many nobody could learn the class of, and classes it matched by name, where it did.
         """
         told = {"unlabelled": self.unlabelled, "classes matched by name": self.matched, SHARED: self.shared}
+        told |= {UNSHOWN: len(self.bare)}
         return {name: float(number) for name, number in told.items() if number}
+
+    def called(self, numbers: Sequence[int]) -> str:
+        """The first of these classes, each by its number, and by its name where the store knows it."""
+        names: dict[int, str] = {}
+        for name, number in self.names.items():
+            names.setdefault(number, name)
+        shown = [f"{one}, {names[one]!r}" if one in names else f"{one}" for one in numbers[:_SHOWN]]
+        more = f" and {len(numbers) - _SHOWN:,} more" if len(numbers) > _SHOWN else ""
+        return (" and " if names else ", ").join(shown) + more
 
     def but(self, places: Int64[np.ndarray, "s"]) -> Labels:
         """Without these images."""

@@ -93,10 +93,11 @@ class AsymmetricRetrieval:
         right = np.searchsorted(ids, asked.ids, "right") - np.searchsorted(ids, asked.ids)
         lonely = right <= (self._itself(open_store, asked, answers) >= 0)
         if lonely.any():
+            such = asked.called(asked.ids[lonely][:1].tolist())
             raise StoreError(
                 f"{store.path}: {int(lonely.sum()):,} of {count(len(lonely), 'image')} of classes that no image of "
-                f"{gallery.path} answers for, such as {asked.ids[lonely][0]}; take the others alone (distillkit store "
-                "view), or name another gallery"
+                f"{gallery.path} answers for, such as {such}; take the others alone (distillkit store view), or name "
+                "another gallery"
             )
         return asked, answers
 

@@ -21,7 +21,7 @@ from distillkit.evals._by_name import by_name
 from distillkit.evals._classes import Classes, classes_of
 from distillkit.evals._classified import classified
 from distillkit.evals._encode import Encode, OpenStore, blank, home
-from distillkit.evals._held import learned_from
+from distillkit.evals._held import learned_from, with_examples
 from distillkit.evals._labels import Labels, labels_of_images
 from distillkit.evals._ranking import one_right, ranked_by
 from distillkit.recipe.schema import Temperature
@@ -74,10 +74,12 @@ class Knn:
         known, labels = by_name(
             *(labels_of_images(open_store(name), self.classes) for name in (self.train, self.store))
         )
-        shared = int((self._itself(open_store, known, labels) >= 0).sum())
+        itself = self._itself(open_store, known, labels)
+        shared = int((itself >= 0).sum())
         if shared and len(known.places) == 1:
             raise StoreError(f"{known.path}: its one image cannot vote for itself; name a `train` with more images")
-        return known, replace(labels, shared=shared), classes_of(known, labels)
+        asked = with_examples([known], replace(labels, shared=shared), itself)
+        return known, asked, classes_of(known, labels)
 
     def _itself(self, open_store: OpenStore, known: Labels, labels: Labels) -> Int64[np.ndarray, "n"]:
         """For each image that is asked its place among those that vote, -1 where it is not there."""

@@ -23,7 +23,7 @@ from distillkit.evals._by_name import by_name
 from distillkit.evals._classes import Classes, classes_of
 from distillkit.evals._classified import classified
 from distillkit.evals._encode import Encode, OpenStore, blank, home
-from distillkit.evals._held import but_asked, held_out, learned_from
+from distillkit.evals._held import but_asked, held_out, learned_from, with_examples
 from distillkit.evals._labels import Labels, labels_of_images
 from distillkit.evals._ranking import one_right, ranked_by
 from distillkit.system.progress import Progress, hearer
@@ -97,7 +97,8 @@ class LinearProbe:
                 f"{labels[0].path}: {count(len(labels[0].places), 'image')} are too few to learn from and to choose "
                 "with"
             )
-        return labels, classes_of(labels[0], *labels[1:])
+        *known, asked = labels
+        return [*known, with_examples(known, asked)], classes_of(labels[0], *labels[1:])
 
     def _fit(self, x: Float[Tensor, "n d"], label: Int[Tensor, "n"], classes: int, l2: float) -> _Classifier:
         weight = torch.zeros(classes, x.shape[1], device=x.device, requires_grad=True)

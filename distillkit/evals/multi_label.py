@@ -18,6 +18,7 @@ from distillkit.evals._answers import Answers, Measure
 from distillkit.evals._classes import class_embeddings, prompted
 from distillkit.evals._encode import Encode, OpenStore, blank, home
 from distillkit.evals._held import held_out, left_out
+from distillkit.evals._labels import UNSHOWN
 from distillkit.evals._marks import Marks, marks_of
 from distillkit.system.progress import Progress, hearer
 from distillkit.system.wording import count
@@ -61,10 +62,14 @@ class MultiLabel:
         store = open_store(self.store)
         seen = encode(store)[asked.places].float().nan_to_num()
         facts: dict[str, float] = {}
+        bare = 0
         if self.prompts is not None:
             score = F.normalize(seen, dim=1) @ class_embeddings(open_store(self.prompts), encode).T
         else:
-            score, facts = self._learned(encode, open_store, self._known(open_store, asked), seen)
+            known = self._known(open_store, asked)
+            score, facts = self._learned(encode, open_store, known, seen)
+            bare = int((asked.hit[:, (known.hit < 1).all(0)] > 0).any(1).sum())
+        facts |= {UNSHOWN: float(bare)} if bare else {}
         return [
             Answers(
                 key=store.index["key"].take(store.ok_rows[asked.places]).to_pylist(),

@@ -24,7 +24,7 @@ from distillkit.evals._class_order import as_prompted
 from distillkit.evals._classes import Classes, class_embeddings, classes_of, prompt_names, prompted
 from distillkit.evals._classified import classified
 from distillkit.evals._encode import Encode, OpenStore, blank, home
-from distillkit.evals._held import but_asked, held_out, learned_from
+from distillkit.evals._held import but_asked, held_out, learned_from, with_examples
 from distillkit.evals._labels import Labels, labels_of_images
 from distillkit.evals._ranking import one_right, ranked_by
 from distillkit.system.progress import hearer, paced
@@ -107,8 +107,8 @@ class SgdProbe:
         if len(labels[0].places) < 2:
             raise StoreError(f"{labels[0].path}: one image is too few to learn from and to choose with")
         if self.prompts is None:
-            labels = by_name(*labels)
-            return labels, classes_of(labels[0], *labels[1:])
+            *known, asked = labels = by_name(*labels)
+            return [*known, with_examples(known, asked)], classes_of(labels[0], *labels[1:])
         prompts = open_store(self.prompts)
         classes, labels = prompted(prompts), [as_prompted(one, prompts) for one in labels]
         for one in labels:

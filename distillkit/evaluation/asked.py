@@ -11,7 +11,7 @@ from typing import Any
 from distillkit.errors import RecipeError, StoreError
 from distillkit.evals._class_order import any_matched
 from distillkit.evals._encode import OpenStore, stores_of
-from distillkit.evals._held import any_shared
+from distillkit.evals._held import any_shared, unshown
 from distillkit.recipe import Component
 from distillkit.store.format.sameness import other_teacher
 from distillkit.store.reading.reader import FeatureStore
@@ -26,12 +26,14 @@ class Asked:
     """`measure` is the eval, built; `stores`: digests by the names that the recipe has for them.
 
     `counted`: how its items are counted where an older version counted otherwise, whose answers are not taken then.
+    `remarks`: what is to be told of it before it is asked.
     """
 
     component: Component
     measure: Any
     stores: dict[str, str]
     counted: dict[str, str] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -72,12 +74,13 @@ def asked_of(evals: Sequence[Component], open_store: OpenStore, teacher: dict[st
         stores = {name: open_store(name) for name in stores_of(measure)}
         for store in stores.values():
             _refuse_other_teacher(store, teacher, whose)
-        if hasattr(measure, "check"):
-            measure.check(open_store)
+        remarks = unshown(measure.check(open_store)) if hasattr(measure, "check") else []
         counted = {"images": "each once"} if any(map(has_doubles, stores.values())) else {}
         counted |= {"classes": "by name"} if any_matched(measure, open_store) else {}
         counted |= {"itself": "no example"} if any_shared(measure, open_store) else {}
-        one = Asked(component, measure, {name: store.digest for name, store in stores.items()}, counted)
+        counted |= {"classes without an example": "told"} if remarks else {}
+        digests = {name: store.digest for name, store in stores.items()}
+        one = Asked(component, measure, digests, counted, tuple(remarks))
         other = next((other for other in found if other.slug == one.slug), None)
         if other is not None:
             raise RecipeError(

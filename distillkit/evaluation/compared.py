@@ -8,6 +8,7 @@ import numpy as np
 
 from distillkit.errors import TrainError
 from distillkit.evals._answers import Answers, Measure
+from distillkit.evals._labels import UNSHOWN
 from distillkit.evaluation.clusters import independent
 from distillkit.evaluation.comparison import Against, Arm, Cell, Comparison, Line
 from distillkit.evaluation.measured import Asking, Place
@@ -70,7 +71,8 @@ def _lines(place: Place, asked: dict[str, list[Asking]]) -> list[Line]:
         for who, runs in answers.items():
             test = None if who == baseline else tested[who][number]
             cells[who] = _cell(measure, own[who], runs, test)
-        lines.append(Line(place[0], place[1], measure, len(first.key), independent(first), cells))
+        unshown = int(first.facts.get(UNSHOWN, 0))
+        lines.append(Line(place[0], place[1], measure, len(first.key), independent(first), cells, unshown))
     return lines
 
 

@@ -58,7 +58,9 @@ class Cell:
 
 @dataclass(frozen=True)
 class Line:
-    """One measure of one table of an evaluation. `items` were asked, in `clusters` that are independent."""
+    """One measure of one table of an evaluation. `items` were asked, in `clusters` that are independent; `unshown` of
+    them are of classes that nobody could learn, for want of an example.
+    """
 
     eval: str
     table: str
@@ -66,6 +68,7 @@ class Line:
     items: int
     clusters: int
     cells: dict[str, Cell]
+    unshown: int = 0
 
     @property
     def share(self) -> bool:

@@ -10,14 +10,18 @@ from typing import Any
 import numpy as np
 
 from distillkit.evals._answers import Answers
+from distillkit.evals._labels import UNSHOWN
 from distillkit.evaluation.chance import p_by_chance
 from distillkit.evaluation.rows import Rows, read_rows
 from distillkit.report.named import OF_TEXTS, called_answers
 from distillkit.report.results import Table
+from distillkit.report.words import listing
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.paths import expand
+from distillkit.system.wording import count
 
 SHOWN = 24
+_FIRST = 3  # classes of many
 
 
 @dataclass(frozen=True)
@@ -83,16 +87,28 @@ def _among(one: Answers) -> np.ndarray:
 
 
 def with_absent_classes(tables: Sequence[Table], run: Path, evaluation: Mapping[str, Any]) -> list[Table]:
-    """The same, where captions that count classes say how many of these have no image: groups of images are fewer."""
-    return [replace(one, caption=one.caption + _absent(rows_of(run, evaluation, one.name))) for one in tables]
+    """The same, where captions that count classes say how many of these have no image: groups of images are fewer; and
+    which have images, and no example to learn from.
+    """
+    return [replace(one, caption=_completed(one.caption, rows_of(run, evaluation, one.name))) for one in tables]
 
 
-def _absent(rows: Rows | None) -> str:
+def _completed(caption: str, rows: Rows | None) -> str:
     first = next(iter(rows.answers.values())) if rows else None
-    if first is None or first.target is None or "classes" not in first.facts:
-        return ""
+    if rows is None or first is None or first.target is None or "classes" not in first.facts:
+        return caption
+    classes = count(int(first.facts["classes"]), "class", "classes")
     empty = int(first.facts["classes"]) - len(np.unique(first.target))
-    return f", {empty:,} of which {'has' if empty == 1 else 'have'} no image here" if empty > 0 else ""
+    if empty > 0:
+        told = f"{classes}, {empty:,} of which {'has' if empty == 1 else 'have'} no image here"
+        caption = caption.replace(classes, told, 1)
+    if UNSHOWN in first.columns and first.names is not None:
+        called = called_answers(rows.asked["eval"], first.names)
+        bare = np.unique(first.target[first.columns[UNSHOWN] > 0]).tolist()
+        names = [_called(first.names[one], called) for one in bare[:_FIRST]]
+        names += [f"{len(bare) - _FIRST:,} more"] if len(bare) > _FIRST else []
+        caption = caption.replace(UNSHOWN, f"{UNSHOWN} ({listing(names)})", 1)
+    return caption
 
 
 def _called(name: str, called: Mapping[str, str]) -> str:

@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from distillkit.evals._labels import UNSHOWN
 from distillkit.evaluation.comparison import Against, Arm, Cell, Comparison, Line
 from distillkit.evaluation.verdicts import few
 from distillkit.report import render
 from distillkit.report.interactive import DOTS, Say, colours, interactive, short_names, title
-from distillkit.report.macs import macs
 from distillkit.report.script import embedded, script
 from distillkit.report.speeds import speed_of
 from distillkit.report.words import count, duration, listing, p_value, parameters, percent, scaled, size
 from distillkit.runfolder import RunFolder
+from distillkit.students._count import image_macs
 from distillkit.system.atomic import atomic_file
 from distillkit.system.wording import count as counted
 
@@ -119,7 +120,7 @@ def _short(differs: Sequence[str]) -> list[str]:
 
 def _arm(arm: Arm, colour: str, timed: dict[str, Any] | None) -> dict[str, Any]:
     facts, first = (arm.runs[0].facts, RunFolder(arm.runs[0].path)) if arm.runs else ({}, None)
-    multiplied = macs(first) if first else None
+    multiplied = image_macs(first.load_student()) if first else None
     speed = facts["images_seen"] / arm.seconds if arm.seconds and facts.get("images_seen") else None
     costs = [
         ("parameters", arm.parameters, parameters(arm.parameters)),
@@ -173,6 +174,7 @@ def _table(name: str, part: str, lines: list[Line], comparison: Comparison) -> d
     items = counted(first.items, "item") if first.items else "no rows were kept: no tests"
     grouped = f" in {counted(first.clusters, 'group')}" if first.clusters < first.items else ""
     seeds = any(len(arm.seeds) > 1 for arm in comparison.arms)
+    grouped += f", {first.unshown:,} {UNSHOWN}, which nobody could learn" if first.unshown else ""
     told = few(first.clusters, seeds).removesuffix(".") if first.items else ""
     return {
         "name": f"{name}, {part}" if part else name,

@@ -29,6 +29,7 @@ def cost(recipe: TrainRecipe, facts: dict[str, Any], stores: Mapping[str, Featur
     trained = max(facts["seconds"], 0.1)  # they are told to a tenth
     return {
         "once": words.duration(once),
+        "passes": len(passes),
         "always": words.roughly(always),
         "times": words.times(always / trained),
         "texts_once": words.roughly(once_each) if once_each < always else "",

@@ -22,7 +22,12 @@ from distillkit.runfolder import RunFolder
 DOTS = 2000  # of which a map takes some ten seconds
 _POINTS = 600  # of a curve: more than a drawing can show
 _NO_CURVES = ("step", "epoch", "seconds")
-_COSTS = (("parameters", "parameters"), ("macs", "MACs"), ("bytes", "bytes of weights"), ("seconds", "s of training"))
+_COSTS = (
+    ("parameters", "parameters"),
+    ("macs", "MACs of an image"),
+    ("bytes", "bytes of weights"),
+    ("seconds", "s of training"),
+)
 _COLOURS = (1, 2, 4, 5, 6, 7, 8)  # of compare.css; the third is the teacher's
 _MAPPED = 4  # recipes that have a map, beside the teacher
 

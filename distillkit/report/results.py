@@ -7,18 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from distillkit.evals._labels import SHARED
+from distillkit.evals._labels import SHARED, UNSHOWN
 from distillkit.evaluation.clusters import FEW
 from distillkit.evaluation.intervals import is_exact
 from distillkit.evaluation.numbers import DETAILS
 from distillkit.evaluation.verdicts import few
 from distillkit.recipe import TrainRecipe
-from distillkit.report.words import count, percent
+from distillkit.report.words import percent
+from distillkit.system.wording import count
 
 WHO = ("teacher", "student", "baseline")
 FREQUENT = "most frequent class"
 _BACK = "text to image "
-_SIZES = ("images", "texts", "classes", SHARED)  # what was measured on, rather than how well
+# What was measured on, rather than how well; and what one of it is called.
+_SIZES = {"images": "image", "texts": "text", "classes": "class", UNSHOWN: UNSHOWN, SHARED: SHARED}
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,8 @@ def bars(table: Table) -> list[dict[str, str]]:
 def _table(name: str, part: str, store: str | None, by_who: dict[str, dict[str, float]]) -> Table:
     who = tuple(one for one in WHO if one in by_who)
     some = by_who[who[0]]
-    caption = ", ".join(f"{count(some[size])} {size}" for size in _SIZES if size in some)
+    caption = ", ".join(count(int(some[size]), one, size) for size, one in _SIZES.items() if size in some)
+    caption = caption.replace(UNSHOWN, f"{UNSHOWN}, which nobody could learn")
     caption += ", where each is no example for itself" if SHARED in some else ""
     # A student of another width than the teacher's lacks some measures; those of everyone are compared.
     shared = [key for key in some if all(key in by_who[one] for one in who)]

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 
@@ -59,14 +60,19 @@ def count(student: Any) -> Count:
     for name, parameter in student.named_parameters():
         sizes[_part(student, name)] += parameter.numel()
     device = next(student.parameters()).device
-    images = texts = 0
-    if "image" in student.widths:
-        side = student.image_size
-        images = _macs(student, lambda: student.embed(torch.zeros(1, 3, side, side, dtype=torch.uint8, device=device)))
+    images, texts = image_macs(student) or 0, 0
     if "text" in student.widths:
         length = student.context_length
         texts = _macs(student, lambda: student.embed_text(torch.zeros(1, length, dtype=torch.long, device=device)))
     return Count(**sizes, image_macs=images, text_macs=texts)
+
+
+def image_macs(student: Any) -> int | None:
+    """Multiply-accumulates for one image; None of a student that sees none."""
+    if "image" not in student.widths:
+        return None
+    side, device = student.image_size, next(student.parameters()).device
+    return _macs(student, lambda: student.embed(torch.zeros(1, 3, side, side, dtype=torch.uint8, device=device)))
 
 
 def towers(student: Any) -> dict[str, int]:
@@ -93,11 +99,17 @@ def _part(student: Any, name: str) -> str:
 
 
 def _macs(student: nn.Module, run: Any) -> int:
-    """Half of what torch counts as floating point operations; in evaluation, but with gradients: without them torch
-    takes fused paths that it does not count."""
-    training = student.training
-    with FlopCounterMode(display=False) as counter, torch.enable_grad():
-        student.eval()
-        run()
-    student.train(training)
+    """Half of what torch counts as floating point operations; in evaluation, and by none of the fused paths that torch
+    takes where nothing learns, as it does not count those. Gradients are on: masks take some, and the count fails
+    without.
+    """
+    training, fused = student.training, torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with FlopCounterMode(display=False) as counter, torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+            student.eval()
+            run()
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+        student.train(training)
     return counter.get_total_flops() // 2

@@ -91,7 +91,8 @@ def test_prompts_in_another_order_that_no_name_finds_are_refused(kind):
         "p": prompts([1, 2, 0, 3], ["dog", "sea lion", "cat", "Felis"]),
     }
     want = (
-        r"another order than the classes of toy: 3 classes of 4 .* and class 3 cannot be found .*; extract the prompts"
+        r"another order than the classes of toy: 3 classes of 4 .* and none of them is found by its name alone for "
+        r"class 3, 'wild cat'; extract the prompts"
     )
     with pytest.raises(StoreError, match=want):
         BY_TEXTS[kind].check(stores.__getitem__)

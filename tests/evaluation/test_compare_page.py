@@ -23,6 +23,8 @@ from distillkit.report.flips import changes, galleries
 from distillkit.report.heard import heard
 from distillkit.report.mapped import packed
 from distillkit.report.thumbnails import thumbnails
+from distillkit.runfolder import RunFolder
+from distillkit.students._count import count
 from tests.browser import Browser, chromium
 from tests.evaluation.test_evaluate import refused
 from tests.evaluation.worlds import quiet
@@ -89,7 +91,9 @@ def test_classes_add_up_to_the_evaluation(pair):
 def test_the_page_holds_what_its_scripts_need(pair, made):
     page = held(made)
     assert {one["name"] for one in page["curves"]} == {"a", "b"} and page["curves"][0]["columns"]["total"]
-    assert page["plot"]["points"][0]["costs"]["macs"] > 1e5
+    costs = [point["costs"]["macs"] for point in page["plot"]["points"][:2]]
+    assert costs == [count(RunFolder(run).recipe().student.build("students")).image_macs for run in pair]
+    assert "MACs of an image" in made.read_text() and "MACs of an image" in made.with_suffix(".md").read_text()
     assert all(uri.startswith("data:image/jpeg;base64,") for uri in page["pictures"])
     assert all(flip["picture"] is not None for one in page["galleries"] for flip in one["flips"])
     assert page["map"]["networks"] == ["teacher", "a", "b"] and len(page["map"]["keys"]) == 40

@@ -34,7 +34,7 @@ def test_only_of_stores_with_rows_of_one_image_are_kept_answers_others_now():
 
 
 def test_it_is_said_why_they_are_measured_anew(tmp_path):
-    store = Said([0, 1], label=[0, 0], files=["a", "a"])
+    store = Said([0, 1, 1], label=[0, 0, 0], files=["a", "a", "b"])
     (now,) = asked_of([Component(kind="knn", store="s", train="s")], lambda name: store, {}, "x")
     before = {key: value for key, value in now.made_of.items() if key != "counted"}
     (tmp_path / "evaluation.json").write_text(json.dumps({"networks": {}, "evals": {now.name: before}}))
@@ -59,3 +59,10 @@ def test_only_where_an_asked_image_was_an_example_are_kept_answers_others_now():
     for train, counted in (("t", {"itself": "no example"}), ("s", {"itself": "no example"}), ("u", {})):
         (one,) = asked_of([Component(kind="knn", store="s", train=train)], stores.__getitem__, {}, "x")
         assert one.counted == counted
+
+
+def test_only_where_a_class_has_no_example_are_kept_answers_others_now():
+    stores = {"s": Said([0, 1], label=[0, 1]), "t": Said([0, 1], label=[0, 1]), "u": Said([0, 1], label=[0, 0])}
+    for train, counted in (("t", {}), ("u", {"classes without an example": "told"})):
+        (one,) = asked_of([Component(kind="knn", store="s", train=train)], stores.__getitem__, {}, "x")
+        assert one.counted == counted and len(one.remarks) == len(counted)

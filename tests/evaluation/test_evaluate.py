@@ -245,3 +245,27 @@ def test_from_python(run, world):
     assert evaluate(run, lambda line: None, evals=world / "more.toml") == run / "report.html"
     with pytest.raises(DistillkitError, match="is no run folder"):
         evaluate(run / "nowhere")
+
+
+def test_a_class_that_train_has_no_image_of_is_named_where_it_is_asked(run, world, tmp_path, run_cli):
+    from distillkit.stores import view
+
+    view(world / "out/classed", tmp_path / "train", labels="circle,square")
+    evals = tmp_path / "evals.toml"
+    asked = f'[[evals]]\nkind = "knn"\ntrain = "{tmp_path}/train"\nstore = "{world}/out/classed"\n'
+    evals.write_text(f'name = "more"\n{asked}')
+    told = f"8 of 24 images are of 1 class that {tmp_path}/train has no example of, as 2, 'stripe', so nobody can learn"
+    code, _, err = run_cli("evaluate", run, "--eval", evals)
+    assert code == 0 and err.count(told) == 1, err
+    found = results(run)["results"]["knn"]["student"]
+    assert found["of classes without an example"] == 8.0
+    for text in (run / "report.html", run / "report.md"):
+        assert "8 of classes without an example (stripe), which nobody could learn" in text.read_text()
+    code, _, err = run_cli("compare", run, "--teacher", "--out", tmp_path / "page", "--dots", 0)
+    for name in ("compare.html", "compare.md"):
+        told_there = "24 items in 3 groups, 8 of classes without an example, which nobody could learn"
+        assert told_there in (tmp_path / "page" / name).read_text(), err
+    recipe = tmp_path / "train.toml"
+    recipe.write_text(f"{(world / 'train.toml').read_text()}\n{asked}")
+    code, out, err = run_cli("recipe", "check", recipe)
+    assert code == 0 and told in out, err

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from distillkit.evals._answers import Answers, Measure
+from distillkit.evals._labels import UNSHOWN
 from distillkit.evaluation.rows import Rows, read_rows, write_rows
 from distillkit.report import write_report
 from distillkit.report.answers import with_absent_classes
@@ -79,9 +80,33 @@ def test_classes_without_an_image_are_told_beside_those_that_have_some(tmp_path)
     made = Answers(list("abcd"), {"rank": np.ones(4)}, (), target, target, facts={"images": 4.0, "classes": 5.0})
     write_rows(tmp_path / "zoo.arrow", Rows("zoo", {"eval": {}}, {"teacher": ""}, {"teacher": made}))
     evaluation = {"evals": {"zoo": {"rows": "zoo.arrow"}}}
+    (one,) = tables({"zoo": {"teacher": {"images": 1.0, "classes": 1.0, "texts": 1234.0}}}, SimpleNamespace(evals=[]))
+    assert one.caption == "1 image, 1,234 texts, 1 class"
     for name, told in (("zoo", "4 images, 5 classes, 2 of which have no image here"), ("other", "4 images, 5 classes")):
         (table,) = tables({name: {"teacher": made.facts}}, SimpleNamespace(evals=[]))
         assert with_absent_classes([table], tmp_path, evaluation)[0].caption == told
+
+
+def test_classes_without_an_example_are_named_after_those_without_an_image(tmp_path):
+    target, unshown = np.array([0, 0, 2, 3]), np.array([1, 1, 0, 1], np.int8)
+    facts = {"images": 4.0, "classes": 5.0, UNSHOWN: 3.0, "also in train": 2.0}
+    made = Answers(
+        list("abcd"),
+        {"rank": np.ones(4), UNSHOWN: unshown},
+        (),
+        target,
+        target,
+        np.zeros((4, 1), np.int32),
+        list("vwxyz"),
+        facts=facts,
+    )
+    asked = {"eval": {"kind": "knn", "store": str(tmp_path / "gone")}}
+    write_rows(tmp_path / "zoo.arrow", Rows("zoo", asked, {"teacher": ""}, {"teacher": made}))
+    (table,) = tables({"zoo": {"teacher": facts}}, SimpleNamespace(evals=[]))
+    assert with_absent_classes([table], tmp_path, {"evals": {"zoo": {"rows": "zoo.arrow"}}})[0].caption == (
+        "4 images, 5 classes, 2 of which have no image here, 3 of classes without an example (v and y), which nobody "
+        "could learn, 2 also in train, where each is no example for itself"
+    )
 
 
 def test_the_title_does_not_deny_them(run):

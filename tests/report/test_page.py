@@ -690,6 +690,7 @@ def test_a_view_is_told_as_one_and_its_store_has_the_size_and_the_cost_once(run,
     found = cost(run.recipe(), run.facts(), {"images": view, "images.1": more, "texts": store})
     alone = cost(run.recipe(), run.facts(), {"images": store})
     assert found["once"] == alone["once"] == told_once(store) and alone["views"] == []
+    assert found["passes"] == alone["passes"] == 1
     assert found["views"] == [f"{one.path} is a view of {n} of the 70 rows of {store.path}" for one, n in
                               ((view, 5), (more, 9))]  # fmt: skip
     assert {tuple(row["stores"]) for row in found["rows"]} == {(str(store.path),)}

@@ -58,7 +58,11 @@ def test_the_report_tells_of_both_teachers(world, tmp_path):
             "from the frozen network mine/teacher, which was asked once about 60 images; what they said of them was "
             "kept, and training never ran them again."
         ) in text
-        assert "iews of images for second" in text and "Their passes over the training corpora took" in text
+        assert (
+            "iews of images for second" in text
+            and "Their 3 passes over the training corpora took" in text
+            and " together, once" in text
+        )
         assert text.count(f"{world}/other/images") >= 2
     bullets = [line for line in page.with_suffix(".md").read_text().splitlines() if line.startswith("* Teacher: ")]
     assert len(bullets) == 2 == page.read_text().count("<dt>Teacher</dt>") and "sha256" in bullets[1]

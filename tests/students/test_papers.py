@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from distillkit.students._configs import IMAGES, PAIRS
-from distillkit.students._count import count
+from distillkit.students._count import count, image_macs
 from distillkit.students.openclip_image import OpenclipImage
 from distillkit.students.openclip_pair import OpenclipPair
 from distillkit.students.openclip_slim import OpenclipSlim
@@ -103,6 +103,16 @@ def test_count_by_hand():
     scores = 2 * 32  # per pair of tokens: query times key, weights times value
     assert found.image_macs == 4 * 3 * 16 * 16 * 32 + 2 * (5 * weights + 25 * scores) + 32 * 8
     assert found.text_macs == 2 * (10 * weights + 100 * scores) + 32 * 8
+
+
+def test_what_learns_no_more_costs_as_much():
+    """torch runs it by fused paths, which its counter is blind to."""
+    student = OpenclipPair(model=PAIR).eval()
+    learning = count(student)
+    with torch.no_grad():
+        assert count(student.requires_grad_(False)) == learning
+    assert torch.backends.mha.get_fastpath_enabled() and image_macs(student) == learning.image_macs
+    assert image_macs(OpenclipText(model=PAIR)) is None
 
 
 def test_towers_alone_count_as_in_the_pair():
