@@ -2,7 +2,7 @@
 
 A number means one class to the images and another to the prompts where each was listed in its own order; then all
 labels are valid, and all answers wrong. Names may be worded otherwise in prompts, so only those that are found at
-another number tell anything.
+another number tell anything: one is enough where prompts are the names themselves in a sentence, else it takes most.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from distillkit.evals._labels import Labels, labels_of, read_names
 from distillkit.system.wording import count
 
 _CURE = "extract the prompts anew, with the names in the order of those numbers"
-_MOST = 0.5  # of the names; who swaps two of many has reasons that nobody knows here
+_MOST = 0.5  # of the names; few that stand in prompts of others may be a part of what these say
 
 
 def orders_of(measure: Any, open_store: OpenStore) -> Iterator[str]:
@@ -91,8 +91,9 @@ def _order(
 
 
 def as_prompted(labels: Labels, prompts: Any) -> Labels:
-    """The same images, with the numbers that the prompts have for their classes, where most have another one and all
-    are found by their names; StoreError where not all are: nobody could say then which prompts are meant.
+    """The same images, with the numbers that the prompts have for their classes, where names say that numbers mean
+    other classes there, and all are found by their names; StoreError where not all are: nobody could say then which
+    prompts are meant.
     """
     listed = {words: number for name, number in labels.names.items() if (words := _words(name))}
     if not listed:
@@ -111,7 +112,10 @@ def as_prompted(labels: Labels, prompts: Any) -> Labels:
 
 
 def _away(said: Mapping[int, list[str]], listed: Mapping[str, int]) -> str:
-    """Which classes are named in prompts of other numbers alone, in words; empty where that is not most of them."""
+    """Which classes are named in prompts of other numbers alone, in words; empty where that is not enough to tell."""
+    if whole := _whole(said, listed):
+        moved = {name: whole[name] for name, number in listed.items() if whole.get(name, number) != number}
+        return _told(moved, listed, len(listed)) if moved else ""
     known = {name: number for name, number in listed.items() if number in said}
     places: dict[str, set[int]] = {}
     for number, texts in said.items():
@@ -121,27 +125,49 @@ def _away(said: Mapping[int, list[str]], listed: Mapping[str, int]) -> str:
     away = {
         name: min(there) for name, number in known.items() if (there := places.get(name, set())) and number not in there
     }
-    if len(away) <= _MOST * len(known):
-        return ""
+    return _told(away, known, len(known)) if len(away) > _MOST * len(known) else ""
+
+
+def _told(away: Mapping[str, int], listed: Mapping[str, int], of: int) -> str:
     name = next(iter(away))
+    verb = "is" if len(away) == 1 else "are"
     return (
-        f"{count(len(away), 'class', 'classes')} of {len(known):,} are named under another number, as {name!r}, "
-        f"which is {known[name]} there and {away[name]} here"
+        f"{count(len(away), 'class', 'classes')} of {of:,} {verb} named under another number, as {name!r}, "
+        f"which is {listed[name]} there and {away[name]} here"
     )
+
+
+def _whole(said: Mapping[int, list[str]], listed: Mapping[str, int]) -> dict[str, int]:
+    """By name, the number of the prompts that are it in one and the same sentence; nothing where that is not most of
+    the names, whose prompts are worded otherwise then.
+    """
+    longest = max(map(_length, listed), default=0)
+    found: dict[str, dict[str, set[int]]] = {}  # by what is left of the sentence
+    for number, texts in said.items():
+        split = texts[0].split() if texts else []
+        for start in range(len(split)):
+            for stop in range(start + 1, min(start + longest, len(split)) + 1):
+                if (name := " ".join(split[start:stop])) in listed:
+                    sentence = " ".join([*split[:start], "{}", *split[stop:]])
+                    found.setdefault(sentence, {}).setdefault(name, set()).add(number)
+    names = max(found.values(), key=len, default={})
+    alone = {name: min(numbers) for name, numbers in names.items() if len(numbers) == 1}
+    return alone if len(alone) > _MOST * len(listed) else {}
 
 
 def _matched(
     said: Mapping[int, list[str]], listed: Mapping[str, int], ids: Sequence[int]
 ) -> tuple[dict[int, int], int | None]:
     """The number of the prompts of each class; and the first class that has none, or several, if there is such."""
-    longest, prompts = max(map(_length, listed), default=0), dict[int, set[int]]()
+    whole = {listed[name]: number for name, number in _whole(said, listed).items()}
+    longest, prompts = max(map(_length, listed), default=0), {one: {number} for one, number in whole.items()}
     for number, texts in said.items():
-        if not texts:
+        if not texts or number in whole.values():
             continue
         inside = listed.keys() & set.intersection(*(set(_pieces(words, longest)) for words in texts))
         most = max(map(_length, inside), default=0)  # "wild cat" is no cat
         owners = {listed[name] for name in inside if _length(name) == most}
-        if len(owners) == 1:
+        if len(owners) == 1 and not owners & whole.keys():
             prompts.setdefault(owners.pop(), set()).add(number)
     lost = next((number for number in ids if len(prompts.get(number, ())) != 1), None)
     return {number: min(prompts[number]) for number in ids} if lost is None else {}, lost
