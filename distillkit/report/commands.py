@@ -53,14 +53,14 @@ def measured_besides(run: Path, recipe: TrainRecipe, evals: Mapping[str, Any]) -
     """The commands that asked for `evals` of files, and a remark on those of which no recipe and no record tells."""
     typed = [tuple(map(str, one["typed"])) for one in evals.values() if isinstance(one.get("typed"), list)]
     told = [shlex.join(["distillkit", "evaluate", str(run), *words]) for words in dict.fromkeys(typed)]
-    told = [f"{command}  # how its stores were made was not recorded" for command in told if command.isprintable()]
+    told = [command for command in told if command.isprintable()]
     own = {name_of(one) for one in recipe.evals}
     others = sum(name not in own and not isinstance(one.get("typed"), list) for name, one in evals.items())
     if not others:
         return told
     command = shlex.join(["distillkit", "evaluate", str(run), "--eval", "FILE"])
     asked = f"FILE asked for {count(others, 'more eval')}"
-    return [*told, f"# {command}  ({asked}; which it was, and how its stores were made, was not recorded)"]
+    return [*told, f"# {command}  ({asked}; which it was was not recorded)"]
 
 
 def in_words(machine: dict[str, Any] | None) -> str:

@@ -43,7 +43,7 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
     differ = differing(run.path, evaluation)
     trained, then = training_stores(facts), as_then(run)
     homes = {name: said_at(store, alias_of(recipe.data, name)) for name, store in trained.items()}
-    measured = evaluation_stores(recipe)
+    measured = evaluation_stores(recipe, _asked(evaluation))
     # Stores before what was added to them, as they are made again.
     every = [
         *trained.values(),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distillkit.recipe import TrainRecipe
+from distillkit.recipe import Component, TrainRecipe
 from distillkit.report.costs import Pass
 from distillkit.report.words import count, duration, size
 from distillkit.store.format.manifest import FILE_NAME
@@ -58,9 +58,11 @@ def said_at(store: FeatureStore, teacher: str | None) -> FeatureStore:
     return FeatureStore(store.added[names[0]].path) if names else store
 
 
-def evaluation_stores(recipe: TrainRecipe) -> list[FeatureStore]:
-    """Every store that an evaluation names, while a student learned or afterwards, each once."""
-    evals = [*recipe.evals, *([recipe.validation.eval] if recipe.validation else [])]
+def evaluation_stores(recipe: TrainRecipe, asked: Sequence[Component] = ()) -> list[FeatureStore]:
+    """Every store that an evaluation names, while a student learned or afterwards, each once. `asked`: what it was
+    measured by, which another file may have asked for.
+    """
+    evals = [*recipe.evals, *([recipe.validation.eval] if recipe.validation else []), *asked]
     values = [value for component in evals for value in component.knobs.values() if isinstance(value, str)]
     paths = dict.fromkeys(expand(value) for value in values)
     return [FeatureStore(path) for path in paths if _opens(Path(path))]

@@ -43,7 +43,9 @@ def test_other_evals_cost_only_themselves_and_stay(run, world, run_cli, count):
     assert len(asked["prompts"]["sha256"]) == len(asked["names_sha256"]) == 64 and asked["rows"]
     plain = (run / "report.md").read_text()
     assert "zero\\_shot" in plain and asked["typed"] == ["--eval", str(world / "more.toml")]
-    assert f"\ndistillkit evaluate {run} --eval {world / 'more.toml'}  # how its stores were made was not" in plain
+    assert f"\ndistillkit evaluate {run} --eval {world / 'more.toml'}\n" in plain
+    made = plain.partition("Make it again")[2]
+    assert "distillkit extract-teacher" in made and f"{world}/out/classed" in plain.partition("Stores")[2]
     assert "typed" not in found["evals"]["retrieval"] and "--eval FILE" not in plain
     assert found["results"]["knn"]["teacher"]["also in train"] == 24.0
     assert "24 also in train, where each is no example for itself" in plain

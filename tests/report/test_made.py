@@ -205,5 +205,5 @@ def test_what_another_file_than_the_recipe_asked_for_is_no_part_of_the_last_comm
     evaluation["evals"]["later"] = first  # of the same store, whatever it is called
     (out / "run/evaluation.json").write_text(json.dumps(evaluation))
     for text in written(out):
-        told = "--eval FILE  (FILE asked for 1 more eval; which it was, and how its stores were made, was not recorded)"
+        told = "--eval FILE  (FILE asked for 1 more eval; which it was was not recorded)"
         assert f"# distillkit evaluate {out}/run {told}" in text
