@@ -24,6 +24,7 @@ from distillkit.system.wording import count as counted
 
 SHARED = "also in train"  # what the number of images is called that are no example for themselves
 UNSHOWN = "of classes without an example"  # and of those whose class nothing that is learned from is of
+MATCHED = "classes matched by name"  # and of classes that got another number than their store has for them
 _LARGEST = np.iinfo(np.int64).max
 _SHOWN = 3
 
@@ -58,7 +59,7 @@ class Labels:
         """For the numbers of a measure: how many images it left out, how many were left out where it learned or voted,
         how many nobody could learn the class of, and classes it matched by name, where it did.
         """
-        told = {"unlabelled": self.unlabelled, "classes matched by name": self.matched, SHARED: self.shared}
+        told = {"unlabelled": self.unlabelled, MATCHED: self.matched, SHARED: self.shared}
         told |= {UNSHOWN: len(self.bare)}
         return {name: float(number) for name, number in told.items() if number}
 

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from distillkit.evals._encode import asks_texts
+from distillkit.evals._labels import UNSHOWN
 from distillkit.evaluation.rows import Rows
 from distillkit.recipe import Baseline, Component, TrainRecipe
 from distillkit.report import words
@@ -140,6 +141,7 @@ def _results(
         "verdict": " ".join(filter(None, verdict)),
         "bars": bars(first) if first else [],
         "method": method(results),
+        "unshown": any(UNSHOWN in table.caption for table in results),
         "frequent": FREQUENT if any(FREQUENT in table.rows for table in results) else "",
         "per_text": any(measure.name.endswith("per text") for table in results for measure in table.measures),
     }

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from distillkit.evals._labels import SHARED, UNSHOWN
+from distillkit.evals._labels import MATCHED, SHARED, UNSHOWN
 from distillkit.evaluation.clusters import FEW
 from distillkit.evaluation.intervals import is_exact
 from distillkit.evaluation.numbers import DETAILS
@@ -173,9 +173,11 @@ def _table(name: str, part: str, store: str | None, by_who: dict[str, dict[str, 
     caption = ", ".join(count(int(some[size]), one, size) for size, one in _SIZES.items() if size in some)
     caption = caption.replace(UNSHOWN, f"{UNSHOWN}, which nobody could learn")
     caption += ", where each is no example for itself" if SHARED in some else ""
+    if matched := int(some.get(MATCHED, 0)):
+        caption += f"; {count(matched, 'class', 'classes')} that stores number otherwise matched by name"
     # A student of another width than the teacher's lacks some measures; those of everyone are compared.
     shared = [key for key in some if all(key in by_who[one] for one in who)]
-    names = [key for key in shared if key not in _SIZES and not key.endswith(DETAILS)]
+    names = [key for key in shared if key not in {*_SIZES, MATCHED} and not key.endswith(DETAILS)]
     measures = [_measure(key, by_who, who) for key in names]
     return Table(name, f"{name}, {part}".removesuffix(", "), caption, store, who, sorted(measures, key=_place))
 

@@ -87,6 +87,13 @@ def test_classes_without_an_image_are_told_beside_those_that_have_some(tmp_path)
         assert with_absent_classes([table], tmp_path, evaluation)[0].caption == told
 
 
+def test_classes_that_were_matched_by_name_are_no_measure():
+    facts = {"images": 4.0, "classes": 5.0, "classes matched by name": 2.0, "top-1": 0.5}
+    (table,) = tables({"zoo": {"teacher": facts}}, SimpleNamespace(evals=[]))
+    assert table.caption == "4 images, 5 classes; 2 classes that stores number otherwise matched by name"
+    assert [one.name for one in table.measures] == ["top-1"]
+
+
 def test_classes_without_an_example_are_named_after_those_without_an_image(tmp_path):
     target, unshown = np.array([0, 0, 2, 3]), np.array([1, 1, 0, 1], np.int8)
     facts = {"images": 4.0, "classes": 5.0, UNSHOWN: 3.0, "also in train": 2.0}
