@@ -22,7 +22,8 @@ def connected(ray: Any, address: str | None) -> Iterator[None]:
     own = {} if address else {"include_dashboard": False, "object_store_memory": 200_000_000}
     try:
         with handlers_kept():
-            ray.init(address, log_to_driver=False, logging_level="ERROR", **own)
+            # Without "local" it would join a cluster that somebody has started on this machine.
+            ray.init(address or "local", log_to_driver=False, logging_level="ERROR", **own)
         yield
     except ConnectionError as error:
         raise DistillkitError(f"ray.address = {address!r}: no Ray cluster answers there") from error

@@ -113,10 +113,11 @@ def test_long_evals_of_patches_tell_how_far_they_are(world):
     segmented, depth = (world / "dense.toml").read_text().split("[[evals]]")[1:]
     neighbours = segmented.replace("linear_segmentation", "patch_knn").replace("steps = 20", "voters = 8")
     neighbours += f'train_masks = "{world}/corpus/masks"\n'
-    evals = [f'{one}name = "again {at}"\n' for at, one in enumerate((segmented, depth, neighbours))]
+    few = [f"{one}batch = 8\n" for one in (segmented, depth)]
+    evals = [f'{one}name = "again {at}"\n' for at, one in enumerate((*few, neighbours))]
     (world / "again.toml").write_text("".join(f"[[evals]]{one}" for one in evals))
     evaluate(run, said.append, evals=world / "again.toml")
     masks, told = world / "corpus/masks", "\n".join(said)
     assert f"{world}/out/known: steps of learning on patches 1/20  " in told
-    assert f"{masks}: images and their masks 16/24  " in told
-    assert f"{masks}: images and their depths 16/24  " in told
+    assert f"{masks}: images and their masks 8/12  " in told
+    assert f"{masks}: images and their depths 8/12  " in told
