@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import prod
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -58,14 +59,19 @@ def check(
     """
     made = recipe if isinstance(recipe, TrainRecipe | ExtractRecipe) else _loaded(Path(recipe), overrides)
     if isinstance(made, ExtractRecipe):
-        return checked(made, say)
+        return checked(made, say, "RECIPE" if isinstance(recipe, ExtractRecipe) else quote(str(recipe)))
     alone = made.alone()
     return [line for one in alone for line in (*([f"{one.folder}"] if len(alone) > 1 else []), *_check(one))]
 
 
 def _loaded(path: Path, overrides: Sequence[str]) -> TrainRecipe | ExtractRecipe:
     """A recipe of the stage that its keys are of."""
-    if "corpora" in content_of(path):
+    keys = content_of(path).keys()
+    if "evals" in keys and not keys & {"corpora", "data", "student", "students"}:
+        raise RecipeError(
+            f"{path}: a file of evals, which goes with a run and its stores: distillkit evaluate RUN --eval {path}"
+        )
+    if "corpora" in keys:
         return load(path, list(overrides), kind=ExtractRecipe)
     return load(path, list(overrides), kind=TrainRecipe)
 

@@ -16,8 +16,8 @@ from distillkit.system.paths import expand
 from distillkit.system.wording import count
 
 
-def checked(recipe: ExtractRecipe, say: Callable[[str], None]) -> list[str]:
-    """Teachers, corpora and stores, a line each.
+def checked(recipe: ExtractRecipe, say: Callable[[str], None], file: str = "RECIPE") -> list[str]:
+    """Teachers, corpora and stores, a line each. `file`: where the recipe is, as it is typed.
 
     DistillkitError for what an extraction would refuse before it loads a teacher: one that is not there or does not
     give what is asked, a corpus that is none, a store that would have to make way. Nothing is written.
@@ -31,7 +31,7 @@ def checked(recipe: ExtractRecipe, say: Callable[[str], None]) -> list[str]:
         if job:
             refuse_another(job, plan, False)
         lines += _told(corpus, plan, out / corpus.name, job)
-    return [*lines, "next         what it would take: distillkit extract-teacher RECIPE --plan"]
+    return [*lines, f"next         what it would take: distillkit extract-teacher {file} --plan"]
 
 
 def _told(corpus: Corpus, plan: Planned, store: Path, job: Job | None) -> list[str]:
@@ -39,8 +39,9 @@ def _told(corpus: Corpus, plan: Planned, store: Path, job: Job | None) -> list[s
     fields = (
         ", ".join(job.fields) if job else f"{', '.join(corpus.fields)} (that its teachers give them, they say later)"
     )
+    classes = f", {count(len(plan.classes), 'class', 'classes')}" if plan.classes else ""
     return [
-        f"corpus       {corpus.name}: {count(plan.rows.num_rows, 'row')} of {corpus.source.kind}",
+        f"corpus       {corpus.name}: {count(plan.rows.num_rows, 'row')} of {corpus.source.kind}{classes}",
         *([f"             {plan.repeated}"] if plan.repeated else []),
         f"store        {store}: {stands}; fields {fields}",
     ]

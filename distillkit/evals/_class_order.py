@@ -106,7 +106,8 @@ def as_prompted(labels: Labels, prompts: Any) -> Labels:
     if lost is not None:
         raise StoreError(
             f"{prompts.path}: its prompts are in another order than the classes of {labels.path}: {told}; "
-            f"and none of them is found by its name alone for class {labels.called([lost])}; {_CURE}"
+            f"and none of them is found by its name alone for class {labels.called([lost])}; {_CURE}, or take the "
+            "images of the others alone: distillkit store view --labels"
         )
     return replace(renumbered(labels, new), matched=sum(number != there for number, there in new.items()))
 

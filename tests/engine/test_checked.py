@@ -23,10 +23,19 @@ def test_a_sound_extraction_is_told_and_nothing_is_written(recipe, run_cli, teac
     assert lines[0] == f"teacher      openclip: local-dir:{teacher_folder}"
     assert lines[1].startswith("corpus       images: ") and lines[1].endswith(" rows of csv")
     assert lines[2] == "store        stores/images: is not there yet; fields openclip/image, openclip/text"
-    assert lines[3:] == ["next         what it would take: distillkit extract-teacher RECIPE --plan"]
+    assert lines[3:] == [f"next         what it would take: distillkit extract-teacher {recipe} --plan"]
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("st")) == []
     told = [json.loads(line) for line in run_cli("recipe", "check", recipe, "--json")[1].splitlines()]
     assert [line["what"] for line in told] == ["teacher", "corpus", "store", "next"]
+
+
+def test_classes_are_counted_and_a_file_of_evals_is_sent_to_its_command(recipe, run_cli, corpus, tmp_path):
+    source = f'corpora.0.source={{kind="folder", root="{corpus}", classes=true}}'
+    code, out, err = run_cli("recipe", "check", recipe, "--set", source, "--set", 'corpora.0.fields=["image"]')
+    assert code == 0 and " rows of folder, 1 class\n" in out, err
+    (tmp_path / "evals.toml").write_text('[[evals]]\nkind = "retrieval"\nstore = "stores/images"\n')
+    code, _, err = run_cli("recipe", "check", tmp_path / "evals.toml")
+    assert code == 1 and "evals.toml: a file of evals, which goes with a run and its stores: distillkit evaluate" in err
 
 
 @pytest.mark.parametrize(
