@@ -58,6 +58,7 @@ def test_the_report_tells_of_both_teachers(world, tmp_path):
             "from the frozen network mine/teacher, which was asked once about 60 images; what they said of them was "
             "kept, and training never ran them again."
         ) in text
+        assert "Teacher here means toy: the evals compare with what it said." in text
         assert (
             "iews of images for second" in text
             and "Their 3 passes over the training corpora took" in text
