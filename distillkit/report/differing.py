@@ -12,7 +12,7 @@ from distillkit.evaluation.comparison import Against, Cell, Line
 from distillkit.evaluation.rows import TABLES, Rows, is_rows, read_rows
 from distillkit.evaluation.tested import against, judged
 from distillkit.report.answers import rows_of
-from distillkit.report.words import listing, p_value, signed
+from distillkit.report.words import listing, named, p_value, signed
 
 _WHO = "student"
 
@@ -54,7 +54,7 @@ class Differing:
         told = []
         for other in ("better", "worse"):
             lines = [line for line in self.lines if word_of(line) == other != word]
-            names = [f"{line.measure.name}{f' of {line.eval}' if several else ''}" for line in lines]
+            names = [f"{line.measure.name}{f' of {named([line.eval])}' if several else ''}" for line in lines]
             more = [f"{len(names) - 2} more"] if len(names) > 3 else []
             told += [f"{other} in {listing(names[:2] + more if more else names)}"] if names else []
         return listing(told)

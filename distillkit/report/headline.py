@@ -9,7 +9,7 @@ from distillkit.evaluation.chance import LEVEL
 from distillkit.evaluation.comparison import Against
 from distillkit.report.differing import NOTHING, Differing
 from distillkit.report.results import Measure, Score, Table
-from distillkit.report.words import listing, p_value, part_of, percent, signed
+from distillkit.report.words import listing, named, p_value, part_of, percent, signed
 from distillkit.system.wording import count
 
 
@@ -42,7 +42,7 @@ def headline(
     if table is None or measure is None:
         return f"{networks.student} learned from {networks.teacher}; how well was not measured"
     teacher, student = measure.scores["teacher"], measure.scores["student"]
-    where, guessed = f" in {table.name}" if several else "", guessed or {}
+    where, guessed = f" in {named([table.name])}" if several else "", guessed or {}
     if _at_chance(teacher, measure, guessed.get("teacher")):
         return f"Here the teacher itself {_no_better(teacher, measure)}{where}: what it taught can hardly show there"
     if _at_chance(student, measure, guessed.get("student")):
