@@ -12,6 +12,7 @@ from distillkit.engine.planning import Planned, planned
 from distillkit.recipe import Corpus, ExtractRecipe
 from distillkit.store.bucket.remote import workplace
 from distillkit.store.format.manifest import FILE_NAME
+from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.paths import expand
 from distillkit.system.wording import count
 
@@ -36,6 +37,9 @@ def checked(recipe: ExtractRecipe, say: Callable[[str], None], file: str = "RECI
 
 def _told(corpus: Corpus, plan: Planned, store: Path, job: Job | None) -> list[str]:
     stands = "is there" if (store / FILE_NAME).is_file() else "is begun" if store.exists() else "is not there yet"
+    if job and (store / FILE_NAME).is_file() and (new := _to_add(job)):
+        unless = "unless their weights are there under another name"
+        stands = f"is there and stays as it is; {' and '.join(new)} would be added to it, {unless}"
     fields = (
         ", ".join(job.fields) if job else f"{', '.join(corpus.fields)} (that its teachers give them, they say later)"
     )
@@ -45,3 +49,9 @@ def _told(corpus: Corpus, plan: Planned, store: Path, job: Job | None) -> list[s
         *([f"             {plan.repeated}"] if plan.repeated else []),
         f"store        {store}: {stands}; fields {fields}",
     ]
+
+
+def _to_add(job: Job) -> list[str]:
+    """The teachers that a finished store does not have, by the names that the recipe has for them."""
+    known = FeatureStore(job.path).teachers
+    return [alias for alias in dict.fromkeys(alias for alias, _ in job.asked) if alias not in known]

@@ -166,6 +166,8 @@ class ExtractRecipe(Strict):
         if (self.teacher is None) == (not self.teachers):
             raise ValueError("write one [teacher], or [[teachers]] with a `name` each")
         if self.teacher is not None:
+            if "name" in self.teacher.knobs:
+                raise ValueError("a teacher that has a name is written in double brackets: [[teachers]]")
             self.teacher.check("teachers", "teacher")
         aliases = [teacher.name for teacher in self.teachers]
         for number, teacher in enumerate(self.teachers):

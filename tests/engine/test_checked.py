@@ -59,5 +59,11 @@ def test_a_store_that_would_make_way_is_refused(recipe, run_cli, monkeypatch):
     assert run_cli("extract-teacher", recipe, "--set", "corpora.0.max_failures=1.0")[0] == 0
     code, out, err = run_cli("recipe", "check", recipe)
     assert code == 0 and "store        stores/images: is there; " in out, err
+    text = recipe.read_text().replace("[teacher]", '[[teachers]]\nname = "b"')
+    (recipe.parent / "b.toml").write_text(text.replace(', "text"]', "]"))
+    code, out, err = run_cli("recipe", "check", recipe.parent / "b.toml")
+    assert code == 0 and "is there and stays as it is; b would be added to it, unless " in out, err
+    code, _, err = run_cli("recipe", "check", recipe, "--set", 'teacher.name="b"')
+    assert code == 1 and "a teacher that has a name is written in double brackets: [[teachers]]" in err
     code, _, err = run_cli("recipe", "check", recipe, "--set", 'corpora.0.dtype="float32"')
     assert code == 1 and "to extract anew means" in err
