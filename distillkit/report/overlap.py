@@ -19,7 +19,7 @@ from distillkit.system.wording import count
 NEVER = "on images it never saw"
 _MOST = 2e11  # products: beyond that, looking for copies takes longer than a report may
 _CELLS = 1 << 25  # cosines in memory at once
-_COPY = " (a copy is another file, of which the teacher says the same)"
+_COPY = ", and the teacher says the same of both files"
 _SAME = 1 - 1e-5  # cosine: one picture in another batch differs by less, another picture by more
 
 
@@ -76,9 +76,9 @@ def seen(
         images_among(measured, known & ~files),
     )
     if copies == every:
-        return f"on images of which {count(every, 'has a copy', 'have copies')} in training", such + _COPY
-    told = f" ({count(copies, 'copy', 'copies')} among them)" if copies else ""
-    return f"on images of which it was trained on {every:,}{told}", such + (_COPY if copies else "")
+        return f"on images of which {count(every, 'looks', 'look')} to the teacher like one in training", such + _COPY
+    told = f" ({copies:,} of them as another file that looks the same to the teacher)" if copies else ""
+    return f"on images of which it was trained on {every:,}{told}", such
 
 
 def cure(

@@ -425,9 +425,8 @@ def test_copies_under_other_names_were_seen(finished, tmp_path, teacher_folder, 
     assert seen(stores["others"], stores["images"])[0] == "on images it never saw"
     assert run_cli("store", "view", finished.parent / "images", tmp_path / "three", "--rows", "0:3")[0] == 0
     told = (
-        "on images of which 3 have copies in training",
-        ": 'images/000.png', 'images/001.png', 'images/002.png' (a copy is another file, of which the teacher says the "
-        "same)",
+        "on images of which 3 look to the teacher like one in training",
+        ": 'images/000.png', 'images/001.png', 'images/002.png', and the teacher says the same of both files",
     )
     assert seen(stores["copies"], FeatureStore(tmp_path / "three")) == told
 

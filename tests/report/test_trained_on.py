@@ -48,10 +48,12 @@ def test_copies_of_what_a_view_has_are_told_and_of_what_it_has_not_are_not(world
     manifest["source"]["root"] = "/elsewhere"
     (tmp_path / "copies/manifest.json").write_text(json.dumps(manifest))
     copies = FeatureStore(tmp_path / "copies")
-    assert seen(copies, FeatureStore(world / "train")) == "on images of which 40 have copies in training"
+    assert (
+        seen(copies, FeatureStore(world / "train")) == "on images of which 40 look to the teacher like one in training"
+    )
     select(tmp_path / "copies", np.arange(39, 45), tmp_path / "few")
     few = FeatureStore(tmp_path / "few")
-    assert seen(few, FeatureStore(world / "train")) == "on images of which 1 has a copy in training"
+    assert seen(few, FeatureStore(world / "train")) == "on images of which 1 looks to the teacher like one in training"
 
 
 def test_a_report_on_another_view_of_the_store_says_that_it_never_saw_them(out):
