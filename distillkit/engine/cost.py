@@ -71,7 +71,9 @@ class Progress:
         """Some of the rows of a shard, which has `of`, are through the pass `what`; told now and then."""
         now = time.perf_counter()
         if (shard, what) != self._pass:
-            self._begun = self._last if self._pass and self._pass[0] == shard else cost.started
+            # What a shard cost before this run, if it is gone on with, is no time of the rows that are counted here.
+            first = max(cost.started, self.started)
+            self._begun = self._last if self._pass and self._pass[0] == shard else first
             self._pass = (shard, what)
         self._last, self._each[what] = now, max(now - self._begun, 1e-9) / max(rows, 1)
         if now - self.said <= _QUIET:

@@ -62,6 +62,15 @@ def test_of_two_passes_the_time_of_the_second_is_told_when_it_is_known(clock):
     assert said[-1] == "pairs: shard 2/2, images at 1 rows/s, 0% waiting for data, 2 failed, 0:04:10 left"
 
 
+def test_time_of_an_earlier_run_slows_nobody_down(clock):
+    said = []
+    progress = Progress("pairs", 100, 1, said.append, ("image", "text"))
+    clock[0], cost = 20.0, Cost()
+    cost.started = -500.0  # of the shard that was kept
+    progress.within(0, 20, 0, cost, "image", of=100)
+    assert "images at 1 rows/s" in said[0] and "0:01:20 left" in said[0]
+
+
 def test_ten_seconds_within_a_shard_are_the_longest_without_a_line(clock):
     said = []
     progress = Progress("images", 1000, 1, said.append)
