@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,12 @@ from distillkit.errors import ExportError, MissingExtra
 from distillkit.parity.card import CARD, cell
 from distillkit.runfolder import RunFolder
 from distillkit.store.format.manifest import Manifest
-from distillkit.system.atomic import TEMPORARY
+from distillkit.system.atomic import TEMPORARY, as_json, parsed_json
 from distillkit.system.wording import count, one_line
 
 Say = Callable[[str], None]
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm")
+_OPEN_CLIP = "open_clip_config.json"
 _REPORTS = ("report.html", "compare.html")  # pictures of the corpus are in them
 _STORE_CARD = """\
 ---
@@ -91,7 +92,7 @@ def push(
     say: Say = silent,
 ) -> str | None:
     """Send what `distillkit export` made of a run, with its card; returns its address, None after a dry run."""
-    load = load_of_run(Path(run), export, with_images)
+    load = _tokenizer_there(load_of_run(Path(run), export, with_images), repository)
     return _sent(load, repository, "model", private, dry_run, say)
 
 
@@ -126,6 +127,19 @@ def load_of_run(run: Path, export: str | None, with_images: bool) -> Load:
     if with_images:
         return Load(found | reports)
     return Load({name: path for name, path in found.items() if name not in pictures}, (*sorted(pictures), *reports))
+
+
+def _tokenizer_there(load: Load, repository: str) -> Load:
+    """Of an open_clip folder that has its tokenizer in itself: on a hub open_clip looks it up by a name, its own."""
+    path = load.files.get(_OPEN_CLIP)
+    if not isinstance(path, Path):
+        return load
+    config = parsed_json(path.read_bytes())
+    text = config.get("model_cfg", {}).get("text_cfg", {})
+    if text.get("hf_tokenizer_name") != ".":
+        return load
+    text["hf_tokenizer_name"] = repository
+    return replace(load, files={**load.files, _OPEN_CLIP: as_json(config)})
 
 
 def load_of_store(store: Path, with_images: bool) -> Load:

@@ -53,6 +53,20 @@ def test_what_arrives_is_what_was_exported_without_pictures(exported, hub):
     assert hub.sent == before > 100_000  # large files that are there are not sent again
 
 
+def test_a_tokenizer_in_the_folder_is_looked_up_where_it_went(exported, hub, tmp_path):
+    """open_clip asks the hub for the name in its configuration; here that is "the folder itself"."""
+    run = shutil.copytree(exported, tmp_path / "run")
+    path = run / "exports/open_clip/open_clip_config.json"
+    config = json.loads(path.read_text())
+    config["model_cfg"]["text_cfg"]["hf_tokenizer_name"] = "."
+    path.write_text(json.dumps(config))
+    push(run, "me/small-clip", say=lambda line: None)
+    there = json.loads(hub.files["models/me/small-clip"][path.name])
+    assert there["model_cfg"]["text_cfg"].pop("hf_tokenizer_name") == "me/small-clip"
+    assert config["model_cfg"]["text_cfg"].pop("hf_tokenizer_name") == "." and there == config
+    assert json.loads(path.read_text())["model_cfg"]["text_cfg"]["hf_tokenizer_name"] == "."
+
+
 def test_pictures_go_when_they_are_asked_for(exported, hub):
     push(exported, "me/small-clip", with_images=True, say=lambda line: None)
     assert {"photo.JPG", "report.html"} <= set(hub.files["models/me/small-clip"])

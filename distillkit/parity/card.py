@@ -51,14 +51,15 @@ def _opened(target: Any, student: Described) -> str:
 
 
 def _facts(recipe: TrainRecipe, facts: dict[str, Any], student: Described, weights: dict[str, Any]) -> str:
-    teacher, chosen = facts["teacher"], weights["selected"]
+    chosen = weights["selected"]
     texts = "none" if student.text is None else student.text.whose
     rows = {
         "recipe": recipe.name + (f", after {recipe.paper}" if recipe.paper else ""),
         "student": recipe.student.called,
         "parameters": f"{facts['parameters']:,}",
         "losses": ", ".join(str(term.knobs.get("name") or term.kind) for term in recipe.losses),
-        "teacher": f"{teacher.get('model', 'of an import')}, weights sha256 {teacher.get('weights_sha256', 'unknown')}",
+        "teacher": _teacher(facts["teacher"]),
+        **{f"further teacher, {name}": _teacher(facts.get("also", {}).get(name, {})) for name in recipe.data.also},
         "text tower": texts,
         "data": ", ".join(f"{name} {place}" for name, place in facts.get("stores", {}).items()),
         "training": f"{count(facts['steps'], 'step')}, {count(facts['images_seen'], 'image')} seen",
@@ -73,6 +74,12 @@ def _facts(recipe: TrainRecipe, facts: dict[str, Any], student: Described, weigh
     }
     told = [f"| {name} | {cell(value)} |" for name, value in rows.items() if value]
     return "\n".join(["| | |", "|---|---|", *told])
+
+
+def _teacher(fingerprint: dict[str, Any]) -> str:
+    """Whose answers they were. Of further teachers older runs kept nothing."""
+    model = fingerprint.get("model", "of an import") if fingerprint else "not recorded"
+    return f"{model}, weights sha256 {fingerprint.get('weights_sha256', 'unknown')}"
 
 
 def _shown(student: Described) -> str:

@@ -225,25 +225,24 @@ class Course:
         )
 
     def _facts(self, seconds: float) -> dict[str, Any]:
+        stores = self.ingredients.stores
         return {
             "parameters": self._parameters(),
             "towers": towers(self.learner.student),
             "steps": self.last,
             "images_seen": self.last * self.recipe.data.batch_size,
             "seconds": round(seconds, 1),
-            "stores": {name: str(store.path) for name, store in self.ingredients.stores.items()},
-            "opened": {
-                name: {"teacher": store.alias, "uses": list(store.uses)}
-                for name, store in self.ingredients.stores.items()
-            },
-            "rows": {name: len(store.ok_rows) for name, store in self.ingredients.stores.items()},
-            "asked": {name: len(store.whole.ok_rows) for name, store in self.ingredients.stores.items()},
+            "stores": {name: str(store.path) for name, store in stores.items()},
+            "opened": {name: {"teacher": store.alias, "uses": list(store.uses)} for name, store in stores.items()},
+            "rows": {name: len(store.ok_rows) for name, store in stores.items()},
+            "asked": {name: len(store.whole.ok_rows) for name, store in stores.items()},
             # A view can be made again of other rows: a report has to know whether these were the same images.
             "keys": {
                 f"images.{number}" if number else "images": keys_sha256(images.store, images.store.ok_rows)
                 for number, images in enumerate(self.ingredients.images)
             },
             "teacher": self.ingredients.teacher,
+            "also": self.ingredients.further_teachers,
         }
 
     def _parameters(self) -> int:

@@ -84,6 +84,14 @@ class Ingredients:
             raise RecipeError(f"data.teacher: {self.first.path} knows no {alias!r}; it has: {', '.join(teachers)}")
         return self.first.teachers[alias]
 
+    @property
+    def further_teachers(self) -> dict[str, dict[str, Any]]:
+        """The same of each of `data.also`, by its name there; empty of one that its store does not know."""
+        others = {name: store for images in self.images for name, store in images.others.items()}
+        return {
+            name: store.teachers.get(store.alias or next(iter(store.said_by)), {}) for name, store in others.items()
+        }
+
     @cached_property
     def scale(self) -> Tensor | None:
         """The teacher's logit multiplier, if it has one."""

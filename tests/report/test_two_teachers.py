@@ -1,6 +1,7 @@
 """A student of two teachers: the second is told wherever the first is, in a store of its own or beside it in one."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,7 @@ def recipe_of(world, out):
 
 def test_the_report_tells_of_both_teachers(world, tmp_path):
     from distillkit.evaluate import evaluate
+    from distillkit.export import export
     from distillkit.train import train
 
     folder = train(load(recipe_of(world, tmp_path / "run"), kind=TrainRecipe), say=lambda message: None)
@@ -68,6 +70,12 @@ def test_the_report_tells_of_both_teachers(world, tmp_path):
     bullets = [line for line in page.with_suffix(".md").read_text().splitlines() if line.startswith("* Teacher: ")]
     assert len(bullets) == 2 == page.read_text().count("<dt>Teacher</dt>") and "sha256" in bullets[1]
     assert f"{world}/mine/teacher" in bullets[1].replace("\\", "")
+    export(folder, "torch", samples=draw(tmp_path / "more", 256), say=lambda line: None)
+    card = (folder / "exports/torch/README.md").read_text()
+    assert re.search(r"\| teacher \| local-dir:.*, weights sha256 [0-9a-f]{64} \|", card)
+    assert re.search(
+        rf"\| further teacher, second \| local-dir:{world}/mine/teacher, weights sha256 [0-9a-f]{{64}} \|", card
+    )
     costs = [line for line in page.with_suffix(".md").read_text().splitlines() if "views of images for second" in line]
     assert len(costs) == 1 and f"{world}/other/images" in costs[0].replace("\\", "") and "| 60 |" in costs[0]
 
