@@ -58,7 +58,7 @@ def page(comparison: Comparison) -> dict[str, Any]:
         "differs": {arm.name: _short(arm.differs) for arm in comparison.arms[1:] if arm.runs},
         "tables": [_table(name, part, lines, comparison) for (name, part), lines in tables.items()],
         "tests": comparison.tests,
-        "notes": [*comparison.notes, *not_alike],
+        "notes": [*comparison.notes, *not_alike, *_borrowed_texts(comparison)],
         "seeds": any(len(arm.seeds) > 1 for arm in comparison.arms),
     }
 
@@ -112,6 +112,15 @@ def _speeds(comparison: Comparison) -> tuple[list[dict[str, Any] | None], list[s
         return found, []
     told = "speeds were measured on other machines, threads or batches, so they are not shown; run bench-model of all"
     return [None] * len(found), [told]
+
+
+def _borrowed_texts(comparison: Comparison) -> list[str]:
+    """A sentence where some count a text tower and others do without: their parameters are not of the same things."""
+    own = {arm.name: "text" in arm.runs[0].facts.get("towers", {}) for arm in comparison.arms if arm.runs}
+    if len(set(own.values())) < 2:
+        return []
+    names = listing([short_names(comparison)[name] for name, has in own.items() if not has])
+    return [f"parameters of {names} are of no text tower: where texts are asked about, the teacher's has to be there"]
 
 
 def _short(differs: Sequence[str]) -> list[str]:

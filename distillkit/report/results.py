@@ -110,7 +110,7 @@ def method(tables: Sequence[Table]) -> str:
 
 
 def _drawn(known: Sequence[int]) -> str:
-    drawn = "a bootstrap that draws items of one text or class together"
+    drawn = "a bootstrap that draws items, those of one text or class together where each has one"
     if not any(one < FEW for one in known):
         return f"by {drawn}"
     student = "Student’s t, as wide as the spread of"

@@ -246,6 +246,17 @@ def test_evals_that_not_all_answered_are_left_out_and_told(world, pair, run_cli)
         compare.comparison([a, b])
 
 
+def test_parameters_of_pairs_and_of_image_towers_are_told_apart(pair):
+    told = "parameters of a@0 are of no text tower: where texts are asked about, the teacher's has to be"
+    assert "of no text tower" not in compare(pair, lambda line: None).with_suffix(".md").read_text()
+    path = pair[1] / "student.json"
+    facts = json.loads(path.read_text())
+    path.write_text(json.dumps(facts | {"towers": facts["towers"] | {"text": 1000}}))
+    page = compare(pair, lambda line: None)
+    assert told in page.with_suffix(".md").read_text().replace("\\", "").replace("’", "'")
+    assert "of no text tower" in page.read_text()
+
+
 def test_speeds_that_were_measured_alike_stand_beside_the_recipes(pair):
     for place, run in enumerate(pair):
         speed = {"who": str(run), "runtime": "torch", "image_seconds": 0.002 * (place + 1), "images_per_second": 800.0}

@@ -308,7 +308,7 @@ def test_a_table_has_its_columns_in_order_and_bars_in_proportion():
 
 
 def test_few_groups_are_told_beside_the_table_and_by_which_method_its_intervals_are_made(run):
-    bootstrap = "95% intervals, by a bootstrap that draws items of one text or class together"
+    bootstrap = "95% intervals, by a bootstrap that draws items, those of one text or class together where each has one"
     text, plain = written(run)
     assert bootstrap in Page(text).text and bootstrap in plain and "not to be trusted" not in text + plain
 
@@ -321,7 +321,9 @@ def test_few_groups_are_told_beside_the_table_and_by_which_method_its_intervals_
         return Page(written(run)[0]).text, written(run)[1]
 
     for told in rest_on(5, ".groups"):
-        assert "by Student’s t, as wide as the spread of a bootstrap that draws items of one text" in told
+        assert (
+            "by Student’s t, as wide as the spread of a bootstrap that draws items, those of one text or class" in told
+        )
         assert "There are only 5 independent groups of items" in told and "fewer than 20 is not to be trusted" in told
         assert "cannot bring below 0.062: no difference is separable here" in told
     rest_on(70, ".groups")
@@ -342,7 +344,7 @@ def test_intervals_that_are_exact_are_called_so():
         return method(tables({"e": by_who}, SimpleNamespace(evals=[])))
 
     assert told(40, 0) == exact and told(40) == exact
-    assert told(20, 30) == "by a bootstrap that draws items of one text or class together"
+    assert told(20, 30) == "by a bootstrap that draws items, those of one text or class together where each has one"
     assert told(20, 40) == f"{told(20, 30)}; where all answers are right, or none is, {exact}"
 
 
