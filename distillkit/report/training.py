@@ -46,9 +46,13 @@ def looked_at(
     images = of_images(rows)
     behind = " with their captions" if captions else ""
     told = [_counted(images, of_images(asked), "row" if of else "image", of + behind)] if images else []
-    texts = [asked["texts"]] if "texts" in asked else []
-    thing = "unpaired text" if images else "text"
-    return listing([*told, *([_counted([rows["texts"]], texts, thing)] if "texts" in rows else [])])
+    things = {"texts": "unpaired text" if images else "text", "classes": "class prompt"}
+    told += [
+        _counted([rows[name]], [asked[name]] if name in asked else [], thing)
+        for name, thing in things.items()
+        if name in rows
+    ]
+    return listing(told)
 
 
 def _counted(numbers: Sequence[int | None], asked: Sequence[Asked], thing: str, behind: str = "") -> str:

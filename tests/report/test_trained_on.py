@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -234,6 +235,14 @@ def test_a_caption_of_an_image_that_was_trained_on_is_the_same_image(make_toy, t
     measured, trained, half = (FeatureStore(tmp_path / name) for name in ("measured", "trained", "half"))
     assert seen(measured, trained) == "on images it was trained on"
     assert seen(measured, half) == "on images of which it was trained on 1"
+
+
+def test_prompts_of_classes_were_asked_too():
+    rows = {"images": 70, "classes": 30}
+    assert looked_at(rows) == "70 images and 30 class prompts"
+    assert looked_at(rows | {"texts": 1}, asked={"classes": (Path(), 60)}) == (
+        "70 images, 1 unpaired text and 60 class prompts (30 of them in training)"
+    )
 
 
 def test_of_an_older_run_no_number_is_made_up(out):
