@@ -62,7 +62,7 @@ def test_what_goes_wrong_on_a_worker_is_one_line(images, tmp_path):
 
 CLUSTER = """
 import ray
-ray.init(num_cpus=2, include_dashboard=False, object_store_memory=200_000_000, logging_level="ERROR")
+ray.init("local", num_cpus=2, include_dashboard=False, object_store_memory=200_000_000, logging_level="ERROR")
 print(ray.get_runtime_context().gcs_address, flush=True)
 input()
 """
@@ -74,7 +74,9 @@ def cluster():
     command, pipe = [sys.executable, "-c", CLUSTER], subprocess.PIPE
     environment = os.environ | {"RAY_AUTH_MODE": "disabled"}  # else who joins needs its token
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environment) as process:
-        yield process.stdout.readline().decode().strip(), psutil.Process(process.pid)
+        address = process.stdout.readline().decode().strip()
+        assert address, "no cluster began, and runs without one would each begin their own"
+        yield address, psutil.Process(process.pid)
         process.communicate(b"\n", timeout=60)
 
 
