@@ -21,6 +21,7 @@ from distillkit.errors import StoreError
 from distillkit.recipe import differences
 from distillkit.store.format.manifest import Manifest
 from distillkit.store.format.sameness import begun_with, recognised
+from distillkit.store.upkeep.sound import refuse_damage
 from distillkit.store.writing.adopt import committed
 from distillkit.store.writing.claims import Claims
 from distillkit.store.writing.writer import StoreWriter
@@ -43,6 +44,7 @@ def retry(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None],
         say(f"{path}: no row of it has failed, nothing to do")
         return path
     writer = successor_of(job, plan, duplicates, old, WHAT)
+    refuse_damage(path, old, [])
     say(
         f"{path}: {count(old.skipped, 'row')} failed; {len(failed):,} of {count(writer.shards, 'shard')} computed again"
     )

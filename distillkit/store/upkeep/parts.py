@@ -10,12 +10,13 @@ from distillkit.errors import StoreError
 from distillkit.store.format.classes import classes_of, write_classes
 from distillkit.store.format.field import Field
 from distillkit.store.format.log import note
-from distillkit.store.format.manifest import Manifest
+from distillkit.store.format.manifest import Manifest, readable
 from distillkit.store.format.plan import plan_at
 from distillkit.store.format.sameness import begun_with, changes
 from distillkit.store.format.steps import steps_of
 from distillkit.store.reading.selection import FILE_NAME as VIEW
 from distillkit.store.upkeep.ancestry import lines_of_parts
+from distillkit.store.upkeep.sound import refuse_damage
 from distillkit.store.writing.adopt import adopt, committed
 from distillkit.store.writing.claims import Claims
 from distillkit.store.writing.writer import StoreWriter
@@ -56,6 +57,8 @@ def assemble(
                 "both are finished, or leave one out"
             )
     writer = _writer(out, folders[0], identity)
+    if readable(folders[0]):  # else nothing tells what its steps must be, but those of the others
+        refuse_damage(folders[0], Manifest.read(folders[0]), [])
     writer.steps = steps_of(folders[0], writer.fields)
     for folder in folders[1:]:
         for name, steps in steps_of(folder, writer.fields).items():

@@ -65,7 +65,7 @@ def _volume(path: Path, manifest: Manifest, say: Callable[[str], None] | None) -
     with Progress(f"{path}: bytes", sum(file.bytes for _, file in recorded), say) as progress:
         checked = []
         for name, want in recorded:
-            checked.append(_checksum(path / name, want))
+            checked.append(checksum(path / name, want))
             progress.advance(want.bytes)
     metadata = layout.metadata_files(manifest.fields, manifest.rows, manifest.rows_per_shard)
     found = [
@@ -82,7 +82,7 @@ def _records(path: Path, manifest: Manifest) -> Iterator[str | None]:
 
     A copy for readers may lack the last two.
     """
-    yield from _checksums(path)
+    yield from checksums(path)
     said = manifest.model_dump(mode="json")
     yield _record(path / FILE_NAME, said)
     plan = {"teachers": said["teachers"], "views": said["views"], "rows": said["rows"]}
@@ -93,7 +93,7 @@ def _records(path: Path, manifest: Manifest) -> Iterator[str | None]:
         yield _record(path / f"commits/{number:05d}.json", shard)
 
 
-def _checksums(path: Path) -> Iterator[str | None]:
+def checksums(path: Path) -> Iterator[str]:
     """Manifest and plan, to the byte; of a store that is older than these checksums, nothing."""
     content = _content(path / CHECKSUMS)
     if content is None:
@@ -147,7 +147,8 @@ def _content(path: Path) -> bytes | None:
         return None
 
 
-def _checksum(path: Path, want: File) -> str | None:
+def checksum(path: Path, want: File) -> str | None:
+    """What is wrong with a file; None where it is as it was written."""
     try:
         with _opened(path) as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
