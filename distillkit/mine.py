@@ -111,7 +111,7 @@ def writer_of(job: Job, facts: dict[str, Any]) -> StoreWriter:
 def mended(writer: StoreWriter, say: Say) -> StoreWriter:
     """The same; shards that have lost files count as not mined."""
     for shard in writer.mend():
-        say(f"{writer.path}: shard {shard + 1} of {writer.shards} has lost files; it is mined again")
+        say(f"{writer.path}: shard {shard + 1} of {writer.shards} has lost files or is damaged; it is mined again")
     return writer
 
 

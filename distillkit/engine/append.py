@@ -29,6 +29,7 @@ from distillkit.store.format.plan import plan_at
 from distillkit.store.format.sameness import begun_with, recognised
 from distillkit.store.reading.lookup import find
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.upkeep.sound import lost, refuse_damage
 from distillkit.store.writing.claims import Claims
 from distillkit.store.writing.shards import Failure
 from distillkit.store.writing.stamps import blank, kept
@@ -82,7 +83,10 @@ def append(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None]
         say(f"{path}: the corpus has no new samples, nothing to do")
         return path
     old, writer = Manifest.read(path), grown_of(job, grown, duplicates)
-    whole = grown.kept // old.rows_per_shard
+    whole, rest = divmod(grown.kept, old.rows_per_shard)
+    gone = lost(path, old)
+    refuse_damage(path, old, [whole] if rest and not gone else [], cure="the same command again")
+    whole -= sum(shard < whole for shard in gone)
     say(
         f"{path}: {count(grown.new, 'new row')} behind {grown.kept}; "
         f"{count(whole, 'full shard')} of it {'stays as it is' if whole == 1 else 'stay as they are'}"
@@ -90,7 +94,7 @@ def append(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None]
     with Claims(path) as mine, Claims(writer.path) as claims:
         mine.take_all()
         claims.take_all()
-        _fill(job, writer, old, say, made)
+        _fill(job, writer, old, gone, say, made)
         append_line(writer.path / LOG, {"appended": grown.new} | made)
         manifest = writer.finish(versions())
         told = successor.take_its_place(path, mine)
@@ -134,12 +138,20 @@ def _refuse_another_root(path: Path, root: str | Path | None) -> None:
         )
 
 
-def _fill(job: Job, writer: StoreWriter, old: Manifest, say: Callable[[str], None], made: dict[str, Any]) -> None:
-    """Every shard that the grown store lacks: taken over, half taken over, or computed."""
+def _fill(
+    job: Job, writer: StoreWriter, old: Manifest, gone: list[int], say: Callable[[str], None], made: dict[str, Any]
+) -> None:
+    """Every shard that the grown store lacks: taken over, half taken over, or computed.
+
+    So are those that the old one has lost, as its corpus is larger by now and no other command would do them again;
+    then no row of it can be read, and the last shard is computed, too.
+    """
     full, rest = divmod(old.rows, old.rows_per_shard)
-    successor.begin(writer, job, range(full))
+    for shard in gone:
+        say(f"{job.path}: shard {shard + 1} of {len(old.shards)} has lost files; it is extracted again")
+    successor.begin(writer, job, set(range(full)) - set(gone))
     job = replace(job, steps=writer.steps)
-    if rest and not writer.committed(full):
+    if rest and not gone and not writer.committed(full):
         append_line(writer.path / LOG, _border(job, writer, full, rest, say) | made)
     todo = [shard for shard in range(writer.shards) if not writer.committed(shard)]
     if todo:

@@ -6,19 +6,61 @@ Batches begin where they would have begun, so the bits are those of a run that w
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field as Rule
+from pydantic import ValidationError
 
 from distillkit.engine.distinct import Distinct
 from distillkit.engine.job import Job
 from distillkit.engine.shard import Shard
+from distillkit.store.format.field import Strict
 from distillkit.store.writing import begun
 
 EVERY = 300.0  # seconds
 LEAST = 10.0  # seconds of work that whoever is stopped (Ctrl-C, a scheduler) still keeps
+
+
+class Facts(Strict):
+    """How far a shard was. `reached`: images, and batches of texts; `rows`: of the pass that came furthest."""
+
+    batch_size: int
+    reached: dict[str, Annotated[int, Rule(ge=0)]]
+    rows: int
+    failures: list[tuple[int, str, str]]
+    clipped: dict[str, Annotated[int, Rule(ge=0)]]
+    images: Annotated[int, Rule(ge=0)]
+    dropped: Annotated[int, Rule(ge=0)]
+    # Records of before have neither.
+    forward: dict[str, Annotated[float, Rule(ge=0)]] = Rule(default_factory=dict)
+    wait: Annotated[float, Rule(ge=0)] = 0.0
+    seconds: Annotated[float, Rule(ge=0)]
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any]) -> Facts | None:
+        """None where something is strange: then nothing of it is believed."""
+        try:
+            return cls.model_validate_json(json.dumps(said))
+        except ValidationError:
+            return None
+
+    def can_be(self, job: Job, rows: int) -> bool:
+        """Whether it was kept of a shard of so many rows, whose batches are those of `job`."""
+        most = {"image": rows, "text": -(-rows // job.corpus.batch_size) * len(job.teachers)}
+        return (
+            self.batch_size == job.corpus.batch_size
+            and self.reached.keys() <= job.passes.keys()
+            and all(reached <= most[what] for what, reached in self.reached.items())
+            and 0 <= self.rows <= rows * len(job.teachers)
+            and all(0 <= row < rows for row, _, _ in self.failures)
+            and self.clipped.keys() <= job.fields.keys()
+        )
 
 
 @dataclass
@@ -37,7 +79,7 @@ class Begun:
     def reached(self, number: int, rows: int, what: str = "image") -> int:
         """How many images of a shard were shown, or how many batches of its texts; 0 of one that is not begun."""
         found = self._of(number, rows)
-        return found[1]["reached"].get(what, 0) if found else 0
+        return found[1].reached.get(what, 0) if found else 0
 
     def resume(self, shard: Shard) -> None:
         """Put into a shard what was kept of it."""
@@ -47,13 +89,12 @@ class Begun:
         shard.arrays, facts, stamps = found
         shard.stamps = shard.stamps if stamps is None else stamps
         self._found[shard.number] = ({}, facts, None)  # the arrays are the shard's from here on
-        shard.reached, shard.rows_reached = dict(facts["reached"]), facts["rows"]
-        shard.failures = [(row, stage, error) for row, stage, error in facts["failures"]]
-        shard.clipped = Counter(facts["clipped"])
-        shard.cost.images, shard.cost.dropped = facts["images"], facts["dropped"]
-        # Records of before have neither.
-        shard.cost.forward, shard.cost.wait = dict(facts.get("forward", {})), facts.get("wait", 0.0)
-        shard.cost.started -= facts["seconds"]
+        shard.reached, shard.rows_reached = dict(facts.reached), facts.rows
+        shard.failures = list(facts.failures)
+        shard.clipped = Counter(facts.clipped)
+        shard.cost.images, shard.cost.dropped = facts.images, facts.dropped
+        shard.cost.forward, shard.cost.wait = dict(facts.forward), facts.wait
+        shard.cost.started -= facts.seconds
 
     @property
     def due(self) -> bool:
@@ -79,9 +120,12 @@ class Begun:
 
     def _of(self, number: int, rows: int) -> Any:
         if number not in self._found:
-            found = begun.kept(self.path, number, self.job.fields, rows, self.whose)
-            fits = found is not None and found[1].get("batch_size") == self.job.corpus.batch_size
-            self._found[number] = found if fits else None
+            self._found[number] = None
+            if found := begun.kept(self.path, number, self.job.fields, rows, self.whose):
+                arrays, said, stamps = found
+                facts = Facts.of(said)
+                fits = facts is not None and facts.can_be(self.job, rows)
+                self._found[number] = (arrays, facts, stamps) if fits else None
         return self._found[number]
 
     def _facts(self, shard: Shard) -> dict[str, Any]:

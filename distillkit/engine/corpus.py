@@ -100,7 +100,7 @@ def _begin(
         more = f" (and {len(found) - 1} more)" if found[1:] else ""
         say(f"{path}: {found[0]}{more}; extracting anew, the old store is now {aside}")
     for shard in writer.mend():
-        say(f"{path}: shard {shard + 1} of {writer.shards} has lost files; it is extracted again")
+        say(f"{path}: shard {shard + 1} of {writer.shards} has lost files or is damaged; it is extracted again")
     if writer.finished():
         if idle:
             writer.tidy()

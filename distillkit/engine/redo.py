@@ -26,6 +26,7 @@ from distillkit.store.format.encode import stored
 from distillkit.store.format.log import FILE_NAME as LOG
 from distillkit.store.format.manifest import Manifest
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.upkeep.sound import refuse_damage
 from distillkit.store.writing import stamps as stamps_of
 from distillkit.store.writing.claims import Claims
 from distillkit.store.writing.shards import Failure
@@ -53,6 +54,7 @@ def redo(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None], 
         if not todo:
             say(f"{path}: no image of it has changed, nothing to do")
             return path
+        refuse_damage(path, old, todo)
         rows = sum(map(len, todo.values()))
         say(f"{path}: {count(rows, 'row')} in {len(todo)} of {count(writer.shards, 'shard')} to do again")
         _take_back_what_changed_again(job, writer, say)

@@ -21,7 +21,7 @@ from distillkit.errors import StoreError
 from distillkit.recipe import differences
 from distillkit.store.format.manifest import Manifest
 from distillkit.store.format.sameness import begun_with, recognised
-from distillkit.store.writing.adopt import committed
+from distillkit.store.upkeep.sound import refuse_damage
 from distillkit.store.writing.claims import Claims
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.system.versions import versions
@@ -43,6 +43,7 @@ def retry(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None],
         say(f"{path}: no row of it has failed, nothing to do")
         return path
     writer = successor_of(job, plan, duplicates, old, WHAT)
+    refuse_damage(path, old, [])
     say(
         f"{path}: {count(old.skipped, 'row')} failed; {len(failed):,} of {count(writer.shards, 'shard')} computed again"
     )
@@ -51,7 +52,7 @@ def retry(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None],
         claims.take_all()
         successor.begin(writer, job, set(range(writer.shards)) - set(failed))
         for shard in failed:
-            record = committed(writer.path, shard)
+            record = writer.told(shard) if writer.committed(shard) else None
             if record is not None and record.ok < record.rows:
                 writer.forget(shard)  # of a run that died; what failed then may be mended by now
         todo = [shard for shard in failed if not writer.committed(shard)]

@@ -13,14 +13,14 @@ from distillkit.engine.job import Job
 from distillkit.errors import StoreError
 from distillkit.store.bucket.remote import origin
 from distillkit.store.format.log import FILE_NAME as LOG
-from distillkit.store.format.manifest import FILE_NAME, digest
+from distillkit.store.format.manifest import FILE_NAME, Manifest, digest
 from distillkit.store.format.sameness import begun_with
 from distillkit.store.format.steps import steps_of
 from distillkit.store.reading.additions import FOLDER
-from distillkit.store.writing.adopt import adopt, committed
+from distillkit.store.writing.adopt import adopt
 from distillkit.store.writing.claims import Claims
 from distillkit.store.writing.writer import StoreWriter
-from distillkit.system.atomic import or_undone, set_aside, sync
+from distillkit.system.atomic import atomic_file, or_undone, set_aside, sync
 
 
 def beside(path: Path) -> Path:
@@ -35,18 +35,21 @@ def refuse_a_bucket(path: Path) -> None:
 
 
 def begin(writer: StoreWriter, job: Job, shards: Collection[int]) -> None:
-    """Begin the successor of the store of `job`, or go on with it; these shards it takes over as they are."""
+    """Begin the successor of the store of `job`, or go on with it; these shards it takes over as they are, and as the
+    manifest tells of them, by which the store was read so far.
+    """
+    old = Manifest.read(job.path)
     if writer.previous_identity() not in (None, writer.identity):
         shutil.rmtree(writer.path)  # begun for a corpus that has changed since; all of it can be made again
     writer.mend()
     writer.steps = steps_of(job.path, writer.fields)
     writer.begin()
     if not (writer.path / LOG).exists() and (job.path / LOG).exists():
-        shutil.copy(job.path / LOG, writer.path)
+        with atomic_file(writer.path / LOG, within=writer.path) as log:
+            log.write((job.path / LOG).read_bytes())
     for shard in shards:
-        record = committed(job.path, shard)
-        if record is not None and not writer.committed(shard):
-            adopt(writer, job.path, shard, record, check=False)
+        if not writer.committed(shard):
+            adopt(writer, job.path, shard, old.shards[shard], check=False)
 
 
 def take_its_place(path: Path, claims: Claims) -> str:

@@ -1,6 +1,8 @@
 """A shard in hand is kept every five minutes: stopped anywhere, the next run goes on there and makes the same bytes."""
 
+import json
 import re
+import shutil
 
 import pytest
 
@@ -9,9 +11,12 @@ from distillkit.errors import SourceError, StoreError
 from distillkit.extract import extract
 from distillkit.store.format.layout import BEGUN
 from distillkit.store.format.log import logged
+from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.reading.unfinished import unfinished
+from distillkit.store.upkeep.verify import verify
 from distillkit.teachers.openclip import Openclip
 from tests.engine.whole import checksums
+from tests.faults.world import Colour, recipe, squares
 
 
 class Stopped(Exception):
@@ -195,3 +200,102 @@ def test_a_quick_shard_is_never_kept(run, counted, tmp_path, by):
     with pytest.raises(by):
         run("out", every=300.0)
     assert not (tmp_path / "out/images" / BEGUN).exists()
+
+
+@pytest.fixture
+def held(tmp_path, monkeypatch):
+    """What is kept of a shard of 60 squares that was killed at its fifth batch, and how to go on with it."""
+    corpus, place = squares(tmp_path / "corpus", 60), tmp_path / "recipe.toml"
+    small = recipe(tmp_path / "out", corpus, {"one": 1.0}, ["one/image"])
+    place.write_text(small.replace("rows_per_shard = 64", "rows_per_shard = 64\nbatch_size = 8"))
+    monkeypatch.setattr(begun, "EVERY", 0.0)
+    real, made = Colour.forward, iter(range(100))
+
+    def forward(self, *inputs, **named):
+        if next(made) == 4:
+            raise Stopped
+        return real(self, *inputs, **named)
+
+    monkeypatch.setattr(Colour, "forward", forward)
+    with pytest.raises(Stopped):
+        extract(place, lambda line: None)
+    monkeypatch.setattr(Colour, "forward", real)
+    store = tmp_path / "out/images"
+
+    def go_on():
+        said = []
+        extract(place, said.append)
+        found = FeatureStore(store)
+        assert verify(store) == [] and len(found.ok_rows) == 60
+        assert (found.read("image", found.ok_rows)[:, 0] > 0).all(), "rows of nothing"
+        kept = any("rows of it had been kept" in line for line in said)
+        shutil.rmtree(store)
+        shutil.copytree(tmp_path / "kept", store)
+        return kept
+
+    shutil.copytree(store, tmp_path / "kept")
+    return store / BEGUN / "00000.json", go_on
+
+
+FACTS = ("batch_size", "reached", "rows", "failures", "clipped", "images", "dropped", "seconds")
+
+
+def test_a_record_of_an_older_version_counts(held):
+    record, go_on = held
+    older = json.loads(record.read_bytes())
+    del older["sha256"]
+    record.write_text(json.dumps(older))
+    assert unfinished(record.parents[1]).begun == older["facts"]["rows"] > 0 and go_on()
+    for key in ("forward", "wait"):  # which the first ones had not
+        del older["facts"][key]
+    record.write_text(json.dumps(older))
+    assert go_on()
+
+
+@pytest.mark.parametrize("older", [True, False])
+@pytest.mark.parametrize("key", FACTS)
+def test_a_record_that_lacks_a_fact_is_not_gone_on_with(held, key, older):
+    record, go_on = held
+    said = json.loads(record.read_bytes())
+    del said["facts"][key]
+    if older:
+        del said["sha256"]
+    record.write_text(json.dumps(said))
+    assert not go_on()
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        {"reached": {"image": 61}},
+        {"reached": {"image": -8}},
+        {"reached": {"image": "8"}},
+        {"reached": {"imagf": 8}},
+        {"reached": 8},
+        {"rows": 61},
+        {"rows": -1},
+        {"rows": 8.5},
+        {"failures": [[60, "decode", "grey"]]},
+        {"failures": [[3, "decode"]]},
+        {"clipped": {"one/text": 1}},
+        {"seconds": None},
+        {"images": -1},
+        {"more": 1},
+    ],
+    ids=str,
+)
+def test_an_older_record_that_tells_what_cannot_be_is_not_gone_on_with(held, strange):
+    record, go_on = held
+    said = json.loads(record.read_bytes())
+    del said["sha256"]
+    record.write_text(json.dumps(said | {"facts": said["facts"] | strange}))
+    assert not go_on()
+
+
+@pytest.mark.parametrize("bit", [4, 16, 32])
+def test_how_far_it_was_is_not_believed_where_a_bit_of_it_is_flipped(held, bit):
+    record, go_on = held
+    said = json.loads(record.read_bytes())
+    was = said["facts"]["reached"]["image"]
+    record.write_bytes(record.read_bytes().replace(f'"image": {was}'.encode(), f'"image": {was ^ bit}'.encode()))
+    assert unfinished(record.parents[1]).begun == 0 and not go_on()

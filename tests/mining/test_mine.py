@@ -127,7 +127,7 @@ def test_lost_and_damaged_files_are_mined_again_alone(images, texts, run_cli):
     (path / "commits/00000.json").write_text("{")
     mine_here(recipe(images, texts), 1, said.append)
     assert [line for line in said if "lost files" in line] == [
-        f"{path}: shard {number} of 5 has lost files; it is mined again" for number in (1, 3)
+        f"{path}: shard {number} of 5 has lost files or is damaged; it is mined again" for number in (1, 3)
     ]
     assert any("3 of 5 shards are already committed" in line for line in said) and not verify(images.path)
     assert all(np.array_equal(one, other, equal_nan=True) for one, other in zip(whole, mined(images), strict=True))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from distillkit.errors import StoreError
+from distillkit.store.format.checksums import unsealed
 from distillkit.store.format.layout import BEGUN
 from distillkit.store.format.log import logged, typed
 from distillkit.store.format.maker import maker
@@ -94,7 +95,7 @@ def begun_of(path: Path) -> tuple[int, float]:
 
 def _facts(record: Path) -> tuple[int, float]:
     try:
-        facts = parsed_json(record.read_bytes())["facts"]
+        facts = unsealed(record.read_bytes())[0]["facts"]
         return int(facts["rows"]), float(facts.get("seconds", 0.0))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return 0, 0.0  # damaged: its rows are computed again

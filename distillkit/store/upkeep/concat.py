@@ -21,6 +21,7 @@ from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.ancestry import lines_of_stores
 from distillkit.store.upkeep.in_common import in_common, teachers_of
 from distillkit.store.upkeep.merged import added, repeated
+from distillkit.store.upkeep.sound import refuse_damage, touched
 from distillkit.store.writing.fill import fill
 from distillkit.store.writing.shards import Failure
 from distillkit.store.writing.writer import StoreWriter
@@ -51,6 +52,8 @@ def concatenate(
     for store in stores:
         if store.added:
             say(added(store, out, source["kind"] == "merged"))
+    for store in stores:
+        refuse_damage(store.base.path, store.manifest, touched(_meant(store), store.manifest), common, say=say)
     make_folder(out.parent)
     classes = _classes(stores, say)
     samples = _samples(stores, classes, prefixed="parts" in source["knobs"])
@@ -104,6 +107,10 @@ def _samples(stores: list[FeatureStore], classes: Mapping[str, int], prefixed: b
             ):
                 place = f"{number}:{image}" if prefixed and image is not None else image
                 yield Sample(key, place, text, now.get(label, label))
+
+
+def _meant(store: FeatureStore) -> np.ndarray:
+    return np.arange(len(store)) if store.selection is None else store.selection.rows
 
 
 def _shown(store: FeatureStore) -> pa.Table:

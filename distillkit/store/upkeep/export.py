@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from distillkit.callable import silent
 from distillkit.errors import StoreError
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.upkeep.sound import refuse_damage, touched
 from distillkit.system.new_folder import new_folder, refuse_what_is_there
 from distillkit.system.progress import Progress
 from distillkit.system.wording import count
@@ -61,6 +62,11 @@ def export(
         empty = len(np.intersect1d(store.ok_rows, volume.failed)) if volume.manifest.fields.keys() & names else 0
         if empty:  # of neighbours alone: where a teacher failed, the row is left out
             (say or silent)(f"{out}: {name} of {empty:,} of {count(rows, 'row')} are empty (-1, NaN): none were mined")
+    for volume in (store.base, *store.added.values()):
+        wanted = volume.manifest.fields.keys() & names
+        if wanted or volume is store.base:  # which has the index
+            shards = touched(store.ok_rows, volume.manifest)
+            refuse_damage(volume.path, volume.manifest, shards, wanted, say=say or silent)
     # In npy fields come one behind the other, else together.
     total, what = (rows * len(names), "rows of each field") if form == "npy" else (rows, "rows")
     with new_folder(out, StoreError) as folder, Progress(f"{out}: {what}", total, say) as progress:

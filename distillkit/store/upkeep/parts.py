@@ -10,14 +10,16 @@ from distillkit.errors import StoreError
 from distillkit.store.format.classes import classes_of, write_classes
 from distillkit.store.format.field import Field
 from distillkit.store.format.log import note
-from distillkit.store.format.manifest import Manifest
+from distillkit.store.format.manifest import Manifest, Shard, readable
 from distillkit.store.format.plan import plan_at
 from distillkit.store.format.sameness import begun_with, changes
 from distillkit.store.format.steps import steps_of
 from distillkit.store.reading.selection import FILE_NAME as VIEW
 from distillkit.store.upkeep.ancestry import lines_of_parts
-from distillkit.store.writing.adopt import adopt, committed
+from distillkit.store.upkeep.sound import refuse_damage
+from distillkit.store.writing.adopt import adopt
 from distillkit.store.writing.claims import Claims
+from distillkit.store.writing.commits import commit_path, read_commit
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.system.progress import Progress
 from distillkit.system.wording import count
@@ -56,6 +58,8 @@ def assemble(
                 "both are finished, or leave one out"
             )
     writer = _writer(out, folders[0], identity)
+    if readable(folders[0]):  # else nothing tells what its steps must be, but those of the others
+        refuse_damage(folders[0], Manifest.read(folders[0]), [])
     writer.steps = steps_of(folders[0], writer.fields)
     for folder in folders[1:]:
         for name, steps in steps_of(folder, writer.fields).items():
@@ -63,7 +67,7 @@ def assemble(
                 raise StoreError(
                     f"{folder}: its {name} has other steps than in {folders[0]}; extract it again, from there"
                 )
-    sources = [(shard, _holders(folders, shard)) for shard in range(writer.shards)]
+    sources = [(shard, _holders(writer, folders, shard)) for shard in range(writer.shards)]
     missing = [shard for shard, holders in sources if not holders]
     if missing:
         told = ", ".join(str(shard + 1) for shard in missing[:5]) + (", ..." if missing[5:] else "")
@@ -88,9 +92,14 @@ def assemble(
         return writer.finish(made_with)
 
 
-def _holders(folders: list[Path], shard: int) -> dict[Path, Any]:
-    found = {folder: committed(folder, shard) for folder in folders}
-    return {folder: record for folder, record in found.items() if record is not None}
+def _holders(writer: StoreWriter, folders: list[Path], shard: int) -> dict[Path, Shard]:
+    """The parts that have a shard, and what they tell of it; one whose commit is damaged has it not."""
+    rows, found = len(range(*writer.span(shard))), {}
+    for folder in folders:
+        there = (folder / commit_path(shard)).is_file()
+        if there and (record := read_commit(folder, shard, rows, writer.fields)) is not None:
+            found[folder] = record
+    return found
 
 
 def _identity(folder: Path) -> dict[str, Any]:

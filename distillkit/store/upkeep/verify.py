@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from distillkit.errors import StoreError
 from distillkit.store.bucket.remote import origin
 from distillkit.store.format import layout
 from distillkit.store.format.checksums import FILE_NAME as CHECKSUMS
-from distillkit.store.format.checksums import PLAN
+from distillkit.store.format.checksums import PLAN, unsealed
 from distillkit.store.format.field import Field
 from distillkit.store.format.maker import how_again
 from distillkit.store.format.manifest import FILE_NAME, File, Manifest
-from distillkit.store.format.plan import READ, plan_digest
+from distillkit.store.format.plan import INDEX, READ, plan_digest
 from distillkit.store.reading.additions import FOLDER, additions
 from distillkit.store.reading.selection import FILE_NAME as VIEW
 from distillkit.store.reading.selection import Selection
+from distillkit.store.writing.commits import commit_path
 from distillkit.system.arrow import table_of
 from distillkit.system.atomic import as_json, parsed_json
 from distillkit.system.progress import Progress
@@ -62,19 +64,35 @@ def _view(view: Selection, say: Callable[[str], None] | None) -> list[str]:
 def _volume(path: Path, manifest: Manifest, say: Callable[[str], None] | None) -> list[str]:
     shards = (item for shard in manifest.shards for item in shard.files.items())
     recorded = [*manifest.files.items(), *shards]
+    checked = {}
     with Progress(f"{path}: bytes", sum(file.bytes for _, file in recorded), say) as progress:
-        checked = []
         for name, want in recorded:
-            checked.append(_checksum(path / name, want))
+            checked[name] = checksum(path / name, want)
             progress.advance(want.bytes)
     metadata = layout.metadata_files(manifest.fields, manifest.rows, manifest.rows_per_shard)
     found = [
-        *checked,
+        *checked.values(),
         *(_metadata(path / name, want) for name, want in metadata.items()),
         _plan(path / "plan.arrow", manifest),
         *_records(path, manifest),
+        *_counts(path, manifest, {name for name, problem in checked.items() if problem is None}),
     ]
     return [problem for problem in found if problem]
+
+
+def _counts(path: Path, manifest: Manifest, whole: Collection[str]) -> Iterator[str]:
+    """How many rows have features is told twice: by the manifest, and row by row in each index that is `whole`."""
+    for number, shard in enumerate(manifest.shards):
+        name = layout.index_path(number)
+        if name not in whole:
+            continue
+        try:
+            ok = table_of(_mapped(path / name), INDEX)["ok"]
+            same = (len(ok), pc.sum(ok).as_py() or 0) == (shard.rows, shard.ok)
+        except (OSError, pa.ArrowException):
+            same = False
+        if not same:
+            yield f"{path / FILE_NAME}: other rows with features than in {path / name}"
 
 
 def _records(path: Path, manifest: Manifest) -> Iterator[str | None]:
@@ -82,7 +100,7 @@ def _records(path: Path, manifest: Manifest) -> Iterator[str | None]:
 
     A copy for readers may lack the last two.
     """
-    yield from _checksums(path)
+    yield from checksums(path)
     said = manifest.model_dump(mode="json")
     yield _record(path / FILE_NAME, said)
     plan = {"teachers": said["teachers"], "views": said["views"], "rows": said["rows"]}
@@ -90,10 +108,10 @@ def _records(path: Path, manifest: Manifest) -> Iterator[str | None]:
     plan |= {"rows_per_shard": said["rows_per_shard"], "plan": said["source"]["plan"], "source": source}
     yield _record(path / PLAN, plan) or _fields(path / PLAN, manifest)
     for number, shard in enumerate(said["shards"]):
-        yield _record(path / f"commits/{number:05d}.json", shard)
+        yield _record(path / commit_path(number), {"clipped": {}} | shard)
 
 
-def _checksums(path: Path) -> Iterator[str | None]:
+def checksums(path: Path) -> Iterator[str]:
     """Manifest and plan, to the byte; of a store that is older than these checksums, nothing."""
     content = _content(path / CHECKSUMS)
     if content is None:
@@ -132,7 +150,9 @@ def _record(path: Path, want: dict[str, Any]) -> str | None:
         return None
     try:
         have = parsed_json(content)
-        if content == as_json(have) and all(have.get(key) == value for key, value in want.items() if value):
+        told, _ = unsealed(content)
+        # Older versions did not write what is nothing.
+        if content == as_json(have) and all((told.get(key) or 0) == (value or 0) for key, value in want.items()):
             return None
     except (ValueError, AttributeError):
         pass
@@ -147,7 +167,8 @@ def _content(path: Path) -> bytes | None:
         return None
 
 
-def _checksum(path: Path, want: File) -> str | None:
+def checksum(path: Path, want: File) -> str | None:
+    """What is wrong with a file; None where it is as it was written."""
     try:
         with _opened(path) as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()

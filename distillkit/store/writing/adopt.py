@@ -10,18 +10,13 @@ from pathlib import Path
 from distillkit.errors import StoreError
 from distillkit.store.format.maker import how_again
 from distillkit.store.format.manifest import Shard, file_digest
+from distillkit.store.writing.commits import commit_of, commit_path
 from distillkit.store.writing.stamps import place
 from distillkit.store.writing.writer import StoreWriter
-from distillkit.system.atomic import atomic_file, make_folder, parsed_json, sync
+from distillkit.system.atomic import atomic_file, make_folder, sync
 
 # What link() answers where it cannot: another disk, a file system without links, too many of them.
 _NO_LINKS = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS}
-
-
-def committed(folder: Path, shard: int) -> Shard | None:
-    """The record of a shard that `folder` has, be the store complete or not; None where it has not."""
-    path = folder / f"commits/{shard:05d}.json"
-    return Shard.model_validate(parsed_json(path.read_bytes())) if path.is_file() else None
 
 
 def adopt(writer: StoreWriter, folder: Path, shard: int, record: Shard, *, check: bool = True) -> None:
@@ -41,7 +36,7 @@ def adopt(writer: StoreWriter, folder: Path, shard: int, record: Shard, *, check
         _share(path, target, writer.path)
     if (stamps := folder / place(shard)).is_file():
         _share(stamps, writer.path / place(shard), writer.path)
-    writer.home.prove(f"commits/{shard:05d}.json", record.model_dump(), writer.refuse_another_store)
+    writer.home.prove(commit_path(shard), commit_of(record), writer.refuse_another_store)
 
 
 def _share(path: Path, target: Path, store: Path) -> None:

@@ -2,7 +2,7 @@
 
 begun/<shard>.rows   the rows of every field as they lie in memory, one field behind the other, then their stamps
 begun/<shard>.json   size and sha256 of these, whether stamps are there, a digest of the identity of the store that they
-                     are for, and the `facts` that whoever computes them goes on with
+                     are for, the `facts` that whoever computes them goes on with, and the sha256 of all that it tells
 
 No part of the store. It counts when the second file is there and agrees with the first, and goes when the shard is
 committed.
@@ -16,11 +16,14 @@ from typing import Any
 
 import numpy as np
 
+from distillkit.store.format.checksums import sealed, unsealed
 from distillkit.store.format.field import DTYPES, Field
 from distillkit.store.format.layout import BEGUN
 from distillkit.store.format.manifest import file_digest
 from distillkit.store.writing.stamps import KIND
-from distillkit.system.atomic import atomic_file, parsed_json, remove_file, write_json
+from distillkit.system.atomic import atomic_file, remove_file, write_json
+
+_KEYS = {"file", "stamps", "store", "facts"}
 
 
 def keep(
@@ -40,7 +43,7 @@ def keep(
             file.write(np.ascontiguousarray(values).view(np.uint8).data)
     stamped = stamps is not None
     told = {"file": file_digest(rows).model_dump(), "stamps": stamped, "store": whose, "facts": dict(facts)}
-    write_json(record, told, within=store)
+    write_json(record, sealed(told), within=store)
 
 
 def kept(
@@ -51,8 +54,10 @@ def kept(
     """
     path, record = _files(store, shard)
     try:
-        said = parsed_json(record.read_bytes())
-        if file_digest(path).model_dump() != said["file"] or said.get("store") not in (None, whose):
+        said, _ = unsealed(record.read_bytes())  # that of an older version has no checksum
+        if said.keys() - _KEYS or file_digest(path).model_dump() != said["file"]:
+            return None
+        if said.get("store") not in (None, whose):
             return None
         facts, stamped = dict(said["facts"]), bool(said.get("stamps"))
     except (OSError, ValueError, KeyError, TypeError):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from distillkit.callable import silent
 from distillkit.errors import StoreError
 from distillkit.store.format.classes import write_classes
 from distillkit.store.format.log import note
@@ -39,7 +40,8 @@ def fill(
     with Claims(writer.path) as claims, claims.beginning_or_end():
         if writer.previous_identity() not in (None, writer.identity):
             raise StoreError(f"{writer.path}: holds another store; move it away, or choose another place")
-        writer.mend()
+        for shard in writer.mend():
+            (say or silent)(f"{writer.path}: shard {shard + 1} has lost files or is damaged; it is written again")
         if writer.finished():
             writer.tidy()
             return Manifest.read(writer.path)

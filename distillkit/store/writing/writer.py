@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pydantic import ValidationError
 
 from distillkit.errors import StoreError
 from distillkit.store.bucket.beginning import ANOTHER
@@ -35,10 +34,11 @@ from distillkit.store.format.steps import Steps, steps_of
 from distillkit.store.reading.additions import FOLDER
 from distillkit.store.writing import begun, stamps
 from distillkit.store.writing.base import kept_as_it_is
+from distillkit.store.writing.commits import commit_of, commit_path, committed, read_commit
 from distillkit.store.writing.home import Disk, home_of
 from distillkit.store.writing.shards import Failure, ShardWriter
 from distillkit.store.writing.skeleton import Skeleton
-from distillkit.system.atomic import SET_ASIDE, TEMPORARY, make_folder, or_undone, parsed_json, sync, temporary
+from distillkit.system.atomic import SET_ASIDE, TEMPORARY, make_folder, or_undone, sync, temporary
 
 
 class StoreWriter(ShardWriter):
@@ -129,7 +129,11 @@ class StoreWriter(ShardWriter):
 
     def committed(self, shard: int) -> bool:
         """Whether this shard is done; what is done is never computed again."""
-        return (self.path / f"commits/{shard:05d}.json").is_file()
+        return (self.path / commit_path(shard)).is_file()
+
+    def told(self, shard: int) -> Shard | None:
+        """What the commit of a shard tells; None where it is damaged. FileNotFoundError where there is none."""
+        return read_commit(self.path, shard, len(range(*self.span(shard))), self.fields)
 
     def mend(self) -> list[int]:
         """Take back the commits that are damaged, or whose files are gone or of another size: such shards are to do.
@@ -151,18 +155,15 @@ class StoreWriter(ShardWriter):
 
     def forget(self, shard: int) -> None:
         """Take back the commit of a shard."""
-        self.home.remove(f"commits/{shard:05d}.json", self.refuse_another_store)
+        self.home.remove(commit_path(shard), self.refuse_another_store)
 
     def damaged(self) -> list[int]:
         """The committed shards whose commit is damaged, or whose files are gone or of another size."""
         return [shard for shard in range(self.shards) if self.committed(shard) and not self._whole(shard)]
 
     def _whole(self, shard: int) -> bool:
-        try:
-            record = Shard.model_validate_json((self.path / f"commits/{shard:05d}.json").read_bytes())
-        except ValidationError:
-            return False  # damaged: nothing says any more what the files of this shard must be
-        return all(self.home.has(name, file.bytes) for name, file in record.files.items())
+        record = self.told(shard)  # where it is damaged, nothing says any more what the files of this shard must be
+        return record is not None and all(self.home.has(name, file.bytes) for name, file in record.files.items())
 
     def commit(
         self,
@@ -197,21 +198,14 @@ class StoreWriter(ShardWriter):
             # A run that was killed just before its commit may have seen failures that are mended now.
             self.home.remove(layout.failures_path(shard), self.refuse_another_store)
         self.home.bring(record.files)
-        self.home.prove(f"commits/{shard:05d}.json", record.model_dump(), self.refuse_another_store)
+        self.home.prove(commit_path(shard), commit_of(record), self.refuse_another_store)
         begun.drop(self.path, shard)
         self.home.release(record.files)
 
     def finish(self, made_with: Mapping[str, str]) -> Manifest:
         """Write the manifest: from here on the store exists."""
-        self.home.renew(names := [f"commits/{shard:05d}.json" for shard in range(self.shards)])
-        try:
-            shards = [Shard.model_validate(parsed_json((self.path / name).read_bytes())) for name in names]
-        except FileNotFoundError as error:
-            self.refuse_another_store()
-            raise StoreError(
-                f"{error.filename}: another process has taken that shard back, to make it again; run the same command "
-                "when it has ended"
-            ) from error
+        self.home.renew(map(commit_path, range(self.shards)))
+        shards = [committed(self.path, shard, self.told, self.refuse_another_store) for shard in range(self.shards)]
         self.refuse_another_store()  # whose commits these would be
         manifest = Manifest(
             version=self.version,

@@ -57,3 +57,31 @@ def test_what_is_damaged_or_of_other_fields_is_not_there(tmp_path, arrays):
     assert json.loads(said)["file"]["bytes"] == len(whole)
     record.unlink()
     assert begun.kept(tmp_path, 0, FIELDS, 4) is None
+
+
+def test_a_record_of_which_any_bit_is_flipped_is_not_there(tmp_path, arrays):
+    facts = {"reached": {"image": 24}, "rows": 24, "failures": [[3, "decode", "grey"]], "seconds": 1.5}
+    begun.keep(tmp_path, 0, arrays, facts, stamps.blank(4), "mine")
+    record = tmp_path / "begun/00000.json"
+    content = record.read_bytes()
+    for place in range(len(content)):
+        for bit in range(8):
+            record.write_bytes(content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :])
+            found = begun.kept(tmp_path, 0, FIELDS, 4, "mine")
+            assert found is None or found[1] == facts  # a space may be a tab
+    record.write_bytes(content)
+    assert begun.kept(tmp_path, 0, FIELDS, 4, "mine")[1] == facts
+
+
+def test_a_record_that_lacks_anything_is_not_there_but_for_what_older_ones_lack(tmp_path, arrays):
+    begun.keep(tmp_path, 0, arrays, {"rows": 2})
+    record = tmp_path / "begun/00000.json"
+    said = json.loads(record.read_bytes())
+    for key, older in (("file", False), ("facts", False), ("sha256", True), ("stamps", False), ("store", False)):
+        record.write_text(json.dumps({name: value for name, value in said.items() if name != key}))
+        assert (begun.kept(tmp_path, 0, FIELDS, 4) is not None) == older
+    record.write_text(json.dumps({"file": said["file"], "facts": said["facts"]}))
+    assert begun.kept(tmp_path, 0, FIELDS, 4)[1] == {"rows": 2}
+    for strange in ([], 3, None, "x", {"file": 3, "facts": 3}, said | {"more": 1}):
+        record.write_text(json.dumps(strange))
+        assert begun.kept(tmp_path, 0, FIELDS, 4) is None
