@@ -38,7 +38,8 @@ from distillkit.store.writing.base import kept_as_it_is
 from distillkit.store.writing.home import Disk, home_of
 from distillkit.store.writing.shards import Failure, ShardWriter
 from distillkit.store.writing.skeleton import Skeleton
-from distillkit.system.atomic import SET_ASIDE, TEMPORARY, make_folder, or_undone, parsed_json, sync, temporary
+from distillkit.system.atomic import SET_ASIDE, make_folder, or_undone, parsed_json, sync
+from distillkit.system.temporary import TEMPORARY, temporary
 
 
 class StoreWriter(ShardWriter):
@@ -180,7 +181,7 @@ class StoreWriter(ShardWriter):
         """Commit a shard that was written below `folder`, which lies on the same disk."""
         for name in record.files:
             path = self.path / name
-            coming = temporary(path, own=True)
+            coming = temporary(path)
             make_folder(path.parent, self.path)
             (folder / name).replace(coming)
             with or_undone(partial(coming.replace, folder / name)):
