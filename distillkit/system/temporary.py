@@ -105,7 +105,7 @@ def left(path: Path) -> list[Path]:
     stem, end = re.escape(_stem(path)), re.escape(TEMPORARY)
     ours = re.compile(rf"\.?{stem}\.[0-9a-f]{{8}}{end}|{re.escape(path.name)}{end}")
     try:
-        return [path.parent / name for name in os.listdir(path.parent) if ours.fullmatch(name)]
+        return [place for place in path.parent.iterdir() if ours.fullmatch(place.name)]
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return []
 

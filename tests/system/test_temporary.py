@@ -98,7 +98,7 @@ def test_only_what_was_to_be_that_very_file_is_tidied(tmp_path):
 
 def test_deep_within_a_store_no_folder_is_listed(tmp_path, monkeypatch):
     """There may be a million files: its writer tidies once."""
-    monkeypatch.setattr(temporary.os, "listdir", lambda place: pytest.fail(f"{place} is listed"))
+    monkeypatch.setattr(type(tmp_path), "iterdir", lambda place: pytest.fail(f"{place} is listed"))
     with atomic_file(tmp_path / "index/00000.arrow", within=tmp_path) as file:
         file.write(b"1")
 
