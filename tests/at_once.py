@@ -50,5 +50,5 @@ def _goes(
         barrier.wait()
         try:
             said.put(act(which, number, *arguments))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other side is told
             said.put(f"{type(error).__name__}: {error}")

@@ -24,7 +24,7 @@ from distillkit.errors import StoreError
 from distillkit.store.bucket.beginning import ANOTHER
 from distillkit.store.format import layout
 from distillkit.store.format.checksums import FILE_NAME as CHECKSUMS
-from distillkit.store.format.checksums import checksums
+from distillkit.store.format.checksums import beside, checksums
 from distillkit.store.format.field import Field
 from distillkit.store.format.log import FILE_NAME as LOG
 from distillkit.store.format.log import logged
@@ -230,7 +230,7 @@ class StoreWriter(ShardWriter):
             remarks=self._remarks(),
         )
         begun.end(self.path)
-        self.home.bring(name for name in (LOG,) if (self.path / name).is_file())
+        self.home.bring([*(name for name in (LOG,) if (self.path / name).is_file()), *beside(self.path)])
         with kept_as_it_is(self.path, self.identity["plan"]):
             self.home.prove(CHECKSUMS, checksums(self.path, manifest), self.refuse_another_store)
             self.home.prove(FILE_NAME, manifest.model_dump(), self.refuse_another_store)
