@@ -25,6 +25,7 @@ from distillkit.evaluation.kept import Kept
 from distillkit.evaluation.network import embedding, network_of, pace_of
 from distillkit.evaluation.numbers import numbers
 from distillkit.evaluation.result import FILE, Result, changed_since, done, same_as_before, unfinished, write_result
+from distillkit.evaluation.turn import in_turn
 from distillkit.originals import moved
 from distillkit.recipe import EvalRecipe, TrainRecipe, changed, load
 from distillkit.recipe.only import only
@@ -94,10 +95,12 @@ def evaluate_teacher(
     fingerprint = made_by.teacher("image" if "image" in made_by.own_fields else "text")
     open_store = lru_cache(lambda name: FeatureStore(expand(name)))
     asked = asked_of(only(recipe.evals, names, name_of, "eval"), open_store, fingerprint, str(made_by.path))
-    kept = Kept(Path(out) / "evaluation", {"teacher": digest(fingerprint)})
+    kept = Kept(Path(out) / "evaluation", {"teacher": digest(fingerprint)}, say)
     learns_on = device_of(recipe.device or "auto")
     found = _measured(asked, kept, {"teacher": Teacher(learns_on)}, open_store, say)
-    return write_result(Path(out), Result(found, asked, kept.networks, {}, _typed(evals, overrides, names)), open_store)
+    result = Result(found, asked, kept.networks, {}, _typed(evals, overrides, names))
+    with in_turn(Path(out), say):
+        return _merged(Path(out), result, kept, open_store)
 
 
 def write_as(folder: str | Path, form: str) -> Path:
@@ -153,11 +156,12 @@ def _evaluated(job: _Job, say: Say, page: bool) -> Path:
             f"{run.path}: its recipe has no [[evals]], so nothing is measured; add some, or name a file of them "
             "with --eval"
         )
-    kept = Kept(run.path / "evaluation", networks)
+    kept = Kept(run.path / "evaluation", networks, say)
     if all(kept.has(one) for one in job.asked) and same_as_before(run.path, job.asked, networks):
         if page:
             say(f"{run.path}: already evaluated; its report is written anew, of what was kept")
-            return _reported(job)
+            with in_turn(run.path, say):
+                return _reported(job)
         say(f"{run.path}: already evaluated, nothing to do; add --page to write its report anew")
         return run.path / "report.html"
     for line in changed_since(run.path, [one for one in job.asked if not kept.has(one)], networks):
@@ -172,9 +176,17 @@ def _evaluated(job: _Job, say: Say, page: bool) -> Path:
     own_texts = bool(job.asked) and students["student"].has_texts
     facts = {"own_texts": own_texts, "roots": recipe.data.moved, "weights": weights}
     say(f"{run.path}: {measured_weights(run, job.baseline, [one.component for one in job.asked])}")
-    unfinished(run.path)  # what the proof speaks of is another evaluation from here on
-    write_result(run.path, Result(found, job.asked, networks, facts, job.typed), job.open_store)
-    return _reported(job)
+    with in_turn(run.path, say):
+        unfinished(run.path)  # what the proof speaks of is another evaluation from here on
+        _merged(run.path, Result(found, job.asked, networks, facts, job.typed), kept, job.open_store)
+        return _reported(job)
+
+
+def _merged(folder: Path, result: Result, kept: Kept, open_store: OpenStore) -> Path:
+    """evaluation.json with this result and what others have found, over the rows that it was made of."""
+    for one in result.asked:
+        kept.keep_still(one)
+    return write_result(folder, result, open_store)
 
 
 def _reported(job: _Job) -> Path:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -81,11 +82,11 @@ def extract(
     outlined: list[Job | None] = [None for _ in recipe.corpora]
     if engine == "local":  # elsewhere, teachers are where their workers are
         outlined = refuse_unfit(recipe, out)
+    for corpus in recipe.corpora:
+        recover(out / corpus.name)
     plans = [planned(corpus, out / corpus.name, say, smaller) for corpus in recipe.corpora]
     for corpus, plan, job in zip(recipe.corpora, plans, outlined, strict=True):
         refuse_taken(out / corpus.name, plan, job, part, again=instead is not None)
-    for corpus in recipe.corpora:
-        recover(out / corpus.name)
     for corpus, plan, job in zip(recipe.corpora, plans, outlined, strict=True):
         if instead:
             refuse_to_go_on(instead, out / corpus.name, plan, job)
@@ -97,7 +98,14 @@ def extract(
         made = {"command": command, "machine": machine()}
         if instead:
             begun: list[Callable[[], Path]] = [
-                partial(instead, job, plan.rows, plan.duplicates, say, made | plan.log)
+                partial(
+                    instead,
+                    replace(job, classes=plan.classes, losses=plan.losses),
+                    plan.rows,
+                    plan.duplicates,
+                    say,
+                    made | plan.log,
+                )
                 for job, plan in zip(jobs, plans, strict=True)
             ]
         else:
@@ -133,6 +141,8 @@ def plan(
     out, engine, lines = workplace(expand(recipe.out)), LocalEngine(), list[str]()
     whole: list[estimate.Estimate] = []
     refuse_unfit(recipe, out)
+    for corpus in recipe.corpora:
+        recover(out / corpus.name)  # else it would be planned as one that nobody has begun
     plans = [planned(corpus, out / corpus.name, say) for corpus in recipe.corpora]
     for corpus, one in zip(recipe.corpora, plans, strict=True):
         if one.repeated:

@@ -20,7 +20,8 @@ from distillkit.errors import ExportError, MissingExtra
 from distillkit.parity.card import CARD, cell
 from distillkit.runfolder import RunFolder
 from distillkit.store.format.manifest import Manifest
-from distillkit.system.atomic import TEMPORARY, as_json, parsed_json
+from distillkit.system.atomic import as_json, parsed_json
+from distillkit.system.temporary import TEMPORARY
 from distillkit.system.wording import count, one_line
 
 Say = Callable[[str], None]

@@ -26,6 +26,7 @@ from distillkit.store.format.encode import stored
 from distillkit.store.format.log import FILE_NAME as LOG
 from distillkit.store.format.manifest import Manifest
 from distillkit.store.format.plan import plan_at
+from distillkit.store.format.replaced import beside
 from distillkit.store.format.sameness import begun_with, recognised
 from distillkit.store.reading.lookup import find
 from distillkit.store.reading.reader import FeatureStore
@@ -119,7 +120,7 @@ def grown_of(job: Job, grown: Growth, duplicates: int) -> StoreWriter:
     path, before = job.path, begun_with(job.path) or {}
     asked = recognised(before, job.identity(duplicates))
     shard = Manifest.read(path).rows_per_shard
-    writer = StoreWriter(successor.beside(path), grown.plan, job.fields, shard, asked)
+    writer = StoreWriter(beside(path), grown.plan, job.fields, shard, asked)
     changes = [line for line in differences(before, writer.identity) if not line.startswith(GROWS)]
     if changes:
         cure = "undo that, or extract anew: distillkit extract-teacher RECIPE --overwrite"

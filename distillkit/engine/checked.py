@@ -9,6 +9,7 @@ from distillkit.engine.early import refuse_unfit
 from distillkit.engine.going_on import refuse_another
 from distillkit.engine.job import Job
 from distillkit.engine.planning import Planned, planned
+from distillkit.engine.successor import recover
 from distillkit.recipe import Corpus, ExtractRecipe
 from distillkit.store.bucket.remote import workplace
 from distillkit.store.format.manifest import FILE_NAME
@@ -21,13 +22,15 @@ def checked(recipe: ExtractRecipe, say: Callable[[str], None], file: str = "RECI
     """Teachers, corpora and stores, a line each. `file`: where the recipe is, as it is typed.
 
     DistillkitError for what an extraction would refuse before it loads a teacher: one that is not there or does not
-    give what is asked, a corpus that is none, a store that would have to make way. Nothing is written.
+    give what is asked, a corpus that is none, a store that would have to make way. Nothing is written;
+    only a store that a run left between two names, complete, gets its own.
     """
     out, lines = workplace(expand(recipe.out)), list[str]()
     outlined = refuse_unfit(recipe, out)
     for alias, component in recipe.by_alias.items():
         lines.append(f"teacher      {alias}: {component.called}")
     for corpus, job in zip(recipe.corpora, outlined, strict=True):
+        recover(out / corpus.name)
         plan = planned(corpus, out / corpus.name, say)
         if job:
             refuse_another(job, plan, False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -18,12 +18,11 @@ from distillkit.engine.places import Place
 from distillkit.engine.planning import Planned
 from distillkit.engine.shown import told_of_cuts
 from distillkit.errors import StoreError
-from distillkit.store.bucket.remote import origin
-from distillkit.store.format.classes import FILE_NAME as CLASSES
 from distillkit.store.format.classes import write_classes
 from distillkit.store.format.log import note_command
 from distillkit.store.format.losses import write_losses
 from distillkit.store.format.sameness import changes
+from distillkit.store.writing.beside import keep_classes
 from distillkit.store.writing.claims import Claims, Part
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.system.versions import versions
@@ -38,12 +37,10 @@ Say = Callable[[str], None]
 
 
 def with_classes(write: Callable[[], Path], job: Job, planned: Planned) -> Path:
-    """A corpus, and its classes at once: who is killed in the next one has a store with its names."""
+    """A corpus, and its classes where its store was complete before, or is none yet: any other has them already."""
     path = write()
     if planned.classes and job.path.is_dir():
-        write_classes(job.path, planned.classes)
-        if (there := origin(job.path)) is not None:
-            there.push([CLASSES])
+        keep_classes(job.path, planned.classes)
     return path
 
 
@@ -75,7 +72,7 @@ def fill(
                 say(line)
             run.run(replace(job, steps=writer.steps), writer, shards, say, made)
         with claims.beginning_or_end():
-            _end(writer, part, say)
+            _end(writer, part, say, planned.classes if writer.path == job.path and not job.adds else {})
     for line in told_of_changes(writer.path, job.source, writer.plan, writer.rows_per_shard, say) if stood else ():
         say(line)
 
@@ -129,8 +126,8 @@ def _done(writer: StoreWriter, shard: int) -> bool:
     return writer.committed(shard)
 
 
-def _end(writer: StoreWriter, part: Part, say: Say) -> None:
-    """Whoever commits the last shard writes the manifest."""
+def _end(writer: StoreWriter, part: Part, say: Say, classes: Mapping[str, int]) -> None:
+    """Whoever commits the last shard writes the manifest; before it the classes, so that no store is without them."""
     writer.refresh()
     writer.refuse_another_store()
     if writer.finished():
@@ -140,6 +137,8 @@ def _end(writer: StoreWriter, part: Part, say: Say) -> None:
         whose = f"part {part} is done, " if part.of > 1 else ""
         say(f"{writer.path}: {whose}{missing} of {count(writer.shards, 'shard')} are to come from others")
         return
+    if classes:
+        write_classes(writer.path, classes)
     manifest = writer.finish(versions())
     told = rows_and_failed(manifest.rows, manifest.skipped)
     say(f"{writer.path}: complete, {told}, digest {manifest.digest[:16]}")

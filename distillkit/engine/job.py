@@ -47,6 +47,9 @@ class Job:
     decode: Literal["threads", "processes"] = "threads"
     steps: Mapping[str, Steps] = field(default_factory=dict)  # what the numbers of int8 fields mean
     adds: bool = False  # to a store that has the parameters of the views already
+    # Of a store that a successor is made of: numbers of its classes by name, what was left out of rows that are kept.
+    classes: Mapping[str, int] = field(default_factory=dict)
+    losses: Sequence[Mapping[str, str]] = ()
 
     def __post_init__(self) -> None:
         if self.corpus.drawn_views:

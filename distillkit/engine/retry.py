@@ -20,6 +20,7 @@ from distillkit.engine.other_rows import changed_rows
 from distillkit.errors import StoreError
 from distillkit.recipe import differences
 from distillkit.store.format.manifest import Manifest
+from distillkit.store.format.replaced import beside
 from distillkit.store.format.sameness import begun_with, recognised
 from distillkit.store.upkeep.sound import refuse_damage
 from distillkit.store.writing.claims import Claims
@@ -97,7 +98,7 @@ def successor_of(job: Job, plan: pa.Table, duplicates: int, old: Manifest, what:
     path, rows = job.path, same_rows(job.path, plan)
     before = begun_with(path) or {}
     asked = recognised(before, job.identity(duplicates))
-    writer = StoreWriter(successor.beside(path), rows, job.fields, old.rows_per_shard, asked)
+    writer = StoreWriter(beside(path), rows, job.fields, old.rows_per_shard, asked)
     changes = differences(before, writer.identity)
     if changes:
         raise StoreError(

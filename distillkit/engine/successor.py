@@ -12,8 +12,11 @@ from pathlib import Path
 from distillkit.engine.job import Job
 from distillkit.errors import StoreError
 from distillkit.store.bucket.remote import origin
+from distillkit.store.format.classes import write_classes
 from distillkit.store.format.log import FILE_NAME as LOG
-from distillkit.store.format.manifest import FILE_NAME, Manifest, digest
+from distillkit.store.format.losses import write_losses
+from distillkit.store.format.manifest import Manifest, digest
+from distillkit.store.format.replaced import beside, between
 from distillkit.store.format.sameness import begun_with
 from distillkit.store.format.steps import steps_of
 from distillkit.store.reading.additions import FOLDER
@@ -21,11 +24,6 @@ from distillkit.store.writing.adopt import adopt
 from distillkit.store.writing.claims import Claims
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.system.atomic import atomic_file, or_undone, set_aside, sync
-
-
-def beside(path: Path) -> Path:
-    """Where the successor of a store is made. Its folder has the store's name, because the manifest tells it."""
-    return path.parent / f".{path.name}.appending" / path.name
 
 
 def refuse_a_bucket(path: Path) -> None:
@@ -47,9 +45,18 @@ def begin(writer: StoreWriter, job: Job, shards: Collection[int]) -> None:
     if not (writer.path / LOG).exists() and (job.path / LOG).exists():
         with atomic_file(writer.path / LOG, within=writer.path) as log:
             log.write((job.path / LOG).read_bytes())
+    lay_beside(writer.path, job)
     for shard in shards:
         if not writer.committed(shard):
             adopt(writer, job.path, shard, old.shards[shard], check=False)
+
+
+def lay_beside(store: Path, job: Job) -> None:
+    """What belongs to a store and is no row of it, before it is complete: who is killed later has all of it."""
+    if job.classes:
+        write_classes(store, job.classes)
+    if job.losses:
+        write_losses(store, job.losses)
 
 
 def take_its_place(path: Path, claims: Claims) -> str:
@@ -64,9 +71,11 @@ def take_its_place(path: Path, claims: Claims) -> str:
 
 
 def recover(path: Path) -> None:
-    """Where a run died while the two changed places, the successor moves in."""
-    if (beside(path) / FILE_NAME).is_file() and not path.exists():
-        _move_in(path)
+    """Where a run died while the two changed places, the successor moves in; of one that lives it is left alone."""
+    if between(path):
+        with Claims(path) as claims, claims.beginning_or_end():
+            if between(path):
+                _move_in(path)
 
 
 def drop(path: Path) -> None:

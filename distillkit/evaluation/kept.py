@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from distillkit.callable import silent
 from distillkit.errors import StoreError
 from distillkit.evals._answers import Answers
 from distillkit.evals._encode import Encode, OpenStore
 from distillkit.evaluation.asked import Asked, slug_of
 from distillkit.evaluation.numbers import Numbers
 from distillkit.evaluation.rows import TABLES, Rows, read_rows, write_rows
+from distillkit.evaluation.turn import in_turn
 from distillkit.system.atomic import parsed_json, write_json
 
 Result = Numbers | list[Answers]
 
 
 class Kept:
-    """The folder `evaluation` of a run. `networks`: which weights stand behind teacher, student and baseline."""
+    """The folder `evaluation` of a run. `networks`: which weights stand behind teacher, student and baseline. `say`
+    hears that another evaluation is waited for, which writes there.
+    """
 
-    def __init__(self, folder: Path, networks: Mapping[str, str]):
-        self.folder, self.networks = folder, dict(networks)
+    def __init__(self, folder: Path, networks: Mapping[str, str], say: Callable[[str], None] = silent):
+        self.folder, self.networks, self.say = folder, dict(networks), say
+        self._found: dict[str, dict[str, Result]] = {}
 
     def has(self, asked: Asked) -> bool:
         """Whether everybody's answers are there."""
@@ -39,9 +44,19 @@ class Kept:
         for who, encode in missing.items():
             found[who] = _listed(asked.measure.run(encode, open_store))
         found = {who: found[who] for who in self.networks}
+        self._found[asked.slug] = found
         if missing:
-            self._keep(asked, found)
+            with in_turn(self.folder.parent, self.say):
+                self._keep(asked, found)
         return found
+
+    def keep_still(self, asked: Asked) -> None:
+        """What was measured is there, also where another evaluation has measured something else by that name since.
+
+        Asked by who has its turn, see `in_turn`.
+        """
+        if not self.has(asked):
+            self._keep(asked, self._found[asked.slug])
 
     def _of(self, asked: Asked) -> dict[str, Result]:
         numbers = self.folder / f"{asked.slug}.json"

@@ -18,7 +18,8 @@ from distillkit.errors import StoreError
 from distillkit.mining import gpu_index
 from distillkit.mining.vectors import Vectors
 from distillkit.mining.which_faiss import faiss
-from distillkit.system.atomic import atomic_file, parsed_json, write_json
+from distillkit.system.atomic import atomic_file, make_folder, parsed_json, write_json
+from distillkit.system.locks import locked
 from distillkit.system.wording import count as counted
 
 Say = Callable[[str], None]
@@ -28,6 +29,7 @@ BLOCK = 32_768  # rows that are added at once
 PER_LIST = 50  # training vectors for each centroid of the lists
 CODED = 32_768  # training vectors of the codes
 ROUNDS = 6  # of k-means
+_TOLD, _INDEX = "index.json", "index.faiss"
 _LINKS = 32  # of each node of an HNSW graph
 
 
@@ -55,27 +57,40 @@ def training_rows(kind: str, rows: int) -> int:
 
 
 def opened(folder: Path, kind: str, vectors: Vectors, identity: dict[str, Any], say: Say) -> Any:
-    """The index of that kind kept in `folder`, or a new one. StoreError when it was made from something else."""
-    told, path = folder / "index.json", folder / "index.faiss"
-    if told.is_file():
-        made = parsed_json(told.read_bytes())
-        if made != identity:
-            name = next(key for key in {**made, **identity} if made.get(key) != identity.get(key))
-            raise StoreError(
-                f"{folder}: this index was made from something else ({name}: {made.get(name)!r} against "
-                f"{identity.get(name)!r}); delete that folder to build it anew"
-            )
-        say(f"{path}: the index of an earlier run is used again")
-        try:
-            read = faiss.read_index(str(path))
-        except RuntimeError as error:  # FAISS tells all that is wrong with a file so, over several lines
-            raise StoreError(f"{path}: damaged; delete {folder} to build the index anew") from error
-        return gpu_index.on_card(read) if kind == gpu_index.KIND else read
-    index = build(kind, vectors, identity["seed"], say)
-    with atomic_file(path) as file:
+    """The index of that kind kept in `folder`, or a new one. StoreError when it was made from something else.
+
+    Who wants one that another process is building waits for it.
+    """
+    if not (folder / _TOLD).is_file():
+        make_folder(folder.parent)
+        lock = folder.with_name(f".{folder.name}.lock")
+        with locked(lock, leave=False, waits=lambda: say(f"{folder}: another process is building it; waiting")):
+            if not (folder / _TOLD).is_file():
+                return _kept(folder, kind, build(kind, vectors, identity["seed"], say), identity)
+    return _read(folder, kind, identity, say)
+
+
+def _read(folder: Path, kind: str, identity: dict[str, Any], say: Say) -> Any:
+    made, path = parsed_json((folder / _TOLD).read_bytes()), folder / _INDEX
+    if made != identity:
+        name = next(key for key in {**made, **identity} if made.get(key) != identity.get(key))
+        raise StoreError(
+            f"{folder}: this index was made from something else ({name}: {made.get(name)!r} against "
+            f"{identity.get(name)!r}); delete that folder to build it anew"
+        )
+    say(f"{path}: the index of an earlier run is used again")
+    try:
+        read = faiss.read_index(str(path))
+    except RuntimeError as error:  # FAISS tells all that is wrong with a file so, over several lines
+        raise StoreError(f"{path}: damaged; delete {folder} to build the index anew") from error
+    return gpu_index.on_card(read) if kind == gpu_index.KIND else read
+
+
+def _kept(folder: Path, kind: str, index: Any, identity: dict[str, Any]) -> Any:
+    with atomic_file(folder / _INDEX) as file:
         kept = gpu_index.on_host(index) if kind == gpu_index.KIND else index
         faiss.write_index(kept, faiss.PyCallbackIOWriter(file.write))
-    write_json(told, identity)
+    write_json(folder / _TOLD, identity)
     return index
 
 

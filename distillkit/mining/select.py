@@ -23,7 +23,7 @@ from distillkit.report.near import Near, example, write_selection
 from distillkit.store.format.log import mined_of
 from distillkit.store.reading.neighbours import Neighbours
 from distillkit.store.reading.reader import FeatureStore
-from distillkit.store.reading.selection import Selection, select
+from distillkit.store.reading.selection import Selection, select_here, writing_view
 from distillkit.system.atomic import parsed_json, write_json
 from distillkit.system.paths import expand
 from distillkit.system.wording import count
@@ -64,13 +64,14 @@ def select_texts(
         raise StoreError(
             f"{out}: no text is above min_cosine = {recipe.min_cosine}, the best at {best.max():.4f}; lower min_cosine"
         )
-    if not overwrite:
-        _refuse_other(recipe, out, kept)
-    view = select(texts.path, kept, out, command, overwrite=overwrite, others=[images.path, neighbours.path])
-    facts = _facts(recipe, neighbours, texts, best, kept) | {"out": str(out), "digest": view.digest}
     kept_examples, dropped_examples = _examples(recipe, images, texts, best, image)
-    write_json(out / "selection.json", facts)
-    write_selection(out / "selection.html", facts, kept_examples, dropped_examples)
+    with writing_view(out):
+        if not overwrite:
+            _refuse_other(recipe, out, kept)
+        view = select_here(texts.path, kept, out, command, overwrite=overwrite, others=[images.path, neighbours.path])
+        facts = _facts(recipe, neighbours, texts, best, kept) | {"out": str(out), "digest": view.digest}
+        write_json(out / "selection.json", facts)
+        write_selection(out / "selection.html", facts, kept_examples, dropped_examples)
     share = f"{100 * facts['kept'] / facts['texts']:.1f}%"
     say(
         f"{out}: {facts['kept']:,} of {count(facts['texts'], 'text')} kept ({share}), "

@@ -5,18 +5,16 @@ from __future__ import annotations
 import errno
 import json
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
-from secrets import token_hex
 from typing import Any, BinaryIO
 
 from distillkit.errors import DiskFull, DiskLost, DistillkitError
+from distillkit.system.temporary import filling, held, locked_there, temporary, tidy
 
-TEMPORARY = ".partial"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 # What disks answer that fail or are unplugged, file servers that went away, and mounts that can only be read now.
 _LOST = (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ENODEV, errno.ENXIO, errno.EROFS, errno.EHOSTDOWN)
@@ -103,8 +101,10 @@ def remove_file(path: Path, ours: Callable[[], object] | None = None) -> None:
     """
     if not path.exists():
         return
-    going = temporary(path, own=ours is not None)
-    with noticing_a_full_disk(path):
+    going = temporary(path)
+    with noticing_a_full_disk(path), locked_there(path) as there, held(going):
+        if not there:
+            return
         path.replace(going)
         with or_undone(lambda: going.replace(path)):
             if ours is not None:
@@ -143,58 +143,53 @@ def atomic_file(path: Path, *, within: Path | None = None) -> Iterator[BinaryIO]
     """Write `path` through a temporary name: on leaving it is fsynced and renamed, on an error it is removed.
 
     `within`: a folder above it where others write, too, and which they may move away: it is not made anew, see
-    `make_folder`, and the temporary name is one that nobody else has. DiskFull when there is no space for it.
+    `make_folder`. The temporary name is one that nobody else has, and what dead processes left under such names goes;
+    deep within, where there may be a million files, whoever writes there sees to that. DiskFull when there is no space.
     """
     if not path.name or path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    partial = temporary(path, own=within is not None)
     with noticing_a_full_disk(path):
         make_folder(path.parent, within)
-        try:
-            with partial.open("wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
+        if within in (None, path.parent):
+            tidy(path)
+        with filling(path) as (partial, file):
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
             new = not path.exists()
             partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
         with or_undone(lambda: path.unlink() if new else None):
             sync(path.parent)
 
 
-def temporary(path: Path, own: bool) -> Path:
-    """What a file is called while it has no name. `own`: as nobody else calls it."""
-    return path.with_name(f"{path.name}.{token_hex(4)}{TEMPORARY}" if own else path.name + TEMPORARY)
-
-
 @contextmanager
-def atomic_folder(path: Path, *, own: bool = False) -> Iterator[Path]:
-    """Fill a folder under a temporary name; on leaving its files are fsynced and it is renamed to `path`.
-
-    `own`: a name that no other process fills, where a machine that slept may have lost the lock that kept them apart.
-    What a killed process left under such a name goes. DiskFull when there is no space for it.
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Fill a folder under a temporary name, which nobody else has; on leaving its files are fsynced and it is renamed
+    to `path`. What dead processes left under such names goes. DiskFull when there is no space for it.
     """
-    partial = path.with_name(f".{path.name}.{token_hex(4)}{TEMPORARY}" if own else path.name + TEMPORARY)
-    for left in _left(path) if own else (partial,):
-        shutil.rmtree(left, ignore_errors=True)
     with noticing_a_full_disk(path):
-        make_folder(partial)
-        try:
-            yield partial
-            for entry in (partial, *partial.rglob("*")):
-                sync(entry)
-            partial.rename(path)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+        tidy(path)
+        with _new_folder(path) as partial:
+            try:
+                yield partial
+                for entry in (partial, *partial.rglob("*")):
+                    sync(entry)
+                partial.rename(path)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
         with or_undone(lambda: shutil.rmtree(path)):
             sync(path.parent)
 
 
-def _left(path: Path) -> list[Path]:
-    """What others began to fill for `path` under names of their own."""
-    own = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}{re.escape(TEMPORARY)}")
-    return [place for place in path.parent.iterdir() if own.fullmatch(place.name)] if path.parent.is_dir() else []
+@contextmanager
+def _new_folder(path: Path) -> Iterator[Path]:
+    while True:
+        partial = temporary(path, folder=True)
+        make_folder(partial)
+        with locked_there(partial) as there:
+            if there:  # else it was taken for a dead process's, before it was locked
+                yield partial
+                return
 
 
 def set_aside(path: Path, mark: str) -> Path:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -24,13 +24,19 @@ _ABSENT = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EI
 
 
 @contextmanager
-def locked(path: Path, *, wait: bool = True, leave: bool = True) -> Iterator[bool]:
+def locked(
+    path: Path, *, wait: bool = True, leave: bool = True, waits: Callable[[], object] | None = None
+) -> Iterator[bool]:
     """Hold the lock file `path` (made if need be), one process or thread at a time; gives whether it is ours.
 
-    Without `wait` it is False where another has it. Without `leave` the file is removed in the end. NoLocks where the
-    file system has none.
+    Without `wait` it is False where another has it; else `waits` is called before it waits for that one. Without
+    `leave` the file is removed in the end. NoLocks where the file system has none.
     """
-    handle, ours = _taken(path, wait)
+    handle, ours = _taken(path, wait and waits is None)
+    if waits is not None and wait and not ours:
+        os.close(handle)
+        waits()
+        handle, ours = _taken(path, wait)
     try:
         yield ours
     finally:
@@ -47,7 +53,7 @@ def _taken(path: Path, wait: bool) -> tuple[int, bool]:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             ours = lock_file(handle, path, fcntl.LOCK_EX, wait=wait)
-            if not ours or _is_at(handle, path):
+            if not ours or is_at(handle, path):
                 return handle, ours
         except BaseException:
             os.close(handle)
@@ -55,7 +61,8 @@ def _taken(path: Path, wait: bool) -> tuple[int, bool]:
         os.close(handle)
 
 
-def _is_at(handle: int, path: Path) -> bool:
+def is_at(handle: int, path: Path) -> bool:
+    """Whether what is open as `handle` still lies at `path`."""
     try:
         return os.path.samestat(os.fstat(handle), path.stat())
     except FileNotFoundError:

@@ -14,10 +14,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from distillkit.engine.append import append
 from distillkit.engine.retry import retry
-from distillkit.engine.successor import beside
 from distillkit.errors import DiskFull, StoreError
 from distillkit.extract import extract
 from distillkit.recipe import ExtractRecipe
+from distillkit.store.format.replaced import beside
 from distillkit.store.writing.claims import Part
 from distillkit.testing.cards import Box, Card, Cards, Teller, boxes
 from distillkit.testing.held import Held, check, found

@@ -22,7 +22,7 @@ from distillkit.store.upkeep.concat import concatenate
 from distillkit.store.upkeep.verify import verify
 from distillkit.store.writing.fill import fill
 from distillkit.store.writing.writer import StoreWriter
-from distillkit.system.atomic import TEMPORARY
+from distillkit.system.temporary import TEMPORARY
 from distillkit.testing.damage import refuses
 from distillkit.testing.promise import must
 from distillkit.testing.rows import (

@@ -26,7 +26,8 @@ from distillkit.store.upkeep.verify import verify
 from distillkit.store.writing.fill import fill
 from distillkit.store.writing.shards import Failure
 from distillkit.store.writing.writer import StoreWriter
-from distillkit.system.atomic import TEMPORARY, write_json
+from distillkit.system.atomic import write_json
+from distillkit.system.temporary import TEMPORARY
 from distillkit.testing.promise import must
 from distillkit.testing.rows import PER_SHARD, fields, identity_of, plan_of, rows_of, steps_of_fields, without_features
 

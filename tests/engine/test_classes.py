@@ -153,6 +153,7 @@ def test_info_names_the_classes(world, run_cli):
 def test_info_of_many_classes_names_the_first_and_the_last(world, run_cli):
     world()
     table = {f"c{number:02}": number for number in range(40)}
+    (world.store / "checksums.json").unlink()
     (world.store / "classes.json").write_text(
         json.dumps(json.loads((world.store / "classes.json").read_text()) | table)
     )

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from distillkit.store.format import layout
-from distillkit.system import atomic
+from distillkit.system.temporary import TEMPORARY
 from tests.engine.whole import files
 
 
@@ -27,7 +27,7 @@ def test_a_full_disk_is_one_line_and_what_is_committed_stays(extract, stores, tm
     code, err = extract()
     assert code == 1 and "no space left on the disk; what is committed is kept, make room" in err.splitlines()[-1]
     assert sorted(path.name for path in (stores / "images/commits").iterdir()) == ["00000.json"]
-    assert not list(stores.rglob(f"*{atomic.TEMPORARY}"))
+    assert not list(stores.rglob(f"*{TEMPORARY}"))
     code, err = extract()
     assert code == 0 and "70 rows in 2 shards, 1 already committed" in err
     assert files(stores / "images") == files(tmp_path / "whole/images")
@@ -41,7 +41,7 @@ def test_a_disk_that_is_really_full(extract, stores, tmp_path, monkeypatch):
     try:
         code, err = extract()
         assert code == 1 and "no space left on the disk" in err.splitlines()[-1]
-        assert not list(stores.rglob(f"*{atomic.TEMPORARY}"))
+        assert not list(stores.rglob(f"*{TEMPORARY}"))
         subprocess.run(["mount", "-o", "remount,size=10m", str(stores)], check=True)
         assert extract()[0] == 0
         extract(f'out="{tmp_path}/whole"')

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from distillkit.system import atomic
+from distillkit.system.temporary import TEMPORARY
 
 STOPPING = """
 import os, signal, sys, threading, time
@@ -63,7 +63,7 @@ def test_ctrl_c_finishes_the_shard_that_is_being_written_and_the_next_run_goes_o
     told = "images: not complete, 64 of 70 rows committed, 1 of 2 shards; a shard is 64 rows"
     assert err.splitlines()[-1].endswith(told)
     assert log.count("committing") == 1 and (stores / "images/commits/00000.json").is_file()
-    assert not list(stores.rglob(f"*{atomic.TEMPORARY}"))
+    assert not list(stores.rglob(f"*{TEMPORARY}"))
     arguments = ("--set", "corpora.0.batch_size=2", "--set", 'corpora.0.fields=["image"]')
     code, _, err = run_cli("extract-teacher", recipes[0], *arguments)
     assert code == 0 and "70 rows in 2 shards, 1 already committed" in err
@@ -74,7 +74,7 @@ def test_ctrl_c_drops_the_shard_that_is_being_computed_and_what_is_queued(stoppe
     """At the second forward: two batches of two were shown, one waits, four images are under way; 60 never are."""
     code, _, log, _ = stopped(2, decode=0.1)
     assert code == 130 and log.count("decoding") <= 12
-    assert not list((stores / "images").glob("commits/*")) and not list(stores.rglob(f"*{atomic.TEMPORARY}"))
+    assert not list((stores / "images").glob("commits/*")) and not list(stores.rglob(f"*{TEMPORARY}"))
 
 
 def test_ctrl_c_before_the_first_batch_says_that_there_was_nothing_to_keep(stopped):

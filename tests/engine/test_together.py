@@ -8,7 +8,7 @@ import pytest
 
 from distillkit.errors import StoreError
 from distillkit.store.writing.claims import Claims
-from distillkit.system import atomic
+from distillkit.system.temporary import TEMPORARY
 from tests.engine.whole import files
 
 
@@ -114,7 +114,7 @@ def test_another_recipe_does_not_pull_the_store_from_under_a_run(extract, stores
 
 def test_what_others_have_begun_to_write_stays(extract, stores, someone):
     extract()
-    begun = [stores / f"images/index/0000{shard}.arrow{atomic.TEMPORARY}" for shard in (0, 1)]
+    begun = [stores / f"images/index/0000{shard}.arrow{TEMPORARY}" for shard in (0, 1)]
     (stores / "images/manifest.json").unlink()
     (stores / "images/commits/00000.json").unlink()
     begun[1].write_bytes(b"half")

@@ -12,7 +12,8 @@ import pytest
 
 from distillkit.errors import DiskFull, DiskLost, StoreError
 from distillkit.system import atomic
-from distillkit.system.atomic import TEMPORARY, atomic_file, atomic_folder, remove_file, write_json
+from distillkit.system.atomic import atomic_file, atomic_folder, remove_file, write_json
+from distillkit.system.temporary import TEMPORARY
 
 
 def everything_below(folder):
@@ -65,13 +66,15 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     assert everything_below(tmp_path) == ["made", "made/deep", "made/deep/one"]
 
 
-def test_within_a_folder_of_several_each_has_a_name_of_its_own(tmp_path):
-    with atomic_file(tmp_path / "a", within=tmp_path) as one:
-        one.write(b"1")
-        with atomic_file(tmp_path / "a", within=tmp_path) as other:
+@pytest.mark.parametrize("within", [True, False])
+def test_each_of_several_writers_has_a_name_of_its_own(tmp_path, within):
+    folder = tmp_path if within else None
+    with atomic_file(tmp_path / "a", within=folder) as one:
+        one.write(b"1" * 20_000)
+        with atomic_file(tmp_path / "a", within=folder) as other:
             other.write(b"2")
         assert (tmp_path / "a").read_bytes() == b"2"
-    assert (tmp_path / "a").read_bytes() == b"1" and everything_below(tmp_path) == ["a"]
+    assert (tmp_path / "a").read_bytes() == b"1" * 20_000 and everything_below(tmp_path) == ["a"]
 
 
 def test_a_folder_that_others_moved_away_is_not_made_anew(tmp_path):
@@ -130,24 +133,15 @@ def test_every_new_folder_is_made_durable_in_its_parent(tmp_path, monkeypatch):
     assert {tmp_path, tmp_path / "a", tmp_path / "a/b"} <= synced
 
 
-def test_a_folder_that_nobody_else_fills_leaves_nothing_of_killed_ones(tmp_path):
-    """And takes nothing that only looks alike: another place's, or what people made."""
-    left, others = (
-        tmp_path / ".made.0123abcd.partial",
-        [".made.2.0123abcd.partial", ".made.x.partial", "made.v2.partial"],
-    )
-    for name in (left.name, *others):
-        (tmp_path / name).mkdir()
-    with atomic_folder(tmp_path / "made", own=True) as one:
-        assert not left.exists()
-        with pytest.raises(OSError, match=r"not empty|exists"), atomic_folder(tmp_path / "made", own=True) as other:
-            (other / "b").write_text("")
-            one.mkdir()  # the second took the first one's for what a killed process left
-            (one / "a").write_text("")
-            one.rename(tmp_path / "made")
-        (tmp_path / "made").rename(one)
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*others, "made"])
-    assert [path.name for path in (tmp_path / "made").iterdir()] == ["a"]
+def test_of_two_who_fill_one_folder_the_first_has_it_whole(tmp_path):
+    with (
+        pytest.raises(OSError, match=r"not empty|exists"),
+        atomic_folder(tmp_path / "made") as one,
+        atomic_folder(tmp_path / "made") as other,
+    ):
+        (one / "a").write_text("")
+        (other / "b").write_text("")
+    assert everything_below(tmp_path) == ["made", "made/b"]
 
 
 def test_folders_that_are_there_are_made_durable_once_a_process(tmp_path, monkeypatch):

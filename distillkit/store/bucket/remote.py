@@ -23,7 +23,7 @@ from distillkit.store.format.classes import FILE_NAME as CLASSES
 from distillkit.store.format.log import FILE_NAME as LOG
 from distillkit.store.format.manifest import FILE_NAME, File, Manifest, file_digest
 from distillkit.system.addresses import refuse_secrets
-from distillkit.system.atomic import atomic_file, parsed_json, write_json
+from distillkit.system.atomic import atomic_file, make_folder, parsed_json, write_json
 from distillkit.system.locks import locked
 from distillkit.system.remote import Remote, is_remote, local_path
 
@@ -163,7 +163,8 @@ class Origin:
             path.unlink(missing_ok=True)  # it was removed there, or never came there
             return
         if not path.is_file() or path.read_bytes() != content:
-            with atomic_file(path) as file:
+            make_folder(self.path)
+            with atomic_file(path, within=self.path) as file:
                 file.write(content)
 
     def size(self, name: str) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from distillkit.store.format.checksums import as_written
 from distillkit.system.atomic import parsed_json, write_json
 
 FILE_NAME = "classes.json"
@@ -17,13 +18,16 @@ def write_classes(store: Path, table: Mapping[str, int]) -> None:
 
 
 def classes_of(store: Path) -> dict[str, int]:
-    """Name to number; empty where a store has no classes, or is older than this file, or the file is damaged.
+    """Name to number; empty where a store has no classes, or is older than this file, or the file is damaged: not what
+    checksums.json says of it, where that is as young.
 
     A disk that does not answer raises: to go on without the table would number classes anew.
     """
     try:
-        table = parsed_json((store / FILE_NAME).read_bytes())
+        content = (store / FILE_NAME).read_bytes()
+        table = parsed_json(content) if as_written(store, FILE_NAME, content) else None
     except (FileNotFoundError, ValueError):
         return {}
-    fits = isinstance(table, dict) and all(type(number) is int for number in table.values())
-    return table if fits else {}
+    if isinstance(table, dict) and all(type(number) is int for number in table.values()):
+        return table
+    return {}

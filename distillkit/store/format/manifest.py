@@ -16,6 +16,7 @@ from distillkit.errors import StoreError
 from distillkit.store.format import layout
 from distillkit.store.format.field import PARAMETERS, Field, Strict
 from distillkit.store.format.maker import how_again
+from distillkit.store.format.replaced import beside, between
 from distillkit.system.atomic import parsed_json
 from distillkit.system.collecting import paused
 from distillkit.system.paths import meant
@@ -135,6 +136,11 @@ class Manifest(Strict):
         """The manifest of the store at `store`; StoreError when there is none, or none that this version can read."""
         path = store / FILE_NAME
         if not path.is_file():
+            if between(store):
+                raise StoreError(
+                    f"{store}: a run died when a complete store was to take the place of this one; this puts it there: "
+                    f"{how_again(beside(store))}"
+                )
             begun = (store / "plan.json").is_file()
             hint = "what makes it has not finished; rerun it" if begun else "extract it first"
             near = "" if store.exists() else meant(store)

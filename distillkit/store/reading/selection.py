@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,8 +22,9 @@ from distillkit.store.format.log import FILE_NAME as LOG
 from distillkit.store.format.manifest import FILE_NAME as MANIFEST
 from distillkit.store.format.manifest import Manifest, digest, file_digest
 from distillkit.system import npy
-from distillkit.system.atomic import atomic_file, parsed_json, write_json
+from distillkit.system.atomic import atomic_file, make_folder, parsed_json, write_json
 from distillkit.system.lines import append_line, read_lines
+from distillkit.system.locks import locked
 from distillkit.system.retyped import from_here, retyped
 from distillkit.system.wording import count
 
@@ -166,6 +168,15 @@ def home(path: Path) -> Path:
     return Selection(path).store if (path / FILE_NAME).is_file() else path
 
 
+@contextmanager
+def writing_view(out: Path) -> Iterator[None]:
+    """What lies at `out`, a view or none, is this process's to look at and to write; others wait."""
+    place = out.absolute()
+    make_folder(place.parent)
+    with locked(place.with_name(f".{place.name}.view.lock"), leave=False):
+        yield
+
+
 def select(
     store: Path,
     rows: np.ndarray,
@@ -179,8 +190,23 @@ def select(
     """The view of `rows` of the store at `store`, made at `out`; `command` is what reports tell of how, and `others`
     are views and stores that it needs; `lots` is that of `Selection`. StoreError for no rows, or some it does not have.
 
-    Without `overwrite` also where `out` is a view of other rows, which can still be used.
+    Without `overwrite` also where `out` is a view of other rows, which can still be used, be it made at this moment.
     """
+    with writing_view(out):
+        return select_here(store, rows, out, command, overwrite=overwrite, lots=lots, others=others)
+
+
+def select_here(
+    store: Path,
+    rows: np.ndarray,
+    out: Path,
+    command: str | None,
+    *,
+    overwrite: bool,
+    lots: int = 0,
+    others: Sequence[Path] = (),
+) -> Selection:
+    """The same, of who holds `writing_view`, to write more beside it."""
     of = [(place, _digest(place)) for place in (store, *others)]
     store = home(store)
     manifest, chosen = Manifest.read(store), np.unique(rows).astype("<i8")

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 from distillkit.errors import StoreError
 from distillkit.store.bucket.remote import origin
 from distillkit.store.format import layout
+from distillkit.store.format.checksums import BESIDE, PLAN, unsealed
 from distillkit.store.format.checksums import FILE_NAME as CHECKSUMS
-from distillkit.store.format.checksums import PLAN, unsealed
 from distillkit.store.format.field import Field
 from distillkit.store.format.maker import how_again
 from distillkit.store.format.manifest import FILE_NAME, File, Manifest
@@ -24,6 +24,7 @@ from distillkit.store.reading.additions import FOLDER, additions
 from distillkit.store.reading.selection import FILE_NAME as VIEW
 from distillkit.store.reading.selection import Selection
 from distillkit.store.writing.commits import commit_path
+from distillkit.store.writing.stamps import kept
 from distillkit.system.arrow import table_of
 from distillkit.system.atomic import as_json, parsed_json
 from distillkit.system.progress import Progress
@@ -109,10 +110,13 @@ def _records(path: Path, manifest: Manifest) -> Iterator[str | None]:
     yield _record(path / PLAN, plan) or _fields(path / PLAN, manifest)
     for number, shard in enumerate(said["shards"]):
         yield _record(path / commit_path(number), {"clipped": {}} | shard)
+        yield _stamps(path, number, shard["rows"])
 
 
 def checksums(path: Path) -> Iterator[str]:
-    """Manifest and plan, to the byte; of a store that is older than these checksums, nothing."""
+    """Manifest and plan, and what lies beside the rows, to the byte. Of a store that is older than these checksums,
+    nothing; some speak of manifest and plan alone.
+    """
     content = _content(path / CHECKSUMS)
     if content is None:
         return
@@ -121,13 +125,24 @@ def checksums(path: Path) -> Iterator[str]:
         whole = content == as_json({name: file.model_dump() for name, file in said.items()})
     except (ValueError, AttributeError):
         whole = False
-    if not whole or said.keys() != {FILE_NAME, PLAN}:
+    if not whole or not {FILE_NAME, PLAN} <= said.keys() <= {FILE_NAME, PLAN, *BESIDE}:
         yield f"{path / CHECKSUMS}: not as it was written; delete it: then what it speaks of is checked by less"
         return
     for name, want in said.items():
         have = _content(path / name)
+        if have is None and name in BESIDE:
+            yield f"{path / name}: missing"
         if have is not None and hashlib.sha256(have).hexdigest() != want.sha256:
             yield f"{path / name}: not what {path / CHECKSUMS} says of it"
+
+
+def _stamps(store: Path, shard: int, rows: int) -> str | None:
+    """Each such file tells by itself whether it is as it was written; in a bucket there are none."""
+    try:
+        kept(store, shard, rows)
+    except StoreError as error:
+        return str(error)
+    return None
 
 
 def _fields(path: Path, manifest: Manifest) -> str | None:

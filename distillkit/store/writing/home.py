@@ -70,7 +70,7 @@ class Disk:
         """
         refuse_secrets_within(identity, str(self.path))
         try:
-            with atomic_folder(self.path, own=True) as folder:
+            with atomic_folder(self.path) as folder:
                 lay_down(folder)
                 write_json(folder / PLAN, identity)
         except OSError as error:

@@ -3,12 +3,16 @@
 stamps/<shard>.npy   a record a row: bytes, time (of the last change, ns since 1970) and content (the first 8 bytes of
                      the file's sha256, as a number); bytes is -1 where the image is no file, or the row failed
 
+                     Behind the array is the sha256 of all before it, 32 bytes, as the file may be written anew while a
+                     store stands: no checksum elsewhere could follow. Older files have none.
+
 No part of the store: readers need none of it, and of a store without it nothing is known.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -63,6 +67,10 @@ def _short(sha256: Any) -> int:
     return int.from_bytes(sha256.digest()[:8], "little")
 
 
+def _sha256(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest()
+
+
 def place(shard: int) -> str:
     """Where the stamps of a shard lie, below its store."""
     return f"{FOLDER}/{shard:05d}.npy"
@@ -74,8 +82,11 @@ def keep(folder: Path, shard: int, stamps: np.ndarray | None, ours: Callable[[],
     if stamps is None or not (stamps["bytes"] >= 0).any():
         remove_file(path, ours)
         return
+    held = io.BytesIO()
+    np.save(held, stamps, allow_pickle=False)
     with atomic_file(path, within=folder) as file:
-        np.save(file, stamps, allow_pickle=False)
+        file.write(held.getvalue())
+        file.write(_sha256(held.getvalue()))
         ours()
 
 
@@ -83,8 +94,10 @@ def kept(folder: Path, shard: int, rows: int) -> np.ndarray | None:
     """The stamps of a shard of `rows` rows; None where none are. StoreError where they are damaged."""
     path = folder / place(shard)
     try:
-        found = npy.load(path)
-        if found.dtype == KIND and found.shape == (rows,):
+        content = path.read_bytes()
+        found = npy.load(file := io.BytesIO(content))
+        said = content[file.tell() :]  # nothing in an older file
+        if found.dtype == KIND and found.shape == (rows,) and said in (b"", _sha256(content[: file.tell()])):
             return found
     except FileNotFoundError:
         return None

@@ -23,7 +23,7 @@ from distillkit.errors import StoreError
 from distillkit.store.bucket.beginning import ANOTHER
 from distillkit.store.format import layout
 from distillkit.store.format.checksums import FILE_NAME as CHECKSUMS
-from distillkit.store.format.checksums import checksums
+from distillkit.store.format.checksums import beside, checksums
 from distillkit.store.format.field import Field
 from distillkit.store.format.log import FILE_NAME as LOG
 from distillkit.store.format.log import logged
@@ -38,7 +38,8 @@ from distillkit.store.writing.commits import commit_of, commit_path, committed, 
 from distillkit.store.writing.home import Disk, home_of
 from distillkit.store.writing.shards import Failure, ShardWriter
 from distillkit.store.writing.skeleton import Skeleton
-from distillkit.system.atomic import SET_ASIDE, TEMPORARY, make_folder, or_undone, sync, temporary
+from distillkit.system.atomic import SET_ASIDE, make_folder, or_undone, sync
+from distillkit.system.temporary import TEMPORARY, temporary
 
 
 class StoreWriter(ShardWriter):
@@ -181,7 +182,7 @@ class StoreWriter(ShardWriter):
         """Commit a shard that was written below `folder`, which lies on the same disk."""
         for name in record.files:
             path = self.path / name
-            coming = temporary(path, own=True)
+            coming = temporary(path)
             make_folder(path.parent, self.path)
             (folder / name).replace(coming)
             with or_undone(partial(coming.replace, folder / name)):
@@ -223,7 +224,7 @@ class StoreWriter(ShardWriter):
             remarks=self._remarks(),
         )
         begun.end(self.path)
-        self.home.bring(name for name in (LOG,) if (self.path / name).is_file())
+        self.home.bring([*(name for name in (LOG,) if (self.path / name).is_file()), *beside(self.path)])
         with kept_as_it_is(self.path, self.identity["plan"]):
             self.home.prove(CHECKSUMS, checksums(self.path, manifest), self.refuse_another_store)
             self.home.prove(FILE_NAME, manifest.model_dump(), self.refuse_another_store)

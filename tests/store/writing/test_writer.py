@@ -14,7 +14,7 @@ from distillkit.errors import StoreError
 from distillkit.store.format.manifest import Manifest
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.verify import verify
-from distillkit.system.atomic import TEMPORARY
+from distillkit.system.temporary import TEMPORARY
 from tests.store.conftest import FIELDS, contents
 
 

@@ -1,0 +1,124 @@
+"""Names that files and folders have until they are whole: of each process its own, and nothing of dead ones stays.
+
+    NAME.0123abcd.partial     a file that is to be NAME
+    .NAME.0123abcd.partial    such a folder
+
+Who fills one holds a lock on it, which ends with the process, however that ends. So the next who writes NAME knows what
+is left by nobody. The lock of a folder is known on its own machine alone: of those who share a disk, their callers
+keep folders apart. What an older version left, as NAME.partial, has no lock.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from secrets import token_hex
+from typing import BinaryIO
+
+from distillkit.errors import NoLocks
+from distillkit.system.locks import is_at, lock_file
+
+TEMPORARY = ".partial"
+_MOST = 255  # bytes of a name
+_live = set[Path]()  # what this process fills, also where there are no locks
+
+
+def temporary(path: Path, *, folder: bool = False) -> Path:
+    """What `path` is called while it has no name, as nobody else calls it."""
+    return path.with_name(f"{'.' * folder}{_stem(path)}.{token_hex(4)}{TEMPORARY}")
+
+
+def _stem(path: Path) -> str:
+    """The name of `path`, or as much of it as leaves room for the rest."""
+    room = _MOST - len(f"..{'0' * 8}{TEMPORARY}")
+    name = os.fsencode(path.name)
+    return path.name if len(name) <= room else name[:room].decode(errors="ignore")
+
+
+@contextmanager
+def filling(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
+    """A new file, open, under a temporary name; it is removed in the end unless it got another one meanwhile."""
+    while True:
+        place = temporary(path)
+        try:
+            with held(place), place.open("xb") as file:
+                _lock(file, place)
+                if is_at(file.fileno(), place):  # else it was taken for a dead process's, before it was locked
+                    yield place, file
+                    return
+        finally:
+            place.unlink(missing_ok=True)
+
+
+@contextmanager
+def held(place: Path) -> Iterator[None]:
+    """This process fills `place`: where nobody can lock, its own threads know at least."""
+    _live.add(place)
+    try:
+        yield
+    finally:
+        _live.discard(place)
+
+
+@contextmanager
+def locked_there(place: Path) -> Iterator[bool]:
+    """Hold the lock of what is at `place`, a file or a folder; gives whether it is there."""
+    try:
+        handle = os.open(place, os.O_RDONLY)
+    except FileNotFoundError:
+        yield False
+        return
+    try:
+        with held(place):
+            _lock(handle, place)
+            yield is_at(handle, place)
+    finally:
+        os.close(handle)
+
+
+def _lock(file: int | BinaryIO, place: Path) -> None:
+    """Where there are no locks, or none of what is open to be read, nobody takes it for a dead process's, either."""
+    with suppress(NoLocks):
+        try:
+            lock_file(file, place, fcntl.LOCK_EX, wait=False)
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                raise
+
+
+def tidy(path: Path) -> None:
+    """Remove what dead processes left of what was to be `path`; what a live one fills stays."""
+    for place in left(path):
+        if place not in _live:
+            with suppress(OSError, NoLocks):  # gone by now, or not ours to remove: then it lies about
+                _remove(place)
+
+
+def left(path: Path) -> list[Path]:
+    """All that was begun to be `path` and is not yet, by whomever."""
+    stem, end = re.escape(_stem(path)), re.escape(TEMPORARY)
+    ours = re.compile(rf"\.?{stem}\.[0-9a-f]{{8}}{end}|{re.escape(path.name)}{end}")
+    try:
+        return [place for place in path.parent.iterdir() if ours.fullmatch(place.name)]
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return []
+
+
+def _remove(place: Path) -> None:
+    # To lock a file of a file server it must be open for writing, which a folder cannot be.
+    handle = os.open(place, os.O_RDONLY if place.is_dir() else os.O_RDWR)
+    try:
+        if not lock_file(handle, place, fcntl.LOCK_EX, wait=False) or not is_at(handle, place):
+            return
+        if place.is_dir():
+            shutil.rmtree(place, ignore_errors=True)
+        else:
+            place.unlink()
+    finally:
+        os.close(handle)
