@@ -1,6 +1,6 @@
 """Building an index over a store's vectors, block by block, and keeping it beside the store.
 
-<store>.index/<kind>-<rows>/index.json    what it was made from
+<store>.index/<kind>-<rows>/index.json    what it was made from, and the size and sha256 of the index
 <store>.index/<kind>-<rows>/index.faiss   the index, in FAISS' own format; written first
 """
 
@@ -18,7 +18,8 @@ from distillkit.errors import StoreError
 from distillkit.mining import gpu_index
 from distillkit.mining.vectors import Vectors
 from distillkit.mining.which_faiss import faiss
-from distillkit.system.atomic import atomic_file, parsed_json, write_json
+from distillkit.mining.whole import forget_damaged, made_from, with_digest
+from distillkit.system.atomic import atomic_file, write_json
 from distillkit.system.wording import count as counted
 
 Say = Callable[[str], None]
@@ -57,8 +58,9 @@ def training_rows(kind: str, rows: int) -> int:
 def opened(folder: Path, kind: str, vectors: Vectors, identity: dict[str, Any], say: Say) -> Any:
     """The index of that kind kept in `folder`, or a new one. StoreError when it was made from something else."""
     told, path = folder / "index.json", folder / "index.faiss"
+    forget_damaged(told, path, identity, say)
     if told.is_file():
-        made = parsed_json(told.read_bytes())
+        made = made_from(told)
         if made != identity:
             name = next(key for key in {**made, **identity} if made.get(key) != identity.get(key))
             raise StoreError(
@@ -75,7 +77,7 @@ def opened(folder: Path, kind: str, vectors: Vectors, identity: dict[str, Any], 
     with atomic_file(path) as file:
         kept = gpu_index.on_host(index) if kind == gpu_index.KIND else index
         faiss.write_index(kept, faiss.PyCallbackIOWriter(file.write))
-    write_json(told, identity)
+    write_json(told, with_digest(identity, path))
     return index
 
 
