@@ -1,6 +1,6 @@
 """Building an index over a store's vectors, block by block, and keeping it beside the store.
 
-<store>.index/<kind>-<rows>/index.json    what it was made from
+<store>.index/<kind>-<rows>/index.json    what it was made from, and the size and sha256 of the index
 <store>.index/<kind>-<rows>/index.faiss   the index, in FAISS' own format; written first
 """
 
@@ -18,7 +18,8 @@ from distillkit.errors import StoreError
 from distillkit.mining import gpu_index
 from distillkit.mining.vectors import Vectors
 from distillkit.mining.which_faiss import faiss
-from distillkit.system.atomic import atomic_file, make_folder, parsed_json, write_json
+from distillkit.mining.whole import forget_damaged, made_from, with_digest
+from distillkit.system.atomic import atomic_file, make_folder, write_json
 from distillkit.system.locks import locked
 from distillkit.system.wording import count as counted
 
@@ -59,19 +60,19 @@ def training_rows(kind: str, rows: int) -> int:
 def opened(folder: Path, kind: str, vectors: Vectors, identity: dict[str, Any], say: Say) -> Any:
     """The index of that kind kept in `folder`, or a new one. StoreError when it was made from something else.
 
-    Who wants one that another process is building waits for it.
+    Who wants one that another process is building, or looks at, waits for it.
     """
-    if not (folder / _TOLD).is_file():
-        make_folder(folder.parent)
-        lock = folder.with_name(f".{folder.name}.lock")
-        with locked(lock, leave=False, waits=lambda: say(f"{folder}: another process is building it; waiting")):
-            if not (folder / _TOLD).is_file():
-                return _kept(folder, kind, build(kind, vectors, identity["seed"], say), identity)
-    return _read(folder, kind, identity, say)
+    make_folder(folder.parent)
+    lock = folder.with_name(f".{folder.name}.lock")
+    with locked(lock, leave=False, waits=lambda: say(f"{folder}: another process is building it; waiting")):
+        forget_damaged(folder / _TOLD, folder / _INDEX, identity, say)
+        if not (folder / _TOLD).is_file():
+            return _kept(folder, kind, build(kind, vectors, identity["seed"], say), identity)
+        return _read(folder, kind, identity, say)
 
 
 def _read(folder: Path, kind: str, identity: dict[str, Any], say: Say) -> Any:
-    made, path = parsed_json((folder / _TOLD).read_bytes()), folder / _INDEX
+    made, path = made_from(folder / _TOLD), folder / _INDEX
     if made != identity:
         name = next(key for key in {**made, **identity} if made.get(key) != identity.get(key))
         raise StoreError(
@@ -87,10 +88,11 @@ def _read(folder: Path, kind: str, identity: dict[str, Any], say: Say) -> Any:
 
 
 def _kept(folder: Path, kind: str, index: Any, identity: dict[str, Any]) -> Any:
-    with atomic_file(folder / _INDEX) as file:
+    path = folder / _INDEX
+    with atomic_file(path) as file:
         kept = gpu_index.on_host(index) if kind == gpu_index.KIND else index
         faiss.write_index(kept, faiss.PyCallbackIOWriter(file.write))
-    write_json(folder / _TOLD, identity)
+    write_json(folder / _TOLD, with_digest(identity, path))
     return index
 
 

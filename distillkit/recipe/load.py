@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,13 @@ def load(path: str | Path, overrides: list[str] | None = None, *, kind: type[Mad
 def content_of(path: Path) -> dict[str, Any]:
     """What a recipe says, with those that it extends, before anybody asks what it means. RecipeError for no TOML."""
     return _read(path, ())
+
+
+def extended(path: Path) -> Iterator[str]:
+    """What a recipe extends, what that extends, and so on, as each says it; of one that `content_of` has read."""
+    while first := tomllib.loads(path.read_text("utf-8-sig")).get("extends"):
+        yield first
+        path = path.parent / first
 
 
 def settings(overrides: list[str] | None) -> dict[str, Any]:

@@ -6,15 +6,25 @@ they are looked at before anybody does (https://arrow.apache.org/docs/format/Sec
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 
-def table_at(path: Path, schema: pa.Schema | None = None) -> pa.Table:
-    """The table of a file, mapped. OSError, ArrowException as `table_of`."""
-    return table_of(pa.memory_map(str(path)), schema)
+def table_at(path: Path, schema: pa.Schema | None = None, mapped: bool = True) -> pa.Table:
+    """The table of a file, `mapped` or read. OSError, ArrowException as `table_of`.
+
+    A file is read, too, where the system maps no more of them for this process.
+    """
+    try:
+        source = pa.memory_map(str(path)) if mapped else pa.py_buffer(path.read_bytes())
+    except OSError as error:
+        if error.errno != errno.ENOMEM:
+            raise
+        source = pa.py_buffer(path.read_bytes())
+    return table_of(source, schema)
 
 
 def table_of(source: Any, schema: pa.Schema | None = None) -> pa.Table:

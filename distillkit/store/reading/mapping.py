@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import math
 import mmap
 import os
 import sys
@@ -29,6 +30,26 @@ _HUGE = 1 << 21
 # linux/mman.h; Python has no name for the last, which is Linux 5.14's.
 _RANDOM, _HUGE_PAGES, _POPULATE = 1, 14, 22
 _LINUX = sys.platform.startswith("linux")
+_FEW = 4096  # files that are mapped without asking how many a process may map
+_TRIES = 100  # of a call that signals interrupt
+_MOST = Path("/proc/sys/vm/max_map_count")
+# What to do where a file cannot be mapped, by what the system says.
+_HELP = {
+    errno.EACCES: "let this user read it (chmod u+r), and its file system be one that allows maps",
+    errno.EPERM: "let this user read it, and its file system be one that allows maps",
+    errno.ENODEV: "its file system maps no files: copy the store to a disk of this machine",
+    errno.EINVAL: "its file system maps no files: copy the store to a disk of this machine",
+    errno.EIO: "look whether its disk is well, then run: distillkit store verify STORE",
+    errno.EINTR: "signals came without end; run the same command again",
+    errno.EAGAIN: "too much memory is locked: raise ulimit -l, and run the same command again",
+    errno.EMFILE: "raise ulimit -n, and run the same command again",
+    errno.ENFILE: "the system has too many open files: end what is not needed, and run the same command again",
+}
+_ELSE = "copy the store to another disk, or run: distillkit store verify STORE"
+
+
+class NoMapsLeft(StoreError):
+    """The system maps no more files for this process, or has no memory for it."""
 
 
 def map_back_to_back(paths: list[Path], region: int, total: int) -> np.ndarray:
@@ -70,7 +91,10 @@ class Window:
         self._libc = libc = _libc()
         reserved = libc.mmap(None, total + _HUGE, _NOTHING, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
         if reserved == _FAILED:
-            raise StoreError(f"cannot reserve {total} bytes of address space")
+            raise StoreError(
+                f"cannot reserve {total} bytes of address space ({os.strerror(ctypes.get_errno())}); raise ulimit -v, "
+                "and run the same command again"
+            )
         self._base = -(-reserved // _HUGE) * _HUGE
         self._memory = (ctypes.c_uint8 * total).from_address(self._base)
         # Not at exit: a thread may still be reading then, and the process gives its memory back anyway.
@@ -79,13 +103,22 @@ class Window:
         self.array.flags.writeable = False
 
     def put(self, number: int, file: BinaryIO) -> None:
-        """Map a file. StoreError where the system cannot."""
+        """Map a file. StoreError where the system cannot, NoMapsLeft where it maps no more of them."""
         at, length = self._place(number)
-        if self._libc.mmap(at, length, mmap.PROT_READ, mmap.MAP_SHARED | _FIXED, file.fileno(), 0) == _FAILED:
-            raise StoreError(f"{file.name}: cannot be mapped into memory ({_why_not(ctypes.get_errno())})")
+        for _ in range(_TRIES):
+            if self._libc.mmap(at, length, mmap.PROT_READ, mmap.MAP_SHARED | _FIXED, file.fileno(), 0) != _FAILED:
+                break
+            if ctypes.get_errno() != errno.EINTR:
+                raise _refused(file.name, ctypes.get_errno())
+        else:
+            raise _refused(file.name, errno.EINTR)
         if _LINUX:
             # Advice: a kernel that does not know it goes on without.
             self._libc.madvise(at, length, self._advice)
+
+    def stays(self) -> None:
+        """What was read stays mapped until it is taken out."""
+        self.seconds = math.inf
 
     def drop(self, number: int) -> None:
         """Take a file out again."""
@@ -97,14 +130,34 @@ class Window:
         return self._base + first, min(self._region, self._total - first)
 
 
-def _why_not(number: int) -> str:
-    if number != errno.ENOMEM or not _LINUX:
-        return os.strerror(number)
-    most = Path("/proc/sys/vm/max_map_count").read_text().strip()
-    return (
-        f"{os.strerror(number)}: files that a process may map: {most}, and every shard of a field is one; raise "
-        "vm.max_map_count, or make the store with a larger rows_per_shard"
-    )
+def _refused(path: str, number: int) -> StoreError:
+    told = f"{path}: cannot be mapped into memory ({os.strerror(number).lower()})"
+    if number != errno.ENOMEM:
+        return StoreError(f"{told}; {_HELP.get(number, _ELSE)}")
+    most = most_maps()
+    many = "" if most is None else f", or raise vm.max_map_count, the files that a process may map ({most:,} by now)"
+    return NoMapsLeft(f"{told}; end what takes memory, or raise ulimit -v{many}")
+
+
+def most_maps() -> int | None:
+    """How many maps a process may have; None where the system does not say."""
+    try:
+        return int(_MOST.read_text())
+    except (OSError, ValueError):  # another system
+        return None
+
+
+def maps_left() -> int:
+    """How many more files this process should map: of what it may have, an eighth stays for libraries and threads."""
+    most = most_maps()
+    if most is None:
+        return sys.maxsize
+    return max(most // 8 * 7 - Path("/proc/self/maps").read_bytes().count(b"\n"), 0)
+
+
+def can_map_all(files: int) -> bool:
+    """Whether so many files may be mapped at once, beside what this process has mapped."""
+    return files <= _FEW or files <= maps_left()
 
 
 def page_in(rows: Tensor) -> None:

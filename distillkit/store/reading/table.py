@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from distillkit.errors import StoreError
-from distillkit.store.bucket.coming import Coming
+from distillkit.store.bucket.coming import Shelved
 from distillkit.store.format.field import Field
 from distillkit.store.format.packed import Packed
 from distillkit.store.format.steps import Steps
@@ -22,7 +22,8 @@ class Table:
     """`rows` rows of the field `name` of the store at `path`.
 
     `values`: the rows as they are stored, mapped or compressed. `steps`: what those of int8 mean. `coming`: of a store
-    behind a URL, what brings the shards; a row can be touched only while its shard is here.
+    behind a URL, or of more shards than can be mapped at once, what brings the shards; a row can be touched only while
+    its shard is here.
     """
 
     def __init__(
@@ -33,7 +34,7 @@ class Table:
         rows: int,
         values: Tensor | Packed,
         steps: Steps | None = None,
-        coming: Coming | None = None,
+        coming: Shelved | None = None,
     ):
         self.path, self.name, self.field, self.rows = path, name, field, rows
         self.values, self.steps, self.coming = values, steps, coming
@@ -56,7 +57,7 @@ class Table:
         return steps.decode(self._gather(index, views, torch.empty(shape, dtype=self.values.dtype)), out)
 
     def _gather(self, rows: np.ndarray, views: np.ndarray | None, out: Tensor) -> Tensor:
-        """Rows, or one view of each, into `out`; of a store behind a URL as many at once as its cache can have."""
+        """Rows, or one view of each, into `out`; where shards come and go, as many at once as can be here."""
         if self.coming is None:
             return self._present(rows, views, out)
         for places in self.coming.portions(rows):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,21 +15,31 @@ from torch import Tensor
 
 from distillkit.errors import StoreError
 from distillkit.store.bucket.cache import hold
-from distillkit.store.bucket.coming import Coming
+from distillkit.store.bucket.coming import Coming, Shelved
 from distillkit.store.bucket.remote import origin
 from distillkit.store.format import layout
 from distillkit.store.format.encode import decode
 from distillkit.store.format.field import DTYPES, Field
-from distillkit.store.format.manifest import FILE_NAME, Manifest
+from distillkit.store.format.manifest import FILE_NAME, File, Manifest
 from distillkit.store.format.packed import Opened, Packed
 from distillkit.store.format.plan import INDEX
 from distillkit.store.format.steps import Steps, steps_of
-from distillkit.store.reading.mapping import Window, can_be_mapped, map_back_to_back, map_file
+from distillkit.store.reading.by_need import ByNeed
+from distillkit.store.reading.mapping import (
+    NoMapsLeft,
+    Window,
+    can_be_mapped,
+    can_map_all,
+    map_back_to_back,
+    map_file,
+)
 from distillkit.store.reading.table import Table
 from distillkit.system.arrow import table_at, table_of
 from distillkit.system.atomic import parsed_json
 
 Mark = tuple[int, int, int]
+# Files of the index that are mapped; those of a store of more shards are read, which are small then, for want of maps.
+MAPPED = 8192
 
 
 class Volume:
@@ -46,18 +57,33 @@ class Volume:
         places = [layout.shard_path(name, number, field) for number in range(len(manifest.shards))]
         files = {place: shard.files[place] for place, shard in zip(places, manifest.shards, strict=True)}
         region, total = manifest.rows_per_shard * field.row_bytes, manifest.rows * field.row_bytes
-        coming, packed = None, Packed(self.path, name, field, manifest.rows, manifest.rows_per_shard)
+        coming: Shelved | None = None
+        packed = Packed(self.path, name, field, manifest.rows, manifest.rows_per_shard)
+        values: Tensor | Packed
         if self._origin is not None and can_be_mapped(len(files), region):
             shelf = Opened() if field.compression else Window(region, total)
             coming = Coming(self._origin, list(files.items()), manifest.rows_per_shard, shelf)
             values = _rows(shelf.array, field) if isinstance(shelf, Window) else packed
-        else:
+        elif field.compression or not can_be_mapped(len(files), region):
             self._fetch(files)
             paths = [self.file(place, record.bytes) for place, record in files.items()]
             values = packed if field.compression else _rows(map_back_to_back(paths, region, total), field)
+        else:
+            raw, coming = self._mapped(files, region, total)
+            values = _rows(raw, field)
         steps = self.steps.get(name)
         self._refuse_another()
         return Table(self.path, name, field, manifest.rows, values, steps, coming)
+
+    def _mapped(self, files: dict[str, File], region: int, total: int) -> tuple[np.ndarray, Shelved | None]:
+        """The shards of a field as one array: all of them mapped or, of more than a process may map beside what it
+        has mapped by now, each by need."""
+        if can_map_all(len(files)):
+            with suppress(NoMapsLeft):  # others mapped theirs meanwhile; a single shard by need tells where not
+                paths = [self.file(place, record.bytes) for place, record in files.items()]
+                return map_back_to_back(paths, region, total), None
+        window, shards = Window(region, total), list(files.items())
+        return window.array, ByNeed(shards, self.manifest.rows_per_shard, window, self.file, self._refuse_another)
 
     @cached_property
     def steps(self) -> dict[str, Steps]:
@@ -84,7 +110,7 @@ class Volume:
         path = self.file(name, size)
         try:
             if self._origin is None:
-                table = table_at(path, INDEX)
+                table = table_at(path, INDEX, mapped=len(self._parts) < MAPPED)
             else:
                 with hold(path) as file:
                     table = table_of(pa.py_buffer(map_file(file, size)), INDEX)
