@@ -10,12 +10,14 @@ from __future__ import annotations
 import builtins
 import errno
 import fcntl
+import hashlib
 import io
 import mmap
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,9 @@ ERRORS: dict[str, tuple[int | str, ...]] = {
     "statvfs": (errno.EIO, errno.ESTALE, errno.EACCES, errno.EINTR),  # Python asks again of open files alone
     "lock": (errno.EIO, errno.ESTALE, errno.EACCES),
 }
+SLICES = 50  # in which the faults of a job are tried
+# What a fault is; where that changes, what was tried before was another thing.
+KINDS = hashlib.sha256(repr(ERRORS).encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,35 @@ class Fault:
     def __str__(self) -> str:
         name = self.error if isinstance(self.error, str) else errno.errorcode[self.error]
         return f"{name} at {self.kind} no. {self.nth}{'' if self.once else ' and from then on'}"
+
+
+def faults_of(counted: dict[str, int]) -> list[Fault]:
+    """Of so many calls of each kind: every one, with every error, once and for good."""
+    return [
+        Fault(kind, nth, error, once)
+        for kind, count in counted.items()
+        for nth in range(1, count + 1)
+        for error in ERRORS[kind]
+        for once in (True, False)
+    ]
+
+
+def mark_of(fault: Fault) -> bytes:
+    """As good as thrown, and the same always: a call more or less does not shuffle the others anew."""
+    return hashlib.sha256(str(fault).encode()).digest()
+
+
+def slices_of(counted: dict[str, int]) -> list[list[Fault]]:
+    """The faults of so many calls, in SLICES parts; in which one a fault lies does not depend on the others."""
+    return _slices_of(tuple(counted.items()))
+
+
+@lru_cache(64)
+def _slices_of(counted: tuple[tuple[str, int], ...]) -> list[list[Fault]]:
+    slices: list[list[Fault]] = [[] for _ in range(SLICES)]
+    for fault in faults_of(dict(counted)):
+        slices[int.from_bytes(mark_of(fault)[:4]) % SLICES].append(fault)
+    return slices
 
 
 class Calls:

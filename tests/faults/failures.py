@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from typing import Any
 
 from distillkit.cli import ending
 from tests.faults.check import Job, quick
-from tests.faults.failing import ERRORS, Calls, Fault
+from tests.faults.failing import Calls, Fault, faults_of, mark_of, slices_of
 
 _PATIENCE = 60  # seconds, before a job counts as hanging
 
@@ -39,22 +38,15 @@ class Trial:
         return cls(job, folder, calls.counted, job.outcome(folder))
 
     def faults(self) -> list[Fault]:
-        """Every call of every kind, with every error, once and for good."""
-        return [
-            Fault(kind, nth, error, once)
-            for kind, count in self.counted.items()
-            for nth in range(1, count + 1)
-            for error in ERRORS[kind]
-            for once in (True, False)
-        ]
+        return faults_of(self.counted)
 
-    def some(self, seed: int, count: int) -> list[Fault]:
-        """The `seed`-th `count` of all faults, so that seeds 0, 1, ... together have each of them once.
+    def some(self, count: int) -> list[Fault]:
+        """So many of all faults, in an order that says nothing."""
+        return sorted(self.faults(), key=mark_of)[:count]
 
-        Their order says nothing, and is the same always; a call more or less does not shuffle the others anew.
-        """
-        shuffled = sorted(self.faults(), key=lambda fault: hashlib.sha256(str(fault).encode()).digest())
-        return shuffled[seed * count : (seed + 1) * count]
+    def slice(self, seed: int) -> list[Fault]:
+        """Seeds 0 .. SLICES - 1 together have each fault once, and each fault always has the same seed."""
+        return slices_of(self.counted)[seed]
 
     def check(self, fault: Fault) -> None:
         """AssertionError where something is told badly, lost, or in the way of the next run."""
