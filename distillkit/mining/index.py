@@ -19,6 +19,7 @@ from distillkit.mining import gpu_index
 from distillkit.mining.vectors import Vectors
 from distillkit.mining.which_faiss import faiss
 from distillkit.system.atomic import atomic_file, parsed_json, write_json
+from distillkit.system.opening import refused_is_not_absent
 from distillkit.system.wording import count as counted
 
 Say = Callable[[str], None]
@@ -67,7 +68,8 @@ def opened(folder: Path, kind: str, vectors: Vectors, identity: dict[str, Any], 
             )
         say(f"{path}: the index of an earlier run is used again")
         try:
-            read = faiss.read_index(str(path))
+            with refused_is_not_absent(path):
+                read = faiss.read_index(str(path))
         except RuntimeError as error:  # FAISS tells all that is wrong with a file so, over several lines
             raise StoreError(f"{path}: damaged; delete {folder} to build the index anew") from error
         return gpu_index.on_card(read) if kind == gpu_index.KIND else read
