@@ -80,14 +80,36 @@ def refused(error: OSError) -> str:
     """The line that a user reads of what the system refused: where, what, and what next."""
     places = [os.fsdecode(place) for place in (error.filename, error.filename2) if isinstance(place, str | bytes)]
     if not any("/" in place for place in places):  # a call relative to an open folder tells the last part alone
-        places = list(dict.fromkeys([_in_hand(error), *places]))
+        places = list(dict.fromkeys([in_hand(error) or "a file", *places]))
     why = (error.strerror or type(error).__name__).lower()
     return f"{' -> '.join(places)}: {why}; mend that place or name another, and run the same command again"
 
 
-def _in_hand(error: OSError) -> str:
+def place_of(error: OSError, path: Path, reading: bool) -> str:
+    """What an error is of, where `path` is written: often it itself, but what goes into it is read from somewhere.
+
+    What is to become `path` has another name until then, which means nothing to a user, and of a folder above it the
+    path tells as well. `reading`: it may be that.
+    """
+    found = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else None
+    if found is None and reading:
+        found = in_hand(error)
+    if not found or not Path(found).is_absolute() or ".partial" in found or Path(found) in path.parents:
+        return str(path)
+    return found
+
+
+def unreadable_by_now(place: str, why: object) -> SourceError:
+    """Of an image that a store has a row of."""
+    return SourceError(
+        f"{place}: could be read when its features were extracted, now: {why}; bring that file back, and run the same "
+        "command again"
+    )
+
+
+def in_hand(error: OSError) -> str | None:
     """The file that the innermost function with one had in hand: a failed read, fsync or lock does not say its name."""
-    found = "a file"  # where a file belongs to no path of ours
+    found = None
     for frame, _ in traceback.walk_tb(error.__traceback__):
         for value in frame.f_locals.values():
             name = getattr(value, "name", None) if hasattr(value, "fileno") else None

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from distillkit.errors import SourceError
+from distillkit.errors import SourceError, unreadable_by_now
 from distillkit.pixels.pillow import MAX_PIXELS
 from distillkit.pixels.resample import RESAMPLE
 from distillkit.recipe import Component, Data
@@ -68,5 +68,5 @@ class Originals:
             image = self.resample.decode(source.read(location), max_pixels=self.max_pixels)
         except SourceError as error:
             place = location if source.root is None else f"{source.root}/{location}"
-            raise SourceError(f"{place}: could be read when its features were extracted, now: {error}") from error
+            raise unreadable_by_now(place, error) from error
         return image, *self.resample.size(image)

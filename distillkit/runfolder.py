@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import nn
 
 from distillkit.errors import DistillkitError, TrainError
@@ -32,6 +32,7 @@ from distillkit.system.atomic import atomic_file, make_folder, parsed_json, set_
 from distillkit.system.best import FOLDER, RECORD, is_best, run_of
 from distillkit.system.lines import append_line, keep_lines, read_lines, settle
 from distillkit.system.locks import locked
+from distillkit.system.opening import tensors_of
 from distillkit.system.paths import expand, meant, or_else
 from distillkit.system.retyped import from_here, retyped
 from distillkit.system.versions import versions
@@ -216,8 +217,8 @@ class RunFolder:
         """The trained student, in evaluation mode, on the CPU."""
         student, file = self.recipe().student.build("students"), self.path / "student.safetensors"
         try:
-            student.load_state_dict(load_file(file))
-        except (OSError, SafetensorError, RuntimeError) as error:
+            student.load_state_dict(tensors_of(file))
+        except (FileNotFoundError, SafetensorError, RuntimeError) as error:
             reason = str(error).splitlines()[-1].strip()
             told = f"{file}: damaged ({reason}); delete student.json beside it, and train-student makes both again"
             if is_best(self.path):

@@ -21,6 +21,7 @@ from distillkit.mining.which_faiss import faiss
 from distillkit.mining.whole import forget_damaged, made_from, with_digest
 from distillkit.system.atomic import atomic_file, make_folder, write_json
 from distillkit.system.locks import locked
+from distillkit.system.opening import refused_is_not_absent
 from distillkit.system.wording import count as counted
 
 Say = Callable[[str], None]
@@ -81,7 +82,8 @@ def _read(folder: Path, kind: str, identity: dict[str, Any], say: Say) -> Any:
         )
     say(f"{path}: the index of an earlier run is used again")
     try:
-        read = faiss.read_index(str(path))
+        with refused_is_not_absent(path):
+            read = faiss.read_index(str(path))
     except RuntimeError as error:  # FAISS tells all that is wrong with a file so, over several lines
         raise StoreError(f"{path}: damaged; delete {folder} to build the index anew") from error
     return gpu_index.on_card(read) if kind == gpu_index.KIND else read

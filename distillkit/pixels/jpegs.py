@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_jpeg
 
-from distillkit.errors import SourceError
+from distillkit.errors import SourceError, unreadable_by_now
 from distillkit.pixels.cuts import Layout, piece_of
 from distillkit.pixels.operations import applied
 from distillkit.pixels.pillow import DAMAGE, MAX_PIXELS, refuse_bombs
@@ -169,7 +169,7 @@ def batch_of(
     views = rendered([one for _, one in images], size, interpolation, device)
     for (name, _), pixels in zip(images, views, strict=True):
         if isinstance(pixels, SourceError):
-            raise SourceError(f"{name}: could be read when its features were extracted, now: {pixels}")
+            raise unreadable_by_now(name, pixels)
         shown.append(pixels)
     return torch.cat(shown).contiguous(memory_format=torch.channels_last)
 

@@ -15,6 +15,7 @@ from typing import BinaryIO, NamedTuple
 from distillkit.errors import NoHome, SourceError
 from distillkit.sources._links import led_by_its_owner
 from distillkit.system.addresses import refuse_secrets
+from distillkit.system.opening import part
 from distillkit.system.paths import cache_dir, expand, meant, or_else
 from distillkit.system.remote import Remote, is_remote, local_path
 
@@ -115,9 +116,7 @@ class Near:
         """Bytes of a file; fewer where it ends before."""
         path = self.read(name)
         try:
-            with path.open("rb", buffering=0) as file:
-                # A plan of another corpus must not make us ask for more memory than the file can fill.
-                return os.pread(file.fileno(), min(length, os.fstat(file.fileno()).st_size), start)
+            return part(path, start, length)
         except OSError as error:
             raise SourceError(f"{path}: {error.strerror}") from error
 

@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from distillkit.errors import DiskFull, DiskLost, DistillkitError
+from distillkit.errors import DiskFull, DiskLost, DistillkitError, place_of
 from distillkit.system.temporary import filling, held, locked_there, temporary, tidy
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -26,19 +26,22 @@ _settled = set[str]()  # folders whose own names, and those of their parents, th
 
 @contextmanager
 def noticing_a_full_disk(path: Path) -> Iterator[None]:
-    """DiskFull when writing at `path` fails for want of space, DiskLost when the disk is gone; other errors name it."""
+    """DiskFull when writing at `path` fails for want of space, DiskLost when the disk is gone; other errors name it.
+
+    What they tell of is the file that failed, which may be one that is read for it.
+    """
     try:
         yield
     except OSError as error:
         if error.errno in _FULL:
             raise DiskFull(
-                f"{path}: no space left on the disk; what is committed is kept, make room and run the same command "
-                "again"
+                f"{place_of(error, path, reading=False)}: no space left on the disk; what is committed is kept, make "
+                "room and run the same command again"
             ) from error
         if error.errno in _LOST:
             raise DiskLost(
-                f"{path}: the disk does not answer ({error.strerror}); what is committed is kept, mount it again and "
-                "run the same command again"
+                f"{place_of(error, path, reading=True)}: the disk does not answer ({error.strerror}); what is "
+                "committed is kept, mount it again and run the same command again"
             ) from error
         if error.filename is None:
             error.filename = str(path)  # not all calls say which file it was

@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
@@ -27,6 +26,7 @@ from distillkit.errors import TrainError
 from distillkit.store.format.manifest import digest, file_digest
 from distillkit.system.atomic import atomic_folder, keep_names, parsed_json, set_aside, write_json
 from distillkit.system.device import fetched
+from distillkit.system.opening import refused_is_not_absent, tensors_of
 from distillkit.training.shards import cut, spread, whole
 
 _KEPT = {torch.optim.AdamW: {"step", "exp_avg", "exp_avg_sq"}, torch.optim.SGD: {"momentum_buffer"}}  # a parameter
@@ -95,7 +95,7 @@ def restore(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, sc
     path = found[-1]
     state = parsed_json((path / "state.json").read_bytes())
     now = model.state_dict()
-    kept = {name: cut(value, now.get(name)) for name, value in load_file(path / "model.safetensors").items()}
+    kept = {name: cut(value, now.get(name)) for name, value in tensors_of(path / "model.safetensors").items()}
     try:
         model.load_state_dict(kept)
     except RuntimeError as error:
@@ -103,7 +103,7 @@ def restore(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, sc
             f"{path}: holds another student or objective ({str(error).splitlines()[-1].strip()}); "
             "begin with --overwrite"
         ) from error
-    flat = load_file(path / "optimizer.safetensors")
+    flat = tensors_of(path / "optimizer.safetensors")
     if strange := _strange(model, optimizer, flat):
         raise TrainError(
             f"{path}: optimizer.safetensors is of another optimiser or student ({strange}); begin with --overwrite"
@@ -142,7 +142,7 @@ def _damage(path: Path) -> str | None:
         if {"files", "sha256"} & record.keys() and record.pop("sha256") != digest(record):
             return "state.json is not as it was written"
         for name in _FILES:
-            with safe_open(path / name, "pt"):
+            with refused_is_not_absent(path / name), safe_open(path / name, "pt"):
                 pass
             if "files" in record and file_digest(path / name).sha256 != record["files"][name]:
                 return f"{name} is not as it was written"

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from distillkit.runfolder import RunFolder
 from distillkit.system.atomic import atomic_folder, parsed_json, write_json
+from distillkit.system.opening import tensors_of
 from distillkit.training.objective import Objective
 from distillkit.training.shards import whole
 from distillkit.types import Batch, Features, Widths
@@ -67,9 +68,9 @@ def replay(folder: str | Path) -> dict[str, float]:
     student = recipe.student.build("students")
     widths = Widths(student.widths, what["widths"]["teacher"], what["widths"]["others"])
     objective = Objective(recipe.losses, widths)
-    weights = {name: value for name, value in load_file(path / "model.safetensors").items() if "average." not in name}
+    weights = {name: value for name, value in tensors_of(path / "model.safetensors").items() if "average." not in name}
     nn.ModuleDict({"student": student, "objective": objective}).load_state_dict(weights)
-    batch = _batch(load_file(path / "batch.safetensors"), what)
+    batch = _batch(tensors_of(path / "batch.safetensors"), what)
     objective.at(batch.step)
     with torch.no_grad():
         _, terms = objective(batch, student.train()(batch))

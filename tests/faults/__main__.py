@@ -3,7 +3,8 @@
     python -m tests.faults [minutes] [--only "power cuts"]
     python -m tests.faults --seed N  # the world of many writers that this seed makes, once more
 
-It ends when every method has reached its goal, or when the minutes are over.
+It ends when every method has reached its goal, or when the minutes are over. What failed before is tried again first,
+and counts no longer when it fails no more.
 A line of JSON for each part and seed goes to benchmarks/results/reliability, to a log named after the machine, so that
 a run that was stopped goes on: also in another clone and on another day, as the log is committed. Its lines tell of
 which commit they speak; remove it to begin anew. The table of all lines is printed at the end and is written as JSON
@@ -16,13 +17,12 @@ import argparse
 import faulthandler
 import sys
 import time
-from itertools import count
 
 from distillkit.system.lines import append_line
 from tests.faults.figures import told
 from tests.faults.many import trial as many
-from tests.faults.parts import PARTS
-from tests.faults.progress import LOG, Progress, commit, key_of, logged
+from tests.faults.parts import PARTS, Part
+from tests.faults.progress import LOG, Line, Progress, commit, logged
 
 
 def main(minutes: float, only: str | None = None) -> int:
@@ -32,21 +32,21 @@ def main(minutes: float, only: str | None = None) -> int:
     for lacking in sorted({(one.method, one.needs or "") for one in asked if not one.can_be}):
         print("{} is passed over: {} is not installed".format(*lacking))
     LOG.parent.mkdir(parents=True, exist_ok=True)
-    for seed in count():
-        parts = [one for one in asked if one.can_be and not progress.is_over(one)]
-        if not parts:
-            return told()
-        for part in parts:
+    while seeds := [(one, seed) for one in asked if one.can_be and (seed := progress.next_seed(one)) is not None]:
+        for part, seed in seeds:
             if time.monotonic() >= until:
                 return told()
-            line = {"method": part.method, "what": part.what, "seed": seed, "unit": part.unit}
-            if key_of(line) not in progress.done:
-                started = time.monotonic()
-                line |= {name: value for name, value in part.tried(seed)._asdict().items() if value is not None}
-                line |= {"seconds": round(time.monotonic() - started, 1), "commit": commit()}
-                append_line(LOG, line)
-                progress.add(line)
+            line = _tried(part, seed)
+            append_line(LOG, line)
+            progress.add(line)
     return told()
+
+
+def _tried(part: Part, seed: int) -> Line:
+    started = time.monotonic()
+    line = {"method": part.method, "what": part.what, "seed": seed, "unit": part.unit}
+    line |= {name: value for name, value in part.tried(seed)._asdict().items() if value is not None}
+    return line | {"seconds": round(time.monotonic() - started, 1), "commit": commit()}
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from distillkit.store.upkeep.verify import verify
 from distillkit.store.writing import fill as module
 from distillkit.store.writing.fill import fill
 from tests.faults.check import Job, Promise
+from tests.faults.failing import ours
 from tests.faults.store_jobs import ROWS, is_complete, rows_of, writer
 from tests.faults.world import recipe, square, squares
 
@@ -50,7 +51,8 @@ class Extracted(Job):
         place = folder.with_name("recipe.toml")
         teachers = changes.get("teachers", self.teachers)
         fields = [f"{name}/{field}" for name in teachers for field in self.fields]
-        place.write_text(recipe(folder / "deep/out", self.corpus(folder), teachers, fields))
+        with ours():
+            place.write_text(recipe(folder / "deep/out", self.corpus(folder), teachers, fields))
         return place
 
     def run(self, folder: Path, promise: Promise) -> None:

@@ -1,8 +1,9 @@
 """Calls of the system that fail: the n-th of a kind, once or from then on, below one folder.
 
 Files that Python opens are given to the caller over a file of ours, whose reads and writes fail or are short as the
-system's may be; so what Arrow, NumPy and safetensors read and write through Python is failed as well. `EINTR` is
-among the errors of those calls alone that Python does not make again itself (PEP 475).
+system's may be; so what Arrow, NumPy and safetensors read and write through Python is failed as well. What libraries
+ask of the system themselves fails as they tell it: see `libraries`. `EINTR` is among the errors of those calls alone
+that Python does not make again itself (PEP 475).
 """
 
 from __future__ import annotations
@@ -10,18 +11,21 @@ from __future__ import annotations
 import builtins
 import errno
 import fcntl
+import hashlib
 import io
 import mmap
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-SHORT = "short"  # fewer bytes than asked for, and no error
+from tests.faults.libraries import SHORT, libraries
+
 ERRORS: dict[str, tuple[int | str, ...]] = {
     "open": (errno.EMFILE, errno.EACCES, errno.EIO, errno.ESTALE, errno.ENOSPC, errno.EDQUOT),
     "read": (errno.EIO, errno.ESTALE, SHORT),
@@ -30,11 +34,15 @@ ERRORS: dict[str, tuple[int | str, ...]] = {
     "rename": (errno.EIO, errno.EACCES, errno.ENOSPC, errno.EDQUOT, errno.ESTALE, errno.EINTR),
     "link": (errno.EIO, errno.EACCES, errno.ENOSPC, errno.EDQUOT, errno.ESTALE, errno.EINTR),
     "unlink": (errno.EIO, errno.EACCES, errno.ESTALE, errno.EINTR),
-    "mkdir": (errno.EIO, errno.EACCES, errno.ENOSPC, errno.EDQUOT, errno.EINTR),
-    "mmap": (errno.ENOMEM, errno.EACCES, errno.ENODEV, errno.EIO, errno.EINTR),
+    "mkdir": (errno.EIO, errno.EACCES, errno.ENOSPC, errno.EDQUOT, errno.ESTALE, errno.EINTR),
+    "mmap": (errno.ENOMEM, errno.EACCES, errno.ENODEV, errno.EIO, errno.ESTALE, errno.EINTR),
     "statvfs": (errno.EIO, errno.ESTALE, errno.EACCES, errno.EINTR),  # Python asks again of open files alone
     "lock": (errno.EIO, errno.ESTALE, errno.EACCES),
 }
+SLICES = 50  # in which the faults of a job are tried
+# What a fault is; where that changes, what was tried before was another thing.
+_WHERE = "the job's folder, and what it reads"
+KINDS = hashlib.sha256(repr((ERRORS, _WHERE)).encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,35 @@ class Fault:
         return f"{name} at {self.kind} no. {self.nth}{'' if self.once else ' and from then on'}"
 
 
+def faults_of(counted: dict[str, int]) -> list[Fault]:
+    """Of so many calls of each kind: every one, with every error, once and for good."""
+    return [
+        Fault(kind, nth, error, once)
+        for kind, count in counted.items()
+        for nth in range(1, count + 1)
+        for error in ERRORS[kind]
+        for once in (True, False)
+    ]
+
+
+def mark_of(fault: Fault) -> bytes:
+    """As good as thrown, and the same always: a call more or less does not shuffle the others anew."""
+    return hashlib.sha256(str(fault).encode()).digest()
+
+
+def slices_of(counted: dict[str, int]) -> list[list[Fault]]:
+    """The faults of so many calls, in SLICES parts; in which one a fault lies does not depend on the others."""
+    return _slices_of(tuple(counted.items()))
+
+
+@lru_cache(64)
+def _slices_of(counted: tuple[tuple[str, int], ...]) -> list[list[Fault]]:
+    slices: list[list[Fault]] = [[] for _ in range(SLICES)]
+    for fault in faults_of(dict(counted)):
+        slices[int.from_bytes(mark_of(fault)[:4]) % SLICES].append(fault)
+    return slices
+
+
 class Calls:
     """Counts calls below `root` by kind, and fails those that `fault` means."""
 
@@ -58,21 +95,24 @@ class Calls:
         self.root, self.fault = os.path.realpath(root), fault
         self.counted = dict.fromkeys(ERRORS, 0)
         self.failed = False
+        self.places: list[str] = []  # of the calls that failed
 
     def _below(self, place: Any, dir_fd: int | None = None) -> bool:
         try:
-            if isinstance(place, int):
-                path = str(Path(f"/proc/self/fd/{place}").readlink())
-            else:
-                start = str(Path(f"/proc/self/fd/{dir_fd}").readlink()) if dir_fd is not None else ""
-                path = os.path.abspath(os.path.join(start, os.fsdecode(place)))  # noqa: PTH100, PTH118
+            path = self._path(place, dir_fd)
         except (OSError, TypeError):
             return False
         return path.startswith(self.root + "/") or path == self.root
 
+    def _path(self, place: Any, dir_fd: int | None = None) -> str:
+        if isinstance(place, int):
+            return str(Path(f"/proc/self/fd/{place}").readlink())
+        start = str(Path(f"/proc/self/fd/{dir_fd}").readlink()) if dir_fd is not None else ""
+        return os.path.abspath(os.path.join(start, os.fsdecode(place)))  # noqa: PTH100, PTH118
+
     def met(self, kind: str, place: Any, dir_fd: int | None = None) -> int | str | None:
         """Count a call; what it is to fail with, if it is."""
-        if not self._below(place, dir_fd):
+        if _ours or not self._below(place, dir_fd):
             return None
         self.counted[kind] += 1
         fault = self.fault
@@ -80,6 +120,7 @@ class Calls:
             return None
         if fault.once and self.failed:
             return None
+        self.places.append(self._path(place, dir_fd))
         self.failed = True
         return fault.error
 
@@ -92,7 +133,13 @@ class Calls:
     def _guard(self, kind: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def guarded(place: Any, *arguments: Any, **options: Any) -> Any:
             handle = place if isinstance(place, int | str | bytes | os.PathLike) else place.fileno()
-            self.refuse(kind, handle, options.get("dir_fd"))
+            try:
+                self.refuse(kind, handle, options.get("dir_fd"))
+            except OSError as error:
+                if kind in ("rename", "link"):
+                    error.filename2 = os.fsdecode(arguments[0])
+                    self.places.append(self._path(arguments[0]))
+                raise
             return call(place, *arguments, **options)
 
         return guarded
@@ -143,11 +190,26 @@ class Calls:
             replace(fcntl, name, self._guard("lock", getattr(fcntl, name)))
         replace(mmap, "mmap", self._guard("mmap", mmap.mmap))
         replace(pa, "memory_map", self._guard("mmap", pa.memory_map))
+        for module, name, function in libraries(self):
+            replace(module, name, function)
         try:
             yield
         finally:
             for module, name, function in reversed(replaced):
                 setattr(module, name, function)
+
+
+_ours: list[None] = []
+
+
+@contextmanager
+def ours() -> Iterator[None]:
+    """What a job does itself, and not by the product, does not fail."""
+    _ours.append(None)
+    try:
+        yield
+    finally:
+        _ours.pop()
 
 
 class _File(io.FileIO):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import re
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -13,14 +13,14 @@ from typing import Any
 
 from distillkit.cli import ending
 from tests.faults.check import Job, quick
-from tests.faults.failing import ERRORS, Calls, Fault
+from tests.faults.failing import Calls, Fault, faults_of, mark_of, slices_of
 
 _PATIENCE = 60  # seconds, before a job counts as hanging
 
 
 @dataclass
 class Trial:
-    """A job at `folder`: how it ends undisturbed, and how often it calls the system."""
+    """A job at `folder`: how it ends undisturbed, and how often it calls the system, also for what lies beside it."""
 
     job: Job
     folder: Path
@@ -29,38 +29,31 @@ class Trial:
 
     @classmethod
     def of(cls, job: Job, folder: Path) -> Trial:
-        calls = Calls(folder)
+        calls = Calls(folder.parent)
         for _ in range(2):  # what Python compiles and caches the first time is no part of it
             _laid_out(job, folder)
-            calls = Calls(folder)
+            calls = Calls(folder.parent)
             with calls.in_the_way():
                 job.run(folder, lambda what, kept: None)
         job.undisturbed(folder)
         return cls(job, folder, calls.counted, job.outcome(folder))
 
     def faults(self) -> list[Fault]:
-        """Every call of every kind, with every error, once and for good."""
-        return [
-            Fault(kind, nth, error, once)
-            for kind, count in self.counted.items()
-            for nth in range(1, count + 1)
-            for error in ERRORS[kind]
-            for once in (True, False)
-        ]
+        return faults_of(self.counted)
 
-    def some(self, seed: int, count: int) -> list[Fault]:
-        """The `seed`-th `count` of all faults, so that seeds 0, 1, ... together have each of them once.
+    def some(self, count: int) -> list[Fault]:
+        """So many of all faults, in an order that says nothing."""
+        return sorted(self.faults(), key=mark_of)[:count]
 
-        Their order says nothing, and is the same always; a call more or less does not shuffle the others anew.
-        """
-        shuffled = sorted(self.faults(), key=lambda fault: hashlib.sha256(str(fault).encode()).digest())
-        return shuffled[seed * count : (seed + 1) * count]
+    def slice(self, seed: int) -> list[Fault]:
+        """Seeds 0 .. SLICES - 1 together have each fault once, and each fault always has the same seed."""
+        return slices_of(self.counted)[seed]
 
     def check(self, fault: Fault) -> None:
         """AssertionError where something is told badly, lost, or in the way of the next run."""
         _laid_out(self.job, self.folder)
         promises: list[tuple[str, Callable[[Path], None]]] = []
-        calls = Calls(self.folder, fault)
+        calls = Calls(self.folder.parent, fault)
         told_line = "nothing"
         try:
             with _lines() as lines, suppress(_Ended), calls.in_the_way(), _no_longer_than(_PATIENCE), _as_a_command():
@@ -69,7 +62,7 @@ class Trial:
                 (told_line,) = lines
                 assert "\n" not in told_line, "more than one line"
                 assert ";" in told_line, "it is not told what to do"
-                assert "/" in told_line, "no file is named"
+                assert names(told_line, calls.places, self.folder.parent), f"{calls.places} is not named"
             for what, kept in promises:
                 try:
                     kept(self.folder)
@@ -84,6 +77,25 @@ class Trial:
             assert not different, f"not as undisturbed: {sorted(different)}"
         except Exception as error:
             raise AssertionError(f"{self.job.name}, {fault}; told: {told_line}: {error!r}") from error
+
+
+# How a file is called while it has no name, and who keeps others from it.
+_BESIDE = re.compile(r"((\.[0-9a-f]{8})?\.partial|\.lock)$")
+
+
+def names(line: str, places: list[str], root: Path) -> bool:
+    """Whether a line tells of one of these places, of its folder or one above, or of what lies in it."""
+    said = {_meant(Path(found.rstrip("."))) for found in re.findall(r"/[^\s:;,'\"()]+", line)}
+    wanted = {_meant(Path(place)) for place in places}
+    return any(
+        root in one.parents and (one in (place, *place.parents) or place in one.parents)
+        for one in said
+        for place in wanted
+    )
+
+
+def _meant(place: Path) -> Path:
+    return Path(*(_BESIDE.sub("", part).lstrip(".") if _BESIDE.search(part) else part for part in place.parts))
 
 
 def _laid_out(job: Job, folder: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from distillkit.system.machine import machine
 from distillkit.system.versions import versions
 from tests.faults.parts import PARTS
-from tests.faults.progress import LOG, Line, logged
+from tests.faults.progress import LOG, Line, logged, tried_of
 
 
 def told() -> int:
@@ -40,8 +40,20 @@ def figures_of(lines: list[Line]) -> dict[str, Any]:
         if "minutes" in line:
             taken = method["minutes"].get(line["what"], 0) + line["minutes"]
             method["minutes"][line["what"]] = round(taken, 1)
+    _each_fault_once(methods, lines)
     commits = sorted({line["commit"] for line in lines if line.get("commit")})
     return {"methods": methods, "machine": machine(), "made_with": versions(), "commits": commits}
+
+
+def _each_fault_once(methods: dict[str, Any], lines: list[Line]) -> None:
+    parts: dict[tuple[str, str], list[Line]] = {}
+    for line in lines:
+        if "calls" in line:
+            parts.setdefault((line["method"], line["what"]), []).append(line)
+    for (method, what), ones in parts.items():
+        methods[method]["parts"][what] = tried_of(ones)
+    for method in {method for method, _ in parts}:
+        methods[method]["counted"] = sum(methods[method]["parts"].values())
 
 
 def table(figures: dict[str, Any]) -> list[str]:

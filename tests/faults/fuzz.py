@@ -88,6 +88,14 @@ def _last_words(said: str) -> str:
     return lines[0].strip() if lines else said[-200:]
 
 
+def stood_still(failed: str) -> bool:
+    """Whether it was the machine: a reader that hangs is told after PATIENCE, not after half an hour."""
+    from tests.faults.hostile_input import PATIENCE
+
+    told = re.search(r"libFuzzer: timeout after (\d+) seconds", failed)
+    return told is not None and int(told[1]) > 10 * PATIENCE
+
+
 def fuzz(name: str, minutes: float, seed: int, folder: Path, kept: Path) -> None:
     """In a process of its own, which ends with it."""
     import atheris

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from tests.faults import fuzz
 from tests.faults.check import Recording, quick
+from tests.faults.failing import KINDS, SLICES
 from tests.faults.failures import Trial
 from tests.faults.hostile_input import Reader
 from tests.faults.jobs import JOBS
@@ -26,7 +27,7 @@ from tests.faults.outside import make_world
 from tests.faults.sites import missed, sites
 from tests.faults.targets import TARGETS
 
-_DISKS, _FAULTS, _INPUTS = 1500, 100, 500  # a seed
+_DISKS, _INPUTS = 1500, 500  # a seed
 _MODELS = (WithPowerCuts, CorpusWithPowerCuts)
 _RUNS, _STEPS = 40, 30  # of a model and seed
 _WORLDS = 500  # of many writers, a seed
@@ -36,20 +37,23 @@ _FUZZED = 4  # minutes, a seed
 class Tried(NamedTuple):
     """`counted`: how many of the part's unit; `failed`: a line each.
 
-    `all`: how many the part has, where it has an end; `minutes`: of the CPU, where the goal is one of time.
+    `all`: how many the part has, where it has an end; `minutes`: of the CPU, where the goal is one of time; `calls`:
+    of each kind, how many a job makes of the system, and `kinds` what a fault was then, where faults are counted.
     """
 
     counted: int
     failed: list[str]
     all: int | None = None
     minutes: float | None = None
+    calls: dict[str, int] | None = None
+    kinds: str | None = None
 
 
 class Part(NamedTuple):
     """`method` and `what` name it in the table; `goal`: units that the method as a whole is to reach.
 
-    `goal` None: all that its parts have. `minutes`: the goal is one of the CPU's, of each part. `needs`: a package,
-    without which it is passed over.
+    `goal` None: all that its parts have, which their seeds 0 .. `seeds` - 1 are. `minutes`: the goal is one of the
+    CPU's, of each part. `needs`: a package, without which it is passed over.
     """
 
     method: str
@@ -59,6 +63,7 @@ class Part(NamedTuple):
     tried: Callable[[int], Tried]
     minutes: bool = False
     needs: str | None = None
+    seeds: int = 1
 
     @property
     def can_be(self) -> bool:
@@ -85,9 +90,9 @@ def _power_cuts(job: type, seed: int) -> Tried:
         return failures(partial(recording.check, disk) for disk in some)
 
 
-def _taken_out(site: str, seed: int) -> Tried:
+def _taken_out(site: str, _: int) -> Tried:
     """There is nothing more to try of an fsync than that it is missed."""
-    return failures([] if seed else [partial(missed, site, _recording)])._replace(all=1)
+    return failures([partial(missed, site, _recording)])._replace(all=1)
 
 
 @cache
@@ -107,8 +112,8 @@ def _recordings() -> str:
 def _failing_calls(job: type, seed: int) -> Tried:
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         trial = Trial.of(job(), Path(folder) / "disk")
-        found = failures(partial(trial.check, fault) for fault in trial.some(seed, _FAULTS))
-        return found._replace(all=len(trial.faults()))
+        found = failures(partial(trial.check, fault) for fault in trial.slice(seed))
+        return found._replace(all=len(trial.faults()), calls=trial.counted, kinds=KINDS)
 
 
 def _hostile_bytes(target: str, seed: int) -> Tried:
@@ -142,7 +147,7 @@ def _many_writers(seed: int) -> Tried:
 PARTS = [
     *(Part("power cuts", job.name, "disks", 50_000, partial(_power_cuts, job)) for job in JOBS),
     *(Part("fsyncs taken out", site, "fsyncs", None, partial(_taken_out, site)) for site in sites()),
-    *(Part("every call fails", job.name, "faults", None, partial(_failing_calls, job)) for job in JOBS),
+    *(Part("every call fails", job.name, "faults", None, partial(_failing_calls, job), seeds=SLICES) for job in JOBS),
     *(Part("hostile bytes", name, "inputs", 10_000 * len(TARGETS), partial(_hostile_bytes, name)) for name in TARGETS),
     *(
         Part("models", one.__name__, "steps", 10_000, partial(_model, one))

@@ -1,4 +1,8 @@
-"""Every line of the package that asks for an fsync, found in its source, and whether anybody would miss it."""
+"""Every place of the package that asks for an fsync, found in its source, and whether anybody would miss it.
+
+It is called by its function, not by its line, which is another one whenever something is written above it: what was
+tried of it would look like never tried, and its figure would go.
+"""
 
 from __future__ import annotations
 
@@ -20,33 +24,53 @@ ELSEWHERE = {
 }
 
 
-def sites() -> list[str]:
-    """As `system/atomic.py:61`; `atomic.sync` and `keep_names` are how to ask, their callers are the sites."""
-    return [f"{path.relative_to(PACKAGE).as_posix()}:{line}" for path in _files() for line in sorted(set(_lines(path)))]
+def sites() -> dict[str, str]:
+    """Name -> line, as `system/atomic.py atomic_file 1` -> `system/atomic.py:157`.
 
-
-def missed(site: str, recorded: Callable[[type], Recording]) -> None:
-    """AssertionError unless some job loses something when the fsync of that line does nothing. One is enough; some show
-    it only where they go on with what was interrupted.
+    `atomic.sync` and `keep_names` are how to ask, their callers are the sites.
     """
+    return {
+        f"{name} {function} {number}": f"{name}:{line}"
+        for path in _files()
+        for name, function, lines in _functions(path)
+        for number, line in enumerate(lines, 1)
+    }
+
+
+def missed(name: str, recorded: Callable[[type], Recording]) -> None:
+    """AssertionError unless some job loses something when that fsync does nothing. One is enough; some show it only
+    where they go on with what was interrupted.
+    """
+    site = sites()[name]
     every = sorted(map(recorded, JOBS), key=lambda recording: len(recording.events))
     assert any(recording.catches(site, seed=0) for recording in every if site in recording.sites) or any(
         recording.catches_interrupted(site) for recording in every
-    ), f"the fsync of {site} does nothing for anybody"
+    ), f"the fsync of {name} ({site}) does nothing for anybody"
 
 
 def _files() -> list[Path]:
     return [path for path in sorted(PACKAGE.rglob("*.py")) if path.relative_to(PACKAGE).as_posix() not in ELSEWHERE]
 
 
-def _lines(path: Path) -> Iterator[int]:
-    tree = ast.parse(path.read_text("utf-8"))
-    own = {node for one in ast.walk(tree) if _is_sync(one) for node in ast.walk(one)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and node not in own:
+def _functions(path: Path) -> Iterator[tuple[str, str, list[int]]]:
+    """File, function and its lines that ask, in their order."""
+    found: dict[str, set[int]] = {}
+
+    def walk(node: ast.AST, within: str) -> None:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            within = f"{within}.{node.name}".lstrip(".")
+        if _is_sync(node):
+            return
+        if isinstance(node, ast.Call):
             name = getattr(node.func, "attr", None) or getattr(node.func, "id", None)
             if name in (*WAYS, "fsync", "fdatasync"):
-                yield node.lineno
+                found.setdefault(within, set()).add(node.lineno)
+        for child in ast.iter_child_nodes(node):
+            walk(child, within)
+
+    walk(ast.parse(path.read_text("utf-8")), "")
+    for function, lines in found.items():
+        yield path.relative_to(PACKAGE).as_posix(), function, sorted(lines)
 
 
 def _is_sync(node: ast.AST) -> bool:

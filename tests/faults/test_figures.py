@@ -1,6 +1,7 @@
 """The figures of `make reliability`: what is done is not done again, and a failure is told, kept and the exit code."""
 
 import json
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -8,8 +9,11 @@ import pytest
 from distillkit.system.lines import append_line, read_lines
 from tests.faults import __main__ as command
 from tests.faults import figures, progress
+from tests.faults.failing import KINDS, SLICES, faults_of, slices_of
+from tests.faults.fuzz import stood_still
 from tests.faults.parts import PARTS, Part, Tried, failures
 from tests.faults.progress import LOG
+from tests.faults.sites import sites
 
 
 @pytest.fixture
@@ -75,15 +79,91 @@ def test_of_what_has_an_end_all_is_tried_once(parts, monkeypatch, capsys):
 
         return slice_of
 
-    whole = [Part("calls", f"of {every}", "faults", None, tried(every, every)) for every in (25, 10, 31)]
+    whole = [
+        Part("calls", f"of {every}", "faults", None, tried(every, every), seeds=-(-every // 10)) for every in (25, 31)
+    ]
+    whole.append(Part("fsyncs", "of 1", "fsyncs", None, tried(1, 1)))
+    monkeypatch.setattr(progress, "KINDS", None)
     for module in (command, figures, progress):
         monkeypatch.setattr(module, "PARTS", whole)
-    append_line(LOG, {"method": "calls", "what": "of 10", "seed": 0, "unit": "faults", "counted": 90, "failed": []})
+    append_line(LOG, {"method": "fsyncs", "what": "of 1", "seed": 0, "unit": "fsyncs", "counted": 9, "failed": []})
     command.main(60)
     command.main(60)
-    assert heard == [(25, 0), (10, 0), (31, 0), (25, 1), (31, 1), (25, 2), (31, 2), (31, 3)]
+    assert heard == [(25, 0), (31, 0), (1, 0), (25, 1), (31, 1), (25, 2), (31, 2), (31, 3)]
     said = capsys.readouterr().out
-    assert "| calls | all | 66 faults | all | 0 |\n| | of 25 | 25 of 25 | | |" in said
+    assert "| calls | all | 56 faults | all | 0 |\n| | of 25 | 25 of 25 | | |" in said
+
+
+@pytest.fixture
+def faults(parts, monkeypatch):
+    """A part whose job makes other calls whenever `made` says so; `heard`: its slices that were tried."""
+    made, heard = {"open": 40}, []
+
+    def tried(seed):
+        heard.append(seed)
+        counted = len(slices_of(made)[seed])
+        return Tried(counted, [], all=len(faults_of(made)), calls=dict(made), kinds=KINDS)
+
+    for module in (command, figures, progress):
+        monkeypatch.setattr(module, "PARTS", [Part("calls", "job", "faults", None, tried, seeds=SLICES)])
+    return made, heard
+
+
+def test_a_part_is_over_when_each_of_its_faults_was_tried(faults, capsys):
+    """Slices do not shift when the code comes to make another call; what is new is tried, and it alone is counted."""
+    made, heard = faults
+    command.main(60)
+    every = len(faults_of(made))
+    assert heard == [*range(SLICES)] and f"| | job | {every} of {every} | | |" in capsys.readouterr().out
+    made["open"] += 1
+    command.main(60)
+    assert heard == [*range(SLICES)], "nobody knows of it yet"
+    append_line(LOG, read_lines(LOG)[0] | {"calls": dict(made), "all": len(faults_of(made))})
+    command.main(0)
+    lacking = {seed for seed, some in enumerate(slices_of(made)) if any(fault.nth == 41 for fault in some)} - {0}
+    more = len(faults_of(made))
+    assert f"| | job | {every} of {more} |" in capsys.readouterr().out
+    command.main(60)
+    assert heard[SLICES:] == sorted(lacking) and 0 < len(lacking) < SLICES / 2
+    assert f"| | job | {more} of {more} |" in capsys.readouterr().out
+    made["open"] -= 20
+    append_line(LOG, read_lines(LOG)[0] | {"calls": dict(made), "all": len(faults_of(made))})
+    command.main(60)
+    fewer = len(faults_of(made))
+    assert f"| | job | {fewer} of {fewer} |" in capsys.readouterr().out, "more than there are"
+
+
+def test_what_was_tried_when_a_fault_was_another_thing_is_tried_anew(faults, monkeypatch):
+    assert faults
+    command.main(60)
+    monkeypatch.setattr(progress, "KINDS", "other")
+    assert progress.logged() == []
+    append_line(LOG, {"method": "calls", "what": "job", "seed": 0, "unit": "faults", "counted": 9, "failed": []})
+    assert progress.logged() == [], "as it was before the log told what a fault is"
+
+
+def test_what_failed_is_tried_again_and_the_last_line_counts(parts, monkeypatch, capsys):
+    """Once a run; with no minutes the figures are told, and the exit code is that of what failed last."""
+    broken, heard = [True], []
+
+    def tried(seed):
+        heard.append(seed)
+        return Tried(10, ["it breaks"] if seed == 1 and broken else [])
+
+    for module in (command, figures, progress):
+        monkeypatch.setattr(module, "PARTS", [Part("cuts", "one", "disks", 30, tried)])
+    assert command.main(60) == 1 and heard == [0, 1, 2]
+    assert command.main(0) == 1 and command.main(60) == 1 and heard == [0, 1, 2, 1]
+    broken.clear()
+    assert command.main(60) == 0 and heard == [0, 1, 2, 1, 1]
+    assert "| cuts | all | 30 disks | 30 | 0 |" in capsys.readouterr().out
+    assert command.main(0) == 0 and command.main(60) == 0 and len(read_lines(LOG)) == len(heard)
+
+
+def test_a_fuzzer_whose_machine_stood_still_found_nothing():
+    """It is told of a reader that hangs after its patience, which is seconds."""
+    told = "csv: ==1== ERROR: libFuzzer: timeout after {} seconds; the input lies beside .fuzz/csv"
+    assert stood_still(told.format(1895)) and not stood_still(told.format(21)) and not stood_still("csv: KeyError")
 
 
 def test_what_failed_is_told_kept_and_the_exit_code(parts, capsys):
@@ -107,6 +187,13 @@ def test_of_fuzzing_each_part_has_its_minutes(parts, monkeypatch, capsys):
     said = capsys.readouterr().out
     assert "| fuzzing | all | 2,030 inputs | 3 min a part |" in said and "| | tar | 2,000 in 3 min | | |" in said
     assert "dreaming is passed over: no_such_package is not installed\n" in said
+
+
+def test_every_fsync_has_a_figure():
+    """By names that a line more above it does not change."""
+    parts = {part.what for part in PARTS if part.method == "fsyncs taken out"}
+    assert parts == set(sites()) and len(set(sites().values())) == len(parts) > 15
+    assert not [name for name in parts if re.search(r":\d", name)]
 
 
 def test_no_two_parts_have_one_name():

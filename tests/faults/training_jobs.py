@@ -19,6 +19,7 @@ from distillkit.store.reading.reader import FeatureStore
 from distillkit.train import train
 from distillkit.training.pixel_cache import Cached, exists
 from tests.faults.check import Job, Promise
+from tests.faults.failing import ours
 from tests.faults.world import TRAIN, recipe, squares
 
 RUN = "deep/runs/toy"
@@ -60,7 +61,8 @@ class Trained(Job):
 
     def asked(self, folder: Path, named: str | None = None) -> Path:
         place = folder.with_name("train.toml")
-        place.write_text(TRAIN.format(folder=folder, images=self.world / "images", named=named or self.evals))
+        with ours():
+            place.write_text(TRAIN.format(folder=folder, images=self.world / "images", named=named or self.evals))
         return place
 
     def run(self, folder: Path, promise: Promise) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -51,6 +52,26 @@ class Colour:
             "activation": "none",
             "precision": "fp32",
         }
+
+
+class Wide(Colour):
+    """It says something of four patches as well, and reads no text beyond eight bytes."""
+
+    kind = "tests.faults.world:Wide"
+    fields: ClassVar = {**Colour.fields, "patches": [4, WIDTH]}
+
+    def forward(self, pixels=None, tokens=None, fields=None):
+        said = super().forward(pixels, tokens, fields)
+        if said.image is not None:
+            return replace(said, patches=said.image[:, None] * torch.arange(1, 5)[:, None])
+        return said
+
+    def cut(self, texts, lengths=None):
+        """How many of these texts are longer than what is read of them."""
+        return sum(len(text.encode()) > 8 for text in texts)
+
+    def fingerprint(self):
+        return {**super().fingerprint(), "kind": self.kind}
 
 
 def square(number: int, path: Path) -> None:

@@ -1,0 +1,61 @@
+"""Files as they are: what the system refuses is no absent file, and what it reads in part is no shorter one.
+
+Libraries that open files by themselves tell of whatever keeps them from it that there is no such file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from distillkit.errors import DiskLost
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@contextmanager
+def refused_is_not_absent(path: Path) -> Iterator[None]:
+    """DiskLost where safetensors or FAISS cannot open a file that is there: who takes it for one that is gone, or for a
+    damaged one, does without it, and loses what it holds.
+    """
+    try:
+        yield
+    except (FileNotFoundError, RuntimeError) as error:
+        refused = isinstance(error, FileNotFoundError) or "could not open" in str(error)
+        if refused and path.is_file():
+            raise DiskLost(
+                f"{path}: is there, but cannot be opened ({_reason(path)}); nothing was changed, run the same command "
+                "again once it can"
+            ) from error
+        raise
+
+
+def _reason(path: Path) -> str:
+    try:
+        with path.open("rb"):
+            return "for a moment"
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+
+
+def tensors_of(path: Path) -> dict[str, Tensor]:
+    """Of a file of safetensors."""
+    from safetensors.torch import load_file
+
+    with refused_is_not_absent(path):
+        return load_file(path)
+
+
+def part(path: Path, start: int, length: int) -> bytes:
+    """Bytes of a file; fewer where it ends before, and there alone: the system may read less than it is asked for."""
+    with path.open("rb", buffering=0) as file:
+        # A plan of another corpus must not make us ask for more memory than the file can fill.
+        length = min(length, os.fstat(file.fileno()).st_size)
+        found = os.pread(file.fileno(), length, start)
+        while len(found) < length and (more := os.pread(file.fileno(), length - len(found), start + len(found))):
+            found += more
+        return found

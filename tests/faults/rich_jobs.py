@@ -1,0 +1,175 @@
+"""Extractions with what a plain one has not: classes, steps of int8, rows kept before their shard is committed, tars,
+captions that are left out, texts that are cut, compressed fields; and append to a store with classes."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image
+
+from distillkit.engine import begun
+from distillkit.engine.append import append
+from distillkit.errors import StoreError
+from distillkit.extract import extract
+from distillkit.store.format.classes import FILE_NAME as CLASSES
+from distillkit.store.format.losses import FILE_NAME as LEFT_OUT
+from distillkit.store.format.manifest import FILE_NAME
+from distillkit.store.reading.reader import FeatureStore
+from tests.faults.check import Promise
+from tests.faults.extraction_jobs import STORE, Extracted, digest
+from tests.faults.failing import ours
+from tests.faults.store_jobs import is_complete
+
+_RECIPE = """
+name = "squares"
+out = "{out}"
+decode_threads = 1
+[[teachers]]
+name = "one"
+kind = "tests.faults.world:Wide"
+[[corpora]]
+name = "images"
+source = {source}
+fields = {fields}
+rows_per_shard = {rows}
+batch_size = 32
+{more}
+"""
+
+
+def picture(number: int, other: int = 7) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (4, 4), (number % 256, 255 - number % 256, other)).save(file, "png")
+    return file.getvalue()
+
+
+def pictures(folder: Path, classes: dict[str, int]) -> None:
+    """So many of each class, in folders of their names."""
+    for order, (name, count) in enumerate(classes.items()):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            (folder / f"{name}/{number:03d}.png").write_bytes(picture(number, 40 * order))
+
+
+class Classed(Extracted):
+    """Classes by folders, an int8 field with its steps, and rows that are kept before their shard is committed."""
+
+    name = "classes, steps, and rows kept early"
+    classes = {"cat": 80, "dog": 70}  # noqa: RUF012
+    dtype = "int8"
+
+    def prepare(self, folder: Path) -> None:
+        self.at = folder
+        shutil.rmtree(self.corpus(folder), ignore_errors=True)
+        pictures(self.corpus(folder), self.classes)
+
+    def asked(self, folder: Path, **_) -> Path:
+        place = folder.with_name("recipe.toml")
+        source = f'{{ kind = "folder", root = "{self.corpus(folder)}", classes = true }}'
+        more = f'dtypes = {{ "one/image" = "{self.dtype}" }}'
+        with ours():
+            place.write_text(
+                _RECIPE.format(out=folder / "deep/out", source=source, fields=["one/image"], rows=128, more=more)
+            )
+        return place
+
+    def run(self, folder: Path, promise: Promise) -> None:
+        with kept_after(seconds=0):
+            super().run(folder, promise)
+
+    def look(self, folder: Path) -> None:
+        super().look(folder)
+        if (folder / STORE / FILE_NAME).is_file():
+            labelled(folder / STORE)
+
+
+class ClassedAppended(Classed):
+    """A class more, and more images of the others."""
+
+    name = "append with classes"
+    dtype = "float16"
+
+    def prepare(self, folder: Path) -> None:
+        super().prepare(folder)
+        for name in ("cat/050.png", "dog/050.png"):
+            (self.corpus(folder) / name).unlink()
+        extract(self.asked(folder), lambda line: None)
+        self.old = digest(folder / STORE)
+        pictures(self.corpus(folder), {**self.classes, "ant": 2})
+
+    def run(self, folder: Path, promise: Promise) -> None:
+        extract(self.asked(folder), lambda line: None, instead=append)
+        promise("complete", is_complete(STORE))
+
+    def look(self, folder: Path) -> None:
+        super().look(folder)
+        before = [*(folder / "deep/out").glob("images.before-*")]
+        for place in before:
+            assert digest(place) == self.old
+            labelled(place)
+        assert (folder / STORE / FILE_NAME).is_file() or before, "lost"
+
+
+def labelled(store: Path) -> None:
+    """Each row's class is the folder of its image."""
+    assert (store / CLASSES).is_file(), f"{store.name} has classes no more"
+    one = FeatureStore(store)
+    names = {number: name for name, number in one.class_numbers.items()}
+    for key, label in zip(one.index["key"].to_pylist(), one.index["label"].to_pylist(), strict=True):
+        assert names[label] == key.split("/")[0], f"{key} is of class {label}"
+
+
+class Tarred(Extracted):
+    """Images and captions of a tar, one of them unreadable, and a teacher that cuts texts; its patches are packed."""
+
+    name = "tars, cut texts, packed patches"
+    fields = ("image", "text", "patches")
+
+    def prepare(self, folder: Path) -> None:
+        self.at = folder
+        shutil.rmtree(self.corpus(folder), ignore_errors=True)
+        self.corpus(folder).mkdir(parents=True)
+        with tarfile.open(self.corpus(folder) / "0.tar", "w") as tar:
+            for number in range(100):
+                caption = json.dumps({"caption": f"{number} of them"}).encode() if number != 70 else b"{"
+                for ending, data in (("png", picture(number)), ("json", caption)):
+                    member = tarfile.TarInfo(f"{number:04d}.{ending}")
+                    member.size = len(data)
+                    tar.addfile(member, io.BytesIO(data))
+
+    def asked(self, folder: Path, **_) -> Path:
+        place = folder.with_name("recipe.toml")
+        source = f'{{ kind = "webdataset", root = "{self.corpus(folder)}", text = "json.caption" }}'
+        fields = [f"one/{field}" for field in self.fields]
+        more = 'compression = { "one/patches" = "zstd" }'
+        with ours():
+            place.write_text(_RECIPE.format(out=folder / "deep/out", source=source, fields=fields, rows=64, more=more))
+        return place
+
+    def look(self, folder: Path) -> None:
+        super().look(folder)
+        try:
+            store = FeatureStore(folder / STORE)
+        except StoreError:
+            return
+        assert b"0070" in (folder / STORE / LEFT_OUT).read_bytes(), "what was left out is not told any more"
+        assert store.read("one/patches", store.ok_rows).isfinite().all()
+
+
+@contextmanager
+def kept_after(seconds: float) -> Iterator[None]:
+    """How long a shard is computed until its rows are kept."""
+    before, begun.EVERY = begun.EVERY, seconds
+    try:
+        yield
+    finally:
+        begun.EVERY = before
+
+
+JOBS = (Classed, ClassedAppended, Tarred)

@@ -1,0 +1,116 @@
+"""Files that are there and cannot be opened, or are read in part, by libraries and by the system."""
+
+import errno
+import os
+
+import faiss
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from distillkit.errors import DiskFull, DiskLost, SourceError
+from distillkit.mining.index import opened
+from distillkit.sources._places import Near
+from distillkit.system.atomic import atomic_file, noticing_a_full_disk
+from distillkit.system.opening import tensors_of
+from distillkit.training import checkpoint
+from distillkit.training.checkpoint import State
+from tests.training.test_checkpoint import made
+
+
+@pytest.fixture
+def too_many(monkeypatch):
+    """What safetensors says when the system opens no more files."""
+    monkeypatch.setattr("safetensors.torch.safe_open", _none)
+    monkeypatch.setattr(checkpoint, "safe_open", _none)
+
+
+def _none(path, *_, **__):
+    raise FileNotFoundError(f"No such file or directory: {path}")
+
+
+def test_tensors_that_cannot_be_opened_are_not_absent(tmp_path, too_many):
+    save_file({"a": torch.ones(3)}, tmp_path / "a.safetensors")
+    with pytest.raises(
+        DiskLost, match=r"a\.safetensors: is there, but cannot be opened \(.*\); .*run the same command"
+    ):
+        tensors_of(tmp_path / "a.safetensors")
+    with pytest.raises(FileNotFoundError):
+        tensors_of(tmp_path / "b.safetensors")
+
+
+def test_a_checkpoint_that_cannot_be_opened_is_not_set_aside(tmp_path, too_many):
+    """Else a run would go on from one before it, or begin anew."""
+    checkpoint.save(tmp_path, State.of(7, *made()), keep=1)
+    with pytest.raises(DiskLost, match=r"is there, but cannot be opened"):
+        checkpoint.set_damaged_aside(tmp_path, print)
+    assert [path.name for path in tmp_path.iterdir()] == ["00000007"]
+
+
+def test_an_index_that_cannot_be_opened_is_not_damaged(tmp_path, monkeypatch):
+    """It is the work of hours, and its user would be told to delete it."""
+
+    def refusing(path):
+        raise RuntimeError(f"Error in faiss: could not open {path} for reading: Too many open files")
+
+    (tmp_path / "index.json").write_text("{}")
+    (tmp_path / "index.faiss").write_bytes(b"")
+    monkeypatch.setattr(faiss, "read_index", refusing)
+    with pytest.raises(DiskLost, match=r"index\.faiss: is there, but cannot be opened"):
+        opened(tmp_path, "exact", None, {}, print)
+
+
+@pytest.mark.parametrize("most", [1, 7])
+def test_what_is_read_in_part_is_read_on(tmp_path, monkeypatch, most):
+    """A network file system answers with less than it was asked for; half an image is a damaged one."""
+    (tmp_path / "some").write_bytes(bytes(range(100)))
+    real = os.pread
+    monkeypatch.setattr(os, "pread", lambda handle, count, start: real(handle, min(count, most), start))
+    place = Near(tmp_path)
+    assert place.part("some", 10, 50) == bytes(range(10, 60))
+    assert place.part("some", 90, 50) == bytes(range(90, 100)) and place.part("some", 200, 5) == b""
+
+
+def test_a_disk_that_fails_in_the_middle_is_told(tmp_path, monkeypatch):
+    (tmp_path / "some").write_bytes(bytes(100))
+    real = os.pread
+
+    def failing(handle, count, start):
+        if start:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(handle, 10, 0)
+
+    monkeypatch.setattr(os, "pread", failing)
+    with pytest.raises(SourceError, match=r"some: Input/output error"):
+        Near(tmp_path).part("some", 0, 50)
+
+
+def _fails(number, name=None):
+    raise OSError(number, os.strerror(number), name)
+
+
+def test_the_file_that_is_told_is_the_one_that_failed(tmp_path):
+    """What is written is read from somewhere; a temporary name is nothing to a user."""
+    target, source = tmp_path / "target", tmp_path / "source"
+    for number, told in ((errno.ENOSPC, DiskFull), (errno.EIO, DiskLost)):
+        with pytest.raises(told, match=f"^{source}: "), noticing_a_full_disk(target):
+            _fails(number, str(source))
+        with pytest.raises(told, match=f"^{target}: "), atomic_file(target) as file:
+            _fails(number, file.name)
+        with pytest.raises(told, match=f"^{target}: "), noticing_a_full_disk(target):
+            _fails(number, "target")  # relative to an open folder
+        with pytest.raises(told, match=f"^{target}: "), noticing_a_full_disk(target):
+            _fails(number)
+
+
+def test_a_read_that_fails_tells_of_what_was_read(tmp_path):
+    """The system does not say which file that was."""
+    target, source = tmp_path / "target", tmp_path / "source"
+    source.write_bytes(b"1")
+    with pytest.raises(DiskLost, match=f"^{source}: "), atomic_file(target), source.open("rb") as taken:
+        assert taken
+        _read(taken)
+
+
+def _read(file):
+    _fails(errno.EIO)
