@@ -86,7 +86,7 @@ def append(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None]
     old, writer = Manifest.read(path), grown_of(job, grown, duplicates)
     whole, rest = divmod(grown.kept, old.rows_per_shard)
     gone = lost(path, old)
-    refuse_damage(path, old, [whole] if rest and not gone else [], cure="the same command again")
+    refuse_damage(path, old, [whole] if rest and not gone else [], cure="the same command again", beside=False)
     whole -= sum(shard < whole for shard in gone)
     say(
         f"{path}: {count(grown.new, 'new row')} behind {grown.kept}; "

@@ -54,7 +54,7 @@ def redo(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None], 
         if not todo:
             say(f"{path}: no image of it has changed, nothing to do")
             return path
-        refuse_damage(path, old, todo)
+        refuse_damage(path, old, todo, beside=False)
         rows = sum(map(len, todo.values()))
         say(f"{path}: {count(rows, 'row')} in {len(todo)} of {count(writer.shards, 'shard')} to do again")
         _take_back_what_changed_again(job, writer, say)

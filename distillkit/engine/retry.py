@@ -44,7 +44,7 @@ def retry(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None],
         say(f"{path}: no row of it has failed, nothing to do")
         return path
     writer = successor_of(job, plan, duplicates, old, WHAT)
-    refuse_damage(path, old, [])
+    refuse_damage(path, old, [], beside=False)
     say(
         f"{path}: {count(old.skipped, 'row')} failed; {len(failed):,} of {count(writer.shards, 'shard')} computed again"
     )

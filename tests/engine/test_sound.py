@@ -7,11 +7,24 @@ from distillkit.engine.redo import redo
 from distillkit.engine.retry import retry
 from distillkit.errors import StoreError
 from distillkit.extract import extract
+from distillkit.store.format.classes import classes_of
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.verify import verify
+from distillkit.stores import merge
 from tests.engine.whole import files
 from tests.faults.world import recipe, square, squares
 
+CLASSED = """
+name = "toy"
+out = "{out}"
+decode_threads = 1
+teachers = [{{ name = "one", kind = "tests.faults.world:Colour" }}]
+[[corpora]]
+name = "images"
+source = {{ kind = "folder", root = "{root}", classes = true }}
+fields = ["one/image"]
+rows_per_shard = 64
+"""
 pytestmark = pytest.mark.usefixtures("quick_disk")
 BORDER = (
     "one/image/c/1/0",
@@ -120,3 +133,33 @@ def test_failures_are_not_tried_again_for_a_store_whose_record_is_bent(world, na
     with pytest.raises(StoreError, match=f"{name}: not what"):
         run(instead=retry)
     assert not begun(store)
+
+
+@pytest.mark.parametrize("damage", ["bent", "gone"])
+def test_a_damaged_table_of_classes_is_made_again_where_the_corpus_is_planned_and_else_refused(tmp_path, damage):
+    """New classes come behind, so their numbers are told by no alphabet; the keys of the store tell them."""
+    photos, place = tmp_path / "photos", tmp_path / "recipe.toml"
+    place.write_text(CLASSED.format(out=tmp_path / "out", root=photos))
+
+    def add(name, *numbers):
+        (photos / name).mkdir(parents=True, exist_ok=True)
+        for number in numbers:
+            square(number, photos / name / f"{number}.png")
+
+    add("cat", 1, 2), add("dog", 3)
+    extract(place, lambda line: None)
+    add("ape", 4)
+    extract(place, lambda line: None, instead=append)
+    store = tmp_path / "out/images"
+    table = {"cat": 0, "dog": 1, "ape": 2}
+    assert classes_of(store) == table
+    (store / "classes.json").write_text("{}") if damage == "bent" else (store / "classes.json").unlink()
+    told = verify(store)
+    assert len(told) == 1 and told[0].startswith(f"{store}/classes.json: ")
+    with pytest.raises(StoreError, match=r"classes.json: .*; nothing was copied; "):
+        merge(tmp_path / "both", [store, store])
+    add("ape", 5)
+    extract(place, lambda line: None, instead=append)
+    assert classes_of(store) == table and verify(store) == []
+    numbers = FeatureStore(store).index.to_pydict()
+    assert dict(zip(numbers["key"], numbers["label"], strict=True))["ape/5.png"] == 2

@@ -14,7 +14,7 @@ from distillkit.callable import silent
 from distillkit.errors import StoreError
 from distillkit.store.bucket.remote import origin
 from distillkit.store.format import layout
-from distillkit.store.format.checksums import PLAN
+from distillkit.store.format.checksums import BESIDE, PLAN
 from distillkit.store.format.maker import how_again
 from distillkit.store.format.manifest import File, Manifest, file_digest
 from distillkit.store.upkeep.verify import checksum, checksums
@@ -28,16 +28,18 @@ def refuse_damage(
     fields: Collection[str] | None = None,
     *,
     cure: str | None = None,
+    beside: bool = True,
     say: Callable[[str], None] = silent,
 ) -> None:
     """StoreError names the first file that is not as it was written, of all that tells the rows of these shards.
 
     `fields`: these alone, where not all are copied. `cure`: what to run once that file is deleted. Of a store behind a
-    URL files are checked as they come; here those that came before are looked at again.
+    URL files are checked as they come; here those that came before are looked at again. `beside`: what is no row goes
+    along, and nobody plans the corpus, who would make the table of its classes again.
     """
     files = manifest.files | {name: file for shard in shards for name, file in _files(manifest, shard, fields)}
     came = origin(path) is not None
-    for problem in checksums(path):
+    for problem in checksums(path, BESIDE if beside else ()):
         told = "take it from a copy, or move the store away and make it again"
         told = told if problem.startswith(f"{path / PLAN}: ") else "delete it, and run"
         raise StoreError(f"{problem}; nothing was copied; {told}: {cure or how_again(path)}")

@@ -113,8 +113,8 @@ def _records(path: Path, manifest: Manifest) -> Iterator[str | None]:
         yield _stamps(path, number, shard["rows"])
 
 
-def checksums(path: Path) -> Iterator[str]:
-    """Manifest and plan, and what lies beside the rows, to the byte. Of a store that is older than these checksums,
+def checksums(path: Path, beside: Collection[str] = BESIDE) -> Iterator[str]:
+    """Manifest and plan, and what lies `beside` the rows, to the byte. Of a store that is older than these checksums,
     nothing; some speak of manifest and plan alone.
     """
     content = _content(path / CHECKSUMS)
@@ -129,6 +129,8 @@ def checksums(path: Path) -> Iterator[str]:
         yield f"{path / CHECKSUMS}: not as it was written; delete it: then what it speaks of is checked by less"
         return
     for name, want in said.items():
+        if name in BESIDE and name not in beside:
+            continue
         have = _content(path / name)
         if have is None and name in BESIDE:
             yield f"{path / name}: missing"
