@@ -4,7 +4,7 @@ recipe.json           the resolved recipe, and everything else the student depen
 metrics.jsonl         one line per logged step
 checkpoints/          see training/checkpoint.py
 student.safetensors   the trained student; written last but one
-student.json          what it is and what it cost: the run is finished when this exists
+student.json          what it is, what it cost, and the checksum of the student: the run is finished when this exists
 best/                 the weights that did best in a validation, see training/validation.py; opens as a run does
 """
 
@@ -28,7 +28,7 @@ from distillkit.recipe.schema import validate
 from distillkit.recipe.weights import Inherit, inherited
 from distillkit.store.format.manifest import digest, file_digest
 from distillkit.system.addresses import refuse_secrets_within
-from distillkit.system.atomic import atomic_file, make_folder, parsed_json, set_aside, write_json
+from distillkit.system.atomic import make_folder, parsed_json, set_aside, write_json
 from distillkit.system.best import FOLDER, RECORD, is_best, run_of
 from distillkit.system.lines import append_line, keep_lines, read_lines, settle
 from distillkit.system.locks import locked
@@ -36,6 +36,7 @@ from distillkit.system.opening import tensors_of
 from distillkit.system.paths import expand, meant, or_else
 from distillkit.system.retyped import from_here, retyped
 from distillkit.system.versions import versions
+from distillkit.system.weights import FILE, TOLD, Damaged, refuse_damage, write_weights
 
 # What may change without making another student.
 _KEYS = ("name", "paper", "note", "out", "evals", "evaluation", "baseline", "checkpoints", "validation", "log", "ray")
@@ -62,7 +63,7 @@ def inherited_sha256(inherit: Inherit | None) -> str | None:
     if not found:
         path = Path(expand((name or "").partition("/")[2]))
         return file_digest(path).sha256 if path.is_file() else None
-    names = {"run": ["student.safetensors"], "local-dir": ["*.safetensors", "*.bin", "*.pt"]}.get(scheme, [])
+    names = {"run": [FILE], "local-dir": ["*.safetensors", "*.bin", "*.pt"]}.get(scheme, [])
     files = [file for pattern in names for file in sorted(Path(expand(place)).glob(pattern))]
     return file_digest(files[0]).sha256 if files else None
 
@@ -173,7 +174,7 @@ class RunFolder:
         if not is_best(self.path):
             return {"step": last, "of": last, "selected": None}
         record, validation = _read(self.path / RECORD, "step"), self.begun_recipe().validation
-        number = next((name for name in record if name != "step"), "")
+        number = next((name for name in record if name not in ("step", TOLD)), "")
         eval_ = None if validation is None else validation.eval.model_dump(mode="json")
         selected = {"number": number, "value": record.get(number), "eval": eval_}
         return {"step": record["step"], "of": last, "selected": selected}
@@ -209,16 +210,15 @@ class RunFolder:
         """Keep the student, then the facts that say the run is complete."""
         self.settle()
         weights = {name: value.detach().cpu().contiguous() for name, value in student.state_dict().items()}
-        with atomic_file(self.path / "student.safetensors") as file:
-            file.write(save(weights))
-        write_json(self.path / "student.json", facts)
+        write_json(self.path / "student.json", facts | write_weights(self.path, save(weights)))
 
     def load_student(self) -> Any:
         """The trained student, in evaluation mode, on the CPU."""
-        student, file = self.recipe().student.build("students"), self.path / "student.safetensors"
+        student, file = self.recipe().student.build("students"), self.path / FILE
         try:
+            refuse_damage(self.path)
             student.load_state_dict(tensors_of(file))
-        except (FileNotFoundError, SafetensorError, RuntimeError) as error:
+        except (Damaged, FileNotFoundError, SafetensorError, RuntimeError) as error:
             reason = str(error).splitlines()[-1].strip()
             told = f"{file}: damaged ({reason}); delete student.json beside it, and train-student makes both again"
             if is_best(self.path):

@@ -24,6 +24,7 @@ from distillkit.errors import StoreError
 from distillkit.recipe import differences
 from distillkit.store.format.encode import stored
 from distillkit.store.format.log import FILE_NAME as LOG
+from distillkit.store.format.log import note_shard
 from distillkit.store.format.manifest import Manifest
 from distillkit.store.format.plan import plan_at
 from distillkit.store.format.replaced import beside
@@ -153,14 +154,16 @@ def _fill(
     successor.begin(writer, job, set(range(full)) - set(gone))
     job = replace(job, steps=writer.steps)
     if rest and not gone and not writer.committed(full):
-        append_line(writer.path / LOG, _border(job, writer, full, rest, say) | made)
+        _border(job, writer, full, rest, say, made)
     todo = [shard for shard in range(writer.shards) if not writer.committed(shard)]
     if todo:
         LocalEngine().run(job, writer, todo, say, made)
 
 
-def _border(job: Job, writer: StoreWriter, number: int, rows: int, say: Callable[[str], None]) -> dict[str, Any]:
-    """The shard whose first rows are stored and whose others are new; a line of the log on what these cost."""
+def _border(
+    job: Job, writer: StoreWriter, number: int, rows: int, say: Callable[[str], None], made: dict[str, Any]
+) -> None:
+    """The shard whose first rows are stored and whose others are new; a line of the log tells what these cost."""
     store, (first, stop) = FeatureStore(job.path), writer.span(number)
     mine = np.arange(first, first + rows)
     keys = dict(zip(store.values("key", mine), range(rows), strict=True))
@@ -178,6 +181,6 @@ def _border(job: Job, writer: StoreWriter, number: int, rows: int, say: Callable
     clipped = Counter(store.manifest.shards[number].clipped) + Counter(new.clipped)
     stamps = kept(job.path, number, rows)
     stamps = np.concatenate([blank(rows) if stamps is None else stamps, new.stamps])
-    writer.commit(number, arrays, failures, clipped, stamps)
     line = new.cost.line(number, plan.num_rows, len({row for row, _, _ in new.failures}))
-    return {"more_of": line.pop("shard"), **line}
+    note_shard(writer.path, {"more_of": line.pop("shard"), "behind": rows, **line} | made)
+    writer.commit(number, arrays, failures, clipped, stamps)

@@ -20,12 +20,11 @@ from distillkit.engine.ranges import measured
 from distillkit.engine.shard import Shard
 from distillkit.errors import StoreError
 from distillkit.recipe import Component
-from distillkit.store.format.log import FILE_NAME as LOG
+from distillkit.store.format.log import note_shard
 from distillkit.store.format.manifest import digest
 from distillkit.store.format.steps import Steps
 from distillkit.store.reading.unfinished import Unfinished, unfinished
 from distillkit.store.writing.writer import StoreWriter
-from distillkit.system.lines import append_line
 from distillkit.system.spans import span
 from distillkit.system.wording import count
 
@@ -112,9 +111,9 @@ class _Committing:
     def _commit(self, shard: Shard, line: dict[str, Any]) -> None:
         self._refuse_a_lost_store()
         try:
+            note_shard(self.writer.path, line | self.made)
             with span("write", shard.plan.num_rows):
                 self.writer.commit(shard.number, shard.arrays, shard.failures, shard.clipped, shard.stamps)
-            append_line(self.writer.path / LOG, line | self.made)
             self.begun.committed()
         except OSError:
             self._refuse_a_lost_store()

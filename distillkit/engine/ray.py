@@ -33,7 +33,7 @@ from distillkit.engine.ranges import measured
 from distillkit.errors import DistillkitError, MissingExtra, StoreError, TeacherError
 from distillkit.recipe import Component, Ray
 from distillkit.store.bucket.remote import origin, shown
-from distillkit.store.format.log import FILE_NAME as LOG
+from distillkit.store.format.log import note_shard
 from distillkit.store.format.manifest import Shard
 from distillkit.store.format.sameness import other_teacher
 from distillkit.store.format.steps import Steps
@@ -42,7 +42,6 @@ from distillkit.system import cpu
 from distillkit.system.arrow import table_at
 from distillkit.system.atomic import make_folder
 from distillkit.system.cluster import connected
-from distillkit.system.lines import append_line
 from distillkit.system.machine import machine
 
 
@@ -110,8 +109,8 @@ class RayEngine:
             for line in result["said"]:
                 say(line)
             folder, record = _or_raise(result["answer"])
+            note_shard(writer.path, made | result["line"])  # of two machines the worker's
             writer.adopt(result["shard"], Shard.model_validate(record), Path(folder))
-            append_line(writer.path / LOG, made | result["line"])  # of two machines the worker's
             progress.finished(result["line"])
             shutil.rmtree(staging / str(result["shard"]), ignore_errors=True)
         shutil.rmtree(staging, ignore_errors=True)

@@ -27,6 +27,7 @@ from distillkit.students._timm import create_trunk
 from distillkit.system.atomic import parsed_json
 from distillkit.system.best import run_of
 from distillkit.system.paths import expand
+from distillkit.system.weights import FILE, Damaged, made_again, refuse_damage
 
 # What hubs, torch and safetensors answer when a name, a configuration or a file is not as they want it.
 _FAILURES = (RuntimeError, ValueError, OSError, KeyError, TypeError, AssertionError, SafetensorError, UnpicklingError)
@@ -111,7 +112,12 @@ def earlier_student(name: str) -> nn.Module:
     folder = Path(expand(name.removeprefix("run:")))
     try:
         knobs = parsed_json((run_of(folder) / "recipe.json").read_bytes())["recipe"]["student"]
-        weights = load_file(folder / "student.safetensors")
+        refuse_damage(folder)
+        weights = load_file(folder / FILE)
+    except Damaged as error:
+        raise TeacherError(
+            f"student: inherit = {name!r}: {folder / FILE} is damaged ({error}); {made_again(folder)}"
+        ) from error
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise TeacherError(
             f"student: inherit = {name!r}: no finished run is there ({_reason(error)}); train it first"

@@ -14,6 +14,7 @@ from distillkit.errors import TeacherError
 from distillkit.recipe import Component
 from distillkit.system.atomic import parsed_json
 from distillkit.system.best import run_of
+from distillkit.system.weights import FILE, Damaged, made_again, refuse_damage
 from distillkit.teachers._frozen import weights_sha256
 from distillkit.teachers._names import misfit
 
@@ -28,7 +29,10 @@ def student_of(folder: Path) -> tuple[str, Any]:
             return _of_export(folder)
         knobs = _knobs(folder)
         student = Component(**knobs).build("students")
-        student.load_state_dict(load_file(folder / "student.safetensors"))
+        refuse_damage(folder)
+        student.load_state_dict(load_file(folder / FILE))
+    except Damaged as error:
+        raise TeacherError(f"{folder / FILE}: damaged ({error}); {made_again(folder)}") from error
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         reason = misfit(error) or str(error).strip().splitlines()[-1].strip()
         raise TeacherError(f"{folder}: its student cannot be loaded ({reason}); train it anew") from error

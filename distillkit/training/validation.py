@@ -2,7 +2,7 @@
 
 validation.jsonl          the numbers, a line each time
 best/student.safetensors  the weights that did best
-best/best.json            at which step, and how well: written last
+best/best.json            at which step, and how well, and the checksum of the weights: written last
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ from distillkit.originals import Originals, moved
 from distillkit.recipe import TrainRecipe, Validation
 from distillkit.runfolder import RunFolder
 from distillkit.store.reading.reader import FeatureStore
-from distillkit.system.atomic import atomic_file, parsed_json, write_json
+from distillkit.system.atomic import parsed_json, write_json
 from distillkit.system.best import FOLDER, RECORD
 from distillkit.system.fitting import fitting
 from distillkit.system.lines import append_line, keep_lines, read_lines, settle
 from distillkit.system.paths import expand
+from distillkit.system.weights import write_weights
 from distillkit.training.ranks import Ranks
 
 _SMALLER, _FEWER = "lower evaluation.batch_size", "a smaller store in validation.eval"
@@ -109,9 +110,8 @@ class Validator:
         append_line(self.log, {"step": step, **result})
         if result[self.spec.best] > self._so_far(step):
             weights = {name: value.detach().cpu().contiguous() for name, value in student.state_dict().items()}
-            with atomic_file(self.best / "student.safetensors") as file:
-                file.write(save(weights))
-            write_json(self.best / RECORD, {"step": step, self.spec.best: result[self.spec.best]})
+            told = write_weights(self.best, save(weights))
+            write_json(self.best / RECORD, {"step": step, self.spec.best: result[self.spec.best]} | told)
 
     def _refuse_other_names(self, result: dict[str, float]) -> None:
         assert self.spec is not None

@@ -14,6 +14,7 @@ from distillkit.pixels import decode
 from distillkit.runfolder import RunFolder
 from distillkit.store.reading.reader import FeatureStore
 from tests.embedding.conftest import STUDENTS, make_run
+from tests.weights import replace_weights
 
 
 def test_pictures_are_embedded_as_an_evaluation_does(runs, photos):
@@ -125,10 +126,10 @@ def test_what_is_no_run_is_one_line(tmp_path):
 
 
 def test_a_student_that_has_diverged_says_so(tmp_path, toy_stores):
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import load_file
 
     run = make_run(tmp_path / "run", STUDENTS["image"], toy_stores / "out")
     weights = load_file(run / "student.safetensors")
-    save_file({name: value * float("nan") for name, value in weights.items()}, run / "student.safetensors")
+    replace_weights(run, {name: value * float("nan") for name, value in weights.items()})
     with pytest.raises(TrainError, match="says NaN or infinity; it has diverged"):
         distillkit.load_student(run).embed_images([Image.new("RGB", (40, 40))])

@@ -12,6 +12,7 @@ from distillkit.evaluation.rows import read_rows
 from distillkit.runfolder import RunFolder
 from tests.conftest import make_teacher
 from tests.evaluation.worlds import EXTRACT, results
+from tests.weights import replace_weights
 
 
 @pytest.fixture
@@ -68,9 +69,7 @@ def test_other_weights_are_asked_anew(run, run_cli, count):
     with torch.no_grad():
         for parameter in student.parameters():
             parameter.mul_(1.5)
-    from safetensors.torch import save_file
-
-    save_file(student.state_dict(), run / "student.safetensors")
+    replace_weights(run, student.state_dict())
     before = read_rows(run / "evaluation/retrieval.arrow")
     assert run_cli("evaluate", run)[0] == 0 and count == [40]  # the baseline is the same one
     after = read_rows(run / "evaluation/retrieval.arrow")
@@ -169,10 +168,10 @@ def test_a_store_of_another_teacher_is_refused(world, run, run_cli, tmp_path):
 
 
 def test_a_student_that_says_nan_is_named(run, run_cli):
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import load_file
 
     weights = load_file(run / "student.safetensors")
-    save_file({name: value * float("nan") for name, value in weights.items()}, run / "student.safetensors")
+    replace_weights(run, {name: value * float("nan") for name, value in weights.items()})
     told = refused(run_cli, "evaluate", run)
     assert f"{run}: says NaN or infinity of 40 of 40 rows" in told and "images/000.png" in told
 

@@ -11,6 +11,7 @@ from distillkit.export import export
 from distillkit.parity.gate import compare
 from distillkit.parity.questions import Measure, Pictures, Questions, middle
 from tests.exports.world import STUDENTS, card_of, finish
+from tests.weights import replace_weights
 
 FAULTS = ["NoCausalMask", "OtherInterpolation", "OtherMean", "Bgr", "NoProjection", "QuickGelu"]
 
@@ -43,11 +44,11 @@ def test_half_precision_that_overflows_is_refused(pictures, tmp_path):
 
 
 def _scale(run, name, factor):
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import load_file
 
     weights = load_file(run / "student.safetensors")
     weights[name] = weights[name] * factor
-    save_file(weights, run / "student.safetensors")
+    replace_weights(run, weights)
 
 
 class Says:

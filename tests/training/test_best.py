@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from distillkit.errors import TrainError
 from distillkit.evals import Measure
@@ -18,6 +18,7 @@ from distillkit.recipe import Component
 from distillkit.report.weights import measured_weights
 from distillkit.runfolder import RunFolder
 from tests.conftest import EXTRACT, TRAIN, draw
+from tests.weights import replace_weights
 
 VALIDATION = '[validation]\nevery_steps = 2\nbest = "R@5"\neval = {{ kind = "retrieval", store = "{}" }}\n'
 
@@ -40,7 +41,7 @@ def trained(tmp_path_factory, teacher_folder):
     run = train(folder / "train.toml", lambda line: None)
     for one in (run, run / "baseline"):  # so that the weights differ, whichever step did best
         weights = load_file(one / "best/student.safetensors")
-        save_file({name: _moved(value) for name, value in weights.items()}, one / "best/student.safetensors")
+        replace_weights(one / "best", {name: _moved(value) for name, value in weights.items()})
     told: list[str] = []
     evaluate(run, told.append)
     evaluate(run / "best", told.append)

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from distillkit.system.lines import append_line, read_lines
+from distillkit.system.atomic import keep_names, noticing_a_full_disk
+from distillkit.system.lines import append_line, read_lines, settle
 from distillkit.system.retyped import retyped
 
 FILE_NAME = "extract.jsonl"
@@ -16,17 +17,30 @@ MINED = "mine.jsonl"  # of mined neighbours
 
 
 def logged(store: Path) -> list[dict[str, Any]]:
-    """What was told of each shard when it was made, last, and of rows that were appended to it since (`more_of`).
+    """What was told of each shard when it was made, last, and of rows that were appended to it since (`more_of`, the
+    first ones `behind` so many; older logs do not tell that).
 
-    A kill can leave half a line, or no line.
+    A kill can leave half a line, or lines of what was not kept then.
     """
     found: dict[int, list[dict[str, Any]]] = {}
     for line in read_lines(store / FILE_NAME):
         if "shard" in line:  # one that was made twice counts as what was kept: the later one
             found[line["shard"]] = [line]
         elif "more_of" in line:
-            found.setdefault(line["more_of"], []).append(line)
+            before = found.setdefault(line["more_of"], [])
+            behind = line.get("behind")
+            before[:] = [one for one in before if behind is None or one.get("behind") != behind] + [line]
     return [line for lines in found.values() for line in lines]
+
+
+def note_shard(store: Path, line: dict[str, Any]) -> None:
+    """Write down, durably, what is told of a shard that is about to be committed: what it tells goes into the manifest,
+    and who finds the commit never makes that shard again.
+    """
+    append_line(store / FILE_NAME, line)
+    with noticing_a_full_disk(store / FILE_NAME):
+        settle(store / FILE_NAME)
+        keep_names(store)
 
 
 def note_command(store: Path, command: str | None) -> None:

@@ -1,0 +1,49 @@
+"""The weights of a student, in the folder of a run or in its best/, and the checksum that the record beside them tells.
+
+student.safetensors               the weights
+student.json, in best/ best.json  told of them as `weights_sha256`: absent from runs of older versions
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from distillkit.system.atomic import atomic_file, parsed_json
+from distillkit.system.best import RECORD, is_best
+
+FILE = "student.safetensors"
+TOLD = "weights_sha256"
+
+
+def write_weights(folder: Path, content: bytes) -> dict[str, str]:
+    """Write the weights; returns what the record that is written behind them has to tell."""
+    with atomic_file(folder / FILE) as file:
+        file.write(content)
+    return {TOLD: hashlib.sha256(content).hexdigest()}
+
+
+class Damaged(OSError):
+    """Weights that are not as they were written."""
+
+
+def refuse_damage(folder: Path) -> None:
+    """Damaged where the weights here are not those of which the record tells. Whether there are any, and what else is
+    wrong with a record, tells whoever opens them.
+    """
+    record = folder / (RECORD if is_best(folder) else "student.json")
+    try:
+        want = parsed_json(record.read_bytes()).get(TOLD)
+        with (folder / FILE).open("rb") as file:
+            have = hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError, AttributeError):
+        return
+    if want not in (None, have):
+        raise Damaged(f"sha256 {have[:16]}, {record.name} says {str(want)[:16]}")
+
+
+def made_again(folder: Path) -> str:
+    """What somebody can do who needs the weights of another run, and finds these damaged."""
+    if is_best(folder):
+        return "name the run itself, or train it again with --overwrite"
+    return "delete student.json beside it and train that run again, for which its last checkpoint suffices"
