@@ -39,6 +39,7 @@ from distillkit.system.device import device_of
 from distillkit.system.fitting import fitting
 from distillkit.system.paths import expand
 from distillkit.system.progress import heard_by
+from distillkit.system.temporary import tidy_below
 
 Say = Callable[[str], None]
 
@@ -162,6 +163,7 @@ def _evaluated(job: _Job, say: Say, page: bool) -> Path:
             say(f"{run.path}: already evaluated; its report is written anew, of what was kept")
             with in_turn(run.path, say):
                 return _reported(job)
+        tidy_below(run.path)
         say(f"{run.path}: already evaluated, nothing to do; add --page to write its report anew")
         return run.path / "report.html"
     for line in changed_since(run.path, [one for one in job.asked if not kept.has(one)], networks):

@@ -9,6 +9,7 @@ from pathlib import Path
 from distillkit.errors import DistillkitError
 from distillkit.system.atomic import atomic_folder, keep_names, make_folder, noticing_a_full_disk
 from distillkit.system.locks import locked
+from distillkit.system.temporary import tidy
 
 
 @contextmanager
@@ -33,4 +34,5 @@ def refuse_what_is_there(path: Path, error: type[DistillkitError], otherwise: st
     if path.exists() or path.is_symlink():
         with noticing_a_full_disk(path):
             keep_names(path.parent)
+            tidy(path)
         raise error(f"{path}: is there already; move it away, or {otherwise}")

@@ -26,6 +26,7 @@ from distillkit.system.locks import is_at, lock_file
 
 TEMPORARY = ".partial"
 _MOST = 255  # bytes of a name
+_OWN = re.compile(rf".+\.[0-9a-f]{{8}}{re.escape(TEMPORARY)}")
 _live = set[Path]()  # what this process fills, also where there are no locks
 
 
@@ -97,6 +98,16 @@ def tidy(path: Path) -> None:
     for place in left(path):
         if place not in _live:
             with suppress(OSError, NoLocks):  # gone by now, or not ours to remove: then it lies about
+                _remove(place)
+
+
+def tidy_below(folder: Path) -> None:
+    """The same of all files anywhere below `folder`, where nothing may be left to write: a disk that failed may bring
+    back a name that was gone. Folders stay, as they may be filled by another machine.
+    """
+    for place in list(folder.rglob(f"*{TEMPORARY}")):
+        if _OWN.fullmatch(place.name) and place not in _live and place.is_file():
+            with suppress(OSError, NoLocks):
                 _remove(place)
 
 

@@ -10,6 +10,7 @@ from distillkit.evaluation.unseen import measured_in_training
 from distillkit.recipe import TrainRecipe, differences
 from distillkit.runfolder import RunFolder, identity, inherited_sha256
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.temporary import tidy_below
 from distillkit.system.versions import versions
 from distillkit.system.wording import count
 from distillkit.training import checkpoint
@@ -32,6 +33,8 @@ def all_wanted(
                 f"{run.path}: {told}. Nothing was touched: undo the change, give it another `name`, move the folder "
                 "away, or add --overwrite, which keeps the old run beside it"
             )
+    for run in runs:
+        tidy_below(run.path)
     return found
 
 

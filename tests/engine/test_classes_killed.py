@@ -12,6 +12,7 @@ from distillkit.engine import successor
 from distillkit.engine.append import append
 from distillkit.errors import StoreError
 from distillkit.extract import extract, plan
+from distillkit.store.format.classes import classes_of
 from distillkit.store.format.manifest import Manifest
 from distillkit.store.format.replaced import beside
 from distillkit.store.reading.reader import FeatureStore
@@ -72,6 +73,12 @@ class AppendedClasses(Appended):
     def run(self, folder, promise):
         extract(self.asked(folder), quiet, instead=append)
         promise("complete", is_complete(STORE))
+
+    def look(self, folder):
+        super().look(folder)
+        for store in (folder / STORE, beside(folder / STORE)):
+            if (store / "manifest.json").is_file():
+                assert classes_of(store).keys() >= {"cat", "dog"}, f"{store} has no classes"
 
 
 class Killed(BaseException):

@@ -3,6 +3,7 @@
 import json
 import shutil
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -77,8 +78,9 @@ def test_who_waits_says_so_in_one_line(tmp_path):
     with in_turn(tmp_path / "run", heard.append):
         thread = threading.Thread(target=second)
         thread.start()
-        while not heard:
-            pass
+        until = time.monotonic() + 60
+        while not heard and time.monotonic() < until:
+            time.sleep(0.01)
         assert not done.is_set()
     thread.join(60)
     assert done.is_set() and heard == [f"{tmp_path / 'run'}: another evaluation writes its results; waiting"]

@@ -138,3 +138,14 @@ def test_of_files_that_several_write_at_once_none_is_torn(tmp_path, monkeypatch)
         data = path.read_bytes() if path.exists() else b""
         assert len(data) in (0, 20_000) and len(set(data)) <= 1
     assert [process.exitcode for process in processes] == [0, 0] and names(tmp_path) == ["made"]
+
+
+def test_all_files_below_a_folder_are_tidied_where_nobody_may_write_again(tmp_path):
+    (tmp_path / "deep/.exports.0123abcd.partial").mkdir(parents=True)  # by another machine, it may be
+    for name in ("made.0123abcd.partial", "deep/a.json.0123abcd.partial"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "deep/a.partial").write_text("somebody's own")
+    with atomic_file(tmp_path / "deep/b"):
+        temporary.tidy_below(tmp_path)
+        assert len(names(tmp_path / "deep")) == 3
+    assert names(tmp_path) == ["deep"] and names(tmp_path / "deep") == [".exports.0123abcd.partial", "a.partial", "b"]

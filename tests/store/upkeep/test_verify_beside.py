@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from distillkit.engine.append import append
 from distillkit.engine.redo import redo
 from distillkit.errors import StoreError
 from distillkit.extract import extract
 from distillkit.store.format.classes import classes_of, write_classes
+from distillkit.store.format.losses import losses_of
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.verify import verify
 from distillkit.store.writing import beside as module
@@ -141,6 +143,18 @@ def test_dates_that_are_written_anew_stay_covered(made):
         f"{store / 'stamps/00000.npy'}: damaged; delete it: then nothing is known of these images, and the store stays "
         "whole"
     ]
+
+
+def test_a_store_that_grew_tells_what_was_left_out_of_all_of_it(made):
+    store, recipe, corpus = made
+    before = losses_of(store)
+    Image.new("RGB", (4, 4), (1, 2, 3)).save(corpus / "cat/new.png")
+    with (corpus / "pairs.tsv").open("ab") as table:
+        table.write(b"\ncat/new.png\t\xff\xfe new\n")
+    extract(recipe, instead=append)
+    assert losses_of(store)[:-1] == before and losses_of(store)[-1]["key"] == "cat/new.png"
+    flip(store / "left_out.jsonl", -9, 1)
+    assert verify(store) == [f"{store / 'left_out.jsonl'}: not what {store / 'checksums.json'} says of it"]
 
 
 def test_flipped_classes_are_no_classes(made):
