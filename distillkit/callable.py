@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import inspect
 import sys
+from os import PathLike, fsdecode
 from types import ModuleType
 from typing import Any
+
+from distillkit.system.addresses import refuse_secrets
 
 
 class CallableModule(ModuleType):
     """Calling the module is calling the function that has its name."""
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        for one in (*arguments, *keywords.values()):
+            if isinstance(one, str | PathLike):  # as the command line does; lists of texts may say what they like
+                refuse_secrets(fsdecode(one), self.__name__)
         return getattr(self, self.__name__.rpartition(".")[2])(*arguments, **keywords)
 
 

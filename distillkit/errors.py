@@ -7,17 +7,20 @@ import re
 import traceback
 from pathlib import Path
 
+from distillkit.hidden import public
+
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # characters that end a line, or command a terminal
 
 
 class DistillkitError(Exception):
     """Base of all errors shown to users as one line, without a traceback.
 
-    The names in it are whatever somebody called a column or a file, so characters that are none are written out.
+    The names in it are whatever somebody called a column or a file, so characters that are none are written out, and
+    secrets of an address that was given in place of one are not.
     """
 
     def __str__(self) -> str:
-        return _CONTROL.sub(lambda found: repr(found[0])[1:-1], super().__str__())
+        return _CONTROL.sub(lambda found: repr(found[0])[1:-1], public(super().__str__()))
 
 
 class RecipeError(DistillkitError):
@@ -82,7 +85,7 @@ def refused(error: OSError) -> str:
     if not any("/" in place for place in places):  # a call relative to an open folder tells the last part alone
         places = list(dict.fromkeys([in_hand(error) or "a file", *places]))
     why = (error.strerror or type(error).__name__).lower()
-    return f"{' -> '.join(places)}: {why}; mend that place or name another, and run the same command again"
+    return f"{' -> '.join(map(public, places))}: {why}; mend that place or name another, and run the same command again"
 
 
 def place_of(error: OSError, path: Path, reading: bool) -> str:

@@ -18,7 +18,8 @@ from urllib.parse import quote, unquote, urlsplit
 from urllib.request import url2pathname
 
 from distillkit.errors import MissingExtra
-from distillkit.system.addresses import public, refuse_secrets
+from distillkit.hidden import public
+from distillkit.system.addresses import refuse_secrets
 from distillkit.system.atomic import atomic_file
 
 # What must be installed, by protocol; fsspec itself comes with torch.

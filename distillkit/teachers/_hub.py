@@ -7,10 +7,14 @@ https://huggingface.co/docs/huggingface_hub/package_reference/environment_variab
 
 from __future__ import annotations
 
+import math
 import socket
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Event, Thread
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
@@ -24,7 +28,10 @@ from distillkit.system.paths import expand, meant, or_else
 SCHEMES = ("local-dir:", "hf-hub:")
 
 _PORTS = {"http": 80, "https": 443}
-PATIENCE = 3.0  # seconds; a hub that is slower than this to take a call would not send gigabytes
+PATIENCE = 3.0  # seconds for all addresses of a hub and its name; one that takes longer would not send gigabytes
+_MOST = 32  # addresses of a name that are called
+KEPT = 300.0  # seconds for which a process knows whether a hub answers: a command asks more than once
+_known: dict[tuple[str, int], tuple[float, bool]] = {}  # by host and port: when it was asked, and whether it answered
 
 
 def expanded(name: str) -> str:
@@ -79,10 +86,46 @@ def _answers(endpoint: str) -> bool:
             return False
         if getproxies().keys() & {place.scheme, "all"}:
             return True
-        socket.create_connection((place.hostname, port), PATIENCE).close()
-    except (OSError, ValueError):  # nobody is there, or the address is none: its port, its name
+    except ValueError:  # the address is none: its port, its name
         return False
-    return True
+    when, answers = _known.get(asked := (place.hostname, port or 0), (-math.inf, False))
+    if time.monotonic() - when > KEPT:
+        answers = _takes_a_call(*asked)
+        _known[asked] = time.monotonic(), answers
+    return answers
+
+
+def _takes_a_call(host: str, port: int) -> bool:
+    """Whether any address of a host takes a call within PATIENCE.
+
+    Looking up a name cannot be interrupted, so it is left to a thread that nobody waits for longer. All addresses are
+    called at once: where a network drops what is sent to one kind of them, the other kind may answer.
+    """
+    taken, over = Event(), Event()
+
+    def look_up() -> None:
+        try:
+            found = {(kind, at) for kind, *_, at in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
+            callers = [Thread(target=call, args=one, daemon=True) for one in list(found)[:_MOST]]
+            for caller in callers:
+                caller.start()
+            for caller in callers:
+                caller.join(PATIENCE)
+        except (OSError, ValueError, RuntimeError):  # no such name, or none that can be; no thread to be had
+            pass
+        finally:
+            over.set()
+
+    def call(kind: socket.AddressFamily, at: Any) -> None:
+        with suppress(OSError), socket.socket(kind, socket.SOCK_STREAM) as line:
+            line.settimeout(PATIENCE)
+            line.connect(at)
+            taken.set()
+            over.set()
+
+    Thread(target=look_up, daemon=True).start()
+    over.wait(PATIENCE)
+    return taken.is_set()
 
 
 def _no_address(endpoint: str) -> bool:

@@ -2,6 +2,7 @@
 
 import socket
 import time
+from threading import Event
 
 import pytest
 from huggingface_hub import constants
@@ -18,6 +19,7 @@ def online(monkeypatch):
     """As on a machine that never heard of being offline, with no proxy."""
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(_hub, "getproxies", dict)
+    monkeypatch.setattr(_hub, "_known", {})
 
     def at(endpoint):
         monkeypatch.setattr(constants, "ENDPOINT", endpoint)
@@ -43,6 +45,89 @@ def test_a_hub_that_answers_is_asked(online):
         online(f"http://127.0.0.1:{server.getsockname()[1]}")
         with hub():
             assert not constants.HF_HUB_OFFLINE
+
+
+@pytest.fixture
+def never(monkeypatch):
+    """Set when the test is over: until then whoever waits for it hangs, as in a network that drops all packets."""
+    monkeypatch.setattr(_hub, "PATIENCE", 0.2)
+    event = Event()
+    yield event
+    event.set()
+
+
+def asked_three_times():
+    """Whether the client was to be asked, each time."""
+    said = []
+    for _ in range(3):
+        with hub():
+            said.append(not constants.HF_HUB_OFFLINE)
+    return said
+
+
+def resolving_to(monkeypatch, addresses, asked):
+    def resolve(host, port, *more, **options):
+        asked.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+
+
+class Dropping(socket.socket):
+    """Its calls to 192.0.2.* are answered by nobody, whatever time it was given."""
+
+    over: Event
+
+    def connect(self, address):
+        if address[0].startswith("192.0.2."):
+            self.over.wait()
+            raise TimeoutError("timed out")
+        return super().connect(address)
+
+
+def test_many_addresses_that_never_answer_are_waited_for_together_and_once(online, monkeypatch, never):
+    asked = []
+    resolving_to(monkeypatch, [f"192.0.2.{n}" for n in range(1, 20)], asked)
+    monkeypatch.setattr(Dropping, "over", never, raising=False)
+    monkeypatch.setattr(socket, "socket", Dropping)
+    online("https://hub.invalid")
+    assert asked_three_times() == [False] * 3 and asked == ["hub.invalid"]
+
+
+def test_one_address_of_many_that_answers_is_enough(online, monkeypatch, never):
+    monkeypatch.setattr(_hub, "PATIENCE", 60.0)  # which is not waited for
+    asked = []
+    monkeypatch.setattr(Dropping, "over", never, raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        resolving_to(monkeypatch, ["192.0.2.1", "192.0.2.2", "127.0.0.1", "192.0.2.3"], asked)
+        monkeypatch.setattr(socket, "socket", Dropping)
+        online(f"http://hub.invalid:{server.getsockname()[1]}")
+        assert asked_three_times() == [True] * 3 and asked == ["hub.invalid"]
+
+
+def test_a_resolver_that_hangs_is_waited_for_once(online, monkeypatch, never):
+    asked = []
+
+    def hang(host, *more, **options):
+        asked.append(host)
+        never.wait()
+        raise socket.gaierror("timed out")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    online("https://hub.invalid")
+    assert asked_three_times() == [False] * 3 and asked == ["hub.invalid"]
+
+
+def test_it_is_asked_again_after_a_while_and_another_hub_at_once(online, monkeypatch):
+    now, asked = [1000.0], []
+    monkeypatch.setattr(_hub.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(_hub, "_takes_a_call", lambda host, port: asked.append(host) or len(asked) > 1)
+    online("https://hub.invalid")
+    assert asked_three_times() == [False] * 3 and asked == ["hub.invalid"]
+    now[0] += _hub.KEPT + 1
+    assert asked_three_times() == [True] * 3 and asked == ["hub.invalid"] * 2
+    online("https://other.invalid")
+    assert asked_three_times() == [True] * 3 and asked[2:] == ["other.invalid"]
 
 
 def test_behind_a_proxy_the_client_finds_out_itself(online, monkeypatch):
