@@ -10,6 +10,7 @@ import torch
 from distillkit.engine.computing import computed, counted
 from distillkit.engine.job import Job
 from distillkit.engine.loading import Say
+from distillkit.errors import StoreError
 from distillkit.store.format.steps import Steps, sample_of
 from distillkit.system.wording import count
 
@@ -23,5 +24,9 @@ def measured(job: Job, plan: pa.Table, say: Say) -> dict[str, Steps]:
     say(f"{job.path}: measuring the range of {', '.join(fields)} on {count(len(rows), 'row')}")
     exact, sample = job.exactly(fields), {0: plan.take(pa.array(rows))}
     with counted(exact, len(rows), say) as tell, closing(computed(exact, sample, say, tell)) as shards:
-        arrays = next(shards).arrays
-    return {name: Steps.of(torch.from_numpy(arrays[name])) for name in fields}
+        shard = next(shards)
+    try:
+        return {name: Steps.of(torch.from_numpy(shard.arrays[name])) for name in fields}
+    except StoreError as error:  # no row has features
+        row, _, why = min(shard.failures)
+        raise StoreError(f"{job.path}: {error} (the first, {shard.plan['key'][row].as_py()}: {why})") from error

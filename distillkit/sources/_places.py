@@ -118,7 +118,7 @@ class Near:
         try:
             return part(path, start, length)
         except OSError as error:
-            raise SourceError(f"{path}: {error.strerror}") from error
+            raise SourceError(f"{path}: {error.strerror}; let that file be read") from error
 
     def size(self, name: str) -> int:
         return (self.root / name).stat().st_size

@@ -158,7 +158,9 @@ class WebDataset:
         try:
             return self._place.open(shard)
         except OSError as error:
-            raise SourceError(f"{self._place.where(shard)}: cannot be read ({error.strerror or error})") from error
+            raise SourceError(
+                f"{self._place.where(shard)}: cannot be read ({error.strerror or error}); let that file be read"
+            ) from error
 
     def _row(self, name: str, stem: str, group: dict[str, Any], account: Account) -> dict[str, Any]:
         texts = self._texts(stem, group, account)

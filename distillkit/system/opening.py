@@ -5,11 +5,14 @@ Libraries that open files by themselves tell of whatever keeps them from it that
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
 
 from distillkit.errors import DiskLost
 
@@ -59,3 +62,11 @@ def part(path: Path, start: int, length: int) -> bytes:
         while len(found) < length and (more := os.pread(file.fileno(), length - len(found), start + len(found))):
             found += more
         return found
+
+
+def numbers(file: BinaryIO, dtype: Any, count: int) -> np.ndarray:
+    """The next numbers of a file. OSError where there are fewer: of a disk that fails NumPy says nothing."""
+    found = np.fromfile(file, dtype, count)
+    if len(found) < count:
+        raise OSError(errno.EIO, "it ends, or cannot be read, before all was read", str(file.name))
+    return found

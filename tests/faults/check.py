@@ -33,6 +33,13 @@ class Job(Protocol):
     def run(self, folder: Path, promise: Promise) -> None:
         """Do it, or go on with it. `promise` what is done: it must hold on all disks from then on."""
 
+    def again(self, folder: Path, promise: Promise) -> None:
+        """What a user does next, where a call of the system failed: the same, and what is told of failed samples."""
+        self.run(folder, promise)
+
+    def excused(self, folder: Path) -> str | None:
+        """Why the next run need not be as undisturbed, where a call of the system failed."""
+
     @abstractmethod
     def look(self, folder: Path) -> None:
         """AssertionError unless a reader sees something absent, unfinished or whole: nothing else, nothing bent."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 from pathlib import Path
 
@@ -21,11 +23,17 @@ from distillkit.store.upkeep.verify import verify
 from distillkit.store.writing import fill as module
 from distillkit.store.writing.fill import fill
 from tests.faults.check import Job, Promise
-from tests.faults.failing import ours
+from tests.faults.failing import ERRORS, SHORT, ours
 from tests.faults.store_jobs import ROWS, is_complete, rows_of, writer
 from tests.faults.world import recipe, square, squares
 
 STORE = "deep/out/images"
+
+
+# What the ledger says of an image that the system would not read, or read in part.
+_REFUSED = re.compile(
+    "|".join(re.escape(os.strerror(one)) for one in {*ERRORS["open"], *ERRORS["read"]} if one != SHORT)
+)
 
 
 def digest(store: Path) -> str:
@@ -81,7 +89,34 @@ class Extracted(Job):
             raise AssertionError("opened without a manifest")
         problems = verify(store)
         assert not problems, problems[0]
-        assert self.new is None or digest(store) in (self.old, self.new), "another store"
+        assert self.new is None or digest(store) in (self.old, self.new) or _told(store) or self.half(store), (
+            "another store"
+        )
+
+    def half(self, store: Path) -> bool:
+        """Whether it is what comes of images that the system let be read once and not the next time."""
+        return False
+
+    def again(self, folder: Path, promise: Promise) -> None:
+        """Images that could not be read are failed samples: told after every run, and asked for again when one says so.
+        What is made of a store that had some is as if it had none; that one is set aside.
+        """
+        self.run(folder, promise)
+        store = folder / STORE
+        if _told(store):
+            extract(self.asked(folder), lambda line: None, instead=retry)
+        kept: list[str] = []
+        for place in sorted(store.parent.glob("images.before-*")):
+            if digest(place) != self.old or kept:
+                shutil.rmtree(place)
+            else:
+                kept.append(place.name)
+
+
+def _told(store: Path) -> bool:
+    """Whether the ledger of a store says of rows that the system refused their images, and of nothing else."""
+    failures = FeatureStore(store).failures()
+    return bool(failures) and all(_REFUSED.search(line["error"]) for line in failures)
 
 
 class Appended(Extracted):
@@ -132,17 +167,31 @@ class Redone(Retried):
     """Two images were replaced under their names."""
 
     name = "changed images"
+    both = ()
 
     def prepare(self, folder: Path) -> None:
         Extracted.prepare(self, folder)
         extract(self.asked(folder), lambda line: None)
         self.old = digest(folder / STORE)
+        self.before = _said(folder / STORE)
         for number in (70, 149):
             square(number + 50, self.corpus(folder) / f"images/{number:03d}.png")
+
+    def undisturbed(self, folder: Path) -> None:
+        super().undisturbed(folder)
+        self.both = (self.before, _said(folder / STORE))
+
+    def half(self, store: Path) -> bool:
+        """Each row is as before or as after: an image that cannot be looked at is looked at by the next run."""
+        return all(said in rows for said, *rows in zip(_said(store), *self.both, strict=True))
 
     def run(self, folder: Path, promise: Promise) -> None:
         extract(self.asked(folder), lambda line: None, instead=redo)
         promise("complete", is_complete(STORE))
+
+
+def _said(store: Path) -> list[list[float]]:
+    return FeatureStore(store).read("one/image", np.arange(ROWS)).tolist()
 
 
 class Added(Extracted):

@@ -55,8 +55,11 @@ class Fault:
     once: bool
 
     def __str__(self) -> str:
-        name = self.error if isinstance(self.error, str) else errno.errorcode[self.error]
-        return f"{name} at {self.kind} no. {self.nth}{'' if self.once else ' and from then on'}"
+        return f"{name_of(self.error)} at {self.kind} no. {self.nth}{'' if self.once else ' and from then on'}"
+
+
+def name_of(error: int | str) -> str:
+    return error if isinstance(error, str) else errno.errorcode[error]
 
 
 def faults_of(counted: dict[str, int]) -> list[Fault]:
@@ -96,6 +99,7 @@ class Calls:
         self.counted = dict.fromkeys(ERRORS, 0)
         self.failed = False
         self.places: list[str] = []  # of the calls that failed
+        self.libraries = set[str]()  # that asked by themselves
 
     def _below(self, place: Any, dir_fd: int | None = None) -> bool:
         try:
@@ -123,6 +127,14 @@ class Calls:
         self.places.append(self._path(place, dir_fd))
         self.failed = True
         return fault.error
+
+    def by_itself(self, library: str, kind: str, place: Any) -> int | str | None:
+        """As `met`, of a library."""
+        before = self.counted[kind]
+        error = self.met(kind, place)
+        if self.counted[kind] > before:
+            self.libraries.add(library)
+        return error
 
     def refuse(self, kind: str, place: Any, dir_fd: int | None = None) -> None:
         error = self.met(kind, place, dir_fd)

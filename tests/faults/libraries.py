@@ -41,7 +41,7 @@ def libraries(calls: Calls) -> Iterator[tuple[Any, str, Callable[..., Any]]]:
 
 def _pread(calls: Calls, real: Callable[..., bytes]) -> Callable[..., bytes]:
     def pread(handle: int, count: int, start: int) -> bytes:
-        error = calls.met("read", handle)
+        error = calls.by_itself("os.pread", "read", handle)
         if isinstance(error, int):
             raise OSError(error, os.strerror(error))
         return real(handle, max(1, count // 2) if error == SHORT else count, start)
@@ -51,7 +51,7 @@ def _pread(calls: Calls, real: Callable[..., bytes]) -> Callable[..., bytes]:
 
 def _sendfile(calls: Calls, real: Callable[..., int]) -> Callable[..., int]:
     def sendfile(target: int, source: int, start: int, count: int) -> int:
-        error = calls.met("write", target)
+        error = calls.by_itself("os.sendfile", "write", target)
         if isinstance(error, int):
             raise OSError(error, os.strerror(error))
         size = max(1, min(count, os.fstat(source).st_size) // 2)
@@ -64,7 +64,9 @@ def _fromfile(calls: Calls, real: Callable[..., np.ndarray]) -> Callable[..., np
     def fromfile(file: Any, dtype: Any = float, count: int = -1, *more: Any, **options: Any) -> np.ndarray:
         found = real(file, dtype, count, *more, **options)
         handle = file.fileno() if hasattr(file, "fileno") else file
-        failed = isinstance(calls.met("read", handle), int)  # what is short is asked for again by the C library
+        failed = isinstance(
+            calls.by_itself("np.fromfile", "read", handle), int
+        )  # what is short is asked for again by the C library
         return found[: len(found) // 2] if failed else found
 
     return fromfile
@@ -72,9 +74,9 @@ def _fromfile(calls: Calls, real: Callable[..., np.ndarray]) -> Callable[..., np
 
 def _safe_open(calls: Calls, real: Callable[..., Any]) -> Callable[..., Any]:
     def safe_open(filename: Any, *more: Any, **options: Any) -> Any:
-        if isinstance(calls.met("open", filename), int):
+        if isinstance(calls.by_itself("safetensors", "open", filename), int):
             raise FileNotFoundError(f"No such file or directory: {filename}")
-        error = calls.met("mmap", filename)
+        error = calls.by_itself("safetensors", "mmap", filename)
         if isinstance(error, int):
             raise OSError(error, os.strerror(error))
         return real(filename, *more, **options)
@@ -84,7 +86,7 @@ def _safe_open(calls: Calls, real: Callable[..., Any]) -> Callable[..., Any]:
 
 def _read_index(calls: Calls, real: Callable[..., Any]) -> Callable[..., Any]:
     def read_index(path: Any, *more: Any) -> Any:
-        error = calls.met("open", path) if isinstance(path, str) else None
+        error = calls.by_itself("faiss", "open", path) if isinstance(path, str) else None
         if error is not None:
             place = "Error in faiss::FileIOReader::FileIOReader(const char*) at /project/faiss/impl/io.cpp:69"
             told = f"could not open {path} for reading: {os.strerror(int(error))}"
@@ -103,7 +105,7 @@ def _libc(calls: Calls, real: Callable[[], Any]) -> Callable[[], Any]:
             self.munmap, self.madvise = self.real.munmap, self.real.madvise
 
         def mmap(self, place: Any, size: int, may: int, how: int, handle: int, start: int) -> Any:
-            error = calls.met("mmap", handle) if handle >= 0 else None
+            error = calls.by_itself("libc", "mmap", handle) if handle >= 0 else None
             if isinstance(error, int):
                 ctypes.set_errno(error or errno.EIO)
                 return mapping._FAILED

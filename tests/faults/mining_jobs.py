@@ -26,6 +26,11 @@ class Mined(Job):
 
     name = "mining"
     index = "ivf_flat"
+    neighbours: list[list[int]] | None = None  # what is found undisturbed
+
+    def undisturbed(self, folder: Path) -> None:
+        store = FeatureStore(folder / "images", uses=["neighbours"])
+        self.neighbours = store.read("neighbours/ids", np.arange(100)).tolist()
 
     def prepare(self, folder: Path) -> None:
         world = folder.with_name("world")
@@ -48,7 +53,19 @@ class Mined(Job):
             store = FeatureStore(folder / "images", uses=["neighbours"])
         except StoreError:
             return
-        assert store.read("neighbours/ids", np.arange(100)).shape == (100, 4)
+        found = store.read("neighbours/ids", np.arange(100)).tolist()
+        assert self.neighbours in (None, found), "other neighbours"
+
+
+class MinedAgain(Mined):
+    """Neighbours by an index that an earlier run has kept."""
+
+    name = "mining by a kept index"
+
+    def prepare(self, folder: Path) -> None:
+        super().prepare(folder)
+        self.run(folder, lambda what, kept: None)
+        shutil.rmtree(folder / "images/added")
 
 
 def _copied(source: Path, target: Path) -> None:
@@ -102,4 +119,4 @@ def _prepared(folder: Path) -> None:
     assert len(json.loads((folder / "demo/prepared.json").read_bytes())) == 2
 
 
-JOBS = (Mined, Prepared)
+JOBS = (Mined, MinedAgain, Prepared)

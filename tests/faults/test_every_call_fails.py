@@ -10,10 +10,11 @@ import pytest
 from distillkit.engine import planning
 from distillkit.evaluation import result
 from distillkit.store.format.classes import classes_of
+from tests.faults import rich_jobs, training_jobs
 from tests.faults.events import Synced
 from tests.faults.extraction_jobs import MergedByTwo
-from tests.faults.failing import SLICES
-from tests.faults.failures import Trial
+from tests.faults.failing import SLICES, name_of
+from tests.faults.failures import Trial, names
 from tests.faults.jobs import JOBS
 
 SOME, MANY = 6, 300  # faults of each job in the default run, and in the slow one; `python -m tests.faults` has all
@@ -49,6 +50,52 @@ def test_the_seeds_together_have_every_fault_once(job, trials):
     trial = trials(job)
     every = [fault for seed in range(SLICES) for fault in trial.slice(seed)]
     assert len(every) == len(set(every)) and set(every) == set(trial.faults())
+
+
+# What the issue lists; a mmap knows neither a full disk nor a short answer, and Python asks again after most signals.
+LISTED = {
+    "open": "EIO ENOSPC EDQUOT EMFILE EACCES ESTALE",
+    "read": "EIO ESTALE short",
+    "write": "EIO ENOSPC EDQUOT ESTALE short",
+    "fsync": "EIO ENOSPC EDQUOT ESTALE",
+    "rename": "EIO ENOSPC EDQUOT EINTR EACCES ESTALE",
+    "link": "EIO ENOSPC EDQUOT EINTR EACCES ESTALE",
+    "unlink": "EIO EINTR EACCES ESTALE",
+    "mkdir": "EIO ENOSPC EDQUOT EINTR EACCES ESTALE",
+    "mmap": "EIO EINTR EACCES ESTALE ENOMEM ENODEV",
+    "statvfs": "EIO EINTR EACCES ESTALE",
+    "lock": "EIO EACCES ESTALE",
+}
+
+
+def test_every_kind_of_call_meets_every_error(trials):
+    """Of some job at least; of what libraries ask by themselves as well, and of corpora and stores that are read."""
+    met, libraries = set(), set()
+    for job in JOBS:
+        trial = trials(job)
+        met |= {(fault.kind, name_of(fault.error)) for fault in trial.faults()}
+        libraries |= trial.libraries
+    assert met == {(kind, error) for kind, errors in LISTED.items() for error in errors.split()}
+    assert libraries >= {"os.pread", "np.fromfile", "safetensors", "faiss", "libc"}
+    assert all(trials(job).counted["mmap"] for job in (*training_jobs.JOBS, *rich_jobs.JOBS))
+
+
+@pytest.mark.parametrize(
+    ("line", "is_named"),
+    [
+        ("error: {root}/disk/out/store/c/0: gone; mend it", True),
+        ("error: {root}/disk/out/store: gone; mend it", True),
+        ("error: {root}/disk/out/store/c/0/deeper: gone; mend it", True),
+        ("error: {root}/disk/out/other: gone; mend it", False),
+        ("error: {root}/disk/out/store/c/00: gone; mend it", False),
+        ("error: {root}: gone; mend it", False),
+        ("error: a file: gone; mend / it", False),
+    ],
+)
+def test_a_line_names_what_failed(line, is_named):
+    root = Path("/somewhere")
+    for place in ("store/c/0", ".store.0123abcd.partial/c/0", "store/c/0.partial"):
+        assert names(line.format(root=root), [f"{root}/disk/out/{place}"], root) == is_named
 
 
 @pytest.mark.slow

@@ -36,7 +36,8 @@ class Colour:
 
     def forward(self, pixels=None, tokens=None, fields=None):
         if pixels is not None:
-            return Features(image=self._spread(pixels.mean((2, 3))))
+            # Not the sum of the colours, which is the same of all squares.
+            return Features(image=self._spread(pixels.mean((2, 3)) * torch.tensor([1.0, 2.0, 4.0])))
         return Features(text=self._spread(tokens.float().sum(1, keepdim=True)))
 
     def _spread(self, numbers):

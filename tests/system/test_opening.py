@@ -12,7 +12,7 @@ from distillkit.errors import DiskFull, DiskLost, SourceError
 from distillkit.mining.index import opened
 from distillkit.sources._places import Near
 from distillkit.system.atomic import atomic_file, noticing_a_full_disk
-from distillkit.system.opening import tensors_of
+from distillkit.system.opening import numbers, tensors_of
 from distillkit.training import checkpoint
 from distillkit.training.checkpoint import State
 from tests.training.test_checkpoint import made
@@ -83,6 +83,17 @@ def test_a_disk_that_fails_in_the_middle_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "pread", failing)
     with pytest.raises(SourceError, match=r"some: Input/output error"):
         Near(tmp_path).part("some", 0, 50)
+
+
+def test_numbers_that_the_disk_does_not_give_are_told(tmp_path):
+    """NumPy says nothing where reading fails, as reading this file at its start does."""
+    with open("/proc/self/mem", "rb", buffering=0) as file, pytest.raises(OSError, match="mem"):  # noqa: PTH123
+        numbers(file, "u1", 3)
+    (tmp_path / "some").write_bytes(b"abc")
+    with (tmp_path / "some").open("rb") as file:
+        assert numbers(file, "u1", 2).tolist() == [97, 98]
+        with pytest.raises(OSError, match="some"):
+            numbers(file, "u1", 2)
 
 
 def _fails(number, name=None):

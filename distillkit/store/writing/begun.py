@@ -22,6 +22,7 @@ from distillkit.store.format.layout import BEGUN
 from distillkit.store.format.manifest import file_digest
 from distillkit.store.writing.stamps import KIND
 from distillkit.system.atomic import atomic_file, remove_file, write_json
+from distillkit.system.opening import numbers
 
 _KEYS = {"file", "stamps", "store", "facts"}
 
@@ -67,10 +68,10 @@ def kept(
         return None  # of other fields
     with path.open("rb") as file:
         arrays = {
-            name: np.fromfile(file, DTYPES[field.dtype], rows * int(np.prod(field.shape))).reshape(rows, *field.shape)
+            name: numbers(file, DTYPES[field.dtype], rows * int(np.prod(field.shape))).reshape(rows, *field.shape)
             for name, field in fields.items()
         }
-        stamps = np.fromfile(file, KIND, rows) if stamped else None
+        stamps = numbers(file, KIND, rows) if stamped else None
     return arrays, facts, stamps
 
 
