@@ -220,10 +220,9 @@ class RunFolder:
             student.load_state_dict(tensors_of(file))
         except (Damaged, FileNotFoundError, SafetensorError, RuntimeError) as error:
             reason = str(error).splitlines()[-1].strip()
-            told = f"{file}: damaged ({reason}); delete student.json beside it, and train-student makes both again"
-            if is_best(self.path):
-                told = f"{file}: damaged ({reason}); measure the run itself, or train-student --overwrite"
-            raise TrainError(told) from error
+            again = "delete student.json beside it, and train-student makes both again"
+            cure = "measure the run itself, or train-student --overwrite" if is_best(self.path) else again
+            raise TrainError(f"{file}: damaged ({reason}); {cure}") from error
         return student.eval()
 
     def log(self, line: dict[str, Any]) -> None:

@@ -210,9 +210,8 @@ def _is_final(error: BaseException | None) -> bool:
     status = getattr(error, "status", None)
     if isinstance(error, FileNotFoundError) or isinstance(status, int):
         return status not in (408, 429) and (status is None or 400 <= status < 500)
-    if type(error).__name__ == "NoCredentialsError":
-        return True
-    return isinstance(error, PermissionError) or getattr(error, "errno", None) in (errno.EINVAL, errno.EPERM)
+    denied = isinstance(error, PermissionError) or type(error).__name__ == "NoCredentialsError"
+    return denied or getattr(error, "errno", None) in (errno.EINVAL, errno.EPERM)
 
 
 def _as_of_a_disk(error: Exception, where: str) -> OSError:
