@@ -168,8 +168,9 @@ def page_in(rows: Tensor) -> None:
     first = rows.data_ptr() // mmap.PAGESIZE * mmap.PAGESIZE
     length = rows.data_ptr() + rows.nbytes - first
     if _LINUX:
-        _libc().madvise(first, length, _HUGE_PAGES)
-        if _libc().madvise(first, length, _POPULATE) == 0:
+        libc = _libc()
+        libc.madvise(first, length, _HUGE_PAGES)
+        if libc.madvise(first, length, _POPULATE) == 0:
             return
         if ctypes.get_errno() != errno.EINVAL:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
