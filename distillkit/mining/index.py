@@ -18,8 +18,8 @@ from distillkit.errors import StoreError
 from distillkit.mining import gpu_index
 from distillkit.mining.vectors import Vectors
 from distillkit.mining.which_faiss import faiss
-from distillkit.system.atomic import atomic_file, make_folder, parsed_json, write_json
-from distillkit.system.locks import locked
+from distillkit.system.atomic import atomic_file, parsed_json, write_json
+from distillkit.system.turns import in_turn
 from distillkit.system.wording import count as counted
 
 Say = Callable[[str], None]
@@ -62,9 +62,7 @@ def opened(folder: Path, kind: str, vectors: Vectors, identity: dict[str, Any], 
     Who wants one that another process is building waits for it.
     """
     if not (folder / _TOLD).is_file():
-        make_folder(folder.parent)
-        lock = folder.with_name(f".{folder.name}.lock")
-        with locked(lock, leave=False, waits=lambda: say(f"{folder}: another process is building it; waiting")):
+        with in_turn(folder, waits=lambda: say(f"{folder}: another process is building it; waiting")):
             if not (folder / _TOLD).is_file():
                 return _kept(folder, kind, build(kind, vectors, identity["seed"], say), identity)
     return _read(folder, kind, identity, say)
