@@ -31,6 +31,7 @@ from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.fitting import fitting
 from distillkit.system.paths import expand
 from distillkit.system.progress import Progress
+from distillkit.system.turns import in_turn
 from distillkit.system.wording import count
 
 Say = Callable[[str], None]
@@ -88,7 +89,8 @@ def embed(
     text_place = place.with_suffix(f".texts{form}") if both else place
     if lines is not None:  # before the hours that pictures may take
         vectors = embedder.embed_texts(lines, normalise=normalise, batch_size=batch_size, say=say).numpy()
-        write_vectors(text_place, lines, vectors, "text")
+        with in_turn(text_place):
+            write_vectors(text_place, lines, vectors, "text")
     found = Embedded(texts=text_place if lines is not None else None, text_rows=len(lines or ()))
     if images is None:
         return found
@@ -97,8 +99,9 @@ def embed(
         if folder is None
         else gallery_of(embedder, folder, say, batch_size=batch_size, threads=threads)
     )
-    write_vectors(place, gallery.keys, _scaled(gallery.vectors) if normalise else gallery.vectors, "key")
-    told = write_broken(place, gallery.broken)
+    with in_turn(place):  # they belong together
+        write_vectors(place, gallery.keys, _scaled(gallery.vectors) if normalise else gallery.vectors, "key")
+        told = write_broken(place, gallery.broken)
     return Embedded(place, found.texts, len(gallery.keys), found.text_rows, gallery.broken, told)
 
 

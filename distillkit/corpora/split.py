@@ -25,6 +25,7 @@ from distillkit.store.format.manifest import digest
 from distillkit.system.atomic import atomic_file, write_json
 from distillkit.system.paths import expand
 from distillkit.system.textfile import lines_of
+from distillkit.system.turns import in_turn
 from distillkit.system.wording import count
 
 SIDES = ("train", "val_on_train", "val")
@@ -54,14 +55,15 @@ def split(
     folder = Path(expand(root))
     made = {side: _table(sides[side]) for side in SIDES}
     made_names = {f"{side}_names": [_name(one) for one in sorted(sides[side])] for side in ("train", "val")}
-    for name, lines in made.items():
-        _write(folder / f"{name}.tsv", lines)
-    for name, lines in made_names.items():
-        _write(folder / f"{name}.txt", lines)
     counts = {side: sum(map(len, sides[side].values())) for side in SIDES}
     asked = {"seed": seed, "classes": classes, "train": train} if lists is None else {"lists": lists}
     digests = {name: digest(lines) for name, lines in (made | made_names).items()}
-    write_json(folder / "split.json", {"asked": asked, "images": counts, "digests": digests})
+    with in_turn(folder / "split.json"):
+        for name, lines in made.items():
+            _write(folder / f"{name}.tsv", lines)
+        for name, lines in made_names.items():
+            _write(folder / f"{name}.txt", lines)
+        write_json(folder / "split.json", {"asked": asked, "images": counts, "digests": digests})
     return counts
 
 

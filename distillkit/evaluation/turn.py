@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from distillkit.system.atomic import make_folder
-from distillkit.system.locks import locked
+from distillkit.system import turns
 
 
 @contextmanager
@@ -15,8 +14,5 @@ def in_turn(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
     """Rows, evaluation.json and the report of `folder` are this process's to read, change and write. Who waits for
     another is told so.
     """
-    place = folder.absolute()  # of "." the name is asked
-    make_folder(place.parent)
-    lock = place.with_name(f".{place.name}.evaluation.lock")
-    with locked(lock, leave=False, waits=lambda: say(f"{folder}: another evaluation writes its results; waiting")):
+    with turns.in_turn(folder, "evaluation", lambda: say(f"{folder}: another evaluation writes its results; waiting")):
         yield

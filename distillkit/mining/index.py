@@ -19,9 +19,9 @@ from distillkit.mining import gpu_index
 from distillkit.mining.vectors import Vectors
 from distillkit.mining.which_faiss import faiss
 from distillkit.mining.whole import forget_damaged, made_from, with_digest
-from distillkit.system.atomic import atomic_file, make_folder, write_json
-from distillkit.system.locks import locked
+from distillkit.system.atomic import atomic_file, write_json
 from distillkit.system.opening import refused_is_not_absent
+from distillkit.system.turns import in_turn
 from distillkit.system.wording import count as counted
 
 Say = Callable[[str], None]
@@ -63,9 +63,7 @@ def opened(folder: Path, kind: str, vectors: Vectors, identity: dict[str, Any], 
 
     Who wants one that another process is building, or looks at, waits for it.
     """
-    make_folder(folder.parent)
-    lock = folder.with_name(f".{folder.name}.lock")
-    with locked(lock, leave=False, waits=lambda: say(f"{folder}: another process is building it; waiting")):
+    with in_turn(folder, waits=lambda: say(f"{folder}: another process is building it; waiting")):
         forget_damaged(folder / _TOLD, folder / _INDEX, identity, say)
         if not (folder / _TOLD).is_file():
             return _kept(folder, kind, build(kind, vectors, identity["seed"], say), identity)

@@ -18,6 +18,7 @@ from distillkit.report.words import count, duration, listing, p_value, parameter
 from distillkit.runfolder import RunFolder
 from distillkit.students._count import image_macs
 from distillkit.system.atomic import atomic_file
+from distillkit.system.turns import in_turn
 from distillkit.system.wording import count as counted
 
 _FILES = ("compare.md", "compare.html")
@@ -36,9 +37,10 @@ def write_comparison(folder: Path, comparison: Comparison, dots: int = DOTS, say
     values |= interactive(comparison, costs, dots, say)
     values |= {"json": embedded(values["data"]), "script": script(*_SCRIPTS)}
     made = {name: render(name, values) for name in _FILES}
-    for name, text in made.items():
-        with atomic_file(folder / name) as file:
-            file.write(text.encode())
+    with in_turn(folder / _FILES[-1]):
+        for name, text in made.items():
+            with atomic_file(folder / name) as file:
+                file.write(text.encode())
     return folder / _FILES[-1]
 
 

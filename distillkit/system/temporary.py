@@ -32,11 +32,11 @@ _live = set[Path]()  # what this process fills, also where there are no locks
 
 def temporary(path: Path, *, folder: bool = False) -> Path:
     """What `path` is called while it has no name, as nobody else calls it."""
-    return path.with_name(f"{'.' * folder}{_stem(path)}.{token_hex(4)}{TEMPORARY}")
+    return path.with_name(f"{'.' * folder}{stem(path)}.{token_hex(4)}{TEMPORARY}")
 
 
-def _stem(path: Path) -> str:
-    """The name of `path`, or as much of it as leaves room for the rest."""
+def stem(path: Path) -> str:
+    """The name of `path`, or as much of it as leaves room for what is put around it."""
     room = _MOST - len(f"..{'0' * 8}{TEMPORARY}")
     name = os.fsencode(path.name)
     return path.name if len(name) <= room else name[:room].decode(errors="ignore")
@@ -113,8 +113,8 @@ def tidy_below(folder: Path) -> None:
 
 def left(path: Path) -> list[Path]:
     """All that was begun to be `path` and is not yet, by whomever."""
-    stem, end = re.escape(_stem(path)), re.escape(TEMPORARY)
-    ours = re.compile(rf"\.?{stem}\.[0-9a-f]{{8}}{end}|{re.escape(path.name)}{end}")
+    name, end = re.escape(stem(path)), re.escape(TEMPORARY)
+    ours = re.compile(rf"\.?{name}\.[0-9a-f]{{8}}{end}|{re.escape(path.name)}{end}")
     try:
         return [place for place in path.parent.iterdir() if ours.fullmatch(place.name)]
     except (FileNotFoundError, NotADirectoryError, PermissionError):

@@ -22,10 +22,10 @@ from distillkit.store.format.log import FILE_NAME as LOG
 from distillkit.store.format.manifest import FILE_NAME as MANIFEST
 from distillkit.store.format.manifest import Manifest, digest, file_digest
 from distillkit.system import npy
-from distillkit.system.atomic import atomic_file, make_folder, parsed_json, write_json
+from distillkit.system.atomic import atomic_file, parsed_json, write_json
 from distillkit.system.lines import append_line, read_lines
-from distillkit.system.locks import locked
 from distillkit.system.retyped import from_here, retyped
+from distillkit.system.turns import in_turn
 from distillkit.system.wording import count
 
 FILE_NAME = "view.json"
@@ -171,9 +171,7 @@ def home(path: Path) -> Path:
 @contextmanager
 def writing_view(out: Path) -> Iterator[None]:
     """What lies at `out`, a view or none, is this process's to look at and to write; others wait."""
-    place = out.absolute()
-    make_folder(place.parent)
-    with locked(place.with_name(f".{place.name}.view.lock"), leave=False):
+    with in_turn(out, "view"):
         yield
 
 
