@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from distillkit.system.atomic import keep_names, noticing_a_full_disk
+from distillkit.system.atomic import noticing_a_full_disk
 from distillkit.system.lines import append_line, read_lines, settle
 from distillkit.system.retyped import retyped
 
@@ -39,8 +39,7 @@ def note_shard(store: Path, line: dict[str, Any]) -> None:
     """
     append_line(store / FILE_NAME, line)
     with noticing_a_full_disk(store / FILE_NAME):
-        settle(store / FILE_NAME)
-        keep_names(store)
+        settle(store / FILE_NAME)  # its name is durable when the first shard's folders are made, beside it
 
 
 def note_command(store: Path, command: str | None) -> None:
