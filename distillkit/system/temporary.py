@@ -101,12 +101,12 @@ def tidy(path: Path) -> None:
                 _remove(place)
 
 
-def tidy_below(folder: Path) -> None:
+def tidy_below(folder: Path, *, folders: bool = False) -> None:
     """The same of all files anywhere below `folder`, where nothing may be left to write: a disk that failed may bring
-    back a name that was gone. Folders stay, as they may be filled by another machine.
+    back a name that was gone. Folders stay, as another machine may fill them, unless the caller keeps others out.
     """
     for place in list(folder.rglob(f"*{TEMPORARY}")):
-        if _OWN.fullmatch(place.name) and place not in _live and place.is_file():
+        if _OWN.fullmatch(place.name) and place not in _live and (folders or place.is_file()):
             with suppress(OSError, NoLocks):
                 _remove(place)
 

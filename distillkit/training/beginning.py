@@ -35,6 +35,7 @@ def all_wanted(
             )
     for run in runs:
         tidy_below(run.path)
+        tidy_below(run.checkpoints, folders=True)
     return found
 
 

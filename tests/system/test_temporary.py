@@ -149,3 +149,6 @@ def test_all_files_below_a_folder_are_tidied_where_nobody_may_write_again(tmp_pa
         temporary.tidy_below(tmp_path)
         assert len(names(tmp_path / "deep")) == 3
     assert names(tmp_path) == ["deep"] and names(tmp_path / "deep") == [".exports.0123abcd.partial", "a.partial", "b"]
+    temporary.tidy_below(tmp_path, folders=True)
+    assert names(tmp_path / "deep") == ["a.partial", "b"]
+    temporary.tidy_below(tmp_path / "nowhere")
