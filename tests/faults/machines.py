@@ -72,6 +72,15 @@ class WithNeighbours(CorpusMachine):
         if not stays:
             shutil.rmtree(self.path / "added/neighbours")
 
+    @precondition(lambda self: self.store and self.store.complete and not self.moving)
+    @invariant()
+    def what_stays_is_of_this_store(self):
+        """Neighbours that are there are of its rows, however it came to be."""
+        if (self.path / "added/neighbours/manifest.json").is_file():
+            store = FeatureStore(self.path, uses=["neighbours"])
+            ids = store.read("neighbours/ids", store.ok_rows).numpy()
+            assert ids.shape == (len(store.ok_rows), 2) and np.isin(ids, store.ok_rows).all()
+
     @invariant()
     def a_step(self):
         taken[0] += 1
