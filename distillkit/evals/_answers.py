@@ -12,6 +12,9 @@ from jaxtyping import Float, Int
 BEST = 5  # answers that are kept of an item, the best first
 
 
+How = Literal["mean", "median", "least", "ratio", "harmonic", "auc", "ap"]
+
+
 @dataclass(frozen=True)
 class Measure:
     """A number that is made of one column: its mean, its median, or its least value, over the items.
@@ -27,7 +30,7 @@ class Measure:
 
     name: str
     column: str
-    how: Literal["mean", "median", "least", "ratio", "harmonic", "auc", "ap"] = "mean"
+    how: How = "mean"
     within: int | None = None
     once: bool = False
     chance: float | None = None

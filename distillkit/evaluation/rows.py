@@ -13,13 +13,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
 
 from distillkit.errors import StoreError
-from distillkit.evals._answers import Answers, Measure
+from distillkit.evals._answers import Answers, How, Measure
 from distillkit.system.arrow import table_of
 from distillkit.system.atomic import atomic_file, parsed_json
 
@@ -141,9 +141,15 @@ def _read(path: Path) -> pa.Table:
 def _answers(table: pa.Table, who: str, meta: Mapping[str, Any], shared: dict[str, Any]) -> Answers:
     columns = [name for name in table.column_names if name.startswith(f"{who}.") and not name.endswith(".best")]
     best = _values(table[f"{who}.best"]) if f"{who}.best" in table.column_names else None
+    values = {name.removeprefix(f"{who}."): _values(table[name]) for name in columns}
+    measures = tuple(Measure(**one) for one in meta["measures"][who])
+    if lacking := {one for measure in measures for one in (measure.column, measure.over)} - values.keys() - {None}:
+        raise ValueError(f"it has no column {who}.{min(map(str, lacking))}")
+    if strange := [measure.how for measure in measures if measure.how not in get_args(How)]:
+        raise ValueError(f"no number is made as {strange[0]!r}")
     return Answers(
-        columns={name.removeprefix(f"{who}."): _values(table[name]) for name in columns},
-        measures=tuple(Measure(**one) for one in meta["measures"][who]),
+        columns=values,
+        measures=measures,
         best=best,
         facts=meta["facts"][who],
         **shared,

@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from distillkit.errors import StoreError
+from distillkit.errors import SourceError, StoreError
 from distillkit.originals import Originals
 from distillkit.pixels import render
 from distillkit.pixels.room import room
@@ -54,25 +54,35 @@ class Cached:
             with locked(folder.with_name(f".{folder.name}.lock"), leave=False):
                 if not exists(store, size, form):  # another run may have made it meanwhile
                     _make(store, files, size, form, workers, say)
+        self.folder = folder
         try:
-            self.shapes = npy.load(folder / "shapes.npy", "r")
+            self.shapes = _mapped(folder / "shapes.npy", np.int32, (len(store), 2))
             if form == "raw":
-                self.pixels = npy.load(folder / "pixels.npy", "c")  # tensors want it writeable
+                # Tensors want it writeable.
+                self.pixels = _mapped(folder / "pixels.npy", np.uint8, (len(store), size, size, 3), "c")
             else:
-                self.ends = npy.load(folder / "ends.npy", "r")
+                self.ends = _mapped(folder / "ends.npy", np.int64, (len(store) + 1,))
                 self.pixels = np.memmap(folder / "pixels.jpg", np.uint8, mode="r")
         except (FileNotFoundError, ValueError) as error:
-            raise StoreError(
-                f"{folder}: a damaged cache ({one_line(error)}); delete it, and the next run makes it again"
-            ) from error
+            raise _damaged(folder, one_line(error)) from error
 
     def open(self, row: int) -> tuple[Any, int, int]:
         """An image as its square, and the width and height it had when it was whole."""
-        width, height = self.shapes[row]
+        width, height = self.shapes[row].tolist()
+        if width < 1 or height < 1:
+            raise _damaged(self.folder, f"row {row} is {width} x {height}")
         if self.form == "raw":
-            return self.resample.from_array(self.pixels[row]), int(width), int(height)
-        written = self.pixels[self.ends[row] : self.ends[row + 1]].tobytes()
-        return self.resample.decode(written), int(width), int(height)
+            return self.resample.from_array(self.pixels[row]), width, height
+        first, end = self.ends[row].item(), self.ends[row + 1].item()
+        if not 0 <= first < end <= len(self.pixels):
+            raise _damaged(self.folder, f"row {row} begins at {first} and ends at {end} of {len(self.pixels)} bytes")
+        return self._decoded(row, self.pixels[first:end].tobytes()), width, height
+
+    def _decoded(self, row: int, written: bytes) -> Any:
+        try:
+            return self.resample.decode(written)
+        except SourceError as error:
+            raise _damaged(self.folder, f"row {row}: {error}") from error
 
 
 class Sampled:
@@ -85,6 +95,18 @@ class Sampled:
         kept, (width, height) = self.made[row % len(self.made)]
         image = self.resample.decode(kept) if isinstance(kept, bytes) else self.resample.from_array(kept)
         return image, width, height
+
+
+def _mapped(path: Path, dtype: type, shape: tuple[int, ...], mode: Literal["r", "c"] = "r") -> np.ndarray:
+    """ValueError for an array of others."""
+    found = npy.load(path, mode)
+    if found.dtype != dtype or found.shape != shape:
+        raise ValueError(f"{path.name} is {found.dtype} {list(found.shape)}, not {np.dtype(dtype)} {list(shape)}")
+    return found
+
+
+def _damaged(folder: Path, why: str) -> StoreError:
+    return StoreError(f"{folder}: a damaged cache ({why}); delete it, and the next run makes it again")
 
 
 def place(store: FeatureStore, size: int, form: Format) -> Path:

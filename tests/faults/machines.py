@@ -50,8 +50,10 @@ class WithNeighbours(CorpusMachine):
     """Cards that look like a card are mined, and are those that numpy finds."""
 
     @precondition(lambda self: self.store and self.store.complete and not self.moving)
-    @rule()
-    def mine(self):
+    @rule(stays=st.booleans())
+    def mine(self, stays):
+        """If it `stays`, all that is done to the store afterwards is done to one that was mined."""
+        shutil.rmtree(self.path / "added/neighbours", ignore_errors=True)
         ok = FeatureStore(self.path).ok_rows
         if len(ok) < 4:
             return
@@ -67,7 +69,17 @@ class WithNeighbours(CorpusMachine):
         ids = np.searchsorted(ok, store.read("neighbours/ids", ok).numpy())
         best = -np.sort(-cosines, axis=1)[:, :2]
         assert np.allclose(np.take_along_axis(cosines, ids, axis=1), best, atol=1e-3)
-        shutil.rmtree(self.path / "added/neighbours")
+        if not stays:
+            shutil.rmtree(self.path / "added/neighbours")
+
+    @precondition(lambda self: self.store and self.store.complete and not self.moving)
+    @invariant()
+    def what_stays_is_of_this_store(self):
+        """Neighbours that are there are of its rows, however it came to be."""
+        if (self.path / "added/neighbours/manifest.json").is_file():
+            store = FeatureStore(self.path, uses=["neighbours"])
+            ids = store.read("neighbours/ids", store.ok_rows).numpy()
+            assert ids.shape == (len(store.ok_rows), 2) and np.isin(ids, store.ok_rows).all()
 
     @invariant()
     def a_step(self):

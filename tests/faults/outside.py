@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,19 +13,27 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
+from distillkit.evaluation.rows import Rows, write_rows
+from distillkit.extract import extract
 from distillkit.mine import mine_here
+from distillkit.originals import Originals
 from distillkit.recipe import MineRecipe, TrainRecipe, load
 from distillkit.runfolder import RunFolder
+from distillkit.store.format.classes import write_classes
 from distillkit.store.format.field import Field
 from distillkit.store.format.steps import Steps
+from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.reading.selection import select
-from distillkit.store.writing import stamps
+from distillkit.store.writing import begun, stamps
 from distillkit.store.writing.fill import fill
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.training import checkpoint
 from distillkit.training.checkpoint import State
+from distillkit.training.pixel_cache import Cached
+from tests.evaluation.test_rows import answers
 from tests.faults.check import quick
-from tests.faults.store_jobs import plan, rows_of, writer
+from tests.faults.rich_jobs import kept_after, squares_recipe
+from tests.faults.store_jobs import SHARD, plan, rows_of, writer
 from tests.faults.world import TRAIN, squares
 from tests.importers.test_importers import b64, clip_retrieval, packed, tar, tsv
 from tests.mining.conftest import clustered, write
@@ -46,6 +55,9 @@ def make_world(folder: Path) -> None:
     pq.write_table(pa.table(columns), corpus / "rows.parquet")
     for ending in ("jpg", "gif", "tiff", "webp", "bmp"):
         Image.new("RGB", (9, 7), (200, 100, 50)).save(corpus / f"picture.{ending}")
+    with quick():
+        _unfinished(folder)
+        _extractions(folder)
     pictures = [(f"{n:03d}.png", (corpus / f"images/{n:03d}.png").read_bytes()) for n in range(3)]
     (folder / "tars").mkdir()
     tar(folder / "tars/0.tar", [*pictures, *((f"{n:03d}.txt", f"text {n}".encode()) for n in range(3))])
@@ -73,6 +85,44 @@ def _stores(folder: Path) -> None:
     squeezed = Field(teacher="toy", shape=[32], dtype="float16", compression="zstd")
     packed = StoreWriter(folder / "packed", plan(150), {"toy/image": squeezed}, 128, identity)
     fill(packed, lambda first, stop: ({"toy/image": np.full((stop - first, 32), first, np.float16)}, []), {})
+
+
+class _Stopped(BaseException):
+    pass
+
+
+def _extractions(folder: Path) -> None:
+    """One that was stopped before its shard was committed, and one with pixel caches beside it."""
+
+    def stops(*_):
+        raise _Stopped
+
+    real, StoreWriter.commit = StoreWriter.commit, stops
+    try:
+        with kept_after(seconds=0), suppress(_Stopped):
+            extract(squares_recipe(folder, "early_of_squares"), lambda line: None)
+    finally:
+        StoreWriter.commit = real
+    extract(squares_recipe(folder, "squares"), lambda line: None)
+    store = FeatureStore(folder / "squares/images")
+    for form in ("raw", "jpeg"):
+        Cached(store, Originals(store, None), 4, form, 1)
+
+
+def _unfinished(folder: Path) -> None:
+    one = writer(folder / "begun")
+    one.begin()
+    for shard in range(one.shards):
+        one.commit(shard, *rows_of()(*one.span(shard)))
+    early = writer(folder / "early")
+    early.begin()
+    begun.keep(folder / "early", 0, rows_of()(0, SHARD)[0], {"reached": {"image": 1}})
+    fill(writer(folder / "classed"), rows_of(), {})
+    write_classes(folder / "classed", {"cat": 0, "dog": 1})
+    (folder / "answers").mkdir()
+    both = {"teacher": answers([1, 1, 1, 1]), "student": answers([1, 2, 1, 3])}
+    asked = {"eval": {"kind": "x"}, "stores": {"s": "1"}}
+    write_rows(folder / "answers/an-eval.arrow", Rows("an eval", asked, {"teacher": "t", "student": "s"}, both))
 
 
 def _without_checksums(folder: Path) -> None:

@@ -44,6 +44,15 @@ batch_size = 32
 """
 
 
+def squares_recipe(folder: Path, out: str, corpus: str | None = None) -> Path:
+    """For a dozen images and texts of the folder's corpus, or of another one, a few at a time."""
+    place = folder / f"{out}.toml"
+    source = f'{{ kind = "csv", file = "{corpus or folder / "corpus"}/pairs.tsv" }}'
+    told = _RECIPE.format(out=folder / out, source=source, fields=["one/image", "one/text"], rows=64, more="")
+    place.write_text(told.replace("batch_size = 32", "batch_size = 4"))
+    return place
+
+
 def picture(number: int, other: int = 7) -> bytes:
     file = io.BytesIO()
     Image.new("RGB", (4, 4), (number % 256, 255 - number % 256, other)).save(file, "png")

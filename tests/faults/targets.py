@@ -5,6 +5,7 @@ A reader may raise a DistillkitError of one line; any other error, and any hang,
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,16 +16,22 @@ import numpy as np
 
 from distillkit.engine.importing import import_features
 from distillkit.errors import SourceError
+from distillkit.evaluation.numbers import numbers
+from distillkit.evaluation.rows import read_rows
+from distillkit.extract import extract
+from distillkit.originals import Originals
 from distillkit.pixels import decode
 from distillkit.recipe import Component, TrainRecipe, load
 from distillkit.runfolder import RunFolder
 from distillkit.store.reading.neighbours import Neighbours
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.verify import verify
-from distillkit.store.writing import stamps
+from distillkit.store.writing import begun, stamps
 from distillkit.store.writing.fill import fill
 from distillkit.training import checkpoint
-from tests.faults.store_jobs import rows_of, writer
+from distillkit.training.pixel_cache import Cached
+from tests.faults.rich_jobs import squares_recipe
+from tests.faults.store_jobs import SHARD, rows_of, writer
 from tests.training.test_checkpoint import made
 
 
@@ -42,12 +49,12 @@ class Target(NamedTuple):
     sealed: Callable[[bytes], bytes] = bytes
 
 
-def _opened(folder: Path) -> None:
+def _opened(folder: Path, name: str = "store") -> None:
     """All that a reader does, and verify."""
-    path = folder / "store"
+    path = folder / name
     try:
         store = FeatureStore(path)
-        store.read("toy/image", store.ok_rows)
+        store.read(min(store.fields), store.ok_rows)
         assert store.index.num_rows == len(store) and store.failures()
     finally:
         verify(path)
@@ -59,6 +66,51 @@ def _viewed(folder: Path) -> None:
 
 def _gone_on(folder: Path) -> None:
     fill(writer(folder / "store"), rows_of(), {})
+
+
+def _finished(folder: Path) -> None:
+    """Of a store whose shards are all committed: the next run believes their commits, and writes the manifest."""
+    fill(writer(folder / "begun"), rows_of(), {})
+    _opened(folder, "begun")
+
+
+def _early(folder: Path) -> None:
+    """Rows of a shard that is not committed."""
+    one = writer(folder / "early")
+    found = begun.kept(folder / "early", 0, one.fields, SHARD)
+    if found is not None:
+        arrays, _, _ = found
+        assert {name: len(rows) for name, rows in arrays.items()} == dict.fromkeys(one.fields, SHARD)
+
+
+def _gone_on_early(folder: Path) -> None:
+    """An extraction that finds them."""
+    corpus = re.search('file = "(.*)/pairs.tsv"', (folder / "early_of_squares.toml").read_text())[1]
+    extract(squares_recipe(folder, "early_of_squares", corpus), lambda line: None)
+    store = FeatureStore(folder / "early_of_squares/images")
+    assert len(store.read("one/image", store.ok_rows)) and not verify(store.path)
+
+
+def _classes(folder: Path) -> None:
+    numbers = FeatureStore(folder / "classed").class_numbers
+    assert all(isinstance(name, str) and type(number) is int for name, number in numbers.items())
+    verify(folder / "classed")
+
+
+def _answers(folder: Path) -> None:
+    rows = read_rows(folder / "answers/an-eval.arrow")
+    numbers(list(rows.answers.values()))
+
+
+def _pixels(form: str) -> Callable[[Path], None]:
+    def read(folder: Path) -> None:
+        store = FeatureStore(folder / "squares/images")
+        cached = Cached(store, Originals(store, None), 4, form, 1)
+        for row in (0, 7, 11):
+            image, width, height = cached.open(row)
+            assert np.asarray(image).shape[:2] == (4, 4) and width >= 0 and height >= 0
+
+    return read
 
 
 def _int8(folder: Path) -> None:
@@ -161,6 +213,7 @@ def _bytes_of(kind: str, place: str, file: str, **knobs: object) -> Target:
 
 _INDEX = 2 * 16 + 4  # bytes: of two chunks, and their sum
 _NEAR = "near/images/added/neighbours"
+_EARLY = "early_of_squares/images/begun/00000"
 _STATE, _BEFORE = "checkpoints/00000007", "before/00000007"
 
 TARGETS = {
@@ -170,6 +223,19 @@ TARGETS = {
     "ledger": Target("store/failures/00000.jsonl", _opened),
     "begun with": Target("store/plan.json", _gone_on, "store"),
     "commit": Target("store/commits/00001.json", _gone_on, "store"),
+    "commit of a store that is begun": Target("begun/commits/00001.json", _finished, "begun"),
+    "checksums": Target("store/checksums.json", _opened),
+    "classes": Target("classed/classes.json", _classes),
+    "rows kept early": Target("early/begun/00000.rows", _early),
+    "record of rows kept early": Target("early/begun/00000.json", _early),
+    "rows that an extraction goes on with": Target(f"{_EARLY}.rows", _gone_on_early, "early_of_squares"),
+    "record that an extraction goes on with": Target(f"{_EARLY}.json", _gone_on_early, "early_of_squares"),
+    "kept answers": Target("answers/an-eval.arrow", _answers),
+    "pixel cache": Target("squares/images.pixels-4/cache.json", _pixels("raw"), "squares"),
+    "pixels of a cache": Target("squares/images.pixels-4/pixels.npy", _pixels("raw"), "squares", last=600),
+    "shapes of a cache": Target("squares/images.pixels-4/shapes.npy", _pixels("raw"), "squares"),
+    "jpegs of a cache": Target("squares/images.pixels-4-jpeg/pixels.jpg", _pixels("jpeg"), "squares"),
+    "ends of a cache": Target("squares/images.pixels-4-jpeg/ends.npy", _pixels("jpeg"), "squares"),
     "shard": Target("store/toy/image/c/0/0", _opened),
     "zarr": Target("store/toy/image/zarr.json", _opened),
     "zarr index": Target("packed/toy/image/c/0/0", _packed, last=_INDEX, sealed=_index_sealed),

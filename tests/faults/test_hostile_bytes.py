@@ -49,6 +49,9 @@ FOUND = {
     "index": (399, 448, 2813),
     "begun with": (345, 2715, 3888),
     "manifest of neighbours": (178, 324, 2068),
+    "commit of a store that is begun": (829,),
+    "record that an extraction goes on with": (143, 215, 303, 466),
+    "kept answers": (31, 660, 736, 1051, 2984),
 }
 
 

@@ -169,6 +169,32 @@ def manifest(shards):
     }
 
 
+def lay_shards(store, told):
+    """Files of the field, which are few under many names, as many as a file system lets one have."""
+    (size,) = {file["bytes"] for shard in told["shards"] for name, file in shard["files"].items() if "toy/" in name}
+    first = None
+    for number in range(len(told["shards"])):
+        path = store / layout.shard_path("toy/image", number, Field(**told["fields"]["toy/image"]))
+        path.parent.mkdir(parents=True)
+        if number % 30_000 == 0:
+            path.write_bytes(number.to_bytes(4, "little") * (size // 4))
+            first = path
+        else:
+            os.link(first, path)
+
+
+def test_of_a_hundred_thousand_shards_any_row_is_read(tmp_path):
+    """More files than a process may map."""
+    told = manifest(SHARDS)
+    (tmp_path / "manifest.json").write_text(json.dumps(told))
+    lay_shards(tmp_path, told)
+    rows = np.array([0, 3, 64 * 30_000, 64 * 70_000 + 5, 64 * SHARDS - 1])
+    read = FeatureStore(tmp_path).read("toy/image", rows, raw=True)
+    shutil.rmtree(tmp_path / "toy")
+    said = np.asarray(read).reshape(len(rows), -1).view(np.uint8).view("<u4")[:, 0]
+    assert said.tolist() == [0, 0, 30_000, 60_000, 90_000]
+
+
 def test_a_store_of_a_hundred_thousand_shards_opens_within_a_second(tmp_path):
     (tmp_path / "manifest.json").write_text(json.dumps(manifest(SHARDS)))
     took = []  # seconds of the CPU, which other processes cannot take, and on the clock
