@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from distillkit.engine.reforward import Agreement, reforward
 from distillkit.extract import extract
 from distillkit.recipe import ExtractRecipe, load
-from distillkit.store.format.checksums import checksums
+from distillkit.store.format.checksums import checksums, sealed, unsealed
 from distillkit.store.format.manifest import Manifest, file_digest
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.atomic import write_json
@@ -175,9 +175,9 @@ def rewrite(path, swap):
         mend(shard["files"], path, swap)
     write_json(path / "manifest.json", manifest)
     for commit in (path / "commits").iterdir():
-        record = json.loads(commit.read_text())
+        record, _ = unsealed(commit.read_bytes())
         mend(record["files"], path, swap)
-        write_json(commit, record)
+        write_json(commit, sealed(record))
     write_json(path / "checksums.json", checksums(path, Manifest.read(path)))
 
 

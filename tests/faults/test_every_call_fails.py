@@ -76,7 +76,7 @@ def test_every_kind_of_call_meets_every_error(trials):
         met |= {(fault.kind, name_of(fault.error)) for fault in trial.faults()}
         libraries |= trial.libraries
     assert met == {(kind, error) for kind, errors in LISTED.items() for error in errors.split()}
-    assert libraries >= {"os.pread", "np.fromfile", "safetensors", "faiss", "libc"}
+    assert libraries >= {"os.pread", "safetensors", "faiss", "libc"}  # fromfile reads what a killed run kept
     assert all(trials(job).counted["mmap"] for job in (*training_jobs.JOBS, *rich_jobs.JOBS))
 
 

@@ -24,7 +24,7 @@ from unittest.mock import patch
 from distillkit.engine import local as engine
 from distillkit.store.bucket import cache, coming, remote
 from distillkit.store.writing import fill, rows
-from distillkit.system import atomic, locks
+from distillkit.system import locks, temporary
 from distillkit.system import remote as transfers
 from tests.faults.many.turns import Process, Turns
 
@@ -173,7 +173,7 @@ def in_the_way(turns: Turns, root: Path, leased: bool) -> Iterator[None]:
         stack.enter_context(patch.object(os, "fsync", lambda handle: None))
         stack.enter_context(patch.object(locks, "fcntl", held))
         names = count()  # of temporary files: a seed decides them, too
-        stack.enter_context(patch.object(atomic, "token_hex", lambda length: f"{next(names):0{2 * length}x}"))
+        stack.enter_context(patch.object(temporary, "token_hex", lambda length: f"{next(names):0{2 * length}x}"))
         for module in (transfers, cache, coming):
             stack.enter_context(patch.object(module, "time", clock))
         for module in (remote, rows, fill, engine):

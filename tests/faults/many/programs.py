@@ -40,6 +40,7 @@ class _Job:
     steps: Mapping[str, Any] = field(default_factory=dict)
     passes: Mapping[str, Any] = field(default_factory=dict)
     source: None = None
+    adds: bool = False
 
 
 class _Reporting(StoreWriter):
