@@ -10,8 +10,9 @@ from safetensors.torch import save_file
 
 from distillkit.errors import DiskFull, DiskLost, SourceError
 from distillkit.mining.index import opened
+from distillkit.mining.whole import with_digest
 from distillkit.sources._places import Near
-from distillkit.system.atomic import atomic_file, noticing_a_full_disk
+from distillkit.system.atomic import atomic_file, noticing_a_full_disk, write_json
 from distillkit.system.opening import numbers, tensors_of
 from distillkit.training import checkpoint
 from distillkit.training.checkpoint import State
@@ -53,8 +54,8 @@ def test_an_index_that_cannot_be_opened_is_not_damaged(tmp_path, monkeypatch):
     def refusing(path):
         raise RuntimeError(f"Error in faiss: could not open {path} for reading: Too many open files")
 
-    (tmp_path / "index.json").write_text("{}")
     (tmp_path / "index.faiss").write_bytes(b"")
+    write_json(tmp_path / "index.json", with_digest({}, tmp_path / "index.faiss"))
     monkeypatch.setattr(faiss, "read_index", refusing)
     with pytest.raises(DiskLost, match=r"index\.faiss: is there, but cannot be opened"):
         opened(tmp_path, "exact", None, {}, print)
