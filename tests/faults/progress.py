@@ -101,7 +101,7 @@ class Progress:
         if part.goal is None:
             return not any(self._lacks(part, seed) for seed in range(part.seeds))
         names = [(part.method, part.what)] if part.minutes else [one for one in self._lines if one[0] == part.method]
-        every = [line for name in names for line in self._lines[name].values()] if self._lines else []
+        every = [line for name in names for line in self._lines.get(name, {}).values()]
         return sum(line["minutes" if part.minutes else "counted"] for line in every) >= part.goal
 
     def _lacks(self, part: Part, seed: int) -> bool:

@@ -12,7 +12,7 @@ from tests.faults import figures, progress
 from tests.faults.failing import KINDS, SLICES, faults_of, slices_of
 from tests.faults.fuzz import stood_still
 from tests.faults.parts import PARTS, Part, Tried, failures
-from tests.faults.progress import LOG
+from tests.faults.progress import LOG, Progress
 from tests.faults.sites import sites
 
 
@@ -170,6 +170,12 @@ def test_what_failed_is_told_kept_and_the_exit_code(parts, capsys):
     assert command.main(60) == 1
     said = capsys.readouterr().out
     assert "seed 1 breaks it" in said and "| 1 |" in said
+
+
+def test_a_part_that_is_new_beside_others_begins_with_its_first_seed():
+    old, new = (Part("fuzzing", what, "inputs", 3, Tried, minutes=True) for what in ("tar", "csv"))
+    line = {"method": "fuzzing", "what": "tar", "seed": 0, "counted": 9, "failed": [], "minutes": 2.0}
+    assert [Progress([line]).next_seed(part) for part in (old, new)] == [1, 0]
 
 
 def test_of_fuzzing_each_part_has_its_minutes(parts, monkeypatch, capsys):
