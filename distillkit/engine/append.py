@@ -37,7 +37,6 @@ from distillkit.store.writing.shards import Failure
 from distillkit.store.writing.stamps import blank, kept
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.system.lines import append_line
-from distillkit.system.temporary import tidy_below
 from distillkit.system.versions import versions
 from distillkit.system.wording import count, rows_and_failed
 
@@ -83,7 +82,7 @@ def append(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None]
     path = job.path
     grown = grown_by(path, plan, job.source.root)
     if not grown.new:
-        tidy_below(path)
+        successor.clear_away(path)
         say(f"{path}: the corpus has no new samples, nothing to do")
         return path
     old, writer = Manifest.read(path), grown_of(job, grown, duplicates)

@@ -32,7 +32,6 @@ from distillkit.store.writing.claims import Claims
 from distillkit.store.writing.shards import Failure
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.system.lines import append_line
-from distillkit.system.temporary import tidy_below
 from distillkit.system.versions import versions
 from distillkit.system.wording import count
 
@@ -53,7 +52,7 @@ def redo(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None], 
         claims.take_all()
         todo = _changed(job, writer, old, say)
         if not todo:
-            tidy_below(path)
+            successor.clear_away(path)
             say(f"{path}: no image of it has changed, nothing to do")
             return path
         refuse_damage(path, old, todo, beside=False)

@@ -25,7 +25,6 @@ from distillkit.store.format.sameness import begun_with, recognised
 from distillkit.store.upkeep.sound import refuse_damage
 from distillkit.store.writing.claims import Claims
 from distillkit.store.writing.writer import StoreWriter
-from distillkit.system.temporary import tidy_below
 from distillkit.system.versions import versions
 from distillkit.system.wording import count
 
@@ -42,7 +41,7 @@ def retry(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None],
     old = Manifest.read(path)
     failed = failed_shards(old)
     if not failed:
-        tidy_below(path)
+        successor.clear_away(path)
         say(f"{path}: no row of it has failed, nothing to do")
         return path
     writer = successor_of(job, plan, duplicates, old, WHAT)

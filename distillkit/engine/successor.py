@@ -24,6 +24,7 @@ from distillkit.store.writing.adopt import adopt
 from distillkit.store.writing.claims import Claims
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.system.atomic import atomic_file, or_undone, set_aside, sync
+from distillkit.system.temporary import tidy, tidy_below
 
 
 def refuse_a_bucket(path: Path) -> None:
@@ -76,6 +77,15 @@ def recover(path: Path) -> None:
         with Claims(path) as claims, claims.beginning_or_end():
             if between(path):
                 _move_in(path)
+
+
+def clear_away(path: Path) -> None:
+    """Where nothing is to be done: what a disk that failed may have brought back of what was done before.
+
+    The folder of the successor stays: that it was left is not yet sure where that disk failed.
+    """
+    tidy_below(path)
+    tidy(beside(path))
 
 
 def drop(path: Path) -> None:

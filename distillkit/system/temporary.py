@@ -102,9 +102,10 @@ def tidy(path: Path) -> None:
 
 
 def tidy_below(folder: Path, *, folders: bool = False) -> None:
-    """The same of all files anywhere below `folder`, where nothing may be left to write: a disk that failed may bring
-    back a name that was gone. Folders stay, as another machine may fill them, unless the caller keeps others out.
+    """The same, and of all files anywhere below `folder`, where nothing may be left to write: a disk that failed may
+    bring back a name that was gone. Folders stay, as another machine may fill them, unless the caller keeps others out.
     """
+    tidy(folder)
     for place in list(folder.rglob(f"*{TEMPORARY}")):
         if _OWN.fullmatch(place.name) and place not in _live and (folders or place.is_file()):
             with suppress(OSError, NoLocks):

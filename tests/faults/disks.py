@@ -89,6 +89,7 @@ class _Held:
             if isinstance(change, Moved):  # whatever its old name went through before is over
                 key = change.folder, change.name
                 kept = [one for one in kept if (one.folder, one.name) != key or isinstance(one, Moved)]
+                kept = [one for one in kept if not _undone_by(one, change)]
             _apply(change, self.names)
         self.pending = kept
 
@@ -126,6 +127,12 @@ def _where(change: _Change) -> int:
 
 def _target(change: _Change) -> tuple[int, str]:
     return (change.to_folder, change.to_name) if isinstance(change, Moved) else (change.folder, change.name)
+
+
+def _undone_by(one: _Change, other: Moved) -> bool:
+    """Whether `other` moves back to its place what `one` had moved away from there."""
+    back = isinstance(one, Moved) and one.node == other.node and _target(one) == (other.folder, other.name)
+    return back and (one.folder, one.name) == _target(other)
 
 
 def _apply(change: _Change, names: dict[tuple[int, str], int]) -> None:

@@ -39,7 +39,7 @@ from distillkit.store.writing.home import Disk, home_of
 from distillkit.store.writing.shards import Failure, ShardWriter
 from distillkit.store.writing.skeleton import Skeleton
 from distillkit.system.atomic import SET_ASIDE, make_folder, or_undone, sync
-from distillkit.system.temporary import TEMPORARY, temporary
+from distillkit.system.temporary import TEMPORARY, temporary, tidy
 
 
 class StoreWriter(ShardWriter):
@@ -123,7 +123,10 @@ class StoreWriter(ShardWriter):
         self.steps = steps_of(self.path, self.fields)
 
     def tidy(self) -> None:
-        """Remove what a killed process had begun to write, where no other process writes here."""
+        """Remove what a killed process had begun to write, where no other process writes here; and the folder of one
+        that had begun the store.
+        """
+        tidy(self.path)
         for half in self.path.rglob(f"*{TEMPORARY}"):
             if half.relative_to(self.path).parts[0] != FOLDER:  # additions have writers of their own
                 half.unlink()
