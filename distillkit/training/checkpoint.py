@@ -29,6 +29,7 @@ from distillkit.system.device import fetched
 from distillkit.system.opening import refused_is_not_absent, tensors_of
 from distillkit.training.shards import cut, spread, whole
 
+_MOST = 2**53  # steps that can be counted
 _KEPT = {torch.optim.AdamW: {"step", "exp_avg", "exp_avg_sq"}, torch.optim.SGD: {"momentum_buffer"}}  # a parameter
 _FILES = ("model.safetensors", "optimizer.safetensors")
 
@@ -197,6 +198,8 @@ def _strange(model: nn.Module, optimizer: torch.optim.Optimizer, flat: dict[str,
             return place
         if not value.is_floating_point():
             return f"{place} is {value.dtype}"
+        if key == "step" and not 0 <= value.item() < _MOST:
+            return f"{place} is {value.item():g}"
         found[name].add(key)
     return next((name for name, keys in found.items() if keys != _KEPT[type(optimizer)]), None)
 
