@@ -147,8 +147,16 @@ def _damage(path: Path) -> str | None:
                 pass
             if "files" in record and file_digest(path / name).sha256 != record["files"][name]:
                 return f"{name} is not as it was written"
-        _ = record["step"], record["scaler"]
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        _ = int(record["step"]), record["scaler"]
+    except (
+        FileNotFoundError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        SafetensorError,
+    ) as error:
         return str(error)
     return None
 

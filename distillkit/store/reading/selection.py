@@ -103,7 +103,7 @@ class Selection:
             self.store = _place(path, facts["store"])
             self.digest, self.base, self.count = digest(facts), str(facts["digest"]), int(facts["rows"])
             self._sha256 = str(facts["sha256"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
             raise StoreError(f"{path}: no view that can be read ({error}); make it again: {again(path)}") from error
 
     def manifest(self) -> Manifest:

@@ -97,5 +97,5 @@ def _facts(record: Path) -> tuple[int, float]:
     try:
         facts = unsealed(record.read_bytes())[0]["facts"]
         return int(facts["rows"]), float(facts.get("seconds", 0.0))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return 0, 0.0  # damaged: its rows are computed again

@@ -71,6 +71,11 @@ def test_a_view_is_refused_for_another_store_and_when_it_is_damaged(toy, view, m
     make_toy(rows=151).write()
     with pytest.raises(StoreError, match=r"a view of the store .*; at .* is now "):
         FeatureStore(view.path)
+    told = json.loads((view.path / "view.json").read_text())
+    for rows in ("1e999", "Infinity", "NaN"):  # JSON knows them, and no whole number is one
+        (view.path / "view.json").write_text(json.dumps(told | {"rows": "HERE"}).replace('"HERE"', rows))
+        with pytest.raises(StoreError, match="no view that can be read"):
+            FeatureStore(view.path)
     (view.path / "view.json").write_text("{}")
     with pytest.raises(StoreError, match="no view that can be read"):
         FeatureStore(view.path)
