@@ -31,6 +31,7 @@ from distillkit.recipe import Component, TrainRecipe
 from distillkit.runfolder import RunFolder
 from distillkit.system.atomic import write_json
 from distillkit.system.new_folder import new_folder, refuse_what_is_there
+from distillkit.system.opening import there_by_now
 from distillkit.system.wording import count
 from distillkit.teachers._frozen import weights_sha256
 from distillkit.teachers._students import EXPORTED
@@ -89,9 +90,10 @@ def export(
     pixels = _calibration(recipe, student) if precision == "int8" and "image" in held else None
     with new_folder(folder, ExportError, _OTHERWISE) as partial:
         target.write(student, partial, precision, pixels)
-        parity = compare(asked, reference, target.open(partial), held, precision)
-        if parity.refusal and keep is None and precision != "fp32" and hasattr(target, "blocks"):
-            parity = mended(target, student, pixels, partial, asked, reference, parity, say)
+        with there_by_now(partial):
+            parity = compare(asked, reference, target.open(partial), held, precision)
+            if parity.refusal and keep is None and precision != "fp32" and hasattr(target, "blocks"):
+                parity = mended(target, student, pixels, partial, asked, reference, parity, say)
         for line in parity.lines:
             say(f"{to} {precision}: {line}")
         _decide(parity, folder, allow_parity_loss, say)

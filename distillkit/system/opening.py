@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from distillkit.errors import DiskLost
+from distillkit.system.wording import one_line
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,6 +36,19 @@ def refused_is_not_absent(path: Path) -> Iterator[None]:
                 "again once it can"
             ) from error
         raise
+
+
+@contextmanager
+def there_by_now(folder: Path) -> Iterator[None]:
+    """The same of what a library opens in a folder that was just filled; which of its files, it says itself."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        if error.errno is not None:  # the system's own, which tells its file
+            raise
+        raise DiskLost(
+            f"{folder}: was written, but cannot be opened ({one_line(error)}); run the same command again"
+        ) from error
 
 
 def _reason(path: Path) -> str:

@@ -13,7 +13,7 @@ from distillkit.mining.index import opened
 from distillkit.mining.whole import with_digest
 from distillkit.sources._places import Near
 from distillkit.system.atomic import atomic_file, noticing_a_full_disk, write_json
-from distillkit.system.opening import numbers, tensors_of
+from distillkit.system.opening import numbers, tensors_of, there_by_now
 from distillkit.training import checkpoint
 from distillkit.training.checkpoint import State
 from tests.training.test_checkpoint import made
@@ -126,3 +126,12 @@ def test_a_read_that_fails_tells_of_what_was_read(tmp_path):
 
 def _read(file):
     _fails(errno.EIO)
+
+
+def test_what_a_library_cannot_open_of_a_new_folder_is_one_line(tmp_path):
+    """It says that there is no such file, and has no number by which the command line knows what the system refuses."""
+    told = r"was written, but cannot be opened \(No such file .*\); run the same"
+    with pytest.raises(DiskLost, match=told), there_by_now(tmp_path):
+        raise FileNotFoundError(f"No such file or directory: {tmp_path}/model.safetensors")
+    with pytest.raises(FileNotFoundError), there_by_now(tmp_path):
+        (tmp_path / "absent").read_bytes()
