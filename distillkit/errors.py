@@ -52,7 +52,7 @@ class DiskFull(DistillkitError):
 
 
 class DiskLost(DistillkitError):
-    """A file cannot be written: the disk or mount it lies on is gone, or can only be read."""
+    """A file cannot be written or read: the disk or mount it lies on is gone, can only be read, or refuses it now."""
 
 
 class NoHome(DistillkitError):

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import open_clip
 from open_clip.transform import PreprocessCfg
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from timm.models import load_checkpoint
 from torch import Tensor, nn
 
@@ -26,6 +25,7 @@ from distillkit.students._pixels import Normalise
 from distillkit.students._timm import create_trunk
 from distillkit.system.atomic import parsed_json
 from distillkit.system.best import run_of
+from distillkit.system.opening import tensors_of
 from distillkit.system.paths import expand
 from distillkit.system.weights import FILE, Damaged, made_again, refuse_damage
 
@@ -113,7 +113,7 @@ def earlier_student(name: str) -> nn.Module:
     try:
         knobs = parsed_json((run_of(folder) / "recipe.json").read_bytes())["recipe"]["student"]
         refuse_damage(folder)
-        weights = load_file(folder / FILE)
+        weights = tensors_of(folder / FILE)
     except Damaged as error:
         raise TeacherError(
             f"student: inherit = {name!r}: {folder / FILE} is damaged ({error}); {made_again(folder)}"

@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from distillkit.errors import TeacherError
 from distillkit.recipe import Component
 from distillkit.system.atomic import parsed_json
 from distillkit.system.best import run_of
+from distillkit.system.opening import tensors_of
 from distillkit.system.weights import FILE, Damaged, made_again, refuse_damage
 from distillkit.teachers._frozen import weights_sha256
 from distillkit.teachers._names import misfit
@@ -30,7 +30,7 @@ def student_of(folder: Path) -> tuple[str, Any]:
         knobs = _knobs(folder)
         student = Component(**knobs).build("students")
         refuse_damage(folder)
-        student.load_state_dict(load_file(folder / FILE))
+        student.load_state_dict(tensors_of(folder / FILE))
     except Damaged as error:
         raise TeacherError(f"{folder / FILE}: damaged ({error}); {made_again(folder)}") from error
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
@@ -64,7 +64,7 @@ def _of_export(folder: Path) -> tuple[str, Any]:
     told = parsed_json((folder / EXPORTED).read_bytes())
     student = Component(**told["student"]).build("students")
     files = sorted(folder.glob("*.safetensors"))
-    there = load_file(files[0]) if files else {}
+    there = tensors_of(files[0]) if files else {}
     own = student.state_dict()
     student.load_state_dict({name: _found(name, there, own[name]) for name in own})
     if weights_sha256(student) != told["weights_sha256"]:

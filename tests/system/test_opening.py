@@ -1,22 +1,32 @@
 """Files that are there and cannot be opened, or are read in part, by libraries and by the system."""
 
 import errno
+import json
 import os
 
 import faiss
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from distillkit.errors import DiskFull, DiskLost, SourceError
 from distillkit.mining.index import opened
 from distillkit.mining.whole import with_digest
 from distillkit.sources._places import Near
+from distillkit.students._weights import earlier_student
 from distillkit.system.atomic import atomic_file, noticing_a_full_disk, write_json
 from distillkit.system.opening import numbers, tensors_of, there_by_now
+from distillkit.teachers._students import student_of
 from distillkit.training import checkpoint
 from distillkit.training.checkpoint import State
 from tests.training.test_checkpoint import made
+
+
+class Tiny(nn.Module):
+    """A student of nothing."""
+
+    widths = {"image": 1}  # noqa: RUF012
 
 
 @pytest.fixture
@@ -126,6 +136,17 @@ def test_a_read_that_fails_tells_of_what_was_read(tmp_path):
 
 def _read(file):
     _fails(errno.EIO)
+
+
+@pytest.mark.parametrize("opened_by", [student_of, lambda folder: earlier_student(f"run:{folder}")])
+def test_a_run_that_cannot_be_opened_is_not_to_be_trained_anew(tmp_path, too_many, opened_by):
+    """As teacher, and as what another student begins with: it is there, whatever keeps it from being opened now."""
+    recipe = {"student": {"kind": "tests.system.test_opening:Tiny"}}
+    (tmp_path / "recipe.json").write_text(json.dumps({"recipe": recipe, "identity": {}}))
+    (tmp_path / "student.json").write_text("{}")
+    (tmp_path / "student.safetensors").write_bytes(b"some")
+    with pytest.raises(DiskLost, match=r"is there, but cannot be opened"):
+        opened_by(tmp_path)
 
 
 def test_what_a_library_cannot_open_of_a_new_folder_is_one_line(tmp_path):

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from distillkit.errors import StoreError
 from distillkit.system.memory import available_memory
+from distillkit.system.opening import numbers
 
 _FIXED = 0x10
 _NOTHING = 0  # PROT_NONE
@@ -69,7 +70,7 @@ def map_back_to_back(paths: list[Path], region: int, total: int) -> np.ndarray:
 def map_file(file: BinaryIO, size: int) -> np.ndarray:
     """An open file as a read-only array, uint8 [size]; read where it cannot be mapped."""
     if not can_be_mapped(1, size):
-        return np.fromfile(file, np.uint8, size)
+        return numbers(file, np.uint8, size)
     window = Window(size, size)
     window.put(0, file)
     return window.array
@@ -196,6 +197,7 @@ def _copied(paths: list[Path], region: int, total: int) -> np.ndarray:
     whole = np.empty(total, dtype=np.uint8)
     for number, path in enumerate(paths):
         length = min(region, total - number * region)
-        whole[number * region : number * region + length] = np.fromfile(path, dtype=np.uint8, count=length)
+        with path.open("rb") as file:
+            whole[number * region : number * region + length] = numbers(file, np.uint8, length)
     whole.flags.writeable = False
     return whole

@@ -55,7 +55,9 @@ def _view(store: FeatureStore) -> list[Line]:
 
 
 def _shard(line: Line) -> int:
-    return int(line["shard"] if "shard" in line else line["more_of"])
+    """-1, which none is, where a log that anybody may have written says no whole number."""
+    number = line["shard"] if "shard" in line else line["more_of"]
+    return number if isinstance(number, int) else -1
 
 
 def _from(out: Path, place: Path) -> str:
