@@ -30,7 +30,7 @@ SCHEMES = ("local-dir:", "hf-hub:")
 _PORTS = {"http": 80, "https": 443}
 PATIENCE = 3.0  # seconds for all addresses of a hub and its name; one that takes longer would not send gigabytes
 _MOST = 32  # addresses of a name that are called
-KEPT = 300.0  # seconds for which a process knows whether a hub answers: a command asks more than once
+KEPT = 20.0  # seconds for which a process knows whether a hub answers: a command asks more than once, a notebook later
 _known: dict[tuple[str, int], tuple[float, bool]] = {}  # by host and port: when it was asked, and whether it answered
 
 
