@@ -98,11 +98,11 @@ def _taken_out(site: str, _: int) -> Tried:
 @cache
 def _recording(job: type) -> Recording:
     """Each made once, as all fsyncs are looked for in all of them."""
-    return Recording.of(job(), Path(mkdtemp(dir=_recordings())) / "disk")
+    return Recording.of(job(), Path(mkdtemp(dir=_kept())) / "disk")
 
 
 @cache
-def _recordings() -> str:
+def _kept() -> str:
     """A folder that goes when the process ends."""
     folder = tempfile.TemporaryDirectory(dir=MEMORY)
     atexit.register(folder.cleanup)
@@ -110,10 +110,15 @@ def _recordings() -> str:
 
 
 def _failing_calls(job: type, seed: int) -> Tried:
-    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
-        trial = Trial.of(job(), Path(folder) / "disk")
-        found = failures(partial(trial.check, fault) for fault in trial.slice(seed))
-        return found._replace(all=len(trial.faults()), calls=trial.counted, kinds=KINDS)
+    trial = _trial(job)
+    found = failures(partial(trial.check, fault) for fault in trial.slice(seed))
+    return found._replace(all=len(trial.faults()), calls=trial.counted, kinds=KINDS)
+
+
+@cache
+def _trial(job: type) -> Trial:
+    """Made once, for all slices: a small job is done sooner than it is counted."""
+    return Trial.of(job(), Path(mkdtemp(dir=_kept())) / "disk")
 
 
 def _hostile_bytes(target: str, seed: int) -> Tried:
