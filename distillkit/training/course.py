@@ -13,13 +13,13 @@ from torch import Tensor
 from distillkit.errors import TrainError
 from distillkit.recipe import TrainRecipe
 from distillkit.runfolder import RunFolder
-from distillkit.store.reading.keys import keys_sha256
-from distillkit.students._count import towers
 from distillkit.system.machine import machine
 from distillkit.system.wording import count
 from distillkit.training import checkpoint, reproducer
+from distillkit.training.facts import facts_of, parameters_of
+from distillkit.training.finite import NotFinite
 from distillkit.training.ingredients import Ingredients
-from distillkit.training.learner import Learner, NotFinite
+from distillkit.training.learner import Learner
 from distillkit.training.progress import Progress, called
 from distillkit.training.schedule import learning_rate, never_there
 from distillkit.training.trackers import Trackers
@@ -139,12 +139,14 @@ class Course:
 
     def finish(self, command: str | None) -> None:
         """After the last step: the trained student, and what is known of the run."""
+        self._refuse_weights(self.last)
         student = self.learner.trained()
         if not self.writes:
             return
         seconds = self.progress.seconds
         self.say(f"{self.run.path}: trained {count(self.last, 'step')} in {seconds:.0f} s")
-        self.run.finish(student, self._facts(seconds) | {"command": command, "machine": machine()})
+        facts = facts_of(self.learner.student, self.ingredients, self.last, self.recipe.data.batch_size, seconds)
+        self.run.finish(student, facts | {"command": command, "machine": machine()})
 
     def keep(self, step: int) -> bool:
         """Write the checkpoint of the step just made, unless it is there; whether it is.
@@ -161,6 +163,7 @@ class Course:
     def write_checkpoint(self, step: int) -> None:
         """Begin to write the state, which is that after `step`."""
         learner = self.learner
+        self._refuse_weights(step)
         state = checkpoint.State.of(step, learner.model, learner.optimizer, learner.scaler, self.writes)
         if self.writes:
             if self.writer.last is None:
@@ -214,36 +217,19 @@ class Course:
             f"(batch and weights: {kept})"
         ) from error
 
+    def _refuse_weights(self, step: int) -> None:
+        """TrainError where this step has left weights that are nothing to go on from."""
+        try:
+            self.learner.refuse_weights()
+        except NotFinite as error:
+            raise TrainError(f"{self.run.path}: step {step}: {error}; lower optim.lr") from error
+
     def _introduction(self) -> str:
-        ranks = self.learner.ranks
+        ranks, millions = self.learner.ranks, parameters_of(self.learner.student) / 1e6
         return (
-            f"{self.run.path}: {self._parameters() / 1e6:.2f} M parameters, {count(self.last, 'step')} of "
+            f"{self.run.path}: {millions:.2f} M parameters, {count(self.last, 'step')} of "
             f"{count(self.recipe.data.batch_size, 'image')} on {self.learner.device}"
             + (f", {count(ranks.world, 'process', 'processes')}" if ranks.several else "")
             + (" with a part of the weights each" if self.learner.sharded else "")
             + (f", continuing after step {self.done}" if self.done else "")
         )
-
-    def _facts(self, seconds: float) -> dict[str, Any]:
-        stores = self.ingredients.stores
-        return {
-            "parameters": self._parameters(),
-            "towers": towers(self.learner.student),
-            "steps": self.last,
-            "images_seen": self.last * self.recipe.data.batch_size,
-            "seconds": round(seconds, 1),
-            "stores": {name: str(store.path) for name, store in stores.items()},
-            "opened": {name: {"teacher": store.alias, "uses": list(store.uses)} for name, store in stores.items()},
-            "rows": {name: len(store.ok_rows) for name, store in stores.items()},
-            "asked": {name: len(store.whole.ok_rows) for name, store in stores.items()},
-            # A view can be made again of other rows: a report has to know whether these were the same images.
-            "keys": {
-                f"images.{number}" if number else "images": keys_sha256(images.store, images.store.ok_rows)
-                for number, images in enumerate(self.ingredients.images)
-            },
-            "teacher": self.ingredients.teacher,
-            "also": self.ingredients.further_teachers,
-        }
-
-    def _parameters(self) -> int:
-        return sum(parameter.numel() for parameter in self.learner.student.parameters())

@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from distillkit.errors import RecipeError, TrainError
+from distillkit.errors import RecipeError
 from distillkit.recipe import Optim
 from distillkit.system.device import fetched
 from distillkit.system.spans import span
 from distillkit.training import shards
 from distillkit.training.compiling import whole_step
+from distillkit.training.finite import refuse_step, refuse_weights
 from distillkit.training.gradcache import backward_in_parts, no_statistics
 from distillkit.training.gradients import Averaged
 from distillkit.training.objective import Objective
@@ -26,16 +27,6 @@ from distillkit.types import Batch, Features
 
 _DROPOUT = 3  # a random stream of the seed, beside those of order.py
 _EARLY = 10  # the moving average begins as a plain mean of about as many steps as were made
-
-
-class NotFinite(TrainError):
-    """A loss that is not a number, on this rank or another. Carries this one's terms, for whoever looks closer."""
-
-    def __init__(self, terms: dict[str, Tensor], ranks: Ranks):
-        self.terms = {name: value.item() for name, value in terms.items()}
-        means = {name: ranks.mean(value.detach()).item() for name, value in terms.items()}
-        bad = [f"{name} = {value}" for name, value in means.items() if not np.isfinite(value)]
-        super().__init__(", ".join(bad) or "the total is not finite")
 
 
 class Learner:
@@ -106,20 +97,26 @@ class Learner:
         return self.plain
 
     def step(self, batch: Batch, lr: float) -> tuple[Tensor, dict[str, Tensor]]:
-        """One step of the optimiser; returns total and terms. NotFinite, with nothing changed, when a loss is not."""
+        """One step of the optimiser; returns total and terms. NotFinite, with no weight changed, when a loss is not
+        finite, or its gradient.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = group["own_lr"] or lr * group["lr_share"]
         self.objective.at(batch.step)
         self._begun_with = self._statistics() if self._begun_with is None else self._begun_with
         self._looking = True
         total, terms = self._backward(batch)
-        if not torch.isfinite(self.ranks.mean(total.detach())):  # all ranks stop, or one would go on with its gradients
-            raise NotFinite(terms, self.ranks)
         with span("optimiser", len(batch.keys), self.device):
+            self.averaged.finish()
+            refuse_step(total, terms, self.model.named_parameters(), self.scaler, self.ranks)
             self._updating = True
             self._update(batch.step)
         self._looking = self._updating = False
         return total.detach(), terms
+
+    def refuse_weights(self) -> None:
+        """NotFinite where a step has left a weight that is not finite. Ranks of a sharded student ask together."""
+        refuse_weights(self.model.named_parameters(), self.ranks if self.sharded else Ranks(), self.device)
 
     def whole(self) -> bool:
         """Whether the state is that of a step's end: not within an update, nor while a batch is looked at by a student
@@ -137,7 +134,6 @@ class Learner:
         return fetched({name: value.detach() for name, value in state.items() if name not in parameters})
 
     def _update(self, step: int) -> None:
-        self.averaged.finish()
         if self.optim.clip_grad_norm is not None:
             self.scaler.unscale_(self.optimizer)
             self._clipped()

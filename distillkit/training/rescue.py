@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 from distillkit.errors import DiskFull, DiskLost
 from distillkit.system.stopping import after_steps, asked, code
 from distillkit.training.checkpoint import newest
-from distillkit.training.learner import NotFinite
+from distillkit.training.finite import NotFinite
 
 if TYPE_CHECKING:
     from distillkit.training.course import Course, Say

@@ -247,6 +247,18 @@ def test_a_nan_leaves_a_reproducer(recipes, run_cli, tmp_path):
     assert {name: str(value) for name, value in terms.items()} == what["terms"]
 
 
+@pytest.mark.parametrize(("epochs", "every"), [(0.25, 100), (0.5, 1)], ids=["at its end", "in a checkpoint"])
+def test_weights_that_are_no_numbers_are_never_kept(recipes, run_cli, tmp_path, epochs, every):
+    """The loss of their step was finite, so nothing has stopped it yet."""
+    run_cli("extract-teacher", recipes[0])
+    knobs = ("optim.lr=1e39", "optim.warmup_epochs=0.0", f"optim.epochs={epochs}", f"checkpoints.every_steps={every}")
+    code, _, err = run_cli("train-student", recipes[1], *(word for knob in knobs for word in ("--set", knob)))
+    last = err.splitlines()[-1]
+    assert code == 1 and "step 1: " in last and "is not finite after it, though the losses were; lower optim.lr" in last
+    run = tmp_path / "out/run"
+    assert not (run / "student.safetensors").exists() and not [*run.glob("checkpoints/0*")]
+
+
 def test_the_python_api_is_the_command_line(recipes, tmp_path):
     (images, texts) = distillkit.extract(recipes[0], quiet)
     assert len(distillkit.FeatureStore(images)) == 70 and texts.name == "texts"

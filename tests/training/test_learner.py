@@ -10,8 +10,9 @@ from distillkit.errors import RecipeError
 from distillkit.recipe import Optim, Term
 from distillkit.students.openclip_pair import OpenclipPair
 from distillkit.students.timm_image import TimmImage
+from distillkit.training.finite import NotFinite
 from distillkit.training.gradients import Averaged
-from distillkit.training.learner import Learner, NotFinite
+from distillkit.training.learner import Learner
 from distillkit.training.objective import Objective
 from distillkit.training.ranks import Ranks
 from distillkit.types import Batch, Features, Widths
@@ -114,6 +115,49 @@ def test_a_loss_that_is_no_number_stops_before_anything_changes():
     with pytest.raises(NotFinite, match=r"affinity = nan, feature_regression = nan"):
         made.step(broken, 1e-3)
     assert all(torch.equal(value, before[name]) for name, value in made.student.state_dict().items())
+
+
+class SharpAtZero(nn.Module):
+    """Finite at the first step, with a gradient that is not: as a root or a norm at zero."""
+
+    needs = ("student.image",)
+
+    def __init__(self, widths, *, name: str | None = None, weight: float = 1.0):
+        super().__init__()
+        self.name, self.weight = name, weight
+
+    def forward(self, batch, student):
+        apart = (student.image - student.image.detach()).square().sum()
+        return apart.sqrt() if batch.step == 0 else apart
+
+
+@pytest.mark.parametrize("optim", [{}, {"clip_grad_norm": 1.0}, {"accumulate": 2}, {"ema": 0.5}, {"precision": "bf16"}])
+def test_a_gradient_that_is_no_number_stops_before_anything_changes(optim):
+    made = learner(losses=[Term(kind=f"{__name__}:SharpAtZero"), Term(kind="feature_regression")], **optim)
+    before = copy.deepcopy(made.model.state_dict())
+    with pytest.raises(NotFinite, match=r"the gradient of \S+ is not finite, though the losses are"):
+        made.step(batch(), 1e-3)
+    moved = {name for name, value in made.model.state_dict().items() if not torch.equal(value, before[name])}
+    assert not {name for name, _ in made.model.named_parameters()} & moved and not made.optimizer.state
+
+
+def test_in_float16_steps_are_left_out_until_no_scale_is_left():
+    made = learner(losses=[Term(kind=f"{__name__}:SharpAtZero")])
+    made.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    weights = [one.clone() for one in made.student.parameters()]
+    for _ in range(3):
+        made.step(batch(), 1e-3)
+    with pytest.raises(NotFinite, match="the gradient of"):
+        made.step(batch(), 1e-3)
+    assert all(torch.equal(one, before) for one, before in zip(made.student.parameters(), weights, strict=True))
+
+
+def test_weights_that_are_no_numbers_are_found():
+    made = learner()
+    made.refuse_weights()
+    made.step(batch(), 1e39)
+    with pytest.raises(NotFinite, match=r"\S+ is not finite after it, though the losses were"):
+        made.refuse_weights()
 
 
 def test_the_pull_of_each_term_is_told_and_changes_nothing():

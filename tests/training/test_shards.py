@@ -11,7 +11,8 @@ from distillkit.students.openclip_pair import OpenclipPair
 from distillkit.students.timm_image import TimmImage
 from distillkit.students.timm_slim import TimmSlim
 from distillkit.training import checkpoint, shards
-from distillkit.training.learner import Learner, NotFinite
+from distillkit.training.finite import NotFinite
+from distillkit.training.learner import Learner
 from distillkit.training.objective import Objective
 from distillkit.training.ranks import Ranks
 from distillkit.types import Batch, Features, Widths
