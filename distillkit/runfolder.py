@@ -22,50 +22,24 @@ from safetensors.torch import save
 from torch import nn
 
 from distillkit.errors import DistillkitError, TrainError
+from distillkit.identity import NAMES, identity
 from distillkit.recipe import TrainRecipe, differences
 from distillkit.recipe.derived import mended
 from distillkit.recipe.schema import validate
-from distillkit.recipe.weights import Inherit, inherited
-from distillkit.store.format.manifest import digest, file_digest
+from distillkit.recipe.weights import Inherit
+from distillkit.store.format.manifest import digest
 from distillkit.system.addresses import refuse_secrets_within
 from distillkit.system.atomic import make_folder, parsed_json, set_aside, write_json
-from distillkit.system.best import FOLDER, RECORD, is_best, run_of
+from distillkit.system.best import BY, FOLDER, RECORD, is_best, run_of
 from distillkit.system.lines import append_line, keep_lines, read_lines, settle
 from distillkit.system.locks import locked
 from distillkit.system.opening import tensors_of
-from distillkit.system.paths import expand, meant, or_else
+from distillkit.system.paths import meant, or_else
 from distillkit.system.retyped import from_here, retyped
 from distillkit.system.versions import versions
 from distillkit.system.weights import FILE, TOLD, Damaged, refuse_damage, write_weights
 
-# What may change without making another student.
-_KEYS = ("name", "paper", "note", "out", "evals", "evaluation", "baseline", "checkpoints", "validation", "log", "ray")
-_FREE: Any = dict.fromkeys(_KEYS, True) | {
-    "data": dict.fromkeys(("workers", "prefetch", "memory", "render", "expect", "root", "roots"), True)
-    | {"mix": {"__all__": {"root"}}},
-    "optim": {"shard"},
-}
 _SHOWN = 6  # runs in a folder that is none
-
-
-def identity(recipe: TrainRecipe, stores: dict[str, str], inherited: str | None = None) -> dict[str, Any]:
-    """What makes another student when it changes: the recipe's knobs, the stores' digests, the weights taken over."""
-    made_of = {"recipe": recipe.model_dump(exclude=_FREE, mode="json"), "stores": stores}
-    return made_of | ({"inherited": inherited} if inherited else {})
-
-
-def inherited_sha256(inherit: Inherit | None) -> str | None:
-    """Of the weights behind a student's `inherit`: a run's, a folder's, a file's. None where they are not at hand, or
-    where a published name says which they are.
-    """
-    name = inherited(inherit)
-    scheme, found, place = (name or "").partition(":")
-    if not found:
-        path = Path(expand((name or "").partition("/")[2]))
-        return file_digest(path).sha256 if path.is_file() else None
-    names = {"run": [FILE], "local-dir": ["*.safetensors", "*.bin", "*.pt"]}.get(scheme, [])
-    files = [file for pattern in names for file in sorted(Path(expand(place)).glob(pattern))]
-    return file_digest(files[0]).sha256 if files else None
 
 
 class RunFolder:
@@ -139,7 +113,7 @@ class RunFolder:
             recipe = TrainRecipe.model_validate(self._record()["recipe"])
         except (ValidationError, DistillkitError):
             return begun
-        return identity(recipe, begun["stores"], begun.get("inherited"))
+        return identity(recipe, begun["stores"], begun.get("inherited"), begun.get(NAMES))
 
     def _record(self) -> dict[str, Any]:
         path = self.run / "recipe.json"
@@ -174,9 +148,9 @@ class RunFolder:
         if not is_best(self.path):
             return {"step": last, "of": last, "selected": None}
         record, validation = _read(self.path / RECORD, "step"), self.begun_recipe().validation
-        number = next((name for name in record if name not in ("step", TOLD)), "")
-        eval_ = None if validation is None else validation.eval.model_dump(mode="json")
-        selected = {"number": number, "value": record.get(number), "eval": eval_}
+        number = next((name for name in record if name not in ("step", TOLD, BY)), "")
+        begun = None if validation is None else validation.eval.model_dump(mode="json")
+        selected = {"number": number, "value": record.get(number), "eval": record.get(BY, {"eval": begun}).get("eval")}
         return {"step": record["step"], "of": last, "selected": selected}
 
     def begun_recipe(self) -> TrainRecipe:

@@ -7,8 +7,9 @@ from typing import Any
 
 from distillkit.errors import TrainError
 from distillkit.evaluation.unseen import measured_in_training
+from distillkit.identity import NAMES, class_names_sha256, identity, inherited_sha256
 from distillkit.recipe import TrainRecipe, differences
-from distillkit.runfolder import RunFolder, identity, inherited_sha256
+from distillkit.runfolder import RunFolder
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.temporary import tidy_below
 from distillkit.system.versions import versions
@@ -73,9 +74,17 @@ def _in_short(changes: Sequence[str]) -> str:
 
 
 def wanted(recipe: TrainRecipe, run: RunFolder, stores: dict[str, str], overwrite: bool) -> dict[str, Any]:
-    """What the run is to be; of weights to take over that are gone, those that it began with."""
-    name = recipe.student.knobs.get("inherit")
-    return identity(recipe, stores, inherited_sha256(name) or (None if overwrite else run.inherited(name)))
+    """What the run is to be; of weights and class names that are gone, those that it began with."""
+    name, names = recipe.student.knobs.get("inherit"), recipe.data.class_names
+    weights = inherited_sha256(name) or (None if overwrite else run.inherited(name))
+    return identity(recipe, stores, weights, _listed(names, None if overwrite else run.begun_with()))
+
+
+def _listed(file: str | None, begun: dict[str, Any] | None) -> str | None:
+    """Of the file of class names; of one that an older version began with nothing is known, and nothing compared."""
+    now = class_names_sha256(file)
+    same = begun is not None and begun.get("recipe", {}).get("data", {}).get("class_names") == file
+    return begun.get(NAMES) if begun and same and (now is None or NAMES not in begun) else now
 
 
 def begin(

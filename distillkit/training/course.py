@@ -67,6 +67,7 @@ class Course:
             self.say(f"{self.run.path}: {rising}")
         self._tell_what_is_made_again()
         self.run.forget_after(self.done)
+        self.validator.begin(self.say)
         self.validator.forget_after(self.done)
         data, first, last = self.recipe.data, self.done, self.last
         trackers = Trackers(self.recipe, self.run.path)

@@ -2,11 +2,15 @@
 
 validation.jsonl          the numbers, a line each time
 best/student.safetensors  the weights that did best
-best/best.json            at which step, and how well, and the checksum of the weights: written last
+best/best.json            at which step, how well, by which eval, and the checksum of the weights: written last
+
+Another eval, or the same one of a store that is another by now, gives numbers that say nothing of these: what a run
+that goes on with it has measured so far is set aside.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -17,15 +21,17 @@ from safetensors.torch import save
 from torch import Tensor
 
 from distillkit.errors import RecipeError, TrainError
+from distillkit.evals._encode import stores_of
 from distillkit.evaluation.embed import Pace, embedded
 from distillkit.evaluation.encode import Blank, Student
 from distillkit.evaluation.numbers import DETAILS, numbers
 from distillkit.originals import Originals, moved
 from distillkit.recipe import TrainRecipe, Validation
 from distillkit.runfolder import RunFolder
+from distillkit.store.format.manifest import digest
 from distillkit.store.reading.reader import FeatureStore
-from distillkit.system.atomic import parsed_json, write_json
-from distillkit.system.best import FOLDER, RECORD
+from distillkit.system.atomic import parsed_json, set_aside, write_json
+from distillkit.system.best import BY, FOLDER, RECORD
 from distillkit.system.fitting import fitting
 from distillkit.system.lines import append_line, keep_lines, read_lines, settle
 from distillkit.system.paths import expand
@@ -57,6 +63,25 @@ class Validator:
         """RecipeError or StoreError now for what `run` would refuse of this student; it is not asked anything."""
         if self.spec is not None:
             self._refuse_other_names(numbers(self.measure.run(Blank(lambda: student, self.roots), self.open_store)))
+
+    def begin(self, say: Callable[[str], None]) -> None:
+        """Set aside what another eval said of the steps so far, and the weights that it chose."""
+        record = self._record()
+        if self.spec is None or record is None or (record.get(BY, self._by) == self._by and self.spec.best in record):
+            return
+        places = [place for place in (self.log, self.best) if place.exists()]  # last what tells that it is to be done
+        kept = " and ".join(set_aside(place, digest(record)[:8]).name for place in places)
+        say(
+            f"{self.best.parent}: validation.eval is another now than at step {record['step']}, which did best; its "
+            f"numbers and weights are kept as {kept}, and the best is chosen anew from here"
+        )
+
+    @property
+    def _by(self) -> dict[str, Any]:
+        """What numbers hang on, beside the student."""
+        assert self.spec is not None
+        stores = {name: self.open_store(name).digest for name in stores_of(self.measure)}
+        return {"eval": self.spec.eval.model_dump(mode="json"), "stores": stores}
 
     def forget_after(self, step: int) -> None:
         """Drop what will be measured again."""
@@ -111,7 +136,8 @@ class Validator:
         if result[self.spec.best] > self._so_far(step):
             weights = {name: value.detach().cpu().contiguous() for name, value in student.state_dict().items()}
             told = write_weights(self.best, save(weights))
-            write_json(self.best / RECORD, {"step": step, self.spec.best: result[self.spec.best]} | told)
+            best = {self.spec.best: result[self.spec.best]}
+            write_json(self.best / RECORD, {"step": step, BY: self._by} | best | told)
 
     def _refuse_other_names(self, result: dict[str, float]) -> None:
         assert self.spec is not None
@@ -121,7 +147,10 @@ class Validator:
 
     def _so_far(self, step: int) -> float:
         """The best number of the steps before this one."""
-        path = self.best / RECORD
-        record = parsed_json(path.read_bytes()) if path.is_file() else {"step": step}
+        record = self._record()
         assert self.spec is not None
-        return float("-inf") if record["step"] >= step else float(record[self.spec.best])
+        return float("-inf") if record is None or record["step"] >= step else float(record[self.spec.best])
+
+    def _record(self) -> dict[str, Any] | None:
+        path = self.best / RECORD
+        return parsed_json(path.read_bytes()) if path.is_file() else None

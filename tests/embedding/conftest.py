@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from distillkit.identity import identity
 from distillkit.recipe import TrainRecipe
-from distillkit.runfolder import RunFolder, identity
+from distillkit.runfolder import RunFolder
 from distillkit.store.reading.reader import FeatureStore
 
 STUDENTS = {

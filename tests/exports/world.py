@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from PIL import ExifTags, Image, ImageDraw
 
+from distillkit.identity import identity
 from distillkit.pixels import decode
 from distillkit.recipe import TrainRecipe
-from distillkit.runfolder import RunFolder, identity
+from distillkit.runfolder import RunFolder
 from distillkit.store.reading.reader import FeatureStore
 from tests.conftest import WORDS
 from tests.students.small import PAIR

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from distillkit.errors import RecipeError
+from distillkit.identity import identity
 from distillkit.recipe import TrainRecipe
-from distillkit.runfolder import RunFolder, identity
+from distillkit.runfolder import RunFolder
 
 RECIPE = {
     "name": "toy",

@@ -6,8 +6,8 @@ import torch
 from safetensors.torch import save_file
 
 from distillkit.errors import RecipeError
+from distillkit.identity import inherited_sha256
 from distillkit.recipe.weights import inherited, named
-from distillkit.runfolder import inherited_sha256
 from distillkit.students.timm_image import TimmImage
 from distillkit.teachers.openclip import Openclip
 

@@ -11,12 +11,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from distillkit.errors import TrainError
+from distillkit.errors import StoreError, TrainError
 from distillkit.evals import Measure
 from distillkit.evaluation.rows import read_rows, write_rows
 from distillkit.recipe import Component
 from distillkit.report.weights import measured_weights
 from distillkit.runfolder import RunFolder
+from distillkit.store.reading.selection import select
+from distillkit.training.batches import Batches
 from tests.conftest import EXTRACT, TRAIN, draw
 from tests.weights import replace_weights
 
@@ -146,3 +148,53 @@ def test_what_is_no_best_is_one_line(trained, tmp_path, run_cli):
     (run / "best/best.json").unlink()
     with pytest.raises(TrainError, match="best: is no run folder"):
         RunFolder(run / "best").recipe()
+
+
+def _measured(student, eval_, best="R@5"):
+    return f'validation={{every_steps = 1, best = "{best}", eval = {eval_}}}'
+
+
+@pytest.mark.parametrize("changed", ["its store's rows", "its kind, and the number that decides", "nothing"])
+def test_a_run_that_goes_on_with_another_validation_chooses_anew(student, monkeypatch, tmp_path, changed):
+    """Of a few images R@5 is higher: no step could ever have been better than one that was measured on them."""
+    view = tmp_path / "some"
+    asked = _measured(student, f'{{kind = "retrieval", store = "{view}"}}')
+    select(student.stores / "images", np.arange(8), view)
+    real = Batches.stream
+
+    def stopped(self, *arguments):
+        for batch in real(self, *arguments):
+            if batch.step == 3:
+                raise StoreError("images: damaged shard")
+            yield batch
+
+    monkeypatch.setattr(Batches, "stream", stopped)
+    assert student(asked)[0] == 1
+    monkeypatch.undo()
+    before = (student.run / "best/best.json").read_bytes()
+    if changed == "its store's rows":
+        shutil.rmtree(view)
+        select(student.stores / "images", np.arange(40), view)
+    elif changed != "nothing":
+        asked = _measured(student, f'{{kind = "agreement", store = "{student.stores}/images"}}', "cosine")
+    code, err = student(asked)
+    assert code == 0, err
+    (aside,) = student.run.glob("best.before-*") if changed != "nothing" else [student.run / "best"]
+    steps = [json.loads(line)["step"] for line in (student.run / "validation.jsonl").read_text().splitlines()]
+    if changed == "nothing":
+        assert "validation.eval" not in err and steps[:4] == [1, 2, 3, 4]
+        return
+    assert err.count("validation.eval is another now than at step ") == 1 and aside.name in err
+    assert (aside / "best.json").read_bytes() == before
+    assert [*student.run.glob("validation.jsonl.before-*")] and steps[0] == 3  # where it stood, by the new measure
+    selected = RunFolder(student.run / "best").weights()["selected"]
+    assert selected["number"] == ("cosine" if "cosine" in asked else "R@5")
+    lines = [json.loads(line) for line in (student.run / "validation.jsonl").read_text().splitlines()]
+    assert selected["value"] == max(line[selected["number"]] for line in lines)
+
+
+def test_what_selected_weights_is_told_of_them_though_the_recipe_asks_for_something_else_now(student):
+    retrieval = f'{{kind = "retrieval", store = "{student.stores}/images"}}'
+    assert student(_measured(student, retrieval))[0] == 0
+    assert student(_measured(student, f'{{kind = "agreement", store = "{student.stores}/images"}}', "cosine"))[0] == 0
+    assert RunFolder(student.run / "best").weights()["selected"]["eval"]["kind"] == "retrieval"

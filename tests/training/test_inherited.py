@@ -1,11 +1,13 @@
 """A run is of the weights that it began with: others make another run, the same in a lost file do not."""
 
+import json
 import shutil
 from hashlib import sha256
 
 import pytest
 
-from distillkit.runfolder import inherited_sha256
+from distillkit.identity import inherited_sha256
+from distillkit.store.reading.reader import FeatureStore
 
 
 @pytest.mark.parametrize(
@@ -69,3 +71,46 @@ def test_other_weights_of_the_same_name_make_another_run(taking_over, student):
     assert code == 1 and "inherited: '" in err and "--overwrite" in err
     code, err = taking_over(words=["--overwrite"])
     assert code == 0 and "inherited: '" in err and "training anew" in err
+
+
+@pytest.fixture
+def named(student, tmp_path):
+    """Training whose captions are classes by the lines of a file; the file, and how to write it in another order."""
+    names = sorted(set(FeatureStore(student.stores / "images").index["text"].to_pylist()))
+    file = tmp_path / "names.txt"
+
+    def listed(order):
+        file.write_text("".join(f"{name}\n" for name in order(names)))
+
+    def train(*settings):
+        return student("data.labels=true", f'data.class_names="{file}"', "checkpoints.every_steps=1", *settings)
+
+    train.listed, train.file, train.run = listed, file, student.run
+    listed(list)
+    return train
+
+
+def test_other_numbers_for_the_same_classes_make_another_run(named):
+    """Heads and class texts have learned the old ones."""
+    assert named()[0] == 0
+    for finished in (True, False):
+        named.listed(reversed)
+        code, err = named()
+        assert code == 1 and "class_names_sha256: " in err.splitlines()[-1] and "Nothing was touched" in err
+        named.listed(list)
+        if finished:
+            (named.run / "student.json").unlink()
+            shutil.rmtree(max((named.run / "checkpoints").iterdir()))
+    named.file.write_text(named.file.read_text().removesuffix("\n"))  # the same names
+    code, err = named()
+    assert code == 0 and "continuing after step" in err
+
+
+def test_of_a_run_that_an_older_version_began_nothing_is_known_of_its_class_names(named):
+    assert named()[0] == 0
+    named.listed(reversed)
+    record = json.loads((named.run / "recipe.json").read_text())
+    del record["identity"]["class_names_sha256"]
+    (named.run / "recipe.json").write_text(json.dumps(record))
+    code, err = named()
+    assert code == 0 and "already trained, nothing to do" in err
