@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @contextmanager
 def refused_is_not_absent(path: Path) -> Iterator[None]:
     """DiskLost where safetensors or FAISS cannot open a file that is there: who takes it for one that is gone, or for a
-    damaged one, does without it, and loses what it holds.
+    damaged one, does without it, and loses what it holds. A file that they cannot map they do not name; this does.
     """
     try:
         yield
@@ -35,6 +35,10 @@ def refused_is_not_absent(path: Path) -> Iterator[None]:
                 f"{path}: is there, but cannot be opened ({_reason(path)}); nothing was changed, run the same command "
                 "again once it can"
             ) from error
+        raise
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
         raise
 
 

@@ -50,6 +50,17 @@ def test_tensors_that_cannot_be_opened_are_not_absent(tmp_path, too_many):
         tensors_of(tmp_path / "b.safetensors")
 
 
+def test_tensors_that_cannot_be_mapped_are_named(tmp_path, monkeypatch):
+    """Found by `make reliability`: student export, EACCES at mmap no. 4; the line named the folder of the export."""
+
+    def unmapped(path, *_, **__):
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr("safetensors.torch.safe_open", unmapped)
+    with pytest.raises(OSError, match=r"Cannot allocate memory: '.*a\.safetensors'"):
+        tensors_of(tmp_path / "a.safetensors")
+
+
 def test_a_checkpoint_that_cannot_be_opened_is_not_set_aside(tmp_path, too_many):
     """Else a run would go on from one before it, or begin anew."""
     checkpoint.save(tmp_path, State.of(7, *made()), keep=1)
