@@ -74,7 +74,7 @@ class Validation(Strict):
     """An evaluation while training goes on; the student that did best is kept in `best/` of the run folder."""
 
     eval: Component = Field(description="what is measured, a kind of evals")
-    best: str = Field(description="the number that decides; more is better")
+    best: str = Field(description="the measure that decides: the highest, or the lowest where less is better")
     every_steps: int = Field(
         500, gt=0, le=MOST, description="steps between two evaluations; the last step has one, too"
     )

@@ -10,7 +10,8 @@ that goes on with it has measured so far is set aside.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -21,6 +22,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from distillkit.errors import RecipeError, TrainError
+from distillkit.evals._answers import Answers
 from distillkit.evals._encode import stores_of
 from distillkit.evaluation.embed import Pace, embedded
 from distillkit.evaluation.encode import Blank, Student
@@ -62,7 +64,7 @@ class Validator:
     def try_out(self, student: Any) -> None:
         """RecipeError or StoreError now for what `run` would refuse of this student; it is not asked anything."""
         if self.spec is not None:
-            self._refuse_other_names(numbers(self.measure.run(Blank(lambda: student, self.roots), self.open_store)))
+            self._better(self.measure.run(Blank(lambda: student, self.roots), self.open_store))
 
     def begin(self, say: Callable[[str], None]) -> None:
         """Set aside what another eval said of the steps so far, and the weights that it chose."""
@@ -107,13 +109,13 @@ class Validator:
         try:
             looks = Student(lambda: student, self.roots, self._pace_of(student), embed=self._embedded)
             with fitting(f"validation after step {step}", _SMALLER, _FEWER, TrainError):
-                result = numbers(self.measure.run(looks, self.open_store))
+                answers = self.measure.run(looks, self.open_store)
         finally:
             student.train(was_training)
             torch.set_rng_state(random)
-        self._refuse_other_names(result)
+        result, better = numbers(answers), self._better(answers)
         if self.ranks.first:
-            self._keep(result, student, step)
+            self._keep(result, better, student, step)
         return result
 
     def _pace_of(self, student: Any) -> Pace:
@@ -130,26 +132,33 @@ class Validator:
         mine = embedded(student, files, rows[self.ranks.span(len(rows))], pace)
         return self.ranks.gathered(mine, len(rows), next(student.parameters()).device)
 
-    def _keep(self, result: dict[str, float], student: Any, step: int) -> None:
+    def _keep(self, result: dict[str, float], better: float, student: Any, step: int) -> None:
         assert self.spec is not None
         append_line(self.log, {"step": step, **result})
-        if result[self.spec.best] > self._so_far(step):
+        if better * result[self.spec.best] > better * self._so_far(step, worst=-better * math.inf):
             weights = {name: value.detach().cpu().contiguous() for name, value in student.state_dict().items()}
             told = write_weights(self.best, save(weights))
             best = {self.spec.best: result[self.spec.best]}
             write_json(self.best / RECORD, {"step": step, BY: self._by} | best | told)
 
-    def _refuse_other_names(self, result: dict[str, float]) -> None:
+    def _better(self, answers: dict[str, float] | Sequence[Answers]) -> float:
+        """1 where more of the number that decides is better, else -1; more is of a plain number. RecipeError where
+        these answers have no such measure.
+        """
         assert self.spec is not None
-        if self.spec.best not in result:
-            known = ", ".join(name for name in result if not name.endswith(DETAILS))
-            raise RecipeError(f"validation.best: this eval gives no {self.spec.best!r}; it gives: {known}")
+        if isinstance(answers, dict):
+            known = {name: 1.0 for name in answers if not name.endswith(DETAILS)}
+        else:
+            known = {one.name: 1.0 if one.more else -1.0 for table in answers for one in table.measures}
+        if self.spec.best not in known:
+            raise RecipeError(f"validation.best: this eval gives no {self.spec.best!r}; it gives: {', '.join(known)}")
+        return known[self.spec.best]
 
-    def _so_far(self, step: int) -> float:
+    def _so_far(self, step: int, worst: float) -> float:
         """The best number of the steps before this one."""
         record = self._record()
         assert self.spec is not None
-        return float("-inf") if record is None or record["step"] >= step else float(record[self.spec.best])
+        return worst if record is None or record["step"] >= step else float(record[self.spec.best])
 
     def _record(self) -> dict[str, Any] | None:
         path = self.best / RECORD

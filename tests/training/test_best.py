@@ -193,6 +193,22 @@ def test_a_run_that_goes_on_with_another_validation_chooses_anew(student, monkey
     assert selected["value"] == max(line[selected["number"]] for line in lines)
 
 
+@pytest.mark.parametrize(("number", "chosen"), [("R@5", max), ("median rank", min)])
+def test_the_best_is_the_lowest_where_less_is_better(student, number, chosen):
+    asked = _measured(student, f'{{kind = "retrieval", store = "{student.stores}/images"}}', number)
+    assert student(asked, "optim.epochs=4")[0] == 0
+    lines = [json.loads(line) for line in (student.run / "validation.jsonl").read_text().splitlines()]
+    record, best = json.loads((student.run / "best/best.json").read_text()), chosen(line[number] for line in lines)
+    assert len({line[number] for line in lines}) > 1 and record[number] == best
+    assert record["step"] == next(line["step"] for line in lines if line[number] == best)
+
+
+@pytest.mark.parametrize("number", ["images", "R@5.low"])
+def test_what_is_no_measure_chooses_nothing(student, number):
+    code, err = student(_measured(student, f'{{kind = "retrieval", store = "{student.stores}/images"}}', number))
+    assert code == 1 and f"validation.best: this eval gives no '{number}'; it gives: R@1" in err.splitlines()[-1]
+
+
 def test_what_selected_weights_is_told_of_them_though_the_recipe_asks_for_something_else_now(student):
     retrieval = f'{{kind = "retrieval", store = "{student.stores}/images"}}'
     assert student(_measured(student, retrieval))[0] == 0

@@ -170,7 +170,7 @@ def test_the_best_student_is_kept_and_measuring_changes_no_step(recipes, run_cli
     RunFolder(run).load_student().load_state_dict(load_file(run / "best/student.safetensors"))
     assert weights(run) == weights(tmp_path / "calm")
     code, _, err = run_cli("train-student", recipes[1], "--overwrite", "--set", 'validation.best="R@7"')
-    assert code == 1 and "validation.best: this eval gives no 'R@7'; it gives: images, texts" in err.splitlines()[-1]
+    assert code == 1 and "validation.best: this eval gives no 'R@7'; it gives: R@1, R@5" in err.splitlines()[-1]
 
 
 def test_overwrite_trains_anew_and_keeps_the_old_one(recipes, run_cli, tmp_path):

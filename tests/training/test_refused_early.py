@@ -113,7 +113,7 @@ def test_a_store_of_nearly_that_name_is_told(student, run_cli):
 
 
 def test_a_number_that_a_measurement_does_not_give(student, run_cli):
-    message = "validation.best: this eval gives no 'R@7'; it gives: images, texts, R@1"
+    message = "validation.best: this eval gives no 'R@7'; it gives: R@1"
     assert message in says_at_once(student, validation(student.stores / "images", "R@7"))
     code, _, err = checked(student, run_cli, validation(student.stores / "images", "R@7"))
     assert code == 1 and message in err
