@@ -109,6 +109,8 @@ def train_together(
     `then`: the baselines that come after them. What those are refused for is told now.
     """
     runs = [RunFolder(recipe.folder) for recipe in recipes]
+    if ranks.first:
+        beginning.refuse_other_things(runs, overwrite)
     with ExitStack() as locks:
         for run in runs if ranks.first else ():
             locks.enter_context(run.locked())

@@ -228,6 +228,7 @@ def student(toy_stores, run_cli, tmp_path):
         return code, err
 
     train.recipe, train.run, train.stores = recipe, tmp_path / "run", toy_stores / "out"
+    train.cli = run_cli
     return train
 
 

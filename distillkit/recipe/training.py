@@ -12,6 +12,7 @@ from distillkit.recipe.data import Captions, Data
 from distillkit.recipe.derived import without_texts
 from distillkit.recipe.evaluation import EvalRecipe, Evaluation
 from distillkit.recipe.schema import MOST, Strict
+from distillkit.system.paths import expand
 
 
 class Optim(Strict):
@@ -30,11 +31,11 @@ class Optim(Strict):
     gamma: float = Field(0.1, gt=0)
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
     layer_decay: float = Field(1.0, gt=0, le=1, description="lr of each layer further from the output, times this")
-    epochs: float = Field(gt=0, description="passes over the images")
+    epochs: float = Field(gt=0, le=MOST, description="passes over the images")
     lr: float = Field(8e-4, gt=0, description="the highest learning rate")
     min_lr: float = Field(4e-5, ge=0, description="where the learning rate ends")
     warmup_lr: float = Field(4e-6, ge=0, description="where the warm-up begins")
-    warmup_epochs: float = Field(4.0, ge=0, description="how long the learning rate rises")
+    warmup_epochs: float = Field(4.0, ge=0, le=MOST, description="how long the learning rate rises")
     weight_decay: float = Field(0.05, ge=0, description="of weights, not of biases and norms")
     betas: tuple[float, float] = Field((0.9, 0.999), strict=False, description="of adamw")
     eps: float = Field(1e-8, gt=0, description="of adamw")
@@ -122,7 +123,7 @@ class Baseline(Strict):
     losses: list[Term] = Field(min_length=1, description="its terms, in place of the run's")
     captions: Captions = Field("none", description="of its images, in place of the run's texts")
     images: str | None = Field(None, description="its image store, if not the run's images")
-    epochs: float | None = Field(None, gt=0, description="passes over its images, if not as many as the run")
+    epochs: float | None = Field(None, gt=0, le=MOST, description="passes over its images, if not as many as the run")
     lr: float | None = Field(None, gt=0, description="its highest learning rate, if not the run's")
 
 
@@ -132,7 +133,7 @@ class TrainRecipe(Strict):
     `teacher` is only for `data.source = "live"`. Of several students, `student` is the first.
     """
 
-    name: str = Field(description="of the run; its folder is runs/NAME")
+    name: str = Field(pattern=r"\S", description="of the run; its folder is runs/NAME")
     paper: str | None = Field(None, description="the address of the paper, shown in lists and reports")
     note: str | None = Field(None, description="shown in the report")
     seed: int = Field(0, ge=0, description="of the student's first weights, the order and the crops")
@@ -199,7 +200,7 @@ class TrainRecipe(Strict):
 
     @property
     def folder(self) -> Path:
-        return Path(self.out or f"runs/{self.name}")
+        return Path(expand(self.out) if self.out else f"runs/{self.name}")
 
     def measured_by(self, other: EvalRecipe) -> TrainRecipe:
         """The same run under other evals; what their recipe leaves out is this one's."""

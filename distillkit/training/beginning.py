@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from distillkit.errors import TrainError
@@ -10,13 +11,23 @@ from distillkit.evaluation.unseen import measured_in_training
 from distillkit.identity import NAMES, class_names_sha256, identity, inherited_sha256
 from distillkit.recipe import TrainRecipe, differences
 from distillkit.runfolder import RunFolder
+from distillkit.store.format.plan import FILE_NAME as PLAN
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.reading.selection import FILE_NAME as VIEW
 from distillkit.system.temporary import tidy_below
 from distillkit.system.versions import versions
 from distillkit.system.wording import count
 from distillkit.training import checkpoint
 
 _SHOWN = 6  # changes of a recipe that are told one by one
+_STEPS = ("checkpoints", "metrics.jsonl", "student.json")
+
+
+def refuse_other_things(runs: Sequence[RunFolder], overwrite: bool) -> None:
+    """TrainError where a folder is not a run's, and cannot become one."""
+    for run in runs:
+        if told := _strange(run.path, overwrite):
+            raise TrainError(told)
 
 
 def all_wanted(
@@ -47,11 +58,32 @@ def there(recipe: TrainRecipe, stores: Mapping[str, FeatureStore] | None = None)
     run = RunFolder(recipe.folder)
     begun = run.begun_with()
     if begun is None:
-        return []
+        return [f"there        {told}" for told in [_strange(run.path, overwrite=False)] if told]
     digests = begun["stores"] if stores is None else {name: store.digest for name, store in stores.items()}
     told = _other(run, wanted(recipe, run, digests, overwrite=False))
     cure = "train-student stops there: go on with another `name`, or with --overwrite"
     return [f"there        {run.path} {told}; {cure}"] if told else []
+
+
+def _strange(folder: Path, overwrite: bool) -> str | None:
+    """Why nothing is to be trained here: the folder is another thing, or lies in one that may be moved or removed."""
+    if (folder / "recipe.json").is_file():
+        return None
+    here = folder.absolute()
+    store = next((one for one in (here, *here.parents) if (one / PLAN).is_file()), None)
+    runs = [one.parent.name for one in sorted(folder.glob("*/recipe.json")) if one.parent.name != "baseline"]
+    if store is not None or (folder / VIEW).is_file():
+        of = "is a feature store" if store in (None, here) else f"lies in the feature store {store}"
+        return f"{folder}: {of}, not the folder of a run; set out to another"
+    if runs:
+        more = f" and {len(runs) - _SHOWN:,} more" if runs[_SHOWN:] else ""
+        return f"{folder}: holds the runs {', '.join(runs[:_SHOWN])}{more}, and is none; set out to another folder"
+    if not overwrite and any((folder / name).exists() for name in _STEPS):
+        return (
+            f"{folder}: holds steps of a run whose recipe.json is gone; move the folder away, or add --overwrite, "
+            "which keeps it beside the new run"
+        )
+    return None
 
 
 def _other(run: RunFolder, wanted: dict[str, Any]) -> str | None:
@@ -99,7 +131,7 @@ def begin(
 
     `command`: what was typed, if anything was.
     """
-    if overwrite and run.path.is_dir():
+    if overwrite and any((run.path / name).exists() for name in ("recipe.json", *_STEPS)):
         say(f"{run.path}: {_changed(run, wanted)}training anew, the old run is now {run.move_aside()}")
     changes = run.begin(recipe, wanted, command)
     if changes:

@@ -2,7 +2,10 @@
 
 import shutil
 
+import numpy as np
 import pytest
+
+from distillkit.store.reading.selection import select
 
 
 @pytest.fixture
@@ -93,3 +96,64 @@ def test_a_place_that_cannot_be_a_run_folder_is_told(student, tmp_path):
         code, err = student(f'out="{out}"')
         assert code == 1 and err.count("\n") == 1 and f"{out}: cannot be a run folder (" in err
     assert (tmp_path / "taken").read_text() == "a file"
+
+
+def _tree(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+@pytest.mark.parametrize("words", [[], ["--overwrite"]], ids=["", "overwrite"])
+@pytest.mark.parametrize("place", ["a store", "within a store", "a view", "runs"])
+def test_what_is_no_run_folder_is_not_made_one(student, tmp_path, place, words):
+    """A run among a store's files would be moved away with them, and --overwrite would move all of them."""
+    store, view, runs = tmp_path / "store", tmp_path / "view", tmp_path / "runs"
+    shutil.copytree(student.stores / "images", store)
+    select(store, np.arange(9), view)
+    for name in ("one", "two"):
+        (runs / name).mkdir(parents=True)
+        (runs / name / "recipe.json").write_text("{}")
+    out, told = {
+        "a store": (store, "is a feature store"),
+        "within a store": (store / "deep/run", f"lies in the feature store {store}"),
+        "a view": (view, "is a feature store"),
+        "runs": (runs, "holds the runs one, two, and is none"),
+    }[place]
+    before = _tree(tmp_path)
+    code, err = student(f'out="{out}"', words=words)
+    assert code == 1 and told in err.splitlines()[-1] and str(out) in err.splitlines()[-1]
+    assert _tree(tmp_path) == before
+    _, told_before, _ = student.cli("recipe", "check", student.recipe, "--set", f'out="{out}"')
+    assert place == "within a store" or told in told_before
+
+
+def test_a_folder_of_files_is_trained_in_and_never_moved(student):
+    """Who keeps what the command says may keep it there."""
+    student.run.mkdir()
+    (student.run / "log.txt").write_text("mine")
+    assert student(words=["--overwrite"])[0] == 0
+    assert (student.run / "log.txt").read_text() == "mine" and not [*student.run.parent.glob("run.before-*")]
+
+
+def test_steps_whose_recipe_is_gone_are_not_gone_on_with(stopped, student):
+    (student.run / "recipe.json").unlink()
+    code, err = stopped()
+    assert code == 1 and "holds steps of a run whose recipe.json is gone; move the folder away, or add" in err
+    code, err = stopped("--overwrite")
+    assert code == 0 and "the old run is now" in err and "continuing" not in err
+
+
+@pytest.mark.parametrize("home", ["~", "$HERE"])
+def test_the_place_of_a_run_is_written_as_that_of_a_store(student, tmp_path, monkeypatch, home):
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    monkeypatch.setenv("HERE", str(tmp_path / "me"))
+    (tmp_path / "me").mkdir()
+    assert student(f'out="{home}/run"', "optim.epochs=0.5")[0] == 0
+    assert (tmp_path / "me/run/student.json").is_file()
+
+
+@pytest.mark.parametrize(
+    "knob", ['name=" "', 'name=""', "optim.epochs=1e308", "optim.epochs=inf", "optim.warmup_epochs=1e308"]
+)
+def test_a_run_without_a_name_or_an_end_is_refused(student, knob):
+    code, err = student(knob)
+    assert code == 1 and err.count("\n") == 1 and knob.partition("=")[0] in err
