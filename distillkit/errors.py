@@ -55,6 +55,10 @@ class DiskLost(DistillkitError):
     """A file cannot be written or read: the disk or mount it lies on is gone, can only be read, or refuses it now."""
 
 
+class NotNow(DistillkitError):
+    """A file cannot be read now, which is no fault of its own: too many are open, or its disk or server is gone."""
+
+
 class NoHome(DistillkitError):
     """The user's folder is needed, and the system knows none."""
 
