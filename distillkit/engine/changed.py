@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from distillkit.errors import NotNow, SourceError, StoreError
+from distillkit.errors import NotNow, SourceError, StoreError, in_the_end
 from distillkit.store.writing import stamps as stamps_of
 from distillkit.store.writing.stamps import Stamp
 from distillkit.system.opening import blame_the_file
@@ -54,7 +54,7 @@ def looked(
     spent, shards = 0.0, -(-plan.num_rows // rows_per_shard)
     with (
         ThreadPoolExecutor(_THREADS) as pool,
-        Progress(f"{store}: looking for images that changed, rows", plan.num_rows, say) as progress,
+        Progress(f"{in_the_end(store)}: looking for images that changed, rows", plan.num_rows, say) as progress,
     ):
         for shard in range(shards):
             progress.advance(shard * rows_per_shard - progress.done)  # rows without a stamp are not looked at

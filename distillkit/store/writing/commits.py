@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from distillkit.errors import StoreError
+from distillkit.errors import StoreError, in_the_end
 from distillkit.store.format import layout
 from distillkit.store.format.checksums import sealed, unsealed
 from distillkit.store.format.field import Field
@@ -58,13 +58,14 @@ def committed(store: Path, shard: int, told: Callable[[int], Shard | None], ours
     except FileNotFoundError as error:
         ours()
         raise StoreError(
-            f"{error.filename}: another process has taken that shard back, to make it again; run the same command "
-            "when it has ended"
+            f"{in_the_end(error.filename)}: another process has taken that shard back, to make it again; run "
+            "the same command when it has ended"
         ) from error
     if record is None:
         ours()
         raise StoreError(
-            f"{store / commit_path(shard)}: damaged; run the same command again, which makes that shard anew"
+            f"{in_the_end(store / commit_path(shard))}: damaged; run the same command again, which makes that "
+            "shard anew"
         )
     return record
 
