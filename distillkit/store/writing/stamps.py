@@ -103,6 +103,6 @@ def kept(folder: Path, shard: int, rows: int) -> np.ndarray | None:
             return found
     except FileNotFoundError:
         return None
-    except (OSError, ValueError):
-        pass
+    except (OSError, ValueError) as error:
+        blame_the_file(error, path)
     raise StoreError(f"{path}: damaged; delete it: then nothing is known of these images, and the store stays whole")
