@@ -10,6 +10,12 @@ from pathlib import Path
 from distillkit.hidden import public
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # characters that end a line, or command a terminal
+# Names of what is not whole yet: see system/temporary.py, store/format/replaced.py and engine/ray.py.
+_NOT_YET = (
+    re.compile(r"(?<![^/])\.?([^/]+)\.[0-9a-f]{8}\.partial(?![^/])"),
+    re.compile(r"(?<![^/])\.([^/]+)\.appending/\1(?![^/])"),
+    re.compile(r"(?<![^/])\.([^/]+)\.staged/\d+/[0-9a-f]{32}(?![^/])"),
+)
 
 
 class DistillkitError(Exception):
@@ -55,6 +61,10 @@ class DiskLost(DistillkitError):
     """A file cannot be written or read: the disk or mount it lies on is gone, can only be read, or refuses it now."""
 
 
+class NotNow(DistillkitError):
+    """A file cannot be read now, which is no fault of its own: too many are open, or its disk or server is gone."""
+
+
 class NoHome(DistillkitError):
     """The user's folder is needed, and the system knows none."""
 
@@ -84,6 +94,7 @@ def refused(error: OSError) -> str:
     places = [os.fsdecode(place) for place in (error.filename, error.filename2) if isinstance(place, str | bytes)]
     if not any("/" in place for place in places):  # a call relative to an open folder tells the last part alone
         places = list(dict.fromkeys([in_hand(error) or "a file", *places]))
+    places = list(dict.fromkeys(map(in_the_end, places)))
     why = (error.strerror or type(error).__name__).lower()
     return f"{' -> '.join(map(public, places))}: {why}; mend that place or name another, and run the same command again"
 
@@ -98,8 +109,19 @@ def place_of(error: OSError, path: Path, reading: bool) -> str:
     if found is None and reading:
         found = in_hand(error)
     if not found or not Path(found).is_absolute() or ".partial" in found or Path(found) in path.parents:
-        return str(path)
-    return found
+        return in_the_end(path)
+    return in_the_end(found)
+
+
+def in_the_end(place: str | Path) -> str:
+    """What a place will be called when what lies there is whole: until then it has a name that means nothing to a user.
+
+    Not of what a user is to delete or move by that name.
+    """
+    called = str(place)
+    for name in _NOT_YET:
+        called = name.sub(r"\1", called)
+    return called
 
 
 def unreadable_by_now(place: str, why: object) -> SourceError:

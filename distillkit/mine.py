@@ -30,13 +30,12 @@ from distillkit.mining.recall import reach
 from distillkit.mining.vectors import Vectors
 from distillkit.mining.which_faiss import faiss
 from distillkit.recipe import MineRecipe, differences, load
-from distillkit.store.format.log import MINED, mined_of, unasked
+from distillkit.store.format.log import MINED, mined_of, note_shard, unasked
 from distillkit.store.format.plan import SCHEMA
 from distillkit.store.writing.claims import Claims, Lease, Part
 from distillkit.store.writing.shards import Failure
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.system.fitting import fitting
-from distillkit.system.lines import append_line
 from distillkit.system.machine import machine
 from distillkit.system.versions import versions
 from distillkit.system.wording import count as counted
@@ -189,11 +188,11 @@ def run(job: Job, settled: Settled, writer: StoreWriter, shards: Lease, say: Say
         for shard in shards:
             rows = np.arange(*writer.span(shard))
             ids, scores, failures = neighbours(job, settled, rows, partial(progress.within, shard))
-            writer.commit(shard, {f"{name}/ids": ids, f"{name}/scores": scores}, failures)
-            seconds = progress.finished(shard, len(rows), peak[0])
-            line = {"shard": shard, "rows": len(rows), "seconds": round(seconds, 3), "peak_bytes": peak[0]}
+            line = {"shard": shard, "rows": len(rows), "seconds": round(progress.took(), 3), "peak_bytes": peak[0]}
             line |= {"unasked": sum(error == UNASKED for _, _, error in failures)}
-            append_line(writer.path / MINED, line | made)
+            note_shard(writer.path, line | made, MINED)
+            writer.commit(shard, {f"{name}/ids": ids, f"{name}/scores": scores}, failures)
+            progress.finished(shard, len(rows), peak[0])
 
 
 def neighbours(

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from distillkit.errors import SourceError
 from distillkit.pixels import upright_rgb
+from distillkit.system.opening import blame_the_file
 from distillkit.system.workers import cores
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def _file(path: Path) -> Path:
     try:
         is_file = path.is_file()
     except (OSError, ValueError) as error:
+        blame_the_file(error, path)
         raise SourceError(f"cannot be read ({error})") from error
     if not is_file:
         raise SourceError("no such file" if not path.exists() else "no plain file")

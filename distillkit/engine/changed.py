@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from distillkit.errors import SourceError, StoreError
+from distillkit.errors import NotNow, SourceError, StoreError, in_the_end
 from distillkit.store.writing import stamps as stamps_of
 from distillkit.store.writing.stamps import Stamp
+from distillkit.system.opening import blame_the_file
 from distillkit.system.progress import Progress
 from distillkit.system.wording import count
 
@@ -34,7 +35,7 @@ Rows = list[int]  # of one image, within its shard
 
 @dataclass
 class Looked:
-    """What became of the images of a shard, each by its rows."""
+    """What became of the images of a shard, each by its rows. `gone` are those that nobody can look at, too."""
 
     changed: list[Rows] = field(default_factory=list)
     copied: list[tuple[Rows, Stamp]] = field(default_factory=list)  # another time, the same content; what it is now
@@ -53,7 +54,7 @@ def looked(
     spent, shards = 0.0, -(-plan.num_rows // rows_per_shard)
     with (
         ThreadPoolExecutor(_THREADS) as pool,
-        Progress(f"{store}: looking for images that changed, rows", plan.num_rows, say) as progress,
+        Progress(f"{in_the_end(store)}: looking for images that changed, rows", plan.num_rows, say) as progress,
     ):
         for shard in range(shards):
             progress.advance(shard * rows_per_shard - progress.done)  # rows without a stamp are not looked at
@@ -105,16 +106,18 @@ def _file(source: Any, name: str) -> Path | None:
     """Where an image lies, if it is a file of its own that the source still has."""
     try:
         found = source.read(name)
-    except (SourceError, OSError):
+    except SourceError:
         return None
     return found if isinstance(found, Path) else None
 
 
 def _now(source: Any, name: str) -> tuple[int, int] | None:
-    """Size and time of a file; None where there is none."""
+    """Size and time of a file; None where there is none that can be asked."""
+    path = _file(source, name)
     try:
-        stat = path.stat() if (path := _file(source, name)) else None
-    except OSError:
+        stat = path.stat() if path else None
+    except OSError as error:
+        blame_the_file(error, path)
         return None
     return None if stat is None else (stat.st_size, stat.st_mtime_ns)
 
@@ -156,7 +159,7 @@ def told_of_changes(store: Path, source: Any, plan: pa.Table, rows_per_shard: in
                     first.setdefault(kind, rows["image"][min(images)[0]].as_py())
             for kind in numbers:
                 numbers[kind] += len(getattr(found, kind))
-    except StoreError as error:
+    except (StoreError, NotNow) as error:
         return [str(error)]
     return [f"{store}: {line}" for line in _lines(numbers | {"changed": len(changed)}, first)]
 
@@ -174,4 +177,12 @@ def _lines(numbers: dict[str, int], first: dict[str, str]) -> Iterator[str]:
             f"date{same}. --retry-changed reads them all, and does those again that are others"
         )
     if gone:
-        yield f"{count(gone, 'image')} cannot be found now (first: {first['gone']}); what was said of them stays"
+        yield told_of_gone(gone, first["gone"])
+
+
+def told_of_gone(number: int, first: str) -> str:
+    """Of images that are neither changed nor the same: nobody can look at them."""
+    return (
+        f"{count(number, 'image')} cannot be found or read now (first: {first}): what was said of them stays; bring "
+        "them back, then --retry-changed looks whether they changed"
+    )

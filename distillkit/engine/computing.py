@@ -23,7 +23,7 @@ from distillkit.engine.loading import Say
 from distillkit.engine.prefetch import prefetched
 from distillkit.engine.shard import Shard
 from distillkit.engine.shown import Shown, image_batches, images, text_batches, texts
-from distillkit.errors import SourceError
+from distillkit.errors import SourceError, in_the_end
 from distillkit.store.format.field import PARAMETERS
 from distillkit.store.writing.shards import Failure
 from distillkit.system.progress import Progress
@@ -98,7 +98,9 @@ def _where_it_goes_on(store: Path, shard: Shard) -> str:
     """What is told of a shard that was kept: images come first, so that where all were seen, texts may be left."""
     rows, reached = shard.plan.num_rows, shard.rows_reached
     what = f"from row {reached:,} of its {rows:,}" if reached < rows else "behind the images of its rows"
-    return f"{store}: shard {shard.number + 1} goes on {what}, as {count(reached, 'row')} of it had been kept"
+    return (
+        f"{in_the_end(store)}: shard {shard.number + 1} goes on {what}, as {count(reached, 'row')} of it had been kept"
+    )
 
 
 def _ask(

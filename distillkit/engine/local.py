@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -18,7 +20,7 @@ from distillkit.engine.job import Job
 from distillkit.engine.loading import Say, Teachers, load_all
 from distillkit.engine.ranges import measured
 from distillkit.engine.shard import Shard
-from distillkit.errors import StoreError
+from distillkit.errors import StoreError, in_the_end
 from distillkit.recipe import Component
 from distillkit.store.format.log import note_shard
 from distillkit.store.format.manifest import digest
@@ -45,7 +47,7 @@ class LocalEngine:
         """Compute and commit these shards. Memory holds at most two: one being written, one being computed."""
         wanted = getattr(shards, "wanted", shards)
         rows = sum(len(range(*writer.span(one))) for one in wanted)
-        progress = Progress(str(writer.path), rows, writer.shards, say, tuple(job.passes))
+        progress = Progress(in_the_end(writer.path), rows, writer.shards, say, tuple(job.passes))
         plans = Plans(writer.plan, shards, writer.span)
         begun = Begun(job, writer.path, digest(writer.identity))
         with _Committing(writer, progress, made, begun) as committing:
@@ -84,6 +86,7 @@ class _Committing:
     def _tell_what_is_kept(self) -> None:
         begun = unfinished(self.writer.path)
         if begun:
+            begun = replace(begun, path=Path(in_the_end(begun.path)))
             self.progress.say(begun.lines[0] + self._why_nothing(begun))
 
     def _why_nothing(self, there: Unfinished) -> str:
@@ -124,6 +127,6 @@ class _Committing:
         """Before its folder is made anew, on the disk below the mount."""
         if not (self.writer.path / "plan.json").is_file():
             raise StoreError(
-                f"{self.writer.path}: the store is gone (a mount that was lost, or a folder that was moved?); bring it "
-                "back and run the same command again: what was committed is kept"
+                f"{in_the_end(self.writer.path)}: the store is gone (a mount that was lost, or a folder that was "
+                "moved?); bring it back and run the same command again: what was committed is kept"
             )

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from distillkit.engine import successor
-from distillkit.engine.changed import Looked, all_looked
+from distillkit.engine.changed import Looked, all_looked, told_of_gone
 from distillkit.engine.computing import computed, counted
 from distillkit.engine.job import Job
 from distillkit.engine.retry import successor_of
@@ -50,10 +50,12 @@ def redo(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None], 
     with Claims(path) as mine, Claims(writer.path) as claims:
         mine.take_all()
         claims.take_all()
-        todo = _changed(job, writer, old, say)
+        todo, gone = _changed(job, writer, old, say)
+        if gone:
+            say(f"{path}: {told_of_gone(len(gone), gone[0])}")
         if not todo:
             successor.clear_away(path)
-            say(f"{path}: no image of it has changed, nothing to do")
+            say(f"{path}: no {'other ' if gone else ''}image of it has changed, nothing to do")
             return path
         refuse_damage(path, old, todo, beside=False)
         rows = sum(map(len, todo.values()))
@@ -68,15 +70,21 @@ def redo(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None], 
     return path
 
 
-def _changed(job: Job, writer: StoreWriter, old: Manifest, say: Callable[[str], None]) -> dict[int, np.ndarray]:
-    """By shard its rows whose images are others now. Of mere copies the new dates are kept: nobody reads them again."""
-    todo = {}
+def _changed(
+    job: Job, writer: StoreWriter, old: Manifest, say: Callable[[str], None]
+) -> tuple[dict[int, np.ndarray], list[str]]:
+    """By shard its rows whose images are others now, and the images that nobody can look at. Of mere copies the new
+    dates are kept: nobody reads them again.
+    """
+    todo, gone = {}, dict[str, None]()
     for shard, found in all_looked(job.path, job.source, writer.plan, old.rows_per_shard, say):
         if found.copied:
             _keep_dates(job.path, shard, old, found)
         if found.changed:
             todo[shard] = np.sort(np.concatenate(found.changed))
-    return todo
+        first = writer.span(shard)[0]
+        gone |= dict.fromkeys(writer.plan["image"][first + row].as_py() for row in sorted(one[0] for one in found.gone))
+    return todo, list(gone)
 
 
 def _keep_dates(store: Path, shard: int, old: Manifest, found: Looked) -> None:

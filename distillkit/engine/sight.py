@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from distillkit.errors import SourceError
+from distillkit.errors import NotNow, SourceError
 from distillkit.pixels import side_matter, views
 from distillkit.pixels.jpegs import Jpeg, Wanted, size_of
 from distillkit.pixels.room import room
@@ -47,7 +47,14 @@ class Sight:
 
     @cached_property
     def source(self) -> Any:
-        return self.corpus.build("sources")
+        """NotNow where it cannot be opened, as it could be when it was planned: no image is to blame for that."""
+        try:
+            return self.corpus.build("sources")
+        except SourceError as error:
+            told = str(error).partition(";")[0]
+            raise NotNow(
+                f"{told}; bring it back, and run the same command again: nothing that was committed is lost"
+            ) from error
 
     def __call__(self, key: str, location: str | None) -> Seen:
         """SourceError for an image that is absent or damaged."""

@@ -17,6 +17,7 @@ from PIL import Image
 from distillkit.errors import StoreError
 from distillkit.evals._held import left_out
 from distillkit.system.one_image import rows_of_images
+from distillkit.system.opening import blame_the_file
 from distillkit.system.paths import expand
 from distillkit.system.wording import count
 
@@ -65,6 +66,7 @@ class Masks:
                     )
                 return _square(np.asarray(image, np.int64), self.side)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            blame_the_file(error, path)
             raise StoreError(f"{path}: cannot be read as a picture ({error}); fetch it again") from error
 
 

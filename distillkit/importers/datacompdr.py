@@ -25,6 +25,7 @@ from distillkit.errors import SourceError
 from distillkit.importers._record import imported
 from distillkit.store.format.field import Field
 from distillkit.system import npy
+from distillkit.system.opening import blame_the_file
 from distillkit.system.wording import one_line
 from distillkit.types import Sample
 
@@ -125,6 +126,7 @@ def _members(tar: Path) -> Iterator[_Member]:
                     content = archive.extractfile(member)
                     texts[key] = content.read().decode("utf-8", "replace") if content else ""
     except (tarfile.TarError, OSError) as error:
+        blame_the_file(error, tar)
         raise SourceError(f"{tar}: no tar that can be read ({error})") from error
     for key, (kind, start, size) in found.items():
         yield _Member(key, tar, kind, start, size, texts.get(key))
@@ -139,6 +141,7 @@ def _unpacked(member: _Member) -> dict[str, torch.Tensor]:
         held = _from_npz(packed) if member.kind == ".npz" else _from_pth(packed)
         return {name: torch.as_tensor(held[name]) for name in ("image_emb", "text_emb")}
     except _DAMAGE as error:
+        blame_the_file(error, member.tar)
         told = one_line(error)
         raise SourceError(
             f"{member.tar.name}/{member.key}{member.kind}: damaged, or not safe to load ({told})"

@@ -22,12 +22,15 @@ class Progress:
         if time.perf_counter() - self.said >= _EVERY and share < 1:
             self._say(shard, f"{100 * share:.0f} % of its queries", self.done + share)
 
-    def finished(self, shard: int, rows: int, peak_bytes: int) -> float:
-        """A shard is committed; returns the seconds that it took."""
-        seconds, self.began, self.done = time.perf_counter() - self.began, time.perf_counter(), self.done + 1
+    def took(self) -> float:
+        """Seconds, until now, of the shard in hand."""
+        return time.perf_counter() - self.began
+
+    def finished(self, shard: int, rows: int, peak_bytes: int) -> None:
+        """A shard is committed."""
+        seconds, self.began, self.done = self.took(), time.perf_counter(), self.done + 1
         told = f"{rows / seconds:,.0f} queries/s, memory at most {peak_bytes >> 20:,} MiB"
         self._say(shard, told, self.done)
-        return seconds
 
     def _say(self, shard: int, told: str, done: float) -> None:
         self.said = time.perf_counter()

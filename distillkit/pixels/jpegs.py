@@ -27,6 +27,7 @@ from distillkit.pixels.operations import applied
 from distillkit.pixels.pillow import DAMAGE, MAX_PIXELS, refuse_bombs
 from distillkit.pixels.tensors import decode_tensor
 from distillkit.system.device import give_back, out_of_memory
+from distillkit.system.opening import blame_the_file
 from distillkit.types import View
 
 _UPRIGHT, _ORIENTATION = 1, 0x0112
@@ -49,6 +50,7 @@ def opened(image: bytes | Path, *, max_pixels: int = MAX_PIXELS) -> Jpeg | UInt8
     try:
         data = image if isinstance(image, bytes) else image.read_bytes()
     except OSError as error:
+        blame_the_file(error, image)
         raise SourceError(f"{type(error).__name__}: {error}") from error
     size = _size_for_the_gpu(data, max_pixels)
     return decode_tensor(data, max_pixels=max_pixels) if size is None else Jpeg(data, *size)

@@ -15,6 +15,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from distillkit.errors import SourceError
 from distillkit.pixels import randaugment, side_matter
 from distillkit.pixels.room import taken
+from distillkit.system.opening import blame_the_file
 from distillkit.types import View
 
 # Pillow's own limit, beyond any photograph we know of; a larger header is a decompression bomb or a mistake.
@@ -53,13 +54,15 @@ def decode(image: bytes | Path, *, max_pixels: int = MAX_PIXELS, reduced_to: int
     """The first frame of an image as upright RGB; transparency is laid on white, 16 bits are scaled to 8.
 
     `reduced_to`: a JPEG may be decoded at a half, a quarter or an eighth of its size, with no side below that.
-    Raises SourceError, in one line, for anything that is not a whole image of at most `max_pixels` pixels.
+    Raises SourceError, in one line, for anything that is not a whole image of at most `max_pixels` pixels, and NotNow
+    where that may be one.
     """
     try:
         return _decoded(io.BytesIO(image) if isinstance(image, bytes) else image, max_pixels, reduced_to)
     except SourceError:
         raise
     except DAMAGE as error:
+        blame_the_file(error, image)
         return _decoded_without_side_matter(image, max_pixels, reduced_to, error)
 
 
@@ -72,15 +75,17 @@ def upright_rgb(image: Image.Image) -> Image.Image:
     except SourceError:
         raise
     except DAMAGE as error:
+        blame_the_file(error, getattr(image, "filename", None) or "a picture")
         raise _refusal(error, b"") from error
 
 
 def size_of_file(file: io.BytesIO | Path) -> tuple[int, int] | None:
-    """Width and height as the header has them, no pixel read; None where no header can be read."""
+    """Width and height as the header has them, no pixel read; None where the file has none that can be read."""
     try:
         with Image.open(file, formats=FORMATS) as opened:
             return opened.size
-    except DAMAGE:
+    except DAMAGE as error:
+        blame_the_file(error, file)
         return None
 
 
@@ -100,7 +105,8 @@ def _decoded_without_side_matter(
     """A broken profile, text or checksum beside the pixels costs no picture. SourceError where pixels are broken."""
     try:
         data = image if isinstance(image, bytes) else image.read_bytes()
-    except OSError:
+    except OSError as error:
+        blame_the_file(error, image)
         raise _refusal(damage, b"") from damage
     if not data:
         raise SourceError("not an image: the file is empty") from damage

@@ -23,6 +23,7 @@ from distillkit.errors import SourceError
 from distillkit.pixels import randaugment
 from distillkit.pixels.pillow import DAMAGE, MAX_PIXELS, decode, refuse_bombs
 from distillkit.pixels.room import taken
+from distillkit.system.opening import blame_the_file
 from distillkit.system.wording import one_line
 from distillkit.types import View
 
@@ -40,6 +41,7 @@ def decode_tensor(image: bytes | Path, *, max_pixels: int = MAX_PIXELS) -> UInt8
     try:
         data = image if isinstance(image, bytes) else image.read_bytes()
     except OSError as error:
+        blame_the_file(error, image)
         raise SourceError(f"{type(error).__name__}: {error}") from error
     size = _size_of_plain_jpeg(data, max_pixels)
     if size is None:

@@ -12,6 +12,7 @@ import pkgutil
 from pathlib import Path
 
 from distillkit.errors import RecipeError
+from distillkit.system.opening import blame_the_file
 
 ROOMS = ("sources", "teachers", "students", "losses", "evals", "importers", "exports")
 
@@ -19,6 +20,11 @@ ROOMS = ("sources", "teachers", "students", "losses", "evals", "importers", "exp
 def kinds(room: str) -> list[str]:
     """The kinds of a room: its files, without those that start with an underscore. Imports nothing."""
     folder = Path(__file__).parent.parent / room
+    try:
+        _ = next(folder.iterdir(), None)  # of a folder that cannot be listed pkgutil says that it is empty
+    except OSError as error:
+        blame_the_file(error, folder)
+        raise
     return sorted(module.name for module in pkgutil.iter_modules([str(folder)]) if not module.name.startswith("_"))
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
-from distillkit.errors import SourceError, StoreError
+from distillkit.errors import NotNow, SourceError, StoreError
 from distillkit.originals import Originals
 from distillkit.pixels import centre_view, render
 from distillkit.store.reading.reader import FeatureStore
@@ -57,14 +57,14 @@ def _add(made: Thumbnails, name: str, keys: list[str], root: str | None, pixels:
         store = FeatureStore(expand(name))
         rows, files = store.rows_of(keys), Originals(store, root)
         _ = files.source
-    except (StoreError, SourceError) as error:
+    except (StoreError, SourceError, NotNow) as error:
         made.notes.append(f"the images of {name} are not here: {_reason(error)}")
         return
     failed: list[str] = []
     for key, row in zip(keys, rows.tolist(), strict=True):
         try:
             made.jpegs[name, key] = jpeg(files, row, pixels)
-        except SourceError as error:
+        except (SourceError, NotNow) as error:
             failed.append(_reason(error))
     if failed:
         made.notes.append(f"{len(failed):,} of {count(len(keys), 'image')} of {name} are not here: {failed[0]}")

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from distillkit.errors import SourceError
 from distillkit.sources._places import Place
+from distillkit.system.opening import blame_the_file
 
 # No caption is as long; a small packed file may well unpack to one line that fills the memory.
 _LONGEST = 64 * 2**20
@@ -31,6 +32,7 @@ def numbered_lines(place: Place, name: str, errors: Literal["strict", "surrogate
     except UnicodeDecodeError as error:
         raise SourceError(f"{where}:{number}: not UTF-8 ({error.reason}); convert the file") from error
     except OSError as error:
+        blame_the_file(error, where)
         raise SourceError(f"{where}: cannot be read after line {number} ({error}); fetch it again") from error
 
 

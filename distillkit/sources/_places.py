@@ -15,7 +15,7 @@ from typing import BinaryIO, NamedTuple
 from distillkit.errors import NoHome, SourceError
 from distillkit.sources._links import led_by_its_owner
 from distillkit.system.addresses import refuse_secrets
-from distillkit.system.opening import part
+from distillkit.system.opening import blame_the_file, part
 from distillkit.system.paths import cache_dir, expand, meant, or_else
 from distillkit.system.remote import Remote, is_remote, local_path
 
@@ -118,6 +118,7 @@ class Near:
         try:
             return part(path, start, length)
         except OSError as error:
+            blame_the_file(error, path)
             raise SourceError(f"{path}: {error.strerror}; let that file be read") from error
 
     def size(self, name: str) -> int:
@@ -163,7 +164,8 @@ class Near:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:
+    except OSError as error:
+        blame_the_file(error, entry.path)
         return False  # a link in a circle: whoever opens it is told
 
 

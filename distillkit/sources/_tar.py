@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 from distillkit.errors import SourceError
 from distillkit.sources._account import Account
+from distillkit.system.opening import blame_the_file
 
 _BLOCK = 512
 _PIECE = 2**20
@@ -15,22 +16,22 @@ _PIECE = 2**20
 LARGEST_TEXT = 4 * 2**20
 
 
-def members(file: BinaryIO, size: int, account: Account) -> Iterator[tarfile.TarInfo]:
+def members(file: BinaryIO, size: int, account: Account, where: str) -> Iterator[tarfile.TarInfo]:
     """Header after header of a tar of that many bytes, which may be read in between; then, where tars were put one
-    behind the other, of those behind its end mark. What lies there and is no tar is counted.
+    behind the other, of those behind its end mark. What lies there and is no tar is counted. `where`: its place.
 
     SourceError, after the last whole member, where one is damaged or cut off.
     """
     start: int | None = 0
     while start is not None:
-        end = yield from _one(file, start, size)
+        end = yield from _one(file, start, size, where)
         if start and end == start:
             account.passed["tail(s) of tars that are no tar"] += 1
             return
-        start = _behind(file, end)
+        start = _behind(file, end, where)
 
 
-def _one(file: BinaryIO, start: int, size: int) -> Generator[tarfile.TarInfo, None, int]:
+def _one(file: BinaryIO, start: int, size: int, where: str) -> Generator[tarfile.TarInfo, None, int]:
     """The headers of the tar that begins at `start`; returns where its end mark should be."""
     file.seek(start)
     try:
@@ -43,10 +44,11 @@ def _one(file: BinaryIO, start: int, size: int) -> Generator[tarfile.TarInfo, No
                 tar.members.clear()  # type: ignore[attr-defined]  # it would keep every header
             return tar.offset
     except (tarfile.TarError, OSError, ValueError, OverflowError, RecursionError) as error:
+        blame_the_file(error, where)
         raise SourceError(f"cannot be read as an uncompressed tar ({error})") from error
 
 
-def _behind(file: BinaryIO, end: int) -> int | None:
+def _behind(file: BinaryIO, end: int, where: str) -> int | None:
     """Where something lies behind the end mark, which is a block of zeros; None where there are but more of them."""
     try:
         file.seek(end)
@@ -60,6 +62,7 @@ def _behind(file: BinaryIO, end: int) -> int | None:
                 return at + (len(piece) - len(rest)) // _BLOCK * _BLOCK
             at += len(piece)
     except OSError as error:
+        blame_the_file(error, where)
         raise SourceError(f"cannot be read behind byte {end} ({error})") from error
     return None
 

@@ -15,6 +15,7 @@ from pathlib import PurePosixPath
 from distillkit.errors import SourceError
 from distillkit.sources._account import Account
 from distillkit.sources._places import IMAGES, Entry, Near, Place
+from distillkit.system.opening import blame_the_file
 
 _DEEPEST = 32  # behind a URL, where nothing else tells a folder that lists itself
 
@@ -72,6 +73,7 @@ def _listed(place: Place, folder: str, knob: str) -> list[Entry]:
             f"{place.where(folder)}: cannot be listed (no such folder); mend that path (in a recipe: source.root)"
         ) from error
     except OSError as error:
+        blame_the_file(error, place.where(folder))
         raise SourceError(
             f"{place.where(folder)}: cannot be listed ({error.strerror or error}); make it readable, or leave it out "
             f"with {knob}"

@@ -15,6 +15,7 @@ from distillkit.sources._account import Account
 from distillkit.sources._arrow import refuse_unfit
 from distillkit.sources._captions import Captions, numbered_through, with_captions
 from distillkit.sources._places import folder_at
+from distillkit.system.opening import blame_the_file
 from distillkit.system.wording import one_line
 from distillkit.types import Sample
 
@@ -106,6 +107,7 @@ class Datasets:
             for one in [saved] if isinstance(saved, datasets.Dataset) else saved.values():
                 one.data.validate(full=True)  # as system/arrow.py does: its files may be anybody's
         except (OSError, ValueError) as error:
+            blame_the_file(error, self.root or self._where)
             knob = "source.name, subset or split" if self.root is None else "source.root"
             raise SourceError(f"{self._where}: cannot be opened ({one_line(error)}); mend {knob}") from error
         if isinstance(saved, datasets.Dataset):

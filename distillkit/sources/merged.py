@@ -14,6 +14,7 @@ from typing import Any
 
 from distillkit.errors import SourceError
 from distillkit.recipe import Component
+from distillkit.system.opening import blame_the_file
 from distillkit.system.wording import count
 from distillkit.types import Sample
 
@@ -42,6 +43,7 @@ class Merged:
         try:
             return found if isinstance(found, bytes) else found.read_bytes()
         except OSError as error:
+            blame_the_file(error, found)
             raise SourceError(f"{place}: {error.strerror}") from error
 
     def __iter__(self) -> Iterator[Sample]:

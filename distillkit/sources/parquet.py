@@ -25,6 +25,7 @@ from distillkit.sources._lines import is_text
 from distillkit.sources._patterns import files, is_pattern
 from distillkit.sources._places import Place, below, file_at, folder_at, placed, unusable
 from distillkit.sources._row_groups import RowGroups
+from distillkit.system.opening import blame_the_file
 from distillkit.system.wording import count, one_line
 from distillkit.types import Sample
 
@@ -95,6 +96,7 @@ class Parquet:
         try:
             value = self._images.value(table, str(self.image_column), int(place[2]))
         except _DAMAGE as error:
+            blame_the_file(error, self._tables.where(table))
             raise SourceError(f"{location}: cannot be read ({one_line(error)})") from error
         if isinstance(value, dict):
             value = value["bytes"] if value["bytes"] is not None else value.get("path")
@@ -126,6 +128,7 @@ class Parquet:
             try:
                 yield from self._of_file(where, tables, name, account)
             except _DAMAGE as error:
+                blame_the_file(error, where)
                 raise SourceError(
                     f"{where}: damaged, or no Parquet file ({one_line(error)}); fetch it again"
                 ) from error

@@ -24,6 +24,7 @@ from distillkit.sources._places import IMAGES, LARGEST_IMAGE, folder_at, printab
 from distillkit.sources._stems import refuse_folded, split
 from distillkit.sources._tar import LARGEST_TEXT, members, trouble
 from distillkit.system.atomic import parsed_json
+from distillkit.system.opening import blame_the_file
 from distillkit.types import Sample
 
 _PLACE = re.compile(r"(.+)@(\d+)\+(\d+)", re.DOTALL)
@@ -101,7 +102,7 @@ class WebDataset:
         lost = None
         with self._opened(shard) as tar:
             try:
-                for member in members(tar, self._place.size(shard), account):
+                for member in members(tar, self._place.size(shard), account, self._place.where(shard)):
                     if member.isdir():
                         continue
                     stem, extension = split(member.name, self.dots)
@@ -158,6 +159,7 @@ class WebDataset:
         try:
             return self._place.open(shard)
         except OSError as error:
+            blame_the_file(error, self._place.where(shard))
             raise SourceError(
                 f"{self._place.where(shard)}: cannot be read ({error.strerror or error}); let that file be read"
             ) from error

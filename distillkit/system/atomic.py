@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from distillkit.errors import DiskFull, DiskLost, DistillkitError, place_of
+from distillkit.errors import DiskFull, DiskLost, DistillkitError, in_the_end, place_of
 from distillkit.system.temporary import filling, held, locked_there, temporary, tidy
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -56,8 +56,8 @@ def make_folder(folder: Path, within: Path | None = None) -> None:
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
     if within in missing:
         raise DiskLost(
-            f"{within}: it is gone (a mount that was lost, or moved away by another process?); bring it back, or run "
-            "the same command again: what was committed is kept"
+            f"{in_the_end(within)}: it is gone (a mount that was lost, or moved away by another process?); bring it "
+            "back, or run the same command again: what was committed is kept"
         )
 
     def undo() -> None:

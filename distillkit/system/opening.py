@@ -14,11 +14,39 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from distillkit.errors import DiskLost
+from distillkit.errors import DiskLost, NotNow
 from distillkit.system.wording import one_line
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+# What the system answers for want of something that no file has of its own, and what helps.
+_WANTS = {
+    errno.EMFILE: "raise `ulimit -n`",
+    errno.ENFILE: "end programs that hold many files open, or raise fs.file-max",
+    errno.ENOMEM: "make memory free",
+    errno.ENOBUFS: "make memory free",
+    errno.ENOSPC: "make room on that disk",  # as of a mount that keeps what is read
+    errno.EDQUOT: "make room on that disk",
+}
+# ... and where the disk, the mount or the server is gone. EIO is not among them: one bad block is of one file.
+_GONE = (
+    *(errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ESHUTDOWN, errno.ETIMEDOUT, errno.ECONNREFUSED),
+    *(errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH),
+)
+
+
+def blame_the_file(error: BaseException, place: object) -> None:
+    """NotNow where it was the machine that kept the file at `place` from being read: whoever takes that for a fault of
+    the file, as one that is absent, unreadable or damaged, leaves it out, and all others behind it.
+    """
+    cause = error.errno if isinstance(error, OSError) else None
+    if cause in _WANTS or cause in _GONE:
+        cure = _WANTS.get(cause, "mount its disk again")
+        raise NotNow(
+            f"{place}: cannot be read now ({os.strerror(cause).lower()}), for no fault of its own; {cure}, and run the "
+            "same command again: nothing that was committed is lost"
+        ) from error
 
 
 @contextmanager

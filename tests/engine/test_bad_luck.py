@@ -1,8 +1,11 @@
 """Mounts that go away and memory that ends during an extraction: nothing committed is lost, and no ledger lies."""
 
+import builtins
 import errno
+import io
 import json
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -60,6 +63,48 @@ def test_a_corpus_whose_mount_is_lost_makes_no_ledger_of_it(extract, whole, corp
     (tmp_path / "away").rename(corpus)
     assert extract()[0] == 0
     assert files(tmp_path / "out/images") == whole
+
+
+@pytest.mark.parametrize(
+    ("number", "cure"),
+    [
+        (errno.EMFILE, "raise `ulimit -n`"),
+        (errno.ESTALE, "mount its disk again"),
+    ],
+)
+def test_what_the_machine_lacks_is_no_fault_of_a_sample(extract, whole, corpus, tmp_path, monkeypatch, number, cure):
+    """The 66th image cannot be opened, of whichever reason that all others may have as well."""
+    code, err = _with_one_refused(extract, corpus, monkeypatch, number)
+    told = err.splitlines()[-1]
+    assert code == 1 and told.startswith(f"error: {corpus}/") and f"({os.strerror(number).lower()})" in told
+    assert cure in told and "run the same command again" in told
+    assert [path.name for path in (tmp_path / "out/images/commits").iterdir()] == ["00000.json"]
+    assert extract()[0] == 0
+    assert files(tmp_path / "out/images") == whole
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])
+def test_what_is_wrong_with_one_file_is_a_line_of_the_ledger(extract, corpus, tmp_path, monkeypatch, number):
+    code, err = _with_one_refused(extract, corpus, monkeypatch, number)
+    assert code == 0 and "1 of 70 samples failed" in err
+    assert os.strerror(number) in (tmp_path / "out/images/failures/00001.jsonl").read_text()
+
+
+def _with_one_refused(extract, corpus, monkeypatch, number):
+    path = sorted(corpus.rglob("*.png"))[65]
+
+    def refusing(real):
+        def opened(place, *mode, **how):
+            if isinstance(place, str | Path) and Path(place) == path:
+                raise OSError(number, os.strerror(number), str(path))
+            return real(place, *mode, **how)
+
+        return opened
+
+    with monkeypatch.context() as patched:
+        for module in (io, builtins):
+            patched.setattr(module, "open", refusing(module.open))
+        return extract("decode_threads=1")
 
 
 def test_a_store_whose_mount_is_lost_is_not_begun_elsewhere(extract, whole, tmp_path, monkeypatch):

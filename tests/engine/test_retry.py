@@ -1,9 +1,12 @@
 """Samples that failed and were mended: their shards alone are computed again, to the store of a sound corpus."""
 
+import errno
+
 import pytest
 
 from distillkit.engine import retry as module
 from distillkit.engine import successor
+from distillkit.store.format import layout
 from distillkit.store.format.manifest import Manifest
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.verify import verify
@@ -21,7 +24,7 @@ def run(recipes, run_cli):
 
     def run(*words):
         code, _, err = run_cli("extract-teacher", recipes[0], *words)
-        assert "Traceback" not in err
+        assert "Traceback" not in err and ".appending" not in err and ".partial" not in err
         return code, err
 
     return run
@@ -79,6 +82,24 @@ def test_what_fails_again_changes_nothing(run, damaged):
     assert code == 0 and "2 rows fail as before; the store stays as it is" in err
     assert Manifest.read(store).digest == before and not list(store.parent.glob("images.before-*"))
     assert not list(store.parent.glob(".*.appending"))
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "no space"), OSError(errno.EIO, "lost"), SystemExit(143)])
+def test_what_is_told_is_of_the_store_and_not_of_where_its_successor_is_made(run, damaged, monkeypatch, error):
+    store, mend = damaged
+    mend(70)
+    code, err = run("--retry-failed")
+    assert code == 0 and f"{store}: shard 2/3, " in err
+    mend(100)
+
+    def failing(*arguments, **named):
+        raise error
+
+    stopped = isinstance(error, SystemExit)
+    monkeypatch.setattr(*((Openclip, "forward") if stopped else (layout, "shard_index")), failing)
+    code, err = run("--retry-failed")
+    assert code == (143 if stopped else 1)
+    assert (f"{store}: not complete, " if stopped else f"error: {store}/") in err.splitlines()[-1]
 
 
 @pytest.mark.parametrize("place", ["run", "finish", "_move_in"])

@@ -102,7 +102,9 @@ def _has_key(line: str, key: str) -> bool:
 
 
 def _meant(place: Path) -> Path:
-    return Path(*(_BESIDE.sub("", part).lstrip(".") if _BESIDE.search(part) else part for part in place.parts))
+    """As a user calls it. A successor is called as the store whose place it takes."""
+    parts = [_BESIDE.sub("", part).lstrip(".") if _BESIDE.search(part) else part for part in place.parts]
+    return Path(*(part for part, below in zip(parts, [*parts[1:], ""], strict=True) if part != f".{below}.appending"))
 
 
 def _laid_out(job: Job, folder: Path) -> None:

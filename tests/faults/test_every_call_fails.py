@@ -94,7 +94,13 @@ def test_every_kind_of_call_meets_every_error(trials):
 )
 def test_a_line_names_what_failed(line, is_named):
     root = Path("/somewhere")
-    for place in ("store/c/0", ".store.0123abcd.partial/c/0", "store/c/0.partial"):
+    places = (
+        "store/c/0",
+        ".store.0123abcd.partial/c/0",
+        "store/c/0.partial",
+        ".store.appending/.store.0123abcd.partial/c/0",
+    )
+    for place in places:
         assert names(line.format(root=root), [f"{root}/disk/out/{place}"], root) == is_named
 
 

@@ -9,10 +9,12 @@ from distillkit.store.format import layout
 from distillkit.testing.bent import BENT
 
 FORMAT = Path(layout.__file__).parents[1] / "FORMAT.md"
-STORE = Path(__file__).parents[1] / "store"
+TESTS = Path(__file__).parents[1]
+STORE = TESTS / "store"
 NAMING = [
     *Path(testing.__file__).parent.glob("*.py"),
     *(STORE / name for name in ("test_old_versions.py", "writing/test_asleep.py", "bucket/test_remote.py")),
+    TESTS / "mining/test_log.py",
 ]
 # What cannot be asserted, and why.
 NOT_ASSERTED = {

@@ -16,7 +16,8 @@ def test_a_line_for_every_shard_and_one_every_ten_seconds(monkeypatch):
     told = progress.Progress(Path("s"), 2, 5, said.append)
     for clock[0], share in ((4, 0.1), (20, 0.5), (25, 0.6), (40, 1.0)):
         told.within(3, share)
-    assert told.finished(3, 80, 5 << 20) == 40
+    assert told.took() == 40
+    told.finished(3, 80, 5 << 20)
     assert said == [
         "s: shard 4/5, 50 % of its queries, 60 s left",  # a quarter of two shards in 20 s
         "s: shard 4/5, 2 queries/s, memory at most 5 MiB, 40 s left",

@@ -3,26 +3,34 @@
 All it needs is tests/sources/test_<kind>.py with `example(folder) -> knobs`, which makes a small corpus below `folder`.
 """
 
+import errno
 import importlib
 import inspect
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
-from distillkit.errors import SourceError
+from distillkit.errors import NotNow, SourceError
 from distillkit.pixels import decode
 from distillkit.recipe import Component
 from distillkit.recipe.registry import kinds
 from distillkit.store.format.plan import make_plan
 from distillkit.types import Sample, class_number
+from tests.system.test_opening import no_handle_left
 
 
 @pytest.fixture(params=kinds("sources"))
-def source(request, tmp_path):
+def component(request, tmp_path):
     example = importlib.import_module(f"tests.sources.test_{request.param}").example
     component = Component(kind=request.param, **example(tmp_path))
     component.check("sources", "source")
+    return component
+
+
+@pytest.fixture
+def source(component):
     return component.build("sources")
 
 
@@ -84,3 +92,32 @@ def test_a_plan_can_be_made_of_it(source):
     assert plan["key"].to_pylist() == [sample.key for sample in source] and duplicates == 0
     assert plan["text"].to_pylist() == [sample.text for sample in source]
     assert plan["label"].to_pylist() == [class_number(sample.label) for sample in source]
+
+
+def test_no_image_is_to_blame_where_no_file_can_be_opened(component, source):
+    """Else all images behind it would be failed samples, of which a run that seems to end well says little."""
+    places = [place for place in make_plan(source, source.root)[0]["image"].to_pylist() if place is not None]
+    for place in places:
+        decode(source.read(place))
+        anew = component.build("sources")  # nothing of it is open or kept
+        for one, may_have_it in ((anew, False), (source, True)):
+            try:
+                with no_handle_left():
+                    decode(one.read(place))
+                assert may_have_it
+            except NotNow as told:
+                assert re.match(r"/.*: cannot be read now \(too many open files\).*; raise `ulimit -n`", str(told))
+
+
+def test_no_corpus_is_to_blame_where_no_file_can_be_opened(component, source):
+    """It is neither damaged nor absent, and nothing of it is passed over."""
+    want, anew = list(source), component.build("sources")
+    try:
+        with no_handle_left():
+            found = list(anew)
+    except NotNow:
+        return
+    except OSError as error:  # told in a line, as what any command is refused
+        assert error.errno == errno.EMFILE
+        return
+    assert found == want  # in memory

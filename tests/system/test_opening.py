@@ -1,22 +1,35 @@
 """Files that are there and cannot be opened, or are read in part, by libraries and by the system."""
 
+import builtins
 import errno
+import io
 import json
 import os
+import resource
+from contextlib import contextmanager
+from types import SimpleNamespace
 
 import faiss
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
-from distillkit.errors import DiskFull, DiskLost, SourceError
+from distillkit.embedding.looking import seen
+from distillkit.errors import DiskFull, DiskLost, NotNow, SourceError
+from distillkit.evals._masks import Masks
+from distillkit.importers.datacompdr import _Member, _unpacked
 from distillkit.mining.index import opened
 from distillkit.mining.whole import with_digest
+from distillkit.pixels import decode, jpegs
+from distillkit.pixels.pillow import size_of_file
+from distillkit.pixels.tensors import decode_tensor
 from distillkit.sources._places import Near
+from distillkit.store.writing.stamps import read_stamped
 from distillkit.students._weights import earlier_student
 from distillkit.system.atomic import atomic_file, noticing_a_full_disk, write_json
-from distillkit.system.opening import numbers, tensors_of, there_by_now
+from distillkit.system.opening import blame_the_file, numbers, tensors_of, there_by_now
 from distillkit.teachers._students import student_of
 from distillkit.training import checkpoint
 from distillkit.training.checkpoint import State
@@ -167,3 +180,90 @@ def test_what_a_library_cannot_open_of_a_new_folder_is_one_line(tmp_path):
         raise FileNotFoundError(f"No such file or directory: {tmp_path}/model.safetensors")
     with pytest.raises(FileNotFoundError), there_by_now(tmp_path):
         (tmp_path / "absent").read_bytes()
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.EACCES, errno.EIO, errno.EISDIR, errno.ENAMETOOLONG, None])
+def test_what_is_a_fault_of_one_file(number):
+    blame_the_file(ValueError("no picture") if number is None else OSError(number, os.strerror(number)), "a.png")
+
+
+@pytest.mark.parametrize(
+    ("number", "cure"),
+    [
+        (errno.EMFILE, "raise `ulimit -n`"),
+        (errno.ENFILE, "fs.file-max"),
+        (errno.ENOMEM, "make memory free"),
+        (errno.ENOSPC, "make room"),
+        *((number, "mount its disk again") for number in (errno.ESTALE, errno.ENODEV, errno.ENOTCONN)),
+        *((number, "mount its disk again") for number in (errno.ENXIO, errno.ETIMEDOUT, errno.EHOSTDOWN)),
+    ],
+)
+def test_what_is_a_fault_of_the_machine(number, cure):
+    told = rf"^a\.png: cannot be read now \({os.strerror(number).lower()}\), .*; .*{cure}.*run the same command again"
+    with pytest.raises(NotNow, match=told):
+        blame_the_file(OSError(number, os.strerror(number)), "a.png")
+
+
+@contextmanager
+def no_handle_left():
+    """The system opens nothing more for this process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def _embedded(path):
+    tower = SimpleNamespace(
+        decode=decode, look=lambda image: torch.zeros(3, 1, 1), embed=lambda pixels: pixels[:, 0, 0]
+    )
+    return list(seen(tower, [path], threads=1))
+
+
+def _masked(path):
+    return Masks._read(SimpleNamespace(side=4), path)
+
+
+def _imported(path):
+    return _unpacked(_Member("a", path, ".npz", 0, 10, None))
+
+
+READERS = [decode, decode_tensor, jpegs.opened, size_of_file, read_stamped, _embedded, _masked, _imported]
+
+
+@pytest.mark.parametrize("read", READERS, ids=lambda read: read.__name__)
+def test_whoever_reads_a_sample_blames_the_machine_where_no_file_can_be_opened(read, tmp_path):
+    path = tmp_path / "a.png"
+    Image.new("L", (8, 8)).save(path)
+    with pytest.raises(NotNow, match=r"a\.png: cannot be read now \(too many open files\)"), no_handle_left():
+        read(path)
+
+
+@pytest.mark.parametrize("read", [decode, read_stamped, lambda path: Near(path.parent).part(path.name, 0, 99)])
+def test_a_disk_that_goes_while_a_sample_is_read_is_no_damaged_sample(read, tmp_path, monkeypatch):
+    """What was opened before does not say its name."""
+    path = tmp_path / "a.png"
+    Image.new("L", (8, 8)).save(path)
+
+    class Gone(io.FileIO):
+        def readinto(self, buffer):
+            _fails(errno.ENOTCONN)
+
+        def readall(self):
+            _fails(errno.ENOTCONN)
+
+    real = io.open
+
+    def opened(place, mode="r", buffering=-1, *rest, **how):
+        if str(place) != str(path):
+            return real(place, mode, buffering, *rest, **how)
+        raw = Gone(place)
+        return raw if buffering == 0 else io.BufferedReader(raw)
+
+    for module in (io, builtins):
+        monkeypatch.setattr(module, "open", opened)
+    monkeypatch.setattr(os, "pread", lambda *_: _fails(errno.ENOTCONN))
+    with pytest.raises(NotNow, match=r"a\.png: cannot be read now .*; mount its disk again"):
+        read(path)

@@ -7,7 +7,8 @@ import signal
 
 import pytest
 
-from distillkit.errors import NoLocks
+from distillkit.errors import NoLocks, in_the_end, refused
+from distillkit.store.format.replaced import beside
 from distillkit.system import locks, temporary
 from distillkit.system.atomic import atomic_file, atomic_folder, remove_file, write_json
 from distillkit.system.temporary import TEMPORARY
@@ -152,3 +153,22 @@ def test_all_files_below_a_folder_are_tidied_where_nobody_may_write_again(tmp_pa
     temporary.tidy_below(tmp_path, folders=True)
     assert names(tmp_path / "deep") == ["a.partial", "b"]
     temporary.tidy_below(tmp_path / "nowhere")
+
+
+def test_what_is_not_whole_yet_is_told_by_the_name_that_it_will_have(tmp_path):
+    path = tmp_path / "out/images.v1"
+    for folder in (True, False):
+        assert in_the_end(temporary.temporary(path, folder=folder) / "c/0") == str(path / "c/0")
+        assert in_the_end(temporary.temporary(path, folder=folder)) == str(path)
+    assert in_the_end(beside(path)) == str(path)
+    assert in_the_end(temporary.temporary(beside(path) / "index/0.arrow")) == str(path / "index/0.arrow")
+    staged = tmp_path / f"out/.images.v1.staged/12/{'0f' * 16}"
+    assert in_the_end(staged / "index/0.arrow") == str(path / "index/0.arrow")
+    for place in (path, tmp_path / ".other.appending/images", tmp_path / "a.partial", tmp_path / ".hidden/x"):
+        assert in_the_end(place) == str(place)
+
+
+def test_a_refusal_of_what_is_not_whole_yet_tells_its_name_once(tmp_path):
+    path = tmp_path / "a.json"
+    error = PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(temporary.temporary(path)), None, str(path))
+    assert refused(error).startswith(f"{path}: permission denied; ")

@@ -33,13 +33,13 @@ def logged(store: Path) -> list[dict[str, Any]]:
     return [line for lines in found.values() for line in lines]
 
 
-def note_shard(store: Path, line: dict[str, Any]) -> None:
-    """Write down, durably, what is told of a shard that is about to be committed: what it tells goes into the manifest,
-    and who finds the commit never makes that shard again.
+def note_shard(store: Path, line: dict[str, Any], log: str = FILE_NAME) -> None:
+    """Write down, durably, what is told of a shard that is about to be committed: what it tells goes into the manifest
+    or into reports, and who finds the commit never makes that shard again.
     """
-    append_line(store / FILE_NAME, line)
-    with noticing_a_full_disk(store / FILE_NAME):
-        settle(store / FILE_NAME)  # its name is durable when the first shard's folders are made, beside it
+    append_line(store / log, line)
+    with noticing_a_full_disk(store / log):
+        settle(store / log)  # its name is durable when the first shard's folders are made, beside it
 
 
 def note_command(store: Path, command: str | None) -> None:

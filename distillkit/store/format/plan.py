@@ -26,6 +26,7 @@ from distillkit.errors import SourceError
 from distillkit.store.format.labels import Labels, Lose
 from distillkit.system.arrow import table_at
 from distillkit.system.atomic import noticing_a_full_disk
+from distillkit.system.opening import blame_the_file
 from distillkit.types import Sample, class_number
 
 FILE_NAME = "plan.arrow"
@@ -79,6 +80,16 @@ def plan_at(store: Path) -> pa.Table | None:
         return table_at(store / FILE_NAME, READ)
     except (OSError, pa.ArrowException):
         return None
+
+
+def counted(index: Path, table: Callable[[Path, pa.Schema], pa.Table] = table_at) -> tuple[int, int] | None:
+    """How many rows an index has, and how many of them have features; None where it is damaged. `table`: reads it."""
+    try:
+        ok = table(index, INDEX)["ok"]
+    except (OSError, pa.ArrowException) as error:
+        blame_the_file(error, index)
+        return None
+    return len(ok), int(pc.sum(ok).as_py() or 0)
 
 
 def knobs_of(source: object, column: str) -> list[str]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from distillkit.errors import StoreError
 from distillkit.store.bucket.remote import origin
@@ -19,14 +18,15 @@ from distillkit.store.format.checksums import FILE_NAME as CHECKSUMS
 from distillkit.store.format.field import Field
 from distillkit.store.format.maker import how_again
 from distillkit.store.format.manifest import FILE_NAME, File, Manifest
-from distillkit.store.format.plan import INDEX, READ, plan_digest
+from distillkit.store.format.plan import READ, counted, plan_digest
 from distillkit.store.reading.additions import FOLDER, additions
 from distillkit.store.reading.selection import FILE_NAME as VIEW
 from distillkit.store.reading.selection import Selection
 from distillkit.store.writing.commits import commit_path
 from distillkit.store.writing.stamps import kept
-from distillkit.system.arrow import table_of
+from distillkit.system.arrow import table_at, table_of
 from distillkit.system.atomic import as_json, parsed_json
+from distillkit.system.opening import blame_the_file
 from distillkit.system.progress import Progress
 
 
@@ -87,12 +87,7 @@ def _counts(path: Path, manifest: Manifest, whole: Collection[str]) -> Iterator[
         name = layout.index_path(number)
         if name not in whole:
             continue
-        try:
-            ok = table_of(_mapped(path / name), INDEX)["ok"]
-            same = (len(ok), pc.sum(ok).as_py() or 0) == (shard.rows, shard.ok)
-        except (OSError, pa.ArrowException):
-            same = False
-        if not same:
+        if counted(path / name, _table) != (shard.rows, shard.ok):
             yield f"{path / FILE_NAME}: other rows with features than in {path / name}"
 
 
@@ -210,24 +205,26 @@ def _opened(path: Path) -> BufferedReader:
 def _metadata(path: Path, want: object) -> str | None:
     try:
         same = _opened(path).read() == as_json(want)
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        blame_the_file(error, path)
         same = False
     return None if same else f"{path}: missing, or not what the manifest makes it"
 
 
-def _mapped(path: Path) -> Any:
-    return pa.memory_map(str(path)) if origin(path.parent) is None else _opened(path)
+def _table(path: Path, schema: pa.Schema) -> pa.Table:
+    return table_at(path, schema) if origin(path.parent) is None else table_of(_opened(path), schema)
 
 
 def _plan(path: Path, manifest: Manifest) -> str | None:
     try:
-        same = plan_digest(table_of(_mapped(path), READ), manifest.version) == manifest.source["plan"]
+        same = plan_digest(_table(path, READ), manifest.version) == manifest.source["plan"]
     except (
         OSError,
         ValueError,
         KeyError,
         TypeError,
         pa.ArrowException,
-    ):  # a column by another name, or of another type
+    ) as error:  # a column by another name, or of another type
+        blame_the_file(error, path)
         same = False
     return None if same else f"{path}: missing, or not the plan that the manifest names"

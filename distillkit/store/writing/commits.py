@@ -9,16 +9,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from distillkit.errors import StoreError
+from distillkit.errors import StoreError, in_the_end
 from distillkit.store.format import layout
 from distillkit.store.format.checksums import sealed, unsealed
 from distillkit.store.format.field import Field
 from distillkit.store.format.manifest import Shard
-from distillkit.store.format.plan import INDEX
-from distillkit.system.arrow import table_at
+from distillkit.store.format.plan import counted
 
 
 def commit_path(shard: int) -> str:
@@ -46,7 +42,10 @@ def read_commit(store: Path, shard: int, rows: int, fields: Mapping[str, Field])
     files |= {layout.failures_path(shard)} if record.ok < rows else set()
     if record.rows != rows or not 0 <= record.ok <= rows or record.files.keys() != files:
         return None
-    return None if not has_seal and _counted(store / layout.index_path(shard)) not in (None, record.ok) else record
+    index = store / layout.index_path(shard)
+    if has_seal or not index.is_file():  # it is not here, as of a store behind a URL
+        return record
+    return record if counted(index) == (record.rows, record.ok) else None
 
 
 def committed(store: Path, shard: int, told: Callable[[int], Shard | None], ours: Callable[[], None]) -> Shard:
@@ -58,22 +57,13 @@ def committed(store: Path, shard: int, told: Callable[[int], Shard | None], ours
     except FileNotFoundError as error:
         ours()
         raise StoreError(
-            f"{error.filename}: another process has taken that shard back, to make it again; run the same command "
-            "when it has ended"
+            f"{in_the_end(error.filename)}: another process has taken that shard back, to make it again; run "
+            "the same command when it has ended"
         ) from error
     if record is None:
         ours()
         raise StoreError(
-            f"{store / commit_path(shard)}: damaged; run the same command again, which makes that shard anew"
+            f"{in_the_end(store / commit_path(shard))}: damaged; run the same command again, which makes that "
+            "shard anew"
         )
     return record
-
-
-def _counted(index: Path) -> int | None:
-    """How many rows have features, as the index says; None where it is not here, as of a store behind a URL."""
-    if not index.is_file():
-        return None
-    try:
-        return int(pc.sum(table_at(index, INDEX)["ok"]).as_py() or 0)
-    except (OSError, pa.ArrowException):
-        return -1  # damaged, so that nothing agrees with it

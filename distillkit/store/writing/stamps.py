@@ -23,6 +23,7 @@ import numpy as np
 from distillkit.errors import StoreError
 from distillkit.system import npy
 from distillkit.system.atomic import atomic_file, remove_file
+from distillkit.system.opening import blame_the_file
 
 FOLDER = "stamps"
 KIND = np.dtype([("bytes", "<i8"), ("time", "<i8"), ("content", "<u8")])
@@ -47,7 +48,7 @@ def blank(rows: int) -> np.ndarray:
 
 def read_stamped(path: Path) -> tuple[bytes | Path, Stamp] | None:
     """A whole file and its stamp; of a large one its path, to be read when there is memory for what is in it. None
-    where it cannot be read.
+    where it is not there, or cannot be read.
 
     The time is asked before the bytes: what is written meanwhile is another file later.
     """
@@ -57,7 +58,8 @@ def read_stamped(path: Path) -> tuple[bytes | Path, Stamp] | None:
             if before.st_size > _SMALL:
                 return path, Stamp(before.st_size, before.st_mtime_ns, _short(hashlib.file_digest(file, "sha256")))
             data = file.readall()
-    except OSError:
+    except OSError as error:
+        blame_the_file(error, path)
         return None
     return data, Stamp(len(data), before.st_mtime_ns, _short(hashlib.sha256(data)))
 
@@ -101,6 +103,6 @@ def kept(folder: Path, shard: int, rows: int) -> np.ndarray | None:
             return found
     except FileNotFoundError:
         return None
-    except (OSError, ValueError):
-        pass
+    except (OSError, ValueError) as error:
+        blame_the_file(error, path)
     raise StoreError(f"{path}: damaged; delete it: then nothing is known of these images, and the store stays whole")

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from distillkit.errors import StoreError
+from distillkit.errors import StoreError, in_the_end
 from distillkit.store.bucket.beginning import ANOTHER
 from distillkit.store.format import layout
 from distillkit.store.format.checksums import FILE_NAME as CHECKSUMS
@@ -97,7 +97,7 @@ class StoreWriter(ShardWriter):
         """
         if self.previous_identity() != self.identity:
             told = f"what this run has committed lies in {self.path.name}{SET_ASIDE}..."
-            raise StoreError(f"{self.path}: {ANOTHER} (was this machine asleep?); {told}")
+            raise StoreError(f"{in_the_end(self.path)}: {ANOTHER} (was this machine asleep?); {told}")
 
     def set_aside(self) -> Path:
         """Move the store at this place out of the way, and say where to. Nothing is deleted."""
@@ -119,7 +119,7 @@ class StoreWriter(ShardWriter):
         self.home.begin(self.identity, lambda place: self.skeleton.lay_down(place, self.steps))
         self.refresh()
         if self.previous_identity() != self.identity:
-            raise StoreError(f"{self.path}: {ANOTHER}")
+            raise StoreError(f"{in_the_end(self.path)}: {ANOTHER}")
         self.steps = steps_of(self.path, self.fields)
 
     def tidy(self) -> None:

@@ -1,13 +1,17 @@
 """A commit is believed where it is whole: else the shard is made again, and that told. No traceback, no bent counts."""
 
+import errno
 import json
+import os
 import shutil
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from distillkit.errors import StoreError
+from distillkit.errors import NotNow, StoreError
 from distillkit.store.format.manifest import Manifest
+from distillkit.store.format.plan import counted
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.parts import assemble
 from distillkit.store.upkeep.verify import verify
@@ -150,3 +154,39 @@ def test_verify_looks_at_what_a_commit_tells_of_nothing(toy, begun):
     commit.write_bytes(as_json(record))
     (line,) = verify(toy.path)
     assert line.startswith(f"{commit}: ")
+
+
+@pytest.mark.parametrize("number", [errno.ESTALE, errno.EMFILE, errno.EIO])
+def test_an_index_that_cannot_be_read_now_is_not_damaged(begun, toy, monkeypatch, number):
+    """Its shard would be made again, or the store called damaged; a bad block is of that file."""
+    commit, _ = begun
+    commit.write_bytes(as_older(commit.read_bytes()))
+    index, real = toy.path / "index/00000.arrow", pa.memory_map
+
+    def failing(path, *mode):
+        if path == str(index):
+            raise OSError(number, os.strerror(number), path)
+        return real(path, *mode)
+
+    writer = toy.writer()
+    assert counted(index) == (writer.told(0).rows, writer.told(0).ok)
+    monkeypatch.setattr(pa, "memory_map", failing)
+    if number == errno.EIO:
+        assert counted(index) is None and writer.damaged() == [0]
+        return
+    with pytest.raises(NotNow, match=r"00000\.arrow: cannot be read now"):
+        writer.damaged()
+    with pytest.raises(NotNow, match=r"00000\.arrow: cannot be read now"):
+        counted(index)
+
+
+def test_a_store_that_cannot_be_read_now_is_not_called_damaged(begun, toy, monkeypatch):
+    fill_up(toy)
+    assert verify(toy.path) == []
+
+    def failing(path, *mode):
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), path)
+
+    monkeypatch.setattr(pa, "memory_map", failing)
+    with pytest.raises(NotNow, match=r"\.arrow: cannot be read now"):
+        verify(toy.path)
