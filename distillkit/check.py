@@ -9,7 +9,6 @@ extracted yet, `[data.expect]` says how many rows it will have and how wide the 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import prod
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -35,6 +34,7 @@ from distillkit.system.wording import count as counted
 from distillkit.training.ask import stored
 from distillkit.training.beginning import there
 from distillkit.training.class_order import class_orders
+from distillkit.training.further import beside_of, other_widths, usable
 from distillkit.training.ingredients import Ingredients
 from distillkit.training.objective import Objective
 from distillkit.training.ranks import Ranks
@@ -82,12 +82,12 @@ def _check(recipe: TrainRecipe) -> list[str]:
     _refuse_other_texts(recipe.data)
     with torch.device("meta"):
         student = recipe.student.build("students")
-        others = _other_widths(recipe.data)
+        others = other_widths(recipe.data)
         objective = Objective(recipe.losses, Widths(student.widths, widths, others), mixed=recipe.data.augment.mixes)
         size = count(student)
         baseline = recipe.of_baseline()
         if baseline:
-            baseline_widths = Widths(student.widths, _expected(baseline)[1], _other_widths(baseline.data))
+            baseline_widths = Widths(student.widths, _expected(baseline)[1], other_widths(baseline.data))
             compared = Objective(baseline.losses, baseline_widths, mixed=recipe.data.augment.mixes)
     for one in filter(None, (recipe, baseline)):
         _refuse_as_training_would(one, student)
@@ -95,7 +95,7 @@ def _check(recipe: TrainRecipe) -> list[str]:
     further = sorted(need for need in objective.needs if need.partition(".")[0] in others)
     elsewhere = recipe.data.texts or recipe.data.classes
     kept = [name for name in _stored(fields) if not (name == "text" and elsewhere)]
-    beside = _beside(recipe.data, further)
+    beside = beside_of(recipe.data, further)
     values = sum(beside.values()) + sum(
         widths[name] * (patches if name == "patches" else 1) * (1 if name == "text" else views) for name in kept
     )
@@ -181,7 +181,7 @@ def _stored(fields: list[str]) -> list[str]:
 
 
 def _expected(recipe: TrainRecipe) -> tuple[int, dict[str, int], int, int]:
-    """Rows, width of each teacher field, patch tokens of a view, views: of the store, or as the recipe expects."""
+    """Rows, widths of the teacher's fields, patch tokens of a view, views: of the store, or as the recipe expects."""
     data = recipe.data
     expect: Any = data.expect
     try:
@@ -200,30 +200,7 @@ def _expected(recipe: TrainRecipe) -> tuple[int, dict[str, int], int, int]:
         widths["label"] = len(np.unique(labels_of(store, data.class_names).ids))
     if texts is not None:
         widths |= {"text": texts.field("text").shape[-1]}
-    return len(store.ok_rows), widths, shapes.get("patches", [0])[0], store.views.count
-
-
-def _other_widths(data: Data) -> dict[str, dict[str, int]]:
-    """Width of each field of each further teacher; RecipeError for one that is not extracted yet."""
-    widths = {}
-    for name, also in data.also.items():
-        try:
-            store = FeatureStore(expand(also.images or data.images or ""), also.teacher)
-        except StoreError as error:
-            raise RecipeError(f"data.also.{name}: {error}") from error
-        widths[name] = {field: said.view_shape[-1] for field, said in store.own_fields.items()}
-    return widths
-
-
-def _beside(data: Data, fields: Sequence[str]) -> dict[str, int]:
-    """Numbers that a row of each further teacher's store holds of these `fields`, which are NAME.FIELD."""
-    found = {}
-    for name, also in data.also.items():
-        store = FeatureStore(expand(also.images or data.images or ""), also.teacher)
-        asked = (field for who, _, field in (one.partition(".") for one in fields) if who == name)
-        read = [store.own_fields[field] for field in asked if field in store.own_fields]
-        found[name] = sum(prod(one.view_shape) * (store.views.count if one.per_view else 1) for one in read)
-    return found
+    return usable(store, data), widths, shapes.get("patches", [0])[0], store.views.count
 
 
 def _with(beside: dict[str, int]) -> str:

@@ -199,6 +199,18 @@ def _reported(job: _Job) -> Path:
     return report
 
 
+def _once(say: Say) -> Say:
+    """What every network would be told anew of the stores of one eval is told of the first."""
+    told = set[str]()
+
+    def hear(line: str) -> None:
+        if line not in told:
+            told.add(line)
+            say(line)
+
+    return hear
+
+
 def _measured(
     asked: Sequence[Asked], kept: Kept, encoders: Mapping[str, Encode], open_store: OpenStore, say: Say
 ) -> dict[str, dict[str, Any]]:
@@ -207,7 +219,7 @@ def _measured(
     for line in dict.fromkeys(line for one in asked for line in (*orders_of(one.measure, open_store), *one.remarks)):
         say(line)
     for one in asked:
-        with fitting(f"evals {one.name}", "lower evaluation.batch_size"), heard_by(say):
+        with fitting(f"evals {one.name}", "lower evaluation.batch_size"), heard_by(_once(say)):
             found[one.name] = kept.measure(one, encoders, open_store)
         if hasattr(one.measure, "together"):
             found[one.name] = one.measure.together(found[one.name])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from distillkit.callable import silent
 from distillkit.drafting.goals import GOALS, NEEDED, Goal, Raw
 from distillkit.drafting.material import Material
 from distillkit.drafting.measures import Knobs, Remarked
-from distillkit.drafting.second import with_second
+from distillkit.drafting.second import told_of_both, with_second
 from distillkit.drafting.size import Choice, fitting_batch, milliseconds_of, parameters_of, within_latency
 from distillkit.drafting.size import within_parameters as within
 from distillkit.drafting.unseen import told_of_seen
@@ -88,7 +89,7 @@ def draft(
     material = material.of_who_said(NEEDED.get(goal, "image"))
     wanted = GOALS[goal](material, image_size)
     if also is not None:
-        wanted = with_second(wanted, material, also)
+        wanted, material = with_second(wanted, material, also), replace(material, also=also)
     if latency is not None:
         chosen = within_latency(wanted.ladder, milliseconds_of(latency))
     else:
@@ -124,7 +125,8 @@ def _lines(goal: Goal, material: Material, chosen: Choice, name: str, file: str,
         yield f"paper = {_toml(goal.paper)}"
     yield "seed = 0"
     yield "\n[data]"
-    yield f"images = {_toml(material.images)}  # {material.rows:,} with features"
+    yield f"images = {_toml(material.images)}  # {material.rows:,} with features{' of both' if material.also else ''}"
+    yield from (f"# {line}" for line in told_of_both(material))
     if material.alias:
         why = (
             "as it was named" if material.named else "the first of the store's teachers that said what this goal needs"

@@ -24,7 +24,7 @@ class Material:
 
     `class_names`: the file behind the prompts, where images have names for labels. `measured`: images to measure on,
     where they are not those to train on. `alias`: which of the stores' teachers is learned from, if not the first;
-    `named`: somebody asked for that one.
+    `named`: somebody asked for that one. `also`: another one that is learned from as well.
     """
 
     images: str
@@ -34,6 +34,7 @@ class Material:
     measured: str | None = None
     alias: str | None = None
     named: bool = False
+    also: str | None = None
 
     @cached_property
     def store(self) -> FeatureStore:
@@ -64,7 +65,19 @@ class Material:
 
     @cached_property
     def rows(self) -> int:
-        return len(self.store.ok_rows)
+        """Images that are learned from: those of which everybody said something."""
+        rows = self.store.ok_rows
+        return len(rows if self.further is None else np.intersect1d(rows, self.further.store.ok_rows))
+
+    @cached_property
+    def further(self) -> Material | None:
+        """The same stores, learned from the other teacher alone."""
+        return None if self.also is None else replace(self, alias=self.also, also=None)
+
+    @property
+    def said_by(self) -> str:
+        """What the store calls the teacher that is learned from."""
+        return next(iter(self.store.own_fields.values())).teacher
 
     @cached_property
     def text_rows(self) -> int:

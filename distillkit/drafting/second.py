@@ -13,6 +13,7 @@ from distillkit.drafting.measures import Knobs
 from distillkit.errors import RecipeError, StoreError
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.paths import expand
+from distillkit.system.wording import count
 
 _FIELDS = ("image", "cls")  # of which a student has one like it
 
@@ -35,7 +36,7 @@ def with_second(goal: Goal, material: Material, alias: str) -> Goal:
     RecipeError where that is the one learned from already, or said nothing that such a student can be asked for.
     """
     store = FeatureStore(expand(material.images), alias)
-    if alias == next(iter(material.store.own_fields.values())).teacher:
+    if alias == material.said_by:
         others = [one for one in store.said_by if one != alias]
         told = f"--also {' or '.join(others)}" if others else "add another one to the store"
         raise RecipeError(f"{material.images}: {alias} is learned from already; name another teacher: {told}")
@@ -54,6 +55,24 @@ def with_second(goal: Goal, material: Material, alias: str) -> Goal:
         data={**goal.data, "also": {alias: {"teacher": alias}}},
         unlike="; ".join(filter(None, [goal.unlike, f"{alias} is learned from as well"])),
     )
+
+
+def told_of_both(material: Material) -> list[str]:
+    """What of an image is there of each of two teachers, what it takes and from how many pixels it was made, and how
+    many images only one of them said something of; nothing where there is one.
+    """
+    second = material.further
+    if second is None:
+        return []
+    alone = [(one.said_by, len(one.store.ok_rows) - material.rows) for one in (material, second)]
+    lost = [f"{count(rows, 'image')} left out: {who} alone said something of them" for who, rows in alone if rows]
+    return [*map(_told_of, (material, second)), *lost]
+
+
+def _told_of(material: Material) -> str:
+    said = material.store.own_fields
+    size = sum(field.row_bytes for field in said.values())
+    return f"{material.said_by} said {', '.join(said)}: {size:,} bytes a row, of images of {material.shown} pixels"
 
 
 def _asked(goal: Goal, said: list[str]) -> tuple[str, list[Knobs]]:

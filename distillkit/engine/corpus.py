@@ -24,6 +24,7 @@ from distillkit.store.format.losses import write_losses
 from distillkit.store.format.sameness import changes
 from distillkit.store.writing.beside import keep_classes
 from distillkit.store.writing.claims import Claims, Part
+from distillkit.store.writing.steps import lost
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.system.versions import versions
 from distillkit.system.wording import count, rows_and_failed
@@ -96,6 +97,7 @@ def _begin(
         aside = writer.set_aside()
         more = f" (and {len(found) - 1} more)" if found[1:] else ""
         say(f"{path}: {found[0]}{more}; extracting anew, the old store is now {aside}")
+    _measure(run, job, writer, say)
     for shard in writer.mend():
         say(f"{path}: shard {shard + 1} of {writer.shards} has lost files or is damaged; it is extracted again")
     if writer.finished():
@@ -103,8 +105,6 @@ def _begin(
             writer.tidy()
         say(f"{path}: already complete ({count(writer.plan.num_rows, 'row')}), nothing to do")
         return []
-    if writer.previous_identity() is None:
-        writer.steps = run.measured(job, writer.plan, say)
     writer.begin(alone=idle)
     if planned.losses:
         write_losses(path, planned.losses)
@@ -118,6 +118,16 @@ def _begin(
         + (f", {done} already committed" if done else "")
     )
     return mine
+
+
+def _measure(run: Engine, job: Job, writer: StoreWriter, say: Say) -> None:
+    """What the numbers of int8 fields mean; of a store that was begun only where that is lost, and the same again."""
+    if writer.previous_identity() is None:
+        writer.steps = run.measured(job, writer.plan, say)
+    elif gone := lost(writer.path, writer.fields):
+        say(f"{writer.path}: what the numbers of {', '.join(gone)} mean is lost or damaged; measured again")
+        writer.steps = run.measured(job, writer.plan, say)
+        writer.begin(alone=False)
 
 
 def _done(writer: StoreWriter, shard: int) -> bool:

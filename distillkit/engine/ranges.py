@@ -25,8 +25,15 @@ def measured(job: Job, plan: pa.Table, say: Say) -> dict[str, Steps]:
     exact, sample = job.exactly(fields), {0: plan.take(pa.array(rows))}
     with counted(exact, len(rows), say) as tell, closing(computed(exact, sample, say, tell)) as shards:
         shard = next(shards)
+    without = {row: why for row, _, why in sorted(shard.failures, reverse=True)}  # of each row the first
+    first = min(without, default=None)
+    whose = "" if first is None else f"{shard.plan['key'][first].as_py()}: {without[first]}"
+    if 0 < len(without) < len(rows):
+        say(
+            f"{job.path}: the range is measured without {len(without):,} of them, which have no features (the first, "
+            f"{whose}); if they can be read later, their values may lie beyond it"
+        )
     try:
         return {name: Steps.of(torch.from_numpy(shard.arrays[name])) for name in fields}
     except StoreError as error:  # no row has features
-        row, _, why = min(shard.failures)
-        raise StoreError(f"{job.path}: {error} (the first, {shard.plan['key'][row].as_py()}: {why})") from error
+        raise StoreError(f"{job.path}: {error} (the first, {whose})") from error

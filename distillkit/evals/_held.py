@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Int, Int64
+from jaxtyping import Bool, Int, Int64
 from torch import Tensor
 
 from distillkit.errors import StoreError
 from distillkit.evals._encode import Encode, OpenStore, blank
-from distillkit.evals._labels import Labels
+from distillkit.evals._labels import Labels, quoted
+from distillkit.evals._marks import Marks
 from distillkit.system.one_image import places_among
 from distillkit.system.wording import count
 
@@ -84,16 +86,41 @@ def unshown(checked: Any) -> list[str]:
     """
     parts = [part for one in (checked if isinstance(checked, tuple) else ()) for part in _each(one)]
     labels = [part for part in parts if isinstance(part, Labels)]
+    marks = [part for part in parts if isinstance(part, Marks)]
+    if len(marks) == 2:
+        known, asked = marks
+        bare = without_example(asked.hit > 0, np.asarray((known.hit > 0).any(0)))
+        called = quoted([asked.classes[one] for one in bare.classes])
+        return [untaught(known.path, asked.path, bare, len(asked.places), called, "--keys")] if bare.images else []
     if not labels or not len(labels[-1].bare):
         return []
-    first, asked = labels[0], labels[-1]
-    classes = np.unique(asked.ids[np.isin(asked.places, asked.bare)]).tolist()
-    return [
-        f"{asked.path}: {len(asked.bare):,} of {count(len(asked.places), 'image')} are of "
-        f"{count(len(classes), 'class', 'classes')} that {first.path} has no example of, as {asked.called(classes)}, "
-        f"so nobody can learn them; add such images to {first.path}, or take the others of {asked.path} alone: "
-        "distillkit store view --labels"
-    ]
+    first, last = labels[0], labels[-1]
+    classes = np.unique(last.ids[np.isin(last.places, last.bare)]).tolist()
+    bare = Bare(len(last.bare), classes)
+    return [untaught(first.path, last.path, bare, len(last.places), last.called(classes), "--labels")]
+
+
+class Bare(NamedTuple):
+    """How many images are of classes that nothing that is learned from is of, and which classes these are."""
+
+    images: int
+    classes: list[int]
+
+
+def without_example(asked: Bool[np.ndarray, "n c"], known: Bool[np.ndarray, "c"]) -> Bare:
+    """Of images that are of several classes each, those of a class that is not `known`."""
+    unknown = asked & ~known
+    return Bare(int(unknown.any(1).sum()), np.flatnonzero(unknown.any(0)).tolist())
+
+
+def untaught(train: Path, asked: Path, bare: Bare, images: int, called: str, by: str) -> str:
+    """What every measure tells of these, in one sentence. `by`: the option that takes the others of them alone."""
+    return (
+        f"{asked}: {bare.images:,} of {count(images, 'image')} are of "
+        f"{count(len(bare.classes), 'class', 'classes')} that {train} has no example of, as {called}, "
+        f"so nobody can learn them; add such images to {train}, or take the others of {asked} alone: "
+        f"distillkit store view {by}"
+    )
 
 
 def _each(one: Any) -> list[Any]:

@@ -68,14 +68,28 @@ class Labels:
         names: dict[int, str] = {}
         for name, number in self.names.items():
             names.setdefault(number, name)
-        shown = [f"{one}, {names[one]!r}" if one in names else f"{one}" for one in numbers[:_SHOWN]]
-        more = f" and {len(numbers) - _SHOWN:,} more" if len(numbers) > _SHOWN else ""
-        return (" and " if names else ", ").join(shown) + more
+        told = [f"{one}, {names[one]!r}" if one in names else f"{one}" for one in numbers[:_SHOWN]]
+        return first_of(told, len(numbers), " and " if names else ", ")
 
     def but(self, places: Int64[np.ndarray, "s"]) -> Labels:
         """Without these images."""
         kept = ~np.isin(self.places, places)
         return replace(self, places=self.places[kept], ids=self.ids[kept], usable=self.usable - int((~kept).sum()))
+
+
+def quoted(names: Sequence[str]) -> str:
+    """The first of classes that have names and no numbers."""
+    return first_of([repr(name) for name in names[:_SHOWN]], len(names), ", ")
+
+
+def numbered(numbers: Sequence[int]) -> str:
+    """The first of classes that have numbers and no names."""
+    return first_of([str(one) for one in numbers[:_SHOWN]], len(numbers), ", ")
+
+
+def first_of(told: Sequence[str], count: int, between: str) -> str:
+    """What is told of the first of so many, and how many more there are."""
+    return between.join(told) + (f" and {count - len(told):,} more" if count > len(told) else "")
 
 
 def labels_of(store: Any, names: str | None = None, first: int = 0) -> Labels:

@@ -23,8 +23,11 @@ _MARKS = {"1": 1, "-1": 0, "0": -1}
 
 @dataclass(frozen=True)
 class Marks:
-    """`places`: images among the usable rows of a store that are listed; `hit`: 1, 0, or -1 for neither, by class."""
+    """`places`: images among the usable rows of the store at `path` that are listed; `hit`: 1, 0, or -1 for neither, by
+    class.
+    """
 
+    path: Path
     places: Int64[np.ndarray, "m"]
     hit: Int64[np.ndarray, "m c"]
     classes: list[str]
@@ -56,6 +59,7 @@ def marks_of(store: Any, folder: str, part: str) -> Marks:
             "extract the whole corpus"
         )
     return Marks(
+        store.path,
         np.array([where[name] for name in names], np.int64),
         np.array([[marks[name] for marks in found] for name in names], np.int64),
         [path.stem.removesuffix(f"_{part}") for path in files],

@@ -33,7 +33,7 @@ class Masks:
     """
 
     def __init__(self, store: Any, root: str, side: int, but: Any = None):
-        self.root, self.side = Path(expand(root)), side
+        self.root, self.side, self.store = Path(expand(root)), side, store.path
         self.rows = rows_of_images(store)
         if but is not None:
             self.rows = np.delete(self.rows, left_out(store, self.rows, but, rows_of_images(but)))

@@ -9,15 +9,18 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from distillkit.errors import RecipeError, StoreError
 from distillkit.evals._answers import Answers, Measure
+from distillkit.evals._held import untaught, without_example
+from distillkit.evals._labels import UNSHOWN, numbered
 from distillkit.evals._masks import Masks
 from distillkit.system.progress import hearer, paced
 
 IGNORED = -1
+_MASKS = 64  # at once
 
 
 class ClassMasks:
@@ -61,10 +64,20 @@ class ClassMasks:
             )
         return found
 
-    def look_through(self) -> None:
-        """StoreError for the first that cannot be read, or has a pixel of no class."""
-        for place in range(self.images):
-            self.of(np.array([place]))
+    @property
+    def store(self) -> Path:
+        return self._masks.store
+
+    def called(self, classes: Sequence[int]) -> str:
+        """The first of these, by the numbers that masks have for them."""
+        return numbered([one + self._first for one in classes])
+
+    def look_through(self) -> Bool[np.ndarray, "c"]:
+        """Which classes there are. StoreError for the first that cannot be read, or has a pixel of no class."""
+        found = np.zeros(self.classes + 1, bool)
+        for start in paced(f"{self.root}: masks looked through", self.images, _MASKS, hearer()):
+            found[np.unique(self.of(np.arange(start, min(start + _MASKS, self.images))))] = True  # IGNORED is the last
+        return found[:-1]
 
 
 def enlarged(scores: Float[Tensor, "b c g g"], side: int) -> Float[Tensor, "b c side side"]:
@@ -75,14 +88,15 @@ def enlarged(scores: Float[Tensor, "b c g g"], side: int) -> Float[Tensor, "b c 
 @torch.inference_mode()
 def segmented(
     masks: ClassMasks,
+    shown: ClassMasks,
     keys: Sequence[str],
     batch: int,
     side: int,
     scores: Callable[[np.ndarray], Tensor],
     blank: bool = False,
 ) -> Answers:
-    """`scores`: for some images, of each patch and class. Images without any class leave no row. `blank`: they are all
-    alike, and asked for once; every mask is looked at all the same.
+    """`shown`: what was learned from. `scores`: for some images, of each patch and class. Images without any class
+    leave no row. `blank`: they are all alike, and asked for once; every mask is looked at all the same.
 
     Rows: intersection and union of what was said and what is right, in pixels, a number a class; IoU over the classes
     that are in the image or were said of it; and the share of pixels that are right.
@@ -100,7 +114,12 @@ def segmented(
         raise StoreError("masks: no pixel of any image has a class; see classes, first_class and ignore")
     inter, union, pixels = inter[there], union[there], pixels[there]
     known = pixels.sum(1)
-    often = float((pixels / known[:, None]).mean(0).max())
+    taught = shown.look_through()
+    bare = without_example(pixels > 0, taught)
+    if bare.images and (say := hearer()) is not None:
+        say(untaught(shown.store, masks.store, bare, len(there), masks.called(bare.classes), "--keys"))
+    # Nobody says a class that has no example, however many pixels are of it.
+    often = float((pixels / known[:, None]).mean(0)[taught].max(initial=0.0))
     shares = np.divide(inter, union, out=np.zeros(inter.shape), where=union > 0)
     return Answers(
         key=[keys[place] for place in there.tolist()],
@@ -115,7 +134,8 @@ def segmented(
             Measure("IoU per image", "iou"),
             Measure("pixels right", "right", chance=1 / masks.classes, majority=often),
         ),
-        facts={"images": float(len(there)), "classes": float(masks.classes)},
+        facts={"images": float(len(there)), "classes": float(masks.classes)}
+        | ({UNSHOWN: float(bare.images)} if bare.images else {}),
     )
 
 

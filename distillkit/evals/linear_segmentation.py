@@ -63,8 +63,6 @@ class LinearSegmentation:
         """mIoU over all pixels, IoU per image, whose paired test is the sharper one, and pixels that are right."""
         shown, asked = self.check(open_store)
         seen = Maps(encode, open_store(self.train), rows=shown.rows)
-        if seen.blank:
-            shown.look_through()
         head = learned(
             self._head,
             seen,
@@ -79,7 +77,7 @@ class LinearSegmentation:
         )
         store = open_store(self.store)
         maps, keys = Maps(encode, store), store.index["key"].take(rows_of_images(store)).to_pylist()
-        return [segmented(asked, keys, self.batch, self.side, lambda places: head(maps.of(places)), maps.blank)]
+        return [segmented(asked, shown, keys, self.batch, self.side, lambda places: head(maps.of(places)), maps.blank)]
 
     def check(self, open_store: OpenStore) -> tuple[ClassMasks, ClassMasks]:
         """The masks to learn from and those that are asked; StoreError where one is missing."""

@@ -17,7 +17,7 @@ from distillkit.errors import RecipeError, StoreError
 from distillkit.evals._answers import Answers, Measure
 from distillkit.evals._classes import class_embeddings, prompted
 from distillkit.evals._encode import Encode, OpenStore, blank, home
-from distillkit.evals._held import held_out, left_out
+from distillkit.evals._held import held_out, left_out, without_example
 from distillkit.evals._labels import UNSHOWN
 from distillkit.evals._marks import Marks, marks_of
 from distillkit.system.progress import Progress, hearer
@@ -58,17 +58,16 @@ class MultiLabel:
 
     def run(self, encode: Encode, open_store: OpenStore) -> list[Answers]:
         """The mean over classes of 11-point average precision, and of the area under the ROC curve."""
-        asked = self.check(open_store)
+        known, asked = self.check(open_store)
         store = open_store(self.store)
         seen = encode(store)[asked.places].float().nan_to_num()
         facts: dict[str, float] = {}
         bare = 0
-        if self.prompts is not None:
-            score = F.normalize(seen, dim=1) @ class_embeddings(open_store(self.prompts), encode).T
+        if known is None:
+            score = F.normalize(seen, dim=1) @ class_embeddings(open_store(self.prompts or ""), encode).T
         else:
-            known = self._known(open_store, asked)
             score, facts = self._learned(encode, open_store, known, seen)
-            bare = int((asked.hit[:, (known.hit < 1).all(0)] > 0).any(1).sum())
+            bare = without_example(asked.hit > 0, np.asarray((known.hit > 0).any(0))).images
         facts |= {UNSHOWN: float(bare)} if bare else {}
         return [
             Answers(
@@ -79,8 +78,10 @@ class MultiLabel:
             )
         ]
 
-    def check(self, open_store: OpenStore) -> Marks:
-        """What is in the images that are asked; StoreError where the lists, or the classes, are others."""
+    def check(self, open_store: OpenStore) -> tuple[Marks | None, Marks]:
+        """What is in the images to learn from, if there are any, and in those that are asked; StoreError where the
+        lists, or the classes, are others.
+        """
         asked = marks_of(open_store(self.store), self.labels, self.part)
         if self.prompts is not None:
             prompts = prompted(open_store(self.prompts))
@@ -89,19 +90,21 @@ class MultiLabel:
                     f"{prompts.path}: has {count(len(prompts), 'class', 'classes')}, "
                     f"the lists have {len(asked.classes)}"
                 )
-        elif (learned := self._known(open_store, asked)).classes != asked.classes:
+            return None, asked
+        known = self._known(open_store, asked)
+        if known.classes != asked.classes:
             raise StoreError(
-                f"{self.labels}: {count(len(learned.classes), 'class', 'classes')} to learn, "
+                f"{self.labels}: {count(len(known.classes), 'class', 'classes')} to learn, "
                 f"{len(asked.classes)} are asked"
             )
-        return asked
+        return known, asked
 
     def _known(self, open_store: OpenStore, asked: Marks) -> Marks:
         """What is in the images to learn from: not those that are asked."""
         train, store = open_store(self.train or ""), open_store(self.store)
         found = marks_of(train, self.labels, self.train_part)
         lost = left_out(train, train.ok_rows[found.places], store, store.ok_rows[asked.places])
-        return Marks(np.delete(found.places, lost), np.delete(found.hit, lost, axis=0), found.classes)
+        return Marks(train.path, np.delete(found.places, lost), np.delete(found.hit, lost, axis=0), found.classes)
 
     def _learned(
         self, encode: Encode, open_store: OpenStore, marks: Marks, asked: Float[Tensor, "m d"]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from distillkit.errors import RecipeError, StoreError
 from distillkit.evals._answers import Answers
-from distillkit.evals._encode import EncodeTokens, OpenStore, blank
+from distillkit.evals._encode import EncodeTokens, OpenStore
 from distillkit.evals._maps import Maps
 from distillkit.evals._segmented import ClassMasks, segmented
 from distillkit.recipe.schema import Temperature
@@ -64,8 +64,6 @@ class PatchKnn:
     def run(self, encode: EncodeTokens, open_store: OpenStore) -> list[Answers]:
         """mIoU over all pixels, IoU per image, and pixels that are right."""
         shown, asked = self.check(open_store)
-        if blank(encode):
-            shown.look_through()
         known, shares = self._voters(Maps(encode, open_store(self.train), rows=shown.rows), shown)
         store = open_store(self.store)
         maps, keys = Maps(encode, store), store.index["key"].take(rows_of_images(store)).to_pylist()
@@ -73,7 +71,7 @@ class PatchKnn:
         def votes(places: np.ndarray) -> Float[Tensor, "b c g g"]:
             return self._votes(maps.of(places), known, shares)
 
-        return [segmented(asked, keys, _IMAGES, self.side, votes, maps.blank)]
+        return [segmented(asked, shown, keys, _IMAGES, self.side, votes, maps.blank)]
 
     def check(self, open_store: OpenStore) -> tuple[ClassMasks, ClassMasks]:
         """The masks that vote and those that are asked; StoreError where one is missing."""

@@ -12,8 +12,8 @@ from distillkit.evals._answers import Answers
 from distillkit.evals._encode import Encode, OpenStore
 from distillkit.evaluation.asked import Asked, slug_of
 from distillkit.evaluation.numbers import Numbers
-from distillkit.evaluation.rows import TABLES, Rows, read_rows, write_rows
-from distillkit.evaluation.turn import in_turn
+from distillkit.evaluation.rows import TABLES, Rows, is_rows, read_rows, write_rows
+from distillkit.evaluation.turn import at_rest, in_turn
 from distillkit.system.atomic import parsed_json, write_json
 
 Result = Numbers | list[Answers]
@@ -107,6 +107,53 @@ class Kept:
             made_of = asked.made_of | ({TABLES: names[1:]} if place == 0 else {})
             answers = {who: listed[place] for who, listed in tables.items()}
             write_rows(_file(self.folder, asked.slug, names[place]), Rows(asked.name, made_of, self.networks, answers))
+
+
+def kept_in(folder: Path) -> tuple[list[Rows], list[dict[str, Any]]]:
+    """All that is kept there: the tables of rows, and the records of evals that keep none; also while an evaluation
+    writes there. StoreError where something is damaged, or the tables of an eval do not belong together.
+    """
+    return at_rest(folder.parent, lambda: _all_of(folder))
+
+
+def _all_of(folder: Path) -> tuple[list[Rows], list[dict[str, Any]]]:
+    records = [_record(file) for file in sorted(folder.glob("*.json"))]
+    plain, tables = {record["name"] for record in records}, dict[str, list[Rows]]()
+    for file in sorted(folder.glob("*.arrow")):
+        if is_rows(file) and (rows := read_rows(file)).name not in plain:  # of an eval that kept rows before
+            tables.setdefault(rows.name, []).append(rows)
+    return [rows for name in tables for rows in _whole(folder, tables[name])], records
+
+
+def _record(file: Path) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = parsed_json(file.read_bytes())
+        _ = record["name"], record["networks"].items(), record["numbers"].items()
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        told = f"{file}: damaged ({error!r:.80}); delete it, and distillkit evaluate makes it again"
+        raise StoreError(told) from error
+    return record
+
+
+def _whole(folder: Path, tables: list[Rows]) -> list[Rows]:
+    """The tables of one eval that its main one speaks of; of a main one that does not, as an older one, all."""
+    main = next((one for one in tables if TABLES in one.made_of or not one.table), None)
+    if main is None:
+        return []  # who wrote them was stopped before that one
+    names = {main.table, *main.made_of.get(TABLES, [one.table for one in tables])}
+    own = [one for one in tables if one.table in names]
+    if len(own) < len(names) or not all(_together(main, one) for one in own):
+        raise StoreError(
+            f"{folder}: what is kept of {main.name} is of two evaluations (was one stopped here?); measure it again: "
+            f"distillkit evaluate {folder.parent}"
+        )
+    return own
+
+
+def _together(one: Rows, other: Rows) -> bool:
+    """Whether both were measured by one evaluation."""
+    both = one.networks.keys() & other.networks.keys()
+    return one.asked == other.asked and all(one.networks[who] == other.networks[who] for who in both)
 
 
 def _file(folder: Path, slug: str, table: str) -> Path:

@@ -8,12 +8,11 @@ from typing import Any
 
 from distillkit.errors import TrainError
 from distillkit.evals._answers import Answers
+from distillkit.evaluation.kept import kept_in
 from distillkit.evaluation.numbers import Numbers
-from distillkit.evaluation.rows import is_rows, read_rows
 from distillkit.recipe import TrainRecipe
 from distillkit.runfolder import RunFolder
 from distillkit.store.format.manifest import file_digest
-from distillkit.system.atomic import parsed_json
 from distillkit.system.best import FOLDER, is_best
 
 Place = tuple[str, str]  # an eval's name, and the table of it ("" is the main one)
@@ -85,18 +84,14 @@ def _found(
     def same(networks: dict[str, str]) -> bool:
         return networks.get(who, "").startswith(sha256) and who in networks
 
+    every, records = kept_in(folder)
     rows, teacher, numbers, network = {}, {}, {}, sha256
-    for file in sorted(folder.glob("*.arrow")):
-        if not is_rows(file):
-            continue
-        kept = read_rows(file)
-        if same(kept.networks):
-            place, network = (kept.name, kept.table), kept.networks[who]
-            rows[place] = Asking(kept.answers[who], kept.asked)
-            if "teacher" in kept.answers:
-                teacher[place] = Asking(kept.answers["teacher"], kept.asked)
-    for file in sorted(folder.glob("*.json")):
-        record = parsed_json(file.read_bytes())
+    for kept in (kept for kept in every if same(kept.networks)):
+        place, network = (kept.name, kept.table), kept.networks[who]
+        rows[place] = Asking(kept.answers[who], kept.asked)
+        if "teacher" in kept.answers:
+            teacher[place] = Asking(kept.answers["teacher"], kept.asked)
+    for record in records:
         if same(record.get("networks", {})):
             numbers[record["name"]] = record["numbers"][who]
     return (rows, teacher, numbers, network) if rows or numbers else None

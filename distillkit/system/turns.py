@@ -19,8 +19,13 @@ def in_turn(place: Path, what: str = "", waits: Callable[[], object] | None = No
 
     NoLocks where the file system has none.
     """
-    place = place.absolute()  # of "." the name is asked
-    make_folder(place.parent)
-    lock = place.with_name(f".{stem(place)}{what and '.' + what}.lock")
+    lock = lock_of(place, what)
+    make_folder(lock.parent)
     with locked(lock, leave=False, waits=waits):
         yield
+
+
+def lock_of(place: Path, what: str = "") -> Path:
+    """The file that is there while somebody has the turn, or was killed in it."""
+    place = place.absolute()  # of "." the name is asked
+    return place.with_name(f".{stem(place)}{what and '.' + what}.lock")

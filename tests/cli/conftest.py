@@ -1,6 +1,8 @@
 """A world in which every command works, to be spoilt and given back as it was."""
 
+import fcntl
 import io
+import os
 import shutil
 import sys
 
@@ -24,6 +26,16 @@ def call(*arguments):
         sys.argv, sys.stdout, sys.stderr = before
     out, err = (stream.buffer.getvalue().decode() if not stream.closed else "" for stream in streams)
     return code, out, err
+
+
+def without_locks(monkeypatch, number):
+    """A file system whose locks answer with this error."""
+
+    def refused(*arguments):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    monkeypatch.setattr(fcntl, "lockf", refused)
 
 
 @pytest.fixture(scope="session")

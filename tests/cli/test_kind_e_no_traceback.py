@@ -4,7 +4,6 @@ The commands are found in the app, so a new one is walked as well (`commands.WOR
 """
 
 import errno
-import fcntl
 import io
 import os
 import pwd
@@ -18,7 +17,7 @@ import pytest
 
 from distillkit import cli
 from tests.cli.commands import ANEW, WORKING, all_commands
-from tests.cli.conftest import call
+from tests.cli.conftest import call, without_locks
 
 COMMANDS = sorted(WORKING)
 # What is done already is done at once: such commands are walked both ways.
@@ -200,14 +199,6 @@ def test_numbers_behind_options(world, number):
 
 
 # The environment.
-
-
-def without_locks(monkeypatch, number):
-    def refused(*arguments):
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(fcntl, "flock", refused)
-    monkeypatch.setattr(fcntl, "lockf", refused)
 
 
 def without_home(monkeypatch):

@@ -1,9 +1,7 @@
 """Kind F: a refusal names the cause, and the cure it names works. The tests type it."""
 
 import errno
-import fcntl
 import json
-import os
 import re
 import shlex
 import shutil
@@ -15,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.cli.conftest import without_locks
 from tests.conftest import EXTRACT, make_teacher
 
 
@@ -73,19 +72,11 @@ def test_a_store_that_was_mined_or_extracted_names_its_own_command(toy_stores, t
     )
 
 
-def no_locks(monkeypatch, number):
-    def refused(*arguments):
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(fcntl, "flock", refused)
-    monkeypatch.setattr(fcntl, "lockf", refused)
-
-
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP], ids=errno.errorcode.get)
 def test_where_there_are_no_locks_nobody_waits_for_a_process_that_does_not_exist(
     student, recipes, run_cli, tmp_path, monkeypatch, number
 ):
-    no_locks(monkeypatch, number)
+    without_locks(monkeypatch, number)
     for words in (["train-student", student.recipe], ["extract-teacher", recipes[0]]):
         code, _, err = run_cli(*words)
         assert code == 1 and err.splitlines()[-1].startswith("error: ") and "another process" not in err
@@ -95,7 +86,7 @@ def test_where_there_are_no_locks_nobody_waits_for_a_process_that_does_not_exist
     monkeypatch.undo()
     assert run_cli("train-student", student.recipe, "--set", f'out="{tmp_path}/elsewhere"')[0] == 0
     # ... or the variable.
-    no_locks(monkeypatch, number)
+    without_locks(monkeypatch, number)
     monkeypatch.setenv("DISTILLKIT_LOCKS", "off")
     assert run_cli("train-student", student.recipe)[0] == 0 and run_cli("extract-teacher", recipes[0])[0] == 0
 

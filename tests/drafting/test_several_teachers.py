@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import cached_property
 
 import pytest
 
@@ -159,6 +160,34 @@ def test_two_teachers_are_learned_from_and_each_counts(extracted, run_cli, tmp_p
     assert code == 0, err
     line = json.loads((tmp_path / "runs/mine/metrics.jsonl").read_text().splitlines()[0])
     assert 0.1 < recipe.losses[-1].knobs["weight"] * line[f"of_{second}"] / line["total"] < 0.6
+
+
+def test_of_two_teachers_both_are_looked_at(added, tmp_path, run_cli, monkeypatch):
+    """Rows, bytes and pixels of each; steps are counted on the images that both said something of."""
+    monkeypatch.chdir(tmp_path)
+    rows, forgotten = len(FeatureStore(added).ok_rows), 7
+    real = FeatureStore.ok_rows.func
+
+    def some_failed(self):
+        found = real(self)
+        return found[forgotten:] if self.alias == "dino" else found
+
+    patched = cached_property(some_failed)
+    patched.__set_name__(FeatureStore, "ok_rows")
+    monkeypatch.setattr(FeatureStore, "ok_rows", patched)
+    code, _, err = new(run_cli, added, "--also", "dino", "--image-size", "32")
+    assert code == 0, err
+    text, fields = (tmp_path / "mine.toml").read_text(), FeatureStore(added).fields
+    assert f"  # {rows - forgotten} with features of both\n" in text
+    for alias, pixels in (("clip", 32), ("dino", 28)):
+        size = fields[f"{alias}/image"].row_bytes
+        assert f"\n# {alias} said image: {size:,} bytes a row, of images of {pixels} pixels\n" in text, text
+    assert f"\n# {forgotten} images left out: clip alone said something of them\n" in text
+    recipe = load("mine.toml", kind=TrainRecipe)
+    lines = {line.split()[0]: line for line in check(recipe)}
+    steps = (rows - forgotten) // recipe.data.batch_size * int(recipe.optim.epochs)
+    assert f"{steps:,} steps of" in lines["training"] and f"for {rows - forgotten} rows" in lines["store"]
+    assert "of both" not in draft("image-tower", Material(str(added)), "mine", "mine.toml", parameters="1M")
 
 
 @pytest.mark.parametrize(

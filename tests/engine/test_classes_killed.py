@@ -22,21 +22,8 @@ from distillkit.train import train
 from tests.faults.check import Recording
 from tests.faults.extraction_jobs import STORE, Appended, digest
 from tests.faults.store_jobs import is_complete
-from tests.faults.world import TRAIN
+from tests.faults.world import TRAIN, recipe_of
 
-RECIPE = """
-name = "squares"
-out = "{out}"
-decode_threads = 1
-[[teachers]]
-name = "one"
-kind = "tests.faults.world:Colour"
-[[corpora]]
-name = "images"
-source = {{ kind = "folder", root = "{root}", classes = true }}
-fields = ["one/image"]
-rows_per_shard = 64
-"""
 CALLS = ("replace", "rename", "link", "unlink", "mkdir", "rmdir")
 
 
@@ -67,7 +54,8 @@ class AppendedClasses(Appended):
 
     def asked(self, folder, **changes):
         place = folder.with_name("recipe.toml")
-        place.write_text(RECIPE.format(out=folder / "deep/out", root=self.corpus(folder)))
+        source = f'kind = "folder", root = "{self.corpus(folder)}", classes = true'
+        place.write_text(recipe_of(folder / "deep/out", source, ["one/image"]))
         return place
 
     def run(self, folder, promise):

@@ -12,19 +12,8 @@ from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.verify import verify
 from distillkit.stores import merge
 from tests.engine.whole import files
-from tests.faults.world import recipe, square, squares
+from tests.faults.world import recipe, recipe_of, square, squares
 
-CLASSED = """
-name = "toy"
-out = "{out}"
-decode_threads = 1
-teachers = [{{ name = "one", kind = "tests.faults.world:Colour" }}]
-[[corpora]]
-name = "images"
-source = {{ kind = "folder", root = "{root}", classes = true }}
-fields = ["one/image"]
-rows_per_shard = 64
-"""
 pytestmark = pytest.mark.usefixtures("quick_disk")
 BORDER = (
     "one/image/c/1/0",
@@ -139,7 +128,7 @@ def test_failures_are_not_tried_again_for_a_store_whose_record_is_bent(world, na
 def test_a_damaged_table_of_classes_is_made_again_where_the_corpus_is_planned_and_else_refused(tmp_path, damage):
     """New classes come behind, so their numbers are told by no alphabet; the keys of the store tell them."""
     photos, place = tmp_path / "photos", tmp_path / "recipe.toml"
-    place.write_text(CLASSED.format(out=tmp_path / "out", root=photos))
+    place.write_text(recipe_of(tmp_path / "out", f'kind = "folder", root = "{photos}", classes = true', ["one/image"]))
 
     def add(name, *numbers):
         (photos / name).mkdir(parents=True, exist_ok=True)

@@ -4,15 +4,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from distillkit.errors import StoreError
 from distillkit.evals._held import unshown
 from distillkit.evals._labels import UNSHOWN, Labels
 from distillkit.evals.knn import Knn
 from distillkit.evals.linear_probe import LinearProbe
+from distillkit.evals.linear_segmentation import LinearSegmentation
 from distillkit.evals.multi_label import MultiLabel
+from distillkit.evals.patch_knn import PatchKnn
 from distillkit.evals.sgd_probe import SgdProbe
 from distillkit.evals.zero_shot import ZeroShot
+from distillkit.system.progress import heard_by
 from tests.evals.worlds import Store, Teacher, run
 
 PROBES = {
@@ -70,13 +74,67 @@ def test_what_begins_at_prompts_knows_every_class():
 
 def test_one_of_several_labels_that_no_image_to_learn_from_has(tmp_path):
     hit = np.array([[n % 2, n >= 15] for n in range(30)])
-    for column, name in enumerate("ab"):
+    for column, name in enumerate(["cat", "dog"]):
         for part, rows in (("test", range(10, 30)), ("trainval", range(10))):
             lines = (f"{n:06d} {'1' if hit[n, column] else '-1'}\n" for n in rows)
             (tmp_path / f"{name}_{part}.txt").write_text("".join(lines))
     store = Store([0] * 30, keys=[f"{n:06d}.jpg" for n in range(30)])
-    found = run(MultiLabel(store="s", train="s", labels=str(tmp_path), l2=[1.0]), Teacher(), s=store)
+    measure = MultiLabel(store="s", train="s", labels=str(tmp_path), l2=[1.0])
+    found = run(measure, Teacher(), s=store)
     assert found[UNSHOWN] == 15.0
+    assert unshown(measure.check({"s": store}.__getitem__)) == [
+        "toy: 15 of 20 images are of 1 class that toy has no example of, as 'dog', so nobody can learn them; add such "
+        "images to toy, or take the others of toy alone: distillkit store view --keys"
+    ]
+    assert (
+        unshown(
+            MultiLabel(store="s", labels=str(tmp_path), train="s", part="trainval", train_part="test").check(
+                {"s": store}.__getitem__
+            )
+        )
+        == []
+    )
+
+
+MASKED = {
+    "linear_segmentation": lambda **knobs: LinearSegmentation(steps=2, batch=2, **knobs),
+    "patch_knn": lambda **knobs: PatchKnn(k=1, **knobs),
+}
+
+
+@pytest.mark.parametrize("blind", [False, True])
+@pytest.mark.parametrize("kind", MASKED)
+def test_classes_of_masks_that_no_mask_to_learn_from_has(kind, blind, tmp_path):
+    """Also of a network that says nothing: what is there to learn is the masks' own matter."""
+    masks = np.ones((6, 16, 16), np.uint8)
+    masks[:, :4], masks[:, 4:8] = 2, 255  # which is no class
+    masks[3:5, 8:] = 4
+    masks[3, :4], masks[4, 8:12] = 4, 3
+    for number, mask in enumerate(masks):
+        Image.fromarray(mask).save(tmp_path / f"{number}.png")
+    network = Teacher()
+    network.blank = blind
+    stores = {}
+    for name, rows in (("train", range(3)), ("later", range(3, 6))):
+        stores[name] = Store([0] * 3, keys=[f"{row}.jpg" for row in rows])
+        stores[name].path = Path(name)
+    measure = MASKED[kind](train="train", store="later", masks=str(tmp_path), classes=5, first_class=1, side=16)
+    heard = []
+    with heard_by(heard.append):
+        (answers,) = measure.run(network, stores.__getitem__)
+    assert [line for line in heard if "no example" in line] == [
+        "later: 2 of 3 images are of 2 classes that train has no example of, as 3, 4, so nobody can learn them; add "
+        "such images to train, or take the others of later alone: distillkit store view --keys"
+    ]
+    assert answers.facts[UNSHOWN] == 2.0
+    (right,) = (measure for measure in answers.measures if measure.name == "pixels right")
+    assert right.majority == pytest.approx(2 / 9), "of 4, which is twice as frequent, nobody can say that it is there"
+    heard.clear()
+    with heard_by(heard.append):
+        (answers,) = MASKED[kind](
+            train="later", store="train", masks=str(tmp_path), classes=5, first_class=1, side=16
+        ).run(network, stores.__getitem__)
+    assert not [line for line in heard if "no example" in line] and UNSHOWN not in answers.facts
 
 
 def test_a_class_that_prompts_lack_is_refused_by_its_name():

@@ -18,6 +18,7 @@ from distillkit.report.comparison_table import as_csv
 from distillkit.report.heard import heard
 from distillkit.system.wording import network
 from tests.evaluation.test_evaluate import refused
+from tests.evaluation.worlds import asked_otherwise
 
 
 def edited(run, change):
@@ -204,9 +205,11 @@ def test_students_that_were_not_evaluated_as_they_are(pair, run_cli):
 def test_other_questions_under_one_name_are_refused(pair, run_cli):
     a, b = pair
     path = b / "evaluation/retrieval.arrow"
-    rows = read_rows(path)
-    write_rows(path, replace(rows, made_of=rows.made_of | {"stores": {"elsewhere": "0"}}))
+    stores = read_rows(path).made_of["stores"]
+    asked_otherwise(b, "retrieval", lambda made_of: made_of | {"stores": {"elsewhere": "0"}})
     assert "were not asked the same (stores: " in refused(run_cli, "compare", a, b)
+    asked_otherwise(b, "retrieval", lambda made_of: made_of | {"stores": stores})
+    rows = read_rows(path)
     answers = {who: replace(one, key=[f"x{key}" for key in one.key]) for who, one in rows.answers.items()}
     write_rows(path, replace(rows, answers=answers))
     assert "not the same ones" in refused(run_cli, "compare", a, b)
@@ -217,9 +220,7 @@ def test_other_questions_are_left_out_where_there_are_others_yet(world, pair, ru
     a, b = pair
     for run in pair:
         assert run_cli("evaluate", run, "--eval", world / "more.toml")[0] == 0
-    path = b / "evaluation/knn.arrow"
-    rows = read_rows(path)
-    write_rows(path, replace(rows, made_of=rows.made_of | {"eval": {"train": "elsewhere"}}))
+    asked_otherwise(b, "knn", lambda made_of: made_of | {"eval": {"train": "elsewhere"}})
     found = compare.comparison([a, b])
     assert {"retrieval", "zero_shot"} <= {line.eval for line in found.lines} and "knn" not in {
         line.eval for line in found.lines

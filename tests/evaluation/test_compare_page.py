@@ -27,7 +27,7 @@ from distillkit.runfolder import RunFolder
 from distillkit.students._count import count
 from tests.browser import Browser, chromium
 from tests.evaluation.test_evaluate import refused
-from tests.evaluation.worlds import quiet
+from tests.evaluation.worlds import asked_otherwise, quiet
 
 
 def answered(run, ranks, margins):
@@ -218,7 +218,8 @@ def odd(pair, tmp_path_factory):
             path = run / "evaluation/retrieval.arrow"
             rows = read_rows(path)
             answers = {who: change(one) for who, one in rows.answers.items()}
-            write_rows(path, replace(rows, made_of=made_of(rows.made_of), answers=answers))
+            write_rows(path, replace(rows, answers=answers))
+            asked_otherwise(run, "retrieval", made_of)
         return compare.compare(runs, quiet, out=folder / "page")
 
     return page

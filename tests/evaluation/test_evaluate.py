@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from distillkit.errors import DistillkitError
+from distillkit.evaluate import _once
 from distillkit.evaluation.rows import read_rows
 from distillkit.runfolder import RunFolder
 from tests.conftest import make_teacher
@@ -270,3 +271,11 @@ def test_a_class_that_train_has_no_image_of_is_named_where_it_is_asked(run, worl
     recipe.write_text(f"{(world / 'train.toml').read_text()}\n{asked}")
     code, out, err = run_cli("recipe", "check", recipe)
     assert code == 0 and told in out, err
+
+
+def test_what_every_network_would_be_told_of_an_eval_is_told_once():
+    heard = []
+    say = _once(heard.append)
+    for line in ("a class without an example", "1/3", "a class without an example", "2/3", "1/3"):
+        say(line)
+    assert heard == ["a class without an example", "1/3", "2/3"]

@@ -26,30 +26,14 @@ from tests.faults.check import Promise
 from tests.faults.extraction_jobs import STORE, Extracted, digest
 from tests.faults.failing import ours
 from tests.faults.store_jobs import is_complete
-
-_RECIPE = """
-name = "squares"
-out = "{out}"
-decode_threads = 1
-[[teachers]]
-name = "one"
-kind = "tests.faults.world:Wide"
-[[corpora]]
-name = "images"
-source = {source}
-fields = {fields}
-rows_per_shard = {rows}
-batch_size = 32
-{more}
-"""
+from tests.faults.world import recipe_of
 
 
 def squares_recipe(folder: Path, out: str, corpus: str | None = None) -> Path:
     """For a dozen images and texts of the folder's corpus, or of another one, a few at a time."""
     place = folder / f"{out}.toml"
-    source = f'{{ kind = "csv", file = "{corpus or folder / "corpus"}/pairs.tsv" }}'
-    told = _RECIPE.format(out=folder / out, source=source, fields=["one/image", "one/text"], rows=64, more="")
-    place.write_text(told.replace("batch_size = 32", "batch_size = 4"))
+    source = f'kind = "csv", file = "{corpus or folder / "corpus"}/pairs.tsv"'
+    place.write_text(recipe_of(folder / out, source, ["one/image", "one/text"], "batch_size = 4", kind="Wide"))
     return place
 
 
@@ -81,12 +65,10 @@ class Classed(Extracted):
 
     def asked(self, folder: Path, **_) -> Path:
         place = folder.with_name("recipe.toml")
-        source = f'{{ kind = "folder", root = "{self.corpus(folder)}", classes = true }}'
-        more = f'dtypes = {{ "one/image" = "{self.dtype}" }}'
+        source = f'kind = "folder", root = "{self.corpus(folder)}", classes = true'
+        more = f'batch_size = 32\ndtypes = {{ "one/image" = "{self.dtype}" }}'
         with ours():
-            place.write_text(
-                _RECIPE.format(out=folder / "deep/out", source=source, fields=["one/image"], rows=128, more=more)
-            )
+            place.write_text(recipe_of(folder / "deep/out", source, ["one/image"], more, rows=128, kind="Wide"))
         return place
 
     def run(self, folder: Path, promise: Promise) -> None:
@@ -172,11 +154,11 @@ class Tarred(Extracted):
 
     def asked(self, folder: Path, **_) -> Path:
         place = folder.with_name("recipe.toml")
-        source = f'{{ kind = "webdataset", root = "{self.corpus(folder)}", text = "json.caption" }}'
+        source = f'kind = "webdataset", root = "{self.corpus(folder)}", text = "json.caption"'
         fields = [f"one/{field}" for field in self.fields]
-        more = 'compression = { "one/patches" = "zstd" }'
+        more = 'batch_size = 32\ncompression = { "one/patches" = "zstd" }'
         with ours():
-            place.write_text(_RECIPE.format(out=folder / "deep/out", source=source, fields=fields, rows=64, more=more))
+            place.write_text(recipe_of(folder / "deep/out", source, fields, more, kind="Wide"))
         return place
 
     def look(self, folder: Path) -> None:

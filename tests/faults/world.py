@@ -90,26 +90,38 @@ def squares(folder: Path, count: int) -> Path:
     return folder
 
 
-EXTRACT = """
+_EXTRACT = """
 name = "squares"
 out = "{out}"
 decode_threads = 1
 {teachers}
 [[corpora]]
 name = "images"
-source = {{ kind = "csv", file = "{corpus}/pairs.tsv" }}
+source = {{ {source} }}
 fields = {fields}
-rows_per_shard = 64
+rows_per_shard = {rows}
+{more}
 """
+_TEACHER = '[[teachers]]\nname = "{name}"\nkind = "tests.faults.world:{kind}"\n'
 
 
 def recipe(out: Path, corpus: Path, strengths: dict[str, float], fields: list[str]) -> str:
     """Several teachers by name and strength."""
     teachers = "".join(
-        f'[[teachers]]\nname = "{name}"\nkind = "tests.faults.world:Colour"\nstrength = {strength}\n'
-        for name, strength in strengths.items()
+        f"{_TEACHER.format(name=name, kind='Colour')}strength = {strength}\n" for name, strength in strengths.items()
     )
-    return EXTRACT.format(out=out, corpus=corpus, teachers=teachers, fields=[*fields])
+    return _recipe(out, f'kind = "csv", file = "{corpus}/pairs.tsv"', fields, teachers)
+
+
+def recipe_of(
+    out: Path, source: str, fields: list[str], more: str = "", *, rows: int = 64, kind: str = "Colour"
+) -> str:
+    """One teacher, called "one", and a source by its kind and knobs; `more` lines are of the corpus."""
+    return _recipe(out, source, fields, _TEACHER.format(name="one", kind=kind), more, rows)
+
+
+def _recipe(out: Path, source: str, fields: list[str], teachers: str, more: str = "", rows: int = 64) -> str:
+    return _EXTRACT.format(out=out, source=source, fields=[*fields], teachers=teachers, more=more, rows=rows)
 
 
 class Linear(nn.Module):

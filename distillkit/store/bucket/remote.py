@@ -31,6 +31,7 @@ Found = TypeVar("Found")
 
 _NOTE = "remote.json"
 PLAN = "plan.json"
+_STEPS = "steps.json"  # see writing/steps.py
 _ADDED = "added/"
 _AT_ONCE = 8  # transfers: one rarely fills a line
 
@@ -221,7 +222,7 @@ class Origin:
 
 def _tells(name: str) -> bool:
     """Whether a file of a store tells what it is and what of it is done."""
-    return name in (PLAN, FILE_NAME) or name.startswith("commits/") or ".steps/" in name
+    return name in (PLAN, FILE_NAME, _STEPS) or name.startswith("commits/") or ".steps/" in name
 
 
 def _listed(remote: Remote) -> dict[str, int]:

@@ -85,11 +85,16 @@ class Steps:
         raw = path.read_bytes() if path.is_file() else b""
         values = np.frombuffer(raw, "<f4").reshape(2, -1) if len(raw) == 8 * width else np.zeros((2, 1), "f4")
         if not (np.isfinite(values).all() and (values[1] > 0).all()):
-            raise StoreError(
-                f"{path}: missing or damaged, and int8 rows mean nothing without it; restore it, or move the store "
-                "away and make it again"
-            )
+            raise damaged(path)
         return cls(*values.copy())
+
+
+def damaged(path: Path) -> StoreError:
+    """Of a file of steps that is not what it must be."""
+    return StoreError(
+        f"{path}: missing or damaged, and int8 rows mean nothing without it; restore it, or move the store "
+        "away and make it again"
+    )
 
 
 def sample_of(rows: int, fields: Iterable[Field]) -> np.ndarray:

@@ -13,13 +13,13 @@ from distillkit.store.format.log import note
 from distillkit.store.format.manifest import Manifest, Shard, readable
 from distillkit.store.format.plan import plan_at
 from distillkit.store.format.sameness import begun_with, changes
-from distillkit.store.format.steps import steps_of
 from distillkit.store.reading.selection import FILE_NAME as VIEW
 from distillkit.store.upkeep.ancestry import lines_of_parts
 from distillkit.store.upkeep.sound import refuse_damage
 from distillkit.store.writing.adopt import adopt
 from distillkit.store.writing.claims import Claims
 from distillkit.store.writing.commits import commit_path, read_commit
+from distillkit.store.writing.steps import as_begun
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.system.progress import Progress
 from distillkit.system.wording import count
@@ -60,9 +60,9 @@ def assemble(
     writer = _writer(out, folders[0], identity)
     if readable(folders[0]):  # else nothing tells what its steps must be, but those of the others
         refuse_damage(folders[0], Manifest.read(folders[0]), [])
-    writer.steps = steps_of(folders[0], writer.fields)
+    writer.steps = as_begun(folders[0], writer.fields)
     for folder in folders[1:]:
-        for name, steps in steps_of(folder, writer.fields).items():
+        for name, steps in as_begun(folder, writer.fields).items():
             if steps != writer.steps[name]:
                 raise StoreError(
                     f"{folder}: its {name} has other steps than in {folders[0]}; extract it again, from there"

@@ -24,7 +24,13 @@ from distillkit.store.reading.selection import FILE_NAME as VIEW
 from distillkit.store.reading.selection import Selection
 from distillkit.store.writing.commits import commit_path
 from distillkit.store.writing.stamps import kept
+<<<<<<< HEAD
 from distillkit.system.arrow import table_at, table_of
+=======
+from distillkit.store.writing.steps import FILE_NAME as STEPS
+from distillkit.store.writing.steps import record_of
+from distillkit.system.arrow import table_of
+>>>>>>> c
 from distillkit.system.atomic import as_json, parsed_json
 from distillkit.system.opening import blame_the_file
 from distillkit.system.progress import Progress
@@ -94,10 +100,12 @@ def _counts(path: Path, manifest: Manifest, whole: Collection[str]) -> Iterator[
 def _records(path: Path, manifest: Manifest) -> Iterator[str | None]:
     """What of a store is told twice must be told alike: the manifest, what it was begun with, the commits.
 
-    A copy for readers may lack the last two.
+    A copy for readers may lack all but the first.
     """
     yield from checksums(path)
     said = manifest.model_dump(mode="json")
+    if _content(path / STEPS) not in (None, as_json(record_of(manifest.files))):
+        yield f"{path / STEPS}: not as it was written, or not what the manifest says; delete it"
     yield _record(path / FILE_NAME, said)
     plan = {"teachers": said["teachers"], "views": said["views"], "rows": said["rows"]}
     source = {key: value for key, value in said["source"].items() if key != "plan"}

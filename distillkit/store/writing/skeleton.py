@@ -13,7 +13,9 @@ from distillkit.store.format import layout
 from distillkit.store.format.field import Field
 from distillkit.store.format.plan import FILE_NAME as PLAN
 from distillkit.store.format.steps import Steps
-from distillkit.system.atomic import as_json, atomic_file, make_folder
+from distillkit.store.writing.steps import FILE_NAME as STEPS
+from distillkit.store.writing.steps import record
+from distillkit.system.atomic import as_json, atomic_file, make_folder, write_json
 
 
 class Skeleton:
@@ -41,6 +43,8 @@ class Skeleton:
         for name, of_field in steps.items():
             with atomic_file(place / layout.steps_path(name)) as file:
                 file.write(of_field.tobytes())
+        if steps:
+            write_json(place / STEPS, record(steps))
         for name in self.files:
             self.lay_down_one(place, name)
 

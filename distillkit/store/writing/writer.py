@@ -1,7 +1,7 @@
 """Writing a store: shards are committed one by one, each complete or not there, and the manifest comes last.
 
 plan.json + plan.arrow   what will be extracted, and under which fingerprint
-<teacher>/<field>.steps  of an int8 field: what its numbers mean
+<teacher>/<field>.steps  of an int8 field: what its numbers mean; steps.json tells what these files are, to the byte
 ...                      the files of each shard, see `shards`
 commits/<shard>.json     their sizes and checksums: the shard exists when this does
 manifest.json            the store exists when this does
@@ -30,9 +30,10 @@ from distillkit.store.format.log import logged
 from distillkit.store.format.manifest import FILE_NAME, VERSION, Manifest, Shard, digest, file_digest, readable
 from distillkit.store.format.plan import plan_digest
 from distillkit.store.format.sameness import begun_with, recognised
-from distillkit.store.format.steps import Steps, steps_of
+from distillkit.store.format.steps import Steps
 from distillkit.store.reading.additions import FOLDER
 from distillkit.store.writing import begun, stamps
+from distillkit.store.writing import steps as steps_of
 from distillkit.store.writing.base import kept_as_it_is
 from distillkit.store.writing.commits import commit_of, commit_path, committed, read_commit
 from distillkit.store.writing.home import Disk, home_of
@@ -46,7 +47,8 @@ class StoreWriter(ShardWriter):
     """Begins or continues the store at `path`. `identity` is everything the rows depend on; it must not change, but
     for what its teachers are called: then the store keeps the names that it was begun with.
 
-    `steps` says what the numbers of its int8 fields mean. Of a store that is not begun, fill it in before `begin`.
+    `steps` says what the numbers of its int8 fields mean. Of a store that is not begun, fill it in before `begin`, and
+    of one that has lost some: where these are the ones that it was begun with, they are written again.
     """
 
     def __init__(
@@ -58,7 +60,7 @@ class StoreWriter(ShardWriter):
             layout.check_rows_per_shard(rows_per_shard, field)
         self._asked, self._given = self._identity(identity, VERSION), identity
         self.refresh()
-        self.steps: dict[str, Steps] = steps_of(path, self.fields) if self.identity == self.previous_identity() else {}
+        self.steps: dict[str, Steps] = {}
 
     @property
     def skeleton(self) -> Skeleton:
@@ -114,13 +116,15 @@ class StoreWriter(ShardWriter):
         if alone:
             self.tidy()
         if self.previous_identity() is not None:
-            self.steps = steps_of(self.path, self.fields)
+            again = steps_of.restored(self.path, self.fields, self.steps, self.refuse_another_store)
+            self.home.bring(again)
+            self.steps = steps_of.as_begun(self.path, self.fields)
             return
         self.home.begin(self.identity, lambda place: self.skeleton.lay_down(place, self.steps))
         self.refresh()
         if self.previous_identity() != self.identity:
             raise StoreError(f"{in_the_end(self.path)}: {ANOTHER}")
-        self.steps = steps_of(self.path, self.fields)
+        self.steps = steps_of.as_begun(self.path, self.fields)
 
     def tidy(self) -> None:
         """Remove what a killed process had begun to write, where no other process writes here; and the folder of one
@@ -211,6 +215,7 @@ class StoreWriter(ShardWriter):
         self.home.renew(map(commit_path, range(self.shards)))
         shards = [committed(self.path, shard, self.told, self.refuse_another_store) for shard in range(self.shards)]
         self.refuse_another_store()  # whose commits these would be
+        steps = map(layout.steps_path, steps_of.as_begun(self.path, self.fields))
         manifest = Manifest(
             version=self.version,
             name=self.path.name,
@@ -222,7 +227,7 @@ class StoreWriter(ShardWriter):
             rows_per_shard=self.rows_per_shard,
             skipped=sum(shard.rows - shard.ok for shard in shards),
             shards=shards,
-            files={path: file_digest(self.path / path) for path in map(layout.steps_path, self.steps)},
+            files={path: file_digest(self.path / path) for path in steps},
             made_with=dict(made_with),
             remarks=self._remarks(),
         )

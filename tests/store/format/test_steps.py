@@ -1,6 +1,7 @@
 """int8 fields: small, close to what was said, the same meaning in every shard; nothing is clipped in silence."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -142,20 +143,81 @@ def test_what_was_clipped_is_counted_and_told(small, run_cli):
     assert "toy/x  int8 [32], 1 value of 4800 clipped" in run_cli("store", "info", toy.path)[1]
 
 
+def begun_again(toy):
+    writer = toy.writer(rows_per_shard=128)
+    writer.begin()
+    return writer
+
+
 def test_it_is_verified_and_continued_with_its_steps(small):
     toy, _ = small
-    assert verify(toy.path) == [] and toy.writer(rows_per_shard=128).steps == steps_of(toy.path, toy.fields)
-    digest = FeatureStore(toy.path).digest
+    steps = steps_of(toy.path, toy.fields)
+    assert verify(toy.path) == [] and begun_again(toy).steps == steps
     path = toy.path / "toy/x.steps/c/0/0"
     flip(path, 9)
     (line,) = verify(toy.path)
     assert line.startswith(f"{path}: sha256")
+    for state in ("flipped", "gone"):
+        if state == "gone":
+            path.unlink()
+            with pytest.raises(StoreError, match=r"x\.steps/c/0/0: missing or damaged, and int8 rows mean nothing"):
+                FeatureStore(toy.path).read("x", [0])
+        for use in (lambda: begun_again(toy), lambda: toy.writer(rows_per_shard=128).finish({"toy": "1"})):
+            with pytest.raises(StoreError, match=r"x\.steps/c/0/0: missing or damaged, and int8 rows mean nothing"):
+                use()
+
+
+def test_what_is_not_complete_tells_its_steps_to_the_byte(small):
+    """The manifest, which tells them, comes last; they are laid down with the plan."""
+    toy, _ = small
+    path, files = toy.path / "toy/x.steps/c/0/0", Manifest.read(toy.path).files
+    manifest, whole = (toy.path / "manifest.json").read_bytes(), path.read_bytes()
+    said = json.loads((toy.path / "steps.json").read_bytes())
+    assert {name: said[name] for name in said if name != "sha256"} == {n: f.model_dump() for n, f in files.items()}
+    (toy.path / "manifest.json").unlink()
+    for place in range(0, len(whole), 16):
+        flip(path, place)
+        with pytest.raises(StoreError, match=r"x\.steps/c/0/0: missing or damaged"):
+            begun_again(toy)
+        path.write_bytes(whole)
     toy.writer(rows_per_shard=128).finish({"toy": "1"})
-    assert FeatureStore(toy.path).digest != digest
-    path.unlink()
-    for use in (lambda: FeatureStore(toy.path).read("x", [0]), lambda: toy.writer(rows_per_shard=128)):
-        with pytest.raises(StoreError, match=r"x\.steps/c/0/0: missing or damaged, and int8 rows mean nothing"):
-            use()
+    assert (toy.path / "manifest.json").read_bytes() == manifest
+    record = (toy.path / "steps.json").read_bytes()
+    for place in range(0, len(record), 23):
+        flip(toy.path / "steps.json", place)
+        (line,) = verify(toy.path)
+        assert line == f"{toy.path / 'steps.json'}: not as it was written, or not what the manifest says; delete it"
+        with pytest.raises(StoreError, match=r"steps\.json: not as it was written; delete it, and run"):
+            begun_again(toy)
+        (toy.path / "steps.json").write_bytes(record)
+
+
+def test_steps_that_are_lost_are_written_again_by_who_has_them(small):
+    toy, _ = small
+    path, whole = toy.path / "toy/x.steps/c/0/0", (toy.path / "toy/x.steps/c/0/0").read_bytes()
+    steps = steps_of(toy.path, toy.fields)
+    for damage in (lambda: flip(path, 9), path.unlink, lambda: shutil.rmtree(toy.path / "toy/x.steps/c")):
+        damage()
+        writer = toy.writer(rows_per_shard=128)
+        writer.steps = steps | {"toy/tokens": steps["toy/x"]}  # those of a field that has lost nothing are its own
+        writer.begin()
+        assert path.read_bytes() == whole and writer.steps == steps and verify(toy.path) == []
+    flip(path, 9)
+    writer.steps = {"toy/x": steps["toy/tokens"]}
+    with pytest.raises(StoreError, match="missing or damaged"):
+        writer.begin()
+
+
+def test_an_older_store_goes_on_without_such_a_record(small):
+    toy, _ = small
+    path = toy.path / "toy/x.steps/c/0/0"
+    (toy.path / "steps.json").unlink()
+    begun_again(toy)
+    flip(path, 9)
+    with pytest.raises(StoreError, match="missing or damaged"):  # its manifest tells
+        begun_again(toy)
+    (toy.path / "manifest.json").unlink()
+    assert begun_again(toy).steps == steps_of(toy.path, toy.fields)
 
 
 def test_stores_with_other_steps_become_one(small, make_toy, tmp_path, run_cli):

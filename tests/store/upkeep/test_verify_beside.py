@@ -20,22 +20,9 @@ from distillkit.store.upkeep.verify import verify
 from distillkit.store.writing import beside as module
 from distillkit.store.writing.beside import keep_classes
 from distillkit.store.writing.stamps import kept
+from tests.faults.world import recipe_of
 
 FLIPS = 200
-RECIPE = """
-name = "squares"
-out = "{out}"
-decode_threads = 1
-[[teachers]]
-name = "one"
-kind = "tests.faults.world:Colour"
-[[corpora]]
-name = "images"
-source = {{ kind = "csv", file = "{root}/pairs.tsv", text_column = "text", classes = true }}
-fields = ["one/image", "one/text"]
-rows_per_shard = 128
-dtypes = {{ "one/image" = "int8" }}
-"""
 
 
 @pytest.fixture
@@ -52,7 +39,9 @@ def made(tmp_path):
     (corpus / "cat/7.png").write_bytes(b"none")
     (corpus / "pairs.tsv").write_bytes("\n".join(lines).encode().replace(b"9 of them", b"\xff\xfe of them"))
     recipe = tmp_path / "recipe.toml"
-    recipe.write_text(RECIPE.format(out=tmp_path / "out", root=corpus))
+    source = f'kind = "csv", file = "{corpus}/pairs.tsv", text_column = "text", classes = true'
+    more = 'dtypes = { "one/image" = "int8" }'
+    recipe.write_text(recipe_of(tmp_path / "out", source, ["one/image", "one/text"], more, rows=128))
     (store,) = extract(recipe)
     assert verify(store) == []
     return store, recipe, corpus
