@@ -29,7 +29,7 @@ from distillkit.recipe.weights import Inherit, inherited
 from distillkit.store.format.manifest import digest, file_digest
 from distillkit.system.addresses import refuse_secrets_within
 from distillkit.system.atomic import make_folder, parsed_json, set_aside, write_json
-from distillkit.system.best import FOLDER, RECORD, is_best, run_of
+from distillkit.system.best import FOLDER, MEASURED_ON, RECORD, is_best, run_of
 from distillkit.system.lines import append_line, keep_lines, read_lines, settle
 from distillkit.system.locks import locked
 from distillkit.system.opening import tensors_of
@@ -174,7 +174,7 @@ class RunFolder:
         if not is_best(self.path):
             return {"step": last, "of": last, "selected": None}
         record, validation = _read(self.path / RECORD, "step"), self.begun_recipe().validation
-        number = next((name for name in record if name not in ("step", TOLD)), "")
+        number = next((name for name in record if name not in ("step", TOLD, MEASURED_ON)), "")
         eval_ = None if validation is None else validation.eval.model_dump(mode="json")
         selected = {"number": number, "value": record.get(number), "eval": eval_}
         return {"step": record["step"], "of": last, "selected": selected}

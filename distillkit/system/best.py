@@ -6,6 +6,7 @@ from pathlib import Path
 
 FOLDER = "best"
 RECORD = "best.json"  # written last: which step, and how well it did
+MEASURED_ON = "measured_on"  # what of it is a digest of the stores and files of the validation; older records lack it
 
 
 def is_best(folder: Path) -> bool:

@@ -45,7 +45,7 @@ class Course:
             say(f"{run.path}: {learner.told}")
         self.writer = checkpoint.Writer(run.checkpoints, recipe.checkpoints.keep)
         # Of a student that is spread over ranks only the first has a whole one to measure.
-        self.validator = Validator(recipe, run, None if learner.sharded else learner.ranks, last)
+        self.validator = Validator(recipe, run, None if learner.sharded else learner.ranks, last, say)
         self.exit = ExitStack()
 
     def _refuse_other_checkpoints(self) -> None:

@@ -2,11 +2,12 @@
 
 validation.jsonl          the numbers, a line each time
 best/student.safetensors  the weights that did best
-best/best.json            at which step, and how well, and the checksum of the weights: written last
+best/best.json            at which step, how well, and on what (a digest); the checksum of the weights: written last
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -16,16 +17,20 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from distillkit.callable import silent
 from distillkit.errors import RecipeError, TrainError
+from distillkit.evals._encode import stores_of
 from distillkit.evaluation.embed import Pace, embedded
 from distillkit.evaluation.encode import Blank, Student
+from distillkit.evaluation.files import Contents
 from distillkit.evaluation.numbers import DETAILS, numbers
 from distillkit.originals import Originals, moved
 from distillkit.recipe import TrainRecipe, Validation
 from distillkit.runfolder import RunFolder
+from distillkit.store.format.manifest import digest
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.atomic import parsed_json, write_json
-from distillkit.system.best import FOLDER, RECORD
+from distillkit.system.best import FOLDER, MEASURED_ON, RECORD
 from distillkit.system.fitting import fitting
 from distillkit.system.lines import append_line, keep_lines, read_lines, settle
 from distillkit.system.paths import expand
@@ -39,11 +44,19 @@ class Validator:
     """What the recipe's `[validation]` asks for; nothing where it asks for nothing.
 
     `ranks`: who look at a share of the images each, so that none waits for another; the first one writes. `last`: the
-    step that the run ends with, which is measured whatever its number is.
+    step that the run ends with, which is measured whatever its number is. `say` hears why the best so far counts no
+    more.
     """
 
-    def __init__(self, recipe: TrainRecipe, run: RunFolder, ranks: Ranks | None = None, last: int = 0):
-        self.last = last
+    def __init__(
+        self,
+        recipe: TrainRecipe,
+        run: RunFolder,
+        ranks: Ranks | None = None,
+        last: int = 0,
+        say: Callable[[str], None] = silent,
+    ):
+        self.last, self.say = last, say
         self.spec: Validation | None = recipe.validation
         self.ranks = ranks or Ranks()
         self.log, self.best = run.path / "validation.jsonl", run.path / FOLDER
@@ -108,10 +121,17 @@ class Validator:
     def _keep(self, result: dict[str, float], student: Any, step: int) -> None:
         assert self.spec is not None
         append_line(self.log, {"step": step, **result})
-        if result[self.spec.best] > self._so_far(step):
+        measured_on = self._measured_on()
+        if result[self.spec.best] > self._so_far(step, measured_on):
             weights = {name: value.detach().cpu().contiguous() for name, value in student.state_dict().items()}
             told = write_weights(self.best, save(weights))
+            told |= {MEASURED_ON: measured_on}
             write_json(self.best / RECORD, {"step": step, self.spec.best: result[self.spec.best]} | told)
+
+    def _measured_on(self) -> str:
+        """A digest of the stores and files that the eval reads, wherever they lie."""
+        stores = [self.open_store(name).digest for name in stores_of(self.measure)]
+        return digest({"stores": stores, "files": Contents().of(self.measure, self.open_store)})
 
     def _refuse_other_names(self, result: dict[str, float]) -> None:
         assert self.spec is not None
@@ -119,9 +139,16 @@ class Validator:
             known = ", ".join(name for name in result if not name.endswith(DETAILS))
             raise RecipeError(f"validation.best: this eval gives no {self.spec.best!r}; it gives: {known}")
 
-    def _so_far(self, step: int) -> float:
-        """The best number of the steps before this one."""
+    def _so_far(self, step: int, measured_on: str) -> float:
+        """The best number of the steps before this one; of other stores, files or numbers none is to be compared with.
+        A record of an older version does not tell what it was measured on, and counts.
+        """
         path = self.best / RECORD
         record = parsed_json(path.read_bytes()) if path.is_file() else {"step": step}
         assert self.spec is not None
-        return float("-inf") if record["step"] >= step else float(record[self.spec.best])
+        if record["step"] >= step:
+            return float("-inf")
+        if record.get(MEASURED_ON, measured_on) == measured_on and self.spec.best in record:
+            return float(record[self.spec.best])
+        self.say(f"{self.best}: of step {record['step']}, measured otherwise than now; the best is chosen anew")
+        return float("-inf")

@@ -16,6 +16,7 @@ from distillkit.evaluation.encode import Student
 from distillkit.evaluation.numbers import numbers
 from distillkit.runfolder import RunFolder
 from distillkit.store.reading.selection import select
+from distillkit.system.atomic import as_json, parsed_json
 from distillkit.training import validation
 from distillkit.training.batches import Batches
 from distillkit.training.course import Course
@@ -180,3 +181,40 @@ def test_what_takes_long_is_done_while_no_rank_waits_in_a_collective(world, monk
     trained(world, work)
     at = inside.index("done")
     assert inside[at - 1 : at + 2] == ["begun", "done", "ended"]
+
+
+def test_the_best_is_chosen_anew_where_the_validation_reads_other_stores_or_files_or_gives_another_number(tmp_path):
+    """A number of other masks, or another number, is none to be better than: nobody might ever reach it again."""
+    lists, said = tmp_path / "lists.txt", []
+    lists.write_text("as it was")
+    stores = {"s": SimpleNamespace(digest="1")}
+    run = SimpleNamespace(path=tmp_path)
+    asked = Validator(SimpleNamespace(validation=None), run, say=said.append)
+    asked.spec, asked.open_store = SimpleNamespace(best="mIoU"), stores.__getitem__
+    asked.measure = SimpleNamespace(store="s", files=lambda open_store: {"lists": [lists]})
+
+    def kept(step, **numbers):
+        asked._keep(numbers, nn.Linear(1, 1), step)
+        return parsed_json((tmp_path / "best/best.json").read_bytes())["step"]
+
+    assert [kept(1, mIoU=0.9), kept(2, mIoU=0.5), kept(3, mIoU=0.91), kept(4, mIoU=0.5)] == [1, 1, 3, 3] and not said
+    lists.write_text("replaced")
+    assert [kept(5, mIoU=0.4), kept(6, mIoU=0.3)] == [5, 5]
+    told = f"{tmp_path}/best: of step {{}}, measured otherwise than now; the best is chosen anew"
+    assert said == [told.format(3)]
+    stores["s"].digest = "2"
+    assert [kept(7, mIoU=0.3), kept(8, mIoU=0.2)] == [7, 7]
+    asked.spec.best = "IoU per image"
+    assert kept(9, **{"mIoU": 0.9, "IoU per image": 0.1}) == 9
+    assert said == [told.format(step) for step in (3, 5, 7)]
+
+
+def test_a_record_of_an_older_version_counts(world):
+    folder = trained(world, "older")
+    record = parsed_json((folder / "best/best.json").read_bytes())
+    assert RunFolder(folder / "best").weights()["selected"]["number"] == "top-1"
+    older = {name: value for name, value in record.items() if name != "measured_on"}
+    (folder / "best/best.json").write_bytes(as_json(older))
+    asked = Validator(RunFolder(folder).recipe(), RunFolder(folder))
+    assert asked._so_far(record["step"] + 1, asked._measured_on()) == record["top-1"] != asked._so_far(0, "")
+    assert record["measured_on"] == asked._measured_on()
