@@ -20,6 +20,7 @@ from distillkit.evals._class_order import orders_of
 from distillkit.evals._encode import Encode, OpenStore
 from distillkit.evaluation.asked import Asked, asked_of, name_of
 from distillkit.evaluation.encode import Student, Teacher
+from distillkit.evaluation.files import Contents
 from distillkit.evaluation.formats import export
 from distillkit.evaluation.kept import Kept
 from distillkit.evaluation.network import embedding, network_of, pace_of
@@ -77,7 +78,9 @@ def evaluate_all(
     """
     other = None if evals is None else load(evals, list(overrides), kind=EvalRecipe)
     typed = _typed(evals, overrides, names)
-    jobs = [_job(Path(path), other, list(overrides), names, typed) for path in paths]
+    contents = Contents()
+    with heard_by(say):
+        jobs = [_job(Path(path), other, list(overrides), names, typed, contents) for path in paths]
     return [_evaluated(job, say, page) for job in jobs]
 
 
@@ -95,7 +98,8 @@ def evaluate_teacher(
     made_by = FeatureStore(expand(str(store)))
     fingerprint = made_by.teacher("image" if "image" in made_by.own_fields else "text")
     open_store = lru_cache(lambda name: FeatureStore(expand(name)))
-    asked = asked_of(only(recipe.evals, names, name_of, "eval"), open_store, fingerprint, str(made_by.path))
+    with heard_by(say):
+        asked = asked_of(only(recipe.evals, names, name_of, "eval"), open_store, fingerprint, str(made_by.path))
     kept = Kept(Path(out) / "evaluation", {"teacher": digest(fingerprint)}, say)
     learns_on = device_of(recipe.device or "auto")
     found = _measured(asked, kept, {"teacher": Teacher(learns_on)}, open_store, say)
@@ -133,13 +137,20 @@ def _typed(evals: str | Path | None, overrides: Sequence[str], names: Sequence[s
     return ["--eval", str(evals), *(word for pair in more for word in pair)]
 
 
-def _job(path: Path, other: EvalRecipe | None, overrides: list[str], names: Sequence[str], typed: list[str]) -> _Job:
+def _job(
+    path: Path,
+    other: EvalRecipe | None,
+    overrides: list[str],
+    names: Sequence[str],
+    typed: list[str],
+    contents: Contents,
+) -> _Job:
     run = RunFolder(path)
     recipe = run.recipe()
     recipe = changed(recipe, overrides, str(run.path)) if other is None else recipe.measured_by(other)
     open_store = lru_cache(lambda name: FeatureStore(expand(name), recipe.data.teacher))
     evals = only(recipe.evals, names, name_of, "eval")
-    asked = asked_of(evals, open_store, run.facts()["teacher"], f"{run.path} was trained with")
+    asked = asked_of(evals, open_store, run.facts()["teacher"], f"{run.path} was trained with", contents)
     baseline = run.baseline if recipe.baseline is not None else None
     if baseline is not None:
         baseline.recipe()

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import permutations
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from distillkit.claims.answered import Rows
 from distillkit.claims.file import Claim
 from distillkit.claims.work import Scene
 from distillkit.errors import TrainError
 from distillkit.evals._answers import Answers, Measure
 from distillkit.evaluation.clusters import Clusters, clusters, ends, resamples
 from distillkit.evaluation.intervals import DRAWS
-from distillkit.evaluation.measured import measured
 from distillkit.evaluation.paired import seeded_differences
 from distillkit.evaluation.verdicts import holm, verdict
 
@@ -85,31 +84,6 @@ class _Test:
     items: int
     by: float
     more: bool
-
-
-class Rows:
-    """Answers of arms, read once."""
-
-    def __init__(self, scene: Scene):
-        self._scene = scene
-        self._measured = lru_cache(maxsize=None)(measured)
-
-    def of(self, arm: str, eval_: str, name: str) -> tuple[list[Answers], Measure]:
-        """Of every seed, and the measure; TrainError where the eval has none of that name that is a mean of rows."""
-        found: list[Answers] = []
-        measure = None
-        for seed in self._scene.seeds:
-            folder = self._scene.folder(arm, seed)
-            rows = [one.answers for (asked, _), one in self._measured(folder).rows.items() if asked == eval_]
-            means = [(one, m) for one in rows for m in one.measures if m.how == "mean"]
-            hit = next(((one, m) for one, m in means if m.name == name), None)
-            if hit is None:
-                known = ", ".join(m.name for _, m in means) or "none"
-                raise TrainError(f"{folder}: {eval_!r} has no measure {name!r} that is a mean of rows; it has: {known}")
-            found.append(hit[0])
-            measure = hit[1]
-        assert measure is not None
-        return found, measure
 
 
 def judge(scene: Scene) -> list[Judged]:

@@ -8,6 +8,8 @@
     texts                       optional: true of one that asks about texts, other than of a store `prompts`
     together(found)             optional: everybody's answers, by network, with facts that take two of them to tell
     check(open_store)           optional: what `run` would refuse of the stores' labels, before anybody is asked
+    files(open_store)           optional: by the knob that names them, the paths of files that are no store and that
+                                answers hang on: answers that are kept are not taken where one has changed since
     encode.blank                true of a network that says nothing (_encode.py), of which little need be learned and
                                 ranked: it is asked before a training, for what would be refused in hours
 Labels are read by `labels_of` (_labels.py) and become classes by `prompted` or `classes_of` (_classes.py).

@@ -171,6 +171,11 @@ def codes_of(texts: pa.ChunkedArray) -> Int64[np.ndarray, "n"]:
     return np.concatenate([pc.fill_null(one.indices, -1).to_numpy() for one in encoded] or [[]]).astype(np.int64)
 
 
+def files_of_names(classes: str | None) -> dict[str, list[Path]]:
+    """The file of class names behind a measure's knob `classes`, if it names one: answers hang on its lines."""
+    return {} if classes is None else {"classes": [Path(expand(classes))]}
+
+
 def read_names(file: str) -> list[str]:
     """The lines of a file of class names. Only a line feed ends one, as in the source class_prompts."""
     try:

@@ -35,7 +35,7 @@ class Marks:
 
 def marks_of(store: Any, folder: str, part: str) -> Marks:
     """StoreError where there are no such lists, they do not read so, or an image of one is not in the store."""
-    files = sorted(Path(expand(folder)).glob(f"*_{part}.txt"))
+    files = lists_of(folder, part)
     if not files:
         raise StoreError(f"{expand(folder)}: has no lists CLASS_{part}.txt, as PASCAL VOC's ImageSets/Main has them")
     found = [_read(path) for path in files]
@@ -64,6 +64,11 @@ def marks_of(store: Any, folder: str, part: str) -> Marks:
         np.array([[marks[name] for marks in found] for name in names], np.int64),
         [path.stem.removesuffix(f"_{part}") for path in files],
     )
+
+
+def lists_of(folder: str, part: str) -> list[Path]:
+    """The lists of a part, in the order of their names."""
+    return sorted(Path(expand(folder)).glob(f"*_{part}.txt"))
 
 
 def _read(path: Path) -> dict[str, int]:

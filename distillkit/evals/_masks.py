@@ -15,6 +15,7 @@ from jaxtyping import Int64
 from PIL import Image
 
 from distillkit.errors import StoreError
+from distillkit.evals._encode import OpenStore
 from distillkit.evals._held import left_out
 from distillkit.system.one_image import rows_of_images
 from distillkit.system.opening import blame_the_file
@@ -45,6 +46,11 @@ class Masks:
                 f"of {store.path} without a mask below {self.root}, which must hold KEY.png for every key"
             )
 
+    @property
+    def files(self) -> list[Path]:
+        """Where they are."""
+        return [self._path(key) for key in self.keys]
+
     def of(self, places: np.ndarray) -> Int64[np.ndarray, "b side side"]:
         """The numbers of these images' pixels."""
         return np.stack([self._read(self._path(self.keys[place])) for place in places])
@@ -68,6 +74,13 @@ class Masks:
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             blame_the_file(error, path)
             raise StoreError(f"{path}: cannot be read as a picture ({error}); fetch it again") from error
+
+
+def files_of_masks(measure: Any, open_store: OpenStore) -> dict[str, list[Path]]:
+    """What a measure reads below its `train_masks` and `masks`: of the images that are learned from or asked alone."""
+    store, side = open_store(measure.store), measure.side
+    shown = Masks(open_store(measure.train), measure.train_masks, side, store)
+    return {"train_masks": shown.files, "masks": Masks(store, measure.masks, side).files}
 
 
 def _square(numbers: Int64[np.ndarray, "h w"], side: int) -> Int64[np.ndarray, "side side"]:

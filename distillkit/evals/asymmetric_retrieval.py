@@ -6,6 +6,7 @@ https://arxiv.org/abs/2006.13108). The index is a feature store, so nothing is c
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +18,7 @@ from distillkit.errors import StoreError
 from distillkit.evals._answers import Answers, Measure
 from distillkit.evals._by_name import by_name
 from distillkit.evals._encode import Encode, OpenStore, blank, taught
-from distillkit.evals._labels import Labels, labels_of_images
+from distillkit.evals._labels import Labels, files_of_names, labels_of_images
 from distillkit.evals._ranking import chance, ranked
 from distillkit.system.one_image import first_of_each, images_of, places_among
 from distillkit.system.wording import count
@@ -100,6 +101,10 @@ class AsymmetricRetrieval:
                 "another gallery"
             )
         return asked, answers
+
+    def files(self, open_store: OpenStore) -> dict[str, list[Path]]:
+        """The file of class names, where one is given."""
+        return files_of_names(self.classes if self.right == "class" else None)
 
     def _itself(self, open_store: OpenStore, asked: Labels, answers: Labels) -> Int64[np.ndarray, "n"]:
         """For each image that asks its place among the answers, where it is no answer; -1 where it is none of them."""

@@ -7,6 +7,8 @@ image in 10 views. Here shots are images.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from distillkit.evals._answers import Answers
@@ -15,7 +17,7 @@ from distillkit.evals._classes import Classes, class_embeddings, prompt_names, p
 from distillkit.evals._classified import classified
 from distillkit.evals._encode import Encode, OpenStore, blank, of_images
 from distillkit.evals._held import learned_from
-from distillkit.evals._labels import Labels, images_with, labels_of, labels_of_images
+from distillkit.evals._labels import Labels, files_of_names, images_with, labels_of, labels_of_images
 from distillkit.evals._ranking import one_right, ranked_by
 from distillkit.evals._shots import all_are_shots, shots_of
 from distillkit.evals._tip import few_shot_logits
@@ -82,3 +84,7 @@ class FewShot:
             raise all_are_shots(store, "few_shot", self.shots, least=1)
         classes.numbers(labels)
         return labels.but(np.setdiff1d(labels.places, places)), asked, classes
+
+    def files(self, open_store: OpenStore) -> dict[str, list[Path]]:
+        """The file of class names, where one is given."""
+        return files_of_names(self.classes)

@@ -8,6 +8,7 @@ Weighted votes as DINO counts them, https://arxiv.org/abs/2104.14294 (k 20, temp
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from distillkit.evals._classes import Classes, classes_of
 from distillkit.evals._classified import classified
 from distillkit.evals._encode import Encode, OpenStore, blank, home
 from distillkit.evals._held import learned_from, with_examples
-from distillkit.evals._labels import Labels, labels_of_images
+from distillkit.evals._labels import Labels, files_of_names, labels_of_images
 from distillkit.evals._ranking import one_right, ranked_by
 from distillkit.recipe.schema import Temperature
 from distillkit.system.one_image import places_among
@@ -80,6 +81,10 @@ class Knn:
             raise StoreError(f"{known.path}: its one image cannot vote for itself; name a `train` with more images")
         asked = with_examples([known], replace(labels, shared=shared), itself)
         return known, asked, classes_of(known, labels)
+
+    def files(self, open_store: OpenStore) -> dict[str, list[Path]]:
+        """The file of class names, where one is given."""
+        return files_of_names(self.classes)
 
     def _itself(self, open_store: OpenStore, known: Labels, labels: Labels) -> Int64[np.ndarray, "n"]:
         """For each image that is asked its place among those that vote, -1 where it is not there."""

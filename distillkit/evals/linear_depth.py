@@ -10,6 +10,7 @@ and seen is the largest centred square.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from distillkit.errors import RecipeError, StoreError
 from distillkit.evals._answers import Answers, Measure
 from distillkit.evals._encode import EncodeTokens, OpenStore
 from distillkit.evals._maps import Maps, learned
-from distillkit.evals._masks import Masks
+from distillkit.evals._masks import Masks, files_of_masks
 from distillkit.system.progress import hearer, paced
 
 _LEAST = 1e-3  # metres, of the nearest bin; and what is added before a logarithm
@@ -89,6 +90,10 @@ class LinearDepth:
         """The depths to learn from and those that are asked; StoreError where a picture is missing."""
         store = open_store(self.store)
         return Masks(open_store(self.train), self.train_masks, self.side, store), Masks(store, self.masks, self.side)
+
+    def files(self, open_store: OpenStore) -> dict[str, list[Path]]:
+        """The pictures that answers hang on, by knob."""
+        return files_of_masks(self, open_store)
 
     def _head(self, width: int) -> nn.Module:
         return _Head(width, torch.linspace(_LEAST, self.farthest, self.bins))

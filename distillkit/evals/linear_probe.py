@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -24,7 +25,7 @@ from distillkit.evals._classes import Classes, classes_of
 from distillkit.evals._classified import classified
 from distillkit.evals._encode import Encode, OpenStore, blank, home
 from distillkit.evals._held import but_asked, held_out, learned_from, with_examples
-from distillkit.evals._labels import Labels, labels_of_images
+from distillkit.evals._labels import Labels, files_of_names, labels_of_images
 from distillkit.evals._ranking import one_right, ranked_by
 from distillkit.system.progress import Progress, hearer
 from distillkit.system.wording import count
@@ -99,6 +100,10 @@ class LinearProbe:
             )
         *known, asked = labels
         return [*known, with_examples(known, asked)], classes_of(labels[0], *labels[1:])
+
+    def files(self, open_store: OpenStore) -> dict[str, list[Path]]:
+        """The file of class names, where one is given."""
+        return files_of_names(self.classes)
 
     def _fit(self, x: Float[Tensor, "n d"], label: Int[Tensor, "n"], classes: int, l2: float) -> _Classifier:
         weight = torch.zeros(classes, x.shape[1], device=x.device, requires_grad=True)

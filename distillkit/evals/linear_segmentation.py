@@ -9,6 +9,8 @@ the largest centred square: a store's maps, once made, serve all steps.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -19,6 +21,7 @@ from distillkit.errors import RecipeError
 from distillkit.evals._answers import Answers
 from distillkit.evals._encode import EncodeTokens, OpenStore
 from distillkit.evals._maps import Maps, learned
+from distillkit.evals._masks import files_of_masks
 from distillkit.evals._segmented import IGNORED, ClassMasks, enlarged, segmented
 from distillkit.system.one_image import rows_of_images
 
@@ -85,6 +88,10 @@ class LinearSegmentation:
         store = open_store(self.store)
         shown = ClassMasks(open_store(self.train), self.train_masks, *knobs, but=store)
         return shown, ClassMasks(store, self.masks, *knobs)
+
+    def files(self, open_store: OpenStore) -> dict[str, list[Path]]:
+        """The pictures that answers hang on, by knob."""
+        return files_of_masks(self, open_store)
 
     def _head(self, width: int) -> nn.Module:
         last = nn.Conv2d(width, self.classes, 1)

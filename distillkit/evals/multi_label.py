@@ -7,6 +7,8 @@ By `train` it is a logistic regression's for each class, as Proteus' fine-graine
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -19,7 +21,7 @@ from distillkit.evals._classes import class_embeddings, prompted
 from distillkit.evals._encode import Encode, OpenStore, blank, home
 from distillkit.evals._held import held_out, left_out, without_example
 from distillkit.evals._labels import UNSHOWN
-from distillkit.evals._marks import Marks, marks_of
+from distillkit.evals._marks import Marks, lists_of, marks_of
 from distillkit.system.progress import Progress, hearer
 from distillkit.system.wording import count
 
@@ -98,6 +100,11 @@ class MultiLabel:
                 f"{len(asked.classes)} are asked"
             )
         return known, asked
+
+    def files(self, open_store: OpenStore) -> dict[str, list[Path]]:
+        """The lists of what is in the images."""
+        parts = [self.part, *([] if self.train is None else [self.train_part])]
+        return {"labels": [file for part in parts for file in lists_of(self.labels, part)]}
 
     def _known(self, open_store: OpenStore, asked: Marks) -> Marks:
         """What is in the images to learn from: not those that are asked."""

@@ -8,6 +8,8 @@ k 30, temperature 0.02); the votes are enlarged to the pixels.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -18,6 +20,7 @@ from distillkit.errors import RecipeError, StoreError
 from distillkit.evals._answers import Answers
 from distillkit.evals._encode import EncodeTokens, OpenStore
 from distillkit.evals._maps import Maps
+from distillkit.evals._masks import files_of_masks
 from distillkit.evals._segmented import ClassMasks, segmented
 from distillkit.recipe.schema import Temperature
 from distillkit.system.one_image import rows_of_images
@@ -79,6 +82,10 @@ class PatchKnn:
         store = open_store(self.store)
         shown = ClassMasks(open_store(self.train), self.train_masks, *knobs, but=store)
         return shown, ClassMasks(store, self.masks, *knobs)
+
+    def files(self, open_store: OpenStore) -> dict[str, list[Path]]:
+        """The pictures that answers hang on, by knob."""
+        return files_of_masks(self, open_store)
 
     def _voters(self, maps: Maps, masks: ClassMasks) -> tuple[Float[Tensor, "v e"], Float[Tensor, "v c"]]:
         """Patches with a class, at length 1, and the share of each class in them; of a network that says nothing those

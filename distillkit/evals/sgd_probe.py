@@ -11,6 +11,7 @@ knows is not forgotten, only mended. Features are the clean view's, at length 1 
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +26,7 @@ from distillkit.evals._classes import Classes, class_embeddings, classes_of, pro
 from distillkit.evals._classified import classified
 from distillkit.evals._encode import Encode, OpenStore, blank, home
 from distillkit.evals._held import but_asked, held_out, learned_from, with_examples
-from distillkit.evals._labels import Labels, labels_of_images
+from distillkit.evals._labels import Labels, files_of_names, labels_of_images
 from distillkit.evals._ranking import one_right, ranked_by
 from distillkit.system.progress import hearer, paced
 
@@ -114,6 +115,10 @@ class SgdProbe:
         for one in labels:
             classes.numbers(one)
         return labels, classes
+
+    def files(self, open_store: OpenStore) -> dict[str, list[Path]]:
+        """The file of class names, where one is given."""
+        return files_of_names(self.classes)
 
     def _seen(self, said: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         found = said.float().nan_to_num()

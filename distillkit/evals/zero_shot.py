@@ -6,12 +6,14 @@ itself; one without keeps the teacher's.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from distillkit.evals._answers import Answers
 from distillkit.evals._class_order import as_prompted
 from distillkit.evals._classes import Classes, class_embeddings, prompt_names, prompted
 from distillkit.evals._classified import classified
 from distillkit.evals._encode import Encode, OpenStore, blank
-from distillkit.evals._labels import Labels, images_with, labels_of, labels_of_images
+from distillkit.evals._labels import Labels, files_of_names, images_with, labels_of, labels_of_images
 from distillkit.evals._ranking import one_right, ranked
 from distillkit.evals._shots import all_are_shots, shots_of
 
@@ -57,3 +59,7 @@ class ZeroShot:
             raise all_are_shots(store, "zero_shot", self.shots, least=0)
         classes.numbers(labels)
         return labels, classes
+
+    def files(self, open_store: OpenStore) -> dict[str, list[Path]]:
+        """The file of class names, where one is given."""
+        return files_of_names(self.classes)

@@ -12,6 +12,7 @@ from distillkit.errors import RecipeError, StoreError
 from distillkit.evals._class_order import any_matched
 from distillkit.evals._encode import OpenStore, stores_of
 from distillkit.evals._held import any_shared, unshown
+from distillkit.evaluation.files import Contents
 from distillkit.recipe import Component
 from distillkit.store.format.sameness import other_teacher
 from distillkit.store.reading.reader import FeatureStore
@@ -26,7 +27,8 @@ class Asked:
     """`measure` is the eval, built; `stores`: digests by the names that the recipe has for them.
 
     `counted`: how its items are counted where an older version counted otherwise, whose answers are not taken then.
-    `remarks`: what is to be told of it before it is asked.
+    `remarks`: what is to be told of it before it is asked. `files`: what lies in the files that it names (files.py), by
+    knob; an older version kept nothing of that.
     """
 
     component: Component
@@ -34,6 +36,7 @@ class Asked:
     stores: dict[str, str]
     counted: dict[str, str] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    files: dict[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -49,6 +52,7 @@ class Asked:
         """All that answers depend on, beside the network that gives them."""
         eval_ = self.component.model_dump(mode="json")
         found = {"eval": eval_, "stores": self.stores, "distillkit": versions()["distillkit"]}
+        found |= {"files": self.files} if self.files else {}
         return found | ({"counted": self.counted} if self.counted else {})
 
 
@@ -63,12 +67,20 @@ def slug_of(name: str) -> str:
     return found or hashlib.sha256(name.encode()).hexdigest()[:8]
 
 
-def asked_of(evals: Sequence[Component], open_store: OpenStore, teacher: dict[str, Any], whose: str) -> list[Asked]:
+def asked_of(
+    evals: Sequence[Component],
+    open_store: OpenStore,
+    teacher: dict[str, Any],
+    whose: str,
+    contents: Contents | None = None,
+) -> list[Asked]:
     """The evals, ready to be run: RecipeError or StoreError now for what can be known before anybody is asked.
 
-    `teacher`: fingerprint of the one that every store must be of; `whose` is what errors call that.
+    `teacher`: fingerprint of the one that every store must be of; `whose` is what errors call that. `contents`: what
+    this command has read of the files that evals name.
     """
     found: list[Asked] = []
+    contents = contents or Contents()
     for component in evals:
         measure = component.build("evals")
         stores = {name: open_store(name) for name in stores_of(measure)}
@@ -80,7 +92,8 @@ def asked_of(evals: Sequence[Component], open_store: OpenStore, teacher: dict[st
         counted |= {"itself": "no example"} if any_shared(measure, open_store) else {}
         counted |= {"classes without an example": "told"} if remarks else {}
         digests = {name: store.digest for name, store in stores.items()}
-        one = Asked(component, measure, digests, counted, tuple(remarks))
+        files = contents.of(measure, open_store)
+        one = Asked(component, measure, digests, counted, tuple(remarks), files)
         other = next((other for other in found if other.slug == one.slug), None)
         if other is not None:
             raise RecipeError(

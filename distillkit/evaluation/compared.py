@@ -105,11 +105,11 @@ def _untested(arms: Sequence[Arm]) -> list[Line]:
 
 
 def _other_questions(asked: dict[str, list[Asking]]) -> str:
-    """In words, where one name stands for other evals, stores or items; else nothing."""
+    """In words, where one name stands for other evals, stores, files or items; else nothing."""
     everyone = [(who, one) for who, runs in asked.items() for one in runs]
     first_name, first = everyone[0]
     for who, one in everyone[1:]:
-        for what in ("eval", "stores", "counted"):
+        for what in ("eval", "stores", "files", "counted"):
             changes = differences(first.made_of.get(what, {}), one.made_of.get(what, {}))
             if changes:
                 return f"{first_name} and {who} were not asked the same ({what}: {changes[0]})"

@@ -3,8 +3,9 @@
 results    by eval and network: a number by name; beside `x` there may be `x.low` and `x.high` (95 %), `x.groups` (of
            how many independent groups its items are), `x.chance` and `x.majority` (what the most
            frequent class gives, said of everything, where that is more than chance)
-evals      by eval: kind and knobs, the stores' digests, prompts and class names with their hash, where its rows are,
-           `typed` with which options a file of evals asked for it (--eval FILE)
+evals      by eval: kind and knobs, the stores' digests, `files` with the sha256 of the files that it names, by knob,
+           prompts and class names with their hash, where its rows are, `typed` with which options a file of evals asked
+           for it (--eval FILE)
 
 Numbers are made of the rows in evaluation/. What other evals of the same weights had found stays.
 """
@@ -82,10 +83,20 @@ def changed_since(folder: Path, asked: Sequence[Asked], networks: Mapping[str, s
         other = [f"{name} has changed since" for name, digest in one.stores.items() if stores.get(name) != digest]
         if then["distillkit"] != one.made_of["distillkit"]:
             other.append(f"distillkit {then['distillkit']} measured it")
+        if then.get("files") != one.made_of.get("files"):
+            other.append(_other_files(then["files"], one.files))
         if then.get("counted") != one.made_of.get("counted"):
             other.append("its images or classes are counted otherwise now")
         told.append(f"{one.name}: measured anew, as {' and '.join(other)}")
     return told
+
+
+def _other_files(then: Any, now: Mapping[str, str]) -> str:
+    if not isinstance(then, dict):
+        return f"nothing was kept of what its files ({', '.join(now)}) held then"
+    return (
+        f"its files ({', '.join(knob for knob, sha256 in now.items() if then.get(knob) != sha256)}) have changed since"
+    )
 
 
 def unfinished(folder: Path) -> None:

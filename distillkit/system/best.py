@@ -6,7 +6,7 @@ from pathlib import Path
 
 FOLDER = "best"
 RECORD = "best.json"  # written last: which step, and how well it did
-BY = "validation"  # in the record: the eval and the digests of its stores; absent from runs of older versions
+BY = "validation"  # in the record: the eval, digests of its stores and files; absent from runs of older versions
 
 
 def is_best(folder: Path) -> bool:

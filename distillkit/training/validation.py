@@ -26,6 +26,7 @@ from distillkit.evals._answers import Answers
 from distillkit.evals._encode import stores_of
 from distillkit.evaluation.embed import Pace, embedded
 from distillkit.evaluation.encode import Blank, Student
+from distillkit.evaluation.files import Contents
 from distillkit.evaluation.numbers import DETAILS, numbers
 from distillkit.originals import Originals, moved
 from distillkit.recipe import TrainRecipe, Validation
@@ -83,7 +84,8 @@ class Validator:
         """What numbers hang on, beside the student."""
         assert self.spec is not None
         stores = {name: self.open_store(name).digest for name in stores_of(self.measure)}
-        return {"eval": self.spec.eval.model_dump(mode="json"), "stores": stores}
+        files = Contents().of(self.measure, self.open_store)
+        return {"eval": self.spec.eval.model_dump(mode="json"), "stores": stores, "files": files}
 
     def forget_after(self, step: int) -> None:
         """Drop what will be measured again."""

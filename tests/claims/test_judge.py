@@ -1,13 +1,17 @@
 """Verdicts on answers whose truth is known."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from distillkit.claims import answered
 from distillkit.claims import judge as judging
 from distillkit.claims.file import Claim
 from distillkit.claims.judge import HOLDS, NOT, UNSURE, WAITS, judge
 from distillkit.errors import TrainError
 from distillkit.evals._answers import Answers, Measure
+from distillkit.evaluation.measured import Asking
 
 MEASURE = Measure("R@1", "rank", within=1)
 
@@ -125,3 +129,20 @@ def test_arms_that_answered_other_items_are_not_compared(arms, monkeypatch):
     runs["bad"] = [Answers([*one.key[1:], "new"], one.columns, one.measures) for one in runs["bad"]]
     with pytest.raises(TrainError, match="answered other items"):
         judge(Scene(better("good", "bad")))
+
+
+def test_arms_that_were_asked_with_other_files_are_not_compared(monkeypatch):
+    """As masks that were replaced between the evaluations of two of them: all items are the same then."""
+    answers = Answers(["a", "b"], {"rank": np.array([1, 2])}, (MEASURE,))
+    files = {"good/0": {"masks": "1"}, "good/1": {"masks": "1"}, "bad/0": {"masks": "1"}, "bad/1": {"masks": "2"}}
+
+    def measured(folder):
+        return SimpleNamespace(rows={("unseen", ""): Asking(answers, {"files": files[folder]})})
+
+    monkeypatch.setattr(answered, "measured", measured)
+    scene = SimpleNamespace(seeds=[0, 1], folder=lambda arm, seed: f"{arm}/{seed}")
+    rows = answered.Rows(scene)
+    assert rows.of("good", "unseen", "R@1")[1] == MEASURE
+    told = r"bad/1: 'unseen' was asked with other files than in good/0; ask both anew: distillkit evaluate good/0 bad/1"
+    with pytest.raises(TrainError, match=told):
+        rows.of("bad", "unseen", "R@1")

@@ -2,6 +2,9 @@
 
 import inspect
 import math
+import sys
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,7 +36,9 @@ KNOBS |= {"seen": "images", "seen_prompts": "prompts", "shifted": {"r": {"store"
 def component_of(kind, tmp_path):
     """An evaluation of the small world, whose files lie at `tmp_path`."""
     known = inspect.signature(resolve("evals", kind)).parameters
-    knobs = KNOBS | {"masks": str(tmp_path)} | ({"classes": 2} if known.keys() >= {"masks", "classes"} else {})
+    (tmp_path / "names.txt").write_text("a\nb\nc\n")
+    knobs = KNOBS | {"masks": str(tmp_path)}
+    knobs |= {"classes": 2 if known.keys() >= {"masks", "classes"} else str(tmp_path / "names.txt")}
     if kind == "multi_label":
         knobs |= {"labels": str(tmp_path), "train": None}
         for column, one in enumerate("abc"):
@@ -61,3 +66,38 @@ def test_gives_named_numbers_with_intervals_around_them(kind, encode, tmp_path):
             assert found[name] <= found[bare] <= found[f"{bare}.high"]
             if f"{bare}.chance" in found:
                 assert found[name] >= 0 and found[f"{bare}.high"] <= 1
+
+
+_HEARD: list[list[Path]] = []
+
+
+def _hear(event, arguments):
+    if event == "open" and _HEARD and isinstance(arguments[0], str | bytes | Path):
+        _HEARD[-1].append(Path(str(arguments[0])))
+
+
+sys.addaudithook(_hear)  # which nothing takes away again
+
+
+@contextmanager
+def opened_below(folder):
+    """The files there that are opened within."""
+    found, heard = set(), []
+    _HEARD.append(heard)
+    try:
+        yield found
+    finally:
+        _HEARD.pop()
+        found |= {path for path in heard if path.is_relative_to(folder)}
+
+
+@pytest.mark.parametrize("kind", kinds("evals"))
+def test_tells_of_every_file_that_it_reads(kind, tmp_path):
+    """Else its kept answers would outlive what they hang on."""
+    component = component_of(kind, tmp_path)
+    with opened_below(tmp_path) as read:
+        measure = component.build("evals")
+        measure.run(Teacher(), STORES.__getitem__)
+    told = measure.files(STORES.__getitem__) if hasattr(measure, "files") else {}
+    assert read == {path for files in told.values() for path in files}
+    assert told.keys() <= component.knobs.keys() | {"train_masks"}  # which are the masks, where nothing else is said

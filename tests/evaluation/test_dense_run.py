@@ -1,5 +1,7 @@
 """Dense probes of a real student and its teacher: tokens live and stored, rows kept, and who has no patches."""
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -121,3 +123,30 @@ def test_long_evals_of_patches_tell_how_far_they_are(world):
     assert f"{world}/out/known: steps of learning on patches 1/20  " in told
     assert f"{masks}: images and their masks 8/12  " in told
     assert f"{masks}: images and their depths 8/12  " in told
+
+
+def test_masks_that_were_replaced_are_asked_about_anew_once(world):
+    run, folder = world / "out/run", world / "corpus/masks/images"
+    of_depth = (world / "dense.toml").read_text().split("[[evals]]")[2]
+    own = world / "replaced"
+    shutil.copytree(folder, own / "images")
+    (world / "replaced.toml").write_text(
+        f'[[evals]]{of_depth}name = "replaced"\n'.replace(f"{world}/corpus/masks", str(own))
+    )
+
+    def told():
+        said = []
+        evaluate(run, said.append, evals=world / "replaced.toml")
+        return "\n".join(said)
+
+    told()
+    before = results(run)["results"]["replaced"]
+    assert "already evaluated, nothing to do" in told()
+    shutil.copy(own / "images/000.png", own / "images/of nobody.png")
+    assert "already evaluated, nothing to do" in told()
+    for path in (own / "images").iterdir():
+        path.write_bytes((folder / "012.png").read_bytes())
+    assert "replaced: measured anew, as its files (train_masks, masks) have changed since" in told()
+    assert results(run)["results"]["replaced"] != before
+    assert results(run)["evals"]["replaced"]["files"].keys() == {"train_masks", "masks"}
+    assert "already evaluated, nothing to do" in told()

@@ -24,13 +24,9 @@ from distillkit.store.reading.selection import FILE_NAME as VIEW
 from distillkit.store.reading.selection import Selection
 from distillkit.store.writing.commits import commit_path
 from distillkit.store.writing.stamps import kept
-<<<<<<< HEAD
-from distillkit.system.arrow import table_at, table_of
-=======
 from distillkit.store.writing.steps import FILE_NAME as STEPS
 from distillkit.store.writing.steps import record_of
-from distillkit.system.arrow import table_of
->>>>>>> c
+from distillkit.system.arrow import table_at, table_of
 from distillkit.system.atomic import as_json, parsed_json
 from distillkit.system.opening import blame_the_file
 from distillkit.system.progress import Progress
