@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -79,7 +79,7 @@ class Validator:
             f"numbers and weights are kept as {kept}, and the best is chosen anew from here"
         )
 
-    @property
+    @cached_property
     def _by(self) -> dict[str, Any]:
         """What numbers hang on, beside the student."""
         assert self.spec is not None

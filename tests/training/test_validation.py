@@ -14,8 +14,10 @@ from distillkit.evals.linear_probe import LinearProbe
 from distillkit.evaluation import embed
 from distillkit.evaluation.encode import Student
 from distillkit.evaluation.numbers import numbers
+from distillkit.recipe import Component
 from distillkit.runfolder import RunFolder
 from distillkit.store.reading.selection import select
+from distillkit.system.atomic import as_json, parsed_json
 from distillkit.training import validation
 from distillkit.training.batches import Batches
 from distillkit.training.course import Course
@@ -180,3 +182,29 @@ def test_what_takes_long_is_done_while_no_rank_waits_in_a_collective(world, monk
     trained(world, work)
     at = inside.index("done")
     assert inside[at - 1 : at + 2] == ["begun", "done", "ended"]
+
+
+def test_numbers_of_other_stores_or_files_are_no_measure_for_those_of_now(tmp_path):
+    """Of masks that have been replaced an old number may never be reached again. Older records do not tell of any."""
+    lists, said, stores = tmp_path / "lists.txt", [], {"s": SimpleNamespace(digest="1")}
+
+    def kept(step, value):
+        """In a process of its own."""
+        asked = Validator(SimpleNamespace(validation=None), SimpleNamespace(path=tmp_path))
+        asked.spec = SimpleNamespace(best="mIoU", eval=Component(kind="patch_knn"))
+        asked.open_store = stores.__getitem__
+        asked.measure = SimpleNamespace(store="s", files=lambda open_store: {"lists": [lists]})
+        asked.begin(said.append)
+        asked._keep({"mIoU": value}, 1.0, nn.Linear(1, 1), step)
+        return parsed_json((tmp_path / "best/best.json").read_bytes())["step"]
+
+    lists.write_text("as it was")
+    assert [kept(1, 0.9), kept(2, 0.5), kept(3, 0.91), kept(4, 0.5)] == [1, 1, 3, 3] and not said
+    lists.write_text("replaced")
+    assert [kept(5, 0.4), kept(6, 0.3)] == [5, 5] and "than at step 3, which did best" in said[0]
+    stores["s"].digest = "2"
+    assert [kept(7, 0.3), kept(8, 0.2)] == [7, 7] and len(said) == 2
+    record = tmp_path / "best/best.json"
+    record.write_bytes(as_json({"step": 7, "mIoU": 0.3}))
+    assert [kept(9, 0.2), kept(10, 0.4)] == [7, 10] and len(said) == 2
+    assert len([*tmp_path.glob("best.before-*")]) == len([*tmp_path.glob("validation.jsonl.before-*")]) == 2
