@@ -220,6 +220,22 @@ def test_an_older_store_goes_on_without_such_a_record(small):
     assert begun_again(toy).steps == steps_of(toy.path, toy.fields)
 
 
+def test_of_parts_the_one_is_named_whose_steps_are_damaged(small, tmp_path, run_cli):
+    """Not the other one, which has others than those."""
+    toy, _ = small
+    parts = [shutil.copytree(toy.path, tmp_path / name) for name in ("a", "b")]
+    for number, part in enumerate(parts):
+        (part / "manifest.json").unlink()
+        (part / f"commits/{number:05d}.json").unlink()
+    flip(parts[0] / "toy/x.steps/c/0/0", 3)
+    code, _, err = run_cli("store", "merge", tmp_path / "out", *parts)
+    assert code == 1 and f"{parts[0]}/toy/x.steps/c/0/0: missing or damaged" in err and not (tmp_path / "out").exists()
+    flip(parts[0] / "toy/x.steps/c/0/0", 3)
+    code, _, err = run_cli("store", "merge", tmp_path / "out", *parts)
+    assert code == 0 and verify(tmp_path / "out") == [], err
+    assert (tmp_path / "out/steps.json").read_bytes() == (toy.path / "steps.json").read_bytes()
+
+
 def test_stores_with_other_steps_become_one(small, make_toy, tmp_path, run_cli):
     """The numbers are made anew, for steps that can tell what either store could."""
     toy, said = small
