@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -34,6 +35,7 @@ def compared(arms: Sequence[Arm], teacher: Arm | None = None) -> Comparison:
     alone = sorted({name for name, _ in names} - {name for name, _ in shared})
     asked = {place: {who: [run[place] for run in runs] for who, runs in by_arm.items()} for place in shared}
     others = {place[0]: why for place in shared if (why := _other_questions(asked[place]))}
+    others |= {name: why for name in _unrowed(arms) if (why := _asked_otherwise([*_told_of(arms, name)]))}
     lines = [line for place in shared if place[0] not in others for line in _lines(place, asked[place])]
     lines += [line for line in _untested(arms) if line.eval not in others] if teacher is None else []
     if not lines:
@@ -91,9 +93,8 @@ def _cell(measure: Measure, own: list[dict[str, float]], runs: list[Answers], te
 def _untested(arms: Sequence[Arm]) -> list[Line]:
     """Numbers of evals that keep no rows: beside each other, and no verdict, since there is no test."""
     known = [run.numbers for arm in arms for run in arm.runs]
-    shared = [name for name in known[0] if all(name in one for one in known)]
     lines = []
-    for name in shared:
+    for name in _unrowed(arms):
         for measure in known[0][name]:
             if measure.endswith(DETAILS) or not all(measure in one[name] for one in known):
                 continue
@@ -104,15 +105,34 @@ def _untested(arms: Sequence[Arm]) -> list[Line]:
     return lines
 
 
+def _unrowed(arms: Sequence[Arm]) -> list[str]:
+    """The evals that keep no rows and all of them answered."""
+    known = [run.numbers for arm in arms for run in arm.runs]
+    return [name for name in known[0] if all(name in one for one in known)]
+
+
+def _told_of(arms: Sequence[Arm], name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Of what the numbers of such an eval were made, by arm."""
+    return ((arm.name, run.asked.get(name, {})) for arm in arms for run in arm.runs)
+
+
+def _asked_otherwise(everyone: Sequence[tuple[str, dict[str, Any]]]) -> str:
+    """In words, where one name stands for other evals, stores, files or ways to count; else nothing."""
+    first_name, first = everyone[0]
+    for who, one in everyone[1:]:
+        for what in ("eval", "stores", "files", "counted"):
+            if changes := differences(first.get(what, {}), one.get(what, {})):
+                return f"{first_name} and {who} were not asked the same ({what}: {changes[0]})"
+    return ""
+
+
 def _other_questions(asked: dict[str, list[Asking]]) -> str:
     """In words, where one name stands for other evals, stores, files or items; else nothing."""
     everyone = [(who, one) for who, runs in asked.items() for one in runs]
     first_name, first = everyone[0]
+    if why := _asked_otherwise([(who, one.made_of) for who, one in everyone]):
+        return why
     for who, one in everyone[1:]:
-        for what in ("eval", "stores", "files", "counted"):
-            changes = differences(first.made_of.get(what, {}), one.made_of.get(what, {}))
-            if changes:
-                return f"{first_name} and {who} were not asked the same ({what}: {changes[0]})"
         if list(one.answers.key) != list(first.answers.key):
             return (
                 f"{first_name} answered {counted(len(first.answers.key), 'item')} and {who} "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,8 @@ class Measured:
     """`rows` of the network itself, `teacher`'s rows of the same evals, and `numbers` of evals that keep no rows.
 
     `made_of`: all that the student depends on (runfolder.identity), and how its weights were selected, if they were.
-    `network`: what its weights are called in what is kept of it, and `folder` is where that lies.
+    `network`: what its weights are called in what is kept of it, and `folder` is where that lies. `asked`: by eval that
+    keeps no rows, what its numbers were made of.
     """
 
     path: Path
@@ -43,6 +44,7 @@ class Measured:
     numbers: dict[str, Numbers]
     network: str
     folder: Path
+    asked: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -60,7 +62,9 @@ def measured(path: Path) -> Measured:
         found = _found(folder / "evaluation", who, path / "student.safetensors")
         if found is not None:
             made_of = (run.begun_with() or {}) | selected
-            return Measured(path, recipe, facts, made_of, *found, folder / "evaluation")
+            rows, teacher, told, network = found
+            numbers, asked = ({name: one[place] for name, one in told.items()} for place in (0, 1))
+            return Measured(path, recipe, facts, made_of, rows, teacher, numbers, network, folder / "evaluation", asked)
     first = parent if path.name == "baseline" and (parent / "recipe.json").is_file() else path
     raise TrainError(f"{path}: this student has not been evaluated; run: distillkit evaluate {first}")
 
@@ -75,7 +79,7 @@ def _beside(run: RunFolder) -> list[Path]:
 
 def _found(
     folder: Path, who: str, weights: Path
-) -> tuple[dict[Place, Asking], dict[Place, Asking], dict[str, Numbers], str] | None:
+) -> tuple[dict[Place, Asking], dict[Place, Asking], dict[str, tuple[Numbers, dict[str, Any]]], str] | None:
     """What is kept there of the network `who`, if it is the one with these weights, and what it is called there; None
     where that is nothing.
     """
@@ -93,5 +97,5 @@ def _found(
             teacher[place] = Asking(kept.answers["teacher"], kept.asked)
     for record in records:
         if same(record.get("networks", {})):
-            numbers[record["name"]] = record["numbers"][who]
+            numbers[record["name"]] = record["numbers"][who], record.get("made_of", {})
     return (rows, teacher, numbers, network) if rows or numbers else None

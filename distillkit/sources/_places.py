@@ -170,7 +170,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 class Far:
-    """A folder behind a URL. What is read of it comes as bytes."""
+    """The same behind a URL. What is read of it comes as bytes."""
 
     def __init__(self, root: str):
         self.root = root.rstrip("/")
@@ -185,6 +185,7 @@ class Far:
         except FileNotFoundError:
             return False
         except OSError as error:
+            blame_the_file(error, self.where(name))
             raise SourceError(str(error)) from error
 
     def read(self, name: str) -> bytes:
@@ -192,23 +193,21 @@ class Far:
         return self.part(name, 0, LARGEST_IMAGE)
 
     def part(self, name: str, start: int, length: int) -> bytes:
-        """Bytes of a file; fewer where it ends before."""
         try:
             return self._remote.read(below(self.root, name), start, length)
         except FileNotFoundError as error:
             raise SourceError(f"{self.where(name)}: no such file") from error
         except OSError as error:
+            blame_the_file(error, self.where(name))
             raise SourceError(str(error)) from error
 
     def size(self, name: str) -> int:
         return self._remote.size(name)
 
     def open(self, name: str) -> BinaryIO:
-        """A file to read from its start on; OSError where there is none."""
         return self._remote.open(name)
 
     def table(self, name: str) -> Path | BinaryIO:
-        """A file for a reader that jumps about in it, as Arrow takes it."""
         return self._remote.open(name, buffered=False)
 
     def checked(self, name: str) -> str:

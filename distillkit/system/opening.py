@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,12 +36,42 @@ _GONE = (
     *(errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH),
 )
 
+_NO_LINE = ("ConnectionTimeoutError", "ConnectTimeoutError")  # of aiohttp and of botocore
+
+
+class Unreachable(OSError):
+    """A server to which no line can be had, as the last of several tries says. `cause`: the system's number, if any."""
+
+    cause: int | None = None
+
+
+def unreachable(error: BaseException, told: str) -> Unreachable | None:
+    """An error of a library as that, with what is told of it; None where a server answered, or hung up."""
+    seen = set[int]()
+    one: BaseException | None = error
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        cause = one.errno if isinstance(one, OSError) else None
+        unknown = isinstance(one, socket.gaierror)  # of its name no address is to be had; its numbers are others
+        if unknown or cause in _WANTS or cause in _GONE or type(one).__name__ in _NO_LINE:
+            found = Unreachable(told)
+            found.cause = None if unknown else cause
+            return found
+        one = one.__cause__ or one.__context__
+    return None
+
 
 def blame_the_file(error: BaseException, place: object) -> None:
     """NotNow where it was the machine that kept the file at `place` from being read: whoever takes that for a fault of
     the file, as one that is absent, unreadable or damaged, leaves it out, and all others behind it.
     """
     cause = error.errno if isinstance(error, OSError) else None
+    if isinstance(error, Unreachable):
+        cure = _WANTS.get(error.cause or 0, "see that its server can be reached")
+        raise NotNow(
+            f"{error}: cannot be read now, for no fault of its own; {cure}, and run the same command again: nothing "
+            "that was committed is lost"
+        ) from error
     if cause in _WANTS or cause in _GONE:
         cure = _WANTS.get(cause, "mount its disk again")
         raise NotNow(

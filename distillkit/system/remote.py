@@ -21,6 +21,7 @@ from distillkit.errors import MissingExtra
 from distillkit.hidden import public
 from distillkit.system.addresses import refuse_secrets
 from distillkit.system.atomic import atomic_file
+from distillkit.system.opening import unreachable
 
 # What must be installed, by protocol; fsspec itself comes with torch.
 _EXTRAS = {
@@ -36,7 +37,6 @@ _WAITS = (0.5, 2.0, 8.0)
 # A request costs tens of milliseconds, in which as many megabytes could have come.
 _BLOCK = 4 * 2**20
 _DEEPEST = 32
-
 T = TypeVar("T")
 
 
@@ -219,8 +219,8 @@ def _as_of_a_disk(error: Exception, where: str) -> OSError:
         return _NothingThere(errno.EINVAL, "ends before", where)
     if isinstance(error, FileNotFoundError) and _is_final(error):
         return FileNotFoundError(errno.ENOENT, "no such file", where)
-    told = public(" ".join(str(error).split())) or type(error).__name__
-    return OSError(f"{where}: {told:.300}")
+    told = f"{where}: {public(' '.join(str(error).split())) or type(error).__name__:.300}"
+    return OSError(told) if _is_final(error) else unreachable(error, told) or OSError(told)
 
 
 class _Raw(io.RawIOBase):

@@ -233,6 +233,29 @@ def test_other_questions_are_left_out_where_there_are_others_yet(world, pair, ru
     assert code == 0 and "knn" not in out and note in err
 
 
+@pytest.mark.parametrize("what", ["eval", "stores", "files"])
+def test_numbers_without_rows_stand_beside_each_other_only_where_the_same_was_asked(what, pair):
+    """As of an eval of one's own that gives numbers alone."""
+    for run, asked in zip(pair, ("1", "1"), strict=True):
+        tell_numbers(run, {what: {"masks": asked}})
+    found = compare.comparison(pair)
+    assert "mine" in {line.eval for line in found.lines} and found.notes == ()
+    tell_numbers(pair[1], {what: {"masks": "2"}})
+    found = compare.comparison(pair)
+    assert "mine" not in {line.eval for line in found.lines} and found.apart == ("mine",)
+    assert found.notes == (
+        f"mine: {pair[0]} and {pair[1]} were not asked the same ({what}: masks: '1' -> '2'), left out",
+    )
+
+
+def tell_numbers(run, made_of):
+    """As if an eval that keeps no rows had been asked."""
+    networks = read_rows(run / "evaluation/retrieval.arrow").networks
+    numbers = {who: {"number": 0.5} for who in networks}
+    record = {"name": "mine", "made_of": made_of, "networks": networks, "numbers": numbers}
+    (run / "evaluation/mine.json").write_text(json.dumps(record))
+
+
 def test_evals_that_not_all_answered_are_left_out_and_told(world, pair, run_cli):
     a, b = pair
     assert run_cli("evaluate", a, "--eval", world / "more.toml")[0] == 0

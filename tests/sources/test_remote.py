@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from distillkit.errors import MissingExtra, SourceError
+from distillkit.errors import MissingExtra, NotNow, SourceError
 from distillkit.pixels import decode
 from distillkit.recipe import Component
 from distillkit.sources.folder import Folder
@@ -142,8 +142,21 @@ def test_a_line_that_stays_dead_is_a_source_error_of_one_sample(tmp_path, web, i
             source.read("top.png")
         assert "\n" not in str(caught.value)
         assert decode(source.read("b/2.png")).size == (4, 4)
-    with pytest.raises(SourceError, match=r"b/2\.png: "):  # the whole server is gone
+    told = r"b/2\.png: .*: cannot be read now, .*; see that its server can be reached, and run the same command again"
+    with pytest.raises(NotNow, match=told):  # the whole server is gone
         source.read("b/2.png")
+
+
+@pytest.mark.parametrize("kind", ["folder", "parquet"])
+def test_no_image_is_to_blame_where_its_bucket_cannot_be_reached(kind, tmp_path, s3, impatient, monkeypatch):
+    folder = tmp_path / "corpus"
+    knobs = corpus(kind, folder)
+    url, places = s3(folder), make_plan(built(kind, knobs, folder, str(folder)), folder)[0]["image"].to_pylist()
+    with serving(Plain) as gone:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", gone)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with pytest.raises(NotNow, match=r"cannot be read now, .*; see that its server can be reached"):
+        built(kind, knobs, folder, url).read(next(filter(None, places)))
 
 
 def test_a_server_that_sends_no_parts_serves_images_and_says_so_of_tars(tmp_path, web):

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import resource
+import socket
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -29,7 +30,7 @@ from distillkit.sources._places import Near
 from distillkit.store.writing.stamps import read_stamped
 from distillkit.students._weights import earlier_student
 from distillkit.system.atomic import atomic_file, noticing_a_full_disk, write_json
-from distillkit.system.opening import blame_the_file, numbers, tensors_of, there_by_now
+from distillkit.system.opening import blame_the_file, numbers, tensors_of, there_by_now, unreachable
 from distillkit.teachers._students import student_of
 from distillkit.training import checkpoint
 from distillkit.training.checkpoint import State
@@ -267,3 +268,28 @@ def test_a_disk_that_goes_while_a_sample_is_read_is_no_damaged_sample(read, tmp_
     monkeypatch.setattr(os, "pread", lambda *_: _fails(errno.ENOTCONN))
     with pytest.raises(NotNow, match=r"a\.png: cannot be read now .*; mount its disk again"):
         read(path)
+
+
+@pytest.mark.parametrize(
+    ("cause", "cure"),
+    [
+        (OSError(errno.EMFILE, "too many"), "raise `ulimit -n`"),
+        (OSError(errno.ECONNREFUSED, "refused"), "see that its server can be reached"),
+        (socket.gaierror(socket.EAI_AGAIN, "no name"), "see that its server can be reached"),
+        (ConnectionResetError(errno.ECONNRESET, "hung up"), None),  # as a server does that does not like one request
+        (ValueError("an answer that is none"), None),
+    ],
+)
+def test_a_server_to_which_there_is_no_line_is_no_fault_of_what_lies_there(cause, cure):
+    """Its library has an error of its own, and an error of the system behind it."""
+    try:
+        try:
+            raise cause
+        except Exception as error:
+            raise RuntimeError("a library says no") from error
+    except RuntimeError as error:
+        found = unreachable(error, "s3://bucket/a.png: no")
+    assert (found is None) == (cure is None)
+    if found is not None:
+        with pytest.raises(NotNow, match=rf"^s3://bucket/a\.png: no: cannot be read now, .*; {cure}, and run the same"):
+            blame_the_file(found, "s3://bucket/a.png")
