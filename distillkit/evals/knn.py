@@ -104,5 +104,6 @@ class Knn:
         mine = (itself >= 0).nonzero().squeeze(1)
         cosine[mine, itself[mine]] = -torch.inf
         near, place = cosine.topk(min(self.k, len(voters)), dim=1)
-        votes = asked.new_zeros(len(asked), classes).scatter_add_(1, known[place], (near / self.temperature).exp())
+        weight = ((near - near[:, :1]) / self.temperature).exp()  # of the nearest 1, or low temperatures overflow
+        votes = asked.new_zeros(len(asked), classes).scatter_add_(1, known[place], weight)
         return votes / votes.sum(1, keepdim=True)

@@ -168,6 +168,14 @@ def test_of_two_classes_there_is_an_area_under_the_curve():
     assert "ROC-AUC" not in run(Knn(train="s", store="s", k=3), Teacher(), s=WHOLE)
 
 
+@pytest.mark.parametrize("temperature", [0.07, 0.01, 1e-3])
+def test_a_low_temperature_lets_the_nearest_decide_and_no_vote_overflows(temperature):
+    """exp(cosine / temperature) is more than float32 holds below about 0.011; CLIP's own is 0.01."""
+    found = run(Knn(train="s", store="s", k=5, temperature=temperature), Teacher(), s=WHOLE)
+    nearest = run(Knn(train="s", store="s", k=1), Teacher(), s=WHOLE)
+    assert found["top-1"] > 0.5 and (temperature > 1e-3 or found["top-1"] == nearest["top-1"])
+
+
 def test_long_learning_and_ranking_tell_how_far_they_are(lists, every_step, monkeypatch):
     said = []
     monkeypatch.setattr(_ranking, "_MOST", 40)
