@@ -9,11 +9,13 @@ from distillkit.sources._account import Account
 from distillkit.sources._class_names import listed_names
 from distillkit.sources._lines import numbered_lines
 from distillkit.sources._names import doubled
-from distillkit.sources._places import file_at
+from distillkit.sources._places import Place, file_at
 from distillkit.sources._templates import Templates, templates_called
 from distillkit.types import Sample
 
 _IMAGENET = "openai_imagenet"  # in place of a file
+_TEMPLATES: Templates = "openai_imagenet"
+_HERE = "\0"  # a name that nothing else is in
 
 
 class ClassPrompts:
@@ -25,11 +27,11 @@ class ClassPrompts:
 
     root = None
 
-    def __init__(self, *, file: str, templates: Templates = "openai_imagenet", templates_file: str | None = None):
+    def __init__(self, *, file: str, templates: Templates = _TEMPLATES, templates_file: str | None = None):
         self._listed = None if file == _IMAGENET else file_at(file, "file of class names")
         self.templates, self._templates_file = templates, None
         if templates_file is not None:
-            self._templates_file = file_at(templates_file, "file of templates", knob="source.templates_file")
+            self._templates_file = _place_of(templates_file)
         self.account = Account()
 
     def __iter__(self) -> Iterator[Sample]:
@@ -54,16 +56,32 @@ class ClassPrompts:
 
     def _own_templates(self) -> list[str]:
         """The lines of the file of templates; none without one."""
-        if self._templates_file is None:
-            return []
-        place, name = self._templates_file
-        lines = [(number, line.strip()) for number, line in numbered_lines(place, name)]
-        found = [(number, line.replace("{c}", "{}")) for number, line in lines if line]
-        for number, line in found:
-            if line.count("{}") != 1:
-                raise SourceError(
-                    f"{place.where(name)}:{number}: {line!r:.60} must have one {{c}}, where the name goes"
-                )
-        if not found:
-            raise SourceError(f"{place.where(name)}: has no templates; write one a line, with {{c}} for the name")
-        return [line for _, line in found]
+        return [] if self._templates_file is None else _templates_in(*self._templates_file)
+
+
+def name_within(
+    key: str, text: str, templates: Templates = _TEMPLATES, templates_file: str | None = None
+) -> str | None:
+    """The class name in a prompt that was made with these knobs; None where no such template has made it."""
+    own = _templates_in(*_place_of(templates_file)) if templates_file else []
+    made_by, number = templates_called(own or templates), key.rpartition("/")[2]
+    if not number.isdecimal() or int(number) >= len(made_by):
+        return None
+    before, _, after = made_by[int(number)](_HERE).partition(_HERE)
+    name = text.removeprefix(before).removesuffix(after)
+    return name if name and f"{before}{name}{after}" == text else None
+
+
+def _place_of(templates_file: str) -> tuple[Place, str]:
+    return file_at(templates_file, "file of templates", knob="source.templates_file")
+
+
+def _templates_in(place: Place, name: str) -> list[str]:
+    lines = [(number, line.strip()) for number, line in numbered_lines(place, name)]
+    found = [(number, line.replace("{c}", "{}")) for number, line in lines if line]
+    for number, line in found:
+        if line.count("{}") != 1:
+            raise SourceError(f"{place.where(name)}:{number}: {line!r:.60} must have one {{c}}, where the name goes")
+    if not found:
+        raise SourceError(f"{place.where(name)}: has no templates; write one a line, with {{c}} for the name")
+    return [line for _, line in found]

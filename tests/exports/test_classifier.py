@@ -7,10 +7,12 @@ import onnxruntime
 import pytest
 import torch
 
-from distillkit.errors import ExportError
+from distillkit import extract
+from distillkit.errors import ExportError, StoreError
 from distillkit.evals._classes import class_embeddings
 from distillkit.export import export
 from distillkit.exports._pictures import pixels_of, read_preprocessor
+from distillkit.parity.classes import _names
 from distillkit.parity.reference import Reference
 from distillkit.runfolder import RunFolder
 from distillkit.store.reading.reader import FeatureStore
@@ -46,3 +48,34 @@ def test_classes_of_another_width_are_refused(runs, pictures, tmp_path):
     with pytest.raises(ExportError, match="16 numbers, the vectors of its classes 32"):
         export(run, "classifier", classes=f"{pictures}/prompts", out=tmp_path / "out", say=lambda line: None)
     assert not (tmp_path / "out").exists()
+
+
+SOURCE = """
+[[corpora]]
+name = "{name}"
+source = {{ kind = "class_prompts", file = "{names}", {templates} }}
+fields = ["text"]
+"""
+
+
+@pytest.mark.parametrize("templates", ['templates = "simple_imagenet"', 'templates_file = "{folder}/templates.txt"'])
+def test_classes_are_called_what_their_prompts_call_them_whatever_lies_in_the_file_by_now(
+    pictures, tmp_path, templates
+):
+    names, own = tmp_path / "names.txt", tmp_path / "templates.txt"
+    names.write_text("cat\nsea star\n\u0153uf\n")
+    own.write_text("a {c}.\nmany {c} here\n")
+    recipe = (pictures.parent / "extract.toml").read_text().partition("[[corpora]]")[0]
+    recipe += SOURCE.format(name="few", names=names, templates=templates.format(folder=tmp_path))
+    (tmp_path / "extract.toml").write_text(recipe.replace(str(pictures), str(tmp_path / "out")))
+    extract(tmp_path / "extract.toml", lambda line: None)
+    store = FeatureStore(tmp_path / "out/few")
+    called = ["cat", "sea star", "\u0153uf"]
+    names.write_text("\u0153uf\nsea star\ncat\n")
+    assert _names(store, 3) == called
+    names.unlink()
+    assert _names(store, 3) == called
+    own.write_text("one {c}\nmany {c} here\n")
+    if "templates_file" in templates:
+        with pytest.raises(StoreError, match=r"few: 'a cat\.' is not what its templates make of a class name; put the"):
+            _names(store, 3)
