@@ -1,10 +1,12 @@
 """distillkit search: the nearest pictures by words and by a picture, in a folder and in a store; quick again."""
 
+import errno
 import json
 import os
 import re
 import shutil
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -198,6 +200,32 @@ def test_broken_pictures_are_counted_and_named(runs, photos, run_cli):  # noqa: 
     assert "passed over: 1 .doc" in err and "3 of 12 pictures, in " in err
     line = json.loads(run_cli("search", runs["image"], "a circle", "--in", photos, "--json")[1].splitlines()[0])
     assert line["key"] == found.hits[0].key and line["path"] == str(found.hits[0].path)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])
+def test_a_picture_that_a_disk_did_not_give_is_looked_at_again(runs, photos, looked, monkeypatch, number):  # noqa: F811
+    """Neither its size nor its time change where the disk is well again; of a damaged one they do."""
+    (photos / "broken.jpg").write_bytes(b"no picture")
+
+    def search():
+        return distillkit.search(runs["image"], "a circle", within=photos)
+
+    def refusing(real):
+        def call(file, *rest, **options):
+            if str(file).endswith("003.png"):
+                raise OSError(number, os.strerror(number), str(file))
+            return real(file, *rest, **options)
+
+        return call
+
+    with monkeypatch.context() as disk:
+        disk.setattr(Image, "open", refusing(Image.open))
+        disk.setattr(Path, "read_bytes", refusing(Path.read_bytes))
+        disk.setattr(Path, "open", refusing(Path.open))
+        found = search()
+        assert found.among == 11 and len(found.broken) == 2 and looked == [13]
+        assert search().broken == found.broken and looked == [13, 1]
+    assert search().among == 12 and search().broken.keys() == {"broken.jpg"} and looked == [13, 1, 1]
 
 
 def test_the_page_carries_its_pictures(runs, photos, run_cli, tmp_path):  # noqa: F811

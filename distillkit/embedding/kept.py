@@ -4,7 +4,7 @@
 {cache}/embeddings/WHO/TEXT.npy        the vector of a text that was searched for
 
 WHO is what the vectors depend on: weights, and how they look. A file counts as the same while its size and time of
-change are. All of it can be deleted at any time.
+change are; one that the system does not let us read has neither. All of it can be deleted at any time.
 """
 
 from __future__ import annotations
@@ -100,6 +100,8 @@ def _looked(
         for part in seen(embedder.image_tower, pictures, batch_size=batch_size, threads=threads) if missing else ():
             vectors = embedder.usable(part.vectors).numpy()
             known |= {files[missing[at]]: row for at, row in zip(part.places, vectors, strict=True)}
+            for at in part.refused:  # of no size and time: it is looked at again the next time
+                files[missing[at]] = (files[missing[at]][0], -1, -1)
             known |= {files[missing[at]]: told for at, told in part.broken.items()}
             progress.advance(len(part.places) + len(part.broken))
             if time.monotonic() - saved > _EVERY:

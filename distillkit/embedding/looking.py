@@ -26,11 +26,15 @@ Picture = str | Path | Image.Image
 
 @dataclass(frozen=True)
 class Seen:
-    """Of some pictures: `places` in what was asked, a vector for each, and why the others are `broken`, by place."""
+    """Of some pictures: `places` in what was asked, a vector for each, and why the others are `broken`, by place.
+
+    `refused`: those of the broken ones that the system did not let us read, which says nothing of the picture.
+    """
 
     places: list[int]
     vectors: Float[Tensor, "n d"]
     broken: dict[int, str]
+    refused: frozenset[int] = frozenset()
 
 
 def seen(
@@ -38,21 +42,32 @@ def seen(
 ) -> Iterator[Seen]:
     """What the tower says, part by part, in order; a part of broken pictures alone has no vectors."""
 
-    def look(picture: Picture) -> UInt8[Tensor, "3 h w"] | str:
+    def look(picture: Picture) -> UInt8[Tensor, "3 h w"] | SourceError:
         try:
             if isinstance(picture, Image.Image):
                 return tower.look(upright_rgb(picture))
             return tower.look(tower.decode(_file(Path(picture))))
         except SourceError as error:
-            return str(error)
+            return error
 
     with ThreadPoolExecutor(threads or cores()) as pool:
         for first in range(0, len(pictures), batch_size):
             looks = list(pool.map(look, pictures[first : first + batch_size]))
-            whole = {first + at: one for at, one in enumerate(looks) if not isinstance(one, str)}
-            broken = {first + at: one for at, one in enumerate(looks) if isinstance(one, str)}
+            whole = {first + at: one for at, one in enumerate(looks) if not isinstance(one, SourceError)}
+            errors = {first + at: one for at, one in enumerate(looks) if isinstance(one, SourceError)}
+            broken = {at: str(one) for at, one in errors.items()}
+            refused = frozenset(at for at, one in errors.items() if _of_the_system(one))
             said = tower.embed(torch.stack(list(whole.values()))).float().cpu() if whole else torch.empty(0, 0)
-            yield Seen(list(whole), said, broken)
+            yield Seen(list(whole), said, broken, refused)
+
+
+def _of_the_system(error: BaseException | None) -> bool:
+    """Whether an error came from one that has the system's number; what decoders say of a damaged file has none."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno is not None:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _file(path: Path) -> Path:
