@@ -42,8 +42,14 @@ def repeated(
     lost = np.setdiff1d(np.arange(len(keys)), kept)
     stays = kept[find(keys.take(pa.array(lost)), pa.chunked_array([keys.take(pa.array(kept))]))]
     differ = lost[_differ(stores, name, whose[stays], row[stays], whose[lost], row[lost])]
+    ok = np.concatenate([np.isin(some, store.ok_rows) for store, some in zip(stores, rows, strict=True)])
     verb = "is" if len(lost) == 1 else "are"
     told = f"{count(len(lost), 'key')} {verb} in more than one store, such as {_such(keys, lost)}"
+    if len(missed := lost[ok[lost] & ~ok[stays]]):
+        told += (
+            f" ({count(len(missed), 'row')} with features will be missing, such as {_such(keys, missed)}, as the first "
+            "row failed: name the store that has it first, or mend the other: extract-teacher RECIPE --retry-failed)"
+        )
     if not len(differ):
         return f"{told}; the first row of each stays"
     what = "images" if name is None or name.partition("/")[2] != "text" else "texts"
@@ -94,7 +100,8 @@ def _differ(
     for pair in np.unique(np.stack([first, other], 1), axis=0).tolist() if name else ():
         usable = np.isin(first_row, stores[pair[0]].ok_rows) & np.isin(other_row, stores[pair[1]].ok_rows)
         places = np.flatnonzero((first == pair[0]) & (other == pair[1]) & usable)
-        for part in np.split(places, range(_BLOCK, len(places), _BLOCK)):
+        for start in range(0, len(places), _BLOCK):
+            part = places[start : start + _BLOCK]
             one, two = _said(stores[pair[0]], name, first_row[part]), _said(stores[pair[1]], name, other_row[part])
             found[part] = ((one * two).sum(1) < _SAME).numpy()
     return found
