@@ -23,6 +23,7 @@ from distillkit.pixels import room
 from distillkit.recipe import TrainRecipe, load, memory_bytes
 from distillkit.runfolder import RunFolder
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.students._count import image_macs
 from distillkit.system import cpu
 from distillkit.system.device import device_of
 from distillkit.system.paths import expand
@@ -179,6 +180,7 @@ def _opened(
 def _try_out(recipe: TrainRecipe, run: RunFolder, student: Any, say: Say) -> None:
     """Refuse what would be refused while the student trains, or of labels later; tell what its evaluation will lack."""
     refuse_missing(recipe.log)
+    image_macs(student)  # it looks at a picture
     Validator(recipe, run).try_out(student)
     for number, component in enumerate(recipe.evals):
         measure: Any = component.build("evals")

@@ -7,6 +7,8 @@ is used either:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +16,9 @@ import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
+
+from distillkit.errors import RecipeError
+from distillkit.system.wording import one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +68,29 @@ def count(student: Any) -> Count:
     images, texts = image_macs(student) or 0, 0
     if "text" in student.widths:
         length = student.context_length
-        texts = _macs(student, lambda: student.embed_text(torch.zeros(1, length, dtype=torch.long, device=device)))
+        with _refused(f"texts of {length} tokens"):
+            texts = _macs(student, lambda: student.embed_text(torch.zeros(1, length, dtype=torch.long, device=device)))
     return Count(**sizes, image_macs=images, text_macs=texts)
 
 
 def image_macs(student: Any) -> int | None:
-    """Multiply-accumulates for one image; None of a student that sees none."""
+    """Multiply-accumulates for one image; None of a student that sees none. RecipeError of one that cannot."""
     if "image" not in student.widths:
         return None
     side, device = student.image_size, next(student.parameters()).device
-    return _macs(student, lambda: student.embed(torch.zeros(1, 3, side, side, dtype=torch.uint8, device=device)))
+    with _refused(f"pictures of 3 x {side} x {side}"):
+        return _macs(student, lambda: student.embed(torch.zeros(1, 3, side, side, dtype=torch.uint8, device=device)))
+
+
+@contextmanager
+def _refused(what: str) -> Iterator[None]:
+    """RecipeError where its network takes other sizes than the student says that it does."""
+    try:
+        yield
+    except (RuntimeError, AssertionError, ValueError, TypeError) as error:
+        raise RecipeError(
+            f"student: cannot look at {what} ({one_line(error)}); mend its image_size, model or options"
+        ) from error
 
 
 def towers(student: Any) -> dict[str, int]:

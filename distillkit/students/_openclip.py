@@ -75,7 +75,10 @@ def _fit_timm(visual: Any, config: Config) -> None:
 def size_of(config: Config) -> int:
     """Pixels of a side."""
     size = config["vision_cfg"].get("image_size", 224)
-    return int(size if isinstance(size, int) else size[0])
+    sides = {size} if isinstance(size, int) else set(size)
+    if len(sides) > 1:
+        raise RecipeError(f"student: vision_cfg.image_size = {list(size)}: pictures are squares; give one number")
+    return int(min(sides))
 
 
 def mean_and_std(model: str | Config) -> tuple[tuple[float, ...], tuple[float, ...]]:

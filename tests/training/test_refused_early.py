@@ -95,6 +95,33 @@ def test_a_baseline_that_cannot_be_built(student, run_cli):
     assert code == 1 and message in err
 
 
+CLIP = (
+    "embed_dim = 32, text_cfg = {width = 32, heads = 2, layers = 1, context_length = 16}, vision_cfg = {image_size = "
+)
+VIT = 'student={kind = "timm_image", embed_dim = 32, image_size = 32, model = "vit_tiny_patch16_224", options = {'
+
+
+@pytest.mark.parametrize(
+    ("network", "told"),
+    [
+        (
+            VIT + "img_size = [32, 64]}}",
+            "student: cannot look at pictures of 3 x 32 x 32 (Input width (32) doesn't match",
+        ),
+        (VIT + "in_chans = 1}}", "student: cannot look at pictures of 3 x 32 x 32 ("),
+        (
+            f'student={{kind = "openclip_image", model = {{{CLIP}[32, 64], layers = 1, width = 64}}}}}}',
+            "student: vision_cfg.image_size = [32, 64]: pictures are squares; give one number",
+        ),
+    ],
+    ids=["two sides", "one channel", "two sides of open_clip"],
+)
+def test_a_network_that_takes_other_pictures_than_it_is_given(student, run_cli, network, told):
+    assert told in says_at_once(student, network)
+    code, _, err = checked(student, run_cli, network)
+    assert code == 1 and told in err and err.count("\n") == 1
+
+
 def test_a_measurement_of_a_store_that_is_not_there(student, run_cli, tmp_path):
     assert "nowhere" in says_at_once(student, validation(tmp_path / "nowhere"))
     code, out, _ = checked(student, run_cli, validation(tmp_path / "nowhere"))
