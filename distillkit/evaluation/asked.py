@@ -40,11 +40,6 @@ class Asked:
         return str(self.measure.name)
 
     @property
-    def slug(self) -> str:
-        """Its name as the name of a file."""
-        return slug_of(self.name)
-
-    @property
     def made_of(self) -> dict[str, Any]:
         """All that answers depend on, beside the network that gives them."""
         eval_ = self.component.model_dump(mode="json")
@@ -81,11 +76,8 @@ def asked_of(evals: Sequence[Component], open_store: OpenStore, teacher: dict[st
         counted |= {"classes without an example": "told"} if remarks else {}
         digests = {name: store.digest for name, store in stores.items()}
         one = Asked(component, measure, digests, counted, tuple(remarks))
-        other = next((other for other in found if other.slug == one.slug), None)
-        if other is not None:
-            raise RecipeError(
-                f"evals: two are called {one.name!r} and {other.name!r}, which would be one file; give each a `name`"
-            )
+        if any(other.name == one.name for other in found):
+            raise RecipeError(f"evals: two are called {one.name!r}; give each a `name` of its own")
         found.append(one)
     return found
 
