@@ -62,6 +62,10 @@ class Vectors:
         """The same field of other rows."""
         return replace(self, rows=rows)
 
+    def rows_at(self, places: Int[np.ndarray, "..."]) -> Int[np.ndarray, "..."]:
+        """Rows of the places that a search names; -1 where it found none, which is not the last row."""
+        return np.where(places >= 0, self.rows[places], -1)
+
     def unit(self, places: np.ndarray | slice, out: Float[np.ndarray, "n d"] | None = None) -> Float[np.ndarray, "n d"]:
         """Rows scaled to length 1, into `out` if given. StoreError names the first without direction (zero or NaN)."""
         rows = self.rows[places]
