@@ -22,7 +22,7 @@ from distillkit.runfolder import RunFolder
 from distillkit.store.format.manifest import Manifest
 from distillkit.system.atomic import as_json, parsed_json
 from distillkit.system.temporary import TEMPORARY
-from distillkit.system.wording import count, one_line
+from distillkit.system.wording import as_word, count, one_line
 
 Say = Callable[[str], None]
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm")
@@ -116,7 +116,7 @@ def load_of_run(run: Path, export: str | None, with_images: bool) -> Load:
     RunFolder(run).facts()
     made = sorted(path.name for path in (run / "exports").glob("*") if (path / CARD).is_file())
     if not made:
-        raise ExportError(f"{run}: nothing of it was exported; run: distillkit export {run} --to hf")
+        raise ExportError(f"{run}: nothing of it was exported; run: distillkit export {as_word(run)} --to hf")
     if export is None and len(made) > 1:
         raise ExportError(f"{run}: was exported as {', '.join(made)}; say which one goes: --export {' or '.join(made)}")
     if export is not None and export not in made:

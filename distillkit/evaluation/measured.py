@@ -15,6 +15,7 @@ from distillkit.runfolder import RunFolder
 from distillkit.store.format.manifest import file_digest
 from distillkit.system.atomic import parsed_json
 from distillkit.system.best import FOLDER, is_best
+from distillkit.system.wording import as_word
 
 Place = tuple[str, str]  # an eval's name, and the table of it ("" is the main one)
 
@@ -63,7 +64,7 @@ def measured(path: Path) -> Measured:
             made_of = (run.begun_with() or {}) | selected
             return Measured(path, recipe, facts, made_of, *found, folder / "evaluation")
     first = parent if path.name == "baseline" and (parent / "recipe.json").is_file() else path
-    raise TrainError(f"{path}: this student has not been evaluated; run: distillkit evaluate {first}")
+    raise TrainError(f"{path}: this student has not been evaluated; run: distillkit evaluate {as_word(first)}")
 
 
 def _beside(run: RunFolder) -> list[Path]:
