@@ -45,7 +45,7 @@ def places(tmp_path_factory):
         ("stores", "stores: is no store but holds .*texts; name"),
         ("nothing", r"nothing: no (complete feature store|part of an extraction) \("),
         ("nosuch", r"nosuch: no (complete feature store|part of an extraction) \("),
-        ("foo://bucket/store", "foo://bucket/store: (Protocol not known: foo; name|is a URL, and .*; copy) "),
+        ("foo://bucket/store", "foo://bucket/store: (Protocol not known: foo; write|is a URL, and .*; copy) "),
     ],
 )
 def test_what_is_no_store_is_told_as_what_it_is(places, tmp_path, command, place, told):
