@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -30,6 +29,7 @@ from distillkit.store.reading.contents import refuse_other_teacher
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.students._count import count
 from distillkit.system.paths import expand, meant, or_else
+from distillkit.system.wording import as_word
 from distillkit.system.wording import count as counted
 from distillkit.training.ask import stored
 from distillkit.training.beginning import there
@@ -59,7 +59,7 @@ def check(
     """
     made = recipe if isinstance(recipe, TrainRecipe | ExtractRecipe) else _loaded(Path(recipe), overrides)
     if isinstance(made, ExtractRecipe):
-        return checked(made, say, "RECIPE" if isinstance(recipe, ExtractRecipe) else quote(str(recipe)))
+        return checked(made, say, "RECIPE" if isinstance(recipe, ExtractRecipe) else str(recipe))
     alone = made.alone()
     return [line for one in alone for line in (*([f"{one.folder}"] if len(alone) > 1 else []), *_check(one))]
 
@@ -69,7 +69,8 @@ def _loaded(path: Path, overrides: Sequence[str]) -> TrainRecipe | ExtractRecipe
     keys = content_of(path).keys()
     if "evals" in keys and not keys & {"corpora", "data", "student", "students"}:
         raise RecipeError(
-            f"{path}: a file of evals, which goes with a run and its stores: distillkit evaluate RUN --eval {path}"
+            f"{path}: a file of evals, which goes with a run and its stores: distillkit evaluate RUN --eval "
+            f"{as_word(path)}"
         )
     if "corpora" in keys:
         return load(path, list(overrides), kind=ExtractRecipe)

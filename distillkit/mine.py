@@ -209,15 +209,14 @@ def neighbours(
         found = settled.search.search(asked, k + job.within, within)
         if job.within:
             found = without_itself(found, settled.corpus, rows[places])
-        known = found.places >= 0
-        ids[places] = np.where(known, settled.corpus.rows[found.places], -1)
-        scores[places] = np.where(known, found.scores, np.nan)
+        ids[places] = settled.corpus.rows_at(found.places)
+        scores[places] = np.where(found.places >= 0, found.scores, np.nan)
     return ids, scores, job.without(rows, np.delete(np.arange(len(rows)), asking))
 
 
 def without_itself(found: Found, corpus: Vectors, rows: np.ndarray) -> Found:
     """One neighbour less: the row itself, wherever it stands, or the last."""
-    itself = corpus.rows[found.places] == rows[:, None]
+    itself = corpus.rows_at(found.places) == rows[:, None]
     order = np.argsort(itself, axis=1, kind="stable")[:, :-1]
     return Found(np.take_along_axis(found.scores, order, axis=1), np.take_along_axis(found.places, order, axis=1))
 

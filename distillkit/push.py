@@ -16,13 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from distillkit.callable import make_callable, silent
-from distillkit.errors import ExportError, MissingExtra
+from distillkit.errors import ExportError, MissingExtra, StoreError
 from distillkit.parity.card import CARD, cell
 from distillkit.runfolder import RunFolder
+from distillkit.store.bucket.remote import local, origin
 from distillkit.store.format.manifest import Manifest
+from distillkit.store.reading.selection import FILE_NAME as VIEW
+from distillkit.store.reading.selection import Selection
 from distillkit.system.atomic import as_json, parsed_json
 from distillkit.system.temporary import TEMPORARY
-from distillkit.system.wording import count, one_line
+from distillkit.system.wording import as_word, count, one_line
 
 Say = Callable[[str], None]
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm")
@@ -107,7 +110,7 @@ def push_store(
     say: Say = silent,
 ) -> str | None:
     """Send a complete store, with a card; with images also the pixel caches beside it."""
-    load = load_of_store(Path(store), with_images)
+    load = load_of_store(local(store), with_images)
     return _sent(load, repository, "dataset", private, dry_run, say)
 
 
@@ -116,7 +119,7 @@ def load_of_run(run: Path, export: str | None, with_images: bool) -> Load:
     RunFolder(run).facts()
     made = sorted(path.name for path in (run / "exports").glob("*") if (path / CARD).is_file())
     if not made:
-        raise ExportError(f"{run}: nothing of it was exported; run: distillkit export {run} --to hf")
+        raise ExportError(f"{run}: nothing of it was exported; run: distillkit export {as_word(run)} --to hf")
     if export is None and len(made) > 1:
         raise ExportError(f"{run}: was exported as {', '.join(made)}; say which one goes: --export {' or '.join(made)}")
     if export is not None and export not in made:
@@ -144,7 +147,14 @@ def _tokenizer_there(load: Load, repository: str) -> Load:
 
 
 def load_of_store(store: Path, with_images: bool) -> Load:
-    """StoreError where it is not complete."""
+    """StoreError where it is not complete, where it is a view, and where its rows lie elsewhere."""
+    if (store / VIEW).is_file():
+        raise StoreError(
+            f"{store}: is a view of {Selection(store).store}, and holds none of its rows; push that, or make a store "
+            f"of these rows: distillkit store merge STORE {as_word(store)}"
+        )
+    if there := origin(store):
+        raise StoreError(f"{there.url}: is a URL, and only what lies here is sent; copy it to a folder and push that")
     manifest = Manifest.read(store)
     caches = sorted(store.parent.glob(f"{store.name}.pixels-*"))
     pixels = {f"{cache.name}/{name}": path for cache in caches for name, path in _files(cache)}

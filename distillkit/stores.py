@@ -22,6 +22,8 @@ from distillkit.engine.redo import redo as _redo
 from distillkit.engine.reforward import Agreement
 from distillkit.engine.reforward import reforward as _reforward
 from distillkit.engine.retry import retry as _retry
+from distillkit.errors import StoreError
+from distillkit.hidden import public
 from distillkit.recipe import Component, ExtractRecipe, load, settings
 from distillkit.report.store_page import write_store
 from distillkit.store.bucket.remote import local
@@ -38,6 +40,7 @@ from distillkit.store.upkeep.parts import are_parts, assemble
 from distillkit.store.upkeep.precision import Choice, choices
 from distillkit.store.upkeep.verify import verify as _verify
 from distillkit.store.upkeep.view import Asked, make_view
+from distillkit.system.remote import is_remote
 from distillkit.system.versions import versions
 
 Say = Callable[[str], None]
@@ -130,12 +133,20 @@ def merge(out: Place, parts: Sequence[Place], *, fields: Sequence[str] | None = 
     """The parts of one extraction, or stores of several corpora by the same teacher, as the store `out`; of the second
     only these `fields`, where some have others as well.
     """
-    places = [Path(part) for part in parts]
+    places = [_near(part) for part in parts]
     told = ["--fields", ",".join(fields)] if fields else []
     command = shlex.join(["distillkit", "store", "merge", str(out), *map(str, places), *told])
     if fields or not are_parts(places):
         return concatenate(Path(out), places, say, versions(), command, fields)
     return assemble(Path(out), places, say, versions(), command)
+
+
+def _near(part: Place) -> Path:
+    if is_remote(part):
+        raise StoreError(
+            f"{public(str(part))}: is a URL, and stores are merged from folders; copy it to one here first"
+        )
+    return _here(part)
 
 
 def import_features(

@@ -19,6 +19,7 @@ from distillkit.claims.run import run_all
 from distillkit.claims.timing import plan
 from distillkit.claims.work import Scene
 from distillkit.errors import RecipeError
+from distillkit.system.wording import as_word
 
 Say = Callable[[str], None]
 
@@ -43,7 +44,7 @@ def claims(
     found = judge(scene)
     for claim in found:
         say(f"{claim.holds:13}  {claim.text}" + (f" ({claim.why})" if claim.why else ""))
-    return write_results(out, scene, found, command or f"distillkit claims {file}")
+    return write_results(out, scene, found, command or f"distillkit claims {as_word(file)}")
 
 
 def planned(file: str | Path, runs: str | Path = "runs/claims", *, quick: bool = False) -> list[str]:
@@ -62,7 +63,7 @@ def write(places: Sequence[str | Path], page: str | Path, headlines: Sequence[st
     known += [file for file in files if file.suffix == ".json"]
     claimed = {file: read_claims(file) for file in files if file.suffix == ".toml"}
     found: dict[str, Results] = {
-        one.name: not_run(one, f"distillkit claims {file.as_posix()}") for file, one in claimed.items()
+        one.name: not_run(one, f"distillkit claims {as_word(file.as_posix())}") for file, one in claimed.items()
     }
     found |= {one.name: one for one in map(read_results, known)}
     for file, one in claimed.items():

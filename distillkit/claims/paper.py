@@ -15,6 +15,7 @@ from distillkit.engine.loading import refuse_absent
 from distillkit.errors import DistillkitError, RecipeError
 from distillkit.recipe import ExtractRecipe, TrainRecipe, load
 from distillkit.students._count import count
+from distillkit.system.wording import as_word
 
 Say = Callable[[str], None]
 # 312 ViT-L/14 images a second of one A100, in clip-retrieval's docs/distributed_clip_inference.md; 162 GFLOP each.
@@ -45,8 +46,8 @@ def paper(file: Path, say: Say, *, nodes: int = 1, start: bool = True) -> bool:
         say(f"  missing      {line}")
     if missing or not start:
         return not missing
-    take(Step(run=f"extract-teacher {scale.extraction}"), say)
-    take(Step(run=f"train-student {scale.recipe}"), say)
+    take(Step(run=f"extract-teacher {as_word(scale.extraction)}"), say)
+    take(Step(run=f"train-student {as_word(scale.recipe)}"), say)
     return True
 
 
@@ -66,14 +67,14 @@ def _hours(recipe: TrainRecipe, scale: Scale) -> Iterator[str]:
 
 def _commands(scale: Scale, nodes: int) -> Iterator[str]:
     for node in range(1, nodes + 1):
-        shard = f" --shard {node}/{nodes}" if nodes > 1 else ""
-        yield f"node {node}       distillkit extract-teacher {scale.extraction}{shard}"
+        shard = f" --shard {node:d}/{nodes:d}" if nodes > 1 else ""
+        yield f"node {node}       distillkit extract-teacher {as_word(scale.extraction)}{shard}"
     if nodes == 1:
-        yield f"then         distillkit train-student {scale.recipe}"
+        yield f"then         distillkit train-student {as_word(scale.recipe)}"
     else:
         yield (
             f"then, each   torchrun --nnodes {nodes} --nproc-per-node gpu --rdzv-backend c10d "
-            f"--rdzv-endpoint FIRST-NODE:29500 -m distillkit train-student {scale.recipe}"
+            f"--rdzv-endpoint FIRST-NODE:29500 -m distillkit train-student {as_word(scale.recipe)}"
         )
 
 

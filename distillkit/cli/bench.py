@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from distillkit.cli.console import say
+from distillkit.system.wording import as_word
 
 
 def bench_model(
@@ -34,4 +35,4 @@ def bench_model(
     from distillkit.bench_model import bench_model as measure
 
     print(measure(runs, runtimes=runtime.split(","), batch=batch, threads=threads, with_memory=memory, say=say))
-    say(f"next: distillkit compare {' '.join(str(run) for run in runs)}" if len(runs) > 1 else f"kept in {runs[0]}")
+    say(f"next: distillkit compare {' '.join(map(as_word, runs))}" if len(runs) > 1 else f"kept in {runs[0]}")

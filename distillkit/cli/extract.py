@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from shlex import quote
 from typing import Annotated, Literal
 
 import typer
 
 from distillkit.cli.console import Only, Overrides, Recipe, Shard, command, part_of, say
+from distillkit.system.wording import as_word
 
 
 def extract_teacher(
@@ -88,7 +88,7 @@ def _draft(stores: list[str]) -> str:
         if two := second_of(store):
             first, second = two
             return (
-                f"distillkit recipe new FILE --images {quote(store)} --also {second}  (writes a recipe for a student "
-                f"of {first} and {second}; without --also of {first} alone)"
+                f"distillkit recipe new FILE --images {as_word(store)} --also {as_word(second)}  (writes a recipe for "
+                f"a student of {first} and {second}; without --also of {first} alone)"
             )
     return "distillkit recipe new FILE  (asks for these stores, writes a recipe for a student)"

@@ -10,6 +10,7 @@ import typer
 
 from distillkit.cli.console import say
 from distillkit.errors import DistillkitError
+from distillkit.system.wording import as_word
 
 _GOALS = {
     "image-tower": "a small image tower, in the joint space of a CLIP",
@@ -102,4 +103,4 @@ def _tell(made: Path) -> None:
     for line in lines:
         say(line)
     print(made)
-    say(f"next: distillkit train-student {made}")
+    say(f"next: distillkit train-student {as_word(made)}")

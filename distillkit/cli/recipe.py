@@ -14,6 +14,7 @@ import typer
 from distillkit.cli.console import Json, Overrides, Recipe, say
 from distillkit.cli.new import recipe_new
 from distillkit.errors import DistillkitError
+from distillkit.system.wording import as_word
 
 if TYPE_CHECKING:
     from distillkit.recipe.explained import Table
@@ -84,7 +85,7 @@ def recipe_list(
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     if ours:
-        say(f"these ship with distillkit; to have one: distillkit recipe copy {rows[0][0]}")
+        say(f"these ship with distillkit; to have one: distillkit recipe copy {as_word(rows[0][0])}")
 
 
 @recipes.command("copy")

@@ -129,7 +129,7 @@ def store_failures(path: Store, as_json: Json = False) -> None:
 @store.command("merge")
 def store_merge(
     out: Annotated[Path, typer.Argument(help="The store to make.", show_default=False)],
-    parts: Annotated[list[Path], typer.Argument(help="Parts of one extraction, or stores.", show_default=False)],
+    parts: Annotated[list[str], typer.Argument(help="Parts of one extraction, or stores.", show_default=False)],
     fields: Annotated[str | None, typer.Option(help="Only these, by commas; all stores must have them.")] = None,
 ) -> None:
     """Put stores together: the parts of one extraction (--shard), or stores of several corpora by the same teacher.

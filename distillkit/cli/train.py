@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from distillkit.cli.console import Overrides, Recipe, command, say
+from distillkit.system.wording import as_word
 
 
 def train_student(
@@ -49,4 +50,4 @@ def train_student(
         folder = train.train(loaded, say, command(), ask=ask, overwrite=overwrite, engine=engine)
     print(folder)
     for one in loaded.alone():
-        say(f"next: distillkit evaluate {one.folder}")
+        say(f"next: distillkit evaluate {as_word(one.folder)}")

@@ -21,7 +21,7 @@ from distillkit.errors import RecipeError
 from distillkit.pixels.resizing import usual_size
 from distillkit.system.atomic import atomic_file, make_folder
 from distillkit.system.paths import expand
-from distillkit.system.wording import count, network
+from distillkit.system.wording import as_word, count, network
 
 _STEPS = 20_000  # of a training, between some and a hundred epochs
 _MOST_TEXTS = 2048
@@ -113,9 +113,9 @@ def _lines(goal: Goal, material: Material, chosen: Choice, name: str, file: str,
     steps = max(material.rows // batch, 1)
     epochs = min(max(round(_STEPS / steps), 10), 100)
     yield f"# {goal.title} under {network(str(material.teacher.get('model')))}, drafted by: distillkit recipe new"
-    yield f"#   distillkit recipe check {file}"
-    yield f"#   distillkit train-student {file}"
-    yield f"#   distillkit evaluate runs/{name}"
+    yield f"#   distillkit recipe check {as_word(file)}"
+    yield f"#   distillkit train-student {as_word(file)}"
+    yield f"#   distillkit evaluate {as_word(f'runs/{name}')}"
     yield "# What a key means, and which others there are: distillkit recipe explain KEY, or docs/reference.md."
     yield f"name = {_toml(name)}  # its run folder is runs/{name}"
     if goal.unlike:

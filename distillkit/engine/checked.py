@@ -15,7 +15,7 @@ from distillkit.store.bucket.remote import workplace
 from distillkit.store.format.manifest import FILE_NAME
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.paths import expand
-from distillkit.system.wording import count
+from distillkit.system.wording import as_word, count
 
 
 def checked(recipe: ExtractRecipe, say: Callable[[str], None], file: str = "RECIPE") -> list[str]:
@@ -35,7 +35,7 @@ def checked(recipe: ExtractRecipe, say: Callable[[str], None], file: str = "RECI
         if job:
             refuse_another(job, plan, False)
         lines += _told(corpus, plan, out / corpus.name, job)
-    return [*lines, f"next         what it would take: distillkit extract-teacher {file} --plan"]
+    return [*lines, f"next         what it would take: distillkit extract-teacher {as_word(file)} --plan"]
 
 
 def _told(corpus: Corpus, plan: Planned, store: Path, job: Job | None) -> list[str]:

@@ -14,7 +14,7 @@ from distillkit.store.format.manifest import FILE_NAME
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.mended import once_mended
 from distillkit.store.writing.stamps import FOLDER as STAMPS
-from distillkit.system.wording import count
+from distillkit.system.wording import as_word, count
 
 _LOOKED = 1000  # files, at most: each is one question to a file server
 
@@ -31,9 +31,8 @@ def judge(path: Path, job: Job, plan: pa.Table, say: Callable[[str], None], look
     manifest = store.manifest
     if not manifest.skipped:
         return
-    told = (
-        f"{path}: {manifest.skipped} of {count(manifest.rows, 'sample')} failed; see: distillkit store failures {path}"
-    )
+    see = f"distillkit store failures {as_word(path)}"
+    told = f"{path}: {manifest.skipped} of {count(manifest.rows, 'sample')} failed; see: {see}"
     if manifest.skipped > most * manifest.rows:
         raise StoreError(f"{told} (more than max_failures = {most}: raise it, or mend them and add --retry-failed)")
     if cure := once_mended(store):

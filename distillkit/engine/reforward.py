@@ -25,6 +25,7 @@ from distillkit.store.format.field import PARAMETERS
 from distillkit.store.format.sameness import other_teacher
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.progress import heard_by, paced
+from distillkit.system.wording import as_word
 from distillkit.system.wording import count as counted
 from distillkit.teachers._again import component_of
 
@@ -73,7 +74,9 @@ def reforward(
     having = {name: store.rows_with(name) for name in store.fields}
     fields = [name for name, found in having.items() if len(found)]  # where no image has a caption, all but the text
     if not fields:
-        raise StoreError(f"{store.path}: no row has features to compare; why: distillkit store failures {store.path}")
+        raise StoreError(
+            f"{store.path}: no row has features to compare; why: distillkit store failures {as_word(store.path)}"
+        )
     usable = reduce(np.intersect1d, (having[name] for name in fields))
     rows = np.sort(random.choice(usable, min(count, len(usable)), replace=False))
     views = random.integers(0, store.views.count, len(rows))

@@ -17,7 +17,7 @@ from distillkit.evals._encode import Encode, OpenStore, blank
 from distillkit.evals._labels import Labels, quoted
 from distillkit.evals._marks import Marks
 from distillkit.system.one_image import places_among
-from distillkit.system.wording import count
+from distillkit.system.wording import as_word, count
 
 _FEW = 64
 
@@ -52,7 +52,8 @@ def left_out(
     if len(found) and len(found) == len(rows):
         raise StoreError(
             f"{train.path}: not one of its {count(len(rows), 'image')} is left to learn from, as all are asked; ask "
-            f"some of them: distillkit store view {train.path} HELD-OUT --share 0.2, and name HELD-OUT as store"
+            f"some of them: distillkit store view {as_word(train.path)} HELD-OUT --share 0.2, and name HELD-OUT as "
+            "store"
         )
     return found
 

@@ -43,11 +43,6 @@ class Asked:
         return str(self.measure.name)
 
     @property
-    def slug(self) -> str:
-        """Its name as the name of a file."""
-        return slug_of(self.name)
-
-    @property
     def made_of(self) -> dict[str, Any]:
         """All that answers depend on, beside the network that gives them."""
         eval_ = self.component.model_dump(mode="json")
@@ -94,11 +89,8 @@ def asked_of(
         digests = {name: store.digest for name, store in stores.items()}
         files = contents.of(measure, open_store)
         one = Asked(component, measure, digests, counted, tuple(remarks), files)
-        other = next((other for other in found if other.slug == one.slug), None)
-        if other is not None:
-            raise RecipeError(
-                f"evals: two are called {one.name!r} and {other.name!r}, which would be one file; give each a `name`"
-            )
+        if any(other.name == one.name for other in found):
+            raise RecipeError(f"evals: two are called {one.name!r}; give each a `name` of its own")
         found.append(one)
     return found
 

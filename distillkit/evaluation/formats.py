@@ -14,6 +14,7 @@ from typing import Any
 
 from distillkit.evaluation.asked import slug_of
 from distillkit.evaluation.numbers import DETAILS
+from distillkit.evaluation.whose import file_names
 from distillkit.system.atomic import atomic_file
 
 # What clip_benchmark calls our numbers.
@@ -36,7 +37,7 @@ def export(folder: Path, form: str, evaluation: Evaluation, model: str) -> Path:
 
 def clip_benchmark(evaluation: Evaluation, model: str) -> dict[str, str]:
     """Of the evals that clip_benchmark has, too."""
-    files = {}
+    files, called = {}, file_names(evaluation["results"])
     for name, who, numbers, asked in _each(evaluation):
         task = _TASKS.get(asked.get("eval", {}).get("kind", ""))
         if task is None:
@@ -49,7 +50,7 @@ def clip_benchmark(evaluation: Evaluation, model: str) -> dict[str, str]:
             "metrics": _as_clip_benchmark(numbers),
             "language": "en",
         } | ({"classnames": asked["names"]} if "names" in asked and task != "zeroshot_retrieval" else {})
-        files[f"{who}_{slug_of(name)}.json"] = json.dumps(record, indent=1, ensure_ascii=False)
+        files[f"{who}_{called[name]}.json"] = json.dumps(record, indent=1, ensure_ascii=False)
     return files
 
 
@@ -64,7 +65,7 @@ def _as_clip_benchmark(numbers: Mapping[str, float]) -> dict[str, float]:
 
 def mteb(evaluation: Evaluation, model: str) -> dict[str, str]:
     """MODEL__NETWORK/WEIGHTS/EVAL.json and a model_meta.json beside them; fields are those of MTEB's TaskResult."""
-    files = {}
+    files, called = {}, file_names(evaluation["results"])
     for name, who, numbers, asked in _each(evaluation):
         place = f"{slug_of(model)}__{who}/{slug_of(evaluation['networks'][who])[:40]}"
         main = next((one for one in _MAIN if one in numbers), next(iter(numbers)))
@@ -80,7 +81,7 @@ def mteb(evaluation: Evaluation, model: str) -> dict[str, str]:
             "evaluation_time": None,
             "kg_co2_emissions": None,
         }
-        files[f"{place}/{slug_of(name)}.json"] = json.dumps(record, indent=2, ensure_ascii=False)
+        files[f"{place}/{called[name]}.json"] = json.dumps(record, indent=2, ensure_ascii=False)
         meta = {"name": f"{model}/{who}", "revision": evaluation["networks"][who], "framework": ["PyTorch"]}
         files[f"{place}/model_meta.json"] = json.dumps(meta, indent=2, ensure_ascii=False)
     return files

@@ -14,6 +14,7 @@ from distillkit.evaluation.asked import Asked, slug_of
 from distillkit.evaluation.numbers import Numbers
 from distillkit.evaluation.rows import TABLES, Rows, is_rows, read_rows, write_rows
 from distillkit.evaluation.turn import at_rest, in_turn
+from distillkit.evaluation.whose import stem_of
 from distillkit.system.atomic import parsed_json, write_json
 
 Result = Numbers | list[Answers]
@@ -44,7 +45,7 @@ class Kept:
         for who, encode in missing.items():
             found[who] = _listed(asked.measure.run(encode, open_store))
         found = {who: found[who] for who in self.networks}
-        self._found[asked.slug] = found
+        self._found[asked.name] = found
         if missing:
             with in_turn(self.folder.parent, self.say):
                 self._keep(asked, found)
@@ -56,18 +57,19 @@ class Kept:
         Asked by who has its turn, see `in_turn`.
         """
         if not self.has(asked):
-            self._keep(asked, self._found[asked.slug])
+            self._keep(asked, self._found[asked.name])
 
     def _of(self, asked: Asked) -> dict[str, Result]:
-        numbers = self.folder / f"{asked.slug}.json"
+        stem = stem_of(self.folder, asked.name)
+        numbers = self.folder / f"{stem}.json"
         if numbers.is_file():
             return self._numbers(asked, numbers)
-        main = self.folder / f"{asked.slug}.arrow"
+        main = self.folder / f"{stem}.arrow"
         if not main.is_file():
             return {}
         try:
             first = read_rows(main)
-            others = [read_rows(_file(self.folder, asked.slug, table)) for table in first.made_of.get(TABLES, [])]
+            others = [read_rows(_file(self.folder, stem, table)) for table in first.made_of.get(TABLES, [])]
         except StoreError:  # damaged, or not all of it there: measured again
             return {}
         tables = [first, *others]
@@ -90,7 +92,8 @@ class Kept:
             return {}
 
     def _keep(self, asked: Asked, found: Mapping[str, Result]) -> None:
-        numbers = self.folder / f"{asked.slug}.json"
+        stem = stem_of(self.folder, asked.name)
+        numbers = self.folder / f"{stem}.json"
         if any(isinstance(one, dict) for one in found.values()):
             record: Any = {
                 "name": asked.name,
@@ -106,7 +109,7 @@ class Kept:
         for place in reversed(range(len(names))):  # the main one last: it says which others there are
             made_of = asked.made_of | ({TABLES: names[1:]} if place == 0 else {})
             answers = {who: listed[place] for who, listed in tables.items()}
-            write_rows(_file(self.folder, asked.slug, names[place]), Rows(asked.name, made_of, self.networks, answers))
+            write_rows(_file(self.folder, stem, names[place]), Rows(asked.name, made_of, self.networks, answers))
 
 
 def kept_in(folder: Path) -> tuple[list[Rows], list[dict[str, Any]]]:
@@ -156,8 +159,8 @@ def _together(one: Rows, other: Rows) -> bool:
     return one.asked == other.asked and all(one.networks[who] == other.networks[who] for who in both)
 
 
-def _file(folder: Path, slug: str, table: str) -> Path:
-    return folder / (f"{slug}.{slug_of(table)}.arrow" if table else f"{slug}.arrow")
+def _file(folder: Path, stem: str, table: str) -> Path:
+    return folder / (f"{stem}.{slug_of(table)}.arrow" if table else f"{stem}.arrow")
 
 
 def _listed(result: Any) -> Result:

@@ -14,6 +14,7 @@ from distillkit.recipe import TrainRecipe
 from distillkit.runfolder import RunFolder
 from distillkit.store.format.manifest import file_digest
 from distillkit.system.best import FOLDER, is_best
+from distillkit.system.wording import as_word
 
 Place = tuple[str, str]  # an eval's name, and the table of it ("" is the main one)
 
@@ -66,7 +67,7 @@ def measured(path: Path) -> Measured:
             numbers, asked = ({name: one[place] for name, one in told.items()} for place in (0, 1))
             return Measured(path, recipe, facts, made_of, rows, teacher, numbers, network, folder / "evaluation", asked)
     first = parent if path.name == "baseline" and (parent / "recipe.json").is_file() else path
-    raise TrainError(f"{path}: this student has not been evaluated; run: distillkit evaluate {first}")
+    raise TrainError(f"{path}: this student has not been evaluated; run: distillkit evaluate {as_word(first)}")
 
 
 def _beside(run: RunFolder) -> list[Path]:

@@ -23,6 +23,7 @@ from distillkit.evals._encode import OpenStore
 from distillkit.evaluation.asked import Asked
 from distillkit.evaluation.numbers import numbers
 from distillkit.evaluation.prompts import names_of, prompts_of
+from distillkit.evaluation.whose import stem_of
 from distillkit.store.format.manifest import file_digest
 from distillkit.system.atomic import atomic_file, parsed_json, remove_file, write_json
 
@@ -53,7 +54,7 @@ def write_result(folder: Path, result: Result, open_store: OpenStore) -> Path:
         results[asked.name] = {who: numbers(one) for who, one in by_who.items()}
         evals[asked.name] = {
             **asked.made_of,
-            "rows": _rows(asked, by_who),
+            "rows": _rows(folder, asked, by_who),
             "prompts": prompts_of(asked, open_store),
             **names_of(next(iter(by_who.values()))),
             **({"typed": list(result.typed)} if result.typed else {}),
@@ -130,7 +131,7 @@ def _before(folder: Path, networks: Mapping[str, str]) -> dict[str, Any]:
         return {}
 
 
-def _rows(asked: Asked, by_who: Mapping[str, Any]) -> str | None:
+def _rows(folder: Path, asked: Asked, by_who: Mapping[str, Any]) -> str | None:
     some = next(iter(by_who.values()))
     kept = isinstance(some, list) and all(isinstance(one, Answers) for one in some)
-    return f"evaluation/{asked.slug}.arrow" if kept else None
+    return f"evaluation/{stem_of(folder / 'evaluation', asked.name)}.arrow" if kept else None

@@ -111,6 +111,12 @@ def is_rows(path: Path) -> bool:
     return path.suffix == ".arrow" and not path.name.endswith(_NAMES)
 
 
+def name_in(path: Path) -> str:
+    """Of which eval its rows are; OSError, ArrowException, KeyError or ValueError where it is no such file."""
+    with pa.memory_map(str(path)) as file:
+        return str(parsed_json((pa.ipc.open_file(file).schema.metadata or {})[_META])["name"])
+
+
 def read_rows(path: Path) -> Rows:
     """StoreError where it is no such file, or damaged."""
     try:

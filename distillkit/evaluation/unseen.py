@@ -13,7 +13,7 @@ from distillkit.store.reading.images import one_place, same_files
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.one_image import first_of_each
 from distillkit.system.paths import expand
-from distillkit.system.wording import count
+from distillkit.system.wording import as_word, count
 
 _TOLD = 3  # keys, of many
 _ASKED = ("store", "seen")  # what measures call the images that they ask about
@@ -58,10 +58,11 @@ def hold_out(measured: FeatureStore, trained: FeatureStore, known: Bool[np.ndarr
     """How to train without the images of `measured` that are `known`, or where those are all, with fewer of both."""
     if not one_place(measured, trained):
         return f"leave them out of {trained.path}, which finds them below another folder"
+    store = as_word(trained.path)
     if len(trained.ok_rows) <= int(known.sum()) and _all_in(trained, measured):
-        view = f"distillkit store view {trained.path} HELD-OUT --share 0.2"
+        view = f"distillkit store view {store} HELD-OUT --share 0.2"
         return f"to hold some out: {view}, and train on --other-than HELD-OUT"
-    return f"to hold them out, train on: distillkit store view {trained.path} VIEW --other-than {measured.path}"
+    return f"to hold them out, train on: distillkit store view {store} VIEW --other-than {as_word(measured.path)}"
 
 
 def _all_in(trained: FeatureStore, measured: FeatureStore) -> bool:

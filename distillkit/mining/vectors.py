@@ -14,6 +14,7 @@ from torch import Tensor
 
 from distillkit.errors import StoreError
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.wording import as_word
 from distillkit.system.wording import count as counted
 
 _IN_CACHE = 256  # rows that are converted and scaled while they are in the processor's cache
@@ -38,7 +39,7 @@ class Vectors:
                 f"{store.path}: {field!r} has rows of shape {shape}, no vectors; name a field of embeddings"
             )
         if len(store.ok_rows) == 0:
-            raise StoreError(f"{store.path}: no row has features; why: distillkit store failures {store.path}")
+            raise StoreError(f"{store.path}: no row has features; why: distillkit store failures {as_word(store.path)}")
         rows = store.rows_with(field)
         if len(rows) == 0:
             raise StoreError(
@@ -61,6 +62,10 @@ class Vectors:
     def only(self, rows: Int[np.ndarray, "m"]) -> Vectors:
         """The same field of other rows."""
         return replace(self, rows=rows)
+
+    def rows_at(self, places: Int[np.ndarray, "..."]) -> Int[np.ndarray, "..."]:
+        """Rows of the places that a search names; -1 where it found none, which is not the last row."""
+        return np.where(places >= 0, self.rows[places], -1)
 
     def unit(self, places: np.ndarray | slice, out: Float[np.ndarray, "n d"] | None = None) -> Float[np.ndarray, "n d"]:
         """Rows scaled to length 1, into `out` if given. StoreError names the first without direction (zero or NaN)."""

@@ -17,6 +17,7 @@ from distillkit.recipe.schema import Made, validate
 from distillkit.recipe.training import TrainRecipe
 from distillkit.system.addresses import refuse_secrets, refuse_secrets_within
 from distillkit.system.paths import meant
+from distillkit.system.wording import as_word
 
 _SHOWN = 5  # recipes that are told where another one was meant
 # A key that only recipes of one kind have, and what to do with such a recipe.
@@ -114,7 +115,7 @@ def _filled(first: dict[str, Any], then: dict[str, Any]) -> dict[str, Any]:
 def _refuse_other_stage(path: Path, content: dict[str, Any], kind: type[BaseModel]) -> None:
     for key, stage, what, command in _STAGES:
         if key in content and kind is not stage:
-            raise RecipeError(f"{path}: this is {what} recipe; run: distillkit {command} {path}")
+            raise RecipeError(f"{path}: this is {what} recipe; run: distillkit {command} {as_word(path)}")
 
 
 def _refuse_large_numbers(value: Any, where: str, place: str) -> None:

@@ -39,9 +39,10 @@ class Listed:
 
 
 def rows_of(run: Path, evaluation: Mapping[str, Any], name: str) -> Rows | None:
-    """What an eval kept, None where it kept no rows."""
+    """What an eval kept, None where it kept no rows, or an older version has kept another's in that file since."""
     place = evaluation.get("evals", {}).get(name, {}).get("rows")
-    return read_rows(run / place) if place else None
+    rows = read_rows(run / place) if place else None
+    return rows if rows is not None and rows.name == name else None
 
 
 def by_chance(rows: Rows | None, measure: str) -> dict[str, float]:

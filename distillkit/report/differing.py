@@ -88,7 +88,7 @@ def _tables(run: Path, evaluation: Mapping[str, Any], name: str) -> Iterator[Row
     if first.made_of.get(TABLES):
         main = run / evaluation["evals"][name]["rows"]
         files = [file for file in sorted(main.parent.glob(f"{main.stem}.*.arrow")) if is_rows(file)]
-        yield from (rows for rows in map(read_rows, files) if rows.table in first.made_of[TABLES])
+        yield from (rows for rows in map(read_rows, files) if rows.name == name and rows.table in first.made_of[TABLES])
 
 
 def _lines(name: str, rows: Rows) -> Iterator[Line]:

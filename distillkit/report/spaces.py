@@ -21,7 +21,7 @@ from distillkit.report.heard import Heard
 from distillkit.store.reading.lookup import find
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.paths import expand
-from distillkit.system.wording import count
+from distillkit.system.wording import as_word, count
 
 LEAST = 5  # items of which a map says something
 NEIGHBOURS = 10
@@ -69,7 +69,9 @@ def _of(heard: Heard, runs: Mapping[str, Measured], most: int) -> Spaces | str:
         kept = Features(run.folder / "features", run.network).of(opened[who])
         if kept is None:
             where = run.folder.parent
-            return f"{heard.eval}: what {who} said of {heard.store} is not kept; run: distillkit evaluate {where}"
+            return (
+                f"{heard.eval}: what {who} said of {heard.store} is not kept; run: distillkit evaluate {as_word(where)}"
+            )
         said[who] = kept
     known = np.flatnonzero(np.isin(rows, store.ok_rows))
     if len(known) < LEAST:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from distillkit.errors import TrainError
 from distillkit.report.costs import BENCH
 from distillkit.report.words import count, duration, size
+from distillkit.system.wording import as_word
 
 _DASH = "–"
 
@@ -63,5 +64,7 @@ def speed_of(run: Path) -> dict[str, Any] | None:
         measured = {name: kept[name] for name in ("machine", "threads", "batch")}
         speed = None if own is None else {name: own[name] for name in ("image_seconds", "images_per_second")}
     except (ValueError, KeyError, TypeError) as error:
-        raise TrainError(f"{path}: damaged ({error!r}); measure again: distillkit bench-model {run}") from error
+        raise TrainError(
+            f"{path}: damaged ({error!r}); measure again: distillkit bench-model {as_word(run)}"
+        ) from error
     return None if speed is None else speed | {"measured": measured}

@@ -170,7 +170,7 @@ class Remote:
                 package, extra = _EXTRAS.get(self.protocol, (f"what fsspec needs for {self.protocol}://", "s3"))
                 raise MissingExtra(package, extra) from error
             except ValueError as error:
-                raise OSError(f"{self.url}: {public(str(error))}") from error
+                raise OSError(f"{self.url}: {public(str(error))}; write s3://, gs:// or https://") from error
             self._opened = os.getpid(), fs, base.rstrip("/")
         return self._opened[1], self._opened[2]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from numbers import Integral
 
 
@@ -35,6 +36,11 @@ def wait(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def as_word(value: object) -> str:
+    """A path, or whatever else goes into a command that is told, as one word of it: quoted where it has blanks."""
+    return shlex.quote(str(value))
 
 
 def one_line(error: BaseException) -> str:

@@ -147,10 +147,10 @@ def test_what_cannot_be_measured_is_one_line_and_nothing_half_written(world, run
     assert stamps(run) == first
 
 
-def test_two_evals_of_one_file_name_are_refused(world, run, run_cli, tmp_path):
+def test_two_evals_of_one_name_are_refused(world, run, run_cli, tmp_path):
     path = tmp_path / "twice.toml"
     path.write_text((world / "more.toml").read_text().replace('kind = "knn"', 'kind = "knn"\nname = "zero_shot"'))
-    assert "two are called 'zero_shot' and 'zero_shot'" in refused(run_cli, "evaluate", run, "--eval", path)
+    assert "two are called 'zero_shot'; give each a `name`" in refused(run_cli, "evaluate", run, "--eval", path)
 
 
 def test_a_store_of_another_teacher_is_refused(world, run, run_cli, tmp_path):

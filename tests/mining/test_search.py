@@ -149,6 +149,23 @@ def test_a_row_that_asks_does_not_count_as_its_own_neighbour(vectors, queries, m
         reach(0.5, search, own, true, lambda _: None, others)
 
 
+@pytest.mark.parametrize("among", [1, 2, 7])
+def test_no_row_keeps_itself_however_few_are_found(texts, among):
+    """-1 is where nothing was found; as a place it would be the corpus' last row."""
+    vectors = Vectors.of(texts, "text")
+    corpus = vectors.only(vectors.rows[-among:])
+    for own in range(among):
+        row = corpus.rows[own]
+        others = [place for place in range(among) if place != own]
+        for found in ([own, *others], [*others, own], others):
+            places = np.array([[*found, *[-1] * (among + 2 - len(found))]])
+            left = without_itself(Found(np.linspace(1, 0, places.size)[None], places), corpus, np.array([row]))
+            kept = corpus.rows_at(left.places)[0]
+            assert left.places.shape == (1, among + 1) and row not in kept
+            assert kept[kept >= 0].tolist() == corpus.rows[others].tolist()
+    assert corpus.rows_at(np.full((2, 3), -1)).tolist() == [[-1] * 3] * 2
+
+
 def test_memory_is_shared_out_and_too_little_says_what_works(monkeypatch):
     monkeypatch.setattr(memory, "private_bytes", lambda: 100 << 20)
     sizes = {"width": 768, "k": 256, "queries": 16_384, "corpus": 1_000_000}

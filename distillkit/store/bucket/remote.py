@@ -26,6 +26,7 @@ from distillkit.system.addresses import refuse_secrets
 from distillkit.system.atomic import atomic_file, make_folder, parsed_json, write_json
 from distillkit.system.locks import locked
 from distillkit.system.remote import Remote, is_remote, local_path
+from distillkit.system.wording import as_word
 
 Found = TypeVar("Found")
 
@@ -131,7 +132,9 @@ class Origin:
                     self._remote.copy(name, file)
                     file.flush()
                     if file_digest(Path(file.name)) != want:
-                        raise StoreError(f"{self.url}/{name} is damaged; run: distillkit store verify {self.url}")
+                        raise StoreError(
+                            f"{self.url}/{name} is damaged; run: distillkit store verify {as_word(self.url)}"
+                        )
             except OSError as error:
                 raise StoreError(
                     f"{self.url}/{name}: cannot be fetched ({error}); run the same command again"

@@ -9,6 +9,7 @@ from typing import Any
 from distillkit.store.format.log import typed
 from distillkit.system.atomic import parsed_json
 from distillkit.system.retyped import by_one_process, from_here
+from distillkit.system.wording import as_word
 
 _WHICH = ", where RECIPE is the recipe that it was begun with"
 
@@ -37,9 +38,9 @@ def how_again(store: Path) -> str:
         return from_here(as_typed)
     if command == "store import":
         imported = source["imported"]
-        return f"distillkit store import {imported.get('kind')} {imported.get('place')} {store}"
+        return f"distillkit store import {' '.join(map(as_word, (imported.get('kind'), imported.get('place'), store)))}"
     if command == "store merge" or "merged" in begun:
-        return f"distillkit store merge {store} PARTS"
+        return f"distillkit store merge {as_word(store)} PARTS"
     return f"distillkit {command} RECIPE" + (_WHICH if begun else "")
 
 

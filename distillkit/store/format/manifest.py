@@ -144,7 +144,7 @@ class Manifest(Strict):
             begun = (store / "plan.json").is_file()
             hint = "what makes it has not finished; rerun it" if begun else "extract it first"
             near = "" if store.exists() else meant(store)
-            if another := _what_else(store):
+            if another := what_else(store):
                 raise StoreError(f"{store}: {another}; name a store")
             raise StoreError(f"{store}: no complete feature store{near} ({hint}: {how_again(store)})")
         return cls.of(path.read_bytes(), path, lambda: how_again(store))
@@ -197,10 +197,12 @@ def file_digest(path: Path) -> File:
         return File(bytes=path.stat().st_size, sha256=hashlib.file_digest(file, "sha256").hexdigest())
 
 
-def _what_else(place: Path) -> str | None:
+def what_else(place: Path) -> str | None:
     """What lies where a store was looked for, and is none; None where a store may come to be."""
     if place.is_file():
         return "is a file, and a store is a folder"
+    if (place / "view.json").is_file():
+        return "is a view of a store, and holds none of its rows"
     if (place / "recipe.json").is_file():
         return "is the folder of a run, not of a store"
     within = sorted(str(one.parent) for one in place.glob(f"*/{FILE_NAME}"))

@@ -20,6 +20,7 @@ from distillkit.errors import StoreError
 from distillkit.store.format.encode import decode
 from distillkit.store.format.field import Field, blank
 from distillkit.store.format.layout import ZSTD_LEVEL, array_metadata, inner_rows
+from distillkit.system.wording import as_word
 
 
 class Packed:
@@ -45,7 +46,9 @@ class Packed:
             found = np.asarray(self._array.oindex[wanted])
         except (OSError, ValueError, RuntimeError) as error:
             store = self.path.parents[1]
-            raise StoreError(f"{self.path}: damaged ({error}); run: distillkit store verify {store}") from error
+            raise StoreError(
+                f"{self.path}: damaged ({error}); run: distillkit store verify {as_word(store)}"
+            ) from error
         return decode(np.ascontiguousarray(found[places]), self.field)
 
 

@@ -5,6 +5,7 @@ Made by `distillkit mine-neighbours`; see mine.py.
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from jaxtyping import Float, Int
 from distillkit.errors import StoreError
 from distillkit.store.format.log import typed
 from distillkit.store.reading.reader import FeatureStore
-from distillkit.system.wording import count
+from distillkit.system.wording import as_word, count
 
 _BLOCK = 16_384  # rows that are looked at at once
 
@@ -65,7 +66,7 @@ class Neighbours:
         if ids.size and not -1 <= ids.min() <= ids.max() < len(self.usable) - 1:
             raise StoreError(
                 f"{self.store.path}: {self.name!r} tells of rows that the text store has not; mine again, or see "
-                f"what is damaged: distillkit store verify {self.store.path}"
+                f"what is damaged: distillkit store verify {as_word(self.store.path)}"
             )
         return np.where(self.usable[ids], ids, -1)
 
@@ -109,7 +110,9 @@ class Neighbours:
     @property
     def cure(self) -> str:
         """The command that mines for the rows of this store, to be typed as it stands but for the recipe."""
-        asked = shlex.join(["distillkit", "mine-neighbours", "RECIPE", "--set", f'queries="{self.store.path}"'])
+        asked = shlex.join(
+            ["distillkit", "mine-neighbours", "RECIPE", "--set", f"queries={json.dumps(str(self.store.path))}"]
+        )
         return f"{asked} (and another name, if those that are there are to stay)"
 
     def alone(self, rows: Int[np.ndarray, "n"]) -> Int[np.ndarray, "m"]:

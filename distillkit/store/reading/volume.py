@@ -36,6 +36,7 @@ from distillkit.store.reading.mapping import (
 from distillkit.store.reading.table import Table
 from distillkit.system.arrow import table_at, table_of
 from distillkit.system.atomic import parsed_json
+from distillkit.system.wording import as_word
 
 Mark = tuple[int, int, int]
 # Files of the index that are mapped; those of a store of more shards are read, which are small then, for want of maps.
@@ -124,7 +125,7 @@ class Volume:
         return table
 
     def _damaged(self, path: Path) -> StoreError:
-        return StoreError(f"{path} is damaged; run: distillkit store verify {self.path}")
+        return StoreError(f"{path} is damaged; run: distillkit store verify {as_word(self.path)}")
 
     def values(self, column: str, rows: np.ndarray) -> list[Any]:
         """What the index says of rows, from the shards that hold them: their key, text, ..."""
@@ -198,7 +199,7 @@ class Volume:
         if have != size:
             self._refuse_another()
             state = "is missing" if have < 0 else f"has {have} bytes instead of {size}"
-            raise StoreError(f"{path} {state}; run: distillkit store verify {self.path}")
+            raise StoreError(f"{path} {state}; run: distillkit store verify {as_word(self.path)}")
         return path
 
 

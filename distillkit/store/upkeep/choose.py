@@ -19,6 +19,7 @@ from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.reading.selection import FILE_NAME as VIEW
 from distillkit.store.reading.selection import Selection
 from distillkit.system.textfile import lines_of
+from distillkit.system.wording import as_word
 from distillkit.system.wording import count as counted
 
 _NAMED = 8  # classes, of many, that a refusal names
@@ -112,7 +113,7 @@ def _lot(key: str, seed: int, before: int) -> float:
 def _none(path: Path, rows: int, left: Mapping[str, int]) -> str:
     """That nothing is left, and by which condition: those behind it had nothing to choose from."""
     if not rows:
-        return f"{path}: has no row with features; see why: distillkit store failures {path}"
+        return f"{path}: has no row with features; see why: distillkit store failures {as_word(path)}"
     empty = list(left.values()).index(0)
     asked = list(left)[: empty + 1]
     steps = [f"{condition} leaves {left[condition]:,}" for condition in asked[:-1]] + [f"{asked[-1]} leaves none"]

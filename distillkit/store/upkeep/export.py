@@ -27,7 +27,7 @@ from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.sound import refuse_damage, touched
 from distillkit.system.new_folder import new_folder, refuse_what_is_there
 from distillkit.system.progress import Progress
-from distillkit.system.wording import count
+from distillkit.system.wording import as_word, count
 
 _ROWS = {"arrow": 65_536, "parquet": 65_536, "webdataset": 10_000}  # of a file
 _BLOCK = 8_192
@@ -95,7 +95,7 @@ def _left_out(store: FeatureStore) -> str:
     for volume in (store.base, *store.used.values()):
         failed = np.isin(left, volume.failed)
         if failed.any():  # each row counts once: where it failed first
-            parts.append(f"{failed.sum():,} failed (why: distillkit store failures {volume.path})")
+            parts.append(f"{failed.sum():,} failed (why: distillkit store failures {as_word(volume.path)})")
         left = left[~failed]
     return f"left out {len(meant) - len(left):,} of {count(len(meant), 'row')}, {', '.join(parts)}" if parts else ""
 

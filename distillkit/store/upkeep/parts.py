@@ -10,7 +10,7 @@ from distillkit.errors import StoreError
 from distillkit.store.format.classes import classes_of, write_classes
 from distillkit.store.format.field import Field
 from distillkit.store.format.log import note
-from distillkit.store.format.manifest import Manifest, Shard, readable
+from distillkit.store.format.manifest import Manifest, Shard, readable, what_else
 from distillkit.store.format.plan import plan_at
 from distillkit.store.format.sameness import begun_with, changes
 from distillkit.store.reading.selection import FILE_NAME as VIEW
@@ -105,7 +105,8 @@ def _holders(writer: StoreWriter, folders: list[Path], shard: int) -> dict[Path,
 def _identity(folder: Path) -> dict[str, Any]:
     identity = begun_with(folder)
     if identity is None:
-        raise StoreError(f"{folder}: no part of an extraction (no plan.json); name folders of stores")
+        told = what_else(folder) or "no part of an extraction (no plan.json)"
+        raise StoreError(f"{folder}: {told}; name folders of stores")
     return identity
 
 

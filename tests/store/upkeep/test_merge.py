@@ -78,6 +78,8 @@ def test_missing_damaged_and_foreign_parts_are_named(parts, tmp_path, make_toy):
     with pytest.raises(StoreError, match=r"other is no part of the same extraction as .*store: rows: 150 -> 151"):
         assemble(tmp_path / "out", [parts[0], other.path], print, MADE)
     with pytest.raises(StoreError, match="no part of an extraction"):
+        assemble(tmp_path / "out", [tmp_path / "nothing"], print, MADE)
+    with pytest.raises(StoreError, match=r"is no store but holds .*other; name folders of stores"):
         assemble(tmp_path / "out", [tmp_path], print, MADE)
     with pytest.raises(StoreError, match="holds another store"):
         assemble(other.path, parts, print, MADE)
