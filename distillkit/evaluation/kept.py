@@ -112,8 +112,8 @@ class Kept:
             write_rows(_file(self.folder, stem, names[place]), Rows(asked.name, made_of, self.networks, answers))
 
 
-def _file(folder: Path, stem: str, table: str) -> Path:
-    return folder / (f"{stem}.{slug_of(table)}.arrow" if table else f"{stem}.arrow")
+def _file(folder: Path, slug: str, table: str) -> Path:
+    return folder / (f"{slug}.{slug_of(table)}.arrow" if table else f"{slug}.arrow")
 
 
 def _listed(result: Any) -> Result:
