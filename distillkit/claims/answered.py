@@ -10,6 +10,7 @@ from distillkit.claims.work import Scene
 from distillkit.errors import TrainError
 from distillkit.evals._answers import Answers, Measure
 from distillkit.evaluation.measured import measured
+from distillkit.system.wording import as_word
 
 
 class Rows:
@@ -43,4 +44,4 @@ class Rows:
         first, known = self._files.setdefault(eval_, (folder, files))
         if files != known:
             told = f"{folder}: {eval_!r} was asked with other files than in {first}"
-            raise TrainError(f"{told}; ask both anew: distillkit evaluate {first} {folder}")
+            raise TrainError(f"{told}; ask both anew: distillkit evaluate {as_word(first)} {as_word(folder)}")

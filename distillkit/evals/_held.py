@@ -120,7 +120,7 @@ def untaught(train: Path, asked: Path, bare: Bare, images: int, called: str, by:
         f"{asked}: {bare.images:,} of {count(images, 'image')} are of "
         f"{count(len(bare.classes), 'class', 'classes')} that {train} has no example of, as {called}, "
         f"so nobody can learn them; add such images to {train}, or take the others of {asked} alone: "
-        f"distillkit store view {by}"
+        f"distillkit store view {as_word(by)}"
     )
 
 

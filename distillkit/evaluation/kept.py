@@ -16,6 +16,7 @@ from distillkit.evaluation.rows import TABLES, Rows, is_rows, read_rows, write_r
 from distillkit.evaluation.turn import at_rest, in_turn
 from distillkit.evaluation.whose import stem_of
 from distillkit.system.atomic import parsed_json, write_json
+from distillkit.system.wording import as_word
 
 Result = Numbers | list[Answers]
 
@@ -148,7 +149,7 @@ def _whole(folder: Path, tables: list[Rows]) -> list[Rows]:
     if len(own) < len(names) or not all(_together(main, one) for one in own):
         raise StoreError(
             f"{folder}: what is kept of {main.name} is of two evaluations (was one stopped here?); measure it again: "
-            f"distillkit evaluate {folder.parent}"
+            f"distillkit evaluate {as_word(folder.parent)}"
         )
     return own
 
@@ -159,8 +160,8 @@ def _together(one: Rows, other: Rows) -> bool:
     return one.asked == other.asked and all(one.networks[who] == other.networks[who] for who in both)
 
 
-def _file(folder: Path, stem: str, table: str) -> Path:
-    return folder / (f"{stem}.{slug_of(table)}.arrow" if table else f"{stem}.arrow")
+def _file(folder: Path, slug: str, table: str) -> Path:
+    return folder / (f"{slug}.{slug_of(table)}.arrow" if table else f"{slug}.arrow")
 
 
 def _listed(result: Any) -> Result:
