@@ -113,8 +113,7 @@ def is_rows(path: Path) -> bool:
 
 def name_in(path: Path) -> str:
     """Of which eval its rows are; OSError, ArrowException, KeyError or ValueError where it is no such file."""
-    with pa.memory_map(str(path)) as file:
-        return str(parsed_json((pa.ipc.open_file(file).schema.metadata or {})[_META])["name"])
+    return str(parsed_json((_read(path).schema.metadata or {})[_META])["name"])
 
 
 def read_rows(path: Path) -> Rows:
