@@ -93,7 +93,7 @@ def test_a_measurement_that_fails_is_made_by_who_goes_on(student, monkeypatch, e
     at = min(every, last_step)
     assert [line["step"] for line in read_lines(student.run / "validation.jsonl")][-1] == last_step
     calm = [(student.run / name).read_bytes() for name in ("student.safetensors", "validation.jsonl", "best/best.json")]
-    failing(monkeypatch, Validator, "_keep", StoreError("no such text"), lambda result, better, student, step: step == at)
+    failing(monkeypatch, Validator, "_keep", StoreError("no such text"), lambda *given: given[-1] == at)
     code, err = student(*knobs, words=["--overwrite"])
     assert code == 1 and kept(student) == [at] and last(err) == f"error: no such text; {KEPT.format(at)}"
     code, err = student(*knobs)  # at once again, and nothing is made anew for it
