@@ -22,7 +22,7 @@ from distillkit.embedding.kept import Gallery, gallery_of
 from distillkit.embedding.looking import seen
 from distillkit.embedding.opened import opened
 from distillkit.embedding.pictures import called, folder_of, listed, texts_of
-from distillkit.embedding.writing import form_of, write_broken, write_vectors
+from distillkit.embedding.writing import form_of, write_vectors
 from distillkit.errors import DistillkitError, SourceError
 from distillkit.extract import extract
 from distillkit.recipe import ExtractRecipe
@@ -100,8 +100,8 @@ def embed(
         else gallery_of(embedder, folder, say, batch_size=batch_size, threads=threads)
     )
     with in_turn(place):  # they belong together
-        write_vectors(place, gallery.keys, _scaled(gallery.vectors) if normalise else gallery.vectors, "key")
-        told = write_broken(place, gallery.broken)
+        vectors = _scaled(gallery.vectors) if normalise else gallery.vectors
+        told = write_vectors(place, gallery.keys, vectors, "key", gallery.broken)
     return Embedded(place, found.texts, len(gallery.keys), found.text_rows, gallery.broken, told)
 
 

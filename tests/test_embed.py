@@ -13,6 +13,7 @@ from distillkit.errors import DistillkitError
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.verify import verify
 from tests.embedding.conftest import photos, runs  # noqa: F401
+from tests.small_disk import no_file_above
 
 
 @pytest.fixture
@@ -124,10 +125,29 @@ def test_no_room_is_one_line(runs, photos, tmp_path, monkeypatch):  # noqa: F811
     def full(*arguments, **keywords):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(np, "save", full)
+    monkeypatch.setattr("distillkit.system.npy.save", full)
     with pytest.raises(DistillkitError, match="no space left on the disk"):
         distillkit.embed(runs["image"], photos, out=tmp_path / "v.npy")
     assert not list(tmp_path.glob("v.*npy*"))
+
+
+@pytest.mark.parametrize("form", [".npy", ".parquet"])
+@pytest.mark.parametrize("what", ["pictures", "texts"])
+def test_a_disk_that_is_full_leaves_the_vectors_of_before_with_their_names(runs, photos, tmp_path, run_cli, form, what):  # noqa: F811
+    """For real: no file may become larger than some bytes, which the vectors of more pictures or texts do."""
+    pictures = sorted(photos.rglob("*.png"))
+    (tmp_path / "texts.txt").write_text("a circle\n")
+    (tmp_path / "list.txt").write_text(f"{pictures[0]}\n")
+    asked = ["--texts", tmp_path / "texts.txt"] if what == "texts" else [tmp_path / "list.txt"]
+    command = ["embed", runs["pair"], *asked, "--out", tmp_path / f"v{form}"]
+    assert run_cli(*command)[0] == 0
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("v.*")}
+    (tmp_path / "texts.txt").write_text("".join(f"a circle of {number}\n" for number in range(400)))
+    (tmp_path / "list.txt").write_text("".join(f"{path}\n" for path in (tmp_path / "gone.png", *pictures * 20)))
+    with no_file_above(3_000):
+        code, _, err = run_cli(*command)
+    assert code == 1 and f"v{form}" in err.splitlines()[-1] and "Errno None" not in err, err
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("v.*") if path.suffix != ".lock"} == before
 
 
 @pytest.mark.usefixtures("every_step")

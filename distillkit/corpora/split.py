@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from distillkit.errors import SourceError
 from distillkit.sources._account import Account
@@ -22,9 +24,10 @@ from distillkit.sources._names import same_form
 from distillkit.sources._places import folder_at
 from distillkit.sources._walk import is_image, walk
 from distillkit.store.format.manifest import digest
-from distillkit.system.atomic import atomic_file, write_json
+from distillkit.system.atomic import as_json
 from distillkit.system.paths import expand
 from distillkit.system.textfile import lines_of
+from distillkit.system.together import write_together
 from distillkit.system.turns import in_turn
 from distillkit.system.wording import count
 
@@ -58,12 +61,11 @@ def split(
     counts = {side: sum(map(len, sides[side].values())) for side in SIDES}
     asked = {"seed": seed, "classes": classes, "train": train} if lists is None else {"lists": lists}
     digests = {name: digest(lines) for name, lines in (made | made_names).items()}
-    with in_turn(folder / "split.json"):
-        for name, lines in made.items():
-            _write(folder / f"{name}.tsv", lines)
-        for name, lines in made_names.items():
-            _write(folder / f"{name}.txt", lines)
-        write_json(folder / "split.json", {"asked": asked, "images": counts, "digests": digests})
+    files = {folder / f"{name}.tsv": _text(lines) for name, lines in made.items()}
+    files |= {folder / f"{name}.txt": _text(lines) for name, lines in made_names.items()}
+    files[folder / "split.json"] = as_json({"asked": asked, "images": counts, "digests": digests})
+    with in_turn(folder / "split.json"):  # of two splits, images of one side are learned from in the other
+        write_together({path: partial(_put, content) for path, content in files.items()})
     return counts
 
 
@@ -135,6 +137,9 @@ def _mark(seed: int, name: str) -> bytes:
     return hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=8).digest()
 
 
-def _write(path: Path, lines: Iterable[str]) -> None:
-    with atomic_file(path) as file:
-        file.writelines(f"{line}\n".encode() for line in lines)
+def _text(lines: Iterable[str]) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _put(content: bytes, file: BinaryIO) -> None:
+    file.write(content)

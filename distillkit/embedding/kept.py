@@ -83,7 +83,7 @@ def kept_text(embedder: Embedder, text: str) -> Float[np.ndarray, "1 d"]:
     said = embedder.embed_texts([text]).numpy()
     make_folder(path.parent)
     with locked(path.with_name("texts.lock")), atomic_file(path) as file:
-        np.save(file, said, allow_pickle=False)
+        npy.save(file, said)
     return said
 
 

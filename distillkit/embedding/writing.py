@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -11,9 +13,12 @@ import pyarrow.parquet as pq
 from jaxtyping import Float
 
 from distillkit.errors import StoreError
-from distillkit.system.atomic import atomic_file, remove_file
+from distillkit.system import npy
+from distillkit.system.together import write_together
 
 FORMS = (".npy", ".parquet")
+_NONE: Mapping[str, str] = MappingProxyType({})
+Write = Callable[[BinaryIO], object]
 
 
 def form_of(out: Path) -> str:
@@ -25,30 +30,29 @@ def form_of(out: Path) -> str:
     )
 
 
-def write_vectors(out: Path, keys: Sequence[str], vectors: Float[np.ndarray, "n d"], column: str) -> Path:
+def write_vectors(
+    out: Path, keys: Sequence[str], vectors: Float[np.ndarray, "n d"], column: str, broken: Mapping[str, str] = _NONE
+) -> Path | None:
     """`vectors.npy` with `vectors.keys.txt` (a key a line, in the same order), or `vectors.parquet` with both.
 
-    `column`: what the keys are called in Parquet: "key" of pictures, "text" of texts.
+    `column`: what the keys are called in Parquet: "key" of pictures, "text" of texts. `broken`: key and error of what
+    has no vector, for `vectors.broken.tsv`; returns its path, None where there is none. Names and vectors of two times
+    never stand beside each other, and the vectors come last.
     """
+    told = out.with_suffix(".broken.tsv")
+    files: dict[Path, Write] = (
+        {told: _lines(f"{key}\t{' '.join(why.split())}" for key, why in broken.items())} if broken else {}
+    )
     if out.suffix == ".npy":
-        with atomic_file(out.with_suffix(".keys.txt")) as file:
-            file.write("".join(f"{' '.join(key.splitlines())}\n" for key in keys).encode("utf-8", "backslashreplace"))
-        with atomic_file(out) as file:
-            np.save(file, vectors, allow_pickle=False)
-        return out
-    lists = pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(vectors).reshape(-1)), vectors.shape[1])
-    table = pa.table({column: pa.array(keys, pa.string()), "vector": lists})
-    with atomic_file(out) as file:
-        pq.write_table(table, file, use_dictionary=False)
-    return out
+        files[out.with_suffix(".keys.txt")] = _lines(" ".join(key.splitlines()) for key in keys)
+        files[out] = lambda file: npy.save(file, vectors)
+    else:
+        lists = pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(vectors).reshape(-1)), vectors.shape[1])
+        table = pa.table({column: pa.array(keys, pa.string()), "vector": lists})
+        files[out] = lambda file: pq.write_table(table, file, use_dictionary=False)
+    write_together(files, without=() if broken else (told,))
+    return told if broken else None
 
 
-def write_broken(out: Path, broken: Mapping[str, str]) -> Path | None:
-    """Beside `vectors.npy`, `vectors.broken.tsv`: key and error of what has no vector. None where there is none."""
-    path = out.with_suffix(".broken.tsv")
-    if not broken:
-        remove_file(path)  # of an earlier time
-        return None
-    with atomic_file(path) as file:
-        file.write("".join(f"{key}\t{' '.join(told.split())}\n" for key, told in broken.items()).encode())
-    return path
+def _lines(lines: Iterable[str]) -> Write:
+    return lambda file: file.write("".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from distillkit.errors import ExportError
+from distillkit.exports._files import put, take_room
 from distillkit.exports._graphs import quietly
 from distillkit.system.atomic import make_folder
 
@@ -37,7 +39,7 @@ class Graphs:
         """`make` writes it in fp32. Returns how many nodes `keep` kept so."""
         if path.name in self._made:
             make_folder(path.parent)
-            path.write_bytes(self._made[path.name])
+            put(path, self._made[path.name])
         else:
             make(path)
         if precision == "fp32":
@@ -86,6 +88,8 @@ def lower(path: Path, precision: str, calibration: Float[np.ndarray, "n 3 h w"] 
     """
     import onnx
 
+    for folder in (path.parent, Path(tempfile.gettempdir())):  # quantizers leave graphs on their way in both
+        take_room(folder, 2 * path.stat().st_size)
     model = onnx.load(path)
     kept = [node.name for node in model.graph.node if keep is not None and re.search(keep, node.name)]
     with quietly():

@@ -15,7 +15,7 @@ from open_clip.tokenizer import SimpleTokenizer
 
 from distillkit.errors import MissingExtra
 from distillkit.exports._described import TextTower
-from distillkit.exports._files import write_json
+from distillkit.exports._files import put, write_json
 from distillkit.students._openclip import _hugging_face
 
 FILE = "tokenizer.json"
@@ -42,7 +42,7 @@ def write_tokenizer(folder: Path, text: TextTower) -> None:
         made.normalizer = _tokenizers().normalizers.Sequence([*_mending(), *steps])
     made.enable_truncation(text.context_length)
     made.enable_padding(length=text.context_length, pad_id=pad[0], pad_token=pad[1])
-    made.save(str(folder / FILE))
+    put(folder / FILE, made.to_str(pretty=True).encode())
     # Not as a CLIPTokenizer: transformers would build that anew, and mend nothing.
     kind = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": text.context_length}
     write_json(folder / "tokenizer_config.json", kind | told)

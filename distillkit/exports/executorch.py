@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from distillkit.errors import ExportError
 from distillkit.exports._described import Described, Opened
+from distillkit.exports._files import put
 from distillkit.exports._graphs import plain_attention, quietly
 from distillkit.exports._pictures import write_preprocessor
 from distillkit.exports._programs import OpenedPrograms, lines_of
@@ -76,7 +77,7 @@ def _write(network: nn.Module, example: Tensor, path: Path) -> None:
         except (torch._dynamo.exc.TorchDynamoException, RuntimeError, TypeError, ValueError) as error:
             reason = one_line(error)[:200]
             raise ExportError(f"{path.name}: ExecuTorch cannot hold this network: {reason}") from error
-    path.write_bytes(program.buffer)
+    put(path, program.buffer)
 
 
 def _asks(path: Path) -> Callable[[np.ndarray], np.ndarray]:

@@ -17,7 +17,7 @@ from open_clip.tokenizer import HFTokenizer
 from distillkit.errors import ExportError
 from distillkit.exports._batches import in_batches
 from distillkit.exports._described import Described, ImageTower, Opened, Pictures
-from distillkit.exports._files import Weights, write_json, write_weights
+from distillkit.exports._files import Weights, by_number, write_json, write_weights
 from distillkit.exports._pictures import OPENED
 
 _WIDTHS = "embed_dim"
@@ -100,7 +100,8 @@ with torch.inference_mode():
 
 def _write_tokenizer(name: str, folder: Path) -> str:
     """The very tokenizer beside the weights, where open_clip looks for it; returns what its configuration calls it."""
-    HFTokenizer(name).tokenizer.save_pretrained(str(folder))
+    with by_number(folder):
+        HFTokenizer(name).tokenizer.save_pretrained(str(folder))
     return "." if Path(name).is_dir() else name  # in a folder any name means the files there
 
 

@@ -5,6 +5,7 @@ Beside them preprocessor_config.json and tokenizer.json say what goes in; embedd
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from distillkit.errors import ExportError
 from distillkit.exports._batches import BATCH
 from distillkit.exports._described import Described, Opened
+from distillkit.exports._files import put
 from distillkit.exports._graphs import plain_attention, quietly
 from distillkit.exports._pictures import write_preprocessor
 from distillkit.exports._programs import OpenedPrograms, lines_of
@@ -70,7 +72,9 @@ def _write(network: nn.Module, example: Tensor, path: Path) -> None:
         except (torch._dynamo.exc.TorchDynamoException, RuntimeError, TypeError, ValueError) as error:
             reason = one_line(error)[:200]
             raise ExportError(f"{path.name}: torch.export cannot trace this network: {reason}") from error
-    torch.export.save(program, path)
+    made = io.BytesIO()  # to a file it writes past Python, and the process dies of a full disk
+    torch.export.save(program, made)
+    put(path, made.getbuffer())
 
 
 def _asks(path: Path) -> Callable[[np.ndarray], Tensor]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from distillkit.evals._labels import UNSHOWN
 from distillkit.evaluation.comparison import Against, Arm, Cell, Comparison, Line
@@ -17,7 +18,7 @@ from distillkit.report.speeds import speed_of
 from distillkit.report.words import count, duration, listing, p_value, parameters, percent, scaled, size
 from distillkit.runfolder import RunFolder
 from distillkit.students._count import image_macs
-from distillkit.system.atomic import atomic_file
+from distillkit.system.together import write_together
 from distillkit.system.turns import in_turn
 from distillkit.system.wording import count as counted
 
@@ -36,12 +37,14 @@ def write_comparison(folder: Path, comparison: Comparison, dots: int = DOTS, say
     costs = {arm["name"]: {cost["what"]: cost["number"] for cost in arm["costs"]} for arm in values["arms"]}
     values |= interactive(comparison, costs, dots, say)
     values |= {"json": embedded(values["data"]), "script": script(*_SCRIPTS)}
-    made = {name: render(name, values) for name in _FILES}
+    made = {folder / name: partial(_put, render(name, values)) for name in _FILES}
     with in_turn(folder / _FILES[-1]):
-        for name, text in made.items():
-            with atomic_file(folder / name) as file:
-                file.write(text.encode())
+        write_together(made)
     return folder / _FILES[-1]
+
+
+def _put(text: str, file: BinaryIO) -> None:
+    file.write(text.encode())
 
 
 def page(comparison: Comparison) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""numpy's files, as strangers may have made them: an array of numbers, or a ValueError of one line."""
+"""numpy's files, as strangers may have made them: an array of numbers, or a ValueError of one line; and written."""
 
 from __future__ import annotations
 
@@ -35,6 +35,18 @@ def load_all(file: BinaryIO) -> dict[str, np.ndarray]:
             return dict(held)
 
     return _refusing(loaded)
+
+
+def save(file: BinaryIO, array: np.ndarray) -> None:
+    """The bytes of `np.save`; but numpy writes to real files past Python, and its errors do not say what failed."""
+    begin(file, array.dtype, array.shape)
+    file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+
+
+def begin(file: BinaryIO, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+    """The header of an array whose rows, which follow, are written one after the other."""
+    told = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, told)
 
 
 def _refusing(load: Callable[[], Any]) -> Any:

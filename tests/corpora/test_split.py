@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from distillkit.corpora.split import split
 from distillkit.errors import SourceError
 from distillkit.recipe import Component
 from tests.corpora.layouts import file, picture
@@ -114,3 +115,27 @@ def test_one_folder_is_no_split(tmp_path, run_cli):
         from distillkit.corpora.split import split
 
         split(str(tmp_path / "nowhere"))
+
+
+def test_a_split_that_is_killed_leaves_no_list_of_one_beside_one_of_another(root, monkeypatch):
+    """An image could be learned from that another list keeps."""
+    lists = ("train.tsv", "val_on_train.tsv", "val.tsv", "split.json")
+    split(str(root), seed=3)
+    old = {name: (root / name).read_bytes() for name in lists}
+    real, left = type(root).replace, [0]
+
+    def replace(self, target):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return real(self, target)
+
+    monkeypatch.setattr(type(root), "replace", replace)
+    for at in range(12):  # six old ones go, six new ones come
+        left[0] = 99
+        split(str(root), seed=3)
+        left[0] = at
+        with pytest.raises(KeyboardInterrupt):
+            split(str(root), seed=4)
+        same = {name: (root / name).read_bytes() == old[name] for name in lists if (root / name).exists()}
+        assert len({*same.values()}) <= 1, (at, same)

@@ -225,7 +225,7 @@ def select_here(
             "--overwrite"
         )
     with atomic_file(out / ROWS) as file:
-        np.save(file, chosen, allow_pickle=False)
+        npy.save(file, chosen)
     facts = {
         "format": "distillkit-view",
         "version": 1,

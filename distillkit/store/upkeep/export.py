@@ -25,6 +25,7 @@ from distillkit.callable import silent
 from distillkit.errors import StoreError
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.sound import refuse_damage, touched
+from distillkit.system import npy
 from distillkit.system.new_folder import new_folder, refuse_what_is_there
 from distillkit.system.progress import Progress
 from distillkit.system.wording import as_word, count
@@ -120,11 +121,11 @@ def _npy(store: FeatureStore, names: list[str], folder: Path, tick: Tick) -> Non
         path = folder / f"{name}.npy"
         path.parent.mkdir(exist_ok=True)
         one = _numbers(store, name, rows[:1])
-        array = np.lib.format.open_memmap(path, "w+", one.dtype, (len(rows), *one.shape[1:]))
-        for _, span in _spans(len(rows), _BLOCK):
-            array[span] = _numbers(store, name, rows[span])
-            tick(len(rows[span]))
-        array.flush()
+        with path.open("wb") as file:  # through a mapping, a full disk would end the process
+            npy.begin(file, one.dtype, (len(rows), *one.shape[1:]))
+            for _, span in _spans(len(rows), _BLOCK):
+                file.write(np.ascontiguousarray(_numbers(store, name, rows[span])).reshape(-1).view(np.uint8).data)
+                tick(len(rows[span]))
     pq.write_table(_facts(store, rows), folder / "keys.parquet")
 
 
