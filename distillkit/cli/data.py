@@ -78,6 +78,7 @@ def data_split(
     lists: Annotated[
         Path | None, typer.Option(help="A folder with train_data.txt, val_on_train_data.txt and val_data.txt instead.")
     ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Also in the place of another split.")] = False,
 ) -> None:
     """Part classes and images: train, val_on_train (new images of seen classes) and val (unseen classes), into ROOT.
 
@@ -85,7 +86,8 @@ def data_split(
     """
     from distillkit.corpora.split import split
 
-    counts = split(str(root), classes=classes, train=train, seed=seed, lists=None if lists is None else str(lists))
+    named = None if lists is None else str(lists)
+    counts = split(str(root), classes=classes, train=train, seed=seed, lists=named, overwrite=overwrite)
     for side, images in counts.items():
         print(f"{root / side}.tsv")
         say(f"{side}: {count(images, 'image')}")

@@ -7,13 +7,13 @@
 
 Classes are the folders below the root, names their folders' with _ as a blank, labels count within a side from 0. Drawn
 by a hash of the seed and the name, so that machines and orders of reading agree.
-https://arxiv.org/abs/2307.03135; its released lists are read by `lists`.
+https://arxiv.org/abs/2307.03135; its released lists are read by `lists`, each of whose images is in one, once.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -38,9 +38,16 @@ Images = dict[str, list[str]]  # paths below the root, by class
 
 
 def split(
-    root: str, *, classes: float = 0.5, train: float = 0.7, seed: int = 0, lists: str | None = None
+    root: str,
+    *,
+    classes: float = 0.5,
+    train: float = 0.7,
+    seed: int = 0,
+    lists: str | None = None,
+    overwrite: bool = False,
 ) -> dict[str, int]:
-    """Write the lists into `root`; returns how many images each side has. SourceError where a side would be empty.
+    """Write the lists into `root`; returns how many images each side has. SourceError where a side would be empty, and
+    where other lists lie there, unless `overwrite`: stores were made of them.
 
     `classes`: the share of classes to train on; `train`: of their images, the share to learn from. `lists`: a folder
     with train_data.txt, val_on_train_data.txt and val_data.txt instead, whose lines end in CLASS/FILE.
@@ -63,9 +70,12 @@ def split(
     digests = {name: digest(lines) for name, lines in (made | made_names).items()}
     files = {folder / f"{name}.tsv": _text(lines) for name, lines in made.items()}
     files |= {folder / f"{name}.txt": _text(lines) for name, lines in made_names.items()}
-    files[folder / "split.json"] = as_json({"asked": asked, "images": counts, "digests": digests})
+    record = as_json({"asked": asked, "images": counts, "digests": digests})
     with in_turn(folder / "split.json"):  # of two splits, images of one side are learned from in the other
-        write_together({path: partial(_put, content) for path, content in files.items()})
+        if not overwrite:
+            _refuse_others(files)
+        everything = files | {folder / "split.json": record}
+        write_together({path: partial(_put, content) for path, content in everything.items()})
     return counts
 
 
@@ -98,28 +108,45 @@ def _drawn(found: Images, classes: float, train: float, seed: int) -> dict[str, 
 
 
 def _listed(found: Images, lists: Path, root: str) -> dict[str, Images]:
-    where = {(same_form(name), path.rpartition("/")[2]): (name, path) for name in found for path in found[name]}
+    where: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for name, images in found.items():
+        for image in images:
+            where.setdefault((same_form(name), image.rpartition("/")[2]), []).append((name, image))
     sides: dict[str, Images] = {}
+    listed: dict[str, str] = {}  # where each image is listed first
     for side in SIDES:
-        path = lists / f"{side}{_RELEASED}"
-        try:
-            lines = [line.strip() for line in lines_of(path.read_bytes()) if line.strip()]
-        except OSError as error:
-            raise SourceError(f"{path}: cannot be read ({error.strerror}); name the folder of the lists") from error
-        except UnicodeDecodeError as error:
-            raise SourceError(f"{path}: not UTF-8 ({error.reason}); convert the file") from error
-        sides[side] = {}
-        for line in lines:
+        path, sides[side] = lists / f"{side}{_RELEASED}", {}
+        for number, line in _lines_in(path):
             folder, _, file = line.rpartition("/")
             asked = same_form(folder.rpartition("/")[2]), file
             if asked not in where:
                 raise SourceError(f"{root}: has no image {'/'.join(asked)!r} that {path} lists; unpack all of it there")
-            name, image = where[asked]
+            (name, image), *others = where[asked]
+            if others:
+                told = f"{image!r} and {others[0][1]!r} are both {'/'.join(asked)!r}"
+                raise SourceError(f"{root}: {told}, which {path}:{number} lists; leave one of them there")
+            if image in listed:
+                raise SourceError(
+                    f"{path}:{number}: {line!r:.80} is also listed in {listed[image]}; an image is in one list, once: "
+                    "take one of both lines out, or fetch the lists again"
+                )
+            listed[image] = f"{path.name}:{number}"
             sides[side].setdefault(name, []).append(image)
     both = sides["val"].keys() & sides["train"].keys()
     if both:
         raise SourceError(f"{lists}: class {min(both)!r} is trained on and unseen; fetch the lists again")
     return sides
+
+
+def _lines_in(path: Path) -> list[tuple[int, str]]:
+    """The lines of a list that say something, and their numbers."""
+    try:
+        lines = lines_of(path.read_bytes())
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read ({error.strerror}); name the folder of the lists") from error
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{path}: not UTF-8 ({error.reason}); convert the file") from error
+    return [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
 
 
 def _table(images: Images) -> list[str]:
@@ -135,6 +162,22 @@ def _name(folder: str) -> str:
 
 def _mark(seed: int, name: str) -> bytes:
     return hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=8).digest()
+
+
+def _refuse_others(files: Mapping[Path, bytes]) -> None:
+    """SourceError where one of these is there, and says something else."""
+    for path, content in files.items():
+        try:
+            there = path.read_bytes()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise SourceError(f"{path}: cannot be read ({error.strerror}); mend it, or delete it") from error
+        if there != content:
+            raise SourceError(
+                f"{path}: another split lies there, and stores that were made of it would no longer say of what; take "
+                "--overwrite to replace it, or split as split.json beside it says"
+            )
 
 
 def _text(lines: Iterable[str]) -> bytes:

@@ -40,6 +40,9 @@ def any_matched(measure: Any, open_store: OpenStore) -> bool:
 def _orders(measure: Any, open_store: OpenStore) -> Iterator[tuple[str, bool]]:
     for side in getattr(measure, "sides", ()):
         yield from _orders(side, open_store)
+    if hasattr(measure, "orders"):  # it has classes of its own, which are not the labels of its images
+        yield from measure.orders(open_store)
+        return
     names, first = getattr(measure, "classes", None), getattr(measure, "first_class", 0)
     store, prompts = getattr(measure, "store", None), getattr(measure, "prompts", None)
     further = [getattr(measure, name, None) for name in ("train", "validation_store", "gallery")]

@@ -62,13 +62,20 @@ def marks_of(store: Any, folder: str, part: str) -> Marks:
         store.path,
         np.array([where[name] for name in names], np.int64),
         np.array([[marks[name] for marks in found] for name in names], np.int64),
-        [path.stem.removesuffix(f"_{part}") for path in files],
+        [class_of(path, part) for path in files],
     )
 
 
 def lists_of(folder: str, part: str) -> list[Path]:
-    """The lists of a part, in the order of their names."""
-    return sorted(Path(expand(folder)).glob(f"*_{part}.txt"))
+    """The lists of a part, in the order of their classes' names, which is not that of the files': `bike` comes before
+    `bike_rack`, and bike_rack_test.txt before bike_test.txt.
+    """
+    return sorted(Path(expand(folder)).glob(f"*_{part}.txt"), key=lambda path: class_of(path, part))
+
+
+def class_of(path: Path, part: str) -> str:
+    """The class that is listed there."""
+    return path.stem.removesuffix(f"_{part}")
 
 
 def _read(path: Path) -> dict[str, int]:

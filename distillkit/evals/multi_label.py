@@ -7,21 +7,24 @@ By `train` it is a logistic regression's for each class, as Proteus' fine-graine
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
 from distillkit.errors import RecipeError, StoreError
 from distillkit.evals._answers import Answers, Measure
+from distillkit.evals._called import places_of
 from distillkit.evals._classes import class_embeddings, prompted
 from distillkit.evals._encode import Encode, OpenStore, blank, home
 from distillkit.evals._held import held_out, left_out, without_example
-from distillkit.evals._labels import UNSHOWN
-from distillkit.evals._marks import Marks, lists_of, marks_of
+from distillkit.evals._labels import MATCHED, UNSHOWN
+from distillkit.evals._marks import Marks, class_of, lists_of, marks_of
 from distillkit.system.progress import Progress, hearer
 from distillkit.system.wording import count
 
@@ -34,8 +37,8 @@ _MEASURES = (
 
 class MultiLabel:
     """`store`: images that are asked; `labels`: the folder of lists that say what is in them (_marks.py), those of
-    `part`. Either `prompts`: class prompts in the order of the lists' names; or `train`: images to learn from, those of
-    `train_part`, of which the share `validation` chooses among the `l2`. `steps`: iterations of L-BFGS at most.
+    `part`. Either `prompts`: class prompts, of the lists' names or in their order; or `train`: images to learn from,
+    those of `train_part`, of which the share `validation` chooses among the `l2`. `steps`: of L-BFGS, at most.
     """
 
     def __init__(
@@ -66,7 +69,9 @@ class MultiLabel:
         facts: dict[str, float] = {}
         bare = 0
         if known is None:
-            score = F.normalize(seen, dim=1) @ class_embeddings(open_store(self.prompts or ""), encode).T
+            prompts = open_store(self.prompts or "")
+            places, facts = self._places(asked.classes, prompts)
+            score = F.normalize(seen, dim=1) @ class_embeddings(prompts, encode)[places].T
         else:
             score, facts = self._learned(encode, open_store, known, seen)
             bare = without_example(asked.hit > 0, np.asarray((known.hit > 0).any(0))).images
@@ -92,6 +97,7 @@ class MultiLabel:
                     f"{prompts.path}: has {count(len(prompts), 'class', 'classes')}, "
                     f"the lists have {len(asked.classes)}"
                 )
+            places_of(asked.classes, open_store(self.prompts))
             return None, asked
         known = self._known(open_store, asked)
         if known.classes != asked.classes:
@@ -105,6 +111,35 @@ class MultiLabel:
         """The lists of what is in the images."""
         parts = [self.part, *([] if self.train is None else [self.train_part])]
         return {"labels": [file for part in parts for file in lists_of(self.labels, part)]}
+
+    def orders(self, open_store: OpenStore) -> Iterator[tuple[str, bool]]:
+        """What is to be told of which prompts are a list's, and whether an older version took others, which went by the
+        order of the files. Stores and lists that are not there tell nothing.
+        """
+        files = lists_of(self.labels, self.part)
+        listed = [class_of(file, self.part) for file in files]
+        try:
+            prompts = None if self.prompts is None else open_store(self.prompts)
+            if prompts is None or len(prompted(prompts)) != len(listed):
+                return
+        except StoreError:
+            return
+        try:
+            found = places_of(listed, prompts)
+        except StoreError as error:
+            yield str(error), False
+            return
+        places = range(len(listed)) if found is None else found.tolist()
+        before = [files.index(file) for file in sorted(files)]
+        yield _told(listed, prompts, found), [places[place] for place in before] != list(range(len(listed)))
+
+    @staticmethod
+    def _places(listed: list[str], prompts: Any) -> tuple[Int64[np.ndarray, "c"], dict[str, float]]:
+        """Which of the prompted classes each list is of; how many are another than their order says, if some are."""
+        order = np.arange(len(listed))
+        places = places_of(listed, prompts)
+        moved = 0 if places is None else int((places != order).sum())
+        return order if places is None else places, {MATCHED: float(moved)} if moved else {}
 
     def _known(self, open_store: OpenStore, asked: Marks) -> Marks:
         """What is in the images to learn from: not those that are asked."""
@@ -149,6 +184,25 @@ class MultiLabel:
         with Progress(f"{self.name}: L2 of {l2:.3g}, steps at most:", self.steps, hearer()) as progress:
             optimizer.step(loss)
         return weight.detach(), bias.detach()
+
+
+def _told(listed: list[str], prompts: Any, places: Int64[np.ndarray, "c"] | None) -> str:
+    """Which prompts are taken for which lists, where not all is plain."""
+    if places is None:
+        return (
+            f"{prompts.path}: nothing says what its classes are called, so they are taken for the lists' in the order "
+            f"of the names of these, first {listed[0]!r} and last {listed[-1]!r}; prompts that the source "
+            "class_prompts makes of the lists' names are found by them"
+        )
+    moved = np.flatnonzero(places != np.arange(len(listed)))
+    if not len(moved):
+        return ""
+    first = moved[0]
+    told = f"{count(len(moved), 'class', 'classes')} of {len(listed):,}, as {listed[first]!r}"
+    return (
+        f"{prompts.path}: its prompts are in another order than the lists: {told}, which is {first} there and "
+        f"{places[first]} here; they are matched by their names"
+    )
 
 
 def _loss(logits: Float[Tensor, "n c"], hit: Int[Tensor, "n c"]) -> Tensor:

@@ -46,6 +46,13 @@ class ClassPrompts:
             for number, template in enumerate(templates):
                 yield Sample(f"{label}/{number}", text=template(name), label=label)
 
+    @staticmethod
+    def name_within(
+        key: str, text: str, templates: Templates = _TEMPLATES, templates_file: str | None = None
+    ) -> str | None:
+        """As the function; measures ask for it by the kind of source behind their prompts."""
+        return name_within(key, text, templates, templates_file)
+
     def _names(self) -> tuple[list[str], str]:
         """The names, and where they are from."""
         if self._listed is None:

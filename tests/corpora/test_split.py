@@ -1,6 +1,7 @@
 """The split of OOD distillation: disjoint classes, a part of the images kept, the same again, and released lists."""
 
 import json
+import re
 
 import pytest
 
@@ -47,8 +48,53 @@ def test_parts_classes_and_images_and_records_how(root, run_cli):
     before = {path: path.read_bytes() for path in root.glob("*.*")}
     run_cli("data", "split", root, "--seed", 3)
     assert before == {path: path.read_bytes() for path in root.glob("*.*")}
-    run_cli("data", "split", root, "--seed", 4)
+    run_cli("data", "split", root, "--seed", 4, "--overwrite")
     assert samples(root, "train") != train
+
+
+@pytest.mark.parametrize("knobs", [["--seed", 4], ["--train", 0.5], ["--classes", 0.3], "an image more"])
+def test_another_split_replaces_none_unasked(root, run_cli, knobs):
+    """Stores were made of its lists, and its val_on_train was never learned from."""
+    run_cli("data", "split", root, "--seed", 3)
+    before = {path: path.read_bytes() for path in root.glob("*.*")}
+    if knobs == "an image more":
+        for one in CLASSES:
+            file(root / one / "more.jpg", picture())
+        knobs = ["--seed", 3]
+    code, _, err = run_cli("data", "split", root, *knobs)
+    assert code == 1 and err.count("\n") == 1
+    assert re.search(r"(train|val|_names)\.t(sv|xt): another split lies there, .* take --overwrite to replace it", err)
+    assert before == {path: path.read_bytes() for path in root.glob("*.*")}
+    assert run_cli("data", "split", root, *knobs, "--overwrite")[0] == 0
+    assert before != {path: path.read_bytes() for path in root.glob("*.*")}
+    (root / "split.json").unlink()  # stopped before it was written: the lists are the same
+    assert run_cli("data", "split", root, *knobs)[0] == 0
+
+
+TWICE = {
+    "learned from and kept": ("val_on_train", "a_bird/1.jpg", r"val_on_train_data\.txt:3: .* in train_data\.txt:1;"),
+    "twice to learn from": ("train", "x/a_bird/1.jpg", r"train_data\.txt:3: .* in train_data\.txt:1;"),
+    "twice kept": ("val_on_train", "b_bird/4.jpg", r"val_on_train_data\.txt:3: .* in val_on_train_data\.txt:2;"),
+    "twice unseen": ("val", "f_bird/0.jpg", r"val_data\.txt:2: .* in val_data\.txt:1;"),
+    "two of one name": ("train", "a_bird/7.jpg", r"'a_bird/7\.jpg' and 'a_bird/deep/7\.jpg' are both 'a_bird/7\.jpg'"),
+}
+
+
+@pytest.mark.parametrize("kind", TWICE)
+def test_an_image_is_listed_once(root, tmp_path, run_cli, kind):
+    lists = {
+        "train": ["a_bird/1.jpg", "b_bird/2.jpg"],
+        "val_on_train": ["a_bird/3.jpg", "b_bird/4.jpg"],
+        "val": ["f_bird/0.jpg"],
+    }
+    file(root / "a_bird/deep/7.jpg", picture())
+    side, line, told = TWICE[kind]
+    lists[side].append(line)
+    for one, lines in lists.items():
+        (tmp_path / f"{one}_data.txt").write_text("".join(f"{line}\n" for line in lines))
+    code, _, err = run_cli("data", "split", root, "--lists", tmp_path)
+    assert code == 1 and err.count("\n") == 1 and re.search(told, err), err
+    assert not list(root.glob("*.tsv"))
 
 
 def test_the_released_lists_are_read(root, tmp_path, run_cli):
@@ -133,9 +179,9 @@ def test_a_split_that_is_killed_leaves_no_list_of_one_beside_one_of_another(root
     monkeypatch.setattr(type(root), "replace", replace)
     for at in range(12):  # six old ones go, six new ones come
         left[0] = 99
-        split(str(root), seed=3)
+        split(str(root), seed=3, overwrite=True)
         left[0] = at
         with pytest.raises(KeyboardInterrupt):
-            split(str(root), seed=4)
+            split(str(root), seed=4, overwrite=True)
         same = {name: (root / name).read_bytes() == old[name] for name in lists if (root / name).exists()}
         assert len({*same.values()}) <= 1, (at, same)
