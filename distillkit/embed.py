@@ -22,7 +22,7 @@ from distillkit.embedding.embedder import Embedder
 from distillkit.embedding.kept import Gallery, gallery_of
 from distillkit.embedding.looking import seen
 from distillkit.embedding.opened import opened
-from distillkit.embedding.pictures import called, folder_of, listed, texts_of
+from distillkit.embedding.pictures import Named, called, folder_of, listed, texts_of
 from distillkit.embedding.teacher import Teacher
 from distillkit.embedding.writing import form_of, write_broken, write_vectors
 from distillkit.engine.append import append as _append
@@ -32,6 +32,7 @@ from distillkit.errors import DistillkitError, SourceError
 from distillkit.extract import Instead, extract
 from distillkit.recipe import ExtractRecipe
 from distillkit.recipe.schema import validate
+from distillkit.sources._places import printable
 from distillkit.store.format.maker import Caller, called_by
 from distillkit.store.format.manifest import FILE_NAME
 from distillkit.store.reading.reader import FeatureStore
@@ -130,11 +131,11 @@ def embed(
 def _of_list(embedder: Embedder, place: str, say: Say, batch_size: int, threads: int | None) -> Gallery:
     """Pictures that somebody named one by one, which is not kept."""
     pictures = listed(place)
-    keys: list[str] = []
+    whole: list[Named] = []
     parts, broken, tower = [], dict[str, str](), embedder.image_tower
     with Progress(f"{called(place)}: pictures", len(pictures), say) as progress:
         for part in seen(tower, [one.path for one in pictures], batch_size=batch_size, threads=threads):
-            keys += [pictures[at].key for at in part.places]
+            whole += [pictures[at] for at in part.places]
             broken |= {pictures[at].key: told for at, told in part.broken.items()}
             parts += [part.vectors] if part.places else []
             progress.advance(len(part.places) + len(part.broken))
@@ -142,7 +143,7 @@ def _of_list(embedder: Embedder, place: str, say: Say, batch_size: int, threads:
         key, told = next(iter(broken.items()))
         raise SourceError(f"{place}: not one of {count(len(pictures), 'picture')} can be read, as of {key}: {told}")
     vectors = embedder.usable(torch.cat(parts)).numpy()
-    return Gallery(Path(), keys, vectors, np.arange(len(keys)), broken)
+    return Gallery([one.key for one in whole], [one.path for one in whole], vectors, np.arange(len(whole)), broken)
 
 
 def _scaled(vectors: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
@@ -179,6 +180,11 @@ def _stores(
     say: Say,
 ) -> Embedded:
     """A store of each, made as any teacher's is: killed, it goes on; what cannot be read is in its ledger."""
+    if printable(command) != command:
+        raise DistillkitError(
+            f"{printable(command)}: not all of these names are UTF-8, as a store notes them; rename what is not, or "
+            "write .npy or .parquet"
+        )
     both = folder is not None and texts is not None
     wanted = {
         "image": None if folder is None else {"kind": "folder", "root": str(folder)},
