@@ -8,6 +8,7 @@ What is said of a folder's pictures is kept in the cache, so that a second time,
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,12 +22,19 @@ from distillkit.embedding.embedder import Embedder
 from distillkit.embedding.kept import Gallery, gallery_of
 from distillkit.embedding.looking import seen
 from distillkit.embedding.opened import opened
-from distillkit.embedding.pictures import called, folder_of, listed, texts_of
+from distillkit.embedding.pictures import Named, called, folder_of, listed, texts_of
+from distillkit.embedding.teacher import Teacher
 from distillkit.embedding.writing import form_of, write_vectors
+from distillkit.engine.append import append as _append
+from distillkit.engine.redo import redo
+from distillkit.engine.retry import retry
 from distillkit.errors import DistillkitError, SourceError
-from distillkit.extract import extract
+from distillkit.extract import Instead, extract
 from distillkit.recipe import ExtractRecipe
 from distillkit.recipe.schema import validate
+from distillkit.sources._places import printable
+from distillkit.store.format.maker import Caller, called_by
+from distillkit.store.format.manifest import FILE_NAME
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.fitting import fitting
 from distillkit.system.paths import expand
@@ -35,6 +43,10 @@ from distillkit.system.turns import in_turn
 from distillkit.system.wording import count
 
 Say = Callable[[str], None]
+
+_INSTEAD: dict[str, Instead] = {"failed": retry, "changed": redo, "append": _append}
+_OTHERS = "mend them, or name others"
+_OPTIONS = {"failed": "--retry-failed", "changed": "--retry-changed", "append": "--append"}
 
 
 @dataclass(frozen=True)
@@ -63,6 +75,10 @@ def embed(
     batch_size: int = 128,
     threads: int | None = None,
     device: str = "auto",
+    retry_failed: bool = False,
+    retry_changed: bool = False,
+    append: bool = False,
+    overwrite: bool = False,
     say: Say = silent,
 ) -> Embedded:
     """Write a vector for each picture of `images`, and for each line of the file `texts`.
@@ -71,11 +87,16 @@ def embed(
     picture, a .txt with a path a line, or "-" for such lines from stdin. `out` ends in .npy, in .parquet, or in
     nothing: then a store is made. Texts beside pictures go to NAME.texts.npy, or in a store to OUT/texts. Vectors are
     raw, or of length 1 (`normalise`).
+
+    A store that is there is left as it is, and what is another since is told: pictures that failed are tried again
+    (`retry_failed`), those whose files changed (`retry_changed`) and those that came (`append`) are done, or all of it
+    is made anew (`overwrite`). Files of vectors always follow the folder.
     """
     place = Path(expand(str(out)))
     form = form_of(place)
     if images is None and texts is None:
         raise DistillkitError("embed: neither pictures nor texts; name a folder, a picture, or --texts FILE")
+    again = _again({"failed": retry_failed, "changed": retry_changed, "append": append}, overwrite, place, form)
     if not form and normalise:
         raise DistillkitError(f"{place}: a store holds raw vectors; leave --normalise out, or write .npy or .parquet")
     folder = None if images is None else folder_of(str(images))
@@ -84,7 +105,9 @@ def embed(
     if not form:
         if images is not None and folder is None:
             raise DistillkitError(f"{place}: a store is made of a folder; of single pictures write .npy or .parquet")
-        return _stores(embedder, folder, texts, place, say)
+        asked = (embedder.of if isinstance(embedder, Teacher) else embedder.name) if who is embedder else str(who)
+        command = _command(asked, images, texts, out, device)
+        return _stores(embedder, folder, texts, place, command, again, overwrite, say)
     both = images is not None and lines is not None
     text_place = place.with_suffix(f".texts{form}") if both else place
     if lines is not None:  # before the hours that pictures may take
@@ -108,11 +131,11 @@ def embed(
 def _of_list(embedder: Embedder, place: str, say: Say, batch_size: int, threads: int | None) -> Gallery:
     """Pictures that somebody named one by one, which is not kept."""
     pictures = listed(place)
-    keys: list[str] = []
+    whole: list[Named] = []
     parts, broken, tower = [], dict[str, str](), embedder.image_tower
     with Progress(f"{called(place)}: pictures", len(pictures), say) as progress:
         for part in seen(tower, [one.path for one in pictures], batch_size=batch_size, threads=threads):
-            keys += [pictures[at].key for at in part.places]
+            whole += [pictures[at] for at in part.places]
             broken |= {pictures[at].key: told for at, told in part.broken.items()}
             parts += [part.vectors] if part.places else []
             progress.advance(len(part.places) + len(part.broken))
@@ -120,15 +143,48 @@ def _of_list(embedder: Embedder, place: str, say: Say, batch_size: int, threads:
         key, told = next(iter(broken.items()))
         raise SourceError(f"{place}: not one of {count(len(pictures), 'picture')} can be read, as of {key}: {told}")
     vectors = embedder.usable(torch.cat(parts)).numpy()
-    return Gallery(Path(), keys, vectors, np.arange(len(keys)), broken)
+    return Gallery([one.key for one in whole], [one.path for one in whole], vectors, np.arange(len(whole)), broken)
 
 
 def _scaled(vectors: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
     return torch.nn.functional.normalize(torch.from_numpy(np.array(vectors))).numpy()
 
 
-def _stores(embedder: Embedder, folder: Path | None, texts: str | Path | None, place: Path, say: Say) -> Embedded:
+def _again(asked: Mapping[str, bool], overwrite: bool, place: Path, form: str) -> Instead | None:
+    """What is done to a store that is there, in place of leaving it as it is."""
+    options = [_OPTIONS[name] for name, wanted in asked.items() if wanted] + ["--overwrite"] * overwrite
+    if form and options:
+        raise DistillkitError(
+            f"{place}: {options[0]} is of a store; leave it out: such a file always follows its folder"
+        )
+    if len(options) > 1:
+        raise DistillkitError(f"{place}: {' and '.join(options)} are done one after the other; leave one out")
+    return next((_INSTEAD[name] for name, wanted in asked.items() if wanted), None)
+
+
+def _command(who: str, images: str | Path | None, texts: str | Path | None, out: str | Path, device: str) -> str:
+    """What is to be typed to embed the same again, which the store's log keeps."""
+    words = ["distillkit", "embed", who, *([] if images is None else [str(images)]), "--out", str(out)]
+    words += [] if texts is None else ["--texts", str(texts)]
+    return shlex.join(words + ([] if device == "auto" else ["--device", device]))
+
+
+def _stores(
+    embedder: Embedder,
+    folder: Path | None,
+    texts: str | Path | None,
+    place: Path,
+    command: str,
+    again: Instead | None,
+    overwrite: bool,
+    say: Say,
+) -> Embedded:
     """A store of each, made as any teacher's is: killed, it goes on; what cannot be read is in its ledger."""
+    if printable(command) != command:
+        raise DistillkitError(
+            f"{printable(command)}: not all of these names are UTF-8, as a store notes them; rename what is not, or "
+            "write .npy or .parquet"
+        )
     both = folder is not None and texts is not None
     wanted = {
         "image": None if folder is None else {"kind": "folder", "root": str(folder)},
@@ -139,17 +195,27 @@ def _stores(embedder: Embedder, folder: Path | None, texts: str | Path | None, p
         if source is None:
             continue
         at = place / f"{name}s" if both else place
-        corpus = {"name": at.name, "source": source, "fields": [name]}
+        # As many may be broken as there are, as in a file of vectors: they are named.
+        corpus = {"name": at.name, "source": source, "fields": [name], "max_failures": 1.0}
         teacher = embedder.as_teacher(name).model_dump()
         recipe = validate(
             ExtractRecipe,
             {"name": at.name, "out": str(at.parent), "teacher": teacher, "corpora": [corpus]},
             f"--out {place}",
         )
-        (made[name],) = extract(recipe, say)
+        instead = again if (at / FILE_NAME).is_file() else None
+        words = Caller(command, f"{command} --append", "--overwrite", "name another --out", _OTHERS)
+        with called_by(words):
+            (made[name],) = extract(recipe, say, command, instead=instead, allow_smaller=overwrite, overwrite=overwrite)
         rows[name] = FeatureStore(made[name])
     images = rows.get("image")
     broken = {} if images is None else {one["key"]: one["error"] for one in images.failures()}
+    if images is not None and broken and not len(images.ok_rows):
+        key, told = next(iter(broken.items()))
+        raise SourceError(
+            f"{folder}: not one of {count(len(broken), 'picture')} can be read, as of {key}: {told}; mend them, then "
+            "add --retry-failed"
+        )
     return Embedded(
         images=made.get("image"),
         texts=made.get("text"),

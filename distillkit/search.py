@@ -137,8 +137,8 @@ def _in_folder(
     gallery = gallery_of(embedder, folder, say, batch_size=batch_size, threads=threads)
     _refuse_other_width(embedder, asked, gallery.kept.shape[1])
     found = _nearest_kept(gallery, asked, top)
-    hits = [Hit(gallery.keys[at], score, folder / gallery.keys[at]) for at, score in _pairs(found)]
-    shown = [partial(decode, folder / hit.key) for hit in hits]
+    hits = [Hit(gallery.keys[at], score, gallery.paths[at]) for at, score in _pairs(found)]
+    shown = [partial(decode, gallery.paths[at]) for at, _ in _pairs(found)]
     return _Found(hits, shown, len(gallery.keys), embedder.who_says("image"), gallery.broken)
 
 

@@ -1,7 +1,10 @@
 """distillkit embed: pictures and texts to npy, Parquet and stores, by a student and by the teacher of a store."""
 
 import io
+import os
+import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -162,3 +165,24 @@ def test_of_a_list_and_of_texts_it_is_told_how_far_they_are(runs, paths, tmp_pat
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines.encode())))
     distillkit.embed(runs["pair"], "-", **asked)
     assert any(line.startswith("stdin: pictures 10/12  ") for line in said)
+
+
+def test_names_that_are_no_utf_8_are_keys_as_elsewhere(runs, photos, paths, run_cli, tmp_path, monkeypatch):  # noqa: F811
+    """A picture, the folder around it, the list's place and what is written may all be called so; a store not."""
+    monkeypatch.chdir(tmp_path)
+    one, folder = os.fsdecode(b"bad\xff.png"), os.fsdecode(b"all\xfe")
+    shutil.copy(paths[0], one)
+    shutil.copytree(photos, folder)
+    shutil.copy(paths[1], f"{folder}/{one}")
+    assert run_cli("embed", runs["image"], one, "--out", "one.npy")[0] == 0
+    assert run_cli("embed", runs["image"], one, "--out", "one.parquet")[0] == 0
+    assert Path("one.keys.txt").read_text() == "bad\\xff.png\n"
+    assert pq.read_table("one.parquet")["key"].to_pylist() == ["bad\\xff.png"]
+    code, _, err = run_cli("embed", runs["image"], folder, "--out", os.fsdecode(b"v\xff.parquet"))
+    assert code == 0 and "13 pictures" in err
+    assert (
+        "bad\\xff.png" in pq.read_table(io.BytesIO(Path(os.fsdecode(b"v\xff.parquet")).read_bytes()))["key"].to_pylist()
+    )
+    for words in ((photos, "--out", os.fsdecode(b"store\xff")), (folder, "--out", "store")):
+        code, out, err = run_cli("embed", runs["image"], *words)
+        assert (code, out) == (1, "") and "write .npy or .parquet" in err and err.count("\n") == 1

@@ -287,3 +287,18 @@ def test_the_students_own_store_is_searched_too(runs, photos, tmp_path):  # noqa
     scores = [{hit.key: hit.score for hit in found.hits} for found in (one, other)]
     assert scores[0].keys() == scores[1].keys()
     assert np.allclose([scores[0][key] for key in scores[1]], list(scores[1].values()), atol=2e-3)
+
+
+def test_a_hit_whose_name_is_no_utf_8_is_a_file_that_is_there(runs, photos, run_cli, tmp_path):  # noqa: F811
+    folder = tmp_path / os.fsdecode(b"all\xfe")
+    shutil.copytree(photos, folder)
+    one = folder / os.fsdecode(b"caf\xe9.png")
+    (folder / "sea/000.png").rename(one)
+    for _ in range(2):  # looked at, and kept
+        found = distillkit.search(runs["image"], image=one, within=folder, top=99, page=tmp_path / "found.html")
+        assert len(found.hits) == 12 and all(hit.path.is_file() for hit in found.hits)
+        assert [hit.path for hit in found.hits if hit.key == "caf\\xe9.png"] == [one]
+    page = (tmp_path / "found.html").read_text()
+    assert page.count("data:image/jpeg;base64,") == 13 and "caf\\xe9.png" in page
+    code, out, _ = run_cli("search", runs["image"], "a circle", "--in", folder, "--json", "--top", 99)
+    assert code == 0 and all(Path(json.loads(line)["path"]).is_file() for line in out.splitlines())

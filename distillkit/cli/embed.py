@@ -36,6 +36,18 @@ def embed(
     batch_size: _BatchSize = 128,
     threads: _Threads = None,
     device: _Device = "auto",
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try failed pictures of a finished store again.")
+    ] = False,
+    retry_changed: Annotated[
+        bool, typer.Option("--retry-changed", help="Do pictures of a finished store again whose files are others now.")
+    ] = False,
+    append: Annotated[
+        bool, typer.Option("--append", help="Add the pictures, or texts, that came since to a finished store.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Make a store anew that is of others; the old one is kept.")
+    ] = False,
 ) -> None:
     """Write a vector for each picture of a folder, and for each line of a file of texts.
 
@@ -52,6 +64,10 @@ def embed(
         batch_size=batch_size,
         threads=threads,
         device=device,
+        retry_failed=retry_failed,
+        retry_changed=retry_changed,
+        append=append,
+        overwrite=overwrite,
         say=say,
     )
     for place, rows, what in ((made.images, made.rows, "picture"), (made.texts, made.text_rows, "text")):

@@ -41,13 +41,13 @@ _FILE = ["key", "bytes", "changed"]  # what says that a file is the one that was
 
 @dataclass(frozen=True)
 class Gallery:
-    """Pictures of a folder: `keys` (paths below it) with a raw vector each, and why others are `broken`, by key.
+    """Pictures: `keys` with a raw vector and the file of each, and why others are `broken`, by key.
 
     `kept` has all rows of the file, mapped, as far as they are read; `rows` are those of the keys.
     """
 
-    root: Path
     keys: list[str]
+    paths: list[Path]
     kept: Float[np.ndarray, "m d"]
     rows: Int[np.ndarray, " n"]
     broken: dict[str, str]
@@ -68,7 +68,7 @@ def gallery_of(
         make_folder(path.parent)
         with locked(path.with_suffix(".lock")):
             table = _looked(embedder, found, now, path, say, batch_size, threads)
-    return _gallery(folder, table)
+    return _gallery(folder, found, table)
 
 
 def kept_text(embedder: Embedder, text: str) -> Float[np.ndarray, "1 d"]:
@@ -182,14 +182,15 @@ def _read(path: Path) -> pa.Table | None:
         return None
 
 
-def _gallery(folder: Path, table: pa.Table) -> Gallery:
+def _gallery(folder: Path, found: list[Named], table: pa.Table) -> Gallery:
+    """`found`: the pictures of the table's rows, in order."""
     keys, errors = table["key"].to_pylist(), table["error"].to_pylist()
     broken = {key: told for key, told in zip(keys, errors, strict=True) if told is not None}
     if len(broken) == len(keys):
         key, told = next(iter(broken.items()))
         raise SourceError(f"{folder}: not one of {count(len(keys), 'picture')} can be read, as of {key}: {told}")
     rows = np.flatnonzero([told is None for told in errors])
-    return Gallery(folder, [keys[row] for row in rows], _numbers(table), rows, broken)
+    return Gallery([keys[row] for row in rows], [found[row].path for row in rows], _numbers(table), rows, broken)
 
 
 def _who(identity: str) -> Path:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distillkit.errors import SourceError
+from distillkit.sources._places import printable
 from distillkit.sources._walk import is_image
 from distillkit.sources.folder import Folder
 from distillkit.system.paths import expand
@@ -19,7 +20,7 @@ STDIN = "-"
 
 @dataclass(frozen=True)
 class Named:
-    """A picture's `key`, and the file that it is."""
+    """A picture's `key`, which is text, and the file that it is, whose name may be none."""
 
     key: str
     path: Path
@@ -40,8 +41,8 @@ def below(folder: Path, say: Callable[[str], None]) -> list[Named]:
 def listed(place: str) -> list[Named]:
     """One picture, or those that a .txt file, or stdin ("-"), names, one a line. SourceError where that is nothing."""
     if place != STDIN and is_image(place):
-        return [Named(place, Path(expand(place)))]
-    found = [Named(line.strip(), Path(expand(line.strip()))) for line in _lines(place) if line.strip()]
+        return [Named(printable(place), Path(expand(place)))]
+    found = [Named(printable(line.strip()), Path(expand(line.strip()))) for line in _lines(place) if line.strip()]
     if not found:
         raise SourceError(f"{called(place)}: names no picture; write the path of one in each line")
     return found
@@ -49,7 +50,7 @@ def listed(place: str) -> list[Named]:
 
 def called(place: str) -> str:
     """A list of pictures or texts, as people are told of it."""
-    return "stdin" if place == STDIN else place
+    return "stdin" if place == STDIN else printable(place)
 
 
 def folder_of(place: str) -> Path | None:

@@ -25,6 +25,7 @@ from distillkit.recipe import differences
 from distillkit.store.format.encode import stored
 from distillkit.store.format.log import FILE_NAME as LOG
 from distillkit.store.format.log import note_shard
+from distillkit.store.format.maker import caller
 from distillkit.store.format.manifest import Manifest
 from distillkit.store.format.plan import plan_at
 from distillkit.store.format.replaced import beside
@@ -125,7 +126,7 @@ def grown_of(job: Job, grown: Growth, duplicates: int) -> StoreWriter:
     writer = StoreWriter(beside(path), grown.plan, job.fields, shard, asked)
     changes = [line for line in differences(before, writer.identity) if not line.startswith(GROWS)]
     if changes:
-        cure = "undo that, or extract anew: distillkit extract-teacher RECIPE --overwrite"
+        cure = f"undo that, or extract anew: {caller().begin} --overwrite"
         raise StoreError(f"{path}: {changes[0]}; only what the same recipe gives can be appended; {cure}")
     return writer
 

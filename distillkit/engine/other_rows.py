@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from distillkit.store.format.maker import caller
 from distillkit.store.format.plan import plan_at
 from distillkit.store.reading.lookup import find
 from distillkit.system.wording import count as counted
@@ -61,5 +62,5 @@ def changed_rows(store: Path, plan: pa.Table) -> str:
     """Why a store cannot go on with `plan`, of which some row is gone or another, and what next."""
     lost = lost_rows(store, plan)
     told = lost or other_rows(store, plan) or "its plan.arrow is damaged"
-    option = "--allow-smaller" if lost else "--overwrite"
-    return f"{told}; undo that, or extract anew: distillkit extract-teacher RECIPE {option}"
+    option = caller().smaller if lost else "--overwrite"
+    return f"{told}; undo that, or extract anew: {caller().begin} {option}"

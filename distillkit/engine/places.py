@@ -17,6 +17,7 @@ from distillkit.engine.planning import Planned
 from distillkit.errors import StoreError
 from distillkit.store.format.layout import check_rows_per_shard
 from distillkit.store.format.log import logged
+from distillkit.store.format.maker import caller
 from distillkit.store.format.sameness import changes, other_teacher
 from distillkit.store.reading.additions import ROWS, teachers_to_add
 from distillkit.store.reading.reader import FeatureStore
@@ -134,11 +135,16 @@ def refuse_to_redo(job: Job, writer: StoreWriter, allow_smaller: bool) -> None:
     what += f", so {' and '.join(new)} cannot be added to it" if apart else ""
     rows = writer.plan.num_rows
     grown = growth(job.path, writer.plan) if writer.finished() else None
-    append = f"keep them and compute {grown.new} more with `distillkit store append`, " if grown and grown.new else ""
+    asked = caller()
+    append = (
+        f"keep them and compute {grown.new} more with `{asked.append.removesuffix(' RECIPE')}`, "
+        if grown and grown.new
+        else ""
+    )
     anew = f"{count(rows, 'row')}{_time(writer, rows)}"
     raise StoreError(
         f"{writer.path}: {what}; to extract anew means {anew}. Nothing was touched: {append}undo the change, "
-        "set `out` to another place, or add --overwrite, which keeps the old store beside it"
+        f"{asked.elsewhere}, or add --overwrite, which keeps the old store beside it"
     )
 
 

@@ -23,6 +23,7 @@ from distillkit.errors import SourceError, StoreError
 from distillkit.pixels import decode
 from distillkit.pixels.pillow import MAX_PIXELS
 from distillkit.recipe import Corpus
+from distillkit.store.format.maker import caller
 from distillkit.store.format.manifest import FILE_NAME
 from distillkit.store.format.plan import OTHERS, knobs_of, make_plan
 from distillkit.store.format.sameness import as_spelled, begun_with
@@ -182,7 +183,7 @@ def _cure(source: Any, column: str) -> str:
     if not knobs:
         return f"this kind of source gives no {column}s, or none here; choose other fields, or another source"
     elsewhere = getattr(source, "images_elsewhere", "") if column == "image" else ""
-    return f"mend {' or '.join(knobs)} in the recipe{elsewhere}"
+    return caller().mend.format(" or ".join(knobs)) + elsewhere
 
 
 def _refuse_lost(store: Path, corpus: Corpus, rows: pa.Table, before: dict[str, Any]) -> None:
@@ -194,5 +195,6 @@ def _refuse_lost(store: Path, corpus: Corpus, rows: pa.Table, before: dict[str, 
     lost = lost_rows(store, rows)
     if lost is not None:
         raise StoreError(
-            f"{store}: {lost}; the finished store stays as it is: bring them back, or set it aside with --allow-smaller"
+            f"{store}: {lost}; the finished store stays as it is: bring them back, or set it aside with "
+            f"{caller().smaller}"
         )

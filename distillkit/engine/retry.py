@@ -19,6 +19,7 @@ from distillkit.engine.local import LocalEngine
 from distillkit.engine.other_rows import changed_rows
 from distillkit.errors import StoreError
 from distillkit.recipe import differences
+from distillkit.store.format.maker import caller
 from distillkit.store.format.manifest import Manifest
 from distillkit.store.format.replaced import beside
 from distillkit.store.format.sameness import begun_with, recognised
@@ -85,9 +86,7 @@ def same_rows(path: Path, plan: pa.Table) -> pa.Table:
     if grown is None:
         raise StoreError(f"{path}: {changed_rows(path, plan)}")
     if grown.new:
-        raise StoreError(
-            f"{path}: the corpus has {count(grown.new, 'more sample')} now; run first: distillkit store append RECIPE"
-        )
+        raise StoreError(f"{path}: the corpus has {count(grown.new, 'more sample')} now; run first: {caller().append}")
     return grown.plan
 
 

@@ -49,7 +49,8 @@ def render(template: str, values: dict[str, Any]) -> str:
     environment.filters["plain"] = _plain
     environment.filters["counted"] = _counted
     environment.filters["network"] = network
-    return environment.get_template(template).render(values)
+    filled = environment.get_template(template).render(values)
+    return filled.encode("utf-8", "backslashreplace").decode()  # names of files need not be UTF-8, a page is
 
 
 def _counted(number: int | str, thing: str) -> str:

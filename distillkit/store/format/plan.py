@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 
 from distillkit.errors import SourceError
 from distillkit.store.format.labels import Labels, Lose
+from distillkit.store.format.maker import caller
 from distillkit.system.arrow import table_at
 from distillkit.system.atomic import noticing_a_full_disk
 from distillkit.system.opening import blame_the_file
@@ -69,7 +70,7 @@ def make_plan(
         seen = [] if account is None else [account.line(0) if account.passed else "", account.found]
         told = f" ({'; '.join(filter(None, seen))})" if any(seen) else ""
         knobs = [*knobs_of(source, "image"), *knobs_of(source, "text"), *knobs_of(source, "root")]
-        cure = f"mend {' or '.join(knobs)} in the recipe" if knobs else "there must be one"
+        cure = caller().mend.format(" or ".join(knobs)) if knobs else "there must be one"
         raise SourceError(f"{root or 'the source'}: no sample of it can be taken{told}; {cure}")
     return plan, len(again)
 

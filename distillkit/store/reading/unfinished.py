@@ -9,8 +9,8 @@ from typing import Any
 from distillkit.errors import StoreError
 from distillkit.store.format.checksums import unsealed
 from distillkit.store.format.layout import BEGUN
-from distillkit.store.format.log import logged, typed
-from distillkit.store.format.maker import maker
+from distillkit.store.format.log import logged
+from distillkit.store.format.maker import maker, typed_again
 from distillkit.store.format.manifest import FILE_NAME
 from distillkit.system.atomic import parsed_json
 from distillkit.system.wording import count, pace
@@ -84,7 +84,7 @@ def unfinished(path: Path) -> Unfinished | None:
 def _command(path: Path, begun: dict[str, Any]) -> str | None:
     source, teachers = begun.get("source"), begun.get("teachers")
     kind = maker(source, teachers) if isinstance(source, dict) and isinstance(teachers, dict) else "extract-teacher"
-    return typed(path, kind)
+    return typed_again(path, kind)
 
 
 def begun_of(path: Path) -> tuple[int, float]:
