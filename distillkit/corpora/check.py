@@ -23,6 +23,7 @@ from distillkit.recipe import Component
 from distillkit.sources._account import Account
 from distillkit.sources._patterns import files
 from distillkit.sources._places import folder_at
+from distillkit.system.atomic import parsed_json
 from distillkit.system.paths import cache_dir
 from distillkit.system.remote import is_remote
 from distillkit.system.wording import count as counted
@@ -124,7 +125,7 @@ def _check_demo(table: manifests.Table) -> Iterator[tuple[str, bool]]:
         missing |= not there
         yield f"  {ingredient['package']}: {'installed' if there else 'missing'}; {ingredient['licence']}", there
     places = {words: cache_dir() / folder for folder, words in (("demo", "demo"), ("demo-quick", "demo --quick"))}
-    made = {words: (place / "prepared.json").is_file() for words, place in places.items()}
+    made = {words: _finished(place / "prepared.json") for words, place in places.items()}
     for words, place in places.items():
         # Either will do; which of them a recipe reads, its name says.
         yield f"  {place}: {'prepared' if made[words] else 'not prepared'} ({words})", any(made.values())
@@ -132,3 +133,12 @@ def _check_demo(table: manifests.Table) -> Iterator[tuple[str, bool]]:
         yield '  next: pip install "distillkit[demo]"', True
     elif not any(made.values()):
         yield "  next: distillkit data prepare demo  (or, for a first look: distillkit data prepare demo --quick)", True
+
+
+def _finished(record: Path) -> bool:
+    """Whether the last stage of preparing is done; a record that cannot be read says of none that it is."""
+    try:
+        found = parsed_json(record.read_bytes()) if record.is_file() else {}
+    except ValueError:
+        return False
+    return isinstance(found, dict) and "teacher" in found

@@ -1,12 +1,12 @@
 """Fill the demo folder, stage by stage: images of both hands, tables, masks, texts, features of the towers, teachers.
 
 A stage's line in prepared.json is written after everything it made, and taken out before it is made again; so the work
-can be killed at any moment, and running it again does what is left.
+can be killed at any moment, and running it again does what is left. The line names the files and their sizes: where
+some of them are gone, or of another size, the stage is made again.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Callable
@@ -21,10 +21,10 @@ from distillkit.demo.drawings import HANDS
 from distillkit.demo.hierarchy import read_hierarchy
 from distillkit.demo.images import TABLES, rasterise, twins, write_tables
 from distillkit.demo.masks import write_masks
-from distillkit.demo.teacher_config import point_at_itself
+from distillkit.demo.teacher_config import CONFIG, point_at_itself
 from distillkit.demo.texts import sentences
 from distillkit.errors import SourceError
-from distillkit.system.atomic import atomic_file, make_folder, write_json
+from distillkit.system.atomic import atomic_file, make_folder, parsed_json, write_json
 from distillkit.system.locks import locked
 from distillkit.system.paths import cache_dir
 from distillkit.system.wording import count
@@ -76,13 +76,13 @@ class _Stages:
     def __init__(self, root: Path, inputs: str, say: Say):
         self._root, self._inputs, self._say = root, inputs, say
         self._file = root / "prepared.json"
-        self._finished: dict[str, Any] = json.loads(self._file.read_text("utf-8")) if self._file.is_file() else {}
+        self._finished = self._read()
 
     def stage(self, name: str, outputs: tuple[str, ...], make: Callable[[], dict[str, Any]], rule: str = "") -> None:
         """`rule`: what it is made by now, and was not at first; what was made otherwise is made anew."""
         paths, inputs = [self._root / output for output in outputs], f"{self._inputs} {rule}".rstrip()
         finished = self._finished.get(name)
-        if finished and finished["inputs"] == inputs and all(path.exists() for path in paths):
+        if finished and finished["inputs"] == inputs and self._whole(name, paths):
             self._say(f"demo: {name}: finished before ({_counts(finished['made'])}), nothing to do")
             return
         if self._finished.pop(name, None):
@@ -92,9 +92,52 @@ class _Stages:
         self._say(f"demo: {name} -> {', '.join(map(str, paths))}")
         begun = time.monotonic()
         made = make()
-        self._finished[name] = {"inputs": inputs, "made": made}
+        self._finished[name] = {"inputs": inputs, "made": made, "files": self._sizes(paths)}
         write_json(self._file, self._finished)
         self._say(f"demo: {name}: {_counts(made)}, in {time.monotonic() - begun:.0f} s")
+
+    def _read(self) -> dict[str, Any]:
+        """What is told of each stage; a stage of which nothing can be read is not finished."""
+        if not self._file.is_file():
+            return {}
+        try:
+            found = parsed_json(self._file.read_bytes())
+        except ValueError:
+            found = None
+        told = {name: one for name, one in found.items() if _is_record(one)} if isinstance(found, dict) else {}
+        if not isinstance(found, dict) or len(told) < len(found):
+            lost = "all" if not isinstance(found, dict) else ", ".join(found.keys() - told.keys())
+            self._say(f"demo: {self._file}: damaged, or another program's; made again: {lost}")
+        return told
+
+    def _whole(self, name: str, paths: list[Path]) -> bool:
+        """Whether all that a stage made is there, as large as it was; what is not is told."""
+        there = self._sizes(paths)
+        # A record of an older version names no files: that its outputs are there is all that it can be asked.
+        files = self._finished[name].get("files", {})
+        wrong = [file for file, size in files.items() if file not in there or size not in (None, there[file])]
+        if wrong:
+            why = "is of another size" if wrong[0] in there else "is gone"
+            told = f"{wrong[0]} {why}" + (f", and so on, {count(len(wrong), 'file')} in all" if len(wrong) > 1 else "")
+            self._say(f"demo: {name}: made again, as {told}")
+        return not wrong and all(path.exists() for path in paths)
+
+    def _sizes(self, paths: list[Path]) -> dict[str, int | None]:
+        """Bytes of each file, by its name below the folder; none of what a moved teacher is given anew."""
+        files = [file for path in paths for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()]
+        return {
+            file.relative_to(self._root).as_posix(): None if file.name == CONFIG else file.stat().st_size
+            for file in files
+        }
+
+
+def _is_record(one: Any) -> bool:
+    """Whether it is what `stage` keeps: `inputs`, numbers of what was made, and sizes of files."""
+    if not isinstance(one, dict) or not isinstance(one.get("inputs"), str) or not isinstance(one.get("made"), dict):
+        return False
+    files = one.get("files", {})
+    numbers = all(isinstance(number, int | float) for number in one["made"].values())
+    return numbers and isinstance(files, dict) and all(isinstance(size, int | None) for size in files.values())
 
 
 def _counts(made: dict[str, Any]) -> str:
@@ -157,4 +200,4 @@ def _teacher(root: Path, name: str, corpus: Corpus, hands: tuple[str, ...]) -> d
 
 def _mend_moved_teacher(folder: Path, say: Say) -> None:
     if folder.is_dir() and point_at_itself(folder):
-        say(f"demo: {folder.name}: was moved; its configuration now names {folder}")
+        say(f"demo: {folder.name}: was moved, or its configuration damaged; that now names {folder}")

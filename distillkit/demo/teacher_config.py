@@ -8,12 +8,11 @@ that the teacher loads offline from anywhere, the folder names itself by its abs
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from distillkit.demo import manifest
-from distillkit.system.atomic import write_json
+from distillkit.system.atomic import parsed_json, write_json
 
 CONFIG = "open_clip_config.json"
 
@@ -55,8 +54,11 @@ def config_for(folder: Path) -> dict[str, Any]:
 
 
 def point_at_itself(folder: Path) -> bool:
-    """Mend the configuration of a teacher folder that was moved; True when there was something to mend."""
-    if json.loads((folder / CONFIG).read_text("utf-8")) == config_for(folder):
-        return False
+    """Mend the configuration of a teacher folder that was moved, or damaged; True when there was something to mend."""
+    try:
+        if parsed_json((folder / CONFIG).read_bytes()) == config_for(folder):
+            return False
+    except (FileNotFoundError, ValueError):
+        pass  # gone or damaged: it is known what it must say
     write_json(folder / CONFIG, config_for(folder))
     return True

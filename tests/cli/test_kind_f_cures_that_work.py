@@ -115,7 +115,7 @@ def test_a_look_at_the_quick_demo_sees_it(run_cli, tmp_path, monkeypatch):
     code, out, _ = run_cli("data", "check", "demo")
     assert code == 1 and "next: distillkit data prepare demo " in out and out.count("not prepared") == 2
     (tmp_path / "demo-quick").mkdir()
-    (tmp_path / "demo-quick/prepared.json").write_text("{}")
+    (tmp_path / "demo-quick/prepared.json").write_text('{"teacher": {}}')
     code, out, _ = run_cli("data", "check", "demo")
     assert code == 0 and f"{tmp_path}/demo-quick: prepared (demo --quick)" in out and "next" not in out
 

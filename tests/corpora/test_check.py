@@ -136,3 +136,12 @@ def test_what_is_known_is_told_and_what_was_not_read_is_said_to_be_so(name, run_
     assert code == 0 and facts.url in out and facts.next in out
     assert all(one.source in out for one in facts.told) and all(recipe in out for recipe in facts.recipes)
     assert out.count("not confirmed; see") == sum(not one.confirmed for one in facts.told)
+
+
+@pytest.mark.parametrize("record", ["", "{", "[]", '{"images": {}}'])
+def test_a_demo_that_is_not_prepared_to_the_end_or_told_badly_is_not_prepared(run_cli, tmp_path, monkeypatch, record):
+    monkeypatch.setenv("DISTILLKIT_CACHE", str(tmp_path))
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo/prepared.json").write_text(record)
+    code, out, _ = run_cli("data", "check", "demo")
+    assert code == 1 and f"{tmp_path}/demo: not prepared" in out and "next: distillkit data prepare demo" in out

@@ -182,6 +182,83 @@ def test_tables_of_before_twins_were_left_out_are_made_anew_and_nothing_else(pre
     assert len(begun) == 1 and "tables -> " in begun[0] and (folder / "teacher").stat().st_mtime_ns == before
 
 
+def begun(said):
+    return [line.split(" -> ")[0].removeprefix("demo: ") for line in said if " -> " in line]
+
+
+def some_picture(folder, hand="images"):
+    return sorted((folder / hand).iterdir())[3]
+
+
+@pytest.mark.parametrize("how", ["gone", "empty", "cut"])
+@pytest.mark.parametrize("what", ["images", "masks", "texts", "teacher"])
+def test_a_file_that_is_gone_or_of_another_size_is_told_and_made_again(prepared, how, what):
+    folder, _ = prepared
+    path = {
+        "images": some_picture(folder),
+        "masks": some_picture(folder, "masks/images"),
+        "texts": folder / "texts.txt",
+        "teacher": folder / "teacher/open_clip_model.safetensors",
+    }[what]
+    whole, record, said = path.read_bytes(), (folder / "prepared.json").read_bytes(), []
+    if how == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(whole[: len(whole) // 2] if how == "cut" else b"")
+    stages.prepare(quick=True, say=said.append, narrow=True)
+    why = "is gone" if how == "gone" else "is of another size"
+    assert f"demo: {what}: made again, as {path.relative_to(folder)} {why}" in said and begun(said) == [what]
+    assert path.read_bytes() == whole and (folder / "prepared.json").read_bytes() == record
+
+
+@pytest.mark.parametrize("lost", [b"", b"[]", b"{", b"\xff", b"[" * 100_000, b'{"texts": {"inputs": 1}}'])
+def test_a_record_that_is_damaged_or_anothers_is_told_and_what_it_was_of_made_again(prepared, monkeypatch, lost):
+    folder, _ = prepared
+    record, made = (folder / "prepared.json").read_bytes(), []
+    monkeypatch.setattr(stages._Stages, "stage", lambda self, name, *_, **__: made.append((name, self._finished)))
+    (folder / "prepared.json").write_bytes(lost)
+    said = []
+    try:
+        stages.prepare(quick=True, say=said.append)
+    finally:
+        (folder / "prepared.json").write_bytes(record)
+    what = "texts" if b"texts" in lost else "all"
+    assert f"demo: {folder / 'prepared.json'}: damaged, or another program's; made again: {what}" in said
+    assert made[0][0] == "images" and not any(finished for _, finished in made)
+
+
+@pytest.mark.parametrize("other", [7, {"inputs": 1}, {"inputs": "", "made": {"sentences": "7"}}, {"inputs": ""}])
+def test_a_stage_that_the_record_tells_badly_is_made_again_and_no_other(prepared, other):
+    folder, _ = prepared
+    record = json.loads((folder / "prepared.json").read_bytes())
+    (folder / "prepared.json").write_text(json.dumps(record | {"texts": other}))
+    said = []
+    stages.prepare(quick=True, say=said.append)
+    assert begun(said) == ["texts"] and json.loads((folder / "prepared.json").read_bytes()) == record
+
+
+def test_a_record_of_an_older_version_names_no_files_and_stands(prepared):
+    folder, _ = prepared
+    record = json.loads((folder / "prepared.json").read_bytes())
+    older = {name: {key: one[key] for key in ("inputs", "made")} for name, one in record.items()}
+    (folder / "prepared.json").write_text(json.dumps(older))
+    said = []
+    stages.prepare(quick=True, say=said.append, narrow=True)
+    assert begun(said) == [] and sum("nothing to do" in line for line in said) == 8
+    (folder / "prepared.json").write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
+
+
+@pytest.mark.parametrize("how", [b"", b"{", None])
+def test_a_teacher_whose_configuration_is_damaged_is_mended(prepared, how):
+    folder, _ = prepared
+    path = folder / "teacher/open_clip_config.json"
+    whole = path.read_bytes()
+    path.unlink() if how is None else path.write_bytes(how)
+    said = []
+    stages.prepare(quick=True, say=said.append)
+    assert path.read_bytes() == whole and begun(said) == (["teacher"] if how is None else [])
+
+
 def test_the_projections_learn_from_seen_concepts_alone(prepared, monkeypatch, tmp_path):
     """Features of all held-out images and names are made nonsense: both teachers come out as they were, bit for bit."""
     from safetensors.torch import load_file, save_file

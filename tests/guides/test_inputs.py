@@ -47,7 +47,7 @@ def test_the_commands_about_corpora(line, prepared, run_cli, tmp_path, monkeypat
     monkeypatch.setenv("DISTILLKIT_CACHE", str(tmp_path / "cache"))
     if prepared:
         (tmp_path / "cache/demo-quick").mkdir(parents=True)
-        (tmp_path / "cache/demo-quick/prepared.json").write_text("{}")
+        (tmp_path / "cache/demo-quick/prepared.json").write_text('{"teacher": {}}')
     code, out, err = run_cli(*shlex.split(line)[1:])
     assert "Traceback" not in err and out and code == (0 if prepared or "demo" not in line else 1)
 
