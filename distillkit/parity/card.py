@@ -9,6 +9,8 @@ from typing import Any
 from distillkit.evaluation.formats import eval_results
 from distillkit.evaluation.numbers import DETAILS
 from distillkit.exports._described import Described
+from distillkit.exports._mending import DIFFERS
+from distillkit.exports._tokens import FILE as TOKENIZER
 from distillkit.parity.gate import Parity
 from distillkit.recipe import TrainRecipe
 from distillkit.runfolder import RunFolder
@@ -33,6 +35,7 @@ def write_card(folder: Path, run: RunFolder, student: Described, to: str, target
         _opened(target, student),
         _results(run),
         _parity(parity),
+        _split(folder, to),
         _versions(),
     ]
     (folder / CARD).write_text("\n\n".join(filter(None, parts)).rstrip() + "\n", encoding="utf-8")
@@ -131,6 +134,13 @@ def _parity(parity: Parity) -> str:
         f"{parity.asked_of}; towers about middle squares (of other pictures this folder sees whole pixels, and the "
         "student a fraction more or less of them):\n\n" + "\n".join(told) + loss
     )
+
+
+def _split(folder: Path, to: str) -> str:
+    """What its tokenizer.json makes other tokens of than the student does; open_clip mends texts itself."""
+    if to == "open_clip" or next(folder.rglob(TOKENIZER), None) is None:
+        return ""
+    return f"`{TOKENIZER}` splits texts as the student's own tokenizer does, except {DIFFERS}."
 
 
 def _versions() -> str:

@@ -21,6 +21,7 @@ from PIL import Image
 
 from distillkit.errors import ExportError
 from distillkit.export import export
+from distillkit.exports._mending import mending
 from distillkit.exports._page import PAGE, RUNTIME
 from distillkit.exports._tokens import _clip, read_tokens
 from distillkit.exports.web import _runtime
@@ -29,6 +30,7 @@ from distillkit.runfolder import RunFolder
 from distillkit.store.reading.reader import FeatureStore
 from tests.conftest import WORDS
 from tests.exports.browser import CHROMIUM, Browser
+from tests.exports.mended import MENDED
 from tests.exports.world import STUDENTS, card_of, finish, json_of
 
 NODE, _NAMED = shutil.which("node"), os.environ.get("ONNXRUNTIME_WEB")
@@ -82,11 +84,14 @@ TEXTS = [
     *("constructor __proto__ toString", "1234 5,6.7!?", "emoji 👩‍🚀 ☀️", "a" * 150, "word " * 40, "e\u0301 \u00e9"),
     *("nine o’clock “so”", "salt &amp; pepper &lt;3", "oﬃce ﬁve Ǆ", "costs $5 $& $1"),
     *("\u00a0nbsp\u2003em", "x\u200by", "don't—stop", "<html> & [MASK]x", "ﬁ ligature Ǆ", "ΑΣ ς"),
+    *MENDED,
 ]
 
 
 @needs_node
 def test_tokens_are_those_of_python(tmp_path):
+    import tokenizers
+    from tokenizers import normalizers
     from tokenizers.implementations import BertWordPieceTokenizer
 
     clip = _clip()
@@ -95,6 +100,7 @@ def test_tokens_are_those_of_python(tmp_path):
     pieces += sorted(letters | {f"##{letter}" for letter in letters if letter.isalpha()} | {"e", "u", "##e"})
     vocabulary = {piece: number for number, piece in enumerate(dict.fromkeys(pieces))}
     bert = BertWordPieceTokenizer(vocabulary)
+    bert.normalizer = normalizers.Sequence([*mending(tokenizers), bert.normalizer])
     for name, made, pad in (("clip", clip, "!"), ("bert", bert, "[PAD]")):
         made.enable_truncation(24)
         made.enable_padding(length=24, pad_id=0, pad_token=pad)

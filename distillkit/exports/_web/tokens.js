@@ -41,12 +41,14 @@ function normalised(config) {
   return (text) => text.replaceAll(found, () => config.content);
 }
 
-function pairs({ model, normalizer }) {
+function pairs({ model, normalizer, added_tokens }) {
   const normal = normalised(normalizer);
   const vocabulary = numbers(model);
   const rank = new Map(model.merges.map((pair, place) => [Array.isArray(pair) ? pair.join(" ") : pair, place]));
   const letters = letterOfByte();
-  const known = new Map();
+  const known = new Map(added_tokens.map((token) => [token.content, [token.id]]));
+  const ends = added_tokens.map((token) => token.content.replace(/[$()*+.?[\\\]^{|}]/g, "\\$&"));
+  const words = new RegExp([...ends, WORDS.source].join("|"), WORDS.flags);
 
   function word(text) {
     if (known.has(text)) return known.get(text);
@@ -68,7 +70,7 @@ function pairs({ model, normalizer }) {
     return found;
   }
 
-  return (text) => (normal(text).match(WORDS) ?? []).flatMap(word);
+  return (text) => (normal(text).match(words) ?? []).flatMap(word);
 }
 
 // Every byte as a letter that can be seen, as GPT-2 had it.
