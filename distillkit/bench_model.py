@@ -90,7 +90,7 @@ def _keep(runs: list[Path], speeds: list[Speed], batch: int, threads: int) -> No
     """With each run what was measured beside it: the machine, the teacher, and the run itself."""
     about = {"batch": batch, "threads": threads, "machine": machine(), "versions": versions()}
     for run in runs:
-        own = [one.told for one in speeds if one.who in ("teacher", str(run))]
+        own = [one.told for one in speeds if one.is_teacher or one.who == str(run)]
         write_json(run / BENCH, about | {"speeds": own})
 
 
