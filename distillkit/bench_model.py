@@ -22,6 +22,7 @@ from distillkit.runfolder import RunFolder
 from distillkit.system.atomic import write_json
 from distillkit.system.environment import whole_number
 from distillkit.system.machine import machine
+from distillkit.system.paths import here
 from distillkit.system.progress import Progress
 from distillkit.system.versions import versions
 from distillkit.system.workers import cores
@@ -45,7 +46,7 @@ def bench_model(
     for name in runtimes:
         if name not in RUNTIMES:
             raise ExportError(f"--runtime {name}: there are {', '.join(RUNTIMES)}")
-    runs = list(dict.fromkeys(Path(path) for path in paths))
+    runs = list(dict.fromkeys(here(path) for path in paths))
     used = threads or whole_number("OMP_NUM_THREADS", cores(), least=1)
     for run in runs:
         RunFolder(run).facts()
@@ -90,7 +91,7 @@ def _keep(runs: list[Path], speeds: list[Speed], batch: int, threads: int) -> No
     """With each run what was measured beside it: the machine, the teacher, and the run itself."""
     about = {"batch": batch, "threads": threads, "machine": machine(), "versions": versions()}
     for run in runs:
-        own = [one.told for one in speeds if one.who in ("teacher", str(run))]
+        own = [one.told for one in speeds if one.is_teacher or one.who == str(run)]
         write_json(run / BENCH, about | {"speeds": own})
 
 

@@ -28,7 +28,7 @@ from distillkit.runfolder import RunFolder
 from distillkit.store.reading.contents import refuse_other_teacher
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.students._count import count
-from distillkit.system.paths import expand, meant, or_else
+from distillkit.system.paths import expand, here, meant, or_else
 from distillkit.system.wording import as_word
 from distillkit.system.wording import count as counted
 from distillkit.training.ask import stored
@@ -57,7 +57,7 @@ def check(
 
     `recipe` may be a file, with `overrides` such as "data.batch_size=64". `say` hears how long corpora take to plan.
     """
-    made = recipe if isinstance(recipe, TrainRecipe | ExtractRecipe) else _loaded(Path(recipe), overrides)
+    made = recipe if isinstance(recipe, TrainRecipe | ExtractRecipe) else _loaded(here(recipe), overrides)
     if isinstance(made, ExtractRecipe):
         return checked(made, say, "RECIPE" if isinstance(recipe, ExtractRecipe) else str(recipe))
     alone = made.alone()

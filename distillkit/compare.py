@@ -21,6 +21,7 @@ from distillkit.evaluation.measured import measured
 from distillkit.report.atlas import write_atlas
 from distillkit.report.comparison import verdicts, write_comparison
 from distillkit.report.interactive import DOTS
+from distillkit.system.paths import here
 
 Say = Callable[[str], None]
 ATLAS = 5000  # images of which the maps take a minute or two
@@ -42,13 +43,13 @@ def compare(
     found = comparison(paths, baseline=baseline, teacher=teacher)
     for line in verdicts(found):
         say(line)
-    return write_comparison(Path(out or paths[-1]), found, dots, say)
+    return write_comparison(here(out or paths[-1]), found, dots, say)
 
 
 def comparison(paths: Sequence[str | Path], *, baseline: str | Path | None = None, teacher: bool = False) -> Comparison:
     """The same as values. TrainError for fewer than two recipes, and for runs that cannot stand on one table."""
-    places = list(dict.fromkeys(Path(path) for path in (*([] if baseline is None else [baseline]), *paths)))
-    arms = arms_of([measured(place) for place in places], None if baseline is None else Path(baseline))
+    places = list(dict.fromkeys(here(path) for path in (*([] if baseline is None else [baseline]), *paths)))
+    arms = arms_of([measured(place) for place in places], None if baseline is None else here(baseline))
     if len(arms) < 2 and not teacher:
         raise TrainError(
             f"{arms[0].name}: one recipe alone is compared with nothing; name another run, or add --teacher"
@@ -60,7 +61,7 @@ def atlas(path: str | Path, say: Say = silent, *, out: str | Path | None = None,
     """One evaluated run beside its teacher as a Parquet for Embedding Atlas, `most` images of it. Returns its path, by
     default atlas.parquet in the run's folder.
     """
-    return write_atlas(Path(out or Path(path) / "atlas.parquet"), comparison([path], teacher=True), most, say)
+    return write_atlas(here(out or here(path) / "atlas.parquet"), comparison([path], teacher=True), most, say)
 
 
 make_callable(__name__)

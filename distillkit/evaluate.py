@@ -38,7 +38,7 @@ from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.atomic import parsed_json
 from distillkit.system.device import device_of
 from distillkit.system.fitting import fitting
-from distillkit.system.paths import expand
+from distillkit.system.paths import expand, here
 from distillkit.system.progress import heard_by
 from distillkit.system.temporary import tidy_below
 
@@ -80,7 +80,7 @@ def evaluate_all(
     typed = _typed(evals, overrides, names)
     contents = Contents()
     with heard_by(say):
-        jobs = [_job(Path(path), other, list(overrides), names, typed, contents) for path in paths]
+        jobs = [_job(here(path), other, list(overrides), names, typed, contents) for path in paths]
     return [_evaluated(job, say, page) for job in jobs]
 
 
@@ -100,17 +100,17 @@ def evaluate_teacher(
     open_store = lru_cache(lambda name: FeatureStore(expand(name)))
     with heard_by(say):
         asked = asked_of(only(recipe.evals, names, name_of, "eval"), open_store, fingerprint, str(made_by.path))
-    kept = Kept(Path(out) / "evaluation", {"teacher": digest(fingerprint)}, say)
+    kept = Kept(here(out) / "evaluation", {"teacher": digest(fingerprint)}, say)
     learns_on = device_of(recipe.device or "auto")
     found = _measured(asked, kept, {"teacher": Teacher(learns_on)}, open_store, say)
     result = Result(found, asked, kept.networks, {}, _typed(evals, overrides, names))
-    with in_turn(Path(out), say):
-        return _merged(Path(out), result, kept, open_store)
+    with in_turn(here(out), say):
+        return _merged(here(out), result, kept, open_store)
 
 
 def write_as(folder: str | Path, form: str) -> Path:
     """The numbers of an evaluated folder in the files of another tool (evaluation/formats.py), and where they are."""
-    folder = Path(folder)
+    folder = here(folder)
     evaluation = parsed_json((folder / FILE).read_bytes())
     return export(folder / "evaluation" / form, form, evaluation, folder.name)
 

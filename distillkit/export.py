@@ -32,6 +32,7 @@ from distillkit.runfolder import RunFolder
 from distillkit.system.atomic import write_json
 from distillkit.system.new_folder import new_folder, refuse_what_is_there
 from distillkit.system.opening import there_by_now
+from distillkit.system.paths import expand, here
 from distillkit.system.wording import count
 from distillkit.teachers._frozen import weights_sha256
 from distillkit.teachers._students import EXPORTED
@@ -63,8 +64,8 @@ def export(
 
     ExportError where that program cannot hold it, or where it answers otherwise there than here.
     """
-    run = RunFolder(Path(path))
-    target = _target(to, keep=keep, runtime_dir=None if runtime_dir is None else str(runtime_dir))
+    run = RunFolder(here(path))
+    target = _target(to, keep=keep, runtime_dir=None if runtime_dir is None else expand(str(runtime_dir)))
     recipe = run.recipe()
     folder = _place(run.path, to, precision, out)
     if precision not in target.precisions:
@@ -72,7 +73,7 @@ def export(
     texts = _teacher_texts(run, recipe) if text_tower == "teacher" else None
     student = _described(run, recipe, texts, licence, tower)
     reference = Reference(run.load_student(), None if texts is None else teacher_says(run.facts()["teacher"]))
-    asked = questions_of_run(recipe, run.path) if samples is None else questions_of_folder(Path(samples), say)
+    asked = questions_of_run(recipe, run.path) if samples is None else questions_of_folder(here(samples), say)
     answers, shows = (getattr(target, name, False) for name in ("answers_classes", "shows_classes"))
     place = classes_store(recipe, classes) if answers or shows else None
     if place is not None:
@@ -120,7 +121,7 @@ def _calibration(recipe: TrainRecipe, student: Described) -> Float[np.ndarray, "
 
 def _place(run: Path, to: str, precision: str, out: str | Path | None) -> Path:
     name = to.rpartition(":")[2].lower() + ("" if precision == "fp32" else f"-{precision}")
-    folder = Path(out) if out is not None else run / "exports" / name
+    folder = here(out) if out is not None else run / "exports" / name
     refuse_what_is_there(folder, ExportError, _OTHERWISE)
     return folder
 

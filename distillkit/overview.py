@@ -7,7 +7,7 @@ from pathlib import Path
 from distillkit.errors import RecipeError
 from distillkit.recipe import TrainRecipe, load
 from distillkit.recipe.load import content_of
-from distillkit.system.paths import shipped_recipes
+from distillkit.system.paths import here, shipped_recipes
 
 _OTHERS = {"extract", "mine", "select", "claims", "evals"}  # folders of recipes that train nothing
 
@@ -29,7 +29,7 @@ def overview(folder: str | Path | None = None) -> list[tuple[str, str, str, str]
 def recipes_at(folder: str | Path | None) -> Path:
     """Where recipes are looked for."""
     ours = folder is None and not _trainings(Path("pipelines"))
-    return shipped_recipes() if ours else Path(folder or "pipelines")
+    return shipped_recipes() if ours else here(folder or "pipelines")
 
 
 def _trainings(folder: Path) -> list[Path]:

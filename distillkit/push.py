@@ -24,6 +24,7 @@ from distillkit.store.format.manifest import Manifest
 from distillkit.store.reading.selection import FILE_NAME as VIEW
 from distillkit.store.reading.selection import Selection
 from distillkit.system.atomic import as_json, parsed_json
+from distillkit.system.paths import here
 from distillkit.system.temporary import TEMPORARY
 from distillkit.system.wording import as_word, count, one_line
 
@@ -96,7 +97,7 @@ def push(
     say: Say = silent,
 ) -> str | None:
     """Send what `distillkit export` made of a run, with its card; returns its address, None after a dry run."""
-    load = _tokenizer_there(load_of_run(Path(run), export, with_images), repository)
+    load = _tokenizer_there(load_of_run(here(run), export, with_images), repository)
     return _sent(load, repository, "model", private, dry_run, say)
 
 

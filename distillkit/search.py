@@ -37,7 +37,7 @@ from distillkit.report.found import Shown, thumbnail, write_found
 from distillkit.store.reading.images import one_row_each
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.fitting import fitting
-from distillkit.system.paths import expand
+from distillkit.system.paths import expand, here
 
 Say = Callable[[str], None]
 Show = Callable[[], Image.Image]  # a picture that was found
@@ -108,7 +108,7 @@ def search(
         assert folder is not None
         found = _in_folder(embedder, folder, asked, top, say, batch_size, threads)
     seconds, named = time.perf_counter() - began, query or _name(image)
-    written = None if page is None else _page(Path(page), named, image, embedder.name, str(within), found)
+    written = None if page is None else _page(here(page), named, image, embedder.name, str(within), found)
     by = embedder.who_says("image" if query is None else "text"), found.by
     if isinstance(embedder, Student) and embedder.name not in by:
         told = "its teacher says both; search in a folder, or by what it has a tower for"

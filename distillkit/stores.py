@@ -40,6 +40,7 @@ from distillkit.store.upkeep.parts import are_parts, assemble
 from distillkit.store.upkeep.precision import Choice, choices
 from distillkit.store.upkeep.verify import verify as _verify
 from distillkit.store.upkeep.view import Asked, make_view
+from distillkit.system.paths import expand, here
 from distillkit.system.remote import is_remote
 from distillkit.system.versions import versions
 
@@ -90,8 +91,8 @@ def show(store: Place, *, out: Place | None = None, texts: Place | None = None, 
     `texts`: show images with the nearest texts of this store, else of one beside it; `root`: where images lie by now.
     """
     opened = FeatureStore(store)
-    page = Path(out) if out is not None else Path(f"{opened.path.absolute().name}.html")
-    return write_store(page, opened, None if texts is None else Path(texts), root)
+    page = here(out) if out is not None else Path(f"{opened.path.absolute().name}.html")
+    return write_store(page, opened, None if texts is None else here(texts), None if root is None else expand(root))
 
 
 def verify(store: Place, *, reforward: int | None = None, recipe: Place | None = None, say: Say = silent) -> Verified:
@@ -137,8 +138,8 @@ def merge(out: Place, parts: Sequence[Place], *, fields: Sequence[str] | None = 
     told = ["--fields", ",".join(fields)] if fields else []
     command = shlex.join(["distillkit", "store", "merge", str(out), *map(str, places), *told])
     if fields or not are_parts(places):
-        return concatenate(Path(out), places, say, versions(), command, fields)
-    return assemble(Path(out), places, say, versions(), command)
+        return concatenate(here(out), places, say, versions(), command, fields)
+    return assemble(here(out), places, say, versions(), command)
 
 
 def _near(part: Place) -> Path:
@@ -156,7 +157,7 @@ def import_features(
     knobs = [word for value in overrides or () for word in ("--set", value)]
     command = shlex.join(["distillkit", "store", "import", kind, str(source), str(out), *knobs])
     component = Component(kind=kind, **settings(list(overrides or ())))
-    return _import(component, Path(source), Path(out), versions(), say, command)
+    return _import(component, here(source), here(out), versions(), say, command)
 
 
 def view(
@@ -181,22 +182,22 @@ def view(
     knobs = [word for name, value in asked.items() if value is not None for word in (f"--{name}", str(value))]
     command = shlex.join(["distillkit", "store", "view", str(store), str(out), *knobs])
     meant = Asked(
-        keys=None if keys is None else Path(keys),
+        keys=None if keys is None else here(keys),
         rows=rows,
         labels=labels,
         share=share,
         seed=seed,
         other_than=None if other_than is None else _here(other_than),
-        as_many_as=None if as_many_as is None else Path(as_many_as),
+        as_many_as=None if as_many_as is None else here(as_many_as),
     )
-    return make_view(_here(store), Path(out), meant, command, say, overwrite=overwrite)
+    return make_view(_here(store), here(out), meant, command, say, overwrite=overwrite)
 
 
 def export_store(
     store: Place, out: Place, *, form: str = "npy", fields: Sequence[str] | None = None, say: Say = silent
 ) -> int:
     """A store, or a view of one, in a form that other programs read: npy, arrow, parquet, webdataset; how many rows."""
-    return _export(FeatureStore(store), Path(out), form, list(fields) if fields else None, say)
+    return _export(FeatureStore(store), here(out), form, list(fields) if fields else None, say)
 
 
 def append(
@@ -238,4 +239,4 @@ def retry_changed(
 
 
 def _here(store: Place) -> Path:
-    return local(str(store)) if "://" in str(store) else Path(store)
+    return local(str(store)) if "://" in str(store) else here(store)

@@ -19,6 +19,7 @@ from distillkit.claims.run import run_all
 from distillkit.claims.timing import plan
 from distillkit.claims.work import Scene
 from distillkit.errors import RecipeError
+from distillkit.system.paths import here
 from distillkit.system.wording import as_word
 
 Say = Callable[[str], None]
@@ -37,8 +38,8 @@ def claims(
 
     `quick`: a look in minutes, whose results stay beside the runs. `command` is what the results tell.
     """
-    file, runs = Path(file), Path(runs)
-    out = runs if quick else Path(out)
+    file, runs = here(file), here(runs)
+    out = runs if quick else here(out)
     scene = Scene(read_claims(file), runs, quick)
     run_all(scene, say)
     found = judge(scene)
@@ -49,7 +50,7 @@ def claims(
 
 def planned(file: str | Path, runs: str | Path = "runs/claims", *, quick: bool = False) -> list[str]:
     """What there is to do and how long it takes, a line each."""
-    return plan(Scene(read_claims(Path(file)), Path(runs), quick))
+    return plan(Scene(read_claims(here(file)), here(runs), quick))
 
 
 def write(places: Sequence[str | Path], page: str | Path, headlines: Sequence[str | Path] = ()) -> list[Path]:
@@ -57,7 +58,7 @@ def write(places: Sequence[str | Path], page: str | Path, headlines: Sequence[st
 
     `headlines`: pages of which the parts between their marks are made anew, see headline.py.
     """
-    folders = [Path(place) for place in places]
+    folders = [here(place) for place in places]
     files = [file for place in folders for file in (sorted(place.glob("*.toml")) if place.is_dir() else [place])]
     known = [file for place in folders for file in (sorted(place.glob("*.json")) if place.is_dir() else [])]
     known += [file for file in files if file.suffix == ".json"]
@@ -69,6 +70,6 @@ def write(places: Sequence[str | Path], page: str | Path, headlines: Sequence[st
     for file, one in claimed.items():
         found[one.name] = remarked(found[one.name], one, file)
     if not found:
-        raise RecipeError(f"{', '.join(map(str, places))}: neither files of claims nor results of them")
+        raise RecipeError(f"{', '.join(map(str, folders))}: neither files of claims nor results of them")
     results = list(found.values())
-    return [*write_page(Path(page), results), *(put(Path(one), results) for one in headlines)]
+    return [*write_page(here(page), results), *(put(here(one), results) for one in headlines)]

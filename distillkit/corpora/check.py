@@ -24,7 +24,7 @@ from distillkit.sources._account import Account
 from distillkit.sources._patterns import files
 from distillkit.sources._places import folder_at
 from distillkit.system.atomic import parsed_json
-from distillkit.system.paths import cache_dir
+from distillkit.system.paths import cache_dir, expand
 from distillkit.system.remote import is_remote
 from distillkit.system.wording import count as counted
 
@@ -67,7 +67,7 @@ def check(name: str, root: str | None = None, thorough: bool = False) -> Iterato
 
     `thorough`: count the samples, and compare checksums of archives that are there.
     """
-    table, root = manifests.load(name), root or f"data/{name}"
+    table, root = manifests.load(name), expand(root) if root else f"data/{name}"
     yield f"{name}: {_title(name)}", True
     if "parts" not in table:
         yield from _check_demo(table)

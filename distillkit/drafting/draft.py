@@ -20,7 +20,7 @@ from distillkit.drafting.unseen import told_of_seen
 from distillkit.errors import RecipeError
 from distillkit.pixels.resizing import usual_size
 from distillkit.system.atomic import atomic_file, make_folder
-from distillkit.system.paths import expand
+from distillkit.system.paths import expand, here
 from distillkit.system.wording import as_word, count, network
 
 _STEPS = 20_000  # of a training, between some and a hundred epochs
@@ -49,7 +49,7 @@ def new_recipe(
     none is named. `also`: another teacher of that store to learn from as well. RecipeError where a file is there
     already, and as `draft` raises it.
     """
-    to = Path(to)
+    to = here(to)
     if to.exists():
         raise RecipeError(f"{to}: is there already; name another file, or move it away")
     if texts is not None and os.path.realpath(expand(texts)) == os.path.realpath(expand(images)):

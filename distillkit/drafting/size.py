@@ -5,12 +5,12 @@ Sizes are counted on the meta device, which takes neither memory nor weights.
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from math import ceil
 from typing import Any
 
 import torch
@@ -41,18 +41,27 @@ class Choice:
 
 def parameters_of(text: str) -> float:
     """ "5M" is 5,000,000. RecipeError says how to write it."""
-    try:
-        return float(text[:-1]) * _UNITS[text[-1]] if text[-1:] in _UNITS else float(text)
-    except ValueError as error:
-        raise RecipeError(f"parameters: {text!r} is no number of parameters; write one such as 5M or 300k") from error
+    number = _number(text[:-1], _UNITS[text[-1]]) if text[-1:] in _UNITS else _number(text)
+    if number is None:
+        raise RecipeError(f"parameters: {text!r:.80} is no number of parameters; write one such as 5M or 300k")
+    return number
 
 
 def milliseconds_of(text: str) -> float:
     """ "4ms" is 4.0. RecipeError says how to write it."""
+    number = _number(text.removesuffix("ms").removesuffix("s"), 1 if text.endswith("ms") else 1000)
+    if number is None:
+        raise RecipeError(f"latency: {text!r:.80} is no time; write one such as 4ms")
+    return number
+
+
+def _number(text: str, unit: float = 1) -> float | None:
+    """So many units; None for what is no finite number above 0, as "nan", "1e400" and "-5" are none."""
     try:
-        return float(text.removesuffix("ms").removesuffix("s")) * (1 if text.endswith("ms") else 1000)
-    except ValueError as error:
-        raise RecipeError(f"latency: {text!r} is no time; write one such as 4ms") from error
+        number = float(text) * unit
+    except ValueError:
+        return None
+    return number if 0 < number < math.inf else None
 
 
 def within_parameters(ladder: Sequence[Knobs], most: float) -> Choice:
@@ -60,7 +69,7 @@ def within_parameters(ladder: Sequence[Knobs], most: float) -> Choice:
     sizes = list(takewhile(lambda size: size <= most, map(_parameters, ladder)))
     if not sizes:
         least = _parameters(ladder[0]) / 1e6
-        enough = f"--parameters {ceil(10 * least) / 10:g}M"
+        enough = f"--parameters {math.ceil(10 * least) / 10:g}M"
         told = f"the smallest student here has {least:.2f} M parameters{_where_most_is(ladder[0], least)}"
         raise RecipeError(f"{told}; allow more: {enough}")
     knobs, size = ladder[len(sizes) - 1], sizes[-1]

@@ -24,12 +24,13 @@ from distillkit.recipe import Component
 from distillkit.runfolder import RunFolder
 from distillkit.store.format.manifest import digest, file_digest
 from distillkit.system.device import device_of
+from distillkit.system.paths import here
 from distillkit.teachers._frozen import weights_sha256
 
 
 def load_student(run: str | Path, *, device: str = "auto") -> Student:
     """The student of the finished run at `run`, or of its best/, on `device`: "auto" is the GPU where there is one."""
-    student = Student(RunFolder(Path(run)), device)
+    student = Student(RunFolder(here(run)), device)
     _ = student.module
     return student
 

@@ -30,6 +30,7 @@ class Speed:
     images_per_second: float | None = None
     text_seconds: float | None = None
     texts_per_second: float | None = None
+    is_teacher: bool = False  # told by this, as a run may be called so as well
 
     @property
     def told(self) -> dict[str, Any]:
@@ -38,7 +39,7 @@ class Speed:
 
 def measured(subjects: Sequence[Subject], batch: int, say: Callable[[str], None]) -> list[Speed]:
     """Medians over rounds in which every network is asked once."""
-    found = [Speed(one.who, one.runtime, one.file_bytes) for one in subjects]
+    found = [Speed(one.who, one.runtime, one.file_bytes, is_teacher=one.is_teacher) for one in subjects]
     having = {tower: [place for place, one in enumerate(subjects) if tower in one.towers] for tower in _TOWERS}
     # Pictures of a batch are most of the time: progress goes by pictures and texts.
     total = sum(len(places) * (1 + batch) * (_ROUNDS + 2) for places in having.values())

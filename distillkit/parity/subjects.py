@@ -36,6 +36,7 @@ class Subject:
     towers: tuple[str, ...]
     ask: Callable[[str, int], Ask]
     file_bytes: int
+    is_teacher: bool = False
 
 
 def student_in_torch(run: Path) -> Subject:
@@ -114,7 +115,7 @@ def teacher_in_torch(run: Path) -> Subject:
         return lambda: network.forward(tokens=tokens, fields=["text"])
 
     size = sum(value.numel() * value.element_size() for value in network.model.state_dict().values())
-    return Subject("teacher", "torch", towers, _in_inference(ask), size)
+    return Subject("teacher", "torch", towers, _in_inference(ask), size, is_teacher=True)
 
 
 def _in_inference(ask: Callable[[str, int], Ask]) -> Callable[[str, int], Ask]:

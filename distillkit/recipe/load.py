@@ -16,7 +16,7 @@ from distillkit.recipe.mining import MineRecipe, SelectRecipe
 from distillkit.recipe.schema import Made, validate
 from distillkit.recipe.training import TrainRecipe
 from distillkit.system.addresses import refuse_secrets, refuse_secrets_within
-from distillkit.system.paths import meant
+from distillkit.system.paths import here, meant
 from distillkit.system.wording import as_word
 
 _SHOWN = 5  # recipes that are told where another one was meant
@@ -36,7 +36,7 @@ def load(path: str | Path, overrides: list[str] | None = None, *, kind: type[Mad
     `extends = "other.toml"` begins with another recipe, beside this one: its tables are filled up key by key; all other
     values, lists included, are replaced, and so is a table of another `kind`.
     """
-    path = Path(path)
+    path = here(path)
     content = _read(path, ())
     for override in overrides or []:
         _override(content, override)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from distillkit.errors import RecipeError
 from distillkit.system.atomic import atomic_file, make_folder
-from distillkit.system.paths import shipped_recipes
+from distillkit.system.paths import here, shipped_recipes
 
 _NAMED = re.compile(r"pipelines/([\w/.-]+\.toml)")
 _EXTENDS = re.compile(r'^extends\s*=\s*"([^"]+)"', re.MULTILINE)
@@ -29,7 +29,7 @@ def copy(name: str, to: str | Path = "pipelines") -> list[Path]:
     Returns the copies, its own first. RecipeError for an unknown name, and where another file would be overwritten:
     then nothing was copied.
     """
-    to = Path(to)
+    to = here(to)
     root, called = shipped_recipes(), name.removeprefix("pipelines/").removesuffix(".toml")
     if called not in names():
         near = difflib.get_close_matches(called, names(), n=2)

@@ -46,6 +46,11 @@ def expand(text: str) -> str:
     return str(home()) + path[1:] if path == "~" or path.startswith("~/") else path
 
 
+def here(place: Path | str) -> Path:
+    """The same as a path: what every function that is told a place does with it."""
+    return Path(expand(str(place)))
+
+
 def meant(path: Path | str) -> str:
     """ ", did you mean a/photos?" of a path that is not there and nearly is; nothing where no name is like it, begins
     with what was written, or holds it.

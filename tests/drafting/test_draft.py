@@ -95,6 +95,18 @@ def test_a_draft_checks_trains_and_is_measured(goal, stores, tmp_path, monkeypat
     assert ("images with their captions; what" in report) == ("| captions (" in report) == (goal == "clip-pair")
 
 
+@pytest.mark.parametrize("text", ["1e400", "inf", "nan", "-5", "0", "", "x" * 999])
+def test_sizes_that_people_type_are_finite_numbers_above_nothing(text):
+    for unit in ("", "k", "M"):
+        with pytest.raises(RecipeError, match=r"no number of parameters; write one such as 5M or 300k") as refused:
+            size.parameters_of(text + unit)
+        assert len(str(refused.value)) < 200
+    for unit in ("ms", "s"):
+        with pytest.raises(RecipeError, match=r"no time; write one such as 4ms"):
+            size.milliseconds_of(text + unit)
+    assert (size.parameters_of("5M"), size.parameters_of("300k"), size.milliseconds_of("0.004s")) == (5e6, 3e5, 4.0)
+
+
 def test_the_student_is_the_largest_within_the_parameters(stores, tmp_path):
     small, large = (made(stores, "image-tower", tmp_path, parameters=most) for most in ("1M", "6M"))
     sizes = [count(recipe.student.build("students")).parameters for recipe in (small, large)]

@@ -1,6 +1,7 @@
 """How fast networks answer: in turn, alone and in batches; students, their graphs and their teacher."""
 
 import json
+import shutil
 from functools import partial
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ from distillkit.bench_model import bench_model
 from distillkit.parity import speed
 from distillkit.parity.speed import measured, memory
 from distillkit.parity.subjects import Subject, teacher_in_torch
+from distillkit.report.speeds import speed_of
 from distillkit.runfolder import RunFolder
 from distillkit.system import progress
 
@@ -46,6 +48,24 @@ def test_a_student_and_its_teacher_are_measured_and_kept(runs):
     assert [one["who"] for one in kept["speeds"]] == ["teacher", str(run)]
     assert all(one["image_seconds"] > 0 and one["texts_per_second"] > 0 for one in kept["speeds"])
     assert kept["speeds"][1]["file_bytes"] == (run / "student.safetensors").stat().st_size
+
+
+def test_a_run_that_is_called_teacher_is_no_teacher(runs, tmp_path, monkeypatch):
+    """Told by role, not by name; in files of before, which did not tell roles, it counted as the teacher."""
+    shutil.copytree(runs("pair"), tmp_path / "teacher")
+    shutil.copytree(runs("pair"), tmp_path / "other")
+    monkeypatch.chdir(tmp_path)
+    table = bench_model(["teacher", "other"], runtimes=("torch",), batch=2, threads=1, with_memory=False)
+    assert table.count("| teacher | torch |") == table.count("| ./teacher | torch |") == 1
+    kept = json.loads((tmp_path / "teacher/bench.json").read_bytes())
+    assert [(one["who"], one["is_teacher"]) for one in kept["speeds"]] == [("teacher", True), ("teacher", False)]
+    assert speed_of(tmp_path / "teacher")["image_seconds"] == kept["speeds"][1]["image_seconds"]
+    other = json.loads((tmp_path / "other/bench.json").read_bytes())
+    assert [one["who"] for one in other["speeds"]] == ["teacher", "other"]
+    for one in kept["speeds"]:
+        del one["is_teacher"]
+    (tmp_path / "teacher/bench.json").write_text(json.dumps(kept))
+    assert speed_of(tmp_path / "teacher") is None
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 from distillkit.parity.speed import Speed
 from distillkit.report.speeds import table
 
-TEACHER = Speed("teacher", "torch", 100_000_000, 400_000_000, 0.040, 50.0, 0.010, 400.0)
+TEACHER = Speed("teacher", "torch", 100_000_000, 400_000_000, 0.040, 50.0, 0.010, 400.0, is_teacher=True)
 STUDENT = Speed("runs/x", "onnx", 4_000_000, 20_000_000, 0.002, 1000.0)
 
 

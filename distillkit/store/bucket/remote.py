@@ -25,6 +25,7 @@ from distillkit.store.format.manifest import FILE_NAME, File, Manifest, file_dig
 from distillkit.system.addresses import refuse_secrets
 from distillkit.system.atomic import atomic_file, make_folder, parsed_json, write_json
 from distillkit.system.locks import locked
+from distillkit.system.paths import here
 from distillkit.system.remote import Remote, is_remote, local_path
 from distillkit.system.wording import as_word
 
@@ -40,7 +41,7 @@ _AT_ONCE = 8  # transfers: one rarely fills a line
 def local(place: str | Path) -> Path:
     """Where the store at a path or URL can be opened; of a URL, a mirror of what the bucket holds now."""
     if isinstance(place, Path) or "://" not in place:
-        return Path(place)
+        return here(place)
     if not is_remote(place):
         return local_path(place)
     remote = Remote(place)
