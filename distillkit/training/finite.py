@@ -36,8 +36,9 @@ def refuse_step(
     """
     gradients = {name: own(one.grad) for name, one in parameters if one.grad is not None}
     largest = _largest(gradients, total.device)
-    if scaler.is_enabled() and scaler.get_scale() > _LOWEST_SCALE:
-        largest = torch.zeros_like(largest)
+    if scaler.is_enabled():
+        scale = scaler.scale(torch.ones_like(largest))  # on the device, which need not be waited for
+        largest = torch.where(scale > _LOWEST_SCALE, 0.0, largest)
     loss, gradient = ranks.mean(torch.stack([total.detach().float(), largest])).isfinite().tolist()
     if loss and gradient:  # if not, all ranks stop, or one would go on with its gradients
         return

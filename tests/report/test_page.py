@@ -162,7 +162,7 @@ def test_captions_and_names_cannot_break_out(run):
     path = run.path / "evaluation/retrieval.arrow"
     rows = read_rows(path)
     answers = {who: replace(one, names=[hostile] * len(one.names)) for who, one in rows.answers.items()}
-    write_rows(path, replace(rows, answers=answers))
+    write_rows(path, replace(rows, name=hostile, answers=answers))
     text, plain = written(run)
     page = Page(text)
     assert "script" not in page.tags and "<script>alert(1)</script>" in page.text
