@@ -7,7 +7,7 @@ case, and what stands between words, tell nothing: `diningtable_test.txt` is the
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,26 +68,30 @@ def _numbered(prompts: Any, classes: Classes) -> list[list[str]]:
 
 def _made(prompts: Any, classes: Classes) -> list[list[str]]:
     """The name that each class was made a prompt of; nothing where they were not made of names, or of others by now."""
-    made_of = prompts.manifest.source if hasattr(prompts, "manifest") else {}
-    if made_of.get("kind") != _BY_NAMES:
-        return []
     labels = labels_of(prompts)
     found: dict[int, str] = {}
-    knobs = {name: value for name, value in made_of["knobs"].items() if name.startswith("templates")}
-    number = classes.numbers(labels).tolist()
     try:
-        for place, name in zip(number, _names_within(prompts, labels.places, knobs), strict=True):
-            form = unicodedata.normalize("NFC", (name or "").strip())
-            if not form or found.setdefault(place, form) != form:
-                return []
+        names = names_made(prompts, labels.places)
     except SourceError:  # the file of templates is gone
         return []
-    return [[found[place]] for place in range(len(classes))]
+    for place, name in zip(classes.numbers(labels).tolist(), names or [], strict=names is not None):
+        form = unicodedata.normalize("NFC", (name or "").strip())
+        if not form or found.setdefault(place, form) != form:
+            return []
+    return [[found[place]] for place in range(len(classes))] if found else []
 
 
-def _names_within(prompts: Any, places: Int64[np.ndarray, "m"], knobs: dict[str, Any]) -> Iterator[str | None]:
-    # By its name, as the room of evals does not know that of sources.
-    within = vars(resolve("sources", _BY_NAMES))["name_within"]
+def names_made(prompts: Any, places: Int64[np.ndarray, "m"]) -> list[str | None] | None:
+    """The class name in each of these prompts; None where they were not made of names. SourceError where the file of
+    templates is gone. Not from the file of names, which may say something else by now.
+    """
+    made_of = prompts.manifest.source if hasattr(prompts, "manifest") else {}
+    if made_of.get("kind") != _BY_NAMES:
+        return None
     rows = prompts.ok_rows[places]
-    for key, text in zip(*(prompts.index[of].take(rows).to_pylist() for of in ("key", "text")), strict=True):
-        yield within(key, text or "", **knobs)
+    keys, texts = (prompts.index[of].take(rows).to_pylist() for of in ("key", "text"))
+    knobs = {name: value for name, value in made_of["knobs"].items() if name.startswith("templates")}
+    # By its name, as the room of evals does not know that of sources.
+    kind: Any = resolve("sources", _BY_NAMES)
+    found: list[str | None] = kind.names_within(zip(keys, (text or "" for text in texts), strict=True), **knobs)
+    return found

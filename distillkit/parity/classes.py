@@ -11,13 +11,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 
 from distillkit.errors import StoreError
+from distillkit.evals._called import names_made
 from distillkit.evals._classes import class_embeddings, prompted
 from distillkit.evals._labels import labels_of
 from distillkit.exports._described import Classes
 from distillkit.parity.questions import Pictures, Questions, Tell, Told, open_store
 from distillkit.parity.reference import Reference
 from distillkit.recipe import TrainRecipe
-from distillkit.sources.class_prompts import name_within
 
 
 def classes_store(recipe: TrainRecipe, named: str | None) -> str | None:
@@ -35,20 +35,13 @@ def classes_of(recipe: TrainRecipe, place: str, tell: Tell | None) -> Classes:
 
 def _names(store: Any, count: int) -> list[str]:
     """The name of each class: what its prompts have in common where they were made of names, else its first prompt."""
-    labels, made_of = labels_of(store), store.manifest.source
-    number = prompted(store).numbers(labels).tolist()
-    rows = store.ok_rows[labels.places]
+    labels = labels_of(store)
+    texts = store.index["text"].take(store.ok_rows[labels.places]).to_pylist()
+    made = names_made(store, labels.places)
     names: dict[int, str] = {}
-    for place, key, text in zip(
-        number, *(store.index[of].take(rows).to_pylist() for of in ("key", "text")), strict=True
-    ):
-        if made_of["kind"] != "class_prompts":
-            names.setdefault(place, text)
-            continue
-        # Not from the file of names, which may say something else by now.
-        knobs = {name: value for name, value in made_of["knobs"].items() if name.startswith("templates")}
-        name = name_within(key, text, **knobs)
-        if name is None or names.setdefault(place, name) != name:
+    for place, text, name in zip(prompted(store).numbers(labels).tolist(), texts, made or texts, strict=True):
+        first = names.setdefault(place, name)
+        if made is not None and (name is None or first != name):
             raise StoreError(
                 f"{store.path}: {text!r:.80} is not what its templates make of a class name; put the file of templates "
                 "back as it was, or extract the prompts again"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from distillkit.errors import SourceError
 from distillkit.sources._account import Account
@@ -47,11 +47,15 @@ class ClassPrompts:
                 yield Sample(f"{label}/{number}", text=template(name), label=label)
 
     @staticmethod
-    def name_within(
-        key: str, text: str, templates: Templates = _TEMPLATES, templates_file: str | None = None
-    ) -> str | None:
-        """As the function; measures ask for it by the kind of source behind their prompts."""
-        return name_within(key, text, templates, templates_file)
+    def names_within(
+        prompts: Iterable[tuple[str, str]], templates: Templates = _TEMPLATES, templates_file: str | None = None
+    ) -> list[str | None]:
+        """The class name in each prompt (key, text) that was made with these knobs; None where no such template has
+        made it.
+        """
+        own = _templates_in(*_place_of(templates_file)) if templates_file else []
+        around = [template(_HERE).partition(_HERE) for template in templates_called(own or templates)]
+        return [_name_within(key, text, around) for key, text in prompts]
 
     def _names(self) -> tuple[list[str], str]:
         """The names, and where they are from."""
@@ -66,15 +70,11 @@ class ClassPrompts:
         return [] if self._templates_file is None else _templates_in(*self._templates_file)
 
 
-def name_within(
-    key: str, text: str, templates: Templates = _TEMPLATES, templates_file: str | None = None
-) -> str | None:
-    """The class name in a prompt that was made with these knobs; None where no such template has made it."""
-    own = _templates_in(*_place_of(templates_file)) if templates_file else []
-    made_by, number = templates_called(own or templates), key.rpartition("/")[2]
-    if not number.isdecimal() or int(number) >= len(made_by):
+def _name_within(key: str, text: str, around: Sequence[tuple[str, str, str]]) -> str | None:
+    number = key.rpartition("/")[2]
+    if not number.isdecimal() or int(number) >= len(around):
         return None
-    before, _, after = made_by[int(number)](_HERE).partition(_HERE)
+    before, _, after = around[int(number)]
     name = text.removeprefix(before).removesuffix(after)
     return name if name and f"{before}{name}{after}" == text else None
 
