@@ -37,6 +37,7 @@ from distillkit.store.writing.shards import Failure
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.system.fitting import fitting
 from distillkit.system.machine import machine
+from distillkit.system.temporary import tidy_below
 from distillkit.system.versions import versions
 from distillkit.system.wording import count as counted
 from distillkit.system.wording import rows_and_failed
@@ -87,7 +88,10 @@ def mine_here(recipe: MineRecipe, threads: int, say: Say, command: str | None = 
     with Claims(job.path) as claims:
         with claims.beginning_or_end():
             before = job.begun_with()
-            if before and mended(writer_of(job, before), say).finished():
+            if before and (writer := mended(writer_of(job, before), say)).finished():
+                if claims.idle():
+                    writer.tidy()
+                    tidy_below(choice.indexes(job.corpus.store.path))
                 say(f"{job.path}: already mined ({counted(len(job.queries), 'row')}), nothing to do")
                 return job.path
             job = replace(job, queries=job.queries.directed(say), corpus=job.corpus.directed(say))

@@ -109,7 +109,7 @@ def searcher(
         "rows": len(corpus),
         "seed": recipe.seed,
     }
-    folder = store.path.with_name(f"{store.path.name}.index") / f"{kind}-{len(corpus)}"
+    folder = indexes(store.path) / f"{kind}-{len(corpus)}"
     made = index.opened(folder, kind, corpus, made_from, say)
     probes = {"pq": 0, "hnsw": _HNSW_KEPT * recipe.k}.get(kind, max(index.lists(len(corpus)) // cost.VISITED, 1))
     if kind == gpu_index.KIND:
@@ -124,3 +124,8 @@ def _fits(recipe: MineRecipe, other: cost.Cost, corpus: Vectors, threads: int) -
     except StoreError:
         return False
     return True
+
+
+def indexes(store: Path) -> Path:
+    """The folder beside a store in which its indexes are kept."""
+    return store.with_name(f"{store.name}.index")
