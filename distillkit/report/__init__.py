@@ -6,8 +6,9 @@ Both are read from what the run and its stores recorded, so that equal records g
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from distillkit.errors import MissingExtra
 from distillkit.report.page import page
@@ -15,6 +16,9 @@ from distillkit.runfolder import RunFolder
 from distillkit.system.atomic import atomic_file
 from distillkit.system.wording import count as counted
 from distillkit.system.wording import network
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 _FILES = ("report.md", "report.html")  # the page people open is written last
 
@@ -34,13 +38,20 @@ def write_report(run: RunFolder, baseline: RunFolder | None) -> Path:
 
 def render(template: str, values: dict[str, Any]) -> str:
     """A template of this folder, filled in; captions are escaped for the kind of file."""
+    filled = _environment(escapes=template.endswith(".html")).get_template(template).render(values)
+    return filled.encode("utf-8", "backslashreplace").decode()  # names of files need not be UTF-8, a page is
+
+
+@cache
+def _environment(escapes: bool) -> Environment:
+    """Kept, as templates are compiled once in each: that takes longer than to fill them in."""
     try:
         import jinja2
     except ModuleNotFoundError as error:
         raise MissingExtra("jinja2", "report") from error
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=template.endswith(".html"),
+        autoescape=escapes,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -49,8 +60,7 @@ def render(template: str, values: dict[str, Any]) -> str:
     environment.filters["plain"] = _plain
     environment.filters["counted"] = _counted
     environment.filters["network"] = network
-    filled = environment.get_template(template).render(values)
-    return filled.encode("utf-8", "backslashreplace").decode()  # names of files need not be UTF-8, a page is
+    return environment
 
 
 def _counted(number: int | str, thing: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from functools import cache
 from importlib.metadata import version
 
 PACKAGES = ("distillkit", "torch", "open_clip_torch", "timm", "torchvision", "pillow", "numpy", "zarr")
@@ -10,4 +11,7 @@ PACKAGES = ("distillkit", "torch", "open_clip_torch", "timm", "torchvision", "pi
 
 def versions() -> dict[str, str]:
     """Python and every package that touches pixels, tokens or features."""
-    return {"python": platform.python_version()} | {package: version(package) for package in PACKAGES}
+    return {"python": platform.python_version()} | {package: _version(package) for package in PACKAGES}
+
+
+_version = cache(version)  # each is a file to read, and every run, store and evaluation asks

@@ -27,6 +27,7 @@ class Trial:
     counted: dict[str, int]
     outcome: dict[str, bytes]
     libraries: frozenset[str]
+    prepared: Path  # what lies beside and in `folder` before the job runs: making it takes longer than copying it
 
     @classmethod
     def of(cls, job: Job, folder: Path) -> Trial:
@@ -37,7 +38,11 @@ class Trial:
             with calls.in_the_way():
                 job.run(folder, lambda what, kept: None)
         job.undisturbed(folder)
-        return cls(job, folder, calls.counted, job.outcome(folder), frozenset(calls.libraries))
+        outcome = job.outcome(folder)
+        _laid_out(job, folder)
+        prepared = folder.parent.with_name(f"{folder.parent.name}.prepared")
+        shutil.copytree(folder.parent, prepared, symlinks=True)
+        return cls(job, folder, calls.counted, outcome, frozenset(calls.libraries), prepared)
 
     def faults(self) -> list[Fault]:
         return faults_of(self.counted)
@@ -52,7 +57,8 @@ class Trial:
 
     def check(self, fault: Fault) -> None:
         """AssertionError where something is told badly, lost, or in the way of the next run."""
-        _laid_out(self.job, self.folder)
+        shutil.rmtree(self.folder.parent)
+        shutil.copytree(self.prepared, self.folder.parent, symlinks=True)
         promises: list[tuple[str, Callable[[Path], None]]] = []
         calls = Calls(self.folder.parent, fault)
         told_line = "nothing"
@@ -84,6 +90,7 @@ class Trial:
 
 # How a file is called while it has no name, and who keeps others from it.
 _BESIDE = re.compile(r"((\.[0-9a-f]{8})?\.partial|\.lock)$")
+_SUCCESSOR = re.compile(r"^\.(.+)\.appending$")
 
 
 def names(line: str, places: list[str], root: Path) -> bool:
@@ -104,7 +111,8 @@ def _has_key(line: str, key: str) -> bool:
 def _meant(place: Path) -> Path:
     """As a user calls it. A successor is called as the store whose place it takes."""
     parts = [_BESIDE.sub("", part).lstrip(".") if _BESIDE.search(part) else part for part in place.parts]
-    return Path(*(part for part, below in zip(parts, [*parts[1:], ""], strict=True) if part != f".{below}.appending"))
+    meant = [part for part, below in zip(parts, [*parts[1:], ""], strict=True) if part != f".{below}.appending"]
+    return Path(*meant[:-1], _SUCCESSOR.sub(r"\1", meant[-1]))
 
 
 def _laid_out(job: Job, folder: Path) -> None:

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from distillkit import report as package
 from distillkit.errors import MissingExtra, SourceError
 from distillkit.evaluation.comparison import Against
 from distillkit.evaluation.intervals import mean_intervals
@@ -173,6 +174,7 @@ def test_captions_and_names_cannot_break_out(run):
 
 
 def test_without_jinja2_it_says_what_to_install(run, monkeypatch):
+    package._environment.cache_clear()
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(MissingExtra, match=r'jinja2 is not installed; run: pip install "distillkit\[report\]"'):
         written(run)
