@@ -3,8 +3,8 @@ BIN := .venv/bin
 DEMO := $(if $(QUICK),_quick)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-all reliability check format reproduce-dimefm reproduce-clipkd reproduce-tinyclip reproduce-proteus \
-	reproduce-ood reproduce-all bench bench-peers bench-gpu gpu-once test-gpu test-web clean
+.PHONY: help setup test test-long test-all reliability check format reproduce-dimefm reproduce-clipkd reproduce-tinyclip \
+	reproduce-proteus reproduce-ood reproduce-all bench bench-peers bench-gpu gpu-once test-gpu test-web clean
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -57,8 +57,11 @@ else
 reproduce-dimefm reproduce-clipkd reproduce-tinyclip reproduce-proteus reproduce-ood: reproduce-%: claims-%
 endif
 
-test: setup ## the tests, without the slow ones
+test: setup ## the tests, without the long and the slow ones
 	$(BIN)/python -m pytest
+
+test-long: setup ## the tests that take ten seconds or more, but not minutes; CI runs both
+	$(BIN)/python -m pytest -m "long and not slow and not gpu"
 
 test-all: setup ## every test
 	$(BIN)/python -m pytest -m "not gpu"

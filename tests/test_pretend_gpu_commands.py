@@ -172,6 +172,7 @@ def knobs_of(student, *more):
     return [one.replace("STORES", str(student.stores)) for one in (*FULL, *more)]
 
 
+@pytest.mark.long
 def test_a_run_with_everything_resumes_and_is_evaluated(gpu, student, run_cli, monkeypatch, tmp_path):
     """Killed after two steps, it goes on to the bytes of one that was not."""
     whole = tmp_path / "whole"

@@ -87,6 +87,7 @@ def heard(monkeypatch):
     return given
 
 
+@pytest.mark.long
 def test_keys_of_buckets_trackers_and_hubs_are_in_no_file_that_is_left(
     recipes, corpus, tmp_path, s3, run_cli, monkeypatch, heard, impatient
 ):

@@ -167,6 +167,7 @@ def offline(monkeypatch):
     return asked
 
 
+@pytest.mark.long
 def test_no_address_is_asked_that_a_recipe_does_not_name(recipes, run_cli, tmp_path, offline, monkeypatch):
     monkeypatch.setenv("DISTILLKIT_CACHE", str(tmp_path / "cache"))
     short = ("--set", "optim.epochs=1.0", "--set", "optim.warmup_epochs=0.0")

@@ -184,6 +184,7 @@ def script(out, parts, **environment):
     return told
 
 
+@pytest.mark.long
 def test_the_script_runs_without_faiss_but_for_the_check_that_needs_it(tmp_path):
     hidden = tmp_path / "faiss.py"
     hidden.write_text("raise ModuleNotFoundError(\"No module named 'faiss'\", name='faiss')")

@@ -75,6 +75,7 @@ def state(folder):
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name in kept}
 
 
+@pytest.mark.long
 def test_arms_are_trained_measured_and_judged_and_nothing_is_done_twice(world, run_cli, tmp_path):
     file, words = world
     code, out, err = run_cli("claims", file, *words)

@@ -139,6 +139,7 @@ def test_a_term_that_wants_the_scale_of_a_teacher_without_one(added, run_cli, tm
     assert code == 1 and f"{told}logit_scale to a number, see distillkit suggest-scale STORE" in err
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("goal", ["image-tower", "clip-pair", "dino"])
 def test_two_teachers_are_learned_from_and_each_counts(extracted, run_cli, tmp_path, monkeypatch, goal):
     """By the command that the extraction names."""

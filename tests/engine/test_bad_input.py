@@ -131,6 +131,7 @@ def test_texts_that_are_cut_are_told_when_planned_and_in_the_manifest(extract, c
     assert "remarks" not in (stores / "images/manifest.json").read_text()  # as before there were any
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("decode", ["threads", "processes"])
 def test_pictures_whose_side_matter_is_dropped_are_counted(extract, corpus, stores, run_cli, decode):
     first = (corpus / "images/000.png").read_bytes()

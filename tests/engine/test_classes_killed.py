@@ -120,6 +120,7 @@ def between(job, folder, monkeypatch):
     assert not (folder / STORE).exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("call", CALLS)
 def test_killed_at_any_call_and_run_again_it_is_what_it_would_have_been(world, call, monkeypatch):
     job, folder = world

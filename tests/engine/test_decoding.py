@@ -36,6 +36,7 @@ def outcomes(sight, rows=ROWS, **options):
         return list(made)
 
 
+@pytest.mark.long
 def test_processes_see_what_threads_see_bit_for_bit(sight):
     rows = [*ROWS, ("no image", None)]
     ours, files = outcomes(sight, rows), psutil.Process().num_fds()
@@ -90,6 +91,7 @@ def test_a_worker_that_dies_is_one_line(sight):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.long
 def test_workers_do_not_outlive_a_killed_parent(corpus):
     code = f"""
 import os, signal, psutil

@@ -56,6 +56,7 @@ def stopped(recipes, tmp_path):
     return run
 
 
+@pytest.mark.long
 def test_ctrl_c_finishes_the_shard_that_is_being_written_and_the_next_run_goes_on(stopped, recipes, run_cli, stores):
     """Ctrl-C during the first forward of the second shard, while the first one is still on its way to the disk."""
     code, err, log, _ = stopped(33, commit=1.0)

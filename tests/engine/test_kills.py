@@ -13,6 +13,7 @@ from tests.engine.killing import forked, run_and_kill
 from tests.engine.whole import checksums, files
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_killed_at_any_instant_and_run_again_it_is_the_same_store(recipes, run_cli, tmp_path, quick_disk):
     torch.set_num_threads(1)

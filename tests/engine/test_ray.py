@@ -39,6 +39,7 @@ def images(recipes, run_cli, tmp_path):
     return recipes[0]
 
 
+@pytest.mark.long
 def test_it_makes_the_store_of_the_local_engine_byte_for_byte(images, tmp_path):
     """Failures in the ledger, two shards, one actor of one CPU."""
     done = subprocess.run(command(images), capture_output=True, text=True, timeout=300)

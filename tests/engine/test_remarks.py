@@ -29,6 +29,7 @@ def cutting(monkeypatch):
     monkeypatch.setattr(world.Colour, "cut", lambda self, texts, lengths=None: len(texts), raising=False)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("job", [Extracted, Appended, Retried])
 def test_after_a_power_cut_the_manifest_is_that_of_an_undisturbed_run(job, tmp_path):
     (tmp_path / "disk").mkdir()

@@ -68,6 +68,7 @@ def test_a_writer_that_never_looks_whose_store_it_is_is_found(tmp_path, monkeypa
     assert fails(tmp_path, ASLEEP, 200) is not None
 
 
+@pytest.mark.long
 def test_a_beginning_that_asks_nobody_is_found(tmp_path, monkeypatch):
     def begin(there, identity, names):
         there.push(names)

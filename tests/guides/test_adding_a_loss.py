@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 TEXT = (Path(__file__).parents[2] / "docs/adding-a-loss.md").read_text()
 
 
+@pytest.mark.long
 def test_a_stranger_adds_a_loss(recipes, run_cli, tmp_path):
     for name, code in re.findall(r"```python (\S+)\n(.*?)```", TEXT, re.DOTALL):
         (tmp_path / name).parent.mkdir(exist_ok=True)

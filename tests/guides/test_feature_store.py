@@ -68,6 +68,7 @@ def world(tmp_path, monkeypatch, teacher_folder, s3):
     }
 
 
+@pytest.mark.long
 def test_the_guide(world, run_cli, tmp_path):
     said, names = {}, {}
     for language, block in BLOCKS:

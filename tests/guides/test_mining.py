@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from distillkit.drafting.goals import GOALS
 from distillkit.recipe import MineRecipe, SelectRecipe
 from distillkit.store.reading.reader import FeatureStore
@@ -14,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs/mining.md").read_text()
 
 
+@pytest.mark.long
 def test_the_commands_do_what_the_guide_says(recipes, tmp_path):
     copies = {
         "pipelines/extract/demo_quick.toml": recipes[0].read_text().replace(f"{tmp_path}/out", "stores/demo_quick"),

@@ -42,6 +42,7 @@ def shell(tmp_path):
     return run
 
 
+@pytest.mark.long
 def test_the_job_by_hand(recipes, shell, tmp_path):
     lines = commands("distillkit data prepare demo")
     assert lines[0] == "distillkit data prepare demo"  # run, with --quick, by the test of the main job below
@@ -59,6 +60,7 @@ def test_the_job_by_hand(recipes, shell, tmp_path):
     assert (tmp_path / "runs/dime_fm/report.html").is_file()
 
 
+@pytest.mark.long
 def test_your_own_images(teacher_folder, shell, tmp_path):
     recipe = next(block for block in blocks("toml") if "[teacher]" in block)
     assert 'model = "ViT-L-14/openai"' in recipe
@@ -109,6 +111,7 @@ def test_every_sh_block_is_covered():
     assert {block.splitlines()[0].split("  #")[0].strip() for block in blocks("sh")} == covered
 
 
+@pytest.mark.long
 def test_the_main_job_quickly(tmp_path):
     """make reproduce-dimefm QUICK=1 in a copy of the checkout, with this environment as its .venv."""
     copy = tmp_path / "checkout"

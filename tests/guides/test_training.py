@@ -36,6 +36,7 @@ def ready(recipes, run_cli, tmp_path):
     return tmp_path
 
 
+@pytest.mark.long
 def test_commands_for_one_process(ready, shell):  # noqa: F811
     plan, train, anew = (line.split("   #")[0].strip() for line in blocks("sh")[1].splitlines())
     assert "ms a step" in shell(plan).stdout
@@ -49,6 +50,7 @@ def test_the_command_that_writes_a_recipe(ready, shell):  # noqa: F811
     assert written.stdout == "pipelines/mine.toml\n" and load(ready / "pipelines/mine.toml", kind=TrainRecipe).evals
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [2, 3])
 def test_commands_for_several_processes(ready, shell, number):  # noqa: F811
     """Eight become two, and two nodes one: the rest of the line is as written."""

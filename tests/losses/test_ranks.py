@@ -154,6 +154,7 @@ def ranks(tmp_path_factory):
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", range(len(TERMS) + 1), ids=lambda number: str([*TERMS, "mixed images"][number]))
 def test_two_ranks_equal_one_process(ranks, number):
     value, gradients = value_and_gradients(*TERMS[number]) if number < len(TERMS) else mixed()

@@ -172,6 +172,7 @@ def test_an_index_is_kept_used_again_and_refused_for_another_store(tmp_path, ima
         mine_here(recipe(images, other, **knobs), 1, said.append)
 
 
+@pytest.mark.long
 def test_killed_and_run_again_it_is_as_if_never_stopped(tmp_path, images, texts):
     """kill -9 of the command and its process after the first commits; the same command goes on from there."""
     file = tmp_path / "mine.toml"

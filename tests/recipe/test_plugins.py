@@ -48,6 +48,7 @@ def distillkit(folder, site, *arguments):
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
+@pytest.mark.long
 def test_all_five_rooms_are_open_to_an_installed_package(installed, tmp_path):
     (tmp_path / "extract.toml").write_text(EXTRACT)
     (tmp_path / "train.toml").write_text(TRAIN)

@@ -154,6 +154,7 @@ def one_rank(rank, folder):
     dist.destroy_process_group()
 
 
+@pytest.mark.long
 def test_two_ranks_with_other_images_and_other_draws_hold_the_same_masks(tmp_path):
     mp.spawn(one_rank, (str(tmp_path),), nprocs=2)
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))

@@ -78,6 +78,7 @@ def test_both_stages_tell_and_leave_a_trace(toy_stores, student, run_cli, tmp_pa
     assert len({rates[name] for name in ("forward", "loss", "backward", "optimiser")}) == 1  # an image counts once
 
 
+@pytest.mark.long
 def test_what_other_processes_decode_is_told_too(toy_stores, run_cli, tmp_path, teacher_folder):
     recipe, trace = tmp_path / "extract.toml", tmp_path / "trace.json"
     recipe.write_text(EXTRACT.format(out=tmp_path / "again", corpus=toy_stores / "corpus", teacher=teacher_folder))

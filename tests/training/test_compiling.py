@@ -45,6 +45,7 @@ def learner(**optim):
     return Learner(student, objective, settings, seed=0, device=CPU, ranks=Ranks())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("products", ["fp32", "bf16"])
 def test_a_compiled_step_is_the_step_without_a_break(first_half, products):
     """`fullgraph`: nothing of forward, losses and clipping falls back to Python between programs."""

@@ -85,6 +85,7 @@ def losses(run):
     return torch.tensor([[line[name] for name in names] for line in lines])
 
 
+@pytest.mark.long
 def test_two_processes_train_what_one_trains(recipe, run_cli, tmp_path):
     measured = f'validation={{eval={{kind="retrieval",store="{tmp_path}/out/images"}},every_steps=6,best="R@5"}}'
     knobs = ("--set", "log.every_steps=1", "--set", measured)
@@ -103,6 +104,7 @@ def test_two_processes_train_what_one_trains(recipe, run_cli, tmp_path):
         assert [line["R@5"] for line in found[1]] == pytest.approx([line["R@5"] for line in found[0]], abs=0.03)
 
 
+@pytest.mark.long
 def test_another_number_of_processes_continues_the_same_curve(recipe, run_cli, tmp_path):
     assert run_cli("train-student", recipe, "--set", f'out="{tmp_path}/one"')[0] == 0
     process = torchrun(2, recipe, "--set", "optim.epochs=3.0", "--set", "checkpoints.every_steps=1")
@@ -116,6 +118,7 @@ def test_another_number_of_processes_continues_the_same_curve(recipe, run_cli, t
     assert torch.allclose(losses(tmp_path / "one"), losses(run), rtol=1e-4)
 
 
+@pytest.mark.long
 def test_a_dead_process_ends_the_job_and_the_next_one_continues(recipe, run_cli, tmp_path):
     long = ("--set", "optim.epochs=20.0", "--set", "checkpoints.every_steps=1")
     process = torchrun(2, recipe, *long)
@@ -205,6 +208,7 @@ def test_a_nan_leaves_the_share_of_every_process(recipe, tmp_path, knob):
         assert len(what["keys"]) == 8 and not all(torch.tensor(list(terms.values())).isfinite())
 
 
+@pytest.mark.long
 def test_a_batch_that_cannot_be_shared_is_refused(recipe, tmp_path):
     process = torchrun(2, recipe, "--set", "data.batch_size=15")
     _, err = process.communicate(timeout=120)

@@ -130,6 +130,7 @@ def same(kind, one, other):
     assert far < (1e-3 if kind == "bf16" else 1e-5), (kind, far)
 
 
+@pytest.mark.long
 def test_parts_learn_what_one_process_learns(found):
     alone, spread, _ = found
     for kind, one in alone.items():

@@ -23,6 +23,7 @@ def begun(student, *words, **options):
     return process
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["TERM", "INT"])
 def test_the_step_in_hand_is_kept_and_told_in_one_line(student, number, code):
     knobs = ("--set", "checkpoints.every_steps=100000", "--set", "log.every_steps=1")

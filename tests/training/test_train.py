@@ -32,6 +32,7 @@ def metrics(run):
     return [{key: value for key, value in line.items() if key not in TIMED} for line in lines]
 
 
+@pytest.mark.long
 def test_killed_at_any_moment_and_rerun_gives_the_same_student(recipes, run_cli, tmp_path):
     extract, train = recipes
     assert run_cli("extract-teacher", extract)[0] == 0
@@ -115,6 +116,7 @@ def test_a_damaged_run_is_not_a_student(recipes, run_cli, tmp_path):
         assert run_cli("evaluate", tmp_path / "out/run")[2].endswith(f"rerun: distillkit train-student {told}")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("knob", ["data.augment.flip=0.0", "seed=4"])
 def test_what_a_student_depends_on_makes_it_anew(recipes, run_cli, tmp_path, knob):
     run_cli("extract-teacher", recipes[0])

@@ -44,6 +44,7 @@ def trained(world, name, *overrides):
     return train(world / "train.toml", quiet, overrides=[f'out="{world / name}"', "optim.epochs=1", probe, *overrides])
 
 
+@pytest.mark.long
 def test_probes_are_learned_where_the_student_is(world, monkeypatch):
     """To the numbers that a CPU finds; where everything must be deterministic, on the CPU."""
     places, told = [], []

@@ -306,6 +306,7 @@ def extraction(recipe, out):
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kills", [2, pytest.param(12, marks=pytest.mark.slow)])
 def test_killed_at_any_instant_and_continued_by_another_machine(recipes, s3, cache, kills, run_cli):
     recipe, _ = recipes

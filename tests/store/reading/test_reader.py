@@ -211,6 +211,7 @@ def read_in_a_child(path, method):
     assert np.isfinite(store.read("image", [4]).numpy()).all()  # the child's end took nothing from us
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_children_read_the_same_rows(toy, method):
     """In a process of its own: threads that other tests have left may hold a lock at the fork, for ever in a child."""

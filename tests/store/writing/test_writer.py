@@ -47,6 +47,7 @@ def killed_at(toy, count, **changes):
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 def test_killed_at_every_step_and_continued_it_is_the_same_store(make_toy, tmp_path):
     one = {"fields": {"toy/image": FIELDS["toy/image"]}}
