@@ -33,13 +33,13 @@ from distillkit.recipe.only import only
 from distillkit.report import write_report
 from distillkit.report.weights import measured_weights
 from distillkit.runfolder import RunFolder
-from distillkit.store.format.manifest import digest
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.atomic import parsed_json
 from distillkit.system.device import device_of
 from distillkit.system.fitting import fitting
 from distillkit.system.paths import expand, here
 from distillkit.system.progress import heard_by
+from distillkit.system.record import digest
 from distillkit.system.temporary import tidy_below
 
 Say = Callable[[str], None]

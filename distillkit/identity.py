@@ -8,8 +8,9 @@ from typing import Any
 from distillkit.evals._labels import read_names
 from distillkit.recipe import TrainRecipe
 from distillkit.recipe.weights import Inherit, inherited
-from distillkit.store.format.manifest import digest, file_digest
+from distillkit.store.format.manifest import file_digest
 from distillkit.system.paths import expand
+from distillkit.system.record import digest
 from distillkit.system.weights import FILE
 
 # What may change without making another student.

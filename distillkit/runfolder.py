@@ -6,13 +6,17 @@ checkpoints/          see training/checkpoint.py
 student.safetensors   the trained student; written last but one
 student.json          what it is, what it cost, and the checksum of the student: the run is finished when this exists
 best/                 the weights that did best in a validation, see training/validation.py; opens as a run does
+
+Records have a checksum of what they tell (system/record.py), but for those of older versions.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from errno import ENOTDIR
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +31,19 @@ from distillkit.recipe import TrainRecipe, differences
 from distillkit.recipe.derived import mended
 from distillkit.recipe.schema import validate
 from distillkit.recipe.weights import Inherit
-from distillkit.store.format.manifest import digest
 from distillkit.system.addresses import refuse_secrets_within
-from distillkit.system.atomic import make_folder, parsed_json, set_aside, write_json
+from distillkit.system.atomic import make_folder, set_aside
 from distillkit.system.best import BY, FOLDER, RECORD, is_best, run_of
-from distillkit.system.lines import append_line, keep_lines, read_lines, settle
+from distillkit.system.lines import append_line, keep_lines, log_damaged, read_lines, settle
 from distillkit.system.locks import locked
 from distillkit.system.opening import tensors_of
 from distillkit.system.paths import meant, or_else
+from distillkit.system.record import digest, read_record, write_record
 from distillkit.system.retyped import from_here, retyped
 from distillkit.system.versions import versions
 from distillkit.system.weights import FILE, TOLD, Damaged, refuse_damage, write_weights
 
+LARGEST = 3e38  # of a number that is logged and kept: beyond float32 nothing is said, and squares overflow
 _SHOWN = 6  # runs in a folder that is none
 
 
@@ -78,7 +83,7 @@ class RunFolder:
         make_folder(self.path)
         begun = {"identity": wanted, "recipe": recipe.model_dump(mode="json"), "versions": self.versions or versions()}
         told = command or self._record().get("command")
-        write_json(self.path / "recipe.json", begun | ({"command": told} if told else {}))
+        write_record(self.path / "recipe.json", begun | ({"command": told} if told else {}))
         return changes
 
     def stands(self, wanted: dict[str, Any]) -> bool:
@@ -184,7 +189,7 @@ class RunFolder:
         """Keep the student, then the facts that say the run is complete."""
         self.settle()
         weights = {name: value.detach().cpu().contiguous() for name, value in student.state_dict().items()}
-        write_json(self.path / "student.json", facts | write_weights(self.path, save(weights)))
+        write_record(self.path / "student.json", facts | write_weights(self.path, save(weights)))
 
     def load_student(self) -> Any:
         """The trained student, in evaluation mode, on the CPU."""
@@ -211,14 +216,21 @@ class RunFolder:
         keep_lines(self.metrics, lambda line: line["step"] <= step)
 
     def history(self) -> list[dict[str, Any]]:
-        return read_lines(self.metrics)
+        """The lines that were logged, each of numbers by name. DistillkitError where a line is damaged."""
+        lines = read_lines(self.metrics)
+        for line in lines:
+            for name in ("step", *line):
+                if not isinstance(line[name], int | float) or LARGEST < abs(line[name]) < math.inf:
+                    raise log_damaged(self.metrics, f"{name!r} is {line[name]!r:.20}")
+        return lines
 
 
 def _read(path: Path, *keys: str) -> dict[str, Any]:
     """A record of a run; TrainError unless it is whole and has these keys."""
-    try:
-        record = parsed_json(path.read_bytes())
-        _ = [record[key] for key in keys]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TrainError(f"{path}: damaged ({error!r:.80}); train anew with train-student --overwrite") from error
+    record = read_record(path, partial(_damaged, path))
+    _ = [record[key] for key in keys]
     return record
+
+
+def _damaged(path: Path, why: str) -> TrainError:
+    return TrainError(f"{path}: damaged ({why}); train anew with train-student --overwrite")

@@ -23,9 +23,9 @@ from distillkit.sources._account import Account
 from distillkit.sources._names import same_form
 from distillkit.sources._places import folder_at
 from distillkit.sources._walk import is_image, walk
-from distillkit.store.format.manifest import digest
 from distillkit.system.atomic import as_json
 from distillkit.system.paths import expand
+from distillkit.system.record import digest
 from distillkit.system.textfile import lines_of
 from distillkit.system.together import write_together
 from distillkit.system.turns import in_turn

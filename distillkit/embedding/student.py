@@ -22,9 +22,10 @@ from distillkit.embedding.teacher import Teacher
 from distillkit.pixels import centre_view, decode, render
 from distillkit.recipe import Component
 from distillkit.runfolder import RunFolder
-from distillkit.store.format.manifest import digest, file_digest
+from distillkit.store.format.manifest import file_digest
 from distillkit.system.device import device_of
 from distillkit.system.paths import here
+from distillkit.system.record import digest
 from distillkit.teachers._frozen import weights_sha256
 
 

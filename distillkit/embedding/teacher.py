@@ -13,8 +13,8 @@ from distillkit.errors import DistillkitError, TeacherError
 from distillkit.pixels import decode
 from distillkit.recipe import Component
 from distillkit.recipe.registry import resolve
-from distillkit.store.format.manifest import digest
 from distillkit.store.format.sameness import other_teacher
+from distillkit.system.record import digest
 from distillkit.teachers._again import component_of
 
 

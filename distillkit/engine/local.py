@@ -23,10 +23,10 @@ from distillkit.engine.shard import Shard
 from distillkit.errors import StoreError, in_the_end
 from distillkit.recipe import Component
 from distillkit.store.format.log import note_shard
-from distillkit.store.format.manifest import digest
 from distillkit.store.format.steps import Steps
 from distillkit.store.reading.unfinished import Unfinished, unfinished
 from distillkit.store.writing.writer import StoreWriter
+from distillkit.system.record import digest
 from distillkit.system.spans import span
 from distillkit.system.wording import count
 

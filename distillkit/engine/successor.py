@@ -15,7 +15,7 @@ from distillkit.store.bucket.remote import origin
 from distillkit.store.format.classes import write_classes
 from distillkit.store.format.log import FILE_NAME as LOG
 from distillkit.store.format.losses import write_losses
-from distillkit.store.format.manifest import Manifest, digest
+from distillkit.store.format.manifest import Manifest
 from distillkit.store.format.replaced import beside, between
 from distillkit.store.format.sameness import begun_with
 from distillkit.store.format.steps import steps_of
@@ -24,6 +24,7 @@ from distillkit.store.writing.adopt import adopt
 from distillkit.store.writing.claims import Claims
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.system.atomic import atomic_file, or_undone, set_aside, sync
+from distillkit.system.record import digest
 from distillkit.system.temporary import tidy, tidy_below
 
 

@@ -10,8 +10,8 @@ from distillkit.errors import TrainError
 from distillkit.evaluation.comparison import Arm
 from distillkit.evaluation.measured import Measured
 from distillkit.recipe import differences
-from distillkit.store.format.manifest import digest
 from distillkit.store.format.sameness import other_teacher, teacher_in_short
+from distillkit.system.record import digest
 
 TEACHER = "teacher"
 

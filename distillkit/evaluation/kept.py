@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from distillkit.evaluation.numbers import Numbers
 from distillkit.evaluation.rows import TABLES, Rows, is_rows, read_rows, write_rows
 from distillkit.evaluation.turn import at_rest, in_turn
 from distillkit.evaluation.whose import stem_of
-from distillkit.system.atomic import parsed_json, write_json
+from distillkit.system.record import read_record, unsealed, write_record
 from distillkit.system.wording import as_word
 
 Result = Numbers | list[Answers]
@@ -83,7 +84,7 @@ class Kept:
 
     def _numbers(self, asked: Asked, path: Path) -> dict[str, Result]:
         try:
-            record = parsed_json(path.read_bytes())
+            record, _ = unsealed(path.read_bytes())
             if record["made_of"] != asked.made_of:
                 return {}
             return {
@@ -102,7 +103,7 @@ class Kept:
                 "networks": self.networks,
                 "numbers": dict(found),
             }
-            write_json(numbers, record)
+            write_record(numbers, record)
             return
         numbers.unlink(missing_ok=True)
         tables = {who: list(one) for who, one in found.items() if not isinstance(one, dict)}
@@ -130,13 +131,13 @@ def _all_of(folder: Path) -> tuple[list[Rows], list[dict[str, Any]]]:
 
 
 def _record(file: Path) -> dict[str, Any]:
-    try:
-        record: dict[str, Any] = parsed_json(file.read_bytes())
-        _ = record["name"], record["networks"].items(), record["numbers"].items()
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        told = f"{file}: damaged ({error!r:.80}); delete it, and distillkit evaluate makes it again"
-        raise StoreError(told) from error
+    record = read_record(file, partial(_damaged, file))
+    _ = [record[name] for name in ("name", "networks", "numbers")]
     return record
+
+
+def _damaged(file: Path, why: str) -> StoreError:
+    return StoreError(f"{file}: damaged ({why}); delete it, and distillkit evaluate makes it again")
 
 
 def _whole(folder: Path, tables: list[Rows]) -> list[Rows]:

@@ -15,9 +15,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from distillkit.errors import TrainError
 from distillkit.evals._answers import Answers
 from distillkit.evals._encode import OpenStore
 from distillkit.evaluation.asked import Asked
@@ -25,7 +27,8 @@ from distillkit.evaluation.numbers import numbers
 from distillkit.evaluation.prompts import names_of, prompts_of
 from distillkit.evaluation.whose import stem_of
 from distillkit.store.format.manifest import file_digest
-from distillkit.system.atomic import atomic_file, parsed_json, remove_file, write_json
+from distillkit.system.atomic import atomic_file, remove_file
+from distillkit.system.record import read_record, unsealed, write_record
 
 FILE = "evaluation.json"
 DONE = "evaluated.json"  # written last: which evaluation.json the report in this folder was made from
@@ -60,7 +63,7 @@ def write_result(folder: Path, result: Result, open_store: OpenStore) -> Path:
             **({"typed": list(result.typed)} if result.typed else {}),
         }
     written = {"results": results, "evals": evals, "networks": dict(result.networks), **result.facts}
-    write_json(folder / FILE, written)
+    write_record(folder / FILE, written)
     return folder / FILE
 
 
@@ -100,6 +103,16 @@ def _other_files(then: Any, now: Mapping[str, str]) -> str:
     )
 
 
+def read_result(folder: Path) -> dict[str, Any]:
+    """What evaluation.json in a run's folder tells. TrainError where it is damaged."""
+    path = folder / FILE
+    return read_record(path, partial(_damaged, path))
+
+
+def _damaged(path: Path, why: str) -> TrainError:
+    return TrainError(f"{path}: damaged ({why}); delete it, and distillkit evaluate makes it again")
+
+
 def unfinished(folder: Path) -> None:
     """From here until `done` the report is not that of evaluation.json."""
     remove_file(folder / DONE)
@@ -125,7 +138,7 @@ def _before(folder: Path, networks: Mapping[str, str]) -> dict[str, Any]:
     A disk that does not answer is neither: what other evals had found would be lost.
     """
     try:
-        record = parsed_json((folder / FILE).read_bytes())
+        record, _ = unsealed((folder / FILE).read_bytes())
         return record if record["networks"] == dict(networks) and isinstance(record["evals"], dict) else {}
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return {}

@@ -20,11 +20,13 @@ import pyarrow as pa
 
 from distillkit.errors import StoreError
 from distillkit.evals._answers import Answers, How, Measure
+from distillkit.runfolder import LARGEST
 from distillkit.system.arrow import table_of
 from distillkit.system.atomic import atomic_file, parsed_json
 
 TABLES = "tables"  # of what the main table of an eval was made of: which other tables it has
 _META = b"distillkit"
+_SEAL = "values"  # sha256 of the columns; absent from rows of older versions
 _NAMES = ".names.arrow"
 
 
@@ -77,8 +79,9 @@ def write_rows(path: Path, rows: Rows) -> None:
         _write(
             path.with_suffix("").with_name(path.stem + _NAMES), pa.table({"name": pa.array(first.names, pa.string())})
         )
-    said = json.dumps(meta, sort_keys=True, ensure_ascii=False).encode()
-    _write(path, pa.table(columns).replace_schema_metadata({_META: said}))
+    table = pa.table(columns)
+    said = json.dumps(meta | {_SEAL: _values_sha256(table)}, sort_keys=True, ensure_ascii=False).encode()
+    _write(path, table.replace_schema_metadata({_META: said}))
 
 
 def _column(values: np.ndarray) -> pa.Array:
@@ -98,6 +101,17 @@ def _sha256(names: Sequence[str]) -> str:
     made = hashlib.sha256()
     for name in names:
         made.update(f"{name}\n".encode())
+    return made.hexdigest()
+
+
+def _values_sha256(table: pa.Table) -> str:
+    """Of every value under its name."""
+    made = hashlib.sha256()
+    for name in table.column_names:
+        column = table[name]
+        texts = pa.types.is_string(column.type)
+        values = "\n".join(column.to_pylist()).encode() if texts else np.ascontiguousarray(_values(column)).tobytes()
+        made.update(f"{name} {len(values)}\n".encode() + values)
     return made.hexdigest()
 
 
@@ -121,6 +135,8 @@ def read_rows(path: Path) -> Rows:
     try:
         table = _read(path)
         meta = parsed_json((table.schema.metadata or {})[_META])
+        if meta.get(_SEAL) not in (None, _values_sha256(table)):
+            raise ValueError("not as it was written")
         names = path.with_name(path.stem + _NAMES)
         listed = _read(names)["name"].to_pylist() if "names" in meta else None
         if listed is not None and _sha256(listed) != meta["names"]:
@@ -143,6 +159,10 @@ def _read(path: Path) -> pa.Table:
         return table_of(file)
 
 
+def _too_large(column: np.ndarray) -> bool:
+    return bool(np.any(np.isfinite(column) & (np.abs(column) > LARGEST)))
+
+
 def _answers(table: pa.Table, who: str, meta: Mapping[str, Any], shared: dict[str, Any]) -> Answers:
     columns = [name for name in table.column_names if name.startswith(f"{who}.") and not name.endswith(".best")]
     best = _values(table[f"{who}.best"]) if f"{who}.best" in table.column_names else None
@@ -152,6 +172,8 @@ def _answers(table: pa.Table, who: str, meta: Mapping[str, Any], shared: dict[st
         raise ValueError(f"it has no column {who}.{min(map(str, lacking))}")
     if strange := [measure.how for measure in measures if measure.how not in get_args(How)]:
         raise ValueError(f"no number is made as {strange[0]!r}")
+    if strange := [name for name, column in values.items() if _too_large(column)]:
+        raise ValueError(f"{who}.{strange[0]} holds a number that no network says")
     return Answers(
         columns=values,
         measures=measures,

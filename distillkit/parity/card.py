@@ -8,13 +8,14 @@ from typing import Any
 
 from distillkit.evaluation.formats import eval_results
 from distillkit.evaluation.numbers import DETAILS
+from distillkit.evaluation.result import read_result
 from distillkit.exports._described import Described
 from distillkit.exports._mending import DIFFERS
 from distillkit.exports._tokens import FILE as TOKENIZER
 from distillkit.parity.gate import Parity
 from distillkit.recipe import TrainRecipe
 from distillkit.runfolder import RunFolder
-from distillkit.system.atomic import make_folder, parsed_json
+from distillkit.system.atomic import make_folder
 from distillkit.system.versions import versions
 from distillkit.system.wording import count
 
@@ -101,7 +102,7 @@ def _results(run: RunFolder) -> str:
     if not path.is_file():
         return ""
     lines = ["## Results\n"]
-    for name, told in parsed_json(path.read_bytes())["results"].items():
+    for name, told in read_result(run.path)["results"].items():
         who = list(told)
         lines += [f"**{cell(name)}**\n", "| | " + " | ".join(who) + " |", "|---" * (len(who) + 1) + "|"]
         numbers = [key for key in told[who[0]] if not key.endswith(DETAILS)]
@@ -114,7 +115,7 @@ def _write_results(folder: Path, run: RunFolder, name: str) -> None:
     path = run.path / "evaluation.json"
     if not path.is_file():
         return
-    for file, text in eval_results(parsed_json(path.read_bytes()), name).items():
+    for file, text in eval_results(read_result(run.path), name).items():
         make_folder(folder / RESULTS)
         (folder / RESULTS / file).write_text(text, encoding="utf-8")
 

@@ -5,12 +5,12 @@ Both are read from what the run and its stores recorded, so that equal records g
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distillkit.errors import MissingExtra
+from distillkit.evaluation.result import read_result
 from distillkit.report.page import page
 from distillkit.runfolder import RunFolder
 from distillkit.system.atomic import atomic_file
@@ -28,8 +28,7 @@ def write_report(run: RunFolder, baseline: RunFolder | None) -> Path:
 
     SourceError when a shown image cannot be read, MissingExtra without jinja2.
     """
-    evaluation = json.loads((run.path / "evaluation.json").read_bytes())
-    values = page(run, baseline, evaluation)
+    values = page(run, baseline, read_result(run.path))
     for name in _FILES:
         with atomic_file(run.path / name) as file:
             file.write(render(name, values).encode())

@@ -5,18 +5,16 @@ Of a recipe with several seeds the first run speaks: an item has one answer here
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 
-from distillkit.errors import TrainError
 from distillkit.evals._answers import Answers
 from distillkit.evaluation.arms import TEACHER
 from distillkit.evaluation.comparison import Comparison
+from distillkit.evaluation.result import read_result
 from distillkit.report.named import called_answers
 from distillkit.system.paths import expand
 
@@ -85,16 +83,9 @@ def roots(comparison: Comparison) -> dict[str, str]:
     for run in (run for arm in comparison.arms for run in arm.runs):
         path = run.folder.parent / "evaluation.json"
         if path.is_file():
-            told = _roots_in(path) | told
+            roots = read_result(path.parent).get("roots", {})
+            told = {name: expand(root) for name, root in roots.items()} | told
     return told
-
-
-def _roots_in(path: Path) -> dict[str, str]:
-    try:
-        return {name: expand(root) for name, root in json.loads(path.read_bytes()).get("roots", {}).items()}
-    except (OSError, ValueError, AttributeError) as error:
-        told = f"{path}: damaged ({error!r:.80}); delete it, and distillkit evaluate makes it again"
-        raise TrainError(told) from error
 
 
 def _right_or_wrong(answers: Answers) -> bool:

@@ -23,10 +23,10 @@ from distillkit.recipe import Component
 from distillkit.students._configs import openclip_config, timm_model
 from distillkit.students._pixels import Normalise
 from distillkit.students._timm import create_trunk
-from distillkit.system.atomic import parsed_json
 from distillkit.system.best import run_of
 from distillkit.system.opening import tensors_of
 from distillkit.system.paths import expand
+from distillkit.system.record import read_record
 from distillkit.system.weights import FILE, Damaged, made_again, refuse_damage
 
 # What hubs, torch and safetensors answer when a name, a configuration or a file is not as they want it.
@@ -111,7 +111,7 @@ def earlier_student(name: str) -> nn.Module:
     """The student that a finished run left behind; `name` is "run:FOLDER"."""
     folder = Path(expand(name.removeprefix("run:")))
     try:
-        knobs = parsed_json((run_of(folder) / "recipe.json").read_bytes())["recipe"]["student"]
+        knobs = read_record(run_of(folder) / "recipe.json", ValueError)["recipe"]["student"]
         refuse_damage(folder)
         weights = tensors_of(folder / FILE)
     except Damaged as error:

@@ -9,10 +9,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from distillkit.errors import DistillkitError
 from distillkit.system.atomic import atomic_file, noticing_a_full_disk, parsed_json, sync
+from distillkit.system.record import of_object
 
 Line = dict[str, Any]
 
@@ -27,9 +30,10 @@ def append_line(path: Path, value: Line) -> None:
 
 
 def read_lines(path: Path) -> list[Line]:
-    """The lines of a log that are whole; none where there is no log."""
+    """The lines of a log that are whole; none where there is no log. What one of them lacks is an error of the log."""
     found = map(_parsed, path.read_bytes().splitlines() if path.is_file() else [])
-    return [line for line in found if line is not None]
+    damaged = partial(log_damaged, path)
+    return [of_object(line, damaged) for line in found if line is not None]
 
 
 def keep_lines(path: Path, wanted: Callable[[Line], bool]) -> None:
@@ -44,6 +48,10 @@ def settle(path: Path) -> None:
     """Make durable what a log has by now, if there is one. Its name is by what is written into its folder next."""
     if path.is_file():
         sync(path)
+
+
+def log_damaged(path: Path, why: str) -> DistillkitError:
+    return DistillkitError(f"{path}: damaged ({why} in a line); move it away: it is a log, and nothing is made of it")
 
 
 def _parsed(line: bytes) -> Line | None:

@@ -14,6 +14,7 @@ from distillkit.recipe import Component
 from distillkit.system.atomic import parsed_json
 from distillkit.system.best import run_of
 from distillkit.system.opening import tensors_of
+from distillkit.system.record import read_record
 from distillkit.system.weights import FILE, Damaged, made_again, refuse_damage
 from distillkit.teachers._frozen import weights_sha256
 from distillkit.teachers._names import misfit
@@ -41,7 +42,10 @@ def student_of(folder: Path) -> tuple[str, Any]:
 
 def student_without_weights(folder: Path) -> Any:
     """The same network with whatever numbers it is built with; TeacherError where there is none."""
-    return Component(**_knobs(folder)).build("students")
+    try:
+        return Component(**_knobs(folder)).build("students")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TeacherError(f"{folder}: its student cannot be built ({error!r:.80}); train it anew") from error
 
 
 def _is_export(folder: Path) -> bool:
@@ -56,7 +60,7 @@ def _knobs(folder: Path) -> dict[str, Any]:
     """The table of its student."""
     if _is_export(folder):
         return dict(parsed_json((folder / EXPORTED).read_bytes())["student"])
-    return dict(parsed_json((run_of(folder) / "recipe.json").read_bytes())["recipe"]["student"])
+    return dict(read_record(run_of(folder) / "recipe.json", ValueError)["recipe"]["student"])
 
 
 def _of_export(folder: Path) -> tuple[str, Any]:

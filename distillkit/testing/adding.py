@@ -12,12 +12,12 @@ from hypothesis.stateful import invariant, precondition, rule
 from distillkit.errors import StoreError
 from distillkit.store.format.field import Field
 from distillkit.store.format.manifest import Manifest
-from distillkit.store.format.manifest import digest as digest_of
 from distillkit.store.reading.additions import FOLDER
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.verify import verify
 from distillkit.store.writing.fill import fill
 from distillkit.store.writing.writer import StoreWriter
+from distillkit.system.record import digest as digest_of
 from distillkit.testing.damage import refuses
 from distillkit.testing.promise import must
 from distillkit.testing.rows import PER_SHARD, plan_of, rows_of

@@ -23,10 +23,11 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from distillkit.errors import TrainError
-from distillkit.store.format.manifest import digest, file_digest
+from distillkit.store.format.manifest import file_digest
 from distillkit.system.atomic import atomic_folder, keep_names, parsed_json, set_aside, write_json
 from distillkit.system.device import fetched
 from distillkit.system.opening import refused_is_not_absent, tensors_of
+from distillkit.system.record import digest
 from distillkit.training.shards import cut, spread, whole
 
 _MOST = 2**53  # steps that can be counted

@@ -10,6 +10,7 @@ nan-00000012/what.json            step, keys, and the terms as they came out
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from distillkit.errors import TrainError
 from distillkit.runfolder import RunFolder
-from distillkit.system.atomic import atomic_folder, parsed_json, write_json
+from distillkit.system.atomic import atomic_folder, write_json
 from distillkit.system.opening import tensors_of
+from distillkit.system.record import read_record
 from distillkit.training.objective import Objective
 from distillkit.training.shards import whole
 from distillkit.types import Batch, Features, Widths
@@ -57,6 +60,10 @@ def keep(
     return path
 
 
+def _damaged(path: Path) -> Callable[[str], TrainError]:
+    return lambda why: TrainError(f"{path}: damaged ({why}); let the training fail again, which keeps its step anew")
+
+
 def _whole(tensors: dict[str, Tensor | None]) -> dict[str, Tensor]:
     return {name: value.detach().cpu().contiguous() for name, value in tensors.items() if value is not None}
 
@@ -64,7 +71,7 @@ def _whole(tensors: dict[str, Tensor | None]) -> dict[str, Tensor]:
 def replay(folder: str | Path) -> dict[str, float]:
     """The terms of that step again, on the CPU in float32: same student, same weights, same batch."""
     path = Path(folder)
-    recipe, what = RunFolder(path.parent).begun_recipe(), parsed_json((path / "what.json").read_bytes())
+    recipe, what = RunFolder(path.parent).begun_recipe(), read_record(path / "what.json", _damaged(path))
     student = recipe.student.build("students")
     widths = Widths(student.widths, what["widths"]["teacher"], what["widths"]["others"])
     objective = Objective(recipe.losses, widths)

@@ -13,7 +13,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,13 +32,13 @@ from distillkit.evaluation.numbers import DETAILS, numbers
 from distillkit.originals import Originals, moved
 from distillkit.recipe import TrainRecipe, Validation
 from distillkit.runfolder import RunFolder
-from distillkit.store.format.manifest import digest
 from distillkit.store.reading.reader import FeatureStore
-from distillkit.system.atomic import parsed_json, set_aside, write_json
+from distillkit.system.atomic import set_aside
 from distillkit.system.best import BY, FOLDER, RECORD
 from distillkit.system.fitting import fitting
 from distillkit.system.lines import append_line, keep_lines, read_lines, settle
 from distillkit.system.paths import expand
+from distillkit.system.record import digest, read_record, write_record
 from distillkit.system.weights import write_weights
 from distillkit.training.ranks import Ranks
 
@@ -141,7 +142,7 @@ class Validator:
             weights = {name: value.detach().cpu().contiguous() for name, value in student.state_dict().items()}
             told = write_weights(self.best, save(weights))
             best = {self.spec.best: result[self.spec.best]}
-            write_json(self.best / RECORD, {"step": step, BY: self._by} | best | told)
+            write_record(self.best / RECORD, {"step": step, BY: self._by} | best | told)
 
     def _better(self, answers: dict[str, float] | Sequence[Answers]) -> float:
         """1 where more of the number that decides is better, else -1; more is of a plain number. RecipeError where
@@ -164,4 +165,8 @@ class Validator:
 
     def _record(self) -> dict[str, Any] | None:
         path = self.best / RECORD
-        return parsed_json(path.read_bytes()) if path.is_file() else None
+        return read_record(path, partial(_damaged, path)) if path.is_file() else None
+
+
+def _damaged(path: Path, why: str) -> TrainError:
+    return TrainError(f"{path}: damaged ({why}); move {path.parent} away, and the best is chosen of the steps to come")

@@ -12,10 +12,11 @@ from safetensors.torch import save_file
 from distillkit.engine.reforward import Agreement, reforward
 from distillkit.extract import extract
 from distillkit.recipe import ExtractRecipe, load
-from distillkit.store.format.checksums import checksums, sealed, unsealed
+from distillkit.store.format.checksums import checksums
 from distillkit.store.format.manifest import Manifest, file_digest
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.atomic import write_json
+from distillkit.system.record import sealed, unsealed
 from tests.conftest import EXTRACT, draw, make_teacher
 from tests.teachers.test_timm import make_dino
 

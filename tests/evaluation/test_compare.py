@@ -19,6 +19,7 @@ from distillkit.report.heard import heard
 from distillkit.system.wording import network
 from tests.evaluation.test_evaluate import refused
 from tests.evaluation.worlds import asked_otherwise
+from tests.records import without_checksum
 
 
 def edited(run, change):
@@ -174,15 +175,17 @@ def test_what_stands_on_no_table_together_is_one_line(world, pair, run_cli, tmp_
     first = f"{network(teacher['model'])} (weights {teacher['weights_sha256'][:16]})"
     # Of another network all details are other ones, too; what is told is who they are.
     others = {"activation": "another", "model": "local-dir:elsewhere/other", "weights_sha256": "0" * 64}
-    (b / "student.json").write_text(json.dumps(facts | {"teacher": others | {**teacher, **others}}))
+    (b / "student.json").write_text(without_checksum(facts | {"teacher": others | {**teacher, **others}}))
     told = refused(run_cli, "compare", a, b)
     assert (
         f"they learned from different teachers ({first} and local-dir:elsewhere/other (weights {'0' * 16}))" in told
     ), told
-    (b / "student.json").write_text(json.dumps(facts | {"teacher": teacher | {"precision": "bf16"}}))
+    (b / "student.json").write_text(without_checksum(facts | {"teacher": teacher | {"precision": "bf16"}}))
     told = refused(run_cli, "compare", a, b)
     assert f"different teachers (both {first}, but precision: 'fp32' against 'bf16'" in told, told
-    (b / "student.json").write_text(json.dumps(facts | {"teacher": teacher | {"model": "local-dir:copied/other"}}))
+    (b / "student.json").write_text(
+        without_checksum(facts | {"teacher": teacher | {"model": "local-dir:copied/other"}})
+    )
     assert run_cli("compare", a, b, "--table", "csv")[0] == 0  # a name is no difference
     (b / "student.json").write_text(whole)
     (b / "student.json").unlink()
@@ -275,7 +278,7 @@ def test_parameters_of_pairs_and_of_image_towers_are_told_apart(pair):
     assert "of no text tower" not in compare(pair, lambda line: None).with_suffix(".md").read_text()
     path = pair[1] / "student.json"
     facts = json.loads(path.read_text())
-    path.write_text(json.dumps(facts | {"towers": facts["towers"] | {"text": 1000}}))
+    path.write_text(without_checksum(facts | {"towers": facts["towers"] | {"text": 1000}}))
     page = compare(pair, lambda line: None)
     assert told in page.with_suffix(".md").read_text().replace("\\", "").replace("’", "'")
     assert "of no text tower" in page.read_text()

@@ -16,6 +16,7 @@ from distillkit.originals import Originals
 from distillkit.runfolder import RunFolder
 from distillkit.store.format.manifest import file_digest
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.record import SEAL
 from distillkit.train import train
 from distillkit.training.pixel_cache import Cached, exists
 from tests.faults.check import Job, Promise
@@ -23,8 +24,8 @@ from tests.faults.failing import ours
 from tests.faults.world import TRAIN, recipe, squares
 
 RUN = "deep/runs/toy"
-# What it took and when: no two runs are alike in that.
-_MEASURED = ("seconds", "images_per_second", "wait_share", "memory_gb", "command", "machine")
+# What it took and when, and so the checksum of who tells it: no two runs are alike in that.
+_MEASURED = ("seconds", "images_per_second", "wait_share", "memory_gb", "command", "machine", SEAL)
 
 
 def quiet(line: str) -> None:

@@ -37,6 +37,7 @@ from distillkit.report.stores import store_facts, with_bases
 from distillkit.runfolder import RunFolder
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.reading.selection import select
+from tests.records import without_checksum
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def edit(path, change):
     """Change a JSON file in place."""
     content = json.loads(path.read_text())
     change(content)
-    path.write_text(json.dumps(content))
+    path.write_text(without_checksum(content))
 
 
 def written(run, baseline=True):

@@ -25,6 +25,7 @@ from distillkit.runfolder import RunFolder
 from distillkit.store.format.classes import write_classes
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.reading.selection import select
+from tests.records import without_checksum
 from tests.report.conftest import written
 from tests.store.conftest import make_toy  # noqa: F401
 
@@ -106,7 +107,7 @@ def test_a_run_that_did_not_record_how_many_rows_its_stores_had_says_so(out):
     path = out / "run/student.json"
     facts = json.loads(path.read_text())
     assert facts.pop("asked") == {"images": 70, "texts": 160}
-    path.write_text(json.dumps(facts))
+    path.write_text(without_checksum(facts))
     for text in written(out):
         assert "was asked once about 70 images (40 of them in training)" in text
     select(out / "images", np.arange(50), out / "train")
@@ -201,7 +202,7 @@ def measured_on(out, store, names=("retrieval",)):
     eval_, results = evaluation["evals"].pop("retrieval"), evaluation["results"].pop("retrieval")
     eval_["eval"]["store"] = str(store)
     evaluation["evals"], evaluation["results"] = dict.fromkeys(names, eval_), dict.fromkeys(names, results)
-    path.write_text(json.dumps(evaluation))
+    path.write_text(without_checksum(evaluation))
 
 
 def test_images_that_were_trained_on_are_told_of_every_eval_and_how_to_hold_them_out(out):
@@ -219,7 +220,7 @@ def test_images_that_were_trained_on_are_told_of_every_eval_and_how_to_hold_them
         evaluation = json.loads(path.read_text())
         for one in evaluation["evals"].values():
             one["eval"]["store"] = str(out / store)
-        path.write_text(json.dumps(evaluation))
+        path.write_text(without_checksum(evaluation))
         for text in written(out):
             assert f"retrieval and again were measured on images {told}." in html.unescape(text)
 
@@ -248,7 +249,7 @@ def test_prompts_of_classes_were_asked_too():
 def test_of_an_older_run_no_number_is_made_up(out):
     path = out / "run/student.json"
     facts = json.loads(path.read_text())
-    path.write_text(json.dumps({key: value for key, value in facts.items() if key not in ("rows", "keys")}))
+    path.write_text(without_checksum({key: value for key, value in facts.items() if key not in ("rows", "keys")}))
     run = RunFolder(out / "run")
     assert looked_at({name: one.number for name, one in as_then(run).items()}) == "40 images and 160 unpaired texts"
     select(out / "images", np.arange(50), out / "train")

@@ -3,24 +3,23 @@
 checksums.json   the size and sha256 of manifest.json and plan.json, and of classes.json and left_out.jsonl where these
                  are: no part of the store, absent from older ones, of which some know of the first two alone
 
-Records that are written before a store is complete have a checksum in themselves.
+Records that are written before a store is complete have a checksum in themselves, see system/record.py.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from distillkit.store.format.manifest import FILE_NAME as MANIFEST
-from distillkit.store.format.manifest import File, Manifest, digest, file_digest
+from distillkit.store.format.manifest import File, Manifest, file_digest
 from distillkit.system.atomic import as_json, parsed_json
 
 FILE_NAME = "checksums.json"
 PLAN = "plan.json"
 BESIDE = ("classes.json", "left_out.jsonl")  # no part of the store, and read again
-SEAL = "sha256"  # of a record, but for itself
 
 
 def checksums(store: Path, manifest: Manifest) -> dict[str, Any]:
@@ -49,19 +48,3 @@ def as_written(store: Path, name: str, content: bytes) -> bool:
     """Whether this is what a file held when it was written, as far as anybody knows."""
     want = (said(store) or {}).get(name)
     return not isinstance(want, dict) or want.get("sha256") == hashlib.sha256(content).hexdigest()
-
-
-def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record, and the checksum of what it tells."""
-    return {**record, SEAL: digest(record)}
-
-
-def unsealed(content: bytes) -> tuple[dict[str, Any], bool]:
-    """What a record tells, and whether it had a checksum, as those of older versions have none. ValueError where it is
-    not as it was written.
-    """
-    value = parsed_json(content)
-    seal = value.pop(SEAL, None) if isinstance(value, dict) else SEAL
-    if seal is not None and seal != digest(value):
-        raise ValueError("not as it was written")
-    return value, seal is not None

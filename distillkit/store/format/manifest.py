@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -20,6 +19,7 @@ from distillkit.store.format.replaced import beside, between
 from distillkit.system.atomic import parsed_json
 from distillkit.system.collecting import paused
 from distillkit.system.paths import meant
+from distillkit.system.record import digest
 from distillkit.system.wording import count as counted
 
 FILE_NAME = "manifest.json"
@@ -184,11 +184,6 @@ def _parsed(content: bytes) -> Any:
         return from_json(content, cache_strings="keys")
     except ValueError:
         return parsed_json(content)
-
-
-def digest(value: Any) -> str:
-    """sha256 of a JSON value in canonical form."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def file_digest(path: Path) -> File:

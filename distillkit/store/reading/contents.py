@@ -16,12 +16,13 @@ from distillkit.errors import StoreError
 from distillkit.store.bucket.remote import local
 from distillkit.store.format.classes import classes_of
 from distillkit.store.format.field import PARAMETERS, Field
-from distillkit.store.format.manifest import Manifest, digest
+from distillkit.store.format.manifest import Manifest
 from distillkit.store.format.sameness import other_teacher
 from distillkit.store.reading.additions import FOLDER, additions
 from distillkit.store.reading.selection import FILE_NAME as VIEW
 from distillkit.store.reading.selection import Selection
 from distillkit.store.reading.volume import Volume, mark_of
+from distillkit.system.record import digest
 from distillkit.system.wording import network
 
 

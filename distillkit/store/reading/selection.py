@@ -20,10 +20,11 @@ import numpy as np
 from distillkit.errors import StoreError
 from distillkit.store.format.log import FILE_NAME as LOG
 from distillkit.store.format.manifest import FILE_NAME as MANIFEST
-from distillkit.store.format.manifest import Manifest, digest, file_digest
+from distillkit.store.format.manifest import Manifest, file_digest
 from distillkit.system import npy
 from distillkit.system.atomic import atomic_file, parsed_json, write_json
 from distillkit.system.lines import append_line, read_lines
+from distillkit.system.record import digest
 from distillkit.system.retyped import from_here, retyped
 from distillkit.system.turns import in_turn
 from distillkit.system.wording import count

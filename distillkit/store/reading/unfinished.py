@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from distillkit.errors import StoreError
-from distillkit.store.format.checksums import unsealed
 from distillkit.store.format.layout import BEGUN
 from distillkit.store.format.log import logged
 from distillkit.store.format.maker import maker, typed_again
 from distillkit.store.format.manifest import FILE_NAME
 from distillkit.system.atomic import parsed_json
+from distillkit.system.record import unsealed
 from distillkit.system.wording import count, pace
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from distillkit.errors import StoreError
 from distillkit.store.bucket.remote import origin
 from distillkit.store.format import layout
-from distillkit.store.format.checksums import BESIDE, PLAN, unsealed
+from distillkit.store.format.checksums import BESIDE, PLAN
 from distillkit.store.format.checksums import FILE_NAME as CHECKSUMS
 from distillkit.store.format.field import Field
 from distillkit.store.format.maker import how_again
@@ -30,6 +30,7 @@ from distillkit.system.arrow import table_at, table_of
 from distillkit.system.atomic import as_json, parsed_json
 from distillkit.system.opening import blame_the_file
 from distillkit.system.progress import Progress
+from distillkit.system.record import unsealed
 
 
 def verify(path: Path, say: Callable[[str], None] | None = None) -> list[str]:

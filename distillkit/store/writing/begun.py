@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from distillkit.store.format.checksums import sealed, unsealed
 from distillkit.store.format.field import DTYPES, Field
 from distillkit.store.format.layout import BEGUN
 from distillkit.store.format.manifest import file_digest
 from distillkit.store.writing.stamps import KIND
 from distillkit.system.atomic import atomic_file, remove_file, write_json
 from distillkit.system.opening import numbers
+from distillkit.system.record import sealed, unsealed
 
 _KEYS = {"file", "stamps", "store", "facts"}
 

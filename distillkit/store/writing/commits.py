@@ -11,10 +11,10 @@ from typing import Any
 
 from distillkit.errors import StoreError, in_the_end
 from distillkit.store.format import layout
-from distillkit.store.format.checksums import sealed, unsealed
 from distillkit.store.format.field import Field
 from distillkit.store.format.manifest import Shard
 from distillkit.store.format.plan import counted
+from distillkit.system.record import sealed, unsealed
 
 
 def commit_path(shard: int) -> str:

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from distillkit.errors import StoreError
-from distillkit.store.format.checksums import sealed, unsealed
 from distillkit.store.format.field import Field
 from distillkit.store.format.layout import steps_path
 from distillkit.store.format.manifest import File, Manifest, file_digest, readable
 from distillkit.store.format.steps import Steps, damaged, steps_of
 from distillkit.system.atomic import atomic_file, make_folder
+from distillkit.system.record import sealed, unsealed
 
 FILE_NAME = "steps.json"
 

@@ -27,7 +27,7 @@ from distillkit.store.format.checksums import beside, checksums
 from distillkit.store.format.field import Field
 from distillkit.store.format.log import FILE_NAME as LOG
 from distillkit.store.format.log import logged
-from distillkit.store.format.manifest import FILE_NAME, VERSION, Manifest, Shard, digest, file_digest, readable
+from distillkit.store.format.manifest import FILE_NAME, VERSION, Manifest, Shard, file_digest, readable
 from distillkit.store.format.plan import plan_digest
 from distillkit.store.format.sameness import begun_with, recognised
 from distillkit.store.format.steps import Steps
@@ -40,6 +40,7 @@ from distillkit.store.writing.home import Disk, home_of
 from distillkit.store.writing.shards import Failure, ShardWriter
 from distillkit.store.writing.skeleton import Skeleton
 from distillkit.system.atomic import SET_ASIDE, make_folder, or_undone, sync
+from distillkit.system.record import digest
 from distillkit.system.temporary import TEMPORARY, temporary, tidy
 
 

@@ -9,11 +9,12 @@ import pytest
 from distillkit.errors import DistillkitError, StoreError
 from distillkit.store.format.classes import write_classes
 from distillkit.store.format.losses import write_losses
-from distillkit.store.format.manifest import Shard, digest
+from distillkit.store.format.manifest import Shard
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.writing import begun, stamps
 from distillkit.store.writing.shards import ShardWriter
 from distillkit.store.writing.skeleton import Skeleton
+from distillkit.system.record import digest
 from distillkit.testing.promise import must
 from tests.store.conftest import contents
 
