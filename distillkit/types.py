@@ -128,7 +128,8 @@ class Batch:
     the rest is its neighbour's (row 0 and 1, 2 and 3, ...), as mixup and CutMix make it.
 
     `mask` is true where a patch is hidden from the student. `others`: what more teachers said, by name.
-    `step` counts the run's optimiser steps before this batch.
+    `step` counts the run's optimiser steps before this batch. `texts_shared`: of several processes, whether each has
+    all texts of the batch, or its own; None where that is to be seen from what is said of them.
     """
 
     keys: tuple[str, ...] = ()
@@ -141,6 +142,7 @@ class Batch:
     step: int = 0
     crops: Crops | None = None
     own_share: float = 1.0
+    texts_shared: bool | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device; copies from pinned memory do not wait."""

@@ -70,6 +70,11 @@ class Ingredients:
         named = images | also | {"texts": self.texts, "classes": self.classes, "neighbours": near}
         return {name: store for name, store in named.items() if store}
 
+    @property
+    def texts_shared(self) -> bool:
+        """Whether every process has all texts of a batch, of which one may describe several images."""
+        return any(source.shared for source in self.text_sources)
+
     @cached_property
     def first(self) -> FeatureStore:
         """The store whose rows make an epoch."""
