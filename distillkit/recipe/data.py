@@ -52,6 +52,11 @@ class Augment(Strict):
     def mixes(self) -> bool:
         return bool(self.mixup or self.cutmix)
 
+    @property
+    def still(self) -> bool:
+        """Whether every pass shows the same of an image, upright and uncut."""
+        return self.crop == "resized" and self.scale == self.ratio == (1.0, 1.0) and not self.flip
+
 
 class Expect(Strict):
     """What a store will hold that is not extracted yet; only `recipe check` reads it."""
