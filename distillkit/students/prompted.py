@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from distillkit.errors import RecipeError
 from distillkit.recipe import Component
 from distillkit.recipe.weights import Inherit, inherited
+from distillkit.students._inherit import refuse_other_activation
 from distillkit.students._openclip import TextInput, configure, encode_text, text_tower
 from distillkit.students._weights import openclip_teacher
 from distillkit.types import Batch, Features
@@ -71,7 +72,9 @@ class Prompted(nn.Module):
         if hasattr(self.visual, "begin"):
             self.visual.begin()
         if self.inherit is not None:
-            self.text.load_state_dict(openclip_teacher(self.inherit).text.state_dict())
+            tower = openclip_teacher(self.inherit).text
+            refuse_other_activation(tower, self.text, self.inherit)
+            self.text.load_state_dict(tower.state_dict())
 
     def train(self, mode: bool = True) -> Prompted:
         """The frozen tower stays as in evaluation: no dropout."""

@@ -32,7 +32,7 @@ class TimmImage(ImageStudent):
     timm's constructor, such as {depth = 6}.
     `inherit`: start as a part of timm's "NAME" or "NAME.TAG", { model = "NAME", weights = "FILE" }, or "run:FOLDER"; a
     run of the same student is continued whole (fine-tuning).
-    Pixels are normalised here, with timm's mean and std for that network.
+    Pixels are normalised here, with timm's mean and std for that network, or those of what it inherits from.
     """
 
     def __init__(
@@ -70,7 +70,8 @@ class TimmImage(ImageStudent):
         """What a fresh run does once: take over the teacher's weights. A resumed or finished run needs none."""
         if self.inherit is not None and not continued(self, self.inherit):
             teacher = timm_teacher(self.inherit, self.image_size)
-            inherit_from(teacher, self.trunk, self.inherit)
+            self.normalise.load_state_dict(teacher.normalise.state_dict())
+            inherit_from(teacher.trunk, self.trunk, self.inherit)
 
     def _look(self, x: Float[Tensor, "b 3 h w"]) -> Look:
         return look_timm(self.trunk, lambda pooled: self.projection(self.drop(pooled)), x)
