@@ -10,7 +10,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from distillkit.recipe.schema import Side, Width
+from distillkit.recipe.schema import Part, Side, Width
 from distillkit.recipe.weights import Inherit, inherited
 from distillkit.students._configs import Config
 from distillkit.students._image import ImageStudent
@@ -36,7 +36,7 @@ class OpenclipImage(ImageStudent):
         embed_dim: Width | None = None,
         image_size: Side | None = None,
         tokens: bool = False,
-        drop_patches: float = 0.0,
+        drop_patches: Part = 0.0,
         inherit: Inherit | None = None,
     ):
         super().__init__()

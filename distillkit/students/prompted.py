@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from distillkit.errors import RecipeError
 from distillkit.recipe import Component
+from distillkit.recipe.schema import Width
 from distillkit.recipe.weights import Inherit, inherited
 from distillkit.students._inherit import refuse_other_activation
 from distillkit.students._openclip import TextInput, configure, encode_text, text_tower
@@ -31,7 +32,7 @@ class Prompted(nn.Module):
     """
 
     def __init__(
-        self, *, image: dict[str, Any], model: str | dict[str, Any], inherit: Inherit | None = None, context: int = 8
+        self, *, image: dict[str, Any], model: str | dict[str, Any], inherit: Inherit | None = None, context: Width = 8
     ):
         super().__init__()
         if "kind" not in image:

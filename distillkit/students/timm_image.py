@@ -12,7 +12,7 @@ import timm
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from distillkit.recipe.schema import Side, Width
+from distillkit.recipe.schema import Part, Side, Width
 from distillkit.recipe.weights import Inherit, inherited
 from distillkit.students._configs import timm_model
 from distillkit.students._image import ImageStudent
@@ -44,9 +44,9 @@ class TimmImage(ImageStudent):
         projection_bias: bool = False,
         classes: int | None = None,
         tokens: bool = False,
-        drop_patches: float = 0.0,
-        drop: float = 0.0,
-        drop_path: float | None = None,
+        drop_patches: Part = 0.0,
+        drop: Part = 0.0,
+        drop_path: Part | None = None,
         layer_scale: float | None = None,
         options: dict[str, Any] | None = None,
         inherit: Inherit | None = None,
