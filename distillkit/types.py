@@ -103,12 +103,14 @@ class Features:
 
 
 def concatenated(parts: list[Features]) -> Features:
-    """Features of several parts of a batch as one: rows in order; numbers without rows are those of the first."""
+    """Features of several parts of a batch as one: rows in order, of the parts that have any; numbers without rows are
+    those of the first.
+    """
 
     def whole(name: str) -> Tensor | None:
-        values = [getattr(part, name) for part in parts]
-        if len(values) == 1 or values[0] is None or values[0].ndim == 0:
-            return values[0]
+        values = [value for part in parts if (value := getattr(part, name)) is not None]
+        if len(values) < 2 or values[0].ndim == 0:
+            return values[0] if values else None
         return torch.cat(values)
 
     return Features(**{name: whole(name) for name in Features.__dataclass_fields__})

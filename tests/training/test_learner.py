@@ -71,6 +71,29 @@ def test_both_towers_and_the_scale_are_trained_in_parts():
     assert all(torch.allclose(whole[name], split[name], rtol=1e-3, atol=1e-6) for name in whole)
 
 
+@pytest.mark.parametrize("parts", [3, 5, 12])
+def test_fewer_texts_than_parts(parts):
+    """Class prompts that a text tower reads, of which some parts of the images have none."""
+
+    def made(count):
+        torch.manual_seed(0)
+        student = OpenclipPair(model={**TEACHER, "embed_dim": 16})
+        return learner(student, [Term(kind="contrastive", logit_scale="student")], accumulate=count)
+
+    one, pairs = made(1), batch()
+    classes = Batch(
+        pairs.keys, pairs.pixels, one.student.tokenize(["a cat", "a dog"]), pairs.match % 2, teacher=pairs.teacher
+    )
+    whole, split = gradients(one, classes), gradients(made(parts), classes)
+    assert all(torch.allclose(whole[name], split[name], rtol=1e-3, atol=1e-6) for name in whole)
+
+
+def test_batch_norm_of_one_image_is_refused():
+    student = TimmImage(model="mobilenetv3_small_050", image_size=32, embed_dim=16)
+    with pytest.raises(RecipeError, match="batch norm needs several images at once, and here is one; raise"):
+        learner(student, accumulate=12).step(batch(), 1e-3)
+
+
 def test_batch_norm_counts_a_batch_once():
     student = TimmImage(model="mobilenetv3_small_050", image_size=32, embed_dim=16)
     made = learner(student, accumulate=3)
