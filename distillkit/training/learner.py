@@ -198,6 +198,7 @@ class Learner:
 
     def gradient_norms(self, batch: Batch) -> dict[str, float]:
         """How hard each weighted term pulls at the student's weights. A backward pass for each; changes nothing."""
+        self.objective.at(batch.step)
         with no_statistics(self.student):
             _, terms = self.objective(batch, self.see(batch))
         norms = {}

@@ -83,10 +83,12 @@ def _layer(name: str, depth: int) -> int:
 def learning_rate(step: int, steps_per_epoch: int, optim: Optim) -> float:
     """Linear from `warmup_lr` to `lr` over the warm-up, then the schedule; a cosine ends at `min_lr`."""
     last = total_steps(steps_per_epoch, optim)
-    if optim.every == "epoch":
-        step = step // steps_per_epoch * steps_per_epoch
+    if optim.schedule == "onecycle" and optim.every == "epoch":  # whose highest and last rates are of whole epochs
+        return optim.lr * _one_cycle(step // steps_per_epoch, math.ceil(last / steps_per_epoch))
     if optim.schedule == "onecycle":
         return optim.lr * _one_cycle(step, last)
+    if optim.every == "epoch":
+        step = step // steps_per_epoch * steps_per_epoch
     warmup = round(optim.warmup_epochs * steps_per_epoch)
     if step < warmup:
         return optim.warmup_lr + (optim.lr - optim.warmup_lr) * step / warmup

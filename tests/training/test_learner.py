@@ -192,6 +192,17 @@ def test_the_pull_of_each_term_is_told_and_changes_nothing():
     assert torch.equal(made.student.projection.weight, other.student.projection.weight)
 
 
+def test_the_pull_of_a_term_whose_weight_moves_is_that_of_its_step():
+    """Also of the first step after a resume, when nothing has moved it yet."""
+    ramp = {"weight": {"to": 3.0, "stop": 10}}
+    moving, plain = (
+        learner(losses=[Term(kind="feature_regression", ramp=ramp)]),
+        learner(losses=[Term(kind="feature_regression")]),
+    )
+    told, whole = (made.gradient_norms(batch(5))["feature_regression"] for made in (moving, plain))
+    assert told == pytest.approx(2 * whole, rel=1e-5)
+
+
 def test_dropout_belongs_to_the_step():
     """So a resumed run, or a student of a sweep, drops what it would have dropped alone."""
     one, other = learner(drop=1), learner(drop=1)
