@@ -35,10 +35,11 @@ from distillkit.training.ask import stored
 from distillkit.training.beginning import there
 from distillkit.training.class_order import class_orders
 from distillkit.training.further import beside_of, other_widths, usable
+from distillkit.training.gradcache import refuse_more_parts
 from distillkit.training.ingredients import Ingredients
 from distillkit.training.objective import Objective
 from distillkit.training.ranks import Ranks
-from distillkit.training.schedule import never_there, total_steps
+from distillkit.training.schedule import not_the_highest, total_steps
 from distillkit.training.stores import open_store
 from distillkit.training.validation import Validator
 from distillkit.types import Widths
@@ -114,7 +115,7 @@ def _check(recipe: TrainRecipe) -> list[str]:
         f"training     {counted(total_steps(steps_per_epoch, recipe.optim), 'step')} of "
         f"{counted(recipe.data.batch_size, 'image')}, "
         f"{counted(recipe.optim.epochs, 'epoch')}",
-        *([f"             {rising}"] if (rising := never_there(recipe.optim)) else []),
+        *(f"             {line}" for line in not_the_highest(recipe.optim)),
         *([f"baseline     {_terms(compared)}"] if baseline else []),
         *_measured(recipe, student),
         *(f"seen         {line}" for line in measured_in_training(recipe)),
@@ -140,6 +141,7 @@ def _refuse_as_training_would(recipe: TrainRecipe, student: Any) -> None:
     if all(_is_there(store) for store in stores if store):
         ingredients = Ingredients(data, recipe.seed, student, Ranks(), stored)
         widths = ingredients.widths(student)
+        refuse_more_parts(recipe.optim.accumulate, data, Ranks())
         with torch.device("meta"):
             Objective(recipe.losses, widths, mixed=data.augment.mixes)
 

@@ -36,6 +36,7 @@ from distillkit.training.class_order import class_orders
 from distillkit.training.course import Course
 from distillkit.training.deterministic import deterministic
 from distillkit.training.gpu_memory import fitting
+from distillkit.training.gradcache import refuse_more_parts
 from distillkit.training.learner import Learner
 from distillkit.training.objective import Objective
 from distillkit.training.ranks import Ranks, joined
@@ -170,6 +171,7 @@ def _opened(
         students.append(recipe.student.build("students"))
         if not objectives:
             batches = Batches(recipe.data, recipe.seed, students[0], ranks, ask)
+        refuse_more_parts(recipe.optim.accumulate, recipe.data, ranks)
         widths = batches.widths(students[-1])
         rounded = recipe.optim.loss_products == "bf16"
         objectives.append(Objective(recipe.losses, widths, mixed=recipe.data.augment.mixes, rounded=rounded))

@@ -103,12 +103,14 @@ class Features:
 
 
 def concatenated(parts: list[Features]) -> Features:
-    """Features of several parts of a batch as one: rows in order; numbers without rows are those of the first."""
+    """Features of several parts of a batch as one: rows in order, of the parts that have any; numbers without rows are
+    those of the first.
+    """
 
     def whole(name: str) -> Tensor | None:
-        values = [getattr(part, name) for part in parts]
-        if len(values) == 1 or values[0] is None or values[0].ndim == 0:
-            return values[0]
+        values = [value for part in parts if (value := getattr(part, name)) is not None]
+        if len(values) < 2 or values[0].ndim == 0:
+            return values[0] if values else None
         return torch.cat(values)
 
     return Features(**{name: whole(name) for name in Features.__dataclass_fields__})
@@ -128,7 +130,8 @@ class Batch:
     the rest is its neighbour's (row 0 and 1, 2 and 3, ...), as mixup and CutMix make it.
 
     `mask` is true where a patch is hidden from the student. `others`: what more teachers said, by name.
-    `step` counts the run's optimiser steps before this batch.
+    `step` counts the run's optimiser steps before this batch. `texts_shared`: of several processes, whether each has
+    all texts of the batch, or its own; None where that is to be seen from what is said of them.
     """
 
     keys: tuple[str, ...] = ()
@@ -141,6 +144,7 @@ class Batch:
     step: int = 0
     crops: Crops | None = None
     own_share: float = 1.0
+    texts_shared: bool | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device; copies from pinned memory do not wait."""

@@ -22,7 +22,8 @@ from distillkit.types import Batch, Features
 def gather(batch: Batch, student: Features, needs: tuple[str, ...]) -> tuple[Batch, Features]:
     """`batch` and `student` with the fields in `needs` concatenated over ranks, and `match` counted accordingly.
 
-    Texts that are the same on every rank (class prompts) are kept once. Ranks may hold different numbers of rows.
+    Texts that every rank has (class prompts, merged captions) stay as this rank's student says them, which may differ
+    from what the others' say where dropout or masks are drawn. Ranks may hold different numbers of rows.
     """
     if not _several_ranks():
         return batch, student
@@ -30,7 +31,7 @@ def gather(batch: Batch, student: Features, needs: tuple[str, ...]) -> tuple[Bat
     fields = [tuple(need.split(".")) for need in needs if not need.endswith(".scale")]
     texts = [getattr(sides[side], field) for side, field in fields if field == "text"]
     match = batch.match
-    if texts and _same_everywhere(texts[-1]):
+    if texts and (_same_everywhere(texts[-1]) if batch.texts_shared is None else batch.texts_shared):
         fields = [(side, field) for side, field in fields if field != "text"]
     elif texts and match is not None:
         match = match + sum(_sizes(texts[-1])[: dist.get_rank()])

@@ -29,7 +29,7 @@ from distillkit.losses._gather import gather
 from distillkit.losses._products import product
 from distillkit.losses._score import divergence, matching, pick, read, refuse_other_widths
 from distillkit.losses._sharpness import remark
-from distillkit.recipe.schema import Temperature
+from distillkit.recipe.schema import Count, Scale, Temperature
 from distillkit.types import Batch, Features, Widths
 
 Between = Literal["image, text", "image, teacher text", "image, student text", "image, teacher image", "image, image"]
@@ -65,12 +65,12 @@ class Affinity(nn.Module):
         name: str | None = None,
         weight: float = 1.0,
         between: Between = "image, teacher text",
-        logit_scale: float | Literal["own", "teacher"] = 100.0,
+        logit_scale: Scale | Literal["own", "teacher"] = 100.0,
         temperature: Temperature = 1.0,
         divergence: Literal["kl", "cross_entropy"] = "kl",
         directions: Literal["sum", "mean", "rows", "columns"] = "sum",
         symmetric: bool = True,
-        top_k: int | None = None,
+        top_k: Count | None = None,
         agreeing_only: bool = False,
     ):
         super().__init__()

@@ -26,6 +26,7 @@ from distillkit.losses._gather import gather
 from distillkit.losses._heads import LearnedScale
 from distillkit.losses._products import product
 from distillkit.losses._score import matching, pick, picks_image, picks_text, read, refuse_other_widths
+from distillkit.recipe.schema import Scale
 from distillkit.types import Batch, Features, Widths
 
 
@@ -46,7 +47,7 @@ class Contrastive(nn.Module):
         weight: float = 1.0,
         text: Literal["student", "teacher"] = "student",
         against: Literal["text", "teacher image"] = "text",
-        logit_scale: float | Literal["student"] = 1 / 0.07,
+        logit_scale: Scale | Literal["student"] = 1 / 0.07,
         learned_scale: bool = True,
         directions: Literal["both", "rows"] = "both",
     ):

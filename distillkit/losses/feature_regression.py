@@ -78,8 +78,10 @@ class FeatureRegression(nn.Module):
                 f"{list(target.shape)}; choose the student's image_size so that both have as many patches"
             )
         rows = self._distance(getattr(self, f"{one}_projection")(source), target)
-        # The logarithm is of the mean over all ranks; without it, ranks may average on their own.
-        return (concat(rows).mean() / 10).log1p() if self.log else rows.mean()
+        # Ranks have as many images each and may average on their own, but for the logarithm, which is of the mean of
+        # all; a batch of texts need not divide evenly.
+        mean = (concat(rows) if self.log or one == "text" else rows).mean()
+        return (mean / 10).log1p() if self.log else mean
 
     def _distance(self, x: Float[Tensor, "*n d"], y: Float[Tensor, "*n d"]) -> Float[Tensor, "*n"]:
         if self.distance == "cosine":

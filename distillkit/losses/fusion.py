@@ -17,6 +17,7 @@ from distillkit.losses._gather import gather
 from distillkit.losses._heads import LearnedScale, ScaleMode, projection
 from distillkit.losses._products import Linear, product
 from distillkit.losses._score import matching, pick, picks_image, picks_text, read, unit
+from distillkit.recipe.schema import Scale
 from distillkit.types import Batch, Features, Widths
 
 
@@ -34,7 +35,7 @@ class Fusion(nn.Module):
         *,
         name: str | None = None,
         weight: float = 1.0,
-        logit_scale: float = 1 / 0.07,
+        logit_scale: Scale = 1 / 0.07,
         scale: ScaleMode = "exp",
     ):
         super().__init__()

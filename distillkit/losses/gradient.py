@@ -21,6 +21,7 @@ from distillkit.losses._gather import gather
 from distillkit.losses._heads import projection
 from distillkit.losses._products import product
 from distillkit.losses._score import matching, pick, read, unit
+from distillkit.recipe.schema import Scale
 from distillkit.types import Batch, Features, Widths
 
 
@@ -40,7 +41,7 @@ class Gradient(nn.Module):
         name: str | None = None,
         weight: float = 1.0,
         mode: Literal["tau", "code"] = "tau",
-        logit_scale: float | Literal["own"] = "own",
+        logit_scale: Scale | Literal["own"] = "own",
     ):
         super().__init__()
         self.name, self.weight, self.mode, self.logit_scale = name, weight, mode, logit_scale

@@ -20,6 +20,7 @@ from distillkit.losses._gather import gather
 from distillkit.losses._heads import LearnedScale, ScaleMode, projection
 from distillkit.losses._products import product
 from distillkit.losses._score import divergence, matching, pick, picks_image, picks_text, read, unit
+from distillkit.recipe.schema import Scale
 from distillkit.types import Batch, Features, Widths
 
 
@@ -40,9 +41,9 @@ class Interactive(nn.Module):
         name: str | None = None,
         weight: float = 1.0,
         target: Literal["match", "teacher"] = "match",
-        logit_scale: float = 1 / 0.07,
+        logit_scale: Scale = 1 / 0.07,
         scale: ScaleMode = "exp",
-        teacher_scale: float | Literal["own"] = "own",
+        teacher_scale: Scale | Literal["own"] = "own",
     ):
         super().__init__()
         self.name, self.weight, self.target, self.teacher_scale = name, weight, target, teacher_scale

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from distillkit.errors import RecipeError
 from distillkit.losses._score import read
-from distillkit.recipe.schema import Temperature
+from distillkit.recipe.schema import Count, Temperature
 from distillkit.system.wording import count
 from distillkit.types import Batch, Features, Widths
 
@@ -37,7 +37,7 @@ class LabelKD(nn.Module):
         *,
         name: str | None = None,
         weight: float = 1.0,
-        top_k: int | None = None,
+        top_k: Count | None = None,
         rest: Literal["renormalise", "spread"] = "renormalise",
         temperature: Temperature = 1.0,
     ):

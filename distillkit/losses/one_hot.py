@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from distillkit.losses._score import read
+from distillkit.recipe.schema import Share
 from distillkit.types import Batch, Features, Widths
 
 
@@ -32,7 +33,7 @@ class OneHot(nn.Module):
         name: str | None = None,
         weight: float = 1.0,
         on: Literal["image", "cls"] = "image",
-        smoothing: float = 0.0,
+        smoothing: Share = 0.0,
     ):
         super().__init__()
         self.name, self.weight, self.smoothing = name, weight, smoothing

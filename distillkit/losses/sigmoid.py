@@ -19,6 +19,7 @@ from distillkit.losses._gather import gather
 from distillkit.losses._heads import LearnedScale
 from distillkit.losses._products import product
 from distillkit.losses._score import matching, pick
+from distillkit.recipe.schema import Scale
 from distillkit.types import Batch, Features, Widths
 
 
@@ -32,7 +33,7 @@ class Sigmoid(nn.Module):
         name: str | None = None,
         weight: float = 1.0,
         text: Literal["student", "teacher"] = "student",
-        logit_scale: float = 10.0,
+        logit_scale: Scale = 10.0,
         bias: float = -10.0,
     ):
         super().__init__()

@@ -9,13 +9,15 @@ student: students/openclip_slim.py.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor, nn
 
 from distillkit.losses._score import read
+from distillkit.recipe.schema import MOST, Part
 from distillkit.types import Batch, Features, Widths
 
 
@@ -37,9 +39,9 @@ class Sparsity(nn.Module):
         *,
         name: str | None = None,
         weight: float = 1.0,
-        target: float = 0.25,
-        start: float = 0.0,
-        warmup_steps: int = 1000,
+        target: Part = 0.25,
+        start: Part = 0.0,
+        warmup_steps: Annotated[int, Field(ge=0, le=MOST)] = 1000,
         two_sided: bool = False,
         multiplier: float = 10.0,
     ):
@@ -55,7 +57,9 @@ class Sparsity(nn.Module):
         return _Ascend.apply(self.linear) * short + _Ascend.apply(self.quadratic) * short.square()
 
     def target_at(self, step: int) -> float:
-        return self.start + (self.target - self.start) * min(1.0, step / self.warmup_steps)
+        return self.start + (self.target - self.start) * (
+            min(1.0, step / self.warmup_steps) if self.warmup_steps else 1.0
+        )
 
 
 class _Ascend(torch.autograd.Function):

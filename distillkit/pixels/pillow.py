@@ -179,6 +179,13 @@ def centre_view(width: int, height: int) -> View:
     return View((left, top, left + side / width, top + side / height))
 
 
+def middle_view(width: int, height: int, share: float = 1.0) -> View:
+    """The middle of an image as a square, of so much of its short side."""
+    side = min(width, height) * share
+    across, down = side / width / 2, side / height / 2
+    return View((0.5 - across, 0.5 - down, 0.5 + across, 0.5 + down))
+
+
 def render(image: Image.Image, view: View, size: int, interpolation: str = "bicubic") -> UInt8[np.ndarray, "3 h w"]:
     """The pixels of `view` at size x size. A pure function of its arguments, antialiased, exact at fractional boxes.
 

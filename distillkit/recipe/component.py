@@ -45,6 +45,10 @@ class Component(BaseModel):
 
     def check(self, room: str, where: str) -> None:
         """Refuse unknown, missing or wrongly typed knobs before anything is built."""
+        validate(self._schema(room), self.knobs, f"{where}.{self.kind}")
+
+    def _schema(self, room: str) -> Any:
+        """A model of its knobs, which says of each what it may be."""
         constructor = resolve(room, self.kind).__init__  # type: ignore[misc]
         hints = typing.get_type_hints(constructor, include_extras=True)
         schema: Any = {
@@ -52,8 +56,7 @@ class Component(BaseModel):
             for name, parameter in inspect.signature(constructor).parameters.items()
             if parameter.kind is inspect.Parameter.KEYWORD_ONLY
         }
-        checker: Any = create_model(self.kind, __config__=_STRICT, **schema)
-        validate(checker, self.knobs, f"{where}.{self.kind}")
+        return create_model(self.kind, __config__=_STRICT, **schema)
 
 
 class Ramp(Strict):
@@ -95,3 +98,6 @@ class Term(Component):
         for knob in self.ramp:
             if knob not in parameters:
                 raise RecipeError(f"{where}.{self.kind}: ramp of {knob!r}, which is no knob of it; leave that ramp out")
+        # A knob is on its way from one value that it may have to another; what counts has none between.
+        moved = self.knobs | {knob: ramp.to for knob, ramp in self.ramp.items()}
+        validate(self._schema(room), moved, f"{where}.{self.kind}: at the end of its ramp")

@@ -48,9 +48,23 @@ class Augment(Strict):
     cutmix: float = Field(0.0, ge=0)
     mixed_batches: float = Field(1.0, gt=0, le=1, description="the share of batches whose images are mixed")
 
+    @model_validator(mode="after")
+    def _ranges(self) -> Self:
+        (least, most), (narrow, wide) = self.scale, self.ratio
+        if not (0 <= least <= most <= 1 and most):
+            raise ValueError(f"scale = [{least}, {most}]: want 0 <= low <= high <= 1, and more than nothing")
+        if not 0 < narrow <= wide:
+            raise ValueError(f"ratio = [{narrow}, {wide}]: want 0 < low <= high")
+        return self
+
     @property
     def mixes(self) -> bool:
         return bool(self.mixup or self.cutmix)
+
+    @property
+    def still(self) -> bool:
+        """Whether every pass shows the same of an image, upright and uncut."""
+        return self.crop == "resized" and self.scale == self.ratio == (1.0, 1.0) and not self.flip
 
 
 class Expect(Strict):

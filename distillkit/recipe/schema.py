@@ -22,8 +22,13 @@ MOST = 2**31 - 1
 # Pixels of a side, numbers of a vector.
 Side = Annotated[int, Field(gt=0, le=2**13)]
 Width = Annotated[int, Field(gt=0, le=2**16)]
-# What is divided by.
+# What is divided by, and what cosines are multiplied by.
 Temperature = Annotated[float, Field(gt=0)]
+Scale = Annotated[float, Field(gt=0)]
+# How many of the best; a part of what is there, and one that leaves some of it.
+Count = Annotated[int, Field(gt=0, le=MOST)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Part = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Strict(BaseModel):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -11,7 +11,7 @@ from distillkit.recipe.component import Component, Term
 from distillkit.recipe.data import Captions, Data
 from distillkit.recipe.derived import without_texts
 from distillkit.recipe.evaluation import EvalRecipe, Evaluation
-from distillkit.recipe.schema import MOST, Strict
+from distillkit.recipe.schema import MOST, Part, Strict
 from distillkit.system.paths import expand
 
 
@@ -27,17 +27,17 @@ class Optim(Strict):
         "cosine", description="how the learning rate falls after the warm-up"
     )
     every: Literal["step", "epoch"] = "step"
-    milestones: list[float] = Field(default_factory=list)
+    milestones: list[Annotated[float, Field(ge=0)]] = Field(default_factory=list)
     gamma: float = Field(0.1, gt=0)
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
     layer_decay: float = Field(1.0, gt=0, le=1, description="lr of each layer further from the output, times this")
     epochs: float = Field(gt=0, le=MOST, description="passes over the images")
     lr: float = Field(8e-4, gt=0, description="the highest learning rate")
-    min_lr: float = Field(4e-5, ge=0, description="where the learning rate ends")
+    min_lr: float = Field(4e-5, ge=0, description="where the learning rate ends, of a cosine")
     warmup_lr: float = Field(4e-6, ge=0, description="where the warm-up begins")
     warmup_epochs: float = Field(4.0, ge=0, le=MOST, description="how long the learning rate rises")
     weight_decay: float = Field(0.05, ge=0, description="of weights, not of biases and norms")
-    betas: tuple[float, float] = Field((0.9, 0.999), strict=False, description="of adamw")
+    betas: tuple[Part, Part] = Field((0.9, 0.999), strict=False, description="of adamw")
     eps: float = Field(1e-8, gt=0, description="of adamw")
     clip_grad_norm: float | None = Field(None, gt=0, description="gradients longer than this are shortened to it")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(

@@ -21,6 +21,7 @@ import timm
 from distillkit.errors import RecipeError
 
 Config = dict[str, Any]
+_QUICK = "-quickgelu"  # behind a name of open_clip's or of a pair: with the activation that OpenAI's weights have
 
 
 def _pair(vision: Config, text_width: int, text_layers: int, embed_dim: int = 512) -> Config:
@@ -78,10 +79,11 @@ def openclip_config(model: str | Config) -> Config:
         if missing:
             raise RecipeError(f"student: model = {{...}} lacks {', '.join(missing)}; see open_clip's model_configs")
         return deepcopy(model)
-    config: Config | None = PAIRS.get(model) or open_clip.get_model_config(model) if "/" not in model else None
+    base = model.removesuffix(_QUICK)
+    config: Config | None = PAIRS.get(base) or open_clip.get_model_config(model) if "/" not in model else None
     if config is None:
         raise RecipeError(f"student: no open_clip model {model!r}{_nearest(model, [*PAIRS, *open_clip.list_models()])}")
-    return deepcopy(config)
+    return deepcopy(config) | ({"quick_gelu": True} if base in PAIRS and base != model else {})
 
 
 def timm_model(model: str) -> tuple[str, Config]:

@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping
 
 from jaxtyping import Float
+from open_clip.transformer import QuickGELU
 from torch import Tensor, nn
 
 from distillkit.errors import RecipeError
@@ -19,6 +20,12 @@ from distillkit.students._heads import Heads, heads_of
 from distillkit.system.wording import count as counted
 
 _POSITIONS = ("positional_embedding", "pos_embed")
+_ACTIVATIONS = (
+    "torch.nn.modules.activation",
+    "timm.layers.activations",
+    "timm.layers.activations_me",
+    "open_clip.transformer",
+)
 
 
 def inherit_from(teacher: nn.Module, student: nn.Module, name: str, *, all_positions: bool = True) -> None:
@@ -39,7 +46,34 @@ def inherit_from(teacher: nn.Module, student: nn.Module, name: str, *, all_posit
         if theirs_at and ours_at and theirs_at != ours_at:
             found = " and ".join(map(str, sorted({theirs_at.width, ours_at.width})))
             raise RecipeError(f"inherit from {name}: heads are {found} wide in student and teacher; make them equal")
-    student.load_state_dict(inherit(theirs, ours, heads))
+    cut = inherit(theirs, ours, heads)
+    refuse_other_activation(teacher, student, name)
+    student.load_state_dict(cut)
+
+
+def refuse_other_activation(teacher: nn.Module, student: nn.Module, name: str) -> None:
+    """RecipeError where the student has another activation between those weights: it would say other things."""
+    theirs, ours = _activations(teacher), _activations(student)
+    if ours <= theirs:
+        return
+    quick = "QuickGELU" in theirs - ours
+    cure = 'add "-quickgelu" to the name of student.model, or quick_gelu = true to its table'
+    raise RecipeError(
+        f"inherit from {name}: its weights are of a network with {_named(theirs)}, the student has {_named(ours)}; "
+        f"{cure if quick else 'set student.model to a network with the same'}"
+    )
+
+
+def _named(activations: set[str]) -> str:
+    return " and ".join(sorted(activations)) or "none"
+
+
+def _activations(network: nn.Module) -> set[str]:
+    """Those of torch, timm and open_clip, by name."""
+    kinds = {type(module) for module in network.modules() if type(module).__module__ in _ACTIVATIONS}
+    return {kind.__name__ for kind in kinds if kind.__module__ != "open_clip.transformer" or kind is QuickGELU} - {
+        "MultiheadAttention"
+    }
 
 
 def _heads_at(name: str, heads: Mapping[str, Heads]) -> Heads | None:

@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import open_clip
+import torch
 from jaxtyping import Float, Int
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from open_clip.model import _build_text_tower, _build_vision_tower
@@ -109,7 +110,11 @@ class TextInput(NamedTuple):
             tokens = _simple()(texts, self.context_length)
         else:
             tokens = _hugging_face(self.hf_name, tuple(self.hf_options.items()))(texts, self.context_length)
-        return tokens[:, : max(int((tokens != 0).sum(1).max()), 1)] if self.trims else tokens
+        if not self.trims:
+            return tokens
+        # Up to the last token that is no padding: within a text 0 is a token, too, as the "!" of "hi!😀".
+        ends = (tokens != 0).any(0) * torch.arange(1, tokens.shape[1] + 1)
+        return tokens[:, : max(int(ends.max()), 1)]
 
 
 @cache

@@ -40,7 +40,7 @@ def encode_image(tower: Any, x: Float[Tensor, "b 3 h w"], masks: Drawn | None = 
     """The image embedding; without masks the tower's layers are whatever size their weights are."""
     x = tower.conv1(x).flatten(2).transpose(1, 2)
     x = torch.cat([tower.class_embedding.to(x.dtype).expand(x.shape[0], 1, -1), x], dim=1) + tower.positional_embedding
-    x = norm(tower.ln_pre, masked(x, masks), masks)
+    x = norm(tower.ln_pre, masked(tower.patch_dropout(x), masks), masks)
     x = run_blocks(tower.transformer.resblocks, x, masks)
     pool = (lambda y: y[:, 0]) if tower.pool_type == "tok" else (lambda y: y[:, 1:].mean(1))
     pooled = norm(tower.ln_post, pool(x), masks) if tower.final_ln_after_pool else pool(norm(tower.ln_post, x, masks))

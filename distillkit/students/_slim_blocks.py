@@ -23,7 +23,10 @@ from distillkit.students._masks import Drawn
 
 
 class Parts(NamedTuple):
-    """One block, whatever its family calls its layers. Query, key and value lie in one weight."""
+    """One block, whatever its family calls its layers. Query, key and value lie in one weight.
+
+    `drops`: what leaves out numbers in training, of attention (a share), behind it, within and behind the neurons.
+    """
 
     norm_1: Any
     weight: nn.Parameter
@@ -36,6 +39,7 @@ class Parts(NamedTuple):
     gelu: nn.Module
     down: nn.Linear
     scale_2: Any
+    drops: tuple[float, nn.Module, nn.Module, nn.Module] = (0.0, nn.Identity(), nn.Identity(), nn.Identity())
 
 
 def parts(block: Any) -> Parts:
@@ -44,7 +48,8 @@ def parts(block: Any) -> Parts:
         attention = block.ln_1, attn.in_proj_weight, attn.in_proj_bias, attn.head_dim, attn.out_proj, block.ls_1
         return Parts(*attention, block.ln_2, mlp.c_fc, mlp.gelu, mlp.c_proj, block.ls_2)
     attention = block.norm1, attn.qkv.weight, attn.qkv.bias, attn.head_dim, attn.proj, block.ls1
-    return Parts(*attention, block.norm2, mlp.fc1, mlp.act, mlp.fc2, block.ls2)
+    drops = attn.attn_drop.p if block.training else 0.0, attn.proj_drop, mlp.drop1, mlp.drop2
+    return Parts(*attention, block.norm2, mlp.fc1, mlp.act, mlp.fc2, block.ls2, drops)
 
 
 def plain(block: Any) -> bool:
@@ -66,9 +71,11 @@ def run_blocks(blocks: Sequence[Any], x: Tensor, masks: Drawn | None, attention_
     for number, block in enumerate(map(parts, blocks)):
         heads, neurons = (masks.heads[number], masks.neurons[number]) if masks else (None, None)
         seen = _attend(block, norm(block.norm_1, x, masks), heads, attention_mask)
-        x = x + masked(block.scale_1(seen), masks)
-        thought = block.gelu(block.up(norm(block.norm_2, x, masks)))
-        x = x + masked(block.scale_2(block.down(thought if neurons is None else thought * neurons)), masks)
+        _, after_attention, within, after = block.drops
+        x = x + masked(block.scale_1(after_attention(seen)), masks)
+        thought = within(block.gelu(block.up(norm(block.norm_2, x, masks))))
+        said = after(block.down(thought if neurons is None else thought * neurons))
+        x = x + masked(block.scale_2(said), masks)
     return x
 
 
@@ -80,7 +87,7 @@ def _attend(block: Parts, x: Tensor, heads: Tensor | None, attention_mask: Tenso
         return nothing.expand(x.shape[:-1] + nothing.shape)
     q, k, v = qkv.unflatten(-1, (3, -1, block.head_dim)).permute(2, 0, 3, 1, 4)
     mask = None if attention_mask is None else attention_mask.to(q.dtype)
-    out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=block.drops[0])
     out = out if heads is None else out * heads[:, None, None]
     return block.out(out.transpose(1, 2).flatten(2))
 

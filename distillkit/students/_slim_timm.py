@@ -39,7 +39,7 @@ def encode(trunk: Any, x: Float[Tensor, "b 3 h w"], masks: Drawn | None = None) 
     before = [token.expand(x.shape[0], -1, -1) for token in (trunk.cls_token, trunk.reg_token) if token is not None]
     x = torch.cat([*before, x + trunk.pos_embed], 1) if trunk.no_embed_class else torch.cat([*before, x], 1)
     x = x if trunk.no_embed_class else x + trunk.pos_embed
-    x = norm(trunk.norm_pre, masked(x, masks), masks)
+    x = norm(trunk.norm_pre, masked(trunk.patch_drop(trunk.pos_drop(x)), masks), masks)
     x = norm(trunk.norm, run_blocks(trunk.blocks, x, masks), masks)
     pooled = global_pool_nlc(
         x,
@@ -47,7 +47,7 @@ def encode(trunk: Any, x: Float[Tensor, "b 3 h w"], masks: Drawn | None = None) 
         num_prefix_tokens=trunk.num_prefix_tokens,
         reduce_include_prefix=trunk.pool_include_prefix,
     )
-    return norm(trunk.fc_norm, pooled, masks)
+    return trunk.head_drop(norm(trunk.fc_norm, pooled, masks))
 
 
 @torch.no_grad()

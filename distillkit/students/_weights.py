@@ -74,13 +74,20 @@ def openclip_teacher(name: str) -> Teacher:
     return Teacher(teacher.visual, teacher.text, teacher.logit_scale.detach(), Normalise(shown.mean, shown.std))
 
 
-def timm_teacher(name: str, image_size: int) -> nn.Module:
+class Trunk(NamedTuple):
+    """A network of timm without classifier, and what its pixels are normalised by."""
+
+    trunk: nn.Module
+    normalise: Normalise
+
+
+def timm_teacher(name: str, image_size: int) -> Trunk:
     """`name`: timm's name of a network, with or without ".tag", "NAME/path/to/checkpoint", or "run:FOLDER"."""
     if name.startswith("run:"):
-        earlier = earlier_student(name)
+        earlier: Any = earlier_student(name)
         if not isinstance(trunk := getattr(earlier, "trunk", None), nn.Module):
             raise RecipeError(f"student: inherit = {name!r}: that student has no trunk of timm; name a timm_image")
-        return trunk
+        return Trunk(trunk, earlier.normalise)
     _refuse_a_folder(name, f"run:{name} of a finished run, or a model's NAME/FILE")
     model, _, file = name.partition("/")
     known, options = timm_model(model)
@@ -91,7 +98,8 @@ def timm_teacher(name: str, image_size: int) -> nn.Module:
         raise TeacherError(f"student: inherit = {name!r}: cannot be loaded: {_reason(error)}") from error
     if missing:
         raise TeacherError(f"student: inherit = {name!r}: the file lacks {missing[0]} and {len(missing) - 1} more")
-    return trunk
+    told = trunk.pretrained_cfg
+    return Trunk(trunk, Normalise(told["mean"], told["std"]))
 
 
 def _refuse_a_folder(name: str, meant: str) -> None:

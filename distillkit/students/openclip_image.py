@@ -10,7 +10,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from distillkit.recipe.schema import Side, Width
+from distillkit.recipe.schema import Part, Side, Width
 from distillkit.recipe.weights import Inherit, inherited
 from distillkit.students._configs import Config
 from distillkit.students._image import ImageStudent
@@ -23,7 +23,8 @@ from distillkit.students._weights import Teacher, openclip_teacher
 class OpenclipImage(ImageStudent):
     """`model`: a name of open_clip's or of a paper's pair, or a table like open_clip's model_configs.
 
-    `embed_dim` and `image_size` replace the configuration's own.
+    With "-quickgelu" behind it, it has the activation of OpenAI's weights. `embed_dim` and `image_size` replace the
+    configuration's own.
     `inherit`: start as a part of "NAME/TAG", "local-dir:FOLDER", "hf-hub:OWNER/NAME", or "run:FOLDER";
     or { model = "NAME", weights = "FILE" }.
     """
@@ -35,7 +36,7 @@ class OpenclipImage(ImageStudent):
         embed_dim: Width | None = None,
         image_size: Side | None = None,
         tokens: bool = False,
-        drop_patches: float = 0.0,
+        drop_patches: Part = 0.0,
         inherit: Inherit | None = None,
     ):
         super().__init__()

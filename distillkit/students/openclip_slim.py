@@ -20,6 +20,7 @@ from distillkit.errors import RecipeError
 from distillkit.recipe.schema import Side
 from distillkit.recipe.weights import Inherit, inherited
 from distillkit.students._count import count, smaller
+from distillkit.students._inherit import refuse_other_activation
 from distillkit.students._masks import Masks, share_gone
 from distillkit.students._openclip import TextInput, configure, image_tower, mean_and_std, size_of, text_tower
 from distillkit.students._pixels import Normalise
@@ -76,6 +77,7 @@ class OpenclipSlim(TextStudent):
             self.logit_scale.copy_(teacher.log_scale)
         for part in ("normalise", "visual", "text"):
             own, weights = getattr(self, part), getattr(teacher, part).state_dict()
+            refuse_other_activation(getattr(teacher, part), own, self.inherit)
             _refuse_other_shapes(own, weights, self.inherit)
             take_sizes(own, weights, "")
             own.load_state_dict(weights)

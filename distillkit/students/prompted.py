@@ -17,7 +17,9 @@ from torch import Tensor, nn
 
 from distillkit.errors import RecipeError
 from distillkit.recipe import Component
+from distillkit.recipe.schema import Width
 from distillkit.recipe.weights import Inherit, inherited
+from distillkit.students._inherit import refuse_other_activation
 from distillkit.students._openclip import TextInput, configure, encode_text, text_tower
 from distillkit.students._weights import openclip_teacher
 from distillkit.types import Batch, Features
@@ -30,7 +32,7 @@ class Prompted(nn.Module):
     """
 
     def __init__(
-        self, *, image: dict[str, Any], model: str | dict[str, Any], inherit: Inherit | None = None, context: int = 8
+        self, *, image: dict[str, Any], model: str | dict[str, Any], inherit: Inherit | None = None, context: Width = 8
     ):
         super().__init__()
         if "kind" not in image:
@@ -71,7 +73,9 @@ class Prompted(nn.Module):
         if hasattr(self.visual, "begin"):
             self.visual.begin()
         if self.inherit is not None:
-            self.text.load_state_dict(openclip_teacher(self.inherit).text.state_dict())
+            tower = openclip_teacher(self.inherit).text
+            refuse_other_activation(tower, self.text, self.inherit)
+            self.text.load_state_dict(tower.state_dict())
 
     def train(self, mode: bool = True) -> Prompted:
         """The frozen tower stays as in evaluation: no dropout."""

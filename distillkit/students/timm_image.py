@@ -12,7 +12,7 @@ import timm
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from distillkit.recipe.schema import Side, Width
+from distillkit.recipe.schema import Part, Side, Width
 from distillkit.recipe.weights import Inherit, inherited
 from distillkit.students._configs import timm_model
 from distillkit.students._image import ImageStudent
@@ -32,7 +32,7 @@ class TimmImage(ImageStudent):
     timm's constructor, such as {depth = 6}.
     `inherit`: start as a part of timm's "NAME" or "NAME.TAG", { model = "NAME", weights = "FILE" }, or "run:FOLDER"; a
     run of the same student is continued whole (fine-tuning).
-    Pixels are normalised here, with timm's mean and std for that network.
+    Pixels are normalised here, with timm's mean and std for that network, or those of what it inherits from.
     """
 
     def __init__(
@@ -44,9 +44,9 @@ class TimmImage(ImageStudent):
         projection_bias: bool = False,
         classes: int | None = None,
         tokens: bool = False,
-        drop_patches: float = 0.0,
-        drop: float = 0.0,
-        drop_path: float | None = None,
+        drop_patches: Part = 0.0,
+        drop: Part = 0.0,
+        drop_path: Part | None = None,
         layer_scale: float | None = None,
         options: dict[str, Any] | None = None,
         inherit: Inherit | None = None,
@@ -70,7 +70,8 @@ class TimmImage(ImageStudent):
         """What a fresh run does once: take over the teacher's weights. A resumed or finished run needs none."""
         if self.inherit is not None and not continued(self, self.inherit):
             teacher = timm_teacher(self.inherit, self.image_size)
-            inherit_from(teacher, self.trunk, self.inherit)
+            self.normalise.load_state_dict(teacher.normalise.state_dict())
+            inherit_from(teacher.trunk, self.trunk, self.inherit)
 
     def _look(self, x: Float[Tensor, "b 3 h w"]) -> Look:
         return look_timm(self.trunk, lambda pooled: self.projection(self.drop(pooled)), x)

@@ -20,6 +20,7 @@ from distillkit.recipe.schema import Side, Width
 from distillkit.recipe.weights import Inherit, inherited
 from distillkit.students._configs import timm_model
 from distillkit.students._count import count, smaller
+from distillkit.students._inherit import refuse_other_activation
 from distillkit.students._masks import Masks, share_gone
 from distillkit.students._pixels import Normalise
 from distillkit.students._slim_blocks import take_sizes
@@ -70,6 +71,7 @@ class TimmSlim(nn.Module):
         whole = count(self)
         for name, part in self._teacher().items():
             weights, own = part.state_dict(), getattr(self, name)
+            refuse_other_activation(part, own, self.inherit)
             if weights.keys() != own.state_dict().keys():
                 raise RecipeError(f"inherit from {self.inherit}: its {name} is another network; set model to its name")
             take_sizes(own, weights, "")
@@ -81,12 +83,12 @@ class TimmSlim(nn.Module):
     def _teacher(self) -> dict[str, nn.Module]:
         name = self.inherit or ""
         if not name.startswith("run:"):
-            return {"trunk": timm_teacher(name, self.image_size)}
+            return timm_teacher(name, self.image_size)._asdict()
         earlier: Any = earlier_student(name)
         if not isinstance(earlier, TimmSlim):
             raise RecipeError(f"student: inherit = {name!r}: that is no student of this kind; name a timm_slim")
         earlier.fuse()
-        return {"trunk": earlier.trunk, "projection": earlier.projection}
+        return {"trunk": earlier.trunk, "projection": earlier.projection, "normalise": earlier.normalise}
 
     def fuse(self) -> None:
         """Make the masks, as they settled, part of the weights, and forget them. Its output stays as in evaluation."""

@@ -19,7 +19,7 @@ from torchvision.transforms import Compose, Normalize, ToTensor
 from distillkit.errors import SourceError, TeacherError
 from distillkit.pixels import INTERPOLATIONS, decode, render
 from distillkit.pixels.jpegs import Jpeg, Wanted, no_gpu, opened, rendered
-from distillkit.pixels.pillow import MAX_PIXELS
+from distillkit.pixels.pillow import MAX_PIXELS, middle_view
 from distillkit.pixels.tensors import decode_tensor, from_array, render_tensor
 from distillkit.types import View
 
@@ -104,9 +104,7 @@ class Preprocess:
         """What the evaluation transform shows of a width x height image, but for its rounding to whole pixels."""
         if self.shows == "whole":
             return View()
-        side = min(width, height) * self.share
-        across, down = side / width / 2, side / height / 2
-        return View((0.5 - across, 0.5 - down, 0.5 + across, 0.5 + down))
+        return middle_view(width, height, self.share)
 
     def refuse_views(self) -> None:
         """TeacherError where boxes of an image cannot stand for what this teacher looks at."""

@@ -103,6 +103,7 @@ class Batches:
             others=others,
             step=step,
             own_share=plan.mix.share if plan.mix else 1.0,
+            texts_shared=self.ingredients.texts_shared,
         )
 
     def _texts(self, rows: list[np.ndarray]) -> tuple[Tensor | None, Tensor | None]:

@@ -21,7 +21,7 @@ from distillkit.training.finite import NotFinite
 from distillkit.training.ingredients import Ingredients
 from distillkit.training.learner import Learner
 from distillkit.training.progress import Progress, called
-from distillkit.training.schedule import learning_rate, never_there
+from distillkit.training.schedule import learning_rate, not_the_highest
 from distillkit.training.trackers import Trackers
 from distillkit.training.validation import Validator
 from distillkit.types import Batch
@@ -63,8 +63,8 @@ class Course:
         if not self.writes:
             return
         self.say(self._introduction())
-        if rising := never_there(self.recipe.optim):
-            self.say(f"{self.run.path}: {rising}")
+        for line in not_the_highest(self.recipe.optim):
+            self.say(f"{self.run.path}: {line}")
         self._tell_what_is_made_again()
         self.run.forget_after(self.done)
         self.validator.begin(self.say)

@@ -21,6 +21,7 @@ from distillkit.training import checkpoint
 from distillkit.training.ask import Ask
 from distillkit.training.batches import Batches
 from distillkit.training.beginning import there
+from distillkit.training.gradcache import refuse_more_parts
 from distillkit.training.learner import Learner
 from distillkit.training.objective import Objective
 from distillkit.training.pixel_cache import exists
@@ -94,6 +95,7 @@ def _opened(one: TrainRecipe, device: torch.device, ask: Ask | None) -> tuple[Ba
     torch.manual_seed(one.seed)
     student = one.student.build("students")
     batches = Batches(one.data, one.seed, student, ask=ask)
+    refuse_more_parts(one.optim.accumulate, one.data, Ranks())
     objective = Objective(one.losses, batches.ingredients.widths(student), mixed=one.data.augment.mixes)
     batches.narrow(objective.needs)
     batches.go_to(device)

@@ -15,7 +15,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from distillkit.errors import RecipeError
+from distillkit.recipe import Data
 from distillkit.system.spans import span
+from distillkit.training.ranks import Ranks
 from distillkit.types import Batch, Features, concatenated
 
 Loss = tuple[Tensor, dict[str, Tensor]]
@@ -64,11 +67,25 @@ def backward_in_parts(
     return total, terms
 
 
+def refuse_more_parts(count: int, data: Data, ranks: Ranks) -> None:
+    """RecipeError for more parts than a process has images, or texts, of a batch."""
+    what, knob, whole = "images", "batch_size", data.batch_size
+    if not data.images and not data.mix:
+        what, knob, whole = "texts", "text_batch_size", data.text_batch_size or data.batch_size
+    if count > (share := whole // ranks.world):
+        raise RecipeError(
+            f"optim.accumulate = {count}: a process has {share} {what} of a batch; lower it, or raise data.{knob}"
+        )
+
+
 def split(batch: Batch, count: int) -> list[Batch]:
     """The parts of a batch that a student looks at one by one. Losses see the whole."""
 
     def pieces(value: Tensor | None) -> tuple[Tensor | None, ...]:
-        return (None,) * count if value is None else torch.tensor_split(value, count)
+        """Of fewer texts than parts, such as class prompts, some parts have none."""
+        if value is None:
+            return (None,) * count
+        return tuple(piece if len(piece) else None for piece in torch.tensor_split(value, count))
 
     columns = zip(pieces(batch.pixels), pieces(batch.tokens), pieces(batch.mask), strict=True)
     return [replace(batch, pixels=pixels, tokens=tokens, mask=mask) for pixels, tokens, mask in columns]
@@ -88,9 +105,11 @@ def _gradients(leaves: Features, seen: list[Features]) -> list[dict[str, Tensor]
         if leaf.ndim == 0:
             wanted[0][name] = leaf.grad
             continue
-        sizes = [len(getattr(part, name)) for part in seen]
+        rows = [getattr(part, name) for part in seen]
+        sizes = [0 if one is None else len(one) for one in rows]
         for part, gradient in zip(wanted, leaf.grad.split(sizes), strict=True):
-            part[name] = gradient
+            if len(gradient):
+                part[name] = gradient
     return wanted
 
 

@@ -17,9 +17,10 @@ from distillkit.recipe import Data
 from distillkit.store.format.field import PARAMETERS
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.training.ask import Ask, stored
+from distillkit.training.clean_view import Look, first_drawn, look_of, same_views, whose_patches
 from distillkit.training.join import join
 from distillkit.training.order import IMAGES, order_of
-from distillkit.types import Features
+from distillkit.types import Features, View
 
 # Teacher features that lie in rows of an image store, as fields of `Features`.
 FIELDS = ("image", "cls", "patches", "logits", "classes")
@@ -60,6 +61,8 @@ class Images:
         joined = {name: join(store, other, f"data.also.{name}") for name, other in others.items()}
         self.places = {name: place for name, (place, _) in joined.items()}
         self.notes = [note for _, note in joined.values() if note]
+        # A further teacher looked at the views that are shown, or at none but its first.
+        self.follow = {name for name, other in others.items() if same_views(store, other)}
         if self.places:
             joined_rows = np.flatnonzero(np.all([place >= 0 for place in self.places.values()], axis=0))
             among = joined_rows if among is None else np.intersect1d(among, joined_rows)
@@ -116,13 +119,37 @@ class Images:
 
         Beside the best logits stand the classes they belong to.
         """
-        store, rows = (self.others[name], self.places[name][shown.rows]) if name else (self.store, shown.rows)
-        views = shown.views if self.data.views == "stored" and not name else np.zeros(len(rows), np.int64)
+        store, rows = self._of(name, shown.rows)
+        follows = self.data.views == "stored" and (not name or name in self.follow)
+        views = shown.views if follows else np.zeros(len(rows), np.int64)
         wanted = {need.removeprefix(f"{name or 'teacher'}.") for need in self.needs}
         wanted |= {"classes"} if "logits" in wanted else set()
         fields = [field for field in self.widths(name) if field in wanted and field != "label"]
         label = torch.from_numpy(self.labels[0][rows]) if "label" in wanted and not name else None
         return Features(**{field: self.ask(store, field, rows, views) for field in fields}, label=label)
+
+    def _of(self, name: str | None, rows: Int64[np.ndarray, "n"]) -> tuple[FeatureStore, Int64[np.ndarray, "n"]]:
+        """The store of the main teacher, or of one of the others, and these rows there."""
+        return (self.others[name], self.places[name][rows]) if name else (self.store, rows)
+
+    @property
+    def look(self) -> Look | None:
+        """What the teacher shows itself of an image, where a student of its patches is to see that."""
+        return look_of(self._patched[0].teacher("patches")) if self._patched else None
+
+    def first_drawn(self, rows: Int64[np.ndarray, "n"]) -> list[View]:
+        """The same, where it is a view that was drawn; else nothing."""
+        return first_drawn(*self._of(self._patched[1], rows)) if self._patched else []
+
+    @property
+    def _patched(self) -> tuple[FeatureStore, str | None] | None:
+        """Whose patches are learned from the student's own views: the store, and the teacher's name if not the main."""
+        names = whose_patches(self.needs) if self.data.views == "own" and self.data.augment.still else []
+        if not names:
+            return None
+        name = None if "teacher" in names else names[0]
+        store = self.others[name] if name else self.store
+        return (store, name) if "patches" in store.own_fields else None
 
     @cached_property
     def files(self) -> Originals:

@@ -18,6 +18,7 @@ from distillkit.store.reading.neighbours import Neighbours
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.wording import count
 from distillkit.training.ask import Ask
+from distillkit.training.clean_view import other_looks, whose_patches
 from distillkit.training.near import near_of
 from distillkit.training.order import TEXTS, order_of
 from distillkit.training.ranks import Ranks
@@ -69,6 +70,11 @@ class Ingredients:
         near = self.near.store if self.near else None
         named = images | also | {"texts": self.texts, "classes": self.classes, "neighbours": near}
         return {name: store for name, store in named.items() if store}
+
+    @property
+    def texts_shared(self) -> bool:
+        """Whether every process has all texts of a batch, of which one may describe several images."""
+        return any(source.shared for source in self.text_sources)
 
     @cached_property
     def first(self) -> FeatureStore:
@@ -123,6 +129,8 @@ class Ingredients:
         needs = set(needs)
         _refuse_other_patches(self.data, needs)
         self._read(needs)
+        told = [note for images in self.images for note in other_looks(images.store, images.others, self.data, needs)]
+        self.notes += [note for note in told if note not in self.notes]
 
     def _read(self, needs: set[str]) -> None:
         self.needs = needs
@@ -203,9 +211,7 @@ def _refuse_uneven_shares(data: Data, ranks: Ranks) -> None:
 
 def _refuse_other_patches(data: Data, needs: set[str]) -> None:
     """Every cached patch token has seen the view it was computed from: it cannot be mirrored or cropped afterwards."""
-    augment = data.augment
-    same = augment.crop == "resized" and augment.scale == augment.ratio == (1.0, 1.0) and not augment.flip
-    if data.views == "own" and not same and any(need.endswith(".patches") for need in needs):
+    if data.views == "own" and not data.augment.still and whose_patches(needs):
         raise RecipeError(
             "data.augment: a loss pairs patches with the teacher's, which saw the clean view; show the student that: "
             'scale = [1.0, 1.0], ratio = [1.0, 1.0], flip = 0.0; or store views and set data.views = "stored"'

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -192,11 +193,12 @@ class Learner:
 
     def see(self, batch: Batch) -> Features:
         """What the student says, in the precision of the recipe."""
-        with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
+        with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32), _batch_norm():
             return shards.see(self.student, batch) if self.sharded else self.student(batch)
 
     def gradient_norms(self, batch: Batch) -> dict[str, float]:
         """How hard each weighted term pulls at the student's weights. A backward pass for each; changes nothing."""
+        self.objective.at(batch.step)
         with no_statistics(self.student):
             _, terms = self.objective(batch, self.see(batch))
         norms = {}
@@ -223,6 +225,20 @@ class Learner:
         for kept, now in pairs:
             if not kept.is_floating_point():
                 kept.copy_(now)
+
+
+@contextmanager
+def _batch_norm() -> Iterator[None]:
+    """RecipeError where a batch norm is to find the spread of a single number."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise RecipeError(
+            "student: batch norm needs several images at once, and here is one; raise data.batch_size, or lower "
+            "optim.accumulate or the number of processes"
+        ) from error
 
 
 def _precision(name: str, device: torch.device) -> torch.dtype:

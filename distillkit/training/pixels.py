@@ -97,10 +97,12 @@ class Pixels:
     def _stored_views(self, shown: Shown) -> list[View]:
         """What the teacher looked at, where that is replayed."""
         if self.data.views == "own":
-            return []
+            return self.images.first_drawn(shown.rows)
         return [unpacked(row) for row in self.images.store.read(PARAMETERS, shown.rows, view=shown.views).numpy()]
 
     def _drawn(self, image: Any, key: str, epoch: int, width: int, height: int) -> View:
+        if look := self.images.look:
+            return look(width, height)
         augment, random = self.data.augment, sample_stream(self.images.seed, epoch, key)
         if augment.crop == "resized":
             return random_view(random, width, height, scale=augment.scale, ratio=augment.ratio, flip=augment.flip)

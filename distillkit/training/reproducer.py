@@ -92,7 +92,7 @@ def _batch(tensors: dict[str, Tensor], what: dict[str, Any]) -> Batch:
             sides.setdefault(side, {})[field] = value
     teacher = Features(**sides.pop("teacher"))
     others = {side.removeprefix("others/"): Features(**fields) for side, fields in sides.items()}
-    own = {name: tensors[name] for name in _OWN if name in tensors}
+    own: dict[str, Any] = {name: tensors[name] for name in _OWN if name in tensors}
     return Batch(
         tuple(what["keys"]),
         **own,

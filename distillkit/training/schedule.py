@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -83,10 +83,12 @@ def _layer(name: str, depth: int) -> int:
 def learning_rate(step: int, steps_per_epoch: int, optim: Optim) -> float:
     """Linear from `warmup_lr` to `lr` over the warm-up, then the schedule; a cosine ends at `min_lr`."""
     last = total_steps(steps_per_epoch, optim)
-    if optim.every == "epoch":
-        step = step // steps_per_epoch * steps_per_epoch
+    if optim.schedule == "onecycle" and optim.every == "epoch":  # whose highest and last rates are of whole epochs
+        return optim.lr * _one_cycle(step // steps_per_epoch, math.ceil(last / steps_per_epoch))
     if optim.schedule == "onecycle":
         return optim.lr * _one_cycle(step, last)
+    if optim.every == "epoch":
+        step = step // steps_per_epoch * steps_per_epoch
     warmup = round(optim.warmup_epochs * steps_per_epoch)
     if step < warmup:
         return optim.warmup_lr + (optim.lr - optim.warmup_lr) * step / warmup
@@ -97,14 +99,22 @@ def learning_rate(step: int, steps_per_epoch: int, optim: Optim) -> float:
     return _cosine(optim.lr, optim.min_lr, (step - warmup) / max(last - warmup, 1))
 
 
-def never_there(optim: Optim) -> str:
-    """In words, that the learning rate never gets to `optim.lr`, where that is so; else nothing."""
-    if optim.schedule == "onecycle" or optim.warmup_epochs <= optim.epochs:
-        return ""
-    return (
-        f"the learning rate rises for {count(optim.warmup_epochs, 'epoch')} of {optim.epochs:g} and never gets to "
-        f"{optim.lr:g}; lower optim.warmup_epochs"
-    )
+def not_the_highest(optim: Optim) -> Iterator[str]:
+    """In words, where `optim.lr` is not what the learning rate rises to, or not what it falls from."""
+    if optim.schedule == "onecycle":
+        return
+    if optim.warmup_epochs > optim.epochs:
+        yield (
+            f"the learning rate rises for {count(optim.warmup_epochs, 'epoch')} of {optim.epochs:g} and never gets to "
+            f"{optim.lr:g}; lower optim.warmup_epochs"
+        )
+    if optim.warmup_epochs and optim.warmup_lr > optim.lr:
+        yield f"the warm-up falls, from optim.warmup_lr = {optim.warmup_lr:g} to {optim.lr:g}; lower optim.warmup_lr"
+    if optim.schedule == "cosine" and optim.min_lr > optim.lr:
+        yield (
+            f"the learning rate rises to the end, from {optim.lr:g} to optim.min_lr = {optim.min_lr:g}; lower "
+            "optim.min_lr"
+        )
 
 
 def _one_cycle(step: int, last: int) -> float:

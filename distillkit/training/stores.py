@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import numpy as np
 from jaxtyping import Int64
 
@@ -33,12 +35,12 @@ def image_stores(data: Data, seed: int, ask: Ask = stored) -> list[Images]:
         }
         if share == 0:
             raise RecipeError(f"data.mix: {store.path} gets no image of a batch of {data.batch_size}; raise its weight")
-        among, note = _with_a_class(store, one.shots, data)
+        among, told = _of_use(store, one.shots, data)
         root = roots.get(store.path.resolve())
         images = Images(
             store, data, seed=seed, share=share, others=others, root=root, number=number, ask=ask, among=among
         )
-        images.notes += [note] if note else []
+        images.notes += told
         if images.passes == 0:
             raise TrainError(
                 f"{store.path}: no batch of {share} from {count(len(images.order), 'row')}; lower data.batch_size"
@@ -50,29 +52,29 @@ def image_stores(data: Data, seed: int, ask: Ask = stored) -> list[Images]:
     return found
 
 
-def _with_a_class(store: FeatureStore, shots: int | None, data: Data) -> tuple[Int64[np.ndarray, "n"] | None, str]:
+def _of_use(store: FeatureStore, shots: int | None, data: Data) -> tuple[Int64[np.ndarray, "n"] | None, list[str]]:
     """The only rows that are used, and what to tell of the others; None where all are.
 
     Of few images of each class evaluations leave out the same ones. Where texts are classes, or labels are
     learned, an image has to have one, and where captions are learned from, a caption.
     """
-    if data.captions != "none" and not shots:
+    parts: list[Int64[np.ndarray, "n"]] = []
+    told: list[str] = []
+    if data.captions != "none":
         captioned, usable = store.rows_with("text"), len(store.ok_rows)
         if len(captioned) < usable:
-            told = (
-                f"{store.path}: {usable - len(captioned):,} of {count(usable, 'image')} have no caption "
-                f"and are left out"
-            )
-            return captioned, told
-    if not shots and not data.classes and not data.labels:
-        return None, ""
-    labels = labels_of(store, data.class_names)
-    if shots:
-        return store.ok_rows[shots_of(store, labels, shots)], ""
-    if not labels.unlabelled:
-        return None, ""
-    told = f"{store.path}: {labels.unlabelled:,} of {count(labels.usable, 'image')} have no class and are left out"
-    return store.ok_rows[labels.places], told
+            parts.append(captioned)
+            lacking = f"{usable - len(captioned):,} of {count(usable, 'image')}"
+            told.append(f"{store.path}: {lacking} have no caption and are left out")
+    if shots or data.classes or data.labels:
+        labels = labels_of(store, data.class_names)
+        if shots:
+            parts.append(store.ok_rows[shots_of(store, labels, shots)])
+        elif labels.unlabelled:
+            parts.append(store.ok_rows[labels.places])
+            lacking = f"{labels.unlabelled:,} of {count(labels.usable, 'image')}"
+            told.append(f"{store.path}: {lacking} have no class and are left out")
+    return (reduce(np.intersect1d, parts) if parts else None), told
 
 
 def open_store(path: str, teacher: str | None, knob: str) -> FeatureStore:

@@ -20,8 +20,10 @@ from distillkit.types import Batch, Features, Widths
 WIDTH = 4
 SPLIT = (3, 5)  # images of each rank: ranks need not hold the same number
 PAIRED, UNPAIRED, CLASSES, SHARED, MASKED = "paired", "unpaired", "classes", "shared texts", "masked"
-TEXTS = {PAIRED: SPLIT, UNPAIRED: (6, 2), SHARED: (2, 3)}
+ALIKE = "paired with texts that happen to be equal"
+TEXTS = {PAIRED: SPLIT, ALIKE: (4, 4), UNPAIRED: (6, 2), SHARED: (2, 3)}
 MATCH = {PAIRED: ([0, 1, 2], [0, 1, 2, 3, 4]), SHARED: ([0, 1, 1], [2, 0, 1, 1, 2])}
+MATCH[ALIKE] = [0, 1, 2], [3, 0, 1, 2, 3]
 LABELS = [0, 2, 1, 1, 0, 2, 2, 0]
 
 TERMS = [
@@ -49,6 +51,9 @@ TERMS = [
     ("caption_contrast", {"temperature": 0.3}, "captions"),
     ("token_regression", {"level": "patch"}, MASKED),
     ("feature_regression", {"normalise": False, "over_width": "sum", "log": True}, UNPAIRED),
+    ("feature_regression", {"field": "text"}, UNPAIRED),
+    ("contrastive", {}, ALIKE),
+    ("affinity", {"between": "image, student text", "logit_scale": 5.0}, ALIKE),
 ]
 
 
@@ -85,13 +90,16 @@ def part(pairing, rank):
         return pixels[rows], tokens, Batch(match=torch.tensor(LABELS)[rows], teacher=teacher)
     counts = TEXTS[pairing]
     tokens, text = torch.randn(sum(counts), 3).double(), torch.randn(sum(counts), WIDTH).double()
+    if pairing == ALIKE:
+        tokens[4:], text[4:] = tokens[:4], text[:4]
     texts = slice(None) if rank is None else slice(counts[0] * rank, counts[0] + counts[1] * rank)
     match = None
     if pairing in MATCH:
         first, second = MATCH[pairing]
         match = torch.tensor([*first, *(counts[0] + j for j in second)] if rank is None else MATCH[pairing][rank])
     teacher = Features(image=image[rows], text=text[texts], scale=scale)
-    return pixels[rows], tokens[texts], Batch(match=match, teacher=teacher)
+    shared = False if pairing == ALIKE else None
+    return pixels[rows], tokens[texts], Batch(match=match, teacher=teacher, texts_shared=shared)
 
 
 def value_and_gradients(kind, knobs, pairing, rank=None):
@@ -133,6 +141,17 @@ def mixed(rank=None):
     return total.detach(), {name: parameter.grad for name, parameter in named if parameter.grad is not None}
 
 
+def drawn(rank):
+    """How many texts a loss sees of three that both ranks have, where a tower with dropout says other things on each;
+    and the texts that the images have.
+    """
+    torch.manual_seed(rank)
+    _, _, batch = part(CLASSES, rank)
+    student = Features(image=torch.ones(len(batch.match), WIDTH), text=torch.randn(3, WIDTH))
+    whole, seen = gather(replace(batch, texts_shared=True), student, ("student.image", "student.text"))
+    return len(seen.text), len(seen.image), whole.match.tolist()
+
+
 def one_rank(rank, folder):
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
@@ -144,6 +163,7 @@ def one_rank(rank, folder):
             gradient /= 2
         found.append((value, gradients))
     torch.save(found, f"{folder}/{rank}.pt")
+    torch.save(drawn(rank), f"{folder}/drawn{rank}.pt")
     dist.destroy_process_group()
 
 
@@ -151,6 +171,7 @@ def one_rank(rank, folder):
 def ranks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
     mp.spawn(one_rank, (str(folder),), nprocs=2)
+    assert [torch.load(folder / f"drawn{rank}.pt") for rank in (0, 1)] == 2 * [(3, 8, LABELS)]
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 

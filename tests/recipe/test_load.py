@@ -90,6 +90,41 @@ def test_a_misspelt_knob_is_named_with_the_right_one(extract, train):
     )
 
 
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("losses.0.logit_scale=0.0", "losses[0].affinity: logit_scale: Input should be greater than 0"),
+        ("losses.0.logit_scale=-3.0", "losses[0].affinity: logit_scale: Input should be greater than 0"),
+        ("losses.0.top_k=0", "losses[0].affinity: top_k: Input should be greater than 0"),
+        ('losses.0={ kind = "contrastive", logit_scale = -1.0 }', "logit_scale: Input should be greater than 0"),
+        ('losses.0={ kind = "fusion", logit_scale = 0.0 }', "logit_scale: Input should be greater than 0"),
+        ('losses.0={ kind = "interactive", teacher_scale = 0.0 }', "teacher_scale: Input should be greater than 0"),
+        ('losses.0={ kind = "sigmoid", logit_scale = 0.0 }', "logit_scale: Input should be greater than 0"),
+        ('losses.0={ kind = "gradient", logit_scale = 0.0 }', "logit_scale: Input should be greater than 0"),
+        ('losses.0={ kind = "label_kd", top_k = -1 }', "top_k: Input should be greater than 0"),
+        ('losses.0={ kind = "one_hot", smoothing = 1.5 }', "smoothing: Input should be less than or equal to 1"),
+        ('losses.0={ kind = "sparsity", target = 25.0 }', "target: Input should be less than 1"),
+        ("student.drop_patches=1.0", "student.timm_image: drop_patches: Input should be less than 1"),
+        ("student.drop=-0.5", "student.timm_image: drop: Input should be greater than or equal to 0"),
+        ("data.augment.scale=[1.0, 0.5]", "data.augment: scale = [1.0, 0.5]: want 0 <= low <= high <= 1"),
+        ("data.augment.scale=[0.0, 0.0]", "data.augment: scale = [0.0, 0.0]: want 0 <= low <= high <= 1"),
+        ("data.augment.ratio=[0.0, 1.0]", "data.augment: ratio = [0.0, 1.0]: want 0 < low <= high"),
+        ("optim.betas=[0.9, 1.0]", "optim.betas[1]: Input should be less than 1"),
+        ("optim.milestones=[-1.0]", "optim.milestones[0]: Input should be greater than or equal to 0"),
+        (
+            "losses.0.ramp={ temperature = { to = 0.0, stop = 9 } }",
+            "losses[0].affinity: at the end of its ramp: temperature: Input should be greater than 0",
+        ),
+        (
+            'losses.0={ kind = "affinity", directions = "rows", top_k = 2, ramp = { top_k = { to = 9.0, stop = 9 } } }',
+            "at the end of its ramp: top_k: Input should be a valid integer",
+        ),
+    ],
+)
+def test_a_number_that_means_nothing_is_refused_before_anything_is_built(train, setting, told):
+    assert told in refusal(train, setting)
+
+
 def test_a_student_whose_model_is_a_table_is_called_by_its_towers():
     """Titles of reports and rows of listings show this."""
     towers = {"vision_cfg": {"width": 64, "layers": 2}, "text_cfg": {"width": 32, "layers": 1}}

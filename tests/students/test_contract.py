@@ -138,6 +138,19 @@ def test_padding_changes_nothing(kind):
     torch.testing.assert_close(student.embed_text(tokens[:1, :5]), student.embed_text(tokens)[:1])
 
 
+@pytest.mark.parametrize("kind", kinds("students"))
+def test_a_text_says_the_same_alone_and_beside_longer_ones(kind):
+    """Token 0 pads, and is a "!" within a text, too: none of a text is taken for padding, and no end of it is lost."""
+    student = build(kind).eval()
+    if "text" not in student.widths:
+        return
+    for text in ("hi!😀", "so (!) much", "what!+!", "!`", "a!b", "!"):
+        alone = student.embed_text(student.tokenize([text]))
+        beside = student.embed_text(student.tokenize([text, "a longer text that stands beside the one that is meant"]))
+        torch.testing.assert_close(alone, beside[:1])
+        assert student.tokenize([text]).max() == student.tokenize(["a longer text"]).max()  # its end
+
+
 @pytest.mark.parametrize(
     ("kind", "name", "nearest"),
     [

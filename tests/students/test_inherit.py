@@ -8,12 +8,16 @@ import torch
 from safetensors.torch import save_file
 
 from distillkit.errors import RecipeError, TeacherError
+from distillkit.students._configs import openclip_config
 from distillkit.students._heads import Heads, heads_of
 from distillkit.students._inherit import inherit, inherit_from, inherited_layers
 from distillkit.students.openclip_image import OpenclipImage
 from distillkit.students.openclip_pair import OpenclipPair
+from distillkit.students.openclip_slim import OpenclipSlim
 from distillkit.students.openclip_text import OpenclipText
+from distillkit.students.prompted import Prompted
 from distillkit.students.timm_image import TimmImage
+from distillkit.students.timm_slim import TimmSlim
 from tests.students.small import IMAGES, PAIR, RESNET, TEXTS
 
 
@@ -225,6 +229,60 @@ def test_a_timm_trunk_as_large_as_its_teacher_is_its_teacher(tmp_path):
     torch.testing.assert_close(copy.embed(IMAGES), whole.embed(IMAGES))
     second.begin()
     assert torch.equal(second.trunk.blocks[1].mlp.fc1.weight, whole.trunk.blocks[6].mlp.fc1.weight)
+
+
+@pytest.mark.parametrize("options", [{"depth": 2}, {"depth": 1}], ids=["whole", "part"])
+def test_a_timm_student_normalises_as_those_whose_weights_it_takes_over(tmp_path, options):
+    """The same network by another name, which was trained with another mean and deviation."""
+    first = TimmImage(model="deit_tiny_patch16_224", image_size=32, options={"depth": 2}).eval()
+    of = {"model": "deit_tiny_patch16_224", "image_size": 32, "options": {"depth": 2}}
+    run = finished_run(tmp_path / "first", "timm_image", first, **of)
+    second = TimmImage(**TIMM, embed_dim=8, options=options, inherit=run)
+    assert not torch.equal(second.normalise.mean, first.normalise.mean)
+    second.begin()
+    assert torch.equal(second.normalise.mean, first.normalise.mean)
+    assert torch.equal(second.normalise.std, first.normalise.std)
+    whole = TimmImage(model="deit_tiny_patch16_224", image_size=32)
+    save_file(whole.trunk.state_dict(), tmp_path / "weights.safetensors")
+    for kind, more in ((TimmImage, {}), (TimmSlim, {"masks": False})):
+        file = kind(**TIMM, **more, embed_dim=8, inherit=f"deit_tiny_patch16_224/{tmp_path}/weights.safetensors")
+        file.begin()
+        assert torch.equal(file.normalise.mean, first.normalise.mean)
+
+
+QUICK = {"quick_gelu": True}
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        OpenclipPair,
+        OpenclipImage,
+        OpenclipText,
+        lambda **knobs: OpenclipSlim(**knobs, masks=True),
+        lambda **knobs: Prompted(**knobs, image={"kind": "timm_image", **TIMM, "options": {"depth": 1}}, context=2),
+    ],
+    ids=["pair", "image", "text", "slim", "prompted"],
+)
+def test_weights_go_with_the_activation_that_they_were_trained_with(tmp_path, build):
+    """OpenAI's CLIPs have QuickGELU: with another one their weights say other things, and nothing would tell."""
+    _, plain = openclip_folder(tmp_path / "plain", PAIR)
+    _, quick = openclip_folder(tmp_path / "quick", PAIR | QUICK)
+    for config, name, cure in (
+        (PAIR, quick, 'add "-quickgelu" to the name of student.model, or quick_gelu = true to its table'),
+        (PAIR | QUICK, plain, "set student.model to a network with the same"),
+    ):
+        with pytest.raises(RecipeError, match=cure):
+            build(model=config, inherit=name).begin()
+    build(model=PAIR | QUICK, inherit=quick).begin()
+
+
+def test_pairs_of_papers_have_that_activation_by_a_name_as_those_of_open_clip_do():
+    for name in ("TinyCLIP-ViT-8M-16-Text-3M", "ViT-B-16"):
+        plain, quick = openclip_config(name), openclip_config(f"{name}-quickgelu")
+        assert quick == plain | QUICK
+    with pytest.raises(RecipeError, match="no open_clip model 'nobody-quickgelu'"):
+        openclip_config("nobody-quickgelu")
 
 
 def test_convolutional_stages_inherit_each(tmp_path):

@@ -56,6 +56,32 @@ def test_no_channel_is_ever_surely_kept_or_gone():
 # Whole students
 
 
+@pytest.mark.parametrize("knob", ["pos_drop_rate", "patch_drop_rate", "attn_drop_rate", "proj_drop_rate", "drop_rate"])
+def test_a_slim_trunk_drops_what_its_own_library_would(knob):
+    options = {"embed_dim": 24, "depth": 2, "num_heads": 3, knob: 0.5}
+    student = TimmSlim(model="vit_tiny_patch16_224", image_size=64, embed_dim=8, options=options, masks=False).train()
+    pixels = torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8)
+    said = []
+    for look in (student.embed, lambda x: student.projection(student.trunk(student.normalise(x)))):
+        torch.manual_seed(1)
+        said.append(look(pixels))
+    torch.testing.assert_close(*said)
+    assert not torch.equal(student.embed(pixels), said[0]) and torch.equal(
+        student.eval().embed(pixels), student.embed(pixels)
+    )
+
+
+def test_a_slim_tower_drops_patches_as_its_own_library_would():
+    vision = PAIR["vision_cfg"] | {"patch_dropout": 0.5}
+    student = OpenclipSlim(model=PAIR | {"vision_cfg": vision}, masks=False).train()
+    said = []
+    for look in (student.embed, lambda x: student.visual(student.normalise(x))):
+        torch.manual_seed(1)
+        said.append(look(IMAGES))
+    torch.testing.assert_close(*said)
+    assert not torch.equal(student.embed(IMAGES), said[0])
+
+
 def slim(seed=0, model=PAIR, **knobs):
     torch.manual_seed(seed)
     return OpenclipSlim(model=model, masks=True, **knobs).eval()

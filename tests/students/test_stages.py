@@ -13,7 +13,8 @@ from distillkit.extract import extract
 from distillkit.recipe import ExtractRecipe, Optim, Term, TrainRecipe, load
 from distillkit.runfolder import RunFolder
 from distillkit.students._masks import Masks
-from distillkit.students._weights import earlier_student
+from distillkit.students._pixels import Normalise
+from distillkit.students._weights import Trunk, earlier_student
 from distillkit.students.openclip_slim import OpenclipSlim
 from distillkit.students.timm_image import TimmImage
 from distillkit.students.timm_slim import TimmSlim
@@ -119,7 +120,7 @@ def test_masks_are_learned_fused_and_what_is_left_is_trained(world, family, monk
 def _trunk(world):
     trunk = TimmImage(model="vit_tiny_patch16_224", image_size=32, options=OPTIONS).trunk
     trunk.load_state_dict(load_file(world / "vit.safetensors"))
-    return trunk
+    return Trunk(trunk, Normalise((0.5,) * 3, (0.5,) * 3))
 
 
 def learner(kind, rank, world):

@@ -88,6 +88,12 @@ def test_teacher_rows_belong_to_their_keys(stores):
     assert batch.match.tolist() == list(range(8))
 
 
+@pytest.mark.parametrize(("said", "shared"), [("none", False), ("paired", False), ("unique", True)])
+def test_a_batch_tells_whether_every_process_has_all_of_its_texts(stores, said, shared):
+    data = Data(images=str(stores / "images"), captions=said, batch_size=8)
+    assert Batches(data, 0, student()).at(0).texts_shared is shared
+
+
 def test_equal_captions_become_one_text(stores):
     batches = Batches(Data(images=str(stores / "images"), captions="unique", batch_size=70), 0, student())
     batch = batches.at(0)

@@ -1,5 +1,6 @@
 """Several stores in one batch, several teachers in one objective, views replayed as they were stored."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,11 +10,12 @@ from PIL import Image
 from pydantic import ValidationError
 
 from distillkit.errors import RecipeError, SourceError, StoreError, TrainError
-from distillkit.pixels import jpegs, render
+from distillkit.pixels import decode, jpegs, render
 from distillkit.pixels.mixing import drawn
 from distillkit.pixels.tensors import decode_tensor
 from distillkit.pixels.views import unpacked
 from distillkit.recipe import Also, Augment, Data, Mixed, Term
+from distillkit.recipe.registry import resolve
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.training.batches import Batches
 from distillkit.training.objective import Objective
@@ -287,3 +289,82 @@ def test_batches_made_ahead_are_the_same(extract):
         made = list(batches.stream(1, stop, ahead))
         assert [batch.step for batch in made] == [*range(1, stop)]
         assert all(torch.equal(batch.pixels, batches.at(batch.step).pixels) for batch in made)
+
+
+VIEWS = "[corpora.views]\ncount = 3\nclean_first = false\nscale = [0.3, 0.9]\nflip = 0.5\n"
+STILL = Augment(scale=(1.0, 1.0), ratio=(1.0, 1.0), flip=0.0, interpolation="bicubic")
+
+
+def two_teachers(tmp_path, corpus, teacher_folder, dino, run_cli, more):
+    recipe = tmp_path / "two.toml"
+    recipe.write_text(
+        f'name = "toy"\nout = "{tmp_path}/two"\n[[teachers]]\nname = "clip"\nkind = "openclip"\n'
+        f'model = "local-dir:{teacher_folder}"\n[[teachers]]\nname = "dino"\nkind = "timm"\n'
+        f'model = "local-dir:{dino}"\nimage_size = 28\n[[corpora]]\nname = "images"\n'
+        f'source = {{ kind = "csv", file = "{corpus}/pairs.tsv" }}\n'
+        'fields = ["clip/image", "dino/cls", "dino/patches"]\n'
+        f"rows_per_shard = 1024\nbatch_size = 16\n{more}"
+    )
+    code, _, err = run_cli("extract-teacher", recipe)
+    assert code == 0, err
+    return tmp_path / "two/images"
+
+
+def test_a_further_teacher_looked_at_the_views_that_the_student_sees(tmp_path, corpus, teacher_folder, dino, run_cli):
+    path = str(two_teachers(tmp_path, corpus, teacher_folder, dino, run_cli, VIEWS))
+    data = Data(images=path, teacher="clip", also={"dino": Also(teacher="dino")}, views="stored", batch_size=70)
+    batches, store = Batches(data, 0, STUDENT), FeatureStore(path, "dino")
+    batches.narrow({"teacher.image", "dino.cls", "dino.patches"})
+    assert batches.notes == []
+    for epoch in range(3):
+        batch = batches.at(epoch)
+        rows = store.rows_of(list(batch.keys))
+        views = batches.ingredients.images[0].shown(epoch, rows).views
+        assert len(np.unique(views)) == 3
+        for field in ("cls", "patches"):
+            assert torch.equal(getattr(batch.others["dino"], field), store.read(field, rows, view=views))
+
+
+@pytest.mark.parametrize("more", ["", VIEWS.replace("0.3", "0.5")])
+def test_a_further_teacher_that_looked_at_other_views_is_told(extract, dino, more):
+    one = str(extract("clip", more=VIEWS))
+    other = str(extract("dino", kind="timm", model=dino, fields='["cls"]', more=more))
+    data = Data(images=one, also={"dino": Also(images=other)}, views="stored", batch_size=8)
+    batches = Batches(data, 0, STUDENT)
+    batches.narrow({"teacher.image", "dino.cls"})
+    whose = "first" if more else "clean"
+    assert batches.notes == [
+        f"data.also.dino: {other} keeps other views than {one}; what it says is of its {whose} view, whatever view the "
+        "student is shown"
+    ]
+
+
+def test_patches_lie_over_what_their_teacher_saw_of_an_image(extract, dino, corpus, tmp_path):
+    """One keeps 80 % of the short side, one squeezes all of the image into its square."""
+    squash = make_teacher(tmp_path / "squash")
+    config = json.loads((squash / "open_clip_config.json").read_text())
+    config["preprocess_cfg"] = {"resize_mode": "squash"}
+    (squash / "open_clip_config.json").write_text(json.dumps(config))
+    for kind, folder, size in (("timm", dino, 28), ("openclip", squash, 32)):
+        path = str(extract(kind, kind=kind, model=folder, fields='["patches"]'))
+        batches = Batches(Data(images=path, batch_size=70, augment=STILL), 0, SimpleNamespace(image_size=size))
+        batches.narrow({"teacher.patches"})
+        batch = batches.at(0)
+        knobs = {"image_size": 28} if kind == "timm" else {}
+        teacher = resolve("teachers", kind)(model=f"local-dir:{folder}", device="cpu", **knobs)
+        seen = torch.stack([teacher.preprocess(decode(corpus / key)) for key in batch.keys])
+        assert (seen.int() - batch.pixels.int()).abs().max() <= 1
+        batches.narrow({"teacher.image"})  # which goes with the centred square as well as ever
+        assert (seen.int() - batches.at(0).pixels.int()).abs().float().mean() > 10
+
+
+def test_of_drawn_views_alone_the_first_is_shown_with_its_patches(extract, dino, corpus):
+    path = extract("dino", kind="timm", model=dino, fields='["cls", "patches"]', more=VIEWS)
+    batches = Batches(Data(images=str(path), batch_size=70, augment=STILL), 0, SimpleNamespace(image_size=28))
+    batches.narrow({"teacher.patches"})
+    batch, store = batches.at(0), FeatureStore(path)
+    assert batches.notes == [f'{path}: features are of its first view, which was drawn; data.views = "stored" shows it']
+    rows = store.rows_of(list(batch.keys))
+    drawn = store.read("views/parameters", rows, view=np.zeros(70, np.int64)).numpy()
+    for key, row, pixels in zip(batch.keys, drawn, batch.pixels, strict=True):
+        assert np.array_equal(render(decode(corpus / key), unpacked(row), 28, "bicubic"), pixels.numpy())

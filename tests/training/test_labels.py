@@ -8,7 +8,7 @@ import torch
 
 from distillkit.errors import StoreError
 from distillkit.extract import extract
-from distillkit.recipe import Data
+from distillkit.recipe import Data, Mixed
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.students.timm_image import TimmImage
 from distillkit.training.batches import Batches
@@ -63,6 +63,31 @@ def test_kind_a_class_texts_by_ids_with_holes_and_images_without_a_class(stores)
     assert batch.teacher.text.shape == (3, 32) and set(batch.match.tolist()) <= {0, 1}
     labels = {int(key[7:10]): [0, 1, None, None][int(key[7:10]) % 4] for key in batch.keys}
     assert batch.match.tolist() == list(labels.values())
+
+
+@pytest.mark.parametrize("shots", [None, 9])
+def test_an_image_has_a_turn_that_has_all_it_is_learned_by(stores, tmp_path, shots):
+    """A class, where texts are classes, and a caption, where its own is learned from, too (L_cap of OOD)."""
+    folder = stores([IDS[0], IDS[1], None, IDS[1]], [(one, f"a photo of {one}") for one in IDS])
+    lines = [json.loads(line) for line in (folder / "corpus/images.jsonl").read_text().splitlines()]
+    lines = [line | ({"text": f"number {n}"} if n % 3 else {}) for n, line in enumerate(lines)]
+    (folder / "corpus/images.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    recipe = (folder / "extract.toml").read_text().replace('fields = ["image"]', 'fields = ["image", "text"]')
+    (folder / "more.toml").write_text(recipe.replace(f'out = "{folder}"', f'out = "{folder}/captioned"'))
+    extract(folder / "more.toml", lambda line: None)
+    images = str(folder / "captioned/images")
+    knobs = {"mix": [Mixed(images=images, shots=shots)]} if shots else {"images": images}
+    student = TimmImage(model="mobilenetv3_small_050", image_size=32, embed_dim=32)
+    data = Data(**knobs, classes=str(folder / "prompts"), captions="paired", batch_size=2)
+    made = Batches(data, 0, student)
+    assert made.steps_per_epoch == 3  # 6 of 12: 3 have no class, 4 no caption, 1 of these neither
+    seen = [made.at(step) for step in range(3)]
+    numbers = [int(key[7:10]) for batch in seen for key in batch.keys]
+    assert sorted(numbers) == [n for n in range(12) if n % 3 and n % 4 != 2]
+    assert all((batch.match >= 0).all() and batch.teacher.caption.isfinite().all() for batch in seen)
+    told = " ".join(made.notes)
+    assert "4 of 12 images have no caption and are left out" in told
+    assert shots or "3 of 12 images have no class and are left out" in told
 
 
 def test_kind_a_labels_that_begin_at_1_are_refused_by_name_or_told(stores):

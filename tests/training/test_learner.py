@@ -71,6 +71,29 @@ def test_both_towers_and_the_scale_are_trained_in_parts():
     assert all(torch.allclose(whole[name], split[name], rtol=1e-3, atol=1e-6) for name in whole)
 
 
+@pytest.mark.parametrize("parts", [3, 5, 12])
+def test_fewer_texts_than_parts(parts):
+    """Class prompts that a text tower reads, of which some parts of the images have none."""
+
+    def made(count):
+        torch.manual_seed(0)
+        student = OpenclipPair(model={**TEACHER, "embed_dim": 16})
+        return learner(student, [Term(kind="contrastive", logit_scale="student")], accumulate=count)
+
+    one, pairs = made(1), batch()
+    classes = Batch(
+        pairs.keys, pairs.pixels, one.student.tokenize(["a cat", "a dog"]), pairs.match % 2, teacher=pairs.teacher
+    )
+    whole, split = gradients(one, classes), gradients(made(parts), classes)
+    assert all(torch.allclose(whole[name], split[name], rtol=1e-3, atol=1e-6) for name in whole)
+
+
+def test_batch_norm_of_one_image_is_refused():
+    student = TimmImage(model="mobilenetv3_small_050", image_size=32, embed_dim=16)
+    with pytest.raises(RecipeError, match="batch norm needs several images at once, and here is one; raise"):
+        learner(student, accumulate=12).step(batch(), 1e-3)
+
+
 def test_batch_norm_counts_a_batch_once():
     student = TimmImage(model="mobilenetv3_small_050", image_size=32, embed_dim=16)
     made = learner(student, accumulate=3)
@@ -167,6 +190,17 @@ def test_the_pull_of_each_term_is_told_and_changes_nothing():
     made.step(batch(), 1e-3)
     other.step(batch(), 1e-3)
     assert torch.equal(made.student.projection.weight, other.student.projection.weight)
+
+
+def test_the_pull_of_a_term_whose_weight_moves_is_that_of_its_step():
+    """Also of the first step after a resume, when nothing has moved it yet."""
+    ramp = {"weight": {"to": 3.0, "stop": 10}}
+    moving, plain = (
+        learner(losses=[Term(kind="feature_regression", ramp=ramp)]),
+        learner(losses=[Term(kind="feature_regression")]),
+    )
+    told, whole = (made.gradient_norms(batch(5))["feature_regression"] for made in (moving, plain))
+    assert told == pytest.approx(2 * whole, rel=1e-5)
 
 
 def test_dropout_belongs_to_the_step():

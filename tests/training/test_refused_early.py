@@ -76,6 +76,43 @@ def test_images_that_no_neighbours_were_mined_for(student, run_cli, tmp_path, sa
     assert student(*settings, words=["--plan"]) == (1, told)
 
 
+@pytest.mark.parametrize("images", [True, False])
+def test_more_parts_than_there_are_images_of_a_batch(student, run_cli, images):
+    parts = "optim.accumulate=17"
+    told = "optim.accumulate = 17: a process has 16 images of a batch; lower it, or raise data.batch_size"
+    if not images:
+        tower = "text_cfg = {width = 32, heads = 2, layers = 1}, vision_cfg = {image_size = 32, width = 32, layers = 1}"
+        text = f'student={{ kind = "openclip_text", model = {{ embed_dim = 32, {tower} }} }}'
+        data = f'data={{ texts = "{student.stores}/texts", batch_size = 16, text_batch_size = 4 }}'
+        term = 'losses=[{ kind = "feature_regression", field = "text" }]'
+        told = "optim.accumulate = 17: a process has 4 texts of a batch; lower it, or raise data.text_batch_size"
+        code, err = student(parts, text, data, term)
+    else:
+        code, err = student(parts)
+    assert code == 1 and told in err
+    settings = (parts, *((text, data, term) if not images else ()))
+    assert student(*settings, words=["--plan"])[0] == 1 and told in checked(student, run_cli, *settings)[2]
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (
+            ("optim.lr=1e-5",),
+            "the learning rate rises to the end, from 1e-05 to optim.min_lr = 4e-05; lower optim.min_lr",
+        ),
+        (
+            ("optim.lr=1e-6", 'optim.schedule="constant"', "optim.warmup_epochs=1.0"),
+            "the warm-up falls, from optim.warmup_lr = 4e-06 to 1e-06; lower optim.warmup_lr",
+        ),
+    ],
+)
+def test_a_learning_rate_that_is_not_the_highest(student, run_cli, settings, told):
+    assert told in checked(student, run_cli, *settings)[1] and told in student(*settings)[1]
+    assert told not in checked(student, run_cli, *settings, "optim.lr=1e-3")[1]
+    assert told not in checked(student, run_cli, *settings, 'optim.schedule="onecycle"')[1]
+
+
 def test_a_learning_rate_that_only_rises(student, run_cli):
     settings = ("optim.epochs=1.0", "optim.warmup_epochs=1.5", "optim.lr=0.001")
     told = "the learning rate rises for 1.5 epochs of 1 and never gets to 0.001; lower optim.warmup_epochs"

@@ -25,12 +25,15 @@ def test_multistep_falls_at_its_milestones():
     assert rates(optim, 10, 0, 299, 300, 600) == pytest.approx([0.05, 0.05, 0.005, 0.0005])
 
 
-def test_onecycle_equals_torch():
-    optim = Optim(epochs=10.0, lr=0.3, schedule="onecycle")
+@pytest.mark.parametrize(("every", "moves"), [("step", 100), ("epoch", 10)])
+def test_onecycle_equals_torch(every, moves):
+    """Moved every step, or once an epoch, as OOD does: then of ten rates one is the highest, one the last."""
+    optim = Optim(epochs=10.0, lr=0.3, schedule="onecycle", every=every)
     parameter = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
-    theirs = torch.optim.lr_scheduler.OneCycleLR(parameter, max_lr=0.3, total_steps=100)
-    for step in range(100):
-        assert learning_rate(step, 10, optim) == pytest.approx(theirs.get_last_lr()[0], rel=1e-6), step
+    theirs = torch.optim.lr_scheduler.OneCycleLR(parameter, max_lr=0.3, total_steps=moves)
+    for move in range(moves):
+        for step in range(move * 100 // moves, (move + 1) * 100 // moves):
+            assert learning_rate(step, 10, optim) == pytest.approx(theirs.get_last_lr()[0], rel=1e-6), step
         parameter.step()
         theirs.step()
 
