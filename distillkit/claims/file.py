@@ -145,6 +145,10 @@ class ClaimsFile(Strict):
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice:
             raise ValueError(f"two arms are called {twice!r}")
+        for place, seeds in (("seeds", self.seeds), ("quick.seeds", self.quick.seeds)):
+            again = next((seed for seed in seeds if seeds.count(seed) > 1), None)
+            if again is not None:
+                raise ValueError(f"{place}: {again} stands there twice, and one run is not two; name each seed once")
         for number, component in enumerate(self.evals):
             component.check("evals", f"evals[{number}]")
         evals = [str(component.knobs.get("name", component.kind)) for component in self.evals]

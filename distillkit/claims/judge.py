@@ -45,12 +45,12 @@ class Pair:
 
 @dataclass(frozen=True)
 class Point:
-    """An arm on a curve: its number, with the 95 % interval over items and seeds."""
+    """An arm on a curve: its number, with the 95 % interval over items and seeds, None of one cluster of items."""
 
     x: float
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,8 @@ def _curve(claim: Claim, arms: Sequence[str], across: Sequence[float], rows: Row
         ones, measure = rows.of(name, claim.eval, claim.measure)
         values = _values(ones, measure)
         found = seeded_differences(values, np.zeros_like(values[:1]), ones[0].group, np.array([measure.once]))
-        points.append(Point(float(x), float(found.value[0]), float(found.low[0]), float(found.high[0])))
+        low, high = (float(end[0]) if np.isfinite(end[0]) else None for end in (found.low, found.high))
+        points.append(Point(float(x), float(found.value[0]), low, high))
     return tuple(points)
 
 

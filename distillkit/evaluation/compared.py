@@ -87,7 +87,12 @@ def _cell(measure: Measure, own: list[dict[str, float]], runs: list[Answers], te
         return Cell(value, None, None, test)
     values = np.stack([one.values([measure]) for one in runs])
     found = seeded_differences(values, np.zeros_like(values[:1]), runs[0].group, np.array([measure.once]))
-    return Cell(value, float(found.low[0]), float(found.high[0]), test)
+    if not np.isfinite(found.low[0]):  # one cluster of items
+        return Cell(value, None, None, test)
+    low, high = float(found.low[0]), float(found.high[0])
+    if measure.chance is not None or measure.within is not None:  # a share: Student's t knows no ends
+        low, high = max(low, 0.0), min(high, 1.0)
+    return Cell(value, low, high, test)
 
 
 def _untested(arms: Sequence[Arm]) -> list[Line]:
