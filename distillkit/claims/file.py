@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
 from distillkit.errors import RecipeError
 from distillkit.recipe import Component
 from distillkit.recipe.schema import Strict, validate
+from distillkit.store.format.manifest import digest
 from distillkit.system.wording import count
 
 
@@ -159,6 +160,13 @@ class ClaimsFile(Strict):
             if claim.waits is None and claim.eval not in evals:
                 raise ValueError(f"claims[{number}]: no eval {claim.eval!r}; there are: {', '.join(evals)}")
         return self
+
+    @property
+    def asks(self) -> str:
+        """A digest of all that verdicts hang on: not of words about it, of seeds, nor of other sizes."""
+        words: Any = {"claims": {"__all__": {"remark"}}, "arms": {"__all__": {"about"}}}
+        words |= dict.fromkeys(("title", "paper", "seeds", "quick", "scale"), True)
+        return digest(self.model_dump(mode="json", exclude=words, exclude_defaults=True))
 
     def arm(self, name: str) -> Arm:
         return next(arm for arm in self.arms if arm.name == name)
