@@ -9,6 +9,7 @@ import numpy as np
 
 from distillkit.errors import TrainError
 from distillkit.evals._answers import Answers, Measure
+from distillkit.evals._encode import stores_of
 from distillkit.evals._labels import UNSHOWN
 from distillkit.evaluation.clusters import independent
 from distillkit.evaluation.comparison import Against, Arm, Cell, Comparison, Line
@@ -16,7 +17,7 @@ from distillkit.evaluation.measured import Asking, Place
 from distillkit.evaluation.numbers import DETAILS, numbers
 from distillkit.evaluation.paired import seeded_differences
 from distillkit.evaluation.tested import against, judged
-from distillkit.recipe import differences
+from distillkit.recipe import Component, differences
 from distillkit.system.wording import count as counted
 
 
@@ -46,7 +47,22 @@ def compared(arms: Sequence[Arm], teacher: Arm | None = None) -> Comparison:
         raise TrainError(f"{why}; ask all of them the same: distillkit evaluate RUN... --eval FILE")
     notes = [f"{name}: not answered by all of them, left out" for name in alone]
     notes += [f"{name}: {why}, left out" for name, why in others.items()]
+    notes += _flattered(arms, list(dict.fromkeys(line.eval for line in lines)))
     return Comparison(tuple(everyone), tuple(judged(lines)), tuple(notes), tuple(others))
+
+
+def _flattered(arms: Sequence[Arm], names: Sequence[str]) -> Iterator[str]:
+    """A line for each arm whose weights were selected on images that it is measured on: the luckiest of many."""
+    for arm in arms:
+        found: list[str] = []
+        for run in arm.runs:
+            chosen = run.made_of.get("weights", {}).get("eval")
+            seen = set() if chosen is None else set(stores_of(Component(**chosen).build("evals")))
+            asked = {name: one.made_of for (name, _), one in run.rows.items()} | run.asked
+            found += [name for name in names if seen & set(asked.get(name, {}).get("stores", {}))]
+        if found:
+            told = ", ".join(dict.fromkeys(found))
+            yield f"{arm.name}: its weights were selected on images of {told}, so these numbers flatter it"
 
 
 def _answered(arm: Arm) -> list[str]:
