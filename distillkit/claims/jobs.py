@@ -33,15 +33,17 @@ def claims(
     command: str | None = None,
     *,
     quick: bool = False,
+    overwrite: bool = False,
 ) -> Path:
     """Train, measure and judge all that the file claims; returns the path of the results.
 
-    `quick`: a look in minutes, whose results stay beside the runs. `command` is what the results tell.
+    `quick`: a look in minutes, whose results stay beside the runs. `overwrite`: arms whose recipe has changed are
+    trained anew, and their old runs kept beside. `command` is what the results tell.
     """
     file, runs = here(file), here(runs)
     out = runs if quick else here(out)
     scene = Scene(read_claims(file), runs, quick)
-    run_all(scene, say)
+    run_all(scene, say, overwrite=overwrite)
     found = judge(scene)
     for claim in found:
         say(f"{claim.holds:13}  {claim.text}" + (f" ({claim.why})" if claim.why else ""))
