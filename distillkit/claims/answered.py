@@ -44,6 +44,7 @@ class Rows:
         or its knobs for one seed of an arm than for another: arms may have evals of their own.
         """
         asked = {(eval_, "with other files"): made_of.get("files"), (eval_, arm, "otherwise"): made_of.get("eval")}
+        asked |= {(eval_, "in another precision"): made_of.get("precision")}
         asked |= {(name, f"when {name} was another"): one for name, one in made_of.get("stores", {}).items()}
         for what, one in asked.items():
             first, known = self._asked.setdefault(what, (folder, one))

@@ -138,10 +138,12 @@ def _told_of(arms: Sequence[Arm], name: str) -> Iterator[tuple[str, dict[str, An
 
 
 def _asked_otherwise(everyone: Sequence[tuple[str, dict[str, Any]]]) -> str:
-    """In words, where one name stands for other evals, stores, files or ways to count; else nothing."""
+    """In words, where one name stands for other evals, stores, files or ways to count, or networks were run in other
+    precisions; else nothing.
+    """
     first_name, first = everyone[0]
     for who, one in everyone[1:]:
-        for what in ("eval", "stores", "files", "counted"):
+        for what in ("eval", "stores", "files", "counted", "precision"):
             if changes := differences(first.get(what, {}), one.get(what, {})):
                 return f"{first_name} and {who} were not asked the same ({what}: {changes[0]})"
     return ""

@@ -215,6 +215,17 @@ def test_other_questions_under_one_name_are_refused(pair, run_cli):
     assert "not the same ones" in refused(run_cli, "compare", a, b)
 
 
+def test_half_precision_is_not_compared_with_full(pair, run_cli):
+    """Its third digit differs: what the recipes make would not be told from what rounding does."""
+    half = ("--set", "evaluation.autocast=true")
+    assert run_cli("evaluate", pair[0], *half)[0] == 0
+    told = refused(run_cli, "compare", *pair)
+    assert "were not asked the same (precision: evaluation.autocast: True -> 'absent')" in told
+    assert compare.comparison([pair[0]], teacher=True).lines
+    assert run_cli("evaluate", pair[1], *half)[0] == 0
+    assert compare.comparison(pair).lines
+
+
 def test_other_questions_are_left_out_where_there_are_others_yet(world, pair, run_cli):
     """As of recipes whose knn each is trained on a store of its own."""
     a, b = pair
