@@ -41,7 +41,7 @@ def compare(
     `dots`: how many images its maps show at most; 0 for no maps.
     """
     found = comparison(paths, baseline=baseline, teacher=teacher)
-    for line in verdicts(found):
+    for line in (*verdicts(found), *found.notes):
         say(line)
     return write_comparison(here(out or paths[-1]), found, dots, say)
 

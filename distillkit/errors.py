@@ -49,6 +49,10 @@ class TrainError(DistillkitError):
     """Training cannot start, go on or be resumed."""
 
 
+class OtherRun(TrainError):
+    """Steps of another recipe lie where a run is to be; with `overwrite` they are set aside."""
+
+
 class ExportError(DistillkitError):
     """A student cannot leave the house that way, or would answer otherwise there."""
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from distillkit.errors import StoreError
 from distillkit.losses._sharpness import FLAT, ONE_HOT, cosines, scale_for, share
+from distillkit.store.reading.contents import refuse_other_teacher
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.wording import count as counted
 
@@ -116,8 +117,11 @@ def _pairs(
 ) -> Iterator[tuple[tuple[str, str], Float[Tensor, "n m"]]]:
     if texts is not None:
         other = FeatureStore(texts)
+        if store.alias in other.said_by:  # of several teachers the same one
+            other = FeatureStore(texts, store.alias)
         if "text" not in other.own_fields:
             raise StoreError(f"{other.path}: holds no text features")
+        refuse_other_teacher(store, "image", other, "text")
         yield ("image", "unpaired text"), cosines(x, _some(other, "text", text_batch))
     if "text" in store.own_fields:
         yield ("image", "own text"), cosines(x, _some(store, "text", batch))

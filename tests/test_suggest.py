@@ -2,14 +2,17 @@
 
 import json
 import re
+import shutil
 import time
 
 import pytest
 
+from distillkit import extract
 from distillkit.errors import StoreError
 from distillkit.losses._sharpness import cosines, scale_for
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.suggest import suggest_scale
+from tests.conftest import EXTRACT, make_teacher
 
 
 def test_every_kind_of_term_has_a_line_and_a_scale(toy_stores, run_cli):
@@ -41,3 +44,25 @@ def test_programs_have_it_as_json(toy_stores, run_cli):
 def test_a_store_of_texts_is_refused(toy_stores):
     with pytest.raises(StoreError, match="holds no image features"):
         suggest_scale(toy_stores / "out/texts")
+
+
+def test_texts_of_another_teacher_are_refused(toy_stores, tmp_path):
+    """Else its own entropies would be mixed of both: training refuses such texts, too."""
+    other = make_teacher(tmp_path / "other", seed=5)
+    (tmp_path / "x.toml").write_text(EXTRACT.format(out=tmp_path / "out", corpus=toy_stores / "corpus", teacher=other))
+    extract(tmp_path / "x.toml", lambda line: None)
+    for texts in ("texts", "images"):
+        with pytest.raises(StoreError, match=r"were made by different teachers .*; extract both with one teacher"):
+            suggest_scale(toy_stores / "out/images", tmp_path / "out" / texts)
+
+
+def test_of_a_store_of_two_teachers_texts_are_those_of_the_one_that_is_asked_about(toy_stores, tmp_path):
+    other = make_teacher(tmp_path / "other", seed=5)
+    both, alone = tmp_path / "both", tmp_path / "alone"
+    shutil.copytree(toy_stores / "out", both)
+    for out in (both, alone):
+        text = EXTRACT.format(out=out, corpus=toy_stores / "corpus", teacher=other)
+        (tmp_path / "x.toml").write_text(text.replace("[teacher]", '[[teachers]]\nname = "second"'))
+        extract(tmp_path / "x.toml", lambda line: None)
+    found, wanted = (suggest_scale(out / "images", out / "texts", teacher="second") for out in (both, alone))
+    assert found[1:] == wanted[1:]

@@ -19,7 +19,7 @@ class Rows:
     def __init__(self, scene: Scene):
         self._scene = scene
         self._measured = lru_cache(maxsize=None)(measured)
-        self._files: dict[str, tuple[Path, Any]] = {}
+        self._asked: dict[tuple[str, ...], tuple[Path, Any]] = {}
 
     def of(self, arm: str, eval_: str, name: str) -> tuple[list[Answers], Measure]:
         """Of every seed, and the measure; TrainError where the eval has none of that name that is a mean of rows."""
@@ -33,15 +33,21 @@ class Rows:
             if hit is None:
                 known = ", ".join(m.name for _, m in means) or "none"
                 raise TrainError(f"{folder}: {eval_!r} has no measure {name!r} that is a mean of rows; it has: {known}")
-            self._refuse_other_files(folder, eval_, rows[0].made_of.get("files"))
+            self._refuse_other_questions(folder, arm, eval_, rows[0].made_of)
             found.append(hit[0])
             measure = hit[1]
         assert measure is not None
         return found, measure
 
-    def _refuse_other_files(self, folder: Path, eval_: str, files: Any) -> None:
-        """TrainError where masks, lists or class names of an eval were others for one run than for another."""
-        first, known = self._files.setdefault(eval_, (folder, files))
-        if files != known:
-            told = f"{folder}: {eval_!r} was asked with other files than in {first}"
-            raise TrainError(f"{told}; ask both anew: distillkit evaluate {as_word(first)} {as_word(folder)}")
+    def _refuse_other_questions(self, folder: Path, arm: str, eval_: str, made_of: dict[str, Any]) -> None:
+        """TrainError where an eval's masks, lists or class names, or a store, were others for one run than for another,
+        or its knobs for one seed of an arm than for another: arms may have evals of their own.
+        """
+        asked = {(eval_, "with other files"): made_of.get("files"), (eval_, arm, "otherwise"): made_of.get("eval")}
+        asked |= {(eval_, "in another precision"): made_of.get("precision")}
+        asked |= {(name, f"when {name} was another"): one for name, one in made_of.get("stores", {}).items()}
+        for what, one in asked.items():
+            first, known = self._asked.setdefault(what, (folder, one))
+            if one != known:
+                told = f"{folder}: {eval_!r} was asked {what[-1]} than in {first}"
+                raise TrainError(f"{told}; ask both anew: distillkit evaluate {as_word(first)} {as_word(folder)}")

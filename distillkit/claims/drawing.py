@@ -17,7 +17,8 @@ _GREY = "#777777"
 def drawing(curves: Sequence[tuple[str, Sequence[Point]]], across: str, up: str) -> str:
     """The SVG. `across` and `up` are what the axes are."""
     points = [point for _, line in curves for point in line]
-    low, high = min(point.low for point in points), max(point.high for point in points)
+    drawn = [end for point in points for end in (point.low, point.value, point.high) if end is not None]
+    low, high = min(drawn), max(drawn)
     room = (high - low) * 0.05 or 0.5
     low, high = low - room, high + room
     first, last = (math.log(pick(point.x for point in points)) for pick in (min, max))
@@ -47,7 +48,8 @@ def drawing(curves: Sequence[tuple[str, Sequence[Point]]], across: str, up: str)
         parts.append(f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
         for point in line:
             x = x_of(point.x)
-            parts.append(f'<path d="M{x:.1f} {y_of(point.low):.1f}V{y_of(point.high):.1f}" stroke="{colour}"/>')
+            if point.low is not None and point.high is not None:
+                parts.append(f'<path d="M{x:.1f} {y_of(point.low):.1f}V{y_of(point.high):.1f}" stroke="{colour}"/>')
             parts.append(f'<circle cx="{x:.1f}" cy="{y_of(point.value):.1f}" r="3" fill="{colour}"/>')
         parts.append(_text(x_of(line[-1].x) + 8, y_of(line[-1].value) + 4, name, "start", colour))
     return "".join([*parts, "</svg>\n"])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
 from distillkit.errors import RecipeError
 from distillkit.recipe import Component
 from distillkit.recipe.schema import Strict, validate
+from distillkit.store.format.manifest import digest
 from distillkit.system.wording import count
 
 
@@ -145,6 +146,10 @@ class ClaimsFile(Strict):
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice:
             raise ValueError(f"two arms are called {twice!r}")
+        for place, seeds in (("seeds", self.seeds), ("quick.seeds", self.quick.seeds)):
+            again = next((seed for seed in seeds if seeds.count(seed) > 1), None)
+            if again is not None:
+                raise ValueError(f"{place}: {again} stands there twice, and one run is not two; name each seed once")
         for number, component in enumerate(self.evals):
             component.check("evals", f"evals[{number}]")
         evals = [str(component.knobs.get("name", component.kind)) for component in self.evals]
@@ -155,6 +160,13 @@ class ClaimsFile(Strict):
             if claim.waits is None and claim.eval not in evals:
                 raise ValueError(f"claims[{number}]: no eval {claim.eval!r}; there are: {', '.join(evals)}")
         return self
+
+    @property
+    def asks(self) -> str:
+        """A digest of all that verdicts hang on: not of words about it, of seeds, nor of other sizes."""
+        words: Any = {"claims": {"__all__": {"remark"}}, "arms": {"__all__": {"about"}}}
+        words |= dict.fromkeys(("title", "paper", "seeds", "quick", "scale"), True)
+        return digest(self.model_dump(mode="json", exclude=words, exclude_defaults=True))
 
     def arm(self, name: str) -> Arm:
         return next(arm for arm in self.arms if arm.name == name)

@@ -80,7 +80,7 @@ def put(path: Path, results: Sequence[Results]) -> Path:
 def weakest(claim: Judged) -> Pair | None:
     """The pair that the verdict hangs on: of those with that verdict the one with the least effect."""
     those = [pair for pair in claim.pairs if pair.holds == claim.holds]
-    return min(those, key=lambda pair: pair.value) if those else None
+    return min(those, key=lambda pair: pair.value if claim.more else -pair.value) if those else None
 
 
 def cells(row: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ from distillkit.claims.results import Results, not_run, read_results, remarked, 
 from distillkit.claims.run import run_all
 from distillkit.claims.timing import plan
 from distillkit.claims.work import Scene
-from distillkit.errors import RecipeError
+from distillkit.errors import RecipeError, TrainError
 from distillkit.system.paths import here
 from distillkit.system.wording import as_word
 
@@ -33,15 +33,17 @@ def claims(
     command: str | None = None,
     *,
     quick: bool = False,
+    overwrite: bool = False,
 ) -> Path:
     """Train, measure and judge all that the file claims; returns the path of the results.
 
-    `quick`: a look in minutes, whose results stay beside the runs. `command` is what the results tell.
+    `quick`: a look in minutes, whose results stay beside the runs. `overwrite`: arms whose recipe has changed are
+    trained anew, and their old runs kept beside. `command` is what the results tell.
     """
     file, runs = here(file), here(runs)
     out = runs if quick else here(out)
     scene = Scene(read_claims(file), runs, quick)
-    run_all(scene, say)
+    run_all(scene, say, overwrite=overwrite)
     found = judge(scene)
     for claim in found:
         say(f"{claim.holds:13}  {claim.text}" + (f" ({claim.why})" if claim.why else ""))
@@ -66,10 +68,22 @@ def write(places: Sequence[str | Path], page: str | Path, headlines: Sequence[st
     found: dict[str, Results] = {
         one.name: not_run(one, f"distillkit claims {as_word(file.as_posix())}") for file, one in claimed.items()
     }
-    found |= {one.name: one for one in map(read_results, known)}
+    found |= _of_each(known)
     for file, one in claimed.items():
         found[one.name] = remarked(found[one.name], one, file)
     if not found:
         raise RecipeError(f"{', '.join(map(str, folders))}: neither files of claims nor results of them")
     results = list(found.values())
     return [*write_page(here(page), results), *(put(here(one), results) for one in headlines)]
+
+
+def _of_each(files: Sequence[Path]) -> dict[str, Results]:
+    """By name the results in these files: a quick look only where there is nothing else. TrainError for two of one."""
+    found, where = dict[str, Results](), dict[str, Path]()
+    for file in dict.fromkeys(files):
+        one = read_results(file)
+        if one.name in found and one.quick == found[one.name].quick:
+            raise TrainError(f"{file}: results of {one.name!r}, as {where[one.name]} is; name one of the two")
+        if one.name not in found or not one.quick:
+            found[one.name], where[one.name] = one, file
+    return found

@@ -16,10 +16,11 @@ from distillkit.errors import TrainError
 from distillkit.evals._answers import Answers, Measure
 from distillkit.evaluation.clusters import Clusters, clusters, ends, resamples
 from distillkit.evaluation.intervals import DRAWS
-from distillkit.evaluation.paired import seeded_differences
+from distillkit.evaluation.paired import SWAPS, seeded_differences
 from distillkit.evaluation.verdicts import holm, verdict
 
 HOLDS, NOT, UNSURE, WAITS = "holds", "does not hold", "not separable", "not run yet"
+_ALL_ORDERS = 8  # arms whose 40,320 orders are all tried
 _WORDS = {"better": HOLDS, "worse": NOT, "not separable": UNSURE}
 
 
@@ -45,17 +46,19 @@ class Pair:
 
 @dataclass(frozen=True)
 class Point:
-    """An arm on a curve: its number, with the 95 % interval over items and seeds."""
+    """An arm on a curve: its number, with the 95 % interval over items and seeds, None of one cluster of items."""
 
     x: float
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A claim with its verdict. `items` were asked, of each of `seeds` runs. `remark`: the claim's own, of today."""
+    """A claim with its verdict. `items` were asked, of each of `seeds` runs. `remark`: the claim's own, of today.
+    `more`: is better, of what its pairs tell.
+    """
 
     text: str
     on: str
@@ -68,6 +71,7 @@ class Judged:
     across: str = ""
     why: str = ""
     remark: str = ""
+    more: bool = True
 
     @property
     def measure(self) -> str:
@@ -104,7 +108,9 @@ def _judged(claim: Claim, pairs: list[Pair], tests: list[_Test], rows: Rows, see
     words = {pair.holds for pair in pairs}
     holds = NOT if NOT in words else UNSURE if UNSURE in words else HOLDS
     curves = tuple((curve.name, _curve(claim, curve.arms, curve.x, rows)) for curve in claim.curves)
-    return Judged(claim.text, claim.on, claim.by, holds, tuple(pairs), tests[0].items, seeds, curves, claim.across)
+    first = tests[0]
+    told = (claim.text, claim.on, claim.by, holds, tuple(pairs), first.items, seeds, curves, claim.across)
+    return Judged(*told, more=first.more)
 
 
 def _tests(claim: Claim, rows: Rows) -> list[_Test]:
@@ -177,8 +183,13 @@ def _ranks(values: Float[np.ndarray, "r a"]) -> Float[np.ndarray, "r a"]:
 
 
 def _order_p(paper: Float[np.ndarray, "a"], rho: float) -> float:
-    orders: Int[np.ndarray, "o a"] = np.array(list(permutations(range(len(paper)))))
-    return float((np.abs(_spearman(paper[orders], paper)) >= abs(rho) - 1e-9).mean())
+    """Few arms: all orders; else some that are drawn, and the one that was seen."""
+    drawn = len(paper) > _ALL_ORDERS
+    random = np.random.default_rng(0)
+    tried = [random.permutation(len(paper)) for _ in range(SWAPS)] if drawn else [*permutations(range(len(paper)))]
+    orders: Int[np.ndarray, "o a"] = np.array(tried)
+    beyond = np.abs(_spearman(paper[orders], paper)) >= abs(rho) - 1e-9
+    return float((beyond.sum() + drawn) / (len(orders) + drawn))
 
 
 def _said(test: _Test, adjusted: float) -> Pair:
@@ -203,7 +214,8 @@ def _curve(claim: Claim, arms: Sequence[str], across: Sequence[float], rows: Row
         ones, measure = rows.of(name, claim.eval, claim.measure)
         values = _values(ones, measure)
         found = seeded_differences(values, np.zeros_like(values[:1]), ones[0].group, np.array([measure.once]))
-        points.append(Point(float(x), float(found.value[0]), float(found.low[0]), float(found.high[0])))
+        low, high = (float(end[0]) if np.isfinite(end[0]) else None for end in (found.low, found.high))
+        points.append(Point(float(x), float(found.value[0]), low, high))
     return tuple(points)
 
 

@@ -17,7 +17,8 @@ _HEAD = """# What the papers claim, and what holds here
 {sentence}
 
 Each arm is trained with every seed and asked the same items. An effect is the difference of two arms on
-them, with its paired 95 % interval over items and seeds. "Holds" and "does not hold" stand where test and interval
+them, with its paired 95 % interval over items and seeds (of an
+order, over items alone). "Holds" and "does not hold" stand where test and interval
 agree, after Holm's correction over all tests of a paper; everything else is "not separable". Made by
 `distillkit claims --write docs/results.md --headline README.md --headline docs/choosing.md
 pipelines/claims benchmarks/results/claims`.

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from distillkit.claims.file import ClaimsFile
+from distillkit.claims.file import Claim, ClaimsFile
 from distillkit.claims.judge import WAITS, Judged, Pair, Point
 from distillkit.claims.work import Scene
 from distillkit.errors import TrainError
@@ -21,7 +21,7 @@ from distillkit.system.versions import versions
 @dataclass(frozen=True)
 class Results:
     """`command` makes them again. `minutes`: of all `runs` together, training alone. `asked`: seeds that the file of
-    claims has by now.
+    claims has by now. `asks`: the file's digest when they were judged, which older results do not tell.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Results:
     minutes: float = 0.0
     distillkit: str = ""
     asked: int = 0
+    asks: str = ""
 
 
 def write_results(folder: Path, scene: Scene, claims: Sequence[Judged], command: str) -> Path:
@@ -51,6 +52,7 @@ def write_results(folder: Path, scene: Scene, claims: Sequence[Judged], command:
         len(facts),
         round(sum(float(one.get("seconds", 0.0)) for one in facts) / 60, 1),
         versions()["distillkit"],
+        asks=scene.file.asks,
     )
     make_folder(folder)
     path = folder / f"{scene.name}.json"
@@ -76,11 +78,25 @@ def not_run(file: ClaimsFile, command: str) -> Results:
 
 def remarked(results: Results, file: ClaimsFile, path: Path) -> Results:
     """With the file's remarks and number of seeds. TrainError where its claims are others by now than were judged."""
-    if [(one.text, one.on, one.by) for one in results.claims] != [(one.text, one.on, one.by) for one in file.claims]:
-        raise TrainError(f"{path}: its claims are not those that were judged; run `{results.command}` again")
+    alike = len(results.claims) == len(file.claims) and all(map(_of_one, results.claims, file.claims))
+    if not alike or results.asks not in ("", file.asks):
+        what = "its claims" if not alike else "its arms, evals or claims"
+        raise TrainError(f"{path}: {what} are not those that were judged; run `{results.command}` again")
     pairs = zip(results.claims, file.claims, strict=True)
     claims = tuple(replace(judged, remark=claim.remark) for judged, claim in pairs)
     return replace(results, claims=claims, asked=len(file.seeds))
+
+
+def _of_one(judged: Judged, claim: Claim) -> bool:
+    """Whether that is the verdict on this claim: the same words, arms and curves."""
+    if (judged.text, judged.on, judged.by) != (claim.text, claim.on, claim.by):
+        return False
+    if judged.holds == WAITS:
+        return claim.waits is not None or not judged.why
+    pairs = [(", ".join(claim.order), claim.than)] if claim.order else claim.better
+    curves = [(curve.name, tuple(curve.x)) for curve in claim.curves]
+    told = [(name, tuple(point.x for point in points)) for name, points in judged.curves]
+    return [(pair.one, pair.other) for pair in judged.pairs] == pairs and told == curves
 
 
 def _judged(record: dict[str, Any]) -> Judged:

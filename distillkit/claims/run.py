@@ -16,7 +16,7 @@ from pathlib import Path
 from distillkit.claims.file import Step
 from distillkit.claims.timing import Timing
 from distillkit.claims.work import Scene, Work, all_work
-from distillkit.errors import TrainError
+from distillkit.errors import OtherRun, TrainError
 from distillkit.evaluate import evaluate
 from distillkit.runfolder import RunFolder
 from distillkit.system.atomic import make_folder
@@ -29,8 +29,10 @@ Say = Callable[[str], None]
 _PAUSE = 2.0  # seconds, before it is looked again what others have done
 
 
-def run_all(scene: Scene, say: Say) -> None:
-    """Bring every arm to its end; comes back when all are trained and evaluated, by whomever."""
+def run_all(scene: Scene, say: Say, *, overwrite: bool = False) -> None:
+    """Bring every arm to its end; comes back when all are trained and evaluated, by whomever. `overwrite`: also those
+    in whose place a run of another recipe lies, which is kept beside.
+    """
     works = all_work(scene)
     make_folder(scene.runs / scene.name)
     with locked(scene.runs / scene.name / ".before.lock"):
@@ -38,7 +40,7 @@ def run_all(scene: Scene, say: Say) -> None:
             take(step, say)
     timing, left = Timing(works), list(works)
     while left:
-        done = [work for work in left if _did(work, timing, say)]
+        done = [work for work in left if _did(work, timing, say, overwrite)]
         left = [work for work in left if work not in done]
         if left and not done:
             time.sleep(_PAUSE)
@@ -56,7 +58,7 @@ def take(step: Step, say: Say) -> None:
         raise TrainError(f"distillkit {step.run}: ended with {found.returncode}: {last}")
 
 
-def _did(work: Work, timing: Timing, say: Say) -> bool:
+def _did(work: Work, timing: Timing, say: Say, overwrite: bool) -> bool:
     """Whether this arm is at its end now. False where another process is at it, or at what it needs."""
     if not all(RunFolder(place).finished for place in work.needs):
         return False
@@ -65,7 +67,12 @@ def _did(work: Work, timing: Timing, say: Say) -> bool:
         if not ours:
             return False
         began, before = time.monotonic(), RunFolder(folder).finished
-        train(work.recipe, _nothing)
+        try:
+            train(work.recipe, _nothing)
+        except OtherRun:
+            if not overwrite:
+                raise
+            train(work.recipe, _nothing, overwrite=True)
         evaluate(folder, _nothing)
         if not before:
             timing.took(work, time.monotonic() - began)

@@ -30,6 +30,9 @@ def claims(
             help="With --write: a page whose parts between the marks are made anew, as README.md; repeatable."
         ),
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Train arms anew whose recipe has changed; old runs are kept beside.")
+    ] = False,
     runs: Annotated[Path, typer.Option(help="Where the runs lie.")] = Path("runs/claims"),
     out: Annotated[Path, typer.Option(help="Where the results go.")] = Path("benchmarks/results/claims"),
 ) -> None:
@@ -56,4 +59,4 @@ def claims(
             for line in jobs.planned(file, runs, quick=quick):
                 print(line)
         else:
-            print(jobs.claims(file, runs, out, say, command(), quick=quick))
+            print(jobs.claims(file, runs, out, say, command(), quick=quick, overwrite=overwrite))

@@ -5,8 +5,8 @@
     train_names.txt, val_names.txt class names, a line each in the order of the labels
     split.json                     seed, shares, counts, and the digest of each list
 
-Classes are the folders below the root, names their folders' with _ as a blank, labels count within a side from 0. Drawn
-by a hash of the seed and the name, so that machines and orders of reading agree.
+Classes are the folders below the root, names their folders' with _ as a blank, of which no two may be one. Labels count
+within a side from 0. Drawn by a hash of the seed and the name, so that machines and orders of reading agree.
 https://arxiv.org/abs/2307.03135; its released lists are read by `lists`, each of whose images is in one, once.
 """
 
@@ -90,6 +90,16 @@ def _found(root: str) -> Images:
             found.setdefault(spelt.setdefault(same_form(name), name), []).append(path)
     if len(found) < 2:
         raise SourceError(f"{root}: {count(len(found), 'folder')} with images; a split needs two or more, one a class")
+    called: dict[str, str] = {}  # of two folders that are called alike one could be seen and the other unseen
+    for name in found:
+        if not _name(name):
+            raise SourceError(f"{root}: the folder {name!r} names no class; give it a name with letters")
+        first = called.setdefault(same_form(_name(name)), name)
+        if first != name:
+            raise SourceError(
+                f"{root}: the folders {first!r} and {name!r} are both of a class called {_name(name)!r}; put their "
+                "images into one, or rename one"
+            )
     return found
 
 

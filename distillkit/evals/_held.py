@@ -59,14 +59,30 @@ def left_out(
 
 
 def but_asked(stores: Sequence[Any], labels: Sequence[Labels]) -> list[Labels]:
-    """The same images of these stores, of all but the last without those that the last one asks about."""
+    """The same images of these stores, of all but the last without those that the last one asks about; and of three
+    the first without those of the second, which choose: what was learned from chooses the weakest L2.
+    """
     store, asked = stores[-1], labels[-1]
+    if len(stores) == 3:
+        labels = [_but_those_that_choose(stores, labels), *labels[1:]]
     rows, shared, found = store.ok_rows[asked.places], np.zeros(len(asked.places), bool), []
     for train, one in zip(stores[:-1], labels[:-1], strict=True):
         known = train.ok_rows[one.places]
         shared |= places_among(store, rows, train, known) >= 0
         found.append(one.but(one.places[left_out(train, known, store, rows)]))
     return [*found, replace(asked, shared=int(shared.sum()))]
+
+
+def _but_those_that_choose(stores: Sequence[Any], labels: Sequence[Labels]) -> Labels:
+    (train, choosing), (one, other) = stores[:2], labels[:2]
+    known = train.ok_rows[one.places]
+    both = places_among(train, known, choosing, choosing.ok_rows[other.places]) >= 0
+    if len(both) and both.all():
+        raise StoreError(
+            f"{train.path}: all of its {count(len(known), 'image')} are those that choose, of {choosing.path}; leave "
+            "validation_store out, and a share of them is held out, or name a store of other images"
+        )
+    return one.but(one.places[both])
 
 
 def with_examples(known: Sequence[Labels], asked: Labels, itself: Int64[np.ndarray, "n"] | None = None) -> Labels:
@@ -126,6 +142,14 @@ def untaught(train: Path, asked: Path, bare: Bare, images: int, called: str, by:
 
 def _each(one: Any) -> list[Any]:
     return one if isinstance(one, list) else [one]
+
+
+def any_choosing(measure: Any, open_store: OpenStore) -> bool:
+    """Whether images that choose are also among those to learn from."""
+    if not getattr(measure, "validation_store", None):
+        return False
+    train, choosing = open_store(measure.train), open_store(measure.validation_store)
+    return bool((places_among(train, train.ok_rows, choosing, choosing.ok_rows) >= 0).any())
 
 
 def any_shared(measure: Any, open_store: OpenStore) -> bool:

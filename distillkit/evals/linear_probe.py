@@ -33,7 +33,7 @@ from distillkit.system.wording import count
 
 class LinearProbe:
     """`train`: labelled images to learn from, but for those that are asked; `validation` is the share of them that
-    chooses among the `l2`, or `validation_store` has images that do, which are learned from in the end, too. `store`:
+    chooses among the `l2`, or `validation_store` has images that do, which are learned from in the end only. `store`:
     images that are asked.
 
     `l2 = "clip"`: the search of CLIP, of 1e-6 to 1e6 for the sum over images, 8 steps a decade around the best.

@@ -37,7 +37,7 @@ _RATES_ARE_FOR = 256  # images a batch
 class SgdProbe:
     """`train`: labelled images to learn from, but for those that are asked. `store`: images that are asked.
     `validation`: the share of the images to learn from that is held out to choose among the `rates`, unless
-    `validation_store` has images that do.
+    `validation_store` has images that do, which are learned from in the end only.
 
     `prompts`: a store of class prompts to begin with, whose cosines are multiplied by `scale`. `rates`: of learning,
     for batches of 256. `epochs`: passes over the images to learn from; `batch`: images of a step. `momentum` and

@@ -11,7 +11,7 @@ from typing import Any
 from distillkit.errors import RecipeError, StoreError
 from distillkit.evals._class_order import any_matched
 from distillkit.evals._encode import OpenStore, stores_of
-from distillkit.evals._held import any_shared, unshown
+from distillkit.evals._held import any_choosing, any_shared, unshown
 from distillkit.evaluation.files import Contents
 from distillkit.recipe import Component
 from distillkit.store.format.sameness import other_teacher
@@ -85,6 +85,7 @@ def asked_of(
         counted = {"images": "each once"} if any(map(has_doubles, stores.values())) else {}
         counted |= {"classes": "by name"} if any_matched(measure, open_store) else {}
         counted |= {"itself": "no example"} if any_shared(measure, open_store) else {}
+        counted |= {"validation": "not learned from"} if any_choosing(measure, open_store) else {}
         counted |= {"classes without an example": "told"} if remarks else {}
         digests = {name: store.digest for name, store in stores.items()}
         files = contents.of(measure, open_store)

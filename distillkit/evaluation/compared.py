@@ -9,6 +9,7 @@ import numpy as np
 
 from distillkit.errors import TrainError
 from distillkit.evals._answers import Answers, Measure
+from distillkit.evals._encode import stores_of
 from distillkit.evals._labels import UNSHOWN
 from distillkit.evaluation.clusters import independent
 from distillkit.evaluation.comparison import Against, Arm, Cell, Comparison, Line
@@ -16,7 +17,7 @@ from distillkit.evaluation.measured import Asking, Place
 from distillkit.evaluation.numbers import DETAILS, numbers
 from distillkit.evaluation.paired import seeded_differences
 from distillkit.evaluation.tested import against, judged
-from distillkit.recipe import differences
+from distillkit.recipe import Component, differences
 from distillkit.system.wording import count as counted
 
 
@@ -46,7 +47,22 @@ def compared(arms: Sequence[Arm], teacher: Arm | None = None) -> Comparison:
         raise TrainError(f"{why}; ask all of them the same: distillkit evaluate RUN... --eval FILE")
     notes = [f"{name}: not answered by all of them, left out" for name in alone]
     notes += [f"{name}: {why}, left out" for name, why in others.items()]
+    notes += _flattered(arms, list(dict.fromkeys(line.eval for line in lines)))
     return Comparison(tuple(everyone), tuple(judged(lines)), tuple(notes), tuple(others))
+
+
+def _flattered(arms: Sequence[Arm], names: Sequence[str]) -> Iterator[str]:
+    """A line for each arm whose weights were selected on images that it is measured on: the luckiest of many."""
+    for arm in arms:
+        found: list[str] = []
+        for run in arm.runs:
+            chosen = run.made_of.get("weights", {}).get("eval")
+            seen = set() if chosen is None else set(stores_of(Component(**chosen).build("evals")))
+            asked = {name: one.made_of for (name, _), one in run.rows.items()} | run.asked
+            found += [name for name in names if seen & set(asked.get(name, {}).get("stores", {}))]
+        if found:
+            told = ", ".join(dict.fromkeys(found))
+            yield f"{arm.name}: its weights were selected on images of {told}, so these numbers flatter it"
 
 
 def _answered(arm: Arm) -> list[str]:
@@ -87,7 +103,12 @@ def _cell(measure: Measure, own: list[dict[str, float]], runs: list[Answers], te
         return Cell(value, None, None, test)
     values = np.stack([one.values([measure]) for one in runs])
     found = seeded_differences(values, np.zeros_like(values[:1]), runs[0].group, np.array([measure.once]))
-    return Cell(value, float(found.low[0]), float(found.high[0]), test)
+    if not np.isfinite(found.low[0]):  # one cluster of items
+        return Cell(value, None, None, test)
+    low, high = float(found.low[0]), float(found.high[0])
+    if measure.chance is not None or measure.within is not None:  # a share: Student's t knows no ends
+        low, high = max(low, 0.0), min(high, 1.0)
+    return Cell(value, low, high, test)
 
 
 def _untested(arms: Sequence[Arm]) -> list[Line]:
@@ -117,10 +138,12 @@ def _told_of(arms: Sequence[Arm], name: str) -> Iterator[tuple[str, dict[str, An
 
 
 def _asked_otherwise(everyone: Sequence[tuple[str, dict[str, Any]]]) -> str:
-    """In words, where one name stands for other evals, stores, files or ways to count; else nothing."""
+    """In words, where one name stands for other evals, stores, files or ways to count, or networks were run in other
+    precisions; else nothing.
+    """
     first_name, first = everyone[0]
     for who, one in everyone[1:]:
-        for what in ("eval", "stores", "files", "counted"):
+        for what in ("eval", "stores", "files", "counted", "precision"):
             if changes := differences(first.get(what, {}), one.get(what, {})):
                 return f"{first_name} and {who} were not asked the same ({what}: {changes[0]})"
     return ""

@@ -9,6 +9,7 @@ from typing import Any
 from distillkit.errors import TrainError
 from distillkit.evals._answers import Answers
 from distillkit.evaluation.kept import kept_in
+from distillkit.evaluation.network import precision_of
 from distillkit.evaluation.numbers import Numbers
 from distillkit.recipe import TrainRecipe
 from distillkit.runfolder import RunFolder
@@ -93,10 +94,12 @@ def _found(
     rows, teacher, numbers, network = {}, {}, {}, sha256
     for kept in (kept for kept in every if same(kept.networks)):
         place, network = (kept.name, kept.table), kept.networks[who]
-        rows[place] = Asking(kept.answers[who], kept.asked)
+        asked = kept.asked | precision_of(network)
+        rows[place] = Asking(kept.answers[who], asked)
         if "teacher" in kept.answers:
-            teacher[place] = Asking(kept.answers["teacher"], kept.asked)
+            teacher[place] = Asking(kept.answers["teacher"], asked)
     for record in records:
         if same(record.get("networks", {})):
-            numbers[record["name"]] = record["numbers"][who], record.get("made_of", {})
+            asked = record.get("made_of", {}) | precision_of(record["networks"][who])
+            numbers[record["name"]] = record["numbers"][who], asked
     return (rows, teacher, numbers, network) if rows or numbers else None

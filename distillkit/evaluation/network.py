@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from distillkit.evaluation.embed import Pace
 from distillkit.evaluation.features import Features
@@ -12,11 +13,18 @@ from distillkit.runfolder import RunFolder
 from distillkit.store.format.manifest import file_digest
 from distillkit.system.device import device_of
 
+_HALF = "+autocast"
+
 
 def network_of(run: RunFolder, recipe: TrainRecipe) -> str:
     """What names the student of a finished run in what is kept of it: its weights, and whether they run in half."""
     sha256 = file_digest(run.path / "student.safetensors").sha256
-    return f"{sha256}+autocast" if recipe.evaluation.autocast else sha256
+    return f"{sha256}{_HALF}" if recipe.evaluation.autocast else sha256
+
+
+def precision_of(network: str) -> dict[str, Any]:
+    """With what weights that are called so were run, as one more thing that their answers are made of."""
+    return {"precision": {"evaluation.autocast": True}} if network.endswith(_HALF) else {}
 
 
 def pace_of(recipe: TrainRecipe, say: Callable[[str], None]) -> Pace:

@@ -9,7 +9,7 @@ p           how often a difference as large would come if, cluster by cluster, c
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -86,10 +86,16 @@ def seeded_differences(
     """Means over seeds and items, where each recipe was run with several seeds.
 
     Two or three seeds are too few to be drawn again: what is drawn is items, and the spread of the seeds' means is
-    added to the variance, with Student's t at the degrees of freedom of Welch and Satterthwaite.
+    added to the variance, with Student's t at the degrees of freedom of Welch and Satterthwaite. One cluster of items
+    has no spread that could be known, and no seeds make up for it.
     """
     both = mean_differences(ones.mean(0), others.mean(0), group, once)
-    parts = [(both.error**2, both.clusters - 1)]
+    if both.clusters < 2:
+        blank = np.full_like(both.value, np.nan)
+        return replace(both, low=blank, high=blank, p=np.ones_like(both.p))
+    # As widened as percentiles are, see `ends`.
+    items = both.error**2 * both.clusters / (both.clusters - 1)
+    parts = [(items, both.clusters - 1)]
     for runs in (ones, others):
         if len(runs) > 1:
             means = np.stack([clusters(run, group, once).mean for run in runs])
@@ -103,7 +109,7 @@ def seeded_differences(
         away = np.where(error > 0, np.abs(both.value) / error, np.where(both.value == 0, 0.0, np.inf))
     half = -stdtrit(freedom, 0.025) * error
     p = 2 * stdtr(freedom, -away)
-    return Differences(both.value, both.value - half, both.value + half, error, p, both.clusters, total - both.error**2)
+    return Differences(both.value, both.value - half, both.value + half, error, p, both.clusters, total - items)
 
 
 def mcnemar_p(only_one: np.ndarray, only_other: np.ndarray) -> np.ndarray:

@@ -6,10 +6,12 @@
     auc     mean over classes of the area under the ROC curve of the scores `column`: how often an item of the class
             is scored above one that is not, equal scores counting half
     ap      mean over classes of the mean, over recalls 0, 0.1, ... 1, of the best precision at that recall or a higher
-            one: PASCAL VOC 2007's (Everingham et al. 2010, https://doi.org/10.1007/s11263-009-0275-4, section 4.2)
+            one: PASCAL VOC 2007's (Everingham et al. 2010, https://doi.org/10.1007/s11263-009-0275-4, section 4.2).
+            Items of equal scores are found together, whatever their order: who says the same of all has the share of
+            the hits
 
-The last two take hits `over` of 1 and 0, and leave out what is -1; a class without both kinds is left out. They
-tell classes apart, so items are drawn again, and not whole classes of them.
+The last two take hits `over` of 1 and 0, and leave out what is -1; a class without a hit is left out, and of auc one
+without anything else. They tell classes apart, so items are drawn again, and not whole classes of them.
 """
 
 from __future__ import annotations
@@ -116,13 +118,14 @@ def _area(score: np.ndarray, hit: np.ndarray, weights: np.ndarray) -> Float[np.n
 
 
 def _precision(score: np.ndarray, hit: np.ndarray, weights: np.ndarray) -> Float[np.ndarray, "r"]:
-    found, shown = np.cumsum(weights * hit, 1), np.cumsum(weights, 1)
     if not len(score):
         return np.full(len(weights), np.nan)
+    ends = np.flatnonzero(np.r_[np.diff(score) != 0, True])  # of equal scores the last
+    found, shown = (np.cumsum(part, 1)[:, ends] for part in (weights * hit, weights))
     total = found[:, -1:]
     precision = np.divide(found, shown, out=np.zeros_like(found), where=shown > 0)
     best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     recall = np.divide(found, total, out=np.zeros_like(found), where=total > 0)
     rows = np.arange(len(weights))
-    at = [best[rows, (recall < one - 1e-12).sum(1).clip(max=len(score) - 1)] for one in _RECALLS]
+    at = [best[rows, (recall < one - 1e-12).sum(1).clip(max=len(ends) - 1)] for one in _RECALLS]
     return np.where(total[:, 0] > 0, np.mean(at, axis=0), np.nan)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from distillkit.errors import TrainError
+from distillkit.errors import OtherRun, TrainError
 from distillkit.evaluation.unseen import measured_in_training
 from distillkit.identity import NAMES, class_names_sha256, identity, inherited_sha256
 from distillkit.recipe import TrainRecipe, differences
@@ -27,7 +27,7 @@ def refuse_other_things(runs: Sequence[RunFolder], overwrite: bool) -> None:
     """TrainError where a folder is not a run's, and cannot become one."""
     for run in runs:
         if told := _strange(run.path, overwrite):
-            raise TrainError(told)
+            raise (TrainError if _strange(run.path, overwrite=True) else OtherRun)(told)
 
 
 def all_wanted(
@@ -41,7 +41,7 @@ def all_wanted(
     found = [wanted(*one, digests, overwrite) for one in zip(recipes, runs, strict=True)]
     for run, one in () if overwrite else zip(runs, found, strict=True):
         if told := _other(run, one):
-            raise TrainError(
+            raise OtherRun(
                 f"{run.path}: {told}. Nothing was touched: undo the change, give it another `name`, move the folder "
                 "away, or add --overwrite, which keeps the old run beside it"
             )

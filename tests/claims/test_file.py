@@ -148,3 +148,20 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path, old, new, told):
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(RecipeError, match=r"nothing\.toml: cannot be read"):
         read_claims(tmp_path / "nothing.toml")
+
+
+@pytest.mark.parametrize("more", ["seeds = [0, 1, 0]", "seeds = [0]\nquick.seeds = [3, 3]"])
+def test_a_run_counts_as_one_seed(tmp_path, more):
+    """Else one run would be several that agree to the last digit, and their spread 0."""
+    (tmp_path / "toy.toml").write_text(
+        f"""name = "toy"
+title = "Toy"
+paper = "https://example.org"
+{more}
+evals = [{{ kind = "retrieval", store = "stores/toy" }}]
+arms = [{{ name = "a", recipe = "toy.toml" }}, {{ name = "b", recipe = "toy.toml" }}]
+claims = [{{ text = "It is", on = "retrieval.R@1", better = [["a", "b"]] }}]
+"""
+    )
+    with pytest.raises(RecipeError, match=r"seeds: \d stands there twice, and one run is not two"):
+        read_claims(tmp_path / "toy.toml")

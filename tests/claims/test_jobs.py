@@ -101,6 +101,23 @@ def test_arms_are_trained_measured_and_judged_and_nothing_is_done_twice(world, r
     }
 
 
+def test_an_arm_whose_recipe_has_changed_is_trained_anew_where_one_says_so(world, run_cli, tmp_path):
+    """As the refusal tells: the old run lies beside, and the arms that are as they were are left alone."""
+    file, words = world
+    assert run_cli("claims", file, *words)[0] == 0
+    before = state(tmp_path / "runs")
+    file.write_text(file.read_text().replace("set = ['data.texts", "set = ['optim.lr=1e-4', 'data.texts"))
+    code, _, err = run_cli("claims", file, *words)
+    assert code == 1 and "few@0: is a finished run of 4 steps of another recipe" in err and "add --overwrite" in err
+    assert state(tmp_path / "runs") == before
+    code, _, err = run_cli("claims", file, *words, "--overwrite")
+    assert code == 0, err
+    assert len([*(tmp_path / "runs/toy").glob("few@*.before-*")]) == 2
+    after = state(tmp_path / "runs")
+    changed = {path.parts[-2] for path in before if after.get(path) != before[path] and path.name.startswith("stud")}
+    assert changed == {"few@0", "few@1"}
+
+
 @pytest.mark.slow  # two more processes, each with its libraries
 def test_processes_share_the_arms(world, tmp_path):
     file, words = world

@@ -1,5 +1,6 @@
 """Verdicts on answers whose truth is known."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from distillkit.claims import answered
 from distillkit.claims import judge as judging
 from distillkit.claims.file import Claim
-from distillkit.claims.judge import HOLDS, NOT, UNSURE, WAITS, judge
+from distillkit.claims.headline import weakest
+from distillkit.claims.judge import HOLDS, NOT, UNSURE, WAITS, Judged, Pair, judge
 from distillkit.errors import TrainError
 from distillkit.evals._answers import Answers, Measure
 from distillkit.evaluation.measured import Asking
@@ -131,18 +133,56 @@ def test_arms_that_answered_other_items_are_not_compared(arms, monkeypatch):
         judge(Scene(better("good", "bad")))
 
 
-def test_arms_that_were_asked_with_other_files_are_not_compared(monkeypatch):
-    """As masks that were replaced between the evaluations of two of them: all items are the same then."""
+def asked(monkeypatch, made_of):
+    """Rows of runs by "arm/seed", each asked as `made_of` says."""
     answers = Answers(["a", "b"], {"rank": np.array([1, 2])}, (MEASURE,))
-    files = {"good/0": {"masks": "1"}, "good/1": {"masks": "1"}, "bad/0": {"masks": "1"}, "bad/1": {"masks": "2"}}
 
     def measured(folder):
-        return SimpleNamespace(rows={("unseen", ""): Asking(answers, {"files": files[folder]})})
+        return SimpleNamespace(rows={("unseen", ""): Asking(answers, made_of[folder])})
 
     monkeypatch.setattr(answered, "measured", measured)
-    scene = SimpleNamespace(seeds=[0, 1], folder=lambda arm, seed: f"{arm}/{seed}")
-    rows = answered.Rows(scene)
+    return answered.Rows(SimpleNamespace(seeds=[0, 1], folder=lambda arm, seed: f"{arm}/{seed}"))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "told"),
+    [
+        ({"files": {"masks": "1"}}, {"files": {"masks": "2"}}, "asked with other files than"),
+        ({"stores": {"stores/x": "1"}}, {"stores": {"stores/x": "2"}}, "asked when stores/x was another than"),
+    ],
+    ids=["files", "stores"],
+)
+def test_arms_that_were_asked_otherwise_are_not_compared(monkeypatch, one, other, told):
+    """As of masks or a store that were replaced between the evaluations of two of them: all items are the same then."""
+    rows = asked(monkeypatch, {"good/0": one, "good/1": one, "bad/0": one, "bad/1": other})
     assert rows.of("good", "unseen", "R@1")[1] == MEASURE
-    told = r"bad/1: 'unseen' was asked with other files than in good/0; ask both anew: distillkit evaluate good/0 bad/1"
+    told = f"bad/1: 'unseen' was {told} in good/0; ask both anew: distillkit evaluate good/0 bad/1"
     with pytest.raises(TrainError, match=told):
         rows.of("bad", "unseen", "R@1")
+
+
+def test_seeds_of_one_arm_are_asked_the_same_and_another_arm_may_have_an_eval_of_its_own(monkeypatch):
+    """As under another teacher, whose stores are others."""
+    few, many = ({"eval": {"ks": [k]}, "stores": {f"stores/{k}": "1"}} for k in (1, 5))
+    rows = asked(monkeypatch, {"good/0": few, "good/1": few, "own/0": many, "own/1": many, "bad/0": few, "bad/1": many})
+    for arm in ("good", "own"):
+        assert rows.of(arm, "unseen", "R@1")[1] == MEASURE
+    with pytest.raises(TrainError, match="bad/1: 'unseen' was asked otherwise than in bad/0; ask both anew"):
+        rows.of("bad", "unseen", "R@1")
+
+
+def test_an_order_of_many_arms_is_tested_too(arms):
+    """All orders of eight arms are tried; of eleven they would fill the memory, and are drawn."""
+    shares = {f"a{number:02}": 0.2 + 0.06 * number for number in range(11)}
+    arms(base=0.1, **shares)
+    (found,) = judge(Scene({"text": "order", "on": "unseen.R@1", "than": "base", "order": shares}))
+    assert found.holds == HOLDS and found.pairs[0].value == 1.0 and 0 < found.pairs[0].p < 0.001
+
+
+def test_the_weakest_pair_is_that_with_the_least_effect_also_where_less_is_better():
+    pairs = tuple(
+        Pair(name, "base", value, value - 1, value + 1, 0, 0, HOLDS) for name, value in (("a", -50), ("b", -2))
+    )
+    claim = Judged("It beats them", "unseen.median rank", 0.0, HOLDS, pairs, 9, 3)
+    assert weakest(claim).one == "a"
+    assert weakest(replace(claim, more=False)).one == "b"

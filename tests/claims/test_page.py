@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from distillkit.claims.file import read_claims
 from distillkit.claims.headline import BEGIN, END, put
 from distillkit.claims.jobs import write
 from distillkit.claims.judge import HOLDS, NOT, UNSURE, Judged, Pair, Point
@@ -19,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 ONE = Pair("student", "baseline", 0.254, 0.18, 0.33, 0.0001, 0.0002, HOLDS, seeds=(0.2, 0.3, 0.262))
 OTHER = Pair("few", "student", -0.01, -0.05, 0.03, 0.4, 0.8, UNSURE, "it would take about 3,100 items")
+ASKED = replace(OTHER, one="a", other="b")
 CURVE = (("student", (Point(0.125, 0.3, 0.25, 0.35), Point(1.0, 0.5, 0.45, 0.55))),)
 FOUND = Results(
     "toy",
@@ -122,7 +124,7 @@ remark = "Steps were few: with three times as many it holds."
 @pytest.mark.parametrize("holds", [HOLDS, NOT, UNSURE])
 def test_a_remark_stands_where_a_claim_does_not_hold(tmp_path, holds):
     (tmp_path / "toy.toml").write_text(CLAIMED)
-    judged = Judged("It is not", "all.R@1", 0.0, holds, (replace(OTHER, holds=holds),), 720, 3)
+    judged = Judged("It is not", "all.R@1", 0.0, holds, (replace(ASKED, holds=holds),), 720, 3)
     (tmp_path / "toy.json").write_text(json.dumps(asdict(replace(FOUND, claims=(judged,)))))
     text = write([tmp_path], tmp_path / "page.md")[0].read_text()
     assert ("Steps were few" in text) == (holds != HOLDS)
@@ -130,7 +132,7 @@ def test_a_remark_stands_where_a_claim_does_not_hold(tmp_path, holds):
 
 def test_fewer_seeds_than_the_file_asks_for_are_told(tmp_path):
     (tmp_path / "toy.toml").write_text(CLAIMED.replace("seeds = [0]", "seeds = [0, 1, 2, 3, 4]"))
-    judged = Judged("It is not", "all.R@1", 0.0, UNSURE, (OTHER,), 720, 3)
+    judged = Judged("It is not", "all.R@1", 0.0, UNSURE, (ASKED,), 720, 3)
     (tmp_path / "toy.json").write_text(json.dumps(asdict(replace(FOUND, claims=(judged,)))))
     assert "Of 3 of the 5 seeds that the file asks for" in write([tmp_path], tmp_path / "page.md")[0].read_text()
 
@@ -139,6 +141,45 @@ def test_verdicts_on_other_claims_are_refused(tmp_path):
     (tmp_path / "toy.toml").write_text(CLAIMED)
     (tmp_path / "toy.json").write_text(json.dumps(asdict(FOUND)))
     with pytest.raises(TrainError, match=r"not those that were judged; run `distillkit claims toy.toml` again"):
+        write([tmp_path], tmp_path / "page.md")
+
+
+@pytest.mark.parametrize(
+    ("line", "other"),
+    [
+        ('better = [["a", "b"]]', 'better = [["b", "a"]]'),
+        ('better = [["a", "b"]]', 'order = { a = 1.0, b = 2.0, c = 3.0 }\nthan = "c"'),
+        (
+            'better = [["a", "b"]]',
+            'better = [["a", "b"]]\ncurves = [{ name = "a", arms = ["a", "b"], x = [1.0, 2.0] }]',
+        ),
+        ("stores/toy", "stores/other"),
+        ('name = "b", recipe = "toy.toml"', 'name = "b", recipe = "toy.toml", set = ["optim.lr=1.0"]'),
+    ],
+    ids=["pair turned round", "an order by now", "a curve by now", "another store", "an arm changed"],
+)
+def test_verdicts_are_of_these_very_arms_and_evals(tmp_path, line, other):
+    """Else the words of today's file would stand beside the effect of another pair, with the wrong sign."""
+    text = CLAIMED.replace("arms = [", 'arms = [{ name = "c", recipe = "toy.toml" }, ')
+    (tmp_path / "toy.toml").write_text(text)
+    asks = read_claims(tmp_path / "toy.toml").asks
+    judged = Judged("It is not", "all.R@1", 0.0, UNSURE, (ASKED,), 720, 3)
+    (tmp_path / "toy.json").write_text(json.dumps(asdict(replace(FOUND, claims=(judged,), asks=asks))))
+    write([tmp_path], tmp_path / "page.md")
+    (tmp_path / "toy.toml").write_text(text.replace("seeds = [0]", "seeds = [0, 1]").replace("Steps were few", "Hm"))
+    write([tmp_path], tmp_path / "page.md")
+    (tmp_path / "toy.toml").write_text(text.replace(line, other))
+    with pytest.raises(TrainError, match=r"not those that were judged; run `distillkit claims toy\.toml` again"):
+        write([tmp_path], tmp_path / "page.md")
+
+
+@pytest.mark.parametrize("name", ["toy_quick.json", "before.json"])
+def test_a_quick_look_is_told_only_where_there_is_nothing_else(tmp_path, name):
+    (tmp_path / "toy.json").write_text(json.dumps(asdict(FOUND)))
+    (tmp_path / name).write_text(json.dumps(asdict(replace(FOUND, quick=True))))
+    assert "quick look" not in write([tmp_path], tmp_path / "page.md")[0].read_text()
+    (tmp_path / name).write_text(json.dumps(asdict(FOUND)))
+    with pytest.raises(TrainError, match=r"results of 'toy', as .* is; name one of the two"):
         write([tmp_path], tmp_path / "page.md")
 
 

@@ -153,6 +153,22 @@ def test_what_cannot_be_parted_is_one_line_and_writes_nothing(root, run_cli, kno
     assert code == 1 and told in err and not list(root.glob("*.tsv"))
 
 
+@pytest.mark.parametrize(
+    ("folder", "told"),
+    [
+        ("a bird", "the folders 'a bird' and 'a_bird' are both of a class called 'a bird'; put their images into one"),
+        ("__", "the folder '__' names no class; give it a name with letters"),
+    ],
+)
+def test_a_class_has_a_name_of_its_own(root, run_cli, folder, told):
+    """Else one name would be trained on and unseen, or a line of the names empty."""
+    for number in range(10):
+        file(root / f"{folder}/{number}.jpg", picture(number + 20))
+    code, _, err = run_cli("data", "split", root)
+    assert code == 1 and told in err and "Traceback" not in err
+    assert not list(root.glob("*.*"))
+
+
 def test_one_folder_is_no_split(tmp_path, run_cli):
     file(tmp_path / "x/only/1.jpg", picture())
     code, _, err = run_cli("data", "split", tmp_path / "x")

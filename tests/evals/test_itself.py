@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from distillkit.errors import StoreError
+from distillkit.evals._held import any_choosing
 from distillkit.evals._masks import Masks
 from distillkit.evals.asymmetric_retrieval import AsymmetricRetrieval
 from distillkit.evals.knn import Knn
@@ -61,6 +62,19 @@ def test_a_probe_learns_from_no_image_that_it_asks_about(probe):
     assert known.places.tolist() == [0, 1, 2] and chosen.places.tolist() == [0, 1, 2] and asked.shared == 2
     with pytest.raises(StoreError, match="toy: not one of its 8 images is left to learn from, as all are asked; ask"):
         probe(train="s", store="s").check({"s": images()}.__getitem__)
+
+
+@pytest.mark.parametrize("probe", [LinearProbe, SgdProbe])
+def test_what_chooses_was_not_learned_from(probe):
+    """Else the weakest L2 is always the best, and in the end such images count twice."""
+    stores = {"t": images(range(6)), "v": images([0, 3, 6]), "s": images([7])}
+    measure = probe(train="t", store="s", validation_store="v")
+    (known, chosen, _), _ = measure.check(stores.__getitem__)
+    assert known.places.tolist() == [1, 2, 4, 5] and chosen.places.tolist() == [0, 1, 2]
+    assert any_choosing(measure, stores.__getitem__)  # which older answers are asked for anew
+    assert not any_choosing(measure, (stores | {"v": images([6])}).__getitem__)
+    with pytest.raises(StoreError, match="toy: all of its 6 images are those that choose, of toy; leave validation_st"):
+        measure.check((stores | {"v": images(range(7))}).__getitem__)
 
 
 def test_nor_does_one_of_several_labels(tmp_path):

@@ -18,7 +18,7 @@ from distillkit.report.comparison_table import as_csv
 from distillkit.report.heard import heard
 from distillkit.system.wording import network
 from tests.evaluation.test_evaluate import refused
-from tests.evaluation.worlds import asked_otherwise
+from tests.evaluation.worlds import asked_otherwise, train_run
 from tests.records import without_checksum
 
 
@@ -218,6 +218,17 @@ def test_other_questions_under_one_name_are_refused(pair, run_cli):
     assert "not the same ones" in refused(run_cli, "compare", a, b)
 
 
+def test_half_precision_is_not_compared_with_full(pair, run_cli):
+    """Its third digit differs: what the recipes make would not be told from what rounding does."""
+    half = ("--set", "evaluation.autocast=true")
+    assert run_cli("evaluate", pair[0], *half)[0] == 0
+    told = refused(run_cli, "compare", *pair)
+    assert "were not asked the same (precision: evaluation.autocast: True -> 'absent')" in told
+    assert compare.comparison([pair[0]], teacher=True).lines
+    assert run_cli("evaluate", pair[1], *half)[0] == 0
+    assert compare.comparison(pair).lines
+
+
 def test_other_questions_are_left_out_where_there_are_others_yet(world, pair, run_cli):
     """As of recipes whose knn each is trained on a store of its own."""
     a, b = pair
@@ -271,6 +282,22 @@ def test_evals_that_not_all_answered_are_left_out_and_told(world, pair, run_cli)
     (b / "evaluation").mkdir()
     with pytest.raises(TrainError, match="has not been evaluated"):
         compare.comparison([a, b])
+
+
+def test_weights_that_were_selected_on_what_they_are_measured_on_are_told(world, run_cli, tmp_path):
+    """Of many the luckiest: a verdict over one that was not selected would be told as if both were measured alike."""
+    out, last = world / "out", world / "a@0"
+    chosen = train_run(
+        world, str(tmp_path / "run"), f'out="{tmp_path / "run"}"', "optim.epochs=2", "validation.every_steps=1",
+        f'validation.eval={{kind="retrieval",store="{out}/images"}}', 'validation.best="R@1"', "seed=0",
+    )  # fmt: skip
+    run_cli("evaluate", chosen / "best")
+    code, _, err = run_cli("compare", last, chosen / "best", "--out", tmp_path, "--dots", 0)
+    told = "run/best: its weights were selected on images of retrieval, so these numbers flatter it"
+    assert code == 0 and told in err and told in (tmp_path / "compare.md").read_text()
+    run_cli("evaluate", chosen)
+    code, _, err = run_cli("compare", last, chosen, "--out", tmp_path, "--dots", 0)
+    assert code == 0 and "flatter" not in err + (tmp_path / "compare.md").read_text()
 
 
 def test_parameters_of_pairs_and_of_image_towers_are_told_apart(pair):

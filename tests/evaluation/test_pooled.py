@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import jaccard_score, roc_auc_score
+from sklearn.metrics import jaccard_score, precision_recall_curve, roc_auc_score
 
 from distillkit.evals._answers import Answers, Measure
 from distillkit.evaluation.numbers import numbers
@@ -37,7 +37,7 @@ def test_a_draw_with_weights_is_a_draw_with_copies():
     ratio = Measure("R", "hit", how="ratio", over="score")
     whole = answers(score, hit)
     copies = answers(np.repeat(score, weights, 0), np.repeat(hit, weights, 0))
-    for measure in (AUC, ratio):
+    for measure in (AUC, AP, ratio):
         assert _again(whole, measure, weights[None].astype(float))[0] == pytest.approx(pooled(copies, measure))
 
 
@@ -48,6 +48,18 @@ def test_average_precision_at_eleven_recalls_by_hand():
     # What is neither (VOC's "difficult") is left out, and so is a class that nothing is of.
     more = answers([[4.0, 1], [9, 1], [3, 1], [2, 1], [1, 1]], [[1, 0], [-1, 0], [0, 0], [1, 0], [0, 0]], AP)
     assert pooled(more, AP) == pytest.approx((6 * 1 + 5 * 2 / 3) / 11)
+
+
+def test_items_of_equal_scores_are_found_together_whatever_their_order():
+    """As scikit-learn's thresholds; else who says the same of all is right where the hits come first."""
+    hit = np.arange(20) < 4
+    assert {pooled(answers(np.zeros(20), one, AP), AP) for one in (hit, hit[::-1])} == {0.2}
+    random = np.random.default_rng(4)
+    for _ in range(20):
+        hit, score = random.integers(0, 2, 30), np.round(random.random(30), 1)
+        precision, recall = (part[:-1] for part in precision_recall_curve(hit, score)[:2])  # without its end at 0
+        expected = np.mean([precision[recall >= one - 1e-12].max() for one in np.arange(11) / 10])
+        assert pooled(answers(score, hit, AP), AP) == pytest.approx(expected)
 
 
 def test_ratios_are_means_over_classes_that_are_there():

@@ -76,6 +76,24 @@ def test_seeds_that_differ_raise_no_alarm_and_would_without_seeds():
     assert separable(found).mean() > 0.9 and (found.seeds > 0).all()
 
 
+@pytest.mark.parametrize("groups", [1, 2, 3, 6, 10])
+def test_seeds_do_not_stand_for_groups_of_items(groups):
+    """Few groups are as few with three seeds each, and one alone says nothing, however many seeds."""
+    random = np.random.default_rng(11)
+    apart = random.normal(size=(groups, MANY)).repeat(4, axis=0)
+    ones, others = (half * apart + 0.05 * random.normal(size=(3, 4 * groups, MANY)) for half in (0.5, -0.5))
+    group = np.arange(groups).repeat(4)
+    found = seeded_differences(ones, others, group)
+    assert separable(found).mean() <= (0.065 if groups > 1 else 0)
+    if groups == 1:
+        answers = [
+            [Answers(list("abcd"), {"score": run[:, 0]}, (Measure("score", "score"),), group=group) for run in runs]
+            for runs in (ones, others)
+        ]
+        (test,) = against(*answers, answers[0][0].measures)
+        assert test.low is None and test.verdict.word == "not separable" and "no spread" in test.verdict.why
+
+
 def test_two_points_on_400_shared_items_at_correlation_08_paired_and_unpaired():
     """Of scores (cosines, margins) whose spread is 0.2: paired finds 0.02 in 4 of 5 draws, unpaired in 2 of 5 at most.
 
