@@ -55,8 +55,8 @@ class ClipRetrieval:
         self.places = [*self.metadata, *(path for found in paths.values() for path in found)]
         self.files = {field: [_mapped(path) for path in found] for field, found in paths.items()}
         unit = [_of_one_kind(paths[field], arrays) for field, arrays in self.files.items()]
-        record = {"model": model, "sha256": sha256, "logit_scale": logit_scale}
-        self.teachers = {name: imported("clip_retrieval", **record, normalised=all(unit) or None)}
+        record = imported("clip_retrieval", model=model, sha256=sha256, logit_scale=logit_scale)
+        self.teachers = {name: record | ({"normalised": True} if all(unit) else {})}
         with _reading(root):
             rows = [self._rows(path) for path in self.metadata]
         for field, arrays in self.files.items():
