@@ -70,6 +70,8 @@ def export(
     folder = _place(run.path, to, precision, out)
     if precision not in target.precisions:
         raise ExportError(f"--to {to}: is written in {' or '.join(target.precisions)}, not in {precision}")
+    if keep is not None and precision == "fp32":
+        raise ExportError(f"--keep fp32:{keep}: all of it stays in fp32; leave it out, or name a lower --precision")
     texts = _teacher_texts(run, recipe) if text_tower == "teacher" else None
     student = _described(run, recipe, texts, licence, tower)
     reference = Reference(run.load_student(), None if texts is None else teacher_says(run.facts()["teacher"]))
@@ -77,7 +79,7 @@ def export(
     answers, shows = (getattr(target, name, False) for name in ("answers_classes", "shows_classes"))
     place = classes_store(recipe, classes) if answers or shows else None
     if place is not None:
-        known = classes_of(recipe, place, reference.tells)
+        known = classes_of(recipe, place, reference.tells, run.facts()["teacher"])
         student = replace(student, classes=known)
         if answers:
             reference, asked = Scored(run.load_student(), known), of_classes(asked, place, recipe, len(known.names))
