@@ -152,7 +152,7 @@ def _in_order(paths: Sequence[Path], metadata: Sequence[Path]) -> list[Path]:
     for here, there, folder in ((ours, theirs, "metadata"), (theirs, ours, paths[0].parent.name)):
         alone = [path for number, path in here.items() if number not in there]
         if alone:
-            raise SourceError(f"{alone[0]}: {folder}/ has no part of that number; fetch what is missing")
+            raise SourceError(f"{alone[0]}: {folder}/ has no part of that number; fetch it, or number both alike")
     if len(ours) < len(paths) or len(theirs) < len(metadata):
         raise SourceError(f"{paths[0].parent}: several parts have one number; number them as those of metadata/")
     return [ours[number] for number in theirs]

@@ -87,6 +87,19 @@ def test_the_teachers_text_tower_is_named_as_a_cure_only_where_it_would_do(runs,
     assert "--classes" in told and "--text-tower" not in told
 
 
+@pytest.mark.parametrize(
+    ("knobs", "told"),
+    [
+        ({"text_tower": "techer"}, "--text-tower techer: write own or teacher"),
+        ({"keep": "(", "precision": "fp16"}, r"--keep fp32:\(: no regular expression"),
+    ],
+)
+def test_what_the_command_line_refuses_python_refuses(runs, tmp_path, knobs, told):
+    with pytest.raises(ExportError, match=told):
+        export(runs("image"), "onnx", out=tmp_path / "out", **knobs)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_too_few_samples_are_told_for_each_tower(runs, run_cli, tmp_path):
     for number in range(3):
         Image.new("RGB", (8, 8)).save(tmp_path / f"{number}.png")

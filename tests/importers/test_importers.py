@@ -394,7 +394,7 @@ def lists(place):
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
-        (other_half, r"img_emb_2\.npy: metadata/ has no part of that number; fetch what is missing"),
+        (other_half, r"img_emb_2\.npy: metadata/ has no part of that number; fetch it, or number both alike"),
         (
             one_number_twice,
             r"img_emb_00\.npy: metadata/ has no part|several parts have one number|img_emb/ has no part",
