@@ -22,6 +22,7 @@ from distillkit.runfolder import RunFolder
 from distillkit.system.atomic import write_json
 from distillkit.system.environment import whole_number
 from distillkit.system.machine import machine
+from distillkit.system.numbers import refuse_less
 from distillkit.system.paths import here
 from distillkit.system.progress import Progress
 from distillkit.system.versions import versions
@@ -43,6 +44,7 @@ def bench_model(
 
     ExportError for a runtime that is none of RUNTIMES. A teacher that cannot be had is told, and left out.
     """
+    refuse_less(1, batch=batch, threads=threads)
     for name in runtimes:
         if name not in RUNTIMES:
             raise ExportError(f"--runtime {name}: there are {', '.join(RUNTIMES)}")

@@ -37,6 +37,7 @@ from distillkit.store.format.maker import Caller, called_by
 from distillkit.store.format.manifest import FILE_NAME
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.fitting import fitting
+from distillkit.system.numbers import refuse_less
 from distillkit.system.paths import expand
 from distillkit.system.progress import Progress
 from distillkit.system.turns import in_turn
@@ -92,6 +93,7 @@ def embed(
     (`retry_failed`), those whose files changed (`retry_changed`) and those that came (`append`) are done, or all of it
     is made anew (`overwrite`). Files of vectors always follow the folder.
     """
+    refuse_less(1, batch_size=batch_size, threads=threads)
     place = Path(expand(str(out)))
     form = form_of(place)
     if images is None and texts is None:

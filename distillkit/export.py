@@ -7,6 +7,7 @@ What answers otherwise than the student is not written (parity/gate.py). The fol
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -70,6 +71,7 @@ def export(
     folder = _place(run.path, to, precision, out)
     if precision not in target.precisions:
         raise ExportError(f"--to {to}: is written in {' or '.join(target.precisions)}, not in {precision}")
+    _refuse_what_is_not_meant(keep, precision, text_tower)
     texts = _teacher_texts(run, recipe) if text_tower == "teacher" else None
     student = _described(run, recipe, texts, licence, tower)
     reference = Reference(run.load_student(), None if texts is None else teacher_says(run.facts()["teacher"]))
@@ -77,7 +79,7 @@ def export(
     answers, shows = (getattr(target, name, False) for name in ("answers_classes", "shows_classes"))
     place = classes_store(recipe, classes) if answers or shows else None
     if place is not None:
-        known = classes_of(recipe, place, reference.tells)
+        known = classes_of(recipe, place, reference.tells, run.facts()["teacher"])
         student = replace(student, classes=known)
         if answers:
             reference, asked = Scored(run.load_student(), known), of_classes(asked, place, recipe, len(known.names))
@@ -106,6 +108,20 @@ def export(
         }
         write_json(partial / EXPORTED, made_of)
     return folder
+
+
+def _refuse_what_is_not_meant(keep: str | None, precision: str, text_tower: str) -> None:
+    """ExportError for knobs that would be ignored, or break off in the middle."""
+    if text_tower not in ("own", "teacher"):
+        raise ExportError(f"--text-tower {text_tower}: write own or teacher")
+    if keep is None:
+        return
+    if precision == "fp32":
+        raise ExportError(f"--keep fp32:{keep}: all of it stays in fp32; leave it out, or name a lower --precision")
+    try:
+        re.compile(keep)
+    except re.error as error:
+        raise ExportError(f"--keep fp32:{keep}: no regular expression ({error}); mend it") from error
 
 
 def _target(to: str, **knobs: str | None) -> Any:

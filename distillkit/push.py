@@ -8,25 +8,25 @@ https://huggingface.co/docs/huggingface_hub, or whatever answers at HF_ENDPOINT.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from distillkit.callable import make_callable, silent
-from distillkit.errors import ExportError, MissingExtra, StoreError
+from distillkit.errors import ExportError, StoreError
 from distillkit.parity.card import CARD, cell
 from distillkit.runfolder import RunFolder
 from distillkit.store.bucket.remote import local, origin
-from distillkit.store.format.manifest import Manifest
+from distillkit.store.format.manifest import FILE_NAME, Manifest
 from distillkit.store.reading.selection import FILE_NAME as VIEW
 from distillkit.store.reading.selection import Selection
 from distillkit.system.atomic import as_json, parsed_json
+from distillkit.system.hubs import send
 from distillkit.system.paths import here
 from distillkit.system.temporary import TEMPORARY
-from distillkit.system.wording import as_word, count, one_line
+from distillkit.system.wording import as_word, count
+from distillkit.teachers._students import EXPORTED
 
 Say = Callable[[str], None]
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm")
@@ -60,6 +60,8 @@ print(store.read(store.feature_names[0], store.ok_rows[:10]))
 
 `zarr` and `pyarrow` read it as well.
 """
+# By these files a repository is known to hold such a thing.
+_MARKS = {"model": (EXPORTED,), "dataset": (FILE_NAME,)}
 _OURS = (".lock", ".cache", TEMPORARY)
 
 
@@ -94,11 +96,15 @@ def push(
     with_images: bool = False,
     dry_run: bool = False,
     private: bool = False,
+    overwrite: bool = False,
     say: Say = silent,
 ) -> str | None:
-    """Send what `distillkit export` made of a run, with its card; returns its address, None after a dry run."""
+    """Send what `distillkit export` made of a run, with its card; returns its address, None after a dry run.
+
+    ExportError where the repository holds something else; `overwrite` takes that away, and its history keeps it.
+    """
     load = _tokenizer_there(load_of_run(here(run), export, with_images), repository)
-    return _sent(load, repository, "model", private, dry_run, say)
+    return _sent(load, repository, "model", private, overwrite, dry_run, say)
 
 
 def push_store(
@@ -108,11 +114,12 @@ def push_store(
     with_images: bool = False,
     dry_run: bool = False,
     private: bool = False,
+    overwrite: bool = False,
     say: Say = silent,
 ) -> str | None:
-    """Send a complete store, with a card; with images also the pixel caches beside it."""
+    """Send a complete store, with a card; with images also the pixel caches beside it. `overwrite`: as of `push`."""
     load = load_of_store(local(store), with_images)
-    return _sent(load, repository, "dataset", private, dry_run, say)
+    return _sent(load, repository, "dataset", private, overwrite, dry_run, say)
 
 
 def load_of_run(run: Path, export: str | None, with_images: bool) -> Load:
@@ -189,31 +196,16 @@ def _card(store: Path, manifest: Manifest) -> str:
     return _STORE_CARD.format(name=store.name, table=table)
 
 
-def _sent(load: Load, repository: str, kind: str, private: bool, dry_run: bool, say: Say) -> str | None:
+def _sent(
+    load: Load, repository: str, kind: str, private: bool, overwrite: bool, dry_run: bool, say: Say
+) -> str | None:
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
         raise ExportError(f"{repository}: is no name of a repository; write OWNER/NAME")
     for line in load.lines:
         say(line)
     if dry_run:
         return None
-    try:
-        import huggingface_hub
-    except ModuleNotFoundError as error:
-        raise MissingExtra("huggingface_hub", "hub") from error
-    hub: Any = huggingface_hub
-    api = hub.HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
-    parts = [
-        hub.CommitOperationAdd(path_in_repo=name, path_or_fileobj=what if isinstance(what, bytes) else str(what))
-        for name, what in load.files.items()
-    ]
-    try:
-        made = api.create_repo(repository, repo_type=kind, private=private or None, exist_ok=True)
-        api.create_commit(repository, parts, commit_message="From distillkit", repo_type=kind)
-    except (hub.errors.HTTPError, hub.errors.HFValidationError, ConnectionError, OSError) as error:
-        raise ExportError(
-            f"{repository}: was not sent ({one_line(error):.300}); log in (hf auth login), look at the name, push again"
-        ) from error
-    return str(made)
+    return send(repository, kind, load.files, _MARKS[kind], private, overwrite)
 
 
 make_callable(__name__)

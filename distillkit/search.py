@@ -37,6 +37,7 @@ from distillkit.report.found import Shown, thumbnail, write_found
 from distillkit.store.reading.images import one_row_each
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.fitting import fitting
+from distillkit.system.numbers import refuse_less
 from distillkit.system.paths import expand, here
 
 Say = Callable[[str], None]
@@ -90,6 +91,7 @@ def search(
     `who`: a run, its best/, a store (then its teacher is asked), or what load_student gave, which is quickest again and
     again. `page`: write them as one page of HTML, too. TeacherError where texts are the teacher's, and that is gone.
     """
+    refuse_less(1, top=top, batch_size=batch_size, threads=threads)
     if (query is None) == (image is None):
         raise DistillkitError("search: ask by a text, or by a picture (--image FILE): one of the two")
     if query is not None and not query.strip():

@@ -40,6 +40,7 @@ from distillkit.store.upkeep.parts import are_parts, assemble
 from distillkit.store.upkeep.precision import Choice, choices
 from distillkit.store.upkeep.verify import verify as _verify
 from distillkit.store.upkeep.view import Asked, make_view
+from distillkit.system.numbers import refuse_less
 from distillkit.system.paths import expand, here
 from distillkit.system.remote import is_remote
 from distillkit.system.versions import versions
@@ -100,6 +101,7 @@ def verify(store: Place, *, reforward: int | None = None, recipe: Place | None =
 
     `recipe`: an extraction's, which says where the teachers are, if not where the store says.
     """
+    refuse_less(1, reforward=reforward)
     problems = _verify(_here(store), say)
     if problems or reforward is None:
         return Verified(problems)
@@ -121,6 +123,7 @@ def teacher_precision(
     store: Place, precision: str, *, rows: int = 1024, fields: Sequence[str] | None = None, say: Say = silent
 ) -> list[Lost]:
     """What its teachers would lose in another precision, such as "fp8": asked again about some rows, field by field."""
+    refuse_less(2, rows=rows)
     return list(lowered(FeatureStore(store), precision, rows, fields, say))
 
 

@@ -20,6 +20,7 @@ from distillkit.errors import StoreError
 from distillkit.losses._sharpness import FLAT, ONE_HOT, cosines, scale_for, share
 from distillkit.store.reading.contents import refuse_other_teacher
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.numbers import refuse_less
 from distillkit.system.wording import count as counted
 
 Say = Callable[[str], None]
@@ -94,6 +95,7 @@ def entropies(
     teacher: str | None = None,
 ) -> list[Entropy]:
     """What `suggest_scale` tells, as values: that of images among images is the last."""
+    refuse_less(2, batch=batch, text_batch=text_batch)
     store = FeatureStore(images, teacher)
     if "image" not in store.own_fields:
         raise StoreError(f"{store.path}: holds no image features; name the store of images, and texts with --texts")

@@ -15,10 +15,13 @@ SMALL = 10_000  # bytes; larger files are sent apart
 
 
 class Repositories:
-    """`files[kind/owner/name][path]`: the bytes there. `token`: without it, nobody is let in."""
+    """`files[kind/owner/name][path]`: the bytes there. `token`: without it, nobody is let in. `refuse`: a pattern of
+    requests, and what they are answered: None is a connection that is cut. `signed`: behind addresses of uploads.
+    """
 
     def __init__(self, token="secret"):
         self.token, self.files, self.private, self._objects, self.sent = token, {}, set(), {}, 0
+        self.refuse, self.signed = None, ""
 
     def handler(self):
         hub = self
@@ -28,6 +31,19 @@ class Repositories:
 
             def log_message(self, *said):
                 pass
+
+            def parse_request(self):
+                good = super().parse_request()
+                if not good or not hub.refuse or not re.match(hub.refuse[0], f"{self.command} {self.path}"):
+                    return good
+                self.body()
+                self.close_connection = True
+                if hub.refuse[1] is not None:
+                    self.send_response(hub.refuse[1])
+                    self.send_header("Content-Length", "9")
+                    self.end_headers()
+                    self.wfile.write(b"<p>no</p>")
+                return False
 
             def answer(self, code, value):
                 data = json.dumps(value).encode()
@@ -47,10 +63,19 @@ class Repositories:
                 self.rfile.readline()
                 return b"".join(parts)
 
+            def do_GET(self):
+                found = re.fullmatch(r"/api/(models|datasets)/([^/]+/[^/]+)", self.path.partition("?")[0])
+                name = f"{found[1]}/{found[2]}" if found else ""
+                if name not in hub.files:
+                    return self.answer(404, {"error": self.path})
+                there = [{"rfilename": path} for path in (".gitattributes", *hub.files[name])]
+                told = {"id": found[2], "private": name in hub.private, "siblings": there, "tags": []}
+                return self.answer(200, told | {"downloads": 0, "likes": 0})
+
             def do_PUT(self):
                 data = self.body()
                 hub.sent += len(data)
-                hub._objects[self.path.rpartition("/")[2]] = data
+                hub._objects[self.path.partition("?")[0].rpartition("/")[2]] = data
                 self.answer(200, {})
 
             def do_POST(self):
@@ -73,10 +98,13 @@ class Repositories:
                 asked = json.loads(data)
                 kind = {"model": "models", "dataset": "datasets"}[asked.get("type") or "model"]
                 name = f"{asked['organization']}/{asked['name']}" if asked.get("organization") else asked["name"]
-                hub.files.setdefault(f"{kind}/{name}", {})
+                address = {"url": f"http://{self.headers['Host']}/{name}", "id": name}
+                if f"{kind}/{name}" in hub.files:  # it stays as public or private as it is
+                    return self.answer(409, {"error": "You already created this repo"} | address)
+                hub.files[f"{kind}/{name}"] = {}
                 if asked.get("private") or asked.get("visibility") == "private":
                     hub.private.add(f"{kind}/{name}")
-                self.answer(200, {"url": f"http://{self.headers['Host']}/{name}", "id": name})
+                return self.answer(200, address)
 
             def validate(self, data):
                 content = json.loads(data)["content"]
@@ -97,7 +125,7 @@ class Repositories:
                     | (
                         {}
                         if one["oid"] in hub._objects
-                        else {"actions": {"upload": {"href": f"http://{host}/o/{one['oid']}"}}}
+                        else {"actions": {"upload": {"href": f"http://{host}/o/{one['oid']}{hub.signed}"}}}
                     )
                     for one in json.loads(data)["objects"]
                 ]
@@ -112,6 +140,8 @@ class Repositories:
                         files[value["path"]] = base64.b64decode(value["content"])
                     elif line["key"] == "lfsFile":
                         files[value["path"]] = hub._objects[value["oid"]]
+                    elif line["key"] == "deletedFile":
+                        del files[value["path"]]
                 self.answer(
                     200,
                     {

@@ -145,3 +145,73 @@ def test_results_go_as_hubs_read_them(exported):
     assert "| R@1 | 0.5 (0.4 to 0.6) |" in (folder / "README.md").read_text()
     shutil.rmtree(folder)
     (exported / "evaluation.json").unlink()
+
+
+def test_what_was_sent_before_is_never_mixed_with_another_students(exported, hub, tmp_path, run_cli):
+    """config.json of the one and model.safetensors of the other would open, and say what neither does."""
+    push(exported, "me/small", say=lambda line: None)
+    before = dict(hub.files["models/me/small"])
+    other = shutil.copytree(exported, tmp_path / "other")
+    (other / "exports/open_clip").rename(other / "exports/onnx")
+    (other / "exports/onnx/open_clip_model.safetensors").rename(other / "exports/onnx/weights.safetensors")
+    code, out, err = run_cli("push", other, "me/small")
+    (told,) = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert code == 1 and not out and hub.files["models/me/small"] == before
+    assert "me/small: holds 1 file of something else (open_clip_model.safetensors)" in told and "--overwrite" in told
+    code, out, err = run_cli("push", other, "me/small", "--overwrite")
+    there = hub.files["models/me/small"]
+    assert code == 0 and out.strip().endswith("me/small"), err
+    assert "weights.safetensors" in there and "open_clip_model.safetensors" not in there
+
+
+def test_a_repository_of_somebody_else_is_not_filled(exported, store, hub):
+    for kind, name in (("models", "config.json"), ("models", "open_clip_config.json"), ("datasets", "manifest.csv")):
+        hub.files[f"{kind}/me/there"] = before = {name: b"theirs", "README.md": b"theirs"}
+        send = push if kind == "models" else push_store
+        what = exported if kind == "models" else store
+        with pytest.raises(ExportError, match=rf"me/there: holds 1 file of something else \({name}\)"):
+            send(what, "me/there", say=lambda line: None)
+        assert hub.files[f"{kind}/me/there"] == before == {name: b"theirs", "README.md": b"theirs"}
+    hub.files["models/me/there"] = {"README.md": b"as the hub makes it", "LICENSE": b"mine"}
+    push(exported, "me/there", say=lambda line: None)
+    assert hub.files["models/me/there"]["LICENSE"] == b"mine"
+
+
+def test_what_is_to_be_private_is_not_sent_where_everybody_sees_it(exported, hub):
+    push(exported, "me/open", say=lambda line: None)
+    before = hub.sent
+    with pytest.raises(ExportError, match="me/open: is there already, and everybody can see it"):
+        push(exported, "me/open", private=True, say=lambda line: None)
+    assert hub.sent == before and "models/me/open" not in hub.private
+
+
+LATER, LOOK = "busy or out of order, push again later", "look at the connection, and there whether it has arrived"
+LOG_IN, AGAIN = r"log in \(hf auth login\), look at the name", "somebody else may have changed it meanwhile"
+
+
+@pytest.mark.parametrize(
+    ("where", "code", "cure"),
+    [
+        ("POST /api/repos/create", 500, LATER),
+        ("POST .*/preupload/", 403, LOG_IN),
+        ("POST .*/objects/batch", 413, LOG_IN),
+        ("PUT /o/", 403, LOG_IN),
+        ("PUT /o/", 400, LOG_IN),
+        ("POST .*/commit/", 412, AGAIN),
+        ("POST .*/commit/", 429, LATER),
+        ("POST .*/commit/", None, LOOK),
+        ("GET /api/models/", None, LOOK),
+        ("POST .*/commit/", 200, LOOK),
+    ],
+)
+def test_whatever_a_hub_answers_is_one_line_and_what_helps(exported, hub, monkeypatch, where, code, cure):
+    """An upload that is refused names an address that is signed; a proxy answers what is no JSON."""
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
+    hub.refuse, hub.signed = (where, code), "?X-Amz-Signature=abc123"
+    with pytest.raises(ExportError, match=rf"^me/x: was not sent \(.*\); .*{cure}") as refusal:
+        push(exported, "me/x", say=lambda line: None)
+    assert "\n" not in str(refusal.value) and "abc123" not in str(refusal.value)
+    assert hub.files.get("models/me/x", {}) == {}
+    hub.refuse = None
+    push(exported, "me/x", say=lambda line: None)
+    assert "distillkit.json" in hub.files["models/me/x"]

@@ -10,6 +10,10 @@ import typer
 
 from distillkit.cli.console import say
 
+DryRun = Annotated[bool, typer.Option("--dry-run", help="List files and bytes, and send nothing.")]
+Private = Annotated[bool, typer.Option("--private", help="A new repository is for you alone.")]
+TakeAway = Annotated[bool, typer.Option("--overwrite", help="Take away what the repository holds of something else.")]
+
 
 def export(
     run: Annotated[Path, typer.Argument(help="A finished run folder.", show_default=False)],
@@ -74,8 +78,9 @@ def push(
     with_images: Annotated[
         bool, typer.Option("--with-images", help="Send the report, too, in which pictures are.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List files and bytes, and send nothing.")] = False,
-    private: Annotated[bool, typer.Option("--private", help="A new repository is for you alone.")] = False,
+    dry_run: DryRun = False,
+    private: Private = False,
+    overwrite: TakeAway = False,
 ) -> None:
     """Send an exported student, with its card, to a hub of models. Images are never sent unless asked for.
 
@@ -83,7 +88,8 @@ def push(
     """
     from distillkit.push import push as send
 
-    made = send(run, repository, export=export, with_images=with_images, dry_run=dry_run, private=private, say=say)
+    asked = {"with_images": with_images, "dry_run": dry_run, "private": private, "overwrite": overwrite}
+    made = send(run, repository, export=export, **asked, say=say)
     if made is not None:
         print(made)
 

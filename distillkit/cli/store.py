@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 
 from distillkit.cli.console import Json, Only, Overrides, Recipe, Store, command, say
+from distillkit.cli.export import DryRun, Private, TakeAway
 from distillkit.cli.info import store_info
 from distillkit.system.wording import count, rows_and_failed
 
 store = typer.Typer(help="Look at, check and question feature stores.", no_args_is_help=True)
-
 
 store.command("info")(store_info)
 
@@ -210,9 +210,9 @@ def store_export(
     from distillkit.store.reading.reader import FeatureStore
     from distillkit.store.upkeep.export import export
 
-    rows = export(FeatureStore(path), out, form, fields, say)
+    told = count(export(FeatureStore(path), out, form, fields, say), "row")
     print(out)
-    say(f"{out}: {count(rows, 'row')} as {form}")
+    say(f"{out}: {told} as {form}")
 
 
 @store.command("append")
@@ -235,8 +235,9 @@ def store_push(
     path: Store,
     repository: Annotated[str, typer.Argument(help="OWNER/NAME of a data set.", show_default=False)],
     with_images: Annotated[bool, typer.Option("--with-images", help="Send the pixel caches beside it, too.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List files and bytes, and send nothing.")] = False,
-    private: Annotated[bool, typer.Option("--private", help="A new repository is for you alone.")] = False,
+    dry_run: DryRun = False,
+    private: Private = False,
+    overwrite: TakeAway = False,
 ) -> None:
     """Send a store to a hub of data sets, with a card. Images are never sent unless asked for; texts are in the store.
 
@@ -244,6 +245,6 @@ def store_push(
     """
     from distillkit.push import push_store
 
-    made = push_store(path, repository, with_images=with_images, dry_run=dry_run, private=private, say=say)
-    if made is not None:
+    knobs = {"dry_run": dry_run, "private": private, "overwrite": overwrite}
+    if (made := push_store(path, repository, with_images=with_images, **knobs, say=say)) is not None:
         print(made)

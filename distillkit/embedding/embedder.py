@@ -20,6 +20,7 @@ from torch import Tensor
 from distillkit.embedding.looking import Picture, seen
 from distillkit.errors import DistillkitError, SourceError, TrainError
 from distillkit.recipe import Component
+from distillkit.system.numbers import refuse_less
 from distillkit.system.progress import paced
 
 
@@ -79,6 +80,7 @@ class Embedder(ABC):
 
         Files are decoded by `threads`, one a core where nothing is said.
         """
+        refuse_less(1, batch_size=batch_size, threads=threads)
         pictures = [images] if isinstance(images, str | Path | Image.Image) else list(images)
         if not pictures:
             raise SourceError("embed_images: no pictures; give paths, or pictures of Pillow's")
@@ -99,6 +101,7 @@ class Embedder(ABC):
         say: Callable[[str], None] | None = None,
     ) -> Float[Tensor, "n d"]:
         """A row for each text, in order, float32 on the CPU: raw, or of length 1. `say` hears how far it is."""
+        refuse_less(1, batch_size=batch_size)
         texts = [texts] if isinstance(texts, str) else list(texts)
         if not texts:
             raise DistillkitError("embed_texts: no texts")

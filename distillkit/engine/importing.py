@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,12 @@ import numpy as np
 import torch
 
 from distillkit.engine.alike import told_of_alike
-from distillkit.errors import SourceError
+from distillkit.errors import RecipeError, SourceError
 from distillkit.recipe import Component
 from distillkit.store.format import layout
 from distillkit.store.format.encode import encode
-from distillkit.store.format.manifest import Manifest
+from distillkit.store.format.log import put_together
+from distillkit.store.format.manifest import Manifest, digest
 from distillkit.store.format.plan import kept, make_plan
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.writing.fill import fill
@@ -43,6 +44,7 @@ def import_features(
     """
     component.check("importers", "import")
     importer: Any = component.build("importers", source)
+    _refuse_names(importer.teachers)
     make_folder(out.parent)
     plan, duplicates = make_plan(Counted(importer, f"{out}: planning, rows", say), None, out.parent)
     if duplicates:
@@ -71,8 +73,32 @@ def import_features(
                 refused.setdefault(row, f"{name}: what is stored is not finite in {field.dtype}")
         return arrays, [(row, "read", told) for row, told in refused.items()]
 
-    told = {"imported": component.kind} | ({"command": command} if command else {})
+    files = {"files": made_of(getattr(importer, "places", ()))}
+    ours = writer.previous_identity() == writer.identity
+    other = ours and (put_together(out) or files).get("files", files["files"]) != files["files"]
+    if other and not writer.finished():
+        raise SourceError(
+            f"{source}: its files are others than when {out} was begun (sizes, times of change); bring those back, or "
+            "name another place for the store"
+        )
+    if other:
+        say(f"{out}: was made of other files than lie at {source} now, and stays as it is; import them elsewhere")
+        return Manifest.read(out)
+    told = {"imported": component.kind} | ({"command": command} if command else {}) | files
     manifest = fill(writer, rows, made_with, say, told=[told])
     for line in told_of_alike(FeatureStore(out)):
         say(line)
     return manifest
+
+
+def made_of(places: Iterable[Path]) -> str:
+    """Names, sizes and times of change of files, in short: what tells these from others that come to lie there."""
+    stats = [(path.name, path.stat()) for path in places]
+    return digest([[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats])
+
+
+def _refuse_names(teachers: Iterable[str]) -> None:
+    """RecipeError where a teacher is called what is no name of a folder."""
+    for name in teachers:
+        if name in ("", ".", "..", "views") or set("/\\") & set(name):
+            raise RecipeError(f"import: name = {name!r}: is no name of a teacher; choose one without slashes")

@@ -5,8 +5,8 @@ Every target reads this and nothing else, so that a new target is one file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -46,7 +46,8 @@ class ImageTower:
 class TextTower:
     """`network`: rows of `context_length` tokens to raw embeddings. `whose`: its own, or the teacher's name.
 
-    `tokenizer` is the file or name of another tokenizer than CLIP's. `tokenize` gives rows of any one length.
+    `tokenizer` is the file or name of another tokenizer than CLIP's, `options` what open_clip is told with it, as how
+    texts are cleaned before. `tokenize` gives rows of any one length.
     """
 
     network: nn.Module
@@ -56,6 +57,7 @@ class TextTower:
     tokenize: Callable[[list[str]], Int[Tensor, "t l"]]
     openclip: dict[str, Any] | None = None
     tokenizer: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ _C1 = range(0x80, 0xA0)  # read as Windows-1252, as browsers do
 _NUMBERED = {*range(0x180), *name2codepoint.values()}
 _QUOTES = {"[\u02bc\u2018-\u201b]": "'", "[\u201c-\u201f]": '"'}
 _ESCAPES = r"\x1b\[[\p{Nd};]*[a-zA-Z]"
+_MARKS = r"[!-/:-@\[-`{-~]"  # those of ASCII
 _BETWEEN = 4  # marks and apostrophes, at most, between a letter and the sigma after it
 
 
@@ -39,6 +40,16 @@ def final_sigma(tokenizers: Any) -> Any:
     before = "|".join(r"\p{Cased}" + r"\p{Case_Ignorable}" * many for many in range(_BETWEEN + 1))
     pattern = rf"(?<={before})Σ(?!\p{{Case_Ignorable}}*\p{{Cased}})"
     return tokenizers.normalizers.Replace(tokenizers.Regex(pattern), "ς")
+
+
+def cleaning(tokenizers: Any, how: str) -> list[Any]:
+    """Steps behind `mending`: what open_clip makes of a text before another tokenizer than CLIP's. `how`: "whitespace",
+    "lower", or as SigLIP's models have it "canonicalize", without capitals and marks.
+    """
+    replace, regex = tokenizers.normalizers.Replace, tokenizers.Regex
+    marks = [replace("_", " "), replace(regex(_MARKS), "")] if how == "canonicalize" else []
+    small = [] if how == "whitespace" else [final_sigma(tokenizers), tokenizers.normalizers.Lowercase()]
+    return [*marks, *small, replace(regex(r"\s+"), " "), replace(regex("^ | $"), "")]
 
 
 @cache

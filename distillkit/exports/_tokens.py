@@ -12,10 +12,10 @@ import numpy as np
 from jaxtyping import Int64
 from open_clip.tokenizer import SimpleTokenizer
 
-from distillkit.errors import MissingExtra
+from distillkit.errors import ExportError, MissingExtra
 from distillkit.exports._described import TextTower
 from distillkit.exports._files import put, write_json
-from distillkit.exports._mending import final_sigma, mending
+from distillkit.exports._mending import cleaning, final_sigma, mending
 from distillkit.students._openclip import _hugging_face
 
 FILE = "tokenizer.json"
@@ -35,17 +35,30 @@ def write_tokenizer(folder: Path, text: TextTower) -> None:
         told["added_tokens_decoder"] = {"0": _ADDED | {"content": _PAD}}
         pad = (0, _PAD)
     else:
-        whole = _hugging_face(text.tokenizer, ()).tokenizer
-        made, told = whole.backend_tokenizer, {"pad_token": whole.pad_token, "unk_token": whole.unk_token}
+        _refuse_what_has_no_step(text)
+        whole = _hugging_face(text.tokenizer, tuple(text.options.items())).tokenizer
+        made = _tokenizers().Tokenizer.from_str(whole.backend_tokenizer.to_str())  # the student goes on with its own
+        told = {"pad_token": whole.pad_token, "unk_token": whole.unk_token}
         pad = (whole.pad_token_id, whole.pad_token)
         steps = [] if made.normalizer is None else [made.normalizer]
-        made.normalizer = _tokenizers().normalizers.Sequence([*mending(_tokenizers()), *steps])
+        clean = cleaning(_tokenizers(), text.options.get("clean", "whitespace"))
+        made.normalizer = _tokenizers().normalizers.Sequence([*mending(_tokenizers()), *clean, *steps])
     made.enable_truncation(text.context_length)
     made.enable_padding(length=text.context_length, pad_id=pad[0], pad_token=pad[1])
     put(folder / FILE, made.to_str(pretty=True).encode())
     # Not as a CLIPTokenizer: transformers would build that anew, and mend nothing.
     kind = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": text.context_length}
     write_json(folder / "tokenizer_config.json", kind | told)
+
+
+def _refuse_what_has_no_step(text: TextTower) -> None:
+    """ExportError for what open_clip does to tokens when they are there, which tokenizer.json knows no step for."""
+    lost = [name for name in ("strip_sep_token", "tokenizer_mode") if text.options.get(name)]
+    if lost:
+        raise ExportError(
+            f"{FILE}: has no step for {' and '.join(lost)} of this student's tokenizer; export it to open_clip, or "
+            "without its texts (--tower image)"
+        )
 
 
 def _clip() -> Any:

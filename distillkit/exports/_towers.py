@@ -82,7 +82,8 @@ def text_of(student: Any, knobs: dict[str, Any]) -> tuple[TextTower | None, str 
 
 def text_tower_of(network: nn.Module, config: Config | None, whose: str, reads: TextInput) -> TextTower:
     width = int(network(torch.zeros(1, reads.context_length, dtype=torch.int64)).shape[-1])
-    return TextTower(network, width, reads.context_length, whose, reads.tokenize, config, reads.hf_name)
+    length, name, options = reads.context_length, reads.hf_name, reads.hf_options
+    return TextTower(network, width, length, whose, reads.tokenize, config, name, options)
 
 
 def _config(knobs: dict[str, Any]) -> Config:

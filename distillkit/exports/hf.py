@@ -122,8 +122,9 @@ from transformers import AutoTokenizer, CLIPTextModelWithProjection
 
 model = CLIPTextModelWithProjection.from_pretrained(".").eval()
 tokenizer = AutoTokenizer.from_pretrained(".")
+read = tokenizer(["a photo of a cat"], padding="max_length", truncation=True, return_tensors="pt")
 with torch.inference_mode():
-    text = model(**tokenizer(["a photo of a cat"], padding="max_length", return_tensors="pt")).text_embeds
+    text = model(**read).text_embeds
 """
 _PAIR = f"""\
 import torch
@@ -156,7 +157,7 @@ class _Opened:
         config: Any = transformers.AutoConfig.from_pretrained(folder)
         kind: Any = getattr(transformers, config.architectures[0])
         try:
-            self._model = kind.from_pretrained(folder, dtype=torch.float32).eval()
+            self._model = kind.from_pretrained(folder).eval()  # in the dtype that people get who name none
         except (RuntimeError, ValueError, OSError) as error:
             raise ExportError(f"transformers does not load it: {str(error).strip().splitlines()[-1]}") from error
 

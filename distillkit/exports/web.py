@@ -27,7 +27,7 @@ from distillkit.system.atomic import make_folder
 
 _PLACES = ("", "dist", "package/dist", "onnxruntime-web/dist", "node_modules/onnxruntime-web/dist")
 HOW = "npm pack onnxruntime-web && tar xzf onnxruntime-web-*.tgz, then --runtime-dir package"
-_TOKENIZERS = ("BPE", "WordPiece")  # that tokens.js splits texts with
+_BERTS = "BertPreTokenizer"
 
 
 class Web:
@@ -118,9 +118,13 @@ def _version(runtime: Path) -> str:
 
 
 def _refuse_strange_tokenizer(folder: Path) -> None:
-    kind = json.loads((folder / TOKENIZER).read_bytes())["model"]["type"]
-    if kind not in _TOKENIZERS:
+    """ExportError unless tokens.js splits texts as this tokenizer does; where there is no Node, nobody asks it."""
+    told = json.loads((folder / TOKENIZER).read_bytes())
+    kind, words = told["model"]["type"], told.get("pre_tokenizer") or {}
+    own = {"BPE": told["model"].get("end_of_word_suffix") == "</w>", "WordPiece": words.get("type") == _BERTS}
+    if not own.get(kind):
         raise ExportError(
-            f"--to web: the page splits texts by {' and '.join(_TOKENIZERS)}, and this text tower has a tokenizer of "
-            f"kind {kind}; leave the texts out (--tower image, with --classes), or export it to onnx"
+            "--to web: the page splits texts by CLIP's pairs of bytes and BERT's word pieces, and this text tower has "
+            f"another tokenizer of kind {kind}; leave the texts out (--tower image, with --classes), or export it to "
+            "onnx"
         )

@@ -12,6 +12,7 @@ import io
 import tarfile
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,8 @@ from distillkit.types import Sample
 
 _KINDS = (".npz", ".pth.gz")
 _LIMIT = 1 << 26  # bytes unpacked; a sample of 30 views of 1,536 numbers is 200 KB
-_DAMAGE = (OSError, ValueError, KeyError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile, UnpicklingError)
+_READING = (OSError, EOFError, zlib.error, zipfile.BadZipFile, UnpicklingError)
+_DAMAGE = (*_READING, ValueError, KeyError, TypeError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,10 @@ class Datacompdr:
             raise SourceError(f"{root}: no .tar with .npz or .pth.gz files of embeddings")
         first = _unpacked(self.members[0])
         image, text = first["image_emb"], first["text_emb"]
-        self.shape, self.half = tuple(image.shape), image.dtype == torch.bfloat16
-        self.widths = widths or [self.shape[1]]
-        if image.ndim != 2 or sum(self.widths) != self.shape[1] or text.shape[-1] != self.shape[1]:
+        self.places, self.half = tars, image.dtype == torch.bfloat16
+        self.shape, told = tuple(image.shape), tuple(text.shape)
+        self.widths = widths or [self.shape[-1]]
+        if self.shape[-1] != told[-1] or sum(self.widths) != told[-1] or min(self.widths) < 0:
             raise SourceError(f"{root}: embeddings {list(image.shape)} and {list(text.shape)}, widths {self.widths}")
         self.names = (
             [name] if len(self.widths) == 1 else [f"{name}{number}" for number in range(1, 1 + len(self.widths))]
@@ -103,6 +106,9 @@ class Datacompdr:
         for place, row in enumerate(rows.tolist()):
             try:
                 held = _unpacked(self.members[row])
+                shape, width = tuple(held["image_emb"].shape), held["text_emb"].shape[1]
+                if shape != self.shape or width != self.shape[1]:
+                    raise SourceError(f"image_emb {list(shape)}, texts of {width}; the first has {list(self.shape)}")
                 image[place], text[place] = held["image_emb"], held["text_emb"][0]
             except (SourceError, RuntimeError, IndexError) as error:
                 refused[place] = str(error)
@@ -114,22 +120,25 @@ class Datacompdr:
 
 def _members(tar: Path) -> Iterator[_Member]:
     """The embeddings in a tar, by sample, with its caption if it has one. Nothing is unpacked to disk."""
-    texts: dict[str, str] = {}
-    found: dict[str, tuple[str, int, int]] = {}
+    texts: dict[tuple[str, str], str] = {}
+    found: dict[tuple[str, str], tuple[str, int, int]] = {}
     try:
         with tarfile.open(tar, "r:") as archive:
             for member in archive:
-                key, _, ending = Path(member.name).name.partition(".")
+                folder, _, name = member.name.rpartition("/")
+                key, _, ending = name.partition(".")
                 if member.isfile() and f".{ending}" in _KINDS:
-                    found[key] = f".{ending}", member.offset_data, member.size
+                    found[folder, key] = f".{ending}", member.offset_data, member.size
                 elif member.isfile() and ending == "txt" and member.size < _LIMIT:
                     content = archive.extractfile(member)
-                    texts[key] = content.read().decode("utf-8", "replace") if content else ""
+                    texts[folder, key] = content.read().decode("utf-8", "replace") if content else ""
     except (tarfile.TarError, OSError) as error:
         blame_the_file(error, tar)
         raise SourceError(f"{tar}: no tar that can be read ({error})") from error
-    for key, (kind, start, size) in found.items():
-        yield _Member(key, tar, kind, start, size, texts.get(key))
+    times = Counter(key for _, key in found)
+    for (folder, key), (kind, start, size) in found.items():
+        named = key if times[key] == 1 else f"{folder}/{key}"  # of several folders, so that none is taken for another
+        yield _Member(named, tar, kind, start, size, texts.get((folder, key)))
 
 
 def _unpacked(member: _Member) -> dict[str, torch.Tensor]:
@@ -139,7 +148,11 @@ def _unpacked(member: _Member) -> dict[str, torch.Tensor]:
             file.seek(member.start)
             packed = file.read(min(member.size, _LIMIT))
         held = _from_npz(packed) if member.kind == ".npz" else _from_pth(packed)
-        return {name: torch.as_tensor(held[name]) for name in ("image_emb", "text_emb")}
+        found = {name: torch.as_tensor(held[name]) for name in ("image_emb", "text_emb")}
+        for name, value in found.items():
+            if value.ndim != 2 or not len(value) or not value.is_floating_point():
+                raise ValueError(f"{name} is {value.dtype} {list(value.shape)}, want rows of floats")
+        return found
     except _DAMAGE as error:
         blame_the_file(error, member.tar)
         told = one_line(error)

@@ -19,6 +19,7 @@ from distillkit.errors import SourceError
 from distillkit.importers._record import imported
 from distillkit.store.format.field import Field
 from distillkit.system.atomic import parsed_json
+from distillkit.system.paths import expand
 from distillkit.system.wording import one_line
 from distillkit.types import Sample
 
@@ -46,7 +47,8 @@ class DimeFm:
         if not paths:
             raise SourceError(f"{root}: neither a .tsv file nor a folder of them")
         self.files = [_Rows(path) for path in paths]
-        self.beside = [_Rows(Path(path)) for path in beside or ()]
+        self.beside = [_Rows(Path(expand(path))) for path in beside or ()]
+        self.places = [place for rows in (*self.files, *self.beside) for place in rows.places]
         if self.beside and [len(file) for file in self.beside] != [len(file) for file in self.files]:
             raise SourceError(
                 f"{root}: the files in `beside` have other numbers of rows; the two lists must go together"
@@ -109,27 +111,41 @@ class _Rows:
             raise SourceError(f"{path}: {error.strerror}") from error
         index = path.with_suffix(".lineidx")
         chosen = path.with_suffix(".linelist")
+        self.places = [place for place in (path, index, chosen) if place.is_file()]
         self.begins = _begins(index) if index.is_file() else self._searched()
+        size = path.stat().st_size
+        if len(self.begins) and not 0 <= self.begins.min() <= self.begins.max() <= size:
+            raise SourceError(f"{index}: places beyond the {size} bytes of {path.name}; fetch both again")
+        self.index = index
+        if index.is_file() and self._ends() < size:
+            raise SourceError(f"{index}: ends before the last line of {path.name}; fetch both again")
         if chosen.is_file():
             lines = np.sort(_begins(chosen))
             if len(lines) and not 0 <= lines[0] <= lines[-1] < len(self.begins):
                 raise SourceError(f"{chosen}: names lines that {path.name} has not; fetch both again")
             self.begins = self.begins[lines]
-        size = path.stat().st_size
-        if len(self.begins) and not 0 <= self.begins.min() <= self.begins.max() <= size:
-            raise SourceError(f"{index}: places beyond the {size} bytes of {path.name}; fetch both again")
 
     def _searched(self) -> np.ndarray:
         self.file.seek(0)
         lengths = [len(line) for line in self.file]
         return np.cumsum([0, *lengths[:-1]]) if lengths else np.empty(0, np.int64)
 
+    def _ends(self) -> int:
+        """Where the last row that is known ends."""
+        self.file.seek(int(self.begins.max()) if len(self.begins) else 0)
+        if len(self.begins):
+            self.file.readline()
+        return self.file.tell()
+
     def __len__(self) -> int:
         return len(self.begins)
 
     def key(self, row: int) -> str:
-        """The first column alone: behind it may lie an image."""
-        self.file.seek(int(self.begins[row]))
+        """The first column alone: behind it may lie an image. SourceError where no line begins there."""
+        begin = int(self.begins[row])
+        self.file.seek(max(begin - 1, 0))
+        if begin and self.file.read(1) != b"\n":
+            raise SourceError(f"{self.index}: row {row} begins within a line of {self.path.name}; fetch both again")
         start = self.file.readline(_KEY)
         return start.partition(b"\t")[0].decode("utf-8", "replace").rstrip("\r\n")
 

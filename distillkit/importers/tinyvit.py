@@ -51,14 +51,16 @@ class Tinyvit:
         }
         self.source: dict[str, Any] = {"kind": "folder", "knobs": {}, "root": images}
         self.row = np.dtype([("seed", "<i4"), ("classes", "<u2", self.top_k), ("chances", "<f2", self.top_k)])
-        self.keys = sorted(root.glob("rank*-keys.txt"), key=lambda path: int(re.findall(r"\d+", path.name)[0]))
+        keys = [path for path in root.glob("rank*-keys.txt") if re.fullmatch(r"rank\d+-keys\.txt", path.name)]
+        self.keys = sorted(keys, key=lambda path: int(re.findall(r"\d+", path.name)[0]))
         if not self.keys:
             raise SourceError(f"{root}: no rank*-keys.txt")
         self.values = [self._mapped(path) for path in self.keys]
+        self.places = [*self.keys, *map(_values_of, self.keys)]
         self.starts = np.cumsum([0, *map(len, self.values)])
 
     def _mapped(self, keys: Path) -> np.ndarray:
-        path = keys.with_name(keys.name.replace("-keys.txt", "-values.bin"))
+        path = _values_of(keys)
         with keys.open("rb") as lines:
             count = sum(1 for _ in lines)
         size = path.stat().st_size if path.is_file() else -1
@@ -101,3 +103,7 @@ class Tinyvit:
         }
         told = f"classes beyond {self.classes}, or chances outside 0 to 1"
         return arrays, {int(row): told for row in np.flatnonzero(wrong)}
+
+
+def _values_of(keys: Path) -> Path:
+    return keys.with_name(keys.name.replace("-keys.txt", "-values.bin"))

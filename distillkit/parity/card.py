@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from distillkit.recipe import TrainRecipe
 from distillkit.runfolder import RunFolder
 from distillkit.system.atomic import make_folder
 from distillkit.system.versions import versions
-from distillkit.system.wording import count
+from distillkit.system.wording import count, network
 
 CARD = "README.md"
 RESULTS = ".eval_results"
@@ -44,7 +46,10 @@ def write_card(folder: Path, run: RunFolder, student: Described, to: str, target
 
 
 def _front(student: Described) -> str:
-    lines = [f"license: {student.licence or 'unknown'}", "tags:", "- distillation", "- image-feature-extraction"]
+    # In quotes, as JSON has them, where YAML would read more than a word: hubs refuse a card that they cannot read.
+    licence = student.licence or "unknown"
+    told = licence if re.fullmatch(r"[A-Za-z][\w.-]*", licence) else json.dumps(" ".join(licence.split()))
+    lines = [f"license: {told}", "tags:", "- distillation", "- image-feature-extraction"]
     return "---\n" + "\n".join(lines) + "\n---"
 
 
@@ -56,7 +61,7 @@ def _opened(target: Any, student: Described) -> str:
 
 def _facts(recipe: TrainRecipe, facts: dict[str, Any], student: Described, weights: dict[str, Any]) -> str:
     chosen = weights["selected"]
-    texts = "none" if student.text is None else student.text.whose
+    texts = "none" if student.text is None else _public(network(student.text.whose))
     rows = {
         "recipe": recipe.name + (f", after {recipe.paper}" if recipe.paper else ""),
         "student": recipe.student.called,
@@ -65,7 +70,7 @@ def _facts(recipe: TrainRecipe, facts: dict[str, Any], student: Described, weigh
         "teacher": _teacher(facts["teacher"]),
         **{f"further teacher, {name}": _teacher(facts.get("also", {}).get(name, {})) for name in recipe.data.also},
         "text tower": texts,
-        "data": ", ".join(f"{name} {place}" for name, place in facts.get("stores", {}).items()),
+        "data": ", ".join(f"{name} {_public(place)}" for name, place in facts.get("stores", {}).items()),
         "training": f"{count(facts['steps'], 'step')}, {count(facts['images_seen'], 'image')} seen",
         "weights": f"of step {weights['step']:,}, selected for the best {chosen['number']} ({chosen['value']:.4g})"
         if chosen
@@ -83,7 +88,13 @@ def _facts(recipe: TrainRecipe, facts: dict[str, Any], student: Described, weigh
 def _teacher(fingerprint: dict[str, Any]) -> str:
     """Whose answers they were. Of further teachers older runs kept nothing."""
     model = fingerprint.get("model", "of an import") if fingerprint else "not recorded"
-    return f"{model}, weights sha256 {fingerprint.get('weights_sha256', 'unknown')}"
+    return f"{_public(network(str(model)))}, weights sha256 {fingerprint.get('weights_sha256', 'unknown')}"
+
+
+def _public(place: str) -> str:
+    """A place of this machine as a card that may go to a hub tells it: its name, not the way there."""
+    scheme, kind, rest = place.rpartition("local-dir:")
+    return scheme + kind + (Path(rest).name if Path(rest).is_absolute() else rest)
 
 
 def _shown(student: Described) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from distillkit.exports._described import Classes
 from distillkit.parity.questions import Pictures, Questions, Tell, Told, open_store
 from distillkit.parity.reference import Reference
 from distillkit.recipe import TrainRecipe
+from distillkit.store.format.sameness import other_teacher
 
 
 def classes_store(recipe: TrainRecipe, named: str | None) -> str | None:
@@ -26,9 +28,17 @@ def classes_store(recipe: TrainRecipe, named: str | None) -> str | None:
     return named or next(filter(None, evals), None) or recipe.data.classes
 
 
-def classes_of(recipe: TrainRecipe, place: str, tell: Tell | None) -> Classes:
-    """`tell`: who speaks for texts; of None, as the teacher said of the store."""
+def classes_of(recipe: TrainRecipe, place: str, tell: Tell | None, teacher: Mapping[str, Any]) -> Classes:
+    """`tell`: who speaks for texts; of None, as the `teacher` of the run said of the store. StoreError where the store
+    is another's: its vectors may be as wide, and mean nothing to the student.
+    """
     store = open_store(place, recipe)
+    told = None if tell else other_teacher(store.teacher("text"), teacher)
+    if told:
+        raise StoreError(
+            f"{store.path}: made by another teacher than the student learned from ({told}); name class prompts of that "
+            "one, or extract these with it"
+        )
     vectors = class_embeddings(store, Told(tell) if tell else None)
     return Classes(_names(store, len(vectors)), vectors)
 

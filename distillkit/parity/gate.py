@@ -2,6 +2,7 @@
 
     fp32        no cosine between both answers below 1 - 1e-5, and no order of nearest answers changed beyond ties
     fp16, int8  no cosine below 0.999, 0.98
+    lengths     none that differs by more than 0.1, 1 and 20 per cent
     all         the measure of the run, on the same items before and after, not separable (evaluation/paired.py)
 
 A lower precision may change single answers as long as the measure does not notice.
@@ -22,11 +23,12 @@ from distillkit.evals._ranking import one_right, ranked
 from distillkit.evaluation.paired import Differences, mean_differences
 from distillkit.evaluation.verdicts import holm, verdict
 from distillkit.exports._described import Opened
-from distillkit.parity.questions import Measure, Questions
+from distillkit.parity.questions import ODD, Measure, Questions
 from distillkit.parity.reference import Reference
 from distillkit.system.wording import count
 
 LEAST = {"fp32": 1 - 1e-5, "fp16": 0.999, "int8": 0.98}
+LENGTHS = {"fp32": 1e-3, "fp16": 1e-2, "int8": 0.2}  # embeddings leave raw, so their lengths say something
 _TIE = 1e-4  # answers whose cosines are nearer than this may change places
 _NEAREST = 5
 _TWO_WAYS = (
@@ -45,6 +47,7 @@ class Tower:
     mean: float
     agreement: float
     changed: int  # questions whose nearest answers changed places beyond ties
+    stretched: float = 0.0  # by how much of itself the length of an answer changed, at most
 
     @property
     def told(self) -> str:
@@ -57,6 +60,8 @@ class Tower:
     def refusal(self, precision: str) -> str | None:
         if not self.worst >= LEAST[precision]:
             return f"worst cosine of the {self.name} tower {self.worst:.5f}, at least {LEAST[precision]:g} is asked"
+        if self.stretched > LENGTHS[precision]:
+            return f"answers of the {self.name} tower are longer or shorter by up to {self.stretched:.2%}"
         if precision == "fp32" and self.changed:
             asked = count(self.asked, "question")
             return f"the nearest answers of {self.changed:,} of {asked} to the {self.name} tower changed"
@@ -113,12 +118,15 @@ class Parity:
 
 
 def compare(asked: Questions, student: Reference, target: Opened, towers: Sequence[str], precision: str) -> Parity:
-    """Ask both the same, tower by tower, then measure whole pictures."""
-    pictures, texts = asked.pictures.squares, asked.texts
+    """Ask both the same, tower by tower, then measure whole pictures. A text tower is asked odd texts, too."""
+    pictures, texts = asked.pictures.squares, list(asked.texts)
     before = {"image": student.images(pictures)} if "image" in towers else {}
     after = {"image": target.images(pictures)} if "image" in towers else {}
+    notes = [getattr(target, "told", "")]
     if "text" in towers:
+        texts = [*texts, *ODD]
         before["text"], after["text"] = student.texts(texts), target.texts(texts)
+        notes.append(f"{len(ODD)} of the texts are ours: with capitals, marks, other scripts, and longer than is read")
     found = []
     for name, other in (("image", "text"), ("text", "image")):
         if name in towers:
@@ -127,8 +135,7 @@ def compare(asked: Questions, student: Reference, target: Opened, towers: Sequen
     numbers: tuple[Number, ...] = ()
     if asked.measure is not None:
         numbers = _numbers(asked, asked.measure, student, target, towers)
-    notes = tuple(filter(None, [getattr(target, "told", "")]))
-    return Parity(precision, asked.told, tuple(found), numbers, notes)
+    return Parity(precision, asked.public or asked.told, tuple(found), numbers, tuple(filter(None, notes)))
 
 
 def _same_width(said: dict[str, np.ndarray], one: str, other: str) -> bool:
@@ -159,7 +166,12 @@ def _tower(
         float(cosines.mean()),
         float((~moved[:, 0]).double().mean()),
         int(moved.any(1).sum()),
+        float(np.abs(_lengths(after) / _lengths(before) - 1).max()),
     )
+
+
+def _lengths(said: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
+    return np.maximum(np.linalg.norm(said.astype(np.float64), axis=1), 1e-12)
 
 
 def _numbers(

@@ -35,6 +35,16 @@ Tell = Callable[[list[str]], Float[np.ndarray, "t d"]]
 
 LEAST = 256  # questions for a tower; of fewer, the worst says little
 MOST = 2048  # more would tell little more
+# What captions seldom have, and a tokenizer that is not quite the same reads otherwise.
+ODD = (
+    "A Photo of a CAT, with a Hat!",
+    "it's the_cat's (2nd) photo: 50% of 1,234.5",
+    "  two  spaces and\ta tab ",
+    '"quotes" & more - or/and #tags @you [box] {x}~^`|\\+=<$>*;?',
+    "Ärger ÉCOLE Straße ΣΊΣΥΦΟΣ",
+    "日本語 の text 한국어 👩‍🚀",
+    "a red bicycle by the wall of the old house at the end of our street " * 8,
+)
 
 
 class Pictures(Sequence[Image.Image]):
@@ -95,6 +105,7 @@ class Questions:
     texts: list[str]
     measure: Measure | None
     told: str  # where they are from
+    public: str = ""  # the same without the way there, which goes out with a student
 
     def enough(self, towers: Sequence[str]) -> None:
         """ExportError where a tower would be asked too little."""
@@ -119,12 +130,14 @@ def questions_of_run(recipe: TrainRecipe, path: Path) -> Questions:
         kept = np.linspace(0, len(kept) - 1, MOST).astype(np.int64)
     # Of a picture with several captions every row is kept, and the towers are asked about it once.
     pictures = first_of_each(store, store.ok_rows[kept])
-    places, told = _originals(store, kept[pictures], recipe), str(store.path)
+    places, more = _originals(store, kept[pictures], recipe), list[tuple[Originals, int]]()
     if len(places) < LEAST:  # the measure is of the first alone
         more = _trained_with(recipe, LEAST - len(places), but=store)
-        places, told = places + more, f"{told}, and {count(len(more), 'picture')} of training"
+        places = places + more
     shown = Pictures(places, lambda place: place[0].open(place[1])[0])
-    return Questions(shown, _texts(recipe, store), _measured(measure, store, kept, recipe), told)
+    also = f", and {count(len(more), 'picture')} of training" if more else ""
+    told, public = (f"{name}{also}" for name in (store.path, store.path.absolute().name))
+    return Questions(shown, _texts(recipe, store), _measured(measure, store, kept, recipe), told, public)
 
 
 def _originals(store: FeatureStore, kept: np.ndarray, recipe: TrainRecipe) -> list[tuple[Originals, int]]:

@@ -35,7 +35,8 @@ def questions_of_folder(folder: Path, say: Callable[[str], None]) -> Questions:
     files = [path for path in files if path not in wrong]
     lines = [line.strip() for path in found if path.suffix == ".txt" for line in _lines(path)]
     texts = list(dict.fromkeys(filter(None, lines)))[:MOST]
-    return Questions(Pictures(files, _picture), texts, None, f"--samples {folder}")
+    told, public = (f"--samples {name}" for name in (folder, folder.absolute().name))
+    return Questions(Pictures(files, _picture), texts, None, told, public)
 
 
 def _picture(path: Path) -> Image.Image:

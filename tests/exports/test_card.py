@@ -10,6 +10,7 @@ import pytest
 import yaml
 from PIL import Image, ImageOps
 
+from distillkit.export import export
 from distillkit.exports._pictures import OPENED, pixels_of, read_preprocessor
 from distillkit.pixels import decode
 from tests.exports.world import ALONE, card_of, json_of, lines_of
@@ -82,3 +83,16 @@ def test_it_says_what_it_was_made_of_and_by_whom(classified):
     parity = json_of(folder / "distillkit.json")["parity"]
     assert parity["towers"][0]["worst"] > 1 - 1e-5 and parity["precision"] == "fp32"
     assert f"worst cosine {parity['towers'][0]['worst']:.7f}" in card
+
+
+@pytest.mark.parametrize("licence", [None, "apache-2.0", "CC BY: as it is\n- x", 'a "b" # c'])
+def test_its_head_is_what_hubs_read_and_no_line_says_where_things_lie_here(runs, tmp_path, licence):
+    folder = export(runs("image"), "timm", out=tmp_path / "out", licence=licence, say=lambda line: None)
+    card = card_of(folder)
+    head = yaml.safe_load(card.split("---\n")[1])
+    assert head["license"] == " ".join((licence or "unknown").split()) and head["tags"][0] == "distillation"
+    assert "| data | images images |" in card and "| teacher | local-dir:toy, weights" in card
+    assert "from images;" in card and "| licence |" in card
+    for path in folder.rglob("*.*"):
+        if path.suffix in (".md", ".json"):
+            assert str(tmp_path.parent.parent) not in path.read_text(), path

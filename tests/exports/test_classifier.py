@@ -16,7 +16,7 @@ from distillkit.parity.classes import _names
 from distillkit.parity.reference import Reference
 from distillkit.runfolder import RunFolder
 from distillkit.store.reading.reader import FeatureStore
-from tests.conftest import WORDS
+from tests.conftest import WORDS, make_teacher
 from tests.exports.world import STUDENTS, card_of, finish
 
 
@@ -48,6 +48,18 @@ def test_classes_of_another_width_are_refused(runs, pictures, tmp_path):
     with pytest.raises(ExportError, match="16 numbers, the vectors of its classes 32"):
         export(run, "classifier", classes=f"{pictures}/prompts", out=tmp_path / "out", say=lambda line: None)
     assert not (tmp_path / "out").exists()
+
+
+def test_classes_as_another_teacher_said_them_are_refused(runs, pictures, tmp_path, teacher_folder):
+    """As wide, so nobody would notice: the gate asks both by the same vectors."""
+    other = make_teacher(tmp_path / "other", seed=7)
+    recipe = (pictures.parent / "extract.toml").read_text().replace(str(teacher_folder), str(other))
+    (tmp_path / "extract.toml").write_text(recipe.replace(f'out = "{pictures}"', f'out = "{tmp_path}/stores"'))
+    extract(tmp_path / "extract.toml", lambda line: None)
+    with pytest.raises(StoreError, match="prompts: made by another teacher than the student learned from") as refusal:
+        export(runs("image"), "classifier", classes=f"{tmp_path}/stores/prompts", out=tmp_path / "out")
+    assert "\n" not in str(refusal.value) and not (tmp_path / "out").exists()
+    assert export(runs("pair"), "classifier", classes=f"{tmp_path}/stores/prompts", out=tmp_path / "own").is_dir()
 
 
 SOURCE = """

@@ -52,6 +52,7 @@ def refused(run_cli, *words):
         ("pair", ["--to", "open_clip", "--text-tower", "teacher"], "this student has a text tower of its own"),
         ("pair", ["--to", "open_clip", "--samples", "nowhere"], "--samples nowhere: no such folder"),
         ("pair", ["--to", "open_clip", "--keep", "fp32:norm"], "unknown key 'keep'"),
+        ("pair", ["--to", "onnx", "--keep", "fp32:norm"], "--keep fp32:norm: all of it stays in fp32; leave it out"),
         ("pair", ["--to", "classifier"], "no classes are known; name a store of class prompts with --classes"),
         ("pair", ["--to", "tests.exports.test_refusals:FullDisk"], "no space left on the disk"),
     ],
@@ -84,6 +85,19 @@ def test_the_teachers_text_tower_is_named_as_a_cure_only_where_it_would_do(runs,
     assert "stand beside it: the teacher dino has no text tower" in told and told.endswith("; export it to onnx")
     told = refused(run_cli, run, "--to", "web", *out)
     assert "--classes" in told and "--text-tower" not in told
+
+
+@pytest.mark.parametrize(
+    ("knobs", "told"),
+    [
+        ({"text_tower": "techer"}, "--text-tower techer: write own or teacher"),
+        ({"keep": "(", "precision": "fp16"}, r"--keep fp32:\(: no regular expression"),
+    ],
+)
+def test_what_the_command_line_refuses_python_refuses(runs, tmp_path, knobs, told):
+    with pytest.raises(ExportError, match=told):
+        export(runs("image"), "onnx", out=tmp_path / "out", **knobs)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_too_few_samples_are_told_for_each_tower(runs, run_cli, tmp_path):
@@ -193,6 +207,14 @@ def test_a_tokenizer_of_its_own_is_refused_where_a_program_has_none_like_it(tmp_
     text = SimpleNamespace(tokenizer="somebody/unigram")
     told = Hf().holds(SimpleNamespace(image=None, text=text, towers=["text"]))
     assert told is not None and "its text tower is not CLIP's own kind" in told and "export it to onnx" in told
-    (tmp_path / TOKENIZER).write_text(json.dumps({"model": {"type": "Unigram"}}))
-    with pytest.raises(ExportError, match="a tokenizer of kind Unigram; leave the texts out"):
-        _refuse_strange_tokenizer(tmp_path)
+    metaspace = {"type": "Metaspace"}
+    for told in (
+        {"model": {"type": "Unigram"}},
+        {"model": {"type": "BPE", "end_of_word_suffix": None}},
+        {"model": {"type": "WordPiece"}, "pre_tokenizer": metaspace},
+    ):
+        (tmp_path / TOKENIZER).write_text(json.dumps(told))
+        with pytest.raises(
+            ExportError, match=f"another tokenizer of kind {told['model']['type']}; leave the texts out"
+        ):
+            _refuse_strange_tokenizer(tmp_path)

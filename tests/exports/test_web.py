@@ -21,7 +21,7 @@ from PIL import Image
 
 from distillkit.errors import ExportError
 from distillkit.export import export
-from distillkit.exports._mending import mending
+from distillkit.exports._mending import cleaning, mending
 from distillkit.exports._page import PAGE, RUNTIME
 from distillkit.exports._tokens import _clip, read_tokens
 from distillkit.exports.web import _runtime
@@ -101,7 +101,10 @@ def test_tokens_are_those_of_python(tmp_path):
     vocabulary = {piece: number for number, piece in enumerate(dict.fromkeys(pieces))}
     bert = BertWordPieceTokenizer(vocabulary)
     bert.normalizer = normalizers.Sequence([*mending(tokenizers), bert.normalizer])
-    for name, made, pad in (("clip", clip, "!"), ("bert", bert, "[PAD]")):
+    canonical = BertWordPieceTokenizer(vocabulary)
+    steps = [*mending(tokenizers), *cleaning(tokenizers, "canonicalize"), canonical.normalizer]
+    canonical.normalizer = normalizers.Sequence(steps)
+    for name, made, pad in (("clip", clip, "!"), ("bert", bert, "[PAD]"), ("canonical", canonical, "[PAD]")):
         made.enable_truncation(24)
         made.enable_padding(length=24, pad_id=0, pad_token=pad)
         (tmp_path / name).mkdir()

@@ -45,7 +45,8 @@ def clip_retrieval(folder, rows=(100, 50), key=lambda n: f"/photos/{n:05d}.jpg")
     random, images, texts, start = np.random.default_rng(0), [], [], 0
     for number, count in enumerate(rows):
         for name, arrays in (("img_emb", images), ("text_emb", texts)):
-            arrays.append(random.standard_normal((count, 32)).astype(np.float16))
+            drawn = random.standard_normal((count, 32))
+            arrays.append((drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float16))
             (folder / name).mkdir(parents=True, exist_ok=True)
             np.save(folder / name / f"{name}_{number}.npy", arrays[-1])
         (folder / "metadata").mkdir(exist_ok=True)
@@ -115,7 +116,7 @@ def test_clip_retrieval_refuses_pickles_and_what_does_not_fit(tmp_path):
     ):
         bring("clip_retrieval", tmp_path / "embeddings", tmp_path / "out", key="uid")
     np.save(tmp_path / "embeddings/img_emb/img_emb_1.npy", np.zeros((49, 32), np.float16))
-    with pytest.raises(SourceError, match="not as many files and rows as in metadata"):
+    with pytest.raises(SourceError, match="img_emb: not as many rows as in metadata/"):
         bring("clip_retrieval", tmp_path / "embeddings", tmp_path / "out")
     np.save(tmp_path / "embeddings/img_emb/img_emb_1.npy", np.array([{}] * 50), allow_pickle=True)
     with pytest.raises(SourceError, match="no array of numbers"):
@@ -344,3 +345,199 @@ def test_the_command(tmp_path, run_cli):
     assert code == 1 and "did you mean 'clip_retrieval'" in err
     code, _, err = run_cli(*arguments, "--set", 'model="another"')
     assert code == 1 and "holds another store; move it away" in err
+
+
+# What is silently taken for something else.
+
+
+def renamed(folder, names):
+    for before, after in names.items():
+        (folder / before).rename(folder / after)
+
+
+def other_half(place):
+    renamed(place / "img_emb", {"img_emb_1.npy": "img_emb_2.npy"})
+
+
+def one_number_twice(place):
+    renamed(place / "img_emb", {"img_emb_1.npy": "img_emb_00.npy"})
+
+
+def narrow(place):
+    np.save(place / "img_emb/img_emb_1.npy", np.ones((50, 1), np.float16))
+
+
+def wide(place):
+    np.save(place / "img_emb/img_emb_1.npy", np.ones((50, 33), np.float16))
+
+
+def raw(place):
+    np.save(place / "img_emb/img_emb_1.npy", np.full((50, 32), 2, np.float16))
+
+
+def table(place, **columns):
+    pq.write_table(pa.table(columns), place / "metadata/metadata_1.parquet")
+
+
+def nameless(place):
+    table(place, image_path=[None, *map(str, range(49))])
+
+
+def without_the_key(place):
+    table(place, uid=[1] * 50)
+
+
+def lists(place):
+    table(place, image_path=[str(n) for n in range(50)], caption=[["a"]] * 50)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (other_half, r"img_emb_2\.npy: metadata/ has no part of that number; fetch it, or number both alike"),
+        (
+            one_number_twice,
+            r"img_emb_00\.npy: metadata/ has no part|several parts have one number|img_emb/ has no part",
+        ),
+        (narrow, r"img_emb_1\.npy: rows of 1 number"),
+        (wide, r"img_emb_1\.npy: rows of 33 numbers, those of img_emb_0\.npy have 32"),
+        (raw, r"img_emb_1\.npy: not of length 1, as those of img_emb_0\.npy"),
+        (nameless, r"metadata_1\.parquet: a row has no image_path"),
+        (without_the_key, r"metadata_1\.parquet: no column 'image_path' to name rows by; set key to one of: uid"),
+        (lists, r"metadata_1\.parquet: its column caption is list<.*>, text is wanted"),
+    ],
+)
+def test_parts_that_do_not_belong_together_are_named(tmp_path, spoil, told):
+    clip_retrieval(tmp_path / "embeddings")
+    spoil(tmp_path / "embeddings")
+    with pytest.raises(SourceError, match=told) as refusal:
+        bring("clip_retrieval", tmp_path / "embeddings", tmp_path / "out")
+    assert "\n" not in str(refusal.value)
+
+
+def test_parts_belong_together_by_their_numbers_however_these_are_written(tmp_path):
+    images, _ = clip_retrieval(tmp_path / "embeddings", rows=(5,) * 11)
+    names = {f"img_emb_{number}.npy": f"part-{number:05d}-of-00011.npy" for number in range(11)}
+    renamed(tmp_path / "embeddings/img_emb", names)
+    (tmp_path / "embeddings/text_emb").rename(tmp_path / "texts")
+    names = {f"metadata_{number}.parquet": f"part-{number:05d}-of-00011.parquet" for number in range(11)}
+    renamed(tmp_path / "embeddings/metadata", names)
+    store, _ = bring("clip_retrieval", tmp_path / "embeddings", tmp_path / "out")
+    at = [int(key[8:13]) for key in store.index["key"].to_pylist()]
+    assert sorted(at) == list(range(55))
+    np.testing.assert_array_equal(store.read("image", np.arange(55)).numpy(), images[at])
+
+
+def test_what_is_stored_is_as_wide_as_its_widest_part_and_says_whether_it_is_normalised(tmp_path):
+    place, rows = tmp_path / "embeddings", {}
+    clip_retrieval(place)
+    (place / "text_emb").rename(tmp_path / "texts")
+    for number, kind in enumerate(("<f2", ">f4")):
+        rows[number] = (np.arange(50 * 32).reshape(50, 32) * 3.14159).astype(kind)
+        np.save(place / f"img_emb/img_emb_{number}.npy", rows[number][[*range(50)] * (2 - number)])
+    store, _ = bring("clip_retrieval", place, tmp_path / "out")
+    np.testing.assert_array_equal(store.read("image", np.arange(100, 150)).numpy(), rows[1].astype(np.float32))
+    assert "normalised" not in store.teacher("image")
+
+
+def packed_as(image, text):
+    file = io.BytesIO()
+    np.savez(file, image_emb=image, text_emb=text)
+    return file.getvalue()
+
+
+def test_datacompdr_takes_no_other_shape_for_the_one_that_is_wanted(tmp_path):
+    good, drawn = np.ones((3, 8), np.float16), np.random.default_rng(0).standard_normal((3, 8)).astype(np.float16)
+    bad = {
+        "one-view": packed_as(drawn[:1], good),
+        "one-text": packed_as(drawn, good[0]),
+        "no-text": packed_as(drawn, good[:0]),
+        "words": packed_as(np.array(["a"]), good),
+    }
+    tar(
+        tmp_path / "0.tar", [("good.npz", packed_as(drawn, good)), *((f"{name}.npz", one) for name, one in bad.items())]
+    )
+    store, _ = bring("datacompdr", tmp_path / "0.tar", tmp_path / "out")
+    assert store.ok_rows.tolist() == [0] and {line["key"] for line in store.failures()} == bad.keys()
+    for name, one in bad.items():
+        if name != "one-view":
+            tar(tmp_path / "first.tar", [(f"{name}.npz", one)])
+            with pytest.raises(SourceError, match=f"{name}.npz: damaged, or not safe to load"):
+                bring("datacompdr", tmp_path / "first.tar", tmp_path / name)
+    tar(tmp_path / "whole.tar", [("good.npz", packed_as(drawn, good))])
+    with pytest.raises(SourceError, match="widths"):
+        bring("datacompdr", tmp_path / "whole.tar", tmp_path / "negative", widths=[-1, 9])
+
+
+def test_samples_of_one_name_in_several_folders_of_a_tar_are_all_there(tmp_path):
+    members = []
+    for number, folder in enumerate("ab"):
+        held = packed_as(np.full((2, 8), number, np.float16), np.full((1, 8), number, np.float16))
+        members += [(f"{folder}/u1.npz", held), (f"{folder}/u1.txt", folder.encode())]
+    tar(tmp_path / "0.tar", members)
+    store, _ = bring("datacompdr", tmp_path / "0.tar", tmp_path / "out")
+    assert store.index["key"].to_pylist() == ["a/u1", "b/u1"] and store.index["text"].to_pylist() == ["a", "b"]
+    assert store.read("text", [0, 1])[:, 0].tolist() == [0, 1]
+
+
+def test_an_index_of_other_lines_is_refused(tmp_path):
+    place = tmp_path / "features.tsv"
+    tsv(place, [(f"k{n}", b64([n] * 32)) for n in range(4)])
+    begins = place.with_suffix(".lineidx").read_text().split()
+    for wrong, told in ((begins[:3], "ends before the last line"), ([0, 7, *begins[2:]], "row 1 begins within a line")):
+        place.with_suffix(".lineidx").write_text("".join(f"{begin}\n" for begin in wrong))
+        with pytest.raises(SourceError, match=rf"features\.lineidx: {told} of features\.tsv; fetch both again"):
+            bring("dime_fm", place, tmp_path / "out")
+
+
+def all_kinds(folder):
+    """An import of each kind: its knobs, where it is from, and a file that it reads."""
+    clip_retrieval(folder / "clip")
+    tsv(folder / "dime.tsv", [(f"k{n}", b64([n] * 32)) for n in range(4)])
+    tar(folder / "0.tar", [("u.npz", packed_as(np.ones((2, 8), np.float16), np.ones((1, 8), np.float16)))])
+    (folder / "logits_top1_epoch0").mkdir()
+    (folder / "logits_top1_epoch0/rank0-keys.txt").write_text("a\n")
+    (folder / "logits_top1_epoch0/rankx-keys.txt").write_text("somebody's own\n")
+    (folder / "logits_top1_epoch0/rank0-values.bin").write_bytes(bytes(8))
+    return {
+        "clip_retrieval": ({}, folder / "clip", folder / "clip/text_emb/text_emb_1.npy"),
+        "dime_fm": ({}, folder / "dime.tsv", folder / "dime.tsv"),
+        "datacompdr": ({}, folder / "0.tar", folder / "0.tar"),
+        "tinyvit": ({"classes": 9}, folder / "logits_top1_epoch0", folder / "logits_top1_epoch0/rank0-values.bin"),
+    }
+
+
+def test_files_that_changed_since_are_told_and_never_mixed_with_those_before(tmp_path):
+    for kind, (knobs, place, file) in all_kinds(tmp_path).items():
+        store, _ = bring(kind, place, tmp_path / kind, **knobs)
+        before = store.digest
+        assert bring(kind, place, tmp_path / kind, **knobs)[1] == []
+        file.write_bytes(file.read_bytes())  # of another time
+        store, said = bring(kind, place, tmp_path / kind, **knobs)
+        assert store.digest == before
+        assert said == [
+            f"{tmp_path / kind}: was made of other files than lie at {place} now, and stays as it is; import them "
+            "elsewhere"
+        ]
+        (tmp_path / kind / "manifest.json").unlink()  # as a kill leaves it
+        with pytest.raises(SourceError, match=r"its files are others than when .* was begun") as refusal:
+            bring(kind, place, tmp_path / kind, **knobs)
+        assert str(place) in str(refusal.value)
+
+
+def test_a_store_of_an_earlier_version_which_tells_of_no_files_goes_on(tmp_path):
+    clip_retrieval(tmp_path / "embeddings")
+    bring("clip_retrieval", tmp_path / "embeddings", tmp_path / "out")
+    log = tmp_path / "out/extract.jsonl"
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    log.write_text("".join(json.dumps({k: v for k, v in one.items() if k != "files"}) + "\n" for one in lines))
+    assert bring("clip_retrieval", tmp_path / "embeddings", tmp_path / "out")[1] == []
+    (tmp_path / "out/manifest.json").unlink()
+    assert len(bring("clip_retrieval", tmp_path / "embeddings", tmp_path / "out")[0].ok_rows) == 150
+
+
+def test_a_name_that_is_none_of_a_folder_is_one_line(tmp_path):
+    for kind, (knobs, place, _) in all_kinds(tmp_path).items():
+        for name in ("a/b", "", "..", "views"):
+            with pytest.raises(DistillkitError, match="is no name of a teacher"):
+                bring(kind, place, tmp_path / "out", name=name, **knobs)

@@ -47,6 +47,13 @@ class NoProjection(_Faulty):
         weights["visual.proj"] = torch.eye(len(weights["visual.proj"]))
 
 
+class Stretched(_Faulty):
+    """Every direction is right, and no length."""
+
+    def spoil(self, model, preprocess, weights):
+        weights["visual.proj"] = weights["visual.proj"] * 2
+
+
 class QuickGelu(_Faulty):
     def spoil(self, model, preprocess, weights):
         model["quick_gelu"] = True

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from distillkit.errors import ExportError
 from distillkit.export import export
@@ -13,7 +14,7 @@ from distillkit.parity.questions import Measure, Pictures, Questions, middle
 from tests.exports.world import STUDENTS, card_of, finish
 from tests.weights import replace_weights
 
-FAULTS = ["NoCausalMask", "OtherInterpolation", "OtherMean", "Bgr", "NoProjection", "QuickGelu"]
+FAULTS = ["NoCausalMask", "OtherInterpolation", "OtherMean", "Bgr", "NoProjection", "QuickGelu", "Stretched"]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -43,9 +44,17 @@ def test_half_precision_that_overflows_is_refused(pictures, tmp_path):
         export(run, "open_clip", precision="fp16", out=tmp_path / "half", say=lambda line: None)
 
 
-def _scale(run, name, factor):
-    from safetensors.torch import load_file
+def test_hf_in_half_precision_is_asked_as_its_card_opens_it(pictures, tmp_path):
+    """transformers computes in what the weights are kept in: sums that overflow there are fine in fp32."""
+    run = finish(tmp_path / "run", pictures, STUDENTS["tower"])
+    weights = load_file(run / "student.safetensors")["visual.conv1.weight"]
+    _scale(run, "visual.conv1.weight", 2e4 / float(weights.abs().max()))
+    with pytest.raises(ExportError, match=r"worst cosine of the image tower -1\.0"):
+        export(run, "hf", precision="fp16", out=tmp_path / "half", say=lambda line: None)
+    assert export(run, "hf", out=tmp_path / "whole", say=lambda line: None).is_dir()
 
+
+def _scale(run, name, factor):
     weights = load_file(run / "student.safetensors")
     weights[name] = weights[name] * factor
     replace_weights(run, weights)

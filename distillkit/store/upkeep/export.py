@@ -52,7 +52,7 @@ def export(
     if form not in _WRITERS:
         raise StoreError(f"{form!r} is no form of export; take one of: {', '.join(_WRITERS)}")
     refuse_what_is_there(out, StoreError)
-    names = [store.field_name(name) for name in fields] if fields else _held(store, out, say or silent)
+    names = list(dict.fromkeys(map(store.field_name, fields))) if fields else _held(store, out, say or silent)
     store = store.relying_on(names)
     rows, told = len(store.ok_rows), _left_out(store)
     if not rows:

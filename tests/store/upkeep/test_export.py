@@ -93,6 +93,18 @@ def test_the_same_store_is_the_same_export(store, tmp_path):
         assert contents(tmp_path / form / "one") == contents(tmp_path / form / "other")
 
 
+@pytest.mark.parametrize("form", ["npy", "parquet", "webdataset"])
+def test_a_field_that_is_named_twice_is_written_once(store, tmp_path, form):
+    """Two columns of one name are none that a program can ask for."""
+    name = store.feature_names[0]
+    export(store, tmp_path / "once", form, [name])
+    export(store, tmp_path / "twice", form, [name, name])
+    files = {path.relative_to(tmp_path / "once") for path in (tmp_path / "once").rglob("*.*")}
+    assert files and files == {path.relative_to(tmp_path / "twice") for path in (tmp_path / "twice").rglob("*.*")}
+    for file in files:
+        assert (tmp_path / "once" / file).read_bytes() == (tmp_path / "twice" / file).read_bytes()
+
+
 def test_what_cannot_be_exported_is_one_line_and_leaves_nothing(store, tmp_path, run_cli):
     with pytest.raises(StoreError, match="'hdf5' is no form of export; take one of: npy, arrow, parquet, webdataset"):
         export(store, tmp_path / "out", "hdf5")
