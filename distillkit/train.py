@@ -30,6 +30,7 @@ from distillkit.system.paths import expand
 from distillkit.system.stopping import after_steps, asked
 from distillkit.system.wording import count
 from distillkit.training import beginning, checkpoint
+from distillkit.training.ahead import ahead_of
 from distillkit.training.ask import Ask
 from distillkit.training.batches import Batches, refuse_other_inputs
 from distillkit.training.class_order import class_orders
@@ -229,7 +230,7 @@ def _steps(courses: Sequence[Course], batches: Batches, last: int, say: Say) -> 
     for course in courses:
         course.catch_up()
     first = min(course.done for course in courses)
-    for batch in batches.stream(first, last, _ahead(recipe, learners[0].device)):
+    for batch in batches.stream(first, last, ahead_of(recipe.data.prefetch, learners[0].device)):
         for line in _remarks(learners, batch) if batch.step == 0 else ():
             say(line)
         for course in courses:
@@ -243,13 +244,6 @@ def _steps(courses: Sequence[Course], batches: Batches, last: int, say: Say) -> 
 def _remarks(learners: Sequence[Learner], batch: Batch) -> list[str]:
     """What the objectives have to tell of the first batch, each line once."""
     return list(dict.fromkeys(line for learner in learners for line in learner.objective.remarks(batch)))
-
-
-def _ahead(recipe: TrainRecipe, device: torch.device) -> int | None:
-    """How many batches to make ahead: beside a GPU two, on a CPU what turns out to be faster (None)."""
-    if recipe.data.prefetch is not None or device.type == "cpu":
-        return recipe.data.prefetch
-    return 2
 
 
 make_callable(__name__)

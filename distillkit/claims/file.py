@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from distillkit.errors import RecipeError
 from distillkit.recipe import Component
 from distillkit.recipe.schema import Strict, validate
-from distillkit.store.format.manifest import digest
+from distillkit.system.record import digest
 from distillkit.system.wording import count
 
 

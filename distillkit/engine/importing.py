@@ -16,7 +16,7 @@ from distillkit.recipe import Component
 from distillkit.store.format import layout
 from distillkit.store.format.encode import encode
 from distillkit.store.format.log import put_together
-from distillkit.store.format.manifest import Manifest, digest
+from distillkit.store.format.manifest import Manifest
 from distillkit.store.format.plan import kept, make_plan
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.writing.fill import fill
@@ -24,6 +24,7 @@ from distillkit.store.writing.shards import Failure
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.system.atomic import make_folder
 from distillkit.system.progress import Counted
+from distillkit.system.record import digest
 from distillkit.system.wording import count
 
 _ROWS = 65_536  # of a shard, or as few more as make it whole

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from statistics import median
 
+import torch
+
 _MOST = 2
 _WARMING, _TRIAL, _SETTLING = 3, 8, 3  # steps; the first of each trial still live on what the one before made
 _TRIALS = 12  # none, some, none, some ...: a machine that is slow for a second must not decide
@@ -40,3 +42,8 @@ class Ahead:
     def _tried(self) -> int:
         trial = max(self._steps - _WARMING, 0) // _TRIAL
         return _MOST * (trial % 2)
+
+
+def ahead_of(fixed: int | None, device: torch.device) -> int | None:
+    """What `Ahead` is to be given: beside a GPU two, on a CPU what turns out to be faster, but for what is `fixed`."""
+    return _MOST if fixed is None and device.type != "cpu" else fixed

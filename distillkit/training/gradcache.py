@@ -128,3 +128,17 @@ def no_statistics(student: nn.Module) -> Iterator[None]:
             module.momentum = momentum
             if count is not None and module.num_batches_tracked is not None:
                 module.num_batches_tracked.copy_(count)
+
+
+@contextmanager
+def several_for_batch_norm() -> Iterator[None]:
+    """RecipeError where a batch norm is to find the spread of a single number."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise RecipeError(
+            "student: batch norm needs several images at once, and here is one; raise data.batch_size, or lower "
+            "optim.accumulate or the number of processes"
+        ) from error

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -19,7 +18,7 @@ from distillkit.system.spans import span
 from distillkit.training import shards
 from distillkit.training.compiling import whole_step
 from distillkit.training.finite import refuse_step, refuse_weights
-from distillkit.training.gradcache import backward_in_parts, no_statistics
+from distillkit.training.gradcache import backward_in_parts, no_statistics, several_for_batch_norm
 from distillkit.training.gradients import Averaged
 from distillkit.training.objective import Objective
 from distillkit.training.ranks import Ranks
@@ -193,7 +192,10 @@ class Learner:
 
     def see(self, batch: Batch) -> Features:
         """What the student says, in the precision of the recipe."""
-        with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32), _batch_norm():
+        with (
+            torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32),
+            several_for_batch_norm(),
+        ):
             return shards.see(self.student, batch) if self.sharded else self.student(batch)
 
     def gradient_norms(self, batch: Batch) -> dict[str, float]:
@@ -225,20 +227,6 @@ class Learner:
         for kept, now in pairs:
             if not kept.is_floating_point():
                 kept.copy_(now)
-
-
-@contextmanager
-def _batch_norm() -> Iterator[None]:
-    """RecipeError where a batch norm is to find the spread of a single number."""
-    try:
-        yield
-    except ValueError as error:
-        if "more than 1 value per channel" not in str(error):
-            raise
-        raise RecipeError(
-            "student: batch norm needs several images at once, and here is one; raise data.batch_size, or lower "
-            "optim.accumulate or the number of processes"
-        ) from error
 
 
 def _precision(name: str, device: torch.device) -> torch.dtype:
