@@ -192,10 +192,8 @@ class Learner:
 
     def see(self, batch: Batch) -> Features:
         """What the student says, in the precision of the recipe."""
-        with (
-            torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32),
-            several_for_batch_norm(),
-        ):
+        lower = self.precision != torch.float32
+        with torch.autocast(self.device.type, self.precision, enabled=lower), several_for_batch_norm():
             return shards.see(self.student, batch) if self.sharded else self.student(batch)
 
     def gradient_norms(self, batch: Batch) -> dict[str, float]:

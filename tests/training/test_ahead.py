@@ -1,12 +1,9 @@
 """On a CPU batches are made ahead where that is faster, whatever single steps take; elsewhere as many as was said."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 
-from distillkit.train import _ahead
-from distillkit.training.ahead import Ahead
+from distillkit.training.ahead import Ahead, ahead_of
 
 
 def found(seconds):
@@ -59,4 +56,4 @@ def test_what_a_recipe_says_is_done(fixed):
 def test_beside_a_gpu_two_are_made_ahead_but_for_what_was_said():
     cuda, cpu = torch.device("cuda"), torch.device("cpu")
     for device, said, ahead in ((cuda, None, 2), (cpu, None, None), (cuda, 0, 0), (cpu, 3, 3)):
-        assert _ahead(SimpleNamespace(data=SimpleNamespace(prefetch=said)), device) == ahead
+        assert ahead_of(said, device) == ahead
