@@ -28,6 +28,7 @@ from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.verify import verify
 from distillkit.store.writing import begun, stamps
 from distillkit.store.writing.fill import fill
+from distillkit.store.writing.steps import as_begun
 from distillkit.training import checkpoint
 from distillkit.training.pixel_cache import Cached
 from tests.faults.rich_jobs import squares_recipe
@@ -116,6 +117,12 @@ def _pixels(form: str) -> Callable[[Path], None]:
 def _int8(folder: Path) -> None:
     store = FeatureStore(folder / "int8")
     assert store.read("toy/image", store.ok_rows).isfinite().all()
+
+
+def _steps(folder: Path) -> None:
+    """What a store of int8 was begun with: the next run goes on with it, or refuses."""
+    kept = as_begun(folder / "int8", {"toy/image": FeatureStore(folder / "int8").fields["toy/image"]})
+    assert kept.keys() == {"toy/image"}
 
 
 def _packed(folder: Path) -> None:
@@ -241,6 +248,7 @@ TARGETS = {
     "zarr index": Target("packed/toy/image/c/0/0", _packed, last=_INDEX, sealed=_index_sealed),
     "compressed shard": Target("packed/toy/image/c/1/0", _packed),
     "steps": Target("int8/toy/image.steps/c/0/0", _int8),
+    "record of steps": Target("int8/steps.json", _steps),
     "stamps": Target("store/stamps/00000.npy", _stamped),
     "neighbours": Target(f"{_NEAR}/neighbours/ids/c/0/0", _near),
     "manifest of neighbours": Target(f"{_NEAR}/manifest.json", _near),
