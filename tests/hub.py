@@ -41,6 +41,7 @@ class Repositories:
                 if hub.refuse[1] is not None:
                     self.send_response(hub.refuse[1])
                     self.send_header("Content-Length", "9")
+                    self.send_header("Connection", "close")  # else the next request may go by what is being closed
                     self.end_headers()
                     self.wfile.write(b"<p>no</p>")
                 return False
