@@ -25,8 +25,10 @@ from distillkit.evaluation.unseen import measured_in_training
 from distillkit.recipe import Data, ExtractRecipe, TrainRecipe, load
 from distillkit.recipe.load import content_of
 from distillkit.runfolder import RunFolder
+from distillkit.store.format.manifest import FILE_NAME as MANIFEST
 from distillkit.store.reading.contents import refuse_other_teacher
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.reading.selection import FILE_NAME as VIEW
 from distillkit.students._count import count
 from distillkit.system.paths import expand, here, meant, or_else
 from distillkit.system.wording import as_word
@@ -171,9 +173,13 @@ def _measured(recipe: TrainRecipe, student: Any) -> list[str]:
 
 
 def _is_there(store: str) -> bool:
+    """StoreError where a store is there that cannot be opened."""
+    place = expand(store)
     try:
-        FeatureStore(expand(store))
+        FeatureStore(place)
     except StoreError:
+        if any((Path(place) / name).is_file() for name in (MANIFEST, VIEW)):
+            raise
         return False
     return True
 
@@ -187,12 +193,15 @@ def _expected(recipe: TrainRecipe) -> tuple[int, dict[str, int], int, int]:
     """Rows, widths of the teacher's fields, patch tokens of a view, views: of the store, or as the recipe expects."""
     data = recipe.data
     expect: Any = data.expect
+    first = data.mix[0].images if data.mix else data.images or data.texts
+    named = data.texts or data.classes
+    known = [_is_there(one) for one in (first, named) if one]
     try:
-        first = data.mix[0].images if data.mix else data.images or data.texts
         store = FeatureStore(expand(first or ""), data.teacher)
-        named = data.texts or data.classes
         texts = FeatureStore(expand(named)) if named else None
     except StoreError as error:
+        if all(known):
+            raise
         if expect is None:
             cure = "or say in [data.expect] what it will hold: rows, widths"
             raise RecipeError(or_else(str(error), cure)) from error

@@ -165,6 +165,20 @@ def test_a_measurement_of_a_store_that_is_not_there(student, run_cli, tmp_path):
     assert code == 0 and f"validation   retrieval of {tmp_path}/nowhere (not there yet)" in out
 
 
+@pytest.mark.parametrize("where", ["evals", "validation", "data"])
+def test_a_store_that_is_damaged_is_not_one_that_is_not_there_yet(student, run_cli, tmp_path, where):
+    """It will not come by itself, and nothing that is expected of it stands for it."""
+    place = shutil.copytree(student.stores / "images", tmp_path / "images")
+    (place / "manifest.json").write_text("{")
+    settings = {
+        "evals": [f'evals=[{{ kind = "retrieval", store = "{place}" }}]'],
+        "validation": [validation(place)],
+        "data": [f'data.images="{place}"', "data.expect={ rows = 70, widths = { image = 32, text = 32 } }"],
+    }
+    code, out, err = checked(student, run_cli, *settings[where])
+    assert code == 1 and f"{place}/manifest.json: " in err and err.count("\n") == 1 and "not there yet" not in out + err
+
+
 def test_a_store_of_nearly_that_name_is_told(student, run_cli):
     """It may be made later, so the check passes."""
     for nearly in (f"{student.stores}/image", f"{student.stores}/ima"):
