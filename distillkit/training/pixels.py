@@ -79,14 +79,18 @@ class Pixels:
 
     def _see(self, shown: Shown, pool: Executor | None, use: Callable[[int, Any, View], None]) -> None:
         """Hand every image to `use`, with its place among the rows and its view."""
-        views = self._stored_views(shown)
+        views, look = self._stored_views(shown), self.images.look
+
+        def view_of(place: int, image: Any, width: int, height: int) -> View:
+            if views:
+                return views[place]
+            return look(width, height) if look else self._drawn(image, shown.keys[place], shown.epoch, width, height)
 
         def see(places: np.ndarray) -> None:
             for place in places.tolist():
                 with room():
                     image, width, height = self.opened.open(int(shown.rows[place]))
-                    key = shown.keys[place]
-                    use(place, image, views[place] if views else self._drawn(image, key, shown.epoch, width, height))
+                    use(place, image, view_of(place, image, width, height))
 
         places = np.arange(len(shown.rows))
         if pool is None:
@@ -101,8 +105,6 @@ class Pixels:
         return [unpacked(row) for row in self.images.store.read(PARAMETERS, shown.rows, view=shown.views).numpy()]
 
     def _drawn(self, image: Any, key: str, epoch: int, width: int, height: int) -> View:
-        if look := self.images.look:
-            return look(width, height)
         augment, random = self.data.augment, sample_stream(self.images.seed, epoch, key)
         if augment.crop == "resized":
             return random_view(random, width, height, scale=augment.scale, ratio=augment.ratio, flip=augment.flip)
