@@ -8,7 +8,7 @@ from typing import Any
 from distillkit.system.machine import machine
 from distillkit.system.versions import versions
 from tests.faults.parts import PARTS
-from tests.faults.progress import LOG, Line, logged, tried_of
+from tests.faults.progress import LOG, Line, Progress, logged, tried_of
 
 
 def told() -> int:
@@ -23,12 +23,13 @@ def told() -> int:
 
 def figures_of(lines: list[Line]) -> dict[str, Any]:
     """Sums by method, and by part within it; of which commits of the code."""
-    goals = {part.method: part.goal for part in PARTS}
+    one_of = {part.method: part for part in PARTS}
     methods: dict[str, Any] = {}
     for line in lines:
         method = methods.setdefault(
             line["method"],
-            {"unit": line["unit"], "goal": goals.get(line["method"]), "counted": 0, "failed": [], "parts": {}}
+            {"unit": line["unit"], "goal": one_of[line["method"]].goal, "counted": 0, "failed": [], "parts": {}}
+            | ({"each": {"of": 0, "reached": 0}} if one_of[line["method"]].each else {})
             | ({"minutes": {}} if "minutes" in line else {})
             | ({"all": {}} if "all" in line else {}),
         )
@@ -41,6 +42,11 @@ def figures_of(lines: list[Line]) -> dict[str, Any]:
             taken = method["minutes"].get(line["what"], 0) + line["minutes"]
             method["minutes"][line["what"]] = round(taken, 1)
     _each_fault_once(methods, lines)
+    progress = Progress(lines)
+    for part in PARTS:
+        if part.each and part.method in methods:
+            methods[part.method]["each"]["of"] += 1
+            methods[part.method]["each"]["reached"] += progress.is_over(part)
     commits = sorted({line["commit"] for line in lines if line.get("commit")})
     return {"methods": methods, "machine": machine(), "made_with": versions(), "commits": commits}
 
@@ -60,7 +66,9 @@ def table(figures: dict[str, Any]) -> list[str]:
     lines = ["| method | part | tried | goal | failed |", "|---|---|---|---|---|"]
     for name, method in figures["methods"].items():
         goal = f"{method['goal']:,}" if method["goal"] else "all"
-        goal += " min a part" if "minutes" in method else ""
+        if each := method.get("each"):
+            unit = " min a part" if "minutes" in method else " a part"
+            goal += f"{unit}, reached by {each['reached']} of {each['of']}"
         more = {part: f" in {taken:g} min" for part, taken in method.get("minutes", {}).items()}
         more |= {part: f" of {every:,}" for part, every in method.get("all", {}).items()}
         lines.append(f"| {name} | all | {method['counted']:,} {method['unit']} | {goal} | {len(method['failed'])} |")

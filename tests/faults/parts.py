@@ -52,8 +52,8 @@ class Tried(NamedTuple):
 class Part(NamedTuple):
     """`method` and `what` name it in the table; `goal`: units that the method as a whole is to reach.
 
-    `goal` None: all that its parts have, which their seeds 0 .. `seeds` - 1 are. `minutes`: the goal is one of the
-    CPU's, of each part. `needs`: a package, without which it is passed over.
+    `goal` None: all that its parts have, which their seeds 0 .. `seeds` - 1 are. `each`: the goal is one of each part,
+    and `minutes`: of the CPU's minutes. `needs`: a package, without which it is passed over.
     """
 
     method: str
@@ -61,6 +61,7 @@ class Part(NamedTuple):
     unit: str
     goal: int | None
     tried: Callable[[int], Tried]
+    each: bool = False
     minutes: bool = False
     needs: str | None = None
     seeds: int = 1
@@ -153,11 +154,14 @@ PARTS = [
     *(Part("power cuts", job.name, "disks", 50_000, partial(_power_cuts, job)) for job in JOBS),
     *(Part("fsyncs taken out", site, "fsyncs", None, partial(_taken_out, site)) for site in sites()),
     *(Part("every call fails", job.name, "faults", None, partial(_failing_calls, job), seeds=SLICES) for job in JOBS),
-    *(Part("hostile bytes", name, "inputs", 10_000 * len(TARGETS), partial(_hostile_bytes, name)) for name in TARGETS),
+    *(Part("hostile bytes", name, "inputs", 10_000, partial(_hostile_bytes, name), each=True) for name in TARGETS),
     *(
         Part("models", one.__name__, "steps", 10_000, partial(_model, one))
         for one in (WithPowerCuts, CorpusWithPowerCuts)
     ),
     Part("many writers", "bucket and disk", "worlds", 100_000, _many_writers),
-    *(Part("fuzzing", name, "inputs", 120, partial(_fuzzed, name), minutes=True, needs="atheris") for name in TARGETS),
+    *(
+        Part("fuzzing", name, "inputs", 120, partial(_fuzzed, name), each=True, minutes=True, needs="atheris")
+        for name in TARGETS
+    ),
 ]

@@ -97,10 +97,10 @@ class Progress:
         return next((seed for seed in wanted if (part.method, part.what, seed) not in self._asked), None)
 
     def is_over(self, part: Part) -> bool:
-        """Its method has reached the goal; or it itself has, where the goal is one of minutes, or all of it."""
+        """Its method has reached the goal; or it itself has, where the goal is one of each part, or all of it."""
         if part.goal is None:
             return not any(self._lacks(part, seed) for seed in range(part.seeds))
-        names = [(part.method, part.what)] if part.minutes else [one for one in self._lines if one[0] == part.method]
+        names = [(part.method, part.what)] if part.each else [one for one in self._lines if one[0] == part.method]
         every = [line for name in names for line in self._lines.get(name, {}).values()]
         return sum(line["minutes" if part.minutes else "counted"] for line in every) >= part.goal
 

@@ -68,6 +68,27 @@ def test_a_method_that_reached_its_goal_is_tried_no_longer(parts, monkeypatch):
     assert len(read_lines(LOG)) == 3
 
 
+def test_a_goal_of_each_part_is_not_reached_by_another_part(parts, monkeypatch, capsys):
+    """What one of them has above it is not lent to one that came later."""
+    heard = []
+
+    def tried(name):
+        return lambda seed: heard.append(name) or Tried(10, [])
+
+    listed = [Part("bytes", name, "inputs", 20, tried(name), each=True) for name in ("tar", "csv")]
+    for module in (command, figures, progress):
+        monkeypatch.setattr(module, "PARTS", listed)
+    for seed in range(9):
+        append_line(
+            LOG, {"method": "bytes", "what": "tar", "seed": seed, "unit": "inputs", "counted": 10, "failed": []}
+        )
+    command.main(0)
+    assert "| bytes | all | 90 inputs | 20 a part, reached by 1 of 2 | 0 |" in capsys.readouterr().out
+    command.main(60)
+    assert heard == ["csv", "csv"]
+    assert "| bytes | all | 110 inputs | 20 a part, reached by 2 of 2 | 0 |" in capsys.readouterr().out
+
+
 def test_of_what_has_an_end_all_is_tried_once(parts, monkeypatch, capsys):
     """A part that has no more is over, whatever the others of its method still have; after a restart as well."""
     heard = []
@@ -173,7 +194,7 @@ def test_what_failed_is_told_kept_and_the_exit_code(parts, capsys):
 
 
 def test_a_part_that_is_new_beside_others_begins_with_its_first_seed():
-    old, new = (Part("fuzzing", what, "inputs", 3, Tried, minutes=True) for what in ("tar", "csv"))
+    old, new = (Part("fuzzing", what, "inputs", 3, Tried, each=True, minutes=True) for what in ("tar", "csv"))
     line = {"method": "fuzzing", "what": "tar", "seed": 0, "counted": 9, "failed": [], "minutes": 2.0}
     assert [Progress([line]).next_seed(part) for part in (old, new)] == [1, 0]
 
@@ -181,8 +202,8 @@ def test_a_part_that_is_new_beside_others_begins_with_its_first_seed():
 def test_of_fuzzing_each_part_has_its_minutes(parts, monkeypatch, capsys):
     """One that was broken early takes more seeds; where the fuzzer is not installed, a line tells of it."""
     parts = [
-        Part("fuzzing", "tar", "inputs", 3, lambda seed: Tried(1000, [], minutes=1.5), minutes=True),
-        Part("fuzzing", "csv", "inputs", 3, lambda seed: Tried(10, [], minutes=2.5 * seed), minutes=True),
+        Part("fuzzing", "tar", "inputs", 3, lambda seed: Tried(1000, [], minutes=1.5), each=True, minutes=True),
+        Part("fuzzing", "csv", "inputs", 3, lambda seed: Tried(10, [], minutes=2.5 * seed), each=True, minutes=True),
         Part("dreaming", "", "inputs", 3, None, needs="no_such_package"),
     ]
     for module in (command, figures, progress):
@@ -191,7 +212,8 @@ def test_of_fuzzing_each_part_has_its_minutes(parts, monkeypatch, capsys):
     found = figures.figures_of(read_lines(LOG))
     assert found["methods"]["fuzzing"]["minutes"] == {"tar": 3.0, "csv": 7.5}
     said = capsys.readouterr().out
-    assert "| fuzzing | all | 2,030 inputs | 3 min a part |" in said and "| | tar | 2,000 in 3 min | | |" in said
+    assert "| fuzzing | all | 2,030 inputs | 3 min a part, reached by 2 of 2 |" in said
+    assert "| | tar | 2,000 in 3 min | | |" in said
     assert "dreaming is passed over: no_such_package is not installed\n" in said
 
 
