@@ -1,7 +1,7 @@
 """What other pages say of the claims, between their marks.
 
-The front page of a project a sentence and a table of what each paper claims first; any page, how many of a paper's
-claims hold.
+The front page of a project: a sentence and a table of what each paper claims first, and of all that was decided. Any
+page: how many of a paper's claims hold.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ _COUNTED = {
     WAITS: ("has not been run yet", "have not been run yet"),
 }
 
+_DECIDED = (HOLDS, NOT)
+
 
 def sentence(results: Sequence[Results]) -> str:
     """How many claims hold."""
@@ -41,18 +43,19 @@ def _verdicts(results: Sequence[Results]) -> str:
 
 
 def headline(results: Sequence[Results]) -> str:
-    """The sentence, and the first claim of each paper."""
+    """The sentence, the first claim of each paper, and every other one that holds or does not."""
     lines = [
-        *(sentence(results), ""),
-        "| paper | its first claim | here | effect, 95 % interval |",
+        *(f"{sentence(results)} The first claim of each paper, and every other one that has a verdict:", ""),
+        "| paper | claim | here | effect, 95 % interval |",
         "|---|---|---|---|",
     ]
     for found in results:
-        claim = found.claims[0]
-        quick = " (quick look)" if found.quick and claim.pairs else ""
-        pair = weakest(claim)
-        told = "" if pair is None else f"{signed(pair.value)} `{claim.measure}`, {interval(pair) or 'none'}"
-        lines.append(cells([found.title, claim.text, f"{claim.holds}{quick}", told]))
+        first, *others = found.claims
+        for claim in (first, *(one for one in others if one.holds in _DECIDED)):
+            quick = " (quick look)" if found.quick and claim.pairs else ""
+            pair = weakest(claim)
+            told = "" if pair is None else f"{signed(pair.value)} `{claim.measure}`, {interval(pair) or 'none'}"
+            lines.append(cells([found.title, claim.text, f"{claim.holds}{quick}", told]))
     return "\n".join(lines)
 
 

@@ -76,6 +76,8 @@ def test_a_headline_is_a_sentence_and_a_table_between_its_marks(tmp_path):
     assert text.startswith("before\n\n") and text.endswith("\n\nafter\n") and "1870" not in text
     assert "Of 3 claims of 1 paper 1 holds, 1 does not hold and 1 cannot be told apart." in text
     assert "| Toy | It beats \\| it | holds | +0.254 `R@1`, +0.180 to +0.330 |" in text
+    assert "| Toy | All hold |" not in text, "neither its paper's first claim, nor decided"
+    assert f"| Toy | {FOUND.claims[2].text} | does not hold |" in text
     assert put(path, [FOUND]).read_text() == text
 
 
