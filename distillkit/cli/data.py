@@ -14,7 +14,7 @@ from distillkit.system.wording import count
 data = typer.Typer(help="Look for corpora, and prepare the embedded one.", no_args_is_help=True)
 
 
-@data.command("prepare")
+@data.command("prepare", short_help="Make a corpus ready; there is one: demo.")
 def data_prepare(
     name: Annotated[str, typer.Argument(help="The corpus to prepare; there is one: demo.")],
     quick: Annotated[bool, typer.Option("--quick", help="A smaller version, for a first look.")] = False,
@@ -36,7 +36,7 @@ def data_prepare(
     say(f"next: distillkit extract-teacher pipelines/extract/demo{suffix}.toml")
 
 
-@data.command("list")
+@data.command("list", short_help="List the corpora of the papers.")
 def data_list(as_json: Json = False) -> None:
     """List the corpora of the papers.
 
@@ -55,7 +55,7 @@ def data_list(as_json: Json = False) -> None:
     say("next: distillkit data check NAME --root FOLDER")
 
 
-@data.command("show")
+@data.command("show", short_help="Tell what is known of a corpus: licence, counts, layout.")
 def data_show(
     name: Annotated[str, typer.Argument(help="A corpus of `distillkit data list`.", show_default=False)],
     as_json: Json = False,
@@ -69,7 +69,7 @@ def data_show(
     print(json.dumps({"corpus": name} | known(name)) if as_json else "\n".join(show(name)))
 
 
-@data.command("split")
+@data.command("split", short_help="Part classes and images into seen and unseen.")
 def data_split(
     root: Annotated[Path, typer.Argument(help="A folder with a folder of images for each class.", show_default=False)],
     classes: Annotated[float, typer.Option(help="The share of classes to train on.")] = 0.5,
@@ -94,7 +94,7 @@ def data_split(
     say("next: distillkit extract-teacher pipelines/evals/ood_extract.toml")
 
 
-@data.command("check")
+@data.command("check", short_help="Tell what of a corpus is there, and what is missing.")
 def data_check(
     name: Annotated[str, typer.Argument(help="A corpus of `distillkit data list`.", show_default=False)],
     root: Annotated[str | None, typer.Option(help="Where it should be; data/NAME if not given. May be a URL.")] = None,

@@ -1,6 +1,7 @@
 """The command line: quick, helpful, one line where the user can mend it, a traceback where it is our bug."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -109,6 +110,13 @@ def test_every_command_has_help_with_an_example(run_cli, command):
     code, out, err = run_cli(*command.split(), "--help")
     assert (code, err) == (0, "") and "Usage: " in out
     assert command in ("", "data", "recipe", "store") or f"Example: distillkit {command} " in out
+
+
+@pytest.mark.parametrize("group", ["", "data", "recipe", "store"])
+def test_lists_of_commands_cut_no_sentence(run_cli, group, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    listed = run_cli(*group.split(), "--help")[1].partition("\nCommands:\n")[2].splitlines()
+    assert len(listed) > 3 and all(re.fullmatch(r"  [a-z-]+ +[A-Z].*[^.]\.", line) for line in listed), listed
 
 
 @pytest.mark.parametrize("command", COMMANDS)
