@@ -27,7 +27,7 @@ from distillkit.system.stopping import on_signal
 from distillkit.system.waiting import wait_briefly
 
 app = typer.Typer(
-    help="Run a frozen teacher once, keep what it said, and train small students from it.",
+    help="Run a frozen teacher once, keep its features in stores, and train small students from the stores.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -68,7 +68,7 @@ def _options(
         bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Run a frozen teacher once, keep what it said, and train small students from it."""
+    """Run a frozen teacher once, keep its features in stores, and train small students from the stores."""
 
 
 def main() -> None:

@@ -16,19 +16,21 @@ def bench_model(
     runtime: Annotated[
         str, typer.Option(help="torch, onnx, onnx-fp16, onnx-int8; several with commas.")
     ] = "torch,onnx",
-    batch: Annotated[int, typer.Option(help="Pictures, and texts, at once.", min=1, max=4096)] = 32,
+    batch: Annotated[int, typer.Option(help="Pictures, or texts, in a batch.", min=1, max=4096)] = 32,
     threads: Annotated[
         int | None,
         typer.Option(
-            help="Threads for each network; by default OMP_NUM_THREADS, or one a core.",
+            help="Threads for each network. Default: OMP_NUM_THREADS, or one a core.",
             min=1,
             max=1024,
             show_default=False,
         ),
     ] = None,
-    memory: Annotated[bool, typer.Option(help="Measure memory, too: in a process for each network.")] = True,
+    memory: Annotated[bool, typer.Option(help="Measure memory, too, in a process of its own for each network.")] = True,
 ) -> None:
-    """Measure how fast students answer, alone and in batches, with memory and file size, as ratios to their teacher.
+    """Measure speed, memory and file size of students.
+
+    Their teacher is measured beside them: with one picture or text alone, and in batches.
 
     Example: distillkit bench-model runs/dime_fm runs/clip_kd --runtime torch,onnx
     """

@@ -15,30 +15,35 @@ def claims(
         list[Path],
         typer.Argument(help="Files of claims; with --write also results, or folders of either.", show_default=False),
     ],
-    plan: Annotated[bool, typer.Option("--plan", help="Say what there is to train and how long it takes.")] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="A look in minutes, which is not the result.")] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Train nothing; print what there is to train and how long it takes.")
+    ] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A short version, in minutes; its numbers are not the result.")
+    ] = False,
     scale: Annotated[
-        Literal["demo", "paper"], typer.Option(help="paper: the plan at the paper's size, and what lacks for it.")
+        Literal["demo", "paper"], typer.Option(help="paper: the plan at the paper's size, and what is missing for it.")
     ] = "demo",
     nodes: Annotated[
         int, typer.Option(min=1, max=10_000, help="With --scale paper: machines that share the work.")
     ] = 1,
-    write: Annotated[Path | None, typer.Option(help="Make the page of results, and train nothing.")] = None,
+    write: Annotated[Path | None, typer.Option(help="Train nothing; write the page of results to this file.")] = None,
     headline: Annotated[
         list[Path] | None,
         typer.Option(
-            help="With --write: a page whose parts between the marks are made anew, as README.md; repeatable."
+            help="With --write: also renew the marked parts of this page, such as README.md; repeat for more."
         ),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Train arms anew whose recipe has changed; old runs are kept beside.")
+        bool, typer.Option("--overwrite", help="Train arms anew whose recipe has changed; the old runs are kept.")
     ] = False,
     runs: Annotated[Path, typer.Option(help="Where the runs lie.")] = Path("runs/claims"),
     out: Annotated[Path, typer.Option(help="Where the results go.")] = Path("benchmarks/results/claims"),
 ) -> None:
-    """Train every arm of a paper's claims with every seed, measure them, and say which claims hold.
+    """Test the claims of a paper.
 
-    What is there is not done again, and any number of these may run side by side.
+    Trains every arm with every seed, measures them, and says which claims hold. Finished arms are not trained again.
+    Any number of these commands may run side by side.
 
     Example: distillkit claims pipelines/claims/dimefm.toml --plan
     """

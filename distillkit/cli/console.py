@@ -13,10 +13,13 @@ if TYPE_CHECKING:
     from distillkit.store.writing.claims import Part
 
 Recipe = Annotated[Path, typer.Argument(help="A recipe in TOML.", show_default=False)]
-Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override a value: --set optim.lr=3e-4 (TOML).")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="Override a value: --set optim.lr=3e-4 (TOML); repeat for more.")
+]
 
 Only = Annotated[
-    list[str] | None, typer.Option("--only", help="Of its corpora this one alone; again for more.", show_default=False)
+    list[str] | None,
+    typer.Option("--only", help="Only this corpus of the recipe; repeat for more.", show_default=False),
 ]
 
 
@@ -34,10 +37,10 @@ Store = Annotated[
 
 Shard = Annotated[
     str | None,
-    typer.Option(help="Do one part of the work, as 2/8; the other parts are other runs, here or elsewhere."),
+    typer.Option(help="Do one part of the work, such as 2/8; other runs do the others, here or elsewhere."),
 ]
 
-Json = Annotated[bool, typer.Option("--json", help="A JSON object a line.")]
+Json = Annotated[bool, typer.Option("--json", help="Print a JSON object a line.")]
 
 
 def part_of(shard: str | None) -> Part:

@@ -11,7 +11,7 @@ import typer
 from distillkit.cli.console import Json, say
 from distillkit.system.wording import count
 
-data = typer.Typer(help="Look for corpora, and prepare the embedded one.", no_args_is_help=True)
+data = typer.Typer(help="Look up and check known corpora; prepare the demo.", no_args_is_help=True)
 
 
 @data.command("prepare", short_help="Make a corpus ready; there is one: demo.")
@@ -19,10 +19,11 @@ def data_prepare(
     name: Annotated[str, typer.Argument(help="The corpus to prepare; there is one: demo.")],
     quick: Annotated[bool, typer.Option("--quick", help="A smaller version, for a first look.")] = False,
     narrow: Annotated[
-        bool, typer.Option("--narrow", help="Also a teacher that has seen the first of the two drawings only.")
+        bool,
+        typer.Option("--narrow", help="Also make a teacher that has seen only the first of the two drawing styles."),
     ] = False,
 ) -> None:
-    """Make a corpus ready in the cache folder ($DISTILLKIT_CACHE).
+    """Prepare a corpus in the cache folder ($DISTILLKIT_CACHE).
 
     Example: distillkit data prepare demo
     """
@@ -60,7 +61,9 @@ def data_show(
     name: Annotated[str, typer.Argument(help="A corpus of `distillkit data list`.", show_default=False)],
     as_json: Json = False,
 ) -> None:
-    """Tell what is known of a corpus: where from, licence, counts, prompts, metric, layout, and who says so.
+    """Print what is known of a corpus.
+
+    Origin, licence, counts, prompts, metric and layout, each with its source.
 
     Example: distillkit data show food101
     """
@@ -73,14 +76,17 @@ def data_show(
 def data_split(
     root: Annotated[Path, typer.Argument(help="A folder with a folder of images for each class.", show_default=False)],
     classes: Annotated[float, typer.Option(help="The share of classes to train on.")] = 0.5,
-    train: Annotated[float, typer.Option(help="Of the images of those, the share to learn from.")] = 0.7,
-    seed: Annotated[int, typer.Option(help="Another one draws another split.")] = 0,
+    train: Annotated[float, typer.Option(help="The share of their images to train on.")] = 0.7,
+    seed: Annotated[int, typer.Option(help="Another seed draws another split.")] = 0,
     lists: Annotated[
-        Path | None, typer.Option(help="A folder with train_data.txt, val_on_train_data.txt and val_data.txt instead.")
+        Path | None,
+        typer.Option(help="Draw nothing; a folder with train_data.txt, val_on_train_data.txt, val_data.txt."),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Also in the place of another split.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another split.")] = False,
 ) -> None:
-    """Part classes and images: train, val_on_train (new images of seen classes) and val (unseen classes), into ROOT.
+    """Split a corpus into seen and unseen classes.
+
+    Writes into ROOT: train, val_on_train (new images of seen classes) and val (unseen classes).
 
     Example: distillkit data split data/food101/images --seed 0
     """
@@ -97,13 +103,13 @@ def data_split(
 @data.command("check", short_help="Tell what of a corpus is there, and what is missing.")
 def data_check(
     name: Annotated[str, typer.Argument(help="A corpus of `distillkit data list`.", show_default=False)],
-    root: Annotated[str | None, typer.Option(help="Where it should be; data/NAME if not given. May be a URL.")] = None,
+    root: Annotated[str | None, typer.Option(help="Where it should be, a folder or URL. Default: data/NAME.")] = None,
     thorough: Annotated[bool, typer.Option("--thorough", help="Count the samples and compare checksums.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Tell what of a corpus is there and what is missing, where it comes from, and how a recipe reads it.
+    """Print what of a corpus is there and what is missing.
 
-    Exit code 1 when something is missing.
+    Also where it comes from, and how a recipe reads it. Exit code 1 when something is missing.
 
     Example: distillkit data check demo
     """

@@ -15,10 +15,10 @@ from distillkit.system.wording import count
 
 _Who = Annotated[
     str,
-    typer.Argument(help="A finished run, its best/, or a store: then its teacher is asked.", show_default=False),
+    typer.Argument(help="A finished run or its best/; or a store, for its teacher.", show_default=False),
 ]
-_BatchSize = Annotated[int, typer.Option(help="Pictures, or texts, at once.", min=1)]
-_Threads = Annotated[int | None, typer.Option(help="What decodes pictures; one a core if not given.", min=1)]
+_BatchSize = Annotated[int, typer.Option(help="Pictures, or texts, in a batch.", min=1)]
+_Threads = Annotated[int | None, typer.Option(help="Threads that decode pictures. Default: one a core.", min=1)]
 _Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: the GPU where there is one.")]
 
 
@@ -29,7 +29,7 @@ def embed(
         typer.Argument(help="A folder, a picture, a .txt with a path a line, or - for such lines.", show_default=False),
     ] = None,
     out: Annotated[
-        Path, typer.Option(help="vectors.npy, vectors.parquet, or without an ending: a store.", show_default=False)
+        Path, typer.Option(help="A file NAME.npy or NAME.parquet; without an ending, a store.", show_default=False)
     ] = ...,  # type: ignore[assignment]
     texts: Annotated[Path | None, typer.Option(help="A file with a text a line.", show_default=False)] = None,
     normalise: Annotated[bool, typer.Option("--normalise", help="Vectors of length 1.")] = False,
@@ -37,19 +37,18 @@ def embed(
     threads: _Threads = None,
     device: _Device = "auto",
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try failed pictures of a finished store again.")
+        bool, typer.Option("--retry-failed", help="In a finished store, try failed pictures again.")
     ] = False,
     retry_changed: Annotated[
-        bool, typer.Option("--retry-changed", help="Do pictures of a finished store again whose files are others now.")
+        bool,
+        typer.Option("--retry-changed", help="In a finished store, embed pictures again whose files have changed."),
     ] = False,
-    append: Annotated[
-        bool, typer.Option("--append", help="Add the pictures, or texts, that came since to a finished store.")
-    ] = False,
+    append: Annotated[bool, typer.Option("--append", help="Add new pictures, or texts, to a finished store.")] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Make a store anew that is of others; the old one is kept.")
+        bool, typer.Option("--overwrite", help="Replace a store of other pictures or vectors; the old one is kept.")
     ] = False,
 ) -> None:
-    """Write a vector for each picture of a folder, and for each line of a file of texts.
+    """Embed the pictures of a folder, or lines of text.
 
     Example: distillkit embed runs/mine photos --texts sentences.txt --out vectors.parquet
     """
@@ -85,17 +84,17 @@ def search(
     within: Annotated[
         str, typer.Option("--in", help="A folder of pictures, or a store of the same teacher.", show_default=False)
     ] = ...,  # type: ignore[assignment]
-    image: Annotated[Path | None, typer.Option(help="Look for what is like this picture.", show_default=False)] = None,
-    top: Annotated[int, typer.Option(help="How many.", min=1, max=10_000)] = 10,
+    image: Annotated[Path | None, typer.Option(help="Look for pictures like this one.", show_default=False)] = None,
+    top: Annotated[int, typer.Option(help="How many pictures to find.", min=1, max=10_000)] = 10,
     page: Annotated[
-        Path | None, typer.Option(help="Write the pictures as one page of HTML, too.", show_default=False)
+        Path | None, typer.Option(help="Also write the pictures as a page of HTML.", show_default=False)
     ] = None,
     as_json: Json = False,
     batch_size: _BatchSize = 128,
     threads: _Threads = None,
     device: _Device = "auto",
 ) -> None:
-    """Find pictures by words, or by a picture. What was said of a folder is kept: again it is a matter of milliseconds.
+    """Find pictures by words, or by a picture. The vectors of a folder are kept, so a second search takes milliseconds.
 
     Example: distillkit search runs/mine "a red bicycle" --in photos --page found.html
     """

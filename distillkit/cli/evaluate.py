@@ -22,30 +22,33 @@ class Format(StrEnum):
 def evaluate(
     runs: Annotated[list[Path] | None, typer.Argument(help="Finished run folders.", show_default=False)] = None,
     evals: Annotated[
-        Path | None, typer.Option("--eval", help="A file of [[evals]], in place of those of the run's recipe.")
+        Path | None, typer.Option("--eval", help="A file of [[evals]], instead of those of the run's recipe.")
     ] = None,
     overrides: Overrides = None,
     only: Annotated[
-        list[str] | None, typer.Option(help="Of the evals this one alone; again for more.", show_default=False)
+        list[str] | None, typer.Option(help="Run only this eval; repeat for more.", show_default=False)
     ] = None,
     teacher: Annotated[
-        str | None, typer.Option("--teacher", metavar="STORE", help="Measure the teacher of a store, and no run.")
+        str | None,
+        typer.Option("--teacher", metavar="STORE", help="Measure the teacher of this store instead of runs."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Where the numbers of --teacher go.")] = Path("runs/teacher"),
     export: Annotated[
         list[Format] | None,
-        typer.Option(help="Write the numbers in the files of another tool, too, below evaluation/."),
+        typer.Option(help="Also write the numbers as files of this tool, below evaluation/."),
     ] = None,
     page: Annotated[
         bool,
         typer.Option(
             "--page",
-            help="Write the report anew, also where nothing is left to measure; evals whose stores have changed since "
-            "are measured anew.",
+            help="Write the report anew from what is kept; evals whose stores or files have changed are measured "
+            "again.",
         ),
     ] = False,
 ) -> None:
-    """Measure student, baseline and teacher, and write the report. What was measured is not measured again.
+    """Measure student, baseline and teacher; write a report.
+
+    What was measured before is kept and not measured again.
 
     Example: distillkit evaluate runs/dime_fm
     """
@@ -71,19 +74,21 @@ def evaluate(
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Evaluated run folders, the baseline first.", show_default=False)],
     baseline: Annotated[
-        Path | None, typer.Option(help="The run that the others are compared with, if it is not the first.")
+        Path | None, typer.Option(help="The run that the others are compared with. Default: the first.")
     ] = None,
-    teacher: Annotated[bool, typer.Option("--teacher", help="Put the teacher on the table, too.")] = False,
+    teacher: Annotated[bool, typer.Option("--teacher", help="Put the teacher into the table, too.")] = False,
     table: Annotated[
-        Literal["csv", "latex", "md"] | None, typer.Option(help="Print one table, and write no files.")
+        Literal["csv", "latex", "md"] | None, typer.Option(help="Print a table and write no files.")
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print a JSON object for each number of each recipe, and write no files.")
+        bool, typer.Option("--json", help="Print a JSON object for each number of each recipe and write no files.")
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="Folder for compare.html; by default that of the last run.")] = None,
-    dots: Annotated[int, typer.Option(help="How many images its maps show at most; 0: no maps.", min=0)] = 2000,
+    out: Annotated[Path | None, typer.Option(help="Folder for compare.html. Default: that of the last run.")] = None,
+    dots: Annotated[int, typer.Option(help="At most this many images in the page's maps; 0: no maps.", min=0)] = 2000,
 ) -> None:
-    """Say which run is better, by how much, and how sure that is. Runs that differ by their seed alone are one.
+    """Say which run is better, and how sure that is.
+
+    Writes a page with the differences and their intervals. Runs that differ only in their seed count as one.
 
     Example: distillkit compare runs/dime_fm/baseline runs/dime_fm
     """

@@ -11,40 +11,49 @@ import typer
 from distillkit.cli.console import say
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="List files and bytes, and send nothing.")]
-Private = Annotated[bool, typer.Option("--private", help="A new repository is for you alone.")]
-TakeAway = Annotated[bool, typer.Option("--overwrite", help="Take away what the repository holds of something else.")]
+Private = Annotated[bool, typer.Option("--private", help="Make a new repository private.")]
+TakeAway = Annotated[bool, typer.Option("--overwrite", help="Remove files of something else from the repository.")]
 
 
 def export(
     run: Annotated[Path, typer.Argument(help="A finished run folder.", show_default=False)],
-    to: Annotated[str, typer.Option("--to", help="Which program: a file of distillkit/exports.", show_default=False)],
-    precision: Annotated[Literal["fp32", "fp16", "int8"], typer.Option(help="What weights are kept in.")] = "fp32",
-    tower: Annotated[Literal["image", "text", "both"], typer.Option(help="Which towers, of those there are.")] = "both",
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            help="open_clip, timm, hf, onnx, torch, executorch, classifier, web, or your own package.module:Class.",
+            show_default=False,
+        ),
+    ],
+    precision: Annotated[Literal["fp32", "fp16", "int8"], typer.Option(help="Precision of the weights.")] = "fp32",
+    tower: Annotated[Literal["image", "text", "both"], typer.Option(help="Which towers to export.")] = "both",
     out: Annotated[
-        Path | None, typer.Option(help="The folder; by default RUN/exports/TARGET.", show_default=False)
+        Path | None, typer.Option(help="The folder. Default: RUN/exports/TARGET.", show_default=False)
     ] = None,
     samples: Annotated[
         Path | None,
-        typer.Option(help="Ask about the pictures (and .txt lines) of this folder, not of the run's eval store."),
+        typer.Option(help="Check with the pictures (and .txt lines) of this folder, not of the run's eval store."),
     ] = None,
     text_tower: Annotated[
-        Literal["own", "teacher"], typer.Option(help="teacher: its text tower stands beside an image student.")
+        Literal["own", "teacher"], typer.Option(help="teacher: export an image student with its teacher's text tower.")
     ] = "own",
     classes: Annotated[
-        str | None, typer.Option(help="A store of class prompts, for a classifier; by default the run's own.")
+        str | None, typer.Option(help="A store of class prompts, for classifier and web. Default: the run's own.")
     ] = None,
     keep: Annotated[
-        str | None, typer.Option(help="fp32:PATTERN: nodes with such names stay in full precision.")
+        str | None, typer.Option(help="fp32:PATTERN: nodes whose names match this regular expression stay in fp32.")
     ] = None,
     runtime_dir: Annotated[
-        Path | None, typer.Option(help="For web: onnxruntime-web, unpacked from npm.", show_default=False)
+        Path | None, typer.Option(help="For web: the folder of onnxruntime-web, unpacked from npm.", show_default=False)
     ] = None,
-    licence: Annotated[str | None, typer.Option(help="Of the exported weights, for the card.")] = None,
+    licence: Annotated[str | None, typer.Option(help="Licence of the exported weights, for the model card.")] = None,
     allow_parity_loss: Annotated[
-        bool, typer.Option("--allow-parity-loss", help="Write what answers otherwise, and say so in its card.")
+        bool, typer.Option("--allow-parity-loss", help="Write an export whose answers differ, and say so in its card.")
     ] = False,
 ) -> None:
-    """Write the student of RUN for another program, after asking both the same: what answers otherwise is not written.
+    """Write the student of RUN for another program.
+
+    An export that answers differently than the student is refused.
 
     Example: distillkit export runs/clip_kd --to open_clip
     """
@@ -73,16 +82,18 @@ def push(
     run: Annotated[Path, typer.Argument(help="A finished run folder that was exported.", show_default=False)],
     repository: Annotated[str, typer.Argument(help="OWNER/NAME of a model.", show_default=False)],
     export: Annotated[
-        str | None, typer.Option(help="Which of RUN/exports, where there are several.", show_default=False)
+        str | None, typer.Option(help="Which of RUN/exports, if there are several.", show_default=False)
     ] = None,
     with_images: Annotated[
-        bool, typer.Option("--with-images", help="Send the report, too, in which pictures are.")
+        bool, typer.Option("--with-images", help="Send the report, too, which has pictures in it.")
     ] = False,
     dry_run: DryRun = False,
     private: Private = False,
     overwrite: TakeAway = False,
 ) -> None:
-    """Send an exported student, with its card, to a hub of models. Images are never sent unless asked for.
+    """Send an exported student to a hub of models.
+
+    Its model card goes with it. Images are sent only with --with-images.
 
     Example: distillkit push runs/clip_kd me/small-clip --export hf --dry-run
     """

@@ -16,31 +16,40 @@ def extract_teacher(
     overrides: Overrides = None,
     shard: Shard = None,
     engine: Annotated[
-        Literal["local", "ray"], typer.Option(help="ray: a pool of teachers on this machine or a cluster; see [ray].")
+        Literal["local", "ray"],
+        typer.Option(help="ray: teachers on this machine or on a cluster, by the recipe's table [ray]."),
     ] = "local",
     retry_failed: Annotated[
         bool,
-        typer.Option("--retry-failed", help="Try failed samples of finished stores again: their shards alone."),
+        typer.Option("--retry-failed", help="In finished stores, compute the shards with failed samples again."),
     ] = False,
     retry_changed: Annotated[
         bool,
-        typer.Option("--retry-changed", help="Do the images of finished stores again whose files are others now."),
+        typer.Option("--retry-changed", help="In finished stores, compute images again whose files have changed."),
     ] = False,
     allow_smaller: Annotated[
         bool,
-        typer.Option("--allow-smaller", help="Set finished stores aside even where their corpus only lost samples."),
+        typer.Option("--allow-smaller", help="Replace a finished store even if its corpus has lost samples."),
     ] = False,
     profile: Annotated[
-        Path | None, typer.Option(help="Write where the time goes to this Chrome trace, and tell what to change.")
+        Path | None,
+        typer.Option(help="Write a Chrome trace of where the time goes to this file, and say what to change."),
     ] = None,
     overwrite: Annotated[
         bool,
-        typer.Option("--overwrite", help="Extract anew where the recipe or the corpus changed; the old store is kept."),
+        typer.Option("--overwrite", help="If the recipe or the corpus changed, extract anew; the old store is kept."),
     ] = False,
     only: Only = None,
-    plan: Annotated[bool, typer.Option("--plan", help="Only tell what it would take: bytes, hours, epochs.")] = False,
+    plan: Annotated[
+        bool,
+        typer.Option(
+            "--plan", help="Extract nothing; print bytes, hours, and after how many epochs the store pays off."
+        ),
+    ] = False,
 ) -> None:
-    """Stage 1: run the teacher once over every corpus of RECIPE and keep what it said. Rerunning continues.
+    """Stage 1: run the teacher once and store its features.
+
+    RECIPE names the teacher and the corpora. After a stop, the same command continues.
 
     Example: distillkit extract-teacher pipelines/extract/demo.toml
     """

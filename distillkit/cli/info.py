@@ -24,10 +24,12 @@ _NO_FAISS = 'FAISS, which is not installed: pip install "distillkit[mining]", or
 def store_info(
     path: Store,
     as_json: Annotated[
-        bool, typer.Option("--json", help="The manifests and all classes, or the progress, as JSON.")
+        bool, typer.Option("--json", help="Print the manifests and all classes, or the progress, as JSON.")
     ] = False,
 ) -> None:
-    """Print what a store holds and who made it; of one that is not complete, how far it is and what completes it.
+    """Print what a store holds and who made it.
+
+    If it is not complete: how far it is, and what completes it.
 
     Example: distillkit store info stores/demo/images
     """

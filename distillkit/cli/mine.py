@@ -19,15 +19,18 @@ def mine_neighbours(
     recipe: Recipe,
     overrides: Overrides = None,
     page: Annotated[
-        Path | None, typer.Option(help="Also write a page of 50 rows with their neighbours, to look at.")
+        Path | None, typer.Option(help="Also write a page that shows 50 rows with their neighbours.")
     ] = None,
-    max_memory: Annotated[str | None, typer.Option(help="Cap on this process' own memory: 8GiB.")] = None,
+    max_memory: Annotated[str | None, typer.Option(help="Cap on this process' own memory, such as 8GiB.")] = None,
     shard: Shard = None,
     engine: Annotated[
-        Literal["local", "ray"], typer.Option(help="ray: parts of the queries on this machine or a cluster; see [ray].")
+        Literal["local", "ray"],
+        typer.Option(help="ray: workers on this machine or on a cluster, by the recipe's table [ray]."),
     ] = "local",
 ) -> None:
-    """Find the rows of one store that are nearest to each row of another, and keep them there. Rerunning continues.
+    """Find, for each row of a store, the nearest of another.
+
+    They are kept with the rows of the first store. After a stop, the same command continues.
 
     Example: distillkit mine-neighbours pipelines/mine/demo_quick.toml
     """
@@ -73,9 +76,11 @@ def _page(recipe: MineRecipe, page: Path) -> Path:
 def select_texts(
     recipe: Recipe,
     overrides: Overrides = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Also in the place of a view of other texts.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a view of other texts.")] = False,
 ) -> None:
-    """Keep the texts that images look like, as a view of their store; with a histogram and examples to look at.
+    """Select the texts that the images look like.
+
+    Writes a view of the store of texts, and a page with a histogram and examples.
 
     Example: distillkit select-texts pipelines/select/demo_quick.toml
     """

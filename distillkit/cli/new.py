@@ -27,27 +27,32 @@ def recipe_new(
     texts: Annotated[str | None, typer.Option(help="A store of unpaired texts.", show_default=False)] = None,
     classes: Annotated[str | None, typer.Option(help="A store of class prompts.", show_default=False)] = None,
     class_names: Annotated[
-        str | None, typer.Option(help="The file behind the prompts, if captions are class names.", show_default=False)
+        str | None,
+        typer.Option(help="The file of class names, if the images' captions are class names.", show_default=False),
     ] = None,
     measure: Annotated[
         str | None, typer.Option(help="A store of images to measure on, never trained on.", show_default=False)
     ] = None,
     teacher: Annotated[
-        str | None, typer.Option(help="Whom to learn from, where the store has several teachers.", show_default=False)
+        str | None, typer.Option(help="Which teacher to learn from, if the store has several.", show_default=False)
     ] = None,
     also: Annotated[
         str | None,
-        typer.Option(
-            help="A second teacher of the store, to learn from as well, by one more term.", show_default=False
-        ),
+        typer.Option(help="A second teacher of the store to learn from; adds a loss term.", show_default=False),
     ] = None,
-    parameters: Annotated[str | None, typer.Option(help="At most so many, as 5M; by default 6M, a pair 20M.")] = None,
-    latency: Annotated[str | None, typer.Option(help="At most so long for an image on this machine, as 4ms.")] = None,
-    image_size: Annotated[int | None, typer.Option(min=16, max=2**13, help="Pixels of a side for the student.")] = None,
+    parameters: Annotated[
+        str | None, typer.Option(help="At most this many, such as 5M. Default: 6M, a pair 20M.")
+    ] = None,
+    latency: Annotated[
+        str | None, typer.Option(help="At most this long for an image on this machine, such as 4ms.")
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option(min=16, max=2**13, help="Side of the student's images in pixels.")
+    ] = None,
 ) -> None:
-    """Write a commented training recipe that runs, from what the stores hold and how large the student may be.
+    """Write a training recipe from what your stores hold.
 
-    Asks for what is missing at a terminal.
+    The recipe has comments, and its student fits the size you give. At a terminal, it asks for what is missing.
 
     Example: distillkit recipe new mine.toml --images stores/mine/images
     """

@@ -28,12 +28,15 @@ def recipe_check(
     recipe: Recipe,
     overrides: Overrides = None,
     no_plugins: Annotated[
-        bool, typer.Option("--no-plugins", help="Import nothing: show what a stranger's recipe says, and would import.")
+        bool,
+        typer.Option("--no-plugins", help="For a stranger's recipe: import nothing, show its texts and its imports."),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Check a training recipe without data, weights or GPU, and print what it will take; or an extraction's, over its
-    corpora and without weights (`extract-teacher --plan` says what that will take).
+    """Check a recipe.
+
+    A training recipe needs no data, weights or GPU for this, and the command prints what training will take. An
+    extraction recipe needs its corpora; `extract-teacher --plan` prints what it will take.
 
     Example: distillkit recipe check pipelines/clip_kd.toml
     """
@@ -59,11 +62,11 @@ def _tell(lines: Iterable[str], as_json: bool) -> None:
 @recipes.command("list", short_help="List training recipes: student, loss terms, paper.")
 def recipe_list(
     folder: Annotated[
-        Path | None, typer.Argument(help="Where to look; pipelines/ if it is there, else those that ship.")
+        Path | None, typer.Argument(help="Where to look. Default: pipelines/ if it exists, else the recipes that ship.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List training recipes: file, student, loss terms, paper; a broken one says what is wrong with it.
+    """List training recipes: file, student, loss terms, paper. For a broken one, it says what is wrong.
 
     Example: distillkit recipe list pipelines
     """
@@ -93,7 +96,9 @@ def recipe_copy(
     name: Annotated[str, typer.Argument(help="A recipe that ships, as `recipe list` names it.", show_default=False)],
     to: Annotated[Path, typer.Argument(help="The folder it goes to.")] = Path("pipelines"),
 ) -> None:
-    """Copy a recipe that ships with distillkit to where you can change it, and those that it builds on.
+    """Copy a recipe that ships with distillkit.
+
+    The recipes that it builds on are copied, too.
 
     Example: distillkit recipe copy demo/dime_fm
     """
@@ -108,10 +113,12 @@ def recipe_explain(
     word: Annotated[
         str | None, typer.Argument(help="A kind (affinity), a table (data.augment) or a key (optim.lr).")
     ] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="All of them, as docs/reference.md has them.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print all of them, as in docs/reference.md.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Print what a key of a recipe, or every key of a table or kind, means: type, default, meaning, source.
+    """Print what a key of a recipe means.
+
+    Type, default, meaning and source of a key, or of every key of a table or kind.
 
     Example: distillkit recipe explain optim.lr
     """

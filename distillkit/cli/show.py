@@ -13,14 +13,16 @@ from distillkit.cli.console import Store, say
 def show(
     path: Store,
     out: Annotated[
-        Path | None, typer.Option(help="The page to write; by default the store's name in this folder.")
+        Path | None, typer.Option(help="The page to write. Default: the store's name, in this folder.")
     ] = None,
     texts: Annotated[
-        Path | None, typer.Option(help="Show images with the nearest texts of this store; else of one beside it.")
+        Path | None, typer.Option(help="Show images with the nearest texts of this store. Default: a store beside it.")
     ] = None,
-    root: Annotated[str | None, typer.Option(help="Where the store's images lie by now, if they were moved.")] = None,
+    root: Annotated[str | None, typer.Option(help="Where the store's images are now, if they were moved.")] = None,
 ) -> None:
-    """Write a store as a page: fields, norms, images with their nearest texts, what is double, failed or cut.
+    """Write a page about a store.
+
+    It shows fields, norms, images with their nearest texts, duplicates, and what failed or was cut.
 
     Example: distillkit show stores/demo/images --out images.html
     """
@@ -33,10 +35,12 @@ def show(
 
 def atlas(
     run: Annotated[Path, typer.Argument(help="An evaluated run folder.", show_default=False)],
-    out: Annotated[Path | None, typer.Option(help="The file; by default atlas.parquet in the run folder.")] = None,
-    most: Annotated[int, typer.Option(help="How many images at most.", min=1)] = 5000,
+    out: Annotated[Path | None, typer.Option(help="The file. Default: atlas.parquet in the run folder.")] = None,
+    most: Annotated[int, typer.Option(help="At most this many images.", min=1)] = 5000,
 ) -> None:
-    """Write both maps of a run, its teacher's and its own, as a Parquet that Embedding Atlas opens.
+    """Write the maps of a run for Embedding Atlas.
+
+    One Parquet file has the map of the teacher and that of the student.
 
     Example: distillkit atlas runs/dime_fm
     """

@@ -14,7 +14,7 @@ from distillkit.cli.export import DryRun, Private, TakeAway
 from distillkit.cli.info import store_info
 from distillkit.system.wording import count, rows_and_failed
 
-store = typer.Typer(help="Look at, check and question feature stores.", no_args_is_help=True)
+store = typer.Typer(help="Look at, check, merge, view and export feature stores.", no_args_is_help=True)
 
 store.command("info", short_help="Print what a store holds and who made it.")(store_info)
 
@@ -23,14 +23,14 @@ store.command("info", short_help="Print what a store holds and who made it.")(st
 def store_verify(
     path: Store,
     again: Annotated[
-        int | None, typer.Option("--reforward", help="Ask the teachers again about so many rows, and compare.", min=1)
+        int | None, typer.Option("--reforward", help="Also run the teachers again on so many rows; compare.", min=1)
     ] = None,
     recipe: Annotated[
-        Path | None, typer.Option(help="With --reforward: where the teachers are, if not where the store says.")
+        Path | None, typer.Option(help="With --reforward: a recipe that says where the teachers are now.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check every file of a store against its checksum; exit code 1 when one differs.
+    """Check every file of a store against its checksum. Exit code 1 when one differs.
 
     Example: distillkit store verify stores/demo/images --reforward 512
     """
@@ -75,14 +75,14 @@ def _reforward(path: Path, count: int, recipe: Path | None, as_json: bool) -> No
 @store.command("precision", short_help="Measure what other dtypes would cost a store's fields.")
 def store_precision(
     path: Store,
-    field: Annotated[list[str] | None, typer.Option(help="a field, such as image; may be repeated")] = None,
+    field: Annotated[list[str] | None, typer.Option(help="A field, such as image; repeat for more.")] = None,
     against: Annotated[
-        str | None, typer.Option(help="Ask the teacher again in this precision: fp8, int8, bf16, fp16 or fp32.")
+        str | None, typer.Option(help="Run the teacher again in this precision: fp8, int8, bf16, fp16 or fp32.")
     ] = None,
-    rows: Annotated[int, typer.Option(min=2, help="With --against: how many rows it is asked about.")] = 1024,
+    rows: Annotated[int, typer.Option(min=2, help="With --against: on how many rows.")] = 1024,
     as_json: Json = False,
 ) -> None:
-    """Measure what the fields of a store would cost in other precisions: bytes, cosine error, neighbours kept.
+    """Measure what other precisions of a store would cost. Bytes, cosine error, and neighbours kept, for each field.
 
     Example: distillkit store precision stores/demo/images
     """
@@ -107,7 +107,7 @@ def store_precision(
 
 @store.command("failures", short_help="Print which samples failed, at which stage, and why.")
 def store_failures(path: Store, as_json: Json = False) -> None:
-    """Print the failure ledger: key, stage and error of each sample without features, or without its text or label.
+    """Print which samples failed, and why. Key, stage and error of each that lacks features, text or label.
 
     Example: distillkit store failures stores/demo/images
     """
@@ -130,9 +130,9 @@ def store_failures(path: Store, as_json: Json = False) -> None:
 def store_merge(
     out: Annotated[Path, typer.Argument(help="The store to make.", show_default=False)],
     parts: Annotated[list[str], typer.Argument(help="Parts of one extraction, or stores.", show_default=False)],
-    fields: Annotated[str | None, typer.Option(help="Only these, by commas; all stores must have them.")] = None,
+    fields: Annotated[str | None, typer.Option(help="Only these, as image,text; all stores must have them.")] = None,
 ) -> None:
-    """Put stores together: the parts of one extraction (--shard), or stores of several corpora by the same teacher.
+    """Merge stores into one. Parts of one extraction (--shard), or stores of several corpora by the same teacher.
 
     Example: distillkit store merge stores/images part1/images part2/images
     """
@@ -150,7 +150,7 @@ def store_import(
     out: Annotated[Path, typer.Argument(help="The store to make.", show_default=False)],
     overrides: Overrides = None,
 ) -> None:
-    """Make a store of features that another project has stored. Say with --set what is known of their teacher.
+    """Make a store of another project's features. Say with --set what you know of their teacher.
 
     Example: distillkit store import clip_retrieval embeddings stores/laion --set 'model="ViT-L-14/openai"'
     """
@@ -168,19 +168,17 @@ def store_view(
     path: Store,
     out: Annotated[Path, typer.Argument(help="The view to make.", show_default=False)],
     keys: Annotated[Path | None, typer.Option(help="A file with a key a line.")] = None,
-    rows: Annotated[str | None, typer.Option(help="Rows, as 0:1000 or 0:1000:2.")] = None,
-    labels: Annotated[str | None, typer.Option(help="Labels, as 3,7 or 0:9:2, or names of classes.")] = None,
+    rows: Annotated[str | None, typer.Option(help="Rows, such as 0:1000 or 0:1000:2.")] = None,
+    labels: Annotated[str | None, typer.Option(help="Labels, such as 3,7 or 0:9:2, or names of classes.")] = None,
     share: Annotated[
-        float | None, typer.Option(help="Of these draw about so many by lot, as 0.2; whole images.")
+        float | None, typer.Option(help="Of the chosen rows, a random share, such as 0.2; whole images.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Another one draws others.")] = 0,
-    other_than: Annotated[Path | None, typer.Option(help="A view whose images are not meant: the rest.")] = None,
-    as_many_as: Annotated[
-        Path | None, typer.Option(help="Of these draw as many as another store has, always the same ones.")
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Also in the place of a view of other rows.")] = False,
+    seed: Annotated[int, typer.Option(help="Another seed draws other rows.")] = 0,
+    other_than: Annotated[Path | None, typer.Option(help="A view whose images to leave out.")] = None,
+    as_many_as: Annotated[Path | None, typer.Option(help="Of the chosen rows, as many as this store has.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a view of other rows.")] = False,
 ) -> None:
-    """Name some rows of a store, as a store without a copy: those that all of these options mean, one at least.
+    """Make a view: some rows of a store, without a copy. It has the rows that all options choose; give at least one.
 
     Example: distillkit store view stores/photos stores/photos-held-out --share 0.2
 
@@ -201,9 +199,9 @@ def store_export(
     path: Store,
     out: Annotated[Path, typer.Argument(help="The folder to write.", show_default=False)],
     form: Annotated[str, typer.Option("--to", help="npy, arrow, parquet or webdataset.")] = "npy",
-    fields: Annotated[list[str] | None, typer.Option("--field", help="A field; again for more. Default: all.")] = None,
+    fields: Annotated[list[str] | None, typer.Option("--field", help="A field; repeat for more. Default: all.")] = None,
 ) -> None:
-    """Write a store, or a view of one, in a form that other programs read.
+    """Write a store, or a view, for other programs.
 
     Example: distillkit store export stores/demo/images exported --to parquet --field image
     """
@@ -217,7 +215,7 @@ def store_export(
 
 @store.command("append", short_help="Add the samples by which a store's corpora grew.")
 def store_append(recipe: Recipe, overrides: Overrides = None, only: Only = None) -> None:
-    """Add to the stores of RECIPE the samples by which their corpora grew; nothing that is there is computed again.
+    """Add new samples of corpora to their stores. Rows that are there are not computed again.
 
     Example: distillkit store append pipelines/extract/demo.toml
     """
@@ -234,12 +232,12 @@ def store_append(recipe: Recipe, overrides: Overrides = None, only: Only = None)
 def store_push(
     path: Store,
     repository: Annotated[str, typer.Argument(help="OWNER/NAME of a data set.", show_default=False)],
-    with_images: Annotated[bool, typer.Option("--with-images", help="Send the pixel caches beside it, too.")] = False,
+    with_images: Annotated[bool, typer.Option("--with-images", help="Send its pixel caches, too.")] = False,
     dry_run: DryRun = False,
     private: Private = False,
     overwrite: TakeAway = False,
 ) -> None:
-    """Send a store to a hub of data sets, with a card. Images are never sent unless asked for; texts are in the store.
+    """Send a store to a hub of data sets, with a card. The store has texts; images are sent only with --with-images.
 
     Example: distillkit store push stores/demo/images me/demo-images --dry-run
     """

@@ -17,14 +17,14 @@ def suggest_scale(
     texts: Annotated[
         Path | None, typer.Option(help="A store of unpaired texts, or of class prompts, of the same teacher.")
     ] = None,
-    batch: Annotated[
-        int, typer.Option(min=2, help="Images in a batch: among so many a text, or an image, chooses.")
-    ] = 128,
+    batch: Annotated[int, typer.Option(min=2, help="Images in a batch: the choices of a text, or of an image.")] = 128,
     text_batch: Annotated[int, typer.Option(min=2, help="Unpaired texts in a batch.")] = 2048,
-    teacher: Annotated[str | None, typer.Option(help="Whose features, where the store has several teachers.")] = None,
+    teacher: Annotated[str | None, typer.Option(help="Which teacher's features, if the store has several.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Say at which logit scale a teacher's targets are neither one-hot nor flat, from its stored features.
+    """Say which logit scales suit a teacher.
+
+    With these its targets, made of its stored features, are neither one-hot nor flat.
 
     Example: distillkit suggest-scale stores/demo/images --texts stores/demo/texts
     """

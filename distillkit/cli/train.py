@@ -15,19 +15,23 @@ def train_student(
     recipe: Recipe,
     overrides: Overrides = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Train anew, another recipe too; the old run is kept.")
+        bool, typer.Option("--overwrite", help="Train anew, also if the recipe changed; the old run is kept.")
     ] = False,
     plan: Annotated[
-        bool, typer.Option("--plan", help="Probe 20 steps, say what the run will take, train nothing.")
+        bool, typer.Option("--plan", help="Train nothing; time 20 steps and print what the run will take.")
     ] = False,
     profile: Annotated[
-        Path | None, typer.Option(help="Write where the time goes to this Chrome trace, and tell what to change.")
+        Path | None,
+        typer.Option(help="Write a Chrome trace of where the time goes to this file, and say what to change."),
     ] = None,
     engine: Annotated[
-        Literal["local", "ray"], typer.Option(help="ray: workers on this machine or a cluster; see [ray].")
+        Literal["local", "ray"],
+        typer.Option(help="ray: workers on this machine or on a cluster, by the recipe's table [ray]."),
     ] = "local",
 ) -> None:
-    """Stage 2: train the student of RECIPE, and its baseline, from the stores. Rerunning continues.
+    """Stage 2: train the student of RECIPE from the stores.
+
+    Trains its baseline, too, if RECIPE has one. After a stop, the same command continues.
 
     Example: distillkit train-student pipelines/demo/dime_fm.toml
     """
