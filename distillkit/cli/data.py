@@ -14,7 +14,7 @@ from distillkit.system.wording import count
 data = typer.Typer(help="Look up and check known corpora; prepare the demo.", no_args_is_help=True)
 
 
-@data.command("prepare", short_help="Make a corpus ready; there is one: demo.")
+@data.command("prepare")
 def data_prepare(
     name: Annotated[str, typer.Argument(help="The corpus to prepare; there is one: demo.")],
     quick: Annotated[bool, typer.Option("--quick", help="A smaller version, for a first look.")] = False,
@@ -37,7 +37,7 @@ def data_prepare(
     say(f"next: distillkit extract-teacher pipelines/extract/demo{suffix}.toml")
 
 
-@data.command("list", short_help="List the corpora of the papers.")
+@data.command("list")
 def data_list(as_json: Json = False) -> None:
     """List the corpora of the papers.
 
@@ -56,7 +56,7 @@ def data_list(as_json: Json = False) -> None:
     say("next: distillkit data check NAME --root FOLDER")
 
 
-@data.command("show", short_help="Tell what is known of a corpus: licence, counts, layout.")
+@data.command("show")
 def data_show(
     name: Annotated[str, typer.Argument(help="A corpus of `distillkit data list`.", show_default=False)],
     as_json: Json = False,
@@ -72,7 +72,7 @@ def data_show(
     print(json.dumps({"corpus": name} | known(name)) if as_json else "\n".join(show(name)))
 
 
-@data.command("split", short_help="Part classes and images into seen and unseen.")
+@data.command("split")
 def data_split(
     root: Annotated[Path, typer.Argument(help="A folder with a folder of images for each class.", show_default=False)],
     classes: Annotated[float, typer.Option(help="The share of classes to train on.")] = 0.5,
@@ -100,7 +100,7 @@ def data_split(
     say("next: distillkit extract-teacher pipelines/evals/ood_extract.toml")
 
 
-@data.command("check", short_help="Tell what of a corpus is there, and what is missing.")
+@data.command("check")
 def data_check(
     name: Annotated[str, typer.Argument(help="A corpus of `distillkit data list`.", show_default=False)],
     root: Annotated[str | None, typer.Option(help="Where it should be, a folder or URL. Default: data/NAME.")] = None,

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from distillkit.recipe.explained import Table
 
 recipes = typer.Typer(help="Find, explain, make and check recipes.", no_args_is_help=True)
-recipes.command("new", short_help="Write a commented training recipe for your stores.")(recipe_new)
+recipes.command("new")(recipe_new)
 
 
-@recipes.command("check", short_help="Check a training recipe without data, weights or GPU.")
+@recipes.command("check")
 def recipe_check(
     recipe: Recipe,
     overrides: Overrides = None,
@@ -59,7 +59,7 @@ def _tell(lines: Iterable[str], as_json: bool) -> None:
         print(json.dumps({"what": what, "told": told}) if as_json else line)
 
 
-@recipes.command("list", short_help="List training recipes: student, loss terms, paper.")
+@recipes.command("list")
 def recipe_list(
     folder: Annotated[
         Path | None, typer.Argument(help="Where to look. Default: pipelines/ if it exists, else the recipes that ship.")
@@ -91,7 +91,7 @@ def recipe_list(
         say(f"these ship with distillkit; to have one: distillkit recipe copy {as_word(rows[0][0])}")
 
 
-@recipes.command("copy", short_help="Copy a recipe that ships to where you can edit it.")
+@recipes.command("copy")
 def recipe_copy(
     name: Annotated[str, typer.Argument(help="A recipe that ships, as `recipe list` names it.", show_default=False)],
     to: Annotated[Path, typer.Argument(help="The folder it goes to.")] = Path("pipelines"),
@@ -108,7 +108,7 @@ def recipe_copy(
         print(path)
 
 
-@recipes.command("explain", short_help="Print what the keys of recipes mean.")
+@recipes.command("explain")
 def recipe_explain(
     word: Annotated[
         str | None, typer.Argument(help="A kind (affinity), a table (data.augment) or a key (optim.lr).")

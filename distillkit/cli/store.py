@@ -16,10 +16,10 @@ from distillkit.system.wording import count, rows_and_failed
 
 store = typer.Typer(help="Look at, check, merge, view and export feature stores.", no_args_is_help=True)
 
-store.command("info", short_help="Print what a store holds and who made it.")(store_info)
+store.command("info")(store_info)
 
 
-@store.command("verify", short_help="Check every file of a store against its checksum.")
+@store.command("verify")
 def store_verify(
     path: Store,
     again: Annotated[
@@ -72,7 +72,7 @@ def _reforward(path: Path, count: int, recipe: Path | None, as_json: bool) -> No
         raise typer.Exit(1)
 
 
-@store.command("precision", short_help="Measure what other dtypes would cost a store's fields.")
+@store.command("precision")
 def store_precision(
     path: Store,
     field: Annotated[list[str] | None, typer.Option(help="A field, such as image; repeat for more.")] = None,
@@ -105,7 +105,7 @@ def store_precision(
         print(f"{path}: {name} {kind.shape}\n{table(made)}\n{advice(name, kind, made)}\n")
 
 
-@store.command("failures", short_help="Print which samples failed, at which stage, and why.")
+@store.command("failures")
 def store_failures(path: Store, as_json: Json = False) -> None:
     """Print which samples failed, and why. Key, stage and error of each that lacks features, text or label.
 
@@ -126,7 +126,7 @@ def store_failures(path: Store, as_json: Json = False) -> None:
         say(f"{path}: once the files of these are mended: {cure}")
 
 
-@store.command("merge", short_help="Put stores, or the parts of one extraction, together.")
+@store.command("merge")
 def store_merge(
     out: Annotated[Path, typer.Argument(help="The store to make.", show_default=False)],
     parts: Annotated[list[str], typer.Argument(help="Parts of one extraction, or stores.", show_default=False)],
@@ -143,7 +143,7 @@ def store_merge(
     say(f"{out}: {rows_and_failed(manifest.rows, manifest.skipped)}, digest {manifest.digest[:16]}")
 
 
-@store.command("import", short_help="Make a store of features that others have stored.")
+@store.command("import")
 def store_import(
     kind: Annotated[str, typer.Argument(help="clip_retrieval, dime_fm, datacompdr or tinyvit.", show_default=False)],
     source: Annotated[Path, typer.Argument(help="Where the features lie.", show_default=False)],
@@ -163,7 +163,7 @@ def store_import(
     say(f"{out}: {rows_and_failed(manifest.rows, manifest.skipped)}, digest {manifest.digest[:16]}")
 
 
-@store.command("view", short_help="Name some rows of a store, as a store without a copy.")
+@store.command("view")
 def store_view(
     path: Store,
     out: Annotated[Path, typer.Argument(help="The view to make.", show_default=False)],
@@ -194,7 +194,7 @@ def store_view(
     say(f"{out}: {count(view.count, 'row')} of {path}, digest {view.digest[:16]}")
 
 
-@store.command("export", short_help="Write a store's rows for other programs.")
+@store.command("export")
 def store_export(
     path: Store,
     out: Annotated[Path, typer.Argument(help="The folder to write.", show_default=False)],
@@ -213,7 +213,7 @@ def store_export(
     say(f"{out}: {told} as {form}")
 
 
-@store.command("append", short_help="Add the samples by which a store's corpora grew.")
+@store.command("append")
 def store_append(recipe: Recipe, overrides: Overrides = None, only: Only = None) -> None:
     """Add new samples of corpora to their stores. Rows that are there are not computed again.
 
@@ -228,7 +228,7 @@ def store_append(recipe: Recipe, overrides: Overrides = None, only: Only = None)
         print(path)
 
 
-@store.command("push", short_help="Send a store to a hub of data sets, with a card.")
+@store.command("push")
 def store_push(
     path: Store,
     repository: Annotated[str, typer.Argument(help="OWNER/NAME of a data set.", show_default=False)],
