@@ -21,6 +21,7 @@ from distillkit.types import Sample
 
 # What float16 rounded to zero was at most half of its smallest number; the logarithm of zero would be no number.
 _LEAST = np.float32(2.0**-25)
+_MOST = 1.01  # a sum of chances: float16 rounds each by a two-thousandth at most
 
 
 class Tinyvit:
@@ -88,7 +89,8 @@ class Tinyvit:
                     yield Sample(key, key)
 
     def read(self, rows: np.ndarray) -> tuple[dict[str, np.ndarray], dict[int, str]]:
-        """What is stored of these rows; a row whose classes do not exist is refused."""
+        """What is stored of these rows; a row that no softmax gives is refused: other classes, or one of them twice, or
+        chances that are none."""
         found = np.empty(len(rows), self.row)
         whose = np.searchsorted(self.starts, rows, side="right") - 1
         for number in np.unique(whose):
@@ -96,12 +98,13 @@ class Tinyvit:
         chances = found["chances"].astype(np.float32)
         with np.errstate(invalid="ignore"):
             wrong = (found["classes"] >= self.classes).any(1) | ~((chances >= 0) & (chances <= 1)).all(1)
+            wrong |= ~(chances.sum(1) <= _MOST) | (np.diff(np.sort(found["classes"], axis=1)) == 0).any(1)
         arrays = {
             f"{self.name}/logits": np.log(np.maximum(chances, _LEAST)),
             f"{self.name}/classes": found["classes"].astype(np.int32),
             f"{self.name}/seed": found["seed"][:, None],
         }
-        told = f"classes beyond {self.classes}, or chances outside 0 to 1"
+        told = f"classes beyond {self.classes} or twice, or chances outside 0 to 1 or that sum to more"
         return arrays, {int(row): told for row in np.flatnonzero(wrong)}
 
 

@@ -57,7 +57,9 @@ def world(tmp_path, monkeypatch, teacher_folder, s3):
     tar(tmp_path / "datacompdr/0.tar", [("a.npz", packed(torch.randn(3, 1536), torch.randn(2, 1536), "npz"))])
     (tmp_path / "logits_top100_epoch0").mkdir()
     (tmp_path / "logits_top100_epoch0/rank0-keys.txt").write_text("a\nb\n")
-    (tmp_path / "logits_top100_epoch0/rank0-values.bin").write_bytes(bytes(2 * 404))
+    saved = np.zeros(2, np.dtype([("seed", "<i4"), ("classes", "<u2", 100), ("chances", "<f2", 100)]))
+    saved["classes"] = np.arange(100)
+    saved.tofile(tmp_path / "logits_top100_epoch0/rank0-values.bin")
     return {
         'root = "/data/': f'root = "{tmp_path}/',
         '"ViT-L-14/openai"': f'"local-dir:{teacher_folder}"',

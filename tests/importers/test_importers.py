@@ -211,6 +211,11 @@ def test_tinyvit(tmp_path):
     for knobs, told in (({"classes": 500}, 50),):
         wrong, _ = bring("tinyvit", folder, tmp_path / "wrong", **knobs)
         assert 0 < len(wrong.failures()) <= told and "classes beyond 500" in wrong.failures()[0]["error"]
+    held["chances"][3], held["chances"][4] = 0.5, np.float16(1.0007 / 8)  # the second is what rounding may make
+    held["classes"][5, 1] = held["classes"][5, 0]
+    held.tofile(folder / "rank1-values.bin")
+    wrong, _ = bring("tinyvit", folder, tmp_path / "no-softmax", classes=1000)
+    assert [line["key"] for line in wrong.failures()] == ["n01/33.JPEG", "n01/35.JPEG"]
     (folder / "rank1-values.bin").write_bytes(b"short")
     with pytest.raises(SourceError, match="5 bytes, 20 rows of 36 bytes are wanted"):
         bring("tinyvit", folder, tmp_path / "out2", classes=1000)
