@@ -30,6 +30,7 @@ from distillkit.store.reading.contents import refuse_other_teacher
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.reading.selection import FILE_NAME as VIEW
 from distillkit.students._count import count
+from distillkit.students._layers import refuse_uncounted
 from distillkit.system.paths import expand, here, meant, or_else
 from distillkit.system.wording import as_word
 from distillkit.system.wording import count as counted
@@ -89,6 +90,7 @@ def _check(recipe: TrainRecipe) -> list[str]:
         others = other_widths(recipe.data)
         objective = Objective(recipe.losses, Widths(student.widths, widths, others), mixed=recipe.data.augment.mixes)
         size = count(student)
+        refuse_uncounted(student, recipe.optim.layer_decay)
         baseline = recipe.of_baseline()
         if baseline:
             baseline_widths = Widths(student.widths, _expected(baseline)[1], other_widths(baseline.data))

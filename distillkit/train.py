@@ -24,6 +24,7 @@ from distillkit.recipe import TrainRecipe, load, memory_bytes
 from distillkit.runfolder import RunFolder
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.students._count import image_macs
+from distillkit.students._layers import refuse_uncounted
 from distillkit.system import cpu
 from distillkit.system.device import device_of
 from distillkit.system.paths import expand
@@ -67,8 +68,7 @@ def train(
     that has steps is a TrainError. Under torchrun every process calls this, and each computes a share; with `engine`
     "ray" the workers of the recipe's [ray] do.
     """
-    if not isinstance(recipe, TrainRecipe):
-        recipe = load(recipe, list(overrides), kind=TrainRecipe)
+    recipe = recipe if isinstance(recipe, TrainRecipe) else load(recipe, list(overrides), kind=TrainRecipe)
     if engine == "ray":
         _train_on_ray(recipe, say, command, overwrite)
         return recipe.folder
@@ -173,6 +173,7 @@ def _opened(
         if not objectives:
             batches = Batches(recipe.data, recipe.seed, students[0], ranks, ask)
         refuse_more_parts(recipe.optim.accumulate, recipe.data, ranks)
+        refuse_uncounted(students[-1], recipe.optim.layer_decay)
         widths = batches.widths(students[-1])
         rounded = recipe.optim.loss_products == "bf16"
         objectives.append(Objective(recipe.losses, widths, mixed=recipe.data.augment.mixes, rounded=rounded))

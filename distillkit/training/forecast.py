@@ -14,6 +14,7 @@ import torch
 
 from distillkit.errors import TrainError
 from distillkit.recipe import TrainRecipe, load
+from distillkit.students._layers import refuse_uncounted
 from distillkit.system import cpu
 from distillkit.system.device import device_of
 from distillkit.system.wording import count
@@ -96,6 +97,7 @@ def _opened(one: TrainRecipe, device: torch.device, ask: Ask | None) -> tuple[Ba
     student = one.student.build("students")
     batches = Batches(one.data, one.seed, student, ask=ask)
     refuse_more_parts(one.optim.accumulate, one.data, Ranks())
+    refuse_uncounted(student, one.optim.layer_decay)
     objective = Objective(one.losses, batches.ingredients.widths(student), mixed=one.data.augment.mixes)
     batches.narrow(objective.needs)
     batches.go_to(device)

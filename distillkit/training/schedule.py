@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from fnmatch import fnmatch
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from distillkit.recipe import Optim
+from distillkit.students._layers import distances
 from distillkit.system.wording import count
 from distillkit.training.shards import spread
 
-# Names that the papers' code exempts from weight decay, beside every parameter with one axis or none.
+# Names that the papers' code exempts from weight decay, beside every parameter with one axis or none, embeddings of
+# words, and what a network exempts itself (timm's: class tokens, registers, biases and scales of attention).
 _NO_DECAY = (
     "positional_embedding",
     "token_embedding",
@@ -22,7 +24,6 @@ _NO_DECAY = (
     "absolute_pos_embed",
     "pos_embed",
 )
-_BLOCK = re.compile(r"\.(?:blocks|resblocks|layers|layer|stages)\.(\d+)\.")
 # OneCycle's shape, as in torch.optim.lr_scheduler.OneCycleLR: rise for 30 %, from 1/25, down to 1/250,000.
 _RISE, _FIRST, _LAST = 0.3, 1 / 25, 1 / 250_000
 
@@ -36,10 +37,10 @@ def make_optimizer(model: nn.Module, optim: Optim) -> torch.optim.Optimizer:
     groups: dict[tuple[float, float, float | None, bool], list[nn.Parameter]] = {}
     own = {p: rate for m in model.modules() if (rate := _own_rate(m)) for p in m.parameters()}
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-    depth = _depth(name for name, _ in named)
+    exempt, layers = set(_exempt(model)), _distances(model, optim)
     for name, parameter in named:
-        free = parameter in own or parameter.ndim < 2 or any(part in name for part in _NO_DECAY)
-        share = optim.layer_decay ** (depth - _layer(name, depth)) if name.startswith("student.") else 1.0
+        free = parameter in own or parameter in exempt or parameter.ndim < 2 or any(part in name for part in _NO_DECAY)
+        share = optim.layer_decay ** layers.get(name, 0)
         # One kernel goes through a list of parameters: all of them spread over ranks, or none.
         group = (0.0 if free else optim.weight_decay, share, own.get(parameter), spread(parameter))
         groups.setdefault(group, []).append(parameter)
@@ -67,17 +68,24 @@ def _own_rate(module: nn.Module) -> float | None:
     return None if rate is None else float(rate)
 
 
-def _depth(names: Iterable[str]) -> int:
-    """How many steps of layer decay lie between the first layer and what follows the last block."""
-    return max((int(found[1]) + 2 for name in names if (found := _BLOCK.search(name))), default=0)
+def _exempt(model: nn.Module) -> Iterator[Tensor]:
+    """Parameters that their network wants no weight decay for."""
+    for module in model.modules():
+        if isinstance(module, nn.Embedding):
+            yield module.weight
+        asked: Any = getattr(module, "no_weight_decay", None)
+        if callable(asked) and (patterns := tuple(asked())):
+            for name, parameter in module.named_parameters():
+                if any(fnmatch(name, pattern) for pattern in patterns):
+                    yield parameter
 
 
-def _layer(name: str, depth: int) -> int:
-    """0 for what comes before the first block (embeddings, stem), i + 1 for block i, `depth` for what comes after."""
-    found = _BLOCK.search(name)
-    if found:
-        return int(found[1]) + 1
-    return 0 if any(part in name for part in ("embed", "stem", "conv1", "cls_token")) else depth
+def _distances(model: nn.Module, optim: Optim) -> dict[str, int]:
+    """How many layers lie between a parameter of the student and its output."""
+    student = getattr(model, "student", None)
+    if student is None or optim.layer_decay == 1:
+        return {}
+    return {f"student.{name}": distance for name, distance in distances(student).items()}
 
 
 def learning_rate(step: int, steps_per_epoch: int, optim: Optim) -> float:

@@ -1,6 +1,7 @@
 """Learning rates one can do in one's head, and parameters in the right groups."""
 
 import pytest
+import timm
 import torch
 from torch import nn
 
@@ -56,6 +57,39 @@ def test_biases_and_embeddings_are_not_decayed(kind):
     optimizer = make_optimizer(nn.ModuleDict({"student": Toy()}), Optim(epochs=1.0, weight_decay=0.3, kind=kind))
     sizes = {group["weight_decay"]: len(group["params"]) for group in optimizer.param_groups}
     assert sizes == {0.3: 3, 0.0: 4}
+
+
+@pytest.mark.parametrize(
+    ("model", "names"),
+    [
+        ("vit_small_patch14_reg4_dinov2", {"cls_token", "reg_token"}),
+        ("deit_tiny_distilled_patch16_224", {"cls_token", "dist_token"}),
+        ("levit_128s", {"attention_biases"}),
+        ("swinv2_tiny_window8_256", {"logit_scale"}),
+        ("xcit_nano_12_p16_224", {"cls_token", "temperature"}),
+    ],
+)
+def test_what_a_network_exempts_is_not_decayed(model, names):
+    """As timm does it: class tokens, registers, biases and scales that have axes enough to be weights."""
+    with torch.device("meta"):
+        student = nn.ModuleDict({"trunk": timm.create_model(model, num_classes=0)})
+    optimizer = make_optimizer(nn.ModuleDict({"student": student}), Optim(epochs=1.0, weight_decay=0.3))
+    decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    exempt = [name for name, p in student.named_parameters() if name.rpartition(".")[2] in names and not decay[id(p)]]
+    assert {name.rpartition(".")[2] for name in exempt} == names
+    assert any(decay.values())
+
+
+def test_embeddings_of_words_are_not_decayed():
+    """Whatever a tower of Hugging Face calls them."""
+    text = nn.ModuleDict({"word_embeddings": nn.Embedding(4, 2), "dense": nn.Linear(2, 2)})
+    optimizer = make_optimizer(nn.ModuleDict({"student": text}), Optim(epochs=1.0, weight_decay=0.3))
+    decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    assert decay == {
+        id(text["word_embeddings"].weight): 0.0,
+        id(text["dense"].weight): 0.3,
+        id(text["dense"].bias): 0.0,
+    }
 
 
 def test_layers_further_from_the_output_learn_more_slowly():
