@@ -9,6 +9,7 @@ from distillkit.system.wording import count
 
 _LISTS = re.compile(r"(Missing|Unexpected) key\(s\) in state_dict: ([^\n]+)")
 _NAME = re.compile(r'"([^"]+)"')
+_PLACES = re.compile(r"pos_embed|rel_pos|position|attention_bias")
 _SHAPES = re.compile(r"size mismatch for (\S+): .*? shape torch\.Size\((.*?)\).*? model is torch\.Size\((.*?)\)")
 
 
@@ -21,6 +22,12 @@ class Misfit(NamedTuple):
     homeless: list[str]
     missing: list[str]
     shapes: list[tuple[str, str, str]]
+
+    @property
+    def of_another_size(self) -> bool:
+        """Whether all that differs is how many places an image has."""
+        places = not (self.homeless or self.missing) and all(_PLACES.search(name) for name, _, _ in self.shapes)
+        return bool(self.shapes) and places
 
     @property
     def prefix(self) -> str | None:
@@ -57,6 +64,11 @@ def not_its_tensors(error: Exception, library: str, network: str) -> str | None:
     found = misfit(error)
     if not found:
         return None
+    if found.of_another_size and library == "timm":
+        return (
+            f"its weights are of another image size, to which timm resamples no positions of this network ({found}); "
+            "set teacher.image_size to the size that they were trained at"
+        )
     names = f"{library}.create_model({network!r}).state_dict()"
     if found.prefix and library == "timm":
         cure = f"set teacher.prefix = {found.prefix!r}, with which its names begin, or name another file"

@@ -1,7 +1,8 @@
 """Any timm network as a frozen image teacher: DINOv2 and DINOv3 with registers, SynCLR, supervised ones.
 
-`image` is the pooled embedding before any classifier; vision transformers also give `cls` and `patches` after the final
-norm, without registers. https://github.com/huggingface/pytorch-image-models
+`image` is the pooled embedding before any classifier; vision transformers also give `cls` and `patches`, without
+registers, after the final norm; of those that norm what they have pooled and no token (BEiT, EVA-02, others with timm's
+`fc_norm`) as the last block leaves them. https://github.com/huggingface/pytorch-image-models
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from jaxtyping import Float, UInt8
 from timm.data import create_transform, resolve_model_data_config
+from timm.layers import to_2tuple
 from torch import Tensor
 
 from distillkit.errors import TeacherError
@@ -203,17 +205,16 @@ def _grid(network: Any, tokens: Tensor, cells: int | Literal["full"]) -> Grid | 
     """Where what comes after the final norm is the patches of a grid, behind the tokens that are none."""
     shape = getattr(getattr(network, "patch_embed", None), "grid_size", None) or (0, 0)
     before = int(getattr(network, "num_prefix_tokens", 0))
-    if tokens.ndim != 3 or tokens.shape[1] != before + shape[0] * shape[1]:
+    # Of several branches, as CrossViT's, they are a list.
+    if not isinstance(tokens, Tensor) or tokens.ndim != 3 or tokens.shape[1] != before + shape[0] * shape[1]:
         return None
     return Grid(shape, int(tokens.shape[-1]), getattr(network, "cls_token", None) is not None, cells)
 
 
 def _refuse_other_sides(name: str, network: Any, image_size: int) -> None:
-    side = getattr(getattr(network, "patch_embed", None), "patch_size", (1, 1))
-    if image_size % side[0] or image_size % side[1]:
-        raise TeacherError(
-            f"{name}: image_size = {image_size} is no multiple of its patches of {side[0]} x {side[1]} pixels"
-        )
+    high, wide = to_2tuple(getattr(getattr(network, "patch_embed", None), "patch_size", 1))
+    if image_size % high or image_size % wide:
+        raise TeacherError(f"{name}: image_size = {image_size} is no multiple of its patches of {high} x {wide} pixels")
 
 
 def _config(network: Any, image_size: int) -> dict[str, Any]:

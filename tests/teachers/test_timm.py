@@ -113,6 +113,28 @@ def test_every_family_says_what_it_can(name, fields, tmp_path):
     assert all(list(getattr(said, field).shape[1:]) == shape for field, shape in made.fields.items())
 
 
+@pytest.mark.parametrize("name", ["xcit_nano_12_p16_224", "crossvit_9_240"])
+def test_a_network_of_other_habits_is_asked_like_any(name, tmp_path):
+    """XCiT has one number for both sides of a patch; CrossViT gives the tokens of its branches as a list."""
+    size = int(name[-3:])
+    torch.save(timm.create_model(name).state_dict(), tmp_path / "weights.pth")
+    made = teacher(name, weights=tmp_path / "weights.pth", image_size=size)
+    pixels = torch.rand(1, 3, size, size)
+    with torch.inference_mode():
+        assert torch.equal(made.forward(pixels).image, made.model.forward(pixels))
+    assert made.fields.keys() == {"image"}
+
+
+def test_tokens_of_a_network_that_norms_only_what_it_has_pooled_are_as_the_last_block_leaves_them(tmp_path):
+    folder = make_dino(tmp_path / "beit", name="beit_base_patch16_224", pixels=32)
+    made = teacher(f"local-dir:{folder}")
+    with torch.inference_mode():
+        seen = made.model.forward_features(torch.zeros(1, 3, 32, 32))
+        said = made.forward(torch.zeros(1, 3, 32, 32))
+        assert torch.equal(said.patches, seen[:, 1:]) and torch.equal(said.cls, seen[:, 0])
+        assert torch.allclose(said.image, made.model.fc_norm(said.patches.mean(1)), atol=1e-6)
+
+
 def test_half_precision_computes_in_it_and_answers_in_float32(dino):
     whole, half = (
         teacher(f"local-dir:{dino}", image_size=56, precision=precision).forward(PIXELS).patches
@@ -246,6 +268,14 @@ def test_the_image_size_is_the_recipes_and_positions_follow(dino):
     assert torch.allclose(made.model.pos_embed, expected, atol=1e-6)
     assert made.fingerprint()["image_size"] == 28 and made.fingerprint()["preprocess"]["input_size"] == [3, 28, 28]
     assert Timm.__init__.__kwdefaults__["image_size"] == 224
+
+
+def test_positions_that_timm_does_not_resample_want_the_size_that_they_were_trained_at(tmp_path):
+    folder = make_dino(tmp_path / "cait", name="cait_xxs24_224", pixels=32)
+    assert teacher(f"local-dir:{folder}", image_size=32).fields.keys() == {"image", "cls", "patches"}
+    told = refusal(f"local-dir:{folder}", image_size=64)
+    assert "its weights are of another image size" in told and "another network" not in told
+    assert "(1 tensor of another shape (first pos_embed: [1, 4, 32] for [1, 16, 32])); set teacher.image_size" in told
 
 
 def test_preprocessing_by_hand(dino):
