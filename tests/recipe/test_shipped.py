@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from distillkit.errors import RecipeError
-from distillkit.recipe import TrainRecipe, load
+from distillkit.recipe import ExtractRecipe, TrainRecipe, load
 from distillkit.recipe.shipped import copy, names
 from distillkit.system import paths
 
@@ -90,3 +90,12 @@ def test_an_unknown_name_finds_the_nearest(tmp_path):
     with pytest.raises(RecipeError, match="did you mean demo/dime_fm"):
         copy("demo/dimefm", tmp_path)
     assert not any(tmp_path.iterdir())
+
+
+def test_the_classes_of_ood_have_the_papers_one_prompt_each():
+    """Where it trains as where it is measured; the source's own default are the 80 sentences of ImageNet."""
+    recipes = [
+        load(ROOT / f"pipelines/{name}.toml", kind=ExtractRecipe) for name in ("extract/ood", "evals/ood_extract")
+    ]
+    asked = [corpus.source.knobs for one in recipes for corpus in one.corpora if corpus.source.kind == "class_prompts"]
+    assert len(asked) > 1 and {*map(str, (knobs["templates"] for knobs in asked))} == {"['a photo of {}']"}
