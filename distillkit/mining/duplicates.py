@@ -15,7 +15,7 @@ from distillkit.mining.vectors import Vectors
 from distillkit.store.format.plan import repeated
 from distillkit.system.wording import count
 
-_NEAR = 16  # neighbours that are looked at for near duplicates
+_NEAR, _MORE, _MOST = 16, 4, 1024  # neighbours that are looked at for near duplicates: at first, times, at most
 _QUERIES = 4096
 _BLOCK = 65_536  # texts that are Python's at a time
 
@@ -41,17 +41,25 @@ def unequal(vectors: Vectors) -> Int[np.ndarray, "m"]:
 def unlike(vectors: Vectors, search: Search, cosine: float, say: Callable[[str], None]) -> Int[np.ndarray, "m"]:
     """The rows without those that are as near as `cosine` to an earlier one that stays.
 
-    `search` is over `vectors`. Of a row with more than 16 nearer ones, only these are looked at.
+    `search` is over `vectors`. Of most rows the 16 nearest are looked at; where all of these are so near and none of
+    them stays, four times as many, and so on up to 1,024.
     """
     kept = np.ones(len(vectors), bool)
     for first in range(0, len(vectors), _QUERIES):
-        found = search.search(vectors.unit(slice(first, first + _QUERIES)), min(_NEAR, len(vectors)))
-        own = np.arange(first, first + len(found.scores))[:, None]
-        near = (found.scores >= cosine) & (found.places >= 0) & (found.places < own)
-        for row in np.flatnonzero(near.any(axis=1)):
-            kept[first + row] = not kept[found.places[row][near[row]]].any()
-        say(
-            f"near duplicates: {first + len(own):,} of {count(len(vectors), 'text')} looked at, "
-            f"{int((~kept).sum()):,} found"
-        )
+        stop = min(first + _QUERIES, len(vectors))
+        # Of each row those before it that are so near, and how many the next list is to have, 0 where that has an end.
+        before: list[Int[np.ndarray, "e"]] = [np.empty(0, np.int64)] * (stop - first)
+        next_of = np.full(stop - first, min(_NEAR, len(vectors)))
+        while len(asked := np.flatnonzero(kept[first:stop] & (next_of > 0))):
+            many = int(next_of[asked].min())
+            asked = asked[next_of[asked] == many]
+            found = search.search(vectors.unit(first + asked), many)
+            near = (found.scores >= cosine) & (found.places >= 0)
+            for row, places, such in zip(asked.tolist(), found.places, near, strict=True):
+                before[row] = places[such & (places < first + row)]
+            further = min(_MORE * many, _MOST, len(vectors))
+            next_of[asked] = np.where(near.all(axis=1) & (further > many), further, 0)
+            for row, ones in enumerate(before, first):
+                kept[row] = not kept[ones].any()
+        say(f"near duplicates: {stop:,} of {count(len(vectors), 'text')} looked at, {int((~kept).sum()):,} found")
     return vectors.rows[kept]

@@ -103,6 +103,21 @@ def test_equal_texts_count_once_and_near_ones_if_asked(tmp_path, images):
     assert mined(images, "all")[0].max() > 350
 
 
+@pytest.mark.parametrize("kind", ["exact", "hnsw"])
+def test_of_a_crowd_of_near_texts_one_stays(tmp_path, images, kind):
+    """More of them than are looked at for a row at first, in any order."""
+    random = np.random.default_rng(0)
+    crowd = random.standard_normal(32) + 0.01 * random.standard_normal((200, 32))
+    order = random.permutation(500)
+    vectors = np.concatenate([clustered(300, 2), crowd])[order]
+    texts, said = write(tmp_path / "t", "text", vectors), []
+    mine_here(recipe(images, texts, near_duplicates=0.98, index=kind), 1, said.append)
+    assert any("301 of 500 rows are searched; 0 repeat a text, 199 nearly do" in line for line in said), said
+    if kind == "exact":
+        kept = np.flatnonzero((order < 300) | (np.arange(500) == np.argmax(order >= 300)))
+        assert np.array_equal(mined(images)[0][images.ok_rows], truth(images, texts, 32, kept)[0])
+
+
 def test_a_rerun_does_nothing_and_a_change_mines_anew(images, texts):
     said = []
     mine_here(recipe(images, texts), 1, lambda _: None)
