@@ -19,6 +19,8 @@ from distillkit.system.wording import count
 from distillkit.training.ask import Ask, stored
 from distillkit.training.images import Images
 
+_FAR = 0.1  # of what is asked, by which a share of a batch may miss it untold
+
 
 def image_stores(data: Data, seed: int, ask: Ask = stored) -> list[Images]:
     """The image stores of a recipe, each with its share of a batch; the shares add up to the batch."""
@@ -40,7 +42,7 @@ def image_stores(data: Data, seed: int, ask: Ask = stored) -> list[Images]:
         images = Images(
             store, data, seed=seed, share=share, others=others, root=root, number=number, ask=ask, among=among
         )
-        images.notes += told
+        images.notes += [*told, *_not_as_asked(store, share, data.batch_size, one.weight / ends[-1])]
         if images.passes == 0:
             raise TrainError(
                 f"{store.path}: no batch of {share} from {count(len(images.order), 'row')}; lower data.batch_size"
@@ -50,6 +52,14 @@ def image_stores(data: Data, seed: int, ask: Ask = stored) -> list[Images]:
         field = next(iter(found[0].widths()))
         refuse_other_teacher(found[0].store, field, images.store, field)
     return found
+
+
+def _not_as_asked(store: FeatureStore, share: int, batch: int, asked: float) -> list[str]:
+    """What to tell of a store whose share of a batch, in whole images, is far from what its weight asks for."""
+    if abs(share / batch - asked) <= _FAR * asked:
+        return []
+    gets = f"gets {share} of the {count(batch, 'image')} of a batch, {100 * share / batch:.3g}%"
+    return [f"{store.path}: {gets}, where its weight asks for {100 * asked:.3g}%; raise data.batch_size to come nearer"]
 
 
 def _of_use(store: FeatureStore, shots: int | None, data: Data) -> tuple[Int64[np.ndarray, "n"] | None, list[str]]:

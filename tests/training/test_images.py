@@ -79,6 +79,14 @@ def test_ranks_share_a_mixed_batch(extract, tmp_path):
     assert all(part.match.tolist() == list(range(4)) for part in parts)
 
 
+def test_a_share_in_whole_images_that_misses_its_weight_is_told(extract, tmp_path):
+    one, two = extract("one"), extract("two")
+    mix = [Mixed(images=str(one)), Mixed(images=str(two)), Mixed(images=str(one))]
+    _, told, _ = Batches(Data(mix=mix, batch_size=4), 0, STUDENT).ingredients.notes
+    assert told.startswith(f"{two}: gets 2 of the 4 images of a batch, 50%, where its weight asks for 33.3%; raise")
+    assert not Batches(Data(mix=mix, batch_size=12), 0, STUDENT).ingredients.notes
+
+
 @pytest.mark.parametrize(
     ("mix", "error", "message"),
     [
