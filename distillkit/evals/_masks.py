@@ -55,6 +55,15 @@ class Masks:
         """The numbers of these images' pixels."""
         return np.stack([self._read(self._path(self.keys[place])) for place in places])
 
+    def size_of(self, place: int) -> tuple[int, int]:
+        """Width and height of this image's picture."""
+        path = self._path(self.keys[place])
+        try:
+            with Image.open(path) as image:
+                return image.size
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise self._unread(path, error) from error
+
     def look_through(self) -> None:
         """StoreError for the first that cannot be read."""
         for place in range(len(self.keys)):
@@ -72,8 +81,11 @@ class Masks:
                     )
                 return _square(np.asarray(image, np.int64), self.side)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            blame_the_file(error, path)
-            raise StoreError(f"{path}: cannot be read as a picture ({error}); fetch it again") from error
+            raise self._unread(path, error) from error
+
+    def _unread(self, path: Path, error: Exception) -> StoreError:
+        blame_the_file(error, path)
+        return StoreError(f"{path}: cannot be read as a picture ({error}); fetch it again")
 
 
 def files_of_masks(measure: Any, open_store: OpenStore) -> dict[str, list[Path]]:

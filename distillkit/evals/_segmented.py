@@ -64,6 +64,10 @@ class ClassMasks:
             )
         return found
 
+    def size_of(self, place: int) -> tuple[int, int]:
+        """Width and height of this image's mask."""
+        return self._masks.size_of(place)
+
     @property
     def store(self) -> Path:
         return self._masks.store

@@ -68,7 +68,7 @@ class LinearDepth:
     def run(self, encode: EncodeTokens, open_store: OpenStore) -> list[Answers]:
         """Means over images of the RMSE, of the error's share of the depth, and of pixels that are within 25 %."""
         shown, asked = self.check(open_store)
-        seen = Maps(encode, open_store(self.train), cls=True, rows=shown.rows)
+        seen = Maps(encode, open_store(self.train), shown, cls=True, rows=shown.rows)
         if seen.blank:
             shown.look_through()
         head = learned(
@@ -84,7 +84,7 @@ class LinearDepth:
             seed=self.seed,
         )
         store = open_store(self.store)
-        return [self._answers(head, Maps(encode, store, cls=True), asked, store)]
+        return [self._answers(head, Maps(encode, store, asked, cls=True), asked, store)]
 
     def check(self, open_store: OpenStore) -> tuple[Masks, Masks]:
         """The depths to learn from and those that are asked; StoreError where a picture is missing."""

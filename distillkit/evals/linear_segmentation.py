@@ -65,7 +65,7 @@ class LinearSegmentation:
     def run(self, encode: EncodeTokens, open_store: OpenStore) -> list[Answers]:
         """mIoU over all pixels, IoU per image, whose paired test is the sharper one, and pixels that are right."""
         shown, asked = self.check(open_store)
-        seen = Maps(encode, open_store(self.train), rows=shown.rows)
+        seen = Maps(encode, open_store(self.train), shown, rows=shown.rows)
         head = learned(
             self._head,
             seen,
@@ -79,7 +79,7 @@ class LinearSegmentation:
             seed=self.seed,
         )
         store = open_store(self.store)
-        maps, keys = Maps(encode, store), store.index["key"].take(rows_of_images(store)).to_pylist()
+        maps, keys = Maps(encode, store, asked), store.index["key"].take(rows_of_images(store)).to_pylist()
         return [segmented(asked, shown, keys, self.batch, self.side, lambda places: head(maps.of(places)), maps.blank)]
 
     def check(self, open_store: OpenStore) -> tuple[ClassMasks, ClassMasks]:

@@ -67,9 +67,9 @@ class PatchKnn:
     def run(self, encode: EncodeTokens, open_store: OpenStore) -> list[Answers]:
         """mIoU over all pixels, IoU per image, and pixels that are right."""
         shown, asked = self.check(open_store)
-        known, shares = self._voters(Maps(encode, open_store(self.train), rows=shown.rows), shown)
+        known, shares = self._voters(Maps(encode, open_store(self.train), shown, rows=shown.rows), shown)
         store = open_store(self.store)
-        maps, keys = Maps(encode, store), store.index["key"].take(rows_of_images(store)).to_pylist()
+        maps, keys = Maps(encode, store, asked), store.index["key"].take(rows_of_images(store)).to_pylist()
 
         def votes(places: np.ndarray) -> Float[Tensor, "b c g g"]:
             return self._votes(maps.of(places), known, shares)

@@ -12,6 +12,7 @@ from distillkit.errors import RecipeError, StoreError
 from distillkit.evals._class_order import any_matched
 from distillkit.evals._encode import OpenStore, stores_of
 from distillkit.evals._held import any_choosing, any_shared, unshown
+from distillkit.evaluation.encode import Teacher
 from distillkit.evaluation.files import Contents
 from distillkit.recipe import Component
 from distillkit.store.format.sameness import other_teacher
@@ -87,6 +88,8 @@ def asked_of(
         counted |= {"itself": "no example"} if any_shared(measure, open_store) else {}
         counted |= {"validation": "not learned from"} if any_choosing(measure, open_store) else {}
         counted |= {"classes without an example": "told"} if remarks else {}
+        elsewhere = [Teacher().looked(store, store.ok_rows[:1]) for store in stores.values()]
+        counted |= {"masks": "over what was looked at"} if hasattr(measure, "masks") and any(elsewhere) else {}
         digests = {name: store.digest for name, store in stores.items()}
         files = contents.of(measure, open_store)
         one = Asked(component, measure, digests, counted, tuple(remarks), files)

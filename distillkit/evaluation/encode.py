@@ -19,9 +19,13 @@ from distillkit.evals._encode import Tokens, taught
 from distillkit.evaluation.embed import Pace, embedded, embedded_tokens
 from distillkit.evaluation.features import Features
 from distillkit.originals import Originals
+from distillkit.pixels.looks import look_of
+from distillkit.pixels.views import unpacked
+from distillkit.store.format.field import PARAMETERS
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.progress import paced
 from distillkit.system.wording import count
+from distillkit.types import View
 
 Embed = Callable[[Any, Originals, np.ndarray, Pace], Tensor]
 
@@ -41,6 +45,16 @@ class Teacher:
     def tokens(self, store: FeatureStore, rows: np.ndarray, *, cls: bool) -> Tokens:
         said = [self._stored(store, name, rows) for name in ("patches", *(("cls",) if cls else ()))]
         return Tokens(said[0], said[1] if cls else None)
+
+    def looked(self, store: FeatureStore, rows: np.ndarray) -> Callable[[int, int, int], View] | None:
+        """What it looked at, of the n-th of these rows, its image being so wide and high; None for the largest centred
+        square of each.
+        """
+        if PARAMETERS in store.fields and not store.manifest.views.get("clean_first"):
+            drawn = [unpacked(row) for row in store.read(PARAMETERS, rows, view=np.zeros(len(rows), np.int64)).numpy()]
+            return lambda n, width, height: drawn[n]
+        look = look_of(store.teacher("patches")) if "patches" in store.own_fields else None
+        return None if look is None else lambda n, width, height: look(width, height)
 
     def _stored(self, store: FeatureStore, name: str, rows: np.ndarray) -> Tensor:
         if name not in store.own_fields:
@@ -104,6 +118,9 @@ class Student(Teacher):
         if store.path not in self._files:
             self._files[store.path] = Originals(store, self._roots.get(store.path.resolve()))
         return self._files[store.path]
+
+    def looked(self, store: FeatureStore, rows: np.ndarray) -> None:
+        """At the largest centred squares."""
 
     def tokens(self, store: FeatureStore, rows: np.ndarray, *, cls: bool) -> Tokens:
         if not hasattr(self._student, "embed_tokens"):

@@ -5,56 +5,21 @@ Other features are of the whole image, or nearly, and go with any crop of it (`d
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from distillkit.pixels.pillow import centre_view, middle_view
+from distillkit.pixels.looks import Look, look_of, pads
+from distillkit.pixels.pillow import centre_view
 from distillkit.pixels.views import unpacked
 from distillkit.recipe import Data
 from distillkit.store.format.field import PARAMETERS
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.types import View
 
-Look = Callable[[int, int], View]  # of a width x height image
-_WHOLE, _PADDED = "squash", ("border", "longest")
+__all__ = ["Look", "first_drawn", "look_of", "other_looks", "same_views", "whose_patches"]
+
 _SHAPES = (640, 480), (480, 640)
-
-
-def look_of(teacher: dict[str, Any]) -> Look | None:
-    """What a teacher's evaluation transform shows, by its fingerprint; None for the largest centred square, or if it is
-    not told.
-    """
-    told = teacher.get("preprocess") or {}
-    share = told.get("crop_pct")
-    if _mode(told) == _WHOLE:
-        return lambda width, height: View()
-    if _mode(told) in _PADDED or not share or share == 1:
-        return None
-    size = told["input_size"][-2]
-    short = math.floor(size / share)
-    if "pixels" in told:  # a path that cuts boxes, as ours do
-        return lambda width, height: middle_view(width, height, size / short)
-    return lambda width, height: _cut_out(width, height, short, size)
-
-
-def _cut_out(width: int, height: int, short: int, size: int) -> View:
-    """The middle size x size pixels of an image whose short side was made `short`, as torchvision rounds them."""
-    w, h = (short, int(short * height / width)) if width <= height else (int(short * width / height), short)
-    left, top = round((w - size) / 2), round((h - size) / 2)
-    return View((left / w, top / h, (left + size) / w, (top + size) / h))
-
-
-def pads(teacher: dict[str, Any]) -> bool:
-    """Whether it puts borders around images, which no view of them has."""
-    return _mode(teacher.get("preprocess") or {}) in _PADDED
-
-
-def _mode(preprocess: dict[str, Any]) -> str | None:
-    """timm's word or open_clip's for what an image is made of before it is looked at."""
-    return preprocess.get("crop_mode") or preprocess.get("resize_mode")
 
 
 def whose_patches(needs: Iterable[str]) -> list[str]:

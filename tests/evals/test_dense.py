@@ -7,10 +7,13 @@ from PIL import Image
 
 from distillkit.errors import RecipeError, StoreError
 from distillkit.evals._encode import Tokens
+from distillkit.evals._maps import over_the_square
 from distillkit.evals._masks import Masks
 from distillkit.evals.linear_depth import LinearDepth
 from distillkit.evals.linear_segmentation import LinearSegmentation
 from distillkit.evals.patch_knn import PatchKnn
+from distillkit.pixels import centre_view
+from distillkit.types import View
 from tests.evals.worlds import Store, run
 
 GRID, SIDE, IMAGES = 4, 16, 12
@@ -122,6 +125,41 @@ def test_depth_is_learned_in_metres_and_what_is_unknown_is_left_out(masks, squar
     assert found["RMSE.low"] <= found["RMSE"] <= found["RMSE.high"]
     with pytest.raises(StoreError, match=r"no pixel of toy has a depth up to 0\.5 m"):
         run(LinearDepth(**knobs, steps=1, farthest=0.5), Sees(squares), images=images)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("size", [(60, 40), (40, 60), (40, 40)])
+@pytest.mark.parametrize("box", [None, (0.0, 0.0, 1.0, 1.0), (0.3, 0.2, 0.8, 0.9)])
+def test_patches_are_put_where_they_lie_in_the_largest_square(size, box, flip):
+    """Of an image whose pixels say where they are, so that what lies between patches is known."""
+    view = View(box or centre_view(*size).box, flip)
+
+    def places(box):
+        left, top, right, bottom = box
+        cells = (torch.arange(8) + 0.5) / 8
+        return torch.stack(torch.meshgrid(left + cells * (right - left), top + cells * (bottom - top), indexing="xy"))
+
+    seen, wanted = places(view.box), places(centre_view(*size).box)
+    low, high = seen.amin((1, 2))[:, None, None], seen.amax((1, 2))[:, None, None]
+    found = over_the_square((seen.flip(2) if flip else seen)[None], [view], [size])[0]
+    assert torch.allclose(found, wanted.clamp(low, high), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [LinearSegmentation, PatchKnn])
+def test_of_who_looked_at_another_part_masks_lie_over_that(kind, masks):
+    """All of a wide picture, squeezed: half of its patches lie beside the square that masks are."""
+    numbers = np.random.default_rng(0).integers(0, 2, (IMAGES, 4, 4)).repeat(8, 1).repeat(16, 2)
+    sees = Sees(np.ascontiguousarray(numbers[:, ::2, ::4]))
+    knobs = {"train": "others", "store": "images", "masks": masks(numbers), "classes": 2, "side": 32}
+    knobs |= {"steps": 300} if kind is LinearSegmentation else {"k": 3}
+
+    def right():
+        (answers,) = kind(**knobs).run(sees, both().__getitem__)
+        return answers.columns["right"].mean()
+
+    before = right()
+    sees.looked = lambda store, rows: lambda n, width, height: View()
+    assert max(before + 0.05, 0.85) < right()
 
 
 def test_masks_are_cut_as_images_are(masks, tmp_path):
