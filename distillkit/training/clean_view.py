@@ -9,15 +9,13 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from distillkit.pixels.looks import Look, look_of, pads
+from distillkit.pixels.looks import look_of, pads
 from distillkit.pixels.pillow import centre_view
 from distillkit.pixels.views import unpacked
 from distillkit.recipe import Data
 from distillkit.store.format.field import PARAMETERS
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.types import View
-
-__all__ = ["Look", "first_drawn", "look_of", "other_looks", "same_views", "whose_patches"]
 
 _SHAPES = (640, 480), (480, 640)
 

@@ -13,11 +13,12 @@ from distillkit.errors import RecipeError
 from distillkit.evals._labels import labels_of
 from distillkit.originals import Originals
 from distillkit.pixels.augment import mark_of
+from distillkit.pixels.looks import Look, look_of
 from distillkit.recipe import Data
 from distillkit.store.format.field import PARAMETERS
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.training.ask import Ask, stored
-from distillkit.training.clean_view import Look, first_drawn, look_of, same_views, whose_patches
+from distillkit.training.clean_view import first_drawn, same_views, whose_patches
 from distillkit.training.join import join
 from distillkit.training.order import IMAGES, order_of
 from distillkit.types import Features, View
