@@ -19,7 +19,7 @@ from typing import Any
 from distillkit.system.machine import machine
 from distillkit.system.versions import versions
 from tests import bench
-from tests.bench.measure import Row
+from tests.bench.measure import NOT_INSTALLED, Row
 
 # What the rows are made with, and no rows themselves.
 _PARTS = {"__main__", "clustered", "measure", "peers", "pictures", "scaling", "stores"}
@@ -100,6 +100,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as scratch:
             rows = importlib.import_module(f"tests.bench.{name}").run(Path(scratch), arguments.quick)
         print(table(rows), flush=True)
+        if any(row.note == NOT_INSTALLED for row in rows):
+            print("peers are installed by: .venv/bin/pip install -e '.[bench]' and: make bench-peers", flush=True)
         if not arguments.quick and any(row.met is not None for row in rows):
             folder.mkdir(parents=True, exist_ok=True)
             (folder / f"{name}.json").write_text(json.dumps(facts(rows, load), indent=2) + "\n")

@@ -106,6 +106,9 @@ def at_least(name: str, values: Sequence[float], limit: float, unit: str) -> Row
     return replace(row, goal=f">= {limit:g} {unit}".rstrip(), met=statistics.median(values) >= limit)
 
 
+NOT_INSTALLED = "peer not installed"
+
+
 def needs_gpu(name: str, goal: str) -> Row:
     """The row of a machine that has no GPU."""
     return Row(name, goal, note="needs a GPU")
@@ -113,4 +116,4 @@ def needs_gpu(name: str, goal: str) -> Row:
 
 def not_installed(name: str, goal: float) -> Row:
     """The row of a peer that this machine does not have."""
-    return Row(name, f">= {goal:g}", note="peer not installed")
+    return Row(name, f">= {goal:g}", note=NOT_INSTALLED)
