@@ -10,7 +10,7 @@ from typing import Any
 
 from distillkit.errors import RecipeError, StoreError
 from distillkit.evals._class_order import any_matched
-from distillkit.evals._encode import OpenStore, stores_of
+from distillkit.evals._encode import OpenStore, of_images, stores_of
 from distillkit.evals._held import any_choosing, any_shared, unshown
 from distillkit.evaluation.encode import Teacher
 from distillkit.evaluation.files import Contents
@@ -83,6 +83,7 @@ def asked_of(
         for store in stores.values():
             _refuse_other_teacher(store, teacher, whose)
         remarks = unshown(measure.check(open_store)) if hasattr(measure, "check") else []
+        drawn = [line for store in stores.values() if (line := _only_drawn(store))]
         counted = {"images": "each once"} if any(map(has_doubles, stores.values())) else {}
         counted |= {"classes": "by name"} if any_matched(measure, open_store) else {}
         counted |= {"itself": "no example"} if any_shared(measure, open_store) else {}
@@ -92,11 +93,22 @@ def asked_of(
         counted |= {"masks": "over what was looked at"} if hasattr(measure, "masks") and any(elsewhere) else {}
         digests = {name: store.digest for name, store in stores.items()}
         files = contents.of(measure, open_store)
-        one = Asked(component, measure, digests, counted, tuple(remarks), files)
+        one = Asked(component, measure, digests, counted, (*remarks, *drawn), files)
         if any(other.name == one.name for other in found):
             raise RecipeError(f"evals: two are called {one.name!r}; give each a `name` of its own")
         found.append(one)
     return found
+
+
+def _only_drawn(store: FeatureStore) -> str | None:
+    """What to tell of a store whose first view is no clean one: it is what the teacher is measured by."""
+    name = of_images(store)
+    if name not in store.own_fields or not store.field(name).per_view or store.manifest.views.get("clean_first"):
+        return None
+    return (
+        f"{store.path}: holds drawn views alone, so the teacher is measured by the first of each image, the student by "
+        "its middle square; extract images to measure on without views, or with clean_first = true"
+    )
 
 
 def _refuse_other_teacher(store: FeatureStore, want: dict[str, Any], whose: str) -> None:

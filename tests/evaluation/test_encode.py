@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from distillkit import extract
+from distillkit.evaluation.asked import asked_of
 from distillkit.evaluation.embed import Pace
 from distillkit.evaluation.encode import Student, Teacher
 from distillkit.pixels.views import unpacked
@@ -39,3 +40,6 @@ def test_a_teacher_tells_what_of_an_image_its_patches_are(tmp_path):
     kept = drawn.read(PARAMETERS, drawn.ok_rows, view=np.zeros(4, np.int64)).numpy()
     assert [Teacher().looked(drawn, drawn.ok_rows)(n, 60, 40) for n in range(4)] == [unpacked(row) for row in kept]
     assert Student(lambda: None, {}).looked(drawn, drawn.ok_rows) is None
+    agreement = [Component(kind="agreement", store="s")]
+    told = [asked_of(agreement, {"s": one}.__getitem__, one.teacher("cls"), "x")[0].remarks for one in (clean, drawn)]
+    assert told[0] == () and told[1][0].startswith(f"{drawn.path}: holds drawn views alone, so the teacher is measured")
