@@ -92,10 +92,13 @@ def _is_branch(model: type[BaseModel], location: tuple[int | str, ...]) -> bool:
 
 
 def _known_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    named = False  # whether the next part is the name of an entry, which the recipe chose: `also.b`, `ramp.weight`
     for part in location:
-        if isinstance(part, int):
+        if named or isinstance(part, int):
+            named = False
             continue
-        model = next(models(model.model_fields[part].annotation))
+        annotation = model.model_fields[part].annotation
+        model, named = next(models(annotation)), typing.get_origin(annotation) is dict
     return list(model.model_fields)
 
 

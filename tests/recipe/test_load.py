@@ -74,6 +74,15 @@ def test_a_misspelt_key_is_named_with_the_right_one(extract, train):
     assert "corpora[0]: unknown key 'batchsize', did you mean 'batch_size'?" in refusal(extract, corpora=corpora)
 
 
+def test_a_misspelt_key_of_an_entry_that_the_recipe_names_itself_is_told(train):
+    """`weight` and `b` are no keys of the recipe's own; an entry may be called like one."""
+    message = refusal(train, "losses.0.ramp={weight={to=0.1,step=6}}")
+    assert "losses[0].ramp.weight: unknown key 'step', did you mean 'stop'?" in message
+    for name in ("b", "images"):
+        message = refusal(train, f'data.also={{{name}={{image="x"}}}}')
+        assert f"data.also.{name}: unknown key 'image', did you mean 'images'?" in message
+
+
 def test_a_misspelt_knob_is_named_with_the_right_one(extract, train):
     teacher = '{ kind = "openclip", model = "x", precison = "fp32" }'
     assert "teacher.openclip: unknown key 'precison', did you mean 'precision'?" in refusal(extract, teacher=teacher)
