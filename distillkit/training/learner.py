@@ -143,18 +143,18 @@ class Learner:
         self._average(step)
 
     def _backward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        def reseed(part: int) -> None:
-            words = np.random.SeedSequence([self.seed, _DROPOUT, batch.step, self.ranks.rank, part])
-            torch.manual_seed(int(words.generate_state(1, np.uint64)[0]))
-
         if self.optim.accumulate > 1:
-            return self._backward_in_parts(batch, reseed)
-        reseed(0)
+            return self._backward_in_parts(batch, partial(self._reseed, batch.step))
+        self._reseed(batch.step, 0)
         total, terms = self._judged(batch)
         self.averaged.start()
         with span("backward", len(batch.keys), self.device):
             self.scaler.scale(total).backward()
         return total, terms
+
+    def _reseed(self, step: int, part: int) -> None:
+        words = np.random.SeedSequence([self.seed, _DROPOUT, step, self.ranks.rank, part])
+        torch.manual_seed(int(words.generate_state(1, np.uint64)[0]))
 
     def _backward_in_parts(self, batch: Batch, reseed: Callable[[int], None]) -> tuple[Tensor, dict[str, Tensor]]:
         return backward_in_parts(
@@ -199,6 +199,7 @@ class Learner:
     def gradient_norms(self, batch: Batch) -> dict[str, float]:
         """How hard each weighted term pulls at the student's weights. A backward pass for each; changes nothing."""
         self.objective.at(batch.step)
+        self._reseed(batch.step, 0)  # else it would tell of what was drawn before: by another student, or by nobody yet
         with no_statistics(self.student):
             _, terms = self.objective(batch, self.see(batch))
         norms = {}

@@ -211,6 +211,14 @@ def test_dropout_belongs_to_the_step():
     assert not torch.equal(one.see(batch()).image, one.see(batch()).image)
 
 
+def test_the_pull_of_a_term_belongs_to_the_step():
+    """A resumed run, or a student of a sweep, tells of the dropout of its step, not of what was drawn before."""
+    one, other = learner(drop=1), learner(drop=1)
+    told = one.gradient_norms(batch(7))
+    torch.rand(100)
+    assert other.gradient_norms(batch(7)) == told != other.gradient_norms(batch(8))
+
+
 @pytest.mark.slow
 def test_what_the_losses_own_is_sent_before_the_last_part(monkeypatch):
     """Heads have their gradients after the first pass: they need not wait for the student's."""
