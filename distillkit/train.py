@@ -28,7 +28,7 @@ from distillkit.students._layers import refuse_uncounted
 from distillkit.system import cpu
 from distillkit.system.device import device_of
 from distillkit.system.paths import expand
-from distillkit.system.stopping import after_steps, asked
+from distillkit.system.stopping import after_steps
 from distillkit.system.wording import count
 from distillkit.training import beginning, checkpoint
 from distillkit.training.ahead import ahead_of
@@ -42,7 +42,7 @@ from distillkit.training.gradcache import refuse_more_parts
 from distillkit.training.learner import Learner
 from distillkit.training.objective import Objective
 from distillkit.training.ranks import Ranks, joined
-from distillkit.training.rescue import leave, rescued
+from distillkit.training.rescue import leave, leaving, rescued
 from distillkit.training.schedule import total_steps
 from distillkit.training.trackers import refuse_missing
 from distillkit.training.validation import Validator
@@ -238,7 +238,7 @@ def _steps(courses: Sequence[Course], batches: Batches, last: int, say: Say) -> 
             # One that is further on than the others waits for them; none sees a batch twice.
             if course.done <= batch.step:
                 course.step(batch, batches.wait_seconds)
-        if asked() is not None and learners[0].ranks.first and batch.step + 1 < last:
+        if leaving(learners) and batch.step + 1 < last:
             leave(courses, batch.step + 1, say)
 
 

@@ -149,17 +149,12 @@ class Course:
         facts = facts_of(self.learner.student, self.ingredients, self.last, self.recipe.data.batch_size, seconds)
         self.run.finish(student, facts | {"command": command, "machine": machine()})
 
-    def keep(self, step: int) -> bool:
-        """Write the checkpoint of the step just made, unless it is there; whether it is.
-
-        Where the state is spread over ranks, which take none of their steps alone, it is not.
-        """
-        if self.learner.sharded:
-            return False
-        if step > self.done and step % self.recipe.checkpoints.every_steps:
+    def keep(self, step: int) -> None:
+        """Write the checkpoint of the step just made, unless it is there. Ranks of a spread student do it together."""
+        unwritten = step > self.done and step % self.recipe.checkpoints.every_steps
+        if unwritten and (self.writes or self.learner.sharded):
             self.write_checkpoint(step)
         self.writer.wait()
-        return True
 
     def write_checkpoint(self, step: int) -> None:
         """Begin to write the state, which is that after `step`."""

@@ -28,9 +28,15 @@ class NotFinite(TrainError):
 
 
 def refuse_step(
-    total: Tensor, terms: dict[str, Tensor], parameters: Named, scaler: torch.amp.GradScaler, ranks: Ranks
-) -> None:
-    """NotFinite where the total or a gradient is not finite. Gradients are averaged; ranks ask together.
+    total: Tensor,
+    terms: dict[str, Tensor],
+    parameters: Named,
+    scaler: torch.amp.GradScaler,
+    ranks: Ranks,
+    leaving: bool = False,
+) -> bool:
+    """NotFinite where the total or a gradient is not finite. Gradients are averaged; ranks ask together, and in the
+    same breath whether any of them is `leaving`, which is returned.
 
     In float16 a gradient that is too large is no error: its step is left out, and the next one has a lower scale.
     """
@@ -39,9 +45,11 @@ def refuse_step(
     if scaler.is_enabled():
         scale = scaler.scale(torch.ones_like(largest))  # on the device, which need not be waited for
         largest = torch.where(scale > _LOWEST_SCALE, 0.0, largest)
-    loss, gradient = ranks.mean(torch.stack([total.detach().float(), largest])).isfinite().tolist()
+    wants = torch.full_like(largest, float(leaving))
+    told = ranks.mean(torch.stack([total.detach().float(), largest, wants]))
+    loss, gradient, anybody = torch.stack([*told[:2].isfinite(), told[2] > 0]).tolist()
     if loss and gradient:  # if not, all ranks stop, or one would go on with its gradients
-        return
+        return bool(anybody)
     means = {name: ranks.mean(value.detach()) for name, value in terms.items()}
     bad = [f"{name} = {value.item()}" for name, value in means.items() if not value.isfinite()]
     whole = f"the gradient of {_which(gradients)} is not finite, though the losses are"

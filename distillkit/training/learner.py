@@ -15,6 +15,7 @@ from distillkit.errors import RecipeError
 from distillkit.recipe import Optim
 from distillkit.system.device import fetched
 from distillkit.system.spans import span
+from distillkit.system.stopping import asked
 from distillkit.training import shards
 from distillkit.training.compiling import whole_step
 from distillkit.training.finite import refuse_step, refuse_weights
@@ -64,6 +65,7 @@ class Learner:
         self.model.to(device).train()
         self.optimizer = make_optimizer(self.model, optim)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == torch.float16)
+        self.leaving = False  # whether a rank was asked to stop before its last step was made: all know it of one step
         self._looking = self._updating = False
         self._begun_with: dict[str, Tensor] | None = None
         self.averaged = Averaged(self.model, ranks)
@@ -108,7 +110,8 @@ class Learner:
         total, terms = self._backward(batch)
         with span("optimiser", len(batch.keys), self.device):
             self.averaged.finish()
-            refuse_step(total, terms, self.model.named_parameters(), self.scaler, self.ranks)
+            named, wants = self.model.named_parameters(), asked() is not None
+            self.leaving = refuse_step(total, terms, named, self.scaler, self.ranks, wants)
             self._updating = True
             self._update(batch.step)
         self._looking = self._updating = False

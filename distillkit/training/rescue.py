@@ -15,22 +15,34 @@ from signal import SIGTERM
 from typing import TYPE_CHECKING, NoReturn
 
 from distillkit.errors import DiskFull, DiskLost
-from distillkit.system.stopping import after_steps, asked, code
+from distillkit.system.stopping import after_steps, asked, code, told
 from distillkit.training.checkpoint import newest
 from distillkit.training.finite import NotFinite
 
 if TYPE_CHECKING:
     from distillkit.training.course import Course, Say
+    from distillkit.training.learner import Learner
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def leave(courses: Sequence[Course], step: int, say: Say) -> NoReturn:
-    """Keep the step in hand, then end with the code of the signal that asked. The other ranks end when this one has."""
-    kept = all([course.keep(step) for course in courses])  # noqa: C419
-    told = "its checkpoint is kept" if kept else "the newest checkpoint is kept"
-    say(f"stopped after step {step}; {told}, the same command continues")
+    """Keep the step in hand, then end with the code of the signal that asked. Ranks leave together, as they stepped."""
+    if asked() is None:
+        told(SIGTERM)  # another rank got it
+    for course in courses:
+        course.keep(step)
+    courses[0].learner.ranks.wait()  # who ends first takes the others down
+    say(f"stopped after step {step}; its checkpoint is kept, the same command continues")
     raise SystemExit(code(asked() or SIGTERM))
+
+
+def leaving(learners: Sequence[Learner]) -> bool:
+    """Whether to `leave` after the step just made: one process when it is asked, several where any of them was, which
+    they have told each other with that step.
+    """
+    alone = not learners[0].ranks.several
+    return asked() is not None if alone else any(learner.leaving for learner in learners)
 
 
 @contextmanager
@@ -57,8 +69,8 @@ def _rescue(courses: Sequence[Course], error: Exception) -> str:
         return "no checkpoint was written yet, so the same command begins at the first step"
     if any(kept):
         return f"a checkpoint of step {step} is kept, from which the same command goes on"
-    told = ", as weights that gave such a loss are not worth keeping" if wrong else ""
-    return f"the newest checkpoint is of step {step}, from which the same command goes on{told}"
+    why = ", as weights that gave such a loss are not worth keeping" if wrong else ""
+    return f"the newest checkpoint is of step {step}, from which the same command goes on{why}"
 
 
 def _keeps(course: Course) -> bool:

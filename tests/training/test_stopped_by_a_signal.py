@@ -93,3 +93,26 @@ def test_two_processes_of_torchrun_stop_together(student):
     assert err.count("stopped after step") == 1 and "RankLost" not in err
     code, err = student("optim.epochs=400.0", "checkpoints.every_steps=100000", "log.every_steps=1")
     assert code == 0 and "continuing after step" in err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("knob", ["optim.shard=false", "optim.shard=true"])
+def test_a_signal_to_one_process_stops_all_of_them_after_the_same_step(student, knob):
+    """As on two machines of which the second is wanted back: it is not the one that writes."""
+    knobs = ["optim.epochs=400.0", "checkpoints.every_steps=100000", "log.every_steps=1", knob]
+    line = [sys.executable, "-m", "distillkit", "train-student", str(student.recipe)]
+    line += [word for one in knobs for word in ("--set", one)]
+    job = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29633", "OMP_NUM_THREADS": "1"}
+    first, second = (
+        subprocess.Popen(line, env=os.environ | job | {"RANK": rank}, stderr=subprocess.PIPE, text=True)
+        for rank in ("0", "1")
+    )
+    log = student.run / "metrics.jsonl"
+    while first.poll() is None and not (log.is_file() and log.read_text().count("\n") > 3):
+        time.sleep(0.02)
+    second.send_signal(signal.SIGTERM)
+    (_, err), (_, other) = first.communicate(timeout=60), second.communicate(timeout=60)
+    assert (first.returncode, second.returncode) == (143, 143), err + other
+    (kept,) = (student.run / "checkpoints").iterdir()
+    told = f"stopped after step {int(kept.name)}; its checkpoint is kept, the same command continues"
+    assert err.splitlines()[-1] == told and "error" not in other
