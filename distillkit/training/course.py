@@ -162,12 +162,13 @@ class Course:
         self._refuse_weights(step)
         state = checkpoint.State.of(step, learner.model, learner.optimizer, learner.scaler, self.writes)
         if self.writes:
-            if self.writer.last is None:
-                size, keep = checkpoint.size(learner.model, learner.optimizer), self.recipe.checkpoints.keep
-                self.say(f"{self.run.path}: a checkpoint takes {size / 1e6:,.1f} MB, of which {keep} are kept")
             self.run.settle()
             self.validator.settle()
+            first = self.writer.last is None
             self.writer.write(state)
+            if first:  # told after: who listened may have left, and with it goes no checkpoint
+                size, keep = checkpoint.size(learner.model, learner.optimizer), self.recipe.checkpoints.keep
+                self.say(f"{self.run.path}: a checkpoint takes {size / 1e6:,.1f} MB, of which {keep} are kept")
 
     def _validate(self, step: int) -> None:
         """All ranks measure together; of a sharded student the first alone, and the others wait as long as it takes."""

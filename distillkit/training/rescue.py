@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from signal import SIGTERM
 from typing import TYPE_CHECKING, NoReturn
 
+from distillkit.callable import silent
 from distillkit.errors import DiskFull, DiskLost
 from distillkit.system.stopping import after_steps, asked, code, told
 from distillkit.training.checkpoint import newest
@@ -81,6 +82,7 @@ def _keeps(course: Course) -> bool:
         course.writer.wait()
         if not course.learner.whole() or course.lacks_its_line(course.made):
             return False
+        course.say = silent  # that nobody listens may be the error
         if course.made > newest(course.run.checkpoints):
             if course.owes:
                 course.validator.forget_after(course.made - 1)  # half of it may be written: who goes on measures again

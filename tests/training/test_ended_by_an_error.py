@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+import distillkit
 from distillkit.errors import DiskFull, StoreError
 from distillkit.runfolder import RunFolder
 from distillkit.system.lines import read_lines
@@ -69,6 +70,22 @@ def test_a_shard_that_is_damaged_ends_it_with_the_step_before_kept(student, monk
     code, err = student(FAR)
     assert code == 0 and "continuing after step 2" in err
     assert (student.run / "student.safetensors").read_bytes() == calm
+
+
+@pytest.mark.parametrize("line", ["step 4/", "a checkpoint takes"])
+def test_when_nobody_reads_its_lines_any_more_the_step_is_kept(student, every_step, line):
+    """As behind `| head`, or a terminal that is gone: the line that could not be said is not the checkpoint's."""
+    gone = []
+
+    def say(told):
+        if gone or line in told:
+            gone.append(told)
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    every = 4 if "takes" in line else 100000
+    with pytest.raises(BrokenPipeError):
+        distillkit.train(student.recipe, say, overrides=["log.every_steps=1", f"checkpoints.every_steps={every}"])
+    assert gone and kept(student) == [4]
 
 
 def test_a_step_whose_line_cannot_be_written_is_made_again_with_its_line(student, monkeypatch):
