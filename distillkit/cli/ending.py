@@ -28,7 +28,8 @@ def in_one_line() -> Iterator[None]:
     """Exit code 1 and a line for a DistillkitError, for what the system refuses, and for want of memory.
 
     What the system refuses is known by its number (errno), wherever it happens: a folder that cannot be written, a file
-    where a folder belongs, a disk that is full. All else is a bug and keeps its traceback.
+    where a folder belongs, a disk that is full. So is a word that was typed and is no UTF-8, by its bytes. All else is
+    a bug and keeps its traceback.
     """
     try:
         try:
@@ -43,10 +44,21 @@ def in_one_line() -> Iterator[None]:
         if error.errno is None or os.environ.get(TRACEBACK):
             raise
         _end(f"{in_full(error, refused(error))} ({TRACEBACK}=1 shows who asked)")
+    except UnicodeEncodeError as error:
+        if os.environ.get(TRACEBACK) or not _no_text(error):
+            raise
+        _end(f"{_no_text(error)}: no text in UTF-8, which is all that records can hold; rename it, or type another")
     except (MemoryError, RuntimeError) as error:
         if os.environ.get(TRACEBACK) or not _wants_memory(error):
             raise
         _end(in_full(error, short_of_memory(error, "lower what makes batches, rows or shards that large")))
+
+
+def _no_text(error: UnicodeEncodeError) -> str:
+    """The word of this command line, or the folder it was typed in, with bytes that no record holds; empty where none."""
+    wrong = error.object[error.start : error.end]
+    typed = (word for word in (*sys.argv[1:], os.getcwd()) if "\udc80" <= wrong[:1] <= "\udcff" and wrong in word)
+    return os.fsencode(next(typed, "")).decode("utf-8", "backslashreplace")
 
 
 def _wants_memory(error: Exception) -> bool:

@@ -51,6 +51,18 @@ def ended_well(code, out, err):
     return code
 
 
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file systems take no such names")
+def test_bytes_that_are_no_text_are_told_as_they_were_typed(student, tmp_path):
+    """In a name or a value, as a terminal in Latin-1 sends them; records are UTF-8 and could not hold them."""
+    name = os.fsdecode(b"gr\xfcn")
+    (tmp_path / name).mkdir()
+    recipe = shutil.copy(student.recipe, tmp_path / name / "mine.toml")
+    for words in ([recipe], [student.recipe, "--set", f'note="{name}"']):
+        code, out, err = student.cli("train-student", *words)
+        assert ended_well(code, out, err) == 1 and "gr\\xfcn" in err.splitlines()[-1]
+        assert "no text in UTF-8" in err and not (student.run / "recipe.json").exists()
+
+
 def test_every_command_is_walked():
     assert sorted(name for name, _ in all_commands()) == COMMANDS
 
