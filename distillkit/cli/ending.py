@@ -55,9 +55,9 @@ def in_one_line() -> Iterator[None]:
 
 
 def _no_text(error: UnicodeEncodeError) -> str:
-    """The word of this command line, or the folder it was typed in, with bytes that no record holds; empty where none."""
+    """The word of this command line with bytes that no record can hold; empty where none has."""
     wrong = error.object[error.start : error.end]
-    typed = (word for word in (*sys.argv[1:], os.getcwd()) if "\udc80" <= wrong[:1] <= "\udcff" and wrong in word)
+    typed = (word for word in sys.argv[1:] if "\udc80" <= wrong[:1] <= "\udcff" and wrong in word)
     return os.fsencode(next(typed, "")).decode("utf-8", "backslashreplace")
 
 
