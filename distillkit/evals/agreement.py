@@ -35,9 +35,10 @@ _FEW = 64  # images of a network that says nothing
 
 
 class Agreement:
-    """`store`: images with the teacher's features. `prompts`: a store of class prompts, for what is about classes.
+    """`store`: a store of images with the teacher's features. `prompts`: a store of class prompts; without it, nothing
+    is measured about classes.
 
-    `k`: of the nearest neighbours. `scale`: what cosines are multiplied by before the softmax of KL.
+    `k`: how many nearest neighbours are compared. `scale`: the factor of cosines before the softmax of KL.
     """
 
     def __init__(

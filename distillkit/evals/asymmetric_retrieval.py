@@ -25,10 +25,11 @@ from distillkit.system.wording import count
 
 
 class AsymmetricRetrieval:
-    """`store`: images that ask. `gallery`: images that answer, by their stored features; those that ask, if not given.
+    """`store`: the store of the query images, which the student embeds. `gallery`: the store of the images that are
+    searched, by their stored features; the query store, if not given.
 
-    `right`: gallery images of the same "class" (an image is no answer to itself), or the same image, by its "key".
-    `ks`: where recall is read off.
+    `right`: which gallery images are right answers: those of the same "class" (an image is no answer to itself), or the
+    same image, by its "key". `ks`: the numbers k of recall@k; 1, 5 and 10, if not given.
     """
 
     def __init__(

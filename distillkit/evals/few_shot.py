@@ -24,11 +24,11 @@ from distillkit.evals._tip import few_shot_logits
 
 
 class FewShot:
-    """`store`: images with labels, or names; `prompts`: a store of class prompts.
+    """`store`: a store of images with labels, or class names. `prompts`: a store of class prompts.
 
-    `shots`: labelled images of each class, none of which is asked. `seed`: which images are the shots.
-    `alpha`: how much the labelled images count; `beta`: how near near is; `scale`: what the prompts' cosines are
-    multiplied by.
+    `shots`: how many labelled images of each class are used; they are not measured. `seed`: decides which images are
+    the shots. `alpha`: the weight of the labelled images in the score; 0: prompts alone. `beta`: how fast a labelled
+    image's weight falls with its distance 1 - cosine. `scale`: the factor of the prompts' cosines in the score.
     """
 
     def __init__(

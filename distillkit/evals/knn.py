@@ -32,10 +32,10 @@ _CELLS = 1 << 25  # cosines in memory at once
 
 
 class Knn:
-    """`train`: labelled images that vote. `store`: images that are asked; one of both does not vote for itself. `k`:
-    how many vote.
+    """`train`: a store of labelled images that vote. `store`: the store of labelled images that are measured; an image
+    in both does not vote for itself. `k`: how many of the nearest images vote.
 
-    `temperature`: a vote counts exp(cosine / temperature), so a lower one makes the nearest count more.
+    `temperature`: a vote counts exp(cosine / temperature); the lower, the more the nearest images count.
     """
 
     def __init__(

@@ -31,11 +31,13 @@ _UNSPREAD = 100  # first steps, in which the mean alone is learned
 
 
 class LinearDepth:
-    """`train`: images to learn from, but for those that are asked; `store`: these. `train_masks`, `masks`: folders of
-    pictures of their depths (_masks.py), in units of `unit` metres; 0, and what is farther than `farthest` metres, is
-    not known. `side`: at how many pixels depths are compared. `bins`: into how many depths the range is parted.
-    `steps`, `batch` (images of one), `rate` (of learning) and `weight_decay`: of AdamW; `seed`: of the head and the
-    order of images.
+    """`train`: a store of images to learn from; images that are in the measured store, too, are left out. `store`: the
+    store of images that are measured. `masks`: the folder of depth pictures of the measured images (_masks.py).
+    `train_masks`: the folder of depth pictures of the images to learn from; that of the measured images, if not given.
+    `unit`: the metres of a depth picture's number 1; a number of 0 is an unknown depth. `farthest`: in metres; a depth
+    beyond this counts as unknown. `side`: at how many pixels a side depths are compared. `bins`: into how many depths
+    the range is divided. `steps`: training steps of the head. `batch`: images in a step. `rate`: the learning rate of
+    AdamW. `weight_decay`: of AdamW. `seed`: of the head's first weights and the order of images.
     """
 
     def __init__(

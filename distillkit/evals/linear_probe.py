@@ -32,12 +32,14 @@ from distillkit.system.wording import count
 
 
 class LinearProbe:
-    """`train`: labelled images to learn from, but for those that are asked; `validation` is the share of them that
-    chooses among the `l2`, or `validation_store` has images that do, which are learned from in the end only. `store`:
-    images that are asked.
+    """`train`: a store of labelled images to learn from; images that are in the measured store, too, are left out.
+    `store`: the store of labelled images that are measured. `validation`: the share of the images to learn from on
+    which the L2 penalty is chosen, between 0 and 1. `validation_store`: a store of images to choose the L2 penalty on,
+    in place of a share of the images to learn from. In the end the probe is trained on all of them.
 
-    `l2 = "clip"`: the search of CLIP, of 1e-6 to 1e6 for the sum over images, 8 steps a decade around the best.
-    `standardise`: every dimension of the features to mean 0 and spread 1. `steps`: iterations of L-BFGS at most.
+    `l2`: the penalties to choose from; 1e-5 to 1e-1 in factors of 10, if not given. "clip": CLIP's search, from 1e-6 to
+    1e6 for the sum over images, 8 steps a decade around the best. `standardise`: true: every dimension of the features
+    is scaled to mean 0 and deviation 1. `steps`: the most iterations of L-BFGS.
     """
 
     def __init__(

@@ -27,11 +27,14 @@ from distillkit.system.one_image import rows_of_images
 
 
 class LinearSegmentation:
-    """`train`: images to learn from, but for those that are asked; `store`: these. `train_masks`, `masks`: folders of
-    their masks (_masks.py), one folder if only `masks` is given. `side`: at how many pixels masks are compared.
+    """`train`: a store of images to learn from; images that are in the measured store, too, are left out. `store`: the
+    store of images that are measured. `masks`: the folder of the measured images' masks (_masks.py). `train_masks`: the
+    folder of the masks of the images to learn from; the same folder, if not given. `side`: at how many pixels a side
+    masks are compared.
 
-    Number `first_class` of a mask is the first of `classes`; numbers in `ignore` are no class (255 if not said).
-    `steps`, `batch` (images of one), `rate` (of learning) and `weight_decay`: of AdamW; `seed`: of the head and the
+    `classes`: how many classes there are. `first_class`: the number in masks that is the first class. `ignore`: the
+    numbers in masks that are no class; 255, if not given. `steps`: training steps of the head. `batch`: images in a
+    step. `rate`: the learning rate of AdamW. `weight_decay`: of AdamW. `seed`: of the head's first weights and the
     order of images.
     """
 

@@ -36,9 +36,14 @@ _MEASURES = (
 
 
 class MultiLabel:
-    """`store`: images that are asked; `labels`: the folder of lists that say what is in them (_marks.py), those of
-    `part`. Either `prompts`: class prompts, of the lists' names or in their order; or `train`: images to learn from,
-    those of `train_part`, of which the share `validation` chooses among the `l2`. `steps`: of L-BFGS, at most.
+    """`store`: the store of images that are measured. `labels`: the folder of the lists that tell the classes of each
+    image, CLASS_PART.txt (_marks.py). `part`: which lists are those of the measured images.
+
+    Either prompts or images to learn from are given. `prompts`: a store of class prompts, which find their lists by
+    name, or by order. `train`: a store of images to learn from; a logistic regression is trained for each class.
+    `train_part`: which lists are those of the images to learn from. `l2`: the L2 penalties to choose from; 1e-5 to 1e-1
+    in factors of 10, if not given. `validation`: the share of the images to learn from on which the L2 penalty is
+    chosen. `steps`: the most iterations of L-BFGS.
     """
 
     def __init__(

@@ -31,13 +31,15 @@ _IMAGES = 64  # at once
 
 
 class PatchKnn:
-    """`train`: images whose patches vote, but for those that are asked. `store`: these. `train_masks`, `masks`:
-    folders of their masks (_masks.py), one folder if only `masks` is given. `side`: at how many pixels masks are
-    compared.
+    """`train`: a store of images whose patches vote; images that are in the measured store, too, are left out. `store`:
+    the store of images that are measured. `masks`: the folder of the measured images' masks (_masks.py). `train_masks`:
+    the folder of the masks of the images that vote; the same folder, if not given. `side`: at how many pixels a side
+    masks are compared.
 
-    Number `first_class` of a mask is the first of `classes`; numbers in `ignore` are no class (255 if not said).
-    `k`: how many of the nearest vote; `temperature`: how much more the nearer ones count. `voters`: how many patches
-    vote at most, as many of each image, drawn by `seed`.
+    `classes`: how many classes there are. `first_class`: the number in masks that is the first class. `ignore`: the
+    numbers in masks that are no class; 255, if not given. `k`: how many of the nearest patches vote. `temperature`: a
+    vote counts exp(cosine / temperature); the lower, the more the nearest count. `voters`: the most patches that vote,
+    as many of each image. `seed`: decides which patches vote.
     """
 
     def __init__(

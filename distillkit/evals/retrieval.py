@@ -21,7 +21,9 @@ from distillkit.evals._ranking import Ranking, chance, one_right, own, ranked
 
 
 class Retrieval:
-    """`store`: a feature store whose rows have an image and a caption. `ks`: where recall is read off."""
+    """`store`: a store whose rows have an image and a caption. `ks`: the numbers k of recall@k; 1, 5 and 10, if not
+    given.
+    """
 
     texts = True
 

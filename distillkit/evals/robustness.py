@@ -30,7 +30,10 @@ from distillkit.evals._ranking import one_right, ranked
 
 
 class Robustness:
-    """`store` and `prompts`: the set; `shifted`: by name, the `store` and the `prompts` of each other one."""
+    """`store`: labelled images of the set that shifted sets are compared with. `prompts`: a store of class prompts of
+    the set that shifted sets are compared with. `shifted`: the shifted sets, by name, each with its two stores: { NAME
+    = { store = "...", prompts = "..." } }.
+    """
 
     def __init__(self, *, store: str, prompts: str, shifted: dict[str, dict[str, str]], name: str | None = None):
         self.store, self.prompts, self.shifted, self.name = store, prompts, shifted, name or "robustness"

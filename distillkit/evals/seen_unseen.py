@@ -19,8 +19,9 @@ _SIDES = ("seen", "unseen")
 
 
 class SeenUnseen:
-    """`seen`, `seen_prompts`: kept images of the classes that were trained on, and their prompts. `store`, `prompts`:
-    images of unseen classes, and theirs.
+    """`seen`: a store of images of the classes that were trained on; the images themselves were not. `seen_prompts`: a
+    store of the seen classes' prompts. `store`: a store of images of unseen classes. `prompts`: a store of the unseen
+    classes' prompts.
     """
 
     def __init__(self, *, seen: str, seen_prompts: str, store: str, prompts: str, name: str | None = None):

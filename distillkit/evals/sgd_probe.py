@@ -35,13 +35,16 @@ _RATES_ARE_FOR = 256  # images a batch
 
 
 class SgdProbe:
-    """`train`: labelled images to learn from, but for those that are asked. `store`: images that are asked.
-    `validation`: the share of the images to learn from that is held out to choose among the `rates`, unless
-    `validation_store` has images that do, which are learned from in the end only.
+    """`train`: a store of labelled images to learn from; images that are in the measured store, too, are left out.
+    `store`: the store of labelled images that are measured. `validation`: the share of the images to learn from on
+    which the learning rate is chosen, between 0 and 1. `validation_store`: a store of images to choose the learning
+    rate on, in place of a share of the images to learn from. In the end the probe is trained on all of them.
 
-    `prompts`: a store of class prompts to begin with, whose cosines are multiplied by `scale`. `rates`: of learning,
-    for batches of 256. `epochs`: passes over the images to learn from; `batch`: images of a step. `momentum` and
-    `weight_decay`: of SGD. `seed`: of the order of images, and of those that are held out.
+    `prompts`: a store of class prompts; the classifier then starts as their embeddings, and features have length 1. Not
+    given: it starts at 0. `scale`: with prompts, the factor of the logits. `rates`: the learning rates to choose from,
+    for batches of 256; DINOv2's 13, if not given. `epochs`: passes over the images to learn from. `batch`: images in a
+    step. `momentum`: of SGD. `weight_decay`: of SGD. `seed`: of the order of images, and of the images that choose the
+    rate.
     """
 
     def __init__(

@@ -19,10 +19,11 @@ from distillkit.evals._shots import all_are_shots, shots_of
 
 
 class ZeroShot:
-    """`store`: images with class labels, or with class names as captions. `prompts`: a store of class prompts.
+    """`store`: a store of images with class labels, or with class names as captions. `prompts`: a store of class
+    prompts.
 
-    `classes`: the file of class names behind the prompts; needed where images carry names instead of labels.
-    `shots`: leave out so many images of each class, those that few-shot training was shown (`data.mix`).
+    `classes`: the file of class names that the prompts were made of; needed if the images have names and no labels.
+    `shots`: leave out so many images of each class, those that few-shot training was shown (`data.mix`); 0: none.
     """
 
     def __init__(

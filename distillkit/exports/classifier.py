@@ -29,7 +29,7 @@ _FILE = "classifier.onnx"
 
 
 class Classifier:
-    """`keep`: nodes whose names have this pattern stay in fp32."""
+    """An image tower and a matrix of class embeddings in one graph, which onnxruntime runs."""
 
     precisions = ("fp32", "fp16", "int8")
     towers = ("image",)

@@ -30,7 +30,7 @@ ENDINGS = {"fp32": "", "fp16": "_fp16", "int8": "_quantized"}
 
 
 class Onnx:
-    """`keep`: nodes whose names have this pattern stay in fp32."""
+    """A graph for each tower, which onnxruntime runs."""
 
     precisions = ("fp32", "fp16", "int8")
 

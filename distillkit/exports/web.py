@@ -31,7 +31,7 @@ _BERTS = "BertPreTokenizer"
 
 
 class Web:
-    """`runtime_dir`: the unpacked npm package onnxruntime-web, or a folder with node_modules. `keep`: as of onnx."""
+    """`runtime_dir`: the unpacked npm package onnxruntime-web, or a folder with node_modules."""
 
     precisions = ("fp32", "fp16", "int8")
     shows_classes = True

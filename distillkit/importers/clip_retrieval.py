@@ -29,8 +29,10 @@ _NEAR = 0.01  # to 1, the length of a vector that was normalised in float16
 
 
 class ClipRetrieval:
-    """`root`: the output folder of `clip-retrieval inference`. `model`, `sha256`, `logit_scale`: what is known of its
-    network. `key`: the metadata column that names a row; images lie at `image_path`, below `images` if that is given.
+    """`root`: the output folder of `clip-retrieval inference`.
+
+    `key`: the metadata column with the rows' keys. `images`: the folder that the metadata column image_path starts
+    from; not given: image paths are as they are.
     """
 
     def __init__(

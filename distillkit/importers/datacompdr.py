@@ -47,7 +47,8 @@ class _Member:
 
 
 class Datacompdr:
-    """`root`: a .tar, or a folder of them. `widths`: how wide each teacher is, as [768, 768]; without it they are one.
+    """`root`: a .tar, or a folder of them. `widths`: the widths of the teachers, whose vectors stand one behind the
+    other, such as [768, 768]; if not given, they count as one teacher.
 
     Rows are kept as bfloat16 where the files have that, else as float16.
     """

@@ -29,7 +29,7 @@ _KEY = 4096  # bytes; a longer key is cut
 class DimeFm:
     """`root`: a .tsv, or a folder of them, taken in the order of their names. `field`: what the rows are features of.
 
-    `beside`: the .tsv files, as many and in the same order, whose images or texts belong to them row by row.
+    `beside`: the .tsv files with the images or texts of the rows: as many files, in the same order, with the same rows.
     """
 
     def __init__(

@@ -25,8 +25,8 @@ _MOST = 1.01  # a sum of chances: float16 rounds each by a two-thousandth at mos
 
 
 class Tinyvit:
-    """`root`: a folder such as `logits_top100_epoch0`, whose name tells k. `classes`: how many the teacher knows.
-    `images`: the folder where the images lie.
+    """`root`: a folder such as `logits_top100_epoch0`, whose name tells k. `classes`: how many classes the teacher
+    knows.
 
     Gives `logits` (log-probabilities), `classes`, and `seed`, from which TinyViT's own code makes the view again.
     """

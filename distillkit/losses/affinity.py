@@ -46,16 +46,17 @@ PAIRS = {
 
 
 class Affinity(nn.Module):
-    """`logit_scale` multiplies cosines on both sides, `temperature` divides them. "teacher": the teacher's own scale on
-    both sides, which is 100 for CLIP; "own": each network's own.
+    """`logit_scale`: the factor of the cosines of student and teacher. A number: the same for both; "teacher": the
+    teacher's own factor for both, which is 100 for CLIP; "own": each network's own. `temperature`: what the scaled
+    cosines are divided by, for student and teacher.
 
-    `between`: what is query and what is key. `divergence`: how far the student's choice is from the teacher's, by
-    Kullback-Leibler or cross-entropy, whose gradients are equal.
-    `directions`: sum or mean of rows (images pick keys) and columns (keys pick images), or one of them alone.
-    `symmetric = false` lets the row direction stand for both: DIME-FM's L_pvl is twice its row direction.
-    `top_k` compares the teacher's k best keys of each row only; `agreeing_only` leaves out images whose best key is not
-    the text that describes them (all left out: the loss is 0). `top_k` and `agreeing_only` go with
-    rows alone.
+    `between`: the queries and the keys whose cosines are compared, as "queries, keys". `divergence`: how the student's
+    softmax is compared with the teacher's, by Kullback-Leibler divergence or by cross-entropy; both have equal
+    gradients. `directions`: "rows": images choose among keys; "columns": keys choose among images; "sum", "mean": both,
+    added or averaged. `symmetric`: false: the loss of the rows counts for the columns, too, as in DIME-FM's L_pvl,
+    which is twice its row direction. `top_k`: compare only the teacher's k best keys of each row; all, if not given.
+    Only with directions = "rows". `agreeing_only`: true: leave out images whose best key for the teacher is not the
+    text that describes them; if that leaves none, the loss is 0. Only with directions = "rows".
     """
 
     def __init__(

@@ -20,7 +20,7 @@ from distillkit.types import Batch, Features, Widths
 
 
 class CaptionContrast(nn.Module):
-    """`temperature` divides the cosines."""
+    """`temperature`: what the cosines are divided by."""
 
     needs = ("student.image", "teacher.caption")
 

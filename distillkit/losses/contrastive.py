@@ -31,12 +31,12 @@ from distillkit.types import Batch, Features, Widths
 
 
 class Contrastive(nn.Module):
-    """`text`: whose texts stand against the student's images. `against`: what stands against
-    the student's images, a "text", or the "teacher image" of each.
+    """`text`: whose text embeddings are compared with the student's image embeddings. `against`: what images are
+    compared with: a "text", or the "teacher image", the teacher's embedding of each image.
 
-    `logit_scale`: where this loss's own learned scale starts, at most 100, or "student": the scale that the student
-    learns. `learned_scale`: whether this loss's own scale is learned, or stays where it starts. `directions`: whether
-    "both" pick, images and texts, or the images alone ("rows").
+    `logit_scale`: the factor of the cosines. A number: where this loss's own factor starts, which is learned and at
+    most 100; "student": the factor that the student learns. `learned_scale`: false: this loss's own factor stays where
+    it starts. `directions`: "both": images choose among texts, and texts among images; "rows": images alone.
     """
 
     def __init__(

@@ -31,11 +31,12 @@ from distillkit.types import Batch, Features, Widths
 
 
 class FeatureRegression(nn.Module):
-    """`field`: what is compared. `masked`: the image is what the student says with patches dropped.
+    """`field`: the feature of the student that is compared with the teacher's. `masked`: true: the student's image
+    feature is that of its second forward pass, with patches left out (student.drop_patches).
 
-    `distance`: of two vectors. `normalise`: both are made unit vectors first.
-    `over_width`: how the distances along a feature vector become one; cosine needs none.
-    `log`: log(1 + L/10) in place of L.
+    `distance`: how far two vectors are from each other: mean squared error, smooth L1, or 1 - cosine. `normalise`:
+    true: both vectors are scaled to length 1 first. `over_width`: whether the distances of a vector's numbers are
+    averaged or added; without effect on cosine. `log`: true: the loss is log(1 + L/10) in place of L.
     """
 
     def __init__(

@@ -22,8 +22,8 @@ from distillkit.types import Batch, Features, Widths
 
 
 class Fusion(nn.Module):
-    """`logit_scale`: where the learned scale of the cosines starts. `scale`: whether the learned scale is the "exp"
-    of what is learned, or the number itself, "raw", as in the released code.
+    """`logit_scale`: the factor of the cosines at the start; it is learned. `scale`: how the factor is learned: "exp":
+    as the exponential of a learned number; "raw": as that number itself, as in the released code.
     """
 
     needs = ("student.image", "student.text", "teacher.image", "teacher.text")

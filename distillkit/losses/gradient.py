@@ -26,10 +26,10 @@ from distillkit.types import Batch, Features, Widths
 
 
 class Gradient(nn.Module):
-    """`logit_scale`: one for both networks, or "own", each its own.
+    """`logit_scale`: the factor of cosines: a number, the same for student and teacher, or "own", each network's own.
 
-    `mode`: what cosines are multiplied by: "tau", the scale, as the paper says, or "code", one by the scale, as its
-    released code has it, which makes gradients tiny (hence the weight of 1e8 there).
+    `mode`: what cosines are multiplied by: "tau": the factor, as in the paper; "code": 1 / the factor, as in the
+    released code, which makes gradients tiny (hence its weight of 1e8).
     """
 
     shared = ("image_projection", "text_projection")

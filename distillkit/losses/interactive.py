@@ -25,11 +25,12 @@ from distillkit.types import Batch, Features, Widths
 
 
 class Interactive(nn.Module):
-    """`target`: "match", each anchor's own candidate (ICL), or "teacher", the teacher's scores (XKD).
+    """`target`: "match": an image should choose its own text, and a text its image (ICL); "teacher": the target is the
+    teacher's softmax over its own scores (XKD).
 
-    `logit_scale`: where the learned scale of the student's cosines starts. `scale`: whether the learned scale is the
-    "exp" of what is learned, or the number itself, "raw", as in the released code.
-    `teacher_scale`: what the teacher's cosines are multiplied by where they are the target; "own": its own scale.
+    `logit_scale`: the factor of the student's cosines at the start; it is learned. `scale`: how the factor is learned:
+    "exp": as the exponential of a learned number; "raw": as that number itself, as in the released code.
+    `teacher_scale`: the factor of the teacher's cosines, where these are the target; "own": the teacher's own factor.
     """
 
     shared = ("image_projection", "text_projection", "cross_scale")

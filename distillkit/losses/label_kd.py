@@ -22,10 +22,12 @@ from distillkit.types import Batch, Features, Widths
 
 
 class LabelKD(nn.Module):
-    """`top_k`: only so many of the teacher's best classes; all, or as many as the store keeps of a row, if not given.
+    """`top_k`: how many of the teacher's best classes are used; if not given, all, or as many as the store has. `rest`:
+    what becomes of the probability that the top k classes leave of 1 (FKD, https://arxiv.org/abs/2112.01528; TinyViT):
+    "renormalise": these classes are scaled to sum 1; "spread": it is spread evenly over the other classes.
 
-    `temperature`: what both sides' logits are divided by before their softmax; higher ones show more of what the
-    teacher thinks of wrong classes.
+    `temperature`: what the logits of student and teacher are divided by before their softmax; a higher one gives more
+    weight to what the teacher thinks of wrong classes.
     """
 
     needs = ("student.logits", "teacher.logits")

@@ -20,8 +20,8 @@ from distillkit.types import Batch, Features, Widths
 
 
 class OneHot(nn.Module):
-    """`on`: what the classifier sees, the student's embedding or its class token. `smoothing`: the share of the target
-    that is spread evenly over all classes.
+    """`on`: what the linear classifier reads: the student's embedding, "image", or its class token, "cls". `smoothing`:
+    the share of the target that is spread evenly over all classes; 0: none.
     """
 
     takes_mixed = True

@@ -24,7 +24,9 @@ from distillkit.types import Batch, Features, Widths
 
 
 class Sigmoid(nn.Module):
-    """`text`: whose texts stand against the student's images. `logit_scale`, `bias`: where the learned ones start."""
+    """`text`: whose text embeddings are compared with the student's image embeddings. `logit_scale`: the factor of the
+    cosines at the start; it is learned. `bias`: what is added to the scores at the start; it is learned.
+    """
 
     def __init__(
         self,

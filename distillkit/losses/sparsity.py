@@ -22,10 +22,13 @@ from distillkit.types import Batch, Features, Widths
 
 
 class Sparsity(nn.Module):
-    """The target rises linearly from `start` to `target` over `warmup_steps`, and stays there.
+    """`target`: the share of parameters that masks should remove, from the warm-up's end on. `start`: the share of
+    parameters that masks should remove at step 0. `warmup_steps`: steps in which the share to remove rises linearly to
+    its final value; 0: it has that value from the first step.
 
-    TinyCLIP pays only while too dense; `two_sided`: pay when too sparse as well, as CoFi does. `multiplier`: where the
-    two learned prices begin, of what is lacking to the target and of its square.
+    `two_sided`: true: the loss also counts when the student is sparser than it should be, as in CoFi; false: only when
+    it is denser, as in TinyCLIP. `multiplier`: where both learned factors start: of what is missing to the target, and
+    of its square.
     """
 
     needs = ("student.sparsity",)

@@ -32,8 +32,9 @@ NEEDS = {
 
 
 class TokenRegression(nn.Module):
-    """`level`: which tokens predict the teacher's: "token" the class token, "feature" that and all patches, "patch" the
-    patches that a mask hid from the student (`data.mask`). Terms of one recipe share the token head.
+    """`level`: which of the student's tokens predict the teacher's: "token": the class token; "feature": the class
+    token and all patches; "patch": the patches that a mask hid from the student (data.mask). Terms of one recipe share
+    the head of the class token.
     """
 
     def __init__(

@@ -11,13 +11,13 @@ from distillkit.recipe.evaluation import EvalRecipe, Evaluation
 from distillkit.recipe.extraction import Corpus, DType, ExtractRecipe, NamedTeacher, RandAugment, Ray, Views
 from distillkit.recipe.load import changed, load, settings
 from distillkit.recipe.mining import MineRecipe, SelectRecipe
+from distillkit.recipe.optim import Optim
 from distillkit.recipe.sizes import memory_bytes
 from distillkit.recipe.training import (
     Baseline,
     Checkpoints,
     Log,
     NamedStudent,
-    Optim,
     RayWorkers,
     TrainRecipe,
     Validation,

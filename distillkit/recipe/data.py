@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from distillkit.recipe.schema import MOST, Strict
-from distillkit.recipe.sizes import Size
+from distillkit.recipe.sizes import MEMORY, Size
 from distillkit.system.environment import whole_number
 from distillkit.system.workers import cores
 
@@ -18,35 +18,44 @@ Sampling = Literal["uniform", "proximal", "neighbours"]
 
 
 FLIP = (
-    "the probability that a crop is mirrored, left to right. The stored features stay as they are, of the unmirrored "
-    'image: set 0 where left and right matter, as for texts in images. With data.views = "stored" this is not asked: '
+    "the probability that a crop is mirrored, left to right. The stored features remain those of the unmirrored image: "
+    'set 0 where left and right matter, as for texts in images. With data.views = "stored" this key has no effect: '
     "those views are shown as the teacher saw them, mirrored or not"
 )
+_MIXED = "Only for terms whose target is a choice among classes or texts, which is mixed as well; others are refused"
+_FIRST_CLASS = "the class number that label 0 stands for; -1 where labels begin at 1"
 
 
 class Augment(Strict):
-    """A random crop, perhaps mirrored, drawn per sample and epoch. Defaults: DIME-FM, arXiv 2303.18232.
+    """A random crop, perhaps mirrored, drawn anew for each sample and epoch. Defaults: DIME-FM, arXiv 2303.18232."""
 
-    `crop = "fixed"` cuts the student's own size out of the image as it lies (of a pixel cache: its square), which
-    needs no resizing. `resample`: who decodes and resizes. "torchvision" is faster, rounds boxes to whole pixels and
-    differs from "pillow" by a grey level or two, so it is another student; "nvjpeg" decodes JPEGs on the student's GPU,
-    with other levels again, and resizes them there as "torchvision" does.
-
-    `mixup`, `cutmix`: the alpha of each, 0 is none; of `mixed_batches`, both get half. For terms whose target is a
-    choice among classes or texts, which can be mixed as well; any other is refused.
-    """
-
-    crop: Literal["resized", "fixed"] = "resized"
-    resample: Literal["pillow", "torchvision", "nvjpeg"] = "pillow"
-    scale: tuple[float, float] = Field(
-        (0.08, 1.0), strict=False, description="the share of an image's area that a crop may have"
+    crop: Literal["resized", "fixed"] = Field(
+        "resized",
+        description='"resized": a crop of random size and shape, resized to the student\'s image_size; "fixed": a crop '
+        "of that size, cut from the image (or from its square in the pixel cache) without resizing",
     )
-    ratio: tuple[float, float] = Field((3 / 4, 4 / 3), strict=False, description="width by height that a crop may have")
+    resample: Literal["pillow", "torchvision", "nvjpeg"] = Field(
+        "pillow",
+        description='the library that decodes and resizes. "torchvision" is faster, rounds crops to whole pixels and '
+        'differs from "pillow" by a grey level or two; "nvjpeg" decodes JPEGs on the student\'s GPU, to other levels '
+        'again, and resizes them there as "torchvision" does. Pixels differ, so each makes another student',
+    )
+    scale: tuple[float, float] = Field(
+        (0.08, 1.0), strict=False, description="the least and the largest share of the image's area that a crop covers"
+    )
+    ratio: tuple[float, float] = Field(
+        (3 / 4, 4 / 3), strict=False, description="the least and the largest width / height of a crop"
+    )
     flip: float = Field(0.5, ge=0, le=1, description=FLIP)
-    interpolation: Literal["bilinear", "bicubic"] = Field("bilinear", description="of the resizing")
-    mixup: float = Field(0.0, ge=0)
-    cutmix: float = Field(0.0, ge=0)
-    mixed_batches: float = Field(1.0, gt=0, le=1, description="the share of batches whose images are mixed")
+    interpolation: Literal["bilinear", "bicubic"] = Field("bilinear", description="how crops are resized")
+    mixup: float = Field(0.0, ge=0, description=f"the alpha of mixup; 0: none. {_MIXED}")
+    cutmix: float = Field(0.0, ge=0, description=f"the alpha of CutMix; 0: none. {_MIXED}")
+    mixed_batches: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="the share of batches that mixup or cutmix mixes; with both, each gets half of them",
+    )
 
     @model_validator(mode="after")
     def _ranges(self) -> Self:
@@ -68,107 +77,142 @@ class Augment(Strict):
 
 
 class Expect(Strict):
-    """What a store will hold that is not extracted yet; only `recipe check` reads it."""
+    """What a store that is not extracted yet will hold; only `recipe check` reads this table."""
 
-    rows: int = Field(gt=0, le=MOST, description="how many")
-    widths: dict[str, int] = Field(description="numbers of a vector, by field")
-    patches: int = Field(0, ge=0, le=MOST, description="patch tokens of an image, where they are stored")
-    views: int = Field(1, gt=0, le=MOST, description="views of an image; texts have one")
+    rows: int = Field(gt=0, le=MOST, description="rows of the store")
+    widths: dict[str, int] = Field(description="the width of a vector by field, as { image = 512 }")
+    patches: int = Field(0, ge=0, le=MOST, description="patch tokens of an image; 0: none are stored")
+    views: int = Field(1, gt=0, le=MOST, description="views of an image; 1 for texts")
 
 
 class Mask(Strict):
-    """Proteus' masks: `ratio` of the patches, of the first `share` of a batch. Defaults: its training script."""
+    """Hide patches of a part of each batch from the student, as Proteus does. Defaults: its training script."""
 
-    ratio: float = Field(0.5, gt=0, lt=1)
-    share: float = Field(0.5, gt=0, le=1)
+    ratio: float = Field(0.5, gt=0, lt=1, description="the share of an image's patches that is hidden")
+    share: float = Field(0.5, gt=0, le=1, description="the share of a batch's images that are masked, its first ones")
 
 
 class Mixed(Strict):
-    """One of several image stores; its share of every batch is its `weight` among all weights.
-
-    `shots`: only so many images of each class (few-shot fine-tuning). `first_class`: which class its label 0
-    is, where every store numbers its own classes from 0; -1 where its labels begin at 1.
-    """
+    """One of several image stores that are mixed in every batch."""
 
     images: str = Field(description="an image store")
-    weight: float = Field(1.0, gt=0)
-    root: str | None = Field(None, description="where its images lie by now, if they were moved")
-    shots: int | None = Field(None, gt=0, le=MOST)
-    first_class: int = 0
+    weight: float = Field(
+        1.0, gt=0, description="the store's share of every batch is its weight / the sum of all weights"
+    )
+    root: str | None = Field(None, description="the folder where the store's images lie now, if they were moved")
+    shots: int | None = Field(
+        None, gt=0, le=MOST, description="only so many images of each class (few-shot fine-tuning); all, if not given"
+    )
+    first_class: int = Field(0, description=f"{_FIRST_CLASS}. For stores that each number their own classes from 0")
 
 
 class Also(Strict):
-    """One more teacher: of the same image store, or of another one whose rows are joined by key."""
+    """One more teacher, from the run's image store or from another store, whose rows are joined by key."""
 
-    images: str | None = Field(None, description="its store, where it is another one")
-    teacher: str | None = Field(None, description="its name in that store, or in the run's own")
+    images: str | None = Field(None, description="the store with the teacher's features; the run's, if not given")
+    teacher: str | None = Field(
+        None, description="the teacher's name in that store; needed where the store has several teachers"
+    )
 
 
 class Data(Strict):
-    """What training reads: an image store, and at most one kind of text; or texts alone.
-
-    `mix`: several image stores in place of `images`; the first makes the epoch. `also`: more teachers by name, which a
-    term asks for with `teacher = "NAME"`. `views = "stored"`: the student sees the views that were extracted, another
-    one each epoch, with their features; "own": its own crops against the features of the clean view.
-    `source = "live"`: ask the recipe's [teacher] at every step instead of the store, to see that nothing changes.
-
-    `order = "blocks"`: rows that lie together come together, and 131,072 at a time are shuffled among each other; for
-    stores larger than memory, which a disk then reads in long runs, or behind a URL, whose shards then come in turn.
-
-    `texts`: an unpaired text store. `neighbours`: the name under which an image's nearest texts were mined (`distillkit
-    mine-neighbours`), for the samplings that read them. `captions`: the images' own. `classes`: a store of class
-    prompts, with which the images' captions become `teacher.caption`. `class_names`: the file of class names behind
-    `classes`, where images have names instead of labels. `teacher`: whom to learn from, where a store holds what
-    several teachers said. `repeats`: passes over the images that make an epoch.
-
-    `render`: who resizes crops, the "workers" that decode, or the student's "device", a batch at once; to the same
-    bytes. "auto" is the device if it is a GPU.
-    """
+    """What training reads: an image store, and at most one kind of text; or texts alone."""
 
     images: str | None = Field(None, description="the image store")
-    mix: list[Mixed] = Field(default_factory=list)
-    teacher: str | None = None
-    also: dict[str, Also] = Field(default_factory=dict)
-    source: Literal["store", "live"] = "store"
-    views: Literal["own", "stored"] = "own"
-    texts: str | None = None
+    mix: list[Mixed] = Field(
+        default_factory=list,
+        description="several image stores in place of `images`; the first decides how long an epoch is",
+    )
+    teacher: str | None = Field(
+        None, description="the name of the teacher to learn from, where a store has features of several"
+    )
+    also: dict[str, Also] = Field(
+        default_factory=dict, description='more teachers, by a name that a loss refers to as `teacher = "NAME"`'
+    )
+    source: Literal["store", "live"] = Field(
+        "store",
+        description='"live": run the recipe\'s [teacher] at every step instead of reading the store, to check that '
+        "the result is the same",
+    )
+    views: Literal["own", "stored"] = Field(
+        "own",
+        description='"own": the student sees crops of its own, and learns the features of the clean view; "stored": it '
+        "sees the views that were extracted, another one each epoch, and learns their own features",
+    )
+    texts: str | None = Field(None, description="a store of texts that are not paired with the images")
     sampling: Sampling = Field(
         "uniform",
-        description='"uniform": every text once in a pass; "proximal": text_batch_size of those that were mined for '
-        'the batch; "neighbours": all that were mined for it, and each image is described by its nearest',
+        description='which of `texts` a batch gets. "uniform": every text once in a pass; "proximal": text_batch_size '
+        "of the texts that were mined for the batch's images; \"neighbours\": all of these, and each image's nearest "
+        "counts as its caption",
     )
-    neighbours: str = "neighbours"
-    neighbours_k: int | None = Field(None, gt=0, le=MOST, description="of the mined neighbours of an image; None: all")
-    captions: Captions = "none"
-    classes: str | None = None
-    class_names: str | None = None
-    labels: bool = Field(False, description="batches carry each image's class, for one_hot; who has none has no turn")
-    first_class: int = Field(0, description="which class of the prompts is label 0; -1 where labels begin at 1")
-    root: str | None = Field(None, description="where the images of `images` lie by now, if they were moved")
+    neighbours: str = Field(
+        "neighbours",
+        description="the name under which `distillkit mine-neighbours` kept the neighbours that sampling reads",
+    )
+    neighbours_k: int | None = Field(
+        None, gt=0, le=MOST, description="how many mined neighbours of an image are used; all, if not given"
+    )
+    captions: Captions = Field(
+        "none",
+        description='whether batches have the images\' own captions. "paired": a text for each image; "unique": equal '
+        "captions of a batch become one text that describes several images",
+    )
+    classes: str | None = Field(
+        None,
+        description="a store of class prompts: each image's text is its class. The images' captions can be read beside "
+        "them, as `teacher.caption`",
+    )
+    class_names: str | None = Field(
+        None, description="the file of class names that `classes` was made of, where images have names and no labels"
+    )
+    labels: bool = Field(
+        False, description="batches have each image's class, for the loss one_hot; images without a class are left out"
+    )
+    first_class: int = Field(0, description=f"{_FIRST_CLASS}. Of `classes`, or of labels")
+    root: str | None = Field(None, description="the folder where the images of `images` lie now, if they were moved")
     roots: dict[str, str] = Field(
         default_factory=dict,
-        description="where images lie by now, if they were moved, of any store: { STORE = FOLDER }",
+        description="where the images of any store lie now, if they were moved: { STORE = FOLDER }",
     )
-    order: Literal["random", "blocks"] = "random"
-    batch_size: int = Field(gt=1, le=MOST, description="images a step")
-    text_batch_size: int | None = Field(None, gt=1, le=MOST, description="unpaired texts a step")
-    repeats: int = Field(1, gt=0, le=MOST)
+    order: Literal["random", "blocks"] = Field(
+        "random",
+        description='"random": all rows are shuffled. "blocks": rows are read in runs as they lie in the store, and '
+        "shuffled among 131,072 at a time; for stores larger than memory, or behind a URL",
+    )
+    batch_size: int = Field(gt=1, le=MOST, description="images in a step, of all processes together")
+    text_batch_size: int | None = Field(
+        None, gt=1, le=MOST, description="unpaired texts in a step; as many as images, if not given"
+    )
+    repeats: int = Field(1, gt=0, le=MOST, description="how many passes over the images are one epoch")
     pixel_cache: int | None = Field(
-        None, gt=0, le=MOST, description="keep decoded images as squares of this many pixels"
-    )
-    pixel_cache_format: Literal["raw", "jpeg"] = Field("raw", description="jpeg: less room, decoded each time")
-    workers: int | None = Field(None, gt=0, le=4096, description="threads that make a batch; None: one a core")
-    prefetch: int | None = Field(
-        None, ge=0, le=MOST, description="batches made ahead; None: 2 beside a GPU; on a CPU the first steps try both"
-    )
-    memory: Size | None = Field(
         None,
-        description="what decoded images may take at once, as 2GiB; a quarter of what is free, if not given",
+        gt=0,
+        le=MOST,
+        description="keep decoded images on disk as squares with sides of this many pixels; not given: no cache",
     )
-    render: Literal["auto", "workers", "device"] = "auto"
+    pixel_cache_format: Literal["raw", "jpeg"] = Field(
+        "raw", description='"jpeg" takes less room, but is decoded each time'
+    )
+    workers: int | None = Field(None, gt=0, le=4096, description="threads that make a batch; one a core, if not given")
+    prefetch: int | None = Field(
+        None,
+        ge=0,
+        le=MOST,
+        description="batches that are made ahead. If not given, 2 beside a GPU; on a CPU the first steps find out "
+        "whether 0 or 2 is faster",
+    )
+    memory: Size | None = Field(None, description=MEMORY)
+    render: Literal["auto", "workers", "device"] = Field(
+        "auto",
+        description='what resizes crops: the "workers" that decode, or the student\'s "device", a batch at once; the '
+        'pixels are the same. "auto" is the device if it is a GPU',
+    )
     augment: Augment = Augment()
-    mask: Mask | None = None
-    expect: Expect | None = None
+    mask: Mask | None = Field(None, description="patches that are hidden from the student; not given: none")
+    expect: Expect | None = Field(
+        None, description="what a store that is not extracted yet will hold, for recipe check"
+    )
 
     @property
     def moved(self) -> dict[str, str]:

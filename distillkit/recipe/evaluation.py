@@ -11,22 +11,26 @@ from distillkit.recipe.schema import Strict
 
 
 class Evaluation(Strict):
-    """How students are run when they are measured. `autocast`: half precision; the third digit of numbers differs."""
+    """How networks are run when they are measured."""
 
-    batch_size: int = Field(128, gt=0, description="images at once")
-    workers: int | None = Field(None, gt=0, description="threads that decode; None: those of [data]")
-    autocast: bool = False
+    batch_size: int = Field(128, gt=0, description="images in a batch")
+    workers: int | None = Field(None, gt=0, description="threads that decode images; those of [data], if not given")
+    autocast: bool = Field(False, description="compute in half precision; results differ in about the third digit")
 
 
 class EvalRecipe(Strict):
-    """Evals on any stores. What is left out is the run's: `device`, `roots` (where images lie by now, by store)."""
+    """Evals on any stores, in place of those of the run's recipe. What is not given is as in that recipe."""
 
-    name: str | None = Field(None, description="of the evaluation")
-    note: str | None = Field(None, description="shown in the report")
-    device: str | None = None
-    roots: dict[str, str] = Field(default_factory=dict)
-    evaluation: Evaluation | None = None
-    evals: list[Component] = Field(min_length=1, description="what is measured, kinds of evals")
+    name: str | None = Field(None, description="of this evaluation")
+    note: str | None = Field(None, description="text that is shown in the report")
+    device: str | None = Field(None, description='"cpu", "cuda", "cuda:1"; "auto": a GPU if there is one')
+    roots: dict[str, str] = Field(
+        default_factory=dict, description="where the images of a store lie now, if they were moved: { STORE = FOLDER }"
+    )
+    evaluation: Evaluation | None = Field(
+        None, description="how networks are run; as the run's recipe says, if not given"
+    )
+    evals: list[Component] = Field(min_length=1, description="what is measured: tables with kinds of evals")
 
     @model_validator(mode="after")
     def _components(self) -> Self:

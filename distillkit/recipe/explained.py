@@ -28,6 +28,7 @@ from distillkit.recipe.extraction import ExtractRecipe
 from distillkit.recipe.mining import MineRecipe, SelectRecipe
 from distillkit.recipe.registry import ROOMS, kinds, resolve
 from distillkit.recipe.schema import means, models
+from distillkit.recipe.shared_meanings import SHARED
 from distillkit.recipe.spelled import spelled, spelled_default
 from distillkit.recipe.training import TrainRecipe
 
@@ -39,42 +40,6 @@ RECIPES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("mine-neighbours", MineRecipe),
     ("select-texts", SelectRecipe),
 )
-# What a knob means in every file of a room that says nothing else of it.
-_OF_EVERY = {
-    "losses": {
-        "name": "What the term is called in logs and errors; its kind, if not given.",
-        "weight": "What the term is multiplied by in the sum of all.",
-    },
-    "evals": {
-        "name": "What the measurement is called in reports; its kind, if not given.",
-        "classes": "The file of class names, one a line; needed where images carry names instead of labels.",
-        "first_class": "Which class of the prompts the images' label 0 is; -1 where their labels begin at 1.",
-    },
-    "sources": {
-        "image_column": "The column of images, or of their paths.",
-        "text_column": "The column of captions.",
-        "label_column": "The column of classes: numbers, or names with the corpus's class_names.",
-        "key_column": "The column of keys, which are unique in the corpus.",
-        "text_field": "The field of captions.",
-        "image_field": "The field of image paths.",
-        "label_field": "The field of classes: numbers, or names with the corpus's class_names.",
-        "key_field": "The field of keys, which are unique in the corpus.",
-        "captions": "Of several captions of an image: the text as it is, the one of that number, or each as a row.",
-        "templates": "Sets of open_clip's sentences, or one's own with {} where the name goes.",
-        "subset": "Which of timm's lists of synsets.",
-        "definitions": "Whether the synsets' definitions are texts, too.",
-    },
-    "teachers": {
-        "device": '"auto" is a GPU where there is one; else "cpu", "cuda", "cuda:1".',
-        "context_length": "Tokens of a text, where it is not the model's own.",
-    },
-    "importers": {
-        "name": "What the teacher is called in the store.",
-        "model": "Which network said it, as far as is known; a remark.",
-        "sha256": "Of its weights, as far as is known; tells this teacher from others.",
-        "logit_scale": "The teacher's own scale of cosines, as far as is known.",
-    },
-}
 
 
 @dataclass(frozen=True)
@@ -179,7 +144,7 @@ def _of_kind(room: str, kind: str) -> Table:
         for name, parameter in inspect.signature(found.__init__).parameters.items()  # type: ignore[misc]
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     }
-    said = _OF_EVERY.get(room, {}) | _sentences(found, [*own])
+    said = SHARED.get(room, {}) | _sentences(found, [*own])
     knobs = tuple(
         Knob(
             f"{room}.{kind}.{name}",

@@ -10,10 +10,13 @@ from pydantic import Field, model_validator
 from distillkit.recipe.component import Component
 from distillkit.recipe.only import only
 from distillkit.recipe.schema import MOST, Strict
-from distillkit.recipe.sizes import Size
+from distillkit.recipe.sizes import MEMORY, Size
 from distillkit.system.workers import cores
 
 DType = Literal["float16", "bfloat16", "float32", "int8"]
+ADDRESS = (
+    'of a running Ray cluster; "auto": the one on this machine. Not given: a local one is started for this command'
+)
 
 
 class NamedTeacher(Component):
@@ -23,35 +26,41 @@ class NamedTeacher(Component):
 
 
 class RandAugment(Strict):
-    """Operations on a view's colours and geometry, written down one by one. Defaults: timm's rand-m9-mstd0.5-inc1."""
+    """Random operations on a view's colours and geometry, stored with it. Defaults: timm's rand-m9-mstd0.5-inc1."""
 
-    ops: int = Field(2, gt=0, le=MOST, description="operations on a view")
-    magnitude: float = Field(9.0, ge=0, le=10, description="how strong they are")
-    spread: float = Field(0.5, ge=0, description="the standard deviation of the magnitude")
-    probability: float = Field(0.5, gt=0, le=1, description="with which each of them is done")
+    ops: int = Field(2, gt=0, le=MOST, description="how many operations are drawn for a view")
+    magnitude: float = Field(9.0, ge=0, le=10, description="mean strength of an operation, from 0 to 10, the strongest")
+    spread: float = Field(0.5, ge=0, description="standard deviation of the strength; 0: it is always magnitude")
+    probability: float = Field(0.5, gt=0, le=1, description="that a drawn operation is applied")
 
 
 class Views(Strict):
-    """K views of every image, each stored with its features: random resized crops, mirrored with probability `flip`.
+    """Several views of every image, each stored with its features: random resized crops, which may be mirrored.
 
-    `clean_first`: view 0 is the teacher's own evaluation transform. Defaults of the crop: CLIP-KD and TinyCLIP.
+    Defaults of the crop: CLIP-KD and TinyCLIP.
     """
 
-    count: int = Field(gt=0, le=MOST, description="how many views of every image")
-    clean_first: bool = True
-    scale: tuple[float, float] = Field(
-        (0.9, 1.0), strict=False, description="the share of an image's area that a crop may have"
+    count: int = Field(gt=0, le=MOST, description="views of every image, view 0 included")
+    clean_first: bool = Field(
+        True, description="true: view 0 is not random, but the teacher's own evaluation transform of the image"
     )
-    ratio: tuple[float, float] = Field((3 / 4, 4 / 3), strict=False, description="width by height that a crop may have")
+    scale: tuple[float, float] = Field(
+        (0.9, 1.0), strict=False, description="the least and the largest share of the image's area that a crop covers"
+    )
+    ratio: tuple[float, float] = Field(
+        (3 / 4, 4 / 3), strict=False, description="the least and the largest width / height of a crop"
+    )
     flip: float = Field(
         0.0,
         ge=0,
         le=1,
-        description="the probability that a view is mirrored, left to right; the teacher sees it so, and its features "
-        "are of the mirrored view; view 0 is not mirrored if clean_first",
+        description="the probability that a view is mirrored, left to right. The teacher sees it so: the stored "
+        "features are of the mirrored view. With clean_first, view 0 is never mirrored",
     )
-    randaugment: RandAugment | None = None
-    seed: int = Field(0, ge=0, description="which views are drawn")
+    randaugment: RandAugment | None = Field(
+        None, description="random operations on colours and geometry besides the crop; not given: none"
+    )
+    seed: int = Field(0, ge=0, description="of the random crops and operations; another seed draws others")
 
     @model_validator(mode="after")
     def _ranges(self) -> Self:
@@ -67,49 +76,71 @@ class Views(Strict):
 
 
 class Sampled(Strict):
-    """Samples drawn by lot: the same ones for a seed, in whatever order the source has them."""
+    """A random part of a corpus. A seed always draws the same samples, in whatever order the source has them."""
 
-    n: int = Field(gt=0, le=MOST, description="how many; all of a corpus that has fewer")
-    seed: int = Field(0, ge=0, description="another one draws others")
+    n: int = Field(gt=0, le=MOST, description="how many samples are drawn; of a corpus with fewer, all")
+    seed: int = Field(0, ge=0, description="another seed draws other samples")
 
 
 class Corpus(Strict):
-    """One store to extract: a source, and the fields that teachers are asked for.
+    """One store to extract: a source, and the fields that the teachers compute for each of its samples.
 
-    A field is "image", or "name/image" where more than one of the teachers gives it. `views`: random views
-    of every image, beside or in place of the clean one.
-    A corpus may be a part of what its source has: what `include` and `exclude` leave, of that what `min_side` leaves,
-    of that a `sample`, of that the first `limit`.
+    A corpus may be a part of its source. What narrows it is applied in this order: `include` and `exclude`, `min_side`,
+    `sample`, `limit`.
     """
 
-    name: str = Field(pattern=r"^\w[\w.-]*$", description="of its store")
-    source: Component = Field(description="what is read, a kind of sources")
+    name: str = Field(pattern=r"^\w[\w.-]*$", description="of the corpus, and of its store below `out`")
+    source: Component = Field(description="where samples are read from: a table with one of the kinds of sources")
     fields: list[str] = Field(
-        min_length=1, description='what the teachers are asked for: "image", "text", "cls", "patches", "logits"'
+        min_length=1,
+        description='what teachers compute: "image", "text", "cls", "patches", "logits" (with "classes", of a teacher '
+        'with top_k); "NAME/image" where several teachers give the field',
     )
     class_names: str | None = Field(
-        None, description="a file of class names, one a line: labels are names then, and their numbers its lines'"
+        None,
+        description="a file of class names, one a line. The source's labels are then names, and a class's number is "
+        "that of its line, from 0",
     )
     include: list[str] = Field(
         default_factory=list,
-        description="patterns of keys, one of which must fit: `cats/**` the whole, `*.png` the end",
+        description="patterns of keys; a sample is taken only if its key fits one of them. With a slash, `cats/**`, a "
+        "pattern must fit the whole key; without one, `*.png`, the key's last part",
     )
-    exclude: list[str] = Field(default_factory=list, description="patterns of keys that are left out")
-    min_side: int | None = Field(None, gt=0, le=2**16, description="images with a shorter side are left out")
+    exclude: list[str] = Field(
+        default_factory=list, description="patterns of keys, as in include; a sample that fits one is left out"
+    )
+    min_side: int | None = Field(
+        None, gt=0, le=2**16, description="in pixels; images whose shorter side is below this are left out"
+    )
     max_pixels: int | None = Field(
-        None, gt=0, le=MOST, description="an image with more is refused; 178,956,970 if not given"
+        None,
+        gt=0,
+        le=MOST,
+        description="an image with more pixels (width x height) is not decoded, and its row fails; 178,956,970 if not "
+        "given",
     )
-    sample: Sampled | None = None
-    limit: int | None = Field(None, gt=0, le=MOST, description="only so many, the first ones")
-    views: Views | None = None
-    dtype: DType = Field("float16", description="in which features are kept")
-    dtypes: dict[str, DType] = Field(default_factory=dict, description="of single fields, where it is another one")
-    compression: dict[str, Literal["zstd"]] = Field(default_factory=dict, description="of fields that hold tokens")
+    sample: Sampled | None = Field(None, description="take a random part of what include, exclude and min_side leave")
+    limit: int | None = Field(None, gt=0, le=MOST, description="take only the first so many of what all others leave")
+    views: Views | None = Field(
+        None, description="random views of every image, beside the clean one or in its place; not given: none"
+    )
+    dtype: DType = Field("float16", description="the number format in which features are stored")
+    dtypes: dict[str, DType] = Field(
+        default_factory=dict, description='other formats for single fields, as { patches = "int8" }'
+    )
+    compression: dict[str, Literal["zstd"]] = Field(
+        default_factory=dict, description='by field, of those that hold tokens: { patches = "zstd" }'
+    )
     rows_per_shard: int | None = Field(
-        None, gt=0, le=MOST, description="65,536, or fewer where rows are large, if not given"
+        None,
+        gt=0,
+        le=MOST,
+        description="rows that are written and committed together; if not given, 65,536, or fewer where rows are large",
     )
-    batch_size: int = Field(256, gt=0, le=MOST, description="images or texts that a teacher is shown at once")
-    max_failures: float = Field(0.1, ge=0, le=1, description="share of failed rows above which the exit code is 1")
+    batch_size: int = Field(256, gt=0, le=MOST, description="images, or texts, in a batch of the teacher")
+    max_failures: float = Field(
+        0.1, ge=0, le=1, description="the share of rows that may fail; above it, the command ends with exit code 1"
+    )
 
     @property
     def narrowed(self) -> dict[str, Any]:
@@ -125,40 +156,41 @@ class Corpus(Strict):
 
 
 class Ray(Strict):
-    """A pool of `least` to `most` actors (as many as there is room for, if not given), each with all the teachers.
+    """For `--engine ray`: a pool of worker processes (actors). In an extraction, each of them holds all teachers."""
 
-    `address`: of a running cluster ("auto": the one of this machine); without one, a small one of our own is started.
-    `cpus`, `gpus`: what an actor takes; by default torch's threads, and a GPU where the cluster has any.
-    """
-
-    address: str | None = None
-    least: int = Field(1, gt=0, le=4096, description="actors at least")
+    address: str | None = Field(None, description=ADDRESS)
+    least: int = Field(1, gt=0, le=4096, description="the smallest number of actors in the pool")
     most: int | None = Field(
-        None, gt=0, le=4096, description="actors at most; as many as there is room for, if not said"
+        None,
+        gt=0,
+        le=4096,
+        description="the largest number of actors; if not given, as many as the cluster has room for",
     )
-    cpus: float | None = Field(None, gt=0, description="of an actor; torch's threads, if not said")
-    gpus: float | None = Field(None, ge=0, description="of an actor; one where the cluster has any, if not said")
+    cpus: float | None = Field(None, gt=0, description="CPUs of an actor; if not given, as many as torch has threads")
+    gpus: float | None = Field(None, ge=0, description="GPUs of an actor; if not given, 1 where the cluster has any")
 
 
 class ExtractRecipe(Strict):
-    """Stage 1: one teacher, or several at once, over any number of corpora; each becomes `out`/`corpus.name`."""
+    """Stage 1: one teacher, or several at once, over any number of corpora. Each corpus becomes a store."""
 
-    name: str = Field(description="what the extraction is called")
-    out: str = Field(description="the folder of its stores, or a URL; each is `out`/`corpus.name`")
-    teacher: Component | None = Field(None, description="whom to ask, a kind of teachers")
+    name: str = Field(description="of the extraction")
+    out: str = Field(description="the folder of the stores, or a URL; each store is `out`/`corpora.name`")
+    teacher: Component | None = Field(
+        None, description="the frozen network to run: a table with one of the kinds of teachers"
+    )
     teachers: list[NamedTeacher] = Field(
-        default_factory=list, description="several of them, asked of the same images in one pass"
+        default_factory=list,
+        description="several teachers in place of `teacher`, each with a `name`; they share one pass over the images",
     )
-    corpora: list[Corpus] = Field(min_length=1, description="what the teachers are shown, a store each")
-    next: str | None = Field(None, description="the command to name when all is extracted")
+    corpora: list[Corpus] = Field(min_length=1, description="what the teachers are run over; each becomes a store")
+    next: str | None = Field(None, description="a command to show as the next step once all is extracted")
     decode: Literal["threads", "processes"] = Field(
-        "threads", description="what decodes images, decode_threads of them"
+        "threads", description="whether threads or processes decode images; decode_threads says how many"
     )
-    decode_threads: int | None = Field(None, gt=0, le=4096, description="one a core, if not given")
-    memory: Size | None = Field(
-        None,
-        description="what decoded images may take at once, as 2GiB; a quarter of what is free, if not given",
+    decode_threads: int | None = Field(
+        None, gt=0, le=4096, description="how many threads, or processes, decode images; one a core, if not given"
     )
+    memory: Size | None = Field(None, description=MEMORY)
     ray: Ray = Ray()
 
     @model_validator(mode="after")

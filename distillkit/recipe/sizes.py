@@ -7,6 +7,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
+# What the key `memory` means in every recipe.
+MEMORY = 'the most that decoded images take in memory at once, as "2GiB"; if not given, a quarter of the free memory'
 _UNITS = {"MB": 10**6, "GB": 10**9, "MiB": 2**20, "GiB": 2**30}
 
 

@@ -3,107 +3,60 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from distillkit.recipe.component import Component, Term
 from distillkit.recipe.data import Captions, Data
 from distillkit.recipe.derived import without_texts
 from distillkit.recipe.evaluation import EvalRecipe, Evaluation
-from distillkit.recipe.schema import MOST, Part, Strict
+from distillkit.recipe.extraction import ADDRESS
+from distillkit.recipe.optim import Optim
+from distillkit.recipe.schema import MOST, Strict
 from distillkit.system.paths import expand
 
 
-class Optim(Strict):
-    """Optimiser and learning rate: linear warm-up, then `schedule`. Defaults: DIME-FM's training code.
-
-    multistep: times `gamma` at each of `milestones` (epochs). onecycle: Smith and Topin, https://arxiv.org/abs/1708.07120,
-    from lr/25 up to lr at 30 % and down to lr/250,000, without warm-up. `every = "epoch"` moves the rate once an epoch.
-    """
-
-    kind: Literal["adamw", "sgd"] = Field("adamw", description="the optimiser")
-    schedule: Literal["cosine", "multistep", "onecycle", "constant"] = Field(
-        "cosine", description="how the learning rate falls after the warm-up"
-    )
-    every: Literal["step", "epoch"] = "step"
-    milestones: list[Annotated[float, Field(ge=0)]] = Field(default_factory=list)
-    gamma: float = Field(0.1, gt=0)
-    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
-    layer_decay: float = Field(1.0, gt=0, le=1, description="lr of each block further from the output, times this")
-    epochs: float = Field(gt=0, le=MOST, description="passes over the images")
-    lr: float = Field(8e-4, gt=0, description="the highest learning rate")
-    min_lr: float = Field(4e-5, ge=0, description="where the learning rate ends, of a cosine")
-    warmup_lr: float = Field(4e-6, ge=0, description="where the warm-up begins")
-    warmup_epochs: float = Field(4.0, ge=0, le=MOST, description="how long the learning rate rises")
-    weight_decay: float = Field(0.05, ge=0, description="of weights, not of biases, norms, embeddings and extra tokens")
-    betas: tuple[Part, Part] = Field((0.9, 0.999), strict=False, description="of adamw")
-    eps: float = Field(1e-8, gt=0, description="of adamw")
-    clip_grad_norm: float | None = Field(None, gt=0, description="gradients longer than this are shortened to it")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto", description='what the student computes in; "auto" is bf16 on a GPU that has it, else fp32'
-    )
-    loss_products: Literal["fp32", "bf16"] = Field(
-        "fp32",
-        description="numbers that losses multiply matrices of; sums, scores and softmaxes are float32 either way",
-    )
-    accumulate: int = Field(1, gt=0, le=MOST, description="parts of a batch that pass through the student one by one")
-    ema: float | None = Field(None, gt=0, lt=1, description="keep the moving average of the weights, with this decay")
-    compile: bool | Literal["student", "step"] = Field(
-        False, description='torch.compile the student (true is "student"), or the step with losses and clipping'
-    )
-    recompute: bool = Field(False, description="gradient checkpointing: activations are made twice, not kept")
-    shard: bool = Field(False, description="of several processes each keeps a part of the student (FSDP2)")
-    fused: bool = Field(True, description="one kernel for the optimiser's update; without, last bits differ")
-    deterministic: bool = Field(False, description="refuse kernels whose results vary from run to run (GPUs)")
-
-    @field_validator("compile")
-    @classmethod
-    def _one_name(cls, value: bool | str) -> bool | str:
-        """What is one thing has one name in the identity of a run."""
-        return True if value == "student" else value
-
-
 class Checkpoints(Strict):
-    """When the state of a run is kept, and how many of those states."""
+    """How often the state of a run is saved, so that it can go on, and how many saved states are kept."""
 
-    every_steps: int = Field(500, gt=0, le=MOST, description="steps between two of them")
-    keep: int = Field(2, gt=0, le=MOST, description="how many of the last ones stay")
+    every_steps: int = Field(500, gt=0, le=MOST, description="steps between two checkpoints")
+    keep: int = Field(2, gt=0, le=MOST, description="how many of the latest checkpoints are kept")
 
 
 class Validation(Strict):
-    """An evaluation while training goes on; the student that did best is kept in `best/` of the run folder."""
+    """An evaluation during training; the best student so far is kept in `best/` of the run folder."""
 
-    eval: Component = Field(description="what is measured, a kind of evals")
-    best: str = Field(description="the measure that decides: the highest, or the lowest where less is better")
+    eval: Component = Field(description="what is measured: a table with one of the kinds of evals")
+    best: str = Field(
+        description="the name of the measure that decides; its highest value, or its lowest where less is better"
+    )
     every_steps: int = Field(
-        500, gt=0, le=MOST, description="steps between two evaluations; the last step has one, too"
+        500, gt=0, le=MOST, description="steps between two evaluations; there is one after the last step, too"
     )
 
 
 class Log(Strict):
-    """How often, and where besides metrics.jsonl. `gradient_norms`: of each term, which costs a backward for each."""
+    """How often a run logs its losses and learning rate, and where besides metrics.jsonl."""
 
     every_steps: int = Field(10, gt=0, le=MOST, description="steps between two lines of metrics.jsonl")
-    gradient_norms: bool = False
-    tensorboard: bool = Field(False, description="also for TensorBoard, in the run folder")
-    wandb: str | None = Field(None, description="project")
-    mlflow: str | None = Field(None, description="experiment")
-    trackio: str | None = Field(None, description="project")
+    gradient_norms: bool = Field(
+        False, description="log the norm of each term's gradient, too; costs one more backward pass for each term"
+    )
+    tensorboard: bool = Field(False, description="also write TensorBoard files, into the run folder")
+    wandb: str | None = Field(None, description="also log to this project of Weights & Biases")
+    mlflow: str | None = Field(None, description="also log to this experiment of MLflow")
+    trackio: str | None = Field(None, description="also log to this project of Trackio")
 
 
 class RayWorkers(Strict):
-    """For `--engine ray`: `workers` processes, all begun again, up to `restarts` times, when one of them dies.
+    """For `--engine ray`: the processes that train together."""
 
-    `address`: of a running cluster ("auto": the one of this machine); without one, a small one of our own is started.
-    `cpus`, `gpus`: what a process takes; by default a GPU where the cluster has any, else its share of the CPUs.
-    """
-
-    address: str | None = None
-    workers: int = Field(1, gt=0, le=4096, description="processes")
-    cpus: float | None = Field(None, gt=0, description="of a process; its share, if not said")
-    gpus: float | None = Field(None, ge=0, description="of a process; one where the cluster has any, if not said")
-    restarts: int = Field(3, ge=0, le=MOST, description="times that all begin again when one dies")
+    address: str | None = Field(None, description=ADDRESS)
+    workers: int = Field(1, gt=0, le=4096, description="how many processes")
+    cpus: float | None = Field(None, gt=0, description="CPUs of a process; its share of the cluster's, if not given")
+    gpus: float | None = Field(None, ge=0, description="GPUs of a process; if not given, 1 where the cluster has any")
+    restarts: int = Field(3, ge=0, le=MOST, description="how often all processes are started again when one dies")
 
 
 class NamedStudent(Component):
@@ -113,39 +66,45 @@ class NamedStudent(Component):
 
 
 class Baseline(Strict):
-    """The same student and seed under other losses, trained beside the student: on the same images in the same order
-    and for as long, where nothing else is said.
+    """The same student and seed under other losses, trained beside the student as what it is compared with.
 
-    A student may see images without captions, too. Its baseline has `images` with captions, `epochs` that are as many
-    steps, and the `lr` that suits it.
+    It sees the same images in the same order for as long, unless `images` or `epochs` is set. A student may see images
+    without captions, too. Its baseline has `images` with captions, `epochs` that are as many steps, and an `lr` for it.
     """
 
-    losses: list[Term] = Field(min_length=1, description="its terms, in place of the run's")
-    captions: Captions = Field("none", description="of its images, in place of the run's texts")
-    images: str | None = Field(None, description="its image store, if not the run's images")
-    epochs: float | None = Field(None, gt=0, le=MOST, description="passes over its images, if not as many as the run")
-    lr: float | None = Field(None, gt=0, description="its highest learning rate, if not the run's")
+    losses: list[Term] = Field(min_length=1, description="the baseline's terms, in place of the run's")
+    captions: Captions = Field(
+        "none", description="captions of its images, in place of the run's texts, as data.captions has them"
+    )
+    images: str | None = Field(None, description="the baseline's image store; the run's, if not given")
+    epochs: float | None = Field(
+        None, gt=0, le=MOST, description="its epochs, over its own images; the run's, if not given"
+    )
+    lr: float | None = Field(None, gt=0, description="its highest learning rate; the run's, if not given")
 
 
 class TrainRecipe(Strict):
-    """Stage 2: one student against the stores, or several at once over the same batches (`[[students]]`).
+    """Stage 2: train one student from the stores, or several at once on the same batches.
 
-    `teacher` is only for `data.source = "live"`. Of several students, `student` is the first.
+    Of several `[[students]]`, `student` is the first.
     """
 
-    name: str = Field(pattern=r"\S", description="of the run; its folder is runs/NAME")
-    paper: str | None = Field(None, description="the address of the paper, shown in lists and reports")
-    note: str | None = Field(None, description="shown in the report")
-    seed: int = Field(0, ge=0, description="of the student's first weights, the order and the crops")
-    out: str | None = Field(None, description="the run's folder, if not runs/NAME")
-    device: str = Field("auto", description='"auto" is a GPU where there is one; else "cpu", "cuda", "cuda:1"')
+    name: str = Field(pattern=r"\S", description="of the run; its folder is runs/NAME unless out is given")
+    paper: str | None = Field(None, description="the web address of the paper, shown in lists and reports")
+    note: str | None = Field(None, description="text that is shown in the report")
+    seed: int = Field(0, ge=0, description="of the student's first weights, the order of images and their crops")
+    out: str | None = Field(None, description="the run's folder; runs/NAME, if not given")
+    device: str = Field("auto", description='"cpu", "cuda", "cuda:1"; "auto": a GPU if there is one')
     data: Data
-    student: Component = Field(description="the network that learns, a kind of students")
+    student: Component = Field(description="the network that learns: a table with one of the kinds of students")
     students: list[NamedStudent] = Field(
-        default_factory=list, description="several students over the same batches, each with a `name`"
+        default_factory=list,
+        description="several students in place of `student`, each with a `name`; they share batches",
     )
-    teacher: Component | None = None
-    losses: list[Term] = Field(min_length=1, description="the terms of the objective, kinds of losses")
+    teacher: Component | None = Field(
+        None, description='with data.source = "live" only: the teacher to run at each step'
+    )
+    losses: list[Term] = Field(min_length=1, description="the terms of the objective: tables with kinds of losses")
     optim: Optim
     checkpoints: Checkpoints = Checkpoints()
     validation: Validation | None = None
@@ -153,7 +112,7 @@ class TrainRecipe(Strict):
     ray: RayWorkers = RayWorkers()
     baseline: Baseline | None = None
     evals: list[Component] = Field(
-        default_factory=list, description="what `distillkit evaluate` measures, kinds of evals"
+        default_factory=list, description="what `distillkit evaluate` measures: tables with kinds of evals"
     )
     evaluation: Evaluation = Evaluation()
 

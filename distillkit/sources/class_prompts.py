@@ -19,10 +19,11 @@ _HERE = "\0"  # a name that nothing else is in
 
 
 class ClassPrompts:
-    """`file`: class names, one a line; the label is the line's number from 0, the key `<label>/<template>`.
+    """`file`: a file of class names, one a line, or "openai_imagenet", the 1,000 names that come with open_clip. A
+    class's label is the number of its line, from 0; a text's key is `<label>/<template>`.
 
-    `file = "openai_imagenet"`: the 1,000 names that open_clip brings. `templates_file`: sentences to put names in, one
-    a line with {c} where the name goes, as clip_benchmark keeps them.
+    `templates_file`: a file of sentences in place of the templates, one a line with {c} where the name goes, as
+    clip_benchmark has them.
     """
 
     root = None

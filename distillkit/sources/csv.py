@@ -19,16 +19,15 @@ from distillkit.types import Sample
 
 
 class Csv:
-    """`file`: the table (.gz, .zst too). `root`: where its image paths start (default: its folder). `separator`:
-    the character between cells; a tab if not said, "," for most that end in .csv.
+    """`file`: the table, which may be packed (.gz, .zst). `root`: the folder that image paths start from; the folder of
+    the table, if not given. `separator`: the character between cells; most files that end in .csv want ",".
 
-    `text_column`: "title", if the table has one. `quoting`: whether cells are quoted; "auto" looks whether the table
-    holds together so. `follow_links`: links below the root may lead to any file; else only to folders. `classes`: the
-    first folder of an image's path is its class, as of the kind folder.
-    The key is the image path as written, or what is in `key_column`, so another order gives the same keys; rows stay in
-    the file's order.
-    A row with too many or too few cells, or with a path that leaves the root, has the key `file:line` and no image:
-    the failure ledger says why. Where already the first row is so, the file is refused: then a knob is wrong.
+    `text_column`: the column of captions; "title" if not given and the table has one. `quoting`: whether cells may
+    stand in quotation marks; "auto" reads the table both ways and takes the one by which it has fewer odd rows.
+    `key_column`: the column of keys, which must be unique in the corpus; the image path as written, if not given.
+    Another order of the rows gives the same keys; the store has the file's order. A row with too many or too few cells,
+    or with a path that leaves the root, has the key `file:line` and no image: the failure ledger says why. If the first
+    row is like that, the file is refused, as a knob is wrong then.
     """
 
     def __init__(

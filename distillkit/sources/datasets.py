@@ -21,10 +21,12 @@ from distillkit.types import Sample
 
 
 class Datasets:
-    """Either `root` or `name` (of a `subset`, as datasets calls its configurations); `split` of what they hold.
+    """`root`: the folder of a dataset saved by `Dataset.save_to_disk`. Either a folder or a name is given.
 
-    The key is the row's number, or what is in `key_column`; a text column holds strings, or lists of them.
-    `follow_links`: links below the root may lead to any file; else only to folders.
+    `name`: a dataset's name, which `datasets.load_dataset` fetches into its own cache, in place of a folder. `subset`:
+    of a dataset given by name, the configuration, if it has several. `split`: the split that is read. `key_column`: the
+    column of keys, which must be unique in the corpus; the row's number, if not given. `text_column`: the column of
+    captions, which holds strings or lists of them.
     """
 
     def __init__(

@@ -14,9 +14,9 @@ from distillkit.types import Sample
 
 
 class Folder:
-    """`root`: the folder, or its URL. `classes`: take the first level of folders that have images, in name order, as
-    labels 0, 1, ...; those whose names differ by their Unicode form only are one class. `skip`: names or paths of
-    folders to leave out, which may have `*` in them.
+    """`root`: the folder, or its URL. `classes`: true: the first level of folders that have images are the classes,
+    with labels 0, 1, ... in the order of their names. Names that differ by their Unicode form only are one class.
+    `skip`: names or paths of folders to leave out, which may have `*` in them.
 
     Hidden files and folders are passed over, links to folders followed. The order is that of the names, whatever the
     disk's. On the web only servers that list their folders can be walked.

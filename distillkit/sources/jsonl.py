@@ -23,14 +23,13 @@ _NAMES = {str: "a text", str | int: "a text or a whole number", str | list: "a t
 
 
 class Jsonl:
-    """`file`: one JSON object a line. `root`: where its image paths start (default: the file's folder).
+    """`file`: one JSON object a line. `root`: the folder that image paths start from; the folder of the file, if not
+    given.
 
     A line that is damaged, or whose path leaves the root, has the key `file:line` and no image: the failure ledger says
-    why. Where already the first line is so, the file is refused: then a knob is wrong.
-    Of a line whose caption alone cannot be read, the image is kept, and the loss is counted.
-    `*_field` name what is taken from each object; "a.b" is field b of the object in field a. None: not taken.
-    `follow_links`: links below the root may lead to any file; else only to folders. `classes`: the first folder of an
-    image's path is its class, as of the kind folder.
+    why. If the first line is like that, the file is refused, as a knob is wrong then. Of a line whose caption alone
+    cannot be read, the image is kept, and the loss is counted. Each knob that ends in _field names what is taken from
+    an object; "a.b" is field b of the object in field a.
     """
 
     def __init__(

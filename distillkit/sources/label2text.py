@@ -22,11 +22,13 @@ from distillkit.types import Sample
 
 
 class Label2text:
-    """`file`: label2text.txt, a class a line, as `n01440764 0 tench`. The label is the number of the line, from 0, and
-    the key `<folder>/<template>`. `descriptions`: chatgpt.txt, whose line of that number describes the class.
+    """`file`: label2text.txt, with a class on each line, such as `n01440764 0 tench`. A class's label is the number of
+    its line, from 0; a text's key is `<folder>/<template>`. `descriptions`: chatgpt.txt, whose line i describes the
+    class of line i.
 
-    `folder`: the folder of the images; then only the classes that have a folder of images there count, in the folders'
-    order, as the source `folder` numbers them.
+    `folder`: the folder of the images. Then only classes that have a folder of images there count, numbered in the
+    order of the folders' names, as the source folder does; all classes, if not given. `templates`: the sentences that
+    class names are put into, as of the source class_prompts; "a photo of {}", if not given.
     """
 
     root = None

@@ -20,7 +20,9 @@ from distillkit.types import Sample
 
 
 class Merged:
-    """`parts`: a source each, as `{ kind = "folder", root = "~/photos" }`. Keys must differ between them."""
+    """`parts`: a list of sources, each a table such as `{ kind = "folder", root = "~/photos" }`. A key may be in one
+    only.
+    """
 
     root = None
 

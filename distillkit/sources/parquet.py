@@ -35,14 +35,14 @@ _DAMAGE = (pa.ArrowException, OSError, ValueError)
 
 
 class Parquet:
-    """`file`: one table, as of the kinds csv and jsonl. `root`: where image paths start (default: the folder of the one
-    table); where none is named, the folder of all tables as well. `files`: which of these, by `*` or by `{0000..0331}`.
+    """`file`: one table, as of the kinds csv and jsonl; if not given, the tables below the root that match the pattern
+    are read. `root`: the folder that image paths start from, which is the table's own if not given; without a file, the
+    folder of the tables. `files`: which tables below the root are read: a pattern with `*`, or a range such as
+    `{0000..0331}`.
 
-    `image_column` holds bytes, structs {bytes, path}, or paths below the root; `text_column` strings or lists of them;
-    `key_column` keys that are unique in the corpus (without it the key is `file.parquet#row`; of one `file` of paths it
-    is the path, as of csv). None: there is none.
-    `follow_links`: links below the root may lead to any file; else only to folders. `classes`: the first folder of an
-    image's path is its class, as of the kind folder.
+    `image_column`: the column of images: bytes, structs {bytes, path}, or paths below the root. `text_column`: the
+    column of captions, which holds strings or lists of them. `key_column`: the column of keys, which must be unique in
+    the corpus. If not given, a row's key is `TABLE.parquet#ROW`, or the image path where one file of paths is read.
     """
 
     def __init__(

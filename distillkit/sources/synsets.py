@@ -17,7 +17,9 @@ Subset = Literal["imagenet1k", "imagenet12k", "imagenet21k", "imagenet21kmiil", 
 
 
 class Synsets:
-    """`lemmas`: the first word of each synset, or all of them. The label is the synset's number in timm's list.
+    """`subset`: which of timm's lists of ImageNet synsets. A class's label is the synset's number in that list.
+    `lemmas`: which words of a synset make texts: the first, or all of them. `definitions`: true: the definition of each
+    synset is a text, too.
 
     Keys are `n02084071/<word>/<template>` and `n02084071/definition`. The defaults make 153,000 prompts and 22,000
     definitions; 80 templates make 1.7 million.

@@ -13,11 +13,7 @@ from distillkit.types import Sample
 
 
 class TextLines:
-    """`file`: UTF-8 text, which may be packed (.gz, .zst).
-
-    Empty lines are skipped; a sentence that comes twice has one key and is kept once. A line that is not UTF-8 has the
-    key `file:line`, and the failure ledger says why; where all are so, the file is refused.
-    """
+    """`file`: UTF-8 text with a sentence on each line; it may be packed (.gz, .zst)."""
 
     root = None
 

@@ -36,15 +36,18 @@ _ROWS = pa.schema(
 
 
 class WebDataset:
-    """`root`: the folder of the tars, or its URL. `shards`: which of them, by `*` or by `{00000..00331}`.
+    """`root`: the folder of the tars, or its URL. `shards`: which tars below the root are read: a pattern with `*`, or
+    a range such as `{00000..00331}`.
 
     Members whose names are equal up to the first dot are one sample, and that stem is its key; a stem that comes in
-    several shards is a key only behind its shard's name. `dots`: where a name's stem ends, at its "first" dot or its
-    "last", where names are dates or versions ("2024.01.07.png"). `image`: the extension that images have, such as
-    "input.jpg" (None: any of a picture). `text` and `label` name a member by its extension ("txt", "cls") or a field in
-    one ("json.caption"). A text or label that cannot be read is absent, and counted.
-    `damaged`: at a tar that is cut off, "stop", or "skip" what it lacks and go on. What cannot be an image (a link, a
-    name with `..`) keeps its row, so that the failure ledger says why.
+    several shards is a key only behind its shard's name. `dots`: "first": a name's stem ends at its first dot; "last":
+    at its last, for names with dates or versions ("2024.01.07.png"). `image`: the extension of the images to take, such
+    as "input.jpg"; any image, if not given. `text`: the member with the caption, by its extension ("txt"), or a field
+    in a member ("json.caption"). `label`: the member with the class label, by its extension ("cls"), or a field in a
+    member ("json.label"). `damaged`: what happens at a tar that is cut off: "stop" ends the command, "skip" leaves out
+    what is missing.
+
+    What cannot be an image (a link, a name with `..`) keeps its row, so that the failure ledger says why.
     """
 
     def __init__(

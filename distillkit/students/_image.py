@@ -17,9 +17,10 @@ from distillkit.types import Batch, Features
 
 
 class ImageStudent(nn.Module, ABC):
-    """`tokens`: give `cls` and `patches` too, and `masked` patches where the batch has a mask.
+    """`tokens`: true: give the fields cls and patches as well, and masked patches where the batch has a mask.
 
-    `drop_patches`: the share of patches that a second forward leaves out for `masked_image`; 0 is no such forward.
+    `drop_patches`: the share of patches that a second forward pass leaves out, to give masked_image, which the loss
+    feature_regression can use; 0: no second pass.
 
     A kind of student says how its tower looks, and calls `_prepare` when it stands.
     """

@@ -21,12 +21,10 @@ from distillkit.students._weights import Teacher, openclip_teacher
 
 
 class OpenclipImage(ImageStudent):
-    """`model`: a name of open_clip's or of a paper's pair, or a table like open_clip's model_configs.
+    """An image tower. A model's name with "-quickgelu" behind it has the activation of OpenAI's weights.
 
-    With "-quickgelu" behind it, it has the activation of OpenAI's weights. `embed_dim` and `image_size` replace the
-    configuration's own.
-    `inherit`: start as a part of "NAME/TAG", "local-dir:FOLDER", "hf-hub:OWNER/NAME", or "run:FOLDER";
-    or { model = "NAME", weights = "FILE" }.
+    `inherit`: the network that the first weights are a part of: "NAME/TAG", "local-dir:FOLDER", "hf-hub:OWNER/NAME",
+    "run:FOLDER", or { model = "NAME", weights = "FILE" }. Not given: random weights.
     """
 
     def __init__(

@@ -24,8 +24,8 @@ from distillkit.types import Batch, Features
 class OpenclipPair(OpenclipImage, TextStudent):
     """An OpenclipImage, its recipe included, with the text tower of the same model.
 
-    `inherit`: both towers start as a part of "NAME/TAG", "local-dir:FOLDER", "hf-hub:OWNER/NAME", or "run:FOLDER";
-    or { model = "NAME", weights = "FILE" }.
+    `inherit`: the pair that the first weights of both towers are a part of: "NAME/TAG", "local-dir:FOLDER",
+    "hf-hub:OWNER/NAME", "run:FOLDER", or { model = "NAME", weights = "FILE" }. Not given: random weights.
     """
 
     def _extend(self, config: Config) -> None:

@@ -33,11 +33,11 @@ from distillkit.types import Batch, Features
 
 
 class OpenclipSlim(TextStudent):
-    """`model`: the whole network of the first stage, a name of open_clip's or a table; sparsity is measured against it.
-    `masks`: whether it learns masks, or is what an earlier stage's masks left. `image_size`: pixels of a side.
+    """`model`: the whole network of the first stage, by its name in open_clip or as a table. Sparsity is the share of
+    its parameters that masks have removed.
 
-    `inherit`: "NAME/TAG", "local-dir:FOLDER" or "hf-hub:OWNER/NAME" of that very shape, or "run:FOLDER", an earlier
-    stage. The sizes of the layers follow the weights that are loaded.
+    `inherit`: "NAME/TAG", "local-dir:FOLDER" or "hf-hub:OWNER/NAME" of exactly this model's shape, or "run:FOLDER", an
+    earlier stage. Layers have the sizes of the weights that are loaded.
     """
 
     def __init__(

@@ -15,10 +15,10 @@ from distillkit.types import Batch, Features
 
 
 class OpenclipText(TextStudent):
-    """`model`: a name of open_clip's or of a paper's pair, or a table like open_clip's model_configs.
+    """A text tower, which sees no images and has no image size.
 
-    `embed_dim` replaces the configuration's own. `inherit`: start as a part of the text tower of "NAME/TAG",
-    "local-dir:FOLDER" or "hf-hub:OWNER/NAME", or of "run:FOLDER". There is no image size, as it sees no images.
+    `inherit`: the text tower that the first weights are a part of: "NAME/TAG", "local-dir:FOLDER", "hf-hub:OWNER/NAME"
+    or "run:FOLDER". Not given: random weights.
     """
 
     image_size = None

@@ -26,9 +26,9 @@ from distillkit.types import Batch, Features
 
 
 class Prompted(nn.Module):
-    """`image`: an image student, as a table with `kind`. `model`: whose text tower it is; a name of open_clip's or a
-    table. `inherit`: the tower's weights, "NAME/TAG", "local-dir:FOLDER" or "hf-hub:OWNER/NAME". `context`: how many
-    vectors are learned.
+    """`image`: the image student, a table with a kind of students. `model`: the network whose text tower is used, a
+    name that open_clip has, or a table. `inherit`: the weights of the text tower: "NAME/TAG", "local-dir:FOLDER" or
+    "hf-hub:OWNER/NAME". `context`: how many context vectors are learned; they stand before the words of every prompt.
     """
 
     def __init__(

@@ -24,14 +24,18 @@ from distillkit.types import Features
 
 
 class TimmImage(ImageStudent):
-    """`model`: a name of timm's or of a paper's student, from scratch. `image_size`: pixels of a side.
+    """`model`: a name that timm has, or a paper's student. `image_size`: side of the square images that it sees, in
+    pixels.
 
-    `embed_dim`: width of the joint space; None keeps the trunk's own features. `classes`: a linear classifier as well.
-    `projection_bias`: whether the projection to the joint space has a bias. `drop`: dropout before the projection to
-    the joint space. `drop_path`, `layer_scale`: timm's drop_path_rate and init_values. `options`: more arguments of
-    timm's constructor, such as {depth = 6}.
-    `inherit`: start as a part of timm's "NAME" or "NAME.TAG", { model = "NAME", weights = "FILE" }, or "run:FOLDER"; a
-    run of the same student is continued whole (fine-tuning).
+    `embed_dim`: width of the joint space, to which the network's features are projected; not given: no projection.
+    `projection_bias`: whether the projection to the joint space has a bias. `classes`: the number of classes of a
+    linear classifier that the student has, too; not given: no classifier. `drop`: the dropout probability before the
+    projection to the joint space. `drop_path`: timm's drop_path_rate, the probability that a block is skipped.
+    `layer_scale`: timm's init_values, where the factors of a block's branches start. `options`: more arguments of
+    timm's constructor, such as {depth = 6}. `inherit`: the network that the first weights are a part of: timm's "NAME"
+    or "NAME.TAG", { model = "NAME", weights = "FILE" }, or "run:FOLDER". A run of the same student is taken over whole,
+    for fine-tuning. Not given: random weights.
+
     Pixels are normalised here, with timm's mean and std for that network, or those of what it inherits from.
     """
 

@@ -31,12 +31,12 @@ from distillkit.types import Batch, Features
 
 
 class TimmSlim(nn.Module):
-    """`model`: the whole network of the first stage, a name of timm's; sparsity is measured against it. `embed_dim`: of
-    the joint space. `options`: more arguments of timm's constructor. `image_size`: pixels of a side.
-    `masks`: whether it learns masks, or is what an earlier stage's masks left.
+    """`model`: the whole network of the first stage, by its name in timm. Sparsity is the share of its parameters that
+    masks have removed. `image_size`: side of the square images that it sees, in pixels. `embed_dim`: width of the joint
+    space. `options`: more arguments of timm's constructor, such as {depth = 6}.
 
-    `inherit`: timm's "NAME" or "NAME.TAG", "NAME/path/to/checkpoint", or "run:FOLDER", an earlier stage. The sizes of
-    the layers follow the weights that are loaded.
+    `inherit`: timm's "NAME" or "NAME.TAG", "NAME/path/to/checkpoint", or "run:FOLDER", an earlier stage. Layers have
+    the sizes of the weights that are loaded.
     """
 
     def __init__(

@@ -39,18 +39,14 @@ from distillkit.types import Features
 
 
 class Openclip:
-    """`model`: "NAME/TAG", "local-dir:FOLDER" or "hf-hub:OWNER/NAME"; or "NAME" and a file of weights.
+    """`model`: "NAME/TAG", "local-dir:FOLDER" or "hf-hub:OWNER/NAME"; or "NAME" alone, with weights from a file.
 
-    `weights`: a file for the architecture that the model's name says, where that is all it says.
-    `precision` is what the towers compute in ("auto": bf16 on a GPU that has it, else fp32); in "fp8" or "int8" the
-    linear maps of the image tower are, all else in bf16 (_eight_bits.py); embeddings are float32.
-    Vision transformers also give `cls` and `patches`, after the final norm and before the projection; `grid`: all
-    patches, or their means over a grid of so many cells a side. `sha256`: the weights that are expected, as the
-    fingerprint tells them. `compile`: the image tower goes through torch.compile; texts, of many lengths, do not.
-    `pixels`: "pil" is the library's own way to them; "torchvision" is twice as fast, nearly the same, and told; so is
-    "nvjpeg", which decodes JPEGs on the teacher's GPU.
-    `reduced`: JPEGs are decoded at a half, a quarter or an eighth of their size where that leaves twice the pixels that
-    are looked at: less time and memory, other numbers, and told.
+    `weights`: a file of weights, for a model that is given as "NAME" alone. `precision`: the number format that the
+    towers compute in. "auto": bf16 on a GPU that has it, else fp32; "fp8", "int8": the linear maps of the image tower
+    in 8 bits (_eight_bits.py), all else in bf16. Embeddings are float32. `compile`: true: run the image tower through
+    torch.compile; the text tower is not, as texts have many lengths.
+
+    Vision transformers also give `cls` and `patches`, after the final norm and before the projection.
     """
 
     def __init__(

@@ -30,11 +30,12 @@ _TOKENS = ("cls", "patches")
 
 
 class Run:
-    """`run`: the folder of a finished run, or its best/, or of its export to open_clip or timm in fp32.
+    """`run`: the folder of a finished run, its best/, or the folder of its export to open_clip or timm in fp32.
 
-    `precision`: what it computes in; in fp32, as an evaluation of the run does, if nothing else is asked; what it says
-    is float32. It gives `image` and `text`, where the student has these towers, and `cls` and `patches` where it gives
-    tokens. `sha256`: the weights that are expected, as the fingerprint tells them.
+    `precision`: the number format that it computes in; fp32 is what an evaluation of the run uses. Features are
+    float32.
+
+    It gives `image` and `text`, where the student has these towers, and `cls` and `patches` where it gives tokens.
     """
 
     def __init__(self, *, run: str, precision: Precision = "fp32", device: str = "auto", sha256: str | None = None):

@@ -42,21 +42,16 @@ from distillkit.types import Features
 
 
 class Timm:
-    """`model`: a name of timm's, with or without ".tag", "local-dir:FOLDER" or "hf-hub:OWNER/NAME".
+    """`model`: a name that timm knows, with or without ".TAG", "local-dir:FOLDER" or "hf-hub:OWNER/NAME".
 
-    `weights`: a .safetensors or .pth file for the named network, in any layout that timm knows for it; of a file that
-    holds more than the network, `prefix` says which tensors are meant (SynCLR: "visual.").
-    `image_size`: pixels of a side, whatever timm's default; positions are resampled, as timm does it.
-    `grid`: all patches, or their means over a grid of so many cells a side. `precision`: what the network computes in
-    ("auto": bf16 on a GPU that has it, else fp32); in "fp8" or "int8" its linear maps are, all else in bf16
-    (_eight_bits.py); features are float32.
-    `top_k`: keep the classifier, and give `logits` and `classes`: the log-probabilities of the k best classes, falling,
-    and which classes these are; "all": every class's logit, in order. `sha256`: the weights that are expected, as the
-    fingerprint tells them. `compile`: the network goes through torch.compile.
-    `pixels`: "pil" is the library's own way to them; "torchvision" is twice as fast, nearly the same, and told; so is
-    "nvjpeg", which decodes JPEGs on the teacher's GPU.
-    `reduced`: JPEGs are decoded at a half, a quarter or an eighth of their size where that leaves twice the pixels that
-    are looked at: less time and memory, other numbers, and told.
+    `weights`: a .safetensors or .pth file for the named network, in any layout that timm knows for it. `prefix`: how
+    the names of the network's tensors begin, in a file that holds more than the network (SynCLR: "visual.").
+    `image_size`: side of the square images that the network sees, in pixels, whatever timm's default; position
+    embeddings are resampled to it, as timm does. `precision`: the number format that the network computes in. "auto":
+    bf16 on a GPU that has it, else fp32; "fp8", "int8": its linear maps in 8 bits (_eight_bits.py), all else in bf16.
+    Features are float32. `top_k`: keep the classifier, which adds the fields logits and classes. A number k: the
+    log-probabilities of the k best classes, the highest first, and the numbers of these classes; "all": the logits of
+    all classes, in order.
     """
 
     scale = None  # it has no texts to be compared with
