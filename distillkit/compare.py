@@ -52,7 +52,7 @@ def comparison(paths: Sequence[str | Path], *, baseline: str | Path | None = Non
     arms = arms_of([measured(place) for place in places], None if baseline is None else here(baseline))
     if len(arms) < 2 and not teacher:
         raise TrainError(
-            f"{arms[0].name}: one recipe alone is compared with nothing; name another run, or add --teacher"
+            f"{arms[0].name}: there is nothing to compare this recipe with; name another run, or add --teacher"
         )
     return compared(arms, teacher_arm(arms[0]) if teacher else None)
 

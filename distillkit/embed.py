@@ -157,7 +157,7 @@ def _again(asked: Mapping[str, bool], overwrite: bool, place: Path, form: str) -
     options = [_OPTIONS[name] for name, wanted in asked.items() if wanted] + ["--overwrite"] * overwrite
     if form and options:
         raise DistillkitError(
-            f"{place}: {options[0]} is of a store; leave it out: such a file always follows its folder"
+            f"{place}: {options[0]} is for stores; leave it out: a file of vectors always follows its folder"
         )
     if len(options) > 1:
         raise DistillkitError(f"{place}: {' and '.join(options)} are done one after the other; leave one out")

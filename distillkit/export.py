@@ -85,7 +85,7 @@ def export(
             reference, asked = Scored(run.load_student(), known), of_classes(asked, place, recipe, len(known.names))
     refusal = target.holds(student)
     if refusal is not None:
-        raise ExportError(f"{run.path}: cannot go to {to}: {refusal}")
+        raise ExportError(f"{run.path}: cannot be exported to {to}: {refusal}")
     held = [name for name in student.towers if name in getattr(target, "towers", ("image", "text"))]
     asked.enough(held)
     told = {"image": count(len(asked.pictures), "picture"), "text": count(len(asked.texts), "text")}
@@ -117,7 +117,10 @@ def _refuse_what_is_not_meant(keep: str | None, precision: str, text_tower: str)
     if keep is None:
         return
     if precision == "fp32":
-        raise ExportError(f"--keep fp32:{keep}: all of it stays in fp32; leave it out, or name a lower --precision")
+        raise ExportError(
+            f"--keep fp32:{keep}: --precision fp32 keeps all of it in fp32; leave --keep out, or name a lower "
+            "--precision"
+        )
     try:
         re.compile(keep)
     except re.error as error:
@@ -168,8 +171,8 @@ def _decide(parity: Parity, folder: Path, allow: bool, say: Say) -> None:
         return
     if not allow:
         raise ExportError(
-            f"{folder}: not written, as it answers otherwise than its student: {parity.refusal}; another precision may "
-            "do, --allow-parity-loss writes it all the same and says so in its card"
+            f"{folder}: not written, as its answers differ from its student's: {parity.refusal}; try another "
+            "--precision, or add --allow-parity-loss, which writes it all the same and says so in its card"
         )
     say(f"{folder}: written with a loss of parity, as allowed: {parity.refusal}")
 

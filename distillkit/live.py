@@ -39,7 +39,10 @@ class Live:
     def __call__(self, store: FeatureStore, field: str, rows: np.ndarray, views: np.ndarray) -> Tensor:
         told = other_teacher(store.teacher(field), self.fingerprint)
         if told:
-            raise StoreError(f"{store.path}: the live teacher is not the one that made it ({told}); use that one")
+            raise StoreError(
+                f"{store.path}: the live teacher is not the one that made this store ({told}); set [teacher] to "
+                "that one"
+            )
         inputs = self._tokens(store, rows) if field == "text" else self._pixels(store, rows, views)
         said = getattr(self.network.forward(**inputs, fields=[field]), field)
         return torch.as_tensor(said).float().cpu()

@@ -93,13 +93,13 @@ def search(
     """
     refuse_less(1, top=top, batch_size=batch_size, threads=threads)
     if (query is None) == (image is None):
-        raise DistillkitError("search: ask by a text, or by a picture (--image FILE): one of the two")
+        raise DistillkitError("search: give either a text or a picture (--image FILE) to search by")
     if query is not None and not query.strip():
         raise DistillkitError("search: the text is empty; say what to look for")
     store = FeatureStore(expand(str(within))) if is_store(within) else None
     folder = None if store else folder_of(str(within))
     if store is None and folder is None:
-        raise SourceError(f"{within}: a search is in a folder of pictures, or in a store")
+        raise SourceError(f"{within}: name a folder of pictures, or a store, to search in")
     embedder, began = opened(who, device), time.perf_counter()
     # What is asked by comes first: a folder may take hours, and want of a text tower is known at once.
     asked = kept_text(embedder, query) if query is not None else embedder.embed_images([image or ""]).numpy()
@@ -114,7 +114,7 @@ def search(
     by = embedder.who_says("image" if query is None else "text"), found.by
     if isinstance(embedder, Student) and embedder.name not in by:
         told = "its teacher says both; search in a folder, or by what it has a tower for"
-        say(f"{embedder.name}: was not asked, {told}")
+        say(f"{embedder.name}: was not used: {told}")
     return Search(named, found.hits, found.among, seconds, by, found.broken, written)
 
 
@@ -195,8 +195,8 @@ def _pairs(found: Found) -> list[tuple[int, float]]:
 def _refuse_other_width(embedder: Embedder, asked: Float[np.ndarray, "1 d"], width: int) -> None:
     if asked.shape[1] != width:
         raise DistillkitError(
-            f"{embedder.name}: what is asked has {asked.shape[1]} numbers, the pictures have {width}: they share no "
-            "space; ask by a picture, or train with the teacher's width (student.embed_dim)"
+            f"{embedder.name}: the query's vector has {asked.shape[1]} numbers, those of the pictures {width}, so they "
+            f"cannot be compared; search by a picture, or train with student.embed_dim = {width}"
         )
 
 

@@ -122,7 +122,7 @@ def _pairs(
         if store.alias in other.said_by:  # of several teachers the same one
             other = FeatureStore(texts, store.alias)
         if "text" not in other.own_fields:
-            raise StoreError(f"{other.path}: holds no text features")
+            raise StoreError(f"{other.path}: holds no text features; name a store of texts with --texts")
         refuse_other_teacher(store, "image", other, "text")
         yield ("image", "unpaired text"), cosines(x, _some(other, "text", text_batch))
     if "text" in store.own_fields:

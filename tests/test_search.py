@@ -106,7 +106,7 @@ def test_who_says_which_side_is_told(runs, photos, toy_stores, run_cli):  # noqa
     assert "was not asked" not in err
     err = run_cli("search", student, *unasked)[2]
     assert f"text by {student}: its teacher " in err and f"of the pictures by {store}: its teacher " in err
-    assert f"{student}: was not asked, its teacher says both" in err
+    assert f"{student}: was not used: its teacher says both" in err
     err = run_cli("search", pair, *unasked)[2]
     assert f"of the text by {pair}; of the pictures by {store}: its teacher " in err and "was not asked" not in err
     err = run_cli("search", student, "--image", photos / "sea/000.png", "--in", store)[2]
@@ -243,11 +243,11 @@ def test_the_page_carries_its_pictures(runs, photos, run_cli, tmp_path):  # noqa
     ("arguments", "told"),
     [
         ({"query": "a"}, "no such file or folder; name a folder of pictures"),
-        ({"within": "photos"}, "ask by a text, or by a picture"),
-        ({"query": "a", "image": "a.png", "within": "photos"}, "one of the two"),
+        ({"within": "photos"}, "give either a text or a picture"),
+        ({"query": "a", "image": "a.png", "within": "photos"}, "give either a text or a picture"),
         ({"query": " ", "within": "photos"}, "the text is empty"),
         ({"query": "a", "within": "empty"}, "empty: no pictures in it (taken 0); name a folder that has some"),
-        ({"query": "a", "within": "photos/sea/000.png"}, "a search is in a folder of pictures, or in a store"),
+        ({"query": "a", "within": "photos/sea/000.png"}, "name a folder of pictures, or a store, to search in"),
         ({"image": "gone.png", "within": "photos"}, "gone.png: no such file"),
     ],
 )
@@ -261,7 +261,8 @@ def test_what_cannot_be_searched_is_one_line(runs, photos, arguments, told, monk
 
 def test_spaces_that_are_not_one_are_refused(runs, photos, toy_stores, tmp_path):  # noqa: F811
     with pytest.raises(
-        DistillkitError, match=r"what is asked has 32 numbers, the pictures have \d+: they share no space"
+        DistillkitError,
+        match=r"the query's vector has 32 numbers, those of the pictures \d+, so they cannot be compared",
     ):
         distillkit.search(runs["own space"], "a circle", within=photos)
     other = make_run(tmp_path / "other", STUDENTS["pair"], toy_stores / "out", weights_sha256="0" * 64)

@@ -76,9 +76,9 @@ class Claim(Strict):
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
         if self.waits is None and bool(self.better) == bool(self.order):
-            raise ValueError("a claim says either which arm is better than which, or in which order they are")
+            raise ValueError("a claim has either `better`, pairs of arms, or `order` with `than`; write one of them")
         if self.order and (self.than is None or len(self.order) < 3):
-            raise ValueError("an order needs three arms or more, and the arm `than` which they are better")
+            raise ValueError("`order` needs three arms or more, and `than`, an arm that all of them are better than")
         if "." not in self.on:
             raise ValueError(f'on = "{self.on}" is no "eval.measure"')
         return self
@@ -149,7 +149,7 @@ class ClaimsFile(Strict):
         for place, seeds in (("seeds", self.seeds), ("quick.seeds", self.quick.seeds)):
             again = next((seed for seed in seeds if seeds.count(seed) > 1), None)
             if again is not None:
-                raise ValueError(f"{place}: {again} stands there twice, and one run is not two; name each seed once")
+                raise ValueError(f"{place}: {again} is listed twice; name each seed once")
         for number, component in enumerate(self.evals):
             component.check("evals", f"evals[{number}]")
         evals = [str(component.knobs.get("name", component.kind)) for component in self.evals]

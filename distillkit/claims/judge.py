@@ -226,4 +226,6 @@ def _values(found: Sequence[Answers], measure: Measure) -> Float[np.ndarray, "s 
 def _refuse_other_items(found: Sequence[Answers], claim: Claim) -> None:
     first = list(found[0].key)
     if any(list(one.key) != first for one in found[1:]):
-        raise TrainError(f"{claim.on}: the arms of {claim.text!r} answered other items; evaluate all on the same store")
+        raise TrainError(
+            f"{claim.on}: the arms of {claim.text!r} were measured on different items; evaluate all on the same store"
+        )

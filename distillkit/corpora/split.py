@@ -112,7 +112,9 @@ def _drawn(found: Images, classes: float, train: float, seed: int) -> dict[str, 
         images = sorted(found[name], key=lambda path: (_mark(seed, path), path))
         first = round(train * len(images))
         if not 0 < first < len(images):
-            raise SourceError(f"{name}: {count(len(images), 'image')} cannot be parted at {train}; give the class more")
+            raise SourceError(
+                f"{name}: {count(len(images), 'image')} cannot be divided at train = {train}; give the class more"
+            )
         sides["train"][name], sides["val_on_train"][name] = sorted(images[:first]), sorted(images[first:])
     return sides
 
@@ -144,7 +146,9 @@ def _listed(found: Images, lists: Path, root: str) -> dict[str, Images]:
             sides[side].setdefault(name, []).append(image)
     both = sides["val"].keys() & sides["train"].keys()
     if both:
-        raise SourceError(f"{lists}: class {min(both)!r} is trained on and unseen; fetch the lists again")
+        raise SourceError(
+            f"{lists}: class {min(both)!r} is listed both as trained on and as unseen; fetch the lists again"
+        )
     return sides
 
 
@@ -185,8 +189,8 @@ def _refuse_others(files: Mapping[Path, bytes]) -> None:
             raise SourceError(f"{path}: cannot be read ({error.strerror}); mend it, or delete it") from error
         if there != content:
             raise SourceError(
-                f"{path}: another split lies there, and stores that were made of it would no longer say of what; take "
-                "--overwrite to replace it, or split as split.json beside it says"
+                f"{path}: another split is here, and stores may have been made of it; add --overwrite to replace it, "
+                "or split with the values in split.json beside it"
             )
 
 

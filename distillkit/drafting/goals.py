@@ -151,7 +151,7 @@ def dino(material: Material, image_size: int | None) -> Goal:
     cells = isqrt(material.patches)
     if material.patches and image_size not in (None, cells * _PATCH):
         raise RecipeError(
-            f"{count(material.patches, 'stored patch', 'stored patches')} a view ask for a student of {cells * _PATCH} "
+            f"{count(material.patches, 'stored patch', 'stored patches')} a view need a student of {cells * _PATCH} "
             f"pixels a side, not {image_size}; leave --image-size out, or extract fewer (teacher.grid) or cls alone"
         )
     side = cells * _PATCH or _divisible(image_size or min(material.shown, 224))

@@ -113,8 +113,8 @@ class Material:
         asked = self.alias in (None, *FeatureStore(expand(texts)).said_by)
         if not asked or "text" not in self._open(texts).own_fields:
             raise RecipeError(
-                f"{texts}: {self.alias or 'the teacher'}, which is to be learned from, said nothing of these texts; "
-                "learn from one that reads texts (without --teacher), or choose another goal"
+                f"{texts}: has no text features of {self.alias or 'the teacher'}, which is to be learned from; "
+                "choose a teacher that reads texts (leave --teacher out), or another goal"
             )
 
     def fields_of(self, store: str) -> set[str]:
@@ -122,8 +122,8 @@ class Material:
         opened = FeatureStore(expand(store))
         if self.alias not in (None, *opened.said_by):
             raise RecipeError(
-                f"{store}: its teachers are {', '.join(opened.said_by)}, and what {self.images} has for this goal was "
-                f"said by {self.alias}; extract what that one says of it, too, or measure on another store"
+                f"{store}: has features of {', '.join(opened.said_by)}, but {self.alias} is learned from, the teacher "
+                f"of {self.images}; extract this store with {self.alias}, too, or measure on another store"
             )
         return {*self._open(store).own_fields}
 

@@ -43,8 +43,8 @@ def with_second(goal: Goal, material: Material, alias: str) -> Goal:
     field, ladder = _asked(goal, [one for one in _FIELDS if one in store.own_fields])
     if not ladder:
         raise RecipeError(
-            f"{material.images}: of {alias} it holds {', '.join(store.own_fields)}, which no student of this goal is "
-            f"brought to; extract its image, or its cls for --goal image-tower"
+            f"{material.images}: of {alias} it has only {', '.join(store.own_fields)}, from which this goal cannot "
+            "learn; extract its field image, or cls for --goal image-tower"
         )
     term: Knobs = {"kind": "feature_regression", "name": f"of_{alias}", "teacher": alias, "distance": "cosine"}
     term |= {} if field == "image" else {"field": field}

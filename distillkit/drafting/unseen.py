@@ -23,7 +23,9 @@ def told_of_seen(images: str, measured: str) -> str:
     asked, trained = FeatureStore(expand(measured)), FeatureStore(expand(images))
     cure = "hold some out with: distillkit store view STORE VIEW --share 0.2"
     if os.path.realpath(asked.path) == os.path.realpath(trained.path) or asked.digest == trained.digest:
-        raise RecipeError(f"{measured}: --measure is for images never trained on, and these are --images; {cure}")
+        raise RecipeError(
+            f"{measured}: --measure must name images that are not trained on, and these are those of --images; {cure}"
+        )
     rows = find(asked.index["key"].take(asked.ok_rows).combine_chunks(), trained.index["key"])
     keys = np.isin(rows, trained.ok_rows)
     known = keys | same_files(asked, trained, trained.ok_rows)

@@ -118,7 +118,9 @@ class Embedder(ABC):
     def usable(self, said: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """The same; TrainError where some of it is no number."""
         if not torch.isfinite(said).all():
-            raise TrainError(f"{self.name}: says NaN or infinity; it has diverged, train it anew with a lower optim.lr")
+            raise TrainError(
+                f"{self.name}: gives NaN or infinity; it has diverged, train it anew with a lower optim.lr"
+            )
         return said
 
 

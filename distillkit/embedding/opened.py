@@ -36,5 +36,8 @@ def teacher_of_store(place: str | Path, device: str = "auto") -> Teacher:
     store = FeatureStore(expand(str(place)))
     fields = [name for name in ("image", "text") if name in store.own_fields]
     if not fields:
-        raise StoreError(f"{store.path}: holds neither image nor text embeddings, so its teacher is not asked for any")
+        raise StoreError(
+            f"{store.path}: holds neither image nor text embeddings, so there are none to compare with; name a "
+            "store that has some"
+        )
     return Teacher(store.teacher(fields[0]), str(store.path), device)

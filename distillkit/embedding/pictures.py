@@ -58,7 +58,9 @@ def folder_of(place: str) -> Path | None:
     if place == STDIN:
         return None
     if is_remote(place):
-        raise SourceError(f"{place}: lies elsewhere; bring it here, or make a store of it: distillkit extract-teacher")
+        raise SourceError(
+            f"{place}: is a URL; copy it to a folder here, or make a store of it: distillkit extract-teacher"
+        )
     path = Path(expand(place))
     try:
         if path.is_dir():

@@ -37,10 +37,10 @@ class Teacher(Embedder):
         try:
             network = self._component.build("teachers")
         except DistillkitError as error:
-            raise TeacherError(f"{self.of}: its teacher is not at hand: {error}") from error
+            raise TeacherError(f"{self.of}: its teacher cannot be loaded: {error}") from error
         told = other_teacher(self.record, network.fingerprint())
         if told:
-            raise TeacherError(f"{self.name} is another one by now ({told}); bring back the one that it learned from")
+            raise TeacherError(f"{self.name} is now another one ({told}); bring back the one that made its features")
         return network
 
     def as_teacher(self, field: str) -> Component:
@@ -56,15 +56,15 @@ class Teacher(Embedder):
         try:
             component = component_of(self.record, self._asked_device)
         except DistillkitError as error:
-            raise TeacherError(f"{self.of}: its teacher is not at hand: {error}") from error
+            raise TeacherError(f"{self.of}: its teacher cannot be loaded: {error}") from error
         if component is None:
-            raise TeacherError(f"{self.name} is not at hand: its features were imported, no network came with them")
+            raise TeacherError(f"{self.name} cannot be run: its features were imported, and no network came with them")
         return component
 
     @property
     def image_tower(self) -> ImageTower:
         if "image" not in self.network.fields:
-            raise TeacherError(f"{self.name} says nothing of images")
+            raise TeacherError(f"{self.name} gives no image embeddings; name a run or store whose teacher does")
         look: Any = self.network.preprocess
         return ImageTower(getattr(look, "decode", decode), look, self._images)
 
@@ -75,7 +75,7 @@ class Teacher(Embedder):
     def text_tower(self) -> TextTower:
         # Known of the kind, before a weight is loaded.
         if not hasattr(resolve("teachers", self._component.kind), "tokenize") or "text" not in self.network.fields:
-            raise TeacherError(f"{self.name} says nothing of texts; ask by a picture")
+            raise TeacherError(f"{self.name} gives no text embeddings; ask by a picture")
         return TextTower(self._texts)
 
     def _texts(self, texts: list[str]) -> torch.Tensor:

@@ -26,7 +26,8 @@ def form_of(out: Path) -> str:
     if out.suffix in ("", *FORMS) and out.name:
         return out.suffix
     raise StoreError(
-        f"{out}: {out.suffix or 'no name'} is no form of vectors; end it in .npy or .parquet, or in nothing: a store"
+        f"{out}: {out.suffix or 'no name'} is no format of vectors; end the name in .npy or .parquet, or give it no "
+        "ending, for a store"
     )
 
 

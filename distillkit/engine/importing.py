@@ -54,7 +54,7 @@ def import_features(
     fields = importer.fields
     for name, field in fields.items():
         if 0 in field.shape:
-            raise SourceError(f"{source}: rows of {name} have no numbers; name a folder of features that have")
+            raise SourceError(f"{source}: rows of {name} have width 0; name a folder of features with numbers")
     identity = {
         "source": importer.source
         | {"duplicates": duplicates, "imported": {"kind": component.kind, "place": str(source)}},
@@ -102,4 +102,4 @@ def _refuse_names(teachers: Iterable[str]) -> None:
     """RecipeError where a teacher is called what is no name of a folder."""
     for name in teachers:
         if name in ("", ".", "..", "views") or set("/\\") & set(name):
-            raise RecipeError(f"import: name = {name!r}: is no name of a teacher; choose one without slashes")
+            raise RecipeError(f"import: name = {name!r}: cannot be a teacher's name; choose one without slashes")

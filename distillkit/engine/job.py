@@ -84,8 +84,8 @@ class Job:
         )
         if field.compression and not field.holds_tokens:
             raise StoreError(
-                f"corpus {self.corpus.name!r}: compression of {alias}/{name}: one vector shrinks little, and could not "
-                "be mapped into memory any more; compress tokens, such as patches"
+                f"corpus {self.corpus.name!r}: compression of {alias}/{name}: only fields of tokens, such as patches, "
+                "can be compressed (one vector shrinks little, and could not be mapped into memory); leave it out"
             )
         return field
 
@@ -133,7 +133,7 @@ class Job:
             looks.append(self.teachers[alias].look)
             looks[-1].refuse_views()
         if not looks:
-            raise StoreError(f"{where}: no teacher is asked about its images; leave [corpora.views] out")
+            raise StoreError(f"{where}: none of its fields is of images; leave [corpora.views] out")
         clean = {look.clean_view(640, 480) for look in looks}
         if self.corpus.views and self.corpus.views.clean_first and len(clean) > 1:
             raise StoreError(

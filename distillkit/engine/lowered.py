@@ -75,7 +75,7 @@ def lowered(
                 network = component.build("teachers")
             yield from _compared(store, rows, network, own, precision, say)
     if not asked:
-        raise StoreError(f"{store.path}: none of its teachers can be asked again")
+        raise StoreError(f"{store.path}: none of its teachers can be run again")
 
 
 def _compared(

@@ -53,7 +53,7 @@ def places(job: Job, planned: Planned, say: Say) -> list[Place]:
     twins = _twins(job, new)
     for alias, other in twins.items():
         say(
-            f"{job.path}: the very teacher {alias!r}, with these fields, is there as {other!r}; nothing to do, train "
+            f"{job.path}: has this teacher, {alias!r}, with these fields already, as {other!r}; nothing to do, train "
             f"with data.teacher = {other!r}"
         )
     new = [alias for alias in new if alias not in twins]

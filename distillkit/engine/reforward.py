@@ -96,7 +96,9 @@ def reforward(
             yield f"teacher {alias}: {other}"
         yield from _compared(store, fields, rows, views, alias, network, bool(record.get("normalised")), say)
     if not asked:
-        raise StoreError(f"{store.path}: none of its teachers can be asked again; name one with --recipe")
+        raise StoreError(
+            f"{store.path}: none of its teachers can be run again; name the extraction recipe with --recipe"
+        )
 
 
 def teacher_of(

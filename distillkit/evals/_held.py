@@ -51,9 +51,9 @@ def left_out(
     found = np.flatnonzero(places_among(train, rows, store, asked) >= 0)
     if len(found) and len(found) == len(rows):
         raise StoreError(
-            f"{train.path}: not one of its {count(len(rows), 'image')} is left to learn from, as all are asked; ask "
-            f"some of them: distillkit store view {as_word(train.path)} HELD-OUT --share 0.2, and name HELD-OUT as "
-            "store"
+            f"{train.path}: not one of its {count(len(rows), 'image')} is left to learn from, as all are measured; "
+            f"measure a part of them: distillkit store view {as_word(train.path)} HELD-OUT --share 0.2, and name "
+            "HELD-OUT as store"
         )
     return found
 
@@ -79,8 +79,8 @@ def _but_those_that_choose(stores: Sequence[Any], labels: Sequence[Labels]) -> L
     both = places_among(train, known, choosing, choosing.ok_rows[other.places]) >= 0
     if len(both) and both.all():
         raise StoreError(
-            f"{train.path}: all of its {count(len(known), 'image')} are those that choose, of {choosing.path}; leave "
-            "validation_store out, and a share of them is held out, or name a store of other images"
+            f"{train.path}: all of its {count(len(known), 'image')} are in validation_store, too: {choosing.path}; "
+            "leave validation_store out, and a share of the images is held out, or name a store of other images"
         )
     return one.but(one.places[both])
 

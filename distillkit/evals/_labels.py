@@ -112,7 +112,9 @@ def labels_of(store: Any, names: str | None = None, first: int = 0) -> Labels:
         raise StoreError(f"{store.path}: none of its {counted(len(ids), 'image')} has a class; {wanted}")
     if first and (int(found.ids.max()) > _LARGEST - max(first, 0) or int(found.ids.min()) + first < 0):
         low, high = int(found.ids.min()), int(found.ids.max())
-        raise StoreError(f"{store.path}: its classes are {low} to {high}: they cannot begin at first_class = {first}")
+        raise StoreError(
+            f"{store.path}: its classes are {low} to {high}: they cannot begin at first_class = {first}; correct it"
+        )
     named: dict[str, int] = getattr(store, "class_numbers", {}) if names is None else {}
     known = {unicodedata.normalize("NFC", name): number + first for name, number in named.items()}
     return replace(found, ids=found.ids + first, first=first, names=known)

@@ -77,7 +77,8 @@ class Masks:
             with Image.open(path) as image:
                 if image.mode not in _NUMBERS:
                     raise StoreError(
-                        f"{path}: is {image.mode}, and a mask has a number a pixel; save it as grey, or with a palette"
+                        f"{path}: is {image.mode}, but a mask has one number for each pixel; save it as grey, or "
+                        "with a palette"
                     )
                 return _square(np.asarray(image, np.int64), self.side)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

@@ -38,7 +38,7 @@ class ClassMasks:
             ignore,
         )
         if classes < 2:
-            raise RecipeError(f"evals: classes = {classes}: figure against ground are two")
+            raise RecipeError(f"evals: classes = {classes}: at least 2 are needed, such as figure and ground")
 
     @property
     def root(self) -> Path:
@@ -115,7 +115,7 @@ def segmented(
     inter, union, pixels = (np.concatenate(part) for part in zip(*parts, strict=True))
     there = np.flatnonzero(pixels.sum(1))
     if not len(there):
-        raise StoreError("masks: no pixel of any image has a class; see classes, first_class and ignore")
+        raise StoreError("masks: no pixel of any image has a class; correct classes, first_class or ignore")
     inter, union, pixels = inter[there], union[there], pixels[there]
     known = pixels.sum(1)
     taught = shown.look_through()

@@ -52,8 +52,8 @@ class AsymmetricRetrieval:
         said, index = encode(store)[asked.places].float(), taught(gallery)[answers.places]
         if said.shape[1] != index.shape[1]:
             raise StoreError(
-                f"{gallery.path}: its features are {index.shape[1]} wide, the student's {said.shape[1]}; only a "
-                "student in the teacher's space can ask there (student.embed_dim)"
+                f"{gallery.path}: its features are {index.shape[1]} wide, the student's {said.shape[1]}; train the "
+                f"student with student.embed_dim = {index.shape[1]}"
             )
         itself = torch.from_numpy(self._itself(open_store, asked, answers))
         one, other = torch.from_numpy(asked.ids), torch.from_numpy(answers.ids)
@@ -97,9 +97,9 @@ class AsymmetricRetrieval:
         if lonely.any():
             such = asked.called(asked.ids[lonely][:1].tolist())
             raise StoreError(
-                f"{store.path}: {int(lonely.sum()):,} of {count(len(lonely), 'image')} of classes that no image of "
-                f"{gallery.path} answers for, such as {such}; take the others alone (distillkit store view), or name "
-                "another gallery"
+                f"{store.path}: {int(lonely.sum()):,} of {count(len(lonely), 'image')} are of classes without "
+                f"another image in {gallery.path}, such as {such}; take the others alone (distillkit store view), or "
+                "name another gallery"
             )
         return asked, answers
 
@@ -123,5 +123,8 @@ def _places(store: Any, gallery: Any) -> Int64[np.ndarray, "n"]:
     found = pc.index_in(keys, value_set=gallery.index["key"].take(gallery.ok_rows))
     if found.null_count:
         lost = keys.filter(pc.is_null(found))[0].as_py()
-        raise StoreError(f"{gallery.path}: has no image {lost!r} of {store.path}; the gallery must hold all that ask")
+        raise StoreError(
+            f'{gallery.path}: has no image {lost!r} of {store.path}; with right = "key" '
+            "a gallery must hold all query images"
+        )
     return found.to_numpy().astype(np.int64)

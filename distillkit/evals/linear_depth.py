@@ -136,7 +136,9 @@ class LinearDepth:
                 rows["relative"].append(float(((ours - theirs).abs() / theirs).mean()))
                 rows["near"].append(float((torch.maximum(ours / theirs, theirs / ours) < 1.25).double().mean()))
         if not keys:
-            raise StoreError(f"{masks.root}: no pixel of {store.path} has a depth up to {self.farthest} m; see unit")
+            raise StoreError(
+                f"{masks.root}: no pixel of {store.path} has a depth up to {self.farthest} m; correct unit or farthest"
+            )
         return Answers(
             key=keys,
             columns={name: np.array(values) for name, values in rows.items()},

@@ -64,7 +64,10 @@ class MultiLabel:
         self.prompts, self.train, self.train_part = prompts, train, train_part
         self.l2, self.validation, self.steps = l2 or [1e-5, 1e-4, 1e-3, 1e-2, 1e-1], validation, steps
         if (prompts is None) == (train is None):
-            raise RecipeError("evals.multi_label: name either `prompts` or `train`, what it is asked by")
+            raise RecipeError(
+                "evals.multi_label: set either `prompts`, a store of class prompts, or `train`, a store of images "
+                "to learn from"
+            )
 
     def run(self, encode: Encode, open_store: OpenStore) -> list[Answers]:
         """The mean over classes of 11-point average precision, and of the area under the ROC curve."""
@@ -100,15 +103,15 @@ class MultiLabel:
             if len(prompts) != len(asked.classes):
                 raise StoreError(
                     f"{prompts.path}: has {count(len(prompts), 'class', 'classes')}, "
-                    f"the lists have {len(asked.classes)}"
+                    f"the lists have {len(asked.classes)}; extract prompts of the lists' classes"
                 )
             places_of(asked.classes, open_store(self.prompts))
             return None, asked
         known = self._known(open_store, asked)
         if known.classes != asked.classes:
             raise StoreError(
-                f"{self.labels}: {count(len(known.classes), 'class', 'classes')} to learn, "
-                f"{len(asked.classes)} are asked"
+                f"{self.labels}: {count(len(known.classes), 'class', 'classes')} in the lists of "
+                f"{self.train_part}, {len(asked.classes)} in those of {self.part}; fetch the lists again"
             )
         return known, asked
 

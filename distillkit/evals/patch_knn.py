@@ -110,7 +110,7 @@ class PatchKnn:
                 break
         found = torch.cat(vectors)
         if not len(found):
-            raise StoreError("masks: no pixel of any image has a class to vote with; see classes and ignore")
+            raise StoreError("masks: no pixel of any image has a class to vote with; correct classes or ignore")
         return F.normalize(found, dim=1), torch.cat(shares).to(found.device)
 
     def _votes(

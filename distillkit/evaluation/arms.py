@@ -77,6 +77,6 @@ def _refuse_different_teachers(runs: Sequence[Measured]) -> None:
         who, whom = teacher_in_short(want), teacher_in_short(have)
         others = f"{who} and {whom}" if who != whom else f"both {who}, but {told}"
         raise TrainError(
-            f"{runs[0].name} and {run.name}: they learned from different teachers ({others}), and are not put on one "
-            "table; compare students of one teacher"
+            f"{runs[0].name} and {run.name}: they learned from different teachers ({others}), and cannot be "
+            "compared; name students of one teacher"
         )

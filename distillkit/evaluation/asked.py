@@ -115,7 +115,9 @@ def _refuse_other_teacher(store: FeatureStore, want: dict[str, Any], whose: str)
     """By the first of its own fields that a network gave: of images as a whole, or of texts where it has no images."""
     field = next((name for name in ("image", "cls", "text") if name in store.own_fields), None)
     if field is None:
-        raise StoreError(f"{store.path}: holds no embeddings of whole images or texts, it cannot be measured on")
+        raise StoreError(
+            f"{store.path}: has no field image, cls or text to measure on; extract it with one of these in fields"
+        )
     told = other_teacher(store.teacher(field), want)
     if told:
         raise StoreError(

@@ -149,7 +149,7 @@ class Student(Teacher):
         if len(bad):
             key = store.values("key", rows[bad[:1]])[0]
             raise TrainError(
-                f"{self._name}: says NaN or infinity of {len(bad):,} of {count(len(said), 'row')} of "
+                f"{self._name}: gives NaN or infinity for {len(bad):,} of {count(len(said), 'row')} of "
                 f"{store.path}, the first "
                 f"is {key!r}; it has diverged, train it anew with a lower optim.lr"
             )

@@ -62,7 +62,9 @@ def write_rows(path: Path, rows: Rows) -> None:
         columns["group"] = pa.array(first.group, pa.int64())
     for who, one in rows.answers.items():
         if list(one.key) != list(first.key):
-            raise StoreError(f"{rows.name}: {who} answered other items; an eval asks everyone the same")
+            raise StoreError(
+                f"{rows.name}: {who} was asked about other items; an eval must ask every network about the same"
+            )
         columns |= {f"{who}.{name}": _column(column) for name, column in one.columns.items()}
         if one.best is not None:
             columns[f"{who}.best"] = _column(one.best.astype(np.int32))

@@ -133,7 +133,7 @@ def _mapped(path: Path) -> np.ndarray:
     try:
         array = npy.load(path, "r")
     except (ValueError, OSError) as error:
-        raise SourceError(f"{path}: no array of numbers ({one_line(error)})") from error
+        raise SourceError(f"{path}: not an array of numbers ({one_line(error)})") from error
     if array.ndim != 2 or array.dtype.kind != "f":
         raise SourceError(f"{path}: {array.dtype} {list(array.shape)}, want rows of float embeddings")
     return array

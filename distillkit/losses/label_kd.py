@@ -83,8 +83,8 @@ class LabelKD(nn.Module):
             raise RecipeError(f"losses.label_kd: top_k = {self.asked}, the store keeps the {stored} best; take fewer")
         if self.rest == "spread" and self.temperature != 1:
             raise RecipeError(
-                'losses.label_kd: rest = "spread" needs temperature = 1 where the store keeps the best classes only: '
-                'what they leave is known at no other; take "renormalise"'
+                'losses.label_kd: rest = "spread" needs temperature = 1 where the store keeps the best classes only; '
+                'set temperature = 1, or rest = "renormalise"'
             )
 
 

@@ -35,9 +35,7 @@ def on_gpu(recipe: MineRecipe) -> bool:
 def choose(recipe: MineRecipe, corpus: Vectors, queries: Vectors, threads: int, say: Say) -> str:
     """The kind of search: what the recipe says, or what fits the memory and the time. Both estimates are told."""
     if recipe.index == gpu_index.KIND and recipe.device == "cpu":
-        raise RecipeError(
-            f'index = "{recipe.index}" is a GPU\'s, and device = "cpu" touches none; leave one of them out'
-        )
+        raise RecipeError(f'index = "{recipe.index}" needs a GPU, but device = "cpu"; leave one of them out')
     if recipe.index != "auto":
         return recipe.index
     if on_gpu(recipe):

@@ -59,7 +59,7 @@ def reach(
         tries = [tried(effort) for effort in search.harder(now.effort, k)]
         if not tries:
             raise StoreError(
-                f"recall = {wanted} cannot be had from index {search.name!r}, which reaches {now.recall:.4f}; "
+                f"recall = {wanted} cannot be reached by index {search.name!r}, which reaches {now.recall:.4f}; "
                 'lower it, or set index = "exact"'
             )
         before, now = now, max(tries, key=lambda one: (one.recall - now.recall) / one.seconds)

@@ -90,8 +90,7 @@ def _tell_unasked(images: FeatureStore, neighbours: Neighbours, say: Say) -> Non
     of = f" (mined were those of {whose})" if whose else ""
     if not len(neighbours.store.ok_rows):
         raise StoreError(
-            f"{images.path}: none of its {count(usable, 'image')} was asked for its {name}{of}; ask for them: "
-            f"{neighbours.cure}"
+            f"{images.path}: none of its {count(usable, 'image')} has {name}{of}; mine them: {neighbours.cure}"
         )
     say(
         f"{images.path}: {unasked:,} of {count(usable, 'image')} have no {name}{of} and choose no text; "

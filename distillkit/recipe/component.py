@@ -97,7 +97,9 @@ class Term(Component):
         parameters = inspect.signature(resolve(room, self.kind).__init__).parameters  # type: ignore[misc]
         for knob in self.ramp:
             if knob not in parameters:
-                raise RecipeError(f"{where}.{self.kind}: ramp of {knob!r}, which is no knob of it; leave that ramp out")
+                raise RecipeError(
+                    f"{where}.{self.kind}: ramp of {knob!r}, which this kind does not have; leave that ramp out"
+                )
         # A knob is on its way from one value that it may have to another; what counts has none between.
         moved = self.knobs | {knob: ramp.to for knob, ramp in self.ramp.items()}
         validate(self._schema(room), moved, f"{where}.{self.kind}: at the end of its ramp")

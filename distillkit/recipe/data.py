@@ -61,7 +61,7 @@ class Augment(Strict):
     def _ranges(self) -> Self:
         (least, most), (narrow, wide) = self.scale, self.ratio
         if not (0 <= least <= most <= 1 and most):
-            raise ValueError(f"scale = [{least}, {most}]: want 0 <= low <= high <= 1, and more than nothing")
+            raise ValueError(f"scale = [{least}, {most}]: want 0 <= low <= high <= 1, and high above 0")
         if not 0 < narrow <= wide:
             raise ValueError(f"ratio = [{narrow}, {wide}]: want 0 < low <= high")
         return self
@@ -236,9 +236,11 @@ class Data(Strict):
         if self.mix and self.captions == "unique":
             raise ValueError('mix goes with texts, classes or captions = "paired": merged captions are of one store')
         if self.labels and (self.mix or self.captions != "none"):
-            raise ValueError("labels are those of one image store, beside which no captions are read; keep one of them")
+            raise ValueError(
+                "labels go with one image store, and without captions; leave out labels, or mix and captions"
+            )
         if self.pixel_cache and self.augment.resample == "nvjpeg":
-            raise ValueError('augment.resample = "nvjpeg" decodes; pixel_cache holds what is decoded; leave one out')
+            raise ValueError('augment.resample = "nvjpeg" decodes, but a pixel_cache is decoded already; leave one out')
         if not self.images and not self.texts and not self.mix:
             raise ValueError("name an image store in `images`, a text store in `texts`, or both")
         if self.also and (self.mix or not self.images):

@@ -43,7 +43,7 @@ def load(path: str | Path, overrides: list[str] | None = None, *, kind: type[Mad
     try:
         _refuse_large_numbers(content, str(path), "")
     except RecursionError as error:
-        raise RecipeError(f"{path}: tables within tables beyond all sense; take them out") from error
+        raise RecipeError(f"{path}: tables are nested too deep; take some levels out") from error
     _refuse_other_stage(path, content, kind)
     return validate(kind, content, str(path))
 
@@ -97,7 +97,7 @@ def _read(path: Path, extending: tuple[Path, ...]) -> dict[str, Any]:
     if first is None:
         return content
     if not isinstance(first, str):
-        raise RecipeError(f"{path}: extends = {first!r} is no file name")
+        raise RecipeError(f"{path}: extends = {first!r} is no file name; write the name of another recipe")
     return _filled(_read(path.parent / first, (*extending, path.resolve())), content)
 
 
@@ -164,4 +164,7 @@ def _override(content: dict[str, Any], override: str) -> None:
         else:
             place[int(last) if isinstance(place, list) else last] = value
     except (ValueError, IndexError, TypeError, AttributeError) as error:
-        raise RecipeError(f"--set {override}: the recipe has no place {key!r}") from error
+        raise RecipeError(
+            f"--set {override}: {key!r} is no place in the recipe's tables and lists (these count from 0); name one "
+            "that is"
+        ) from error

@@ -41,7 +41,9 @@ def copy(name: str, to: str | Path = "pipelines") -> list[Path]:
     for path in wanted:
         there = to / path
         if there.exists() and (not there.is_file() or there.read_bytes() != (root / path).read_bytes()):
-            raise RecipeError(f"{there}: is there and is another one; name another folder behind the recipe's name")
+            raise RecipeError(
+                f"{there}: is already there, with other content; name another folder after the recipe's name"
+            )
     for path in wanted:
         make_folder((to / path).parent)
         with atomic_file(to / path) as file:

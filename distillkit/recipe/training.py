@@ -140,7 +140,10 @@ class TrainRecipe(Strict):
         if self.teacher is not None:
             self.teacher.check("teachers", "teacher")
         if (self.data.source == "live") != (self.teacher is not None):
-            raise ValueError('a live teacher is data.source = "live" and a [teacher], as in the extraction recipe')
+            raise ValueError(
+                'a live teacher needs both data.source = "live" and a [teacher], as in the extraction recipe; write '
+                "both, or none"
+            )
         if self.validation is not None:
             self.validation.eval.check("evals", "validation.eval")
         for number, term in enumerate((*self.losses, *(self.baseline.losses if self.baseline else ()))):

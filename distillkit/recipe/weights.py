@@ -17,7 +17,9 @@ def named(model: str, weights: str | None) -> str:
     if weights is None:
         return model
     if "/" in model or ":" in model:
-        raise RecipeError(f"model = {model!r} says where its weights are; leave weights = {weights!r} out, or the rest")
+        raise RecipeError(
+            f"model = {model!r} names weights already; leave weights = {weights!r} out, or write the model's name alone"
+        )
     return f"{model}/{expand(weights)}"
 
 
@@ -26,5 +28,8 @@ def inherited(inherit: Inherit | None) -> str | None:
     if inherit is None or isinstance(inherit, str):
         return inherit
     if "model" not in inherit or inherit.keys() - {"model", "weights"}:
-        raise RecipeError('student: inherit = { model = "NAME", weights = "FILE" } has these two keys, or is a name')
+        raise RecipeError(
+            'student: inherit = { model = "NAME", weights = "FILE" } has these two keys and no other; or write a '
+            "name alone"
+        )
     return named(inherit["model"], inherit.get("weights"))

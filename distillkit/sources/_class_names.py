@@ -44,5 +44,5 @@ class ClassNames:
             raise ValueError(f"{label!r:.40} is no name; leave class_names out where labels are numbers")
         name = same_form(label.strip())
         if name and name not in self.numbers:
-            raise ValueError(f"{name!r:.40} is no line of {self.where}")
+            raise ValueError(f"{name!r:.40} is not listed in {self.where}")
         return self.numbers[name] if name else None

@@ -40,7 +40,7 @@ def files(place: Place, pattern: str, account: Account, knob: str, cure: str = "
     every = sorted({match for matches in found.values() for match in matches})
     odd = next((match for match in every if printable(match) != match), None)
     if odd is not None:
-        raise SourceError(f"{place.where(odd)}: its name is not UTF-8, so no store can tell it; rename it")
+        raise SourceError(f"{place.where(odd)}: its name is not UTF-8, and a store cannot record it; rename it")
     return every
 
 

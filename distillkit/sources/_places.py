@@ -119,7 +119,7 @@ class Near:
             return part(path, start, length)
         except OSError as error:
             blame_the_file(error, path)
-            raise SourceError(f"{path}: {error.strerror}; let that file be read") from error
+            raise SourceError(f"{path}: {error.strerror}; make that file readable") from error
 
     def size(self, name: str) -> int:
         return (self.root / name).stat().st_size

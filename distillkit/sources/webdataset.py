@@ -164,7 +164,7 @@ class WebDataset:
         except OSError as error:
             blame_the_file(error, self._place.where(shard))
             raise SourceError(
-                f"{self._place.where(shard)}: cannot be read ({error.strerror or error}); let that file be read"
+                f"{self._place.where(shard)}: cannot be read ({error.strerror or error}); make that file readable"
             ) from error
 
     def _row(self, name: str, stem: str, group: dict[str, Any], account: Account) -> dict[str, Any]:

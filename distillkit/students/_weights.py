@@ -47,7 +47,9 @@ def openclip_teacher(name: str) -> Teacher:
     if name.startswith("run:"):
         earlier: Any = earlier_student(name)
         if not all(hasattr(earlier, part) for part in ("visual", "text", "logit_scale", "normalise")):
-            raise RecipeError(f"student: inherit = {name!r}: that student has not both towers; name an openclip_pair")
+            raise RecipeError(
+                f"student: inherit = {name!r}: that student does not have both towers; name a run of an openclip_pair"
+            )
         if hasattr(earlier, "fuse"):
             earlier.fuse()
         return Teacher(earlier.visual, earlier.text, earlier.logit_scale.detach(), earlier.normalise)
@@ -86,7 +88,9 @@ def timm_teacher(name: str, image_size: int) -> Trunk:
     if name.startswith("run:"):
         earlier: Any = earlier_student(name)
         if not isinstance(trunk := getattr(earlier, "trunk", None), nn.Module):
-            raise RecipeError(f"student: inherit = {name!r}: that student has no trunk of timm; name a timm_image")
+            raise RecipeError(
+                f"student: inherit = {name!r}: that student is no network of timm; name a run of a timm_image"
+            )
         return Trunk(trunk, earlier.normalise)
     _refuse_a_folder(name, f"run:{name} of a finished run, or a model's NAME/FILE")
     model, _, file = name.partition("/")

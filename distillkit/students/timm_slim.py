@@ -86,7 +86,9 @@ class TimmSlim(nn.Module):
             return timm_teacher(name, self.image_size)._asdict()
         earlier: Any = earlier_student(name)
         if not isinstance(earlier, TimmSlim):
-            raise RecipeError(f"student: inherit = {name!r}: that is no student of this kind; name a timm_slim")
+            raise RecipeError(
+                f"student: inherit = {name!r}: that student is of another kind; name a run of a timm_slim"
+            )
         earlier.fuse()
         return {"trunk": earlier.trunk, "projection": earlier.projection, "normalise": earlier.normalise}
 

@@ -51,7 +51,7 @@ def settle(path: Path) -> None:
 
 
 def log_damaged(path: Path, why: str) -> DistillkitError:
-    return DistillkitError(f"{path}: damaged ({why} in a line); move it away, and what this log told is told no more")
+    return DistillkitError(f"{path}: damaged ({why} in a line); move it away; what this log recorded is then lost")
 
 
 def _parsed(line: bytes) -> Line | None:

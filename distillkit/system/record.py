@@ -62,7 +62,7 @@ def read_record(path: Path, damaged: Damaged) -> Record:
     try:
         value, _ = unsealed(path.read_bytes())
     except Changed as error:
-        raise damaged(f'{error}; who changed it on purpose deletes its "{SEAL}"') from error
+        raise damaged(f'{error}; if you changed it on purpose, delete its "{SEAL}"') from error
     except ValueError as error:
         raise damaged(f"{error!r:.80}") from error
     return of_object(value, damaged)

@@ -29,8 +29,8 @@ def refuse_eight_bits(precision: str, device: torch.device) -> None:
     able = device.type == "cuda" and torch.cuda.get_device_capability(device) >= _LEAST[precision]
     if not able and (precision, device.type) != ("int8", "cpu"):
         raise TeacherError(
-            f'teacher.precision = "{precision}": {device} has no such numbers, it takes a GPU of {_CARDS[precision]}; '
-            'set teacher.precision to "auto"'
+            f'teacher.precision = "{precision}": {device} cannot compute in it, which takes a GPU of '
+            f'{_CARDS[precision]}; set teacher.precision to "auto"'
         )
     _ = _torchao()
 

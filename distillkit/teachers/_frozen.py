@@ -123,7 +123,7 @@ def refuse_other_weights(model: str, have: str, wanted: str) -> None:
     if len(wanted) < 8 or not have.startswith(wanted.lower()):
         raise TeacherError(
             f"{model}: its weights have sha256 {have}, the recipe expects {wanted!r}; mend teacher.sha256, or fetch "
-            "the weights that it means"
+            "the weights that have that hash"
         )
 
 

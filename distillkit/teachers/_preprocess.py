@@ -53,7 +53,7 @@ class Preprocess:
         if self.pixels != "pil":
             self.refuse_views()
             if self.reduced:
-                raise TeacherError(f'teacher.reduced: Pillow alone can; leave pixels = "{self.pixels}" out')
+                raise TeacherError(f'teacher.reduced: only Pillow can; leave pixels = "{self.pixels}" out')
 
     @classmethod
     def of(cls, transform: Compose, **facts: Any) -> Preprocess:

@@ -52,7 +52,9 @@ def _is_export(folder: Path) -> bool:
     """Whether an export lies there; else a finished run does, or TeacherError says that none is there."""
     exported, finished = (folder / EXPORTED).is_file(), (run_of(folder) / "student.json").is_file()
     if not exported and not finished:
-        raise TeacherError(f"{folder}: no finished run is there to be a teacher; distillkit train-student makes one")
+        raise TeacherError(
+            f"{folder}: has no finished run that could be the teacher; finish one with: distillkit train-student"
+        )
     return exported
 
 

@@ -161,5 +161,5 @@ class Images:
 def _refuse_without_views(store: FeatureStore) -> None:
     if PARAMETERS not in store.fields:
         raise RecipeError(
-            f"data.views: {store.path} keeps none; extract it with [corpora.views], or set data.views to own"
+            f"data.views: {store.path} keeps no views; extract it with [corpora.views], or set data.views to own"
         )

@@ -27,7 +27,7 @@ def join(one: FeatureStore, other: FeatureStore, name: str) -> tuple[Int64[np.nd
     place[one.failed_rows] = -1
     common = int((place >= 0).sum())
     if not common:
-        raise RecipeError(f"{name}: {other.path} has no key of {one.path}; extract both from the same source")
+        raise RecipeError(f"{name}: {other.path} shares no key with {one.path}; extract both from the same source")
     here, there = (len(store) - len(store.failed_rows) for store in (one, other))
     told = (
         f"{name}: {here - common} of {count(here, 'key')} of {one.path} are missing in {other.path}, "

@@ -241,6 +241,6 @@ def _recompute(student: nn.Module) -> None:
     """Gradient checkpointing of every tower that knows it (timm, open_clip)."""
     towers: list[Any] = [module for module in student.modules() if hasattr(module, "set_grad_checkpointing")]
     if not towers:
-        raise RecipeError("optim.recompute: this student cannot make its activations twice; leave it out")
+        raise RecipeError("optim.recompute: this student cannot recompute its activations; leave it out")
     for tower in towers:
         tower.set_grad_checkpointing(True)

@@ -139,7 +139,7 @@ def _told_of_neighbours(batch: Batch) -> Batch:
 def _number(loss: nn.Module, knob: str, name: str) -> float:
     value = getattr(loss, knob, None)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise RecipeError(f"losses.{name}: ramp of {knob!r}, which is no number that can move (it is {value!r})")
+        raise RecipeError(f"losses.{name}: ramp of {knob!r}, which is no number that can change (it is {value!r})")
     return value
 
 

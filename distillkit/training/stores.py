@@ -93,6 +93,6 @@ def open_store(path: str, teacher: str | None, knob: str) -> FeatureStore:
     several = len(store.manifest.teachers) > 1  # what was added later is meant only when it is named
     if several and teacher is None:
         names = ", ".join(store.manifest.teachers)
-        raise RecipeError(f"{store.path}: holds what several teachers said ({names}); name one of them in {knob}")
+        raise RecipeError(f"{store.path}: has features of several teachers ({names}); name one of them in {knob}")
     # A text store of one teacher may know it by another name: whether it is the same one, its fingerprint tells.
     return FeatureStore(store.path, teacher) if several or teacher in store.teachers else store

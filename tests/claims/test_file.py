@@ -128,8 +128,8 @@ better = [["a", "b"]]
         ('on = "unseen.R@1"', 'on = "seen.R@1"', "no eval 'seen'"),
         ('on = "unseen.R@1"', 'on = "R"', 'is no "eval.measure"'),
         ('name = "b"', 'name = "a"', "two arms are called 'a'"),
-        ('better = [["a", "b"]]', "", "either which arm is better"),
-        ('better = [["a", "b"]]', 'order = { a = 1.0, b = 2.0 }\nthan = "a"', "an order needs three arms"),
+        ('better = [["a", "b"]]', "", "has either `better`, pairs of arms"),
+        ('better = [["a", "b"]]', 'order = { a = 1.0, b = 2.0 }\nthan = "a"', "`order` needs three arms"),
         ("[[claims]]", "[[clams]]", "has no \\[\\[claims\\]\\]"),
         ('kind = "retrieval"', 'kind = "retrieval"\nkk = 3', "kk"),
         ('title = "Toy"', "title = Toy", "not TOML"),
@@ -163,5 +163,5 @@ arms = [{{ name = "a", recipe = "toy.toml" }}, {{ name = "b", recipe = "toy.toml
 claims = [{{ text = "It is", on = "retrieval.R@1", better = [["a", "b"]] }}]
 """
     )
-    with pytest.raises(RecipeError, match=r"seeds: \d stands there twice, and one run is not two"):
+    with pytest.raises(RecipeError, match=r"seeds: \d is listed twice; name each seed once"):
         read_claims(tmp_path / "toy.toml")

@@ -129,7 +129,7 @@ def test_what_waits_is_told_and_costs_no_test(arms):
 def test_arms_that_answered_other_items_are_not_compared(arms, monkeypatch):
     runs = arms(good=0.6, bad=0.4)
     runs["bad"] = [Answers([*one.key[1:], "new"], one.columns, one.measures) for one in runs["bad"]]
-    with pytest.raises(TrainError, match="answered other items"):
+    with pytest.raises(TrainError, match="were measured on different items"):
         judge(Scene(better("good", "bad")))
 
 

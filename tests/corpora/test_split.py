@@ -63,7 +63,7 @@ def test_another_split_replaces_none_unasked(root, run_cli, knobs):
         knobs = ["--seed", 3]
     code, _, err = run_cli("data", "split", root, *knobs)
     assert code == 1 and err.count("\n") == 1
-    assert re.search(r"(train|val|_names)\.t(sv|xt): another split lies there, .* take --overwrite to replace it", err)
+    assert re.search(r"(train|val|_names)\.t(sv|xt): another split is here, .* add --overwrite to replace it", err)
     assert before == {path: path.read_bytes() for path in root.glob("*.*")}
     assert run_cli("data", "split", root, *knobs, "--overwrite")[0] == 0
     assert before != {path: path.read_bytes() for path in root.glob("*.*")}
@@ -110,7 +110,7 @@ def test_the_released_lists_are_read(root, tmp_path, run_cli):
     assert samples(root, "val") == [("f_bird/0.jpg", "f bird", 0)]
     (tmp_path / "val_data.txt").write_text("val/a_bird/0.jpg\n")
     code, _, err = run_cli("data", "split", root, "--lists", tmp_path)
-    assert code == 1 and "class 'a_bird' is trained on and unseen" in err
+    assert code == 1 and "class 'a_bird' is listed both as trained on and as unseen" in err
     (tmp_path / "val_data.txt").write_text("val/f_bird/77.jpg\n")
     code, _, err = run_cli("data", "split", root, "--lists", tmp_path)
     assert code == 1 and "has no image 'f_bird/77.jpg'" in err
@@ -144,7 +144,7 @@ def test_kinds_b_and_h_a_class_in_two_unicode_forms_is_one_and_lines_end_at_line
     ("knobs", "told"),
     [
         (["--classes", "1.5"], "must be between 0 and 1"),
-        (["--train", "0.01"], "10 images cannot be parted at 0.01"),
+        (["--train", "0.01"], "10 images cannot be divided at train = 0.01"),
         (["--classes", "0.01"], "would have no image"),
     ],
 )

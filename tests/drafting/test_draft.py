@@ -223,7 +223,7 @@ def test_a_teacher_that_was_added_is_learned_from_where_it_alone_said_what_is_ne
     )
     assert "without the teacher's image features" not in report and "text tower" not in report
     with pytest.raises(
-        RecipeError, match=r"its teachers are openclip, .* was said by dino; extract what that one says"
+        RecipeError, match=r"has features of openclip, but dino is learned from, .*; extract this store with dino"
     ):
         draft("dino", Material(str(tmp_path / "out/images"), measured=str(stores / "labelled")), "mine", "mine.toml")
     text = draft("image-tower", Material(str(tmp_path / "out/images")), "mine", "mine.toml", parameters="1M")
@@ -256,7 +256,7 @@ def test_what_the_stores_lack_is_told(goal, images, told, stores):
 
 def test_patches_decide_how_large_a_student_sees(stores):
     with pytest.raises(
-        RecipeError, match=r"patch.* a view asks? for a student of .* pixels a side, not 512; leave --image"
+        RecipeError, match=r"patch.* a view needs? a student of .* pixels a side, not 512; leave --image"
     ):
         draft("dino", Material(str(stores / "images")), "mine", "mine.toml", parameters="1M", image_size=512)
 
@@ -293,7 +293,11 @@ def test_images_to_measure_on_that_are_trained_on_are_told(stores, tmp_path, mon
     words = ("--images", "fit", "--parameters", "1M", "--goal", "image-tower", "--measure")
     for measured in ("fit", "./fit/", "twin"):
         code, _, err = run_cli("recipe", "new", "mine.toml", *words, measured)
-        assert code == 1 and f"{measured}: --measure is for images never trained on" in err and err.count("\n") == 1
+        assert (
+            code == 1
+            and f"{measured}: --measure must name images that are not trained on" in err
+            and err.count("\n") == 1
+        )
     for name, told in (
         ("near", "near: 5 of 10 images have keys that fit trains on, too, such as 'images/025.png', "),
         ("apart", ""),

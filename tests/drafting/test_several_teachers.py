@@ -81,7 +81,7 @@ def test_prompts_that_the_named_teacher_did_not_read_are_refused(added, tmp_path
     assert run_cli("extract-teacher", tmp_path / "prompts.toml")[0] == 0
     asked = (*("--images", added, "--goal", "classes", "--classes", tmp_path / "prompts"), "--teacher", "dino")
     code, _, err = run_cli("recipe", "new", tmp_path / "mine.toml", *asked)
-    told = f"{tmp_path}/prompts: dino, which is to be learned from, said nothing of these texts; learn from one that"
+    told = f"{tmp_path}/prompts: has no text features of dino, which is to be learned from; choose a teacher that"
     assert code == 1 and told in err
 
 
@@ -96,8 +96,8 @@ def test_texts_of_another_teacher_are_refused_as_that_and_not_by_their_width(
         f'source = {{ kind = "textlines", file = "{tmp_path}/texts.txt" }}\n'
     )
     assert run_cli("extract-teacher", tmp_path / "texts.toml")[0] == 0
-    told = f"texts was said by openclip local-dir:{teacher_folder}, not by dino ("
-    cure = "; name what dino said in its place, or leave it out, or learn from clip (data.teacher, --teacher)"
+    told = f"texts: has features of openclip local-dir:{teacher_folder}, not of dino ("
+    cure = "; name a store with features of dino in its place, or leave it out, or learn from clip (data.teacher, "
     code, _, err = new(run_cli, added, "--texts", "texts", "--teacher", "dino")
     assert code == 1 and err.count("\n") == 1 and told in err and cure in err, err
     assert not (tmp_path / "mine.toml").exists() and new(run_cli, added, "--texts", "texts")[0] == 0

@@ -97,11 +97,13 @@ def test_a_few_labels_that_are_no_name_cost_their_rows_nothing_else(table):
     found = table("cat\ndog\n", [*["dog"] * 10, "ox"])
     assert found.rows["label"].to_pylist() == [*[1] * 10, None]
     (loss,) = found.losses
-    assert loss["key"] == "10.png" and f"{'ox'!r} is no line of " in loss["error"]
+    assert loss["key"] == "10.png" and f"{'ox'!r} is not listed in " in loss["error"]
 
 
 def test_a_name_that_comes_again_is_a_class_that_the_file_lacks(table):
-    with pytest.raises(SourceError, match=r"'ox' is no line of .*classes\.txt, and 3 rows have it; add it as the last"):
+    with pytest.raises(
+        SourceError, match=r"'ox' is not listed in .*classes\.txt, and 3 rows have it; add it as the last"
+    ):
         table("cat\ndog\n", [*["dog"] * 40, "ox", "cow", "ox", "ox"])
 
 
@@ -116,7 +118,7 @@ def test_a_name_that_comes_again_is_a_class_that_the_file_lacks(table):
         (
             "cat\ndog\n",
             ["ox", "dog"],
-            r"1 of 2 labels are no names of a class, as that of 0\.png \('ox' is no line of .*txt\); add each "
+            r"1 of 2 labels are no names of a class, as that of 0\.png \('ox' is not listed in .*txt\); add each "
             r"name that it lacks as the last line, which moves no other class, or mend them, or name others in",
         ),
         ("cat\n\ndog\n", ["", ""], r"none of its 2 rows has a label"),

@@ -29,7 +29,7 @@ def test_what_a_precision_costs_is_measured_on_the_stores_own_rows(toy_stores, r
     ("words", "told"),
     [
         (("--against", "fp4"), "--against fp4.openclip: precision: Input should be"),
-        (("--against", "fp8"), 'teacher.precision = "fp8": cpu has no such numbers'),
+        (("--against", "fp8"), 'teacher.precision = "fp8": cpu cannot compute in it'),
         (("--against", "fp16", "--field", "nothing"), "nothing"),
     ],
 )

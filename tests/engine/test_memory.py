@@ -51,5 +51,5 @@ def test_reduced_jpegs_are_another_teacher(teacher_folder, tmp_path):
     Image.effect_noise((640, 512), 90).convert("RGB").save(tmp_path / "a.jpg")
     sizes = [one.preprocess.decode(tmp_path / "a.jpg").size for one in (whole, reduced)]
     assert sizes == [(640, 512), (80, 64)]  # the teacher looks at 32 pixels
-    with pytest.raises(TeacherError, match=r"teacher\.reduced: Pillow alone can"):
+    with pytest.raises(TeacherError, match=r"teacher\.reduced: only Pillow can"):
         Openclip(model=f"local-dir:{teacher_folder}", reduced=True, pixels="torchvision")

@@ -222,7 +222,7 @@ def test_what_cannot_be_asked_again_is_one_line(run_cli, tmp_path):
     clip_retrieval(tmp_path / "embeddings")
     bring("clip_retrieval", tmp_path / "embeddings", tmp_path / "out")
     code, _, err = run_cli("store", "verify", tmp_path / "out", "--reforward", "8")
-    assert code == 1 and "none of its teachers can be asked again; name one with --recipe" in err
+    assert code == 1 and "none of its teachers can be run again; name the extraction recipe with --recipe" in err
 
 
 @pytest.mark.usefixtures("every_step")

@@ -155,7 +155,7 @@ def test_an_image_that_fails_has_no_view(extract, corpus):
 def test_views_that_mean_nothing_are_refused(extract):
     code, err, path = extract(DRAWN, fields='["text"]')
     assert code == 1 and not path.exists()
-    assert "corpus 'images': views: no teacher is asked about its images; leave [corpora.views] out" in err
+    assert "corpus 'images': views: none of its fields is of images; leave [corpora.views] out" in err
     assert "loading" not in err
     code, err, _ = extract("count = 2, flip = 1.5")
     assert code == 1 and "flip" in err.splitlines()[-1]

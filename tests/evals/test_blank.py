@@ -87,5 +87,5 @@ def test_the_last_mask_of_all_is_refused_all_the_same(kind, where, folder, tmp_p
         "masks" if where == "store" else "train_masks": str(tmp_path)
     }
     measure = measure_of(kind, folder, **places)
-    with pytest.raises(StoreError, match=r"199\.png: is RGB, and a mask has a number a pixel"):
+    with pytest.raises(StoreError, match=r"199\.png: is RGB, but a mask has one number for each pixel"):
         measure.run(Blank(), {"images": images}.__getitem__)

@@ -174,7 +174,7 @@ def test_masks_that_are_not_there_or_no_numbers(masks, squares, tmp_path):
     with pytest.raises(StoreError, match=r"3\.png: there is no such picture; 1 of 12 images"):
         PROBES[0](folder).check(both().__getitem__)
     Image.new("RGB", (4, 4)).save(tmp_path / "masks/pictures/3.png")
-    with pytest.raises(StoreError, match=r"3\.png: is RGB, and a mask has a number a pixel"):
+    with pytest.raises(StoreError, match=r"3\.png: is RGB, but a mask has one number for each pixel"):
         run(PROBES[0](folder), Sees(squares), **both())
     (tmp_path / "masks/pictures/3.png").write_bytes(b"no picture")
     with pytest.raises(StoreError, match=r"3\.png: cannot be read as a picture"):

@@ -60,7 +60,9 @@ def test_a_probe_learns_from_no_image_that_it_asks_about(probe):
         {"t": images(range(4)), "v": images([4, 5, 6, 7]), "s": images([3, 7])}.__getitem__
     )
     assert known.places.tolist() == [0, 1, 2] and chosen.places.tolist() == [0, 1, 2] and asked.shared == 2
-    with pytest.raises(StoreError, match="toy: not one of its 8 images is left to learn from, as all are asked; ask"):
+    with pytest.raises(
+        StoreError, match="toy: not one of its 8 images is left to learn from, as all are measured; measure"
+    ):
         probe(train="s", store="s").check({"s": images()}.__getitem__)
 
 
@@ -73,7 +75,9 @@ def test_what_chooses_was_not_learned_from(probe):
     assert known.places.tolist() == [1, 2, 4, 5] and chosen.places.tolist() == [0, 1, 2]
     assert any_choosing(measure, stores.__getitem__)  # which older answers are asked for anew
     assert not any_choosing(measure, (stores | {"v": images([6])}).__getitem__)
-    with pytest.raises(StoreError, match="toy: all of its 6 images are those that choose, of toy; leave validation_st"):
+    with pytest.raises(
+        StoreError, match="toy: all of its 6 images are in validation_store, too: toy; leave validation_st"
+    ):
         measure.check((stores | {"v": images(range(7))}).__getitem__)
 
 
@@ -103,5 +107,5 @@ def test_nor_does_an_image_find_itself_in_a_gallery():
     found = run(AsymmetricRetrieval(store="s", gallery="g", ks=[1]), Teacher(), s=other, g=gallery)
     assert found["R@1"] == 0.5 and found["R@1.chance"] == pytest.approx(np.mean([2 / 4, 1 / 3]))
     lonely = Store([0, 1, 2, 3], label=[0, 1, 2, 1], files=FILES[:4])
-    with pytest.raises(StoreError, match="toy: 1 of 2 images of classes that no image of toy answers for, such as 0"):
+    with pytest.raises(StoreError, match="toy: 1 of 2 images are of classes without another image in toy, such as 0"):
         AsymmetricRetrieval(store="s", gallery="g").check({"s": asks, "g": lonely}.__getitem__)

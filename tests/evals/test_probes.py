@@ -145,7 +145,7 @@ def test_lists_that_are_not_there_or_of_others(lists, tmp_path):
         with pytest.raises(StoreError, match=told):
             check()
 
-    with pytest.raises(RecipeError, match="either `prompts` or `train`"):
+    with pytest.raises(RecipeError, match="either `prompts`, a store of class prompts, or `train`"):
         check(prompts="p")
 
 

@@ -166,7 +166,7 @@ def test_files_and_tables(pair, run_cli, tmp_path):
 
 def test_what_stands_on_no_table_together_is_one_line(world, pair, run_cli, tmp_path):
     a, b = pair
-    assert "one recipe alone is compared with nothing" in refused(run_cli, "compare", a)
+    assert "there is nothing to compare this recipe with" in refused(run_cli, "compare", a)
     assert "is no run folder" in refused(run_cli, "compare", a, tmp_path / "absent")
     copy = shutil.copytree(a, tmp_path / "copy")
     assert "the same recipe and the same seed" in refused(run_cli, "compare", a, copy)

@@ -175,7 +175,7 @@ def test_a_student_that_says_nan_is_named(run, run_cli):
     weights = load_file(run / "student.safetensors")
     replace_weights(run, {name: value * float("nan") for name, value in weights.items()})
     told = refused(run_cli, "evaluate", run)
-    assert f"{run}: says NaN or infinity of 40 of 40 rows" in told and "images/000.png" in told
+    assert f"{run}: gives NaN or infinity for 40 of 40 rows" in told and "images/000.png" in told
 
 
 def test_images_that_are_gone_are_named_and_a_new_place_mends_it(world, run, run_cli, teacher_folder, tmp_path):

@@ -75,7 +75,7 @@ def test_what_is_written_is_read_again_and_by_anybody(rows, tmp_path):
 
 def test_networks_that_answered_other_items_are_no_table(rows, tmp_path):
     other = rows.answers | {"student": replace(rows.answers["student"], key=["a", "b", "c", "x"])}
-    with pytest.raises(StoreError, match="an eval: student answered other items"):
+    with pytest.raises(StoreError, match="an eval: student was asked about other items"):
         write_rows(tmp_path / "x.arrow", replace(rows, answers=other))
     assert not list(tmp_path.iterdir())
 

@@ -95,7 +95,7 @@ def rows(run, left, said, asked):
     for (to, precision), folder in left.items():
         row = {"student": run.recipe().name, "kind": run.recipe().student.called, "to": to, "precision": precision}
         if isinstance(folder, str):
-            yield row | {"refused": folder.partition(": cannot go to ")[2].partition(": ")[2] or folder}
+            yield row | {"refused": folder.partition(": cannot be exported to ")[2].partition(": ")[2] or folder}
             continue
         parity = json.loads((folder / "distillkit.json").read_bytes())["parity"]
         beside = "text" not in run.load_student().widths and said[to, precision][1] is not None

@@ -60,7 +60,7 @@ def test_leaves_whole_or_says_why_not(exported, name, to):
     done = exported(name, to)
     assert (name in HOLDS[to]) == (not isinstance(done, ExportError)), done
     if isinstance(done, ExportError):
-        assert "\n" not in str(done) and f"cannot go to {to}: " in str(done)
+        assert "\n" not in str(done) and f"cannot be exported to {to}: " in str(done)
     else:
         card = card_of(done)
         assert "worst cosine 1.00000" in card or "worst cosine 0.99999" in card

@@ -52,7 +52,11 @@ def refused(run_cli, *words):
         ("pair", ["--to", "open_clip", "--text-tower", "teacher"], "this student has a text tower of its own"),
         ("pair", ["--to", "open_clip", "--samples", "nowhere"], "--samples nowhere: no such folder"),
         ("pair", ["--to", "open_clip", "--keep", "fp32:norm"], "unknown key 'keep'"),
-        ("pair", ["--to", "onnx", "--keep", "fp32:norm"], "--keep fp32:norm: all of it stays in fp32; leave it out"),
+        (
+            "pair",
+            ["--to", "onnx", "--keep", "fp32:norm"],
+            "--keep fp32:norm: --precision fp32 keeps all of it in fp32; leave --keep out",
+        ),
         ("pair", ["--to", "classifier"], "no classes are known; name a store of class prompts with --classes"),
         ("pair", ["--to", "tests.exports.test_refusals:FullDisk"], "no space left on the disk"),
     ],

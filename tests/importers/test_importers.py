@@ -119,7 +119,7 @@ def test_clip_retrieval_refuses_pickles_and_what_does_not_fit(tmp_path):
     with pytest.raises(SourceError, match="img_emb: not as many rows as in metadata/"):
         bring("clip_retrieval", tmp_path / "embeddings", tmp_path / "out")
     np.save(tmp_path / "embeddings/img_emb/img_emb_1.npy", np.array([{}] * 50), allow_pickle=True)
-    with pytest.raises(SourceError, match="no array of numbers"):
+    with pytest.raises(SourceError, match="not an array of numbers"):
         bring("clip_retrieval", tmp_path / "embeddings", tmp_path / "out")
     with pytest.raises(SourceError, match="no img_emb"):
         bring("clip_retrieval", tmp_path, tmp_path / "out")
@@ -544,5 +544,5 @@ def test_a_store_of_an_earlier_version_which_tells_of_no_files_goes_on(tmp_path)
 def test_a_name_that_is_none_of_a_folder_is_one_line(tmp_path):
     for kind, (knobs, place, _) in all_kinds(tmp_path).items():
         for name in ("a/b", "", "..", "views"):
-            with pytest.raises(DistillkitError, match="is no name of a teacher"):
+            with pytest.raises(DistillkitError, match="cannot be a teacher's name"):
                 bring(kind, place, tmp_path / "out", name=name, **knobs)

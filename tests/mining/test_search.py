@@ -126,7 +126,7 @@ def test_effort_is_raised_until_the_recall_is_there_or_refused(vectors, queries)
     reached = reach(0.99, search, queries, true, said.append)
     assert reached >= 0.99 and search.effort.candidates > 1
     assert "effort raised to candidates 2 x k" in said[1]
-    with pytest.raises(DistillkitError, match=r"recall = 1\.1 cannot be had from index 'pq'"):
+    with pytest.raises(DistillkitError, match=r"recall = 1\.1 cannot be reached by index 'pq'"):
         reach(1.1, search, queries, true, said.append)
 
 
@@ -145,7 +145,7 @@ def test_a_row_that_asks_does_not_count_as_its_own_neighbour(vectors, queries, m
     true, others = Exact(vectors, len(vectors)).search(own, 2), partial(without_itself, corpus=vectors, rows=asking)
     assert reach(0.5, search, own, true, lambda _: None) == 0.5
     assert reach(0.0, search, own, true, lambda _: None, others) == 0
-    with pytest.raises(DistillkitError, match=r"recall = 0\.5 cannot be had"):
+    with pytest.raises(DistillkitError, match=r"recall = 0\.5 cannot be reached"):
         reach(0.5, search, own, true, lambda _: None, others)
 
 

@@ -114,7 +114,7 @@ def test_images_that_mining_did_not_ask_about_are_told(tmp_path, images, texts, 
     held = select(images.path, np.arange(100, 300), tmp_path / "held").path
     mine_here(MineRecipe(queries=str(fit), corpus=str(texts.path), k=32, rows_per_shard=64), 1, lambda _: None)
     told = (
-        f"{held}: none of its 199 images was asked for its neighbours (mined were those of {fit}); ask for them: "
+        f"{held}: none of its 199 images has neighbours (mined were those of {fit}); mine them: "
         f"distillkit mine-neighbours RECIPE --set 'queries=\"{held}\"' "
         "(and another name, if those that are there are to stay)"
     )
@@ -127,7 +127,7 @@ def test_images_that_mining_did_not_ask_about_are_told(tmp_path, images, texts, 
     select_texts(recipe((FeatureStore(fit), texts), tmp_path / "out"), said.clear() or said.append)
     assert len(said) == 1
     (images.path / "added/neighbours/mine.jsonl").unlink()  # of an older one nobody knows
-    with pytest.raises(DistillkitError, match="asked for its neighbours; ask for them"):
+    with pytest.raises(DistillkitError, match="has neighbours; mine them"):
         select_texts(recipe((FeatureStore(held), texts), tmp_path / "out"))
 
 

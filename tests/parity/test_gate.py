@@ -19,7 +19,7 @@ FAULTS = ["NoCausalMask", "OtherInterpolation", "OtherMean", "Bgr", "NoProjectio
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_is_refused_and_nothing_is_written(runs, tmp_path, fault):
-    with pytest.raises(ExportError, match="answers otherwise than its student: ") as refusal:
+    with pytest.raises(ExportError, match="answers differ from its student's: ") as refusal:
         export(runs("pair"), f"tests.parity.faults:{fault}", out=tmp_path / "out", say=lambda line: None)
     assert "\n" not in str(refusal.value) and not any(tmp_path.iterdir())
 

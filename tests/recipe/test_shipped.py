@@ -81,7 +81,7 @@ def test_a_copy_overwrites_nothing(tmp_path):
     (made,) = copy("pipelines/mine/ood.toml", tmp_path)[:1]
     assert copy("mine/ood", tmp_path)[0] == made  # the same file again
     made.write_text("mine = true")
-    with pytest.raises(RecipeError, match="is there and is another one"):
+    with pytest.raises(RecipeError, match="is already there, with other content"):
         copy("mine/ood", tmp_path)
     assert made.read_text() == "mine = true"
 

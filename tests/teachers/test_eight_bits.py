@@ -59,7 +59,9 @@ def test_what_a_card_lacks_is_refused_before_anything_is_loaded(monkeypatch, pre
     if fits:
         refuse_eight_bits(precision, GPU)
         return
-    with pytest.raises(TeacherError, match=rf'^teacher\.precision = "{precision}": cuda:0 has no such numbers') as told:
+    with pytest.raises(
+        TeacherError, match=rf'^teacher\.precision = "{precision}": cuda:0 cannot compute in it'
+    ) as told:
         refuse_eight_bits(precision, GPU)
     assert "\n" not in str(told.value)
 

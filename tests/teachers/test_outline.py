@@ -55,7 +55,7 @@ def test_of_timm(knobs, fields):
         ("timm", {"model": "resnet50", "top_k": 2000}, "teacher.top_k = 2000, its classes are 1000"),
         ("timm", {"model": "resnet50", "pixels": "nvjpeg"}, "teacher.pixels: "),
         ("timm", {"model": "resnet50", "device": "nonsense"}, "teacher.device"),
-        ("run", {"run": "nowhere"}, "nowhere: no finished run is there to be a teacher"),
+        ("run", {"run": "nowhere"}, "nowhere: has no finished run that could be the teacher"),
     ],
 )
 def test_what_does_not_fit_is_refused_then(kind, knobs, message):

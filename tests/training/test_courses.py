@@ -143,11 +143,11 @@ def test_another_live_teacher_is_refused(recipes, run_cli, tmp_path):
     run_cli("extract-teacher", recipes[0])
     other = make_teacher(tmp_path / "other", seed=1)
     loaded = load(live(recipes[1], other, "live.toml"), kind=TrainRecipe)
-    with pytest.raises(StoreError, match=r"the live teacher is not the one that made it \(weights_sha256"):
+    with pytest.raises(StoreError, match=r"the live teacher is not the one that made this store \(weights_sha256"):
         distillkit.train(loaded, quiet, ask=Live(loaded))
     with pytest.raises(RecipeError, match="a live teacher is built by the caller"):
         distillkit.train(loaded, quiet)
-    with pytest.raises(RecipeError, match=r"a live teacher is data\.source"):
+    with pytest.raises(RecipeError, match=r"a live teacher needs both data\.source"):
         load(recipes[1], ['data.source="live"'], kind=TrainRecipe)
 
 

@@ -151,7 +151,7 @@ def test_teachers_without_a_key_in_common_are_refused(extract, dino, tmp_path):
     (other / "pairs.tsv").write_text(table)
     seen = extract("dino", folder=other, kind="timm", model=dino, fields='["cls"]')
     data = Data(images=str(extract("clip")), also={"dino": Also(images=str(seen))}, batch_size=4)
-    with pytest.raises(RecipeError, match="has no key of"):
+    with pytest.raises(RecipeError, match="shares no key with"):
         Batches(data, 0, STUDENT)
 
 
@@ -181,7 +181,7 @@ def test_stored_views_are_replayed_with_their_features(extract, corpus):
 
 
 def test_views_that_no_store_has(extract):
-    with pytest.raises(RecipeError, match=r"data.views: .* keeps none; extract it with \[corpora.views\]"):
+    with pytest.raises(RecipeError, match=r"data.views: .* keeps no views; extract it with \[corpora.views\]"):
         Batches(Data(images=str(extract("plain")), views="stored", batch_size=4), 0, STUDENT)
 
 
@@ -238,7 +238,7 @@ def test_a_gpu_decodes_for_a_student(extract, corpus, monkeypatch):
         Batches(data, 0, STUDENT).go_to(cpu)
     with pytest.raises(RecipeError, match=r"call go_to\(device\) first"):
         Batches(data, 0, STUDENT).at(0)
-    with pytest.raises(ValidationError, match="pixel_cache holds what is decoded; leave one out"):
+    with pytest.raises(ValidationError, match="a pixel_cache is decoded already; leave one out"):
         Data(**data.model_dump() | {"pixel_cache": 24})
     monkeypatch.setattr("distillkit.training.rendering.no_gpu", lambda device: None)
     monkeypatch.setattr(

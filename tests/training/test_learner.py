@@ -114,7 +114,7 @@ def test_a_student_without_towers_cannot_recompute():
     class Flat(nn.Module):
         image_size, widths = 32, {"image": 16}
 
-    with pytest.raises(RecipeError, match="cannot make its activations twice"):
+    with pytest.raises(RecipeError, match="cannot recompute its activations"):
         learner(Flat(), recompute=True)
 
 

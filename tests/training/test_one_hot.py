@@ -59,5 +59,5 @@ def test_labels_that_were_not_asked_for_or_cannot_be_had(made):
     student = Component(**STUDENT).build("students")
     with pytest.raises(RecipeError, match=r"losses.one_hot needs teacher.label, .*; set data.labels = true"):
         Objective([Term(kind="one_hot")], made().widths(student))
-    with pytest.raises(ValueError, match="labels are those of one image store"):
+    with pytest.raises(ValueError, match="labels go with one image store"):
         Data(images="x", batch_size=4, labels=True, captions="paired")

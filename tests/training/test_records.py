@@ -25,7 +25,7 @@ from tests.records import without_checksum
 RECORDS = ("recipe.json", "student.json", "best/best.json", "evaluation.json", "evaluation/near.json")
 FILES = (*RECORDS, "metrics.jsonl", "validation.jsonl", "evaluated.json", "evaluation/agreement.arrow")
 STRANGE = (None, "x", "", -1, 0.5, 1e300, 10**30, True, [], [1], {}, {"a": 1})
-TOLD = f'not as it was written; who changed it on purpose deletes its "{SEAL}"'
+TOLD = f'not as it was written; if you changed it on purpose, delete its "{SEAL}"'
 
 
 def quiet(line):

@@ -147,8 +147,8 @@ def refuse_other_teacher(first: Contents, first_field: str, second: Contents, se
         same = [one for one in first.said_by if one != alias and not other_teacher(first.teachers[one], speaks)]
         learn = f", or learn from {same[0]} (data.teacher, --teacher)" if same else ""
         raise StoreError(
-            f"{second.path} was said by {speaks.get('kind')} {network(str(speaks.get('model')))}, not by {alias} "
-            f"({told}); name what {alias} said in its place, or leave it out{learn}"
+            f"{second.path}: has features of {speaks.get('kind')} {network(str(speaks.get('model')))}, not of {alias} "
+            f"({told}); name a store with features of {alias} in its place, or leave it out{learn}"
         )
     if told:
         raise StoreError(

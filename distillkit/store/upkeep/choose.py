@@ -169,6 +169,6 @@ def as_many(rows: np.ndarray, other: Path) -> np.ndarray:
         raise StoreError(f"{other}: has no row with features, so --as-many-as it leaves none; name another store")
     if count > len(rows):
         raise StoreError(
-            f"{other}: has {counted(count, 'row')}, of {len(rows):,} there are not so many to draw; choose more rows"
+            f"{other}: has {counted(count, 'row')}, but only {len(rows):,} can be drawn from; choose more rows"
         )
     return np.sort(np.random.default_rng(0).choice(rows, count, replace=False))

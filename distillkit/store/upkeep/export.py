@@ -50,7 +50,7 @@ def export(
     when `out` exists, and when no row is left.
     """
     if form not in _WRITERS:
-        raise StoreError(f"{form!r} is no form of export; take one of: {', '.join(_WRITERS)}")
+        raise StoreError(f"{form!r} is no format of export; take one of: {', '.join(_WRITERS)}")
     refuse_what_is_there(out, StoreError)
     names = list(dict.fromkeys(map(store.field_name, fields))) if fields else _held(store, out, say or silent)
     store = store.relying_on(names)

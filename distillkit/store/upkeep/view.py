@@ -38,7 +38,7 @@ def make_view(
     """
     if replace(asked, seed=0) == Asked():
         raise StoreError(
-            f"{path}: which of its rows {out} is to have is not said; add --rows, --keys, --labels, --share, "
+            f"{path}: say which of its rows {out} shall have: add --rows, --keys, --labels, --share, "
             f"--other-than or --as-many-as, or use {path} itself, which is all of them"
         )
     share, but = asked.share, asked.other_than

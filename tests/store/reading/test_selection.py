@@ -197,7 +197,7 @@ def test_as_many_rows_as_another_store_has_are_drawn_always_the_same(toy, view):
     drawn = as_many(everything, view.path)
     assert len(drawn) == len(view.ok_rows) == len(set(drawn.tolist())) and set(drawn) <= set(everything)
     assert as_many(everything, view.path).tolist() == drawn.tolist() == sorted(drawn.tolist())
-    with pytest.raises(StoreError, match=r"has 147 rows, of 3 there are not so many to draw"):
+    with pytest.raises(StoreError, match=r"has 147 rows, but only 3 can be drawn from"):
         as_many(view.ok_rows, toy.path)
 
 

@@ -106,7 +106,7 @@ def test_a_field_that_is_named_twice_is_written_once(store, tmp_path, form):
 
 
 def test_what_cannot_be_exported_is_one_line_and_leaves_nothing(store, tmp_path, run_cli):
-    with pytest.raises(StoreError, match="'hdf5' is no form of export; take one of: npy, arrow, parquet, webdataset"):
+    with pytest.raises(StoreError, match="'hdf5' is no format of export; take one of: npy, arrow, parquet, webdataset"):
         export(store, tmp_path / "out", "hdf5")
     with pytest.raises(StoreError, match="no field 'nothing'"):
         export(store, tmp_path / "out", "npy", ["nothing"])

@@ -117,7 +117,7 @@ def test_a_view_of_nothing_asked_is_refused(large, tmp_path, run_cli):
     for asked in ([], ["--seed", "1"], ["--overwrite"]):
         code, _, err = run_cli("store", "view", large, tmp_path / "all", *asked)
         assert code == 1 and not (tmp_path / "all").exists()
-        assert f"error: {large}: which of its rows {tmp_path}/all is to have is not said; add --rows, --keys" in err
+        assert f"error: {large}: say which of its rows {tmp_path}/all shall have: add --rows, --keys" in err
     with pytest.raises(StoreError, match="is not said"):
         make_view(large, tmp_path / "all")
 
