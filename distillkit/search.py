@@ -113,7 +113,7 @@ def search(
     written = None if page is None else _page(here(page), named, image, embedder.name, str(within), found)
     by = embedder.who_says("image" if query is None else "text"), found.by
     if isinstance(embedder, Student) and embedder.name not in by:
-        told = "its teacher says both; search in a folder, or by what it has a tower for"
+        told = "its teacher embedded both; search in a folder, or by what the student has a tower for"
         say(f"{embedder.name}: was not used: {told}")
     return Search(named, found.hits, found.among, seconds, by, found.broken, written)
 

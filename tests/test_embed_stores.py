@@ -127,7 +127,7 @@ def test_what_is_done_to_a_store_is_refused_of_a_file_and_one_at_a_time(runs, ph
     words = ("embed", runs["image"], photos, "--out")
     for option in ("--retry-failed", "--retry-changed", "--append", "--overwrite"):
         code, _, err = run_cli(*words, tmp_path / "v.npy", option)
-        assert code == 1 and f"{option} is of a store" in err
+        assert code == 1 and f"{option} is for stores" in err
     code, _, err = run_cli(*words, tmp_path / "kept", "--append", "--retry-changed")
     assert code == 1 and "one after the other" in err
 

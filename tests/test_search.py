@@ -103,15 +103,15 @@ def test_who_says_which_side_is_told(runs, photos, toy_stores, run_cli):  # noqa
     asked, unasked = (("a circle", "--in", place) for place in (photos, store))
     err = run_cli("search", student, *asked)[2]
     assert f"vectors of the text by {student}: its teacher " in err and f"; of the pictures by {student}\n" in err
-    assert "was not asked" not in err
+    assert "was not used" not in err
     err = run_cli("search", student, *unasked)[2]
     assert f"text by {student}: its teacher " in err and f"of the pictures by {store}: its teacher " in err
-    assert f"{student}: was not used: its teacher says both" in err
+    assert f"{student}: was not used: its teacher embedded both" in err
     err = run_cli("search", pair, *unasked)[2]
-    assert f"of the text by {pair}; of the pictures by {store}: its teacher " in err and "was not asked" not in err
+    assert f"of the text by {pair}; of the pictures by {store}: its teacher " in err and "was not used" not in err
     err = run_cli("search", student, "--image", photos / "sea/000.png", "--in", store)[2]
     assert f"of the picture by {student}; of the pictures by {store}: its teacher " in err
-    assert "was not asked" not in run_cli("search", store, *unasked)[2]  # the teacher was meant
+    assert "was not used" not in run_cli("search", store, *unasked)[2]  # the teacher was meant
 
 
 @pytest.fixture
