@@ -51,10 +51,7 @@ class Augment(Strict):
     mixup: float = Field(0.0, ge=0, description=f"the alpha of mixup; 0: none. {_MIXED}")
     cutmix: float = Field(0.0, ge=0, description=f"the alpha of CutMix; 0: none. {_MIXED}")
     mixed_batches: float = Field(
-        1.0,
-        gt=0,
-        le=1,
-        description="the share of batches that mixup or cutmix mixes; with both, each gets half of them",
+        1.0, gt=0, le=1, description="the share of batches that are mixed; with mixup and cutmix, half by each"
     )
 
     @model_validator(mode="after")
