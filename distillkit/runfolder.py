@@ -169,8 +169,10 @@ class RunFolder:
             if not begun and (within := sorted(one.parent for one in self.path.glob("*/recipe.json"))):
                 told = " ".join(map(str, within[:_SHOWN])) + (" ..." if within[_SHOWN:] else "")
                 raise TrainError(f"{self.path}: is no run but holds {told}; name a run")
-            if not begun and any((self.path / name).is_file() for name in ("manifest.json", "plan.json")):
+            if not begun and any((self.path / name).is_file() for name in ("manifest.json", "plan.json", "view.json")):
                 raise TrainError(f"{self.path}: is a feature store, not the folder of a run; name a run")
+            if self.path.is_file() and self.path.suffix == ".toml":
+                raise TrainError(f"{self.path}: is a recipe, not the folder of a run; name its run, such as runs/mine")
             state = "has not finished" if begun else f"is no run folder{meant(self.path)}"
             cure = f"{'rerun' if begun else 'make one with'}: {self._command()}"
             raise TrainError(or_else(f"{self.path}: {state}", cure))

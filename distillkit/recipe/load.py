@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import tomllib
 from collections.abc import Iterator
@@ -143,6 +144,14 @@ def _recipes_nearby(path: Path) -> str:
     return f" (there are: {', '.join(f'{name}.toml' for name in shown)}{more})"
 
 
+def _meant_by(key: str, text: str) -> str:
+    """How a value that is no TOML is to be written: several of them as a list, anything else as a string."""
+    with contextlib.suppress(ValueError, RecursionError):
+        if "," in text and tomllib.loads(f"value = [{text}]"):
+            return f"put brackets around a list: --set '{key}=[{text}]'"
+    return f"quote strings: --set '{key}=\"{text}\"'"
+
+
 def _override(content: dict[str, Any], override: str) -> None:
     key, found, text = override.partition("=")
     refuse_secrets(text, f"--set {key}")
@@ -151,9 +160,7 @@ def _override(content: dict[str, Any], override: str) -> None:
     try:
         (value,) = tomllib.loads(f"value = {text}").values()
     except (ValueError, RecursionError) as error:
-        raise RecipeError(
-            f"--set {override}: {text!r} is not a TOML value (quote strings: --set '{key}=\"{text}\"')"
-        ) from error
+        raise RecipeError(f"--set {override}: {text!r} is not a TOML value ({_meant_by(key, text)})") from error
     *parents, last = key.strip().split(".")
     place: Any = content
     try:

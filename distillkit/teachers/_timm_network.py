@@ -11,13 +11,17 @@ from timm.models import load_state_dict
 from torch import nn
 
 from distillkit.errors import TeacherError
+from distillkit.system.progress import hearer
 from distillkit.teachers._frozen import FAILURES, OPEN_ANOTHER, nearest, reason, refuse_no_weights
 from distillkit.teachers._hub import SCHEMES, expanded, how_to_fetch, refuse_a_path
 from distillkit.teachers._names import not_its_tensors
 
 
 def load(name: str, file: str | None, prefix: str, image_size: int, classifies: bool) -> Any:
-    """The network, with its classifier if that is asked for. All of it comes from the weights, all of them are used."""
+    """The network, with its classifier if that is asked for. All of it comes from the weights, all of them are used.
+
+    Images of another size than it was made for are told, as nobody sees that its positions are resampled.
+    """
     refuse_absent(name, file)
     source = expanded(name)
     try:
@@ -27,6 +31,12 @@ def load(name: str, file: str | None, prefix: str, image_size: int, classifies: 
             model.reset_classifier(0)
     except FAILURES as error:
         raise TeacherError(_explain(name, file, error)) from error
+    made_for = int(model.pretrained_cfg.get("input_size", (3, image_size, image_size))[-1])
+    if made_for != image_size and (say := hearer()):
+        say(
+            f"teacher {name}: was made for images of {made_for} pixels and is shown {image_size}; "
+            f"teacher.image_size = {made_for} shows it those"
+        )
     return model
 
 

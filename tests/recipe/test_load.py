@@ -245,7 +245,12 @@ def test_later_overrides_win(train):
         ("optim.lr", "--set optim.lr: write key=value, such as --set optim.lr=3e-4"),
         ("name=other", "'other' is not a TOML value (quote strings: --set 'name=\"other\"')"),
         ("out=/data/x", "is not a TOML value (quote strings"),
-        ("optim.lr=", "is not a TOML value"),
+        ("optim.lr=", "is not a TOML value (quote strings"),
+        (
+            "data.augment.scale=0.3,1",
+            "is not a TOML value (put brackets around a list: --set 'data.augment.scale=[0.3,1]')",
+        ),
+        ("name=a, b", "is not a TOML value (quote strings: --set 'name=\"a, b\"')"),
         ("losses.7.weight=1", "'losses.7.weight' is no place in the recipe's tables"),
         ("losses.x.weight=1", "'losses.x.weight' is no place in the recipe's tables"),
         ("name.deeper=1", "'name.deeper' is no place in the recipe's tables"),

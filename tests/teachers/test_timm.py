@@ -11,6 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from distillkit.errors import TeacherError
+from distillkit.system.progress import heard_by
 from distillkit.teachers._preprocess import normalised
 from distillkit.teachers.timm import Timm
 
@@ -276,6 +277,15 @@ def test_positions_that_timm_does_not_resample_want_the_size_that_they_were_trai
     told = refusal(f"local-dir:{folder}", image_size=64)
     assert "its weights are of another image size" in told and "another network" not in told
     assert "(1 tensor of another shape (first pos_embed: [1, 4, 32] for [1, 16, 32])); set teacher.image_size" in told
+
+
+@pytest.mark.parametrize(("size", "told"), [(28, 1), (56, 0)])
+def test_another_image_size_than_it_was_made_for_is_told_with_the_knob(dino, size, told):
+    heard = []
+    with heard_by(heard.append):
+        teacher(f"local-dir:{dino}", image_size=size)
+    line = f"teacher local-dir:{dino}: was made for images of 56 pixels and is shown 28; teacher.image_size = 56"
+    assert [one.startswith(line) for one in heard if "made for" in one] == [True] * told, heard
 
 
 def test_preprocessing_by_hand(dino):

@@ -98,3 +98,11 @@ def test_a_view_is_not_made_in_the_folder_of_a_run(student, run_cli):
     before = content(student.run)
     code, _, err = run_cli("store", "view", student.stores / "images", student.run, "--share", "0.2")
     assert code == 1 and "is the folder of a run; choose another place" in err and content(student.run) == before
+
+
+def test_a_view_or_a_recipe_where_a_run_is_expected_is_told_as_what_it_is(recipes, run_cli, tmp_path):
+    run_cli("extract-teacher", recipes[0])
+    assert run_cli("store", "view", tmp_path / "out/images", tmp_path / "out/held", "--share", "0.5")[0] == 0
+    for place, told in ((tmp_path / "out/held", "is a feature store"), (recipes[1], "is a recipe")):
+        code, _, err = run_cli("evaluate", place)
+        assert code == 1 and f"error: {place}: {told}, not the folder of a run; name " in err, err
