@@ -108,13 +108,15 @@ class Questions:
     public: str = ""  # the same without the way there, which goes out with a student
 
     def enough(self, towers: Sequence[str]) -> None:
-        """ExportError where a tower would be asked too little."""
+        """ExportError where a tower would be asked too little; it says all that samples must have, of every tower."""
+        kinds = {"image": "pictures", "text": "different texts (a .txt, one a line)"}
+        needed = " and ".join(f"{LEAST} {kinds[tower]}" for tower in towers)
         for tower, asked in (("image", len(self.pictures)), ("text", len(self.texts))):
             if tower in towers and asked < LEAST:
                 raise ExportError(
                     f"{self.told}: {asked} {'pictures' if tower == 'image' else 'different texts'} to ask the {tower} "
-                    f"tower about, at least {LEAST} are needed; name a folder of more with --samples (texts: a .txt "
-                    "in it, one a line)"
+                    f"tower about, at least {LEAST} are needed; name a folder of more with --samples "
+                    f"(it is asked in place of the stores, so it must hold {needed})"
                 )
 
 

@@ -107,3 +107,13 @@ def test_samples_that_cannot_be_read_are_left_out_and_told(tmp_path):
     assert (
         len(said) == 1 and "left out 2 pictures that cannot be read, the first" in said[0] and "torn.png: " in said[0]
     )
+
+
+@pytest.mark.parametrize("towers", [["image", "text"], ["image"]])
+def test_what_samples_must_have_is_told_of_every_tower_at_once(towers):
+    """A folder of the texts alone that were missing was refused for its pictures, and only then."""
+    few = questions.Questions(pictures=[None] * 3, texts=["a"] * 3, measure=None, told="here")
+    with pytest.raises(ExportError) as caught:
+        few.enough(towers)
+    told = " and ".join(["256 pictures", "256 different texts (a .txt, one a line)"][: len(towers)])
+    assert str(caught.value).endswith(f"--samples (it is asked in place of the stores, so it must hold {told})")
