@@ -28,6 +28,8 @@ _COUNTED = {
 }
 
 _DECIDED = (HOLDS, NOT)
+_WHY = """An interval without 0 is not yet a verdict: the paired test must agree, after Holm's correction for the many
+tests of a paper. Without it, some of so many claims would hold by chance."""
 
 
 def sentence(results: Sequence[Results]) -> str:
@@ -56,7 +58,7 @@ def headline(results: Sequence[Results]) -> str:
             pair = weakest(claim)
             told = "" if pair is None else f"{signed(pair.value)} `{claim.measure}`, {interval(pair) or 'none'}"
             lines.append(cells([found.title, claim.text, f"{claim.holds}{quick}", told]))
-    return "\n".join(lines)
+    return "\n".join([*lines, "", _WHY])
 
 
 def put(path: Path, results: Sequence[Results]) -> Path:
