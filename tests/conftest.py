@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from pathlib import Path
 
 # Several test processes share the machine; torch must not start a thread per core in each.
@@ -22,9 +23,13 @@ TEACHER = {
 
 
 def pytest_configure(config):
-    """Recipes take a GPU where there is one, and exact numbers are a CPU's."""
+    """Recipes take a GPU where there is one, and exact numbers are a CPU's. Commands hear Ctrl-C, though a script that
+    leaves the tests behind (`make test &`) has them ignore it.
+    """
     if hides_gpus(config.getoption("markexpr")):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 FIRST = ("guides/test_readme.py", "training/test_train.py", "engine/test_memory.py", "bench/test_bench.py")

@@ -62,7 +62,10 @@ def code(number: int) -> int:
 
 @contextmanager
 def on_signal(say: Callable[[str], None]) -> Iterator[None]:
-    """Within it Ctrl-C and SIGTERM leave in order, by SystemExit with 130 and 143."""
+    """Within it Ctrl-C and SIGTERM leave in order, by SystemExit with 130 and 143.
+
+    A signal that whoever started us has us ignore stays ignored: `nohup` or a script does so for what it leaves behind.
+    """
     global _asked
     _asked, own = None, os.getpid()
 
@@ -77,7 +80,8 @@ def on_signal(say: Callable[[str], None]) -> Iterator[None]:
             say(STOPPED)
             raise SystemExit(code(number))
 
-    before = {number: signal.signal(number, stop) for number in SIGNALS}
+    heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in heard}
     try:
         yield
     finally:
