@@ -62,7 +62,7 @@ class Masks:
             with Image.open(path) as image:
                 return image.size
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise self._unread(path, error) from error
+            raise _unread(path, error) from error
 
     def look_through(self) -> None:
         """StoreError for the first that cannot be read."""
@@ -82,11 +82,12 @@ class Masks:
                     )
                 return _square(np.asarray(image, np.int64), self.side)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise self._unread(path, error) from error
+            raise _unread(path, error) from error
 
-    def _unread(self, path: Path, error: Exception) -> StoreError:
-        blame_the_file(error, path)
-        return StoreError(f"{path}: cannot be read as a picture ({error}); fetch it again")
+
+def _unread(path: Path, error: Exception) -> StoreError:
+    blame_the_file(error, path)
+    return StoreError(f"{path}: cannot be read as a picture ({error}); fetch it again")
 
 
 def files_of_masks(measure: Any, open_store: OpenStore) -> dict[str, list[Path]]:
