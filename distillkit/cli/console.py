@@ -31,6 +31,13 @@ def _store(place: str) -> Path:
     return local(place)
 
 
+def called(path: Path) -> str:
+    """A store as it was named: by its URL, if it has one."""
+    from distillkit.store.bucket.remote import shown
+
+    return shown(path)
+
+
 Store = Annotated[
     Path, typer.Argument(help="A feature store, or the URL of one.", parser=_store, metavar="STORE", show_default=False)
 ]

@@ -33,6 +33,7 @@ def store_info(
 
     Example: distillkit store info stores/demo/images
     """
+    from distillkit.store.bucket.remote import shown
     from distillkit.store.format.classes import classes_of
     from distillkit.store.format.maker import how_again
     from distillkit.store.format.manifest import Manifest
@@ -43,7 +44,7 @@ def store_info(
     if (path / FILE_NAME).is_file():
         view = Selection(path)
         if not as_json:
-            print(f"{path}: {count(view.count, 'row')} of {view.store}")
+            print(f"{path}: {count(view.count, 'row')} of {shown(view.store)}")
             print(f"digest   {view.digest}\n")
         refused = view.refused()
         if refused:
@@ -89,11 +90,12 @@ def _searching() -> str:
 
 def _print_volume(path: Path, manifest: Manifest) -> None:
     from distillkit.recipe.spelled import spelled_knobs
+    from distillkit.store.bucket.remote import shown
     from distillkit.store.format.log import mined_of, unasked
 
     outside = unasked(path)
     told = rows_and_failed(manifest.rows, manifest.skipped - outside, outside, mined_of(path))
-    print(f"{path}: {told}; {count(len(manifest.shards), 'shard')}")
+    print(f"{shown(path)}: {told}; {count(len(manifest.shards), 'shard')}")
     print(f"digest   {manifest.digest}")
     print(f"source   {manifest.source['kind']}: {spelled_knobs(manifest.source['knobs'])}")
     if manifest.views.get("count", 1) > 1:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from distillkit.cli.console import Json, Only, Overrides, Recipe, Store, command, say
+from distillkit.cli.console import Json, Only, Overrides, Recipe, Store, called, command, say
 from distillkit.cli.export import DryRun, Private, TakeAway
 from distillkit.cli.info import store_info
 from distillkit.system.wording import count, rows_and_failed
@@ -43,7 +43,7 @@ def store_verify(
         commands = " and ".join(made_again_by(path, problems))
         say(f"damaged: {len(problems)}; delete these files, which does only their shards anew, and run: {commands}")
         raise typer.Exit(1)
-    print(json.dumps({"store": str(path), "problems": 0}) if as_json else f"{path}: every checksum agrees")
+    print(json.dumps({"store": called(path), "problems": 0}) if as_json else f"{called(path)}: every checksum agrees")
     if again is not None:
         _reforward(path, again, recipe, as_json)
 
@@ -102,7 +102,7 @@ def store_precision(
             for choice in made:
                 print(json.dumps({"field": name} | asdict(choice)))
             continue
-        print(f"{path}: {name} {kind.shape}\n{table(made)}\n{advice(name, kind, made)}\n")
+        print(f"{called(path)}: {name} {kind.shape}\n{table(made)}\n{advice(name, kind, made)}\n")
 
 
 @store.command("failures")
@@ -117,13 +117,13 @@ def store_failures(path: Store, as_json: Json = False) -> None:
     store = FeatureStore(path)
     failures = [*store.failures(), *store.losses()]
     if not failures:
-        say(f"{path}: none")
+        say(f"{called(path)}: none")
     elif not as_json:
         print("key\tstage\terror")
     for failure in failures:
         print(json.dumps(failure) if as_json else f"{failure['key']}\t{failure['stage']}\t{failure['error']}")
     if store.failures() and (cure := once_mended(store)):
-        say(f"{path}: once the files of these are mended: {cure}")
+        say(f"{called(path)}: once the files of these are mended: {cure}")
 
 
 @store.command("merge")
@@ -191,7 +191,7 @@ def store_view(
     asked = Asked(keys, rows, labels, share, seed, other_than, as_many_as)
     view = make_view(path, out, asked, command(), say, overwrite=overwrite)
     print(out)
-    say(f"{out}: {count(view.count, 'row')} of {path}, digest {view.digest[:16]}")
+    say(f"{out}: {count(view.count, 'row')} of {called(path)}, digest {view.digest[:16]}")
 
 
 @store.command("export")

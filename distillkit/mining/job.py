@@ -14,6 +14,7 @@ import numpy as np
 from distillkit.errors import StoreError
 from distillkit.mining.vectors import Vectors
 from distillkit.recipe import MineRecipe
+from distillkit.store.bucket.remote import origin
 from distillkit.store.format.field import Field
 from distillkit.store.reading.additions import FOLDER
 from distillkit.store.reading.contents import refuse_other_teacher
@@ -41,6 +42,11 @@ class Job:
     def of(cls, recipe: MineRecipe) -> Job:
         """StoreError where the stores are not there, or were made by different teachers, or in different spaces."""
         queries = Vectors.of(FeatureStore(expand(recipe.queries)), recipe.field)
+        if origin(queries.store.base.path):  # before the search, which may take hours
+            raise StoreError(
+                f"{recipe.queries}: neighbours are kept with the rows that ask, and a store behind a URL is written by "
+                "extract-teacher alone; copy it to a disk, and name the copy as `queries`"
+            )
         corpus = Vectors.of(FeatureStore(expand(recipe.corpus)), recipe.corpus_field)
         refuse_other_teacher(queries.store, recipe.field, corpus.store, recipe.corpus_field)
         if queries.width != corpus.width:

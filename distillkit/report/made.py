@@ -11,6 +11,7 @@ from pathlib import Path
 
 from distillkit.errors import StoreError
 from distillkit.report.mined import Before, chosen_by, is_mined, mining, now
+from distillkit.store.bucket.remote import shown
 from distillkit.store.format.log import put_together
 from distillkit.store.format.maker import how_again, is_extracted
 from distillkit.store.format.manifest import FILE_NAME
@@ -120,5 +121,5 @@ def _unknown(path: Path, digest: str) -> str:
     view = _opened(path) if (path / VIEW).is_file() else None
     if view is None:
         return f"# {path} was made here  (it is gone, and how it was made was not recorded)"
-    command = shlex.join(["distillkit", "store", "view", str(view.store), str(path)])
+    command = shlex.join(["distillkit", "store", "view", shown(view.store), str(path)])
     return f"# {command} --keys FILE  (how it was made was not recorded; its rows are in {path / ROWS})"

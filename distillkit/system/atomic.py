@@ -43,8 +43,10 @@ def noticing_a_full_disk(path: Path) -> Iterator[None]:
                 f"{place_of(error, path, reading=True)}: the disk does not answer ({error.strerror}); what is "
                 "committed is kept, mount it again and run the same command again"
             ) from error
-        if error.filename is None:
-            error.filename = str(path)  # not all calls say which file it was
+        # Not all calls say which file it was. What a library told in its own words has no number: with a name beside it
+        # the words would be lost, as those of a server that refuses an object.
+        if error.filename is None and error.errno is not None:
+            error.filename = str(path)
         raise
 
 

@@ -6,7 +6,6 @@ Row numbers stay those of the store; whoever opens the view finds no other rows 
 
 from __future__ import annotations
 
-import errno
 import os
 import shlex
 from collections.abc import Iterator, Sequence
@@ -18,9 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from distillkit.errors import StoreError
+from distillkit.store.bucket.remote import shown
 from distillkit.store.format.log import FILE_NAME as LOG
 from distillkit.store.format.manifest import FILE_NAME as MANIFEST
 from distillkit.store.format.manifest import Manifest, file_digest
+from distillkit.store.reading.whose_rows import named, place
 from distillkit.system import npy
 from distillkit.system.atomic import atomic_file, parsed_json, write_json
 from distillkit.system.lines import append_line, read_lines
@@ -70,19 +71,8 @@ def again(path: Path, store: Path | None = None, digest: str | None = None) -> s
             return from_here(command) + elsewhere
     if (path / "selection.json").is_file():
         return "distillkit select-texts RECIPE, with the recipe that it was made with, which nobody recorded"
-    known = shlex.join(["distillkit", "store", "view", str(store or "STORE"), str(path)])
+    known = shlex.join(["distillkit", "store", "view", shown(store) if store else "STORE", str(path)])
     return f"{known}, with the options that it was made with, which nobody recorded"
-
-
-def _place(view: Path, name: str) -> Path:
-    """Where the store of a view lies. ValueError for a name that no disk could have."""
-    place = Path(os.path.normpath(view / name))
-    try:
-        place.exists()
-    except OSError as error:  # any other is told where the store is opened
-        if error.errno == errno.ENAMETOOLONG:
-            raise ValueError(f"the name of its store: {error.strerror}") from error
-    return place
 
 
 class Selection:
@@ -101,7 +91,7 @@ class Selection:
             self.lots = int(facts.pop("lots", 0))
             if not 0 <= self.lots < 2**63:
                 raise ValueError(f"lots = {self.lots}")
-            self.store = _place(path, facts["store"])
+            self.store = place(path, facts["store"])
             self.digest, self.base, self.count = digest(facts), str(facts["digest"]), int(facts["rows"])
             self._sha256 = str(facts["sha256"])
         except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
@@ -112,8 +102,8 @@ class Selection:
         manifest = Manifest.read(self.store)
         if manifest.digest != self.base:
             raise StoreError(
-                f"{self.path}: a view of the store {self.base[:16]}; at {self.store} is now {manifest.digest[:16]}; "
-                f"make it again: {again(self.path, self.store, self.digest)}"
+                f"{self.path}: a view of the store {self.base[:16]}; at {shown(self.store)} is now "
+                f"{manifest.digest[:16]}; make it again: {again(self.path, self.store, self.digest)}"
             )
         return manifest
 
@@ -222,15 +212,15 @@ def select_here(
         raise StoreError(f"{out}: is the folder of a run; choose another place for the view")
     if not overwrite and (other := _usable(out)) is not None and not np.array_equal(other.rows, chosen):
         raise StoreError(
-            f"{out}: is a view of {count(other.count, 'other row')} of {other.store}; name another place, or add "
-            "--overwrite"
+            f"{out}: is a view of {count(other.count, 'other row')} of {shown(other.store)}; name another place, or "
+            "add --overwrite"
         )
     with atomic_file(out / ROWS) as file:
         npy.save(file, chosen)
     facts = {
         "format": "distillkit-view",
         "version": 1,
-        "store": os.path.relpath(store.absolute(), out.absolute()),
+        "store": named(store, out),
         "digest": manifest.digest,
         "rows": len(chosen),
         "sha256": file_digest(out / ROWS).sha256,
@@ -238,7 +228,7 @@ def select_here(
     write_json(out / FILE_NAME, facts | ({"lots": lots} if lots else {}))
     made = Selection(out)
     # For people, and no part of the view: the same rows by another command are the same view.
-    needed = {os.path.relpath(place.absolute(), out.absolute()): seen for place, seen in of if place != store}
+    needed = {named(one, out): seen for one, seen in of if one != store}
     told = ({"command": command} if command else {}) | ({"of": needed} if needed else {})
     if told:
         append_line(out / LOG, {"view": made.digest} | told)

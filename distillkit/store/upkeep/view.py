@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from distillkit.errors import StoreError
+from distillkit.store.bucket.remote import shown
 from distillkit.store.reading.images import of_images_of, share_images
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.reading.selection import FILE_NAME, Selection, select
@@ -53,8 +54,8 @@ def make_view(
         say(f"{out}: {told}")
     if before is not None:
         say(
-            f"{out}: replaced the view that was here, which could not be used any more, as {view.store} has changed: "
-            f"{count(before, 'row')} then, {view.count:,} now"
+            f"{out}: replaced the view that was here, which could not be used any more, as {shown(view.store)} has "
+            f"changed: {count(before, 'row')} then, {view.count:,} now"
         )
     return view
 

@@ -1,5 +1,6 @@
 """Stores in a bucket of a real S3 server: written shard by shard, continued by any machine, read through a cache."""
 
+import json
 import os
 import pickle
 import random
@@ -14,6 +15,8 @@ import numpy as np
 import pytest
 
 from distillkit.errors import StoreError
+from distillkit.mining.job import Job
+from distillkit.recipe import MineRecipe
 from distillkit.store.bucket.remote import local, origin, shown, workplace
 from distillkit.store.format.manifest import Manifest
 from distillkit.store.reading.reader import FeatureStore
@@ -384,3 +387,42 @@ def test_names_of_classes_are_there_too(tmp_path, teacher_folder, s3, cache, run
     another_machine(cache)
     there = FeatureStore(local("s3://corpora/classes/images"))
     assert there.class_numbers == {"cat": 0, "dog": 1}
+
+
+def test_a_view_is_of_the_bucket_whatever_becomes_of_the_cache(toy_there, s3, cache, tmp_path, run_cli):
+    toy_there.write()
+    url, view = URL, tmp_path / "view"
+    code, _, err = run_cli("store", "view", url, view, "--rows", "3:9")
+    assert code == 0 and f"{view}: 5 rows of {url}, digest" in err and str(cache) not in err
+    assert json.loads((view / "view.json").read_text())["store"] == url
+    another_machine(cache)
+    moved = (tmp_path / "another/place").absolute()
+    moved.parent.mkdir()
+    view.rename(moved)
+    store = FeatureStore(moved)
+    rows = store.ok_rows
+    assert set(rows) <= set(range(3, 9)) and len(rows)
+    np.testing.assert_array_equal(store.read("image", rows).numpy(), toy_there.arrays["toy/image"][rows])
+    for asked in (("info", moved), ("info", url), ("verify", url)):
+        _, out, err = run_cli("store", *asked)
+        assert url in out + err and str(cache) not in out + err, asked
+
+
+def test_neighbours_for_a_bucket_are_refused_before_they_are_sought(toy_there, s3, monkeypatch):
+    toy_there.write()
+    recipe = MineRecipe(name="near", queries=URL, corpus=URL, field="image", corpus_field="image", k=2)
+    with pytest.raises(StoreError, match=rf"^{URL}: .*copy it to a disk, and name the copy as `queries`$"):
+        Job.of(recipe)
+
+
+def test_what_a_server_says_of_an_object_is_told(toy_there, s3, cache, monkeypatch):
+    toy_there.write()
+    store = FeatureStore(URL)
+
+    def refused(self, name, file):
+        raise OSError(f"{self.where(name)}: Access Denied")
+
+    monkeypatch.setattr(Remote, "copy", refused)
+    with pytest.raises(StoreError, match=r"c/0/0: cannot be fetched \(s3://\S+: Access Denied\); run") as told:
+        store.read("image", [9])
+    assert "None" not in str(told.value) and str(cache) not in str(told.value)
