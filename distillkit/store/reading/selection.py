@@ -91,7 +91,7 @@ class Selection:
             self.lots = int(facts.pop("lots", 0))
             if not 0 <= self.lots < 2**63:
                 raise ValueError(f"lots = {self.lots}")
-            self.store = place(path, facts["store"])
+            self.store = place(path, facts["store"], str(facts["digest"]))
             self.digest, self.base, self.count = digest(facts), str(facts["digest"]), int(facts["rows"])
             self._sha256 = str(facts["sha256"])
         except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:

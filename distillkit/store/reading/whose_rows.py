@@ -6,8 +6,11 @@ import errno
 import os
 from pathlib import Path
 
-from distillkit.store.bucket.remote import local, origin
+from distillkit.errors import StoreError
+from distillkit.hidden import public
+from distillkit.store.bucket.remote import mirrored, origin
 from distillkit.system.remote import is_remote
+from distillkit.system.wording import as_word
 
 
 def named(store: Path, view: Path) -> str:
@@ -18,12 +21,16 @@ def named(store: Path, view: Path) -> str:
     return os.path.relpath(store.absolute(), view.absolute()) if there is None else there.url
 
 
-def place(view: Path, name: str) -> Path:
-    """Where the store of that name can be opened. ValueError for a name that no disk could have, StoreError for a URL
-    where no store can be had.
+def place(view: Path, name: str, digest: str) -> Path:
+    """Where the store of that name can be opened. ValueError for a name that no disk could have; StoreError for a URL
+    that nobody has opened here: a view, which may be a stranger's, has nothing fetched that no command names.
     """
     if is_remote(name):
-        return local(name)
+        found = mirrored(name, digest)
+        if found is None:
+            told = f"{view}: is a view of {public(name)}, which this machine has not opened yet"
+            raise StoreError(f"{told}; open it once: distillkit store info {as_word(public(name))}")
+        return found
     found = Path(os.path.normpath(view / name))
     try:
         found.exists()

@@ -399,6 +399,9 @@ def test_a_view_is_of_the_bucket_whatever_becomes_of_the_cache(toy_there, s3, ca
     moved = (tmp_path / "another/place").absolute()
     moved.parent.mkdir()
     view.rename(moved)
+    with pytest.raises(StoreError, match=rf"is a view of {url}, which .* open it once: distillkit store info {url}$"):
+        FeatureStore(moved)
+    assert run_cli("store", "info", url)[0] == 0
     store = FeatureStore(moved)
     rows = store.ok_rows
     assert set(rows) <= set(range(3, 9)) and len(rows)
