@@ -79,7 +79,7 @@ def test_it_says_what_its_student_can(runs, name):  # noqa: F811
 
 
 def test_a_run_that_is_not_finished_is_one_line(runs, tmp_path):  # noqa: F811
-    with pytest.raises(TeacherError, match="no finished run is there"):
+    with pytest.raises(TeacherError, match="has no finished run that could be the teacher"):
         Component(kind="run", run=str(tmp_path)).build("teachers")
     for file in ("recipe.json", "student.json"):
         (tmp_path / file).write_bytes((runs("text") / file).read_bytes())
