@@ -8,7 +8,6 @@ manifest last. So in the bucket, too, a shard exists when its commit does, and a
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import shutil
 from collections.abc import Callable, Iterable, Mapping
@@ -60,20 +59,6 @@ def local(place: str | Path) -> Path:
     for name in (name for name in there if name.rpartition("/")[2] in (CLASSES, LOG)):
         remote.download(name, folder / name)
     return folder
-
-
-def mirrored(url: str, digest: str) -> Path | None:
-    """Where the store at a URL can be opened without asking for it, as somebody here has opened it: the mirror of that
-    digest, or of what is there by now; None where there is no mirror.
-    """
-    found = [
-        note.parent
-        for note in cache_folder().glob(f"{glob.escape(url.rpartition('/')[2])}-*/{_NOTE}")
-        if parsed_json(note.read_bytes())["url"] == url and (note.parent / FILE_NAME).is_file()
-    ]
-    found.sort(key=lambda mirror: (mirror / FILE_NAME).stat().st_mtime)
-    same = [mirror for mirror in found if Manifest.read(mirror).digest == digest]
-    return (same or found)[-1] if found else None
 
 
 def _mirror(remote: Remote, name: str, content: bytes, folder: Path) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 from pathlib import Path
 
 from distillkit.errors import StoreError
 from distillkit.hidden import public
-from distillkit.store.bucket.remote import mirrored, origin
+from distillkit.store.bucket.cache import folder as cache_folder
+from distillkit.store.bucket.remote import origin
+from distillkit.store.format.manifest import FILE_NAME, Manifest
 from distillkit.system.remote import is_remote
 from distillkit.system.wording import as_word
 
@@ -26,7 +29,7 @@ def place(view: Path, name: str, digest: str) -> Path:
     that nobody has opened here: a view, which may be a stranger's, has nothing fetched that no command names.
     """
     if is_remote(name):
-        found = mirrored(name, digest)
+        found = _mirrored(name, digest)
         if found is None:
             told = f"{view}: is a view of {public(name)}, which this machine has not opened yet"
             raise StoreError(f"{told}; open it once: distillkit store info {as_word(public(name))}")
@@ -38,3 +41,17 @@ def place(view: Path, name: str, digest: str) -> Path:
         if error.errno == errno.ENAMETOOLONG:
             raise ValueError(f"the name of its store: {error.strerror}") from error
     return found
+
+
+def _mirrored(url: str, digest: str) -> Path | None:
+    """The folder that stands for the store at a URL, as somebody here has opened it: the one of that digest, or of what
+    was opened last; None where there is none.
+    """
+    found = [
+        mirror
+        for mirror in cache_folder().glob(f"{glob.escape(url.rpartition('/')[2])}-*")
+        if (mirror / FILE_NAME).is_file() and (there := origin(mirror)) is not None and there.url == url
+    ]
+    found.sort(key=lambda mirror: (mirror / FILE_NAME).stat().st_mtime)
+    same = [mirror for mirror in found if Manifest.read(mirror).digest == digest]
+    return (same or found)[-1] if found else None
