@@ -129,13 +129,17 @@ def _results(
     if first and first.main and test:
         differ = differ.but(first.name, first.main.name)
     guessed = by_chance(rows, first.main.name) if first and first.main else {}
-    heading = headline(first, networks, known[first.name].told if first else "", test, several, differ, guessed)
+    seen = known[first.name].told if first else ""
+    short = headline(first, networks, seen, None, several, differ, guessed)
+    heading = headline(first, networks, seen, test, several, differ, guessed)
+    tested = heading.removeprefix(short).removeprefix("; ")  # a line of its own: all in one would be half a page
     verdict = (
         [above_chance(first, guessed), against_baseline(first, test, tests), differ.of(first.name)] if first else []
     )
     return {
         "tables": results,
-        "headline": heading,
+        "headline": short,
+        "tested": tested[:1].upper() + tested[1:],
         "knew": notes(known, heading, {table.name: table.eval for table in results}),
         "numbers": numbers(first) if first else "",
         "verdict": " ".join(filter(None, verdict)),

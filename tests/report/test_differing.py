@@ -152,5 +152,7 @@ def test_the_page_tells_them(toy_stores, tmp_path, run_cli):
     (tmp_path / "run/evaluation.json").write_text(without_checksum(evaluation))
     page = write_report(RunFolder(tmp_path / "run"), RunFolder(tmp_path / "run/baseline"))
     for told in (page.read_text(), page.with_suffix(".md").read_text()):
-        assert "in R@10 it and the baseline are not separable in a paired test, but it is worse in R@1," in told
+        assert "In R@10 it and the baseline are not separable in a paired test, but it is worse in R@1," in told
+        title = next(line for line in told.splitlines() if line.lstrip().startswith(("<h1>", "# ")))
+        assert "The student reaches" in title and "paired test" not in title, "a title is one clause, not all verdicts"
         assert "the student is worse than the baseline in R@1 (−100.0 points, p = " in told
