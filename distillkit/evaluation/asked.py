@@ -89,8 +89,8 @@ def asked_of(
         counted |= {"itself": "no example"} if any_shared(measure, open_store) else {}
         counted |= {"validation": "not learned from"} if any_choosing(measure, open_store) else {}
         counted |= {"classes without an example": "told"} if remarks else {}
-        elsewhere = [Teacher().looked(store, store.ok_rows[:1]) for store in stores.values()]
-        counted |= {"masks": "over what was looked at"} if hasattr(measure, "masks") and any(elsewhere) else {}
+        if hasattr(measure, "masks") and any(Teacher().looked(one, one.ok_rows[:1]) for one in stores.values()):
+            counted |= {"masks": "over what was looked at"}
         digests = {name: store.digest for name, store in stores.items()}
         files = contents.of(measure, open_store)
         one = Asked(component, measure, digests, counted, (*remarks, *drawn), files)
