@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from distillkit.runfolder import RunFolder
 from distillkit.system.atomic import make_folder
 from distillkit.system.locks import locked
 from distillkit.system.paths import expand
+from distillkit.system.stopping import asked
 from distillkit.train import train
 from distillkit.training.pixel_costs import clock
 
@@ -67,17 +69,27 @@ def _did(work: Work, timing: Timing, say: Say, overwrite: bool) -> bool:
         if not ours:
             return False
         began, before = time.monotonic(), RunFolder(folder).finished
-        try:
-            train(work.recipe, _nothing)
-        except OtherRun:
-            if not overwrite:
-                raise
-            train(work.recipe, _nothing, overwrite=True)
+        _train(work, say, overwrite)
         evaluate(folder, _nothing)
         if not before:
             timing.took(work, time.monotonic() - began)
             say(f"{work.recipe.name}: {clock(time.monotonic() - began)}; {timing.left()}")
     return True
+
+
+def _train(work: Work, say: Say, overwrite: bool) -> None:
+    said: deque[str] = deque(maxlen=1)
+    try:
+        try:
+            train(work.recipe, said.append)
+        except OtherRun:
+            if not overwrite:
+                raise
+            train(work.recipe, said.append, overwrite=True)
+    except SystemExit:
+        if asked() is not None:  # a signal waited for the end of a step: the last line tells which one is kept
+            say(f"{work.recipe.name}: {said[-1]}")
+        raise
 
 
 def _nothing(line: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from distillkit.claims.results import read_results
 from distillkit.errors import TrainError
+from distillkit.training.course import Course
 from tests.conftest import TRAIN
 
 ROOT = Path(__file__).parents[2]
@@ -116,6 +118,22 @@ def test_an_arm_whose_recipe_has_changed_is_trained_anew_where_one_says_so(world
     after = state(tmp_path / "runs")
     changed = {path.parts[-2] for path in before if after.get(path) != before[path] and path.name.startswith("stud")}
     assert changed == {"few@0", "few@1"}
+
+
+def test_a_signal_says_which_step_of_which_arm_is_kept(world, run_cli, tmp_path, monkeypatch):
+    file, words = world
+    step = Course.step
+
+    def stop_in_the_third(course, batch, *more):
+        step(course, batch, *more)
+        if batch.step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Course, "step", stop_in_the_third)
+    code, _, err = run_cli("claims", file, *words)
+    told = "toy student@0: stopped after step 3; its checkpoint is kept, the same command continues"
+    assert code == 143 and err.splitlines()[-1] == told
+    assert [path.name for path in (tmp_path / "runs/toy/student@0/checkpoints").iterdir()] == ["00000003"]
 
 
 @pytest.mark.slow  # two more processes, each with its libraries
