@@ -61,6 +61,10 @@ def part_of(shard: str | None) -> Part:
 
 
 def say(message: str) -> None:
+    if "/remote/" in message:
+        from distillkit.store.bucket.named import by_url
+
+        message = by_url(message)
     print(message, file=sys.stderr, flush=True)
 
 

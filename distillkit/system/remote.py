@@ -6,7 +6,6 @@ endpoints come from where the provider's own tools take them (AWS_PROFILE, AWS_E
 
 from __future__ import annotations
 
-import errno
 import inspect
 import io
 import os
@@ -21,7 +20,7 @@ from distillkit.errors import MissingExtra
 from distillkit.hidden import public
 from distillkit.system.addresses import refuse_secrets
 from distillkit.system.atomic import atomic_file
-from distillkit.system.opening import unreachable
+from distillkit.system.refusals import NothingThere, NotWritable, as_of_a_disk, is_final
 
 # What must be installed, by protocol; fsspec itself comes with torch.
 _EXTRAS = {
@@ -74,7 +73,7 @@ class Remote:
         end = None if length is None else start + length
         try:
             found = self._retried(name, lambda fs, path: fs.cat_file(path, start=start, end=end))
-        except _NothingThere:
+        except NothingThere:
             return b""
         if length is not None and len(found) > length:
             raise OSError(f"{self.where(name)}: the server sends no parts of files (HTTP ranges); download it first")
@@ -118,7 +117,7 @@ class Remote:
 
     def upload(self, file: Path, name: str) -> None:
         """Put a whole file there; it is seen when it is complete."""
-        self._retried(name, lambda fs, path: fs.put_file(str(file), path))
+        self._put(name, lambda fs, path: fs.put_file(str(file), path))
 
     def create(self, file: Path, name: str) -> bool:
         """Put a whole file there if none is; False where one is, which after a lost connection may be this one."""
@@ -137,7 +136,7 @@ class Remote:
                 fs.put_file(str(file), path)
             return absent
 
-        return self._retried(name, put)
+        return self._put(name, put)
 
     def remove(self, name: str) -> None:
         self._retried(name, lambda fs, path: fs.rm_file(path))
@@ -185,6 +184,18 @@ class Remote:
         name = unquote(name) if self._quoted else name
         return "" if {"", ".", ".."} & set(name.split("/")) else name
 
+    def _put(self, name: str, action: Callable[[Any, str], T]) -> T:
+        """NotWritable where it is in vain to put anything there again."""
+        try:
+            return self._retried(name, action)
+        except FileNotFoundError as error:
+            told = f"{self.where(name)}: cannot be written, there is no such bucket; make it, or name another place"
+            raise NotWritable(told) from error
+        except OSError as error:
+            if is_final(error.__cause__):
+                raise NotWritable(f"{error}; get the right to write there, or name another place") from error
+            raise
+
     def _retried(self, name: str, action: Callable[[Any, str], T]) -> T:
         fs, base = self._filesystem()
         path = f"{base}/{quote(name) if self._quoted else name}" if name else base
@@ -193,34 +204,10 @@ class Remote:
                 return action(fs, path)
             except Exception as error:
                 # Each protocol has its own library, and each library its own errors: they have no other name in common.
-                if wait is None or _is_final(error):
-                    raise _as_of_a_disk(error, self.where(name)) from error
+                if wait is None or is_final(error):
+                    raise as_of_a_disk(error, self.where(name)) from error
             time.sleep(wait)
         raise AssertionError("the last try returns or raises")
-
-
-class _NothingThere(OSError):
-    """The file ends before the part that was asked for."""
-
-
-def _is_final(error: BaseException | None) -> bool:
-    """Whether trying again is in vain: the file is not there, or is not ours to read."""
-    if isinstance(error, FileNotFoundError) and type(error.__cause__).__module__.startswith(("aiohttp", "asyncio")):
-        return _is_final(error.__cause__)  # so says fsspec of a server that did not answer, too
-    status = getattr(error, "status", None)
-    if isinstance(error, FileNotFoundError) or isinstance(status, int):
-        return status not in (408, 429) and (status is None or 400 <= status < 500)
-    denied = isinstance(error, PermissionError) or type(error).__name__ == "NoCredentialsError"
-    return denied or getattr(error, "errno", None) in (errno.EINVAL, errno.EPERM)
-
-
-def _as_of_a_disk(error: Exception, where: str) -> OSError:
-    if getattr(error, "status", None) == 416 or "InvalidRange" in f"{error} {error.__cause__}":
-        return _NothingThere(errno.EINVAL, "ends before", where)
-    if isinstance(error, FileNotFoundError) and _is_final(error):
-        return FileNotFoundError(errno.ENOENT, "no such file", where)
-    told = f"{where}: {public(' '.join(str(error).split())) or type(error).__name__:.300}"
-    return OSError(told) if _is_final(error) else unreachable(error, told) or OSError(told)
 
 
 class _Raw(io.RawIOBase):

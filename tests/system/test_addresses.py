@@ -18,7 +18,8 @@ from distillkit.sources._places import file_at, folder_at
 from distillkit.store.bucket.remote import local, workplace
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.addresses import refuse_secrets, refuse_secrets_within
-from distillkit.system.remote import Remote, _as_of_a_disk
+from distillkit.system.refusals import as_of_a_disk
+from distillkit.system.remote import Remote
 from tests.servers import Parts, serving
 from tests.store.conftest import FIELDS, Toy
 
@@ -166,7 +167,7 @@ def test_functions_in_python_refuse_it_as_commands_do(address, tmp_path, monkeyp
 
 def test_what_a_server_says_of_a_signed_address_is_not_repeated():
     """A server may send us on to one, which nobody wrote."""
-    told = str(_as_of_a_disk(OSError(f"403, url='https://host/a?X-Amz-Signature={SECRET}&x=1'"), "s3://bucket/a"))
+    told = str(as_of_a_disk(OSError(f"403, url='https://host/a?X-Amz-Signature={SECRET}&x=1'"), "s3://bucket/a"))
     assert told == "s3://bucket/a: 403, url='https://host/a?X-Amz-Signature=...&x=1'"
 
 

@@ -26,6 +26,7 @@ from distillkit.system.addresses import refuse_secrets
 from distillkit.system.atomic import atomic_file, make_folder, parsed_json, write_json
 from distillkit.system.locks import locked
 from distillkit.system.paths import here
+from distillkit.system.refusals import NotWritable
 from distillkit.system.remote import Remote, is_remote, local_path
 from distillkit.system.wording import as_word
 
@@ -123,7 +124,7 @@ class Origin:
                 list(pool.map(lambda name: self._fetch(name, wanted[name]), absent))
 
     def _fetch(self, name: str, want: File) -> None:
-        path = self.path / name
+        path, where = self.path / name, f"{self.url}/{name}"
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path.with_name(f".{path.name}.lock")):
             if path.is_file():
@@ -133,13 +134,9 @@ class Origin:
                     self._remote.copy(name, file)
                     file.flush()
                     if file_digest(Path(file.name)) != want:
-                        raise StoreError(
-                            f"{self.url}/{name} is damaged; run: distillkit store verify {as_word(self.url)}"
-                        )
+                        raise StoreError(f"{where} is damaged; run: distillkit store verify {as_word(self.url)}")
             except OSError as error:
-                raise StoreError(
-                    f"{self.url}/{name}: cannot be fetched ({error}); run the same command again"
-                ) from error
+                raise StoreError(f"{where}: cannot be fetched ({error}); run the same command again") from error
 
     def open(self, name: str) -> BufferedReader:
         """A file of the bucket as it is there, whatever is here; OSError where there is none."""
@@ -181,7 +178,7 @@ class Origin:
         try:
             return self._remote.create(file, name)
         except OSError as error:
-            raise StoreError(f"{error}; nothing is committed yet, run the same command again") from error
+            raise _not_put(error, "nothing is committed yet") from error
 
     def content(self, name: str) -> bytes | None:
         """A small file of the bucket; None where there is none."""
@@ -212,7 +209,7 @@ class Origin:
         try:
             self._remote.upload(path, name)
         except OSError as error:
-            raise StoreError(f"{error}; what is committed is kept, run the same command again") from error
+            raise _not_put(error, "what is committed is kept") from error
 
     def remove(self, name: str) -> None:
         """Take a file out of the bucket, if it is there."""
@@ -222,6 +219,10 @@ class Origin:
             return
         except OSError as error:
             raise StoreError(str(error)) from error
+
+
+def _not_put(error: OSError, kept: str) -> StoreError:
+    return StoreError(str(error) if isinstance(error, NotWritable) else f"{error}; {kept}, run the same command again")
 
 
 def _tells(name: str) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from distillkit.cli.console import say
 from distillkit.errors import StoreError
 from distillkit.mining.job import Job
 from distillkit.recipe import MineRecipe
@@ -416,6 +417,31 @@ def test_neighbours_for_a_bucket_are_refused_before_they_are_sought(toy_there, s
     recipe = MineRecipe(name="near", queries=URL, corpus=URL, field="image", corpus_field="image", k=2)
     with pytest.raises(StoreError, match=rf"^{URL}: .*copy it to a disk, and name the copy as `queries`$"):
         Job.of(recipe)
+
+
+def test_a_bucket_that_cannot_be_written_is_told_with_what_to_do(make_toy, s3, monkeypatch):
+    with pytest.raises(StoreError, match=r"^s3://nowhere/\S+: cannot be written, there is no such bucket; make it, or"):
+        make_toy(path=workplace("s3://nowhere/stores") / "store").write()
+
+    def denied(self, *given, **more):
+        raise PermissionError("Access Denied")
+
+    monkeypatch.setattr(s3.bucket.__class__, "put_file", denied)
+    with pytest.raises(
+        StoreError, match=r"^s3://\S+: Access Denied; get the right to write there, or name another place$"
+    ):
+        make_toy(path=workplace("s3://corpora/stores") / "store").write()
+
+
+def test_progress_names_the_url_not_the_folder_that_stands_for_it(toy_there, s3, cache, capsys):
+    toy_there.write()
+    here = local(URL)
+    for path in (toy_there.path, here):
+        say(f"{path}: complete; why: distillkit store failures {path}")
+        assert capsys.readouterr().err == f"{URL}: complete; why: distillkit store failures {URL}\n"
+    file = here / "manifest.json"
+    say(f"error: {file}: damaged, remove it")
+    assert capsys.readouterr().err == f"error: {file}: damaged, remove it\n"
 
 
 def test_what_a_server_says_of_an_object_is_told(toy_there, s3, cache, monkeypatch):
