@@ -423,13 +423,15 @@ def test_a_bucket_that_cannot_be_written_is_told_with_what_to_do(make_toy, s3, m
     with pytest.raises(StoreError, match=r"^s3://nowhere/\S+: cannot be written, there is no such bucket; make it, or"):
         make_toy(path=workplace("s3://nowhere/stores") / "store").write()
 
-    def denied(self, *given, **more):
-        raise PermissionError("Access Denied")
+    class Denied:
+        def __getattr__(self, name):
+            return getattr(s3.bucket, name)
 
-    monkeypatch.setattr(s3.bucket.__class__, "put_file", denied)
-    with pytest.raises(
-        StoreError, match=r"^s3://\S+: Access Denied; get the right to write there, or name another place$"
-    ):
+        def put_file(self, file, path, mode="overwrite"):
+            raise PermissionError("Access Denied")
+
+    monkeypatch.setattr(Remote, "_filesystem", lambda remote: (Denied(), remote.url.removeprefix("s3://")))
+    with pytest.raises(StoreError, match=r"^s3://\S+: Access Denied; get the right to write there, or name another"):
         make_toy(path=workplace("s3://corpora/stores") / "store").write()
 
 
