@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import io
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +34,7 @@ _EXTRAS = {
 }
 # Seconds between tries; the libraries below have tried again at once before they give up.
 _WAITS = (0.5, 2.0, 8.0)
+_SILENT = 10.0  # seconds without an answer, after which each try in vain is told
 # A request costs tens of milliseconds, in which as many megabytes could have come.
 _BLOCK = 4 * 2**20
 _DEEPEST = 32
@@ -199,6 +201,7 @@ class Remote:
     def _retried(self, name: str, action: Callable[[Any, str], T]) -> T:
         fs, base = self._filesystem()
         path = f"{base}/{quote(name) if self._quoted else name}" if name else base
+        began = time.monotonic()
         for wait in (*_WAITS, None):
             try:
                 return action(fs, path)
@@ -206,6 +209,8 @@ class Remote:
                 # Each protocol has its own library, and each library its own errors: they have no other name in common.
                 if wait is None or is_final(error):
                     raise as_of_a_disk(error, self.where(name)) from error
+                if time.monotonic() - began > _SILENT:
+                    logging.getLogger(__name__).warning("%s; trying again", as_of_a_disk(error, self.where(name)))
             time.sleep(wait)
         raise AssertionError("the last try returns or raises")
 

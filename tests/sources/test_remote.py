@@ -229,3 +229,26 @@ def test_a_file_is_created_where_none_is(tmp_path, s3, monkeypatch):
         monkeypatch.setattr(Remote, "_filesystem", lambda self, shelf=shelf: (shelf, "plans"))
         assert there.create(tmp_path / "one", "plan") and not there.create(tmp_path / "other", "plan")
         assert shelf.files == {"plans/plan": b"one"}
+
+
+def test_who_waits_for_a_server_is_told(impatient, monkeypatch, caplog):
+    """Libraries try again for minutes below one try of ours; a hiccup alone is told to nobody."""
+    answers = iter([OSError("Please be slower"), OSError("no route to host"), b"rows", OSError("no"), b""])
+
+    class Busy:
+        def cat_file(self, path, start, end):
+            answer = next(answers)
+            if isinstance(answer, OSError):
+                raise answer
+            return answer
+
+    monkeypatch.setattr(Remote, "_filesystem", lambda self: (Busy(), "corpora"))
+    there = Remote("s3://corpora")
+    monkeypatch.setattr("distillkit.system.remote._SILENT", -1.0)
+    assert there.read("a") == b"rows"
+    assert caplog.messages == [
+        "s3://corpora/a: Please be slower; trying again",
+        "s3://corpora/a: no route to host; trying again",
+    ]
+    monkeypatch.setattr("distillkit.system.remote._SILENT", 10.0)
+    assert there.read("a") == b"" and len(caplog.messages) == 2
