@@ -22,7 +22,7 @@ from distillkit.pixels import room
 from distillkit.pixels.views import columns
 from distillkit.recipe import DType, Views
 from distillkit.store.format.field import DTYPES
-from distillkit.system.machine import free_memory
+from distillkit.system.memory import available_memory
 from distillkit.system.wording import count
 
 _MANY_BYTES = 100e9
@@ -57,10 +57,15 @@ def estimate(job: Job, rows: int, probe: Probe, setting: Setting | None = None) 
     forward = probe.images * setting.views * probe.view + probe.text
     seconds = max(probe.images * probe.decode, forward, row_bytes / probe.write)
     # What fits into memory is read from the disk once, not once an epoch.
-    reading = 0.0 if rows * row_bytes < free_memory() / 2 else (view_bytes + text_bytes) / probe.read
+    reading = 0.0 if rows * row_bytes < _memory() / 2 else (view_bytes + text_bytes) / probe.read
     saved = probe.view + probe.text - reading
     epochs = math.ceil(round(seconds / saved, 6)) if saved > 0 else None
     return Estimate(row_bytes, rows * row_bytes, rows * seconds, epochs)
+
+
+def _memory() -> float:
+    """Bytes that may still be taken; without end where the system does not say."""
+    return available_memory() or math.inf
 
 
 def _own_bytes(job: Job) -> tuple[int, int]:
@@ -128,10 +133,10 @@ def warnings(job: Job, rows: int, free: int) -> list[str]:
     if all_bytes > free:
         told.append(f"{job.path}: needs {size(all_bytes)}, free are {size(free)}; it would stop when the disk is full")
     shard = job.rows_per_shard * sum(field.row_bytes for field in job.fields.values())
-    if 2 * min(shard, all_bytes) > free_memory():
+    if 2 * min(shard, all_bytes) > _memory():
         told.append(
             f"{job.path}: two shards of {count(job.rows_per_shard, 'row')} take {size(2 * shard)} of memory, free are "
-            f"{size(free_memory())}; lower rows_per_shard, or leave it out"
+            f"{size(_memory())}; lower rows_per_shard, or leave it out"
         )
     return told
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -45,14 +44,6 @@ def search_libraries() -> list[str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def free_memory() -> int:
-    """Bytes that processes can still take without swapping; where the system does not say, what it has in all."""
-    listing = Path("/proc/meminfo")
-    lines = listing.read_text().splitlines() if listing.is_file() else []
-    told = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
-    return int(told[0]) * 1024 if told else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _cpu() -> str:

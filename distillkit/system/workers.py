@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
@@ -9,16 +10,26 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from typing import Any
 
 from distillkit.errors import DistillkitError
 
+_CONTAINER = Path("/sys/fs/cgroup")
 _AT_ONCE = 64  # items that travel together: enough that the way is nothing beside the work
 
 
 def cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many this process may use: those it is bound to, or fewer where a container has a limit (docker --cpus)."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min([bound, *_of_container()])
+
+
+def _of_container() -> list[int]:
+    """What a cgroup v2 allows, rounded up (https://docs.kernel.org/admin-guide/cgroup-v2.html); else nothing."""
+    limit = _CONTAINER / "cpu.max"
+    time, period = limit.read_text().split() if limit.is_file() else ("max", "1")
+    return [] if time == "max" else [max(1, math.ceil(int(time) / int(period)))]
 
 
 def begin_worker() -> None:

@@ -31,7 +31,7 @@ def job(fields, **corpus):
 @pytest.fixture(autouse=True)
 def memory(monkeypatch):
     """16 GB are free."""
-    monkeypatch.setattr(estimate, "free_memory", lambda: 16e9)
+    monkeypatch.setattr(estimate, "available_memory", lambda: 16e9)
 
 
 def test_patch_tokens_of_imagenet_are_told_first():

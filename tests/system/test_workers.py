@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from distillkit.errors import DistillkitError, SourceError
+from distillkit.system import workers
 from distillkit.system.workers import by_processes, cores
 
 
@@ -24,6 +25,15 @@ def _refused(number):
 
 def _died(number):
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize(("limit", "allowed"), [("max 100000", 8), ("150000 100000", 2), ("10000 100000", 1), ("", 8)])
+def test_a_container_allows_fewer_cores(tmp_path, monkeypatch, limit, allowed):
+    if limit:
+        (tmp_path / "cpu.max").write_text(f"{limit}\n")
+    monkeypatch.setattr(workers, "_CONTAINER", tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
+    assert cores() == allowed and isinstance(cores(), int)
 
 
 def test_answers_come_in_order_from_other_processes():
