@@ -1,6 +1,6 @@
 """Pictures whose pixels are the answers: a class or a depth each, one picture for each image, found by its key.
 
-ROOT/KEY.png, where the image's key is KEY.jpg: grey of 8 or 16 bits, or colours of a palette, whose numbers are meant.
+ROOT/KEY.png, where the image's key is KEY.jpg: grey of up to 16 bits, or colours of a palette, whose numbers are meant.
 They are cut as the images are: the largest centred square, at `side` x `side` pixels, each the nearest one.
 """
 
@@ -80,7 +80,8 @@ class Masks:
                         f"{path}: is {image.mode}, but a mask has one number for each pixel; save it as grey, or "
                         "with a palette"
                     )
-                return _square(np.asarray(image, np.int64), self.side)
+                step = _step(image)
+                return _square(np.asarray(image, np.int64) // step, self.side)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise _unread(path, error) from error
 
@@ -88,6 +89,14 @@ class Masks:
 def _unread(path: Path, error: Exception) -> StoreError:
     blame_the_file(error, path)
     return StoreError(f"{path}: cannot be read as a picture ({error}); fetch it again")
+
+
+def _step(image: Image.Image) -> int:
+    """What Pillow makes of one level of grey: it stretches the 2 or 4 bits of a PNG's pixel to 0 to 255. To be asked
+    before pixels are.
+    """
+    kinds = {tile[3] for tile in getattr(image, "tile", ())}
+    return 85 if "L;2" in kinds else 17 if "L;4" in kinds else 1
 
 
 def files_of_masks(measure: Any, open_store: OpenStore) -> dict[str, list[Path]]:

@@ -1,5 +1,8 @@
 """Dense probes on maps that one can read: a patch says its class, or its depth."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 import torch
@@ -166,6 +169,20 @@ def test_masks_are_cut_as_images_are(masks, tmp_path):
     wide = np.arange(8)[None, None].repeat(4, 1).repeat(IMAGES, 0)
     cut = Masks(Store([0] * IMAGES, keys=KEYS), masks(wide), 2).of(np.array([0]))
     assert cut.tolist() == [[[3, 5], [3, 5]]]  # columns 2 to 5 of 8, each the nearest to the middle of its half
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_a_grey_mask_of_few_bits_says_its_numbers(tmp_path, bits):
+    """Which Pillow stretches to 0 to 255: of 2 bits class 3 was 255, which is no class."""
+    numbers = np.arange(16).reshape(4, 4) % 2**bits
+    packed = [np.packbits((row[:, None] >> np.arange(bits)[::-1]) & 1) for row in numbers]
+    header = struct.pack(">IIBBBBB", 4, 4, bits, 0, 0, 0, 0)
+    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(b"".join(b"\0" + row.tobytes() for row in packed)))]
+    with (tmp_path / "0.png").open("wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n")
+        for name, body in [*parts, (b"IEND", b"")]:
+            file.write(struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)))
+    assert (Masks(Store([0], keys=["0.jpg"]), str(tmp_path), 4).of(np.array([0]))[0] == numbers).all()
 
 
 def test_masks_that_are_not_there_or_no_numbers(masks, squares, tmp_path):
