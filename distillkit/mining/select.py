@@ -73,10 +73,13 @@ def select_texts(
         write_json(out / "selection.json", facts)
         write_selection(out / "selection.html", facts, kept_examples, dropped_examples)
     share = f"{100 * facts['kept'] / facts['texts']:.1f}%"
+    if facts["duplicates"] is not None:
+        equal = f"{facts['duplicates']:,} equal to another, {facts['never']:,} "
+    else:
+        equal = f"{facts['never']:,} equal to another, not searched, or "
     say(
-        f"{out}: {facts['kept']:,} of {count(facts['texts'], 'text')} kept ({share}), "
-        f"{facts['duplicates']:,} equal to another, {facts['never']:,} no image's neighbour, {facts['too_far']:,} not "
-        f"near enough; look at {out / 'selection.html'}"
+        f"{out}: {facts['kept']:,} of {count(facts['texts'], 'text')} kept ({share}), {equal}no image's neighbour, "
+        f"{facts['too_far']:,} not near enough; look at {out / 'selection.html'}"
     )
     return out
 
@@ -137,16 +140,18 @@ def _facts(
 ) -> dict[str, Any]:
     near = best[np.isfinite(best)]
     counts, edges = np.histogram(near, _BARS)
-    usable = len(texts.ok_rows)
-    # Of a view fewer texts may be usable than were searched; those were never candidates here.
-    distinct = min(neighbours.facts["distinct"], usable)
+    # A row without a text was no candidate, and is equal to none.
+    usable = len(texts.rows_with(neighbours.facts.get("corpus_field", "text")))
+    # Where others were searched than these (a view's, or those of the whole store), nobody counted these's likes.
+    same = neighbours.facts.get("corpus_digest", texts.digest) == texts.digest
+    distinct = neighbours.facts["distinct"] if same else usable
     return {
         "recipe": recipe.model_dump(),
         "k": neighbours.k,
         "min_cosine": recipe.min_cosine,
         "images": len(neighbours.store.ok_rows),
         "texts": usable,
-        "duplicates": usable - distinct,
+        "duplicates": usable - distinct if same else None,
         "never": distinct - len(near),
         "too_far": len(near) - len(kept),
         "kept": len(kept),

@@ -49,6 +49,28 @@ def test_kept_are_the_texts_near_to_an_image_and_no_others(tmp_path, stores):
     assert not verify(out)
 
 
+@pytest.mark.parametrize("mined_in", ["all of them", "a half"])
+def test_where_others_were_searched_nobody_is_called_equal_to_another(tmp_path, stores, mined_in):
+    """Of texts that mining never looked at, half of a store was called "equal to another"."""
+    images, texts = stores
+    half = tmp_path / "half"
+    select(texts.path, texts.ok_rows[::2], half)
+    if mined_in == "a half":
+        asked = {"queries": str(images.path), "corpus": str(half), "k": 32, "rows_per_shard": 64, "name": "halved"}
+        mine_here(MineRecipe(**asked), 1, lambda _: None)
+        stores, meant, usable, knobs = (FeatureStore(images.path), texts), 999, 999, {"neighbours": "halved"}
+    else:
+        meant, usable, knobs = 500, 500, {"texts": str(half)}
+    said = []
+    out = select_texts(recipe(stores, tmp_path / "view", k=4, min_cosine=0.8, **knobs), said.append)
+    facts = json.loads((out / "selection.json").read_text())
+    assert (facts["texts"], facts["duplicates"]) == (meant, None)
+    assert facts["never"] + facts["too_far"] + facts["kept"] == usable
+    told = "equal to another, not searched, or "
+    assert f"{facts['never']:,} {told}no image's neighbour" in said[-1]
+    assert f"{facts['never']:,} texts {told}near to no image" in (out / "selection.html").read_text()
+
+
 def test_a_text_is_as_near_as_its_nearest_image(stores):
     best, image = nearest_image(Neighbours(stores[0], "neighbours", stores[1]), len(stores[1]))
     rows, cosines = truth(*stores, 32)
