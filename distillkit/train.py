@@ -35,7 +35,7 @@ from distillkit.training.ahead import ahead_of
 from distillkit.training.ask import Ask
 from distillkit.training.batches import Batches, refuse_other_inputs
 from distillkit.training.class_order import class_orders
-from distillkit.training.course import Course
+from distillkit.training.course import Course, remarks
 from distillkit.training.deterministic import deterministic
 from distillkit.training.gpu_memory import fitting
 from distillkit.training.gradcache import refuse_more_parts
@@ -46,7 +46,6 @@ from distillkit.training.rescue import leave, leaving, rescued
 from distillkit.training.schedule import total_steps
 from distillkit.training.trackers import refuse_missing
 from distillkit.training.validation import Validator
-from distillkit.types import Batch
 
 Say = Callable[[str], None]
 
@@ -83,9 +82,9 @@ def train(
         for line in class_orders(recipe) if ranks.first else ():
             heard(line)
         baselines = [baseline for one in alone if (baseline := one.of_baseline())]
-        train_together(alone, device, ranks, heard, command, ask, overwrite, then=baselines)
+        read = train_together(alone, device, ranks, heard, command, ask, overwrite, then=baselines)
         if baselines:
-            train_together(baselines, device, ranks, heard, command, ask, overwrite=False)
+            train_together(baselines, device, ranks, heard, command, ask, overwrite=False, read=read)
     return recipe.folder
 
 
@@ -106,10 +105,12 @@ def train_together(
     ask: Ask | None,
     overwrite: bool,
     then: Sequence[TrainRecipe] = (),
-) -> None:
-    """Students over the same batches, from wherever their run folders stand to the end.
+    read: beginning.Read | None = None,
+) -> beginning.Read:
+    """Students over the same batches, from wherever their run folders stand to the end; returns what they read.
 
-    `then`: the baselines that come after them. What those are refused for is told now.
+    `then`: the baselines that come after them. What those are refused for is told now. `read`: by whom these are the
+    baselines of.
     """
     runs = [RunFolder(recipe.folder) for recipe in recipes]
     if ranks.first:
@@ -120,6 +121,7 @@ def train_together(
         # All that can be refused is refused before an older run is moved aside.
         students, batches, objectives = _opened(recipes, ranks, ask)
         ingredients = batches.ingredients
+        digests = beginning.read_of(ingredients.stores, read or {})
         if then:
             _try_baselines(then, ranks, ask, overwrite)
         with ranks.one_first():  # it may look through many masks, and nobody waits in a collective meanwhile
@@ -150,6 +152,7 @@ def train_together(
                     for n in todo
                 ]
             _train([recipes[n] for n in todo], [runs[n] for n in todo], learners, batches, say, command)
+    return digests
 
 
 def _try_baselines(recipes: Sequence[TrainRecipe], ranks: Ranks, ask: Ask | None, overwrite: bool) -> None:
@@ -232,7 +235,7 @@ def _steps(courses: Sequence[Course], batches: Batches, last: int, say: Say) -> 
         course.catch_up()
     first = min(course.done for course in courses)
     for batch in batches.stream(first, last, ahead_of(recipe.data.prefetch, learners[0].device)):
-        for line in _remarks(learners, batch) if batch.step == 0 else ():
+        for line in remarks(courses, batch) if batch.step == 0 else ():
             say(line)
         for course in courses:
             # One that is further on than the others waits for them; none sees a batch twice.
@@ -240,11 +243,6 @@ def _steps(courses: Sequence[Course], batches: Batches, last: int, say: Say) -> 
                 course.step(batch, batches.wait_seconds)
         if leaving(learners) and batch.step + 1 < last:
             leave(courses, batch.step + 1, say)
-
-
-def _remarks(learners: Sequence[Learner], batch: Batch) -> list[str]:
-    """What the objectives have to tell of the first batch, each line once."""
-    return list(dict.fromkeys(line for learner in learners for line in learner.objective.remarks(batch)))
 
 
 make_callable(__name__)

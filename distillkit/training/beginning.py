@@ -19,6 +19,8 @@ from distillkit.system.versions import versions
 from distillkit.system.wording import count
 from distillkit.training import checkpoint
 
+Read = dict[tuple[str, Path], str]  # digests of stores, by their name in a recipe and their place
+
 _SHOWN = 6  # changes of a recipe that are told one by one
 _STEPS = ("checkpoints", "metrics.jsonl", "student.json")
 
@@ -28,6 +30,22 @@ def refuse_other_things(runs: Sequence[RunFolder], overwrite: bool) -> None:
     for run in runs:
         if told := _strange(run.path, overwrite):
             raise (TrainError if _strange(run.path, overwrite=True) else OtherRun)(told)
+
+
+def read_of(stores: Mapping[str, FeatureStore], before: Read) -> Read:
+    """What these stores hold. TrainError where a student that is to be compared read another one there `before`.
+
+    A training may take days, and a store may grow or be mended meanwhile.
+    """
+    found = {(name, store.path): store.digest for name, store in stores.items()}
+    for (name, path), digest in found.items():
+        if before.get((name, path), digest) != digest:
+            raise TrainError(
+                f"baseline: {path}: another store took its place since the student was trained from it (it grew, or "
+                "was mended), and the two are to learn from the same; put the one that was set aside beside it back "
+                "and run the same command again, or train both anew with --overwrite"
+            )
+    return found
 
 
 def all_wanted(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from types import TracebackType
 from typing import Any
@@ -230,3 +230,8 @@ class Course:
             + (" with a part of the weights each" if self.learner.sharded else "")
             + (f", continuing after step {self.done}" if self.done else "")
         )
+
+
+def remarks(courses: Sequence[Course], batch: Batch) -> list[str]:
+    """What the objectives have to tell of the first batch, each line once."""
+    return list(dict.fromkeys(line for course in courses for line in course.learner.objective.remarks(batch)))

@@ -1,6 +1,7 @@
 """What a run does beside its steps: sweeps, live teachers, measurements, plans, trackers, and what a NaN leaves."""
 
 import json
+import shutil
 import sys
 from types import SimpleNamespace
 
@@ -9,7 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 import distillkit
-from distillkit.errors import MissingExtra, RecipeError, StoreError
+from distillkit import stores
+from distillkit.errors import MissingExtra, RecipeError, StoreError, TrainError
 from distillkit.live import Live
 from distillkit.recipe import TrainRecipe, load
 from distillkit.runfolder import RunFolder
@@ -172,6 +174,32 @@ def test_the_best_student_is_kept_and_measuring_changes_no_step(recipes, run_cli
     assert weights(run) == weights(tmp_path / "calm")
     code, _, err = run_cli("train-student", recipes[1], "--overwrite", "--set", 'validation.best="R@7"')
     assert code == 1 and "validation.best: this eval gives no 'R@7'; it gives: R@1, R@5" in err.splitlines()[-1]
+
+
+def test_a_baseline_learns_from_what_its_student_learned_from(recipes, tmp_path, corpus):
+    """A store that grew while the student was trained would give the baseline other rows, and more steps."""
+    distillkit.extract(recipes[0], quiet)
+    store, told = tmp_path / "out/images", []
+
+    def grow(line):
+        told.append(line)
+        if "/run: trained" in line:
+            rows = (corpus / "pairs.tsv").read_text().splitlines()
+            for number in range(3):
+                shutil.copy(corpus / "images/000.png", corpus / f"images/new{number}.png")
+                rows.append(f"a new text {number}\timages/new{number}.png")
+            (corpus / "pairs.tsv").write_text("\n".join(rows) + "\n")
+            stores.append(recipes[0], only=["images"])
+
+    overrides = ["optim.epochs=1", "optim.warmup_epochs=0"]
+    with pytest.raises(TrainError, match=r"^baseline: .*/out/images: another store took its place .* it back"):
+        distillkit.train(recipes[1], grow, overrides=overrides)
+    assert not (tmp_path / "out/run/baseline/student.json").exists()
+    (aside,) = store.parent.glob("images.before-*")
+    store.rename(store.parent / "grown")
+    aside.rename(store)
+    run = distillkit.train(recipes[1], told.append, overrides=overrides)
+    assert RunFolder(run / "baseline").facts()["steps"] == RunFolder(run).facts()["steps"]
 
 
 def test_overwrite_trains_anew_and_keeps_the_old_one(recipes, run_cli, tmp_path):
