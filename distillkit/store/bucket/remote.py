@@ -19,6 +19,7 @@ from typing import Any, TypeVar, cast
 from distillkit.errors import NoHome, StoreError
 from distillkit.store.bucket.cache import arriving
 from distillkit.store.bucket.cache import folder as cache_folder
+from distillkit.store.bucket.there import listed, manifest_at, refuse_another
 from distillkit.store.format.classes import FILE_NAME as CLASSES
 from distillkit.store.format.log import FILE_NAME as LOG
 from distillkit.store.format.manifest import FILE_NAME, File, Manifest, file_digest
@@ -46,14 +47,14 @@ def local(place: str | Path) -> Path:
     if not is_remote(place):
         return local_path(place)
     remote = Remote(place)
-    content = _manifest(remote, FILE_NAME)
+    content = manifest_at(remote, FILE_NAME)
     folder = cache_folder() / f"{remote.url.rpartition('/')[2]}-{hashlib.sha256(content).hexdigest()[:16]}"
     if not (folder / FILE_NAME).is_file():
         write_json(folder / _NOTE, {"url": remote.url, "writes": False})
         _mirror(remote, FILE_NAME, content, folder)
-    there = _listed(remote)
+    there = listed(remote)
     for name in (name for name in there if name.startswith(_ADDED) and name.endswith(f"/{FILE_NAME}")):
-        content, held = _manifest(remote, name), folder / name
+        content, held = manifest_at(remote, name), folder / name
         if not held.is_file() or held.read_bytes() != content:
             shutil.rmtree(held.parent, ignore_errors=True)
             _mirror(remote, name, content, folder)
@@ -134,8 +135,11 @@ class Origin:
                     self._remote.copy(name, file)
                     file.flush()
                     if file_digest(Path(file.name)) != want:
+                        refuse_another(self._remote, self.path)
                         raise StoreError(f"{where} is damaged; run: distillkit store verify {as_word(self.url)}")
             except OSError as error:
+                if isinstance(error, FileNotFoundError):
+                    refuse_another(self._remote, self.path)
                 raise StoreError(f"{where}: cannot be fetched ({error}); run the same command again") from error
 
     def open(self, name: str) -> BufferedReader:
@@ -146,7 +150,7 @@ class Origin:
         """Make the small files here that tell what is done those of the bucket, and list it: bytes of each file."""
         if not self.writes:
             raise StoreError(f"{self.url}: stores behind a URL are written by extract-teacher alone; work on a copy")
-        there = _listed(self._remote)
+        there = listed(self._remote)
         small = {name for name in there if _tells(name)}
         here = {path.relative_to(self.path).as_posix() for path in self.path.rglob("*") if path.is_file()}
         doubted = {name for name in here - small if _tells(name)} | {PLAN, FILE_NAME}
@@ -228,21 +232,3 @@ def _not_put(error: OSError, kept: str) -> StoreError:
 def _tells(name: str) -> bool:
     """Whether a file of a store tells what it is and what of it is done."""
     return name in (PLAN, FILE_NAME, _STEPS) or name.startswith("commits/") or ".steps/" in name
-
-
-def _listed(remote: Remote) -> dict[str, int]:
-    try:
-        return remote.sizes()
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise StoreError(f"{remote.url}: cannot be listed ({error}); mend its address, or the access to it") from error
-
-
-def _manifest(remote: Remote, name: str) -> bytes:
-    try:
-        return remote.read(name)
-    except FileNotFoundError as error:
-        raise StoreError(f"{remote.url}: no complete feature store; extract it, or finish its extraction") from error
-    except OSError as error:
-        raise StoreError(str(error)) from error

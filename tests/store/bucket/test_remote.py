@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from distillkit.cli.console import say
 from distillkit.errors import StoreError
@@ -117,6 +118,20 @@ def test_another_store_at_the_same_url_is_another_mirror(make_toy, toy_there, s3
     other = FeatureStore(URL)
     assert len(other) == 200 and len(one) == 150 and one.path != other.path
     assert other.digest != one.digest
+
+
+@pytest.mark.parametrize("rows", [200, 100])
+def test_who_reads_one_store_while_another_takes_its_place_is_told_so(make_toy, toy_there, s3, rows):
+    """And not that the other one, whose files are sound, is damaged. What came before is read on."""
+    toy_there.write()
+    one = FeatureStore(URL)
+    before = one.read("image", np.array([10]))
+    s3.bucket.rm("corpora/stores", recursive=True)
+    make_toy(rows=rows, path=toy_there.path).write()
+    with pytest.raises(StoreError, match=r"another store took its place since it was opened .*; run the same command"):
+        one.read("image", np.array([140]))
+    assert torch.equal(one.read("image", np.array([10])), before)
+    assert verify(local(URL)) == []
 
 
 def test_additions_come_and_change(make_toy, toy_there, s3):
