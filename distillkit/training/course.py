@@ -70,7 +70,7 @@ class Course:
         self.validator.begin(self.say)
         self.validator.forget_after(self.done)
         data, first, last = self.recipe.data, self.done, self.last
-        trackers = Trackers(self.recipe, self.run.path)
+        trackers = Trackers(self.recipe, self.run.path, first)
         progress = Progress(
             self.run,
             first=first,

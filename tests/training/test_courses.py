@@ -15,6 +15,8 @@ from distillkit.errors import MissingExtra, RecipeError, StoreError, TrainError
 from distillkit.live import Live
 from distillkit.recipe import TrainRecipe, load
 from distillkit.runfolder import RunFolder
+from distillkit.training.batches import Batches
+from distillkit.training.checkpoint import newest
 from distillkit.training.forecast import forecast
 from distillkit.training.progress import memory
 from distillkit.training.reproducer import replay
@@ -225,34 +227,103 @@ def test_a_plan_says_what_a_run_takes_and_writes_nothing(recipes, run_cli, tmp_p
     assert len(forecast(load(replaced(recipes[1], SWEEP), ["optim.epochs=0.3"], kind=TrainRecipe))) == 20
 
 
+def trackers(told):
+    """What is like wandb, where who does not ask for a new run gets that which is active; and what is like MLflow."""
+    active = []
+
+    class Run:
+        def __init__(self, name):
+            self.name = name
+
+        def log(self, numbers, step):
+            told.append(("run", self.name, step, numbers))
+
+        def finish(self):
+            active[:] = [run for run in active if run is not self]
+            told.append("finished")
+
+    def init(project, name, config, reinit=None):
+        if not active or reinit == "create_new":
+            active.append(Run(name))
+        return active[-1]
+
+    client = SimpleNamespace(
+        create_run=lambda experiment_id, run_name: SimpleNamespace(info=SimpleNamespace(run_id=run_name)),
+        log_dict=lambda run_id, value, name: None,
+        set_terminated=lambda run_id: told.append("ended"),
+    )
+    mlflow = SimpleNamespace(
+        MlflowClient=lambda: client,
+        set_experiment=lambda name: SimpleNamespace(experiment_id=name),
+        log_metrics=lambda numbers, step, run_id: told.append(("mlflow", run_id, step, numbers)),
+    )
+    return SimpleNamespace(init=init), mlflow
+
+
 def test_every_tracker_gets_every_line(recipes, run_cli, tmp_path, monkeypatch):
     run_cli("extract-teacher", recipes[0])
     told = []
 
-    class Run:
-        def log(self, numbers, step):
-            told.append(("run", step, numbers))
-
-        def finish(self):
-            told.append("finished")
-
-    like_wandb = SimpleNamespace(init=lambda **facts: told.append(facts) or Run())
-    mlflow = SimpleNamespace(
-        set_experiment=told.append,
-        start_run=lambda run_name: None,
-        log_dict=lambda value, name: None,
-        log_metrics=lambda numbers, step: told.append(("mlflow", step, numbers)),
-        end_run=lambda: told.append("ended"),
-    )
+    like_wandb, mlflow = trackers(told)
     for name, module in (("wandb", like_wandb), ("trackio", like_wandb), ("mlflow", mlflow)):
         monkeypatch.setitem(sys.modules, name, module)
     knobs = [f'log.{name}="mine"' for name in ("wandb", "trackio", "mlflow")]
     loaded = load(recipes[1], [*knobs, "log.gradient_norms=true", "optim.epochs=1.0"], kind=TrainRecipe)
     distillkit.train(loaded.model_copy(update={"baseline": None}), quiet)
     lines = [one for one in told if isinstance(one, tuple)]
-    assert [name for name, _, _ in lines] == ["run", "run", "mlflow"] and {step for _, step, _ in lines} == {4}
-    assert lines[0][2]["affinity"] > 0 and lines[0][2]["gradient.affinity"] > 0
+    assert [name for name, *_ in lines] == ["run", "run", "mlflow"] and {step for _, _, step, _ in lines} == {4}
+    assert lines[0][3]["affinity"] > 0 and lines[0][3]["gradient.affinity"] > 0
     assert told.count("finished") == 2 and told.count("ended") == 1
+
+
+def test_students_that_are_trained_together_have_a_run_each(recipes, monkeypatch):
+    """wandb gave the second student the first one's run, and MLflow knows one active run."""
+    distillkit.extract(recipes[0], quiet)
+    told = []
+    for name, module in zip(("wandb", "mlflow"), trackers(told), strict=True):
+        monkeypatch.setitem(sys.modules, name, module)
+    knobs = ['log.wandb="mine"', 'log.mlflow="mine"', "optim.epochs=1.0"]
+    loaded = load(replaced(recipes[1], SWEEP), knobs, kind=TrainRecipe)
+    folder = distillkit.train(loaded.model_copy(update={"baseline": None}), quiet)
+    lines = [one for one in told if isinstance(one, tuple)]
+    assert sorted(line[:3] for line in lines) == sorted(
+        (name, str(folder / student), 4) for name in ("run", "mlflow") for student in ("small", "wide")
+    )
+    for name in ("run", "mlflow"):
+        one, other = (numbers for kind, _, _, numbers in lines if kind == name)
+        assert one["total"] != other["total"]
+    assert told.count("finished") == 2 and told.count("ended") == 2
+
+
+def test_of_steps_that_are_made_again_tensorboard_forgets_the_first(student, monkeypatch):
+    made = []
+
+    class Writer:
+        def __init__(self, folder, purge_step):
+            made.append((folder, purge_step))
+
+        def add_scalar(self, *what):
+            pass
+
+        def close(self):
+            pass
+
+    monkeypatch.setitem(sys.modules, "tensorboard", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=Writer))
+    real = Batches.stream
+
+    def stopped(self, *arguments):
+        for batch in real(self, *arguments):
+            if batch.step == 3:
+                raise StoreError("images: damaged shard")
+            yield batch
+
+    monkeypatch.setattr(Batches, "stream", stopped)
+    assert student("log.tensorboard=true", "checkpoints.every_steps=2")[0] == 1
+    kept = newest(student.run / "checkpoints")
+    monkeypatch.setattr(Batches, "stream", real)
+    assert student("log.tensorboard=true", "checkpoints.every_steps=2")[0] == 0
+    assert made == [(str(student.run / "tensorboard"), 1), (str(student.run / "tensorboard"), kept + 1)] and kept
 
 
 @pytest.mark.parametrize("name", ["wandb", "mlflow", "trackio", "tensorboard"])
