@@ -73,7 +73,7 @@ def embed(
     out: str | Path,
     texts: str | Path | None = None,
     normalise: bool = False,
-    batch_size: int = 128,
+    batch_size: int | None = None,
     threads: int | None = None,
     device: str = "auto",
     retry_failed: bool = False,
@@ -87,7 +87,8 @@ def embed(
     `who`: a run, its best/, a store (then its teacher is asked), or what load_student gave. `images`: a folder, a
     picture, a .txt with a path a line, or "-" for such lines from stdin. `out` ends in .npy, in .parquet, or in
     nothing: then a store is made. Texts beside pictures go to NAME.texts.npy, or in a store to OUT/texts. Vectors are
-    raw, or of length 1 (`normalise`).
+    raw, or of length 1 (`normalise`). `batch_size`: pictures or texts at a time, 128 if not given; in a store, which is
+    another one with another number, 256. `threads` decode pictures.
 
     A store that is there is left as it is, and what is another since is told: pictures that failed are tried again
     (`retry_failed`), those whose files changed (`retry_changed`) and those that came (`append`) are done, or all of it
@@ -108,8 +109,9 @@ def embed(
         if images is not None and folder is None:
             raise DistillkitError(f"{place}: a store is made of a folder; of single pictures write .npy or .parquet")
         asked = (embedder.of if isinstance(embedder, Teacher) else embedder.name) if who is embedder else str(who)
-        command = _command(asked, images, texts, out, device)
-        return _stores(embedder, folder, texts, place, command, again, overwrite, say)
+        command = _command(asked, images, texts, out, device, batch_size)
+        return _stores(embedder, folder, texts, place, command, again, overwrite, say, batch_size, threads)
+    batch_size = batch_size or 128
     both = images is not None and lines is not None
     text_place = place.with_suffix(f".texts{form}") if both else place
     if lines is not None:  # before the hours that pictures may take
@@ -164,10 +166,13 @@ def _again(asked: Mapping[str, bool], overwrite: bool, place: Path, form: str) -
     return next((_INSTEAD[name] for name, wanted in asked.items() if wanted), None)
 
 
-def _command(who: str, images: str | Path | None, texts: str | Path | None, out: str | Path, device: str) -> str:
+def _command(
+    who: str, images: str | Path | None, texts: str | Path | None, out: str | Path, device: str, batch_size: int | None
+) -> str:
     """What is to be typed to embed the same again, which the store's log keeps."""
     words = ["distillkit", "embed", who, *([] if images is None else [str(images)]), "--out", str(out)]
     words += [] if texts is None else ["--texts", str(texts)]
+    words += [] if batch_size is None else ["--batch-size", str(batch_size)]
     return shlex.join(words + ([] if device == "auto" else ["--device", device]))
 
 
@@ -180,6 +185,8 @@ def _stores(
     again: Instead | None,
     overwrite: bool,
     say: Say,
+    batch_size: int | None,
+    threads: int | None,
 ) -> Embedded:
     """A store of each, made as any teacher's is: killed, it goes on; what cannot be read is in its ledger."""
     if printable(command) != command:
@@ -192,17 +199,23 @@ def _stores(
         "image": None if folder is None else {"kind": "folder", "root": str(folder)},
         "text": None if texts is None else {"kind": "textlines", "file": str(texts)},
     }
-    made, rows = {}, {}
+    made, rows, batches = {}, {}, {} if batch_size is None else {"batch_size": batch_size}
     for name, source in wanted.items():
         if source is None:
             continue
         at = place / f"{name}s" if both else place
         # As many may be broken as there are, as in a file of vectors: they are named.
-        corpus = {"name": at.name, "source": source, "fields": [name], "max_failures": 1.0}
+        corpus = {"name": at.name, "source": source, "fields": [name], "max_failures": 1.0} | batches
         teacher = embedder.as_teacher(name).model_dump()
         recipe = validate(
             ExtractRecipe,
-            {"name": at.name, "out": str(at.parent), "teacher": teacher, "corpora": [corpus]},
+            {
+                "name": at.name,
+                "out": str(at.parent),
+                "teacher": teacher,
+                "corpora": [corpus],
+                "decode_threads": threads,
+            },
             f"--out {place}",
         )
         instead = again if (at / FILE_NAME).is_file() else None

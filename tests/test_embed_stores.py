@@ -3,6 +3,7 @@
 import re
 import shlex
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -138,3 +139,26 @@ def test_a_student_in_hand_is_named_by_its_run(runs, photos, tmp_path):  # noqa:
     distillkit.embed(distillkit.load_student(runs["image"]), photos, out=place, say=said.append)
     told = next(line for line in said if "--retry-failed" in line)
     assert f"distillkit embed {runs['image']} {photos} --out {place} --retry-failed" in told
+
+
+def test_a_store_is_made_in_batches_and_by_threads_that_were_asked_for(
+    runs, photos, run_cli, typed, tmp_path, monkeypatch
+):  # noqa: F811
+    """They were taken for files of vectors alone, so nothing helped a store that memory was too little for."""
+    asked = []
+    embedding = sys.modules["distillkit.embed"]
+    real = embedding.extract
+
+    def heard(recipe, *rest, **more):
+        asked.append((recipe.corpora[0].batch_size, recipe.decode_threads))
+        return real(recipe, *rest, **more)
+
+    monkeypatch.setattr(embedding, "extract", heard)
+    words = ("embed", runs["image"], photos, "--out", tmp_path / "kept")
+    assert run_cli(*words, "--batch-size", 5, "--threads", 2)[0] == 0
+    shutil.copy(next(photos.rglob("*.png")), photos / "new.png")
+    err = run_cli(*words, "--batch-size", 5)[2]
+    assert typed(next(line for line in err.splitlines() if "--append" in line)) == 0
+    assert asked == [(5, 2), (5, None), (5, None)]
+    distillkit.embed(runs["image"], photos, out=tmp_path / "other")
+    assert asked[-1] == (256, None)

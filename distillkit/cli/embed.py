@@ -33,7 +33,9 @@ def embed(
     ] = ...,  # type: ignore[assignment]
     texts: Annotated[Path | None, typer.Option(help="A file with a text a line.", show_default=False)] = None,
     normalise: Annotated[bool, typer.Option("--normalise", help="Vectors of length 1.")] = False,
-    batch_size: _BatchSize = 128,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Pictures, or texts, in a batch. Default: 128; in a store 256.", min=1)
+    ] = None,
     threads: _Threads = None,
     device: _Device = "auto",
     retry_failed: Annotated[
