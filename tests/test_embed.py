@@ -39,6 +39,21 @@ def test_a_folder_becomes_an_array_with_its_keys(runs, photos, paths, tmp_path):
     assert again.told is None and not made.told.exists()
 
 
+def test_an_array_and_a_table_of_one_name_each_tell_their_broken_ones(runs, photos, tmp_path):  # noqa: F811
+    """One file told of both: a table without broken ones took away what was told of the array's."""
+    (photos / "sea/broken.png").write_bytes(b"x")
+    array = distillkit.embed(runs["image"], photos, out=tmp_path / "v.npy")
+    distillkit.embed(runs["image"], photos, out=tmp_path / "w.npy")
+    table = distillkit.embed(runs["image"], photos, out=tmp_path / "v.parquet")
+    assert table.told == tmp_path / "v.parquet.broken.tsv" and table.told.read_text() == array.told.read_text()
+    (photos / "sea/broken.png").unlink()
+    assert distillkit.embed(runs["image"], photos, out=tmp_path / "v.parquet").told is None
+    assert not table.told.exists() and array.told.read_text().startswith("sea/broken.png\t")
+    (tmp_path / "v.npy").unlink()  # as older versions named that of a table
+    distillkit.embed(runs["image"], photos, out=tmp_path / "v.parquet")
+    assert not array.told.exists() and (tmp_path / "w.broken.tsv").exists()
+
+
 def test_pictures_and_texts_become_two_tables(runs, photos, tmp_path):  # noqa: F811
     (tmp_path / "texts.txt").write_text("a circle\n\na red bicycle\n")
     made = distillkit.embed(runs["image"], photos, texts=tmp_path / "texts.txt", out=tmp_path / "v.parquet")

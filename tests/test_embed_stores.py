@@ -141,9 +141,7 @@ def test_a_student_in_hand_is_named_by_its_run(runs, photos, tmp_path):  # noqa:
     assert f"distillkit embed {runs['image']} {photos} --out {place} --retry-failed" in told
 
 
-def test_a_store_is_made_in_batches_and_by_threads_that_were_asked_for(
-    runs, photos, run_cli, typed, tmp_path, monkeypatch
-):  # noqa: F811
+def test_a_store_has_the_batches_and_threads_asked_for(runs, photos, run_cli, typed, tmp_path, monkeypatch):  # noqa: F811
     """They were taken for files of vectors alone, so nothing helped a store that memory was too little for."""
     asked = []
     embedding = sys.modules["distillkit.embed"]

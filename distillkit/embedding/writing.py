@@ -37,10 +37,11 @@ def write_vectors(
     """`vectors.npy` with `vectors.keys.txt` (a key a line, in the same order), or `vectors.parquet` with both.
 
     `column`: what the keys are called in Parquet: "key" of pictures, "text" of texts. `broken`: key and error of what
-    has no vector, for `vectors.broken.tsv`; returns its path, None where there is none. Names and vectors of two times
-    never stand beside each other, and the vectors come last.
+    has no vector, for `vectors.broken.tsv`, of Parquet `vectors.parquet.broken.tsv`; returns its path, None where there
+    is none. Names and vectors of two times never stand beside each other, and the vectors come last.
     """
-    told = out.with_suffix(".broken.tsv")
+    npys = out.with_suffix(".broken.tsv")
+    told = npys if out.suffix == ".npy" else out.with_name(f"{out.name}.broken.tsv")
     files: dict[Path, Write] = (
         {told: _lines(f"{key}\t{' '.join(why.split())}" for key, why in broken.items())} if broken else {}
     )
@@ -51,7 +52,9 @@ def write_vectors(
         lists = pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(vectors).reshape(-1)), vectors.shape[1])
         table = pa.table({column: pa.array(keys, pa.string()), "vector": lists})
         files[out] = lambda file: pq.write_table(table, file, use_dictionary=False)
-    write_together(files, without=() if broken else (told,))
+    # Older versions gave both forms one name; without vectors.npy it is this file's.
+    older = (npys,) if told != npys and not out.with_suffix(".npy").exists() else ()
+    write_together(files, without=older + (() if broken else (told,)))
     return told if broken else None
 
 
