@@ -43,7 +43,7 @@ from distillkit.training.ingredients import Ingredients
 from distillkit.training.objective import Objective
 from distillkit.training.ranks import Ranks
 from distillkit.training.schedule import not_the_highest, total_steps
-from distillkit.training.stores import open_store
+from distillkit.training.stores import open_store, texts_store
 from distillkit.training.validation import Validator
 from distillkit.types import Widths
 
@@ -113,6 +113,7 @@ def _check(recipe: TrainRecipe) -> list[str]:
         f"compute      {size.image_macs / 1e6:,.1f} M multiply-accumulates an image"
         + (f", {size.text_macs / 1e6:,.1f} M a text" if size.text_macs else ""),
         f"terms        {_terms(objective)}",
+        *(f"             {line}" for line in objective.capped()),
         f"teacher      {', '.join([*(field.removeprefix('teacher.') for field in fields), *further]) or 'nothing'}",
         f"store        {_HALF * values:,} bytes a row in float16{_with(beside)}, {_bytes(_HALF * values * rows)} for "
         f"{counted(rows, 'row')}",
@@ -131,9 +132,9 @@ def _check(recipe: TrainRecipe) -> list[str]:
 def _refuse_other_texts(data: Data) -> None:
     """StoreError for texts of another teacher, before anybody is told that their width is not the student's."""
     images = data.images or next((one.images for one in data.mix), None)
-    for texts in filter(None, (data.texts, data.classes)):
-        if images and _is_there(images) and _is_there(texts):
-            first, second = (open_store(one, data.teacher, "data.teacher") for one in (images, texts))
+    for knob, texts in (("data.texts", data.texts), ("data.classes", data.classes)):
+        if images and texts and _is_there(images) and _is_there(texts):
+            first, second = open_store(images, data.teacher, "data.teacher"), texts_store(texts, data.teacher, knob)
             refuse_other_teacher(first, "image", second, "text")
 
 
@@ -212,8 +213,9 @@ def _expected(recipe: TrainRecipe) -> tuple[int, dict[str, int], int, int]:
     widths = {name: shape[-1] for name, shape in shapes.items()} | {"scale": 1}
     if data.labels:
         widths["label"] = len(np.unique(labels_of(store, data.class_names).ids))
-    if texts is not None:
-        widths |= {"text": texts.field("text").shape[-1]}
+    if named and texts is not None:
+        told = texts_store(named, data.teacher, "data.texts" if data.texts else "data.classes")
+        widths |= {"text": told.field("text").shape[-1]}
     return usable(store, data), widths, shapes.get("patches", [0])[0], store.views.count
 
 

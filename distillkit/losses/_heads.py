@@ -27,7 +27,7 @@ def projection(student_width: int, teacher_width: int) -> nn.Module:
 
 
 class LearnedScale(nn.Module):
-    """A logit multiplier exp(value), at most 100; it starts at `start`.
+    """A logit multiplier exp(value), which starts at `start`; at most 100, if it is `learned`.
 
     `raw` leaves out the exp: CLIP-KD's released code multiplies by log(1/0.07) = 2.66 where 14.3 is meant.
     """
@@ -40,9 +40,15 @@ class LearnedScale(nn.Module):
     def forward(self) -> Float[Tensor, ""]:
         if self.mode == "raw":
             return self.value
-        with torch.no_grad():
-            self.value.clamp_(max=_MAX_LOG_SCALE)
+        if self.value.requires_grad:
+            with torch.no_grad():
+                self.value.clamp_(max=_MAX_LOG_SCALE)
         return self.value.exp()
+
+    @property
+    def capped(self) -> bool:
+        """Whether it starts above what it may be."""
+        return self.mode == "exp" and self.value.requires_grad and math.log(self.start) > _MAX_LOG_SCALE
 
     def extra_repr(self) -> str:
         return f"{self.mode}, start={self.start:g}"

@@ -59,10 +59,9 @@ def _bare(kind: Any) -> str:
 
 
 def _several(kind: Any) -> str:
-    word = _bare(kind)
-    return (
-        f"{word}s" if word in ("whole number", "number", "text", "table", "list") else word.replace("table ", "tables ")
-    )
+    word, comma, bounds = _bare(kind).partition(", ")  # "number, at least 0"
+    plural = word in ("whole number", "number", "text", "table", "list")
+    return (f"{word}s" if plural else word.replace("table ", "tables ")) + comma + bounds
 
 
 def spelled_knobs(knobs: Mapping[str, Any]) -> str:

@@ -100,7 +100,19 @@ def _from_file(name: str, file: str, prefix: str, classifies: bool) -> dict[str,
 
 
 def _create(name: str, image_size: int, options: dict[str, Any]) -> nn.Module:
-    """Transformers are told the image size, convolutional networks do not know it."""
+    """Transformers are told the image size, convolutional networks do not know it. TeacherError for a network that
+    gives nothing of a whole image, as the encoders of models of language (qwen3_vit_88m_enc).
+    """
+    model = _of_size(name, image_size, options)
+    if not hasattr(model, "reset_classifier"):
+        raise TeacherError(
+            f"{name}: is the encoder of a larger model and pools nothing, so it says nothing of a whole image; name "
+            "a network of timm's that classifies images, or is made to"
+        )
+    return model
+
+
+def _of_size(name: str, image_size: int, options: dict[str, Any]) -> nn.Module:
     try:
         return timm.create_model(name, img_size=image_size, **options)
     except TypeError as error:

@@ -63,7 +63,7 @@ class Course:
         if not self.writes:
             return
         self.say(self._introduction())
-        for line in not_the_highest(self.recipe.optim):
+        for line in (*not_the_highest(self.recipe.optim), *self.learner.objective.capped()):
             self.say(f"{self.run.path}: {line}")
         self._tell_what_is_made_again()
         self.run.forget_after(self.done)

@@ -22,7 +22,7 @@ from distillkit.training.clean_view import other_looks, whose_patches
 from distillkit.training.near import near_of
 from distillkit.training.order import TEXTS, order_of
 from distillkit.training.ranks import Ranks
-from distillkit.training.stores import image_stores, open_store
+from distillkit.training.stores import image_stores, texts_store
 from distillkit.training.texts import ClassTexts, NearTexts, OwnCaptions, Unpaired
 from distillkit.types import Widths
 
@@ -40,8 +40,8 @@ class Ingredients:
         self.tokenize = getattr(student, "tokenize", None)
         self.patches = int(getattr(student, "patches", 0) or 0)
         self.images = image_stores(data, seed, ask)
-        self.texts = open_store(data.texts, data.teacher, "data.teacher") if data.texts else None
-        self.classes = open_store(data.classes, data.teacher, "data.teacher") if data.classes else None
+        self.texts = texts_store(data.texts, data.teacher, "data.texts") if data.texts else None
+        self.classes = texts_store(data.classes, data.teacher, "data.classes") if data.classes else None
         for other in (self.texts, self.classes):
             if self.images and other:
                 refuse_other_teacher(self.images[0].store, "image", other, "text")

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from distillkit.errors import RecipeError
+from distillkit.losses._heads import LearnedScale
 from distillkit.losses._products import Rounded
 from distillkit.pixels.mixing import neighbours
 from distillkit.recipe import Ramp, Term
@@ -75,6 +76,18 @@ class Objective(nn.Module):
         for name, ramps in self.ramps.items():
             for knob, (ramp, value) in ramps.items():
                 setattr(self.terms[name], knob, ramp.at(step, value))
+
+    def capped(self) -> list[str]:
+        """A line for each term whose learned factor of cosines starts above what it may be."""
+        found = {
+            name: [one for one in term.modules() if isinstance(one, LearnedScale)] for name, term in self.terms.items()
+        }
+        return [
+            f"{name}: logit_scale = {one.start:g} is above 100, the most that a learned factor may be: it trains at 100"
+            for name, several in found.items()
+            for one in several
+            if one.capped
+        ]
 
     def remarks(self, batch: Batch) -> list[str]:
         """What terms have to tell of the teacher's targets, a line each: suggest-scale has more."""

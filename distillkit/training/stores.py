@@ -7,7 +7,7 @@ from functools import reduce
 import numpy as np
 from jaxtyping import Int64
 
-from distillkit.errors import RecipeError, TrainError
+from distillkit.errors import RecipeError, StoreError, TrainError
 from distillkit.evals._labels import labels_of
 from distillkit.evals._shots import shots_of
 from distillkit.originals import moved
@@ -96,3 +96,15 @@ def open_store(path: str, teacher: str | None, knob: str) -> FeatureStore:
         raise RecipeError(f"{store.path}: has features of several teachers ({names}); name one of them in {knob}")
     # A text store of one teacher may know it by another name: whether it is the same one, its fingerprint tells.
     return FeatureStore(store.path, teacher) if several or teacher in store.teachers else store
+
+
+def texts_store(path: str, teacher: str | None, knob: str) -> FeatureStore:
+    """The same of a store whose texts are learned from, as `knob` says; StoreError where it has features of none."""
+    store = open_store(path, teacher, "data.teacher")
+    try:
+        store.field("text")
+    except StoreError as error:
+        raise StoreError(
+            f'{knob}: {error}; name a store of texts, extracted with fields = ["text"], or leave {knob} out'
+        ) from error
+    return store

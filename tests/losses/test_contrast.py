@@ -58,6 +58,11 @@ def test_the_learned_scale_is_at_most_100_and_comes_back_from_there():
     assert loss.scale.value.grad > 0
 
 
+def test_a_scale_that_is_not_learned_stays_where_it_starts():
+    loss = Contrastive(WIDTHS, logit_scale=150.0, learned_scale=False)
+    assert loss.scale().item() == pytest.approx(150)
+
+
 @pytest.mark.parametrize("kind", [Contrastive, Interactive, Fusion, Sigmoid], ids=lambda kind: kind.__name__)
 def test_unpaired_texts_are_refused(kind):
     with pytest.raises(RecipeError, match="which text describes each image"):

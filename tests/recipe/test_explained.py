@@ -3,13 +3,16 @@
 import json
 import re
 from pathlib import Path
+from typing import Annotated, Literal
 
 import pytest
+from pydantic import Field
 
 from distillkit.errors import RecipeError
 from distillkit.recipe.explained import every_table, explained
 from distillkit.recipe.reference import reference
 from distillkit.recipe.registry import ROOMS, kinds
+from distillkit.recipe.spelled import spelled
 
 ROOT = Path(__file__).parents[2]
 
@@ -118,3 +121,9 @@ def test_a_key_of_a_component_is_found_by_the_table_of_the_recipe(word, some):
 def test_a_key_that_no_kind_has_is_refused_as_before():
     with pytest.raises(RecipeError, match="no kind and no key"):
         explained("teacher.nonsense")
+
+
+def test_several_of_what_has_bounds_are_several():
+    """It was "list of number, at least 0"."""
+    assert spelled(list[Annotated[float, Field(ge=0)]], []) == "list of numbers, at least 0"
+    assert spelled(list[Literal["a", "b"]], []) == 'list of "a" or "b"'

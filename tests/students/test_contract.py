@@ -202,3 +202,9 @@ def test_the_logit_scale_stays_below_a_hundred():
         student.logit_scale.fill_(9.0)
     assert student(batch(student)).scale.item() == pytest.approx(100)
     assert student.logit_scale.item() == pytest.approx(4.60517)
+
+
+def test_an_encoder_that_pools_nothing_is_refused():
+    knobs = {"model": "qwen3_vit_88m_enc", "image_size": 224, "embed_dim": 32}
+    with pytest.raises(RecipeError, match="qwen3_vit_88m_enc is the encoder of a larger model"), torch.device("meta"):
+        Component(kind="timm_image", **knobs).build("students")

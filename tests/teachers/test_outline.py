@@ -55,6 +55,11 @@ def test_of_timm(knobs, fields):
         ("timm", {"model": "resnet50", "top_k": 2000}, "teacher.top_k = 2000, its classes are 1000"),
         ("timm", {"model": "resnet50", "pixels": "nvjpeg"}, "teacher.pixels: "),
         ("timm", {"model": "resnet50", "device": "nonsense"}, "teacher.device"),
+        (
+            "timm",
+            {"model": "qwen3_vit_88m_enc"},
+            "qwen3_vit_88m_enc: is the encoder of a larger model and pools nothing",
+        ),
         ("run", {"run": "nowhere"}, "nowhere: has no finished run that could be the teacher"),
     ],
 )

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+import distillkit
+
 
 def says_at_once(student, *settings):
     """The one line of a refusal that came before there was a run folder."""
@@ -188,6 +190,35 @@ def test_a_store_of_nearly_that_name_is_told(student, run_cli):
         setting = f'evals=[{{ kind = "retrieval", store = "{nearly}" }}]'
         code, out, _ = checked(student, run_cli, setting)
         assert code == 0 and f"{nearly} (not there yet, did you mean {student.stores}/images?)" in out
+
+
+def test_texts_of_a_store_without_any(student, run_cli, tmp_path):
+    text = (student.stores.parent / "extract.toml").read_text().split('[[corpora]]\nname = "texts"')[0]
+    recipe = tmp_path / "silent.toml"
+    recipe.write_text(text.replace('fields = ["image", "text"]', 'fields = ["image"]'))
+    distillkit.extract(recipe, lambda line: None, overrides=[f'out="{tmp_path}/silent"'])
+    setting, message = (
+        f'data.texts="{tmp_path}/silent/images"',
+        "silent/images: no field 'text'; it has: openclip/image; ",
+    )
+    message = f"data.texts: {tmp_path}/{message}name a store of texts, extracted with fields"
+    assert message in says_at_once(student, setting)
+    code, _, err = checked(student, run_cli, setting)
+    assert code == 1 and message in err
+
+
+def test_a_factor_that_starts_above_what_it_may_be_is_told(student, run_cli):
+    """It was trained at 100 without a word."""
+    setting = 'losses=[{ kind = "contrastive", text = "teacher", logit_scale = 150.0 }]'
+    settings = [setting, 'data.texts=""', 'data.captions="unique"']
+    told = "contrastive: logit_scale = 150 is above 100, the most that a learned factor may be: it trains at 100"
+    code, out, err = checked(student, run_cli, *settings)
+    assert code == 0 and told in out, err
+    code, err = student(*settings)
+    assert code == 0 and told in err
+    for other in ("100.0", "150.0, learned_scale = false"):
+        code, out, _ = checked(student, run_cli, setting.replace("150.0", other), *settings[1:])
+        assert code == 0 and "above 100" not in out
 
 
 def test_a_number_that_a_measurement_does_not_give(student, run_cli):
