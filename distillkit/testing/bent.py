@@ -12,7 +12,7 @@ _SUM = "a manifest whose shards do not add up to `rows` and `skipped`"
 _FULL = "a shard other than the last is not full"
 _PROMISES = "with a `rows_per_shard` that breaks the promises above"
 _FIELD = "a field whose `teacher` is not in `teachers`"
-_NAME = "whose name has not exactly two parts (none of them `.` or `..`)"
+_NAME = "whose name has not exactly two parts (none of them empty, `.` or `..`; no `\\` in it)"
 _OWN = "(or is not `views`)"
 _SHAPE = "whose shape has no axis or one below 1"
 _VIEWS = "whose views are not `views.count`"
@@ -75,7 +75,9 @@ BENT: list[tuple[str, Callable[[Said], Any]]] = [
     (_FIELD, lambda said: _first(said).update(teacher="nobody")),
     (_OWN, lambda said: _first(said).update(teacher="views")),
     (_NAME, lambda said: _renamed(said, "toy")),
+    (_NAME, lambda said: _renamed(said, "toy/")),
     (_NAME, lambda said: _renamed(said, "toy/..")),
+    (_NAME, lambda said: _renamed(said, "toy/a\\b")),
     (_NAME, lambda said: _renamed(said, "toy/../image")),
     (_SHAPE, lambda said: _first(said).update(shape=[])),
     (_SHAPE, lambda said: _first(said).update(shape=[0])),

@@ -25,7 +25,7 @@ from distillkit.testing.promise import must
 from distillkit.testing.rows import PER_SHARD
 from distillkit.testing.trouble import Killed, Trouble, another_process_has, befalling, troubles
 
-_NOT_CONTINUED = "It must not continue a store whose `plan.json` differs from its own"
+_NOT_CONTINUED = "A writer must not continue a store whose `plan.json` differs from its own"
 
 
 class CorpusMachine(RuleBasedStateMachine):

@@ -171,7 +171,7 @@ class Writing(RuleBasedStateMachine):
         except StoreError:
             refused = True
         same = (self.path / "plan.json").read_bytes() == before
-        must("It must not continue a store whose `plan.json` differs from its own", refused and same)
+        must("A writer must not continue a store whose `plan.json` differs from its own", refused and same)
 
     @precondition(lambda self: self.begun and not self.todo and not self.lost)
     @rule()

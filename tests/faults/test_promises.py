@@ -19,7 +19,7 @@ NAMING = [
 # What cannot be asserted, and why.
 NOT_ASSERTED = {
     "The words *must* and *must not* bind writers and readers.": "it says what the words mean",
-    "By whatever makes a reader of the version before read a byte otherwise": "it binds who writes the next version",
+    "The version is raised by whatever makes a reader of the version before": "it binds who writes the next version",
 }
 
 

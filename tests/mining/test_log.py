@@ -14,7 +14,7 @@ from tests.faults.check import Recording
 from tests.faults.mining_jobs import Mined
 from tests.mining.test_mine import recipe
 
-SENTENCE = "writer must make durable before the shard's commit"
+SENTENCE = "A writer must make the line durable before the shard's commit"
 
 
 def shards_told(addition):

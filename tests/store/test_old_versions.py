@@ -73,7 +73,7 @@ def test_a_store_that_was_begun_is_ended_as_it_would_have_been(version, tmp_path
     assert one.mend() == [] and one.committed(0) and not one.committed(1)
     one.begin()
     one.commit(1, {"toy/image": said(64, ROWS)}, [])
-    sentence = "every later version must open it, end one that was begun, and find the digest unchanged"
+    sentence = "Every later version must open that store, end one that was begun, and find the digest unchanged"
     must(sentence, one.finish({"toy": "1"}).digest == DIGESTS[version])
 
 

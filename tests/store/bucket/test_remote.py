@@ -203,7 +203,7 @@ def test_of_two_recipes_that_begin_at_once_the_first_has_the_place(toy_there, ma
     monkeypatch.setenv("DISTILLKIT_CACHE", str(tmp_path / "cache"))
     with pytest.raises(StoreError, match="another process has begun a store of another recipe here; stop it, or"):
         one.begin()
-    must("who did not create the first of them must touch nothing", bucket(s3) == there)
+    must("A writer that finds one of them with another plan must touch nothing", bucket(s3) == there)
 
 
 def test_who_began_and_was_killed_is_named(toy_there, make_toy, s3, monkeypatch, tmp_path):
@@ -234,7 +234,8 @@ def test_a_listing_that_is_behind_takes_nothing_back(toy_there, s3, monkeypatch)
     monkeypatch.setattr(Remote, "sizes", lagging)
     writer.refresh()
     kept = [writer.committed(shard) for shard in range(3)] == [True, True, False] and writer.mend() == []
-    must("What a listing of a bucket lacks or bends must be asked for by its name before it counts as lost", kept)
+    sentence = "A file that a bucket's listing lacks, or tells otherwise, must be asked for by its name"
+    must(sentence, kept)
     assert toy_there.writer(identity={"batch_size": 3}).previous_identity() == writer.identity
 
 

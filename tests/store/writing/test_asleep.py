@@ -58,7 +58,7 @@ def test_a_store_that_is_set_aside_takes_half_written_files_along(make_toy, monk
     monkeypatch.setattr(asleep, "refuse_another_store", looked_and_slept)
     with pytest.raises((FileNotFoundError, StoreError)):
         toy.commit(asleep, 0)
-    sentence = "A writer must look whether `plan.json` is still its own when a file is written under its name"
+    sentence = "Before it renames a file to its name, a writer must look whether `plan.json` is still its own"
     must(sentence, fresh != {} and contents(toy.path) == fresh)
 
 
@@ -161,7 +161,7 @@ def test_where_a_store_was_moved_away_nothing_is_made_anew(make_toy, write):
         write(toy, asleep)
         raise FileNotFoundError if write is WRITES["a commit that is taken back"] else AssertionError  # none is there
     must(
-        "it must not make the store's folder anew, where that was moved away",
+        "a writer must not create the store's folder again where it was moved away",
         not toy.path.exists() and contents(aside) == before,
     )
 
@@ -181,7 +181,7 @@ def test_nothing_of_another_store_is_written_or_removed(make_toy, name):
     asleep.identity = asleep._asked
     with pytest.raises(StoreError, match=r"another process has begun a store of another recipe here"):
         WRITES[name](toy, asleep)
-    sentence = "What a writer removes it must rename first, and put back where another store lies by then"
+    sentence = "A writer must rename a file before it removes it, and put it back if another store lies there by then"
     must(sentence, contents(toy.path) == before)
 
 
@@ -235,5 +235,5 @@ def test_a_store_is_not_laid_down_among_other_files(make_toy):
     (toy.path / "notes/a.txt").write_text("mine")
     with pytest.raises(StoreError, match=r"store: notes lies here, and no plan.json, so this is no store; choose anot"):
         toy.writer().begin()
-    sentence = "A plan must not be laid down in a folder where anything lies already"
+    sentence = "A writer must not put its plan into a folder that holds anything already"
     must(sentence, [path.name for path in toy.path.rglob("*")] == ["notes", "a.txt"])
