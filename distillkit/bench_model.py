@@ -63,11 +63,11 @@ def bench_model(
                     raise
                 say(f"without its teacher: {error}")
                 asked.remove((run, runtime, folder))
-        say(f"asking {len(subjects)} networks in turn")
+        say(f"measuring {len(subjects)} networks in turn")
         speeds = measured(subjects, batch, say)
         grown: list[int | None] = [None] * len(asked)
         if with_memory:
-            with Progress("memory of networks, in a process each:", len(asked), say) as progress:
+            with Progress("memory of each network, in a process of its own:", len(asked), say) as progress:
                 for number, one in enumerate(asked):
                     grown[number] = memory(*one, used, batch)
                     progress.advance(1)

@@ -89,7 +89,7 @@ def export(
     held = [name for name in student.towers if name in getattr(target, "towers", ("image", "text"))]
     asked.enough(held)
     told = {"image": count(len(asked.pictures), "picture"), "text": count(len(asked.texts), "text")}
-    say(f"asking student and {to} about {' and '.join(told[tower] for tower in held)}")
+    say(f"comparing the answers of student and {to} on {' and '.join(told[tower] for tower in held)}")
     pixels = _calibration(recipe, student) if precision == "int8" and "image" in held else None
     with new_folder(folder, ExportError, _OTHERWISE) as partial:
         target.write(student, partial, precision, pixels)

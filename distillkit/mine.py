@@ -230,7 +230,7 @@ def end(writer: StoreWriter, say: Say) -> None:
     writer.refuse_another_store()
     missing = sum(not writer.committed(shard) for shard in range(writer.shards))
     if missing:
-        say(f"{writer.path}: {missing} of {counted(writer.shards, 'shard')} are to come from others")
+        say(f"{writer.path}: {missing} of {counted(writer.shards, 'shard')} left to other processes")
     elif not writer.finished():
         manifest = writer.finish(versions())
         outside = unasked(writer.path)

@@ -113,8 +113,8 @@ def search(
     written = None if page is None else _page(here(page), named, image, embedder.name, str(within), found)
     by = embedder.who_says("image" if query is None else "text"), found.by
     if isinstance(embedder, Student) and embedder.name not in by:
-        told = "its teacher embedded both; search in a folder, or by what the student has a tower for"
-        say(f"{embedder.name}: was not used: {told}")
+        told = "its teacher embedded query and pictures; search in a folder, or by what the student has a tower for"
+        say(f"{embedder.name}: the student was not used: {told}")
     return Search(named, found.hits, found.among, seconds, by, found.broken, written)
 
 

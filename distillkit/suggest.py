@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from distillkit.errors import StoreError
-from distillkit.losses._sharpness import FLAT, ONE_HOT, cosines, scale_for, share
+from distillkit.losses._sharpness import ONE_HOT, UNIFORM, cosines, scale_for, share
 from distillkit.store.reading.contents import refuse_other_teacher
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.numbers import refuse_less
@@ -81,8 +81,8 @@ def suggest_scale(
         "",
         *table,
         "",
-        f"Below {ONE_HOT:.0%} targets are nearly one-hot, above {FLAT:.0%} nearly flat. Set logit_scale between, as to",
-        "that of half the entropy; a term's temperature divides it, so with temperature = 3 set three times that.",
+        f"Below {ONE_HOT:.0%} targets are nearly one-hot, above {UNIFORM:.0%} nearly uniform. Set logit_scale between,",
+        "as to half the entropy; a term's temperature divides it, so with temperature = 3 set three times that.",
     ]
 
 
@@ -146,7 +146,7 @@ def _own_scale(store: FeatureStore) -> float | None:
 
 
 def _word(value: float) -> str:
-    return "nearly one-hot" if value < ONE_HOT else "nearly flat" if value > FLAT else ""
+    return "nearly one-hot" if value < ONE_HOT else "nearly uniform" if value > UNIFORM else ""
 
 
 def _percent(value: float) -> str:

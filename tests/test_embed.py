@@ -109,7 +109,7 @@ def test_single_pictures_lists_and_stdin(runs, paths, tmp_path, monkeypatch):  #
     [
         (["nothing", "photos", "--out", "v.npy"], "nothing: is no run folder; make one with"),
         (["RUN", "nowhere", "--out", "v.npy"], "nowhere: no such file or folder; name a folder of pictures"),
-        (["RUN", "empty", "--out", "v.npy"], "empty: no pictures in it (taken 0)"),
+        (["RUN", "empty", "--out", "v.npy"], "empty: no pictures in it (0 samples taken)"),
         (["RUN", "texts.csv", "--out", "v.npy"], "texts.csv: is neither a picture nor a .txt"),
         (["RUN", "photos", "--out", "v.csv"], "v.csv: .csv is no format of vectors; end the name in .npy or .parquet"),
         (["RUN", "--out", "v.npy"], "neither pictures nor texts"),

@@ -170,7 +170,7 @@ def test_what_failed_is_tried_again_from_python(recipes, corpus, tmp_path):
     (corpus / "images/004.png").write_bytes(whole)
     said = []
     assert distillkit.retry_changed(recipes[0], said.append, only=["images"]) == [images]
-    assert any("1 row in 1 of 2 shards to do again" in line for line in said)
+    assert any("computing 1 row again, in 1 of 2 shards" in line for line in said)
 
 
 @pytest.mark.parametrize("name", sorted({name for name, _ in [*FUNCTIONS.values(), *OTHERS.values()]}))

@@ -103,15 +103,18 @@ def test_who_says_which_side_is_told(runs, photos, toy_stores, run_cli):  # noqa
     asked, unasked = (("a circle", "--in", place) for place in (photos, store))
     err = run_cli("search", student, *asked)[2]
     assert f"vectors of the text by {student}: its teacher " in err and f"; of the pictures by {student}\n" in err
-    assert "was not used" not in err
+    assert "the student was not used" not in err
     err = run_cli("search", student, *unasked)[2]
     assert f"text by {student}: its teacher " in err and f"of the pictures by {store}: its teacher " in err
-    assert f"{student}: was not used: its teacher embedded both" in err
+    assert f"{student}: the student was not used: its teacher embedded query and pictures" in err
     err = run_cli("search", pair, *unasked)[2]
-    assert f"of the text by {pair}; of the pictures by {store}: its teacher " in err and "was not used" not in err
+    assert (
+        f"of the text by {pair}; of the pictures by {store}: its teacher " in err
+        and "the student was not used" not in err
+    )
     err = run_cli("search", student, "--image", photos / "sea/000.png", "--in", store)[2]
     assert f"of the picture by {student}; of the pictures by {store}: its teacher " in err
-    assert "was not used" not in run_cli("search", store, *unasked)[2]  # the teacher was meant
+    assert "the student was not used" not in run_cli("search", store, *unasked)[2]  # the teacher was meant
 
 
 @pytest.fixture
@@ -246,7 +249,7 @@ def test_the_page_carries_its_pictures(runs, photos, run_cli, tmp_path):  # noqa
         ({"within": "photos"}, "give either a text or a picture"),
         ({"query": "a", "image": "a.png", "within": "photos"}, "give either a text or a picture"),
         ({"query": " ", "within": "photos"}, "the text is empty"),
-        ({"query": "a", "within": "empty"}, "empty: no pictures in it (taken 0); name a folder that has some"),
+        ({"query": "a", "within": "empty"}, "empty: no pictures in it (0 samples taken); name a folder that has some"),
         ({"query": "a", "within": "photos/sea/000.png"}, "name a folder of pictures, or a store, to search in"),
         ({"image": "gone.png", "within": "photos"}, "gone.png: no such file"),
     ],

@@ -100,4 +100,4 @@ def _draft(stores: list[str]) -> str:
                 f"distillkit recipe new FILE --images {as_word(store)} --also {as_word(second)}  (writes a recipe for "
                 f"a student of {first} and {second}; without --also of {first} alone)"
             )
-    return "distillkit recipe new FILE  (asks for these stores, writes a recipe for a student)"
+    return "distillkit recipe new FILE  (asks which stores to use and what for, writes a recipe for a student)"

@@ -112,7 +112,7 @@ def _begin(
         say(f"{path}: {planned.repeated}")
     mine = claims.leased(part.shards(writer.shards), partial(_done, writer))
     done = sum(writer.committed(shard) for shard in range(writer.shards))
-    told = f", part {part} is {len(part.shards(writer.shards))} of them" if part.of > 1 else ""
+    told = f", {len(part.shards(writer.shards))} of them in part {part}" if part.of > 1 else ""
     say(
         f"{path}: {count(writer.plan.num_rows, 'row')} in {count(writer.shards, 'shard')}{told}"
         + (f", {done} already committed" if done else "")
@@ -145,7 +145,7 @@ def _end(writer: StoreWriter, part: Part, say: Say, classes: Mapping[str, int]) 
     missing = sum(not writer.committed(shard) for shard in range(writer.shards))
     if missing:
         whose = f"part {part} is done, " if part.of > 1 else ""
-        say(f"{writer.path}: {whose}{missing} of {count(writer.shards, 'shard')} are to come from others")
+        say(f"{writer.path}: {whose}{missing} of {count(writer.shards, 'shard')} left to other processes")
         return
     if classes:
         write_classes(writer.path, classes)

@@ -157,16 +157,16 @@ def report(job: Job, rows: int, probe: Probe, free: int) -> list[str]:
         told = ", ".join(f"{name} {1 / max(seconds, 1e-9):,.1f} images/s" for name, seconds in rates.items())
         lines.append(f"  {told}; {slowest} {'set' if slowest == 'the teachers' else 'sets'} the pace")
         lines.append(
-            f"  images are decoded within {size(room.limit())} of memory; what needs more of it, one at a time"
+            f"  decoded images take at most {size(room.limit())} of memory; an image that needs more is decoded alone"
         )
     if "text" in job.passes:
         lines.append(f"  {who} {1 / max(probe.text, 1e-9):,.1f} texts/s")
     lines.append(f"  disk: writes {size(probe.write)}/s, reads {size(probe.read)}/s, {size(free)} free")
-    lines.append(f"  as asked: {size(asked.all_bytes)}, {duration(asked.seconds)}")
-    tokens = "; tokens: of an image's patches, if kept" if "image" in job.passes else ""
+    lines.append(f"  this recipe: {size(asked.all_bytes)}, {duration(asked.seconds)}")
+    tokens = "; tokens: patch tokens kept of an image" if "image" in job.passes else ""
     lines.append(
-        f"  other settings, the one asked for first{tokens}; paid after epochs: so many epochs of a training that asks "
-        "the teacher at every step take as long:"
+        f"  this recipe and other settings{tokens}; paid after epochs: as many epochs with the teacher in the loop "
+        "would take as long:"
     )
     return [*lines, *_table(job, rows, probe)]
 
@@ -182,7 +182,7 @@ def _table(job: Job, rows: int, probe: Probe) -> list[str]:
     for number, setting in enumerate(settings(job)):
         made = estimate(job, rows, probe, setting if number else None)
         paid = "never" if made.epochs is None else str(made.epochs)
-        dtype = "as asked" if job.corpus.dtypes and not number else setting.dtype
+        dtype = "this one" if job.corpus.dtypes and not number else setting.dtype
         kept = (str(setting.views), dtype, str(setting.tokens), f"{made.row_bytes:,}")
         cells.append((*kept, size(made.all_bytes), duration(made.seconds), paid))
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]

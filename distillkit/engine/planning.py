@@ -88,7 +88,7 @@ def planned(corpus: Corpus, store: Path, say: Callable[[str], None], allow_small
     account = getattr(source, "account", None)
     told = None if account is None else account.line(rows.num_rows)
     if isinstance(samples, Narrowed):
-        told = "; ".join(filter(None, [told or f"taken {rows.num_rows:,}", samples.told]))
+        told = "; ".join(filter(None, [told or f"{count(rows.num_rows, 'sample')} taken", samples.told]))
     silent = rows["text"].null_count if "text" in _asked(corpus) else 0
     if told and 0 < silent < rows.num_rows:
         told += f"; {silent:,} without a text"

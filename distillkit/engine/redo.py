@@ -55,11 +55,11 @@ def redo(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None], 
             say(f"{path}: {told_of_gone(len(gone), gone[0])}")
         if not todo:
             successor.clear_away(path)
-            say(f"{path}: no {'other ' if gone else ''}image of it has changed, nothing to do")
+            say(f"{path}: no {'other ' if gone else ''}image has changed, nothing to do")
             return path
         refuse_damage(path, old, todo, beside=False)
         rows = sum(map(len, todo.values()))
-        say(f"{path}: {count(rows, 'row')} in {len(todo)} of {count(writer.shards, 'shard')} to do again")
+        say(f"{path}: computing {count(rows, 'row')} again, in {len(todo)} of {count(writer.shards, 'shard')}")
         _take_back_what_changed_again(job, writer, say)
         successor.begin(writer, job, set(range(writer.shards)) - todo.keys())
         _do_again(replace(job, steps=writer.steps), writer, todo, say)

@@ -43,12 +43,13 @@ def retry(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None],
     failed = failed_shards(old)
     if not failed:
         successor.clear_away(path)
-        say(f"{path}: no row of it has failed, nothing to do")
+        say(f"{path}: no row has failed, nothing to do")
         return path
     writer = successor_of(job, plan, duplicates, old, WHAT)
     refuse_damage(path, old, [], beside=False)
     say(
-        f"{path}: {count(old.skipped, 'row')} failed; {len(failed):,} of {count(writer.shards, 'shard')} computed again"
+        f"{path}: {count(old.skipped, 'row')} failed before; computing {len(failed):,} of "
+        f"{count(writer.shards, 'shard')} again"
     )
     with Claims(path) as mine, Claims(writer.path) as claims:
         mine.take_all()

@@ -1,8 +1,8 @@
-"""How much a teacher's targets say: softmax(g cosines) is one-hot where the scale g is too large, flat where too small.
+"""How much a teacher's targets say: softmax(g cosines) is one-hot where the scale g is too large, uniform where small.
 
-    share = H( softmax(g c) ) / log m,   the entropy of a row over m choices: 0 is one-hot, 1 flat; the mean over rows
+    share = H( softmax(g c) ) / log m,   the entropy of a row of m choices: 0 is one-hot, 1 uniform; the mean over rows
 
-One-hot targets teach no more than labels would, flat ones nothing. In between there is no best value that is known
+One-hot targets teach no more than labels would, uniform ones nothing. In between there is no best value that is known
 beforehand; half of the entropy is where neither is near.
 """
 
@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 HALF = 0.5
-ONE_HOT, FLAT = 0.02, 0.98  # shares below and above which targets are nearly that
+ONE_HOT, UNIFORM = 0.02, 0.98  # shares below and above which targets are nearly that
 _LARGEST, _SMALLEST = 1e4, 1e-2
 _HALVINGS = 40
 
@@ -32,7 +32,7 @@ def share(scores: Float[Tensor, "n m"], dim: int = 1) -> float:
 def scale_for(cosines: Float[Tensor, "n m"], wanted: float = HALF) -> float:
     """The logit scale at which the targets have the `wanted` share: the more it is, the fewer choices they leave.
 
-    Where no scale in reach gives it, the end that is nearest: rows of equal cosines stay flat at any.
+    Where no scale in reach gives it, the end that is nearest: rows of equal cosines stay uniform at any.
     """
     low, high = math.log(_SMALLEST), math.log(_LARGEST)
     for _ in range(_HALVINGS):
@@ -45,12 +45,13 @@ def scale_for(cosines: Float[Tensor, "n m"], wanted: float = HALF) -> float:
 
 
 def remark(scores: Float[Tensor, "n m"]) -> str | None:
-    """What to tell of targets that are nearly one-hot or nearly flat; None of others."""
+    """What to tell of targets that are nearly one-hot or nearly uniform; None of others."""
     found = share(scores)
-    if ONE_HOT <= found <= FLAT:
+    if ONE_HOT <= found <= UNIFORM:
         return None
-    what = "one-hot: they say little more than labels" if found < ONE_HOT else "flat: they say nearly nothing"
-    return f"the teacher's targets are nearly {what} ({100 * found:.1f}% of the entropy of {scores.shape[1]:,} choices)"
+    what = "one-hot: they teach little more than labels" if found < ONE_HOT else "uniform: they teach nearly nothing"
+    entropy = f"{100 * found:.1f}% of the maximum entropy over {scores.shape[1]:,} choices"
+    return f"the teacher's targets are nearly {what} ({entropy})"
 
 
 @torch.no_grad()

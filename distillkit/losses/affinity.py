@@ -106,7 +106,7 @@ class Affinity(nn.Module):
 
     @torch.no_grad()
     def remark(self, batch: Batch) -> str | None:
-        """What to tell of the teacher's targets for these images, where they are nearly one-hot or nearly flat."""
+        """What to tell of the teacher's targets for these images, where they are nearly one-hot or nearly uniform."""
         if any(place.startswith("student") for place in self.teacher_pair):
             return None
         targets = self._scores(self.teacher_pair, "teacher.scale", batch, Features())

@@ -45,7 +45,7 @@ def choose(recipe: MineRecipe, corpus: Vectors, queries: Vectors, threads: int, 
     exact = cost.cost("exact", rates, *shape)
     told = f"{count(len(queries), 'query', 'queries')} against {count(len(corpus), 'row')}: {exact}"
     if exact.seconds < _WORTH:
-        say(f"{told}; too little to look for another way")
+        say(f"{told}; no index would be worth its making")
         return "exact"
     rates = cost.all_rates(rates, corpus, queries, recipe.k, recipe.candidates, threads)
     others = [cost.cost(kind, rates, *shape) for kind in ("pq", "ivf_pq")]

@@ -136,7 +136,7 @@ class Job:
             low, high = vectors.length_range()
             if max(abs(low - 1), abs(high - 1)) > _UNIT:
                 where = f"{vectors.store.path}: {vectors.field}"
-                say(f"{where} is not normalised (lengths {low:.3g} to {high:.3g}); cosines are what counts")
+                say(f"{where} is not normalised (norms {low:.3g} to {high:.3g}); neighbours are found by cosine")
 
     @staticmethod
     def _field(vectors: Vectors) -> str:

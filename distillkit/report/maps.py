@@ -32,7 +32,7 @@ def maps(features: Sequence[Float[Tensor, "n d"]], say: Callable[[str], None] = 
         raise MissingExtra("openTSNE", "report") from error
     made: list[Map] = []
     for number, one in enumerate(features):
-        say(f"map {number + 1} of {len(features)}: {count(len(one), 'item')}")
+        say(f"drawing map {number + 1} of {len(features)}, of {count(len(one), 'item')}")
         x = one.numpy().astype(np.float64)
         near = affinity.PerplexityBasedNN(
             x, perplexity=min(30.0, (len(x) - 1) / 3), n_jobs=_threads(len(x)), random_state=_SEED

@@ -46,8 +46,8 @@ class Account:
             raise SourceError(f"{where}: not one caption can be read, as of {lost['key']}: {lost['error']}; {cure}")
 
     def line(self, taken: int) -> str:
-        """Such as "taken 7; passed over: 12 .mp4, 3 hidden; 2 links followed"."""
-        parts = [f"taken {taken:,}"]
+        """Such as "7 samples taken; passed over: 12 .mp4, 3 hidden; 2 links followed"."""
+        parts = [f"{count(taken, 'sample')} taken"]
         if self.passed:
             parts.append(f"passed over: {_counted(self.passed)}")
         if self.links:

@@ -168,7 +168,7 @@ class Course:
             self.writer.write(state)
             if first:  # told after: who listened may have left, and with it goes no checkpoint
                 size, keep = checkpoint.size(learner.model, learner.optimizer), self.recipe.checkpoints.keep
-                self.say(f"{self.run.path}: a checkpoint takes {size / 1e6:,.1f} MB, of which {keep} are kept")
+                self.say(f"{self.run.path}: a checkpoint takes {size / 1e6:,.1f} MB; the last {keep} are kept")
 
     def _validate(self, step: int) -> None:
         """All ranks measure together; of a sharded student the first alone, and the others wait as long as it takes."""
@@ -184,7 +184,7 @@ class Course:
     def _measure(self, student: Any, step: int) -> None:
         result = self.validator.run(student, step)
         best = self.recipe.validation.best if self.recipe.validation else ""
-        self.say(f"{self.name}step {step}/{self.last}  {best} {result[best]:.4f}")
+        self.say(f"{self.name}step {step}/{self.last}  validation {best} {result[best]:.4f}")
 
     def _logs(self, step: int) -> bool:
         return step % self.recipe.log.every_steps == 0 or step == self.last

@@ -69,10 +69,10 @@ def forecast(recipe: TrainRecipe | str | Path, ask: Ask | None = None, *, overri
             f"steps        {steps:,} of {count(one.data.batch_size, 'image')}, "
             f"{ingredients.steps_per_epoch:,} an epoch",
             f"time         {clock(steps * seconds)} at {1000 * seconds:.0f} ms a step, "
-            f"{one.data.batch_size / seconds:.0f} images/s, {100 * waited:.0f}% waiting"
+            f"{one.data.batch_size / seconds:.0f} images/s, {100 * waited:.0f}% waiting for data"
             + (", as if the pixel cache were made already" if lacking else ""),
             f"memory       {memory(device) / 1e9:.2f} GB so far, on {device}",
-            f"features     {wanted / 1e6:.2f} MB/s of the {disk / 1e6:,.0f} MB/s that this disk gives in a row",
+            f"features     {wanted / 1e6:.2f} MB/s of the {disk / 1e6:,.0f} MB/s that this disk reads in sequence",
             f"checkpoints  {checkpoint.size(learner.model, learner.optimizer) / 1e6:,.1f} MB each, "
             f"{one.checkpoints.keep} are kept",
             *(costs.report(rows, steps * one.data.batch_size) if costs else []),

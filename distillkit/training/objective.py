@@ -104,7 +104,7 @@ class Objective(nn.Module):
         parts = {name: abs(weights[name] * float(value.detach())) for name, value in terms.items()}
         whole = sum(parts.values())
         return [
-            f"{name}: {100 * part / whole:.2g}% of the total at step 1; where it is to teach more, raise its weight "
+            f"{name}: {100 * part / whole:.2g}% of the total loss at step 1; to let it teach more, raise its weight "
             f"([[losses]], {weights[name]:g} now)"
             for name, part in parts.items()
             if 0 < part < _SLIGHT * whole and "weight" not in self.ramps[name]

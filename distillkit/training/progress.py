@@ -87,7 +87,7 @@ class Progress:
         self.trackers.log(line)
         self.before, self.step_before, self.waited = now, step, waited
         terms = "  ".join(f"{name} {value:.4f}" for name, value in values.items())
-        costs = f"{100 * line['wait_share']:.0f}% waiting  {line['memory_gb']:.1f} GB"
+        costs = f"{100 * line['wait_share']:.0f}% waiting for data  {line['memory_gb']:.1f} GB memory"
         text = f"{terms}  lr {lr:.2g}  {pace(line['images_per_second'], 'images')}  {costs}"
         self.bar.update(self.task, text=self.name + text)
         if self.bar.disable and step * _LINES // self.last > (step - steps) * _LINES // self.last:

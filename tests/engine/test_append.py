@@ -65,7 +65,7 @@ def test_old_rows_stay_bit_for_bit_and_new_ones_are_what_an_extraction_gives(run
     after = read(store)
     for key, row in before.items():
         np.testing.assert_array_equal(after[key], row)
-    assert planned(store).startswith("taken 170"), "of the corpus that it has now"
+    assert planned(store).startswith("170 samples taken"), "of the corpus that it has now"
     lines = logged(store)
     assert sum(line["rows"] for line in lines) == 170 and all(line["forward_seconds"]["image"] for line in lines)
     assert {line["key"] for line in grown.failures()} == {"images/003.png", "images/068.png"}

@@ -104,7 +104,7 @@ def test_an_image_without_a_caption_is_kept(extract, corpus, stores, run_cli):
     lines = ["\t" + line.split("\t")[1] if n in silent else line for n, line in enumerate(lines)]
     table.write_text("\n".join([header, *lines]))
     code, err = extract()
-    assert code == 0 and f"{stores / 'images'}: taken 40; 10 without a text" in err.splitlines()
+    assert code == 0 and f"{stores / 'images'}: 40 samples taken; 10 without a text" in err.splitlines()
     store = FeatureStore(stores / "images")
     assert store.manifest.skipped == 0 and len(store.ok_rows) == 40 and store.failures() == []
     assert store.read("image", np.arange(40)).isfinite().all()

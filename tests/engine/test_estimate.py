@@ -82,9 +82,10 @@ def test_the_recipes_own_line_is_what_its_fields_take():
     made = estimate.estimate(mixed, 1000, PROBE)
     assert made.row_bytes == 2 * (1024 + 2 * 768 + 5 * 4) == sum(field.row_bytes for field in mixed.fields.values())
     said = estimate.report(mixed, 1000, PROBE, free=10**12)
-    assert "  as asked: 5.16 MB, 0:00:40" in said
-    rows = [line.split() for line in said[said.index("  as asked: 5.16 MB, 0:00:40") + 3 :]]  # behind words and a head
-    assert rows[0][:5] == ["2", "as", "asked", "0", "5,160"]
+    assert "  this recipe: 5.16 MB, 0:00:40" in said
+    behind = said[said.index("  this recipe: 5.16 MB, 0:00:40") + 3 :]  # behind words and a head
+    rows = [line.split() for line in behind]
+    assert rows[0][:5] == ["2", "this", "one", "0", "5,160"]
     assert ["2", "float16", "0", "7,208"] in [row[:4] for row in rows]
 
 
@@ -134,9 +135,7 @@ def test_plan_touches_nothing_and_tells_everything(recipes, run_cli, tmp_path):
         f"{tmp_path}/out/images: 70 rows in 2 shards of 64" in out and "probed 20 samples, 1 failed (the first: " in out
     )
     assert re.search(r"\(the first: \S*003\.png: \w.*\)$", out, re.M)
-    assert (
-        "  other settings, the one asked for first; tokens: of an image's patches, if kept; paid after epochs: " in out
-    )
+    assert "  this recipe and other settings; tokens: patch tokens kept of an image; paid after epochs: " in out
     assert "openclip/image           float16 [32]: 64 bytes a row" in out
     assert re.search(r"sets? the pace", out) and "texts/s" in out and "paid after epochs" in out and "free" in out
     lines = [line.split() for line in out.splitlines()]

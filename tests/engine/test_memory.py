@@ -34,7 +34,9 @@ def test_the_rows_do_not_depend_on_the_memory(run, decoders):
 
 def test_plan_tells_the_memory(run_cli, recipes):
     code, out, _ = run_cli("extract-teacher", recipes[0], "--plan", "--set", 'memory="500MB"')
-    assert code == 0 and "images are decoded within 500 MB of memory; what needs more of it, one at a time" in out
+    assert (
+        code == 0 and "decoded images take at most 500 MB of memory; an image that needs more is decoded alone" in out
+    )
     room.limit_to(None)
 
 

@@ -177,7 +177,7 @@ def test_a_walk_is_summed_up_in_the_log_and_in_store_info(extract, tmp_path, run
     table(tmp_path / "corpus")
     (tmp_path / "corpus/clip.mp4").touch()
     code, err = extract(f'{{ kind = "folder", root = "{tmp_path}/corpus" }}')
-    told = "taken 4; passed over: 1 .mp4, 1 .tsv"
+    told = "4 samples taken; passed over: 1 .mp4, 1 .tsv"
     assert code == 0 and f"{tmp_path}/out/images: {told}" in err.splitlines()
     assert f"corpus   {told}" in run_cli("store", "info", tmp_path / "out/images")[1].splitlines()
 

@@ -67,7 +67,7 @@ def test_the_one_who_writes_the_last_shard_completes_the_store(extract, stores, 
     assert extract(f'out="{tmp_path}/whole"')[0] == 0
     with someone(1):
         code, err = extract()
-        assert code == 0 and f"{stores / 'images'}: 1 of 2 shards are to come from others" in err
+        assert code == 0 and f"{stores / 'images'}: 1 of 2 shards left to other processes" in err
     assert not (stores / "images/manifest.json").exists()
     assert extract()[0] == 0
     assert files(stores / "images") == files(tmp_path / "whole/images")
@@ -84,7 +84,7 @@ def test_a_machine_that_joins_late_takes_the_shards_that_nobody_has_come_to(extr
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as early:
         assert early.stdout.readline() == b"0\n"
         code, err = extract()
-        assert code == 0 and f"{stores / 'images'}: 1 of 2 shards are to come from others" in err
+        assert code == 0 and f"{stores / 'images'}: 1 of 2 shards left to other processes" in err
         assert [path.name for path in (stores / "images/commits").iterdir()] == ["00001.json"]
         early.kill()
     assert extract()[0] == 0

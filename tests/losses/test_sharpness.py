@@ -44,14 +44,14 @@ def test_cosines_are_of_directions():
 
 
 @pytest.mark.parametrize(
-    ("scale", "told"), [(100.0, "nearly one-hot: they say little more"), (5.0, None), (0.1, "nearly flat")]
+    ("scale", "told"), [(100.0, "nearly one-hot: they teach little more"), (5.0, None), (0.1, "nearly uniform")]
 )
 def test_a_term_remarks_on_targets_that_say_nothing(scale, told):
     widths = Widths({"image": 64}, {"image": 64, "text": 64})
     term = Affinity(widths, between="image, teacher text", logit_scale=scale)
     teacher = Features(image=torch.eye(64)[:16], text=torch.eye(64))
     said = term.remark(Batch(teacher=teacher, keys=(), step=0))
-    assert said is None if told is None else told in said and "of 64 choices" in said
+    assert said is None if told is None else told in said and "over 64 choices" in said
     assert remark(scale * torch.eye(64)[:16]) == said
 
 

@@ -165,7 +165,7 @@ def test_parts_make_one_addition(images, texts):
     said = []
     mine_here(recipe(images, texts), 1, said.append, part=Part(1, 2))
     assert (
-        said[-1].endswith("3 of 5 shards are to come from others")
+        said[-1].endswith("3 of 5 shards left to other processes")
         and "neighbours" not in FeatureStore(images.path).added
     )
     mine_here(recipe(images, texts), 1, said.append, part=Part(2, 2))

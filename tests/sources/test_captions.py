@@ -56,7 +56,8 @@ def test_kind_b_captions_that_are_left_out_are_counted_and_the_knob_is_named(tmp
     plan, duplicates = make_plan(source, source.root, lose=lambda *loss: source.account.lose(*loss))
     assert plan["key"].to_pylist() == ["a.png", "b.png", "c.png"] and duplicates == 3
     assert source.account.line(plan.num_rows) == (
-        'taken 3; left out: 2 more captions of images that came before (source.captions = "all" keeps each as a row)'
+        "3 samples taken; "
+        'left out: 2 more captions of images that came before (source.captions = "all" keeps each as a row)'
     )
     assert [loss["key"] for loss in source.account.losses] == ["a.png", "a.png"]
 

@@ -222,7 +222,7 @@ def test_a_caption_that_is_not_utf_8_costs_no_picture(tmp_path):
         ("pairs.tsv:4", None),
         ("d.png", "文"),
     ]
-    assert source.account.line(4) == "taken 4; left out: 1 caption not in UTF-8"
+    assert source.account.line(4) == "4 samples taken; left out: 1 caption not in UTF-8"
     assert source.account.losses == [
         {"key": "b.png", "stage": "text", "error": r"the caption is not UTF-8: 'caf\udce9'"}
     ]

@@ -77,7 +77,7 @@ def test_links_to_folders_are_followed_but_not_in_circles(tmp_path):
         (tmp_path / name).symlink_to(tmp_path / target, target_is_directory=True)
     source = Folder(root=str(tmp_path / "corpus"))
     assert sorted(one.key for one in source) == sorted([*NAMES, "a/away/deep/1.png"])
-    assert source.account.line(7) == "taken 7; passed over: 4 links in circles; 1 link followed"
+    assert source.account.line(7) == "7 samples taken; passed over: 4 links in circles; 1 link followed"
     assert source.read("a/away/deep/1.png").is_file()
 
 
@@ -103,7 +103,8 @@ def test_what_a_walk_does_not_take_is_counted_and_makes_no_class(tmp_path):
         **{f"c/{name}": 1 for name in ("1.jpe", "2.ppm", "3.JFIF", "4.pgm")},
     }
     assert source.account.line(5) == (
-        "taken 5; passed over: 3 hidden, 2 .mp4, 2 folders without images, hence no class, 1 .txt, 1 without an ending"
+        "5 samples taken; "
+        "passed over: 3 hidden, 2 .mp4, 2 folders without images, hence no class, 1 .txt, 1 without an ending"
     )
     source = Folder(root=str(tmp_path), classes=True, skip=["b", "c*"])
     assert list(source) == [] and source.account.passed["skipped folder(s)"] == 2
@@ -153,7 +154,7 @@ def test_globs_pass_over_hidden_files_and_follow_links(tmp_path):
     (tmp_path / "corpus/more").symlink_to(tmp_path / "disk")
     source = WebDataset(root=str(tmp_path / "corpus"), shards="**/*.tar")
     assert [one.key for one in source] == ["b", "a"]
-    assert source.account.line(2) == "taken 2; passed over: 2 hidden, 1 .json; 1 link followed"
+    assert source.account.line(2) == "2 samples taken; passed over: 2 hidden, 1 .json; 1 link followed"
     assert [one.key for one in WebDataset(root=str(tmp_path / "corpus"), shards=".hidden/*.tar")] == ["c"]
 
 

@@ -21,7 +21,7 @@ def test_kind_b_equal_names_are_told_with_their_labels(tmp_path):
     (tmp_path / "names.txt").write_text(f"crane\nship\ncrane\n{COMPOSED}\n{PARTED}\n", "utf-8")
     source = ClassPrompts(file=str(tmp_path / "names.txt"), templates=["a photo of {}"])
     line = told(source)
-    assert line == f"taken 5; classes of equal names count as one: crane (0, 2), {COMPOSED} (3, 4)"
+    assert line == f"5 samples taken; classes of equal names count as one: crane (0, 2), {COMPOSED} (3, 4)"
     assert told(source) == line  # not twice, when it is read again
     assert doubled(["a", "b"]) == ""
 

@@ -175,7 +175,7 @@ def test_a_tail_that_is_no_tar_costs_nothing_and_is_told(tmp_path):
     (tmp_path / "0.tar").write_bytes(whole + bytes(700) + b"signed by nobody")
     source = WebDataset(root=str(tmp_path))
     assert [one.key for one in source] == ["a"]
-    assert source.account.line(1) == "taken 1; passed over: 1 tail of tars that are no tar"
+    assert source.account.line(1) == "1 sample taken; passed over: 1 tail of tars that are no tar"
 
 
 def test_dots_in_names_do_not_make_several_pictures_one(tmp_path):
@@ -197,7 +197,7 @@ def test_an_image_may_be_called_by_another_name(tmp_path):
     assert reasons(tmp_path, image="input.png") == {"a": None, "b": None}
     source = WebDataset(root=str(tmp_path), image=".input.png")
     assert [source.read(one.image) for one in source] == [picture()] * 2
-    assert source.account.line(2) == "taken 2; passed over: 2 .png"
+    assert source.account.line(2) == "2 samples taken; passed over: 2 .png"
 
 
 def test_what_a_tar_has_beside_samples_is_counted(tmp_path):
@@ -205,7 +205,7 @@ def test_what_a_tar_has_beside_samples_is_counted(tmp_path):
     write_tar(tmp_path / "0.tar", sample("a") + more)
     source = WebDataset(root=str(tmp_path))
     assert [one.key for one in source] == ["a", "b"]
-    assert source.account.line(2) == "taken 2; passed over: 2 .mp4, 2 hidden"
+    assert source.account.line(2) == "2 samples taken; passed over: 2 .mp4, 2 hidden"
 
 
 # Hostile tars.
@@ -297,7 +297,7 @@ def test_a_text_that_cannot_be_read_costs_its_row_nothing_else(tmp_path, content
     write_tar(tmp_path / "0.tar", [*sample("a"), ("a.json", b'{"n": "fine"}'), *sample("b"), ("b.json", content)])
     source = WebDataset(root=str(tmp_path), text="json.n")
     assert {one.key: one.text for one in source} == {"a": "fine", "b": None}
-    assert source.account.line(2) == "taken 2; passed over: 2 .txt; left out: 1 .json that cannot be read"
+    assert source.account.line(2) == "2 samples taken; passed over: 2 .txt; left out: 1 .json that cannot be read"
     assert [(loss["key"], loss["stage"]) for loss in source.account.losses] == [("b", "text")]
     assert texts(tmp_path) == {"a": "a cat", "b": "a cat"}
 
