@@ -127,9 +127,10 @@ def refuse_to_redo(job: Job, writer: StoreWriter, allow_smaller: bool) -> None:
         return
     new, apart = other_base(before, writer.identity)
     found = apart or changes(before, writer.identity)
-    if allow_smaller and all(line.startswith(GROWS) for line in found):
+    rows_alone = all(line.startswith(GROWS) for line in found)  # append takes nothing else
+    if allow_smaller and rows_alone:
         return
-    others = other_rows(writer.path, writer.plan) if all(line.startswith(GROWS) for line in found) else None
+    others = other_rows(writer.path, writer.plan) if rows_alone else None
     others = others or (lost_rows(writer.path, writer.plan) if apart else None)
     what = others or found[0] + (f" (and {len(found) - 1} more)" if found[1:] else "")
     what += f", so {' and '.join(new)} cannot be added to it" if apart else ""
@@ -138,7 +139,7 @@ def refuse_to_redo(job: Job, writer: StoreWriter, allow_smaller: bool) -> None:
     asked = caller()
     append = (
         f"keep them and compute {grown.new} more with `{asked.append.removesuffix(' RECIPE')}`, "
-        if grown and grown.new
+        if rows_alone and grown and grown.new
         else ""
     )
     anew = f"{count(rows, 'row')}{_time(writer, rows)}"

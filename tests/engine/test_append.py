@@ -173,6 +173,12 @@ def test_a_plain_run_tells_that_it_could_be_appended(run, store, corpus):
     assert code == 1 and "`distillkit store append`" in err and "--overwrite" in err and verify(store) == []
 
 
+def test_a_plain_run_of_other_fields_does_not_send_to_an_append_that_refuses(run, store, corpus, run_cli, recipes):
+    grow(corpus, 20)
+    code, _, err = run_cli("extract-teacher", recipes[0], "--set", 'corpora.0.dtype="float32"')
+    assert code == 1 and "store append" not in err and "Nothing was touched: undo the change, " in err
+
+
 @pytest.mark.usefixtures("every_step")
 def test_of_the_border_it_is_told_how_far_it_is(run, store, corpus):
     grow(corpus, 50)  # all of them in the shard that was not full: a picture and a text of each
