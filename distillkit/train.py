@@ -18,16 +18,12 @@ import torch
 
 from distillkit.callable import make_callable, silent
 from distillkit.errors import RecipeError, StoreError, TrainError
-from distillkit.evals._encode import stores_of
 from distillkit.pixels import room
 from distillkit.recipe import TrainRecipe, load, memory_bytes
 from distillkit.runfolder import RunFolder
-from distillkit.store.reading.reader import FeatureStore
-from distillkit.students._count import image_macs
 from distillkit.students._layers import refuse_uncounted
 from distillkit.system import cpu
 from distillkit.system.device import device_of
-from distillkit.system.paths import expand
 from distillkit.system.stopping import after_steps
 from distillkit.system.wording import count
 from distillkit.training import beginning, checkpoint
@@ -39,13 +35,13 @@ from distillkit.training.course import Course, remarks
 from distillkit.training.deterministic import deterministic
 from distillkit.training.gpu_memory import fitting
 from distillkit.training.gradcache import refuse_more_parts
+from distillkit.training.ingredients import Ingredients
 from distillkit.training.learner import Learner
 from distillkit.training.objective import Objective
 from distillkit.training.ranks import Ranks, joined
 from distillkit.training.rescue import leave, leaving, rescued
 from distillkit.training.schedule import total_steps
-from distillkit.training.trackers import refuse_missing
-from distillkit.training.validation import Validator
+from distillkit.training.trying import try_out
 
 Say = Callable[[str], None]
 
@@ -120,39 +116,54 @@ def train_together(
             locks.enter_context(run.locked())
         # All that can be refused is refused before an older run is moved aside.
         students, batches, objectives = _opened(recipes, ranks, ask)
-        ingredients = batches.ingredients
-        digests = beginning.read_of(ingredients.stores, read or {})
+        digests = beginning.read_of(batches.ingredients.stores, read or {})
         if then:
             _try_baselines(then, ranks, ask, overwrite)
         with ranks.one_first():  # it may look through many masks, and nobody waits in a collective meanwhile
             if ranks.first:
-                wanted = beginning.all_wanted(recipes, runs, ingredients.stores, overwrite)
-                for recipe, run, one, student in zip(recipes, runs, wanted, students, strict=True):
-                    if overwrite or not run.stands(one):
-                        ingredients.try_out()
-                        _try_out(recipe, run, student, say)
-                for recipe, run, one in zip(recipes, runs, wanted, strict=True):
-                    beginning.begin(recipe, run, one, overwrite, say, command)
+                _begin_runs(recipes, runs, students, batches.ingredients, overwrite, say, command)
         finished = ranks.told([run.finished for run in runs])
         todo = [number for number, done in enumerate(finished) if not done]
-        if todo:
-            batches.narrow(set().union(*(objectives[number].needs for number in todo)))
-            batches.go_to(device)
-            with fitting("the student alone does", recipes[0].optim):
-                learners = [
-                    Learner(
-                        students[n],
-                        objectives[n],
-                        recipes[n].optim,
-                        seed=recipes[n].seed,
-                        device=device,
-                        ranks=ranks,
-                        fresh=not checkpoint.begun(runs[n].checkpoints),
-                    )
-                    for n in todo
-                ]
-            _train([recipes[n] for n in todo], [runs[n] for n in todo], learners, batches, say, command)
-    return digests
+        if not todo:
+            return digests
+        recipes, runs = [recipes[number] for number in todo], [runs[number] for number in todo]
+        students, objectives = [students[number] for number in todo], [objectives[number] for number in todo]
+        batches.narrow(set().union(*(objective.needs for objective in objectives)))
+        batches.go_to(device)
+        with fitting("the student alone does", recipes[0].optim):
+            learners = [
+                Learner(
+                    student,
+                    objective,
+                    recipe.optim,
+                    seed=recipe.seed,
+                    device=device,
+                    ranks=ranks,
+                    fresh=not checkpoint.begun(run.checkpoints),
+                )
+                for recipe, run, student, objective in zip(recipes, runs, students, objectives, strict=True)
+            ]
+        _train(recipes, runs, learners, batches, say, command)
+        return digests
+
+
+def _begin_runs(
+    recipes: list[TrainRecipe],
+    runs: list[RunFolder],
+    students: list[Any],
+    ingredients: Ingredients,
+    overwrite: bool,
+    say: Say,
+    command: str | None,
+) -> None:
+    """Try out every run that does not stand as it is wanted, and only then begin them: moving one aside is last."""
+    wanted = beginning.all_wanted(recipes, runs, ingredients.stores, overwrite)
+    for recipe, run, one, student in zip(recipes, runs, wanted, students, strict=True):
+        if overwrite or not run.stands(one):
+            ingredients.try_out()
+            try_out(recipe, run, student, say)
+    for recipe, run, one in zip(recipes, runs, wanted, strict=True):
+        beginning.begin(recipe, run, one, overwrite, say, command)
 
 
 def _try_baselines(recipes: Sequence[TrainRecipe], ranks: Ranks, ask: Ask | None, overwrite: bool) -> None:
@@ -182,22 +193,6 @@ def _opened(
         objectives.append(Objective(recipe.losses, widths, mixed=recipe.data.augment.mixes, rounded=rounded))
     refuse_other_inputs(students)
     return students, batches, objectives
-
-
-def _try_out(recipe: TrainRecipe, run: RunFolder, student: Any, say: Say) -> None:
-    """Refuse what would be refused while the student trains, or of labels later; tell what its evaluation will lack."""
-    refuse_missing(recipe.log)
-    image_macs(student)  # it looks at a picture
-    Validator(recipe, run).try_out(student)
-    for number, component in enumerate(recipe.evals):
-        measure: Any = component.build("evals")
-        try:
-            stores = {name: FeatureStore(expand(name), recipe.data.teacher) for name in stores_of(measure)}
-        except StoreError as error:
-            say(f"evals[{number}]: its store is needed when the student is evaluated: {error}")
-            continue
-        if hasattr(measure, "check"):
-            measure.check(stores.__getitem__)
 
 
 def _train(
