@@ -13,6 +13,7 @@ from distillkit.store.format.log import note
 from distillkit.store.format.manifest import Manifest, Shard, readable, what_else
 from distillkit.store.format.plan import plan_at
 from distillkit.store.format.sameness import begun_with, changes
+from distillkit.store.format.steps import Steps
 from distillkit.store.reading.selection import FILE_NAME as VIEW
 from distillkit.store.upkeep.ancestry import lines_of_parts
 from distillkit.store.upkeep.sound import refuse_damage
@@ -58,38 +59,56 @@ def assemble(
                 "both are finished, or leave one out"
             )
     writer = _writer(out, folders[0], identity)
-    if readable(folders[0]):  # else nothing tells what its steps must be, but those of the others
-        refuse_damage(folders[0], Manifest.read(folders[0]), [])
-    writer.steps = as_begun(folders[0], writer.fields)
-    for folder in folders[1:]:
-        for name, steps in as_begun(folder, writer.fields).items():
-            if steps != writer.steps[name]:
-                raise StoreError(
-                    f"{folder}: its {name} has other steps than in {folders[0]}; extract it again, from there"
-                )
-    sources = [(shard, _holders(writer, folders, shard)) for shard in range(writer.shards)]
-    missing = [shard for shard, holders in sources if not holders]
-    if missing:
-        told = ", ".join(str(shard + 1) for shard in missing[:5]) + (", ..." if missing[5:] else "")
-        raise StoreError(
-            f"{out}: {len(missing)} of {count(writer.shards, 'shard')} are in none of the parts ({told}); extract them"
-        )
+    writer.steps = _common_steps(writer, folders)
+    holders = _holders_of_all(writer, folders)
     with Claims(out) as claims, claims.beginning_or_end():
         if writer.previous_identity() not in (None, identity):
             raise StoreError(f"{out}: holds another store; move it away, or choose another place")
         writer.begin()
         if classes := next(filter(None, map(classes_of, folders)), None):
             write_classes(out, classes)
-        with Progress(f"{out}: rows", writer.plan.num_rows, say) as progress:
-            for shard, holders in sources:
-                (folder, record), *others = holders.items()
-                for other, theirs in others:
-                    if theirs != record:
-                        say(f"shard {shard + 1} is in {folder} and, with other bytes, in {other}; the first is taken")
-                adopt(writer, folder, shard, record)
-                progress.advance(record.rows)
-        note(out, lines_of_parts({shard: next(iter(holders)) for shard, holders in sources}, len(folders), command))
+        _adopt_all(writer, holders, say)
+        note(out, lines_of_parts({shard: next(iter(one)) for shard, one in holders.items()}, len(folders), command))
         return writer.finish(made_with)
+
+
+def _common_steps(writer: StoreWriter, folders: list[Path]) -> dict[str, Steps]:
+    """What the numbers of int8 fields mean, by field; StoreError where it is not the same in all parts."""
+    if readable(folders[0]):  # else nothing tells what its steps must be, but those of the others
+        refuse_damage(folders[0], Manifest.read(folders[0]), [])
+    common = as_begun(folders[0], writer.fields)
+    for folder in folders[1:]:
+        for name, steps in as_begun(folder, writer.fields).items():
+            if steps != common[name]:
+                raise StoreError(
+                    f"{folder}: its {name} has other steps than in {folders[0]}; extract it again, from there"
+                )
+    return common
+
+
+def _holders_of_all(writer: StoreWriter, folders: list[Path]) -> dict[int, dict[Path, Shard]]:
+    """By shard the parts that have it; StoreError where one is in none of them."""
+    holders = {shard: _holders(writer, folders, shard) for shard in range(writer.shards)}
+    missing = [shard for shard, parts in holders.items() if not parts]
+    if missing:
+        told = ", ".join(str(shard + 1) for shard in missing[:5]) + (", ..." if missing[5:] else "")
+        raise StoreError(
+            f"{writer.path}: {len(missing)} of {count(writer.shards, 'shard')} are in none of the parts ({told}); "
+            "extract them"
+        )
+    return holders
+
+
+def _adopt_all(writer: StoreWriter, holders: Mapping[int, dict[Path, Shard]], say: Callable[[str], None]) -> None:
+    """Commit every shard as the first part that has it holds it."""
+    with Progress(f"{writer.path}: rows", writer.plan.num_rows, say) as progress:
+        for shard, parts in holders.items():
+            (folder, record), *others = parts.items()
+            for other, theirs in others:
+                if theirs != record:
+                    say(f"shard {shard + 1} is in {folder} and, with other bytes, in {other}; the first is taken")
+            adopt(writer, folder, shard, record)
+            progress.advance(record.rows)
 
 
 def _holders(writer: StoreWriter, folders: list[Path], shard: int) -> dict[Path, Shard]:
