@@ -25,6 +25,7 @@ from distillkit.errors import StoreError
 from distillkit.originals import Originals
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.precision import NEIGHBOURS, OVERLAP, neighbours_kept
+from distillkit.system.evenly import evenly
 from distillkit.system.progress import heard_by, paced
 from distillkit.system.wording import count as counted
 
@@ -60,7 +61,7 @@ def lowered(
         raise StoreError(f"{store.path}: --field names none that holds vectors")
     store = store.relying_on(wanted)
     usable = reduce(np.intersect1d, (store.rows_with(name) for name in wanted))
-    rows = usable[np.unique(np.linspace(0, len(usable) - 1, min(count, len(usable))).astype(int))]
+    rows = evenly(usable, count)
     rows = np.random.default_rng(0).permutation(rows)
     if len(rows) < 2:
         raise StoreError(f"{store.path}: too few to measure: {counted(len(rows), 'row')} with features")

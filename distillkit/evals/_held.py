@@ -16,6 +16,7 @@ from distillkit.errors import StoreError
 from distillkit.evals._encode import Encode, OpenStore, blank
 from distillkit.evals._labels import Labels, quoted
 from distillkit.evals._marks import Marks
+from distillkit.system.evenly import evenly
 from distillkit.system.one_image import places_among
 from distillkit.system.wording import as_word, count
 
@@ -24,10 +25,9 @@ _FEW = 64
 
 def learned_from(labels: Labels, encode: Encode) -> Labels:
     """All of these images; of a network that says nothing a few, spread over all of them."""
-    if not blank(encode) or len(labels.places) <= _FEW:
+    if not blank(encode):
         return labels
-    kept = np.linspace(0, len(labels.places) - 1, _FEW).astype(np.int64)
-    return labels.but(np.delete(labels.places, kept))
+    return labels.but(np.setdiff1d(labels.places, evenly(labels.places, _FEW)))
 
 
 def held_out(sizes: Sequence[int], share: float, seed: int = 0) -> tuple[Int[Tensor, "l"], Int[Tensor, "c"]]:

@@ -20,6 +20,7 @@ from distillkit.errors import SourceError
 from distillkit.importers._record import imported
 from distillkit.store.format.field import Field
 from distillkit.system import npy
+from distillkit.system.evenly import evenly
 from distillkit.system.wording import one_line
 from distillkit.types import Sample
 
@@ -169,7 +170,7 @@ def _of_one_kind(paths: Sequence[Path], arrays: Sequence[np.ndarray]) -> bool:
                 f"{path}: rows of {array.shape[1]} numbers, those of {paths[0].name} have {arrays[0].shape[1]}; import "
                 "what one network said"
             )
-        some = array[np.linspace(0, len(array) - 1, min(_LOOKED_AT, len(array))).astype(np.int64)]
+        some = evenly(array, _LOOKED_AT)
         lengths = np.linalg.norm(some.astype(np.float64), axis=1)
         lengths = lengths[np.isfinite(lengths) & (lengths > 0)]
         if len(lengths):

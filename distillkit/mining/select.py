@@ -25,6 +25,7 @@ from distillkit.store.reading.neighbours import Neighbours
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.reading.selection import Selection, select_here, writing_view
 from distillkit.system.atomic import parsed_json, write_json
+from distillkit.system.evenly import evenly
 from distillkit.system.paths import expand
 from distillkit.system.wording import count
 
@@ -166,9 +167,8 @@ def _examples(
     ranked = np.argsort(-best, kind="stable")
     ranked = ranked[np.isfinite(best[ranked])]
     kept, dropped = ranked[best[ranked] > recipe.min_cosine], ranked[best[ranked] <= recipe.min_cosine]
-    even = kept[np.linspace(0, len(kept) - 1, min(recipe.examples, len(kept))).astype(int)]
 
     def shown(rows: np.ndarray) -> list[Near]:
         return [example(images, texts, row, int(image[row]), float(best[row])) for row in rows.tolist()]
 
-    return shown(even), shown(dropped[: recipe.examples])
+    return shown(evenly(kept, recipe.examples)), shown(dropped[: recipe.examples])

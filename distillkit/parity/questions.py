@@ -27,6 +27,7 @@ from distillkit.evals.zero_shot import ZeroShot
 from distillkit.originals import Originals, moved
 from distillkit.recipe import TrainRecipe
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.evenly import evenly
 from distillkit.system.one_image import first_of_each, has_doubles, images_of
 from distillkit.system.paths import expand
 from distillkit.system.wording import count
@@ -127,9 +128,7 @@ def questions_of_run(recipe: TrainRecipe, path: Path) -> Questions:
         raise ExportError(f"{path}: its recipe has no evals, so no pictures to ask about; name a folder with --samples")
     measure = next((one for one in evals if isinstance(one, Retrieval | ZeroShot)), evals[0])
     store = open_store(measure.store, recipe)
-    kept = np.arange(len(store.ok_rows))
-    if len(kept) > MOST:
-        kept = np.linspace(0, len(kept) - 1, MOST).astype(np.int64)
+    kept = evenly(np.arange(len(store.ok_rows)), MOST)
     # Of a picture with several captions every row is kept, and the towers are asked about it once.
     pictures = first_of_each(store, store.ok_rows[kept])
     places, more = _originals(store, kept[pictures], recipe), list[tuple[Originals, int]]()
@@ -153,10 +152,10 @@ def _trained_with(recipe: TrainRecipe, count: int, but: FeatureStore | None = No
     store = open_store(recipe.data.images or recipe.data.mix[0].images, recipe)
     known = set() if but is None else set(but.values("key", but.ok_rows))
     once = first_of_each(store, store.ok_rows)
-    places = once[np.linspace(0, len(once) - 1, min(count + len(known), len(once))).astype(np.int64)]
+    places = evenly(once, count + len(known))
     keys = store.values("key", store.ok_rows[places])
     new = np.array([place for place, key in zip(places, keys, strict=True) if key not in known], np.int64)
-    return _originals(store, new[np.linspace(0, len(new) - 1, min(count, len(new))).astype(np.int64)], recipe)
+    return _originals(store, evenly(new, count), recipe)
 
 
 def open_store(name: str, recipe: TrainRecipe) -> FeatureStore:

@@ -18,6 +18,7 @@ from distillkit.report.mapped import mapped
 from distillkit.report.spaces import Spaces, spaces
 from distillkit.report.thumbnails import MOST, thumbnails
 from distillkit.runfolder import RunFolder
+from distillkit.system.evenly import evenly
 
 DOTS = 2000  # of which a map takes some ten seconds
 _POINTS = 600  # of a curve: more than a drawing can show
@@ -92,7 +93,7 @@ def _wanted(shown: Sequence[Gallery], spaced: Spaces | str) -> dict[str, list[st
     if not isinstance(spaced, str):
         room = MOST - sum(len(set(keys)) for keys in wanted.values())
         if room > 0:
-            chosen = spaced.places[np.linspace(0, len(spaced.places) - 1, min(room, len(spaced.places))).astype(int)]
+            chosen = evenly(spaced.places, room)
             keys = wanted.setdefault(spaced.heard.store, [])
             known = set(keys)
             keys += [key for key in (spaced.heard.keys[place] for place in chosen.tolist()) if key not in known]

@@ -14,6 +14,7 @@ from distillkit.store.reading.images import one_row_each
 from distillkit.store.reading.neighbours import Neighbours
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.atomic import atomic_file
+from distillkit.system.evenly import evenly
 from distillkit.system.wording import count as counted
 
 _WIDTH, _HEIGHT, _EDGE, _FLOOR = 640, 150, 4, 24
@@ -31,8 +32,7 @@ class Near:
 def write_neighbours(path: Path, neighbours: Neighbours, texts: FeatureStore, shown: int = 50, each: int = 8) -> Path:
     """`shown` rows at even distances, nobody chooses, each with the nearest texts. Returns the page."""
     store = neighbours.store
-    rows = one_row_each(store, store.ok_rows)
-    rows = rows[np.linspace(0, len(rows) - 1, min(shown, len(rows))).astype(int)]
+    rows = evenly(one_row_each(store, store.ok_rows), shown)
     ids, scores = neighbours.ids(rows)[:, :each], neighbours.scores(rows)[:, :each]
     shown_rows = []
     for row, some, cosines in zip(rows.tolist(), ids, scores, strict=True):

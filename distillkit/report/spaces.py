@@ -20,6 +20,7 @@ from distillkit.evaluation.measured import Measured
 from distillkit.report.heard import Heard
 from distillkit.store.reading.lookup import find
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.evenly import evenly
 from distillkit.system.paths import expand
 from distillkit.system.wording import as_word, count
 
@@ -76,7 +77,7 @@ def _of(heard: Heard, runs: Mapping[str, Measured], most: int) -> Spaces | str:
     known = np.flatnonzero(np.isin(rows, store.ok_rows))
     if len(known) < LEAST:
         return f"{heard.eval}: too few for a map: {count(len(known), 'item')}"
-    places = known[np.linspace(0, len(known) - 1, min(most, len(known))).astype(int)]
+    places = evenly(known, most)
     among = torch.from_numpy(np.searchsorted(store.ok_rows, rows[places]))
     chosen = {who: torch.nn.functional.normalize(one[among].float(), dim=-1) for who, one in said.items()}
     for who, one in chosen.items():

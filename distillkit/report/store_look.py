@@ -19,6 +19,7 @@ from distillkit.store.format.manifest import FILE_NAME
 from distillkit.store.format.sameness import other_teacher
 from distillkit.store.reading.images import one_row_each
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.evenly import evenly
 
 NORMS = 20_000
 PAIRS = 8_000
@@ -48,11 +49,6 @@ class Alike:
     looked: int
 
 
-def even(rows: np.ndarray, most: int) -> np.ndarray:
-    """At most so many of the rows, at even distances."""
-    return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(int)]
-
-
 def vectors(store: FeatureStore, name: str, rows: np.ndarray) -> Float[Tensor, "n d"]:
     """What the field says of rows, in float32: of several views the clean one."""
     said = store.read(name, rows, view=0 if store.field(name).per_view else None)
@@ -61,7 +57,7 @@ def vectors(store: FeatureStore, name: str, rows: np.ndarray) -> Float[Tensor, "
 
 def norms(store: FeatureStore, name: str) -> Norms | None:
     """None where no row has the field."""
-    rows = even(store.rows_with(name), NORMS)
+    rows = evenly(store.rows_with(name), NORMS)
     if not len(rows):
         return None
     found = torch.cat([vectors(store, name, part).norm(dim=1) for part in np.array_split(rows, len(rows) // 4096 + 1)])
@@ -73,7 +69,7 @@ def norms(store: FeatureStore, name: str) -> Norms | None:
 def alike(store: FeatureStore, name: str, shown: int) -> Alike:
     """Of each row its nearest other one; rows of one image, or with equal texts, are no discovery and are not told."""
     rows = store.rows_with(name)
-    rows = even(one_row_each(store, rows) if name.endswith("image") else rows, PAIRS)
+    rows = evenly(one_row_each(store, rows) if name.endswith("image") else rows, PAIRS)
     x = F.normalize(vectors(store, name, rows), dim=1)
     columns = [store.values(column, rows) for column in ("image", "text")]
     same = columns[0] if name.endswith("image") else columns[1]
@@ -112,7 +108,7 @@ def nearest_texts(
     store: FeatureStore, rows: np.ndarray, texts: FeatureStore, k: int = 5
 ) -> list[list[tuple[str, float]]]:
     """Of each row's image, the k nearest of the texts (of equal ones the first), with their cosines."""
-    among = even(texts.rows_with("text"), TEXTS)
+    among = evenly(texts.rows_with("text"), TEXTS)
     first = dict(zip(reversed(texts.values("text", among)), reversed(range(len(among))), strict=True))
     among = among[np.sort([place for text, place in first.items() if text])]
     asked = F.normalize(vectors(store, "image", rows), dim=1)

@@ -11,13 +11,14 @@ from distillkit.report import render
 from distillkit.report.costs import teacher_pass
 from distillkit.report.named import called_classes
 from distillkit.report.script import script
-from distillkit.report.store_look import ALIKE, Norms, alike, even, nearest_texts, norms, texts_for
+from distillkit.report.store_look import ALIKE, Norms, alike, nearest_texts, norms, texts_for
 from distillkit.report.stores import store_facts
 from distillkit.report.thumbnails import thumbnails
 from distillkit.report.words import count
 from distillkit.store.reading.images import one_row_each
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.atomic import atomic_file
+from distillkit.system.evenly import evenly
 from distillkit.system.wording import count as counted
 
 SHOWN = 24
@@ -39,7 +40,7 @@ def write_store(path: Path, store: FeatureStore, texts: str | Path | None = None
 
 def _values(store: FeatureStore, named: str | Path | None, root: str | None) -> dict[str, Any]:
     texts = texts_for(store, named) if "image" in store.own_fields else None
-    rows = even(one_row_each(store, store.ok_rows), SHOWN)
+    rows = evenly(one_row_each(store, store.ok_rows), SHOWN)
     kinds = [name for name in ("image", "text") if name in store.own_fields and _is_vector(store, name)]
     pairs = {name: alike(store, name, PAIRS) for name in kinds if len(store.rows_with(name)) > 1}
     in_pairs = [row for one in pairs.values() for a, b, _ in one.pairs for row in (a, b)]
@@ -134,6 +135,6 @@ def _longest(store: FeatureStore) -> list[tuple[str, str]]:
     """The longest texts of the rows at even distances, with how many letters they have: those that are cut first."""
     if "text" not in store.own_fields:
         return []
-    rows = even(store.rows_with("text"), 200_000)
+    rows = evenly(store.rows_with("text"), 200_000)
     said = dict.fromkeys(text for text in store.values("text", rows) if text)
     return [(count(len(text)), text) for text in sorted(said, key=len, reverse=True)[:_LONGEST]]

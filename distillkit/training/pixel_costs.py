@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 
 from distillkit.originals import Originals
 from distillkit.pixels.resizing import usual_size
+from distillkit.system.evenly import evenly
 from distillkit.training.pixel_cache import Format, Sampled, exists, squeeze, to_jpeg
 from distillkit.training.pixels import Pixels
 
@@ -36,7 +36,7 @@ class PixelCosts:
         self.pixels, self.data, images = pixels, pixels.data, pixels.images
         self.size = self.data.pixel_cache or usual_size(pixels.size)
         rows = images.store.ok_rows
-        self.rows = rows[np.linspace(0, len(rows) - 1, min(_IMAGES, len(rows))).astype(int)]
+        self.rows = evenly(rows, _IMAGES)
         files = Originals(images.store, images.root)
         squares, squeezing = _timed(lambda: [squeeze(files, row, self.size) for row in self.rows.tolist()])
         jpegs, packing = _timed(lambda: [(to_jpeg(square), shape) for square, shape in squares])

@@ -22,6 +22,7 @@ from distillkit.store.format.field import DTYPES, Field
 from distillkit.store.format.layout import ZSTD_LEVEL, packed_rows
 from distillkit.store.format.steps import Steps, sample_of
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.system.evenly import evenly
 from distillkit.system.wording import count
 
 _VECTORS, _QUERIES, NEIGHBOURS = 8192, 256, 10
@@ -54,10 +55,9 @@ def choices(store: FeatureStore, name: str) -> list[Choice]:
         raise StoreError(f"{store.path}: {name} is {field.dtype}: whole numbers, of which no bit can be spared")
     wanted = math.ceil(_VECTORS / math.prod(field.shape[:-1]))
     usable = store.rows_with(name)
-    places = np.unique(np.linspace(0, len(usable) - 1, min(wanted, len(usable))).astype(int))
-    if len(places) < 2:
-        raise StoreError(f"{store.path}: {name} has {count(len(places), 'row')} with features, too few to measure")
-    rows = usable[places]
+    rows = evenly(usable, wanted)
+    if len(rows) < 2:
+        raise StoreError(f"{store.path}: {name} has {count(len(rows), 'row')} with features, too few to measure")
     seen = np.intersect1d(sample_of(len(store), [field]), usable)
     sample = store.read(name, seen if len(seen) else rows).float()
     tested = store.read(name, rows).float()
