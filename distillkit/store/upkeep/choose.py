@@ -47,43 +47,62 @@ def choose(
     chosen = store.ok_rows
     left: dict[str, int] = {}  # how many, after each of the conditions
     if keys is not None:
-        try:
-            named = lines_of(keys.read_bytes())
-        except (OSError, ValueError) as error:
-            raise StoreError(f"{keys}: no list of keys, one a line ({error})") from error
-        chosen = np.intersect1d(chosen, store.rows_of([key for key in named if key]))
+        chosen = _with_keys(store, chosen, keys)
         left[f"--keys {keys}"] = len(chosen)
     if rows is not None:
         chosen = np.intersect1d(chosen, np.arange(len(store))[_range(rows)])
         left[f"--rows {rows}"] = len(chosen)
     if labels is not None:
-        known = pc.is_valid(store.index["label"]).to_numpy()
-        if len(store.ok_rows) and not known[store.ok_rows].any():
-            raise StoreError(
-                f"{path}: none of its {counted(len(store.ok_rows), 'row')} has a label, so --labels {labels} means none"
-                "; choose by --keys, --rows or --share, or name a store that was extracted with labels"
-            )
-        numbers, classes = pc.fill_null(store.index["label"], 0).to_numpy(), classes_of(store.base.path)
-        parts = [labels] if labels in classes else labels.split(",")  # a name may have a comma
-        meant = known & np.any([_is_in(numbers, part, classes) for part in parts], axis=0)
-        chosen = np.intersect1d(chosen, np.flatnonzero(meant))
+        chosen = _with_labels(store, chosen, labels)
         left[f"--labels {labels}"] = len(chosen)
     if share is not None:
-        if not 0 < share < 1:
-            raise StoreError(f"--share {share:g} is no share; write one between 0 and 1, as 0.2")
-        before = lots_of(path)
-        drawn = [_lot(key, seed, before) < share for key in _drawn_by(store, chosen)]
-        chosen = chosen[np.array(drawn, bool)]
+        chosen = _drawn(store, chosen, share, seed)
         left[f"--share {share:g}" + (f" --seed {seed}" if seed else "")] = len(chosen)
     if other_than is not None:
-        other = FeatureStore(other_than)
-        taken = set(other.values("key", other.ok_rows))
-        others = np.array([key not in taken for key in store.values("key", chosen)], bool)
-        chosen = chosen[others & ~of_images_of(store, chosen, other.ok_rows, other)]
+        chosen = _not_in(store, chosen, FeatureStore(other_than))
         left[f"--other-than {other_than}"] = len(chosen)
     if not len(chosen):
         raise StoreError(_none(path, len(store.ok_rows), left))
     return chosen
+
+
+def _with_keys(store: FeatureStore, chosen: np.ndarray, keys: Path) -> np.ndarray:
+    """Those of the chosen rows whose keys the file lists."""
+    try:
+        named = lines_of(keys.read_bytes())
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{keys}: no list of keys, one a line ({error})") from error
+    return np.intersect1d(chosen, store.rows_of([key for key in named if key]))
+
+
+def _with_labels(store: FeatureStore, chosen: np.ndarray, labels: str) -> np.ndarray:
+    """Those of the chosen rows that have one of the labels."""
+    known = pc.is_valid(store.index["label"]).to_numpy()
+    if len(store.ok_rows) and not known[store.ok_rows].any():
+        raise StoreError(
+            f"{store.path}: none of its {counted(len(store.ok_rows), 'row')} has a label, so --labels {labels} means "
+            "none; choose by --keys, --rows or --share, or name a store that was extracted with labels"
+        )
+    numbers, classes = pc.fill_null(store.index["label"], 0).to_numpy(), classes_of(store.base.path)
+    parts = [labels] if labels in classes else labels.split(",")  # a name may have a comma
+    meant = known & np.any([_is_in(numbers, part, classes) for part in parts], axis=0)
+    return np.intersect1d(chosen, np.flatnonzero(meant))
+
+
+def _drawn(store: FeatureStore, chosen: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """About that share of the chosen rows."""
+    if not 0 < share < 1:
+        raise StoreError(f"--share {share:g} is no share; write one between 0 and 1, as 0.2")
+    before = lots_of(store.path)
+    drawn = [_lot(key, seed, before) < share for key in _drawn_by(store, chosen)]
+    return chosen[np.array(drawn, bool)]
+
+
+def _not_in(store: FeatureStore, chosen: np.ndarray, other: FeatureStore) -> np.ndarray:
+    """Those of the chosen rows whose keys and images the other store lacks."""
+    taken = set(other.values("key", other.ok_rows))
+    others = np.array([key not in taken for key in store.values("key", chosen)], bool)
+    return chosen[others & ~of_images_of(store, chosen, other.ok_rows, other)]
 
 
 def lots_of(path: Path) -> int:
