@@ -27,8 +27,8 @@ from distillkit.engine.failed import judge
 from distillkit.engine.going_on import refuse_another, refuse_to_go_on
 from distillkit.engine.job import Job, Teacher, fields_asked
 from distillkit.engine.local import LocalEngine
-from distillkit.engine.places import in_its_order, places, refuse_to_redo
-from distillkit.engine.planning import planned
+from distillkit.engine.places import Place, in_its_order, places, refuse_to_redo
+from distillkit.engine.planning import Planned, planned
 from distillkit.engine.probe import probe
 from distillkit.engine.shown import told_of_cuts
 from distillkit.engine.successor import recover
@@ -73,15 +73,10 @@ def extract(
     "local", or "ray". `allow_smaller`: finished stores may be set aside because their corpus has fewer rows now;
     `overwrite`: stores of another recipe or corpus, too. `only`: of the corpora these, by name.
     """
-    if not isinstance(recipe, ExtractRecipe):
-        recipe = load(recipe, list(overrides), kind=ExtractRecipe)
-    recipe = recipe.only(only)
-    cpu.settle()
-    room.limit_to(memory_bytes(recipe.memory) if recipe.memory else None)
+    recipe = _ready(recipe, overrides, only)
     out, smaller, part = workplace(expand(recipe.out)), allow_smaller or instead is not None, part or Part()
-    outlined: list[Job | None] = [None for _ in recipe.corpora]
-    if engine == "local":  # elsewhere, teachers are where their workers are
-        outlined = refuse_unfit(recipe, out)
+    # Elsewhere, teachers are where their workers are.
+    outlined = refuse_unfit(recipe, out) if engine == "local" else [None for _ in recipe.corpora]
     for corpus in recipe.corpora:
         recover(out / corpus.name)
     plans = [planned(corpus, out / corpus.name, say, smaller) for corpus in recipe.corpora]
@@ -97,27 +92,15 @@ def extract(
         jobs = _jobs(recipe, out, run.teachers(recipe.by_alias, say))
         made = {"command": command, "machine": machine()}
         if instead:
-            begun: list[Callable[[], Path]] = [
-                partial(
-                    instead,
-                    replace(job, classes=plan.classes, losses=plan.losses),
-                    plan.rows,
-                    plan.duplicates,
-                    say,
-                    made | plan.log,
-                )
-                for job, plan in zip(jobs, plans, strict=True)
-            ]
+            tasks = [partial(_go_on, instead, job, plan, say, made) for job, plan in zip(jobs, plans, strict=True)]
         else:
             plans = [in_its_order(job, plan) for job, plan in zip(jobs, plans, strict=True)]
-            found = [places(job, plan, say) for job, plan in zip(jobs, plans, strict=True)]
-            for place in () if overwrite else chain(*found):  # all of them, before the first takes its hours
-                refuse_to_redo(*place, allow_smaller)
-            begun = [
+            found = _places(jobs, plans, say, allow_smaller, overwrite)
+            tasks = [
                 partial(extract_corpus, run, job.path, at, plan, part, say, made)
                 for job, at, plan in zip(jobs, found, plans, strict=True)
             ]
-        written = [with_classes(one, job, plan) for one, job, plan in zip(begun, jobs, plans, strict=True)]
+        written = [with_classes(task, job, plan) for task, job, plan in zip(tasks, jobs, plans, strict=True)]
     for path, job, plan in zip(written, jobs, plans, strict=True):
         judge(path, job, plan.rows, say, look=instead is None)
         if (job.path / FILE_NAME).is_file():  # other parts may be to come
@@ -133,11 +116,7 @@ def plan(
 
     A store that is complete takes nothing; where one would have to make way, that is told.
     """
-    if not isinstance(recipe, ExtractRecipe):
-        recipe = load(recipe, list(overrides), kind=ExtractRecipe)
-    recipe = recipe.only(only)
-    cpu.settle()
-    room.limit_to(memory_bytes(recipe.memory) if recipe.memory else None)
+    recipe = _ready(recipe, overrides, only)
     out, engine, lines = workplace(expand(recipe.out)), LocalEngine(), list[str]()
     whole: list[estimate.Estimate] = []
     refuse_unfit(recipe, out)
@@ -170,6 +149,16 @@ def plan(
     return [*lines, estimate.together(whole)] if len(whole) > 1 else lines
 
 
+def _ready(recipe: ExtractRecipe | str | Path, overrides: Sequence[str], only: Sequence[str]) -> ExtractRecipe:
+    """The recipe, with the corpora that are meant; this process computes within the memory that it allows."""
+    if not isinstance(recipe, ExtractRecipe):
+        recipe = load(recipe, list(overrides), kind=ExtractRecipe)
+    recipe = recipe.only(only)
+    cpu.settle()
+    room.limit_to(memory_bytes(recipe.memory) if recipe.memory else None)
+    return recipe
+
+
 def _engine(name: str, recipe: ExtractRecipe) -> Engine:
     if name == "local":
         return LocalEngine()
@@ -184,6 +173,22 @@ def _jobs(recipe: ExtractRecipe, out: Path, teachers: Mapping[str, Teacher]) -> 
         Job(out / corpus.name, corpus, teachers, fields_asked(corpus, teachers), recipe.decoders, recipe.decode)
         for corpus in recipe.corpora
     ]
+
+
+def _go_on(instead: Instead, job: Job, plan: Planned, say: Say, made: dict[str, Any]) -> Path:
+    """Append to the store of a corpus, or retry or redo a part of it; returns where it is."""
+    job = replace(job, classes=plan.classes, losses=plan.losses)
+    return instead(job, plan.rows, plan.duplicates, say, made | plan.log)
+
+
+def _places(
+    jobs: Sequence[Job], plans: Sequence[Planned], say: Say, allow_smaller: bool, overwrite: bool
+) -> list[list[Place]]:
+    """Where each corpus is written. StoreError, before the first takes its hours, where one would set rows aside."""
+    found = [places(job, plan, say) for job, plan in zip(jobs, plans, strict=True)]
+    for place in () if overwrite else chain(*found):
+        refuse_to_redo(*place, allow_smaller)
+    return found
 
 
 make_callable(__name__)
