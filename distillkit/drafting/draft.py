@@ -1,30 +1,22 @@
-"""A recipe as text: commented, complete, and one that `distillkit recipe check` passes."""
+"""A first recipe for a goal over some stores: whom it learns from, and how large its student may be."""
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from distillkit.callable import silent
-from distillkit.drafting.goals import GOALS, NEEDED, Goal, Raw
+from distillkit.drafting.goals import GOALS, NEEDED
 from distillkit.drafting.material import Material
-from distillkit.drafting.measures import Knobs, Remarked
-from distillkit.drafting.second import told_of_both, with_second
-from distillkit.drafting.size import Choice, fitting_batch, milliseconds_of, parameters_of, within_latency
-from distillkit.drafting.size import within_parameters as within
+from distillkit.drafting.second import with_second
+from distillkit.drafting.size import milliseconds_of, parameters_of, within_latency, within_parameters
+from distillkit.drafting.text import recipe_text
 from distillkit.drafting.unseen import told_of_seen
 from distillkit.errors import RecipeError
-from distillkit.pixels.resizing import usual_size
 from distillkit.system.atomic import atomic_file, make_folder
 from distillkit.system.paths import expand, here
-from distillkit.system.wording import as_word, count, network
-
-_STEPS = 20_000  # of a training, between some and a hundred epochs
-_MOST_TEXTS = 2048
 
 
 def new_recipe(
@@ -93,8 +85,8 @@ def draft(
     if latency is not None:
         chosen = within_latency(wanted.ladder, milliseconds_of(latency))
     else:
-        chosen = within(wanted.ladder, parameters_of(parameters or wanted.parameters))
-    return "\n".join(_lines(wanted, material, chosen, name, file, _told_of_others(goal, material, also))) + "\n"
+        chosen = within_parameters(wanted.ladder, parameters_of(parameters or wanted.parameters))
+    return recipe_text(wanted, material, chosen, name, file, _told_of_others(goal, material, also))
 
 
 def _told_of_others(goal: str, material: Material, also: str | None) -> str:
@@ -106,80 +98,3 @@ def _told_of_others(goal: str, material: Material, also: str | None) -> str:
         if others and also is None
         else ""
     )
-
-
-def _lines(goal: Goal, material: Material, chosen: Choice, name: str, file: str, others: str) -> Iterator[str]:
-    batch = fitting_batch(material.rows, chosen.image_bytes)
-    steps = max(material.rows // batch, 1)
-    epochs = min(max(round(_STEPS / steps), 10), 100)
-    yield f"# {goal.title} under {network(str(material.teacher.get('model')))}, drafted by: distillkit recipe new"
-    yield f"#   distillkit recipe check {as_word(file)}"
-    yield f"#   distillkit train-student {as_word(file)}"
-    yield f"#   distillkit evaluate {as_word(f'runs/{name}')}"
-    yield "# What a key means, and which others there are: distillkit recipe explain KEY, or docs/reference.md."
-    yield f"name = {_toml(name)}  # its run folder is runs/{name}"
-    if goal.unlike:
-        yield f"# Its terms are taken from {goal.paper}, but the whole is not the method of that paper:"
-        yield f"# {goal.unlike}. So reports name no paper."
-    else:
-        yield f"paper = {_toml(goal.paper)}"
-    yield "seed = 0"
-    yield "\n[data]"
-    yield f"images = {_toml(material.images)}  # {material.rows:,} with features{' of both' if material.also else ''}"
-    yield from (f"# {line}" for line in told_of_both(material))
-    if material.alias:
-        why = (
-            "as it was named" if material.named else "the first of the store's teachers that said what this goal needs"
-        )
-        yield f"teacher = {_toml(material.alias)}  # {why}"
-    if others:
-        yield f"# {others}"
-    own = next((one for one in ("captions", "classes") if one in goal.data), None)
-    if material.texts and own:
-        yield f"# {material.texts} is left out: this goal learns from {own}, and a run reads one kind of text"
-    elif material.texts:
-        yield f"texts = {_toml(material.texts)}  # {material.text_rows:,}, of no image in particular"
-        yield f"text_batch_size = {min(_MOST_TEXTS, 2 ** (material.text_rows.bit_length() - 1))}"
-    yield f"batch_size = {batch}  # images a step, in about {batch * chosen.image_bytes / 1e6:,.0f} MB of memory"
-    for key, value in goal.data.items():
-        yield f"{key} = {_toml(value)}"
-    if side := chosen.knobs.get("image_size"):
-        kept = usual_size(side)
-        room = f"{3 * kept * kept * material.rows / 1e6:,.0f} MB"
-        yield f"# pixel_cache = {kept}  # decodes each image once, into a square of so many pixels: {room} in all"
-    yield f"augment = {_toml(goal.augment)}  # the share of an image's area that a crop may have"
-    yield f"\n[student]  # {chosen.parameters / 1e6:.2f} M parameters: {chosen.why}"
-    yield from _keys(chosen.knobs)
-    for term in goal.losses:
-        yield from _table("losses", term)
-    yield "\n[optim]"
-    yield f"epochs = {epochs}  # {count(epochs * steps, 'step')}"
-    yield f"lr = 1e-3\nmin_lr = 1e-5\nwarmup_epochs = {max(epochs / 20, 1):g}"
-    what, keys, terms = goal.baseline
-    yield f"\n[baseline]  # {what}"
-    yield from _keys(keys)
-    for term in terms:
-        yield from _table("baseline.losses", term)
-    if goal.evals and not material.measured:
-        yield "\n# Measured on the images that it learns from, for want of others. Give it some that it has never seen:"
-        yield "# extract them as a store of their own; name it for each `store` below, or to --measure of `recipe new`."
-    for one in goal.evals:
-        yield from _table("evals", one)
-
-
-def _table(path: str, remarked: Remarked) -> Iterator[str]:
-    remark, knobs = remarked
-    yield f"\n[[{path}]]" + (f"  # {remark}" if remark else "")
-    yield from _keys(knobs)
-
-
-def _keys(knobs: Knobs) -> Iterator[str]:
-    return (f"{key} = {_toml(value)}" for key, value in knobs.items())
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, Raw):
-        return str(value)
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {_toml(one)}" for key, one in value.items()) + " }"
-    return json.dumps(value, ensure_ascii=False)
