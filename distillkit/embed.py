@@ -194,35 +194,20 @@ def _stores(
             f"{printable(command)}: not all of these names are UTF-8, as a store notes them; rename what is not, or "
             "write .npy or .parquet"
         )
-    both = folder is not None and texts is not None
-    wanted = {
+    sources = {
         "image": None if folder is None else {"kind": "folder", "root": str(folder)},
         "text": None if texts is None else {"kind": "textlines", "file": str(texts)},
     }
-    made, rows, batches = {}, {}, {} if batch_size is None else {"batch_size": batch_size}
-    for name, source in wanted.items():
-        if source is None:
-            continue
-        at = place / f"{name}s" if both else place
-        # As many may be broken as there are, as in a file of vectors: they are named.
-        corpus = {"name": at.name, "source": source, "fields": [name], "max_failures": 1.0} | batches
-        teacher = embedder.as_teacher(name).model_dump()
-        recipe = validate(
-            ExtractRecipe,
-            {
-                "name": at.name,
-                "out": str(at.parent),
-                "teacher": teacher,
-                "corpora": [corpus],
-                "decode_threads": threads,
-            },
-            f"--out {place}",
-        )
+    asked = {name: source for name, source in sources.items() if source is not None}
+    made = {}
+    for name, source in asked.items():
+        at = place / f"{name}s" if len(asked) > 1 else place
+        recipe = _recipe(embedder, name, source, at, place, batch_size, threads)
         instead = again if (at / FILE_NAME).is_file() else None
         words = Caller(command, f"{command} --append", "--overwrite", "name another --out", _OTHERS)
         with called_by(words):
             (made[name],) = extract(recipe, say, command, instead=instead, allow_smaller=overwrite, overwrite=overwrite)
-        rows[name] = FeatureStore(made[name])
+    rows = {name: FeatureStore(path) for name, path in made.items()}
     images = rows.get("image")
     broken = {} if images is None else {one["key"]: one["error"] for one in images.failures()}
     if images is not None and broken and not len(images.ok_rows):
@@ -238,6 +223,26 @@ def _stores(
         text_rows=len(rows["text"].ok_rows) if "text" in rows else 0,
         broken=broken,
     )
+
+
+def _recipe(
+    embedder: Embedder,
+    name: str,
+    source: Mapping[str, str],
+    at: Path,
+    place: Path,
+    batch_size: int | None,
+    threads: int | None,
+) -> ExtractRecipe:
+    """How the store at `at`, of what `source` has, is made. As many pictures may be broken as there are, as in a file
+    of vectors: they are named.
+    """
+    batches = {} if batch_size is None else {"batch_size": batch_size}
+    corpus = {"name": at.name, "source": source, "fields": [name], "max_failures": 1.0} | batches
+    teacher = embedder.as_teacher(name).model_dump()
+    content = {"name": at.name, "out": str(at.parent), "teacher": teacher, "corpora": [corpus]}
+    content |= {"decode_threads": threads}
+    return validate(ExtractRecipe, content, f"--out {place}")
 
 
 make_callable(__name__)
