@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import tarfile
 from array import array
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Literal
@@ -68,6 +69,7 @@ class WebDataset:
         self.image, self.dots = image and image.removeprefix(".").lower(), dots
         self.account = Account()
         self._endings: set[str] = set()
+        self._wanted = {selector.partition(".")[0] for selector in (text, label) if selector}
 
     def read(self, location: str) -> bytes:
         """The bytes of one image."""
@@ -99,37 +101,20 @@ class WebDataset:
 
     def _scan(self, shard: str, marks: array[int], account: Account) -> pa.Table:
         """The samples of one shard as a compact table; `marks` gets a number for each stem, once per shard."""
-        wanted = {selector.partition(".")[0] for selector in (self.text, self.label) if selector}
         groups: dict[str, dict[str, Any]] = {}
         twice: list[str] = []
         lost = None
         with self._opened(shard) as tar:
             try:
                 for member in members(tar, self._place.size(shard), account, self._place.where(shard)):
-                    if member.isdir():
-                        continue
-                    stem, extension = split(member.name, self.dots)
+                    stem, part = self._part_of(member, account)
                     if not stem:
-                        account.passed["hidden"] += 1
                         continue
-                    part = "image" if self._is_image(extension) else extension
-                    if part not in ("image", *wanted):
-                        account.pass_over(member.name)
-                    if len(self._endings) < _SHOWN:
-                        self._endings.add(printable(f".{extension}"))
                     group = groups.setdefault(stem, {})
                     if part in group:
                         twice.append(stem)
-                        continue
-                    reason = trouble(member, LARGEST_IMAGE if part == "image" else LARGEST_TEXT)
-                    if part == "image":
-                        place = f"@{member.offset_data}+{member.size}" if reason is None else f"?{reason}"
-                        group[part] = shard + place
-                    elif part in wanted and reason is None:
-                        tar.seek(member.offset_data)
-                        group[part] = tar.read(member.size)
                     else:
-                        group[part] = None
+                        group[part] = self._content(shard, tar, member, part)
             except SourceError as error:
                 if self.damaged == "stop":
                     told = f'{self._place.where(shard)}: {error}; {self._cure(shard)}, or set source.damaged = "skip"'
@@ -142,6 +127,31 @@ class WebDataset:
         if lost is not None:
             rows.append({"stem": shard, "image": f"{shard}?{lost}"})
         return pa.Table.from_pylist(rows, _ROWS)
+
+    def _part_of(self, member: tarfile.TarInfo, account: Account) -> tuple[str, str]:
+        """The stem of a member's sample, and its part: "image", or its ending. No stem: it is of no sample."""
+        if member.isdir():
+            return "", ""
+        stem, extension = split(member.name, self.dots)
+        if not stem:
+            account.passed["hidden"] += 1
+            return "", ""
+        part = "image" if self._is_image(extension) else extension
+        if part not in ("image", *self._wanted):
+            account.pass_over(member.name)
+        if len(self._endings) < _SHOWN:
+            self._endings.add(printable(f".{extension}"))
+        return stem, part
+
+    def _content(self, shard: str, tar: BinaryIO, member: tarfile.TarInfo, part: str) -> Any:
+        """Of an image its location, which tells what is wrong with it; of what a selector asks for its bytes."""
+        reason = trouble(member, LARGEST_IMAGE if part == "image" else LARGEST_TEXT)
+        if part == "image":
+            return shard + (f"@{member.offset_data}+{member.size}" if reason is None else f"?{reason}")
+        if part not in self._wanted or reason is not None:
+            return None
+        tar.seek(member.offset_data)
+        return tar.read(member.size)
 
     def _cure(self, shard: str) -> str:
         """What mends a tar that cannot be read."""
