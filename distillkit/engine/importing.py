@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int64
 
 from distillkit.engine.alike import told_of_alike
 from distillkit.errors import RecipeError, SourceError
 from distillkit.recipe import Component
 from distillkit.store.format import layout
 from distillkit.store.format.encode import encode
+from distillkit.store.format.field import Field
 from distillkit.store.format.log import put_together
 from distillkit.store.format.manifest import Manifest
 from distillkit.store.format.plan import kept, make_plan
@@ -55,25 +58,10 @@ def import_features(
     for name, field in fields.items():
         if 0 in field.shape:
             raise SourceError(f"{source}: rows of {name} have width 0; name a folder of features with numbers")
-    identity = {
-        "source": importer.source
-        | {"duplicates": duplicates, "imported": {"kind": component.kind, "place": str(source)}},
-        "teachers": importer.teachers,
-        "views": importer.views,
-    }
+    imported = {"duplicates": duplicates, "imported": {"kind": component.kind, "place": str(source)}}
+    identity = {"source": importer.source | imported, "teachers": importer.teachers, "views": importer.views}
     least = math.lcm(*(layout.step(field) for field in fields.values()))
     writer = StoreWriter(out, plan, fields, -(-_ROWS // least) * least, identity)
-
-    def rows(first: int, stop: int) -> tuple[dict[str, np.ndarray], list[Failure]]:
-        found, refused = importer.read(np.arange(first, stop) if places is None else places[first:stop])
-        arrays = {}
-        for name, field in fields.items():
-            encoded = encode(torch.as_tensor(found[name]).reshape(stop - first, *field.shape), field)
-            arrays[name] = encoded.rows.copy()
-            for row in np.flatnonzero(~encoded.usable).tolist():
-                refused.setdefault(row, f"{name}: what is stored is not finite in {field.dtype}")
-        return arrays, [(row, "read", told) for row, told in refused.items()]
-
     files = {"files": made_of(getattr(importer, "places", ()))}
     ours = writer.previous_identity() == writer.identity
     other = ours and (put_together(out) or files).get("files", files["files"]) != files["files"]
@@ -86,10 +74,24 @@ def import_features(
         say(f"{out}: was made of other files than lie at {source} now, and stays as it is; import them elsewhere")
         return Manifest.read(out)
     told = {"imported": component.kind} | ({"command": command} if command else {}) | files
-    manifest = fill(writer, rows, made_with, say, told=[told])
+    manifest = fill(writer, partial(_read, importer, fields, places), made_with, say, told=[told])
     for line in told_of_alike(FeatureStore(out)):
         say(line)
     return manifest
+
+
+def _read(
+    importer: Any, fields: Mapping[str, Field], places: Int64[np.ndarray, "n"] | None, first: int, stop: int
+) -> tuple[dict[str, np.ndarray], list[Failure]]:
+    """Planned rows as the store keeps them. `places`: of each, which row it is of what is imported; None: the same."""
+    found, refused = importer.read(np.arange(first, stop) if places is None else places[first:stop])
+    arrays = {}
+    for name, field in fields.items():
+        encoded = encode(torch.as_tensor(found[name]).reshape(stop - first, *field.shape), field)
+        arrays[name] = encoded.rows.copy()
+        for row in np.flatnonzero(~encoded.usable).tolist():
+            refused.setdefault(row, f"{name}: what is stored is not finite in {field.dtype}")
+    return arrays, [(row, "read", told) for row, told in refused.items()]
 
 
 def made_of(places: Iterable[Path]) -> str:
