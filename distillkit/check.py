@@ -34,6 +34,7 @@ from distillkit.students._layers import refuse_uncounted
 from distillkit.system.paths import expand, here, meant, or_else
 from distillkit.system.wording import as_word
 from distillkit.system.wording import count as counted
+from distillkit.system.wording import size as bytes_told
 from distillkit.training.ask import stored
 from distillkit.training.beginning import there
 from distillkit.training.class_order import class_orders
@@ -115,8 +116,8 @@ def _check(recipe: TrainRecipe) -> list[str]:
         f"terms        {_terms(objective)}",
         *(f"             {line}" for line in objective.capped()),
         f"teacher      {', '.join([*(field.removeprefix('teacher.') for field in fields), *further]) or 'nothing'}",
-        f"store        {_HALF * values:,} bytes a row in float16{_with(beside)}, {_bytes(_HALF * values * rows)} for "
-        f"{counted(rows, 'row')}",
+        f"store        {_HALF * values:,} bytes a row in float16{_with(beside)}, "
+        f"{bytes_told(_HALF * values * rows)} for {counted(rows, 'row')}",
         f"training     {counted(total_steps(steps_per_epoch, recipe.optim), 'step')} of "
         f"{counted(recipe.data.batch_size, 'image')}, "
         f"{counted(recipe.optim.epochs, 'epoch')}",
@@ -229,14 +230,6 @@ def _images_a_batch(data: Data) -> float:
     """How many of a batch come from the store that makes an epoch."""
     shares = [mixed.weight for mixed in data.mix] or [1.0]
     return data.batch_size * shares[0] / sum(shares)
-
-
-def _bytes(number: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if number < 1000:
-            return f"{number:.3g} {unit}"
-        number /= 1000
-    return f"{number:.3g} TB"
 
 
 make_callable(__name__)

@@ -23,7 +23,7 @@ from distillkit.pixels.views import columns
 from distillkit.recipe import DType, Views
 from distillkit.store.format.field import DTYPES
 from distillkit.system.memory import available_memory
-from distillkit.system.wording import count
+from distillkit.system.wording import count, size
 
 _MANY_BYTES = 100e9
 _VALUE_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "int8": 1}
@@ -187,15 +187,6 @@ def _table(job: Job, rows: int, probe: Probe) -> list[str]:
         cells.append((*kept, size(made.all_bytes), duration(made.seconds), paid))
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
     return ["  " + "  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)) for line in cells]
-
-
-def size(number: float) -> str:
-    """Bytes as people say them, in powers of ten."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if number < 999.5:
-            return f"{number:.3g} {unit}"
-        number /= 1000
-    return f"{number:.3g} TB"
 
 
 def existing(folder: Path) -> Path:

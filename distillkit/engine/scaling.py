@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 
 from distillkit.engine.cost import duration
-from distillkit.engine.estimate import size
+from distillkit.system.wording import size
 
 # Multiply-adds of CLIP ViT-L/14: 162 GFLOP an image at 224 pixels, 13.3 GFLOP a text of 77 tokens.
 _TEXTS_PER_IMAGE = 162 / 13.3

@@ -26,6 +26,15 @@ def rows_and_failed(rows: int, failed: int, unasked: int = 0, view: object = Non
     return f"{told}, {unasked:,} not asked (not of the view {'that was' if view is None else view})"
 
 
+def size(number: float) -> str:
+    """Bytes as people say them, in powers of ten: "812 B", "1.94 MB"."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 999.5:
+            return f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:.3g} TB"
+
+
 def pace(rate: float, thing: str = "rows") -> str:
     """What is slow is not at rest: "0.3 rows/s", "310 rows/s"."""
     return f"{rate:,.0f} {thing}/s" if rate >= 9.95 else f"{rate:.2g} {thing}/s"

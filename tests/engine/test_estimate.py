@@ -119,12 +119,6 @@ def test_settings_begin_with_the_recipes_own_and_repeat_none():
     assert {(setting.views, setting.tokens) for setting in texts} == {(1, 0)} and len(texts) > 1
 
 
-def test_sizes_are_read_at_a_glance():
-    assert [estimate.size(number) for number in (0, 999, 1536, 671.7e9, 2e13)] == [
-        *("0 B", "999 B", "1.54 kB", "672 GB", "20 TB")
-    ]
-
-
 def test_plan_touches_nothing_and_tells_everything(recipes, run_cli, tmp_path):
     (tmp_path / "corpus/images/003.png").write_bytes(b"")
     before = sorted(tmp_path.rglob("*"))

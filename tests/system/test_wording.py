@@ -1,6 +1,6 @@
 import numpy as np
 
-from distillkit.system.wording import count, network, one_line, pace, several
+from distillkit.system.wording import count, network, one_line, pace, several, size
 
 
 def test_one_is_one_and_many_are_grouped():
@@ -13,6 +13,11 @@ def test_one_is_one_and_many_are_grouped():
     assert count(np.int64(65_536), "row") == "65,536 rows" and count(0.5, "epoch") == "0.5 epochs"
     assert count(1.0, "epoch") == "1 epoch"
     assert count(1, "query", "queries") == "1 query" and count(3, "query", "queries") == "3 queries"
+
+
+def test_sizes_are_read_at_a_glance():
+    told = [size(number) for number in (0, 999, 999.7, 1536, 671.7e9, 2e13)]
+    assert told == ["0 B", "999 B", "1 kB", "1.54 kB", "672 GB", "20 TB"]
 
 
 def test_what_is_slow_is_not_at_rest():
