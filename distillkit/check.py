@@ -12,33 +12,30 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from distillkit.callable import make_callable, silent
 from distillkit.engine.checked import checked
-from distillkit.errors import RecipeError, StoreError
+from distillkit.errors import RecipeError
 from distillkit.evals._encode import stores_of
 from distillkit.evals._held import unshown
-from distillkit.evals._labels import labels_of
 from distillkit.evaluation.unseen import measured_in_training
 from distillkit.recipe import Data, ExtractRecipe, TrainRecipe, load
 from distillkit.recipe.load import content_of
 from distillkit.runfolder import RunFolder
-from distillkit.store.format.manifest import FILE_NAME as MANIFEST
 from distillkit.store.reading.contents import refuse_other_teacher
 from distillkit.store.reading.reader import FeatureStore
-from distillkit.store.reading.selection import FILE_NAME as VIEW
 from distillkit.students._count import count
 from distillkit.students._layers import refuse_uncounted
-from distillkit.system.paths import expand, here, meant, or_else
+from distillkit.system.paths import expand, here, meant
 from distillkit.system.wording import as_word
 from distillkit.system.wording import count as counted
 from distillkit.system.wording import size as bytes_told
 from distillkit.training.ask import stored
 from distillkit.training.beginning import there
 from distillkit.training.class_order import class_orders
-from distillkit.training.further import beside_of, other_widths, usable
+from distillkit.training.expected import Expected, expected_of, is_there
+from distillkit.training.further import beside_of, other_widths
 from distillkit.training.gradcache import refuse_more_parts
 from distillkit.training.ingredients import Ingredients
 from distillkit.training.objective import Objective
@@ -84,45 +81,28 @@ def _loaded(path: Path, overrides: Sequence[str]) -> TrainRecipe | ExtractRecipe
 
 def _check(recipe: TrainRecipe) -> list[str]:
     """Of one student."""
-    rows, widths, patches, views = _expected(recipe)
+    expected = expected_of(recipe)
     _refuse_other_texts(recipe.data)
     with torch.device("meta"):
         student = recipe.student.build("students")
-        others = other_widths(recipe.data)
-        objective = Objective(recipe.losses, Widths(student.widths, widths, others), mixed=recipe.data.augment.mixes)
-        size = count(student)
+        objective = _objective(recipe, student, expected)
+        student_lines = _told_of_student(student, objective)
         refuse_uncounted(student, recipe.optim.layer_decay)
         baseline = recipe.of_baseline()
-        if baseline:
-            baseline_widths = Widths(student.widths, _expected(baseline)[1], other_widths(baseline.data))
-            compared = Objective(baseline.losses, baseline_widths, mixed=recipe.data.augment.mixes)
+        compared = _objective(baseline, student, expected_of(baseline)) if baseline else None
     for one in filter(None, (recipe, baseline)):
         _refuse_as_training_would(one, student)
-    fields = sorted(need for need in objective.needs if need.startswith("teacher."))
-    further = sorted(need for need in objective.needs if need.partition(".")[0] in others)
-    elsewhere = recipe.data.texts or recipe.data.classes
-    kept = [name for name in _stored(fields) if not (name == "text" and elsewhere)]
-    beside = beside_of(recipe.data, further)
-    values = sum(beside.values()) + sum(
-        widths[name] * (patches if name == "patches" else 1) * (1 if name == "text" else views) for name in kept
-    )
-    steps_per_epoch = recipe.data.repeats * int(rows // _images_a_batch(recipe.data))
-    heads = sum(parameter.numel() for parameter in objective.parameters())
+    steps_per_epoch = recipe.data.repeats * int(expected.rows // _images_a_batch(recipe.data))
     return [
-        f"student      {size.parameters / 1e6:.2f} M parameters (image {size.image / 1e6:.2f}, "
-        f"text {size.text / 1e6:.2f}, token embedding {size.token_embedding / 1e6:.2f}), heads {heads / 1e6:.2f} M",
-        f"compute      {size.image_macs / 1e6:,.1f} M multiply-accumulates an image"
-        + (f", {size.text_macs / 1e6:,.1f} M a text" if size.text_macs else ""),
+        *student_lines,
         f"terms        {_terms(objective)}",
         *(f"             {line}" for line in objective.capped()),
-        f"teacher      {', '.join([*(field.removeprefix('teacher.') for field in fields), *further]) or 'nothing'}",
-        f"store        {_HALF * values:,} bytes a row in float16{_with(beside)}, "
-        f"{bytes_told(_HALF * values * rows)} for {counted(rows, 'row')}",
+        *_told_of_teachers(recipe.data, objective, expected),
         f"training     {counted(total_steps(steps_per_epoch, recipe.optim), 'step')} of "
         f"{counted(recipe.data.batch_size, 'image')}, "
         f"{counted(recipe.optim.epochs, 'epoch')}",
         *(f"             {line}" for line in not_the_highest(recipe.optim)),
-        *([f"baseline     {_terms(compared)}"] if baseline else []),
+        *([f"baseline     {_terms(compared)}"] if compared else []),
         *_measured(recipe, student),
         *(f"seen         {line}" for line in measured_in_training(recipe)),
         *(f"classes      {line}" for line in class_orders(recipe)),
@@ -130,11 +110,48 @@ def _check(recipe: TrainRecipe) -> list[str]:
     ]
 
 
+def _objective(recipe: TrainRecipe, student: Any, expected: Expected) -> Objective:
+    widths = Widths(student.widths, expected.widths, other_widths(recipe.data))
+    return Objective(recipe.losses, widths, mixed=recipe.data.augment.mixes)
+
+
+def _told_of_student(student: Any, objective: Objective) -> list[str]:
+    """Its size, with the heads of the losses, and what it computes."""
+    size, heads = count(student), sum(parameter.numel() for parameter in objective.parameters())
+    return [
+        f"student      {size.parameters / 1e6:.2f} M parameters (image {size.image / 1e6:.2f}, "
+        f"text {size.text / 1e6:.2f}, token embedding {size.token_embedding / 1e6:.2f}), heads {heads / 1e6:.2f} M",
+        f"compute      {size.image_macs / 1e6:,.1f} M multiply-accumulates an image"
+        + (f", {size.text_macs / 1e6:,.1f} M a text" if size.text_macs else ""),
+    ]
+
+
+def _told_of_teachers(data: Data, objective: Objective, expected: Expected) -> list[str]:
+    """The fields that losses read, and what those of a store of images take in each row."""
+    fields = sorted(need.removeprefix("teacher.") for need in objective.needs if need.startswith("teacher."))
+    further = sorted(need for need in objective.needs if need.partition(".")[0] in data.also)
+    beside = beside_of(data, further)
+    values = sum(beside.values())
+    elsewhere = (
+        "scale",
+        "label",
+        *(["text"] if data.texts or data.classes else []),
+    )  # the manifest, index, other store
+    for name in (name for name in fields if name not in elsewhere):
+        each = expected.patches if name == "patches" else 1
+        values += expected.widths[name] * each * (1 if name == "text" else expected.views)
+    return [
+        f"teacher      {', '.join([*fields, *further]) or 'nothing'}",
+        f"store        {_HALF * values:,} bytes a row in float16{_with(beside)}, "
+        f"{bytes_told(_HALF * values * expected.rows)} for {counted(expected.rows, 'row')}",
+    ]
+
+
 def _refuse_other_texts(data: Data) -> None:
     """StoreError for texts of another teacher, before anybody is told that their width is not the student's."""
     images = data.images or next((one.images for one in data.mix), None)
     for knob, texts in (("data.texts", data.texts), ("data.classes", data.classes)):
-        if images and texts and _is_there(images) and _is_there(texts):
+        if images and texts and is_there(images) and is_there(texts):
             first, second = open_store(images, data.teacher, "data.teacher"), texts_store(texts, data.teacher, knob)
             refuse_other_teacher(first, "image", second, "text")
 
@@ -144,7 +161,7 @@ def _refuse_as_training_would(recipe: TrainRecipe, student: Any) -> None:
     data = recipe.data
     stores = [data.images, data.texts, data.classes, *(one.images for one in data.mix)]
     stores += [one.images for one in data.also.values()]
-    if all(_is_there(store) for store in stores if store):
+    if all(is_there(store) for store in stores if store):
         ingredients = Ingredients(data, recipe.seed, student, Ranks(), stored)
         widths = ingredients.widths(student)
         refuse_more_parts(recipe.optim.accumulate, data, Ranks())
@@ -162,7 +179,7 @@ def _measured(recipe: TrainRecipe, student: Any) -> list[str]:
     lines, lacking = [], False
     for place, component in [*named, *(("evaluation", one) for one in recipe.evals)]:
         measure: Any = component.build("evals")
-        stores = {name: _is_there(name) for name in stores_of(measure)}
+        stores = {name: is_there(name) for name in stores_of(measure)}
         remarks = []
         if all(stores.values()) and hasattr(measure, "check"):
             remarks = unshown(measure.check(lambda name: FeatureStore(expand(name), recipe.data.teacher)))
@@ -174,50 +191,6 @@ def _measured(recipe: TrainRecipe, student: Any) -> list[str]:
     if not lacking:
         Validator(recipe, RunFolder(recipe.folder)).try_out(student)
     return lines
-
-
-def _is_there(store: str) -> bool:
-    """StoreError where a store is there that cannot be opened."""
-    place = expand(store)
-    try:
-        FeatureStore(place)
-    except StoreError:
-        if any((Path(place) / name).is_file() for name in (MANIFEST, VIEW)):
-            raise
-        return False
-    return True
-
-
-def _stored(fields: list[str]) -> list[str]:
-    """The fields that take room in every row; the scale is in the manifest, a label in the index."""
-    return [name for name in (field.removeprefix("teacher.") for field in fields) if name not in ("scale", "label")]
-
-
-def _expected(recipe: TrainRecipe) -> tuple[int, dict[str, int], int, int]:
-    """Rows, widths of the teacher's fields, patch tokens of a view, views: of the store, or as the recipe expects."""
-    data = recipe.data
-    expect: Any = data.expect
-    first = data.mix[0].images if data.mix else data.images or data.texts
-    named = data.texts or data.classes
-    known = [_is_there(one) for one in (first, named) if one]
-    try:
-        store = FeatureStore(expand(first or ""), data.teacher)
-        texts = FeatureStore(expand(named)) if named else None
-    except StoreError as error:
-        if all(known):
-            raise
-        if expect is None:
-            cure = "or say in [data.expect] what it will hold: rows, widths"
-            raise RecipeError(or_else(str(error), cure)) from error
-        return expect.rows, dict(expect.widths), expect.patches, expect.views
-    shapes = {name: field.view_shape for name, field in store.own_fields.items()}
-    widths = {name: shape[-1] for name, shape in shapes.items()} | {"scale": 1}
-    if data.labels:
-        widths["label"] = len(np.unique(labels_of(store, data.class_names).ids))
-    if named and texts is not None:
-        told = texts_store(named, data.teacher, "data.texts" if data.texts else "data.classes")
-        widths |= {"text": told.field("text").shape[-1]}
-    return usable(store, data), widths, shapes.get("patches", [0])[0], store.views.count
 
 
 def _with(beside: dict[str, int]) -> str:
