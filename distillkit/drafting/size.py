@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
@@ -26,6 +26,7 @@ _UNITS = {"k": 1e3, "M": 1e6, "G": 1e9}
 _TRIES = 5
 _HOPELESS = 4.0  # times the budget: what is larger is no faster
 _FLOAT = 4  # bytes
+_MOST_BATCH = 256  # images
 _SHARE = 0.5  # of the free memory that a step may take
 
 
@@ -85,11 +86,11 @@ def _where_most_is(knobs: Knobs, parameters: float) -> str:
     return f", {tokens.numel() / 1e6:.2f} M of them the embedding of {len(tokens):,} tokens"
 
 
-def within_latency(ladder: Sequence[Knobs], most: float, took: Callable[[Knobs], float] | None = None) -> Choice:
-    """The same for milliseconds of one image alone, as `took` measures them (by default: here)."""
+def within_latency(ladder: Sequence[Knobs], most: float) -> Choice:
+    """The same for milliseconds of one image alone, measured here."""
     timed: list[tuple[Knobs, float]] = []
     for knobs in ladder:
-        timed.append((knobs, (took or _milliseconds)(knobs)))
+        timed.append((knobs, _milliseconds(knobs)))
         if timed[-1][1] > _HOPELESS * most:
             break
     fitting = [one for one in timed if one[1] <= most]
@@ -101,11 +102,11 @@ def within_latency(ladder: Sequence[Knobs], most: float, took: Callable[[Knobs],
     )
 
 
-def fitting_batch(rows: int, image_bytes: int, most: int = 256) -> int:
+def fitting_batch(rows: int, image_bytes: int) -> int:
     """A power of two: four batches of the corpus at least, and what half of the free memory holds in training."""
     free = torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else available_memory()
-    room = int(free * _SHARE / max(image_bytes, 1)) if free else most
-    return int(2 ** max(int(min(most, rows // 4, room)).bit_length() - 1, 1))
+    room = int(free * _SHARE / max(image_bytes, 1)) if free else _MOST_BATCH
+    return int(2 ** max(int(min(_MOST_BATCH, rows // 4, room)).bit_length() - 1, 1))
 
 
 def _student(knobs: Knobs) -> Any:

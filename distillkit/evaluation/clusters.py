@@ -68,9 +68,9 @@ def _joined(found: Clusters) -> Clusters:
     return Clusters(summed(found.totals), summed(found.weights))
 
 
-def resamples(count: int, draws: int, seed: int = 0) -> Iterator[Float[np.ndarray, "r g"]]:
+def resamples(count: int, draws: int) -> Iterator[Float[np.ndarray, "r g"]]:
     """How often each of `count` clusters is drawn when as many are drawn with replacement; `draws` rows in parts."""
-    random, part = np.random.default_rng(seed), max(_CELLS // count, 1)
+    random, part = np.random.default_rng(0), max(_CELLS // count, 1)
     for start in range(0, draws, part):
         rows = min(part, draws - start)
         drawn = random.integers(count, size=(rows, count)) + count * np.arange(rows)[:, None]

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-HALF = 0.5
+_HALF = 0.5
 ONE_HOT, UNIFORM = 0.02, 0.98  # shares below and above which targets are nearly that
 _LARGEST, _SMALLEST = 1e4, 1e-2
 _HALVINGS = 40
@@ -29,15 +29,15 @@ def share(scores: Float[Tensor, "n m"], dim: int = 1) -> float:
     return float(entropy.mean()) / math.log(scores.shape[dim])
 
 
-def scale_for(cosines: Float[Tensor, "n m"], wanted: float = HALF) -> float:
-    """The logit scale at which the targets have the `wanted` share: the more it is, the fewer choices they leave.
+def scale_for(cosines: Float[Tensor, "n m"]) -> float:
+    """The logit scale at which the targets have half the entropy: the more it is, the fewer choices they leave.
 
     Where no scale in reach gives it, the end that is nearest: rows of equal cosines stay uniform at any.
     """
     low, high = math.log(_SMALLEST), math.log(_LARGEST)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        if share(math.exp(middle) * cosines) > wanted:
+        if share(math.exp(middle) * cosines) > _HALF:
             low = middle
         else:
             high = middle

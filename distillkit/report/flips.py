@@ -60,9 +60,9 @@ class Changes:
     shown: tuple[ClassChange, ...]
 
 
-def galleries(evals: list[Heard], shown: int = SHOWN) -> list[Gallery]:
+def galleries(evals: list[Heard]) -> list[Gallery]:
     """For each evaluation: what the teacher gets and a recipe does not, then recipes and baseline, both ways."""
-    return [_gallery(heard, winner, loser, shown) for heard in evals for winner, loser in _pairs(list(heard.answers))]
+    return [_gallery(heard, winner, loser) for heard in evals for winner, loser in _pairs(list(heard.answers))]
 
 
 def changes(evals: list[Heard], most: int = CLASSES) -> list[Changes]:
@@ -88,11 +88,11 @@ def _pairs(networks: list[str]) -> Iterator[tuple[str, str]]:
         yield baseline, who
 
 
-def _gallery(heard: Heard, winner: str, loser: str, shown: int) -> Gallery:
+def _gallery(heard: Heard, winner: str, loser: str) -> Gallery:
     places = np.flatnonzero(heard.right(winner) & ~heard.right(loser))
     led, misled = (np.asarray(heard.answers[who].columns["margin"], np.float64)[places] for who in (winner, loser))
     sure = led - misled
-    order = np.argsort(-sure, kind="stable")[:shown]
+    order = np.argsort(-sure, kind="stable")[:SHOWN]
     flips = tuple(
         Flip(heard.keys[place], heard.truth(place), heard.said(loser, place), float(sure[n]))
         for n, place in zip(order.tolist(), places[order].tolist(), strict=True)

@@ -17,6 +17,7 @@ from distillkit.system.atomic import atomic_file
 from distillkit.system.evenly import evenly
 from distillkit.system.wording import count as counted
 
+_EACH = 8
 _WIDTH, _HEIGHT, _EDGE, _FLOOR = 640, 150, 4, 24
 
 
@@ -29,11 +30,11 @@ class Near:
     near: list[tuple[str, float]]
 
 
-def write_neighbours(path: Path, neighbours: Neighbours, texts: FeatureStore, shown: int = 50, each: int = 8) -> Path:
+def write_neighbours(path: Path, neighbours: Neighbours, texts: FeatureStore, shown: int = 50) -> Path:
     """`shown` rows at even distances, nobody chooses, each with the nearest texts. Returns the page."""
     store = neighbours.store
     rows = evenly(one_row_each(store, store.ok_rows), shown)
-    ids, scores = neighbours.ids(rows)[:, :each], neighbours.scores(rows)[:, :each]
+    ids, scores = neighbours.ids(rows)[:, :_EACH], neighbours.scores(rows)[:, :_EACH]
     shown_rows = []
     for row, some, cosines in zip(rows.tolist(), ids, scores, strict=True):
         found = some >= 0

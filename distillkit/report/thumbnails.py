@@ -17,7 +17,7 @@ from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.paths import expand
 from distillkit.system.wording import count
 
-PIXELS = 96
+_PIXELS = 96
 MOST = 480  # a page of two megabytes
 _QUALITY = 80
 
@@ -36,9 +36,7 @@ class Thumbnails:
         }
 
 
-def thumbnails(
-    wanted: Mapping[str, Sequence[str]], roots: Mapping[str, str], *, most: int = MOST, pixels: int = PIXELS
-) -> Thumbnails:
+def thumbnails(wanted: Mapping[str, Sequence[str]], roots: Mapping[str, str], *, most: int = MOST) -> Thumbnails:
     """`wanted`: keys by the name of their store, those that matter most first. `roots`: where images were moved to."""
     made = Thumbnails()
     for name, keys in wanted.items():
@@ -48,11 +46,11 @@ def thumbnails(
             told = f"{room:,} of {count(len(keys), 'picture')} of {name} shown, so that the page stays small"
             made.notes.append(told)
         if keys[:room]:
-            _add(made, name, keys[:room], roots.get(name), pixels)
+            _add(made, name, keys[:room], roots.get(name))
     return made
 
 
-def _add(made: Thumbnails, name: str, keys: list[str], root: str | None, pixels: int) -> None:
+def _add(made: Thumbnails, name: str, keys: list[str], root: str | None) -> None:
     try:
         store = FeatureStore(expand(name))
         rows, files = store.rows_of(keys), Originals(store, root)
@@ -63,17 +61,17 @@ def _add(made: Thumbnails, name: str, keys: list[str], root: str | None, pixels:
     failed: list[str] = []
     for key, row in zip(keys, rows.tolist(), strict=True):
         try:
-            made.jpegs[name, key] = jpeg(files, row, pixels)
+            made.jpegs[name, key] = jpeg(files, row)
         except (SourceError, NotNow) as error:
             failed.append(_reason(error))
     if failed:
         made.notes.append(f"{len(failed):,} of {count(len(keys), 'image')} of {name} are not here: {failed[0]}")
 
 
-def jpeg(files: Originals, row: int, pixels: int = PIXELS) -> bytes:
+def jpeg(files: Originals, row: int) -> bytes:
     """The part of the image that the networks saw. SourceError when it cannot be read."""
     image, width, height = files.open(row)
-    seen = render(image, centre_view(width, height), pixels)
+    seen = render(image, centre_view(width, height), _PIXELS)
     made = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(seen.transpose(1, 2, 0))).save(made, "JPEG", quality=_QUALITY)
     return made.getvalue()

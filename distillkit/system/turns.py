@@ -25,7 +25,7 @@ def in_turn(place: Path, what: str = "", waits: Callable[[], object] | None = No
         yield
 
 
-def lock_of(place: Path, what: str = "") -> Path:
+def lock_of(place: Path, what: str) -> Path:
     """The file that is there while somebody has the turn, or was killed in it."""
     place = place.absolute()  # of "." the name is asked
     return place.with_name(f".{stem(place)}{what and '.' + what}.lock")

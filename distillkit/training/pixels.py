@@ -67,7 +67,7 @@ class Pixels:
         self._see(shown, pool, cut)
         return [cuts[place] for place in range(len(shown.rows))]
 
-    def undecoded(self, shown: Shown, pool: Executor | None = None) -> list[tuple[str, Wanted]]:
+    def undecoded(self, shown: Shown, pool: Executor | None) -> list[tuple[str, Wanted]]:
         """The images and their views for a GPU that decodes, by where they are."""
         places, wanted = self.images.store.index["image"], {}
 
