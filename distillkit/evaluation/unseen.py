@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 
-from distillkit.errors import StoreError
 from distillkit.recipe import Data, TrainRecipe
 from distillkit.store.reading.images import one_place, same_files
-from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.reading.reader import FeatureStore, store_or_none
 from distillkit.system.one_image import first_of_each
 from distillkit.system.paths import expand
 from distillkit.system.wording import as_word, count
@@ -27,16 +27,20 @@ def measured_in_training(recipe: TrainRecipe) -> list[str]:
     for place, component in [*named, *(("evaluation", one) for one in recipe.evals)]:
         measure: Any = component.build("evals")
         for name in filter(None, (getattr(measure, what, None) for what in _ASKED)):
-            measured = _opened(name)
-            for store in trained if measured else ():
-                assert measured is not None
-                known = same_files(measured, store, store.ok_rows)
-                if known.any():
-                    every = len(first_of_each(measured, measured.ok_rows))
-                    told = f"{images_among(measured, known):,} of {count(every, 'image')} of {name} are trained on"
-                    told += such_as(measured, known)
-                    lines[f"{place} by {component.kind}: {told}; {hold_out(measured, store, known)}"] = None
+            measured = store_or_none(expand(name))
+            told = _in_each(name, measured, trained) if measured else []
+            lines |= dict.fromkeys(f"{place} by {component.kind}: {line}" for line in told)
     return list(lines)
+
+
+def _in_each(name: str, measured: FeatureStore, trained: Sequence[FeatureStore]) -> Iterator[str]:
+    """How many images of the store `name` are in each that is trained on, and how to hold them out."""
+    for store in trained:
+        known = same_files(measured, store, store.ok_rows)
+        if known.any():
+            every = count(len(first_of_each(measured, measured.ok_rows)), "image")
+            told = f"{images_among(measured, known):,} of {every} of {name} are trained on{such_as(measured, known)}"
+            yield f"{told}; {hold_out(measured, store, known)}"
 
 
 def images_among(measured: FeatureStore, known: Bool[np.ndarray, "n"]) -> int:
@@ -72,12 +76,5 @@ def _all_in(trained: FeatureStore, measured: FeatureStore) -> bool:
 def _trained(data: Data) -> list[FeatureStore]:
     """Not those of which a few shots are shown: what measures with as many shots asks about none of these."""
     named = dict.fromkeys([data.images, *(one.images for one in data.mix if not one.shots)])
-    found = [_opened(name) for name in named if name]
+    found = [store_or_none(expand(name)) for name in named if name]
     return [store for store in found if store is not None]
-
-
-def _opened(name: str) -> FeatureStore | None:
-    try:
-        return FeatureStore(expand(name))
-    except StoreError:
-        return None

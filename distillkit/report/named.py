@@ -15,7 +15,7 @@ from distillkit.recipe import Data
 from distillkit.recipe.registry import resolve
 from distillkit.sources._templates import templates_called
 from distillkit.store.format.classes import classes_of
-from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.reading.reader import FeatureStore, store_or_none
 from distillkit.store.reading.selection import home
 from distillkit.system.paths import expand
 
@@ -65,22 +65,15 @@ def called_answers(eval_: Mapping[str, Any], names: Sequence[str]) -> dict[str, 
         return {}
     prompts = eval_.get("prompts")
     if not isinstance(prompts, str):
-        store = _opened(eval_["store"])
+        # It may have been moved since: what its classes are called is no reason for having no page.
+        store = store_or_none(expand(eval_["store"]))
         return called_classes(store.path) if store else {}
     return dict(zip(names, _without(_ends(prompts), names), strict=True))
 
 
-def _opened(name: str) -> FeatureStore | None:
-    """None of a store that was moved or deleted since: what its classes are called is no reason for having no page."""
-    try:
-        return FeatureStore(expand(name))
-    except StoreError:
-        return None
-
-
 def _ends(prompts: str) -> tuple[str, str] | None:
     """What stands before and after the name in the first prompt of each class; None where nobody recorded that."""
-    store = _opened(prompts)
+    store = store_or_none(expand(prompts))
     if store is None or store.manifest.source["kind"] not in _TEMPLATED:
         return None
     source, knobs = store.manifest.source, store.manifest.source["knobs"]

@@ -18,7 +18,7 @@ from distillkit.errors import StoreError
 from distillkit.store.format.manifest import FILE_NAME
 from distillkit.store.format.sameness import other_teacher
 from distillkit.store.reading.images import one_row_each
-from distillkit.store.reading.reader import FeatureStore
+from distillkit.store.reading.reader import FeatureStore, store_or_none
 from distillkit.system.evenly import evenly
 
 NORMS = 20_000
@@ -98,7 +98,7 @@ def texts_for(store: FeatureStore, named: str | Path | None) -> FeatureStore | N
             raise StoreError(f"{named}: made by another teacher than {store.path} ({told}); name texts of that teacher")
         return texts
     places = [one for one in sorted(store.path.absolute().parent.iterdir()) if (one / FILE_NAME).is_file()]
-    beside = [found for one in places if (found := _readable(one)) and "text" in found.own_fields]
+    beside = [found for one in places if (found := store_or_none(one)) and "text" in found.own_fields]
     # One of texts alone was made to be read; captions of other images, of an evaluation perhaps, come last.
     beside.sort(key=lambda one: (one.path.name != "texts", "image" in one.own_fields))
     return next((one for one in beside if not other_teacher(store.teacher("image"), one.teacher("text"))), None)
@@ -126,11 +126,3 @@ def nearest_texts(
         [(said[n], value) for n, value in zip(places, values, strict=True)]
         for places, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
     ]
-
-
-def _readable(path: Path) -> FeatureStore | None:
-    """A store beside another one is nobody's business where it cannot be read."""
-    try:
-        return FeatureStore(path)
-    except StoreError:
-        return None

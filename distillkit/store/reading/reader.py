@@ -209,3 +209,11 @@ class FeatureStore(Contents):
         failed = np.setdiff1d(self.selection.rows, self.ok_rows)
         keys = set(self.index["key"].take(pa.array(failed)).to_pylist())
         return [line for line in lines if line["key"] in keys]
+
+
+def store_or_none(path: str | Path) -> FeatureStore | None:
+    """The store at a path or a URL; None where there is none that can be read, and whoever asks can do without."""
+    try:
+        return FeatureStore(path)
+    except StoreError:
+        return None
