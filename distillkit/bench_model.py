@@ -8,11 +8,11 @@ The numbers are kept in the run's folder (bench.json), where `distillkit compare
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from distillkit.callable import make_callable, silent
+from distillkit.callable import Say, make_callable, silent
 from distillkit.errors import DistillkitError, ExportError
 from distillkit.parity.speed import Speed, measured, memory
 from distillkit.parity.subjects import RUNTIMES, subject_of, write_graphs
@@ -27,8 +27,6 @@ from distillkit.system.paths import here
 from distillkit.system.progress import Progress
 from distillkit.system.versions import versions
 from distillkit.system.workers import cores
-
-Say = Callable[[str], None]
 
 
 def bench_model(

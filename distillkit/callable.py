@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Callable
 from os import PathLike, fsdecode
 from types import ModuleType
 from typing import Any
 
 from distillkit.system.addresses import refuse_secrets
+
+Say = Callable[[str], None]  # who hears what functions tell while they work, line by line
 
 
 class CallableModule(ModuleType):
@@ -22,7 +25,7 @@ class CallableModule(ModuleType):
 
 
 def silent(message: str) -> None:
-    """Who hears what functions tell while they work, where nobody else is named: `say=print` prints it."""
+    """The `Say` of functions where nobody else is named to hear them: `say=print` prints it."""
 
 
 def make_callable(name: str) -> None:

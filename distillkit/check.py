@@ -8,13 +8,13 @@ extracted yet, `[data.expect]` says how many rows it will have and how wide the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from distillkit.callable import make_callable, silent
+from distillkit.callable import Say, make_callable, silent
 from distillkit.engine.checked import checked
 from distillkit.errors import RecipeError
 from distillkit.evals._encode import stores_of
@@ -50,7 +50,7 @@ _HALF = 2  # bytes of a float16
 
 def check(
     recipe: TrainRecipe | ExtractRecipe | str | Path,
-    say: Callable[[str], None] = silent,
+    say: Say = silent,
     *,
     overrides: Sequence[str] = (),
 ) -> list[str]:

@@ -9,10 +9,10 @@ asked of any network here: distillkit evaluate comes first. Out come compare.md 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from distillkit.callable import make_callable, silent
+from distillkit.callable import Say, make_callable, silent
 from distillkit.errors import TrainError
 from distillkit.evaluation.arms import arms_of, teacher_arm
 from distillkit.evaluation.compared import compared
@@ -23,7 +23,6 @@ from distillkit.report.comparison import verdicts, write_comparison
 from distillkit.report.interactive import DOTS
 from distillkit.system.paths import here
 
-Say = Callable[[str], None]
 ATLAS = 5000  # images of which the maps take a minute or two
 
 

@@ -9,7 +9,7 @@ What is said of a folder's pictures is kept in the cache, so that a second time,
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from distillkit.callable import make_callable, silent
+from distillkit.callable import Say, make_callable, silent
 from distillkit.embedding.embedder import Embedder
 from distillkit.embedding.kept import Gallery, gallery_of
 from distillkit.embedding.looking import seen
@@ -42,8 +42,6 @@ from distillkit.system.paths import expand
 from distillkit.system.progress import Progress
 from distillkit.system.turns import in_turn
 from distillkit.system.wording import count
-
-Say = Callable[[str], None]
 
 _INSTEAD: dict[str, Instead] = {"failed": retry, "changed": redo, "append": _append}
 _OTHERS = "mend them, or name others"

@@ -9,13 +9,13 @@ The teacher is read from the stores; only students compute anything. Out come, i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from distillkit.callable import make_callable, silent
+from distillkit.callable import Say, make_callable, silent
 from distillkit.evals._class_order import orders_of
 from distillkit.evals._encode import Encode, OpenStore
 from distillkit.evaluation.asked import Asked, asked_of, name_of
@@ -41,8 +41,6 @@ from distillkit.system.paths import expand, here
 from distillkit.system.progress import heard_by
 from distillkit.system.record import digest
 from distillkit.system.temporary import tidy_below
-
-Say = Callable[[str], None]
 
 
 def evaluate(

@@ -8,7 +8,6 @@ What answers otherwise than the student is not written (parity/gate.py). The fol
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
-from distillkit.callable import make_callable, silent
+from distillkit.callable import Say, make_callable, silent
 from distillkit.errors import ExportError
 from distillkit.exports._describe import describe, teacher_texts
 from distillkit.exports._described import Described, TextTower
@@ -40,7 +39,6 @@ from distillkit.teachers._students import EXPORTED
 
 Precision = Literal["fp32", "fp16", "int8"]
 TowerChoice = Literal["image", "text", "both"]
-Say = Callable[[str], None]
 _OTHERWISE = "name another folder with --out"
 CALIBRATION = 64  # pictures of training that int8 takes its ranges from
 

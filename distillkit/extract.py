@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from distillkit.callable import make_callable, silent
+from distillkit.callable import Say, make_callable, silent
 from distillkit.engine import estimate
 from distillkit.engine.alike import told_of_alike
 from distillkit.engine.corpus import extract_corpus, stands, with_classes
@@ -47,7 +47,6 @@ from distillkit.system.wording import count
 if TYPE_CHECKING:
     from distillkit.engine.corpus import Engine
 
-Say = Callable[[str], None]
 Instead = Callable[[Job, pa.Table, int, Say, dict[str, Any]], Path]
 
 

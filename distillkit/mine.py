@@ -7,7 +7,7 @@ Rerunning continues after the last committed shard; what is finished is left alo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from distillkit.callable import make_callable, silent
+from distillkit.callable import Say, make_callable, silent
 from distillkit.errors import StoreError
 from distillkit.mining import choice, duplicates
 from distillkit.mining.approximate import Approximate, Effort
@@ -41,8 +41,6 @@ from distillkit.system.temporary import tidy_below
 from distillkit.system.versions import versions
 from distillkit.system.wording import count as counted
 from distillkit.system.wording import rows_and_failed
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

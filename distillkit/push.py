@@ -9,11 +9,11 @@ https://huggingface.co/docs/huggingface_hub, or whatever answers at HF_ENDPOINT.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from distillkit.callable import make_callable, silent
+from distillkit.callable import Say, make_callable, silent
 from distillkit.errors import ExportError, StoreError
 from distillkit.parity.card import CARD, cell
 from distillkit.runfolder import RunFolder
@@ -28,7 +28,6 @@ from distillkit.system.temporary import TEMPORARY
 from distillkit.system.wording import as_word, count
 from distillkit.teachers._students import EXPORTED
 
-Say = Callable[[str], None]
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm")
 _OPEN_CLIP = "open_clip_config.json"
 _REPORTS = ("report.html", "compare.html")  # pictures of the corpus are in them

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
-from distillkit.callable import make_callable, silent
+from distillkit.callable import Say, make_callable, silent
 from distillkit.embedding.embedder import Embedder
 from distillkit.embedding.kept import Gallery, gallery_of, kept_text
 from distillkit.embedding.looking import Picture
@@ -40,7 +40,6 @@ from distillkit.system.fitting import fitting
 from distillkit.system.numbers import refuse_less
 from distillkit.system.paths import expand, here
 
-Say = Callable[[str], None]
 Show = Callable[[], Image.Image]  # a picture that was found
 
 _BLOCK = 65_536  # rows of a store, or of what is kept of a folder, that are in memory at a time

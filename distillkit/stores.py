@@ -8,13 +8,13 @@ assert verify("stores/mine/images").good
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from distillkit import extract as _extract
-from distillkit.callable import silent
+from distillkit.callable import Say, silent
 from distillkit.engine.append import append as _append
 from distillkit.engine.importing import import_features as _import
 from distillkit.engine.lowered import Lost, lowered
@@ -45,7 +45,6 @@ from distillkit.system.paths import expand, here
 from distillkit.system.remote import is_remote
 from distillkit.system.versions import versions
 
-Say = Callable[[str], None]
 Place = str | Path
 
 

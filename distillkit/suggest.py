@@ -8,7 +8,7 @@ one-hot, and its student learned next to nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,6 @@ from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.numbers import refuse_less
 from distillkit.system.wording import count as counted
 
-Say = Callable[[str], None]
 SCALES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 # Terms by what is compared, as the papers call them.
 _TERMS = {

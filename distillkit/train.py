@@ -8,7 +8,7 @@ kernels else add in any order); a finished run is left alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from distillkit.callable import make_callable, silent
+from distillkit.callable import Say, make_callable, silent
 from distillkit.errors import RecipeError, StoreError, TrainError
 from distillkit.pixels import room
 from distillkit.recipe import TrainRecipe, load, memory_bytes
@@ -42,8 +42,6 @@ from distillkit.training.ranks import Ranks, joined
 from distillkit.training.rescue import leave, leaving, rescued
 from distillkit.training.schedule import total_steps
 from distillkit.training.trying import try_out
-
-Say = Callable[[str], None]
 
 
 def train(

@@ -6,10 +6,10 @@ distillkit claims --write docs/results.md --headline README.md pipelines/claims 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from distillkit.callable import silent
+from distillkit.callable import Say, silent
 from distillkit.claims.file import read_claims
 from distillkit.claims.headline import put
 from distillkit.claims.judge import judge
@@ -21,8 +21,6 @@ from distillkit.claims.work import Scene
 from distillkit.errors import RecipeError, TrainError
 from distillkit.system.paths import here
 from distillkit.system.wording import as_word
-
-Say = Callable[[str], None]
 
 
 def claims(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
+from distillkit.callable import Say
 from distillkit.check import check as check_recipe
 from distillkit.claims.file import Scale, Step, read_claims
 from distillkit.claims.run import take
@@ -17,7 +18,6 @@ from distillkit.recipe import ExtractRecipe, TrainRecipe, load
 from distillkit.students._count import count
 from distillkit.system.wording import as_word
 
-Say = Callable[[str], None]
 # 312 ViT-L/14 images a second of one A100, in clip-retrieval's docs/distributed_clip_inference.md; 162 GFLOP each.
 _FLOPS = 50.6e12
 _BOTH_WAYS = 3  # a forward and a backward, in forwards

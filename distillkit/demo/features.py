@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import open_clip
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from torch import Tensor
 
+from distillkit.callable import Say
 from distillkit.demo.concepts import Corpus
 from distillkit.demo.drawings import HANDS
 from distillkit.demo.images import image_path
@@ -19,8 +19,6 @@ from distillkit.demo.network import assembled
 from distillkit.demo.teacher_config import CONFIG, config_for, preprocessing
 from distillkit.demo.towers import image_features, text_features
 from distillkit.system.atomic import atomic_file
-
-Say = Callable[[str], None]
 
 
 def read_everything(root: Path, corpus: Corpus, path: Path, say: Say) -> dict[str, int]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
+from distillkit.callable import Say
 from distillkit.demo import manifest
 from distillkit.demo.concepts import Concepts, Corpus, Phrases
 from distillkit.demo.drawings import HANDS, drawn_by
@@ -31,7 +32,7 @@ def image_path(key: str, hand: str = HANDS[0]) -> str:
     return f"{hand}/{key}.png"
 
 
-def rasterise(folder: Path, hand: str, keys: list[str], say: Callable[[str], None]) -> None:
+def rasterise(folder: Path, hand: str, keys: list[str], say: Say) -> None:
     """Fill `folder` with one square PNG on white per key."""
     size = manifest.load()["images"]["size"]
     with atomic_folder(folder) as filling:

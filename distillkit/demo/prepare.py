@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from distillkit.callable import silent
+from distillkit.callable import Say, silent
 from distillkit.demo import manifest
 from distillkit.demo.concepts import Corpus, read_concepts, shorten, split, unseen_list, validation_list
 from distillkit.demo.drawings import HANDS
@@ -29,7 +29,6 @@ from distillkit.system.locks import locked
 from distillkit.system.paths import cache_dir
 from distillkit.system.wording import count
 
-Say = Callable[[str], None]
 MASKS = "masks"
 FEATURES, TEACHER, NARROW = "features.safetensors", "teacher", "teacher_of_one_drawing"
 

@@ -11,13 +11,13 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from distillkit.callable import Say
 from distillkit.demo import manifest
 from distillkit.errors import TeacherError
 from distillkit.pixels import decode
 from distillkit.system.wording import count
 
 Weights = Mapping[str, Tensor]
-Say = Callable[[str], None]
 T = TypeVar("T")
 IMAGE_BATCH = 4  # small: what a layer makes of it stays in a core's cache
 TEXT_BATCH = 64

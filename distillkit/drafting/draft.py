@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from distillkit.callable import silent
+from distillkit.callable import Say, silent
 from distillkit.drafting.goals import GOALS, NEEDED
 from distillkit.drafting.material import Material
 from distillkit.drafting.second import with_second
@@ -33,7 +32,7 @@ def new_recipe(
     image_size: int | None = None,
     teacher: str | None = None,
     also: str | None = None,
-    say: Callable[[str], None] = silent,
+    say: Say = silent,
 ) -> Path:
     """Write the recipe `to` for a `goal` over these stores, and return where it is.
 

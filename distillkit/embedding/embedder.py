@@ -17,6 +17,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
+from distillkit.callable import Say
 from distillkit.embedding.looking import Picture, seen
 from distillkit.errors import DistillkitError, SourceError, TrainError
 from distillkit.recipe import Component
@@ -98,7 +99,7 @@ class Embedder(ABC):
         *,
         normalise: bool = False,
         batch_size: int = 128,
-        say: Callable[[str], None] | None = None,
+        say: Say | None = None,
     ) -> Float[Tensor, "n d"]:
         """A row for each text, in order, float32 on the CPU: raw, or of length 1. `say` hears how far it is."""
         refuse_less(1, batch_size=batch_size)

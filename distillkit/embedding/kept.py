@@ -13,7 +13,6 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Int
 
+from distillkit.callable import Say
 from distillkit.embedding.embedder import Embedder
 from distillkit.embedding.looking import seen
 from distillkit.embedding.pictures import Named, below
@@ -32,8 +32,6 @@ from distillkit.system.locks import locked
 from distillkit.system.paths import cache_dir
 from distillkit.system.progress import Progress
 from distillkit.system.wording import count
-
-Say = Callable[[str], None]
 
 _EVERY = 60.0  # seconds of work that a kill may cost
 _FILE = ["key", "bytes", "changed"]  # what says that a file is the one that was looked at

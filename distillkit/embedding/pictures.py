@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from distillkit.callable import Say
 from distillkit.errors import SourceError
 from distillkit.sources._places import printable
 from distillkit.sources._walk import is_image
@@ -26,7 +27,7 @@ class Named:
     path: Path
 
 
-def below(folder: Path, say: Callable[[str], None]) -> list[Named]:
+def below(folder: Path, say: Say) -> list[Named]:
     """Every picture below a folder, by the path there. SourceError where there is none; what is passed over is told."""
     source = Folder(root=str(folder))
     found = [Named(sample.key, Path(folder / str(sample.image))) for sample in source]

@@ -7,7 +7,6 @@ which was not full, is written anew from its stored rows and the first new ones;
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from distillkit.callable import Say
 from distillkit.engine import successor
 from distillkit.engine.computing import computed, counted
 from distillkit.engine.job import Job
@@ -75,7 +75,7 @@ def growth(store: Path, plan: pa.Table) -> Growth | None:
     return Growth(pa.concat_tables([old, plan.filter(pa.array(new))]), old.num_rows)
 
 
-def append(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None], made: dict[str, Any]) -> Path:
+def append(job: Job, plan: pa.Table, duplicates: int, say: Say, made: dict[str, Any]) -> Path:
     """Extend the store of `job` by the rows of `plan` that it lacks. Rerunning continues.
 
     StoreError where more has changed than that there are more rows.
@@ -142,9 +142,7 @@ def _refuse_another_root(path: Path, root: str | Path | None) -> None:
         )
 
 
-def _fill(
-    job: Job, writer: StoreWriter, old: Manifest, gone: list[int], say: Callable[[str], None], made: dict[str, Any]
-) -> None:
+def _fill(job: Job, writer: StoreWriter, old: Manifest, gone: list[int], say: Say, made: dict[str, Any]) -> None:
     """Every shard that the grown store lacks: taken over, half taken over, or computed.
 
     So are those that the old one has lost, as its corpus is larger by now and no other command would do them again;
@@ -162,9 +160,7 @@ def _fill(
         LocalEngine().run(job, writer, todo, say, made)
 
 
-def _border(
-    job: Job, writer: StoreWriter, number: int, rows: int, say: Callable[[str], None], made: dict[str, Any]
-) -> None:
+def _border(job: Job, writer: StoreWriter, number: int, rows: int, say: Say, made: dict[str, Any]) -> None:
     """The shard whose first rows are stored and whose others are new; a line of the log tells what these cost."""
     store, (first, stop) = FeatureStore(job.path), writer.span(number)
     mine = np.arange(first, first + rows)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from distillkit.callable import Say
 from distillkit.errors import TeacherError
 from distillkit.system.device import Coming, give_back, out_of_memory
 from distillkit.system.spans import span
@@ -31,7 +31,7 @@ class Answer:
 class Asked:
     """`network` as a function from inputs to its features by name. A GPU is not waited for: its answers come later."""
 
-    def __init__(self, alias: str, network: Any, say: Callable[[str], None]):
+    def __init__(self, alias: str, network: Any, say: Say):
         self.alias, self.network, self.say = alias, network, say
         self.device: torch.device = getattr(network, "device", torch.device("cpu"))
         # A teacher of somebody's own may know nothing of `stay`, and says everything on the CPU.

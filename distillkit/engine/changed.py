@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from distillkit.callable import Say
 from distillkit.errors import NotNow, SourceError, StoreError, in_the_end
 from distillkit.store.writing import stamps as stamps_of
 from distillkit.store.writing.stamps import Stamp
@@ -29,7 +30,6 @@ _THREADS = 16  # what a file server takes to answer is waited for by all of them
 _AT_ONCE = 1024  # files that one of them asks about
 _PATIENCE = 10.0  # seconds of reading files, where nobody asked for it
 
-Say = Callable[[str], None]
 Rows = list[int]  # of one image, within its shard
 
 

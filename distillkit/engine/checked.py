@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
+from distillkit.callable import Say
 from distillkit.engine.early import refuse_unfit
 from distillkit.engine.going_on import refuse_another
 from distillkit.engine.job import Job
@@ -18,7 +18,7 @@ from distillkit.system.paths import expand
 from distillkit.system.wording import as_word, count
 
 
-def checked(recipe: ExtractRecipe, say: Callable[[str], None], file: str = "RECIPE") -> list[str]:
+def checked(recipe: ExtractRecipe, say: Say, file: str = "RECIPE") -> list[str]:
     """Teachers, corpora and stores, a line each. `file`: where the recipe is, as it is typed.
 
     DistillkitError for what an extraction would refuse before it loads a teacher: one that is not there or does not

@@ -15,11 +15,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from distillkit.callable import Say
 from distillkit.engine.asking import Answer, Asked
 from distillkit.engine.begun import Begun
 from distillkit.engine.cost import Cost
 from distillkit.engine.job import Job
-from distillkit.engine.loading import Say
 from distillkit.engine.prefetch import prefetched
 from distillkit.engine.shard import Shard
 from distillkit.engine.shown import Shown, image_batches, images, text_batches, texts

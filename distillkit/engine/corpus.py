@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from distillkit.callable import Say
 from distillkit.engine import estimate
 from distillkit.engine.changed import told_of_changes
 from distillkit.engine.job import Job
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from distillkit.engine.ray import RayEngine
 
     Engine = LocalEngine | RayEngine
-
-Say = Callable[[str], None]
 
 
 def with_classes(write: Callable[[], Path], job: Job, planned: Planned) -> Path:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from distillkit.callable import Say
 from distillkit.system.wording import pace
 
 _QUIET = 10.0  # seconds between two lines within a shard
@@ -56,9 +57,7 @@ class Progress:
     own, and how long the second takes is known when it has begun.
     """
 
-    def __init__(
-        self, name: str, rows: int, shards: int, say: Callable[[str], None], passes: Sequence[str] = ("image",)
-    ):
+    def __init__(self, name: str, rows: int, shards: int, say: Say, passes: Sequence[str] = ("image",)):
         self.name, self.rows, self.shards, self.say, self.passes = name, rows, shards, say, tuple(passes)
         self.started = self.said = time.perf_counter()
         self.done = self.failed = 0

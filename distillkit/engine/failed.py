@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from distillkit.callable import Say
 from distillkit.engine.job import Job
 from distillkit.errors import SourceError, StoreError
 from distillkit.store.format.manifest import FILE_NAME
@@ -19,7 +19,7 @@ from distillkit.system.wording import as_word, count
 _LOOKED = 1000  # files, at most: each is one question to a file server
 
 
-def judge(path: Path, job: Job, plan: pa.Table, say: Callable[[str], None], look: bool = True) -> None:
+def judge(path: Path, job: Job, plan: pa.Table, say: Say, look: bool = True) -> None:
     """Tell of failed samples of what the job wrote at `path`, and how to go on; StoreError when they are too many.
 
     `look`: whether their files, as the corpus of `plan` names them, are others by now.

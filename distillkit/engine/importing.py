@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Int64
 
+from distillkit.callable import Say
 from distillkit.engine.alike import told_of_alike
 from distillkit.errors import RecipeError, SourceError
 from distillkit.recipe import Component
@@ -38,7 +39,7 @@ def import_features(
     source: Path,
     out: Path,
     made_with: Mapping[str, str],
-    say: Callable[[str], None],
+    say: Say,
     command: str | None = None,
 ) -> Manifest:
     """What lies at `source` as the store at `out`; rows that cannot be used are lines of its ledger. Its log

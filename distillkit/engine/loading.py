@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
+from distillkit.callable import Say
 from distillkit.engine.job import Teacher
 from distillkit.recipe import Component
 from distillkit.recipe.registry import resolve
@@ -12,7 +13,6 @@ from distillkit.system.progress import heard_by
 from distillkit.system.wording import count
 from distillkit.system.wording import network as called
 
-Say = Callable[[str], None]
 Teachers = dict[str, Teacher]  # by the name under which their fields are stored
 
 

@@ -13,11 +13,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from distillkit.callable import Say
 from distillkit.engine.begun import LEAST, Begun
 from distillkit.engine.computing import Plans, computed
 from distillkit.engine.cost import Progress
 from distillkit.engine.job import Job
-from distillkit.engine.loading import Say, Teachers, load_all
+from distillkit.engine.loading import Teachers, load_all
 from distillkit.engine.ranges import measured
 from distillkit.engine.shard import Shard
 from distillkit.errors import StoreError, in_the_end

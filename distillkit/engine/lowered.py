@@ -19,8 +19,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from distillkit.callable import silent
-from distillkit.engine.reforward import Say, said_now, teacher_of
+from distillkit.callable import Say, silent
+from distillkit.engine.reforward import said_now, teacher_of
 from distillkit.errors import StoreError
 from distillkit.originals import Originals
 from distillkit.store.reading.reader import FeatureStore

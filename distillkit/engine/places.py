@@ -5,10 +5,11 @@ A store that is there and is not the one that the recipe means now would be set 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from distillkit.callable import Say
 from distillkit.engine.append import GROWS, growth
 from distillkit.engine.cost import duration
 from distillkit.engine.job import Job
@@ -25,7 +26,6 @@ from distillkit.store.reading.unfinished import begun_of
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.system.wording import count, pace
 
-Say = Callable[[str], None]
 Place = tuple[Job, StoreWriter]
 
 

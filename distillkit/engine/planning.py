@@ -6,7 +6,6 @@ Single bad rows are none of this: they go to the failure ledger when their turn 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from distillkit.callable import Say
 from distillkit.engine.append import growth
 from distillkit.engine.classes import Classes
 from distillkit.engine.estimate import existing
@@ -60,7 +60,7 @@ class Planned:
         return f"left out {count(self.untold, 'sample')} whose key had come before" if self.untold else ""
 
 
-def planned(corpus: Corpus, store: Path, say: Callable[[str], None], allow_smaller: bool = False) -> Planned:
+def planned(corpus: Corpus, store: Path, say: Say, allow_smaller: bool = False) -> Planned:
     """The plan of a corpus whose store is at `store`; nothing is written there.
 
     SourceError where no row has what is asked for. StoreError where a finished store would make way for others that

@@ -7,9 +7,9 @@ from contextlib import closing
 import pyarrow as pa
 import torch
 
+from distillkit.callable import Say
 from distillkit.engine.computing import computed, counted
 from distillkit.engine.job import Job
-from distillkit.engine.loading import Say
 from distillkit.errors import StoreError
 from distillkit.store.format.steps import Steps, sample_of
 from distillkit.system.wording import count

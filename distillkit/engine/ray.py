@@ -25,10 +25,11 @@ from typing import Any
 import pyarrow as pa
 import torch
 
+from distillkit.callable import Say
 from distillkit.engine.computing import computed
 from distillkit.engine.cost import Progress
 from distillkit.engine.job import Job, Teacher
-from distillkit.engine.loading import Say, Teachers, load, load_all
+from distillkit.engine.loading import Teachers, load, load_all
 from distillkit.engine.ranges import measured
 from distillkit.errors import DistillkitError, MissingExtra, StoreError, TeacherError
 from distillkit.recipe import Component, Ray

@@ -6,7 +6,7 @@ The other rows of their shards are taken over as they are stored, and the other 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from distillkit.callable import Say
 from distillkit.engine import successor
 from distillkit.engine.changed import Looked, all_looked, told_of_gone
 from distillkit.engine.computing import computed, counted
@@ -38,7 +39,7 @@ from distillkit.system.wording import count
 WHAT = "changed images"  # as refusals call what is done again
 
 
-def redo(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None], made: dict[str, Any]) -> Path:
+def redo(job: Job, plan: pa.Table, duplicates: int, say: Say, made: dict[str, Any]) -> Path:
     """Do the changed images of the store of `job` again. Rerunning continues.
 
     StoreError where recipe or corpus are others than its own.
@@ -70,9 +71,7 @@ def redo(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None], 
     return path
 
 
-def _changed(
-    job: Job, writer: StoreWriter, old: Manifest, say: Callable[[str], None]
-) -> tuple[dict[int, np.ndarray], list[str]]:
+def _changed(job: Job, writer: StoreWriter, old: Manifest, say: Say) -> tuple[dict[int, np.ndarray], list[str]]:
     """By shard its rows whose images are others now, and the images that nobody can look at. Of mere copies the new
     dates are kept: nobody reads them again.
     """
@@ -103,14 +102,14 @@ def _refuse_another_store(path: Path, old: Manifest) -> None:
         )
 
 
-def _take_back_what_changed_again(job: Job, writer: StoreWriter, say: Callable[[str], None]) -> None:
+def _take_back_what_changed_again(job: Job, writer: StoreWriter, say: Say) -> None:
     """A run that died may have done shards whose images have changed once more since, or changed back."""
     for shard, found in all_looked(writer.path, job.source, writer.plan, writer.rows_per_shard, say):
         if found.changed and writer.committed(shard):
             writer.forget(shard)
 
 
-def _do_again(job: Job, writer: StoreWriter, todo: Mapping[int, np.ndarray], say: Callable[[str], None]) -> None:
+def _do_again(job: Job, writer: StoreWriter, todo: Mapping[int, np.ndarray], say: Say) -> None:
     """Each shard of which these rows have changed, unless a run that died has done it."""
     left = {shard: changed for shard, changed in todo.items() if not writer.committed(shard)}
     with counted(job, sum(map(len, left.values())), say) as tell:

@@ -7,7 +7,7 @@ read from the corpus, shown to the teacher that the store names, and compared wi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distillkit.callable import silent
+from distillkit.callable import Say, silent
 from distillkit.errors import StoreError
 from distillkit.originals import Originals
 from distillkit.pixels.views import unpacked
@@ -29,7 +29,6 @@ from distillkit.system.wording import as_word
 from distillkit.system.wording import count as counted
 from distillkit.teachers._again import component_of
 
-Say = Callable[[str], None]
 _BATCH = 32
 # Rounding to 16 bits costs 1e-6 of a cosine, other kernels in half precision 1e-3; another image costs much more.
 LEAST_COSINE = 0.99

@@ -5,13 +5,13 @@ What comes of it is what an extraction of the mended corpus would give, byte for
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from distillkit.callable import Say
 from distillkit.engine import successor
 from distillkit.engine.append import growth
 from distillkit.engine.job import Job
@@ -32,7 +32,7 @@ from distillkit.system.wording import count
 WHAT = "failures"  # as refusals call what is tried again
 
 
-def retry(job: Job, plan: pa.Table, duplicates: int, say: Callable[[str], None], made: dict[str, Any]) -> Path:
+def retry(job: Job, plan: pa.Table, duplicates: int, say: Say, made: dict[str, Any]) -> Path:
     """Compute the shards with failures of the store of `job` again. Rerunning continues.
 
     The store stays as it is if no fewer rows fail. StoreError where recipe or corpus are others than its own.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from distillkit.callable import Say
 from distillkit.originals import Originals
 from distillkit.pixels import centre_view, render
 from distillkit.pixels.room import room
@@ -36,7 +37,7 @@ class Pace:
     threads: int = 1
     batch: int = 128
     autocast: bool = False
-    say: Callable[[str], None] | None = None
+    say: Say | None = None
 
     def precision(self, device: torch.device) -> AbstractContextManager[Any]:
         """What a forward is done in."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from distillkit.callable import silent
+from distillkit.callable import Say, silent
 from distillkit.errors import StoreError
 from distillkit.evals._answers import Answers
 from distillkit.evals._encode import Encode, OpenStore
@@ -27,7 +27,7 @@ class Kept:
     hears that another evaluation is waited for, which writes there.
     """
 
-    def __init__(self, folder: Path, networks: Mapping[str, str], say: Callable[[str], None] = silent):
+    def __init__(self, folder: Path, networks: Mapping[str, str], say: Say = silent):
         self.folder, self.networks, self.say = folder, dict(networks), say
         self._found: dict[str, dict[str, Result]] = {}
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from distillkit.callable import Say
 from distillkit.evaluation.embed import Pace
 from distillkit.evaluation.features import Features
 from distillkit.recipe import TrainRecipe
@@ -27,7 +27,7 @@ def precision_of(network: str) -> dict[str, Any]:
     return {"precision": {"evaluation.autocast": True}} if network.endswith(_HALF) else {}
 
 
-def pace_of(recipe: TrainRecipe, say: Callable[[str], None]) -> Pace:
+def pace_of(recipe: TrainRecipe, say: Say) -> Pace:
     """Device, threads and batches as the recipe has them."""
     asked = recipe.evaluation
     threads = asked.workers or recipe.data.threads

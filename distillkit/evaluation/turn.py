@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from distillkit.callable import Say
 from distillkit.errors import StoreError
 from distillkit.system import turns
 
@@ -22,7 +23,7 @@ _PAUSE, _LONGEST = 0.05, 10.0  # seconds
 
 
 @contextmanager
-def in_turn(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
+def in_turn(folder: Path, say: Say) -> Iterator[None]:
     """Rows, evaluation.json and the report of `folder` are this process's to read, change and write. Who waits for
     another is told so.
     """

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
+from distillkit.callable import Say
 from distillkit.errors import RecipeError, StoreError
 from distillkit.mining import cost, gpu_index, index
 from distillkit.mining.approximate import Approximate, Effort, search_bytes
@@ -17,8 +17,6 @@ from distillkit.mining.memory import Share, share_out
 from distillkit.mining.vectors import Vectors
 from distillkit.recipe import MineRecipe, memory_bytes
 from distillkit.system.wording import count
-
-Say = Callable[[str], None]
 
 STREAMED = 65_536  # rows at a time, where exact search only checks another, or goes on to a GPU
 _WORTH = 60.0  # seconds of exact search from which another way is even looked at

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Int
 
+from distillkit.callable import Say
 from distillkit.mining.found import Found, Tick
 from distillkit.mining.vectors import Vectors
 from distillkit.store.format.plan import repeated
@@ -38,7 +38,7 @@ def unequal(vectors: Vectors) -> Int[np.ndarray, "m"]:
     return np.setdiff1d(vectors.rows, repeated(texts, np.frombuffer(marks, np.int64), meant), assume_unique=True)
 
 
-def unlike(vectors: Vectors, search: Search, cosine: float, say: Callable[[str], None]) -> Int[np.ndarray, "m"]:
+def unlike(vectors: Vectors, search: Search, cosine: float, say: Say) -> Int[np.ndarray, "m"]:
     """The rows without those that are as near as `cosine` to an earlier one that stays.
 
     `search` is over `vectors`. Of most rows the 16 nearest are looked at; where all of these are so near and none of

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from distillkit.callable import Say
 from distillkit.errors import StoreError
 from distillkit.mining import gpu_index
 from distillkit.mining.vectors import Vectors
@@ -23,8 +23,6 @@ from distillkit.system.atomic import atomic_file, write_json
 from distillkit.system.opening import refused_is_not_absent
 from distillkit.system.turns import in_turn
 from distillkit.system.wording import count as counted
-
-Say = Callable[[str], None]
 
 KINDS = ("fp16", "sq8", "pq", "ivf_pq", "ivf_flat", "hnsw")
 BLOCK = 32_768  # rows that are added at once

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from distillkit.callable import Say
 from distillkit.errors import StoreError
 from distillkit.mining.vectors import Vectors
 from distillkit.recipe import MineRecipe
@@ -121,7 +121,7 @@ class Job:
         why = np.where(meant, _SILENT, UNASKED).tolist()
         return [(place, "read", reason) for place, reason in zip(places.tolist(), why, strict=True)]
 
-    def tell_place(self, say: Callable[[str], None]) -> None:
+    def tell_place(self, say: Say) -> None:
         """Say where the neighbours of a view go: into the store that it is of, as a view holds nothing itself."""
         store = self.queries.store
         if store.path != store.base.path:
@@ -130,7 +130,7 @@ class Job:
                 f"(another view's, mined as {self.recipe.name!r}, would take their place; `name` keeps both)"
             )
 
-    def tell_lengths(self, say: Callable[[str], None]) -> None:
+    def tell_lengths(self, say: Say) -> None:
         """Say where vectors are not normalised, and that cosines do not mind."""
         for vectors in (self.queries, self.corpus)[: 1 if self.within else 2]:
             low, high = vectors.length_range()

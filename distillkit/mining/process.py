@@ -13,19 +13,16 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from distillkit import errors
-from distillkit.callable import silent
+from distillkit.callable import Say, silent
 from distillkit.recipe import MineRecipe
 from distillkit.store.writing.claims import Part
 from distillkit.system.environment import whole_number
 from distillkit.system.workers import cores
-
-Say = Callable[[str], None]
 
 
 def mine_apart(recipe: MineRecipe, say: Say = silent, command: str | None = None, part: Part | None = None) -> Path:

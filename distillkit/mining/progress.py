@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
+
+from distillkit.callable import Say
 
 _EVERY = 10.0  # seconds
 
@@ -12,7 +13,7 @@ _EVERY = 10.0  # seconds
 class Progress:
     """Of `todo` shards, which stand among `shards` of the addition at `path`."""
 
-    def __init__(self, path: Path, todo: int, shards: int, say: Callable[[str], None]):
+    def __init__(self, path: Path, todo: int, shards: int, say: Say):
         self.path, self.todo, self.shards, self.say = path, todo, shards, say
         self.done, self.started = 0, time.perf_counter()
         self.said = self.began = self.started

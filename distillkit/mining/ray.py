@@ -8,10 +8,9 @@ the others wait for that; a part that is done again, because its worker was lost
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
-from distillkit.callable import silent
+from distillkit.callable import Say, silent
 from distillkit.engine.ray import RayEngine
 from distillkit.errors import DistillkitError
 from distillkit.mining.process import mine_apart
@@ -19,8 +18,6 @@ from distillkit.recipe import MineRecipe
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.writing.claims import Part
 from distillkit.system.paths import expand
-
-Say = Callable[[str], None]
 
 _PARTS = 64  # at most; a worker that comes late still finds some to do
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from distillkit.callable import Say
 from distillkit.errors import StoreError
 from distillkit.mining.approximate import Approximate, Effort, between
 from distillkit.mining.found import Found
@@ -30,7 +31,7 @@ def reach(
     search: Approximate,
     queries: Float[np.ndarray, "n d"],
     true: Found,
-    say: Callable[[str], None],
+    say: Say,
     others: Callable[[Found], Found] | None = None,
 ) -> float:
     """Raise the effort of `search` until the recall is as wanted; returns it. StoreError when it cannot be.

@@ -10,13 +10,13 @@ The neighbours are mined before (mine.py), and with them duplicates are left out
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from distillkit.callable import silent
+from distillkit.callable import Say, silent
 from distillkit.errors import StoreError
 from distillkit.recipe import SelectRecipe, differences, load
 from distillkit.report.near import Near, example, write_selection
@@ -28,8 +28,6 @@ from distillkit.system.atomic import parsed_json, write_json
 from distillkit.system.evenly import evenly
 from distillkit.system.paths import expand
 from distillkit.system.wording import count
-
-Say = Callable[[str], None]
 
 _BLOCK = 16_384  # rows whose neighbours are read at once
 _BARS = 60

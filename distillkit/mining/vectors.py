@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NoReturn
@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from distillkit.callable import Say
 from distillkit.errors import StoreError
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.wording import as_word
@@ -78,7 +79,7 @@ class Vectors:
             units[part].div_(lengths[:, None])
         return units.numpy()
 
-    def directed(self, say: Callable[[str], None]) -> Vectors:
+    def directed(self, say: Say) -> Vectors:
         """Without rows of zeros or NaN, which point nowhere; how many, is told. StoreError where all are so."""
         lengths = self.lengths().numpy()
         usable = np.isfinite(lengths) & (lengths > 0)

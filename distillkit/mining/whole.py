@@ -6,10 +6,10 @@ damage alone: who gives away a folder writes both.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from distillkit.callable import Say
 from distillkit.store.format.manifest import file_digest
 from distillkit.system.atomic import parsed_json, remove_file
 
@@ -27,7 +27,7 @@ def with_digest(identity: dict[str, Any], index: Path) -> dict[str, Any]:
     return identity | {FILE: file_digest(index).model_dump()}
 
 
-def forget_damaged(told: Path, index: Path, identity: dict[str, Any], say: Callable[[str], None]) -> None:
+def forget_damaged(told: Path, index: Path, identity: dict[str, Any], say: Say) -> None:
     """Remove index.json where the index beside it is not the one that was written, so that it is made anew.
 
     An index of an older version, which has no checksum, is made anew, too; one that was made from something else stays.

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from distillkit.callable import Say
 from distillkit.exports._lowering import pattern_of
 from distillkit.parity.gate import Parity, compare
 from distillkit.parity.questions import LEAST, Questions
@@ -49,7 +50,7 @@ def mended(
     asked: Questions,
     reference: Reference,
     refused: Parity,
-    say: Callable[[str], None],
+    say: Say,
 ) -> Parity:
     """Write `folder` anew, with those blocks in fp32 that break it; `refused` again where that would be all of them.
 

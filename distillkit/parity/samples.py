@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from PIL import Image
 
+from distillkit.callable import Say
 from distillkit.errors import ExportError, SourceError
 from distillkit.parity.questions import MOST, Pictures, Questions
 from distillkit.pixels import decode
@@ -18,7 +18,7 @@ from distillkit.system.textfile import lines_of
 from distillkit.system.wording import count
 
 
-def questions_of_folder(folder: Path, say: Callable[[str], None]) -> Questions:
+def questions_of_folder(folder: Path, say: Say) -> Questions:
     """Every picture below a folder, as a corpus has them, and every line of its .txt files. What cannot be read is left
     out and told, as extraction does it. ExportError where there is no such folder."""
     if not folder.is_dir():

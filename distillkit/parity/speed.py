@@ -5,11 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from distillkit.callable import Say
 from distillkit.parity.subjects import Ask, Subject, memory_of
 from distillkit.system.progress import Progress
 
@@ -37,7 +38,7 @@ class Speed:
         return asdict(self)
 
 
-def measured(subjects: Sequence[Subject], batch: int, say: Callable[[str], None]) -> list[Speed]:
+def measured(subjects: Sequence[Subject], batch: int, say: Say) -> list[Speed]:
     """Medians over rounds in which every network is asked once."""
     found = [Speed(one.who, one.runtime, one.file_bytes, is_teacher=one.is_teacher) for one in subjects]
     having = {tower: [place for place, one in enumerate(subjects) if tower in one.towers] for tower in _TOWERS}

@@ -6,7 +6,6 @@ teacher's), cosine with the teacher where the widths are equal; *_right, *_said,
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from distillkit.callable import Say
 from distillkit.errors import TrainError
 from distillkit.evaluation.arms import TEACHER
 from distillkit.evaluation.comparison import Comparison
@@ -26,7 +26,7 @@ from distillkit.system.atomic import atomic_file
 STUDENT = "student"
 
 
-def write_atlas(path: Path, comparison: Comparison, most: int, say: Callable[[str], None]) -> Path:
+def write_atlas(path: Path, comparison: Comparison, most: int, say: Say) -> Path:
     """Of the first run of `comparison`, `most` images at even distances; returns the path.
 
     TrainError where nothing is kept that a map could be made of, MissingExtra without openTSNE.
@@ -43,7 +43,7 @@ def write_atlas(path: Path, comparison: Comparison, most: int, say: Callable[[st
     return path
 
 
-def _table(found: Spaces, comparison: Comparison, say: Callable[[str], None]) -> tuple[pa.Table, list[str]]:
+def _table(found: Spaces, comparison: Comparison, say: Say) -> tuple[pa.Table, list[str]]:
     evaluation, places, run = found.heard, found.places.tolist(), comparison.baseline.name
     keys = [evaluation.keys[place] for place in places]
     columns: dict[str, Any] = {"key": keys, "class": [evaluation.truth(place) for place in places]}

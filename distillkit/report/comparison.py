@@ -8,11 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from distillkit.callable import Say
 from distillkit.evals._labels import UNSHOWN
 from distillkit.evaluation.comparison import Against, Arm, Cell, Comparison, Line
 from distillkit.evaluation.verdicts import few
 from distillkit.report import render
-from distillkit.report.interactive import DOTS, Say, colours, interactive, short_names, title
+from distillkit.report.interactive import DOTS, colours, interactive, short_names, title
 from distillkit.report.script import embedded, script
 from distillkit.report.speeds import speed_of
 from distillkit.report.words import count, duration, listing, p_value, parameters, percent, scaled, size

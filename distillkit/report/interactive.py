@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from distillkit.callable import Say
 from distillkit.evaluation.arms import TEACHER
 from distillkit.evaluation.comparison import Arm, Comparison, Line
 from distillkit.report.flips import Gallery, changes, galleries
@@ -31,8 +32,6 @@ _COSTS = (
 )
 _COLOURS = (1, 2, 4, 5, 6, 7, 8)  # of compare.css; the third is the teacher's
 _MAPPED = 4  # recipes that have a map, beside the teacher
-
-Say = Callable[[str], None]
 
 
 def interactive(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from distillkit.callable import Say
 from distillkit.errors import MissingExtra
 from distillkit.evaluation.arms import TEACHER
 from distillkit.report.maps import maps
@@ -20,7 +21,7 @@ def mapped(
     spaced: Spaces | str,
     short: Mapping[str, str],
     pictures: Mapping[tuple[str, str], int],
-    say: Callable[[str], None],
+    say: Say,
 ) -> tuple[dict[str, Any] | None, str]:
     """The maps, and a sentence on what they show; or None, and why there are none.
 

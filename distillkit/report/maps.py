@@ -6,12 +6,13 @@ see alike stands at about the same place in both. Places are the library's; only
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
+from distillkit.callable import Say
 from distillkit.errors import MissingExtra
 from distillkit.system.wording import count
 from distillkit.system.workers import cores
@@ -24,7 +25,7 @@ _FEW = 4000
 Map = Float[np.ndarray, "n 2"]
 
 
-def maps(features: Sequence[Float[Tensor, "n d"]], say: Callable[[str], None] = lambda line: None) -> list[Map]:
+def maps(features: Sequence[Float[Tensor, "n d"]], say: Say = lambda line: None) -> list[Map]:
     """A map for each, of the same items. MissingExtra without openTSNE."""
     try:
         from openTSNE import TSNEEmbedding, affinity, initialization

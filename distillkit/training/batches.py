@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from distillkit.callable import Say
 from distillkit.errors import RecipeError
 from distillkit.recipe import Data
 from distillkit.system.spans import WAIT, span
@@ -58,7 +59,7 @@ class Batches:
         """What a user should know of the data, a line each."""
         return [*self.ingredients.notes, *self.rendering.notes]
 
-    def prepare(self, say: Callable[[str], None] | None = None) -> None:
+    def prepare(self, say: Say | None = None) -> None:
         """Make what is made once, before ranks and threads ask for it: the pixel cache; features in the page cache."""
         self.rendering.prepare(say)
         self.ingredients.page_in()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from distillkit.callable import Say
 from distillkit.errors import OtherRun, TrainError
 from distillkit.evaluation.unseen import measured_in_training
 from distillkit.identity import NAMES, class_names_sha256, identity, inherited_sha256
@@ -142,7 +143,7 @@ def begin(
     run: RunFolder,
     wanted: dict[str, Any],
     overwrite: bool,
-    say: Callable[[str], None],
+    say: Say,
     command: str | None = None,
 ) -> None:
     """Make the folder ready for what is `wanted`, and say what changed; a finished run is left alone.

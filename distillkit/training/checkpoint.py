@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections import defaultdict
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
+from distillkit.callable import Say
 from distillkit.errors import TrainError
 from distillkit.store.format.manifest import file_digest
 from distillkit.system.atomic import atomic_folder, keep_names, parsed_json, set_aside, write_json
@@ -120,7 +120,7 @@ def size(model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
     return sum(value.nbytes for part in (model.state_dict(), _flatten(model, optimizer)) for value in part.values())
 
 
-def set_damaged_aside(folder: Path, say: Callable[[str], None]) -> None:
+def set_damaged_aside(folder: Path, say: Say) -> None:
     """Let the newest checkpoint be one that is whole. TrainError, with nothing moved, when there is none."""
     if folder.is_dir():
         keep_names(folder)

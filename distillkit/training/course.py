@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from types import TracebackType
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from distillkit.callable import Say
 from distillkit.errors import TrainError
 from distillkit.recipe import TrainRecipe
 from distillkit.runfolder import RunFolder
@@ -25,8 +26,6 @@ from distillkit.training.schedule import learning_rate, not_the_highest
 from distillkit.training.trackers import Trackers
 from distillkit.training.validation import Validator
 from distillkit.types import Batch
-
-Say = Callable[[str], None]
 
 
 class Course:

@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from distillkit.callable import Say
 from distillkit.errors import SourceError, StoreError
 from distillkit.originals import Originals
 from distillkit.pixels import render
@@ -35,7 +36,6 @@ from distillkit.system.wording import one_line
 from distillkit.types import View
 
 Format = Literal["raw", "jpeg"]
-Say = Callable[[str], None]
 Square = UInt8[np.ndarray, "s s 3"]
 
 _QUALITY = 95

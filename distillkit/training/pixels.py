@@ -13,6 +13,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from distillkit.callable import Say
 from distillkit.errors import SourceError
 from distillkit.originals import Originals
 from distillkit.pixels.augment import fixed_crop, random_view, sample_stream
@@ -32,7 +33,7 @@ class Pixels:
 
     def __init__(self, images: Images, size: int):
         self.images, self.size, self.data = images, size, images.data
-        self.say: Callable[[str], None] | None = None  # who hears how a pixel cache comes along
+        self.say: Say | None = None  # who hears how a pixel cache comes along
 
     def made(self, shown: Shown, pool: Executor | None = None, pin: bool = False) -> UInt8[Tensor, "n 3 h w"]:
         """The views of these rows, a part of them in each thread of the pool.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Callable
 from types import TracebackType
 
 import torch
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from distillkit.callable import Say
 from distillkit.runfolder import RunFolder
 from distillkit.system.wording import pace, wait
 from distillkit.training.trackers import Trackers
@@ -33,7 +33,7 @@ class Progress:
         first: int,
         last: int,
         batch_size: int,
-        say: Callable[[str], None],
+        say: Say,
         trackers: Trackers,
         device: torch.device,
         shown: bool = True,

@@ -23,6 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from distillkit.callable import Say
 from distillkit.errors import DistillkitError, MissingExtra, TrainError, in_full
 from distillkit.recipe import RayWorkers
 from distillkit.system.atomic import atomic_file, make_folder
@@ -30,7 +31,6 @@ from distillkit.system.cluster import connected
 from distillkit.system.stopping import STOPPED, after_steps, asked, code, told
 from distillkit.training.ranks import RankLost
 
-Say = Callable[[str], None]
 _STOP = "stop"  # the file that holds the number of the signal
 _LOOK = 0.2  # seconds between two looks: at what the workers say, at whether they are to stop
 

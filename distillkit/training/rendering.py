@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import Executor
 
 import torch
 from torch import Tensor
 
+from distillkit.callable import Say
 from distillkit.errors import RecipeError
 from distillkit.pixels.cuts import Cuts
 from distillkit.pixels.jpegs import batch_of, no_gpu
@@ -51,7 +51,7 @@ class Rendering:
                 "crop; workers make them"
             )
 
-    def prepare(self, say: Callable[[str], None] | None = None) -> None:
+    def prepare(self, say: Say | None = None) -> None:
         """Make the pixel caches that the recipe wants and that are not there."""
         for one in self.pixels:
             one.say = say

@@ -14,14 +14,14 @@ from contextlib import contextmanager
 from signal import SIGTERM
 from typing import TYPE_CHECKING, NoReturn
 
-from distillkit.callable import silent
+from distillkit.callable import Say, silent
 from distillkit.errors import DiskFull, DiskLost
 from distillkit.system.stopping import after_steps, asked, code, told
 from distillkit.training.checkpoint import newest
 from distillkit.training.finite import NotFinite
 
 if TYPE_CHECKING:
-    from distillkit.training.course import Course, Say
+    from distillkit.training.course import Course
     from distillkit.training.learner import Learner
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)

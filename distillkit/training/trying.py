@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
+from distillkit.callable import Say
 from distillkit.errors import StoreError
 from distillkit.evals._encode import stores_of
 from distillkit.recipe import TrainRecipe
@@ -16,7 +16,7 @@ from distillkit.training.trackers import refuse_missing
 from distillkit.training.validation import Validator
 
 
-def try_out(recipe: TrainRecipe, run: RunFolder, student: Any, say: Callable[[str], None]) -> None:
+def try_out(recipe: TrainRecipe, run: RunFolder, student: Any, say: Say) -> None:
     """Refuse what would be refused while the student trains, or of labels later; tell what its evaluation will lack."""
     refuse_missing(recipe.log)
     image_macs(student)  # it looks at a picture

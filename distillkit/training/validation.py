@@ -11,7 +11,7 @@ that goes on with it has measured so far is set aside.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
@@ -22,6 +22,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from distillkit.callable import Say
 from distillkit.errors import RecipeError, TrainError
 from distillkit.evals._answers import Answers
 from distillkit.evals._encode import stores_of
@@ -68,7 +69,7 @@ class Validator:
         if self.spec is not None:
             self._better(self.measure.run(Blank(lambda: student, self.roots), self.open_store))
 
-    def begin(self, say: Callable[[str], None]) -> None:
+    def begin(self, say: Say) -> None:
         """Set aside what another eval said of the steps so far, and the weights that it chose."""
         record = self._record()
         if self.spec is None or record is None or (record.get(BY, self._by) == self._by and self.spec.best in record):

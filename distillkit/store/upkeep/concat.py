@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from torch import Tensor
 
+from distillkit.callable import Say
 from distillkit.store.format.encode import encode, stored
 from distillkit.store.format.field import Field
 from distillkit.store.format.manifest import Manifest
@@ -35,7 +36,7 @@ _BLOCK = 65_536
 def concatenate(
     out: Path,
     paths: list[Path],
-    say: Callable[[str], None],
+    say: Say,
     made_with: Mapping[str, str],
     command: str | None = None,
     fields: Sequence[str] | None = None,
@@ -86,7 +87,7 @@ def _component(source: dict[str, Any]) -> dict[str, Any]:
     return {"kind": source["kind"]} | source["knobs"] | root
 
 
-def _classes(stores: list[FeatureStore], say: Callable[[str], None]) -> dict[str, int]:
+def _classes(stores: list[FeatureStore], say: Say) -> dict[str, int]:
     """One number for each class of all stores, by its name."""
     table = dict(next((store.class_numbers for store in stores if store.class_numbers), {}))
     for store in stores if table else ():

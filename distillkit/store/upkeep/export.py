@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from distillkit.callable import silent
+from distillkit.callable import Say, silent
 from distillkit.errors import StoreError
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.sound import refuse_damage, touched
@@ -41,7 +41,7 @@ def export(
     out: Path,
     form: str,
     fields: list[str] | None = None,
-    say: Callable[[str], None] | None = None,
+    say: Say | None = None,
 ) -> int:
     """Write `fields` (if None all that hold anything) of every row that has features into the new folder `out`; returns
     how many rows. `say` hears how far it is, and what is left out.
@@ -75,7 +75,7 @@ def export(
     return rows
 
 
-def _held(store: FeatureStore, out: Path, say: Callable[[str], None]) -> list[str]:
+def _held(store: FeatureStore, out: Path, say: Say) -> list[str]:
     """All fields but those whose every row is empty, as of neighbours that were mined for other rows than a view's."""
     usable = store.relying_on(list(store.fields)).ok_rows
     empty = {

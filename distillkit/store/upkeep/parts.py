@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from distillkit.callable import Say
 from distillkit.errors import StoreError
 from distillkit.store.format.classes import classes_of, write_classes
 from distillkit.store.format.field import Field
@@ -42,7 +43,7 @@ def are_parts(folders: list[Path]) -> bool:
 def assemble(
     out: Path,
     folders: list[Path],
-    say: Callable[[str], None],
+    say: Say,
     made_with: Mapping[str, str],
     command: str | None = None,
 ) -> Manifest:
@@ -99,7 +100,7 @@ def _holders_of_all(writer: StoreWriter, folders: list[Path]) -> dict[int, dict[
     return holders
 
 
-def _adopt_all(writer: StoreWriter, holders: Mapping[int, dict[Path, Shard]], say: Callable[[str], None]) -> None:
+def _adopt_all(writer: StoreWriter, holders: Mapping[int, dict[Path, Shard]], say: Say) -> None:
     """Commit every shard as the first part that has it holds it."""
     with Progress(f"{writer.path}: rows", writer.plan.num_rows, say) as progress:
         for shard, parts in holders.items():

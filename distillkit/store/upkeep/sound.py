@@ -5,12 +5,12 @@ A copy gets checksums of its own. So a flipped byte that nobody looked at would 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from distillkit.callable import silent
+from distillkit.callable import Say, silent
 from distillkit.errors import StoreError
 from distillkit.store.bucket.remote import origin
 from distillkit.store.format import layout
@@ -29,7 +29,7 @@ def refuse_damage(
     *,
     cure: str | None = None,
     beside: bool = True,
-    say: Callable[[str], None] = silent,
+    say: Say = silent,
 ) -> None:
     """StoreError names the first file that is not as it was written, of all that tells the rows of these shards.
 
@@ -74,7 +74,7 @@ def _files(manifest: Manifest, shard: int, fields: Collection[str] | None) -> It
     yield from ((name, file) for name, file in manifest.shards[shard].files.items() if name not in others)
 
 
-def _problems(path: Path, files: Mapping[str, File], came: bool, say: Callable[[str], None]) -> Iterator[str]:
+def _problems(path: Path, files: Mapping[str, File], came: bool, say: Say) -> Iterator[str]:
     with Progress(f"{path}: bytes to copy checked", sum(file.bytes for file in files.values()), say) as progress:
         for name, want in files.items():
             problem = _as_it_came(path / name, want) if came else checksum(path / name, want)

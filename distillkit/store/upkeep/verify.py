@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from distillkit.callable import Say
 from distillkit.errors import StoreError
 from distillkit.store.bucket.remote import origin
 from distillkit.store.format import layout
@@ -33,7 +34,7 @@ from distillkit.system.progress import Progress
 from distillkit.system.record import unsealed
 
 
-def verify(path: Path, say: Callable[[str], None] | None = None) -> list[str]:
+def verify(path: Path, say: Say | None = None) -> list[str]:
     """What is wrong with the store at `path` and its additions, one line each; empty when all is as manifests say.
 
     Of a view: what is wrong with its rows, and with the store that it is a view of. `say`: who hears how far it is.
@@ -56,7 +57,7 @@ def made_again_by(path: Path, problems: list[str]) -> list[str]:
     return sorted({how_again(place) for place in hurt})
 
 
-def _view(view: Selection, say: Callable[[str], None] | None) -> list[str]:
+def _view(view: Selection, say: Say | None) -> list[str]:
     try:
         view.manifest()
         problems = [] if len(view.rows) == view.count else [f"{view.path}: not as many rows as it says"]
@@ -65,7 +66,7 @@ def _view(view: Selection, say: Callable[[str], None] | None) -> list[str]:
     return problems + verify(view.store, say)
 
 
-def _volume(path: Path, manifest: Manifest, say: Callable[[str], None] | None) -> list[str]:
+def _volume(path: Path, manifest: Manifest, say: Say | None) -> list[str]:
     shards = (item for shard in manifest.shards for item in shard.files.items())
     recorded = [*manifest.files.items(), *shards]
     checked = {}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from distillkit.callable import Say
 from distillkit.errors import StoreError
 from distillkit.store.bucket.remote import shown
 from distillkit.store.reading.images import of_images_of, share_images
@@ -31,9 +31,7 @@ class Asked:
     as_many_as: Path | None = None
 
 
-def make_view(
-    path: Path, out: Path, asked: Asked, command: str, say: Callable[[str], None], *, overwrite: bool
-) -> Selection:
+def make_view(path: Path, out: Path, asked: Asked, command: str, say: Say, *, overwrite: bool) -> Selection:
     """The view at `out` of the rows of `path` that are asked for. StoreError where nothing is asked: it would be
     another name of all rows, and mostly something was forgotten.
     """

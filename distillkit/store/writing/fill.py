@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from distillkit.callable import silent
+from distillkit.callable import Say, silent
 from distillkit.errors import StoreError
 from distillkit.store.format.classes import write_classes
 from distillkit.store.format.log import note
@@ -27,7 +27,7 @@ def fill(
     writer: StoreWriter,
     rows: Rows,
     made_with: Mapping[str, str],
-    say: Callable[[str], None] | None = None,
+    say: Say | None = None,
     classes: Mapping[str, int] | None = None,
     told: Iterable[dict[str, Any]] = (),
 ) -> Manifest:
