@@ -31,12 +31,8 @@ class ClassMasks:
     def __init__(
         self, store: Any, root: str, side: int, classes: int, first_class: int, ignore: Sequence[int], but: Any = None
     ):
-        self._masks, self.classes, self._first, self._ignore = (
-            Masks(store, root, side, but),
-            classes,
-            first_class,
-            ignore,
-        )
+        self._masks = Masks(store, root, side, but)
+        self.classes, self._first, self._ignore = classes, first_class, ignore
         if classes < 2:
             raise RecipeError(f"evals: classes = {classes}: at least 2 are needed, such as figure and ground")
 

@@ -64,7 +64,7 @@ def test_runs_on_corpora_of_the_layout(suite, tmp_path, teacher_folder, monkeypa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("suite", sorted(SAMPLE))
-def test_whole(suite, tmp_path, teacher_folder, monkeypatch):
+def test_runs_on_corpora_of_their_whole_size(suite, tmp_path, teacher_folder, monkeypatch):
     monkeypatch.chdir(tmp_path)
     check(suite, run(suite, None, teacher_folder))
 

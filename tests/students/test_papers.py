@@ -37,7 +37,7 @@ def counted(kind, **knobs):
         ("CLIP-KD-ResNet-18", 11.4, 21.5),
     ],
 )
-def test_pairs(model, image, text):
+def test_pairs_are_as_large_as_the_paper_says(model, image, text):
     found = counted(OpenclipPair, model=model)
     assert (round(found.image / MILLION, 1), round(found.text / MILLION, 1)) == (image, text)
     config = PAIRS[model]["text_cfg"]
@@ -58,7 +58,7 @@ def test_pairs(model, image, text):
         ("OOD-ViT-B-32", 768, 88.0, 4.4),
     ],
 )
-def test_images(model, embed_dim, millions, gigamacs):
+def test_image_students_are_as_large_and_as_costly_as_the_paper_says(model, embed_dim, millions, gigamacs):
     found = counted(TimmImage, model=model, image_size=224, embed_dim=embed_dim)
     assert round(found.image / MILLION, 1) == millions
     assert round(found.image_macs / 1e9, 1) == gigamacs
@@ -85,7 +85,10 @@ def test_proteus_has_layer_scale_one_and_no_registers():
 def test_every_paper_model_is_built_by_some_test_here():
     tested = {
         mark.args[1][row][0]
-        for test in (test_pairs, test_images)
+        for test in (
+            test_pairs_are_as_large_as_the_paper_says,
+            test_image_students_are_as_large_and_as_costly_as_the_paper_says,
+        )
         for mark in test.pytestmark
         for row in range(len(mark.args[1]))
     }

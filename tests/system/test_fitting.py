@@ -51,7 +51,7 @@ def test_a_library_raises_an_error_of_ours():
 
 
 @pytest.mark.parametrize("error", FULL, ids=str)
-def test_a_teacher_that_a_card_has_no_room_for(error, tmp_path, monkeypatch):
+def test_a_teacher_that_a_card_has_no_room_for_is_one_line(error, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.nn.Module, "to", raising(error))
     with pytest.raises(TeacherError, match=r"^the weights of the teacher: .* has not the memory for it"):
         Timm(**example(tmp_path))
@@ -76,14 +76,14 @@ def ends(run_cli, error, *words):
 
 
 @pytest.mark.parametrize("error", FULL, ids=str)
-def test_an_evaluation(error, trained, run_cli, monkeypatch):
+def test_an_evaluation_ends_in_a_line_with_its_cure(error, trained, run_cli, monkeypatch):
     monkeypatch.setattr(looking, "_batches", raising(error))
     told = ends(run_cli, error, "evaluate", trained, "--eval", trained.parent / "more.toml")
     assert told.startswith("error: evals retrieval: ") and "; lower evaluation.batch_size" in told
 
 
 @pytest.mark.parametrize("error", FULL, ids=str)
-def test_a_student_at_work(error, trained, toy_stores, run_cli, tmp_path, monkeypatch):
+def test_a_student_at_work_ends_in_a_line_with_its_cure(error, trained, toy_stores, run_cli, tmp_path, monkeypatch):
     monkeypatch.setattr(Student, "embed", raising(error))
     picture = next((toy_stores / "corpus/images").iterdir())
     told = ends(run_cli, error, "search", trained, "--image", picture, "--in", toy_stores / "out/images")
@@ -93,7 +93,7 @@ def test_a_student_at_work(error, trained, toy_stores, run_cli, tmp_path, monkey
 
 
 @pytest.mark.parametrize("error", FULL, ids=str)
-def test_mining(error, toy_stores, run_cli, tmp_path, monkeypatch):
+def test_mining_ends_in_a_line_with_its_cure(error, toy_stores, run_cli, tmp_path, monkeypatch):
     """In this process; from another one comes what is an error of ours."""
     monkeypatch.setattr(
         "distillkit.mining.process.mine_apart",

@@ -27,7 +27,7 @@ def steps_of(student):
     return [json.loads(line)["step"] for line in (student.run / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_tensorboard(student):
+def test_tensorboard_gets_every_step(student):
     pytest.importorskip("tensorboard")
     code, err = student(CONTEXT, "log.tensorboard=true")
     assert code == 0, err
@@ -38,7 +38,7 @@ def test_tensorboard(student):
     assert [event.step for event in events.Scalars("total")] == steps_of(student)
 
 
-def test_wandb(student, tmp_path):
+def test_wandb_gets_an_offline_run(student, tmp_path):
     pytest.importorskip("wandb")
     code, err = student(CONTEXT, 'log.wandb="toy"')
     assert code == 0, err
@@ -46,7 +46,7 @@ def test_wandb(student, tmp_path):
     assert any(file.stat().st_size for file in run.glob("*.wandb"))
 
 
-def test_mlflow(student):
+def test_mlflow_gets_every_step_and_the_end(student):
     mlflow = pytest.importorskip("mlflow")
     code, err = student(CONTEXT, 'log.mlflow="toy"')
     assert code == 0, err
@@ -56,7 +56,7 @@ def test_mlflow(student):
     assert [metric.step for metric in history] == steps_of(student) and run.info.status == "FINISHED"
 
 
-def test_trackio(student):
+def test_a_run_that_tells_trackio_ends_well(student):
     pytest.importorskip("trackio")
     code, err = student(CONTEXT, 'log.trackio="toy"')
     assert code == 0, err

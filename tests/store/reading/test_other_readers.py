@@ -39,13 +39,13 @@ def same(got, want, part):
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_zarr_python(every, name):
+def test_zarr_python_reads_the_same_bits(every, name):
     array = zarr.open(every.path, mode="r")[name]
     assert all(same(array[part], every.arrays[name], part) for part in PARTS)
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_zarrs(every, name):
+def test_zarrs_reads_the_same_bits(every, name):
     pytest.importorskip("zarrs")
     with zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}):
         array = zarr.open(every.path, mode="r")[name]
@@ -53,7 +53,7 @@ def test_zarrs(every, name):
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_tensorstore(every, name):
+def test_tensorstore_reads_the_same_bits(every, name):
     tensorstore = pytest.importorskip("tensorstore")
     spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{every.path / name}/"}}
     array = tensorstore.open(spec, open=True, read=True).result()

@@ -46,7 +46,7 @@ def small_files(monkeypatch):
     monkeypatch.setattr(module, "_BLOCK", 25)
 
 
-def test_npy(store, tmp_path):
+def test_npy_files_hold_every_field_and_their_keys(store, tmp_path):
     assert export(store, tmp_path / "out", "npy") == 147
     for name, values in expected(store).items():
         np.testing.assert_array_equal(np.load(tmp_path / f"out/{name}.npy", allow_pickle=False), values)
@@ -55,7 +55,7 @@ def test_npy(store, tmp_path):
 
 
 @pytest.mark.parametrize("form", ["arrow", "parquet"])
-def test_arrow_and_parquet(store, tmp_path, form):
+def test_arrow_and_parquet_hold_every_field_in_files_of_so_many_rows(store, tmp_path, form):
     export(store, tmp_path / "out", form)
     paths = sorted((tmp_path / "out").iterdir())
     assert [path.name for path in paths] == [f"rows-{number:05d}.{form}" for number in range(3)]
@@ -70,7 +70,7 @@ def test_arrow_and_parquet(store, tmp_path, form):
         np.testing.assert_array_equal(held.reshape(-1, *shape), values)
 
 
-def test_webdataset(store, tmp_path):
+def test_webdataset_holds_a_file_for_each_field_of_each_row(store, tmp_path):
     export(store, tmp_path / "out", "webdataset", ["image", "patches"])
     samples = {}
     for path in sorted((tmp_path / "out").glob("*.tar")):
