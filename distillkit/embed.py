@@ -239,8 +239,7 @@ def _recipe(
     corpus = {"name": at.name, "source": source, "fields": [name], "max_failures": 1.0} | batches
     teacher = embedder.as_teacher(name).model_dump()
     content = {"name": at.name, "out": str(at.parent), "teacher": teacher, "corpora": [corpus]}
-    content |= {"decode_threads": threads}
-    return validate(ExtractRecipe, content, f"--out {place}")
+    return validate(ExtractRecipe, content | {"decode_threads": threads}, f"--out {place}")
 
 
 make_callable(__name__)

@@ -11,9 +11,9 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 
+from distillkit.callable import Say
 from distillkit.claims.file import Step
 from distillkit.claims.timing import Timing
 from distillkit.claims.work import Scene, Work, all_work
@@ -27,7 +27,6 @@ from distillkit.system.stopping import asked
 from distillkit.train import train
 from distillkit.training.pixel_costs import clock
 
-Say = Callable[[str], None]
 _PAUSE = 2.0  # seconds, before it is looked again what others have done
 
 
