@@ -7,6 +7,7 @@ image in 10 views. Here shots are images.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -76,13 +77,14 @@ class FewShot:
         knobs = (self.classes, self.first_class)
         prompts = open_store(self.prompts)
         labels, classes = as_prompted(labels_of_images(store, *knobs), prompts), prompted(prompts)
-        places = shots_of(store, labels, self.shots, self.seed)
+        # Several ids of one name are one class, with as many shots as any other.
+        one_id_each = replace(labels, ids=classes.first_ids[classes.numbers(labels).numpy()])
+        places = shots_of(store, one_id_each, self.shots, self.seed)
         # Training with few shots chooses among all rows: what it saw is asked no more, by whatever row.
         trained = images_with(store, shots_of(store, labels_of(store, *knobs), self.shots, self.seed))
         asked = labels.but(np.union1d(places, trained))
         if not len(asked.places):
             raise all_are_shots(store, "few_shot", self.shots, least=1)
-        classes.numbers(labels)
         return labels.but(np.setdiff1d(labels.places, places)), asked, classes
 
     def files(self, open_store: OpenStore) -> dict[str, list[Path]]:

@@ -126,6 +126,15 @@ def test_kind_b_equal_names_are_one_class_and_told():
     )
 
 
+def test_kind_b_a_class_of_several_ids_has_as_many_shots_as_any_other():
+    prompts = Store(None, [0, 1, 0], [0, 1, 2], ["a crane", "a ship", "a crane"])
+    images = Store([0, 1, 0] * 4, label=[0, 1, 2] * 4)
+    stores = {"images": images, "prompts": prompts}
+    shown, asked, _ = FewShot(store="images", prompts="prompts", shots=2).check(stores.__getitem__)
+    assert sorted(0 if one == 2 else one for one in shown.ids.tolist()) == [0, 0, 1, 1]
+    assert not set(shown.places) & set(asked.places)
+
+
 def test_kind_b_names_are_equal_whatever_their_unicode_form(tmp_path):
     composed, parted = "caf\u00e9", "cafe\u0301"
     prompts = Store(None, [0, 1, 0], [0, 1, 2], [composed, "tea", parted])
