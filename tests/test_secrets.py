@@ -75,14 +75,19 @@ def heard(monkeypatch):
 
     def listens(**what):
         given.append(what)
-        return SimpleNamespace(log=lambda *line, **step: given.append((line, step)), finish=lambda: None)
+        return SimpleNamespace(log=lambda *line, **step: given.append((line, step)), finish=lambda **end: None)
 
     for package in ("wandb", "trackio"):
         monkeypatch.setitem(sys.modules, package, ModuleType(package))
         sys.modules[package].init = listens
     mlflow = ModuleType("mlflow")
-    for call in ("set_experiment", "start_run", "log_dict", "log_metrics", "end_run"):
-        setattr(mlflow, call, lambda *what, **more: given.append((what, more)))
+
+    def hears(*what, **more):
+        given.append((what, more))
+        return SimpleNamespace(experiment_id="1", info=SimpleNamespace(run_id="1"))
+
+    mlflow.set_experiment = mlflow.log_metrics = hears
+    mlflow.MlflowClient = lambda: SimpleNamespace(create_run=hears, log_dict=hears, set_terminated=hears)
     monkeypatch.setitem(sys.modules, "mlflow", mlflow)
     return given
 

@@ -69,7 +69,7 @@ class Course:
         self.validator.begin(self.say)
         self.validator.forget_after(self.done)
         data, first, last = self.recipe.data, self.done, self.last
-        trackers = Trackers(self.recipe, self.run.path, first)
+        trackers = Trackers(self.recipe, self.run.path, self.say, first)
         progress = Progress(
             self.run,
             first=first,
@@ -101,7 +101,7 @@ class Course:
         # What comes after an error is not what to mend.
         hidden = nullcontext() if error is None else suppress(Exception)
         with hidden:
-            self.exit.close()
+            self.exit.__exit__(kind, error, trace)
         with hidden:
             self.writer.wait()
 

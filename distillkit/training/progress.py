@@ -59,7 +59,7 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.bar.stop()
-        self.trackers.close()
+        self.trackers.close(error)
 
     @property
     def seconds(self) -> float:

@@ -17,6 +17,7 @@ from distillkit.recipe import TrainRecipe, load
 from distillkit.runfolder import RunFolder
 from distillkit.training.batches import Batches
 from distillkit.training.checkpoint import newest
+from distillkit.training.course import Course
 from distillkit.training.forecast import forecast
 from distillkit.training.progress import memory
 from distillkit.training.reproducer import replay
@@ -238,9 +239,9 @@ def trackers(told):
         def log(self, numbers, step):
             told.append(("run", self.name, step, numbers))
 
-        def finish(self):
+        def finish(self, exit_code=0):
             active[:] = [run for run in active if run is not self]
-            told.append("finished")
+            told.append("crashed" if exit_code else "finished")
 
     def init(project, name, config, reinit=None):
         if not active or reinit == "create_new":
@@ -250,7 +251,7 @@ def trackers(told):
     client = SimpleNamespace(
         create_run=lambda experiment_id, run_name: SimpleNamespace(info=SimpleNamespace(run_id=run_name)),
         log_dict=lambda run_id, value, name: None,
-        set_terminated=lambda run_id: told.append("ended"),
+        set_terminated=lambda run_id, status: told.append(status),
     )
     mlflow = SimpleNamespace(
         MlflowClient=lambda: client,
@@ -273,7 +274,7 @@ def test_every_tracker_gets_every_line(recipes, run_cli, tmp_path, monkeypatch):
     lines = [one for one in told if isinstance(one, tuple)]
     assert [name for name, *_ in lines] == ["run", "run", "mlflow"] and {step for _, _, step, _ in lines} == {4}
     assert lines[0][3]["affinity"] > 0 and lines[0][3]["gradient.affinity"] > 0
-    assert told.count("finished") == 2 and told.count("ended") == 1
+    assert told.count("finished") == 2 and told.count("FINISHED") == 1
 
 
 def test_students_that_are_trained_together_have_a_run_each(recipes, monkeypatch):
@@ -292,7 +293,63 @@ def test_students_that_are_trained_together_have_a_run_each(recipes, monkeypatch
     for name in ("run", "mlflow"):
         one, other = (numbers for kind, _, _, numbers in lines if kind == name)
         assert one["total"] != other["total"]
-    assert told.count("finished") == 2 and told.count("ended") == 2
+    assert told.count("finished") == 2 and told.count("FINISHED") == 2
+
+
+def tracked(monkeypatch, told):
+    """A student's knobs for wandb and MLflow, which are these."""
+    like_wandb, mlflow = trackers(told)
+    monkeypatch.setitem(sys.modules, "wandb", like_wandb)
+    monkeypatch.setitem(sys.modules, "mlflow", mlflow)
+    return mlflow, ('log.wandb="mine"', 'log.mlflow="mine"', "log.every_steps=1")
+
+
+def test_a_tracker_whose_server_goes_costs_no_training(student, monkeypatch):
+    told = []
+    mlflow, knobs = tracked(monkeypatch, told)
+    log = mlflow.log_metrics
+
+    def gone_after_two(numbers, step, run_id):
+        if step > 2:
+            raise RuntimeError("500: server went\nits body")
+        log(numbers, step, run_id)
+
+    monkeypatch.setattr(mlflow, "log_metrics", gone_after_two)
+    code, err = student(*knobs)
+    steps = [json.loads(line)["step"] for line in (student.run / "metrics.jsonl").read_text().splitlines()]
+    assert code == 0 and steps[-1] > 3, err
+    assert [one[2] for one in told if one[0] == "run"] == steps
+    assert [one[2] for one in told if one[0] == "mlflow"] == [1, 2]
+    said = f"{student.run}: mlflow failed (500: server went) and gets no more lines; metrics.jsonl has all of them"
+    assert err.splitlines().count(said) == 1 and "FINISHED" not in told
+
+
+def test_a_tracker_that_cannot_begin_is_told_in_one_line(student, monkeypatch):
+    mlflow, knobs = tracked(monkeypatch, [])
+
+    def nowhere(name):
+        raise RuntimeError("no such host")
+
+    monkeypatch.setattr(mlflow, "set_experiment", nowhere)
+    code, err = student(*knobs)
+    last = err.splitlines()[-1]
+    assert code == 1 and "mlflow cannot begin (no such host); mend that, or leave log.mlflow out" in last
+
+
+@pytest.mark.parametrize(("how", "status"), [(StoreError("images: damaged"), "FAILED"), (SystemExit(143), "KILLED")])
+def test_trackers_are_told_how_a_training_ended(student, monkeypatch, how, status):
+    told = []
+    _, knobs = tracked(monkeypatch, told)
+    real = Course.step
+
+    def ended(course, batch, *more):
+        if batch.step == 2:
+            raise how
+        real(course, batch, *more)
+
+    monkeypatch.setattr(Course, "step", ended)
+    assert student(*knobs)[0] in (1, 143)
+    assert told[-2:] == ["crashed", status]
 
 
 def test_of_steps_that_are_made_again_tensorboard_forgets_the_first(student, monkeypatch):
