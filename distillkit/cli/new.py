@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from distillkit.cli.console import say
-from distillkit.errors import DistillkitError
+from distillkit.errors import DistillkitError, RecipeError
+from distillkit.system.new_folder import refuse_what_is_there
+from distillkit.system.paths import here
 from distillkit.system.wording import as_word
 
 _GOALS = {
@@ -58,6 +60,7 @@ def recipe_new(
     """
     if parameters and latency:
         raise typer.BadParameter("--parameters and --latency: name one of them")
+    refuse_what_is_there(here(to), RecipeError, "name another file")  # before anybody has answered anything
     asking = sys.stdin is not None and sys.stdin.isatty()
     if images is None:
         if not asking:
@@ -67,9 +70,7 @@ def recipe_new(
     if goal is None:
         if not asking:
             raise typer.BadParameter(f"say what you want: --goal {' or '.join(_GOALS)}")
-        for name, meaning in _GOALS.items():
-            say(f"  {name:12} {meaning}")
-        goal = typer.prompt("What do you want", default="image-tower", err=True)
+        goal = _asked_goal()
         if goal == "classes":
             classes = classes or typer.prompt("The store of class prompts", err=True)
     if asking and not parameters and not latency:
@@ -93,6 +94,17 @@ def recipe_new(
         say=say,
     )
     _tell(made)
+
+
+def _asked_goal() -> str:
+    for name, meaning in _GOALS.items():
+        say(f"  {name:12} {meaning}")
+    goal = ""
+    while goal not in _GOALS:
+        goal = typer.prompt("What do you want", default="image-tower", err=True)
+        if goal not in _GOALS:
+            say(f"  {goal!r} is none of these")
+    return goal
 
 
 def _tell(made: Path) -> None:

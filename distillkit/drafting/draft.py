@@ -15,6 +15,7 @@ from distillkit.drafting.text import recipe_text
 from distillkit.drafting.unseen import told_of_seen
 from distillkit.errors import RecipeError
 from distillkit.system.atomic import atomic_file, make_folder
+from distillkit.system.new_folder import refuse_what_is_there
 from distillkit.system.paths import expand, here
 
 
@@ -41,8 +42,7 @@ def new_recipe(
     already, and as `draft` raises it.
     """
     to = here(to)
-    if to.exists():
-        raise RecipeError(f"{to}: is there already; name another file, or move it away")
+    refuse_what_is_there(to, RecipeError, "name another file")
     if texts is not None and os.path.realpath(expand(texts)) == os.path.realpath(expand(images)):
         told = "its captions are learned from without --texts, which is for texts of no image in particular"
         raise RecipeError(f"{texts}: is the store of the images, too; {told}")

@@ -276,14 +276,25 @@ def test_the_command_writes_once_and_asks_only_at_a_terminal(stores, tmp_path, m
 
 def test_somebody_at_a_terminal_is_asked(stores, tmp_path, monkeypatch, run_cli):
     monkeypatch.chdir(tmp_path)
-    answers = io.StringIO(f"{stores / 'images'}\n{stores / 'texts'}\n\n1M\n")
+    answers = io.StringIO(f"{stores / 'images'}\n{stores / 'texts'}\nimage tower\n\n1M\n")
     answers.isatty = lambda: True
     monkeypatch.setattr("sys.stdin", answers)
     code, out, err = run_cli("recipe", "new", "mine.toml")
     assert code == 0 and out.strip() == "mine.toml", err
     assert "The store of images:" in err and "a small CLIP pair, image and text tower" in err
+    assert err.count("What do you want") == 2 and "'image tower' is none of these" in err
     recipe = load("mine.toml", kind=TrainRecipe)
     assert recipe.data.texts == str(stores / "texts") and recipe.student.knobs["model"] == "mobilenetv3_small_050"
+
+
+def test_a_recipe_that_is_there_is_told_before_the_first_question(tmp_path, monkeypatch, run_cli):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.toml").touch()
+    nobody = io.StringIO("")
+    nobody.isatty = lambda: True
+    monkeypatch.setattr("sys.stdin", nobody)
+    code, _, err = run_cli("recipe", "new", "mine.toml")
+    assert code == 1 and err == "error: mine.toml: is there already; move it away, or name another file\n"
 
 
 def test_images_to_measure_on_that_are_trained_on_are_told(stores, tmp_path, monkeypatch, run_cli):
