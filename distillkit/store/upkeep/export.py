@@ -34,6 +34,7 @@ _ROWS = {"arrow": 65_536, "parquet": 65_536, "webdataset": 10_000}  # of a file
 _BLOCK = 8_192
 Tick = Callable[[int], None]  # hears how many rows were written since
 _COLUMNS = ("key", "image", "text", "label")
+_FILES = (".npy", ".arrow", ".parquet", ".tar")  # endings of one file, which is what nobody gets here
 
 
 def export(
@@ -47,10 +48,13 @@ def export(
     how many rows. `say` hears how far it is, and what is left out.
 
     Numbers are as stored, but bfloat16, which numpy and Parquet lack, and what int8 stands for are float32. StoreError
-    when `out` exists, and when no row is left.
+    when `out` exists or ends as a file does, and when no row is left.
     """
     if form not in _WRITERS:
         raise StoreError(f"{form!r} is no format of export; take one of: {', '.join(_WRITERS)}")
+    if out.suffix in _FILES:
+        meant = out.with_suffix("")
+        raise StoreError(f"{out}: a folder of files is made; name it {meant}, and the form by --to, as --to parquet")
     refuse_what_is_there(out, StoreError)
     names = list(dict.fromkeys(map(store.field_name, fields))) if fields else _held(store, out, say or silent)
     store = store.relying_on(names)

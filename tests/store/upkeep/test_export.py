@@ -113,7 +113,11 @@ def test_what_cannot_be_exported_is_one_line_and_leaves_nothing(store, tmp_path,
     (tmp_path / "full").mkdir()
     with pytest.raises(StoreError, match="full: is there already; move it away"):
         export(store, tmp_path / "full", "npy")
-    assert not (tmp_path / "out").exists()
+    with pytest.raises(
+        StoreError, match=r"out\.parquet: a folder of files is made; name it \S+/out, and the form by --to"
+    ):
+        export(store, tmp_path / "out.parquet", "npy")
+    assert not list(tmp_path.glob("out*"))
     arguments = ("store", "export", store.path, tmp_path / "out", "--to", "npy", "--field", "image")
     assert run_cli(*arguments)[0] == 0
     assert sorted(contents(tmp_path / "out")) == ["keys.parquet", "toy/image.npy"]
