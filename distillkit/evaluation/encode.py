@@ -19,7 +19,7 @@ from distillkit.evals._encode import Tokens, taught
 from distillkit.evaluation.embed import Pace, embedded, embedded_tokens
 from distillkit.evaluation.features import Features
 from distillkit.originals import Originals
-from distillkit.pixels.looks import look_of
+from distillkit.pixels.looks import lies_over
 from distillkit.pixels.views import unpacked
 from distillkit.store.format.field import PARAMETERS
 from distillkit.store.reading.reader import FeatureStore
@@ -47,13 +47,13 @@ class Teacher:
         return Tokens(said[0], said[1] if cls else None)
 
     def looked(self, store: FeatureStore, rows: np.ndarray) -> Callable[[int, int, int], View] | None:
-        """What it looked at, of the n-th of these rows, its image being so wide and high; None for the largest centred
-        square of each.
+        """What its patches lie over, of the n-th of these rows, its image being so wide and high; None for the largest
+        centred square of each.
         """
         if PARAMETERS in store.fields and not store.manifest.views.get("clean_first"):
             drawn = [unpacked(row) for row in store.read(PARAMETERS, rows, view=np.zeros(len(rows), np.int64)).numpy()]
             return lambda n, width, height: drawn[n]
-        look = look_of(store.teacher("patches")) if "patches" in store.own_fields else None
+        look = lies_over(store.teacher("patches")) if "patches" in store.own_fields else None
         return None if look is None else lambda n, width, height: look(width, height)
 
     def _stored(self, store: FeatureStore, name: str, rows: np.ndarray) -> Tensor:

@@ -30,6 +30,22 @@ def look_of(teacher: dict[str, Any]) -> Look | None:
     return lambda width, height: _cut_out(width, height, short, size)
 
 
+def lies_over(teacher: dict[str, Any]) -> Look | None:
+    """Where its patches lie: over what it looked at; beyond the image where borders were put around it."""
+    if not pads(teacher):
+        return look_of(teacher)
+    told = teacher["preprocess"]
+    share = told.get("crop_pct") or 1
+    size = told["input_size"][-2] if share != 1 else 1
+    of_longest = size / math.floor(size / share) / 2
+
+    def square(width: int, height: int) -> View:
+        across, down = (of_longest * max(width, height) / side for side in (width, height))
+        return View((0.5 - across, 0.5 - down, 0.5 + across, 0.5 + down))
+
+    return square
+
+
 def _cut_out(width: int, height: int, short: int, size: int) -> View:
     """The middle size x size pixels of an image whose short side was made `short`, as torchvision rounds them."""
     w, h = (short, int(short * height / width)) if width <= height else (int(short * width / height), short)
