@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from distillkit.errors import NoHome
+from distillkit.errors import NoHome, StoreError
 from distillkit.store.bucket.cache import folder
 from distillkit.store.bucket.remote import shown
 
@@ -22,4 +22,7 @@ def by_url(line: str) -> str:
 
 
 def _shown(place: str) -> str:
-    return shown(Path(place)) if Path(place).is_dir() else place
+    try:
+        return shown(Path(place)) if Path(place).is_dir() else place
+    except (OSError, StoreError):  # the line may be about just that
+        return place

@@ -95,7 +95,9 @@ def shown(path: Path) -> str:
 
 
 def origin(path: Path) -> Origin | None:
-    """Where the files of the store at `path` really are; None where they are at `path`."""
+    """Where the files of the store at `path` really are; None where they are at `path`. StoreError where the note that
+    tells it is damaged.
+    """
     try:
         inside = path.is_relative_to(cache_folder())
     except NoHome:
@@ -105,9 +107,12 @@ def origin(path: Path) -> Origin | None:
     noted = next((place for place in (path, *path.parents) if (place / _NOTE).is_file()), None)
     if noted is None:
         return None
-    note = parsed_json((noted / _NOTE).read_bytes())
     name = path.relative_to(noted).as_posix()
-    return Origin(path, note["url"] if name == "." else f"{note['url']}/{name}", note["writes"])
+    try:
+        note = parsed_json((noted / _NOTE).read_bytes())
+        return Origin(path, note["url"] if name == "." else f"{note['url']}/{name}", note["writes"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{noted / _NOTE}: is damaged ({error}); delete {noted}, it is made again") from error
 
 
 class Origin:

@@ -462,6 +462,19 @@ def test_progress_names_the_url_not_the_folder_that_stands_for_it(toy_there, s3,
     assert capsys.readouterr().err == f"error: {file}: damaged, remove it\n"
 
 
+@pytest.mark.parametrize("content", ["", "[]", '{"writes": false}'])
+def test_a_damaged_note_of_where_a_store_is_from_is_told_and_lines_about_it_are(toy_there, s3, cache, run_cli, content):
+    """The line that told it looked there again, and both ended in a traceback."""
+    toy_there.write()
+    here = local(URL)
+    (here / "remote.json").write_text(content)
+    code, _, err = run_cli("store", "info", URL)
+    assert code == 1 and err.startswith(f"error: {here}/remote.json: is damaged (") and f"; delete {here}, it is" in err
+    say(f"{here}: {here}/{'a' * 300}: x")  # no file has such a name
+    shutil.rmtree(here)
+    assert run_cli("store", "info", URL)[0] == 0
+
+
 def test_what_a_server_says_of_an_object_is_told(toy_there, s3, cache, monkeypatch):
     toy_there.write()
     store = FeatureStore(URL)
