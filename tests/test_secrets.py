@@ -87,6 +87,8 @@ def heard(monkeypatch):
         return SimpleNamespace(experiment_id="1", info=SimpleNamespace(run_id="1"))
 
     mlflow.set_experiment = mlflow.log_metrics = hears
+    registry = SimpleNamespace(resolve_tags=dict)
+    mlflow.tracking = SimpleNamespace(context=SimpleNamespace(registry=registry))
     mlflow.MlflowClient = lambda: SimpleNamespace(create_run=hears, log_dict=hears, set_terminated=hears)
     monkeypatch.setitem(sys.modules, "mlflow", mlflow)
     return given

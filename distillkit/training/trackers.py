@@ -53,7 +53,10 @@ class Trackers:
             "trackio": lambda project: _trackio(project, name, facts),
             "mlflow": lambda experiment: _mlflow(experiment, name, facts),
         }
-        self.open = [self._begun(one, begin[one], asked) for one in _TRACKERS if (asked := getattr(recipe.log, one))]
+        self.open: list[Tracker] = []
+        for one in _TRACKERS:
+            if asked := getattr(recipe.log, one):
+                self.open.append(self._begun(one, begin[one], asked))
 
     def log(self, line: Line) -> None:
         for tracker in tuple(self.open):
@@ -70,6 +73,7 @@ class Trackers:
         except MissingExtra:
             raise
         except Exception as error:  # each package has its own errors
+            self.close(error)  # else one that has begun shows a run that goes on for ever
             told = f"{self.folder}: {name} cannot begin ({public(one_line(error))}); mend that, or leave log.{name} out"
             raise TrainError(told) from error
 
@@ -117,7 +121,9 @@ def _mlflow(experiment: str, name: str, facts: Line) -> Tracker:
     """https://mlflow.org/docs/latest/api_reference/python_api/mlflow.html"""
     mlflow = _need("mlflow")
     client, place = mlflow.MlflowClient(), mlflow.set_experiment(experiment)
-    run = client.create_run(place.experiment_id, run_name=name).info.run_id  # of active ones there is but one
+    # Of active runs there is but one; who made a run, by what and from which commit, is told of those alone.
+    tags = mlflow.tracking.context.registry.resolve_tags()
+    run = client.create_run(place.experiment_id, tags=tags, run_name=name).info.run_id
     client.log_dict(run, facts, "recipe.json")
 
     def log(line: Line) -> None:

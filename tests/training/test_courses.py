@@ -228,6 +228,11 @@ def test_a_plan_says_what_a_run_takes_and_writes_nothing(recipes, run_cli, tmp_p
     assert len(forecast(load(replaced(recipes[1], SWEEP), ["optim.epochs=0.3"], kind=TrainRecipe))) == 20
 
 
+def resolving(tags):
+    """What is like mlflow.tracking, and tells these of whoever runs this."""
+    return SimpleNamespace(context=SimpleNamespace(registry=SimpleNamespace(resolve_tags=lambda: tags)))
+
+
 def trackers(told):
     """What is like wandb, where who does not ask for a new run gets that which is active; and what is like MLflow."""
     active = []
@@ -248,8 +253,12 @@ def trackers(told):
             active.append(Run(name))
         return active[-1]
 
+    def create_run(experiment_id, tags, run_name):
+        assert tags == {"mlflow.user": "me"}
+        return SimpleNamespace(info=SimpleNamespace(run_id=run_name))
+
     client = SimpleNamespace(
-        create_run=lambda experiment_id, run_name: SimpleNamespace(info=SimpleNamespace(run_id=run_name)),
+        create_run=create_run,
         log_dict=lambda run_id, value, name: None,
         set_terminated=lambda run_id, status: told.append(status),
     )
@@ -257,6 +266,7 @@ def trackers(told):
         MlflowClient=lambda: client,
         set_experiment=lambda name: SimpleNamespace(experiment_id=name),
         log_metrics=lambda numbers, step, run_id: told.append(("mlflow", run_id, step, numbers)),
+        tracking=resolving({"mlflow.user": "me"}),
     )
     return SimpleNamespace(init=init), mlflow
 
@@ -325,7 +335,8 @@ def test_a_tracker_whose_server_goes_costs_no_training(student, monkeypatch):
 
 
 def test_a_tracker_that_cannot_begin_is_told_in_one_line(student, monkeypatch):
-    mlflow, knobs = tracked(monkeypatch, [])
+    told = []
+    mlflow, knobs = tracked(monkeypatch, told)
 
     def nowhere(name):
         raise RuntimeError("no such host")
@@ -334,6 +345,7 @@ def test_a_tracker_that_cannot_begin_is_told_in_one_line(student, monkeypatch):
     code, err = student(*knobs)
     last = err.splitlines()[-1]
     assert code == 1 and "mlflow cannot begin (no such host); mend that, or leave log.mlflow out" in last
+    assert told == ["crashed"], "what began before it goes on for ever"
 
 
 @pytest.mark.parametrize(("how", "status"), [(StoreError("images: damaged"), "FAILED"), (SystemExit(143), "KILLED")])

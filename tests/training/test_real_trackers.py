@@ -54,6 +54,7 @@ def test_mlflow_gets_every_step_and_the_end(student):
     (run,) = client.search_runs([client.get_experiment_by_name("toy").experiment_id])
     history = client.get_metric_history(run.info.run_id, "total")
     assert [metric.step for metric in history] == steps_of(student) and run.info.status == "FINISHED"
+    assert {"mlflow.user", "mlflow.source.name"} <= run.data.tags.keys()
 
 
 def test_a_run_that_tells_trackio_ends_well(student):
