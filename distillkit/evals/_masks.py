@@ -7,6 +7,8 @@ They are cut as the images are: the largest centred square, at `side` x `side` p
 from __future__ import annotations
 
 import re
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +106,20 @@ def files_of_masks(measure: Any, open_store: OpenStore) -> dict[str, list[Path]]
     store, side = open_store(measure.store), measure.side
     shown = Masks(open_store(measure.train), measure.train_masks, side, store)
     return {"train_masks": shown.files, "masks": Masks(store, measure.masks, side).files}
+
+
+def any_stretched(measure: Any, open_store: OpenStore) -> bool:
+    """Whether a measure reads masks that Pillow stretches, as older versions took them."""
+    files = files_of_masks(measure, open_store) if hasattr(measure, "masks") else {}
+    return any(_is_stretched(file) for file in dict.fromkeys(chain(*files.values())))
+
+
+def _is_stretched(file: Path) -> bool:
+    """By the header of a PNG: its bits, and the kind of its colours, of which 0 is grey."""
+    with suppress(OSError), file.open("rb") as opened:
+        header = opened.read(26)
+        return header.startswith(b"\x89PNG") and header[24:] in (b"\x02\0", b"\x04\0")
+    return False  # whoever reads it tells why
 
 
 def _square(numbers: Int64[np.ndarray, "h w"], side: int) -> Int64[np.ndarray, "side side"]:

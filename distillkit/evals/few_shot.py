@@ -87,6 +87,10 @@ class FewShot:
             raise all_are_shots(store, "few_shot", self.shots, least=1)
         return labels.but(np.setdiff1d(labels.places, places)), asked, classes
 
+    def counted_now(self, open_store: OpenStore) -> dict[str, str]:
+        """What answers of an older version are known by, where it took shots of each id of a class."""
+        return {"shots": "of each name"} if prompted(open_store(self.prompts)).noted else {}
+
     def files(self, open_store: OpenStore) -> dict[str, list[Path]]:
         """The file of class names, where one is given."""
         return files_of_names(self.classes)

@@ -12,6 +12,7 @@ from distillkit.errors import RecipeError, StoreError
 from distillkit.evals._class_order import any_matched
 from distillkit.evals._encode import OpenStore, of_images, stores_of
 from distillkit.evals._held import any_choosing, any_shared, unshown
+from distillkit.evals._masks import any_stretched
 from distillkit.evaluation.encode import Teacher
 from distillkit.evaluation.files import Contents
 from distillkit.recipe import Component
@@ -91,6 +92,8 @@ def asked_of(
         counted |= {"classes without an example": "told"} if remarks else {}
         if hasattr(measure, "masks") and any(Teacher().looked(one, one.ok_rows[:1]) for one in stores.values()):
             counted |= {"masks": "over what was looked at"}
+        counted |= {"grey of 2 or 4 bits": "its numbers"} if any_stretched(measure, open_store) else {}
+        counted |= measure.counted_now(open_store) if hasattr(measure, "counted_now") else {}
         digests = {name: store.digest for name, store in stores.items()}
         files = contents.of(measure, open_store)
         one = Asked(component, measure, digests, counted, (*remarks, *drawn), files)

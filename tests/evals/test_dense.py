@@ -1,8 +1,5 @@
 """Dense probes on maps that one can read: a patch says its class, or its depth."""
 
-import struct
-import zlib
-
 import numpy as np
 import pytest
 import torch
@@ -17,6 +14,7 @@ from distillkit.evals.linear_segmentation import LinearSegmentation
 from distillkit.evals.patch_knn import PatchKnn
 from distillkit.pixels import centre_view
 from distillkit.types import View
+from tests.evals.few_bits import write_grey
 from tests.evals.worlds import Store, run
 
 GRID, SIDE, IMAGES = 4, 16, 12
@@ -175,13 +173,7 @@ def test_masks_are_cut_as_images_are(masks, tmp_path):
 def test_a_grey_mask_of_few_bits_says_its_numbers(tmp_path, bits):
     """Which Pillow stretches to 0 to 255: of 2 bits class 3 was 255, which is no class."""
     numbers = np.arange(16).reshape(4, 4) % 2**bits
-    packed = [np.packbits((row[:, None] >> np.arange(bits)[::-1]) & 1) for row in numbers]
-    header = struct.pack(">IIBBBBB", 4, 4, bits, 0, 0, 0, 0)
-    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(b"".join(b"\0" + row.tobytes() for row in packed)))]
-    with (tmp_path / "0.png").open("wb") as file:
-        file.write(b"\x89PNG\r\n\x1a\n")
-        for name, body in [*parts, (b"IEND", b"")]:
-            file.write(struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)))
+    write_grey(tmp_path / "0.png", numbers, bits)
     assert (Masks(Store([0], keys=["0.jpg"]), str(tmp_path), 4).of(np.array([0]))[0] == numbers).all()
 
 

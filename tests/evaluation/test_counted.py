@@ -2,11 +2,16 @@
 
 import json
 
+import numpy as np
+import pytest
+
 from distillkit.evaluation.asked import asked_of
 from distillkit.evaluation.compared import _other_questions
+from distillkit.evaluation.encode import Teacher as OfStores
 from distillkit.evaluation.measured import Asking
 from distillkit.evaluation.result import changed_since
 from distillkit.recipe import Component
+from tests.evals.few_bits import write_grey
 from tests.evals.worlds import Store, Teacher
 
 
@@ -66,3 +71,26 @@ def test_only_where_a_class_has_no_example_are_kept_answers_others_now():
     for train, counted in (("t", {}), ("u", {"classes without an example": "told"})):
         (one,) = asked_of([Component(kind="knn", store="s", train=train)], stores.__getitem__, {}, "x")
         assert one.counted == counted and len(one.remarks) == len(counted)
+
+
+@pytest.mark.parametrize(("bits", "counted"), [(1, {}), (2, {"grey of 2 or 4 bits": "its numbers"}), (8, {})])
+def test_only_of_grey_masks_that_were_stretched_are_kept_answers_others_now(tmp_path, monkeypatch, bits, counted):
+    """Answers to pictures of 2 bits were kept from when their numbers were 0, 85, 170 and 255."""
+    monkeypatch.setattr(OfStores, "looked", lambda *what: None)
+    for number in range(2):
+        write_grey(tmp_path / f"{number}.png", np.arange(16).reshape(4, 4) % 2, bits)
+    stores = {name: Said([0, 1], files=[f"{name}0", f"{name}1"]) for name in "st"}
+    knobs = {"train": "t", "store": "s", "masks": str(tmp_path), "classes": 2}
+    for component in (Component(kind=kind, **knobs) for kind in ("linear_segmentation", "patch_knn")):
+        (one,) = asked_of([component], stores.__getitem__, {}, "x")
+        assert one.counted == counted
+
+
+def test_only_where_a_class_has_several_ids_are_kept_answers_to_few_shots_others_now():
+    images = Said([0, 1, 0] * 4, label=[0, 1, 2] * 4)
+    images.class_numbers = {}
+    for second, counted in (("a crane", {"shots": "of each name"}), ("a swan", {})):
+        stores = {"s": images, "p": Said(None, [0, 1, 0], [0, 1, 2], ["a crane", "a ship", second])}
+        component = Component(kind="few_shot", store="s", prompts="p", shots=2)
+        (one,) = asked_of([component], stores.__getitem__, {}, "x")
+        assert one.counted == counted
