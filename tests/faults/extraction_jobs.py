@@ -70,7 +70,7 @@ class Extracted(Job):
         """By the command. A lock that is refused is another's, says POSIX: it may leave shards to others, and tell."""
         lines: list[str] = []
         extract(recipe, lines.append, **options)
-        if not any("to come from others" in line for line in lines):
+        if not any("left to other processes" in line for line in lines):
             promise("complete", is_complete(store))
 
     old: str | None = None  # the digest of the store that was there before

@@ -12,7 +12,7 @@ from distillkit.evaluation import result
 from distillkit.store.format.classes import classes_of
 from tests.faults import rich_jobs, training_jobs
 from tests.faults.events import Synced
-from tests.faults.extraction_jobs import MergedByTwo
+from tests.faults.extraction_jobs import Extracted, MergedByTwo
 from tests.faults.failing import SLICES, name_of
 from tests.faults.failures import Trial, names
 from tests.faults.jobs import JOBS
@@ -42,6 +42,16 @@ def test_some_calls_fail(job, trials):
     trial = trials(job)
     assert trial.counted["open"] and trial.counted["read"] and trial.counted["fsync"]
     for fault in trial.some(SOME):
+        trial.check(fault)
+
+
+@pytest.mark.long
+def test_an_extraction_whose_locks_are_refused_leaves_shards_to_others_and_says_so(trials):
+    """The job knows that line by its words, which changed; of the faults above hardly one is of these."""
+    trial = trials(Extracted)
+    refused = [fault for fault in trial.faults() if fault.kind == "lock" and fault.error == errno.EACCES]
+    assert len(refused) > 20
+    for fault in refused:
         trial.check(fault)
 
 
