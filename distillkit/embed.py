@@ -85,8 +85,8 @@ def embed(
     `who`: a run, its best/, a store (then its teacher is asked), or what load_student gave. `images`: a folder, a
     picture, a .txt with a path a line, or "-" for such lines from stdin. `out` ends in .npy, in .parquet, or in
     nothing: then a store is made. Texts beside pictures go to NAME.texts.npy, or in a store to OUT/texts. Vectors are
-    raw, or of length 1 (`normalise`). `batch_size`: pictures or texts at a time, 128 if not given; in a store, which is
-    another one with another number, 256. `threads` decode pictures.
+    raw, or of length 1 (`normalise`). `batch_size`: pictures or texts at a time; if not given 128, in a store 256. A
+    store that is there is the same whatever number it was made with. `threads` decode pictures.
 
     A store that is there is left as it is, and what is another since is told: pictures that failed are tried again
     (`retry_failed`), those whose files changed (`retry_changed`) and those that came (`append`) are done, or all of it

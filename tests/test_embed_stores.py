@@ -160,3 +160,6 @@ def test_a_store_has_the_batches_and_threads_asked_for(runs, photos, run_cli, ty
     assert asked == [(5, 2), (5, None), (5, None)]
     distillkit.embed(runs["image"], photos, out=tmp_path / "other")
     assert asked[-1] == (256, None)
+    said = []
+    distillkit.embed(runs["image"], photos, out=tmp_path / "other", batch_size=5, say=said.append)
+    assert any("already complete" in line for line in said), "one of another number is no other store"
