@@ -6,6 +6,7 @@ endpoints come from where the provider's own tools take them (AWS_PROFILE, AWS_E
 
 from __future__ import annotations
 
+import errno
 import inspect
 import io
 import logging
@@ -119,7 +120,7 @@ class Remote:
 
     def upload(self, file: Path, name: str) -> None:
         """Put a whole file there; it is seen when it is complete."""
-        self._put(name, lambda fs, path: fs.put_file(str(file), path))
+        self._put(file, name, lambda fs, path: fs.put_file(str(file), path))
 
     def create(self, file: Path, name: str) -> bool:
         """Put a whole file there if none is; False where one is, which after a lost connection may be this one."""
@@ -138,7 +139,7 @@ class Remote:
                 fs.put_file(str(file), path)
             return absent
 
-        return self._put(name, put)
+        return self._put(file, name, put)
 
     def remove(self, name: str) -> None:
         self._retried(name, lambda fs, path: fs.rm_file(path))
@@ -186,11 +187,13 @@ class Remote:
         name = unquote(name) if self._quoted else name
         return "" if {"", ".", ".."} & set(name.split("/")) else name
 
-    def _put(self, name: str, action: Callable[[Any, str], T]) -> T:
-        """NotWritable where it is in vain to put anything there again."""
+    def _put(self, file: Path, name: str, action: Callable[[Any, str], T]) -> T:
+        """NotWritable where it is in vain to put anything there again; FileNotFoundError where `file` is gone."""
         try:
             return self._retried(name, action)
         except FileNotFoundError as error:
+            if not file.is_file():  # which was to be put there
+                raise FileNotFoundError(errno.ENOENT, "no such file", str(file)) from error
             told = f"{self.where(name)}: cannot be written, there is no such bucket; make it, or name another place"
             raise NotWritable(told) from error
         except OSError as error:

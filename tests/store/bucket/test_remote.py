@@ -451,6 +451,14 @@ def test_a_bucket_that_cannot_be_written_is_told_with_what_to_do(make_toy, s3, m
         make_toy(path=workplace("s3://corpora/stores") / "store").write()
 
 
+def test_a_file_that_went_before_it_was_sent_is_what_a_line_names(s3, tmp_path):
+    """The bucket was said not to be there."""
+    for put in (Remote("s3://corpora/stores").upload, Remote("s3://corpora/stores").create):
+        with pytest.raises(FileNotFoundError) as told:
+            put(tmp_path / "gone", "index/0")
+        assert told.value.filename == str(tmp_path / "gone")
+
+
 def test_progress_names_the_url_not_the_folder_that_stands_for_it(toy_there, s3, cache, capsys):
     toy_there.write()
     here = local(URL)
