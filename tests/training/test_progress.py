@@ -21,7 +21,7 @@ class Quiet:
     def log(self, line):
         self.lines.append(line)
 
-    def close(self):
+    def close(self, error=None):
         pass
 
 
