@@ -132,11 +132,8 @@ def _told_of_teachers(data: Data, objective: Objective, expected: Expected) -> l
     further = sorted(need for need in objective.needs if need.partition(".")[0] in data.also)
     beside = beside_of(data, further)
     values = sum(beside.values())
-    elsewhere = (
-        "scale",
-        "label",
-        *(["text"] if data.texts or data.classes else []),
-    )  # the manifest, index, other store
+    # The scale is in the manifest, a label in the index, and texts may be another store's.
+    elsewhere = {"scale", "label", "text"} if data.texts or data.classes else {"scale", "label"}
     for name in (name for name in fields if name not in elsewhere):
         each = expected.patches if name == "patches" else 1
         values += expected.widths[name] * each * (1 if name == "text" else expected.views)

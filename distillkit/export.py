@@ -30,7 +30,7 @@ from distillkit.parity.samples import questions_of_folder
 from distillkit.recipe import Component, TrainRecipe
 from distillkit.runfolder import RunFolder
 from distillkit.system.atomic import write_json
-from distillkit.system.new_folder import new_folder, refuse_what_is_there
+from distillkit.system.new_folder import new_folder, refuse_name_of_a_file, refuse_what_is_there
 from distillkit.system.opening import there_by_now
 from distillkit.system.paths import expand, here
 from distillkit.system.wording import count
@@ -40,6 +40,7 @@ from distillkit.teachers._students import EXPORTED
 Precision = Literal["fp32", "fp16", "int8"]
 TowerChoice = Literal["image", "text", "both"]
 _OTHERWISE = "name another folder with --out"
+_FILES = (".onnx", ".safetensors", ".pt", ".pt2", ".pth", ".pte", ".html")  # endings of one file
 CALIBRATION = 64  # pictures of training that int8 takes its ranges from
 
 
@@ -61,12 +62,14 @@ def export(
 ) -> Path:
     """Write the student of the finished run at `path` for the program `to`; returns the folder.
 
-    ExportError where that program cannot hold it, or where it answers otherwise there than here.
+    ExportError where that program cannot hold it, where it answers otherwise there than here, and where `out` is
+    named as one file is.
     """
     run = RunFolder(here(path))
     target = _target(to, keep=keep, runtime_dir=None if runtime_dir is None else expand(str(runtime_dir)))
     recipe = run.recipe()
     folder = _place(run.path, to, precision, out)
+    refuse_name_of_a_file(folder, ExportError, _FILES)
     if precision not in target.precisions:
         raise ExportError(f"--to {to}: is written in {' or '.join(target.precisions)}, not in {precision}")
     _refuse_what_is_not_meant(keep, precision, text_tower)

@@ -117,13 +117,13 @@ def store_failures(path: Store, as_json: Json = False) -> None:
     store = FeatureStore(path)
     failures = [*store.failures(), *store.losses()]
     if not failures:
-        say(f"{called(path)}: none")
+        say(f"{path}: none")
     elif not as_json:
         print("key\tstage\terror")
     for failure in failures:
         print(json.dumps(failure) if as_json else f"{failure['key']}\t{failure['stage']}\t{failure['error']}")
     if store.failures() and (cure := once_mended(store)):
-        say(f"{called(path)}: once the files of these are mended: {cure}")
+        say(f"{path}: once the files of these are mended: {cure}")
 
 
 @store.command("merge")
@@ -191,7 +191,7 @@ def store_view(
     asked = Asked(keys, rows, labels, share, seed, other_than, as_many_as)
     view = make_view(path, out, asked, command(), say, overwrite=overwrite)
     print(out)
-    say(f"{out}: {count(view.count, 'row')} of {called(path)}, digest {view.digest[:16]}")
+    say(f"{out}: {count(view.count, 'row')} of {path}, digest {view.digest[:16]}")
 
 
 @store.command("export")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,6 +27,12 @@ def new_folder(path: Path, error: type[DistillkitError], otherwise: str = "name 
             refuse_what_is_there(path, error, otherwise)  # by whoever had the lock before
             with atomic_folder(path) as partial:
                 yield partial
+
+
+def refuse_name_of_a_file(path: Path, error: type[DistillkitError], endings: Collection[str], more: str = "") -> None:
+    """`error` for a folder that is named as one file is: whoever did so expects that file."""
+    if path.suffix in endings:
+        raise error(f"{path}: a folder of files is made; name it {path.with_suffix('')}{more}")
 
 
 def refuse_what_is_there(path: Path, error: type[DistillkitError], otherwise: str = "name another folder") -> None:

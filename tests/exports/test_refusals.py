@@ -144,6 +144,9 @@ def test_of_two_exports_at_once_the_second_says_so_and_the_first_is_whole(runs, 
     assert len(told) == 1 and f"{place}: another process is making it; wait for that one" in told[0]
     assert (place / "open_clip_model.safetensors").is_file() and [*tmp_path.iterdir()] == [place]
     assert "is there already" in refused(run_cli, run, "--to", "open_clip", "--out", place)
+    place = place.with_name("small.onnx")
+    told = f"error: {place}: a folder of files is made; name it {place.with_suffix('')}"
+    assert refused(run_cli, run, "--to", "onnx", "--out", place) == told and not place.exists()
 
 
 def test_a_run_that_is_not_finished_is_told_so(run_cli, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 from distillkit.errors import ExportError
 from distillkit.system.locks import locked
-from distillkit.system.new_folder import new_folder
+from distillkit.system.new_folder import new_folder, refuse_name_of_a_file
 
 # Says "made" or why not; its folder has 20 files with its own number in each.
 MAKER = """
@@ -78,3 +78,10 @@ def test_a_lock_whose_file_was_removed_keeps_nobody_out(tmp_path):
     with locked(lock) as again:
         assert again
     assert lock.exists()
+
+
+def test_a_folder_is_not_named_as_a_file_is(tmp_path):
+    with pytest.raises(ExportError, match=r"/m\.onnx: a folder of files is made; name it \S+/m, or not$"):
+        refuse_name_of_a_file(tmp_path / "m.onnx", ExportError, (".onnx",), ", or not")
+    for name in ("m", "m.v1", ".onnx", "onnx"):
+        refuse_name_of_a_file(tmp_path / name, ExportError, (".onnx",))

@@ -26,7 +26,7 @@ from distillkit.errors import StoreError
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.sound import refuse_damage, touched
 from distillkit.system import npy
-from distillkit.system.new_folder import new_folder, refuse_what_is_there
+from distillkit.system.new_folder import new_folder, refuse_name_of_a_file, refuse_what_is_there
 from distillkit.system.progress import Progress
 from distillkit.system.wording import as_word, count
 
@@ -52,9 +52,7 @@ def export(
     """
     if form not in _WRITERS:
         raise StoreError(f"{form!r} is no format of export; take one of: {', '.join(_WRITERS)}")
-    if out.suffix in _FILES:
-        meant = out.with_suffix("")
-        raise StoreError(f"{out}: a folder of files is made; name it {meant}, and the form by --to, as --to parquet")
+    refuse_name_of_a_file(out, StoreError, _FILES, ", and the form by --to, as --to parquet")
     refuse_what_is_there(out, StoreError)
     names = list(dict.fromkeys(map(store.field_name, fields))) if fields else _held(store, out, say or silent)
     store = store.relying_on(names)
