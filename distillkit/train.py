@@ -103,8 +103,8 @@ def train_together(
 ) -> beginning.Read:
     """Students over the same batches, from wherever their run folders stand to the end; returns what they read.
 
-    `then`: the baselines that come after them. What those are refused for is told now. `read`: by whom these are the
-    baselines of.
+    `then`: the baselines that come after them. What those are refused for is told now. `read`: what
+    the students read whose baselines these are; TrainError where another store took a place of those since.
     """
     runs = [RunFolder(recipe.folder) for recipe in recipes]
     if ranks.first:
