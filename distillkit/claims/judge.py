@@ -213,7 +213,9 @@ def _curve(claim: Claim, arms: Sequence[str], across: Sequence[float], rows: Row
     for name, x in zip(arms, across, strict=True):
         ones, measure = rows.of(name, claim.eval, claim.measure)
         values = _values(ones, measure)
-        found = seeded_differences(values, np.zeros_like(values[:1]), ones[0].group, np.array([measure.once]))
+        found = seeded_differences(
+            values, np.zeros_like(values[:1]), ones[0].group, np.array([measure.once]), fixed=True
+        )
         low, high = (float(end[0]) if np.isfinite(end[0]) else None for end in (found.low, found.high))
         points.append(Point(float(x), float(found.value[0]), low, high))
     return tuple(points)

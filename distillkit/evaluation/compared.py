@@ -37,7 +37,7 @@ def compared(arms: Sequence[Arm], teacher: Arm | None = None) -> Comparison:
     asked = {place: {who: [run[place] for run in runs] for who, runs in by_arm.items()} for place in shared}
     others = {place[0]: why for place in shared if (why := _other_questions(asked[place]))}
     others |= {name: why for name in _unrowed(arms) if (why := _asked_otherwise([*_told_of(arms, name)]))}
-    lines = [line for place in shared if place[0] not in others for line in _lines(place, asked[place])]
+    lines = [line for place in shared if place[0] not in others for line in _lines(place, asked[place], teacher)]
     lines += [line for line in _untested(arms) if line.eval not in others] if teacher is None else []
     if not lines:
         told = "; ".join(f"{arm.name}: {', '.join(_answered(arm)) or 'none'}" for arm in arms)
@@ -73,7 +73,7 @@ def _answered(arm: Arm) -> list[str]:
     )
 
 
-def _lines(place: Place, asked: dict[str, list[Asking]]) -> list[Line]:
+def _lines(place: Place, asked: dict[str, list[Asking]], teacher: Arm | None) -> list[Line]:
     """Every measure of a table that all networks have."""
     answers = {who: [one.answers for one in runs] for who, runs in asked.items()}
     everyone = [one for runs in answers.values() for one in runs]
@@ -81,8 +81,11 @@ def _lines(place: Place, asked: dict[str, list[Asking]]) -> list[Line]:
     names = [{measure.name for measure in one.measures} for one in everyone]
     measures = [measure for measure in first.measures if all(measure.name in known for known in names)]
     own = {who: [numbers([one]) for one in runs] for who, runs in answers.items()}
-    tested = {who: against(runs, next(iter(answers.values())), measures) for who, runs in answers.items()}
     baseline = next(iter(answers))
+    tested = {
+        who: against(runs, answers[baseline], measures, fixed=teacher is not None and who == teacher.name)
+        for who, runs in answers.items()
+    }
     lines = []
     for number, measure in enumerate(measures):
         cells = {}
@@ -102,7 +105,7 @@ def _cell(measure: Measure, own: list[dict[str, float]], runs: list[Answers], te
     if measure.how != "mean":
         return Cell(value, None, None, test)
     values = np.stack([one.values([measure]) for one in runs])
-    found = seeded_differences(values, np.zeros_like(values[:1]), runs[0].group, np.array([measure.once]))
+    found = seeded_differences(values, np.zeros_like(values[:1]), runs[0].group, np.array([measure.once]), fixed=True)
     if not np.isfinite(found.low[0]):  # one cluster of items
         return Cell(value, None, None, test)
     low, high = float(found.low[0]), float(found.high[0])

@@ -23,6 +23,7 @@ from distillkit.evaluation.pooled import drawn_again, opinions, pooled
 SWAPS = 10_000
 _ENUMERATED = 13  # clusters whose 2 ** 13 ways of swapping are all tried
 _CELLS = 4_000_000
+_HALVINGS = 26  # of 30 powers of ten
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,17 @@ def seeded_differences(
     others: Float[np.ndarray, "t n m"],
     group: Int[np.ndarray, "n"] | None = None,
     once: np.ndarray | None = None,
+    *,
+    fixed: bool = False,
 ) -> Differences:
-    """Means over seeds and items, where each recipe was run with several seeds.
+    """Means over seeds and items, where recipes were run with several seeds.
 
     Two or three seeds are too few to be drawn again: what is drawn is items, and the spread of the seeds' means is
-    added to the variance, with Student's t at the degrees of freedom of Welch and Satterthwaite. One cluster of items
-    has no spread that could be known, and no seeds make up for it.
+    added to the variance, with Student's t at the degrees of freedom of Welch and Satterthwaite. A recipe that was run
+    once does not tell how its seeds spread: they are taken to spread as the other's. `fixed`: what is there once has no
+    seeds that could have been others, as a teacher has none. Where only one tells, those degrees of freedom cry wolf in
+    up to 13 of 100: each part of the variance is taken as far out as its own t. One cluster of items has no spread that
+    could be known, and no seeds make up for it.
     """
     both = mean_differences(ones.mean(0), others.mean(0), group, once)
     if both.clusters < 2:
@@ -96,20 +102,41 @@ def seeded_differences(
     # As widened as percentiles are, see `ends`.
     items = both.error**2 * both.clusters / (both.clusters - 1)
     parts = [(items, both.clusters - 1)]
-    for runs in (ones, others):
-        if len(runs) > 1:
-            means = np.stack([clusters(run, group, once).mean for run in runs])
-            parts.append((means.var(0, ddof=1) / len(runs), len(runs) - 1))
+    several = [runs for runs in (ones, others) if len(runs) > 1]
+    untold = 0.0 if fixed or len(several) == 2 else 1.0
+    for runs in several:
+        means = np.stack([clusters(run, group, once).mean for run in runs])
+        parts.append((means.var(0, ddof=1) * (1 / len(runs) + untold), len(runs) - 1))
     if len(parts) == 1:
         return both
     total = np.sum([part for part, _ in parts], axis=0)
-    scale = np.maximum(np.sum([part**2 / max(freedom, 1) for part, freedom in parts], axis=0), 1e-300)
-    freedom, error = np.maximum(total**2 / scale, 1.0), np.sqrt(total)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        away = np.where(error > 0, np.abs(both.value) / error, np.where(both.value == 0, 0.0, np.inf))
-    half = -stdtrit(freedom, 0.025) * error
-    p = 2 * stdtr(freedom, -away)
+    error = np.sqrt(total)
+    if len(several) == 1:
+        half, p = np.sqrt(_squared(parts, np.full_like(total, 0.05))), _reached(parts, both.value)
+    else:
+        scale = np.maximum(np.sum([part**2 / max(freedom, 1) for part, freedom in parts], axis=0), 1e-300)
+        freedom = np.maximum(total**2 / scale, 1.0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            away = np.where(error > 0, np.abs(both.value) / error, np.where(both.value == 0, 0.0, np.inf))
+        half, p = -stdtrit(freedom, 0.025) * error, 2 * stdtr(freedom, -away)
     return Differences(both.value, both.value - half, both.value + half, error, p, both.clusters, total - items)
+
+
+def _squared(parts: list[tuple[np.ndarray, int]], p: Float[np.ndarray, "m"]) -> Float[np.ndarray, "m"]:
+    """The square of half an interval of level 1 - p: each part of the variance times its own t^2 (Howe 1974, Journal of
+    the American Statistical Association 69, pages 789 to 794).
+    """
+    return np.sum([stdtrit(freedom, p / 2) ** 2 * part for part, freedom in parts], axis=0)
+
+
+def _reached(parts: list[tuple[np.ndarray, int]], value: Float[np.ndarray, "m"]) -> Float[np.ndarray, "m"]:
+    """The p at which such an interval ends at 0: found by halving, to a part in a million."""
+    low, high = np.full_like(value, -30.0), np.zeros_like(value)  # powers of ten
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        inside = _squared(parts, 10.0**middle) >= value**2
+        low, high = np.where(inside, middle, low), np.where(inside, high, middle)
+    return np.where(value == 0, 1.0, 10.0**high)
 
 
 def mcnemar_p(only_one: np.ndarray, only_other: np.ndarray) -> np.ndarray:

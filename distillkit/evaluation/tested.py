@@ -14,8 +14,11 @@ from distillkit.evaluation.pooled import POOLED
 from distillkit.evaluation.verdicts import Verdict, holm, verdict
 
 
-def against(ones: Sequence[Answers], others: Sequence[Answers], measures: Sequence[Measure]) -> list[Against | None]:
-    """First minus second, each a run or several seeds of it, judged as if each measure were the only one.
+def against(
+    ones: Sequence[Answers], others: Sequence[Answers], measures: Sequence[Measure], *, fixed: bool = False
+) -> list[Against | None]:
+    """First minus second, each a run or several seeds of it, judged as if each measure were the only one. `fixed`: one
+    of them is a teacher, of which there are no seeds.
 
     Means have a test always, what is made of all items at once where there is one run each, least values never.
     """
@@ -29,7 +32,7 @@ def against(ones: Sequence[Answers], others: Sequence[Answers], measures: Sequen
         if len(values) == len(against) == 1:
             found = mean_differences(values[0], against[0], group, once)
         else:
-            found = seeded_differences(values, against, group, once)
+            found = seeded_differences(values, against, group, once, fixed=fixed)
         for column, place in enumerate(means):
             tests[place] = _alone(found, column, measures[place], items)
     for place, measure in enumerate(measures):

@@ -76,6 +76,23 @@ def test_seeds_that_differ_raise_no_alarm_and_would_without_seeds():
     assert separable(found).mean() > 0.9 and (found.seeds > 0).all()
 
 
+@pytest.mark.parametrize("seeds", [(1, 2), (1, 3), (3, 1), (1, 5)])
+def test_a_recipe_that_was_run_once_has_seeds_all_the_same(seeds):
+    """They spread as those of the other recipe; a teacher, which has none, is what it is."""
+    random = np.random.default_rng(5)
+    ones, others = (
+        random.normal(size=(count, 200, MANY)) + 0.2 * random.normal(size=(count, 1, MANY)) for count in seeds
+    )
+    found = seeded_differences(ones, others)
+    assert separable(found).mean() <= 0.05
+    assert ((found.p <= 0.05) == ((found.low > 0) | (found.high < 0))).all()
+    # As if that one had none.
+    assert separable(seeded_differences(ones, others, fixed=True)).mean() > 1.5 * separable(found).mean()
+    teacher = random.normal(size=(1, 200, MANY))
+    several = ones if seeds[0] > 1 else others
+    assert separable(seeded_differences(several, teacher, fixed=True)).mean() <= 0.05
+
+
 @pytest.mark.parametrize("groups", [1, 2, 3, 6, 10])
 def test_seeds_do_not_stand_for_groups_of_items(groups):
     """Few groups are as few with three seeds each, and one alone says nothing, however many seeds."""
