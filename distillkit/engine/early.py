@@ -40,8 +40,7 @@ def _refuse_unfit(corpus: Corpus, path: Path, teachers: Mapping[str, Teacher], r
     if corpus.drawn_views and any(getattr(network, "preprocess", None) is None for network in looking):
         return None  # it is not known yet whether views can be shown to it
     job = Job(path, corpus, teachers, asked, recipe.decoders, recipe.decode)
-    for field in job.fields.values():
-        check_rows_per_shard(job.rows_per_shard, field)
+    check_rows_per_shard(job.rows_per_shard, *job.fields.values())
     return job
 
 

@@ -102,8 +102,7 @@ def writer_of(job: Job, planned: Planned, say: Say) -> StoreWriter:
         return writer
     own = before["rows_per_shard"]
     try:
-        for field in job.fields.values():
-            check_rows_per_shard(own, field)
+        check_rows_per_shard(own, *job.fields.values())
     except StoreError:
         return writer  # cut for other fields
     as_it_is = cut(own)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from distillkit.callable import Say
@@ -106,7 +108,11 @@ def searcher(
         "rows": len(corpus),
         "seed": recipe.seed,
     }
-    folder = indexes(store.path) / f"{kind}-{len(corpus)}"
+    name = f"{kind}-{len(corpus)}"
+    if recipe.near_duplicates is not None:  # which rows are alike, the number of those that are left does not tell
+        which = hashlib.sha256(corpus.rows.astype(np.int64).tobytes()).hexdigest()
+        made_from["which"], name = which, f"{name}-{which[:8]}"
+    folder = indexes(store.path) / name
     made = index.opened(folder, kind, corpus, made_from, say)
     probes = {"pq": 0, "hnsw": _HNSW_KEPT * recipe.k}.get(kind, max(index.lists(len(corpus)) // cost.VISITED, 1))
     if kind == gpu_index.KIND:

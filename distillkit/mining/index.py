@@ -2,6 +2,8 @@
 
 <store>.index/<kind>-<rows>/index.json    what it was made from, and the size and sha256 of the index
 <store>.index/<kind>-<rows>/index.faiss   the index, in FAISS' own format; written first
+
+Where near duplicates are left out, the folder's name ends in a checksum of the rows that are not.
 """
 
 from __future__ import annotations

@@ -187,6 +187,25 @@ def test_an_index_is_kept_used_again_and_refused_for_another_store(tmp_path, ima
         mine_here(recipe(images, other, **knobs), 1, said.append)
 
 
+def test_an_index_of_as_many_other_texts_is_not_taken(tmp_path, images):
+    """Of b near a, and c near b alone: at 0.98 c is left out, at 0.97 b, and then c stays."""
+    random = np.random.default_rng(5)
+    vectors, (a, across) = random.standard_normal((1000, 32)), np.linalg.qr(random.standard_normal((32, 2)))[0].T
+    angles = np.arccos([1.0, 0.975, 0.985]).cumsum()
+    vectors[[10, 11, 900]] = np.cos(angles)[:, None] * a + np.sin(angles)[:, None] * across
+    texts = write(tmp_path / "texts", "text", vectors)
+    knobs = {"index": "fp16", "held_out": 300, "candidates": 1}
+    for name, cosine, gone in (("close", 0.98, 900), ("near", 0.97, 11)):
+        said: list[str] = []
+        mine_here(recipe(images, texts, name=name, near_duplicates=cosine, **knobs), 1, said.append)
+        assert not any("effort raised" in line for line in said), said
+        wanted = truth(images, texts, 32, np.delete(np.arange(1000), gone))[0]
+        assert (mined(images, name)[0][images.ok_rows] == wanted).mean() > 0.95
+    again: list[str] = []
+    mine_here(recipe(images, texts, name="again", near_duplicates=0.97, **knobs), 1, again.append)
+    assert sum("used again" in line for line in again) == 2
+
+
 @pytest.mark.long
 def test_killed_and_run_again_it_is_as_if_never_stopped(tmp_path, images, texts):
     """kill -9 of the command and its process after the first commits; the same command goes on from there."""

@@ -41,12 +41,13 @@ def step(field: Field) -> int:
     return math.lcm(INNER_ROWS, PAGE // math.gcd(PAGE, field.row_bytes))
 
 
-def check_rows_per_shard(rows_per_shard: int, field: Field) -> None:
-    """Refuse shards that are no multiple of the smallest; StoreError says which number would do."""
-    least = step(field)
-    if rows_per_shard % least:
+def check_rows_per_shard(rows_per_shard: int, *fields: Field) -> None:
+    """Refuse shards that are no multiple of the smallest; StoreError says which number would do for all of `fields`."""
+    wrong = next((field for field in fields if rows_per_shard % step(field)), None)
+    if wrong is not None:
+        least = math.lcm(*map(step, fields))
         raise StoreError(
-            f"rows_per_shard = {rows_per_shard} does not fit rows of {field.row_bytes} bytes; take a multiple of "
+            f"rows_per_shard = {rows_per_shard} does not fit rows of {wrong.row_bytes} bytes; take a multiple of "
             f"{least}, such as {max(least, rows_per_shard // least * least)}"
         )
 

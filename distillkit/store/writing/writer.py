@@ -57,8 +57,7 @@ class StoreWriter(ShardWriter):
     ):
         super().__init__(plan, fields, rows_per_shard)
         self.path, self.home = path, home_of(path)
-        for field in self.fields.values():
-            layout.check_rows_per_shard(rows_per_shard, field)
+        layout.check_rows_per_shard(rows_per_shard, *self.fields.values())
         self._asked, self._given = self._identity(identity, VERSION), identity
         self.refresh()
         self.steps: dict[str, Steps] = {}

@@ -83,6 +83,14 @@ def test_shards_that_are_no_whole_chunks_and_pages_are_refused(rows_per_shard, s
     layout.check_rows_per_shard(int(advice.rsplit(" ", 1)[1]), field)
 
 
+def test_what_is_told_of_one_field_does_for_all():
+    """Of eight neighbours: 32 bytes of row numbers, then 16 of cosines."""
+    fields = [Field(teacher="toy", shape=[8], dtype=dtype) for dtype in ("int32", "float16")]
+    with pytest.raises(StoreError, match=r"does not fit rows of 32 bytes; take a multiple of 256, such as 256$"):
+        layout.check_rows_per_shard(64, *fields)
+    layout.check_rows_per_shard(256, *fields)
+
+
 def test_the_metadata_is_plain_zarr_version_3(toy):
     metadata = json.loads((toy.path / "toy/patches/zarr.json").read_text())
     assert metadata["zarr_format"] == 3 and metadata["shape"] == [150, 2, 16] and metadata["data_type"] == "float32"
