@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.special import ndtr, stdtrit
+from scipy.special import ndtr, ndtri, stdtrit
 
 from distillkit.evals._answers import Answers
 
@@ -78,13 +78,21 @@ def resamples(count: int, draws: int) -> Iterator[Float[np.ndarray, "r g"]]:
 
 
 def ends(
-    found: Float[np.ndarray, "r m"], centre: Float[np.ndarray, "m"], count: int, level: float = 0.95
+    found: Float[np.ndarray, "r m"],
+    centre: Float[np.ndarray, "m"],
+    count: int,
+    level: float = 0.95,
+    *,
+    biased: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The two ends of an interval from resampled values of `centre`, which rests on `count` clusters.
 
     Percentiles, widened: a bootstrap's are too narrow by sqrt((g - 1) / g), and as if the variance were known, so that
     they are taken as far out as Student's t would go (Hesterberg 2015, https://arxiv.org/abs/1411.5279, section 4).
     A handful of clusters has too few ways of being drawn for any percentile: there it is Student's t itself.
+
+    `biased`: what is resampled comes out too high, as it was too high in the items that were asked: percentiles are
+    moved by twice as much as their middle is away from `centre` (Efron 1987, https://doi.org/10.2307/2289144).
     """
     if count < 2:
         blank = np.full(found.shape[1], np.nan)
@@ -93,5 +101,10 @@ def ends(
     if count < FEW:
         half = -away * wider * found.std(0)
         return centre - half, centre + half
+    if biased:
+        below = ((found < centre).mean(0) + (found <= centre).mean(0)) / 2
+        moved = 2 * ndtri(below.clip(1 / len(found), 1 - 1 / len(found)))
+        tails = ndtr([moved + wider * away, moved - wider * away]).T
+        return tuple(np.transpose([np.quantile(one, two) for one, two in zip(found.T, tails, strict=True)]))
     low, high = np.quantile(found, [ndtr(wider * away), ndtr(-wider * away)], axis=0)
     return low, high

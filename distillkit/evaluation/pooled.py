@@ -45,7 +45,9 @@ def pooled_interval(answers: Answers, measure: Measure) -> tuple[float, float]:
     found = found[np.isfinite(found)]  # a draw without any item of a class says nothing
     if not len(found):
         return np.nan, np.nan
-    low, high = ends(found[:, None], np.array([pooled(answers, measure)]), opinions(answers, measure))
+    centre, count = np.array([pooled(answers, measure)]), opinions(answers, measure)
+    # The best precision of many is a lucky one: in few items, and more so in those that are drawn again from them.
+    low, high = ends(found[:, None], centre, count, biased=measure.how == "ap")
     if measure.how != "median":
         low, high = np.clip(low, 0, 1), np.clip(high, 0, 1)
     return float(low[0]), float(high[0])
