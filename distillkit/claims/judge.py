@@ -16,7 +16,7 @@ from distillkit.errors import TrainError
 from distillkit.evals._answers import Answers, Measure
 from distillkit.evaluation.clusters import Clusters, clusters, ends, resamples
 from distillkit.evaluation.intervals import DRAWS
-from distillkit.evaluation.paired import SWAPS, seeded_differences
+from distillkit.evaluation.paired import SWAPS, seeded_differences, seeded_interval
 from distillkit.evaluation.verdicts import holm, verdict
 
 HOLDS, NOT, UNSURE, WAITS = "holds", "does not hold", "not separable", "not run yet"
@@ -213,11 +213,9 @@ def _curve(claim: Claim, arms: Sequence[str], across: Sequence[float], rows: Row
     for name, x in zip(arms, across, strict=True):
         ones, measure = rows.of(name, claim.eval, claim.measure)
         values = _values(ones, measure)
-        found = seeded_differences(
-            values, np.zeros_like(values[:1]), ones[0].group, np.array([measure.once]), fixed=True
-        )
-        low, high = (float(end[0]) if np.isfinite(end[0]) else None for end in (found.low, found.high))
-        points.append(Point(float(x), float(found.value[0]), low, high))
+        value = float(clusters(values.mean(0), ones[0].group, np.array([measure.once])).mean[0])
+        ends_ = seeded_interval(values, ones[0].group, measure.once, share=measure.within is not None) or (None, None)
+        points.append(Point(float(x), value, *ends_))
     return tuple(points)
 
 

@@ -15,7 +15,7 @@ from distillkit.evaluation.clusters import independent
 from distillkit.evaluation.comparison import Against, Arm, Cell, Comparison, Line
 from distillkit.evaluation.measured import Asking, Place
 from distillkit.evaluation.numbers import DETAILS, numbers
-from distillkit.evaluation.paired import seeded_differences
+from distillkit.evaluation.paired import seeded_interval
 from distillkit.evaluation.tested import against, judged
 from distillkit.recipe import Component, differences
 from distillkit.system.wording import count as counted
@@ -105,12 +105,8 @@ def _cell(measure: Measure, own: list[dict[str, float]], runs: list[Answers], te
     if measure.how != "mean":
         return Cell(value, None, None, test)
     values = np.stack([one.values([measure]) for one in runs])
-    found = seeded_differences(values, np.zeros_like(values[:1]), runs[0].group, np.array([measure.once]), fixed=True)
-    if not np.isfinite(found.low[0]):  # one cluster of items
-        return Cell(value, None, None, test)
-    low, high = float(found.low[0]), float(found.high[0])
-    if measure.chance is not None or measure.within is not None:  # a share: Student's t knows no ends
-        low, high = max(low, 0.0), min(high, 1.0)
+    share = measure.chance is not None or measure.within is not None
+    low, high = seeded_interval(values, runs[0].group, measure.once, share=share) or (None, None)
     return Cell(value, low, high, test)
 
 

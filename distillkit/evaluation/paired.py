@@ -17,7 +17,7 @@ from scipy.special import bdtr, stdtr, stdtrit
 
 from distillkit.evals._answers import Answers, Measure
 from distillkit.evaluation.clusters import clusters, ends, resamples
-from distillkit.evaluation.intervals import DRAWS
+from distillkit.evaluation.intervals import DRAWS, mean_intervals
 from distillkit.evaluation.pooled import drawn_again, opinions, pooled
 
 SWAPS = 10_000
@@ -137,6 +137,23 @@ def _reached(parts: list[tuple[np.ndarray, int]], value: Float[np.ndarray, "m"])
         inside = _squared(parts, 10.0**middle) >= value**2
         low, high = np.where(inside, middle, low), np.where(inside, high, middle)
     return np.where(value == 0, 1.0, 10.0**high)
+
+
+def seeded_interval(
+    values: Float[np.ndarray, "s n 1"], group: Int[np.ndarray, "n"] | None, once: bool, *, share: bool
+) -> tuple[float, float] | None:
+    """The 95 % interval of the mean over several seeds and items of one measure; None of one cluster of items.
+
+    `share`: of 0 to 1, whose ends Student's t does not know. Where all seeds are right of every item, or none is of
+    any, no seed and no item tells a spread: there it is the interval of one run.
+    """
+    found = seeded_differences(values, np.zeros_like(values[:1]), group, np.array([once]), fixed=True)
+    if not np.isfinite(found.low[0]):
+        return None
+    low, high = float(found.low[0]), float(found.high[0])
+    if (values == 0).all() or (values == 1).all():
+        low, high = (float(end[0]) for end in mean_intervals(values[0], group, np.array([once])))
+    return (max(low, 0.0), min(high, 1.0)) if share else (low, high)
 
 
 def mcnemar_p(only_one: np.ndarray, only_other: np.ndarray) -> np.ndarray:

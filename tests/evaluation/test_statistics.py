@@ -7,7 +7,14 @@ from scipy import stats
 from distillkit.evals._answers import Answers, Measure
 from distillkit.evaluation.clusters import MOST, clusters, resamples
 from distillkit.evaluation.intervals import mean_intervals
-from distillkit.evaluation.paired import mcnemar_p, mean_differences, pooled_difference, seeded_differences, swap_p
+from distillkit.evaluation.paired import (
+    mcnemar_p,
+    mean_differences,
+    pooled_difference,
+    seeded_differences,
+    seeded_interval,
+    swap_p,
+)
 from distillkit.evaluation.pooled import pooled_interval
 from distillkit.evaluation.tested import against
 from distillkit.evaluation.verdicts import few, holm, verdict
@@ -192,6 +199,19 @@ def test_all_right_is_not_certainty_and_one_item_says_nothing():
     assert np.isnan(mean_intervals(np.ones((1, 1)))).all()
     one = mean_differences(np.ones((1, 1)), np.zeros((1, 1)))
     assert one.value[0] == 1.0 and np.isnan(one.low[0]) and one.p[0] == 1.0
+
+
+@pytest.mark.parametrize("right", [0.0, 1.0])
+def test_nor_is_it_with_several_seeds(right):
+    """Who is right of all items, or of none, with every seed: as sure as with one."""
+    values = np.full((3, 30, 1), right)
+    low, high = (float(end[0]) for end in mean_intervals(values[0]))
+    assert seeded_interval(values, None, once=False, share=True) == (low, high) and 0.1 < high - low < 0.13
+    assert seeded_interval(values, np.zeros(30), once=False, share=True) is None
+    values[0, 0] = 1 - right  # one seed and one item are enough to tell a spread
+    found = seeded_differences(values, np.zeros((1, 30, 1)), fixed=True)
+    wanted = max(float(found.low[0]), 0.0), min(float(found.high[0]), 1.0)
+    assert seeded_interval(values, None, once=False, share=True) == wanted
 
 
 def test_a_group_that_counts_once_is_one_voice():
