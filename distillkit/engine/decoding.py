@@ -8,7 +8,6 @@ row numbers and errors travels between them.
 from __future__ import annotations
 
 import mmap
-import multiprocessing
 import os
 import tempfile
 from collections import deque
@@ -27,7 +26,7 @@ from distillkit.engine.sight import Seen, Sight
 from distillkit.errors import DistillkitError, SourceError
 from distillkit.pixels import room
 from distillkit.system.spans import Event, Record, heard, listens, recorded
-from distillkit.system.workers import begin_worker
+from distillkit.system.workers import Apart, begin_worker
 
 Row = tuple[str, str | None]  # key, and where the image is
 Outcomes = Iterator[Seen | SourceError]
@@ -69,7 +68,7 @@ def in_order(
 
 @contextmanager
 def _processes(sight: Sight, rows: Iterable[Row], workers: int, ahead: int) -> Iterator[Outcomes]:
-    slots, context = _Slots(sight, ahead + 1), multiprocessing.get_context("spawn")
+    slots, context = _Slots(sight, ahead + 1), Apart()
     share = max(room.limit() // workers, 1)
     begun_with = (sight, _Handle(slots.file), slots.shapes, slots.count, share, context.Lock(), listens())
     pool = ProcessPoolExecutor(workers, context, _begin, begun_with)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import statistics
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from distillkit.callable import Say
+from distillkit.errors import DistillkitError
 from distillkit.parity.subjects import Ask, Subject, memory_of
 from distillkit.system.progress import Progress
+from distillkit.system.workers import Apart
 
 _ROUNDS = 5
 _TOWERS = ("image", "text")
@@ -80,5 +83,11 @@ def _seconds(ask: Ask, times: int) -> float:
 
 def memory(run: Path, runtime: str, folder: Path | None, threads: int, batch: int) -> int:
     """Measured in a fresh process, which nothing else has filled."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(memory_of, (run, runtime, folder, threads, batch))
+    with ProcessPoolExecutor(1, Apart()) as pool:
+        try:
+            return pool.submit(memory_of, run, runtime, folder, threads, batch).result()
+        except BrokenProcessPool as broken:
+            raise DistillkitError(
+                f"{run}: the process that measures its memory died, most likely for want of it; leave memory out "
+                "(--no-memory), or lower batch (--batch)"
+            ) from broken

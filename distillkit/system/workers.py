@@ -5,12 +5,17 @@ from __future__ import annotations
 import math
 import multiprocessing
 import os
+import pickle
 import signal
+import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from distillkit.errors import DistillkitError
@@ -32,6 +37,43 @@ def _of_container() -> list[int]:
     return [] if time == "max" else [max(1, math.ceil(int(time) / int(period)))]
 
 
+class _Process(SpawnProcess):
+    """One that begins empty, and does not run the script again that asked for it."""
+
+    @staticmethod
+    def _Popen(process: Any) -> Any:  # noqa: N802  (multiprocessing calls it so)
+        try:
+            with _no_script():
+                return SpawnProcess._Popen(process)
+        except (AttributeError, pickle.PicklingError):  # it is given what the script itself defines
+            return SpawnProcess._Popen(process)
+
+
+class Apart(SpawnContext):
+    """The context of processes that import what they are sent, and not the script of whoever called us.
+
+    multiprocessing would run a script without `if __name__ == "__main__"` once more in each process, trainings and all,
+    and each would then be refused processes of its own.
+    """
+
+    Process = _Process
+
+
+_hiding = threading.Lock()
+
+
+@contextmanager
+def _no_script() -> Iterator[None]:
+    """Within it the main module is one of no file, as in a shell of Python."""
+    with _hiding:
+        script = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = script
+
+
 def begin_worker() -> None:
     """In a new process: leave Ctrl-C to the parent, and never outlive it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -50,7 +92,7 @@ def by_processes(work: Callable[..., Any], *columns: Iterable[Any]) -> Iterable[
 
     For work that holds Python's lock. The first error of a worker is raised here.
     """
-    pool = ProcessPoolExecutor(cores(), multiprocessing.get_context("spawn"), begin_worker)
+    pool = ProcessPoolExecutor(cores(), Apart(), begin_worker)
     try:
         yield from pool.map(work, *columns, chunksize=_AT_ONCE)
     except BrokenProcessPool as broken:

@@ -52,6 +52,45 @@ def test_one_that_is_killed_is_told_in_a_line():
         list(by_processes(_died, range(3)))
 
 
+def _of_script(folder, text):
+    """What a script says that runs as a user's does."""
+    (folder / "script.py").write_text(text)
+    words = [sys.executable, folder / "script.py"]
+    surroundings = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, [Path(__file__).parents[2], *sys.path[1:]]))}
+    return subprocess.run(words, capture_output=True, text=True, env=surroundings, timeout=120, check=False)
+
+
+def test_a_script_without_a_guard_is_not_run_again(tmp_path):
+    """As a notebook that was saved as a script: each process trained all over again, and died."""
+    done = _of_script(
+        tmp_path,
+        "print('begun', flush=True)\n"
+        "from distillkit.system.workers import by_processes\n"
+        "from tests.system.test_workers import _squared\n"
+        "print([answer for answer, _ in by_processes(_squared, [1, 2, 3], [1, 1, 1])])\n",
+    )
+    assert done.returncode == 0 and done.stdout == "begun\n[1, 4, 9]\n", done.stderr
+
+
+def test_what_a_guarded_script_defines_reaches_its_processes(tmp_path):
+    done = _of_script(
+        tmp_path,
+        "from concurrent.futures import ProcessPoolExecutor\n"
+        "from distillkit.system.workers import Apart\n"
+        "class Own: number = 3\n"
+        "def keep(own): global kept; kept = own.number\n"
+        "def tell(own): return own.number + kept\n"
+        "if __name__ == '__main__':\n"
+        "    print(ProcessPoolExecutor(1, Apart(), keep, (Own(),)).submit(tell, Own()).result())\n",
+    )
+    assert done.returncode == 0 and done.stdout == "6\n", done.stderr
+
+
+def test_every_process_of_ours_begins_so():
+    files = (Path(__file__).parents[2] / "distillkit").rglob("*.py")
+    assert [file.name for file in files if "get_context(" in file.read_text()] == []
+
+
 def test_none_outlives_a_parent_that_is_killed(tmp_path):
     (tmp_path / "parent.py").write_text(
         "import time\n"
