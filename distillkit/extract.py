@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 Instead = Callable[[Job, pa.Table, int, Say, dict[str, Any]], Path]
 
 
+@cpu.settled()
 def extract(
     recipe: ExtractRecipe | str | Path,
     say: Say = silent,
@@ -108,6 +109,7 @@ def extract(
     return [job.path for job in jobs]
 
 
+@cpu.settled()
 def plan(
     recipe: ExtractRecipe | str | Path, say: Say = silent, *, overrides: Sequence[str] = (), only: Sequence[str] = ()
 ) -> list[str]:
@@ -153,7 +155,6 @@ def _ready(recipe: ExtractRecipe | str | Path, overrides: Sequence[str], only: S
     if not isinstance(recipe, ExtractRecipe):
         recipe = load(recipe, list(overrides), kind=ExtractRecipe)
     recipe = recipe.only(only)
-    cpu.settle()
     room.limit_to(memory_bytes(recipe.memory) if recipe.memory else None)
     return recipe
 

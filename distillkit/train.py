@@ -44,6 +44,7 @@ from distillkit.training.schedule import total_steps
 from distillkit.training.trying import try_out
 
 
+@cpu.settled()
 def train(
     recipe: TrainRecipe | str | Path,
     say: Say = silent,
@@ -67,7 +68,6 @@ def train(
         return recipe.folder
     if recipe.data.source == "live" and ask is None:
         raise RecipeError("data.source: a live teacher is built by the caller; pass ask=distillkit.live.Live(recipe)")
-    cpu.settle()
     room.limit_to(memory_bytes(recipe.data.memory) if recipe.data.memory else None)
     device = device_of(recipe.device, error=TrainError)
     with deterministic(recipe.optim, device), joined(device) as ranks:

@@ -213,3 +213,23 @@ def test_a_damaged_store_is_told_as_a_value(toy_stores, tmp_path):
     shard.write_bytes(shard.read_bytes()[::-1])
     verified = distillkit.verify(store, reforward=4)
     assert not verified.good and "sha256" in verified.problems[0] and verified.asked == []
+
+
+def test_numbers_of_the_caller_are_as_if_nothing_had_been_called(recipes, tmp_path):
+    """A second draw after a training was the first one's again, and NumPy took numbers below 1e-38 for zero."""
+    import numpy as np
+    import torch
+
+    torch.set_flush_denormal(False)
+    distillkit.extract(recipes[0])
+    settings = ["optim.epochs=1.0", "optim.warmup_epochs=0.0"]
+    for call in (
+        lambda: distillkit.extract(recipes[0], overrides=[f'out="{tmp_path}/again"'], only=["texts"]),
+        lambda: distillkit.plan_extraction(recipes[0], overrides=[f'out="{tmp_path}/planned"'], only=["texts"]),
+        lambda: distillkit.plan_training(recipes[1], overrides=settings),
+        lambda: distillkit.train(recipes[1], overrides=settings),
+    ):
+        before, threads = torch.get_rng_state(), torch.get_num_threads()
+        call()
+        assert torch.equal(torch.get_rng_state(), before) and torch.get_num_threads() == threads
+        assert np.float32(1e-40) * np.float32(1) > 0

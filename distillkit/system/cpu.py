@@ -5,6 +5,9 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -13,6 +16,36 @@ from distillkit.system.workers import cores
 # glibc's malloc.h
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _GIBIBYTE = 1 << 30
+
+
+@contextmanager
+def settled() -> Iterator[None]:
+    """`settle`, for the time within: a notebook's or a script's own numbers go on as they would have.
+
+    torch's random numbers, its number of threads, and whether numbers below 1e-38 count (NumPy's, too) are then those
+    of before. Random numbers of a GPU are, where somebody had used one.
+    """
+    threads, small, drawn = torch.get_num_threads(), _small_count(), torch.get_rng_state()
+    of_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+    try:
+        settle()
+        yield
+    finally:
+        torch.set_rng_state(drawn)
+        if of_gpus is not None:
+            torch.cuda.set_rng_state_all(of_gpus)
+        torch.set_flush_denormal(not small)
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+        # Pools of ours have threads of one core each, and torch takes what one of them said for every thread to come.
+        last = threading.Thread(target=torch.set_num_threads, args=(threads,))
+        last.start()
+        last.join()
+
+
+def _small_count() -> bool:
+    """Whether this thread tells numbers below 1e-38 from zero."""
+    return bool(torch.tensor([1e-40]).mul(1) != 0)
 
 
 def settle() -> None:

@@ -37,14 +37,15 @@ _WARM, _PROBE, _PACE = 3, 20, 5
 _MOST = 256 << 20  # bytes read to see how fast the disk is
 
 
+@cpu.settled()
 def pace(recipe: TrainRecipe) -> tuple[int, float]:
     """Steps of a recipe with one student, and seconds a step from its first ones."""
-    cpu.settle()
     batches, learner, steps = _opened(recipe, device_of(recipe.device, error=TrainError), None)
     _as_if_cached(batches.rendering.pixels, recipe)
     return steps, _probe(learner, batches, recipe, min(_WARM + _PACE, steps))[0]
 
 
+@cpu.settled()
 def forecast(recipe: TrainRecipe | str | Path, ask: Ask | None = None, *, overrides: Sequence[str] = ()) -> list[str]:
     """Steps, time, memory, bytes a second against the disk's, and what pixels cost, a line each; nothing is trained.
 
@@ -52,7 +53,6 @@ def forecast(recipe: TrainRecipe | str | Path, ask: Ask | None = None, *, overri
     """
     if not isinstance(recipe, TrainRecipe):
         recipe = load(recipe, list(overrides), kind=TrainRecipe)
-    cpu.settle()
     device = device_of(recipe.device, error=TrainError)
     lines = []
     for one in recipe.alone():

@@ -1,5 +1,8 @@
 """What decides how fast networks run on a CPU."""
 
+import threading
+
+import numpy as np
 import pytest
 import torch
 
@@ -19,3 +22,51 @@ def test_torch_takes_no_more_threads_than_a_container_allows(monkeypatch, cores,
         assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
+
+
+def _of_a_new_thread():
+    said = []
+    thread = threading.Thread(target=lambda: said.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    return said[0]
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    torch.set_flush_denormal(False)
+    yield
+    torch.set_num_threads(before)
+
+
+def _smallest():
+    """Of NumPy, which takes it from the thread."""
+    return np.float32(1e-40) * np.float32(1)
+
+
+def test_what_a_caller_has_set_comes_back(two_threads):
+    torch.manual_seed(5)
+    own = torch.rand(4)
+    torch.manual_seed(5)
+    with pytest.raises(ValueError, match="within"), cpu.settled():
+        assert _smallest() == 0
+        torch.manual_seed(0)
+        in_a_pool = threading.Thread(target=torch.set_num_threads, args=(1,))
+        in_a_pool.start()
+        in_a_pool.join()
+        assert _of_a_new_thread() == 1
+        raise ValueError("within")
+    assert torch.equal(torch.rand(4), own) and _smallest() > 0
+    assert torch.get_num_threads() == 2 and _of_a_new_thread() == 2
+
+
+def test_a_caller_who_flushes_goes_on_so():
+    torch.set_flush_denormal(True)
+    try:
+        with cpu.settled():
+            pass
+        assert _smallest() == 0
+    finally:
+        torch.set_flush_denormal(False)
