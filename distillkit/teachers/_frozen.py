@@ -170,10 +170,15 @@ def quiet() -> Iterator[None]:
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR + 1)
+    # open_clip talks to the root logger by functions that give it a handler where it has none; a caller's own
+    # `logging.basicConfig` would then do nothing.
+    none = logging.NullHandler()
+    loggers[0].addHandler(none)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
+        loggers[0].removeHandler(none)
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)

@@ -4,6 +4,7 @@ import itertools
 import logging
 import re
 
+import pytest
 import torch
 
 from distillkit.system import progress
@@ -27,3 +28,15 @@ def test_the_checksum_of_large_weights_tells_how_far_it_is(monkeypatch):
         assert weights_sha256(network) == alone
     assert len(said) == 3 and all(re.fullmatch(r"sha256 of the weights: bytes \d+/248  .* left", one) for one in said)
     assert progress.hearer() is None
+
+
+def test_the_root_logger_is_given_no_handler(monkeypatch):
+    """By the functions of `logging`, which open_clip calls: `logging.basicConfig` did nothing afterwards."""
+    monkeypatch.setattr(logging.root, "handlers", [])
+    level = logging.root.level
+    with quiet():
+        logging.info("instantiating model")
+    assert logging.root.handlers == [] and logging.root.level == level
+    with pytest.raises(ValueError, match="within"), quiet():
+        raise ValueError("within")
+    assert logging.root.handlers == []
