@@ -69,6 +69,8 @@ def check(
 def _loaded(path: Path, overrides: Sequence[str]) -> TrainRecipe | ExtractRecipe:
     """A recipe of the stage that its keys are of."""
     keys = content_of(path).keys()
+    if "claims" in keys:
+        raise RecipeError(f"{path}: claims of a paper, which have a command: distillkit claims {as_word(path)} --plan")
     if "evals" in keys and not keys & {"corpora", "data", "student", "students"}:
         raise RecipeError(
             f"{path}: a file of evals, which goes with a run and its stores: distillkit evaluate RUN --eval "

@@ -56,6 +56,8 @@ def _one_line(model: type[BaseModel], error: ValidationError, where: str) -> str
         near = difflib.get_close_matches(key, known, n=1)
         near = near or [path for path in _paths(model) if means(key, path.rpartition(".")[2])]
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+        if near == [key]:  # a path of one part: it is right, and in the wrong table
+            hint = "it belongs at the top of the recipe, above its tables"
         return f"{where}: {parent + ': ' if parent else ''}unknown key {key!r}, {hint}{more}"
     if problem["type"] == "missing":
         return f"{where}: {place!r} is missing{more}"

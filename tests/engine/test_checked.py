@@ -38,6 +38,13 @@ def test_classes_are_counted_and_a_file_of_evals_is_sent_to_its_command(recipe, 
     assert code == 1 and "evals.toml: a file of evals, which goes with a run and its stores: distillkit evaluate" in err
 
 
+@pytest.mark.parametrize("file", ["ood", "tuning/ood"])
+def test_claims_are_sent_to_their_command(run_cli, file):
+    """They have evals, too, and were sent to a command that takes no claims."""
+    code, _, err = run_cli("recipe", "check", f"pipelines/claims/{file}.toml")
+    assert code == 1 and err.splitlines()[-1].endswith(f"distillkit claims pipelines/claims/{file}.toml --plan")
+
+
 @pytest.mark.parametrize(
     ("override", "told"),
     [

@@ -71,6 +71,8 @@ def test_a_misspelt_key_is_named_with_the_right_one(extract, train):
     assert "unknown key 'max_failures', did you mean 'corpora.max_failures'?" in refusal(extract, max_failures="0.1")
     assert "baseline: unknown key 'caption', did you mean 'captions'?" in refusal(train, 'baseline.caption="paired"')
     corpora = '[{ name = "i", source = { kind = "folder", root = "x" }, fields = ["image"], batchsize = 3 }]'
+    told = "corpora[0]: unknown key 'decode', it belongs at the top of the recipe, above its tables"
+    assert told in refusal(extract, corpora=corpora.replace("batchsize = 3", 'decode = "threads"'))
     assert "corpora[0]: unknown key 'batchsize', did you mean 'batch_size'?" in refusal(extract, corpora=corpora)
 
 
