@@ -3,6 +3,7 @@
 recipe.json           the resolved recipe, and everything else the student depends on
 metrics.jsonl         one line per logged step
 checkpoints/          see training/checkpoint.py
+trackers.json         the ids that trackers gave the run, see training/trackers.py
 student.safetensors   the trained student; written last but one
 student.json          what it is, what it cost, and the checksum of the student: the run is finished when this exists
 best/                 the weights that did best in a validation, see training/validation.py; opens as a run does

@@ -75,7 +75,9 @@ def heard(monkeypatch):
 
     def listens(**what):
         given.append(what)
-        return SimpleNamespace(log=lambda *line, **step: given.append((line, step)), finish=lambda **end: None)
+        run = SimpleNamespace(id="1", name="1", starting_step=0, finish=lambda **end: None)
+        run.log = lambda *line, **step: given.append((line, step))
+        return run
 
     for package in ("wandb", "trackio"):
         monkeypatch.setitem(sys.modules, package, ModuleType(package))

@@ -64,12 +64,12 @@ class Course:
         self.say(self._introduction())
         for line in (*not_the_highest(self.recipe.optim), *self.learner.objective.capped()):
             self.say(f"{self.run.path}: {line}")
-        self._tell_what_is_made_again()
+        made = self._made_before()
         self.run.forget_after(self.done)
         self.validator.begin(self.say)
         self.validator.forget_after(self.done)
         data, first, last = self.recipe.data, self.done, self.last
-        trackers = Trackers(self.recipe, self.run.path, self.say, first)
+        trackers = Trackers(self.recipe, self.run.path, self.say, first, made)
         progress = Progress(
             self.run,
             first=first,
@@ -83,14 +83,15 @@ class Course:
         )
         self.progress = self.exit.enter_context(progress)
 
-    def _tell_what_is_made_again(self) -> None:
-        """A run that was ended in no orderly way loses the steps since its last checkpoint."""
+    def _made_before(self) -> int:
+        """The last step in the log. A run that was ended in no orderly way loses those since its last checkpoint."""
         made = max((line["step"] for line in self.run.history()), default=0)
         if made > self.done:
             first = "the beginning, before the first checkpoint"
             since = f"step {self.done}, the last checkpoint" if self.done else first
             again, every = count(made - self.done, "step"), self.recipe.checkpoints.every_steps
             self.say(f"{self.run.path}: {again} since {since} are made again (checkpoints.every_steps is {every})")
+        return made
 
     def __enter__(self) -> Course:
         return self

@@ -238,8 +238,11 @@ def trackers(told):
     active = []
 
     class Run:
+        offline = resumed = False
+        starting_step = 0
+
         def __init__(self, name):
-            self.name = name
+            self.name = self.id = name
 
         def log(self, numbers, step):
             told.append(("run", self.name, step, numbers))
