@@ -36,6 +36,7 @@ from distillkit.sources._places import printable
 from distillkit.store.format.maker import Caller, called_by
 from distillkit.store.format.manifest import FILE_NAME
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.system import cpu
 from distillkit.system.fitting import fitting
 from distillkit.system.numbers import refuse_less
 from distillkit.system.paths import expand
@@ -64,6 +65,7 @@ class Embedded:
 
 
 @fitting("embed", "lower batch_size (--batch-size)", "device (--device) to cpu")
+@cpu.settled()
 def embed(
     who: str | Path | Embedder,
     images: str | Path | None = None,

@@ -34,6 +34,7 @@ from distillkit.report import write_report
 from distillkit.report.weights import measured_weights
 from distillkit.runfolder import RunFolder
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.system import cpu
 from distillkit.system.atomic import parsed_json
 from distillkit.system.device import device_of
 from distillkit.system.fitting import fitting
@@ -61,6 +62,7 @@ def evaluate(
     return evaluate_all([path], say, evals=evals, overrides=overrides, names=names, page=page)[0]
 
 
+@cpu.settled()
 def evaluate_all(
     paths: Sequence[str | Path],
     say: Say = silent,
@@ -82,6 +84,7 @@ def evaluate_all(
     return [_evaluated(job, say, page) for job in jobs]
 
 
+@cpu.settled()
 def evaluate_teacher(
     store: str | Path,
     evals: str | Path,

@@ -29,6 +29,7 @@ from distillkit.parity.reference import Reference, teacher_says
 from distillkit.parity.samples import questions_of_folder
 from distillkit.recipe import Component, TrainRecipe
 from distillkit.runfolder import RunFolder
+from distillkit.system import cpu
 from distillkit.system.atomic import write_json
 from distillkit.system.new_folder import new_folder, refuse_name_of_a_file, refuse_what_is_there
 from distillkit.system.opening import there_by_now
@@ -44,6 +45,7 @@ _FILES = (".onnx", ".safetensors", ".pt", ".pt2", ".pth", ".pte", ".html")  # en
 CALIBRATION = 64  # pictures of training that int8 takes its ranges from
 
 
+@cpu.settled()
 def export(
     path: str | Path,
     to: str,

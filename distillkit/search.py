@@ -36,6 +36,7 @@ from distillkit.pixels import decode, upright_rgb
 from distillkit.report.found import Shown, thumbnail, write_found
 from distillkit.store.reading.images import one_row_each
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.system import cpu
 from distillkit.system.fitting import fitting
 from distillkit.system.numbers import refuse_less
 from distillkit.system.paths import expand, here
@@ -72,6 +73,7 @@ class Search:
 
 
 @fitting("search", "lower batch_size (--batch-size)", "device (--device) to cpu")
+@cpu.settled()
 def search(
     who: str | Path | Embedder,
     query: str | None = None,

@@ -40,6 +40,7 @@ from distillkit.store.upkeep.parts import are_parts, assemble
 from distillkit.store.upkeep.precision import Choice, choices
 from distillkit.store.upkeep.verify import verify as _verify
 from distillkit.store.upkeep.view import Asked, make_view
+from distillkit.system import cpu
 from distillkit.system.numbers import refuse_less
 from distillkit.system.paths import expand, here
 from distillkit.system.remote import is_remote
@@ -95,6 +96,7 @@ def show(store: Place, *, out: Place | None = None, texts: Place | None = None, 
     return write_store(page, opened, None if texts is None else here(texts), None if root is None else expand(root))
 
 
+@cpu.settled()
 def verify(store: Place, *, reforward: int | None = None, recipe: Place | None = None, say: Say = silent) -> Verified:
     """Every file against its checksum; then, where asked, `reforward` rows against what the teachers say now.
 
@@ -118,6 +120,7 @@ def store_precision(store: Place, fields: Sequence[str] | None = None) -> dict[s
     return {name: choices(opened, name) for name in names}
 
 
+@cpu.settled()
 def teacher_precision(
     store: Place, precision: str, *, rows: int = 1024, fields: Sequence[str] | None = None, say: Say = silent
 ) -> list[Lost]:

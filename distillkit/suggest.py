@@ -20,6 +20,7 @@ from distillkit.errors import StoreError
 from distillkit.losses._sharpness import ONE_HOT, UNIFORM, cosines, scale_for, share
 from distillkit.store.reading.contents import refuse_other_teacher
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.system import cpu
 from distillkit.system.numbers import refuse_less
 from distillkit.system.wording import count as counted
 
@@ -85,6 +86,7 @@ def suggest_scale(
     ]
 
 
+@cpu.settled()
 def entropies(
     images: str | Path,
     texts: str | Path | None = None,

@@ -19,6 +19,7 @@ from torch import nn
 from distillkit.errors import RecipeError
 from distillkit.recipe import Component
 from distillkit.students._count import tokens_of
+from distillkit.system import cpu
 from distillkit.system.memory import available_memory
 
 Knobs = dict[str, Any]
@@ -86,6 +87,7 @@ def _where_most_is(knobs: Knobs, parameters: float) -> str:
     return f", {tokens.numel() / 1e6:.2f} M of them the embedding of {len(tokens):,} tokens"
 
 
+@cpu.settled()
 def within_latency(ladder: Sequence[Knobs], most: float) -> Choice:
     """The same for milliseconds of one image alone, measured here."""
     timed: list[tuple[Knobs, float]] = []

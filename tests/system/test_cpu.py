@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+import distillkit
+from distillkit.errors import DistillkitError
+from distillkit.suggest import entropies
 from distillkit.system import cpu
 
 
@@ -70,3 +73,25 @@ def test_a_caller_who_flushes_goes_on_so():
         assert _smallest() == 0
     finally:
         torch.set_flush_denormal(False)
+
+
+DOORS = {
+    "evaluate": lambda none: distillkit.evaluate(none),
+    "evaluate_teacher": lambda none: distillkit.evaluate_teacher(none, none),
+    "embed": lambda none: distillkit.embed(none, none, out=none / "vectors.npy"),
+    "search": lambda none: distillkit.search(none, "a red ball", within=none),
+    "export": lambda none: distillkit.export(none, "onnx"),
+    "suggest_scale": lambda none: distillkit.suggest_scale(none),
+    "entropies": lambda none: entropies(none),
+    "verify": lambda none: distillkit.verify(none, reforward=2),
+    "teacher_precision": lambda none: distillkit.teacher_precision(none, "fp8"),
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_whatever_runs_a_network_keeps_to_the_cores_of_its_container(monkeypatch, tmp_path, door):
+    called = []
+    monkeypatch.setattr(cpu, "settle", lambda: called.append(door))
+    with pytest.raises(DistillkitError):
+        DOORS[door](tmp_path / "none")
+    assert called
