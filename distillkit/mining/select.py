@@ -73,7 +73,7 @@ def select_texts(
         write_selection(out / "selection.html", facts, kept_examples, dropped_examples)
     share = f"{100 * facts['kept'] / facts['texts']:.1f}%"
     if facts["duplicates"] is not None:
-        equal = f"{facts['duplicates']:,} equal to another, {facts['never']:,} "
+        equal = f"{facts['duplicates']:,} {facts['unsearched']}, {facts['never']:,} "
     else:
         equal = f"{facts['never']:,} equal to another, not searched, or "
     say(
@@ -151,11 +151,20 @@ def _facts(
         "images": len(neighbours.store.ok_rows),
         "texts": usable,
         "duplicates": usable - distinct if same else None,
+        "unsearched": _unsearched(neighbours.facts),
         "never": distinct - len(near),
         "too_far": len(near) - len(kept),
         "kept": len(kept),
         "histogram": {"edges": edges.tolist(), "counts": counts.tolist(), "min_cosine": recipe.min_cosine},
     }
+
+
+def _unsearched(mined: dict[str, Any]) -> str:
+    """What mining leaves out of a corpus before it searches: it kept one number for all of it."""
+    equal = mined.get("equal_texts", "once") == "once" and mined.get("corpus_field", "text").split("/")[-1] == "text"
+    whys = [("equal to another", equal), ("nearly so", mined.get("near_duplicates") is not None), ("zeros", True)]
+    *others, last = [why for why, holds in whys if holds]
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _examples(

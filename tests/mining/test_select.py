@@ -71,6 +71,33 @@ def test_where_others_were_searched_nobody_is_called_equal_to_another(tmp_path, 
     assert f"{facts['never']:,} texts {told}near to no image" in (out / "selection.html").read_text()
 
 
+@pytest.mark.parametrize(
+    ("knobs", "told", "count"),
+    [
+        ({}, "equal to another or zeros", 4),
+        ({"equal_texts": "each"}, "zeros", 3),
+        ({"near_duplicates": 0.99}, "equal to another, nearly so or zeros", 5),
+    ],
+)
+def test_what_mining_left_out_is_called_what_it_is(tmp_path, images, monkeypatch, knobs, told, count):
+    """Three texts without a direction, one equal to another and one that nearly is were all "equal to another"."""
+    monkeypatch.setattr(near, "uri", lambda one: f"data:{one['row']}")
+    # One near to none but its like; of the others no two are.
+    apart = np.eye(32)[:12]
+    vectors = np.concatenate([apart, apart[:1] + 0.001, apart[1:2], np.zeros((3, 32))])
+    words = [f"text {row}" for row in range(len(vectors))]
+    words[13] = words[1]
+    corpus = write(tmp_path / "corpus", "text", vectors, texts=words)
+    asked = {"queries": str(images.path), "corpus": str(corpus.path), "k": 4, "rows_per_shard": 512} | knobs
+    mine_here(MineRecipe(**asked), 1, lambda _: None)
+    said = []
+    out = select_texts(recipe((images, corpus), tmp_path / "view", k=4, min_cosine=-1.0), said.append)
+    facts = json.loads((out / "selection.json").read_text())
+    assert facts["duplicates"] == count and f", {count} {told}, " in said[-1]
+    assert facts["never"] + facts["too_far"] + facts["kept"] == len(vectors) - count
+    assert f"{count} texts {told}; " in (out / "selection.html").read_text()
+
+
 def test_a_text_is_as_near_as_its_nearest_image(stores):
     best, image = nearest_image(Neighbours(stores[0], "neighbours", stores[1]), len(stores[1]))
     rows, cosines = truth(*stores, 32)
