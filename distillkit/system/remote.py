@@ -22,7 +22,7 @@ from distillkit.errors import MissingExtra
 from distillkit.hidden import public
 from distillkit.system.addresses import refuse_secrets
 from distillkit.system.atomic import atomic_file
-from distillkit.system.refusals import NothingThere, NotWritable, as_of_a_disk, is_final
+from distillkit.system.refusals import NothingThere, NotWritable, as_of_a_disk, code_of, cure_of, is_final
 
 # What must be installed, by protocol; fsspec itself comes with torch.
 _EXTRAS = {
@@ -39,6 +39,7 @@ _SILENT = 10.0  # seconds without an answer, after which each try in vain is tol
 # A request costs tens of milliseconds, in which as many megabytes could have come.
 _BLOCK = 4 * 2**20
 _DEEPEST = 32
+_OF_A_BUCKET = (None, "NoSuchBucket", "404")  # gs:// has no codes, and a HEAD tells a number alone
 T = TypeVar("T")
 
 
@@ -194,11 +195,13 @@ class Remote:
         except FileNotFoundError as error:
             if not file.is_file():  # which was to be put there
                 raise FileNotFoundError(errno.ENOENT, "no such file", str(file)) from error
-            told = f"{self.where(name)}: cannot be written, there is no such bucket; make it, or name another place"
-            raise NotWritable(told) from error
+            told, cure = "there is no such bucket", "make it, or name another place"
+            if (code := code_of(error)) not in _OF_A_BUCKET:
+                told, cure = f"the server answers {code}", cure_of(error)
+            raise NotWritable(f"{self.where(name)}: cannot be written, {told}; {cure}") from error
         except OSError as error:
             if is_final(error.__cause__):
-                raise NotWritable(f"{error}; get the right to write there, or name another place") from error
+                raise NotWritable(f"{error}; {cure_of(error.__cause__)}") from error
             raise
 
     def _retried(self, name: str, action: Callable[[Any, str], T]) -> T:

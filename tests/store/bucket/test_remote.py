@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from botocore.exceptions import ClientError
+from s3fs.errors import translate_boto_error
 
 from distillkit.cli.console import say
 from distillkit.errors import StoreError
@@ -23,6 +25,7 @@ from distillkit.store.bucket.remote import local, origin, shown, workplace
 from distillkit.store.format.manifest import Manifest
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.verify import verify
+from distillkit.system.refusals import NotWritable, as_of_a_disk
 from distillkit.system.remote import Remote
 from distillkit.testing.promise import must
 from tests.conftest import draw
@@ -449,6 +452,69 @@ def test_a_bucket_that_cannot_be_written_is_told_with_what_to_do(make_toy, s3, m
     monkeypatch.setattr(Remote, "_filesystem", lambda remote: (Denied(), remote.url.removeprefix("s3://")))
     with pytest.raises(StoreError, match=r"^s3://\S+: Access Denied; get the right to write there, or name another"):
         make_toy(path=workplace("s3://corpora/stores") / "store").write()
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("NoSuchBucket", "cannot be written, there is no such bucket; make it, or name another place"),
+        ("404", "cannot be written, there is no such bucket; make it, or name another place"),
+        ("NoSuchKey", "cannot be written, the server answers NoSuchKey; name another place"),
+        ("AccessDenied", "so it is; get the right to write there, or name another place"),
+        ("RequestTimeTooSkewed", "so it is; set this machine's clock, or name another place"),
+        ("ExpiredToken", "so it is; sign in again, or bring new keys, or name another place"),
+        ("InvalidAccessKeyId", "so it is; give the keys that this server knows, or name another place"),
+        ("InvalidStorageClass", "so it is; name another place"),
+    ],
+)
+def test_what_a_server_refuses_is_told_by_its_code(s3, tmp_path, monkeypatch, code, told):
+    """All that s3fs makes FileNotFoundError of was "no such bucket", and whatever is final a want of rights."""
+    tries = refusing(s3, monkeypatch, code, 99)
+    (tmp_path / "file").write_bytes(b"1")
+    with pytest.raises(NotWritable) as raised:
+        Remote("s3://corpora/stores").upload(tmp_path / "file", "index/0")
+    assert str(raised.value).endswith(told) and "s3://corpora/stores/index/0" in str(raised.value) and tries == [1]
+
+
+def test_an_upload_whose_parts_a_server_threw_away_is_begun_anew(s3, tmp_path, monkeypatch, impatient):
+    tries = refusing(s3, monkeypatch, "NoSuchUpload", 2)
+    (tmp_path / "file").write_bytes(b"1")
+    there = Remote("s3://corpora/stores")
+    there.upload(tmp_path / "file", "index/0")
+    assert there.read("index/0") == b"1" and tries == [1, 1]
+    tries = refusing(s3, monkeypatch, "NoSuchUpload", 99)
+    with pytest.raises(OSError, match="so it is") as raised:
+        there.upload(tmp_path / "file", "index/0")
+    assert not isinstance(raised.value, NotWritable) and "bucket" not in str(raised.value)
+
+
+def test_reading_in_a_bucket_that_is_not_there_says_so(s3):
+    for code, told in (("NoSuchBucket", "no such bucket"), ("NoSuchKey", "no such file"), ("404", "no such file")):
+        assert as_of_a_disk(refusal(code), "s3://nowhere/x").strerror == told
+
+
+def refusal(code):
+    """As s3fs raises it."""
+    answer = {"Error": {"Code": code, "Message": "so it is"}}
+    return translate_boto_error(ClientError(answer, "UploadPart"))
+
+
+def refusing(s3, monkeypatch, code, times):
+    """A bucket that answers `code` to the first `times` uploads; a list with one item for each."""
+    tries = []
+
+    class Refusing:
+        def __getattr__(self, name):
+            return getattr(s3.bucket, name)
+
+        def put_file(self, *words, **more):
+            if len(tries) < times:
+                tries.append(1)
+                raise refusal(code)
+            return s3.bucket.put_file(*words, **more)
+
+    monkeypatch.setattr(Remote, "_filesystem", lambda remote: (Refusing(), remote.url.removeprefix("s3://")))
+    return tries
 
 
 def test_a_file_that_went_before_it_was_sent_is_what_a_line_names(s3, tmp_path):
