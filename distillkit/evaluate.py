@@ -42,6 +42,7 @@ from distillkit.system.paths import expand, here
 from distillkit.system.progress import heard_by
 from distillkit.system.record import digest
 from distillkit.system.temporary import tidy_below
+from distillkit.system.wording import Usual
 
 
 def evaluate(
@@ -176,7 +177,7 @@ def _evaluated(job: _Job, say: Say, page: bool) -> Path:
             with in_turn(run.path, say):
                 return _reported(job)
         tidy_below(run.path)
-        say(f"{run.path}: already evaluated, nothing to do; add --page to write its report anew")
+        say(Usual(f"{run.path}: already evaluated, nothing to do; add --page to write its report anew"))
         return run.path / "report.html"
     for line in changed_since(run.path, [one for one in job.asked if not kept.has(one)], networks):
         say(f"{run.path}: {line}")
@@ -189,7 +190,7 @@ def _evaluated(job: _Job, say: Say, page: bool) -> Path:
     weights = {who: folder.weights() for who, folder in folders.items()}
     own_texts = bool(job.asked) and students["student"].has_texts
     facts = {"own_texts": own_texts, "roots": recipe.data.moved, "weights": weights}
-    say(f"{run.path}: {measured_weights(run, job.baseline, [one.component for one in job.asked])}")
+    say(Usual(f"{run.path}: {measured_weights(run, job.baseline, [one.component for one in job.asked])}"))
     with in_turn(run.path, say):
         unfinished(run.path)  # what the proof speaks of is another evaluation from here on
         _merged(run.path, Result(found, job.asked, networks, facts, job.typed), kept, job.open_store)
@@ -237,7 +238,7 @@ def _measured(
             found[one.name] = one.measure.together(found[one.name])
         for who, result in found[one.name].items():
             told = "  ".join(f"{name} {value:.4g}" for name, value in numbers(result).items() if "." not in name)
-            say(f"{one.name}: {who:9} {told}")
+            say(Usual(f"{one.name}: {who:9} {told}"))
     return found
 
 

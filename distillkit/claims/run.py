@@ -10,7 +10,6 @@ import shlex
 import subprocess
 import sys
 import time
-from collections import deque
 from pathlib import Path
 
 from distillkit.callable import Say
@@ -23,7 +22,7 @@ from distillkit.runfolder import RunFolder
 from distillkit.system.atomic import make_folder
 from distillkit.system.locks import locked
 from distillkit.system.paths import expand
-from distillkit.system.stopping import asked
+from distillkit.system.wording import Usual
 from distillkit.train import train
 from distillkit.training.pixel_costs import clock
 
@@ -39,9 +38,9 @@ def run_all(scene: Scene, say: Say, *, overwrite: bool = False) -> None:
     with locked(scene.runs / scene.name / ".before.lock"):
         for step in scene.file.quick.before if scene.quick else scene.file.before:
             take(step, say)
-    timing, left = Timing(works), list(works)
+    timing, left, told = Timing(works), list(works), set[str]()
     while left:
-        done = [work for work in left if _did(work, timing, say, overwrite)]
+        done = [work for work in left if _did(work, timing, Remarks(work, say, told), overwrite)]
         left = [work for work in left if work not in done]
         if left and not done:
             time.sleep(_PAUSE)
@@ -59,7 +58,21 @@ def take(step: Step, say: Say) -> None:
         raise TrainError(f"distillkit {step.run}: ended with {found.returncode}: {last}")
 
 
-def _did(work: Work, timing: Timing, say: Say, overwrite: bool) -> bool:
+class Remarks:
+    """What the run of one arm and seed tells, without what every run tells on its way: it is named, and told once. Of
+    lines in which this run is not named, such as those on the stores of several, the first run's is told (`told`).
+    """
+
+    def __init__(self, work: Work, say: Say, told: set[str]):
+        self.name, self.folder, self.say, self._told = work.recipe.name, str(work.recipe.folder), say, told
+
+    def __call__(self, line: str) -> None:
+        if not isinstance(line, Usual) and line not in self._told:
+            self._told.add(line)
+            self.say(f"{self.name}: {line.removeprefix(f'{self.folder}: ')}")
+
+
+def _did(work: Work, timing: Timing, remarks: Remarks, overwrite: bool) -> bool:
     """Whether this arm is at its end now. False where another process is at it, or at what it needs."""
     if not all(RunFolder(place).finished for place in work.needs):
         return False
@@ -68,28 +81,18 @@ def _did(work: Work, timing: Timing, say: Say, overwrite: bool) -> bool:
         if not ours:
             return False
         began, before = time.monotonic(), RunFolder(folder).finished
-        _train(work, say, overwrite)
-        evaluate(folder, _nothing)
+        _train(work, remarks, overwrite)
+        evaluate(folder, remarks)
         if not before:
             timing.took(work, time.monotonic() - began)
-            say(f"{work.recipe.name}: {clock(time.monotonic() - began)}; {timing.left()}")
+            remarks.say(f"{work.recipe.name}: {clock(time.monotonic() - began)}; {timing.left()}")
     return True
 
 
-def _train(work: Work, say: Say, overwrite: bool) -> None:
-    said: deque[str] = deque(maxlen=1)
+def _train(work: Work, remarks: Remarks, overwrite: bool) -> None:
     try:
-        try:
-            train(work.recipe, said.append)
-        except OtherRun:
-            if not overwrite:
-                raise
-            train(work.recipe, said.append, overwrite=True)
-    except SystemExit:
-        if asked() is not None:  # a signal waited for the end of a step: the last line tells which one is kept
-            say(f"{work.recipe.name}: {said[-1]}")
-        raise
-
-
-def _nothing(line: str) -> None:
-    """What single runs tell is in their folders."""
+        train(work.recipe, remarks)
+    except OtherRun:
+        if not overwrite:
+            raise
+        train(work.recipe, remarks, overwrite=True)

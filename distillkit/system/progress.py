@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from distillkit.system.wording import pace, wait
+from distillkit.system.wording import Usual, pace, wait
 
 Item = TypeVar("Item")
 _EVERY = 10.0  # seconds between two lines
@@ -67,7 +67,8 @@ class Progress:
             return
         self.told, rate = now, self.done / (now - self.began)
         left = wait((self.total - self.done) / rate)
-        self.say(f"{self.what} {self.done:,}/{self.total:,}  {pace(rate, '').replace(' ', '')}  {left} left")
+        rate_told = pace(rate, "").replace(" ", "")
+        self.say(Usual(f"{self.what} {self.done:,}/{self.total:,}  {rate_told}  {left} left"))
 
 
 def paced(what: str, total: int, step: int, say: Callable[[str], None] | None) -> Iterator[int]:
@@ -89,5 +90,6 @@ class Counted(Generic[Item]):
         for done, item in enumerate(self.behind):
             if done % _LOOKED == 0 and (now := time.perf_counter()) - told >= _EVERY:
                 told = now
-                self.say(f"{self.what} {done:,} so far  {pace(done / (now - began), '').replace(' ', '')}")
+                rate = pace(done / (now - began), "").replace(" ", "")
+                self.say(Usual(f"{self.what} {done:,} so far  {rate}"))
             yield item

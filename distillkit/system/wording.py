@@ -6,6 +6,10 @@ import shlex
 from numbers import Integral
 
 
+class Usual(str):
+    """A line that every run tells on its way, which is of no interest to who is told of many at once; others are."""
+
+
 def count(number: float, thing: str, several: str | None = None) -> str:
     """ "1 shard", "2 shards", "65,536 rows", "0.5 epochs"; `several` where an s does not make the plural."""
     shown = f"{number:,}" if isinstance(number, Integral) else f"{number:g}"

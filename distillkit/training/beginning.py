@@ -17,7 +17,7 @@ from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.reading.selection import FILE_NAME as VIEW
 from distillkit.system.temporary import tidy_below
 from distillkit.system.versions import versions
-from distillkit.system.wording import count
+from distillkit.system.wording import Usual, count
 from distillkit.training import checkpoint
 
 Read = dict[tuple[str, Path], str]  # digests of stores, by their name in a recipe and their place
@@ -157,7 +157,7 @@ def begin(
         *changed, moved = changes
         say(f"{run.path}: {_in_short(changed)}; training anew, {moved}")
     if run.finished:
-        say(f"{run.path}: already trained, nothing to do")
+        say(Usual(f"{run.path}: already trained, nothing to do"))
         return
     for line in measured_in_training(recipe):
         say(line)

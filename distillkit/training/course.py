@@ -15,7 +15,7 @@ from distillkit.errors import TrainError
 from distillkit.recipe import TrainRecipe
 from distillkit.runfolder import RunFolder
 from distillkit.system.machine import machine
-from distillkit.system.wording import count
+from distillkit.system.wording import Usual, count
 from distillkit.training import checkpoint, reproducer
 from distillkit.training.facts import facts_of, parameters_of
 from distillkit.training.finite import NotFinite
@@ -61,7 +61,7 @@ class Course:
         self.name = f"{called(self.run)}: " if named else ""
         if not self.writes:
             return
-        self.say(self._introduction())
+        self.say(Usual(self._introduction()))
         for line in (*not_the_highest(self.recipe.optim), *self.learner.objective.capped()):
             self.say(f"{self.run.path}: {line}")
         made = self._made_before()
@@ -145,7 +145,7 @@ class Course:
         if not self.writes:
             return
         seconds = self.progress.seconds
-        self.say(f"{self.run.path}: trained {count(self.last, 'step')} in {seconds:.0f} s")
+        self.say(Usual(f"{self.run.path}: trained {count(self.last, 'step')} in {seconds:.0f} s"))
         facts = facts_of(self.learner.student, self.ingredients, self.last, self.recipe.data.batch_size, seconds)
         self.run.finish(student, facts | {"command": command, "machine": machine()})
 
@@ -168,7 +168,7 @@ class Course:
             self.writer.write(state)
             if first:  # told after: who listened may have left, and with it goes no checkpoint
                 size, keep = checkpoint.size(learner.model, learner.optimizer), self.recipe.checkpoints.keep
-                self.say(f"{self.run.path}: a checkpoint takes {size / 1e6:,.1f} MB; the last {keep} are kept")
+                self.say(Usual(f"{self.run.path}: a checkpoint takes {size / 1e6:,.1f} MB; the last {keep} are kept"))
 
     def _validate(self, step: int) -> None:
         """All ranks measure together; of a sharded student the first alone, and the others wait as long as it takes."""
@@ -184,7 +184,7 @@ class Course:
     def _measure(self, student: Any, step: int) -> None:
         result = self.validator.run(student, step)
         best = self.recipe.validation.best if self.recipe.validation else ""
-        self.say(f"{self.name}step {step}/{self.last}  validation {best} {result[best]:.4f}")
+        self.say(Usual(f"{self.name}step {step}/{self.last}  validation {best} {result[best]:.4f}"))
 
     def _logs(self, step: int) -> bool:
         return step % self.recipe.log.every_steps == 0 or step == self.last

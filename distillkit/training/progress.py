@@ -14,7 +14,7 @@ from rich.progress import Progress as Bar
 
 from distillkit.callable import Say
 from distillkit.runfolder import RunFolder
-from distillkit.system.wording import pace, wait
+from distillkit.system.wording import Usual, pace, wait
 from distillkit.training.trackers import Trackers
 
 _LINES = 10  # how many plain lines a whole run prints where there is no terminal
@@ -92,9 +92,8 @@ class Progress:
         self.bar.update(self.task, text=self.name + text)
         if self.bar.disable and step * _LINES // self.last > (step - steps) * _LINES // self.last:
             left = (now - self.started) / max(step - self.first, 1) * (self.last - step)
-            self.say(
-                f"{self.name}step {step}/{self.last}  {text}" + (f"  {wait(left)} left" if step < self.last else "")
-            )
+            ends = f"  {wait(left)} left" if step < self.last else ""
+            self.say(Usual(f"{self.name}step {step}/{self.last}  {text}{ends}"))
 
 
 def called(run: RunFolder) -> str:

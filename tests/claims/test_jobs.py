@@ -6,13 +6,17 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from distillkit.claims.results import read_results
+from distillkit.claims.run import Remarks
 from distillkit.errors import TrainError
+from distillkit.system.wording import Usual
 from distillkit.training.course import Course
 from tests.conftest import TRAIN
+from tests.records import without_checksum
 
 ROOT = Path(__file__).parents[2]
 
@@ -134,6 +138,50 @@ def test_a_signal_says_which_step_of_which_arm_is_kept(world, run_cli, tmp_path,
     told = "toy student@0: stopped after step 3; its checkpoint is kept, the same command continues"
     assert code == 143 and err.splitlines()[-1] == told
     assert [path.name for path in (tmp_path / "runs/toy/student@0/checkpoints").iterdir()] == ["00000003"]
+
+
+def test_what_a_single_run_remarks_is_told_once_with_its_arm_and_seed(world, run_cli, tmp_path, monkeypatch):
+    """Other packages than it was begun with, and a checkpoint that was damaged, went unheard."""
+    file, words = world
+    text = file.read_text().replace("seeds = [0, 1]", "seeds = [1]")
+    text = text.replace('["optim.epochs=2.0"]', '["optim.epochs=2.0", "checkpoints.every_steps=2"]')
+    file.write_text(
+        text[: text.index('[[claims]]\ntext = "More')] + text[text.index('[[claims]]\ntext = "Something') :]
+    )
+    with monkeypatch.context() as patched:
+        step = Course.step
+
+        def broken(course, batch, *more):
+            step(course, batch, *more)
+            if batch.step == 2:
+                raise TrainError("broken")
+
+        patched.setattr(Course, "step", broken)
+        assert run_cli("claims", file, *words)[0] == 1
+    run = tmp_path / "runs/toy/student@1"
+    record = json.loads((run / "recipe.json").read_text())
+    record["versions"]["torch"] = "0.1"
+    (run / "recipe.json").write_text(without_checksum(record))
+    *_, kept = sorted((run / "checkpoints").iterdir())
+    for part in kept.glob("*.safetensors"):
+        part.write_bytes(b"no tensors")
+    code, _, err = run_cli("claims", file, *words)
+    assert code == 0, err
+    lines = [line for line in err.splitlines() if line.startswith("toy ")]
+    for remark in ("begun with other packages (torch: '0.1' -> ", f"{kept}: damaged ("):
+        (line,) = [line for line in lines if remark in line]
+        assert line.startswith("toy student@1: ")
+    assert len(lines) == len(set(lines)) and not [line for line in lines if "parameters" in line or "step 1/" in line]
+
+
+def test_a_remark_on_what_several_runs_read_is_told_of_the_first(tmp_path):
+    said, told = [], set()
+    for seed in (0, 1):
+        recipe = SimpleNamespace(name=f"toy few@{seed}", folder=tmp_path / f"few@{seed}")
+        hear = Remarks(SimpleNamespace(recipe=recipe), said.append, told)
+        for line in (f"{recipe.folder}: its own", "images: of all", Usual("step 1/9"), f"{recipe.folder}: its own"):
+            hear(line)
+    assert said == ["toy few@0: its own", "toy few@0: images: of all", "toy few@1: its own"]
 
 
 @pytest.mark.slow  # two more processes, each with its libraries
