@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 from distillkit.hidden import public
@@ -18,6 +19,16 @@ _NOT_YET = (
 )
 
 
+known_as: list[Callable[[str], str]] = []  # what calls places in a line by other names: see store/bucket/named.py
+
+
+def as_known(line: str) -> str:
+    """A line for people, with places as they named them."""
+    for change in known_as:
+        line = change(line)
+    return line
+
+
 class DistillkitError(Exception):
     """Base of all errors shown to users as one line, without a traceback.
 
@@ -26,7 +37,7 @@ class DistillkitError(Exception):
     """
 
     def __str__(self) -> str:
-        return _CONTROL.sub(lambda found: repr(found[0])[1:-1], public(super().__str__()))
+        return _CONTROL.sub(lambda found: repr(found[0])[1:-1], as_known(public(super().__str__())))
 
 
 class RecipeError(DistillkitError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from distillkit.errors import NoHome, StoreError
+from distillkit.errors import NoHome, StoreError, known_as
 from distillkit.store.bucket.cache import folder
 from distillkit.store.bucket.remote import shown
 
@@ -14,6 +14,8 @@ def by_url(line: str) -> str:
     """`line` with the URLs of stores in place of their folders here. Single files below keep their paths: what is said
     of one is of the file that lies here.
     """
+    if "/remote/" not in line:
+        return line
     try:
         ours = re.escape(f"{folder()}/")
     except NoHome:
@@ -26,3 +28,6 @@ def _shown(place: str) -> str:
         return shown(Path(place)) if Path(place).is_dir() else place
     except (OSError, StoreError):  # the line may be about just that
         return place
+
+
+known_as.append(by_url)

@@ -20,7 +20,7 @@ import pyarrow as pa
 from torch import Tensor
 
 from distillkit.errors import StoreError
-from distillkit.store.bucket import cache
+from distillkit.store.bucket import cache, named  # noqa: F401 (from here on lines call what is in a bucket by its URL)
 from distillkit.store.format.losses import losses_of
 from distillkit.store.reading.blocks import POOL, BlockOrder, ReadAhead
 from distillkit.store.reading.contents import Contents

@@ -17,6 +17,7 @@ import torch
 from botocore.exceptions import ClientError
 from s3fs.errors import translate_boto_error
 
+from distillkit.callable import CallableModule
 from distillkit.cli.console import say
 from distillkit.errors import StoreError
 from distillkit.mining.job import Job
@@ -523,6 +524,26 @@ def test_a_file_that_went_before_it_was_sent_is_what_a_line_names(s3, tmp_path):
         with pytest.raises(FileNotFoundError) as told:
             put(tmp_path / "gone", "index/0")
         assert told.value.filename == str(tmp_path / "gone")
+
+
+def test_an_error_that_python_raises_names_the_url_and_so_does_what_is_said(toy_there, s3, cache):
+    """The command line alone did: who called from Python read of a folder in a cache."""
+    toy_there.write()
+    here = local(URL)
+    with pytest.raises(StoreError, match=rf"^{URL}: no field 'nobody/image'") as raised:
+        FeatureStore(here).field_name("nobody/image")
+    assert str(cache) not in str(raised.value)
+    module, said = CallableModule("distillkit.door"), []
+
+    def door(place, say, *, more=None):
+        say(f"{place}: complete")
+
+    module.door = door
+    for call in (lambda: module(here, said.append), lambda: module(here, say=said.append)):
+        call()
+    assert said == [f"{URL}: complete"] * 2
+    with pytest.raises(TypeError):
+        module(here)
 
 
 def test_progress_names_the_url_not_the_folder_that_stands_for_it(toy_there, s3, cache, capsys):
