@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from distillkit.callable import Say
+from distillkit.system.wording import pace
 
 _EVERY = 10.0  # seconds
 
@@ -30,7 +31,7 @@ class Progress:
     def finished(self, shard: int, rows: int, peak_bytes: int) -> None:
         """A shard is committed."""
         seconds, self.began, self.done = self.took(), time.perf_counter(), self.done + 1
-        told = f"{rows / seconds:,.0f} queries/s, memory at most {peak_bytes >> 20:,} MiB"
+        told = f"{pace(rows / seconds, 'queries')}, memory at most {peak_bytes >> 20:,} MiB"
         self._say(shard, told, self.done)
 
     def _say(self, shard: int, told: str, done: float) -> None:

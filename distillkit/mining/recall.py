@@ -16,6 +16,7 @@ from distillkit.callable import Say
 from distillkit.errors import StoreError
 from distillkit.mining.approximate import Approximate, Effort, between
 from distillkit.mining.found import Found
+from distillkit.system.wording import pace
 
 _HALVINGS = 2  # of the last step
 _TIE = 1e-5  # scores this near are equal: two ways of adding 768 products differ by as much
@@ -51,7 +52,7 @@ def reach(
         return _Try(search.effort, recall(others(found) if others else found, sought), seconds)
 
     def told(one: _Try) -> str:
-        return f"{one.effort}: {one.recall:.4f}, {len(queries) / one.seconds:.0f} queries/s"
+        return f"{one.effort}: {one.recall:.4f}, {pace(len(queries) / one.seconds, 'queries')}"
 
     before = now = tried(search.effort)
     at = sought.scores.shape[1]

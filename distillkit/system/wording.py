@@ -40,8 +40,10 @@ def size(number: float) -> str:
 
 
 def pace(rate: float, thing: str = "rows") -> str:
-    """What is slow is not at rest: "0.3 rows/s", "310 rows/s"."""
-    return f"{rate:,.0f} {thing}/s" if rate >= 9.95 else f"{rate:.2g} {thing}/s"
+    """What is slow is not at rest: "0.3 rows/s", "1 row/s", "310 rows/s"; `thing`: several of it, as "queries"."""
+    shown = f"{rate:,.0f}" if rate >= 9.95 else f"{rate:.2g}"
+    one = f"{thing[:-3]}y" if thing.endswith("ies") else thing.removesuffix("s")
+    return f"{shown} {one if shown == '1' else thing}/s"
 
 
 def wait(seconds: float) -> str:

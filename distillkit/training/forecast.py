@@ -18,6 +18,7 @@ from distillkit.students._layers import refuse_uncounted
 from distillkit.system import cpu
 from distillkit.system.device import device_of
 from distillkit.system.wording import count
+from distillkit.system.wording import pace as rate_of
 from distillkit.training import checkpoint
 from distillkit.training.ask import Ask
 from distillkit.training.batches import Batches
@@ -69,7 +70,7 @@ def forecast(recipe: TrainRecipe | str | Path, ask: Ask | None = None, *, overri
             f"steps        {steps:,} of {count(one.data.batch_size, 'image')}, "
             f"{ingredients.steps_per_epoch:,} an epoch",
             f"time         {clock(steps * seconds)} at {1000 * seconds:.0f} ms a step, "
-            f"{one.data.batch_size / seconds:.0f} images/s, {100 * waited:.0f}% waiting for data"
+            f"{rate_of(one.data.batch_size / seconds, 'images')}, {100 * waited:.0f}% waiting for data"
             + (", as if the pixel cache were made already" if lacking else ""),
             f"memory       {memory(device) / 1e9:.2f} GB so far, on {device}",
             f"features     {wanted / 1e6:.2f} MB/s of the {disk / 1e6:,.0f} MB/s that this disk reads in sequence",

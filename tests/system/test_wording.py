@@ -24,6 +24,12 @@ def test_what_is_slow_is_not_at_rest():
     told = [pace(rate) for rate in (0.031, 0.3, 2.44, 9.96, 310.4, 12_345)]
     assert told == ["0.031 rows/s", "0.3 rows/s", "2.4 rows/s", "10 rows/s", "310 rows/s", "12,345 rows/s"]
     assert pace(3, "images") == "3 images/s"
+    assert [pace(1.02), pace(0.999, "images"), pace(1, "queries"), pace(1, "")] == [
+        "1 row/s",
+        "1 image/s",
+        "1 query/s",
+        "1 /s",
+    ]
 
 
 def test_what_is_counted_under_a_longer_name_agrees_with_its_number():
