@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from distillkit.claims.work import Scene
+from distillkit.claims.trials import Experiment
 from distillkit.errors import TrainError
 from distillkit.evals._answers import Answers, Measure
 from distillkit.evaluation.measured import measured
@@ -16,8 +16,8 @@ from distillkit.system.wording import as_word
 class Rows:
     """Answers of arms, read once."""
 
-    def __init__(self, scene: Scene):
-        self._scene = scene
+    def __init__(self, experiment: Experiment):
+        self._experiment = experiment
         self._measured = lru_cache(maxsize=None)(measured)
         self._asked: dict[tuple[str, ...], tuple[Path, Any]] = {}
 
@@ -25,8 +25,8 @@ class Rows:
         """Of every seed, and the measure; TrainError where the eval has none of that name that is a mean of rows."""
         found: list[Answers] = []
         measure = None
-        for seed in self._scene.seeds:
-            folder = self._scene.folder(arm, seed)
+        for seed in self._experiment.seeds:
+            folder = self._experiment.folder(arm, seed)
             rows = [one for (asked, _), one in self._measured(folder).rows.items() if asked == eval_]
             means = [(one.answers, m) for one in rows for m in one.answers.measures if m.how == "mean"]
             hit = next(((one, m) for one, m in means if m.name == name), None)

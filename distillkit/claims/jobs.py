@@ -17,7 +17,7 @@ from distillkit.claims.page import write_page
 from distillkit.claims.results import Results, not_run, read_results, remarked, write_results
 from distillkit.claims.run import run_all
 from distillkit.claims.timing import plan
-from distillkit.claims.work import Scene
+from distillkit.claims.trials import Experiment
 from distillkit.errors import RecipeError, TrainError
 from distillkit.system.paths import here
 from distillkit.system.wording import as_word
@@ -40,17 +40,17 @@ def claims(
     """
     file, runs = here(file), here(runs)
     out = runs if quick else here(out)
-    scene = Scene(read_claims(file), runs, quick)
-    run_all(scene, say, overwrite=overwrite)
-    found = judge(scene)
+    experiment = Experiment(read_claims(file), runs, quick)
+    run_all(experiment, say, overwrite=overwrite)
+    found = judge(experiment)
     for claim in found:
         say(f"{claim.holds:13}  {claim.text}" + (f" ({claim.why})" if claim.why else ""))
-    return write_results(out, scene, found, command or f"distillkit claims {as_word(file)}")
+    return write_results(out, experiment, found, command or f"distillkit claims {as_word(file)}")
 
 
 def planned(file: str | Path, runs: str | Path = "runs/claims", *, quick: bool = False) -> list[str]:
     """What there is to do and how long it takes, a line each."""
-    return plan(Scene(read_claims(here(file)), here(runs), quick))
+    return plan(Experiment(read_claims(here(file)), here(runs), quick))
 
 
 def write(places: Sequence[str | Path], page: str | Path, headlines: Sequence[str | Path] = ()) -> list[Path]:

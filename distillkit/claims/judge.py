@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from distillkit.claims.answered import Rows
 from distillkit.claims.file import Claim
-from distillkit.claims.work import Scene
+from distillkit.claims.trials import Experiment
 from distillkit.errors import TrainError
 from distillkit.evals._answers import Answers, Measure
 from distillkit.evaluation.clusters import Clusters, clusters, ends, resamples
@@ -90,15 +90,15 @@ class _Test:
     more: bool
 
 
-def judge(scene: Scene) -> list[Judged]:
+def judge(experiment: Experiment) -> list[Judged]:
     """The verdict on every claim of the file, in its order. TrainError where an arm was not evaluated."""
-    rows = Rows(scene)
-    tests = [_tests(claim, rows) if claim.waits is None else [] for claim in scene.file.claims]
+    rows = Rows(experiment)
+    tests = [_tests(claim, rows) if claim.waits is None else [] for claim in experiment.file.claims]
     adjusted = iter(holm(np.array([test.pair.p for listed in tests for test in listed])).tolist())
     said = [[_said(test, next(adjusted)) for test in listed] for listed in tests]
     return [
-        _judged(claim, pairs, listed, rows, len(scene.seeds))
-        for claim, pairs, listed in zip(scene.file.claims, said, tests, strict=True)
+        _judged(claim, pairs, listed, rows, len(experiment.seeds))
+        for claim, pairs, listed in zip(experiment.file.claims, said, tests, strict=True)
     ]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from distillkit.claims.file import Claim, ClaimsFile
 from distillkit.claims.judge import WAITS, Judged, Pair, Point
-from distillkit.claims.work import Scene
+from distillkit.claims.trials import Experiment
 from distillkit.errors import TrainError
 from distillkit.runfolder import RunFolder
 from distillkit.system.atomic import make_folder, write_json
@@ -38,25 +38,31 @@ class Results:
     asks: str = ""
 
 
-def write_results(folder: Path, scene: Scene, claims: Sequence[Judged], command: str) -> Path:
+def write_results(folder: Path, experiment: Experiment, claims: Sequence[Judged], command: str) -> Path:
     """Write FOLDER/NAME.json; returns its path."""
-    facts = [RunFolder(scene.folder(arm.name, seed)).facts() for arm in scene.file.arms for seed in scene.seeds]
+    facts = [
+        RunFolder(experiment.folder(arm.name, seed)).facts()
+        for arm in experiment.file.arms
+        for seed in experiment.seeds
+    ]
     found = Results(
-        scene.file.name,
-        scene.file.title,
-        scene.file.paper,
+        experiment.file.name,
+        experiment.file.title,
+        experiment.file.paper,
         command,
-        scene.quick,
+        experiment.quick,
         tuple(claims),
-        len(scene.seeds),
+        len(experiment.seeds),
         len(facts),
         round(sum(float(one.get("seconds", 0.0)) for one in facts) / 60, 1),
         versions()["distillkit"],
-        asks=scene.file.asks,
+        asks=experiment.file.asks,
     )
     make_folder(folder)
-    path = folder / f"{scene.name}.json"
-    with locked(scene.runs / f".{scene.name}.results.lock"):  # processes that share the arms end at the same moment
+    path = folder / f"{experiment.name}.json"
+    with locked(
+        experiment.runs / f".{experiment.name}.results.lock"
+    ):  # processes that share the arms end at the same moment
         write_json(path, _rounded(asdict(found)))
     return path
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from distillkit.callable import Say
 from distillkit.claims.file import Step
 from distillkit.claims.timing import Timing
-from distillkit.claims.work import Scene, Work, all_work
+from distillkit.claims.trials import Experiment, Trial, all_trials
 from distillkit.errors import OtherRun, TrainError
 from distillkit.evaluate import evaluate
 from distillkit.runfolder import RunFolder
@@ -29,19 +29,19 @@ from distillkit.training.pixel_costs import clock
 _PAUSE = 2.0  # seconds, before it is looked again what others have done
 
 
-def run_all(scene: Scene, say: Say, *, overwrite: bool = False) -> None:
+def run_all(experiment: Experiment, say: Say, *, overwrite: bool = False) -> None:
     """Bring every arm to its end; comes back when all are trained and evaluated, by whomever. `overwrite`: also those
     in whose place a run of another recipe lies, which is kept beside.
     """
-    works = all_work(scene)
-    make_folder(scene.runs / scene.name)
-    with locked(scene.runs / scene.name / ".before.lock"):
-        for step in scene.file.quick.before if scene.quick else scene.file.before:
+    trials = all_trials(experiment)
+    make_folder(experiment.runs / experiment.name)
+    with locked(experiment.runs / experiment.name / ".before.lock"):
+        for step in experiment.file.quick.before if experiment.quick else experiment.file.before:
             take(step, say)
-    timing, left, told = Timing(works), list(works), set[str]()
+    timing, left, told = Timing(trials), list(trials), set[str]()
     while left:
-        done = [work for work in left if _did(work, timing, Remarks(work, say, told), overwrite)]
-        left = [work for work in left if work not in done]
+        done = [trial for trial in left if _ended(trial, timing, Remarks(trial, say, told), overwrite)]
+        left = [trial for trial in left if trial not in done]
         if left and not done:
             time.sleep(_PAUSE)
 
@@ -63,8 +63,8 @@ class Remarks:
     lines in which this run is not named, such as those on the stores of several, the first run's is told (`told`).
     """
 
-    def __init__(self, work: Work, say: Say, told: set[str]):
-        self.name, self.folder, self.say, self._told = work.recipe.name, str(work.recipe.folder), say, told
+    def __init__(self, trial: Trial, say: Say, told: set[str]):
+        self.name, self.folder, self.say, self._told = trial.recipe.name, str(trial.recipe.folder), say, told
 
     def __call__(self, line: str) -> None:
         if not isinstance(line, Usual) and line not in self._told:
@@ -72,27 +72,27 @@ class Remarks:
             self.say(f"{self.name}: {line.removeprefix(f'{self.folder}: ')}")
 
 
-def _did(work: Work, timing: Timing, remarks: Remarks, overwrite: bool) -> bool:
+def _ended(trial: Trial, timing: Timing, remarks: Remarks, overwrite: bool) -> bool:
     """Whether this arm is at its end now. False where another process is at it, or at what it needs."""
-    if not all(RunFolder(place).finished for place in work.needs):
+    if not all(RunFolder(place).finished for place in trial.needs):
         return False
-    folder = work.recipe.folder
+    folder = trial.recipe.folder
     with locked(folder.with_name(f".{folder.name}.claims.lock"), wait=False) as ours:
         if not ours:
             return False
         began, before = time.monotonic(), RunFolder(folder).finished
-        _train(work, remarks, overwrite)
+        _train(trial, remarks, overwrite)
         evaluate(folder, remarks)
         if not before:
-            timing.took(work, time.monotonic() - began)
-            remarks.say(f"{work.recipe.name}: {clock(time.monotonic() - began)}; {timing.left()}")
+            timing.took(trial, time.monotonic() - began)
+            remarks.say(f"{trial.recipe.name}: {clock(time.monotonic() - began)}; {timing.left()}")
     return True
 
 
-def _train(work: Work, remarks: Remarks, overwrite: bool) -> None:
+def _train(trial: Trial, remarks: Remarks, overwrite: bool) -> None:
     try:
-        train(work.recipe, remarks)
+        train(trial.recipe, remarks)
     except OtherRun:
         if not overwrite:
             raise
-        train(work.recipe, remarks, overwrite=True)
+        train(trial.recipe, remarks, overwrite=True)

@@ -6,7 +6,7 @@ import pytest
 
 from distillkit.check import check
 from distillkit.claims.file import read_claims
-from distillkit.claims.work import Scene, all_work
+from distillkit.claims.trials import Experiment, all_trials
 from distillkit.errors import RecipeError
 from distillkit.recipe import Expect
 
@@ -20,9 +20,9 @@ BOTH = pytest.mark.parametrize("quick", [False, True], ids=["whole", "quick"])
 EACH = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 
 
-def scene(path, quick):
+def experiment(path, quick):
     """With one seed: arms are the same for all."""
-    return Scene(read_claims(path).model_copy(update={"seeds": [0]}), Path("runs/claims"), quick)
+    return Experiment(read_claims(path).model_copy(update={"seeds": [0]}), Path("runs/claims"), quick)
 
 
 def test_there_are_five_papers_and_25_claims():
@@ -34,7 +34,7 @@ def test_there_are_five_papers_and_25_claims():
 
 @EACH
 def test_every_arm_is_a_recipe_that_checks(path):
-    works = all_work(scene(path, False))
+    works = all_trials(experiment(path, False))
     assert len({work.recipe.folder for work in works}) == len(works)
     checked = set()
     for work in works:
@@ -54,7 +54,7 @@ def test_every_arm_is_a_recipe_that_checks(path):
 @BOTH
 def test_nobody_learns_from_what_is_kept_back(path, quick):
     """Neither images nor texts of unseen concepts, nor of those for validation, are in any arm's stores."""
-    for work in all_work(scene(path, quick)):
+    for work in all_trials(experiment(path, quick)):
         data = work.recipe.data
         stores = [data.images, data.texts, data.classes, *(one.images for one in data.mix)]
         named = [str(one) for one in stores if one] + [str(data.class_names or "")]
@@ -67,7 +67,7 @@ def test_what_was_tuned_was_tuned_on_validation(path):
     """Nothing of the unseen concepts is trained on or asked about, and no seed is one of the claims'."""
     file, claimed = read_claims(path), read_claims(path.parents[1] / path.name)
     assert not set(file.seeds) & set(claimed.seeds)
-    for work in all_work(Scene(file, Path("runs/claims"), False)):
+    for work in all_trials(Experiment(file, Path("runs/claims"), False)):
         data = work.recipe.data
         stores = [data.images, data.texts, data.classes, data.class_names, *(one.images for one in data.mix)]
         assert not [one for one in stores if one and ("unseen" in str(one) or "validation" in str(one))]
@@ -77,7 +77,7 @@ def test_what_was_tuned_was_tuned_on_validation(path):
 
 @EACH
 def test_the_quick_look_is_the_same_arms_over_the_small_demo(path):
-    whole, quick = all_work(scene(path, False)), all_work(scene(path, True))
+    whole, quick = all_trials(experiment(path, False)), all_trials(experiment(path, True))
     assert {work.arm.name for work in whole} == {work.arm.name for work in quick}
     for work in quick:
         content = work.recipe.model_dump_json()

@@ -18,8 +18,8 @@ from distillkit.evaluation.measured import Asking
 MEASURE = Measure("R@1", "rank", within=1)
 
 
-class Scene:
-    """As much of a scene as judging looks at."""
+class Experiment:
+    """As much of a experiment as judging looks at."""
 
     def __init__(self, *claims):
         self.seeds = [0, 1, 2]
@@ -40,7 +40,7 @@ def arms(monkeypatch):
             runs[name] = [Answers(keys, {"rank": np.where(one < share, 1, 9)}, (MEASURE,)) for one in noisy]
 
         class Rows:
-            def __init__(self, scene):
+            def __init__(self, experiment):
                 pass
 
             def of(self, arm, eval_, name):
@@ -58,7 +58,7 @@ def better(one, other, by=0.0, **more):
 
 def test_holds_does_not_hold_and_not_separable(arms):
     arms(good=0.6, bad=0.4, same=0.602)
-    found = judge(Scene(better("good", "bad"), better("bad", "good"), better("same", "good")))
+    found = judge(Experiment(better("good", "bad"), better("bad", "good"), better("same", "good")))
     assert [claim.holds for claim in found] == [HOLDS, NOT, UNSURE]
     first = found[0].pairs[0]
     assert first.low < 0.2 < first.high and first.value == pytest.approx(0.2, abs=0.05)
@@ -69,7 +69,9 @@ def test_holds_does_not_hold_and_not_separable(arms):
 
 def test_by_is_what_it_must_be_better_by_and_below_zero_how_much_worse_it_may_be(arms):
     arms(good=0.6, near=0.585, bad=0.4)
-    found = judge(Scene(better("good", "bad", by=0.1), better("good", "bad", by=0.4), better("near", "good", by=-0.1)))
+    found = judge(
+        Experiment(better("good", "bad", by=0.1), better("good", "bad", by=0.4), better("near", "good", by=-0.1))
+    )
     assert [claim.holds for claim in found] == [HOLDS, NOT, HOLDS]
     assert found[0].pairs[0].value == pytest.approx(0.2, abs=0.05)  # told as it is, not less `by`
     assert found[2].pairs[0].value < 0 and found[2].pairs[0].low > -0.1
@@ -79,7 +81,7 @@ def test_all_pairs_must_hold(arms):
     arms(good=0.6, bad=0.4, same=0.6)
     pairs = {"text": "good beats all", "on": "unseen.R@1"}
     found = judge(
-        Scene(
+        Experiment(
             pairs | {"better": [["good", "bad"], ["same", "bad"]]},
             pairs | {"better": [["good", "bad"], ["good", "same"]]},
             pairs | {"better": [["good", "bad"], ["good", "same"], ["bad", "good"]]},
@@ -90,8 +92,8 @@ def test_all_pairs_must_hold(arms):
 
 def test_holm_is_over_the_whole_file(arms):
     arms(good=0.6, bad=0.4, same=0.6)
-    alone = judge(Scene(better("good", "bad")))[0].pairs[0]
-    among = judge(Scene(better("good", "bad"), *[better("same", "good")] * 9))[0].pairs[0]
+    alone = judge(Experiment(better("good", "bad")))[0].pairs[0]
+    among = judge(Experiment(better("good", "bad"), *[better("same", "good")] * 9))[0].pairs[0]
     assert alone.p == alone.adjusted == among.p
     assert among.adjusted == pytest.approx(min(10 * among.p, 1.0))
 
@@ -101,7 +103,7 @@ def test_an_order_like_the_papers_and_its_reverse(arms):
     order = {"text": "order", "on": "unseen.R@1", "than": "base"}
     same = order | {"order": {"a": 1.0, "b": 2.0, "c": 3.0, "d": 4.0, "e": 5.0}}
     other = order | {"order": {"a": 5.0, "b": 4.0, "c": 3.0, "d": 2.0, "e": 1.0}}
-    found = judge(Scene(same)) + judge(Scene(other))
+    found = judge(Experiment(same)) + judge(Experiment(other))
     assert [claim.holds for claim in found] == [HOLDS, NOT]
     assert [claim.pairs[0].value for claim in found] == [1.0, -1.0]
     assert found[0].pairs[0].p == pytest.approx(2 / 120)  # of 120 orders this one and its reverse
@@ -111,7 +113,7 @@ def test_an_order_like_the_papers_and_its_reverse(arms):
 def test_a_curve_has_a_point_for_each_arm_with_its_interval(arms):
     arms(eighth=0.3, half=0.5, whole=0.6)
     curve = [{"name": "student", "arms": ["eighth", "half", "whole"], "x": [0.125, 0.5, 1.0]}]
-    (found,) = judge(Scene(better("whole", "eighth", curves=curve)))
+    (found,) = judge(Experiment(better("whole", "eighth", curves=curve)))
     ((name, points),) = found.curves
     assert name == "student" and [point.x for point in points] == [0.125, 0.5, 1.0]
     assert all(point.low < point.value < point.high for point in points)
@@ -121,7 +123,7 @@ def test_a_curve_has_a_point_for_each_arm_with_its_interval(arms):
 def test_what_waits_is_told_and_costs_no_test(arms):
     arms(good=0.6, bad=0.4)
     waits = {"text": "dense", "on": "dense.iou", "waits": "no such evaluation"}
-    found = judge(Scene(better("good", "bad"), waits))
+    found = judge(Experiment(better("good", "bad"), waits))
     assert found[1].holds == WAITS and found[1].why == "no such evaluation"
     assert found[0].pairs[0].adjusted == found[0].pairs[0].p
 
@@ -130,7 +132,7 @@ def test_arms_that_answered_other_items_are_not_compared(arms, monkeypatch):
     runs = arms(good=0.6, bad=0.4)
     runs["bad"] = [Answers([*one.key[1:], "new"], one.columns, one.measures) for one in runs["bad"]]
     with pytest.raises(TrainError, match="were measured on different items"):
-        judge(Scene(better("good", "bad")))
+        judge(Experiment(better("good", "bad")))
 
 
 def asked(monkeypatch, made_of):
@@ -175,7 +177,7 @@ def test_an_order_of_many_arms_is_tested_too(arms):
     """All orders of eight arms are tried; of eleven they would fill the memory, and are drawn."""
     shares = {f"a{number:02}": 0.2 + 0.06 * number for number in range(11)}
     arms(base=0.1, **shares)
-    (found,) = judge(Scene({"text": "order", "on": "unseen.R@1", "than": "base", "order": shares}))
+    (found,) = judge(Experiment({"text": "order", "on": "unseen.R@1", "than": "base", "order": shares}))
     assert found.holds == HOLDS and found.pairs[0].value == 1.0 and 0 < found.pairs[0].p < 0.001
 
 

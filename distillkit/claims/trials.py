@@ -17,7 +17,7 @@ _RUN = re.compile(r"\{run:([^}]*)\}")
 
 
 @dataclass(frozen=True)
-class Work:
+class Trial:
     """One arm with one seed. `needs`: the folders of runs that have to be finished before."""
 
     arm: Arm
@@ -31,7 +31,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Scene:
+class Experiment:
     """Where runs of a file of claims lie, and whether it is the quick look at them."""
 
     file: ClaimsFile
@@ -50,50 +50,54 @@ class Scene:
         return self.runs / self.name / f"{arm}@{seed}"
 
 
-def all_work(scene: Scene) -> list[Work]:
+def all_trials(experiment: Experiment) -> list[Trial]:
     """Everything to be trained: all arms of a seed before the next seed, so that an early stop has whole seeds.
 
     RecipeError for an arm whose recipe cannot be, or that needs itself.
     """
-    return [one for seed in scene.seeds for one in in_order([work_of(scene, arm, seed) for arm in scene.file.arms])]
+    return [
+        one
+        for seed in experiment.seeds
+        for one in in_order([trial_of(experiment, arm, seed) for arm in experiment.file.arms])
+    ]
 
 
-def work_of(scene: Scene, arm: Arm, seed: int) -> Work:
+def trial_of(experiment: Experiment, arm: Arm, seed: int) -> Trial:
     """The recipe of one arm, checked."""
     needs: list[str] = []
 
     def filled(line: str) -> str:
         for name in _RUN.findall(line):
-            if name not in {other.name for other in scene.file.arms}:
-                raise RecipeError(f"{scene.file.name}: arm {arm.name}: {line}: no arm {name!r}")
+            if name not in {other.name for other in experiment.file.arms}:
+                raise RecipeError(f"{experiment.file.name}: arm {arm.name}: {line}: no arm {name!r}")
             needs.append(name)
-        return _RUN.sub(lambda found: str(scene.folder(found[1], seed)), line)
+        return _RUN.sub(lambda found: str(experiment.folder(found[1], seed)), line)
 
-    recipe = load(arm.recipe, [filled(line) for line in (*scene.file.lines, *arm.lines)], kind=TrainRecipe)
+    recipe = load(arm.recipe, [filled(line) for line in (*experiment.file.lines, *arm.lines)], kind=TrainRecipe)
     if arm.baseline:
         baseline = recipe.of_baseline()
         if baseline is None:
-            raise RecipeError(f"{scene.file.name}: arm {arm.name}: {arm.recipe} has no [baseline]")
+            raise RecipeError(f"{experiment.file.name}: arm {arm.name}: {arm.recipe} has no [baseline]")
         recipe = baseline
-    evals = [component.model_dump(mode="json") for component in scene.file.evals]
+    evals = [component.model_dump(mode="json") for component in experiment.file.evals]
     content = recipe.model_dump(mode="json", exclude={"student"} if recipe.students else None)
     # A note is about the recipe as it ships.
     content |= {"baseline": None, "evals": evals, "validation": None, "seed": seed, "note": None}
     content = _strings(content, arm.replace)
-    if scene.quick:
-        content = _strings(content, scene.file.quick.replace)
-        for place, most in scene.file.quick.most.items():
+    if experiment.quick:
+        content = _strings(content, experiment.file.quick.replace)
+        for place, most in experiment.file.quick.most.items():
             _cut(content, place.split("."), most)
-    folder = scene.folder(arm.name, seed)
-    content |= {"name": f"{scene.name} {arm.name}@{seed}", "out": str(folder)}
-    made = validate(TrainRecipe, content, f"{scene.file.name}: arm {arm.name}")
-    return Work(arm, seed, made, tuple(scene.folder(name, seed) for name in dict.fromkeys(needs)))
+    folder = experiment.folder(arm.name, seed)
+    content |= {"name": f"{experiment.name} {arm.name}@{seed}", "out": str(folder)}
+    made = validate(TrainRecipe, content, f"{experiment.file.name}: arm {arm.name}")
+    return Trial(arm, seed, made, tuple(experiment.folder(name, seed) for name in dict.fromkeys(needs)))
 
 
-def in_order(works: list[Work]) -> list[Work]:
+def in_order(trials: list[Trial]) -> list[Trial]:
     """Each after what it needs, else as they were."""
-    made: list[Work] = []
-    left = list(works)
+    made: list[Trial] = []
+    left = list(trials)
     while left:
         folders = {one.recipe.folder for one in left}
         ready = [one for one in left if not folders.intersection(one.needs)]
