@@ -152,7 +152,8 @@ def _job(
     recipe = changed(recipe, overrides, str(run.path)) if other is None else recipe.measured_by(other)
     open_store = lru_cache(lambda name: FeatureStore(expand(name), recipe.data.teacher))
     evals = only(recipe.evals, names, name_of, "eval")
-    asked = asked_of(evals, open_store, run.facts()["teacher"], f"{run.path} was trained with", contents)
+    whose, roots = f"{run.path} was trained with", moved(recipe.data)
+    asked = asked_of(evals, open_store, run.facts()["teacher"], whose, contents, roots)
     baseline = run.baseline if recipe.baseline is not None else None
     if baseline is not None:
         baseline.recipe()
@@ -186,7 +187,7 @@ def _evaluated(job: _Job, say: Say, page: bool) -> Path:
         who: Student(folder.load_student, roots, pace, embedding(kept.folder, networks[who]), str(folder.path))
         for who, folder in folders.items()
     }
-    found = _measured(job.asked, kept, {"teacher": Teacher(pace.device), **students}, job.open_store, say)
+    found = _measured(job.asked, kept, {"teacher": Teacher(pace.device, roots), **students}, job.open_store, say)
     weights = {who: folder.weights() for who, folder in folders.items()}
     own_texts = bool(job.asked) and students["student"].has_texts
     facts = {"own_texts": own_texts, "roots": recipe.data.moved, "weights": weights}

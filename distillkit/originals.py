@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from distillkit.errors import SourceError, unreadable_by_now
-from distillkit.pixels.pillow import MAX_PIXELS
+from distillkit.pixels.pillow import MAX_PIXELS, Header, header_of_file
 from distillkit.pixels.resample import RESAMPLE
 from distillkit.recipe import Component, Data
 from distillkit.recipe.registry import resolve
@@ -60,6 +61,15 @@ class Originals:
     def max_pixels(self) -> int:
         """The most that an image may have: what its extraction allowed."""
         return int(self.store.manifest.source.get("max_pixels", MAX_PIXELS))
+
+    def header(self, row: int) -> Header | None:
+        """What the file of an image says of it, no pixel looked at; None where it cannot be read."""
+        location = self.names[row].as_py()
+        try:
+            image = None if location is None else self.source.read(location)
+        except SourceError:
+            return None
+        return None if image is None else header_of_file(io.BytesIO(image) if isinstance(image, bytes) else image)
 
     def open(self, row: int) -> tuple[Any, int, int]:
         """An image, and the width and height it had when it was whole."""

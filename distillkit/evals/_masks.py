@@ -2,11 +2,15 @@
 
 ROOT/KEY.png, where the image's key is KEY.jpg: grey of up to 16 bits, or colours of a palette, whose numbers are meant.
 They are cut as the images are: the largest centred square, at `side` x `side` pixels, each the nearest one.
+
+Cameras write a photograph that was held upright as it lay, and how to turn it; networks see it turned. A mask that has
+the size of the turned one is taken as it is; one that has the size of the pixels as they lie alone is turned, too.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -19,12 +23,24 @@ from PIL import Image
 from distillkit.errors import StoreError
 from distillkit.evals._encode import OpenStore
 from distillkit.evals._held import left_out
+from distillkit.pixels.pillow import Header, header_of_file, how_held
 from distillkit.system.one_image import rows_of_images
 from distillkit.system.opening import blame_the_file
 from distillkit.system.paths import expand
+from distillkit.system.progress import heard_by, hearer
 from distillkit.system.wording import count
 
 _PICTURE = re.compile(r"\.(jpe?g|jpe|jfif|mpo|a?png|webp|gif|bmp|tiff?|p[pgbnf]m)$", re.IGNORECASE)
+_TURN: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    1: lambda lying: lying,
+    2: lambda lying: lying[:, ::-1],
+    3: lambda lying: lying[::-1, ::-1],
+    4: lambda lying: lying[::-1],
+    5: lambda lying: lying.T,
+    6: lambda lying: lying[::-1].T,
+    7: lambda lying: lying[::-1, ::-1].T,
+    8: lambda lying: lying[:, ::-1].T,
+}  # by how the camera was held
 _NUMBERS = ("L", "P", "1", "I", "I;16", "I;16B")  # modes of pictures whose pixels are one number each
 
 
@@ -36,7 +52,8 @@ class Masks:
     """
 
     def __init__(self, store: Any, root: str, side: int, but: Any = None):
-        self.root, self.side, self.store = Path(expand(root)), side, store.path
+        self.root, self.side, self.store, self._store = Path(expand(root)), side, store.path, store
+        self._held: dict[int, int] = {}  # of those that are turned as their images are
         self.rows = rows_of_images(store)
         if but is not None:
             self.rows = np.delete(self.rows, left_out(store, self.rows, but, rows_of_images(but)))
@@ -55,16 +72,44 @@ class Masks:
 
     def of(self, places: np.ndarray) -> Int64[np.ndarray, "b side side"]:
         """The numbers of these images' pixels."""
-        return np.stack([self._read(self._path(self.keys[place])) for place in places])
+        return np.stack([self._read(place) for place in places])
 
     def size_of(self, place: int) -> tuple[int, int]:
-        """Width and height of this image's picture."""
+        """Width and height of this image's picture, turned as its image is."""
         path = self._path(self.keys[place])
         try:
             with Image.open(path) as image:
-                return image.size
+                return Header(*Header(*image.size, how_held(image)).upright, self._held.get(place, 1)).upright
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise _unread(path, error) from error
+
+    def lie_as(self, encode: Any) -> None:
+        """Turn those that lie as the pixels in the files of their images do, and not as these are looked at. `encode`:
+        who knows the files (Encode.headers); nothing is turned where nobody does. Told is which are of neither shape.
+        """
+        headers = getattr(encode, "headers", None)
+        found = headers(self._store, self.rows) if headers else [None] * len(self.rows)
+        strange = []
+        for place, header in enumerate(found):
+            size = self.size_of(place) if header else None
+            if header and size and not _fits(size, header.upright):
+                if header.upright != header[:2] and _fits(size, header[:2]):
+                    self._held[place] = header.held
+                else:
+                    strange.append((self._path(self.keys[place]), size, header.upright))
+        if strange and (say := hearer()) is not None:
+            path, size, image = strange[0]
+            say(
+                f"{self.root}: {len(strange):,} of {count(len(self.keys), 'mask')} of {self.store} have another shape "
+                f"than their images, the first is {path} ({size[0]} x {size[1]}, its image {image[0]} x {image[1]}); "
+                "the largest centred square of each is taken for that of the image: if it is not, make masks of the "
+                "whole images"
+            )
+
+    @property
+    def turned(self) -> int:
+        """How many are turned as their images are."""
+        return len(self._held)
 
     def look_through(self) -> None:
         """StoreError for the first that cannot be read."""
@@ -74,7 +119,8 @@ class Masks:
     def _path(self, key: str) -> Path:
         return self.root / f"{_PICTURE.sub('', key)}.png"
 
-    def _read(self, path: Path) -> Int64[np.ndarray, "side side"]:
+    def _read(self, place: int) -> Int64[np.ndarray, "side side"]:
+        path = self._path(self.keys[place])
         try:
             with Image.open(path) as image:
                 if image.mode not in _NUMBERS:
@@ -83,7 +129,8 @@ class Masks:
                         "with a palette"
                     )
                 step = _step(image)
-                return _square(np.asarray(image, np.int64) // step, self.side)
+                numbers = _TURN[how_held(image)](np.asarray(image, np.int64) // step)
+                return _square(_TURN[self._held.get(place, 1)](numbers), self.side)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise _unread(path, error) from error
 
@@ -112,6 +159,32 @@ def any_stretched(measure: Any, open_store: OpenStore) -> bool:
     """Whether a measure reads masks that Pillow stretches, as older versions took them."""
     files = files_of_masks(measure, open_store) if hasattr(measure, "masks") else {}
     return any(_is_stretched(file) for file in dict.fromkeys(chain(*files.values())))
+
+
+def any_turned(measure: Any, open_store: OpenStore, encode: Any) -> bool:
+    """Whether a measure reads masks that are turned, by their own file or by their image's, as older versions did
+    not. `encode`: see Masks.lie_as.
+    """
+    if not hasattr(measure, "masks"):
+        return False
+    store = open_store(measure.store)
+    both = (
+        Masks(open_store(measure.train), measure.train_masks, measure.side, store),
+        Masks(store, measure.masks, measure.side),
+    )
+    return any(_any_turned(masks, encode) for masks in both)
+
+
+def _any_turned(masks: Masks, encode: Any) -> bool:
+    with heard_by(lambda line: None):  # who measures tells it
+        masks.lie_as(encode)
+    headers = (header_of_file(file) for file in masks.files)
+    return masks.turned > 0 or any(header is not None and header.held != 1 for header in headers)
+
+
+def _fits(mask: tuple[int, int], image: tuple[int, int]) -> bool:
+    """Whether a mask has an image's shape, be it smaller or larger: its sides may be rounded."""
+    return abs(mask[0] * image[1] - mask[1] * image[0]) < sum(image)
 
 
 def _is_stretched(file: Path) -> bool:

@@ -60,6 +60,10 @@ class ClassMasks:
             )
         return found
 
+    def lie_as(self, encode: Any) -> None:
+        """See Masks."""
+        self._masks.lie_as(encode)
+
     def size_of(self, place: int) -> tuple[int, int]:
         """Width and height of this image's mask."""
         return self._masks.size_of(place)

@@ -70,6 +70,8 @@ class LinearDepth:
     def run(self, encode: EncodeTokens, open_store: OpenStore) -> list[Answers]:
         """Means over images of the RMSE, of the error's share of the depth, and of pixels that are within 25 %."""
         shown, asked = self.check(open_store)
+        for masks in (shown, asked):
+            masks.lie_as(encode)
         seen = Maps(encode, open_store(self.train), shown, cls=True, rows=shown.rows)
         if seen.blank:
             shown.look_through()

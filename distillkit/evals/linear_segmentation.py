@@ -68,6 +68,8 @@ class LinearSegmentation:
     def run(self, encode: EncodeTokens, open_store: OpenStore) -> list[Answers]:
         """mIoU over all pixels, IoU per image, whose paired test is the sharper one, and pixels that are right."""
         shown, asked = self.check(open_store)
+        for masks in (shown, asked):
+            masks.lie_as(encode)
         seen = Maps(encode, open_store(self.train), shown, rows=shown.rows)
         head = learned(
             self._head,

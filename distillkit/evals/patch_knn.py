@@ -69,6 +69,8 @@ class PatchKnn:
     def run(self, encode: EncodeTokens, open_store: OpenStore) -> list[Answers]:
         """mIoU over all pixels, IoU per image, and pixels that are right."""
         shown, asked = self.check(open_store)
+        for masks in (shown, asked):
+            masks.lie_as(encode)
         known, shares = self._voters(Maps(encode, open_store(self.train), shown, rows=shown.rows), shown)
         store = open_store(self.store)
         maps, keys = Maps(encode, store, asked), store.index["key"].take(rows_of_images(store)).to_pylist()

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from distillkit.errors import RecipeError, StoreError
 from distillkit.evals._class_order import any_matched
 from distillkit.evals._encode import OpenStore, of_images, stores_of
 from distillkit.evals._held import any_choosing, any_shared, unshown
-from distillkit.evals._masks import any_stretched
+from distillkit.evals._masks import any_stretched, any_turned
 from distillkit.evaluation.encode import Teacher
 from distillkit.evaluation.files import Contents
 from distillkit.recipe import Component
@@ -70,11 +71,12 @@ def asked_of(
     teacher: dict[str, Any],
     whose: str,
     contents: Contents | None = None,
+    roots: Mapping[Path, str] | None = None,
 ) -> list[Asked]:
     """The evals, ready to be run: RecipeError or StoreError now for what can be known before anybody is asked.
 
     `teacher`: fingerprint of the one that every store must be of; `whose` is what errors call that. `contents`: what
-    this command has read of the files that evals name.
+    this command has read of the files that evals name. `roots`: where images lie that were moved (originals.py).
     """
     found: list[Asked] = []
     contents = contents or Contents()
@@ -92,6 +94,7 @@ def asked_of(
         counted |= {"classes without an example": "told"} if remarks else {}
         if hasattr(measure, "masks") and any(Teacher().looked(one, one.ok_rows[:1]) for one in stores.values()):
             counted |= {"masks": "over what was looked at"}
+        counted |= {"masks as images lie": "turned"} if any_turned(measure, open_store, Teacher(roots=roots)) else {}
         counted |= {"grey of 2 or 4 bits": "its numbers"} if any_stretched(measure, open_store) else {}
         counted |= measure.counted_now(open_store) if hasattr(measure, "counted_now") else {}
         digests = {name: store.digest for name, store in stores.items()}

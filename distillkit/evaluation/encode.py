@@ -14,27 +14,30 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from distillkit.errors import StoreError, TrainError
+from distillkit.errors import SourceError, StoreError, TrainError
 from distillkit.evals._encode import Tokens, taught
 from distillkit.evaluation.embed import Pace, embedded, embedded_tokens
 from distillkit.evaluation.features import Features
 from distillkit.originals import Originals
 from distillkit.pixels.looks import lies_over
+from distillkit.pixels.pillow import Header
 from distillkit.pixels.views import unpacked
 from distillkit.store.format.field import PARAMETERS
 from distillkit.store.reading.reader import FeatureStore
-from distillkit.system.progress import paced
+from distillkit.system.progress import hearer, paced
 from distillkit.system.wording import count
 from distillkit.types import View
 
+_HEADERS = 64  # between two words on how far it is
 Embed = Callable[[Any, Originals, np.ndarray, Pace], Tensor]
 
 
 class Teacher:
-    """What the teacher said of the clean views, read from the stores. `device`: see Encode."""
+    """What the teacher said of the clean views, read from the stores. `device`: see Encode; `roots`: see Student."""
 
-    def __init__(self, device: torch.device | None = None):
-        self.device = device or torch.device("cpu")
+    def __init__(self, device: torch.device | None = None, roots: Mapping[Path, str] | None = None):
+        self.device, self._roots = device or torch.device("cpu"), roots or {}
+        self._files: dict[Path, Originals] = {}
 
     def __call__(self, store: FeatureStore) -> Float[Tensor, "n d"]:
         return taught(store)
@@ -55,6 +58,21 @@ class Teacher:
             return lambda n, width, height: drawn[n]
         look = lies_over(store.teacher("patches")) if "patches" in store.own_fields else None
         return None if look is None else lambda n, width, height: look(width, height)
+
+    def headers(self, store: FeatureStore, rows: np.ndarray) -> list[Header | None]:
+        """What the files of these rows' images say of them; None where there is no file, or none that can be read."""
+        try:
+            files = self._originals(store)
+            _ = files.source
+        except SourceError:
+            return [None] * len(rows)
+        paced_rows = paced(f"{store.path}: images whose headers are looked at", len(rows), _HEADERS, hearer())
+        return [files.header(int(row)) for start in paced_rows for row in rows[start : start + _HEADERS]]
+
+    def _originals(self, store: FeatureStore) -> Originals:
+        if store.path not in self._files:
+            self._files[store.path] = Originals(store, self._roots.get(store.path.resolve()))
+        return self._files[store.path]
 
     def _stored(self, store: FeatureStore, name: str, rows: np.ndarray) -> Tensor:
         if name not in store.own_fields:
@@ -82,11 +100,10 @@ class Student(Teacher):
         name: str = "the student",
         embed: Embed = embedded,
     ):
-        super().__init__(pace.device if pace else None)
-        self._load, self._roots, self._pace, self._kept, self._name = load, roots, pace or Pace(), kept, name
+        super().__init__(pace.device if pace else None, roots)
+        self._load, self._pace, self._kept, self._name = load, pace or Pace(), kept, name
         self._embed = embed
         self._seen: dict[Path, Tensor] = {}
-        self._files: dict[Path, Originals] = {}
 
     @cached_property
     def _student(self) -> Any:
@@ -113,11 +130,6 @@ class Student(Teacher):
                     self._kept.keep(store, said)
             self._seen[store.path] = said
         return self._seen[store.path]
-
-    def _originals(self, store: FeatureStore) -> Originals:
-        if store.path not in self._files:
-            self._files[store.path] = Originals(store, self._roots.get(store.path.resolve()))
-        return self._files[store.path]
 
     def looked(self, store: FeatureStore, rows: np.ndarray) -> None:
         """At the largest centred squares."""

@@ -7,6 +7,7 @@ import struct
 import warnings
 import zlib
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -79,6 +80,19 @@ def upright_rgb(image: Image.Image) -> Image.Image:
         raise _refusal(error, b"") from error
 
 
+class Header(NamedTuple):
+    """Width and height of an image as its pixels lie in the file, and how it was held: 1 to 8, as cameras number it."""
+
+    width: int
+    height: int
+    held: int
+
+    @property
+    def upright(self) -> tuple[int, int]:
+        """Width and height as `decode` gives them."""
+        return (self.height, self.width) if self.held >= 5 else (self.width, self.height)
+
+
 def size_of_file(file: io.BytesIO | Path) -> tuple[int, int] | None:
     """Width and height as the header has them, no pixel read; None where the file has none that can be read."""
     try:
@@ -87,6 +101,26 @@ def size_of_file(file: io.BytesIO | Path) -> tuple[int, int] | None:
     except DAMAGE as error:
         blame_the_file(error, file)
         return None
+
+
+def header_of_file(file: io.BytesIO | Path) -> Header | None:
+    """The same with how it was held; of a PNG that does not say so before its pixels, these are read."""
+    try:
+        with Image.open(file, formats=FORMATS) as opened:
+            return Header(*opened.size, how_held(opened))
+    except DAMAGE as error:
+        blame_the_file(error, file)
+        return None
+
+
+def how_held(image: Image.Image) -> int:
+    """1 to 8, as cameras number it: 1 is upright, and so is what does not say or says another number."""
+    try:
+        held = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except DAMAGE:
+        side_matter.drop()
+        return 1
+    return held if held in _TURNED else 1
 
 
 def _decoded(file: io.BytesIO | Path, max_pixels: int, reduced_to: int | None) -> Image.Image:
@@ -131,12 +165,8 @@ def _refusal(damage: Exception, data: bytes) -> SourceError:
 
 def _upright(image: Image.Image) -> Image.Image:
     """As it was held. Of the camera's numbers no other one is looked at."""
-    try:
-        turned = _TURNED.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except DAMAGE:
-        side_matter.drop()
-        return image
-    return image if turned is None else image.transpose(turned)
+    held = how_held(image)
+    return image if held == 1 else image.transpose(_TURNED[held])
 
 
 def refuse_bombs(width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:

@@ -1,9 +1,12 @@
 """Dense probes on maps that one can read: a patch says its class, or its depth."""
 
+import io
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from distillkit.errors import RecipeError, StoreError
 from distillkit.evals._encode import Tokens
@@ -13,6 +16,8 @@ from distillkit.evals.linear_depth import LinearDepth
 from distillkit.evals.linear_segmentation import LinearSegmentation
 from distillkit.evals.patch_knn import PatchKnn
 from distillkit.pixels import centre_view
+from distillkit.pixels.pillow import Header
+from distillkit.system.progress import heard_by
 from distillkit.types import View
 from tests.evals.few_bits import write_grey
 from tests.evals.worlds import Store, run
@@ -191,3 +196,54 @@ def test_masks_that_are_not_there_or_no_numbers(masks, squares, tmp_path):
     for wrong in ({"steps": 0}, {"classes": 1}):
         with pytest.raises(RecipeError):
             LinearSegmentation(**KNOBS | {"masks": folder} | wrong).check(both().__getitem__)
+
+
+def held(numbers, how):
+    """Pixels of a camera that was held so, whose picture is `numbers` when it is looked at; Pillow turns it."""
+    turns = {how: turn for turn in Image.Transpose for how in range(2, 9) if turned_by(how) == turn}
+    image, inverse = Image.fromarray(numbers.astype(np.uint8)), {6: 8, 8: 6}.get(how, how)
+    return image if how == 1 else image.transpose(turns[inverse])
+
+
+def turned_by(how):
+    """What Pillow's own exif_transpose does to a picture of six numbers."""
+    before, camera = Image.fromarray(np.arange(6, dtype=np.uint8).reshape(2, 3)), Image.Exif()
+    camera[ExifTags.Base.Orientation] = how
+    file = io.BytesIO()
+    before.save(file, "PNG", exif=camera)
+    after = ImageOps.exif_transpose(Image.open(file))
+    return next(turn for turn in Image.Transpose if np.array_equal(before.transpose(turn), after))
+
+
+@pytest.mark.parametrize("how", range(1, 9))
+@pytest.mark.parametrize("scale", [1, 3])
+def test_masks_of_photographs_that_were_held_otherwise(tmp_path, how, scale):
+    """One as it is looked at, one as its pixels lie, one that says itself how it was held: all are one mask."""
+    upright, camera = np.random.default_rng(0).integers(0, 9, (12, 8)), Image.Exif()
+    camera[ExifTags.Base.Orientation] = how
+    lying = held(upright, how)
+    Image.fromarray(upright.astype(np.uint8)).save(tmp_path / "0.png")
+    lying.save(tmp_path / "1.png")
+    lying.save(tmp_path / "2.png", exif=camera)
+    masks = Masks(Store([0] * 3, keys=["0.jpg", "1.jpg", "2.jpg"]), str(tmp_path), 8)
+    width, height = lying.size
+    masks.lie_as(SimpleNamespace(headers=lambda store, rows: [Header(width * scale, height * scale, how)] * len(rows)))
+    found, wanted = masks.of(np.arange(3)), upright[2:10]
+    # Where both shapes are one, a mask is taken for what is looked at.
+    assert [np.array_equal(one, wanted) for one in found] == [True, how == 1 or how >= 5, True]
+    assert [masks.size_of(place) for place in range(3)] == [(8, 12)] * 3
+
+
+def test_masks_of_neither_shape_are_told(tmp_path):
+    for number, size in enumerate([(8, 4), (4, 8), (4, 4), (400, 199)]):
+        Image.new("L", size).save(tmp_path / f"{number}.png")
+    masks, said = Masks(Store([0] * 4, keys=[f"{n}.jpg" for n in range(4)]), str(tmp_path), 4), []
+    with heard_by(said.append):
+        masks.lie_as(SimpleNamespace(headers=lambda store, rows: [Header(640, 320, 1)] * 3 + [None]))
+        masks.lie_as(SimpleNamespace(headers=lambda store, rows: [Header(320, 640, 8)] * 2 + [None] * 2))
+    assert (
+        len(said) == 1
+        and f"2 of 4 masks of toy have another shape than their images, the first is {tmp_path}" in (said[0])
+    )
+    assert "1.png (4 x 8, its image 640 x 320)" in said[0]
+    assert masks.turned == 1

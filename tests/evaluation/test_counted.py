@@ -1,15 +1,18 @@
 """Answers that an older version counted otherwise are not taken: rows of one image once counted each."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import ExifTags, Image
 
 from distillkit.evaluation.asked import asked_of
 from distillkit.evaluation.compared import _other_questions
 from distillkit.evaluation.encode import Teacher as OfStores
 from distillkit.evaluation.measured import Asking
 from distillkit.evaluation.result import changed_since
+from distillkit.pixels.pillow import Header
 from distillkit.recipe import Component
 from tests.evals.few_bits import write_grey
 from tests.evals.worlds import Store, Teacher
@@ -19,6 +22,7 @@ class Said(Store):
     """One that also says who made it, and what it is."""
 
     digest = "0"
+    manifest = SimpleNamespace(source={"kind": "textlines"})  # no images on disk
 
     def teacher(self, field):
         return {}
@@ -84,6 +88,24 @@ def test_only_of_grey_masks_that_were_stretched_are_kept_answers_others_now(tmp_
     for component in (Component(kind=kind, **knobs) for kind in ("linear_segmentation", "patch_knn")):
         (one,) = asked_of([component], stores.__getitem__, {}, "x")
         assert one.counted == counted
+
+
+def test_only_of_masks_that_are_turned_are_kept_answers_others_now(tmp_path, monkeypatch):
+    """By their own file, or by their image's: older versions took each as it lay."""
+    monkeypatch.setattr(OfStores, "looked", lambda *what: None)
+    stores = {name: Said([0, 1], files=[f"{name}0", f"{name}1"]) for name in "st"}
+    component = Component(kind="patch_knn", train="t", store="s", masks=str(tmp_path), classes=2)
+
+    def counted(held_mask, held_image):
+        camera = Image.Exif()
+        camera[ExifTags.Base.Orientation] = held_mask
+        for number in range(2):
+            Image.new("L", (8, 4)).save(tmp_path / f"{number}.png", exif=camera)
+        monkeypatch.setattr(OfStores, "headers", lambda self, store, rows: [Header(8, 4, held_image)] * len(rows))
+        return asked_of([component], stores.__getitem__, {}, "x")[0].counted
+
+    assert counted(1, 1) == counted(1, 3) == {}
+    assert counted(3, 1) == counted(6, 6) == counted(1, 6) == {"masks as images lie": "turned"}
 
 
 def test_only_where_a_class_has_several_ids_are_kept_answers_to_few_shots_others_now():

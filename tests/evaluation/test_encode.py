@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+import torch
+from PIL import ExifTags, Image
 
 from distillkit import extract
 from distillkit.evaluation.asked import asked_of
@@ -11,6 +13,7 @@ from distillkit.pixels.views import unpacked
 from distillkit.recipe import Component
 from distillkit.store.format.field import PARAMETERS
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.stores import view
 from tests.conftest import draw
 from tests.embedding.conftest import STUDENTS
 from tests.teachers.test_timm import make_dino
@@ -43,3 +46,49 @@ def test_a_teacher_tells_what_of_an_image_its_patches_are(tmp_path):
     agreement = [Component(kind="agreement", store="s")]
     told = [asked_of(agreement, {"s": one}.__getitem__, one.teacher("cls"), "x")[0].remarks for one in (clean, drawn)]
     assert told[0] == () and told[1][0].startswith(f"{drawn.path}: holds drawn views alone, so the teacher is measured")
+
+
+class Looks(torch.nn.Module):
+    """Says of each patch its colour."""
+
+    image_size, widths = 64, {"image": 3}
+
+    def __init__(self):
+        super().__init__()
+        self.none = torch.nn.Parameter(torch.zeros(1))
+
+    def embed_tokens(self, pixels):
+        cells = torch.nn.functional.avg_pool2d(pixels.float() / 255 - 0.5, 8)
+        return cells.mean((2, 3)), cells.flatten(2).transpose(1, 2)
+
+
+@pytest.mark.parametrize("kind", ["patch_knn", "linear_segmentation", "linear_depth"])
+def test_a_mask_lies_as_its_photograph_is_looked_at(tmp_path, kind):
+    """Drawn on the pixels as they lie in the file, or on what is looked at: the same answers, and these are right."""
+    random, camera = np.random.default_rng(0), Image.Exif()
+    camera[ExifTags.Base.Orientation] = 6
+    for number in range(8):
+        lying = random.integers(0, 2, (8, 12)).repeat(8, 0).repeat(8, 1).astype(np.uint8)
+        for part in ("corpus/a", "lying/a", "upright/a"):
+            (tmp_path / part).mkdir(parents=True, exist_ok=True)
+        shown = Image.fromarray(lying * 255).convert("RGB")
+        shown.save(tmp_path / f"corpus/a/{number}.jpg", quality=95, exif=camera)
+        Image.fromarray(lying + 1).save(tmp_path / f"lying/a/{number}.png")
+        Image.fromarray(np.rot90(lying + 1, -1)).save(tmp_path / f"upright/a/{number}.png")
+    (tmp_path / "x.toml").write_text(
+        f'name = "x"\nout = "{tmp_path}/out"\n[teacher]\nkind = "timm"\n'
+        f'model = "local-dir:{make_dino(tmp_path / "dino")}"\nimage_size = 28\n[[corpora]]\nname = "images"\n'
+        f'source = {{ kind = "folder", root = "{tmp_path}/corpus" }}\nfields = ["cls"]\n'
+    )
+    extract(tmp_path / "x.toml", lambda line: None)
+    for name, rows in (("train", "0:4"), ("store", "4:8")):
+        view(tmp_path / "out/images", tmp_path / name, rows=rows)
+    knobs = {"train": str(tmp_path / "train"), "store": str(tmp_path / "store"), "side": 64}
+    knobs |= {"unit": 1.0, "bins": 8, "steps": 40} if kind == "linear_depth" else {"classes": 2, "first_class": 1}
+    knobs |= {"steps": 100, "rate": 0.05} if kind == "linear_segmentation" else {}
+    found = []
+    for masks in ("lying", "upright"):
+        measure = Component(kind=kind, masks=str(tmp_path / masks), **knobs).build("evals")
+        found.append(measure.run(Student(Looks, {}), FeatureStore)[0].columns)
+    assert all(np.array_equal(found[0][name], found[1][name]) for name in found[0])
+    assert kind == "linear_depth" or found[0]["right"].mean() > 0.95
