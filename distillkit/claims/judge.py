@@ -17,7 +17,7 @@ from distillkit.evals._answers import Answers, Measure
 from distillkit.evaluation.clusters import Clusters, clusters, ends, resamples
 from distillkit.evaluation.intervals import DRAWS
 from distillkit.evaluation.paired import SWAPS, seeded_differences, seeded_interval
-from distillkit.evaluation.verdicts import holm, verdict
+from distillkit.evaluation.verdicts import holm, stricter, verdict
 
 HOLDS, NOT, UNSURE, WAITS = "holds", "does not hold", "not separable", "not run yet"
 _ALL_ORDERS = 8  # arms whose 40,320 orders are all tried
@@ -88,14 +88,16 @@ class _Test:
     items: int
     by: float
     more: bool
+    freedom: float = np.inf  # of the part of seeds
 
 
 def judge(experiment: Experiment) -> list[Judged]:
     """The verdict on every claim of the file, in its order. TrainError where an arm was not evaluated."""
     rows = Rows(experiment)
     tests = [_tests(claim, rows) if claim.waits is None else [] for claim in experiment.file.claims]
-    adjusted = iter(holm(np.array([test.pair.p for listed in tests for test in listed])).tolist())
-    said = [[_said(test, next(adjusted)) for test in listed] for listed in tests]
+    p = np.array([test.pair.p for listed in tests for test in listed])
+    raised = iter(zip(holm(p).tolist(), stricter(p).tolist(), strict=True))
+    said = [[_said(test, *next(raised)) for test in listed] for listed in tests]
     return [
         _judged(claim, pairs, listed, rows, len(experiment.seeds))
         for claim, pairs, listed in zip(experiment.file.claims, said, tests, strict=True)
@@ -130,7 +132,8 @@ def _pair(claim: Claim, one: str, other: str, rows: Rows) -> _Test:
     p = float(found.p[0])
     each = [_apart(one, two, ones[0], measure).mean[0] for one, two in zip(values, against, strict=True)]
     pair = Pair(one, other, float(found.value[0]) + by, low, high, p, p, UNSURE, seeds=tuple(map(float, each)))
-    return _Test(pair, float(found.error[0]), float(found.seeds[0]), len(ones[0].key), by, measure.more)
+    freedom = np.inf if found.freedom is None else float(found.freedom[0])
+    return _Test(pair, float(found.error[0]), float(found.seeds[0]), len(ones[0].key), by, measure.more, freedom)
 
 
 def _order(claim: Claim, rows: Rows) -> _Test:
@@ -192,7 +195,7 @@ def _order_p(paper: Float[np.ndarray, "a"], rho: float) -> float:
     return float((beyond.sum() + drawn) / (len(orders) + drawn))
 
 
-def _said(test: _Test, adjusted: float) -> Pair:
+def _said(test: _Test, adjusted: float, times: int) -> Pair:
     pair = test.pair
     low, high = (np.nan if end is None else end - test.by for end in (pair.low, pair.high))
     found = verdict(
@@ -203,6 +206,8 @@ def _said(test: _Test, adjusted: float) -> Pair:
         adjusted=adjusted,
         items=test.items,
         seeds=test.seeds,
+        freedom=test.freedom,
+        times=times,
         more_is_better=test.more,
     )
     return replace(pair, adjusted=adjusted, holds=_WORDS[found.word], why=found.why)

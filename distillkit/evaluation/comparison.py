@@ -33,7 +33,8 @@ class Against:
     """An arm's number minus the first arm's, on the same items, with its paired 95 % interval, p, and what that says.
 
     `error`: the standard error behind it; `seeds`: the part of its square that more items would not make smaller.
-    `groups`: how many independent groups of items that rests on.
+    `groups`: how many independent groups of items that rests on. `freedom`: degrees of freedom of the part of seeds,
+    None where there are none.
     """
 
     value: float
@@ -44,6 +45,7 @@ class Against:
     seeds: float
     groups: int
     verdict: Verdict
+    freedom: float | None = None
 
 
 @dataclass(frozen=True)

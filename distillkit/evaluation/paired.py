@@ -31,7 +31,7 @@ class Differences:
     """For each measure: first minus second, its 95 % interval, the standard error behind it, and p, two-sided.
 
     `clusters`: how many independent opinions that rests on. `seeds`: the part of the error's square that more items
-    would not make smaller.
+    would not make smaller; `freedom`: its degrees of freedom.
     """
 
     value: Float[np.ndarray, "m"]
@@ -41,6 +41,7 @@ class Differences:
     p: Float[np.ndarray, "m"]
     clusters: int
     seeds: Float[np.ndarray, "m"]
+    freedom: Float[np.ndarray, "m"] | None = None
 
 
 def mean_differences(
@@ -114,12 +115,20 @@ def seeded_differences(
     if len(several) == 1:
         half, p = np.sqrt(_squared(parts, np.full_like(total, 0.05))), _reached(parts, both.value)
     else:
-        scale = np.maximum(np.sum([part**2 / max(freedom, 1) for part, freedom in parts], axis=0), 1e-300)
-        freedom = np.maximum(total**2 / scale, 1.0)
+        freedom = _welch(parts)
         with np.errstate(divide="ignore", invalid="ignore"):
             away = np.where(error > 0, np.abs(both.value) / error, np.where(both.value == 0, 0.0, np.inf))
         half, p = -stdtrit(freedom, 0.025) * error, 2 * stdtr(freedom, -away)
-    return Differences(both.value, both.value - half, both.value + half, error, p, both.clusters, total - items)
+    return Differences(
+        both.value, both.value - half, both.value + half, error, p, both.clusters, total - items, _welch(parts[1:])
+    )
+
+
+def _welch(parts: list[tuple[np.ndarray, int]]) -> Float[np.ndarray, "m"]:
+    """Degrees of freedom of a variance that is a sum of such parts (Welch and Satterthwaite)."""
+    total = np.sum([part for part, _ in parts], axis=0)
+    scale = np.maximum(np.sum([part**2 / max(freedom, 1) for part, freedom in parts], axis=0), 1e-300)
+    return np.asarray(np.maximum(total**2 / scale, 1.0))
 
 
 def _squared(parts: list[tuple[np.ndarray, int]], p: Float[np.ndarray, "m"]) -> Float[np.ndarray, "m"]:

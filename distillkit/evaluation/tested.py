@@ -11,7 +11,7 @@ from distillkit.evals._answers import Answers, Measure
 from distillkit.evaluation.comparison import Against, Line
 from distillkit.evaluation.paired import Differences, mean_differences, pooled_difference, seeded_differences
 from distillkit.evaluation.pooled import POOLED
-from distillkit.evaluation.verdicts import Verdict, holm, verdict
+from distillkit.evaluation.verdicts import Verdict, holm, stricter, verdict
 
 
 def against(
@@ -46,8 +46,9 @@ def judged(lines: Sequence[Line]) -> list[Line]:
     tests = [(n, who, cell.against) for n, line in enumerate(lines) for who, cell in line.cells.items() if cell.against]
     raised = holm(np.array([test.p for _, _, test in tests]))
     made = [dict(line.cells) for line in lines]
-    for (n, who, test), adjusted in zip(tests, raised.tolist(), strict=True):
-        said = _said(test, lines[n].measure, lines[n].items, adjusted)
+    times = stricter(np.array([test.p for _, _, test in tests])).tolist()
+    for (n, who, test), adjusted, often in zip(tests, raised.tolist(), times, strict=True):
+        said = _said(test, lines[n].measure, lines[n].items, adjusted, often)
         made[n][who] = replace(made[n][who], against=said)
     return [replace(line, cells=cells) for line, cells in zip(lines, made, strict=True)]
 
@@ -60,11 +61,13 @@ def _alone(found: Differences, column: int, measure: Measure, items: int) -> Aga
     if known and measure.within is not None:  # two shares of items: Student's t knows no ends, their difference does
         low, high = max(low, -1.0), min(high, 1.0)
     unsaid = Verdict("not separable", p)
-    test = Against(value, low if known else None, high if known else None, p, error, seeds, found.clusters, unsaid)
+    freedom = None if found.freedom is None else float(found.freedom[column])
+    ends = (low if known else None, high if known else None)
+    test = Against(value, ends[0], ends[1], p, error, seeds, found.clusters, unsaid, freedom)
     return _said(test, measure, items, p)
 
 
-def _said(test: Against, measure: Measure, items: int, adjusted: float) -> Against:
+def _said(test: Against, measure: Measure, items: int, adjusted: float, times: int = 1) -> Against:
     said = verdict(
         value=test.value,
         low=np.nan if test.low is None else test.low,
@@ -73,6 +76,8 @@ def _said(test: Against, measure: Measure, items: int, adjusted: float) -> Again
         adjusted=adjusted,
         items=items,
         seeds=test.seeds,
+        freedom=np.inf if test.freedom is None else test.freedom,
+        times=times,
         more_is_better=measure.more,
         groups=test.groups,
     )

@@ -6,13 +6,15 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
+from scipy.special import ndtri, stdtrit
 
 from distillkit.evaluation.clusters import FEW
 from distillkit.system.wording import count
 
 LEVEL = 0.05
-_BOTH_TAILS, _POWER = 1.96, 0.8416  # normal quantiles: 5 % two-sided, and found in 80 % of draws
+_LARGE = 1e6  # degrees of freedom, where Student's t is the normal
+_POWER = 0.8416  # of the normal: found in 80 % of draws
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,11 @@ def holm(p: Float[np.ndarray, "m"]) -> Float[np.ndarray, "m"]:
     return adjusted
 
 
+def stricter(p: Float[np.ndarray, "m"]) -> Int[np.ndarray, "m"]:
+    """By how much Holm multiplies each of m p: how many are not smaller."""
+    return np.asarray((p[None] >= p[:, None]).sum(1))
+
+
 def verdict(
     *,
     value: float,
@@ -50,11 +57,16 @@ def verdict(
     adjusted: float,
     items: int,
     seeds: float = 0.0,
+    freedom: float = math.inf,
+    times: int = 1,
     more_is_better: bool = True,
     groups: int | None = None,
 ) -> Verdict:
     """Of one difference, over `items` items, which are of so many independent `groups` where that is known. Only what
     the test and the interval both say is said.
+
+    `seeds`: the part of the squared error that is of seeds, with so much `freedom`. `times`: what Holm multiplies p by
+    (see `stricter`), of which more items are told to be enough.
     """
     if not math.isfinite(low):
         return Verdict("not separable", adjusted, None, "one item, or one cluster of items, has no spread")
@@ -64,7 +76,10 @@ def verdict(
         return Verdict("not separable", adjusted, None, "the same answers")
     if value == 0:
         return Verdict("not separable", adjusted, None, "no difference to find")
-    room = (value / (_BOTH_TAILS + _POWER)) ** 2 - seeds
+    # Items and seeds each with its own quantile, as where one recipe alone tells of seeds (paired.py).
+    of_items = _POWER - float(ndtri(LEVEL / times / 2))
+    of_seeds = _POWER - float(stdtrit(min(freedom, _LARGE), LEVEL / times / 2))
+    room = (value**2 - of_seeds**2 * seeds) / of_items**2
     if room <= 0:
         return Verdict("not separable", adjusted, None, "seeds differ as much: more seeds, not more items")
     needed = math.ceil(items * max(error**2 - seeds, 0.0) / room)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.special import ndtr, stdtr
 
 from distillkit.evals._answers import Answers, Measure
 from distillkit.evaluation.clusters import MOST, clusters, resamples
@@ -17,7 +18,7 @@ from distillkit.evaluation.paired import (
 )
 from distillkit.evaluation.pooled import pooled_interval
 from distillkit.evaluation.tested import against
-from distillkit.evaluation.verdicts import few, holm, verdict
+from distillkit.evaluation.verdicts import few, holm, stricter, verdict
 
 MANY = 2000  # simulated comparisons, a column each
 
@@ -272,3 +273,31 @@ def test_verdicts_say_no_more_than_the_test():
     assert verdict(**same, items=9, adjusted=1.0).told == "not separable (the same answers)"
     nothing = {"value": 1.0, "low": float("nan"), "high": float("nan"), "error": 0.0}
     assert "no spread" in verdict(**nothing, items=1, adjusted=1.0).why
+
+
+@pytest.mark.parametrize("tests", [1, 5, 40])
+def test_so_many_items_find_a_difference_in_4_of_5_draws_however_many_tests_there_are(tests):
+    """Without Holm's correction in it, the forecast for 40 tests was of a third of the draws."""
+    told = verdict(value=0.05, low=-0.04, high=0.14, error=500**-0.5, adjusted=1.0, items=500, times=tests)
+    drawn = np.random.default_rng(0).normal(size=(2000, tests))
+    drawn[:, 0] += 0.05 * told.items**0.5
+    found = np.mean([holm(row)[0] <= 0.05 for row in 2 * ndtr(-np.abs(drawn))])
+    assert 0.76 <= found <= 0.84
+    assert stricter(np.array([0.04, 0.01, 0.5, 0.01])).tolist() == [2, 4, 1, 4]
+
+
+@pytest.mark.parametrize(("seeds", "spread"), [(3, 0.005), (3, 0.01), (5, 0.015)])
+def test_so_many_items_do_with_as_many_seeds(seeds, spread):
+    """Student's t of few seeds is further out than the normal is."""
+    random, error = np.random.default_rng(0), 2 * spread**2 / seeds
+    known = {"value": 0.05, "low": -0.04, "high": 0.14, "adjusted": 1.0, "items": 500, "seeds": error}
+    told = verdict(**known, error=(error + 1 / 500) ** 0.5, freedom=2 * (seeds - 1))
+    ones, others = (random.normal(place, spread, (20_000, seeds)) for place in (0.05, 0.0))
+    value = ones.mean(1) - others.mean(1) + random.normal(0, told.items**-0.5, 20_000)
+    parts = [one.var(1, ddof=1) / seeds for one in (ones, others)]
+    total = parts[0] + parts[1] + 1 / told.items
+    freedom = total**2 / (parts[0] ** 2 / (seeds - 1) + parts[1] ** 2 / (seeds - 1) + 1 / told.items**3)
+    found = (2 * stdtr(freedom, -np.abs(value) / np.sqrt(total)) <= 0.05).mean()
+    assert 0.78 <= found <= 0.86
+    many = verdict(**known, error=(error + 1 / 500) ** 0.5, freedom=1.0, times=20)
+    assert many.items is None and "more seeds" in many.why
