@@ -10,6 +10,7 @@ the size of the turned one is taken as it is; one that has the size of the pixel
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import chain
@@ -23,7 +24,7 @@ from PIL import Image
 from distillkit.errors import StoreError
 from distillkit.evals._encode import OpenStore
 from distillkit.evals._held import left_out
-from distillkit.pixels.pillow import Header, header_of_file, how_held
+from distillkit.pixels.pillow import Header, header_of, header_of_file, how_held
 from distillkit.system.one_image import rows_of_images
 from distillkit.system.opening import blame_the_file
 from distillkit.system.paths import expand
@@ -79,8 +80,8 @@ class Masks:
         path = self._path(self.keys[place])
         try:
             with Image.open(path) as image:
-                return Header(*Header(*image.size, how_held(image)).upright, self._held.get(place, 1)).upright
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+                return Header(*header_of(image, path).upright, self._held.get(place, 1)).upright
+        except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
             raise _unread(path, error) from error
 
     def lie_as(self, encode: Any) -> None:
@@ -129,6 +130,7 @@ class Masks:
                         "with a palette"
                     )
                 step = _step(image)
+                image.load()  # of a TIFF that turns it
                 numbers = _TURN[how_held(image)](np.asarray(image, np.int64) // step)
                 return _square(_TURN[self._held.get(place, 1)](numbers), self.side)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

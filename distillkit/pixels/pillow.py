@@ -104,13 +104,23 @@ def size_of_file(file: io.BytesIO | Path) -> tuple[int, int] | None:
 
 
 def header_of_file(file: io.BytesIO | Path) -> Header | None:
-    """The same with how it was held; of a PNG that does not say so before its pixels, these are read."""
+    """The same with how it was held; of a PNG with texts the pixels are read, behind which it may say so."""
     try:
         with Image.open(file, formats=FORMATS) as opened:
-            return Header(*opened.size, how_held(opened))
+            return header_of(opened, file)
     except DAMAGE as error:
         blame_the_file(error, file)
         return None
+
+
+def header_of(opened: Image.Image, file: io.BytesIO | Path) -> Header:
+    """The same of one that was opened from there, and whose pixels need not have been read."""
+    silent = opened.format == "PNG" and not side_matter.may_be_turned(file)
+    width, height = opened.size
+    held = 1 if silent else how_held(opened)
+    if opened.format == "TIFF" and held >= 5:  # of these Pillow tells the size that they will have
+        width, height = height, width
+    return Header(width, height, held)
 
 
 def how_held(image: Image.Image) -> int:

@@ -7,14 +7,17 @@ https://www.w3.org/Graphics/JPEG/itu-t81.pdf (annex B.1.1: markers)
 
 from __future__ import annotations
 
+import io
 import struct
 import threading
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 # Ancillary, but pixels: which of them are transparent. How the picture was held is in the second.
 _TRANSPARENCY, _HELD = b"tRNS", b"eXIf"
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt")  # in which camera data may be, too
 # JFIF and Adobe's segment say what the colours are; camera data may say how the picture was held.
 _JFIF, _ADOBE, _CAMERA, _COMMENT, _SCAN = 0xE0, 0xEE, 0xE1, 0xFE, 0xDA
 
@@ -43,6 +46,22 @@ def without(data: bytes) -> Iterator[bytes]:
             yield b"".join(parts(data, keep_held))  # type: ignore[misc]
         except (struct.error, IndexError):
             return
+
+
+def may_be_turned(png: io.BytesIO | Path) -> bool:
+    """Whether a PNG has a part that may say how the picture was held: camera data, or a text. No pixel is read.
+
+    OSError or struct.error where it is cut off.
+    """
+    with png.open("rb") if isinstance(png, Path) else io.BytesIO(png.getbuffer()) as file:
+        file.seek(len(_PNG))
+        while True:
+            length, kind = struct.unpack(">I4s", file.read(8))
+            if kind in (_HELD, *_TEXTS):
+                return True
+            if kind == b"IEND":
+                return False
+            file.seek(length + 4, io.SEEK_CUR)
 
 
 def _png_parts(data: bytes, keep_held: bool) -> Iterator[bytes]:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from distillkit.errors import SourceError
 from distillkit.pixels import centre_view, decode, pillow, render
+from distillkit.pixels.pillow import header_of_file
 from distillkit.types import View
 
 ORIENTATION = 0x0112
@@ -348,3 +349,31 @@ def test_rendering_changes_nothing_and_repeats():
 )
 def test_the_clean_view_is_the_largest_centred_square(size, box):
     assert centre_view(*size).box == pytest.approx(box)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("held", range(1, 9))
+def test_a_header_tells_the_size_that_decode_gives(tmp_path, form, held):
+    camera = Image.Exif()
+    camera[ExifTags.Base.Orientation] = held
+    picture = tmp_path / f"picture.{form.lower()}"
+    Image.new("RGB", (8, 4)).save(picture, exif=camera)
+    for file in (picture, io.BytesIO(picture.read_bytes())):
+        header = header_of_file(file)
+        assert header == (8, 4, held) and header.upright == decode(picture).size
+
+
+def test_of_a_png_that_does_not_say_how_it_was_held_no_pixel_is_read(tmp_path, monkeypatch):
+    """Camera data may come behind the pixels; a PNG is looked through for it, and not decoded."""
+    camera = Image.Exif()
+    camera[ExifTags.Base.Orientation] = 6
+    said = io.BytesIO()
+    Image.new("RGB", (8, 4)).save(said, "PNG", exif=camera)
+    start = said.getvalue().index(b"eXIf") - 4
+    size = 12 + struct.unpack_from(">I", said.getvalue(), start)[0]
+    bare, chunk = said.getvalue()[:start] + said.getvalue()[start + size :], said.getvalue()[start : start + size]
+    behind = bare[:-12] + chunk + bare[-12:]
+    assert header_of_file(io.BytesIO(behind)) == (8, 4, 6) and decode(behind).size == (4, 8)
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", lambda self: pytest.fail("decoded"))
+    assert header_of_file(io.BytesIO(bare)) == (8, 4, 1)
+    assert header_of_file(io.BytesIO(bare[:-20])) is None
