@@ -83,4 +83,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'distillkit' has no attribute {name!r}")
     module, _, inner = _HOMES[name].partition(":")
     found = import_module(f"distillkit.{module}")
-    return getattr(found, inner) if inner else found
+    if not inner or isinstance(getattr(found, inner), type):
+        return getattr(found, inner) if inner else found
+    from distillkit.callable import public
+
+    return public(getattr(found, inner), name)

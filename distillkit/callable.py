@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable
+from functools import cache, wraps
 from os import PathLike, fsdecode
 from types import ModuleType
 from typing import Any
 
 from distillkit.errors import as_known
 from distillkit.system.addresses import refuse_secrets
+from distillkit.system.arguments import refuse_other_types
 
 Say = Callable[[str], None]  # who hears what functions tell while they work, line by line
 
@@ -19,21 +21,34 @@ class CallableModule(ModuleType):
     """Calling the module is calling the function that has its name."""
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
-        for one in (*arguments, *keywords.values()):
-            if isinstance(one, str | PathLike):  # as the command line does; lists of texts may say what they like
-                refuse_secrets(fsdecode(one), self.__name__)
-        function = getattr(self, self.__name__.rpartition(".")[2])
-        return function(*_heard(function, arguments, keywords), **keywords)
+        name = self.__name__.rpartition(".")[2]
+        return public(getattr(self, name), name)(*arguments, **keywords)
 
 
-def _heard(function: Callable[..., Any], arguments: tuple[Any, ...], keywords: dict[str, Any]) -> list[Any]:
-    """The arguments, where `say` hears of places as people know them; a keyword is changed in place."""
-    given, names = list(arguments), list(inspect.signature(function).parameters)
-    if keywords.get("say") is not None:
-        keywords["say"] = _as_known(keywords["say"])
-    elif "say" in names and names.index("say") < len(given):
-        given[names.index("say")] = _as_known(given[names.index("say")])
-    return given
+@cache
+def public(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """The function as the package offers it by that name: a value of another type than it names is one line, a secret in
+    an address is refused as on the command line, and `say` hears of places as people know them.
+    """
+    signature = inspect.signature(function)
+
+    @wraps(function)
+    def called(*arguments: Any, **keywords: Any) -> Any:
+        try:
+            bound = signature.bind(*arguments, **keywords)
+        except TypeError:
+            return function(*arguments, **keywords)  # Python says itself what is missing, or unknown
+        given = bound.arguments
+        for one in given.values():
+            if isinstance(one, str | PathLike):  # lists of texts may say what they like
+                refuse_secrets(fsdecode(one), f"distillkit.{name}")
+        refuse_other_types(function, name, given)
+        if "say" in given:
+            given["say"] = _as_known(given["say"])
+        return function(*bound.args, **bound.kwargs)
+
+    called.__module__, called.__qualname__ = "distillkit", name  # where pickle finds it
+    return called
 
 
 def _as_known(say: Say) -> Say:
