@@ -17,6 +17,7 @@ _NOT_YET = (
     re.compile(r"(?<![^/])\.([^/]+)\.appending/\1(?![^/])"),
     re.compile(r"(?<![^/])\.([^/]+)\.staged/\d+/[0-9a-f]{32}(?![^/])"),
 )
+_PASSING = re.compile(r"tmp[a-z0-9_]{8}")  # as `tempfile` calls what has no name in the end
 
 
 known_as: list[Callable[[str], str]] = []  # what calls places in a line by other names: see store/bucket/named.py
@@ -124,6 +125,8 @@ def place_of(error: OSError, path: Path, reading: bool) -> str:
     if found is None and reading:
         found = in_hand(error)
     if not found or not Path(found).is_absolute() or ".partial" in found or Path(found) in path.parents:
+        return in_the_end(path)
+    if Path(found).parent == path and _PASSING.fullmatch(Path(found).name):
         return in_the_end(path)
     return in_the_end(found)
 

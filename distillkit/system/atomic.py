@@ -39,9 +39,11 @@ def noticing_a_full_disk(path: Path) -> Iterator[None]:
                 "room and run the same command again"
             ) from error
         if error.errno in _LOST:
+            # Who was lent a folder cannot mount it, nor was it ever another.
+            cure = "mount it again" if error.errno != errno.EROFS else "mount it to be written, or name another place,"
             raise DiskLost(
                 f"{place_of(error, path, reading=True)}: the disk does not answer ({error.strerror}); what is "
-                "committed is kept, mount it again and run the same command again"
+                f"committed is kept, {cure} and run the same command again"
             ) from error
         # Not all calls say which file it was. What a library told in its own words has no number: with a name beside it
         # the words would be lost, as those of a server that refuses an object.

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -210,3 +211,16 @@ def test_a_disk_that_is_really_full(tiny_disk):
     assert everything_below(tiny_disk) == ["kept.json"]
     with atomic_file(tiny_disk / "small") as file:
         file.write(bytes(1000))
+
+
+def test_a_place_that_can_only_be_read_is_told_as_one(tmp_path, monkeypatch):
+    """As a store that somebody else lends: its user cannot mount it, and a name that passes says nothing."""
+
+    def refused(*_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(tmp_path / "tmp0a_b1c2d"))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refused)
+    with pytest.raises(DiskLost) as told, atomic.noticing_a_full_disk(tmp_path), tempfile.TemporaryFile(dir=tmp_path):
+        pytest.fail("nothing can be written")
+    assert str(told.value).startswith(f"{tmp_path}: the disk does not answer (Read-only file system); ")
+    assert "or name another place" in str(told.value)
