@@ -126,7 +126,7 @@ def place_of(error: OSError, path: Path, reading: bool) -> str:
         found = in_hand(error)
     if not found or not Path(found).is_absolute() or ".partial" in found or Path(found) in path.parents:
         return in_the_end(path)
-    if Path(found).parent == path and _PASSING.fullmatch(Path(found).name):
+    if Path(found).parent == path.absolute() and _PASSING.fullmatch(Path(found).name):
         return in_the_end(path)
     return in_the_end(found)
 

@@ -213,14 +213,17 @@ def test_a_disk_that_is_really_full(tiny_disk):
         file.write(bytes(1000))
 
 
-def test_a_place_that_can_only_be_read_is_told_as_one(tmp_path, monkeypatch):
+@pytest.mark.parametrize("told_as", [".", "whole"])
+def test_a_place_that_can_only_be_read_is_told_as_one(tmp_path, monkeypatch, told_as):
     """As a store that somebody else lends: its user cannot mount it, and a name that passes says nothing."""
 
     def refused(*_, **__):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(tmp_path / "tmp0a_b1c2d"))
 
     monkeypatch.setattr(tempfile, "TemporaryFile", refused)
-    with pytest.raises(DiskLost) as told, atomic.noticing_a_full_disk(tmp_path), tempfile.TemporaryFile(dir=tmp_path):
+    monkeypatch.chdir(tmp_path)
+    place = Path() if told_as == "." else tmp_path
+    with pytest.raises(DiskLost) as told, atomic.noticing_a_full_disk(place), tempfile.TemporaryFile(dir=place):
         pytest.fail("nothing can be written")
-    assert str(told.value).startswith(f"{tmp_path}: the disk does not answer (Read-only file system); ")
+    assert str(told.value).startswith(f"{place}: the disk does not answer (Read-only file system); ")
     assert "or name another place" in str(told.value)
