@@ -27,8 +27,8 @@ class CallableModule(ModuleType):
 
 @cache
 def public(function: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """The function as the package offers it by that name: a value of another type than it names is one line, a secret in
-    an address is refused as on the command line, and `say` hears of places as people know them.
+    """The function as the package offers it by that name: a value of another type than it names is one line, secrets in
+    addresses are refused as on the command line, and `say` hears of places as people know them.
     """
     signature = inspect.signature(function)
 
