@@ -30,6 +30,7 @@ _RISE, _FIRST, _LAST = 0.3, 1 / 25, 1 / 250_000
 
 def make_optimizer(model: nn.Module, optim: Optim) -> torch.optim.Optimizer:
     """AdamW or SGD over the trained parameters of `model`; biases, norms, scales and embeddings are not decayed.
+    Scales of several axes are, such as FastViT's (C, 1, 1), as timm's `param_groups_weight_decay` has it.
 
     A group's `lr_share` is what its learning rate is of the schedule's (`layer_decay`); parameters of a module with a
     `learning_rate` have that constant rate as `own_lr`, and no decay.
