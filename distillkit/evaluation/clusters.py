@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.special import ndtr, ndtri, stdtrit
+from scipy.special import ndtr, stdtrit
 
 from distillkit.evals._answers import Answers
 
@@ -92,7 +92,9 @@ def ends(
     A handful of clusters has too few ways of being drawn for any percentile: there it is Student's t itself.
 
     `biased`: what is resampled comes out too high, as it was too high in the items that were asked: percentiles are
-    moved by twice as much as their middle is away from `centre` (Efron 1987, https://doi.org/10.2307/2289144).
+    moved by twice as much as their middle is away from `centre`. Not on Efron's scale, which moves which percentiles
+    are taken (1987, https://doi.org/10.2307/2289144): where all of them lie above `centre`, as of a mean over many
+    classes that each come out too high, it runs out of percentiles, and the interval was of no width, above the truth.
     """
     if count < 2:
         blank = np.full(found.shape[1], np.nan)
@@ -101,10 +103,6 @@ def ends(
     if count < FEW:
         half = -away * wider * found.std(0)
         return centre - half, centre + half
-    if biased:
-        below = ((found < centre).mean(0) + (found <= centre).mean(0)) / 2
-        moved = 2 * ndtri(below.clip(1 / len(found), 1 - 1 / len(found)))
-        tails = ndtr([moved + wider * away, moved - wider * away]).T
-        return tuple(np.transpose([np.quantile(one, two) for one, two in zip(found.T, tails, strict=True)]))
     low, high = np.quantile(found, [ndtr(wider * away), ndtr(-wider * away)], axis=0)
-    return low, high
+    moved = 2 * (np.median(found, 0) - centre) if biased else 0.0
+    return low - moved, high - moved

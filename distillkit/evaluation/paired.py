@@ -145,7 +145,7 @@ def _reached(parts: list[tuple[np.ndarray, int]], value: Float[np.ndarray, "m"])
         middle = (low + high) / 2
         inside = _squared(parts, 10.0**middle) >= value**2
         low, high = np.where(inside, middle, low), np.where(inside, high, middle)
-    return np.where(value == 0, 1.0, 10.0**high)
+    return np.where(value == 0, 1.0, np.where(np.isnan(value), np.nan, 10.0**high))
 
 
 def seeded_interval(

@@ -101,6 +101,14 @@ def test_a_recipe_that_was_run_once_has_seeds_all_the_same(seeds):
     assert separable(seeded_differences(several, teacher, fixed=True)).mean() <= 0.05
 
 
+@pytest.mark.parametrize("seeds", [(1, 3), (3, 3)])
+def test_of_what_is_no_number_no_p_is_told(seeds):
+    ones, others = (np.zeros((count, 30, 1)) for count in seeds)
+    ones[0, 0] = np.nan
+    found = seeded_differences(ones, others)
+    assert np.isnan([found.value, found.low, found.high, found.p]).all()
+
+
 @pytest.mark.parametrize("groups", [1, 2, 3, 6, 10])
 def test_seeds_do_not_stand_for_groups_of_items(groups):
     """Few groups are as few with three seeds each, and one alone says nothing, however many seeds."""
