@@ -44,8 +44,8 @@ def settled() -> Iterator[None]:
 
 
 def _small_count() -> bool:
-    """Whether this thread tells numbers below 1e-38 from zero."""
-    return bool(torch.tensor([1e-40]).mul(1) != 0)
+    """Whether this thread tells numbers below 1e-38 from zero; a caller's defaults are perhaps float64, or a GPU."""
+    return bool(torch.tensor([1e-40], dtype=torch.float32, device="cpu").mul(1) != 0)
 
 
 def settle() -> None:

@@ -65,13 +65,27 @@ def test_what_a_caller_has_set_comes_back(two_threads):
     assert torch.get_num_threads() == 2 and _of_a_new_thread() == 2
 
 
-def test_a_caller_who_flushes_goes_on_so():
-    torch.set_flush_denormal(True)
+DEFAULTS = {
+    "none": (torch.float32, "cpu"),
+    "float64": (torch.float64, "cpu"),
+    "float16": (torch.float16, "cpu"),
+    "meta": (torch.float32, "meta"),
+}
+
+
+@pytest.mark.parametrize("flushes", [True, False])
+@pytest.mark.parametrize("defaults", DEFAULTS)
+def test_whether_a_caller_flushes_is_as_before(flushes, defaults):
+    """Whatever numbers torch makes by default: where these were float16, NumPy took small ones for zero ever after."""
+    dtype, device = DEFAULTS[defaults]
+    torch.set_flush_denormal(flushes)
+    torch.set_default_dtype(dtype)
     try:
-        with cpu.settled():
+        with torch.device(device), cpu.settled():
             pass
-        assert _smallest() == 0
+        assert (_smallest() == 0) == flushes
     finally:
+        torch.set_default_dtype(torch.float32)
         torch.set_flush_denormal(False)
 
 
