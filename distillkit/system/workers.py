@@ -59,6 +59,19 @@ class Apart(SpawnContext):
     Process = _Process
 
 
+class _Hidden(ModuleType):
+    """The main module: one of no file to the thread that made this, what it was to all others, who may pickle."""
+
+    def __init__(self, script: ModuleType):
+        super().__init__("__main__")
+        self._script, self._thread = script, threading.get_ident()
+
+    def __getattr__(self, name: str) -> Any:
+        if threading.get_ident() == self._thread:
+            raise AttributeError(name)
+        return getattr(self._script, name)
+
+
 _hiding = threading.Lock()
 
 
@@ -67,7 +80,7 @@ def _no_script() -> Iterator[None]:
     """Within it the main module is one of no file, as in a shell of Python."""
     with _hiding:
         script = sys.modules["__main__"]
-        sys.modules["__main__"] = ModuleType("__main__")
+        sys.modules["__main__"] = _Hidden(script)
         try:
             yield
         finally:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from distillkit.errors import DistillkitError, SourceError
 from distillkit.system import workers
-from distillkit.system.workers import by_processes, cores
+from distillkit.system.workers import _no_script, by_processes, cores
 
 
 def _squared(number, sign):
@@ -84,6 +85,17 @@ def test_what_a_guarded_script_defines_reaches_its_processes(tmp_path):
         "    print(ProcessPoolExecutor(1, Apart(), keep, (Own(),)).submit(tell, Own()).result())\n",
     )
     assert done.returncode == 0 and done.stdout == "6\n", done.stderr
+
+
+def test_other_threads_of_a_script_have_it_while_a_process_begins():
+    """Else what they pickle for processes of their own is not found."""
+    main, seen = sys.modules["__main__"], []
+    with _no_script():
+        assert not hasattr(sys.modules["__main__"], "__file__")
+        thread = threading.Thread(target=lambda: seen.append(sys.modules["__main__"].__file__))
+        thread.start()
+        thread.join()
+    assert seen == [main.__file__] and sys.modules["__main__"] is main
 
 
 def test_every_process_of_ours_begins_so():
