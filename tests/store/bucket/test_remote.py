@@ -1,5 +1,6 @@
 """Stores in a bucket of a real S3 server: written shard by shard, continued by any machine, read through a cache."""
 
+import inspect
 import json
 import os
 import pickle
@@ -17,7 +18,8 @@ import torch
 from botocore.exceptions import ClientError
 from s3fs.errors import translate_boto_error
 
-from distillkit.callable import CallableModule
+import distillkit
+from distillkit.callable import CallableModule, public
 from distillkit.cli.console import say
 from distillkit.errors import StoreError
 from distillkit.mining.job import Job
@@ -544,6 +546,22 @@ def test_an_error_that_python_raises_names_the_url_and_so_does_what_is_said(toy_
     assert said == [f"{URL}: complete"] * 2
     with pytest.raises(TypeError):
         module(here)
+
+
+def test_so_it_is_of_every_function_that_says_something(toy_there, s3, cache):
+    """The modules that are called did it, and store verify, append, merge and a dozen others did not."""
+    doors = {name: getattr(distillkit, name) for name in distillkit._HOMES}
+    says = {name for name, door in doors.items() if callable(door) and "say" in inspect.signature(door).parameters}
+    plain = {name: doors[name] for name in says if not isinstance(doors[name], CallableModule)}
+    assert len(plain) > 12 and {door.__code__.co_name for door in plain.values()} == {"called"}
+    toy_there.write()
+
+    def checked(store, say):
+        say(f"{store}: checked")
+
+    said = []
+    public(checked, "checked")(local(URL), said.append)
+    assert said == [f"{URL}: checked"]
 
 
 def test_progress_names_the_url_not_the_folder_that_stands_for_it(toy_there, s3, cache, capsys):
