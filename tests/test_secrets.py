@@ -75,7 +75,7 @@ def heard(monkeypatch):
 
     def listens(**what):
         given.append(what)
-        run = SimpleNamespace(id="1", name="1", starting_step=0, finish=lambda **end: None)
+        run = SimpleNamespace(id="1", name="1", starting_step=0, disabled=False, finish=lambda **end: None)
         run.log = lambda *line, **step: given.append((line, step))
         return run
 

@@ -141,12 +141,13 @@ def _wandb(project: str, name: str, facts: Line, known: str | None, **more: str)
     """https://docs.wandb.ai/ref/python"""
     begin = partial(_need("wandb").init, project=project, name=name, config=facts, **more)
     run, anew = _gone_on(begin, None if known is None else {"id": known, "resume": "allow"})
-    if known is not None and not (anew or run.resumed or run.offline):
+    if known is not None and not (anew or run.resumed or run.offline or run.disabled):
         anew = "the server does not know it"
     log = partial(_log_to_run, run)
+    kept = None if run.disabled else run.id  # WANDB_MODE=disabled: nobody else will know that one
     # It takes no line of a step before this one.
     has = run.starting_step - 1
-    return Tracker("wandb", log, lambda error: run.finish(exit_code=0 if error is None else 1), run.id, has, anew)
+    return Tracker("wandb", log, lambda error: run.finish(exit_code=0 if error is None else 1), kept, has, anew)
 
 
 def _trackio(project: str, name: str, facts: Line, known: str | None, made: int) -> Tracker:

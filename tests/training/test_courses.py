@@ -238,7 +238,7 @@ def trackers(told):
     active = []
 
     class Run:
-        offline = resumed = False
+        offline = resumed = disabled = False
         starting_step = 0
 
         def __init__(self, name):

@@ -154,15 +154,19 @@ class Wandb:
     """Knows `runs`: of each id the steps. `broken`: what `init` raises for an id that is asked for."""
 
     def __init__(self):
-        self.runs, self.broken, self.away = {}, None, False
+        self.runs, self.broken, self.away, self.disabled = {}, None, False, False
 
     def init(self, project, name, config, reinit, resume=None, **more):
         known = more.get("id")
         if self.away or (known and self.broken):
             raise RuntimeError("no such host" if self.away else self.broken)
+        if self.disabled:
+            run = SimpleNamespace(id=known or "nobody's", resumed=False, offline=False, disabled=True, starting_step=0)
+            run.log, run.finish = lambda numbers, step: None, lambda exit_code: None
+            return run
         resumed = known in self.runs
         steps = self.runs.setdefault(known or f"r{len(self.runs)}", [])
-        made = SimpleNamespace(id=known or f"r{len(self.runs) - 1}", resumed=resumed, offline=False)
+        made = SimpleNamespace(id=known or f"r{len(self.runs) - 1}", resumed=resumed, offline=False, disabled=False)
         made.starting_step = steps[-1] + 1 if steps else 0
         made.log, made.finish = lambda numbers, step: steps.append(step), lambda exit_code: None
         return made
@@ -195,6 +199,20 @@ def test_a_run_that_wandb_has_lost_is_told_and_begun_anew(twice, like_wandb):
 def test_another_server_does_not_know_the_run(twice, like_wandb):
     code, err = twice('log.wandb="toy"', between=like_wandb.runs.clear)
     assert code == 0 and "its run r0 (the server does not know it); this is a new one" in err
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_with_wandb_disabled_no_run_is_missed_or_kept(twice, like_wandb, first):
+    """Of each training that went on it was said that the server does not know its run: nobody had asked one."""
+    like_wandb.disabled = first
+
+    def disabled():
+        like_wandb.disabled = True
+
+    code, err = twice('log.wandb="toy"', between=disabled)
+    kept = twice.student.run / "trackers.json"
+    assert code == 0 and "does not go on" not in err
+    assert not kept.is_file() if first else json.loads(kept.read_text())["wandb"]["id"] == "r0"
 
 
 def test_a_training_under_way_goes_on_without_a_tracker_that_is_away(twice, like_wandb):
