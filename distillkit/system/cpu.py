@@ -23,7 +23,8 @@ def settled() -> Iterator[None]:
     """`settle`, for the time within: a notebook's or a script's own numbers go on as they would have.
 
     torch's random numbers, its number of threads, and whether numbers below 1e-38 count (NumPy's, too) are then those
-    of before. Random numbers of a GPU are, where somebody had used one.
+    of before. Random numbers of a GPU are, where somebody had used one. They are the process's: what another thread
+    draws meanwhile, it draws again afterwards.
     """
     threads, small, drawn = torch.get_num_threads(), _small_count(), torch.get_rng_state()
     of_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None

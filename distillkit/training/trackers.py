@@ -57,7 +57,7 @@ class Trackers:
     """
 
     def __init__(self, recipe: TrainRecipe, folder: Path, say: Say, done: int = 0, made: int = 0):
-        self.folder, self.say, self.done = folder, say, done
+        self.folder, self.say, self.done, self.made = folder, say, done, made
         name, facts = str(folder), recipe.model_dump(mode="json")
         begin: dict[str, Begin] = {
             "tensorboard": lambda _, known: _tensorboard(folder, done),
@@ -84,7 +84,9 @@ class Trackers:
 
     def _begin(self, name: str, begin: Begin, asked: Any) -> None:
         kept = self.kept.get(name, {})
-        known = kept["id"] if kept.get("project") == asked else None
+        # Whose steps and log were deleted is begun anew; there it would send no line up to the last one of before.
+        goes_on = self.done or self.made
+        known = kept["id"] if goes_on and kept.get("project") == asked else None
         try:
             tracker = begin(asked, known)
         except MissingExtra:

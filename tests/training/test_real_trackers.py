@@ -184,6 +184,18 @@ def test_no_step_goes_to_wandb_twice(twice, like_wandb):
     assert like_wandb.runs == {"r0": steps_of(twice.student)}
 
 
+def test_a_run_whose_steps_were_deleted_is_begun_anew_there_too(twice, like_wandb):
+    """It went on as the run of before, and no line was sent up to the last that this one had sent."""
+
+    def deleted():
+        shutil.rmtree(twice.student.run / "checkpoints")
+        (twice.student.run / "metrics.jsonl").unlink()
+
+    assert twice('log.wandb="toy"', between=deleted)[0] == 0
+    steps = steps_of(twice.student)
+    assert steps[0] == 1 and like_wandb.runs == {"r0": [1, 2, 3, 4, 5], "r1": steps}
+
+
 def test_a_run_that_wandb_has_lost_is_told_and_begun_anew(twice, like_wandb):
     def lost():
         like_wandb.broken = "409: run toy/r0 was previously created and deleted"
