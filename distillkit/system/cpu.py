@@ -7,7 +7,7 @@ import os
 import platform
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 
@@ -40,8 +40,9 @@ def settled() -> Iterator[None]:
             torch.set_num_threads(threads)
         # Pools of ours have threads of one core each, and torch takes what one of them said for every thread to come.
         last = threading.Thread(target=torch.set_num_threads, args=(threads,))
-        last.start()
-        last.join()
+        with suppress(RuntimeError):  # none can begin, as at the end of a process: then none is to come, either
+            last.start()
+            last.join()
 
 
 def _small_count() -> bool:

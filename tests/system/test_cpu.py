@@ -65,6 +65,16 @@ def test_what_a_caller_has_set_comes_back(two_threads):
     assert torch.get_num_threads() == 2 and _of_a_new_thread() == 2
 
 
+def test_where_no_thread_can_begin_what_was_made_is_not_lost(monkeypatch):
+    """As in what Python 3.12 and later call at the end of a process."""
+
+    def refused(thread):
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    assert cpu.settled()(lambda: "made")() == "made"
+
+
 DEFAULTS = {
     "none": (torch.float32, "cpu"),
     "float64": (torch.float64, "cpu"),
