@@ -48,7 +48,7 @@ def test_of_two_passes_the_time_of_the_second_is_told_when_it_is_known(clock):
 
     at(50.0, 0, "image", 50)
     assert said.pop() == (
-        "pairs: shard 1/2, images at 1 rows/s, 0% waiting for data, 1 failed, 0:02:30 left, and the texts, which come "
+        "pairs: shard 1/2, images at 1 row/s, 0% waiting for data, 1 failed, 0:02:30 left, and the texts, which come "
         "behind"
     )
     at(100.0, 0, "image", 100), at(140.0, 0, "text", 20)  # two seconds each
@@ -59,7 +59,7 @@ def test_of_two_passes_the_time_of_the_second_is_told_when_it_is_known(clock):
     progress.finished({"shard": 0, "rows": 100, "failed": 1, "seconds": 300.0, "wait_share": 0.0})
     assert said[-1] == "pairs: shard 1/2, 0.33 rows/s, 0% waiting for data, 1 failed, 0:05:00 left"
     at(350.0, 1, "image", 50, started=300.0)
-    assert said[-1] == "pairs: shard 2/2, images at 1 rows/s, 0% waiting for data, 2 failed, 0:04:10 left"
+    assert said[-1] == "pairs: shard 2/2, images at 1 row/s, 0% waiting for data, 2 failed, 0:04:10 left"
 
 
 def test_time_of_an_earlier_run_slows_nobody_down(clock):
@@ -68,7 +68,7 @@ def test_time_of_an_earlier_run_slows_nobody_down(clock):
     clock[0], cost = 20.0, Cost()
     cost.started = -500.0  # of the shard that was kept
     progress.within(0, 20, 0, cost, "image", of=100)
-    assert "images at 1 rows/s" in said[0] and "0:01:20 left" in said[0]
+    assert "images at 1 row/s" in said[0] and "0:01:20 left" in said[0]
 
 
 def test_ten_seconds_within_a_shard_are_the_longest_without_a_line(clock):
