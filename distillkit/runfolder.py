@@ -33,7 +33,7 @@ from distillkit.recipe.derived import mended
 from distillkit.recipe.schema import validate
 from distillkit.recipe.weights import Inherit
 from distillkit.system.addresses import refuse_secrets_within
-from distillkit.system.atomic import make_folder, set_aside
+from distillkit.system.atomic import make_folder, may_write, set_aside
 from distillkit.system.best import BY, FOLDER, RECORD, is_best, run_of
 from distillkit.system.lines import append_line, keep_lines, log_damaged, read_lines, settle
 from distillkit.system.locks import locked
@@ -58,8 +58,11 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """TrainError when another process trains here, or nobody could."""
+        """TrainError when another process trains here, or nobody could; one that is finished may lie where none can."""
         lock = self.path.with_name(f".{self.path.name}.lock")
+        if self.finished and not may_write(lock) and not may_write(self.path):
+            yield
+            return
         try:
             make_folder(self.path.parent)
             lock.touch()
@@ -79,6 +82,8 @@ class RunFolder:
         """
         refuse_secrets_within(recipe.model_dump(mode="json"), str(self.path))
         changes, begun_with = [], self.begun_with()
+        if self.stands(wanted) and self.begun_recipe() == recipe:
+            return []  # nothing is new: it may lie where nothing can be written
         if begun_with not in (None, wanted):
             changes = [*differences(begun_with, wanted), f"the old run is now {self.move_aside()}"]
         make_folder(self.path)

@@ -24,7 +24,7 @@ from distillkit.demo.masks import write_masks
 from distillkit.demo.teacher_config import CONFIG, point_at_itself
 from distillkit.demo.texts import sentences
 from distillkit.errors import SourceError
-from distillkit.system.atomic import atomic_file, make_folder, parsed_json, write_json
+from distillkit.system.atomic import atomic_file, make_folder, may_write, parsed_json, write_json
 from distillkit.system.locks import locked
 from distillkit.system.paths import cache_dir
 from distillkit.system.wording import count
@@ -43,6 +43,9 @@ def prepare(quick: bool = False, say: Say = silent, *, narrow: bool = False) -> 
     """
     root = cache_dir() / ("demo-quick" if quick else "demo")
     make_folder(root)
+    if not may_write(root):  # where all stages are finished, none writes
+        _run(root, quick, narrow, say)
+        return root
     with locked(root / ".lock", wait=False) as ours:
         if not ours:
             raise SourceError(f"{root}: another process is preparing it; wait until it is done")

@@ -55,7 +55,7 @@ def _outline(component: Component) -> Any:
 
 def refuse_taken(path: Path, plan: Planned, job: Job | None, part: Part, again: bool) -> None:
     """StoreError where others write all that is left of a store, or files lie in its place that are no store's;
-    NoLocks where nobody can be kept apart.
+    NoLocks where nobody can be kept apart; DiskLost, or an OSError, where nothing can be written and something is left.
 
     `plan` and `job`, if that is known by now, tell the shards of a store that nobody has begun. `again`: of a finished
     store all is left. Nothing is claimed yet: each shard is asked for when its turn comes.
@@ -63,7 +63,7 @@ def refuse_taken(path: Path, plan: Planned, job: Job | None, part: Part, again: 
     home_of(path).refuse_other_files()
     make_folder(path.parent)
     with Claims(path) as claims:
-        left = [] if claims.idle() else _left(path, plan, job, part, again)
+        left = [] if claims.idle() and not claims.refused else _left(path, plan, job, part, again)
         if left and not any(map(claims.try_one, left)):
             raise claims.taken(left)
 

@@ -101,6 +101,12 @@ def keep_names(folder: Path) -> None:
             raise
 
 
+def may_write(path: Path) -> bool:
+    """Whether a file can be written at `path`: not where a disk is mounted to be read, or it is another user's."""
+    place = path if path.exists() else path.parent
+    return os.access(place, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
 def remove_file(path: Path, ours: Callable[[], object] | None = None) -> None:
     """Remove a file, if it is there, durably: what a power cut brings back would speak of bytes that are others now.
 

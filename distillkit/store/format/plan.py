@@ -26,7 +26,7 @@ from distillkit.errors import SourceError
 from distillkit.store.format.labels import Labels, Lose
 from distillkit.store.format.maker import caller
 from distillkit.system.arrow import table_at
-from distillkit.system.atomic import noticing_a_full_disk
+from distillkit.system.atomic import may_write, noticing_a_full_disk
 from distillkit.system.opening import blame_the_file
 from distillkit.types import Sample, class_number
 
@@ -130,6 +130,8 @@ def _blocks(
 
 def _mapped(batches: Iterable[pa.RecordBatch], folder: Path | None) -> pa.Table:
     """A table of the batches, written and mapped: its memory is the system's page cache, not ours."""
+    if folder is not None and not may_write(folder):  # the store there may be finished, and need nothing
+        folder = None
     with (
         noticing_a_full_disk(folder or Path(tempfile.gettempdir())),
         tempfile.TemporaryFile(dir=folder) as file,

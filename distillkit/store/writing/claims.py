@@ -16,9 +16,10 @@ from itertools import count
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
+from typing import BinaryIO
 
 from distillkit.errors import StoreError
-from distillkit.system.atomic import make_folder
+from distillkit.system.atomic import make_folder, may_write, noticing_a_full_disk
 from distillkit.system.locks import lock_bytes, unlock_bytes
 
 _FIRST_SHARD = 1
@@ -49,14 +50,26 @@ class Part:
 
 
 class Claims:
-    """What this process may write of the store at `store`. Nothing is claimed any more after leaving the context."""
+    """What this process may write of the store at `store`. Nothing is claimed any more after leaving the context.
+
+    Of a store in a place that can only be read no shard is had, and who asks for none needs no lock: a finished one is
+    left alone wherever it lies.
+    """
 
     def __init__(self, store: Path):
         self.store = store
         make_folder(store.parent)
         # One handle for all: a process loses its locks on a file with the first handle of it that it closes.
         self._place = store.parent / f".{store.name}.lock"
-        self._file = self._place.open("ab")
+        self._file: BinaryIO | None = None
+        self.refused: OSError | None = None  # why no shard can be claimed here
+        with noticing_a_full_disk(self._place):
+            try:
+                self._file = self._place.open("ab")
+            except OSError as error:
+                if not store.is_dir() or may_write(store.parent) or may_write(store):
+                    raise
+                self.refused = error
 
     def __enter__(self) -> Claims:
         return self
@@ -64,11 +77,15 @@ class Claims:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     @contextmanager
     def beginning_or_end(self) -> Iterator[None]:
         """One run at a time; others wait here. It takes seconds."""
+        if self._file is None:
+            yield
+            return
         lock_bytes(self._file, self._place, 0, 1, wait=True)
         try:
             yield
@@ -77,6 +94,8 @@ class Claims:
 
     def idle(self) -> bool:
         """Whether no other process writes a shard. Asked before the first claim."""
+        if self._file is None:
+            return True
         free = self._lock(_FIRST_SHARD, 0)
         if free:
             unlock_bytes(self._file, _FIRST_SHARD, 0)
@@ -108,6 +127,9 @@ class Claims:
         return self._lock(_FIRST_SHARD + shard, 1)
 
     def _lock(self, first: int, length: int) -> bool:
+        if self._file is None:
+            with noticing_a_full_disk(self._place):
+                raise self.refused or OSError(self._place)
         return lock_bytes(self._file, self._place, first, length)
 
 
