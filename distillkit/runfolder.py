@@ -26,7 +26,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import nn
 
-from distillkit.errors import DistillkitError, TrainError
+from distillkit.errors import DistillkitError, RecipeError, TrainError
 from distillkit.identity import NAMES, identity
 from distillkit.recipe import TrainRecipe, differences
 from distillkit.recipe.derived import mended
@@ -41,7 +41,7 @@ from distillkit.system.opening import tensors_of
 from distillkit.system.paths import meant, or_else
 from distillkit.system.record import digest, read_record, write_record
 from distillkit.system.retyped import from_here, retyped
-from distillkit.system.versions import versions
+from distillkit.system.versions import by_another, versions
 from distillkit.system.weights import FILE, TOLD, Damaged, refuse_damage, write_weights
 
 LARGEST = 3e38  # of a number that is logged and kept: beyond float32 nothing is said, and squares overflow
@@ -166,7 +166,10 @@ class RunFolder:
 
     def begun_recipe(self) -> TrainRecipe:
         """The resolved recipe that this run was begun with, finished or not."""
-        return validate(TrainRecipe, self._record().get("recipe"), str(self.run / "recipe.json"))
+        try:
+            return validate(TrainRecipe, self._record().get("recipe"), str(self.run / "recipe.json"))
+        except RecipeError as error:
+            raise RecipeError(f"{error}{by_another(self.versions)}") from error
 
     def recipe(self) -> TrainRecipe:
         """The resolved recipe this run was made with; TrainError when there is no finished run here."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from distillkit.callable import Say
-from distillkit.errors import OtherRun, TrainError
+from distillkit.errors import OtherRun, RecipeError, TrainError
 from distillkit.evaluation.unseen import measured_in_training
 from distillkit.identity import NAMES, class_names_sha256, identity, inherited_sha256
 from distillkit.recipe import TrainRecipe, differences
@@ -16,7 +16,7 @@ from distillkit.store.format.plan import FILE_NAME as PLAN
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.reading.selection import FILE_NAME as VIEW
 from distillkit.system.temporary import tidy_below
-from distillkit.system.versions import versions
+from distillkit.system.versions import by_another, versions
 from distillkit.system.wording import Usual, count
 from distillkit.training import checkpoint
 
@@ -113,10 +113,19 @@ def _other(run: RunFolder, wanted: dict[str, Any]) -> str | None:
     steps = run.facts().get("steps", 0) if run.finished else checkpoint.newest(run.checkpoints)
     state = "is a finished run" if run.finished else "holds a run"
     return (
-        f"{state} of {count(steps, 'step')} of another recipe ({_in_short(differences(begun, wanted))})"
+        f"{state} of {count(steps, 'step')} of another recipe ({_in_short(differences(begun, wanted))}{_unread(run)})"
         if steps
         else None
     )
+
+
+def _unread(run: RunFolder) -> str:
+    """Who wrote a recipe that is not understood; nothing where it is."""
+    try:
+        run.begun_recipe()
+    except RecipeError:
+        return by_another(run.versions)
+    return ""
 
 
 def _in_short(changes: Sequence[str]) -> str:

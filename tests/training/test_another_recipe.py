@@ -1,8 +1,14 @@
 """A run folder that is taken: the steps of another recipe are not set aside unasked, and plans tell of them."""
 
+import json
+import re
+
 import pytest
 
+from distillkit import __version__
+from distillkit.errors import RecipeError
 from distillkit.runfolder import RunFolder
+from tests.records import without_checksum
 
 SEED = "recipe.seed: 3 -> 9"
 
@@ -106,3 +112,22 @@ def test_a_view_or_a_recipe_where_a_run_is_expected_is_told_as_what_it_is(recipe
     for place, told in ((tmp_path / "out/held", "is a feature store"), (recipes[1], "is a recipe")):
         code, _, err = run_cli("evaluate", place)
         assert code == 1 and f"error: {place}: {told}, not the folder of a run; name " in err, err
+
+
+def test_a_run_of_a_newer_distillkit_is_told_as_one(student):
+    """What its recipe has more is nothing that its user mistyped."""
+    assert student()[0] == 0
+    file = student.run / "recipe.json"
+    record = json.loads(file.read_text())
+    record["versions"]["distillkit"] = "9.9.0"
+    for recipe in (record["recipe"], record["identity"]["recipe"]):
+        recipe["optim"]["newknob"] = 1
+    file.write_text(without_checksum(record))
+    newer = f"; distillkit 9.9.0 wrote it, this is {__version__}: use that one"
+    with pytest.raises(RecipeError, match="unknown key 'newknob'.*" + re.escape(newer)):
+        RunFolder(student.run).begun_recipe()
+    code, err = student()
+    assert code == 1 and newer in err and "Nothing was touched" in err
+    record["versions"]["distillkit"] = __version__
+    file.write_text(without_checksum(record))
+    assert "wrote it" not in student()[1]

@@ -14,6 +14,7 @@ from typing import Any
 
 from distillkit.errors import NoHome, StoreError
 from distillkit.recipe import differences
+from distillkit.store.format.manifest import READABLE, VERSION
 from distillkit.system.atomic import parsed_json
 from distillkit.system.paths import expand
 from distillkit.system.remote import is_remote, local_path
@@ -66,7 +67,9 @@ def _named(one: Record, other: Record, told: str) -> list[str]:
 
 
 def begun_with(store: Path) -> dict[str, Any] | None:
-    """The identity that a store was begun with; None where there is none. StoreError for what is no identity."""
+    """The identity that a store was begun with; None where there is none. StoreError for what is no identity, and for
+    one of a newer format.
+    """
     path = store / "plan.json"
     try:
         found = parsed_json(path.read_bytes()) if path.is_file() else None
@@ -78,6 +81,11 @@ def begun_with(store: Path) -> dict[str, Any] | None:
                 raise ValueError(f"{name} is no table")
     except (ValueError, AttributeError) as error:
         raise StoreError(f"{path}: damaged ({error}); move {store} away and make it again") from error
+    if found is not None and found.get("version", 1) not in READABLE:
+        raise StoreError(
+            f"{path}: store format version {found['version']!r}, this distillkit reads 1 to {VERSION}; use the "
+            f"distillkit that wrote it, or move {store} away and make it again"
+        )
     return found
 
 

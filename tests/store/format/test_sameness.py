@@ -2,7 +2,8 @@
 
 import pytest
 
-from distillkit.store.format.sameness import changes, other_teacher, recognised
+from distillkit.errors import StoreError
+from distillkit.store.format.sameness import begun_with, changes, other_teacher, recognised
 
 CLIP = {
     "kind": "openclip",
@@ -69,3 +70,11 @@ def test_an_identity_is_recognised_under_the_names_it_was_begun_with():
     assert recognised(before, other)["teachers"]["clip"] == CLIP
     found = [line.partition(": ")[0] for line in changes(before, other)]
     assert found == ["teachers.dino.weights_sha256", "rows", "teachers.dino.model"]
+
+
+def test_a_store_of_a_newer_format_is_not_taken_for_one_that_differs(tmp_path):
+    (tmp_path / "plan.json").write_text('{"version": 99}')
+    with pytest.raises(StoreError, match="format version 99, this distillkit reads 1 to 2; use the distillkit that"):
+        begun_with(tmp_path)
+    (tmp_path / "plan.json").write_text("{}")  # version 1 did not say so
+    assert begun_with(tmp_path) == {}
