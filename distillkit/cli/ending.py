@@ -16,6 +16,23 @@ from distillkit.system.fitting import short_of_memory
 TRACEBACK = "DISTILLKIT_TRACEBACK"
 
 
+def keep_standard_streams() -> None:
+    """What was closed (`2>&-`) leads to nowhere: else the next file that is opened, of a store perhaps, has its
+    number, and what a library in C or a child process says is written into it.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            handle = os.open(os.devnull, os.O_RDWR)
+            if handle != number:
+                os.dup2(handle, number)
+                os.close(handle)
+            os.set_inheritable(number, True)
+            if getattr(sys, name) is None:
+                setattr(sys, name, os.fdopen(number, mode, closefd=False))
+
+
 def speak_any_text() -> None:
     """What a terminal or a pipe has no characters for is written as \\u2028 and the like, in place of an error."""
     for stream in (sys.stdout, sys.stderr):
