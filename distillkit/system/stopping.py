@@ -1,4 +1,4 @@
-"""Signals that ask a command to stop: Ctrl-C and SIGTERM. Whoever is within a step may end it first.
+"""Signals that ask a command to stop: Ctrl-C, SIGTERM, a terminal that goes. Whoever is within a step may end it first.
 
 The command installs `on_signal`; a run of steps asks `asked()` after each, within `after_steps()`. A second signal of
 the same kind ends the process at once, as it would without us. A process that signals do not reach, such as a worker
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # What is kept, and whether anything is, whoever was stopped tells in a line of its own.
 STOPPED = "stopped; the same command continues"
 _patient = False
@@ -62,7 +62,7 @@ def code(number: int) -> int:
 
 @contextmanager
 def on_signal(say: Callable[[str], None]) -> Iterator[None]:
-    """Within it Ctrl-C and SIGTERM leave in order, by SystemExit with 130 and 143.
+    """Within it Ctrl-C, SIGTERM and SIGHUP leave in order, by SystemExit with 130, 143 and 129.
 
     A signal that whoever started us has us ignore stays ignored: `nohup` or a script does so for what it leaves behind.
     """

@@ -88,8 +88,9 @@ def _no_script() -> Iterator[None]:
 
 
 def begin_worker() -> None:
-    """In a new process: leave Ctrl-C to the parent, and never outlive it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """In a new process: leave Ctrl-C and a closed terminal to the parent, and never outlive it."""
+    for number in (signal.SIGINT, signal.SIGHUP):  # which reach all processes of a terminal
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
 
 

@@ -15,7 +15,7 @@ with on_signal(print):
 """
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_signal_that_a_command_was_started_to_ignore_stays_ignored(name):
     """A script leaves something behind that Ctrl-C is not meant for; anything else ends by it."""
     said = {}
@@ -23,5 +23,5 @@ def test_a_signal_that_a_command_was_started_to_ignore_stays_ignored(name):
         script = _SCRIPT.format(name=name, before=before)
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
         said[before] = done.returncode, done.stdout
-    code = {"SIGINT": 130, "SIGTERM": 143}[name]
+    code = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129}[name]
     assert said == {"SIG_IGN": (0, "goes on\n"), "SIG_DFL": (code, "stopped; the same command continues\n")}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ def begun(student, *words, **options):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["TERM", "INT"])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
 def test_the_step_in_hand_is_kept_and_told_in_one_line(student, number, code):
     knobs = ("--set", "checkpoints.every_steps=100000", "--set", "log.every_steps=1")
     process = begun(student, *knobs)
@@ -37,6 +38,24 @@ def test_the_step_in_hand_is_kept_and_told_in_one_line(student, number, code):
     assert step >= logged and {file.name for file in kept.iterdir()} >= {"state.json", "model.safetensors"}
     assert err.splitlines()[-1] == f"stopped after step {step}; its checkpoint is kept, the same command continues"
     assert "Traceback" not in err and not (student.run / "student.json").exists()
+
+
+@pytest.mark.long
+def test_a_terminal_that_is_closed_takes_no_step_with_it(student):
+    """Whoever's connection breaks hears nothing more, and what is written to such a terminal is an error."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        words = ["optim.epochs=400.0", "checkpoints.every_steps=100000", "log.every_steps=1"]
+        line = [sys.executable, "-m", "distillkit", "train-student", student.recipe]
+        os.execv(sys.executable, [str(word) for word in (*line, *(part for one in words for part in ("--set", one)))])
+    log = student.run / "metrics.jsonl"
+    while not (log.is_file() and log.read_text().count("\n") > 3):
+        os.read(terminal, 100_000)  # who does not read it lets its writer wait
+        time.sleep(0.02)
+    os.close(terminal)
+    _, status = os.waitpid(pid, 0)
+    (kept,) = (student.run / "checkpoints").iterdir()
+    assert os.waitstatus_to_exitcode(status) == 129 and int(kept.name) > 3
 
 
 def test_a_run_that_was_stopped_becomes_the_student_that_it_would_have_been(student, tmp_path, monkeypatch):
