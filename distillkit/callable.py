@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from functools import cache, wraps
 from os import PathLike, fsdecode
+from pathlib import PurePath
 from types import ModuleType
 from typing import Any
 
@@ -39,6 +40,7 @@ def public(function: Callable[..., Any], name: str) -> Callable[..., Any]:
         except TypeError:
             return function(*arguments, **keywords)  # Python says itself what is missing, or unknown
         given = bound.arguments
+        given.update({parameter: _plain(one) for parameter, one in given.items()})
         for one in given.values():
             if isinstance(one, str | PathLike):  # lists of texts may say what they like
                 refuse_secrets(fsdecode(one), f"distillkit.{name}")
@@ -49,6 +51,13 @@ def public(function: Callable[..., Any], name: str) -> Callable[..., Any]:
 
     called.__module__, called.__qualname__ = "distillkit", name  # where pickle finds it
     return called
+
+
+def _plain(one: Any) -> Any:
+    """Places as texts, where they are of a kind whose `str` is none, as what `os.scandir` gives."""
+    if type(one) in (list, tuple):
+        return type(one)(map(_plain, one))
+    return fsdecode(one) if isinstance(one, PathLike) and not isinstance(one, PurePath) else one
 
 
 def _as_known(say: Say) -> Say:

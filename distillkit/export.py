@@ -55,7 +55,7 @@ def export(
     out: str | Path | None = None,
     samples: str | Path | None = None,
     text_tower: Literal["own", "teacher"] = "own",
-    classes: str | None = None,
+    classes: str | Path | None = None,
     keep: str | None = None,
     runtime_dir: str | Path | None = None,
     licence: str | None = None,
@@ -80,7 +80,7 @@ def export(
     reference = Reference(run.load_student(), None if texts is None else teacher_says(run.facts()["teacher"]))
     asked = questions_of_run(recipe, run.path) if samples is None else questions_of_folder(here(samples), say)
     answers, shows = (getattr(target, name, False) for name in ("answers_classes", "shows_classes"))
-    place = classes_store(recipe, classes) if answers or shows else None
+    place = classes_store(recipe, None if classes is None else str(classes)) if answers or shows else None
     if place is not None:
         known = classes_of(recipe, place, reference.tells, run.facts()["teacher"])
         student = replace(student, classes=known)

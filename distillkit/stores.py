@@ -86,14 +86,16 @@ def store_info(store: Place) -> dict[str, Any]:
     return told
 
 
-def show(store: Place, *, out: Place | None = None, texts: Place | None = None, root: str | None = None) -> Path:
+def show(store: Place, *, out: Place | None = None, texts: Place | None = None, root: Place | None = None) -> Path:
     """A store as a page to look at, in this folder by the store's name if `out` does not say where.
 
     `texts`: show images with the nearest texts of this store, else of one beside it; `root`: where images lie by now.
     """
     opened = FeatureStore(store)
     page = here(out) if out is not None else Path(f"{opened.path.absolute().name}.html")
-    return write_store(page, opened, None if texts is None else here(texts), None if root is None else expand(root))
+    return write_store(
+        page, opened, None if texts is None else here(texts), None if root is None else expand(str(root))
+    )
 
 
 @cpu.settled()

@@ -62,12 +62,12 @@ def known(name: str) -> dict[str, Any]:
     return Facts.model_validate(table).model_dump(exclude_none=True)
 
 
-def check(name: str, root: str | None = None, thorough: bool = False) -> Iterator[tuple[str, bool]]:
+def check(name: str, root: str | Path | None = None, thorough: bool = False) -> Iterator[tuple[str, bool]]:
     """Lines about a corpus below `root` (a path or a URL; by default data/NAME), each with whether it is as it should.
 
     `thorough`: count the samples, and compare checksums of archives that are there.
     """
-    table, root = manifests.load(name), expand(root) if root else f"data/{name}"
+    table, root = manifests.load(name), expand(str(root)) if root else f"data/{name}"
     yield f"{name}: {_title(name)}", True
     if "parts" not in table:
         yield from _check_demo(table)

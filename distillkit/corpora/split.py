@@ -24,7 +24,7 @@ from distillkit.sources._names import same_form
 from distillkit.sources._places import folder_at
 from distillkit.sources._walk import is_image, walk
 from distillkit.system.atomic import as_json
-from distillkit.system.paths import expand
+from distillkit.system.paths import expand, here
 from distillkit.system.record import digest
 from distillkit.system.textfile import lines_of
 from distillkit.system.together import write_together
@@ -38,12 +38,12 @@ Images = dict[str, list[str]]  # paths below the root, by class
 
 
 def split(
-    root: str,
+    root: str | Path,
     *,
     classes: float = 0.5,
     train: float = 0.7,
     seed: int = 0,
-    lists: str | None = None,
+    lists: str | Path | None = None,
     overwrite: bool = False,
 ) -> dict[str, int]:
     """Write the lists into `root`; returns how many images each side has. SourceError where a side would be empty, and
@@ -54,8 +54,9 @@ def split(
     """
     if not 0 < classes < 1 or not 0 < train < 1:
         raise SourceError(f"classes = {classes} and train = {train} must be between 0 and 1: they are shares")
+    root = str(root)
     found = _found(root)
-    sides = _drawn(found, classes, train, seed) if lists is None else _listed(found, Path(expand(lists)), root)
+    sides = _drawn(found, classes, train, seed) if lists is None else _listed(found, here(lists), root)
     empty = next((side for side in SIDES if not any(sides[side].values())), None)
     if empty or sides["train"].keys() != sides["val_on_train"].keys():
         told = empty or "val_on_train, for some class,"

@@ -22,12 +22,12 @@ from distillkit.system.paths import expand, here
 def new_recipe(
     to: str | Path,
     *,
-    images: str,
+    images: str | Path,
     goal: str,
-    texts: str | None = None,
-    classes: str | None = None,
-    class_names: str | None = None,
-    measure: str | None = None,
+    texts: str | Path | None = None,
+    classes: str | Path | None = None,
+    class_names: str | Path | None = None,
+    measure: str | Path | None = None,
     parameters: str | None = None,
     latency: str | None = None,
     image_size: int | None = None,
@@ -43,11 +43,13 @@ def new_recipe(
     """
     to = here(to)
     refuse_what_is_there(to, RecipeError, "name another file")
-    if texts is not None and os.path.realpath(expand(texts)) == os.path.realpath(expand(images)):
+    if texts is not None and os.path.realpath(expand(str(texts))) == os.path.realpath(expand(str(images))):
         told = "its captions are learned from without --texts, which is for texts of no image in particular"
         raise RecipeError(f"{texts}: is the store of the images, too; {told}")
-    seen = told_of_seen(images, measure) if measure is not None else ""
-    material = Material(images, texts, classes, class_names, measure, teacher, named=teacher is not None)
+    measured = _as_text(measure)
+    seen = told_of_seen(str(images), measured) if measured is not None else ""
+    others = (_as_text(texts), _as_text(classes), _as_text(class_names), measured)
+    material = Material(str(images), *others, teacher, named=teacher is not None)
     budget = {"parameters": parameters, "latency": latency}
     text = draft(goal, material, to.stem, str(to), **budget, image_size=image_size, also=also)
     make_folder(to.parent)
@@ -58,6 +60,10 @@ def new_recipe(
     if told := _told_of_others(goal, material, also):
         say(f"{images}: {told}")
     return to
+
+
+def _as_text(place: str | Path | None) -> str | None:
+    return None if place is None else str(place)
 
 
 def draft(

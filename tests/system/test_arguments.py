@@ -1,6 +1,7 @@
 """Values of other types than a public function names: one line that says which, what is needed and what was meant."""
 
 import inspect
+import os
 import pickle
 from pathlib import Path, PurePosixPath
 
@@ -79,6 +80,31 @@ def test_what_stands_for_a_type_is_taken():
     refuse_other_types(asked, "asked", {"share": np.float32(0.5), "quick": np.True_, "names": {"b": 1}})
     refuse_other_types(asked, "asked", {"share": 1, "quick": 1, "names": []})
     refuse_other_types(lambda path: None, "asked", {"path": 5})
+
+
+PLACES = {"root", "images", "texts", "classes", "class_names", "measure", "lists", "samples", "runtime_dir"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_places_may_be_paths(name):
+    """Some were texts alone: the folder of a corpus, the stores of a new recipe."""
+    for parameter in inspect.signature(function_of(name)).parameters.values():
+        if parameter.name in PLACES and parameter.annotation != "float":  # split_corpus: a share of classes
+            refuse_other_types(function_of(name), name, {parameter.name: Path("a")})
+
+
+def test_what_scandir_gives_is_a_place(tmp_path):
+    (tmp_path / "nothing").mkdir()
+    for entry in os.scandir(tmp_path):
+        with pytest.raises(DistillkitError, match=f"^{tmp_path}/nothing"):
+            distillkit.store_info(entry)
+        with pytest.raises(DistillkitError, match=f"^{tmp_path}/nothing"):
+            distillkit.compare([entry])
+
+
+def test_a_new_recipe_takes_paths(tmp_path):
+    with pytest.raises(DistillkitError, match=f"^{tmp_path}/none"):
+        distillkit.new_recipe(tmp_path / "new.toml", images=tmp_path / "none", texts=tmp_path / "none2", goal="dino")
 
 
 def test_functions_travel_to_processes():
