@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 
 from distillkit.errors import SourceError
 from distillkit.pixels import randaugment, side_matter
@@ -104,7 +105,7 @@ def size_of_file(file: io.BytesIO | Path) -> tuple[int, int] | None:
 
 
 def header_of_file(file: io.BytesIO | Path) -> Header | None:
-    """The same with how it was held; of a PNG with texts the pixels are read, behind which it may say so."""
+    """The same with how it was held; of a PNG with camera data the pixels are read, behind which that may be."""
     try:
         with Image.open(file, formats=FORMATS) as opened:
             return header_of(opened, file)
@@ -118,8 +119,8 @@ def header_of(opened: Image.Image, file: io.BytesIO | Path) -> Header:
     silent = opened.format == "PNG" and not side_matter.may_be_turned(file)
     width, height = opened.size
     held = 1 if silent else how_held(opened)
-    if opened.format == "TIFF" and held >= 5:  # of these Pillow tells the size that they will have
-        width, height = height, width
+    if isinstance(opened, TiffImageFile):  # of these Pillow tells the size that they will have, in its newer versions
+        width, height = (opened.tag_v2[side] for side in (IMAGEWIDTH, IMAGELENGTH))
     return Header(width, height, held)
 
 

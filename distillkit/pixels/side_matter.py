@@ -17,7 +17,9 @@ from pathlib import Path
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 # Ancillary, but pixels: which of them are transparent. How the picture was held is in the second.
 _TRANSPARENCY, _HELD = b"tRNS", b"eXIf"
-_TEXTS = (b"tEXt", b"zTXt", b"iTXt")  # in which camera data may be, too
+# Camera data may be in texts, too, that are called so (Pillow's Image.getexif).
+_TEXTS, _CAMERA_TEXTS = (b"tEXt", b"zTXt", b"iTXt"), (b"exif", b"xmp", b"Raw profile type exif", b"XML:com.adobe.xmp")
+_LONGEST_NAME = 80  # bytes of a text, with the zero behind it
 # JFIF and Adobe's segment say what the colours are; camera data may say how the picture was held.
 _JFIF, _ADOBE, _CAMERA, _COMMENT, _SCAN = 0xE0, 0xEE, 0xE1, 0xFE, 0xDA
 
@@ -49,7 +51,7 @@ def without(data: bytes) -> Iterator[bytes]:
 
 
 def may_be_turned(png: io.BytesIO | Path) -> bool:
-    """Whether a PNG has a part that may say how the picture was held: camera data, or a text. No pixel is read.
+    """Whether a PNG has a part that may say how the picture was held: camera data, be it in a text. No pixel is read.
 
     OSError or struct.error where it is cut off.
     """
@@ -57,11 +59,12 @@ def may_be_turned(png: io.BytesIO | Path) -> bool:
         file.seek(len(_PNG))
         while True:
             length, kind = struct.unpack(">I4s", file.read(8))
-            if kind in (_HELD, *_TEXTS):
+            begin = file.read(min(length, _LONGEST_NAME))
+            if kind == _HELD or (kind in _TEXTS and begin.partition(b"\0")[0] in _CAMERA_TEXTS):
                 return True
             if kind == b"IEND":
                 return False
-            file.seek(length + 4, io.SEEK_CUR)
+            file.seek(length - len(begin) + 4, io.SEEK_CUR)
 
 
 def _png_parts(data: bytes, keep_held: bool) -> Iterator[bytes]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
+from PIL.PngImagePlugin import PngInfo
 
 from distillkit.errors import SourceError
 from distillkit.pixels import centre_view, decode, pillow, render
@@ -363,6 +364,34 @@ def test_a_header_tells_the_size_that_decode_gives(tmp_path, form, held):
         assert header == (8, 4, held) and header.upright == decode(picture).size
 
 
+def test_a_tiff_is_as_wide_as_its_pixels_lie_in_any_version_of_pillow(tmp_path, monkeypatch):
+    """10.3 tells of a TIFF the size that is in the file, newer ones that which it will have."""
+    camera, file = Image.Exif(), tmp_path / "picture.tiff"
+    camera[ExifTags.Base.Orientation] = 6
+    Image.new("RGB", (8, 4)).save(file, exif=camera)
+    for told in ((8, 4), (4, 8)):
+        monkeypatch.setattr("PIL.TiffImagePlugin.TiffImageFile.size", told)
+        assert header_of_file(file) == (8, 4, 6)
+
+
+@pytest.mark.parametrize("name", ["exif", "Raw profile type exif", "XML:com.adobe.xmp"])
+@pytest.mark.parametrize("behind", [False, True])
+def test_a_text_of_a_png_may_say_how_it_was_held(name, behind):
+    camera = Image.Exif()
+    camera[ExifTags.Base.Orientation] = 6
+    data = camera.tobytes()
+    says = {"exif": data, "Raw profile type exif": f"\nexif\n{len(data):8}\n{data.hex()}".encode()}
+    says = b"tEXt" + name.encode() + b"\0" + says.get(name, b"")
+    if name.startswith("XML"):
+        says = b"iTXt" + name.encode() + b"\0" * 5 + b'<x tiff:Orientation="6"/>'
+    part = struct.pack(">I", len(says) - 4) + says + struct.pack(">I", zlib.crc32(says))
+    made = io.BytesIO()
+    Image.new("RGB", (8, 4)).save(made, "PNG")
+    place = len(made.getvalue()) - 12 if behind else 33
+    picture = made.getvalue()[:place] + part + made.getvalue()[place:]
+    assert header_of_file(io.BytesIO(picture)) == (8, 4, 6) and decode(picture).size == (4, 8)
+
+
 def test_of_a_png_that_does_not_say_how_it_was_held_no_pixel_is_read(tmp_path, monkeypatch):
     """Camera data may come behind the pixels; a PNG is looked through for it, and not decoded."""
     camera = Image.Exif()
@@ -374,6 +403,10 @@ def test_of_a_png_that_does_not_say_how_it_was_held_no_pixel_is_read(tmp_path, m
     bare, chunk = said.getvalue()[:start] + said.getvalue()[start + size :], said.getvalue()[start : start + size]
     behind = bare[:-12] + chunk + bare[-12:]
     assert header_of_file(io.BytesIO(behind)) == (8, 4, 6) and decode(behind).size == (4, 8)
+    text = PngInfo()
+    text.add_text("date:create", "2024-01-01")  # as ImageMagick writes into every one
+    dated = io.BytesIO()
+    Image.new("RGB", (8, 4)).save(dated, "PNG", pnginfo=text)
     monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", lambda self: pytest.fail("decoded"))
-    assert header_of_file(io.BytesIO(bare)) == (8, 4, 1)
+    assert header_of_file(io.BytesIO(bare)) == header_of_file(dated) == (8, 4, 1)
     assert header_of_file(io.BytesIO(bare[:-20])) is None
