@@ -18,14 +18,23 @@ from typing import Any
 from distillkit.callable import Say, make_callable, silent
 from distillkit.evals._class_order import orders_of
 from distillkit.evals._encode import Encode, OpenStore
-from distillkit.evaluation.asked import Asked, asked_of, name_of
+from distillkit.evaluation.asked import Asked, asked_of, name_of, teacher_of
 from distillkit.evaluation.encode import Student, Teacher
 from distillkit.evaluation.files import Contents
 from distillkit.evaluation.formats import export
 from distillkit.evaluation.kept import Kept
 from distillkit.evaluation.network import embedding, network_of, pace_of
 from distillkit.evaluation.numbers import numbers
-from distillkit.evaluation.result import FILE, Result, changed_since, done, same_as_before, unfinished, write_result
+from distillkit.evaluation.result import (
+    FILE,
+    Result,
+    changed_since,
+    done,
+    known_of,
+    same_as_before,
+    unfinished,
+    write_result,
+)
 from distillkit.evaluation.turn import in_turn
 from distillkit.originals import moved
 from distillkit.recipe import EvalRecipe, TrainRecipe, changed, load
@@ -98,10 +107,11 @@ def evaluate_teacher(
     """The teacher of a store alone, by the evals of a file, into the folder `out`. Returns its evaluation.json."""
     recipe = load(evals, list(overrides), kind=EvalRecipe)
     made_by = FeatureStore(expand(str(store)))
-    fingerprint = made_by.teacher("image" if "image" in made_by.own_fields else "text")
+    fingerprint = teacher_of(made_by)
     open_store = lru_cache(lambda name: FeatureStore(expand(name)))
     with heard_by(say):
-        asked = asked_of(only(recipe.evals, names, name_of, "eval"), open_store, fingerprint, str(made_by.path))
+        chosen, known = only(recipe.evals, names, name_of, "eval"), known_of(here(out))
+        asked = asked_of(chosen, open_store, fingerprint, str(made_by.path), known=known)
     kept = Kept(here(out) / "evaluation", {"teacher": digest(fingerprint)}, say)
     learns_on = device_of(recipe.device or "auto")
     found = _measured(asked, kept, {"teacher": Teacher(learns_on)}, open_store, say)
@@ -153,7 +163,7 @@ def _job(
     open_store = lru_cache(lambda name: FeatureStore(expand(name), recipe.data.teacher))
     evals = only(recipe.evals, names, name_of, "eval")
     whose, roots = f"{run.path} was trained with", moved(recipe.data)
-    asked = asked_of(evals, open_store, run.facts()["teacher"], whose, contents, roots)
+    asked = asked_of(evals, open_store, run.facts()["teacher"], whose, contents, roots, known_of(run.path))
     baseline = run.baseline if recipe.baseline is not None else None
     if baseline is not None:
         baseline.recipe()

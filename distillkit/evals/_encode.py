@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from distillkit.pixels.pillow import Header
+
 OpenStore = Callable[[str], Any]
 _STORES = ("store", "prompts", "train", "gallery", "validation_store")
 
@@ -74,4 +76,10 @@ class EncodeTokens(Encode, Protocol):
 
     def tokens(self, store: Any, rows: np.ndarray, *, cls: bool) -> Tokens:
         """Of the clean view of these rows' images; without `cls` that may be None."""
+        ...
+
+    def headers(self, store: Any, rows: np.ndarray) -> list[Header | None]:
+        """What the files of these rows' images say of their size and of how a camera held it; None where there is no
+        file, or none that can be read. Who knows no files need not have it.
+        """
         ...

@@ -22,13 +22,13 @@ from jaxtyping import Int64
 from PIL import Image
 
 from distillkit.errors import StoreError
-from distillkit.evals._encode import OpenStore
+from distillkit.evals._encode import OpenStore, blank
 from distillkit.evals._held import left_out
 from distillkit.pixels.pillow import Header, header_of, header_of_file, how_held
 from distillkit.system.one_image import rows_of_images
 from distillkit.system.opening import blame_the_file
 from distillkit.system.paths import expand
-from distillkit.system.progress import heard_by, hearer
+from distillkit.system.progress import hearer
 from distillkit.system.wording import count
 
 _PICTURE = re.compile(r"\.(jpe?g|jpe|jfif|mpo|a?png|webp|gif|bmp|tiff?|p[pgbnf]m)$", re.IGNORECASE)
@@ -55,6 +55,7 @@ class Masks:
     def __init__(self, store: Any, root: str, side: int, but: Any = None):
         self.root, self.side, self.store, self._store = Path(expand(root)), side, store.path, store
         self._held: dict[int, int] = {}  # of those that are turned as their images are
+        self.unseen = 0  # how many of those that `lie_as` went through might lie otherwise than their images
         self.rows = rows_of_images(store)
         if but is not None:
             self.rows = np.delete(self.rows, left_out(store, self.rows, but, rows_of_images(but)))
@@ -84,27 +85,40 @@ class Masks:
         except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
             raise _unread(path, error) from error
 
-    def lie_as(self, encode: Any) -> None:
+    def lie_as(self, encode: Any, tell: bool = True) -> None:
         """Turn those that lie as the pixels in the files of their images do, and not as these are looked at. `encode`:
-        who knows the files (Encode.headers); nothing is turned where nobody does. Told is which are of neither shape.
+        who knows the files (EncodeTokens.headers); nothing is turned where nobody does. Told is which are of neither
+        shape, and which nobody can tell of.
         """
+        if blank(encode):  # whose numbers say nothing: no file is looked at for them
+            return
         headers = getattr(encode, "headers", None)
         found = headers(self._store, self.rows) if headers else [None] * len(self.rows)
-        strange = []
+        strange, unseen = [], []
         for place, header in enumerate(found):
-            size = self.size_of(place) if header else None
-            if header and size and not _fits(size, header.upright):
+            size = self.size_of(place)
+            if header is None:
+                unseen += [place] if size[0] != size[1] else []  # a square is taken as it is
+            elif not _fits(size, header.upright):
                 if header.upright != header[:2] and _fits(size, header[:2]):
                     self._held[place] = header.held
                 else:
                     strange.append((self._path(self.keys[place]), size, header.upright))
-        if strange and (say := hearer()) is not None:
+        self.unseen = len(unseen)
+        say = hearer() if tell else None
+        if strange and say is not None:
             path, size, image = strange[0]
             say(
                 f"{self.root}: {len(strange):,} of {count(len(self.keys), 'mask')} of {self.store} have another shape "
                 f"than their images, the first is {path} ({size[0]} x {size[1]}, its image {image[0]} x {image[1]}); "
                 "the largest centred square of each is taken for that of the image: if it is not, make masks of the "
                 "whole images"
+            )
+        if unseen and headers and say is not None:
+            say(
+                f"{self.root}: {len(unseen):,} of {count(len(self.keys), 'mask')} of {self.store} are taken as they "
+                f"lie, the first is {self._path(self.keys[unseen[0]])}: their images are not there to tell how "
+                "cameras held them; if some were turned, bring the images back and evaluate again"
             )
 
     @property
@@ -163,25 +177,25 @@ def any_stretched(measure: Any, open_store: OpenStore) -> bool:
     return any(_is_stretched(file) for file in dict.fromkeys(chain(*files.values())))
 
 
-def any_turned(measure: Any, open_store: OpenStore, encode: Any) -> bool:
+def any_turned(measure: Any, open_store: OpenStore, encode: Any) -> bool | None:
     """Whether a measure reads masks that are turned, by their own file or by their image's, as older versions did
-    not. `encode`: see Masks.lie_as.
+    not; None where images that would tell are not there. `encode`: see Masks.lie_as.
     """
-    if not hasattr(measure, "masks"):
-        return False
     store = open_store(measure.store)
     both = (
         Masks(open_store(measure.train), measure.train_masks, measure.side, store),
         Masks(store, measure.masks, measure.side),
     )
-    return any(_any_turned(masks, encode) for masks in both)
+    found = [_any_turned(masks, encode) for masks in both]
+    return True if True in found else None if None in found else False
 
 
-def _any_turned(masks: Masks, encode: Any) -> bool:
-    with heard_by(lambda line: None):  # who measures tells it
-        masks.lie_as(encode)
+def _any_turned(masks: Masks, encode: Any) -> bool | None:
+    masks.lie_as(encode, tell=False)  # who measures does
     headers = (header_of_file(file) for file in masks.files)
-    return masks.turned > 0 or any(header is not None and header.held != 1 for header in headers)
+    if masks.turned or any(header is not None and header.held != 1 for header in headers):
+        return True
+    return None if masks.unseen else False
 
 
 def _fits(mask: tuple[int, int], image: tuple[int, int]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,8 @@ class Asked:
 
     `counted`: how its items are counted where an older version counted otherwise, whose answers are not taken then.
     `remarks`: what is to be told of it before it is asked. `files`: what lies in the files that it names (files.py), by
-    knob; an older version kept nothing of that.
+    knob; an older version kept nothing of that. `turned`: whether masks are, as their images; None where there are
+    none, or nobody can tell.
     """
 
     component: Component
@@ -40,6 +41,7 @@ class Asked:
     counted: dict[str, str] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     files: dict[str, str] = field(default_factory=dict)
+    turned: bool | None = None
 
     @property
     def name(self) -> str:
@@ -72,11 +74,13 @@ def asked_of(
     whose: str,
     contents: Contents | None = None,
     roots: Mapping[Path, str] | None = None,
+    known: Mapping[str, Any] | None = None,
 ) -> list[Asked]:
     """The evals, ready to be run: RecipeError or StoreError now for what can be known before anybody is asked.
 
     `teacher`: fingerprint of the one that every store must be of; `whose` is what errors call that. `contents`: what
     this command has read of the files that evals name. `roots`: where images lie that were moved (originals.py).
+    `known`: what evaluation.json tells of evals by now, by name.
     """
     found: list[Asked] = []
     contents = contents or Contents()
@@ -94,16 +98,30 @@ def asked_of(
         counted |= {"classes without an example": "told"} if remarks else {}
         if hasattr(measure, "masks") and any(Teacher().looked(one, one.ok_rows[:1]) for one in stores.values()):
             counted |= {"masks": "over what was looked at"}
-        counted |= {"masks as images lie": "turned"} if any_turned(measure, open_store, Teacher(roots=roots)) else {}
         counted |= {"grey of 2 or 4 bits": "its numbers"} if any_stretched(measure, open_store) else {}
         counted |= measure.counted_now(open_store) if hasattr(measure, "counted_now") else {}
         digests = {name: store.digest for name, store in stores.items()}
         files = contents.of(measure, open_store)
         one = Asked(component, measure, digests, counted, (*remarks, *drawn), files)
+        if hasattr(measure, "masks"):
+            turned = _turned_before(one, known or {})
+            turned = any_turned(measure, open_store, Teacher(roots=roots)) if turned is None else turned
+            counted |= {"masks as images lie": "turned"} if turned else {}
+            one = replace(one, turned=turned)
         if any(other.name == one.name for other in found):
             raise RecipeError(f"evals: two are called {one.name!r}; give each a `name` of its own")
         found.append(one)
     return found
+
+
+def _turned_before(one: Asked, known: Mapping[str, Any]) -> bool | None:
+    """Whether masks are turned, where that was found out of the same stores and masks: all of their images would be
+    looked at again, and these may be gone by now, which makes no answer a wrong one.
+    """
+    then, same = known.get(one.name), one.made_of
+    if not isinstance(then, dict) or any(then.get(what) != same.get(what) for what in ("eval", "stores", "files")):
+        return None
+    return then.get("turned")
 
 
 def _only_drawn(store: FeatureStore) -> str | None:
@@ -117,14 +135,18 @@ def _only_drawn(store: FeatureStore) -> str | None:
     )
 
 
-def _refuse_other_teacher(store: FeatureStore, want: dict[str, Any], whose: str) -> None:
-    """By the first of its own fields that a network gave: of images as a whole, or of texts where it has no images."""
+def teacher_of(store: FeatureStore) -> dict[str, Any]:
+    """The fingerprint of who said its first field: of images as a whole, or of texts where it has no images."""
     field = next((name for name in ("image", "cls", "text") if name in store.own_fields), None)
     if field is None:
         raise StoreError(
             f"{store.path}: has no field image, cls or text to measure on; extract it with one of these in fields"
         )
-    told = other_teacher(store.teacher(field), want)
+    return store.teacher(field)
+
+
+def _refuse_other_teacher(store: FeatureStore, want: dict[str, Any], whose: str) -> None:
+    told = other_teacher(teacher_of(store), want)
     if told:
         raise StoreError(
             f"{store.path}: made by another teacher than {whose} ({told}); extract it with that teacher, or train again"

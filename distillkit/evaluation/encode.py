@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from distillkit.errors import SourceError, StoreError, TrainError
+from distillkit.errors import MissingExtra, RecipeError, SourceError, StoreError, TrainError
 from distillkit.evals._encode import Tokens, taught
 from distillkit.evaluation.embed import Pace, embedded, embedded_tokens
 from distillkit.evaluation.features import Features
@@ -26,9 +28,12 @@ from distillkit.store.format.field import PARAMETERS
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.system.progress import hearer, paced
 from distillkit.system.wording import count
+from distillkit.system.workers import cores
 from distillkit.types import View
 
 _HEADERS = 64  # between two words on how far it is
+# Of stores that are open: by where their images lie by now and by row, what their files say.
+_SAID: WeakKeyDictionary[FeatureStore, dict[str | None, dict[int, Header | None]]] = WeakKeyDictionary()
 Embed = Callable[[Any, Originals, np.ndarray, Pace], Tensor]
 
 
@@ -60,14 +65,22 @@ class Teacher:
         return None if look is None else lambda n, width, height: look(width, height)
 
     def headers(self, store: FeatureStore, rows: np.ndarray) -> list[Header | None]:
-        """What the files of these rows' images say of them; None where there is no file, or none that can be read."""
+        """What the files of these rows' images say of them; None where there is no file, or none that can be read.
+
+        Behind a URL that is to fetch them, so each is looked at once as long as the store is open: as a command takes.
+        """
+        known = _SAID.setdefault(store, {}).setdefault(self._roots.get(store.path.resolve()), {})
+        new = [row for row in rows.tolist() if row not in known]
         try:
             files = self._originals(store)
             _ = files.source
-        except SourceError:
+        except (SourceError, RecipeError, MissingExtra):  # neither they nor who reads them need be here by now
             return [None] * len(rows)
-        paced_rows = paced(f"{store.path}: images whose headers are looked at", len(rows), _HEADERS, hearer())
-        return [files.header(int(row)) for start in paced_rows for row in rows[start : start + _HEADERS]]
+        with ThreadPoolExecutor(cores()) as pool:
+            for start in paced(f"{store.path}: images whose headers are looked at", len(new), _HEADERS, hearer()):
+                some = new[start : start + _HEADERS]
+                known.update(zip(some, pool.map(files.header, some), strict=True))
+        return [known[row] for row in rows.tolist()]
 
     def _originals(self, store: FeatureStore) -> Originals:
         if store.path not in self._files:

@@ -5,7 +5,7 @@ results    by eval and network: a number by name; beside `x` there may be `x.low
            frequent class gives, said of everything, where that is more than chance)
 evals      by eval: kind and knobs, the stores' digests, `files` with the sha256 of the files that it names, by knob,
            prompts and class names with their hash, where its rows are, `typed` with which options a file of evals asked
-           for it (--eval FILE)
+           for it (--eval FILE), `turned` whether masks are, as their images (nothing where nobody could tell)
 
 Numbers are made of the rows in evaluation/. What other evals of the same weights had found stays.
 """
@@ -61,6 +61,7 @@ def write_result(folder: Path, result: Result, open_store: OpenStore) -> Path:
             "prompts": prompts_of(asked, open_store),
             **names_of(next(iter(by_who.values()))),
             **({"typed": list(result.typed)} if result.typed else {}),
+            **({} if asked.turned is None else {"turned": asked.turned}),
         }
     written = {"results": results, "evals": evals, "networks": dict(result.networks), **result.facts}
     write_record(folder / FILE, written)
@@ -132,14 +133,23 @@ def _made_of(record: Any, asked: Asked) -> Any:
     return {key: record.get(key) for key in asked.made_of} if isinstance(record, dict) else None
 
 
-def _before(folder: Path, networks: Mapping[str, str]) -> dict[str, Any]:
-    """What stood there of these very weights; nothing where there is none, or it is damaged.
+def known_of(folder: Path) -> dict[str, Any]:
+    """What stands there of evals, of whatever weights; nothing where there is none, or it is damaged."""
+    record = _there(folder)
+    return dict(record["evals"]) if record else {}
 
-    A disk that does not answer is neither: what other evals had found would be lost.
-    """
+
+def _before(folder: Path, networks: Mapping[str, str]) -> dict[str, Any]:
+    """What stood there of these very weights; nothing where there is none, or it is damaged."""
+    record = _there(folder)
+    return record if record and record["networks"] == dict(networks) else {}
+
+
+def _there(folder: Path) -> dict[str, Any]:
+    """A disk that does not answer is neither none nor damage: what other evals had found would be lost."""
     try:
         record, _ = unsealed((folder / FILE).read_bytes())
-        return record if record["networks"] == dict(networks) and isinstance(record["evals"], dict) else {}
+        return record if "networks" in record and isinstance(record["evals"], dict) else {}
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return {}
 

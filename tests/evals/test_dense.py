@@ -241,9 +241,20 @@ def test_masks_of_neither_shape_are_told(tmp_path):
     with heard_by(said.append):
         masks.lie_as(SimpleNamespace(headers=lambda store, rows: [Header(640, 320, 1)] * 3 + [None]))
         masks.lie_as(SimpleNamespace(headers=lambda store, rows: [Header(320, 640, 8)] * 2 + [None] * 2))
-    assert (
-        len(said) == 1
-        and f"2 of 4 masks of toy have another shape than their images, the first is {tmp_path}" in (said[0])
-    )
-    assert "1.png (4 x 8, its image 640 x 320)" in said[0]
+    told, *unseen = said
+    assert f"2 of 4 masks of toy have another shape than their images, the first is {tmp_path}" in told
+    assert "1.png (4 x 8, its image 640 x 320)" in told
     assert masks.turned == 1
+    # Of images that are not there only masks are told that might lie otherwise: a square is taken as it is.
+    assert len(unseen) == 2 and all(
+        f"{tmp_path}: 1 of 4 masks of toy are taken as they lie, the first is {tmp_path}/3.png: their images" in line
+        for line in unseen
+    )
+
+
+def test_of_a_student_that_says_nothing_no_image_is_looked_at_for_its_mask(tmp_path):
+    """Behind a URL `recipe check` would fetch every one."""
+    Image.new("L", (8, 4)).save(tmp_path / "0.png")
+    masks = Masks(Store([0], keys=["0.jpg"]), str(tmp_path), 4)
+    masks.lie_as(SimpleNamespace(blank=True, headers=lambda store, rows: pytest.fail("looked at")))
+    assert masks.turned == 0

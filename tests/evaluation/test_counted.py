@@ -108,6 +108,32 @@ def test_only_of_masks_that_are_turned_are_kept_answers_others_now(tmp_path, mon
     assert counted(3, 1) == counted(6, 6) == counted(1, 6) == {"masks as images lie": "turned"}
 
 
+def test_masks_whose_images_are_gone_lie_as_was_found_out(tmp_path, monkeypatch):
+    """Answers of masks that were turned were thrown away, and made anew of masks as they lie."""
+    monkeypatch.setattr(OfStores, "looked", lambda *what: None)
+    stores = {name: Said([0, 1], files=[f"{name}0", f"{name}1"]) for name in "st"}
+    component = Component(kind="patch_knn", train="t", store="s", masks=str(tmp_path), classes=2)
+
+    def asked(held, known=None):
+        say = [held and Header(8, 4, held)] * 2
+        monkeypatch.setattr(OfStores, "headers", lambda self, store, rows: say if held != 9 else pytest.fail("looked"))
+        (one,) = asked_of([component], stores.__getitem__, {}, "x", known=known)
+        return one, one.counted, one.turned
+
+    for number in range(2):
+        Image.new("L", (8, 4)).save(tmp_path / f"{number}.png")
+    mark = {"masks as images lie": "turned"}
+    assert asked(None)[1:] == ({}, None) and asked(1)[1:] == ({}, False)
+    turned, *told = asked(6)
+    assert told == [mark, True]
+    known = {"patch_knn": turned.made_of | {"turned": True}}
+    assert asked(None, known)[1:] == asked(9, known)[1:] == (mark, True)  # nor is any looked at again
+    assert asked(1, {"patch_knn": turned.made_of | {"turned": True, "stores": {}}})[1:] == ({}, False)
+    assert asked(6, {"patch_knn": turned.made_of})[1:] == (mark, True)  # of an older version
+    Image.new("L", (8, 4), 1).save(tmp_path / "0.png")
+    assert asked(1, known)[1:] == ({}, False)
+
+
 def test_only_where_a_class_has_several_ids_are_kept_answers_to_few_shots_others_now():
     images = Said([0, 1, 0] * 4, label=[0, 1, 2] * 4)
     images.class_numbers = {}

@@ -1,14 +1,19 @@
 """How an evaluation asks: a long wait tells how far it is; what of an image patches are."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from PIL import ExifTags, Image
 
-from distillkit import extract
+from distillkit import evaluate_teacher, extract
+from distillkit.errors import MissingExtra, RecipeError
 from distillkit.evaluation.asked import asked_of
 from distillkit.evaluation.embed import Pace
 from distillkit.evaluation.encode import Student, Teacher
+from distillkit.originals import Originals
+from distillkit.pixels.pillow import Header
 from distillkit.pixels.views import unpacked
 from distillkit.recipe import Component
 from distillkit.store.format.field import PARAMETERS
@@ -92,3 +97,72 @@ def test_a_mask_lies_as_its_photograph_is_looked_at(tmp_path, kind):
         found.append(measure.run(Student(Looks, {}), FeatureStore)[0].columns)
     assert all(np.array_equal(found[0][name], found[1][name]) for name in found[0])
     assert kind == "linear_depth" or found[0]["right"].mean() > 0.95
+
+
+@pytest.fixture
+def lying(tmp_path):
+    """Photographs of a camera that was held upright, masks that lie as they do, and a DINO's store of both halves."""
+    random, camera = np.random.default_rng(0), Image.Exif()
+    camera[ExifTags.Base.Orientation] = 6
+    for folder in ("corpus", "masks"):
+        (tmp_path / folder).mkdir()
+    for number in range(8):
+        pixels = random.integers(0, 2, (4, 6)).repeat(8, 0).repeat(8, 1).astype(np.uint8)
+        shown = Image.fromarray(pixels * 255).convert("RGB")
+        shown.save(tmp_path / f"corpus/{number}.jpg", quality=95, exif=camera)
+        Image.fromarray(pixels).save(tmp_path / f"masks/{number}.png")
+    (tmp_path / "x.toml").write_text(
+        f'name = "x"\nout = "{tmp_path}/out"\n[teacher]\nkind = "timm"\n'
+        f'model = "local-dir:{make_dino(tmp_path / "dino")}"\nimage_size = 28\n[[corpora]]\nname = "images"\n'
+        f'source = {{ kind = "folder", root = "{tmp_path}/corpus" }}\nfields = ["cls", "patches"]\n'
+    )
+    extract(tmp_path / "x.toml", lambda line: None)
+    for name, rows in (("train", "0:4"), ("store", "4:8")):
+        view(tmp_path / "out/images", tmp_path / name, rows=rows)
+    (tmp_path / "evals.toml").write_text(
+        f'[[evals]]\nkind = "patch_knn"\ntrain = "{tmp_path}/train"\nstore = "{tmp_path}/store"\n'
+        f'masks = "{tmp_path}/masks"\nclasses = 2\nside = 16\n'
+    )
+    return tmp_path
+
+
+def test_answers_of_a_teacher_stay_where_its_images_are_gone(lying):
+    """They were made anew of masks as they lie in their files, without a word. And a DINO could not be asked at all: of
+    its store it was said that there are no texts.
+    """
+
+    def measured(out):
+        said = []
+        found = evaluate_teacher(lying / "store", lying / "evals.toml", lying / out, said.append)
+        return json.loads(found.read_text())["results"], said
+
+    whole, said = measured("runs/a")
+    assert not any("taken as they lie" in line for line in said)
+    (lying / "corpus").rename(lying / "elsewhere")
+    assert measured("runs/a")[0] == whole
+    other, said = measured("runs/b")
+    assert other != whole and sum("4 of 4 masks" in line and "are taken as they lie" in line for line in said) == 2
+    (lying / "elsewhere").rename(lying / "corpus")
+    assert measured("runs/b")[0] == whole
+
+
+@pytest.mark.parametrize("gone", [RecipeError("no such kind"), MissingExtra("datasets", "datasets")])
+def test_who_reads_the_images_need_not_be_there_to_measure_a_teacher(lying, monkeypatch, gone):
+    def refused(*what):
+        raise gone
+
+    monkeypatch.setattr("distillkit.originals.resolve", refused)
+    store = FeatureStore(lying / "store")
+    assert Teacher().headers(store, store.ok_rows) == [None] * 4
+
+
+def test_a_header_is_looked_at_once_as_long_as_a_store_is_open(lying, monkeypatch):
+    """By the teacher, the student and the baseline: behind a URL each would have fetched all images."""
+    looked, header = [], Originals.header
+    monkeypatch.setattr(Originals, "header", lambda self, row: looked.append(row) or header(self, row))
+    store = FeatureStore(lying / "store")
+    for who in (Teacher(), Student(Looks, {}), Teacher()):
+        assert who.headers(store, store.ok_rows) == [Header(48, 32, 6)] * 4
+    assert sorted(looked) == store.ok_rows.tolist()
+    assert Teacher().headers(FeatureStore(lying / "store"), store.ok_rows[:1]) == [Header(48, 32, 6)]
+    assert len(looked) == 5
