@@ -164,6 +164,11 @@ def _step(image: Image.Image) -> int:
     return 85 if "L;2" in kinds else 17 if "L;4" in kinds else 1
 
 
+def reads_masks(measure: Any) -> bool:
+    """Whether a measure is one of those here that read masks: somebody's own may call other things so."""
+    return all(hasattr(measure, name) for name in ("store", "masks", "train", "train_masks", "side"))
+
+
 def files_of_masks(measure: Any, open_store: OpenStore) -> dict[str, list[Path]]:
     """What a measure reads below its `train_masks` and `masks`: of the images that are learned from or asked alone."""
     store, side = open_store(measure.store), measure.side
@@ -173,7 +178,7 @@ def files_of_masks(measure: Any, open_store: OpenStore) -> dict[str, list[Path]]
 
 def any_stretched(measure: Any, open_store: OpenStore) -> bool:
     """Whether a measure reads masks that Pillow stretches, as older versions took them."""
-    files = files_of_masks(measure, open_store) if hasattr(measure, "masks") else {}
+    files = files_of_masks(measure, open_store) if reads_masks(measure) else {}
     return any(_is_stretched(file) for file in dict.fromkeys(chain(*files.values())))
 
 

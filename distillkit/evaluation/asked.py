@@ -13,7 +13,7 @@ from distillkit.errors import RecipeError, StoreError
 from distillkit.evals._class_order import any_matched
 from distillkit.evals._encode import OpenStore, of_images, stores_of
 from distillkit.evals._held import any_choosing, any_shared, unshown
-from distillkit.evals._masks import any_stretched, any_turned
+from distillkit.evals._masks import any_stretched, any_turned, reads_masks
 from distillkit.evaluation.encode import Teacher
 from distillkit.evaluation.files import Contents
 from distillkit.recipe import Component
@@ -96,14 +96,14 @@ def asked_of(
         counted |= {"itself": "no example"} if any_shared(measure, open_store) else {}
         counted |= {"validation": "not learned from"} if any_choosing(measure, open_store) else {}
         counted |= {"classes without an example": "told"} if remarks else {}
-        if hasattr(measure, "masks") and any(Teacher().looked(one, one.ok_rows[:1]) for one in stores.values()):
+        if reads_masks(measure) and any(Teacher().looked(one, one.ok_rows[:1]) for one in stores.values()):
             counted |= {"masks": "over what was looked at"}
         counted |= {"grey of 2 or 4 bits": "its numbers"} if any_stretched(measure, open_store) else {}
         counted |= measure.counted_now(open_store) if hasattr(measure, "counted_now") else {}
         digests = {name: store.digest for name, store in stores.items()}
         files = contents.of(measure, open_store)
         one = Asked(component, measure, digests, counted, (*remarks, *drawn), files)
-        if hasattr(measure, "masks"):
+        if reads_masks(measure):
             turned = _turned_before(one, known or {})
             turned = any_turned(measure, open_store, Teacher(roots=roots)) if turned is None else turned
             counted |= {"masks as images lie": "turned"} if turned else {}

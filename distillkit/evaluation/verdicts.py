@@ -44,8 +44,8 @@ def holm(p: Float[np.ndarray, "m"]) -> Float[np.ndarray, "m"]:
 
 
 def stricter(p: Float[np.ndarray, "m"]) -> Int[np.ndarray, "m"]:
-    """By how much Holm multiplies each of m p: how many are not smaller."""
-    return np.asarray((p[None] >= p[:, None]).sum(1))
+    """By how much Holm multiplies each of m p: how many are not smaller, nor is what is no number."""
+    return np.asarray((~(p[None] < p[:, None])).sum(1))
 
 
 def verdict(

@@ -134,6 +134,23 @@ def test_masks_whose_images_are_gone_lie_as_was_found_out(tmp_path, monkeypatch)
     assert asked(1, known)[1:] == ({}, False)
 
 
+class Own:
+    """Somebody's own, whose masks are other ones."""
+
+    def __init__(self, *, store: str, masks: str):
+        self.store, self.masks, self.name = store, masks, "own"
+
+    def run(self, encode, open_store):
+        return {"found": 1.0}
+
+
+def test_an_eval_of_ones_own_may_have_a_knob_called_masks():
+    """It was a traceback: no such attribute, side."""
+    component = Component(kind=f"{__name__}:Own", store="s", masks="none/here")
+    (one,) = asked_of([component], {"s": Said([0, 1])}.__getitem__, {}, "x")
+    assert one.counted == {} and one.turned is None
+
+
 def test_only_where_a_class_has_several_ids_are_kept_answers_to_few_shots_others_now():
     images = Said([0, 1, 0] * 4, label=[0, 1, 2] * 4)
     images.class_numbers = {}

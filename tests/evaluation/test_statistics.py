@@ -292,6 +292,7 @@ def test_so_many_items_find_a_difference_in_4_of_5_draws_however_many_tests_ther
     found = np.mean([holm(row)[0] <= 0.05 for row in 2 * ndtr(-np.abs(drawn))])
     assert 0.76 <= found <= 0.84
     assert stricter(np.array([0.04, 0.01, 0.5, 0.01])).tolist() == [2, 4, 1, 4]
+    assert stricter(np.array([0.01, np.nan])).tolist() == [2, 2] and holm(np.array([0.01, np.nan]))[0] == 0.02
 
 
 @pytest.mark.parametrize(("seeds", "spread"), [(3, 0.005), (3, 0.01), (5, 0.015)])
