@@ -74,7 +74,11 @@ class Masks:
 
     def of(self, places: np.ndarray) -> Int64[np.ndarray, "b side side"]:
         """The numbers of these images' pixels."""
-        return np.stack([self._read(place) for place in places])
+        return np.stack([self._of(place) for place in places])
+
+    def _of(self, place: int) -> Int64[np.ndarray, "side side"]:
+        lying = _read(self._path(self.keys[place]))
+        return _square(_TURN[self._held.get(place, 1)](lying), self.side)
 
     def size_of(self, place: int) -> tuple[int, int]:
         """Width and height of this image's picture, turned as its image is."""
@@ -134,21 +138,21 @@ class Masks:
     def _path(self, key: str) -> Path:
         return self.root / f"{_PICTURE.sub('', key)}.png"
 
-    def _read(self, place: int) -> Int64[np.ndarray, "side side"]:
-        path = self._path(self.keys[place])
-        try:
-            with Image.open(path) as image:
-                if image.mode not in _NUMBERS:
-                    raise StoreError(
-                        f"{path}: is {image.mode}, but a mask has one number for each pixel; save it as grey, or "
-                        "with a palette"
-                    )
-                step = _step(image)
-                image.load()  # of a TIFF that turns it
-                numbers = _TURN[how_held(image)](np.asarray(image, np.int64) // step)
-                return _square(_TURN[self._held.get(place, 1)](numbers), self.side)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise _unread(path, error) from error
+
+def _read(path: Path) -> Int64[np.ndarray, "h w"]:
+    """The numbers of a mask's pixels, turned as its own file says."""
+    try:
+        with Image.open(path) as image:
+            if image.mode not in _NUMBERS:
+                raise StoreError(
+                    f"{path}: is {image.mode}, but a mask has one number for each pixel; save it as grey, or with a "
+                    "palette"
+                )
+            step = _step(image)
+            image.load()  # of a TIFF that turns it
+            return _TURN[how_held(image)](np.asarray(image, np.int64) // step)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise _unread(path, error) from error
 
 
 def _unread(path: Path, error: Exception) -> StoreError:

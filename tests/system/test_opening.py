@@ -19,7 +19,7 @@ from torch import nn
 
 from distillkit.embedding.looking import seen
 from distillkit.errors import DiskFull, DiskLost, NotNow, SourceError
-from distillkit.evals._masks import Masks
+from distillkit.evals import _masks
 from distillkit.importers.datacompdr import _Member, _unpacked
 from distillkit.mining.index import opened
 from distillkit.mining.whole import with_digest
@@ -224,7 +224,7 @@ def _embedded(path):
 
 
 def _masked(path):
-    return Masks._read(SimpleNamespace(side=4), path)
+    return _masks._read(path)
 
 
 def _imported(path):

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -87,9 +88,11 @@ def test_what_a_guarded_script_defines_reaches_its_processes(tmp_path):
     assert done.returncode == 0 and done.stdout == "6\n", done.stderr
 
 
-def test_other_threads_of_a_script_have_it_while_a_process_begins():
+def test_other_threads_of_a_script_have_it_while_a_process_begins(monkeypatch):
     """Else what they pickle for processes of their own is not found."""
-    main, seen = sys.modules["__main__"], []
+    main, seen = ModuleType("__main__"), []
+    main.__file__ = "train_all.py"
+    monkeypatch.setitem(sys.modules, "__main__", main)
     with _no_script():
         assert not hasattr(sys.modules["__main__"], "__file__")
         thread = threading.Thread(target=lambda: seen.append(sys.modules["__main__"].__file__))
