@@ -18,7 +18,7 @@ from typing import Any
 from distillkit.callable import Say, make_callable, silent
 from distillkit.evals._class_order import orders_of
 from distillkit.evals._encode import Encode, OpenStore
-from distillkit.evaluation.asked import Asked, asked_of, name_of, teacher_of
+from distillkit.evaluation.asked import Asked, asked_of, name_of, teacher_of, typed_as
 from distillkit.evaluation.encode import Student, Teacher
 from distillkit.evaluation.files import Contents
 from distillkit.evaluation.formats import export
@@ -87,7 +87,7 @@ def evaluate_all(
     `names`: of the evals these alone. `page`: write the reports anew, also where nothing is left to measure.
     """
     other = None if evals is None else load(evals, list(overrides), kind=EvalRecipe)
-    typed = _typed(evals, overrides, names)
+    typed = typed_as(evals, overrides, names)
     contents = Contents()
     with heard_by(say):
         jobs = [_job(here(path), other, list(overrides), names, typed, contents) for path in paths]
@@ -115,7 +115,7 @@ def evaluate_teacher(
     kept = Kept(here(out) / "evaluation", {"teacher": digest(fingerprint)}, say)
     learns_on = device_of(recipe.device or "auto")
     found = _measured(asked, kept, {"teacher": Teacher(learns_on)}, open_store, say)
-    result = Result(found, asked, kept.networks, {}, _typed(evals, overrides, names))
+    result = Result(found, asked, kept.networks, {}, typed_as(evals, overrides, names))
     with in_turn(here(out), say):
         return _merged(here(out), result, kept, open_store)
 
@@ -139,14 +139,6 @@ class _Job:
     asked: list[Asked]
     open_store: OpenStore
     typed: list[str]
-
-
-def _typed(evals: str | Path | None, overrides: Sequence[str], names: Sequence[str]) -> list[str]:
-    """The options that ask for the evals of a file."""
-    if evals is None:
-        return []
-    more = [*(("--set", one) for one in overrides), *(("--only", one) for one in names)]
-    return ["--eval", str(evals), *(word for pair in more for word in pair)]
 
 
 def _job(

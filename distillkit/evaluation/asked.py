@@ -124,6 +124,14 @@ def _turned_before(one: Asked, known: Mapping[str, Any]) -> bool | None:
     return then.get("turned")
 
 
+def typed_as(evals: str | Path | None, overrides: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The options that ask for the evals of a file."""
+    if evals is None:
+        return []
+    more = [*(("--set", one) for one in overrides), *(("--only", one) for one in names)]
+    return ["--eval", str(evals), *(word for pair in more for word in pair)]
+
+
 def _only_drawn(store: FeatureStore) -> str | None:
     """What to tell of a store whose first view is no clean one: it is what the teacher is measured by."""
     name = of_images(store)
