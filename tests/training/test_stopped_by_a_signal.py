@@ -13,6 +13,14 @@ import pytest
 from distillkit.system import stopping
 
 
+@pytest.fixture(autouse=True)
+def heard():
+    """A closed terminal as a terminal's commands hear of it: whoever runs these tests behind `nohup` does not."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 def begun(student, *words, **options):
     """The real command in a process of its own, some steps into its training."""
     line = [sys.executable, "-m", "distillkit", "train-student", student.recipe, "--set", "optim.epochs=400.0", *words]
