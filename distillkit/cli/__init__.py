@@ -12,7 +12,7 @@ from distillkit.cli.claims import claims
 from distillkit.cli.console import say
 from distillkit.cli.data import data
 from distillkit.cli.embed import embed, search
-from distillkit.cli.ending import in_one_line, keep_standard_streams, speak_any_text
+from distillkit.cli.ending import in_one_line, keep_standard_streams, outlive_the_terminal, speak_any_text
 from distillkit.cli.evaluate import compare, evaluate
 from distillkit.cli.export import export, push
 from distillkit.cli.extract import extract_teacher
@@ -73,6 +73,7 @@ def _options(
 def main() -> None:
     """The console script: what its user can mend is one line and exit code 1; a traceback is our bug."""
     keep_standard_streams()
+    outlive_the_terminal()
     wait_briefly()
     speak_any_text()
     with on_signal(say), in_one_line():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import shlex
 import sys
 from pathlib import Path
@@ -66,11 +65,7 @@ def say(message: str) -> None:
         from distillkit.store.bucket.named import by_url
 
         message = by_url(message)
-    try:
-        print(message, file=sys.stderr, flush=True)
-    except OSError as error:
-        if error.errno != errno.EIO:  # a terminal that was closed: what was said is lost, what is done is not
-            raise
+    print(message, file=sys.stderr, flush=True)
 
 
 def command() -> str:

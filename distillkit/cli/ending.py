@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from distillkit.cli.console import say
 from distillkit.errors import DistillkitError, in_full, refused
@@ -31,6 +33,28 @@ def keep_standard_streams() -> None:
             os.set_inheritable(number, True)
             if getattr(sys, name) is None:
                 setattr(sys, name, os.fdopen(number, mode, closefd=False))
+
+
+class _Terminal(io.FileIO):
+    """One that may be closed while a command goes on: what is said to it then is lost, what is done is not."""
+
+    def write(self, words: Any) -> int:
+        try:
+            return super().write(words)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return len(words)
+
+
+def outlive_the_terminal() -> None:
+    """Lines and progress bars for a terminal that was closed, as by a broken connection, are no error."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper) and stream.isatty():
+            stream.flush()
+            raw = _Terminal(stream.fileno(), "w", closefd=False)
+            setattr(sys, name, io.TextIOWrapper(io.BufferedWriter(raw), stream.encoding, line_buffering=True))
 
 
 def speak_any_text() -> None:

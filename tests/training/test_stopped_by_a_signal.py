@@ -49,10 +49,14 @@ def test_the_step_in_hand_is_kept_and_told_in_one_line(student, number, code):
 
 
 @pytest.mark.long
-def test_a_terminal_that_is_closed_takes_no_step_with_it(student):
-    """Whoever's connection breaks hears nothing more, and what is written to such a terminal is an error."""
+@pytest.mark.parametrize("signalled", [True, False])
+def test_a_terminal_that_is_closed_takes_no_step_with_it(student, signalled):
+    """Whoever's connection breaks hears nothing more, and what is written to such a terminal is an error. A shell sends
+    no signal to what it disowned: that goes on to its end.
+    """
     pid, terminal = pty.fork()
     if pid == 0:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL if signalled else signal.SIG_IGN)
         words = ["optim.epochs=400.0", "checkpoints.every_steps=100000", "log.every_steps=1"]
         line = [sys.executable, "-m", "distillkit", "train-student", student.recipe]
         os.execv(sys.executable, [str(word) for word in (*line, *(part for one in words for part in ("--set", one)))])
@@ -62,8 +66,11 @@ def test_a_terminal_that_is_closed_takes_no_step_with_it(student):
         time.sleep(0.02)
     os.close(terminal)
     _, status = os.waitpid(pid, 0)
-    (kept,) = (student.run / "checkpoints").iterdir()
-    assert os.waitstatus_to_exitcode(status) == 129 and int(kept.name) > 3
+    if signalled:
+        (kept,) = (student.run / "checkpoints").iterdir()
+        assert os.waitstatus_to_exitcode(status) == 129 and int(kept.name) > 3
+    else:
+        assert os.waitstatus_to_exitcode(status) == 0 and (student.run / "student.json").is_file()
 
 
 def test_a_run_that_was_stopped_becomes_the_student_that_it_would_have_been(student, tmp_path, monkeypatch):
