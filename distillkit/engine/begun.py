@@ -76,10 +76,10 @@ class Begun:
     last: float = field(default_factory=time.monotonic)
     _found: dict[int, Any] = field(default_factory=dict)
 
-    def reached(self, number: int, rows: int, what: str = "image") -> int:
-        """How many images of a shard were shown, or how many batches of its texts; 0 of one that is not begun."""
+    def images_shown(self, number: int, rows: int) -> int:
+        """How many images of a shard the teachers have seen; 0 where nothing of the shard was kept."""
         found = self._of(number, rows)
-        return found[1].reached.get(what, 0) if found else 0
+        return found[1].reached.get("image", 0) if found else 0
 
     def resume(self, shard: Shard) -> None:
         """Put into a shard what was kept of it."""

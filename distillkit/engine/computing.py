@@ -64,8 +64,8 @@ def computed(
     with ExitStack() as stack:
         # Entered first, so left last: what they wait for has been cancelled by then.
         making, keeping = (stack.enter_context(ThreadPoolExecutor(1)) for _ in range(2))
-        reached = begun.reached if begun else lambda number, rows: 0
-        pixels = stack.enter_context(images(job, plans.items(), reached)) if "image" in job.passes else None
+        shown = begun.images_shown if begun else lambda number, rows: 0
+        pixels = stack.enter_context(images(job, plans.items(), shown)) if "image" in job.passes else None
         tokens = stack.enter_context(texts(job, plans.values())) if "text" in job.passes else None
         for number, plan in plans.items():
             shard = Shard(job, number, plan)

@@ -51,14 +51,15 @@ class Shown(NamedTuple):
 
 @contextmanager
 def images(
-    job: Job, plans: Iterable[tuple[int, pa.Table]], reached: Callable[[int, int], int] = lambda number, rows: 0
+    job: Job, plans: Iterable[tuple[int, pa.Table]], shown: Callable[[int, int], int] = lambda number, rows: 0
 ) -> Iterator[Outcomes]:
-    """What is seen of every image of numbered plans, each once a plan, in order, but for those `reached` before."""
+    """What is seen of every image of numbered plans, each once a plan, in order.
+
+    `shown(number, rows)`: how many images of that plan, its first ones, were seen before; they are left out.
+    """
     looks = {alias: job.teachers[alias].look for alias in job.passes["image"]}
     rows = (
-        row
-        for number, plan in plans
-        for row in islice(_keys_and_images(job, plan), reached(number, plan.num_rows), None)
+        row for number, plan in plans for row in islice(_keys_and_images(job, plan), shown(number, plan.num_rows), None)
     )
     sight = Sight(job.corpus.source, looks, job.corpus.drawn_views, job.corpus.max_pixels)
     with decoded(sight, rows, kind=job.decode, workers=job.decode_threads, ahead=2 * job.images_per_batch) as outcomes:

@@ -10,7 +10,7 @@ from open_clip.factory import _get_hf_config
 from open_clip.model import convert_to_custom_text_state_dict
 
 from distillkit.errors import ExportError
-from distillkit.exports._described import Classes, Described, TextTower
+from distillkit.exports._described import Described, TextTower
 from distillkit.exports._towers import image_of, text_of, text_tower_of
 from distillkit.recipe import Component
 from distillkit.students._configs import openclip_config
@@ -27,7 +27,6 @@ def describe(
     *,
     licence: str | None = None,
     texts: TextTower | None = None,
-    classes: Classes | None = None,
     scale: float | None = None,
 ) -> Described:
     """`student` is used up: masks are made part of its weights, and its towers become those of their library.
@@ -47,7 +46,6 @@ def describe(
         scale=float(own.detach().exp()) if own is not None else scale,
         licence=licence,
         missing=() if why is None or texts is not None else (why,),
-        classes=classes,
     )
 
 

@@ -26,7 +26,6 @@ from distillkit.system.opening import refused_is_not_absent
 from distillkit.system.turns import in_turn
 from distillkit.system.wording import count as counted
 
-KINDS = ("fp16", "sq8", "pq", "ivf_pq", "ivf_flat", "hnsw")
 BLOCK = 32_768  # rows that are added at once
 PER_LIST = 50  # training vectors for each centroid of the lists
 CODED = 32_768  # training vectors of the codes

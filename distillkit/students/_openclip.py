@@ -23,8 +23,6 @@ from distillkit.errors import MissingExtra, RecipeError
 from distillkit.students._configs import Config, openclip_config
 from distillkit.system.wording import one_line
 
-Tokenize = Callable[[list[str]], Int[Tensor, "t l"]]
-
 
 def configure(model: str | Config, *, embed_dim: int | None, image_size: int | None = None) -> Config:
     """The configuration of a name or table, with these two values in place of its own."""
