@@ -18,15 +18,21 @@ _NOT_YET = (
     re.compile(r"(?<![^/])\.([^/]+)\.staged/\d+/[0-9a-f]{32}(?![^/])"),
 )
 _PASSING = re.compile(r"tmp[a-z0-9_]{8}")  # as `tempfile` calls what has no name in the end
+_renamings: list[Callable[[str], str]] = []
 
 
-known_as: list[Callable[[str], str]] = []  # what calls places in a line by other names: see store/bucket/named.py
+def rename_places(renamed: Callable[[str], str]) -> None:
+    """From here on every line for people passes through `renamed`, which gives places the names that people know.
+
+    Whoever knows such names lies above this file, which may import nothing of it: so it is told here.
+    """
+    _renamings.append(renamed)
 
 
 def as_known(line: str) -> str:
     """A line for people, with places as they named them."""
-    for change in known_as:
-        line = change(line)
+    for renamed in _renamings:
+        line = renamed(line)
     return line
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from distillkit.errors import NoHome, StoreError, known_as
+from distillkit.errors import NoHome, StoreError
 from distillkit.store.bucket.cache import folder
 from distillkit.store.bucket.remote import shown
 
@@ -28,6 +28,3 @@ def _shown(place: str) -> str:
         return shown(Path(place)) if Path(place).is_dir() else place
     except (OSError, StoreError):  # the line may be about just that
         return place
-
-
-known_as.append(by_url)

@@ -19,8 +19,9 @@ import numpy as np
 import pyarrow as pa
 from torch import Tensor
 
-from distillkit.errors import StoreError
-from distillkit.store.bucket import cache, named  # noqa: F401 (from here on lines call what is in a bucket by its URL)
+from distillkit.errors import StoreError, rename_places
+from distillkit.store.bucket import cache
+from distillkit.store.bucket.named import by_url
 from distillkit.store.format.losses import losses_of
 from distillkit.store.reading.blocks import POOL, BlockOrder, ReadAhead
 from distillkit.store.reading.contents import Contents
@@ -28,6 +29,8 @@ from distillkit.store.reading.lookup import find
 from distillkit.store.reading.mapping import fits_in_memory
 from distillkit.store.reading.table import Table
 from distillkit.system.wording import count
+
+rename_places(by_url)  # lines and errors name a store of a bucket by its URL
 
 
 class FeatureStore(Contents):
