@@ -39,8 +39,8 @@ def taught(store: Any) -> Float[Tensor, "n d"]:
     return said.float()
 
 
-def home(encode: Any) -> torch.device:
-    """Where what is learned of a network's answers is learned: its device, or the CPU where it is read."""
+def learning_device(encode: Any) -> torch.device:
+    """Where probes on a network's features are trained: on its own device, or on the CPU where features are read."""
     found: torch.device = getattr(encode, "device", torch.device("cpu"))
     return found
 

@@ -26,7 +26,7 @@ from torch import Tensor
 from distillkit.errors import StoreError
 from distillkit.evals._answers import Answers, Measure
 from distillkit.evals._classes import class_embeddings
-from distillkit.evals._encode import Encode, OpenStore, blank, home, taught
+from distillkit.evals._encode import Encode, OpenStore, blank, learning_device, taught
 from distillkit.evals._ranking import one_right, ranked
 from distillkit.system.one_image import first_of_each
 
@@ -68,7 +68,7 @@ class Agreement:
             columns["rank"] = ranked(student, teacher, one_right(torch.arange(n), n)).rank
             measures += [Measure("cosine", "cosine"), Measure("worst cosine", "cosine", how="least")]
             measures += [Measure("finds", "rank", within=1, chance=1 / n)]
-        there = home(encode)
+        there = learning_device(encode)
         columns["neighbours"] = shared_neighbours(student.to(there), teacher.to(there), k).cpu().numpy()
         measures += [Measure(f"neighbours@{k}", "neighbours", chance=k / (n - 1))]
         facts = {"images": float(n), "linear CKA": linear_cka(said, theirs)}

@@ -21,7 +21,7 @@ from distillkit.evals._answers import Answers
 from distillkit.evals._by_name import by_name
 from distillkit.evals._classes import Classes, classes_of
 from distillkit.evals._classified import classified
-from distillkit.evals._encode import Encode, OpenStore, blank, home
+from distillkit.evals._encode import Encode, OpenStore, blank, learning_device
 from distillkit.evals._held import learned_from, with_examples
 from distillkit.evals._labels import Labels, files_of_names, labels_of_images
 from distillkit.evals._ranking import one_right, ranked_by
@@ -56,7 +56,7 @@ class Knn:
     def run(self, encode: Encode, open_store: OpenStore) -> list[Answers]:
         """Top-1 and mean per-class accuracy, with 95 % intervals and chance; margins are shares of the votes."""
         known, labels, classes = self.check(open_store)
-        known, device = learned_from(known, encode), home(encode)
+        known, device = learned_from(known, encode), learning_device(encode)
         voters = F.normalize(encode(open_store(self.train))[known.places].float(), dim=-1).to(device)
         asked = F.normalize(encode(open_store(self.store))[labels.places].float(), dim=-1)
         voted, label = classes.numbers(known).to(device), classes.numbers(labels)

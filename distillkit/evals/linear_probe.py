@@ -23,7 +23,7 @@ from distillkit.evals._answers import Answers
 from distillkit.evals._by_name import by_name
 from distillkit.evals._classes import Classes, classes_of
 from distillkit.evals._classified import classified
-from distillkit.evals._encode import Encode, OpenStore, blank, home
+from distillkit.evals._encode import Encode, OpenStore, blank, learning_device
 from distillkit.evals._held import but_asked, held_out, learned_from, with_examples
 from distillkit.evals._labels import Labels, files_of_names, labels_of_images
 from distillkit.evals._ranking import one_right, ranked_by
@@ -67,7 +67,7 @@ class LinearProbe:
         names = [self.train, *([self.validation_store] if self.validation_store else [])]
         known = [learned_from(one, encode) for one in known]
         said = [encode(open_store(name))[one.places] for name, one in zip(names, known, strict=True)]
-        device = home(encode)
+        device = learning_device(encode)
         seen = torch.cat(said).float().nan_to_num().to(device)
         label = torch.cat([classes.numbers(one) for one in known]).to(device)
         centre, spread = seen.new_zeros(()), seen.new_ones(())

@@ -21,7 +21,7 @@ from distillkit.errors import RecipeError, StoreError
 from distillkit.evals._answers import Answers, Measure
 from distillkit.evals._called import places_of
 from distillkit.evals._classes import class_embeddings, prompted
-from distillkit.evals._encode import Encode, OpenStore, blank, home
+from distillkit.evals._encode import Encode, OpenStore, blank, learning_device
 from distillkit.evals._held import held_out, left_out, without_example
 from distillkit.evals._labels import MATCHED, UNSHOWN
 from distillkit.evals._marks import Marks, class_of, lists_of, marks_of
@@ -162,7 +162,7 @@ class MultiLabel:
         """Scores of a classifier for each class, and how strong its L2 is."""
         train = open_store(self.train or "")
         some = slice(_FEW if blank(encode) else None)
-        asked = asked.to(home(encode))
+        asked = asked.to(learning_device(encode))
         seen = encode(train)[marks.places[some]].float().nan_to_num().to(asked.device)
         hit = torch.from_numpy(marks.hit[some]).to(asked.device)
         centre, spread = seen.mean(0), seen.std(0, correction=0).clamp(min=1e-6)

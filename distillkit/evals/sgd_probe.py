@@ -24,7 +24,7 @@ from distillkit.evals._by_name import by_name
 from distillkit.evals._class_order import as_prompted
 from distillkit.evals._classes import Classes, class_embeddings, classes_of, prompt_names, prompted
 from distillkit.evals._classified import classified
-from distillkit.evals._encode import Encode, OpenStore, blank, home
+from distillkit.evals._encode import Encode, OpenStore, blank, learning_device
 from distillkit.evals._held import but_asked, held_out, learned_from, with_examples
 from distillkit.evals._labels import Labels, files_of_names, labels_of_images
 from distillkit.evals._ranking import one_right, ranked_by
@@ -80,13 +80,13 @@ class SgdProbe:
         names = [self.train, *([self.validation_store] if self.validation_store else [])]
         known = [learned_from(one, encode) for one in known]
         said = [self._seen(encode(open_store(name))[one.places]) for name, one in zip(names, known, strict=True)]
-        x = torch.cat(said).to(home(encode))
-        label = torch.cat([classes.numbers(one) for one in known]).to(home(encode))
+        x = torch.cat(said).to(learning_device(encode))
+        label = torch.cat([classes.numbers(one) for one in known]).to(learning_device(encode))
         learning, choosing = held_out([len(one) for one in said], self.validation, self.seed)
         begun = torch.zeros(len(classes), x.shape[1])
         if self.prompts is not None:
             begun = class_embeddings(open_store(self.prompts), encode)
-        begun = begun.to(home(encode))
+        begun = begun.to(learning_device(encode))
         heads = self._fit(x[learning], label[learning], begun, self.rates)
         hits = [(logits.argmax(1) == label[choosing]).sum().item() for logits in heads(x[choosing])]
         best = self.rates[hits.index(max(hits))]  # of equals the lowest
@@ -94,7 +94,7 @@ class SgdProbe:
         asked = self._seen(encode(open_store(self.store))[labels.places])
         number = classes.numbers(labels)
         found = ranked_by(
-            lambda a, b: chosen(asked[a:b].to(home(encode)))[0].cpu(),
+            lambda a, b: chosen(asked[a:b].to(learning_device(encode)))[0].cpu(),
             len(asked),
             len(classes),
             one_right(number, len(classes)),

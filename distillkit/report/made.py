@@ -16,7 +16,7 @@ from distillkit.store.format.log import put_together
 from distillkit.store.format.maker import how_again, is_extracted
 from distillkit.store.format.manifest import FILE_NAME
 from distillkit.store.reading.selection import FILE_NAME as VIEW
-from distillkit.store.reading.selection import ROWS, Selection, home, making
+from distillkit.store.reading.selection import ROWS, Selection, making, store_behind
 
 Commands = tuple[str, ...]
 
@@ -44,7 +44,7 @@ def made(
             found[one] = (_made_anew(path, of_then=meant == was), *found[one])
         every |= found
     places = [place for place, _ in every if not is_mined(place)]
-    stores = [home(place) for place in places if not (place / VIEW).is_file() or _opened(place)]
+    stores = [store_behind(place) for place in places if not (place / VIEW).is_file() or _opened(place)]
     there = dict.fromkeys(store.absolute() for store in stores if (store / FILE_NAME).is_file())
     return list(dict.fromkeys(command for commands in every.values() for command in commands)), list(there)
 

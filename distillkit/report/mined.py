@@ -11,7 +11,7 @@ from distillkit.store.format.maker import is_extracted
 from distillkit.store.format.manifest import FILE_NAME, Manifest
 from distillkit.store.reading.additions import FOLDER
 from distillkit.store.reading.selection import FILE_NAME as VIEW
-from distillkit.store.reading.selection import Making, Selection, home
+from distillkit.store.reading.selection import Making, Selection, store_behind
 from distillkit.system.atomic import parsed_json
 from distillkit.system.lines import read_lines
 from distillkit.system.paths import expand
@@ -63,7 +63,7 @@ def chosen_by(path: Path, digest: str, how: Making) -> tuple[tuple[str, ...], Be
     if isinstance(recipe, dict) and all(isinstance(recipe.get(key), str) for key in ("images", "neighbours")):
         images = Path(expand(recipe["images"]))
         if now(images):
-            mined = home(images) / FOLDER / recipe["neighbours"]
+            mined = store_behind(images) / FOLDER / recipe["neighbours"]
             return (), (*how.of, (images, now(images)), (mined, now(mined)))
     return (f"{_FIRST}; it mined what {path} was chosen by)",), how.of
 

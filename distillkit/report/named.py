@@ -16,7 +16,7 @@ from distillkit.recipe.registry import resolve
 from distillkit.sources._templates import templates_called
 from distillkit.store.format.classes import classes_of
 from distillkit.store.reading.reader import FeatureStore, store_or_none
-from distillkit.store.reading.selection import home
+from distillkit.store.reading.selection import store_behind
 from distillkit.system.paths import expand
 
 ALSO = "also."
@@ -52,7 +52,7 @@ def called_classes(store: Path) -> dict[str, str]:
     view are the store's.
     """
     try:
-        return {str(number): name for name, number in classes_of(home(store)).items()}
+        return {str(number): name for name, number in classes_of(store_behind(store)).items()}
     except StoreError:
         return {}
 

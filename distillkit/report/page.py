@@ -43,13 +43,13 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
     rows = rows_of(run.path, evaluation, results[0].name) if results else None
     differ = differing(run.path, evaluation)
     trained, then = training_stores(facts), as_then(run)
-    homes = {name: said_at(store, alias_of(recipe.data, name)) for name, store in trained.items()}
+    said_in = {name: said_at(store, alias_of(recipe.data, name)) for name, store in trained.items()}
     measured = evaluation_stores(recipe, _asked(evaluation))
     # Stores before what was added to them, as they are made again.
     every = [
         *trained.values(),
         *measured,
-        *homes.values(),
+        *said_in.values(),
         *(said_at(store, recipe.data.teacher) for store in measured),
     ]
     stores = list({str(store.path): store for store in every}.values())
@@ -81,7 +81,7 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
         "objective": formula(recipe.losses),
         "baseline": _baseline(baseline, recipe),
         "curves": drawings(_histories(run, baseline, recipe), schedule(recipe.optim)),
-        "cost": cost(recipe, facts, homes),
+        "cost": cost(recipe, facts, said_in),
         "stores": [store_facts(store, passes[str(store.path)], other_now(store, then)) for store in with_bases(stores)],
         "commands": commands(
             run.path,

@@ -13,7 +13,7 @@ from distillkit.report.words import count, duration, size
 from distillkit.store.format.manifest import FILE_NAME
 from distillkit.store.reading.additions import FOLDER
 from distillkit.store.reading.reader import FeatureStore
-from distillkit.store.reading.selection import Selection, home
+from distillkit.store.reading.selection import Selection, store_behind
 from distillkit.system.paths import expand
 from distillkit.system.wording import count as counted
 
@@ -49,7 +49,7 @@ def training_stores(facts: dict[str, Any]) -> dict[str, FeatureStore]:
 def mined_for(recipe: TrainRecipe, trained: Mapping[str, FeatureStore]) -> list[Path]:
     """Where the neighbours lie that training drew texts by; none where it drew them otherwise."""
     data = recipe.data
-    return [] if data.sampling == "uniform" else [home(trained["images"].path) / FOLDER / data.neighbours]
+    return [] if data.sampling == "uniform" else [store_behind(trained["images"].path) / FOLDER / data.neighbours]
 
 
 def said_at(store: FeatureStore, teacher: str | None) -> FeatureStore:
@@ -70,7 +70,8 @@ def evaluation_stores(recipe: TrainRecipe, asked: Sequence[Component] = ()) -> l
 
 def _opens(path: Path) -> bool:
     """Whether a store lies there, or a view of one that still is the one it was made of."""
-    return (home(path) / FILE_NAME).is_file() and not (home(path) != path and Selection(path).refused())
+    store = store_behind(path)
+    return (store / FILE_NAME).is_file() and not (store != path and Selection(path).refused())
 
 
 def as_view(store: FeatureStore) -> str:
@@ -78,13 +79,17 @@ def as_view(store: FeatureStore) -> str:
     if store.selection is None:
         return ""
     return (
-        f"a view of {count(store.selection.count)} of the {counted(store.manifest.rows, 'row')} of {home(store.path)}"
+        f"a view of {count(store.selection.count)} of the {counted(store.manifest.rows, 'row')} of "
+        f"{store_behind(store.path)}"
     )
 
 
 def with_bases(stores: Sequence[FeatureStore]) -> list[FeatureStore]:
     """These and the stores that the views among them are of, each once and before its views."""
-    every = [one for store in stores for one in ([FeatureStore(home(store.path))] if store.selection else []) + [store]]
+    every: list[FeatureStore] = []
+    for store in stores:
+        every += [FeatureStore(store_behind(store.path))] if store.selection else []
+        every.append(store)
     return list({store.path.resolve(): store for store in every}.values())
 
 

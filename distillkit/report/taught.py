@@ -14,7 +14,7 @@ from distillkit.report.named import also_of, meant, of_images
 from distillkit.report.then import Then
 from distillkit.report.training import Asked, looked_at
 from distillkit.store.reading.reader import FeatureStore
-from distillkit.store.reading.selection import home
+from distillkit.store.reading.selection import store_behind
 from distillkit.system.one_image import has_doubles, rows_of_images
 from distillkit.system.wording import count
 
@@ -45,7 +45,7 @@ def taught(recipe: TrainRecipe, facts: Mapping[str, Any], then: Mapping[str, The
 def _further(name: str, then: Mapping[str, Then], asked: Mapping[str, Asked], demo: Path | None) -> Taught:
     """A further teacher. Of rows that are joined from another store by key nobody recorded how many were found."""
     store, main = then[name].store, then.get("images")
-    alike = main is not None and home(main.store.path) == home(store.path)
+    alike = main is not None and store_behind(main.store.path) == store_behind(store.path)
     number = main.number if alike and main else asked[name][1] or then[name].number
     model = _teacher(store).get("model", name.partition(".")[2])
     return Taught(
@@ -66,7 +66,7 @@ def _asked(one: Then) -> Asked:
     """The store that the pass made, and about how many rows it was; None of a view that is another one today, of a run
     that did not record how many its store had then.
     """
-    store, place = one.store, home(one.store.path)
+    store, place = one.store, store_behind(one.store.path)
     if place == store.path:
         return place, one.number
     if one.of is not None:
@@ -76,7 +76,7 @@ def _asked(one: Then) -> Asked:
 
 def _of(asked: Sequence[Then]) -> str:
     """Of how many images these stores' rows are, where some have several; of those that changed nobody knows."""
-    whole = {home(one.store.path): one.store.whole for one in asked}
+    whole = {store_behind(one.store.path): one.store.whole for one in asked}
     if not any(map(has_doubles, whole.values())):
         return ""
     images = sum(len(rows_of_images(store)) for store in whole.values())

@@ -154,8 +154,8 @@ def _usable(path: Path) -> Selection | None:
         return None
 
 
-def home(path: Path) -> Path:
-    """The store at `path`, or where a view is there, the one that it is a view of."""
+def store_behind(path: Path) -> Path:
+    """The folder of the store at `path`; of a view, that of the store whose rows it means."""
     return Selection(path).store if (path / FILE_NAME).is_file() else path
 
 
@@ -197,7 +197,7 @@ def select_here(
 ) -> Selection:
     """The same, of who holds `writing_view`, to write more beside it."""
     of = [(place, _digest(place)) for place in (store, *others)]
-    store = home(store)
+    store = store_behind(store)
     manifest, chosen = Manifest.read(store), np.unique(rows).astype("<i8")
     if not len(chosen):
         raise StoreError(f"{store}: a view of none of {count(manifest.rows, 'row')} is asked for; name one at least")

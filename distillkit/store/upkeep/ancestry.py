@@ -8,7 +8,7 @@ from typing import Any
 
 from distillkit.store.format.log import FILE_NAME, logged, put_together, taken_along
 from distillkit.store.reading.reader import FeatureStore
-from distillkit.store.reading.selection import home
+from distillkit.store.reading.selection import store_behind
 from distillkit.system.lines import read_lines
 
 Line = dict[str, Any]
@@ -18,7 +18,7 @@ def lines_of_stores(out: Path, stores: list[FeatureStore], command: str | None) 
     """The lines of the log of `out`: of each part what it told, then the merge's own."""
     lines: list[Line] = []
     for store in stores:
-        place = home(store.path)
+        place = store_behind(store.path)
         lines += [{"from": _from(out, place), "line": line} for line in _told(place)]
         lines += [{"from": _from(out, store.path), "line": line} for line in _view(store)]
     own = {"merged": len(stores), "of": {_from(out, store.path): store.digest for store in stores}}
