@@ -25,9 +25,8 @@ from distillkit.errors import SourceError, unreadable_by_now
 from distillkit.pixels.cuts import Layout, piece_of
 from distillkit.pixels.operations import applied
 from distillkit.pixels.pillow import DAMAGE, MAX_PIXELS, refuse_bombs
-from distillkit.pixels.tensors import decode_tensor
+from distillkit.pixels.tensors import content_of, decode_tensor
 from distillkit.system.device import give_back, out_of_memory
-from distillkit.system.opening import blame_the_file
 from distillkit.types import View
 
 _UPRIGHT, _ORIENTATION = 1, 0x0112
@@ -47,11 +46,7 @@ class Jpeg:
 
 def opened(image: bytes | Path, *, max_pixels: int = MAX_PIXELS) -> Jpeg | UInt8[Tensor, "3 h w"]:
     """A JPEG for the GPU, as it is; what the GPU cannot do, decoded. Raises SourceError for what is no image."""
-    try:
-        data = image if isinstance(image, bytes) else image.read_bytes()
-    except OSError as error:
-        blame_the_file(error, image)
-        raise SourceError(f"{type(error).__name__}: {error}") from error
+    data = content_of(image)
     size = _size_for_the_gpu(data, max_pixels)
     return decode_tensor(data, max_pixels=max_pixels) if size is None else Jpeg(data, *size)
 

@@ -33,16 +33,21 @@ warnings.filterwarnings("ignore", message="The image decoding and encoding capab
 _PLAIN = ("RGB", "L")  # JPEGs of other modes (CMYK) are Pillow's
 
 
+def content_of(image: bytes | Path) -> bytes:
+    """The bytes of an image, read if they are in a file. SourceError where the file cannot be read."""
+    try:
+        return image if isinstance(image, bytes) else image.read_bytes()
+    except OSError as error:
+        blame_the_file(error, image)
+        raise SourceError(f"{type(error).__name__}: {error}") from error
+
+
 def decode_tensor(image: bytes | Path, *, max_pixels: int = MAX_PIXELS) -> UInt8[Tensor, "3 h w"]:
     """The image as upright RGB. What is no plain JPEG is decoded by Pillow, with the same result as `pixels.decode`.
 
     Raises SourceError, in one line, for anything that is not a whole image.
     """
-    try:
-        data = image if isinstance(image, bytes) else image.read_bytes()
-    except OSError as error:
-        blame_the_file(error, image)
-        raise SourceError(f"{type(error).__name__}: {error}") from error
+    data = content_of(image)
     size = _size_of_plain_jpeg(data, max_pixels)
     if size is None:
         return from_array(np.asarray(decode(data, max_pixels=max_pixels)))
