@@ -141,7 +141,7 @@ def _told_of_teachers(data: Data, objective: Objective, expected: Expected) -> l
         values += expected.widths[name] * each * (1 if name == "text" else expected.views)
     return [
         f"teacher      {', '.join([*fields, *further]) or 'nothing'}",
-        f"store        {_HALF * values:,} bytes a row in float16{_with(beside)}, "
+        f"store        {_HALF * values:,} bytes a row in float16{_of_further_teachers(beside)}, "
         f"{bytes_told(_HALF * values * expected.rows)} for {counted(expected.rows, 'row')}",
     ]
 
@@ -192,8 +192,8 @@ def _measured(recipe: TrainRecipe, student: Any) -> list[str]:
     return lines
 
 
-def _with(beside: dict[str, int]) -> str:
-    """What of that is the further teachers'."""
+def _of_further_teachers(beside: dict[str, int]) -> str:
+    """The part of a row's bytes that features of `data.also` take, in brackets; empty without any."""
     told = [f"{_HALF * values:,} of data.also.{name}" for name, values in beside.items()]
     return f" ({', '.join(told)})" if told else ""
 

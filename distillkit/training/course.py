@@ -64,7 +64,8 @@ class Course:
         self.say(Usual(self._introduction()))
         for line in (*not_the_highest(self.recipe.optim), *self.learner.objective.capped()):
             self.say(f"{self.run.path}: {line}")
-        made = self._made_before()
+        made = max((line["step"] for line in self.run.history()), default=0)
+        self._tell_of_lost_steps(made)
         self.run.forget_after(self.done)
         self.validator.begin(self.say)
         self.validator.forget_after(self.done)
@@ -83,15 +84,13 @@ class Course:
         )
         self.progress = self.exit.enter_context(progress)
 
-    def _made_before(self) -> int:
-        """The last step in the log. A run that was ended in no orderly way loses those since its last checkpoint."""
-        made = max((line["step"] for line in self.run.history()), default=0)
+    def _tell_of_lost_steps(self, made: int) -> None:
+        """Say how many of the `made` steps in the log come after the last checkpoint, as of a run that was killed."""
         if made > self.done:
             first = "the beginning, before the first checkpoint"
             since = f"step {self.done}, the last checkpoint" if self.done else first
             again, every = count(made - self.done, "step"), self.recipe.checkpoints.every_steps
             self.say(f"{self.run.path}: {again} since {since} are made again (checkpoints.every_steps is {every})")
-        return made
 
     def __enter__(self) -> Course:
         return self
