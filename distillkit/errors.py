@@ -122,10 +122,10 @@ def refused(error: OSError) -> str:
 
 
 def place_of(error: OSError, path: Path, reading: bool) -> str:
-    """What an error is of, where `path` is written: often it itself, but what goes into it is read from somewhere.
+    """The file that an error is about which came while `path` was written: mostly `path`, or one that is read for it.
 
-    What is to become `path` has another name until then, which means nothing to a user, and of a folder above it the
-    path tells as well. `reading`: it may be that.
+    For a temporary name of `path`, and for a folder above it, that is `path`, which a user knows. `reading`: an error
+    that names no file may be about the one that is being read.
     """
     found = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else None
     if found is None and reading:

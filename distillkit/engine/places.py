@@ -71,9 +71,8 @@ def places(job: Job, planned: Planned, say: Say) -> list[Place]:
 
 
 def _twins(job: Job, new: Sequence[str]) -> dict[str, str]:
-    """Which of these teachers are in the finished store under other names, with all that they are asked for.
-
-    Of none where they were begun as they are: what somebody wants twice goes on.
+    """Which of these teachers are in the finished store under other names, with all that they are asked for: by the new
+    name, the old one. None of them where an addition under the new names was begun before: that one goes on.
     """
     if job.beside(new).path.exists():
         return {}

@@ -17,7 +17,9 @@ from distillkit.pixels.pillow import MAX_PIXELS
 
 @dataclass(frozen=True)
 class Plain:
-    """It looks at the clean view alone, and decodes in threads: what views and processes need, it does not tell."""
+    """Such a function can be shown the clean view only, and images are decoded by threads: it takes no view, and has no
+    size that worker processes could set memory aside for.
+    """
 
     function: Callable[[Image.Image], Tensor]
     pixels: ClassVar[str] = "pil"

@@ -61,14 +61,16 @@ def numbered_otherwise(one: Labels, asked: Labels) -> tuple[str, bool]:
 
 
 def _found_under(one: Labels, moved: Mapping[int, int], asked: Labels) -> dict[int, int]:
-    """Of classes that get another number those that the other store knows by name; the rest only make room."""
+    """Of the classes that get another number, those that were found by their names. The others move only because their
+    number is taken.
+    """
     known = {number for name, number in one.names.items() if name in asked.names}
     return {number: there for number, there in moved.items() if number in known}
 
 
 def _numbers(one: Labels, known: Mapping[str, int], asked: Labels) -> dict[int, int] | None:
-    """By number, that of the class of the same name; what has no such keeps its own, or where that is another class
-    gets a free one. None where names tell nothing.
+    """For each number of a class in `one`, its new number. A class that `known` has by name gets the number there; any
+    other keeps its own or, where that is another class by now, gets a free one. None where names tell nothing.
     """
     if not one.names.keys() & known.keys():
         return None

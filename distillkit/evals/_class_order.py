@@ -142,8 +142,8 @@ def _told(away: Mapping[str, int], listed: Mapping[str, int], of: int) -> str:
 
 
 def _whole(said: Mapping[int, list[str]], listed: Mapping[str, int]) -> dict[str, int]:
-    """By name, the number of the prompts that are it in one and the same sentence; nothing where that is not most of
-    the names, whose prompts are worded otherwise then.
+    """By name, the number of the class whose first prompt is that name in a sentence, the same one for all, such as
+    "a photo of a {}". Empty where no sentence is that of most names: then prompts are worded in other ways.
     """
     longest = max(map(_length, listed), default=0)
     found: dict[str, dict[str, set[int]]] = {}  # by what is left of the sentence

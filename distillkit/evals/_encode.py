@@ -46,8 +46,9 @@ def learning_device(encode: Any) -> torch.device:
 
 
 def blank(encode: Any) -> bool:
-    """Whether a network says nothing, and is asked for what an evaluation would refuse of it, and what its numbers are
-    called. Neither depends on how much is learned or ranked, so it should be little.
+    """Whether this is a stand-in for a network, whose features mean nothing (evaluation/encode.py): it shows before a
+    run what an evaluation would refuse, and what its numbers are called. Neither depends on how much is learned or
+    ranked, so for a stand-in that should be little.
     """
     return bool(getattr(encode, "blank", False))
 

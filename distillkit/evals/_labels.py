@@ -123,7 +123,7 @@ def labels_of(store: Any, names: str | None = None, first: int = 0) -> Labels:
 def labels_of_images(store: Any, names: str | None = None, first: int = 0) -> Labels:
     """The same for measures, where rows of one image are one image: the first of them that has a class counts.
 
-    Every caption of an image may be a row. Its own doubles would vote for it, and be asked as if they were others.
+    Every caption of an image may be a row. Other rows of the same image would vote for it, and count as more images.
     """
     found = labels_of(store, names, first)
     places = found.places[first_of_each(store, store.ok_rows[found.places])]

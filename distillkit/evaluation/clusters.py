@@ -87,14 +87,14 @@ def ends(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The two ends of an interval from resampled values of `centre`, which rests on `count` clusters.
 
-    Percentiles, widened: a bootstrap's are too narrow by sqrt((g - 1) / g), and as if the variance were known, so that
-    they are taken as far out as Student's t would go (Hesterberg 2015, https://arxiv.org/abs/1411.5279, section 4).
-    A handful of clusters has too few ways of being drawn for any percentile: there it is Student's t itself.
+    Percentiles, widened: those of a bootstrap are too narrow by sqrt((g - 1) / g), and as if the variance were known.
+    So they are taken as far out as Student's t goes (Hesterberg 2015, https://arxiv.org/abs/1411.5279, section 4).
+    A handful of clusters can be drawn in too few ways for percentiles: there the interval is Student's t itself.
 
-    `biased`: what is resampled comes out too high, as it was too high in the items that were asked: percentiles are
-    moved by twice as much as their middle is away from `centre`. Not on Efron's scale, which moves which percentiles
-    are taken (1987, https://doi.org/10.2307/2289144): where all of them lie above `centre`, as of a mean over many
-    classes that each come out too high, it runs out of percentiles, and the interval was of no width, above the truth.
+    `biased`: few items make the number too high, in those that were asked and, once more, in those that are drawn from
+    them. So both ends are moved by twice the distance from the median of `found` to `centre`. Efron's correction (1987,
+    https://doi.org/10.2307/2289144) takes other percentiles instead. Where all of `found` lies above `centre`, as for a
+    mean over many classes that are each too high, there are none to take: the interval had no width, above the truth.
     """
     if count < 2:
         blank = np.full(found.shape[1], np.nan)

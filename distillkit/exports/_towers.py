@@ -30,14 +30,14 @@ from distillkit.students.timm_slim import TimmSlim
 
 
 class _Through(nn.Module):
-    """A network whose way is a function of ours."""
+    """A network with a function of ours, `run(network, x)`, as its forward pass."""
 
-    def __init__(self, network: nn.Module, way: Callable[..., Tensor]):
+    def __init__(self, network: nn.Module, run: Callable[..., Tensor]):
         super().__init__()
-        self.network, self._way = network, way
+        self.network, self._run = network, run
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._way(self.network, x)
+        return self._run(self.network, x)
 
 
 class _Raw(nn.Module):

@@ -93,12 +93,12 @@ def _opening(lines: list[str], separator: str) -> int:
 
 
 def quoting(read: Callable[[], Lines], separator: str) -> tuple[bool, int | None]:
-    """Whether a table is quoted, and where it is not, the line of a quote that does not close, were it so.
+    """Whether the cells of a table are quoted; and the line of a quote that opens and does not close, None without any.
 
-    It is where it holds together, read as if it were, and better than as it stands; or, where both are the same, some
-    cell has doubled quotes in it, or all cells below the header are quoted that are no numbers. Where a quote does not
-    close, what is before it tells: a table that was cut off, or lost a quote, is none whose quotes are text.
-    `read` gives all lines, again at each call.
+    They are if fewer rows have more or fewer cells than the header when the table is read as quoted than as it stands;
+    or as few, and some cell has doubled quotes in it, all cells below the header but numbers are quoted, or the header
+    then is another one. Where a quote does not close, the lines before it decide: a quoted table may have been cut off,
+    or have lost a quote. `read` gives all lines, again at each call.
     """
     if len(separator) != 1:
         return False, None

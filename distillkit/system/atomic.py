@@ -80,7 +80,8 @@ def make_folder(folder: Path, within: Path | None = None) -> None:
 def settle(folder: Path) -> None:
     """Make the names of a folder and of its parents durable, once: who made them may have been killed before they were.
 
-    A process that finds them, and writes below them, would say that all is done of what a power cut takes with them.
+    Else a process that finds these folders and writes into them would report files as kept that go with the folders in
+    a power cut.
     """
     if str(folder.absolute()) in _settled:
         return
@@ -92,7 +93,7 @@ def settle(folder: Path) -> None:
 
 
 def keep_names(folder: Path) -> None:
-    """Make durable what is named in a folder, before it is believed: as `settle`, of its files."""
+    """Make durable the names of the files in a folder, before anybody relies on these files."""
     try:
         sync(folder)
     except OSError as error:

@@ -45,7 +45,7 @@ def keep_lines(path: Path, wanted: Callable[[Line], bool]) -> None:
 
 
 def settle(path: Path) -> None:
-    """Make durable what a log has by now, if there is one. Its name is by what is written into its folder next."""
+    """Make durable what a log has by now, if there is one; its name becomes so with the next file of its folder."""
     if path.is_file():
         sync(path)
 

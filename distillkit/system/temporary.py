@@ -31,7 +31,7 @@ _live = set[Path]()  # what this process fills, also where there are no locks
 
 
 def temporary(path: Path, *, folder: bool = False) -> Path:
-    """What `path` is called while it has no name, as nobody else calls it."""
+    """A new name beside `path`, for what is to become `path`; no other process uses it."""
     return path.with_name(f"{'.' * folder}{stem(path)}.{token_hex(4)}{TEMPORARY}")
 
 
@@ -44,7 +44,7 @@ def stem(path: Path) -> str:
 
 @contextmanager
 def filling(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
-    """A new file, open, under a temporary name; it is removed in the end unless it got another one meanwhile."""
+    """A new file, open, under a temporary name; on leaving it is removed, unless it was renamed before."""
     while True:
         place = temporary(path)
         try:
@@ -59,7 +59,7 @@ def filling(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
 
 @contextmanager
 def held(place: Path) -> Iterator[None]:
-    """This process fills `place`: where nobody can lock, its own threads know at least."""
+    """Note that this process fills `place`: without locks at least its own threads know."""
     _live.add(place)
     try:
         yield
@@ -84,7 +84,7 @@ def locked_there(place: Path) -> Iterator[bool]:
 
 
 def _lock(file: int | BinaryIO, place: Path) -> None:
-    """Where there are no locks, or none of what is open to be read, nobody takes it for a dead process's, either."""
+    """Lock it where that can be done. Elsewhere nobody removes it, as that takes the same lock."""
     with suppress(NoLocks):
         try:
             lock_file(file, place, fcntl.LOCK_EX, wait=False)
@@ -102,8 +102,9 @@ def tidy(path: Path) -> None:
 
 
 def tidy_below(folder: Path, *, folders: bool = False) -> None:
-    """The same, and of all files anywhere below `folder`, where nothing may be left to write: a disk that failed may
-    bring back a name that was gone. Folders stay, as another machine may fill them, unless the caller keeps others out.
+    """The same, also for every file below `folder`, in which nobody writes any more: after a disk failed, names that
+    were removed may be back. `folders`: for folders, too, where the caller keeps out other machines, which may fill
+    them.
     """
     tidy(folder)
     for place in list(folder.rglob(f"*{TEMPORARY}")):

@@ -45,7 +45,7 @@ class Steps:
 
     @classmethod
     def covering(cls, several: Iterable[Steps]) -> Steps:
-        """For all values that any of these can tell; of equal ones, that one."""
+        """Steps for every value that any of these can hold. Where all are equal, the first, bit for bit."""
         every = list(several)
         if all(steps == every[0] for steps in every):
             return every[0]

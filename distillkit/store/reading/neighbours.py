@@ -81,9 +81,9 @@ class Neighbours:
         return found if among is None else np.intersect1d(found, among)
 
     def unasked(self, silent: Int[np.ndarray, "n"]) -> Int[np.ndarray, "m"]:
-        """Those of these rows that were never looked for: another view of the store was.
+        """Those of these rows for which nobody mined, as mining was asked for another view of the store.
 
-        A row without a direction was asked in vain, whatever is mined.
+        A row whose vector is zero or NaN is none of them: no mining finds neighbours for it.
         """
         store, field = self.store, str(self.facts.get("field"))
         if field not in store.fields:
@@ -122,5 +122,5 @@ class Neighbours:
 
     @property
     def may_lack(self) -> bool:
-        """Whether these texts may leave some out that were mined: a view does, of more than was searched."""
+        """Whether mined neighbours may be missing among these texts: they are a view, and more than it was searched."""
         return self.texts.selection is not None and self.facts.get("corpus_digest") != self.texts.digest

@@ -34,8 +34,9 @@ def refuse_damage(
     """StoreError names the first file that is not as it was written, of all that tells the rows of these shards.
 
     `fields`: these alone, where not all are copied. `cure`: what to run once that file is deleted. Of a store behind a
-    URL files are checked as they come; here those that came before are looked at again. `beside`: what is no row goes
-    along, and nobody plans the corpus, who would make the table of its classes again.
+    URL files are checked as they come; here those that came before are looked at again. `beside`: check the files
+    beside the rows, too, such as the table of classes: they are copied along. A caller that plans the corpus makes them
+    anew, and needs no check.
     """
     files = manifest.files | {name: file for shard in shards for name, file in _files(manifest, shard, fields)}
     came = origin(path) is not None
