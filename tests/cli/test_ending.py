@@ -1,7 +1,11 @@
 """How commands end, and what they are begun with."""
 
+import os
+import pty
+import signal
 import subprocess
 import sys
+import time
 
 CLOSED = """
 import os, sys
@@ -30,3 +34,37 @@ def test_progress_is_no_output_where_nobody_hears_it(tmp_path):
     line = ["sh", "-c", '"$@" 2>&-', "sh", sys.executable, "-c", CLOSED, "--version"]
     told = subprocess.run(line, cwd=tmp_path, stdout=subprocess.PIPE).stdout
     assert told.startswith(b"distillkit ") and told.endswith(b"\na library in C")
+
+
+TALKS = """
+import sys, time
+from distillkit.cli.console import say
+from distillkit.cli.ending import in_one_line, outlive_the_terminal
+from distillkit.system.stopping import on_signal
+outlive_the_terminal()
+with on_signal(say), in_one_line():
+    while True:
+        say("a step and its loss " * 10)
+"""
+
+
+def test_ctrl_c_ends_a_command_whose_terminal_is_halted():
+    """Ctrl-S halts it: a line waits to be written, and the handler of the signal has one to say, too."""
+    ours, its = pty.openpty()
+    child = subprocess.Popen([sys.executable, "-c", TALKS], stderr=its)
+    os.close(its)
+    heard = os.read(ours, 100)
+    asleep = 0
+    while asleep < 5:  # until it waits for the terminal alone
+        time.sleep(0.1)
+        with open(f"/proc/{child.pid}/stat") as stat:
+            asleep = asleep + 1 if stat.read().rpartition(")")[2].split()[0] == "S" else 0
+    child.send_signal(signal.SIGINT)
+    try:
+        while more := os.read(ours, 4096):
+            heard += more
+    except OSError:  # so a terminal ends that nobody holds any more
+        pass
+    os.close(ours)
+    assert child.wait(60) == 130
+    assert heard.rstrip().endswith(b"stopped; the same command continues"), heard[-500:]
