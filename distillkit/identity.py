@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -48,3 +49,47 @@ def inherited_sha256(inherit: Inherit | None) -> str | None:
 def class_names_sha256(file: str | None) -> str | None:
     """Of the lines of data.class_names: which class is which number. None where the file is not at hand."""
     return digest(read_names(file)) if file is not None and Path(expand(file)).is_file() else None
+
+
+def as_begun(wanted: dict[str, Any], begun: dict[str, Any] | None) -> dict[str, Any]:
+    """`wanted`, another identity, with each store and list of class names that `begun` knows by the name it has there:
+    what is the same to the byte may have been moved, or be named from another folder.
+    """
+    if begun is None or not isinstance(begun.get("recipe"), dict):
+        return wanted
+    recipe, now, then = deepcopy(wanted["recipe"]), wanted.get("stores", {}), begun.get("stores", {})
+    before = _named(begun["recipe"])
+    for name, (holder, key) in _named(recipe).items():
+        if name in before and now.get(name) == then.get(name) is not None:
+            there, knob = before[name]
+            holder[key] = there[knob]
+    lists = wanted.get(NAMES), begun.get(NAMES)
+    if lists[0] is not None and lists[0] == lists[1]:
+        recipe["data"]["class_names"] = begun["recipe"]["data"]["class_names"]
+    return wanted | {"recipe": recipe}
+
+
+def stores_now(then: dict[str, str], recipe: dict[str, Any]) -> dict[str, str]:
+    """Where the stores of a finished student lie, by name and place `then`: of those that are there no more, where its
+    recipe says, as it was given last; with them what lay within, such as mined neighbours.
+    """
+    named, found = _named(recipe), dict(then)
+    for name, place in then.items():
+        holder, key = named.get(name, ({}, ""))
+        if holder.get(key) and not Path(place).exists():
+            new = expand(holder[key])
+            found |= {
+                one: new + other[len(place) :]
+                for one, other in then.items()
+                if other == place or (one not in named and other.startswith(f"{place}/"))
+            }
+    return found
+
+
+def _named(recipe: dict[str, Any]) -> dict[str, tuple[dict[str, Any], str]]:
+    """Where a recipe names its stores, by what an identity calls them (`stores` of training/ingredients.py)."""
+    data = recipe.get("data") or {}
+    found = {name: (data, name) for name in ("texts", "classes") if data.get(name)}
+    images = [(one, "images") for one in data.get("mix") or ([data] if data.get("images") else [])]
+    found |= {f"images.{number}" if number else "images": one for number, one in enumerate(images)}
+    return found | {f"also.{name}": (one, "images") for name, one in (data.get("also") or {}).items()}

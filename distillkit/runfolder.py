@@ -27,7 +27,7 @@ from safetensors.torch import save
 from torch import nn
 
 from distillkit.errors import DistillkitError, RecipeError, TrainError
-from distillkit.identity import NAMES, identity
+from distillkit.identity import NAMES, identity, stores_now
 from distillkit.recipe import TrainRecipe, differences
 from distillkit.recipe.derived import mended
 from distillkit.recipe.schema import validate
@@ -149,7 +149,8 @@ class RunFolder:
     def facts(self) -> dict[str, Any]:
         """What the finished student is and what it cost."""
         _ = self.finished or self.recipe()  # which says what is here instead
-        return _read(self.run / "student.json", "teacher")
+        facts = _read(self.run / "student.json", "teacher")
+        return facts | {"stores": stores_now(facts.get("stores", {}), self._record().get("recipe", {}))}
 
     def weights(self) -> dict[str, Any]:
         """Which weights these are: the `step` that they come from `of` how many; and how they were `selected`, where

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 from distillkit.errors import TrainError
 from distillkit.evaluation.comparison import Arm
 from distillkit.evaluation.measured import Measured
+from distillkit.identity import as_begun
 from distillkit.recipe import differences
 from distillkit.store.format.sameness import other_teacher, teacher_in_short
 from distillkit.system.record import digest
@@ -20,8 +22,11 @@ def arms_of(runs: Sequence[Measured], baseline: Path | None) -> list[Arm]:
     """In the order of the runs, the baseline first. TrainError for runs of different teachers, or a run named twice."""
     _refuse_different_teachers(runs)
     groups: dict[str, list[Measured]] = {}
+    made: list[dict[str, Any]] = []
     for run in runs:
-        groups.setdefault(digest(_recipe_of(run)), []).append(run)
+        # A store that was moved between two runs is no other one.
+        made.append(reduce(as_begun, made, _recipe_of(run)))
+        groups.setdefault(digest(made[-1]), []).append(run)
     for group in groups.values():
         _refuse_twice(group)
     ordered = list(groups.values())
@@ -44,7 +49,9 @@ def _arm(group: list[Measured], first: Measured) -> Arm:
         name=one.name if len(group) == 1 else f"{one.name} and {len(group) - 1} more",
         runs=tuple(group),
         seeds=tuple(run.recipe.seed for run in group),
-        differs=tuple(differences(_recipe_of(first), _recipe_of(one))) if one is not first else (),
+        differs=tuple(differences(_recipe_of(first), as_begun(_recipe_of(one), _recipe_of(first))))
+        if one is not first
+        else (),
         parameters=one.facts.get("parameters"),
         file_bytes=weights.stat().st_size if weights.is_file() else None,
         seconds=one.facts.get("seconds"),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from distillkit.errors import StoreError
 from distillkit.report.overlap import NEVER, cure, seen
 from distillkit.report.results import Table
 from distillkit.report.then import Then
@@ -37,7 +38,7 @@ def knew(results: list[Table], evaluation: dict[str, Any], then: list[Then]) -> 
             found[table.name] = Knew()
             continue
         if store not in by_store:
-            by_store[store] = _looked_up(FeatureStore(expand(store)), then)
+            by_store[store] = _of(store, then)
         found[table.name] = by_store[store]
     return found
 
@@ -57,6 +58,14 @@ def notes(known: dict[str, Knew], heading: str, evals: Mapping[str, str]) -> lis
         for one, names in groups.items()
         if one.cure or one.such or len({*names}) > 1 or one.told not in heading
     ]
+
+
+def _of(store: str, then: list[Then]) -> Knew:
+    """Numbers of before may be of a store that was moved or removed since: nobody can look through it any more."""
+    try:
+        return _looked_up(FeatureStore(expand(store)), then)
+    except StoreError:
+        return Knew()
 
 
 def _looked_up(measured: FeatureStore, then: list[Then]) -> Knew:

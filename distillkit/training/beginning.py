@@ -9,7 +9,7 @@ from typing import Any
 from distillkit.callable import Say
 from distillkit.errors import OtherRun, RecipeError, TrainError
 from distillkit.evaluation.unseen import measured_in_training
-from distillkit.identity import NAMES, class_names_sha256, identity, inherited_sha256
+from distillkit.identity import NAMES, as_begun, class_names_sha256, identity, inherited_sha256
 from distillkit.recipe import TrainRecipe, differences
 from distillkit.runfolder import RunFolder
 from distillkit.store.format.plan import FILE_NAME as PLAN
@@ -134,10 +134,13 @@ def _in_short(changes: Sequence[str]) -> str:
 
 
 def wanted(recipe: TrainRecipe, run: RunFolder, stores: dict[str, str], overwrite: bool) -> dict[str, Any]:
-    """What the run is to be; of weights and class names that are gone, those that it began with."""
+    """What the run is to be; of weights and class names that are gone, those that it began with. Stores that were moved
+    since are the same.
+    """
     name, names = recipe.student.knobs.get("inherit"), recipe.data.class_names
     weights = inherited_sha256(name) or (None if overwrite else run.inherited(name))
-    return identity(recipe, stores, weights, _listed(names, None if overwrite else run.begun_with()))
+    begun = None if overwrite else run.begun_with()
+    return as_begun(identity(recipe, stores, weights, _listed(names, begun)), begun)
 
 
 def _listed(file: str | None, begun: dict[str, Any] | None) -> str | None:
