@@ -23,6 +23,7 @@ from distillkit.recipe import TrainRecipe
 from distillkit.store.format.field import PARAMETERS
 from distillkit.store.format.sameness import other_teacher
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.teachers._said import fingerprint_of, said_of
 from distillkit.types import View
 
 
@@ -32,7 +33,7 @@ class Live:
     def __init__(self, recipe: TrainRecipe):
         assert recipe.teacher is not None  # the recipe's own check
         self.network: Any = recipe.teacher.build("teachers")
-        self.fingerprint = self.network.fingerprint()
+        self.fingerprint = fingerprint_of(self.network, recipe.teacher.kind)
         roots = moved(recipe.data)
         self._files = lru_cache(lambda store: Originals(store, roots.get(store.path.resolve())))
 
@@ -44,8 +45,8 @@ class Live:
                 "that one"
             )
         inputs = self._tokens(store, rows) if field == "text" else self._pixels(store, rows, views)
-        said = getattr(self.network.forward(**inputs, fields=[field]), field)
-        return torch.as_tensor(said).float().cpu()
+        said = self.network.forward(**inputs, fields=[field])
+        return said_of(self.network, said, field, len(rows), f"teacher {self.fingerprint['model']}").float().cpu()
 
     def _tokens(self, store: FeatureStore, rows: np.ndarray) -> dict[str, Tensor]:
         tokens, lengths = self.network.tokenize(store.values("text", rows))

@@ -16,6 +16,7 @@ from distillkit.recipe.registry import resolve
 from distillkit.store.format.sameness import other_teacher
 from distillkit.system.record import digest
 from distillkit.teachers._again import component_of
+from distillkit.teachers._said import fingerprint_of, said_of
 
 
 class Teacher(Embedder):
@@ -38,7 +39,7 @@ class Teacher(Embedder):
             network = self._component.build("teachers")
         except DistillkitError as error:
             raise TeacherError(f"{self.of}: its teacher cannot be loaded: {error}") from error
-        told = other_teacher(self.record, network.fingerprint())
+        told = other_teacher(self.record, fingerprint_of(network, self._component.kind))
         if told:
             raise TeacherError(f"{self.name} is now another one ({told}); bring back the one that made its features")
         return network
@@ -69,7 +70,8 @@ class Teacher(Embedder):
         return ImageTower(getattr(look, "decode", decode), look, self._images)
 
     def _images(self, pixels: torch.Tensor) -> torch.Tensor:
-        return torch.as_tensor(self.network.forward(pixels=pixels, fields=["image"]).image)
+        said = self.network.forward(pixels=pixels, fields=["image"])
+        return said_of(self.network, said, "image", len(pixels), self.name)
 
     @property
     def text_tower(self) -> TextTower:
@@ -81,4 +83,4 @@ class Teacher(Embedder):
     def _texts(self, texts: list[str]) -> torch.Tensor:
         tokens, lengths = self.network.tokenize(texts)
         said = self.network.forward(tokens=tokens[:, : int(lengths.max())], fields=["text"])
-        return torch.as_tensor(said.text)
+        return said_of(self.network, said, "text", len(texts), self.name)

@@ -13,6 +13,7 @@ from distillkit.callable import Say
 from distillkit.errors import TeacherError
 from distillkit.system.device import Coming, give_back, out_of_memory
 from distillkit.system.spans import span
+from distillkit.teachers._said import said_of
 
 
 class Answer:
@@ -37,6 +38,8 @@ class Asked:
         # A teacher of somebody's own may know nothing of `stay`, and says everything on the CPU.
         knows = "stay" in inspect.signature(network.forward).parameters
         self._stays: dict[str, bool] = {"stay": True} if knows and self.device.type == "cuda" else {}
+        # One of somebody's own may answer from memory that its next answer overwrites, while this one is being kept.
+        self._ours = type(network).__module__.startswith("distillkit.")
         self.halved = False
 
     def __call__(self, inputs: dict[str, Tensor], fields: list[str]) -> Answer:
@@ -78,8 +81,10 @@ class Asked:
                 inputs = {name: value.to(self.device, non_blocking=True) for name, value in inputs.items()}
         with span("forward", size, self.device):
             features = self.network.forward(**inputs, fields=fields, **self._stays)
-        said = {name: getattr(features, name) for name in fields}
-        return Coming(said) if self._stays else said
+        said = {name: said_of(self.network, features, name, size, f"teacher {self.alias}") for name in fields}
+        if self._stays:
+            return Coming(said)
+        return said if self._ours else {name: value.clone() for name, value in said.items()}
 
 
 def _here(said: dict[str, Tensor] | Coming) -> dict[str, Tensor]:

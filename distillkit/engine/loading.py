@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from distillkit.callable import Say
 from distillkit.engine.job import Teacher
@@ -12,6 +13,7 @@ from distillkit.recipe.spelled import spelled_knobs
 from distillkit.system.progress import heard_by
 from distillkit.system.wording import count
 from distillkit.system.wording import network as called
+from distillkit.teachers._said import fingerprint_of
 
 Teachers = dict[str, Teacher]  # by the name under which their fields are stored
 
@@ -38,10 +40,19 @@ def load(component: Component, say: Say) -> Teacher:
     say(f"teacher {called(component.knobs.get('model', component.kind))}: loading")
     with heard_by(say):
         network = component.build("teachers")
-    fingerprint = network.fingerprint()
-    say(
-        f"teacher {called(fingerprint['model'])}: loaded {count(fingerprint['tensors'], 'tensor')}, "
-        f"sha256 {fingerprint['weights_sha256'][:16]}, {fingerprint['activation']}, {fingerprint['precision']}, "
-        f"preprocessing {spelled_knobs(fingerprint['preprocess'])}"
-    )
+    fingerprint = fingerprint_of(network, component.kind)
+    say(f"teacher {called(fingerprint['model'])}: loaded {', '.join(_facts(fingerprint))}")
     return Teacher(network, fingerprint)
+
+
+def _facts(told: Mapping[str, Any]) -> Iterator[str]:
+    """What a line says of a fingerprint: one of somebody's own may have less than ours."""
+    if isinstance(told.get("tensors"), int):
+        yield count(told["tensors"], "tensor")
+    if "weights_sha256" in told:
+        yield f"sha256 {told['weights_sha256'][:16]}"
+    else:
+        yield "without weights_sha256 in its fingerprint: with other weights it would count as the same teacher"
+    yield from (str(told[name]) for name in ("activation", "precision") if name in told)
+    if "preprocess" in told:
+        yield f"preprocessing {spelled_knobs(told['preprocess'])}"

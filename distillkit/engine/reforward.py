@@ -28,6 +28,7 @@ from distillkit.system.progress import heard_by, paced
 from distillkit.system.wording import as_word
 from distillkit.system.wording import count as counted
 from distillkit.teachers._again import component_of
+from distillkit.teachers._said import fingerprint_of, said_of
 
 _BATCH = 32
 # Rounding to 16 bits costs 1e-6 of a cosine, other kernels in half precision 1e-3; another image costs much more.
@@ -36,6 +37,7 @@ LEAST_SHARED = 0.7  # of the best classes of a row: at its end neighbours in ran
 _LENGTHS = (0.97, 1.03)  # of what is stored, as a share of what is said now
 _NAMES = ("int32", "uint8")  # dtypes whose numbers name things and measure nothing
 _NAMED = 5
+_NOW = "the teacher, asked again"
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def reforward(
             network: Any = component.build("teachers")
         # What was imported says little of its teacher, and nothing of how that is called here.
         told = {} if record.get("kind") == "imported" else record
-        said = network.fingerprint()
+        said = fingerprint_of(network, component.kind)
         other = other_teacher(told, {key: said.get(key) for key in told})
         if other:
             yield f"teacher {alias}: {other}"
@@ -163,12 +165,13 @@ def said_now(
     said: dict[str, Tensor] = {}
     if "text" in names:
         tokens, _ = network.tokenize(store.values("text", rows))
-        said["text"] = network.forward(tokens=tokens, fields=["text"]).text
+        asked = network.forward(tokens=tokens, fields=["text"])
+        said["text"] = said_of(network, asked, "text", len(rows), _NOW)
     if files is not None:
         shown = torch.stack([_pixels(network, store, files, row, view) for row, view in zip(rows, views, strict=True)])
         asked = sorted(names - {"text"})
         answer = network.forward(pixels=shown, fields=asked)
-        said |= {name: getattr(answer, name) for name in asked}
+        said |= {name: said_of(network, answer, name, len(rows), _NOW) for name in asked}
     return said
 
 

@@ -49,3 +49,14 @@ def test_half_too_much_is_one_line_that_says_what_to_set():
 def test_other_errors_are_not_hidden(error):
     with pytest.raises(type(error)):
         Asked("clip", teacher(0, error, []), pytest.fail)({"pixels": torch.zeros(2, 1)}, ["image"])
+
+
+def test_an_answer_stands_though_a_teacher_gives_the_next_one_in_the_same_memory():
+    memory = torch.zeros(4, 1)
+
+    def forward(pixels, fields):
+        return Features(image=memory.copy_(pixels).numpy())
+
+    ask = Asked("mine", SimpleNamespace(forward=forward, fields={"image": [1]}), pytest.fail)
+    first, second = (ask({"pixels": torch.full((4, 1), value)}, ["image"]) for value in (1.0, 2.0))
+    assert first.here()["image"].eq(1).all() and second.here()["image"].eq(2).all()
