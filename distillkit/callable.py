@@ -54,9 +54,13 @@ def public(function: Callable[..., Any], name: str) -> Callable[..., Any]:
 
 
 def _plain(one: Any) -> Any:
-    """Places as texts, where they are of a kind whose `str` is none, as what `os.scandir` gives."""
+    """Places as texts, where they are of a kind whose `str` is none, as what `os.scandir` gives; and a torch.device, as
+    everybody writes it who uses torch, which need not be imported to know one.
+    """
     if type(one) in (list, tuple):
         return type(one)(map(_plain, one))
+    if (type(one).__module__, type(one).__name__) == ("torch", "device"):
+        return str(one)
     return fsdecode(one) if isinstance(one, PathLike) and not isinstance(one, PurePath) else one
 
 

@@ -36,7 +36,7 @@ from distillkit.evaluation.result import (
     write_result,
 )
 from distillkit.evaluation.turn import in_turn
-from distillkit.originals import moved
+from distillkit.originals import by_place, moved
 from distillkit.recipe import EvalRecipe, TrainRecipe, changed, load
 from distillkit.recipe.only import only
 from distillkit.report import write_report
@@ -110,12 +110,13 @@ def evaluate_teacher(
     fingerprint = teacher_of(made_by)
     open_store = lru_cache(lambda name: FeatureStore(expand(name)))
     with heard_by(say):
-        chosen, known = only(recipe.evals, names, name_of, "eval"), known_of(here(out))
-        asked = asked_of(chosen, open_store, fingerprint, str(made_by.path), known=known)
+        chosen, roots = only(recipe.evals, names, name_of, "eval"), by_place(recipe.roots)
+        known = known_of(here(out))
+        asked = asked_of(chosen, open_store, fingerprint, str(made_by.path), roots=roots, known=known)
     kept = Kept(here(out) / "evaluation", {"teacher": digest(fingerprint)}, say)
     learns_on = device_of(recipe.device or "auto")
-    found = _measured(asked, kept, {"teacher": Teacher(learns_on)}, open_store, say)
-    result = Result(found, asked, kept.networks, {}, typed_as(evals, overrides, names))
+    found = _measured(asked, kept, {"teacher": Teacher(learns_on, roots)}, open_store, say)
+    result = Result(found, asked, kept.networks, {"roots": recipe.roots}, typed_as(evals, overrides, names))
     with in_turn(here(out), say):
         return _merged(here(out), result, kept, open_store)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,12 @@ from distillkit.system.paths import expand
 
 def moved(data: Data) -> dict[Path, str]:
     """Where the images of stores lie by now, by the store's own place; of those that the recipe says were moved."""
-    return {local(expand(store)).resolve(): expand(root) for store, root in data.moved.items()}
+    return by_place(data.moved)
+
+
+def by_place(roots: Mapping[str, str]) -> dict[Path, str]:
+    """The same of stores and folders as a recipe names them."""
+    return {local(expand(store)).resolve(): expand(root) for store, root in roots.items()}
 
 
 class Originals:

@@ -131,9 +131,9 @@ def test_answers_of_a_teacher_stay_where_its_images_are_gone(lying):
     its store it was said that there are no texts.
     """
 
-    def measured(out):
+    def measured(out, overrides=()):
         said = []
-        found = evaluate_teacher(lying / "store", lying / "evals.toml", lying / out, said.append)
+        found = evaluate_teacher(lying / "store", lying / "evals.toml", lying / out, said.append, overrides=overrides)
         return json.loads(found.read_text())["results"], said
 
     whole, said = measured("runs/a")
@@ -142,6 +142,9 @@ def test_answers_of_a_teacher_stay_where_its_images_are_gone(lying):
     assert measured("runs/a")[0] == whole
     other, said = measured("runs/b")
     assert other != whole and sum("4 of 4 masks" in line and "are taken as they lie" in line for line in said) == 2
+    roots = ", ".join(f'"{lying}/{name}" = "{lying}/elsewhere"' for name in ("train", "store", "out/images"))
+    moved, said = measured("runs/c", overrides=[f"roots={{ {roots} }}"])  # which was heard of runs alone
+    assert moved == whole and not any("taken as they lie" in line for line in said)
     (lying / "elsewhere").rename(lying / "corpus")
     assert measured("runs/b")[0] == whole
 

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
+import torch
 from torch.utils.data import Dataset
 
 import distillkit
@@ -100,6 +101,15 @@ def test_what_scandir_gives_is_a_place(tmp_path):
             distillkit.store_info(entry)
         with pytest.raises(DistillkitError, match=f"^{tmp_path}/nothing"):
             distillkit.compare([entry])
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in NAMES if "device" in inspect.signature(function_of(name)).parameters]
+)
+def test_a_device_may_be_torchs_own(name):
+    with pytest.raises(DistillkitError) as refused:
+        getattr(distillkit, name)(**given(name, device=torch.device("cpu")))
+    assert "device" not in str(refused.value)
 
 
 def test_a_new_recipe_takes_paths(tmp_path):
