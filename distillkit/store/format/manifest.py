@@ -163,17 +163,42 @@ class Manifest(Strict):
                     )
                 return cls.model_validate(found)
         except ValidationError as error:
+            if isinstance(found, dict) and (key := cls._of_a_newer(found, error)):
+                raise Newer(
+                    f"{place}: not a manifest of this version ({key!r} is newer); use the distillkit that wrote it, or "
+                    f"move the store away and make it again: {again()}"
+                ) from error
             first = error.errors()[0]
             what = ": ".join([*map(str, first["loc"]), first["msg"].removeprefix("Value error, ")])
             raise StoreError(f"{place}: not a manifest ({what}); run: {again()}") from error
         except ValueError as error:
             raise StoreError(f"{place}: not JSON ({error}); run: {again()}") from error
 
+    @classmethod
+    def _of_a_newer(cls, found: dict[str, Any], error: ValidationError) -> str | None:
+        """A key at the top that nobody here knows, where all else is as it must be. A damaged letter makes none: then
+        the key that was meant is not there.
+        """
+        new = [str(one["loc"][0]) for one in error.errors() if one["type"] == "extra_forbidden" and not one["loc"][1:]]
+        absent = cls.model_fields.keys() - found.keys()
+        hurt = any(len(key) == len(known) and _apart(key, known) == 1 for key in new for known in absent)
+        return new[0] if len(new) == error.error_count() and not hurt else None
+
+
+def _apart(one: str, other: str) -> int:
+    return sum(a != b for a, b in zip(one, other, strict=True))
+
+
+class Newer(StoreError):
+    """A manifest that is whole, and that a later version wrote: nothing of it may be written anew by this one."""
+
 
 def readable(store: Path) -> bool:
-    """Whether a manifest lies there that this version can read."""
+    """Whether a manifest lies there that this version can read. Newer for one of a later version."""
     try:
         Manifest.read(store)
+    except Newer:
+        raise
     except StoreError:
         return False
     return True

@@ -21,6 +21,7 @@ from distillkit.store.bucket.remote import shown
 from distillkit.store.format.log import FILE_NAME as LOG
 from distillkit.store.format.manifest import FILE_NAME as MANIFEST
 from distillkit.store.format.manifest import Manifest, file_digest
+from distillkit.store.reading.newer import none_newer
 from distillkit.store.reading.whose_rows import named, place
 from distillkit.system import npy
 from distillkit.system.atomic import atomic_file, parsed_json, write_json
@@ -32,6 +33,7 @@ from distillkit.system.wording import count
 
 FILE_NAME = "view.json"
 ROWS = "rows.npy"
+_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class Selection:
         self.path = path
         try:
             facts = parsed_json((path / FILE_NAME).read_bytes())
-            if (facts["format"], facts["version"]) != ("distillkit-view", 1):
+            if (facts["format"], facts["version"]) != ("distillkit-view", _VERSION):
                 raise StoreError(f"{path}: a view of another format; make it again: {again(path)}")
             # No part of the digest: how rows were drawn, and the same rows are the same view.
             self.lots = int(facts.pop("lots", 0))
@@ -210,7 +212,12 @@ def select_here(
         raise StoreError(f"{out}: holds a store; move it away, or choose another place")
     if (out / "recipe.json").exists():
         raise StoreError(f"{out}: is the folder of a run; choose another place for the view")
-    if not overwrite and (other := _usable(out)) is not None and not np.array_equal(other.rows, chosen):
+    if (
+        not overwrite
+        and none_newer(out / FILE_NAME, _VERSION)
+        and (other := _usable(out)) is not None
+        and not np.array_equal(other.rows, chosen)
+    ):
         raise StoreError(
             f"{out}: is a view of {count(other.count, 'other row')} of {shown(other.store)}; name another place, or "
             "add --overwrite"
@@ -219,7 +226,7 @@ def select_here(
         npy.save(file, chosen)
     facts = {
         "format": "distillkit-view",
-        "version": 1,
+        "version": _VERSION,
         "store": named(store, out),
         "digest": manifest.digest,
         "rows": len(chosen),

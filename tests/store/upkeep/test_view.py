@@ -186,3 +186,16 @@ def test_a_store_without_labels_is_told_as_one(tmp_path, labels):
     store = write(tmp_path / "plain", "image", np.ones((5, 32))).path
     with pytest.raises(StoreError, match=f"plain: none of its 5 rows has a label, so --labels {labels} means none; "):
         make_view(store, tmp_path / "view", labels=labels)
+
+
+def test_a_view_of_a_newer_version_is_no_ones_to_replace_unasked(large, tmp_path):
+    """It counted as damage, and was replaced without a word."""
+    make_view(large, tmp_path / "some", rows="0:10")
+    file = tmp_path / "some/view.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"version": 2, "weights": "rows.weights.npy"}))
+    before = {path.name: path.read_bytes() for path in (tmp_path / "some").iterdir()}
+    with pytest.raises(StoreError, match=r"some: is a view of version 2, which a newer distillkit made \(here: 1\)"):
+        make_view(large, tmp_path / "some", rows="0:20")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "some").iterdir()} == before
+    make_view(large, tmp_path / "some", rows="0:20", overwrite=True)
+    assert Selection(tmp_path / "some").rows[-1] == 19
