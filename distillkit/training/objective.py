@@ -126,12 +126,20 @@ class Objective(nn.Module):
         return total, terms
 
     def _values(self, batch: Batch, student: Features) -> dict[str, Any]:
-        return {name: loss(self._seen(name, batch), student) for name, loss in self.terms.items()}
+        return {name: _scalar(name, loss(self._seen(name, batch), student)) for name, loss in self.terms.items()}
 
     def _seen(self, name: str, batch: Batch) -> Batch:
         """The batch as a term sees it: its teacher is the one it learns from."""
         teacher = self.teachers[name]
         return batch if teacher is None else replace(batch, teacher=batch.others[teacher])
+
+
+def _scalar(name: str, value: Any) -> Tensor:
+    """What a term of anybody's gave, which must be one real number that gradients may come through."""
+    if isinstance(value, Tensor) and value.ndim == 0 and value.is_floating_point():
+        return value
+    given = f"{value.dtype} {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+    raise RecipeError(f"losses.{name}: its forward gives {given}; let it return a scalar tensor, such as x.mean()")
 
 
 def _told_of_neighbours(batch: Batch) -> Batch:

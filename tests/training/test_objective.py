@@ -117,3 +117,36 @@ def test_features_of_mixed_images_nobody_knows(term):
     with pytest.raises(RecipeError, match=rf"losses.{term.knobs['name']}: data.augment mixes images, and no teacher"):
         Objective([term], WIDTHS, mixed=True)
     Objective([term], WIDTHS)
+
+
+class Given(torch.nn.Module):
+    """A loss of one's own that returns what it is told to."""
+
+    needs = ("student.image",)
+
+    def __init__(self, widths, *, name: str | None = None, weight: float = 1.0, what: str = "scalar"):
+        super().__init__()
+        self.name, self.weight, self.what = name, weight, what
+
+    def forward(self, batch, student):
+        whole = student.image.square().mean()
+        given = {"scalar": whole, "half": whole.half(), "float64": whole.double(), "number": 0.5, "nothing": None}
+        given |= {"one": whole[None], "several": whole.expand(3), "pair": (whole, whole), "count": whole.long()}
+        return given[self.what]
+
+
+def of_ones_own(what):
+    return Objective([Term(kind="tests.training.test_objective:Given", what=what)], WIDTHS)(*batch())
+
+
+@pytest.mark.parametrize("what", ["number", "nothing", "one", "several", "pair", "count"])
+def test_a_loss_of_ones_own_that_gives_no_scalar_is_one_line(what):
+    with pytest.raises(RecipeError, match=r"losses.Given: its forward gives .*; let it return a scalar tensor") as told:
+        of_ones_own(what)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("what", ["scalar", "half", "float64"])
+def test_a_scalar_of_any_precision_is_taken(what):
+    total, _ = of_ones_own(what)
+    assert total.requires_grad and total.item() > 0
