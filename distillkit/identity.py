@@ -58,8 +58,8 @@ def as_begun(wanted: dict[str, Any], begun: dict[str, Any] | None) -> dict[str, 
     if begun is None or not isinstance(begun.get("recipe"), dict):
         return wanted
     recipe, now, then = deepcopy(wanted["recipe"]), wanted.get("stores", {}), begun.get("stores", {})
-    before = _named(begun["recipe"])
-    for name, (holder, key) in _named(recipe).items():
+    before = named_stores(begun["recipe"])
+    for name, (holder, key) in named_stores(recipe).items():
         if name in before and now.get(name) == then.get(name) is not None:
             there, knob = before[name]
             holder[key] = there[knob]
@@ -69,24 +69,7 @@ def as_begun(wanted: dict[str, Any], begun: dict[str, Any] | None) -> dict[str, 
     return wanted | {"recipe": recipe}
 
 
-def stores_now(then: dict[str, str], recipe: dict[str, Any]) -> dict[str, str]:
-    """Where the stores of a finished student lie, by name and place `then`: of those that are there no more, where its
-    recipe says, as it was given last; with them what lay within, such as mined neighbours.
-    """
-    named, found = _named(recipe), dict(then)
-    for name, place in then.items():
-        holder, key = named.get(name, ({}, ""))
-        if holder.get(key) and not Path(place).exists():
-            new = expand(holder[key])
-            found |= {
-                one: new + other[len(place) :]
-                for one, other in then.items()
-                if other == place or (one not in named and other.startswith(f"{place}/"))
-            }
-    return found
-
-
-def _named(recipe: dict[str, Any]) -> dict[str, tuple[dict[str, Any], str]]:
+def named_stores(recipe: dict[str, Any]) -> dict[str, tuple[dict[str, Any], str]]:
     """Where a recipe names its stores, by what an identity calls them (`stores` of training/ingredients.py)."""
     data = recipe.get("data") or {}
     found = {name: (data, name) for name in ("texts", "classes") if data.get(name)}

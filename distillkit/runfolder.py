@@ -17,7 +17,6 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from errno import ENOTDIR
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +26,10 @@ from safetensors.torch import save
 from torch import nn
 
 from distillkit.errors import DistillkitError, RecipeError, TrainError
-from distillkit.identity import NAMES, identity, stores_now
+from distillkit.identity import NAMES, identity
 from distillkit.recipe import TrainRecipe, differences
 from distillkit.recipe.derived import mended
+from distillkit.recipe.own_code import own_code
 from distillkit.recipe.schema import validate
 from distillkit.recipe.weights import Inherit
 from distillkit.system.addresses import refuse_secrets_within
@@ -88,8 +88,8 @@ class RunFolder:
             changes = [*differences(begun_with, wanted), f"the old run is now {self.move_aside()}"]
         make_folder(self.path)
         begun = {"identity": wanted, "recipe": recipe.model_dump(mode="json"), "versions": self.versions or versions()}
-        told = command or self._record().get("command")
-        write_record(self.path / "recipe.json", begun | ({"command": told} if told else {}))
+        further = {"command": command or self._record().get("command"), "code": self.code or own_code(wanted)}
+        write_record(self.path / "recipe.json", begun | {name: told for name, told in further.items() if told})
         return changes
 
     def stands(self, wanted: dict[str, Any]) -> bool:
@@ -108,6 +108,11 @@ class RunFolder:
     def versions(self) -> dict[str, str]:
         """The packages that the run was begun with; empty before it is."""
         return self._record().get("versions", {})
+
+    @property
+    def code(self) -> dict[str, str]:
+        """sha256 of the files of the user's own classes that the run was begun with, by their `kind`."""
+        return self._record().get("code", {})
 
     def inherited(self, name: Inherit | None) -> str | None:
         """sha256 of the weights of that name that the run began with: they may be gone since."""
@@ -149,8 +154,7 @@ class RunFolder:
     def facts(self) -> dict[str, Any]:
         """What the finished student is and what it cost."""
         _ = self.finished or self.recipe()  # which says what is here instead
-        facts = _read(self.run / "student.json", "teacher")
-        return facts | {"stores": stores_now(facts.get("stores", {}), self._record().get("recipe", {}))}
+        return _read(self.run / "student.json", "teacher")
 
     def weights(self) -> dict[str, Any]:
         """Which weights these are: the `step` that they come from `of` how many; and how they were `selected`, where
@@ -239,10 +243,7 @@ class RunFolder:
 
 def _read(path: Path, *keys: str) -> dict[str, Any]:
     """A record of a run; TrainError unless it is whole and has these keys."""
-    record = read_record(path, partial(_damaged, path))
+    cure = "train anew with train-student --overwrite"
+    record = read_record(path, lambda why: TrainError(f"{path}: damaged ({why}); {cure}"))
     _ = [record[key] for key in keys]
     return record
-
-
-def _damaged(path: Path, why: str) -> TrainError:
-    return TrainError(f"{path}: damaged ({why}); train anew with train-student --overwrite")

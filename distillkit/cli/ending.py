@@ -54,8 +54,8 @@ def outlive_the_terminal() -> None:
         if isinstance(stream, io.TextIOWrapper) and stream.isatty():
             stream.flush()
             raw = _Terminal(stream.fileno(), "w", closefd=False)
-            # As Python's own, stderr has no buffer: a signal may come while a line waits for a terminal that was halted,
-            # and who handles it could say nothing to a buffer that is being written.
+            # As Python's own, stderr has no buffer: a signal may come while a line waits for a terminal that is halted,
+            # and its handler could say nothing through a buffer that is being written.
             buffer = raw if name == "stderr" else io.BufferedWriter(raw)
             setattr(sys, name, io.TextIOWrapper(buffer, stream.encoding, line_buffering=True))
 

@@ -42,7 +42,7 @@ def page(run: RunFolder, baseline: RunFolder | None, evaluation: Values) -> Valu
     results = with_absent_classes(tables(evaluation["results"], recipe), run.path, evaluation)
     rows = rows_of(run.path, evaluation, results[0].name) if results else None
     differ = differing(run.path, evaluation)
-    trained, then = training_stores(facts), as_then(run)
+    trained, then = training_stores(run), as_then(run)
     said_in = {name: said_at(store, alias_of(recipe.data, name)) for name, store in trained.items()}
     measured = evaluation_stores(recipe, _asked(evaluation))
     # Stores before what was added to them, as they are made again.

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from distillkit.identity import named_stores
 from distillkit.recipe import Component, TrainRecipe
 from distillkit.report.costs import Pass
 from distillkit.report.words import count, duration, size
+from distillkit.runfolder import RunFolder
 from distillkit.store.format.manifest import FILE_NAME
 from distillkit.store.reading.additions import FOLDER
 from distillkit.store.reading.reader import FeatureStore
@@ -41,9 +42,24 @@ class StoreFacts:
     then: str = ""
 
 
-def training_stores(facts: dict[str, Any]) -> dict[str, FeatureStore]:
+def training_stores(run: RunFolder) -> dict[str, FeatureStore]:
     """What the student was trained on, by the recipe's name for it ("images", "texts"; of a mix "images.1", too)."""
-    return {name: FeatureStore(path) for name, path in facts["stores"].items()}
+    return {name: FeatureStore(path) for name, path in places_of_stores(run).items()}
+
+
+def places_of_stores(run: RunFolder) -> dict[str, str]:
+    """Where each store lies that the student was trained on. One that is not there any more was moved: then where the
+    recipe says, as it was given last; with it what lay within, such as mined neighbours.
+    """
+    then, named = run.facts()["stores"], named_stores(run.recipe().model_dump(mode="json"))
+    found = dict(then)
+    for name, place in then.items():
+        holder, key = named.get(name, ({}, ""))
+        if holder.get(key) and not Path(place).exists():
+            new = expand(holder[key])
+            within = {one for one in then if one not in named and then[one].startswith(f"{place}/")}
+            found |= {one: new + then[one][len(place) :] for one in {name, *within}}
+    return found
 
 
 def mined_for(recipe: TrainRecipe, trained: Mapping[str, FeatureStore]) -> list[Path]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int64
 
+from distillkit.report.stores import places_of_stores
 from distillkit.runfolder import RunFolder
 from distillkit.store.reading.keys import rows_again
 from distillkit.store.reading.reader import FeatureStore
@@ -86,5 +87,5 @@ def as_then(run: RunFolder) -> dict[str, Then]:
             keys.get(name),
             asked.get(name),
         )
-        for name, path in facts["stores"].items()
+        for name, path in places_of_stores(run).items()
     }

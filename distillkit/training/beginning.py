@@ -11,6 +11,7 @@ from distillkit.errors import OtherRun, RecipeError, TrainError
 from distillkit.evaluation.unseen import measured_in_training
 from distillkit.identity import NAMES, as_begun, class_names_sha256, identity, inherited_sha256
 from distillkit.recipe import TrainRecipe, differences
+from distillkit.recipe.own_code import own_code
 from distillkit.runfolder import RunFolder
 from distillkit.store.format.plan import FILE_NAME as PLAN
 from distillkit.store.reading.reader import FeatureStore
@@ -168,9 +169,18 @@ def begin(
     if changes:
         *changed, moved = changes
         say(f"{run.path}: {_in_short(changed)}; training anew, {moved}")
+    now = own_code(wanted)
+    edited = ", ".join(kind for kind, sha256 in run.code.items() if now.get(kind, sha256) != sha256)
     if run.finished:
         say(Usual(f"{run.path}: already trained, nothing to do"))
+        if edited:
+            say(f"{run.path}: the file of {edited} was edited since; to train with what it is now, add --overwrite")
         return
+    if edited:
+        say(
+            f"{run.path}: the file of {edited} was edited since it was begun; the steps to come are made with what it "
+            "is now; --overwrite makes all of them so"
+        )
     for line in measured_in_training(recipe):
         say(line)
     checkpoint.set_damaged_aside(run.checkpoints, say)

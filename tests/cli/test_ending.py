@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 CLOSED = """
 import os, sys
@@ -57,8 +58,8 @@ def test_ctrl_c_ends_a_command_whose_terminal_is_halted():
     asleep = 0
     while asleep < 5:  # until it waits for the terminal alone
         time.sleep(0.1)
-        with open(f"/proc/{child.pid}/stat") as stat:
-            asleep = asleep + 1 if stat.read().rpartition(")")[2].split()[0] == "S" else 0
+        state = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        asleep = asleep + 1 if state == "S" else 0
     child.send_signal(signal.SIGINT)
     try:
         while more := os.read(ours, 4096):

@@ -61,7 +61,7 @@ def test_a_finished_run_is_told_where_they_are_and_measured_there(moved, tmp_pat
     moved.recipe.write_text(moved.elsewhere.replace(str(tmp_path / "moved"), str(tmp_path / "again")))
     code, err = moved()
     assert code == 0 and "already trained" in err, err
-    stores = training_stores(RunFolder(moved.run).facts())
+    stores = training_stores(RunFolder(moved.run))
     assert stores and all(store.path.is_relative_to(tmp_path / "again") for store in stores.values())
     code, _, err = moved.cli("evaluate", moved.run)
     assert code == 0, err
