@@ -154,7 +154,7 @@ def test_wrong_usage_is_exit_code_2(run_cli, arguments):
         (["extract-teacher", "absent.toml"], "error: absent.toml: no such recipe"),
         (["train-student", "absent.toml"], "error: absent.toml: no such recipe"),
         (["evaluate", "absent"], "error: absent: is no run folder; make one with: distillkit train-student RECIPE"),
-        (["store", "info", "absent"], "error: absent: no complete feature store (extract it first: "),
+        (["store", "info", "absent"], "error: absent: no complete feature store in "),
         (["store", "verify", "absent"], "error: absent: no complete feature store"),
         (["store", "failures", "absent"], "error: absent: no complete feature store"),
     ],

@@ -62,7 +62,8 @@ def test_its_recipes_are_recipes():
 
 
 def test_bytes_of_a_row_are_those_that_memory_is_planned_with():
-    from distillkit.mining.index import KINDS, row_bytes
+    from distillkit.mining.index import row_bytes
+    from tests.mining.test_mine import KINDS
 
     for kind in KINDS:
         assert f"{8 + row_bytes(kind, 768):,.0f} |" in next(

@@ -9,6 +9,7 @@ import sys
 import time
 import tracemalloc
 from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,6 @@ import pytest
 from distillkit.errors import DistillkitError, RecipeError, StoreError
 from distillkit.mine import mine_here
 from distillkit.mining.duplicates import unequal
-from distillkit.mining.index import KINDS
 from distillkit.recipe import MineRecipe
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.reading.selection import select
@@ -25,6 +25,8 @@ from distillkit.store.upkeep.verify import verify
 from distillkit.store.writing.claims import Part
 from distillkit.training.ingredients import Ingredients
 from tests.mining.conftest import clustered, truth, write
+
+KINDS = sorted({*get_args(MineRecipe.model_fields["index"].annotation)} - {"auto", "exact", "gpu_ivf_pq"})
 
 
 def recipe(images, texts, **knobs):

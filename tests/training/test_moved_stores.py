@@ -108,6 +108,5 @@ def test_numbers_of_a_store_that_is_gone_keep_no_report_from_being_written(tmp_p
 
 def test_who_stands_in_another_folder_is_told_which(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(StoreError, match=r"^stores/a: no complete feature store .*, looked for in ") as refused:
+    with pytest.raises(StoreError, match=f"^stores/a: no complete feature store in {tmp_path} [(]extract it first"):
         FeatureStore("stores/a")
-    assert str(refused.value).endswith(str(tmp_path))

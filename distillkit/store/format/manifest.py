@@ -144,10 +144,10 @@ class Manifest(Strict):
             begun = (store / "plan.json").is_file()
             hint = "what makes it has not finished; rerun it" if begun else "extract it first"
             near = "" if store.exists() else meant(store)
-            where = "" if near or store.exists() or store.is_absolute() else f", looked for in {Path.cwd()}"
+            where = "" if near or store.exists() or store.is_absolute() else f" in {Path.cwd()}"
             if another := what_else(store):
                 raise StoreError(f"{store}: {another}; name a store")
-            raise StoreError(f"{store}: no complete feature store{near} ({hint}: {how_again(store)}){where}")
+            raise StoreError(f"{store}: no complete feature store{where}{near} ({hint}: {how_again(store)})")
         return cls.of(path.read_bytes(), path, lambda: how_again(store))
 
     @classmethod
