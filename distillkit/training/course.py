@@ -121,7 +121,7 @@ class Course:
         if self._logs(step):
             self._log(step, lr, {"total": total, **terms}, norms, waited)
         if self.writes:
-            for line in self.learner.objective.slight(terms) if step == 1 else ():
+            for line in (*self.learner.objective.slight(terms), *self.learner.remarks) if step == 1 else ():
                 self.say(self.name + line)
             self.progress.advance()
         # What is spread over ranks takes all of them to be brought together; the first one writes.

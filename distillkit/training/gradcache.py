@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from distillkit.errors import RecipeError
 from distillkit.recipe import Data
 from distillkit.system.spans import span
 from distillkit.training.ranks import Ranks
+from distillkit.training.reached import moving
 from distillkit.types import Batch, Features, concatenated
 
 Loss = tuple[Tensor, dict[str, Tensor]]
@@ -51,7 +53,7 @@ def backward_in_parts(
     leaves = concatenated(seen).map(_leaf)
     with span("loss", len(batch.keys), device):
         total, terms = judge(batch, leaves)
-        scaled(total).backward()
+        scaled(moving(total, terms)).backward()
     wanted = _gradients(leaves, seen)
     for number, part in enumerate(parts):
         reseed(number)
@@ -61,7 +63,8 @@ def backward_in_parts(
             features = see(part)
         if number + 1 == count:
             before_last()
-        pairs = [(getattr(features, name), gradient) for name, gradient in wanted[number].items()]
+        said = ((getattr(features, name), gradient) for name, gradient in wanted[number].items())
+        pairs = [(one, gradient) for one, gradient in said if one.requires_grad]  # a student may say a constant, too
         with span("backward", size, device):
             torch.autograd.backward([one for one, _ in pairs], [gradient for _, gradient in pairs])
     return total, terms
@@ -111,6 +114,15 @@ def _gradients(leaves: Features, seen: list[Features]) -> list[dict[str, Tensor]
             if len(gradient):
                 part[name] = gradient
     return wanted
+
+
+def recompute(student: nn.Module) -> None:
+    """Gradient checkpointing of every tower that knows it (timm, open_clip)."""
+    towers: list[Any] = [module for module in student.modules() if hasattr(module, "set_grad_checkpointing")]
+    if not towers:
+        raise RecipeError("optim.recompute: this student cannot recompute its activations; leave it out")
+    for tower in towers:
+        tower.set_grad_checkpointing(True)
 
 
 @contextmanager

@@ -19,10 +19,11 @@ from distillkit.system.stopping import asked
 from distillkit.training import shards
 from distillkit.training.compiling import whole_step
 from distillkit.training.finite import refuse_step, refuse_weights
-from distillkit.training.gradcache import backward_in_parts, no_statistics, several_for_batch_norm
+from distillkit.training.gradcache import backward_in_parts, no_statistics, recompute, several_for_batch_norm
 from distillkit.training.gradients import Averaged
 from distillkit.training.objective import Objective
 from distillkit.training.ranks import Ranks
+from distillkit.training.reached import moving, unmoved_by, unreached
 from distillkit.training.schedule import make_optimizer
 from distillkit.types import Batch, Features
 
@@ -52,7 +53,7 @@ class Learner:
         self.precision = _precision(optim.precision, device)
         self.told: str | None = student.begin() if fresh and hasattr(student, "begin") else None
         if optim.recompute:
-            _recompute(student)
+            recompute(student)
         self.model = nn.ModuleDict({"student": student, "objective": objective})
         if optim.ema is not None:
             # In the model, so that it is checkpointed with it; without gradients, so that nothing trains it.
@@ -66,6 +67,7 @@ class Learner:
         self.optimizer = make_optimizer(self.model, optim)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == torch.float16)
         self.leaving = False  # whether a rank was asked to stop before its last step was made: all know it of one step
+        self.remarks: list[str] = []  # what the first step has to tell of what its terms reach
         self._looking = self._updating = False
         self._begun_with: dict[str, Tensor] | None = None
         self.averaged = Averaged(self.model, ranks)
@@ -108,6 +110,8 @@ class Learner:
         self._begun_with = self._statistics() if self._begun_with is None else self._begun_with
         self._looking = True
         total, terms = self._backward(batch)
+        if batch.step == 0:
+            self.remarks += [*unreached("student", self.student), *unreached("losses", self.objective.terms)]
         with span("optimiser", len(batch.keys), self.device):
             self.averaged.finish()
             named, wants = self.model.named_parameters(), asked() is not None
@@ -152,7 +156,7 @@ class Learner:
         total, terms = self._judged(batch)
         self.averaged.start()
         with span("backward", len(batch.keys), self.device):
-            self.scaler.scale(total).backward()
+            self.scaler.scale(moving(total, terms)).backward()
         return total, terms
 
     def _reseed(self, step: int, part: int) -> None:
@@ -163,7 +167,7 @@ class Learner:
         return backward_in_parts(
             self.student,
             self.see,
-            self.objective,
+            self._weigh,
             batch,
             self.optim.accumulate,
             scaled=self.scaler.scale,
@@ -176,7 +180,12 @@ class Learner:
         with span("forward", len(batch.keys), self.device):
             seen = self.see(batch)
         with span("loss", len(batch.keys), self.device):
-            return self.objective(batch, seen)
+            return self._weigh(batch, seen)
+
+    def _weigh(self, batch: Batch, seen: Features) -> tuple[Tensor, dict[str, Tensor]]:
+        total, terms = self.objective(batch, seen)
+        self.remarks = unmoved_by(terms, seen) if batch.step == 0 else []
+        return total, terms
 
     def _compiled(self) -> Callable[[Batch], tuple[Tensor, dict[str, Tensor]]]:
         """As `_judge`, in which nobody can look at its parts."""
@@ -207,6 +216,9 @@ class Learner:
             _, terms = self.objective(batch, self.see(batch))
         norms = {}
         for name, value in terms.items():
+            if not value.requires_grad:
+                norms[name] = 0.0
+                continue
             self.averaged.start()
             # In float16 by its scale, without which small gradients are zero.
             self.scaler.scale(self.objective.terms[name].weight * value).backward(retain_graph=True)
@@ -235,12 +247,3 @@ def _precision(name: str, device: torch.device) -> torch.dtype:
     if name == "auto":
         return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
     return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
-
-
-def _recompute(student: nn.Module) -> None:
-    """Gradient checkpointing of every tower that knows it (timm, open_clip)."""
-    towers: list[Any] = [module for module in student.modules() if hasattr(module, "set_grad_checkpointing")]
-    if not towers:
-        raise RecipeError("optim.recompute: this student cannot recompute its activations; leave it out")
-    for tower in towers:
-        tower.set_grad_checkpointing(True)
