@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from distillkit.errors import RecipeError
-from distillkit.system.wording import count
+from distillkit.system.wording import several
 from distillkit.types import Features
 
 _CURE = "keep what it computes of the student in torch, without .item(), .detach() or numpy"
@@ -51,7 +51,7 @@ def unreached(whose: str, model: nn.Module) -> list[str]:
     parts = _parts(without, [name for name in trained if name not in without])
     more = f" and {len(parts) - _SHOWN} more" if parts[_SHOWN:] else ""
     return [
-        f"{whose}: no term reaches {count(sum(without.values()), 'parameter')} ({', '.join(parts[:_SHOWN])}{more}) at "
+        f"{whose}: no term reaches {several(sum(without.values()), 'learned number(s)')} ({', '.join(parts[:_SHOWN])}{more}) at "
         "step 1: what no term reaches stays as it began"
     ]
 

@@ -66,7 +66,7 @@ def test_a_loss_that_reaches_the_student_says_nothing(parts):
 def test_a_head_of_a_loss_that_never_trains_is_named():
     made = learner(losses=terms("beside", alone=False))
     made.step(batch(), 1e-3)
-    line = "losses: no term reaches 272 parameters (Mine) at step 1: what no term reaches stays as it began"
+    line = "losses: no term reaches 272 learned numbers (Mine) at step 1: what no term reaches stays as it began"
     assert made.remarks == [line]
 
 
@@ -74,9 +74,9 @@ def test_parts_of_a_student_are_named_by_the_largest_that_holds_them():
     student = nn.ModuleDict({"trunk": nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2)), "text": nn.Linear(3, 5)})
     student.trunk(torch.ones(1, 3)).sum().backward()
     (line,) = unreached("student", student)
-    assert line.startswith("student: no term reaches 20 parameters (text) at step 1: ")
+    assert line.startswith("student: no term reaches 20 learned numbers (text) at step 1: ")
     student.trunk[1].weight.grad = None
-    assert "28 parameters (trunk.1.weight, text)" in unreached("student", student)[0]
+    assert "28 learned numbers (trunk.1.weight, text)" in unreached("student", student)[0]
     student.requires_grad_(False)
     assert unreached("student", student) == []
 
