@@ -126,20 +126,29 @@ def recompute(student: nn.Module) -> None:
 
 
 @contextmanager
-def no_statistics(student: nn.Module) -> Iterator[None]:
-    """Running means stay what they are: this look at a batch is not the one that counts."""
-    norms = [module for module in student.modules() if isinstance(module, _NORMS)]
-    momenta = [module.momentum for module in norms]
-    counts = [None if module.num_batches_tracked is None else module.num_batches_tracked.clone() for module in norms]
-    for module in norms:
-        module.momentum = 0.0
+def no_statistics(module: nn.Module) -> Iterator[None]:
+    """Running means and other buffers are afterwards what they were: this look at a batch is not the one that counts.
+    To be left after its backward pass, which may need them as they are meanwhile.
+    """
+    norms = [part for part in module.modules() if isinstance(part, _NORMS)]
+    momenta = [norm.momentum for norm in norms]
+    buffers = [
+        (owner, name, one, one._version, one.clone())
+        for owner in module.modules()
+        for name, one in owner.named_buffers(recurse=False)
+    ]
+    for norm in norms:
+        norm.momentum = 0.0
     try:
         yield
     finally:
-        for module, momentum, count in zip(norms, momenta, counts, strict=True):
-            module.momentum = momentum
-            if count is not None and module.num_batches_tracked is not None:
-                module.num_batches_tracked.copy_(count)
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        with torch.no_grad():
+            for owner, name, one, version, before in buffers:
+                setattr(owner, name, one)  # it may have been replaced by another
+                if one._version != version:
+                    one.copy_(before)
 
 
 @contextmanager

@@ -212,21 +212,22 @@ class Learner:
         """How hard each weighted term pulls at the student's weights. A backward pass for each; changes nothing."""
         self.objective.at(batch.step)
         self._reseed(batch.step, 0)  # else it would tell of what was drawn before: by another student, or by nobody yet
-        with no_statistics(self.student):
-            _, terms = self.objective(batch, self.see(batch))
         norms = {}
-        for name, value in terms.items():
-            if not value.requires_grad:
-                norms[name] = 0.0
-                continue
-            self.averaged.start()
-            # In float16 by its scale, without which small gradients are zero.
-            self.scaler.scale(self.objective.terms[name].weight * value).backward(retain_graph=True)
-            self.averaged.finish()
-            pulls = [parameter.grad for parameter in self.student.parameters() if parameter.grad is not None]
-            norms[name] = float(shards.norm(pulls, self.ranks)) / self.scaler.get_scale()
-            self.optimizer.zero_grad(set_to_none=True)
+        with no_statistics(self.model):
+            _, terms = self.objective(batch, self.see(batch))
+            for name, value in terms.items():
+                norms[name] = self._pull(self.objective.terms[name].weight * value) if value.requires_grad else 0.0
         return norms
+
+    def _pull(self, term: Tensor) -> float:
+        self.averaged.start()
+        # In float16 by its scale, without which small gradients are zero.
+        self.scaler.scale(term).backward(retain_graph=True)
+        self.averaged.finish()
+        pulls = [parameter.grad for parameter in self.student.parameters() if parameter.grad is not None]
+        norm = float(shards.norm(pulls, self.ranks)) / self.scaler.get_scale()
+        self.optimizer.zero_grad(set_to_none=True)
+        return norm
 
     @torch.no_grad()
     def _average(self, step: int) -> None:

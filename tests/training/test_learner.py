@@ -255,3 +255,59 @@ def test_the_pull_of_a_term_is_not_lost_in_half_precision():
         made = Learner(student, objective, settings, seed=0, device=torch.device("cuda"), ranks=Ranks())
         half = made.gradient_norms(batch().to(made.device))
     assert half["feature_regression"] == pytest.approx(told["feature_regression"], rel=0.05)
+
+
+class Running(nn.Module):
+    """A loss of one's own that keeps what it has seen; `way`: how it writes it down."""
+
+    needs = ("student.image",)
+
+    def __init__(self, widths, *, name: str | None = None, weight: float = 1.0, way: str = "in place"):
+        super().__init__()
+        self.name, self.weight, self.way = name, weight, way
+        self.register_buffer("centre", torch.zeros(widths.student["image"]))
+
+    def forward(self, batch, student):
+        image = student.image.float()
+        moved = 0.5 * self.centre + 0.5 * image.detach().mean(0)
+        if self.way == "in place":
+            self.centre.copy_(moved)
+        else:
+            self.centre = moved
+        return ((image - self.centre) * self.centre).square().mean()
+
+
+class Counting(nn.Module):
+    """A student of one's own that counts how often it looked."""
+
+    image_size, widths = 32, {"image": 16}
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(1)
+        self.project = nn.Linear(3, 16)
+        self.register_buffer("looks", torch.zeros(()))
+
+    def forward(self, batch):
+        self.looks += 1
+        return Features(image=self.project(batch.pixels.float().mean((2, 3)) / 255))
+
+
+@pytest.mark.parametrize("way", ["in place", "anew"])
+def test_norms_that_are_logged_leave_what_a_loss_of_ones_own_keeps(way):
+    """Else a run would be another one for being looked at."""
+    loss = Term(kind="tests.training.test_learner:Running", way=way)
+    looked, plain = (learner(Counting(), [loss]) for _ in range(2))
+    for step in range(3):
+        assert looked.gradient_norms(batch(step))["Running"] > 0
+        for one in (looked, plain):
+            one.step(batch(step), 1e-3)
+    ours, theirs = looked.model.state_dict(), plain.model.state_dict()
+    assert {name for name in ours if not torch.equal(ours[name], theirs[name])} == set()
+    assert plain.student.looks == 3 and plain.objective.terms["Running"].centre.abs().sum() > 0
+
+
+def test_what_a_student_keeps_is_kept_once_a_part():
+    made = learner(Counting(), [Term(kind="feature_regression")], accumulate=3)
+    made.step(batch(), 1e-3)
+    assert made.student.looks == 3
