@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 from collections.abc import Mapping
 from functools import cached_property
@@ -51,7 +52,8 @@ class Originals:
             raise SourceError(
                 f"{self.store.path}: was imported without its images; where they lie, tell train-student in data.root"
             )
-        knobs = made_of["knobs"] | ({} if root is None else {"root": root})
+        takes_it = self.root is not None or ":" not in made_of["kind"] or _has_root(made_of["kind"])
+        knobs = made_of["knobs"] | ({"root": root} if root is not None and takes_it else {})
         component = Component(kind=made_of["kind"], **knobs)
         component.check("sources", f"{self.store.path}: its source")
         try:
@@ -86,3 +88,8 @@ class Originals:
             place = location if source.root is None else f"{source.root}/{location}"
             raise unreadable_by_now(place, error) from error
         return image, *self.resample.size(image)
+
+
+def _has_root(kind: str) -> bool:
+    """Whether a source of one's own has its root as a knob, too; one that has not knows it by itself."""
+    return "root" in inspect.signature(resolve("sources", kind)).parameters

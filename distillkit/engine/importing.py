@@ -55,6 +55,8 @@ def import_features(
     if duplicates:
         say(f"{out}: left out {count(duplicates, 'row')} whose key had come before")
     places = kept(plan, (sample.key for sample in importer)) if duplicates else None
+    if places is not None and len(places) != plan.num_rows:
+        raise SourceError(f"{source}: {component.kind!r} gives other keys each time; let its __iter__ repeat itself")
     fields = importer.fields
     for name, field in fields.items():
         if 0 in field.shape:
@@ -85,14 +87,41 @@ def _read(
     importer: Any, fields: Mapping[str, Field], places: Int64[np.ndarray, "n"] | None, first: int, stop: int
 ) -> tuple[dict[str, np.ndarray], list[Failure]]:
     """Planned rows as the store keeps them. `places`: of each, which row it is of what is imported; None: the same."""
-    found, refused = importer.read(np.arange(first, stop) if places is None else places[first:stop])
+    rows = np.arange(first, stop) if places is None else places[first:stop]
+    found, refused = _as_asked(importer, importer.read(rows), fields, len(rows))
     arrays = {}
     for name, field in fields.items():
-        encoded = encode(torch.as_tensor(found[name]).reshape(stop - first, *field.shape), field)
+        encoded = encode(found[name].reshape(stop - first, *field.shape), field)
         arrays[name] = encoded.rows.copy()
         for row in np.flatnonzero(~encoded.usable).tolist():
             refused.setdefault(row, f"{name}: what is stored is not finite in {field.dtype}")
     return arrays, [(row, "read", told) for row, told in refused.items()]
+
+
+def _as_asked(
+    importer: Any, given: Any, fields: Mapping[str, Field], rows: int
+) -> tuple[dict[str, torch.Tensor], dict[int, str]]:
+    """What an importer read. SourceError where it is no row of each field for each row: an array that lies the other
+    way round has as many numbers, and would be other rows.
+    """
+    its = f"{type(importer).__name__}.read"
+    if not (isinstance(given, tuple) and len(given) == 2 and all(isinstance(one, Mapping) for one in given)):
+        raise SourceError(f"import: {its} gives {given!r:.60}; let it return ({{field: array}}, {{row: why not}})")
+    found, refused = given
+    if strange := [row for row in refused if row not in range(rows)]:
+        raise SourceError(f"import: {its} refuses row {strange[0]!r} of {rows:,}; count from the first that was asked")
+    arrays = {}
+    for name, field in fields.items():
+        try:
+            arrays[name] = torch.as_tensor(found[name])
+        except (KeyError, TypeError, ValueError) as error:
+            raise SourceError(f"import: {its} gives no array of numbers for {name!r}; let it") from error
+        shape, wanted = list(arrays[name].shape), [rows, *field.shape]
+        if shape[:1] != [rows] or arrays[name].numel() != math.prod(wanted):
+            raise SourceError(
+                f"import: {its} gives {name!r} as {shape}; let it be {wanted}, a row for each that it asks"
+            )
+    return arrays, {int(row): told for row, told in refused.items()}
 
 
 def made_of(places: Iterable[Path]) -> str:

@@ -19,7 +19,7 @@ from distillkit.engine.classes import Classes
 from distillkit.engine.estimate import existing
 from distillkit.engine.narrowed import Narrowed
 from distillkit.engine.other_rows import lost_rows
-from distillkit.errors import SourceError, StoreError
+from distillkit.errors import RecipeError, SourceError, StoreError
 from distillkit.pixels import decode
 from distillkit.pixels.pillow import MAX_PIXELS
 from distillkit.recipe import Corpus
@@ -162,8 +162,18 @@ def _trouble(source: Any, location: str | None, max_pixels: int | None) -> str |
     """Why an image cannot be read, if it cannot."""
     if location is None:
         return "the row names no image"
+    if not hasattr(source, "read"):
+        raise RecipeError(
+            f"sources: {type(source).__name__} has no read(location), by which an image is read; add it to the class"
+        )
     try:
-        decode(source.read(location), max_pixels=max_pixels or MAX_PIXELS)
+        image = source.read(location)
+        if not isinstance(image, bytes | Path | str) and not hasattr(image, "read"):
+            its = f"{type(source).__name__}.read"
+            raise RecipeError(
+                f"sources: {its} gives {type(image).__name__} for {location!r}; let it give bytes or a Path"
+            )
+        decode(image, max_pixels=max_pixels or MAX_PIXELS)
     except SourceError as error:
         return str(error)
     return None

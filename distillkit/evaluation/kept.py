@@ -11,6 +11,7 @@ from distillkit.callable import Say, silent
 from distillkit.errors import StoreError
 from distillkit.evals._answers import Answers
 from distillkit.evals._encode import Encode, OpenStore
+from distillkit.evaluation.answered import answered
 from distillkit.evaluation.asked import Asked, slug_of
 from distillkit.evaluation.numbers import Numbers
 from distillkit.evaluation.rows import TABLES, Rows, is_rows, read_rows, write_rows
@@ -45,7 +46,7 @@ class Kept:
         found = self._of(asked)
         missing = {who: encode for who, encode in encoders.items() if who not in found}
         for who, encode in missing.items():
-            found[who] = _listed(asked.measure.run(encode, open_store))
+            found[who] = answered(asked.name, asked.measure.run(encode, open_store))
         found = {who: found[who] for who in self.networks}
         self._found[asked.name] = found
         if missing:
@@ -163,12 +164,3 @@ def _together(one: Rows, other: Rows) -> bool:
 
 def _file(folder: Path, slug: str, table: str) -> Path:
     return folder / (f"{slug}.{slug_of(table)}.arrow" if table else f"{slug}.arrow")
-
-
-def _listed(result: Any) -> Result:
-    """What an eval gave, as it must be: numbers by name, or answers."""
-    if isinstance(result, Answers):
-        return [result]
-    if isinstance(result, dict):
-        return {str(name): float(value) for name, value in result.items()}
-    return list(result)

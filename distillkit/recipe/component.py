@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
 from distillkit.errors import RecipeError
+from distillkit.recipe.own_kinds import built
 from distillkit.recipe.registry import resolve
 from distillkit.recipe.schema import Strict, validate
 
@@ -41,7 +42,10 @@ class Component(BaseModel):
         return " ".join([self.kind, *([f"({', '.join(told)})"] if told else [])])
 
     def build(self, room: str, *from_the_run: Any) -> Any:
-        return resolve(room, self.kind)(*from_the_run, **self.knobs)
+        its = resolve(room, self.kind)
+        if ":" in self.kind:
+            return built(room, self.kind, its, from_the_run, self.knobs)
+        return its(*from_the_run, **self.knobs)
 
     def check(self, room: str, where: str) -> None:
         """Refuse unknown, missing or wrongly typed knobs before anything is built."""

@@ -49,11 +49,9 @@ def unreached(whose: str, model: nn.Module) -> list[str]:
     if not without:
         return []
     parts = _parts(without, [name for name in trained if name not in without])
-    more = f" and {len(parts) - _SHOWN} more" if parts[_SHOWN:] else ""
-    return [
-        f"{whose}: no term reaches {several(sum(without.values()), 'learned number(s)')} ({', '.join(parts[:_SHOWN])}{more}) at "
-        "step 1: what no term reaches stays as it began"
-    ]
+    named = ", ".join(parts[:_SHOWN]) + (f" and {len(parts) - _SHOWN} more" if parts[_SHOWN:] else "")
+    numbers = several(sum(without.values()), "learned number(s)")
+    return [f"{whose}: no term reaches {numbers} ({named}) at step 1: what no term reaches stays as it began"]
 
 
 def _parts(without: Mapping[str, int], reached: list[str]) -> list[str]:

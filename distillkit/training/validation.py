@@ -26,6 +26,7 @@ from distillkit.callable import Say
 from distillkit.errors import RecipeError, TrainError
 from distillkit.evals._answers import Answers
 from distillkit.evals._encode import stores_of
+from distillkit.evaluation.answered import answered
 from distillkit.evaluation.embed import Pace, embedded
 from distillkit.evaluation.encode import Blank, Student
 from distillkit.evaluation.files import Contents
@@ -67,7 +68,9 @@ class Validator:
     def try_out(self, student: Any) -> None:
         """RecipeError or StoreError now for what `run` would refuse of this student; it is not asked anything."""
         if self.spec is not None:
-            self._better(self.measure.run(Blank(lambda: student, self.roots), self.open_store))
+            self._better(
+                answered(self.measure.name, self.measure.run(Blank(lambda: student, self.roots), self.open_store))
+            )
 
     def begin(self, say: Say) -> None:
         """Set aside what another eval said of the steps so far, and the weights that it chose."""
@@ -113,7 +116,7 @@ class Validator:
         try:
             looks = Student(lambda: student, self.roots, self._pace_of(student), embed=self._embedded)
             with fitting(f"validation after step {step}", _SMALLER, _FEWER, TrainError):
-                answers = self.measure.run(looks, self.open_store)
+                answers = answered(self.measure.name, self.measure.run(looks, self.open_store))
         finally:
             student.train(was_training)
             torch.set_rng_state(random)

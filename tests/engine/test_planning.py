@@ -5,12 +5,15 @@ And kind C, where a finished store would make way for half a corpus.
 
 import json
 import re
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from distillkit.originals import Originals
 from distillkit.store.reading.reader import FeatureStore
+from distillkit.types import Sample
 from tests.conftest import EXTRACT
 from tests.engine.whole import checksums
 from tests.sources.test_webdataset import picture, write_tar
@@ -224,3 +227,42 @@ def test_another_source_with_fewer_rows_is_what_was_asked_for(extract, tmp_path)
     assert code == 1 and "; to extract anew means 1 row," in err and len(FeatureStore(tmp_path / "out/images")) == 4
     assert extract(other, '["image"]', "--overwrite")[0] == 0
     assert len(FeatureStore(tmp_path / "out/images")) == 1
+
+
+class OfOnesOwn:
+    """A source of one's own whose root is no knob; `how`: what its read gives."""
+
+    def __init__(self, *, folder: str, how: str = "file"):
+        self.root, self.how = Path(folder), how
+
+    def __iter__(self):
+        return (Sample(f"k{n}", f"{n}.png", f"text {n}") for n in range(4))
+
+    def read(self, location):
+        content = (self.root / location).read_bytes()
+        return {"file": self.root / location, "bytes": content, "none": None, "array": bytearray(content)}[self.how]
+
+
+class WithoutRead:
+    root = None
+
+    def __iter__(self):
+        return iter([Sample("k", "a.png", "text")])
+
+
+def test_a_source_of_ones_own_that_gives_no_image_is_one_line(extract, tmp_path):
+    table(tmp_path / "own")
+    own = f'kind = "tests.engine.test_planning:OfOnesOwn", folder = "{tmp_path}/own"'
+    for how, given in (("none", "NoneType"), ("array", "bytearray")):
+        code, err = extract(f'{{{own}, how = "{how}"}}')
+        assert code == 1 and f"sources: OfOnesOwn.read gives {given} for '0.png'; let it give bytes or a Path" in err
+    code, err = extract('{kind = "tests.engine.test_planning:WithoutRead"}')
+    assert code == 1 and "sources: WithoutRead has no read(location), by which an image is read" in err
+    assert not (tmp_path / "out/images").exists()
+
+
+def test_images_of_a_source_whose_root_is_no_knob_are_found_again(extract, tmp_path):
+    table(tmp_path / "own")
+    code, err = extract(f'{{kind = "tests.engine.test_planning:OfOnesOwn", folder = "{tmp_path}/own"}}')
+    assert code == 0, err
+    assert Originals(FeatureStore(tmp_path / "out/images"), None).open(2)[1:] == (4, 4)

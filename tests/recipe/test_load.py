@@ -327,7 +327,8 @@ def test_a_training_recipe_is_no_extraction_recipe(recipes):
 def test_components_outside_the_package_are_checked_like_our_own(extract, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "strange_source.py").write_text(
-        "class Mine:\n    def __init__(self, *, size: int, colour: str = 'red'): ...\n"
+        "class Mine:\n    root = None\n    def __init__(self, *, size: int, colour: str = 'red'): ...\n"
+        "    def __iter__(self): ...\n"
     )
     corpora = '[{{ name = "i", source = {{ kind = "strange_source:Mine", {} }}, fields = ["image"] }}]'
     assert extract(corpora=corpora.format("size = 3")).corpora[0].source.build("sources")

@@ -25,6 +25,7 @@ import pyarrow.compute as pc
 from distillkit.errors import SourceError
 from distillkit.store.format.labels import Labels, Lose
 from distillkit.store.format.maker import caller
+from distillkit.store.format.samples import refuse_no_samples
 from distillkit.system.arrow import table_at
 from distillkit.system.atomic import may_write, noticing_a_full_disk
 from distillkit.system.opening import blame_the_file
@@ -118,6 +119,7 @@ def _blocks(
     """The samples in blocks; `marks` gets a hash of each key."""
     waiting = iter(samples)
     while block := list(islice(waiting, _BLOCK)):
+        refuse_no_samples(block, root)
         marks.extend(hash(sample.key) for sample in block)
         columns = (
             [sample.key for sample in block],
