@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from distillkit.hidden import public
@@ -19,6 +19,7 @@ _NOT_YET = (
 )
 _PASSING = re.compile(r"tmp[a-z0-9_]{8}")  # as `tempfile` calls what has no name in the end
 _renamings: list[Callable[[str], str]] = []
+_choices: list[Callable[[str], str]] = []
 
 
 def rename_places(renamed: Callable[[str], str]) -> None:
@@ -27,6 +28,16 @@ def rename_places(renamed: Callable[[str], str]) -> None:
     Whoever knows such names lies above this file, which may import nothing of it: so it is told here.
     """
     _renamings.append(renamed)
+
+
+def choose_places(cure: Callable[[str], str]) -> None:
+    """From here on who is refused a place is told what `cure` knows of it: how another one is chosen. Told as above."""
+    _choices.append(cure)
+
+
+def cure_of(places: Sequence[str], otherwise: str) -> str:
+    """How another place is chosen than these, where no command line and no recipe names them; else `otherwise`."""
+    return next((told for cure in _choices for place in places if (told := cure(place))), otherwise)
 
 
 def as_known(line: str) -> str:
@@ -113,12 +124,20 @@ def in_full(error: BaseException, told: str | None = None) -> str:
 
 def refused(error: OSError) -> str:
     """The line that a user reads of what the system refused: where, what, and what next."""
+    if no_temporary_folder(error):
+        return f"{error.strerror}; set TMPDIR to a folder that can be written, and run the same command again"
     places = [os.fsdecode(place) for place in (error.filename, error.filename2) if isinstance(place, str | bytes)]
     if not any("/" in place for place in places):  # a call relative to an open folder tells the last part alone
         places = list(dict.fromkeys([in_hand(error) or "a file", *places]))
     places = list(dict.fromkeys(map(in_the_end, places)))
     why = (error.strerror or type(error).__name__).lower()
-    return f"{' -> '.join(map(public, places))}: {why}; mend that place or name another, and run the same command again"
+    cure = cure_of(places, "mend that place or name another,")
+    return f"{' -> '.join(map(public, places))}: {why}; {cure} and run the same command again"
+
+
+def no_temporary_folder(error: BaseException) -> bool:
+    """Whether it is what `tempfile` says where it may write nowhere, as in a container whose root is only read."""
+    return isinstance(error, FileNotFoundError) and "temporary directory" in (error.strerror or "")
 
 
 def place_of(error: OSError, path: Path, reading: bool) -> str:

@@ -174,6 +174,7 @@ def begin(writer: StoreWriter, claims: Claims, part: Part, say: Say) -> Lease:
         changes = differences(before, writer.identity)
         if not idle:
             raise StoreError(f"{writer.path}: another process mines here, with another recipe ({changes[0]}); stop it")
+        claims.refuse_moving()
         more = f" (and {len(changes) - 1} more)" if changes[1:] else ""
         say(f"{writer.path}: {changes[0]}{more}; mining anew, the old neighbours are now {writer.set_aside()}")
     mended(writer, say).begin(alone=idle)

@@ -93,6 +93,7 @@ def _begin(
         found = changes(before, writer.identity)
         if not idle:
             raise StoreError(f"{path}: another process is extracting here, with another recipe ({found[0]}); stop it")
+        claims.refuse_moving()
         aside = writer.set_aside()
         more = f" (and {len(found) - 1} more)" if found[1:] else ""
         say(f"{path}: {found[0]}{more}; extracting anew, the old store is now {aside}")

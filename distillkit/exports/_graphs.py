@@ -56,6 +56,9 @@ def write_graph(
                 external_data=False,
             )
         except (torch.onnx.errors.OnnxExporterError, RuntimeError, TypeError, ValueError) as error:
+            for cause in _causes(error):
+                if isinstance(cause, OSError) and cause.errno is not None:
+                    raise cause from error  # no fault of the network: a disk that is full, no temporary folder
             raise ExportError(f"{path.name}: ONNX cannot hold this network: {_reason(error)}") from error
     model = program.model_proto
     shape = model.graph.input[0].type.tensor_type.shape.dim[0]
@@ -99,6 +102,13 @@ def plain_attention() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause = error.__cause__ or error.__context__
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
 
 
 def _reason(error: Exception) -> str:

@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from distillkit.errors import DiskFull, DiskLost, DistillkitError, in_the_end, place_of
+from distillkit.errors import DiskFull, DiskLost, DistillkitError, cure_of, in_the_end, place_of
 from distillkit.system.temporary import filling, held, locked_there, temporary, tidy
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -39,10 +39,12 @@ def noticing_a_full_disk(path: Path) -> Iterator[None]:
                 "room and run the same command again"
             ) from error
         if error.errno in _LOST:
+            place = place_of(error, path, reading=True)
             # Who was lent a folder cannot mount it, nor was it ever another.
-            cure = "mount it again" if error.errno != errno.EROFS else "mount it to be written, or name another place,"
+            cure = cure_of([place], "mount it to be written, or name another place,")
+            cure = "mount it again" if error.errno != errno.EROFS else cure
             raise DiskLost(
-                f"{place_of(error, path, reading=True)}: the disk does not answer ({error.strerror}); what is "
+                f"{place}: the disk does not answer ({error.strerror}); what is "
                 f"committed is kept, {cure} and run the same command again"
             ) from error
         # Not all calls say which file it was. What a library told in its own words has no number: with a name beside it

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import platformdirs
 
-from distillkit.errors import NoHome, SourceError
+from distillkit.errors import NoHome, SourceError, choose_places
 
 _ALIKE = 0.75  # of 1: a letter or two; less is another word
 _LEAST = 3  # letters of a name that another may begin with, or hold: fewer are in too many
@@ -29,6 +29,21 @@ def cache_dir() -> Path:
     if not folder.is_absolute():  # older platformdirs leave a "~" that nothing stands for
         raise NoHome(refusal)
     return folder
+
+
+def _another_cache(place: str) -> str:
+    """How another cache is chosen, for a place in it or on the way to it: containers have a user whose home is "/"."""
+    try:
+        cache, path = cache_dir().absolute(), Path(place).absolute()
+    except NoHome:
+        return ""
+    on_the_way = path in cache.parents and not path.exists()  # it was to be made
+    if cache != path and cache not in path.parents and not on_the_way:
+        return ""
+    return f"mend that place, or set {CACHE_VARIABLE} to a folder that can be written,"
+
+
+choose_places(_another_cache)
 
 
 def home() -> Path:

@@ -203,6 +203,20 @@ def test_what_onnx_cannot_hold_is_one_line(tmp_path, network):
     assert "\n" not in str(no.value) and not path.exists()
 
 
+class Written(nn.Module):
+    """The converter has to write something meanwhile."""
+
+    def forward(self, x):
+        raise FileNotFoundError(2, "No usable temporary directory found in ['/a', '/b']")
+
+
+def test_what_the_system_refuses_the_converter_is_no_fault_of_the_network(tmp_path):
+    with pytest.raises(FileNotFoundError, match="No usable temporary directory"):
+        write_graph(Written(), torch.randn(2, 3, 4), tmp_path / "vision_model.onnx", "pixel_values", ["out"], {})
+    with pytest.raises(FileNotFoundError, match="No usable temporary directory"):
+        write_program(Written(), torch.randn(2, 3, 4), tmp_path / "image.pt2")
+
+
 def test_what_cannot_be_traced_is_one_line(tmp_path):
     with pytest.raises(ExportError, match=r"^image\.pt2: torch\.export cannot trace this network: ") as no:
         write_program(OfTwo(), torch.randn(2, 3, 4), tmp_path / "image.pt2")

@@ -1,12 +1,16 @@
 """A path that is not there, and nearly is: the nearest name is offered, wherever a user may have meant one."""
 
+import errno
+import os
+
 import pytest
 
-from distillkit.errors import RecipeError, SourceError, StoreError, TrainError
+from distillkit.errors import DiskLost, RecipeError, SourceError, StoreError, TrainError, refused
 from distillkit.recipe import ExtractRecipe, load
 from distillkit.runfolder import RunFolder
 from distillkit.sources._places import file_at, folder_at
 from distillkit.store.format.manifest import Manifest
+from distillkit.system.atomic import noticing_a_full_disk
 from distillkit.system.paths import meant
 
 
@@ -47,3 +51,30 @@ def test_everybody_who_names_a_path_is_asked(folder):
     ):
         with pytest.raises(error, match=near):
             opening()
+
+
+def _error(number, place):
+    return OSError(number, os.strerror(number), str(place))
+
+
+def test_who_is_refused_the_cache_is_told_how_another_is_chosen(folder, monkeypatch):
+    """Containers with a number for a user have "/" for a home, and often one that is only read."""
+    monkeypatch.setenv("DISTILLKIT_CACHE", str(folder / "home/.cache/distillkit"))
+    told = "mend that place, or set DISTILLKIT_CACHE to a folder that can be written, and run the same command again"
+    for place in ("home/.cache", "home/.cache/distillkit", "home/.cache/distillkit/demo/images.tar"):
+        assert refused(_error(errno.EACCES, folder / place)) == f"{folder / place}: permission denied; {told}"
+        with pytest.raises(DiskLost, match="set DISTILLKIT_CACHE"), noticing_a_full_disk(folder / place):
+            raise _error(errno.EROFS, folder / place)
+    for place in ("photos", "out", ""):  # others, also where the cache lies below one that is there
+        assert "DISTILLKIT_CACHE" not in refused(_error(errno.EACCES, folder / place))
+    with pytest.raises(DiskLost, match="mount it again"), noticing_a_full_disk(folder):
+        raise _error(errno.EIO, folder / "home/.cache")
+
+
+def test_without_any_temporary_folder_it_is_told_how_one_is_chosen(folder):
+    error = FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/a', '/b']")
+    with pytest.raises(FileNotFoundError) as raised, noticing_a_full_disk(folder):
+        raise error
+    assert refused(raised.value).startswith(
+        "No usable temporary directory found in ['/a', '/b']; set TMPDIR to a folder"
+    )

@@ -52,8 +52,8 @@ class Part:
 class Claims:
     """What this process may write of the store at `store`. Nothing is claimed any more after leaving the context.
 
-    Of a store in a place that can only be read no shard is had, and who asks for none needs no lock: a finished one is
-    left alone wherever it lies.
+    Of a store that can only be read, as another user's, no shard is had, and who asks for none needs no lock: a
+    finished one is left alone wherever it lies.
     """
 
     def __init__(self, store: Path):
@@ -67,7 +67,7 @@ class Claims:
             try:
                 self._file = self._place.open("ab")
             except OSError as error:
-                if not store.is_dir() or may_write(store.parent) or may_write(store):
+                if not store.is_dir() or may_write(store):
                     raise
                 self.refused = error
 
@@ -122,14 +122,19 @@ class Claims:
             raise self.taken(wanted)
         return lease
 
+    def refuse_moving(self) -> None:
+        """OSError where no lock can be had: the folder around a store may be ours to write, and the store another's."""
+        if self._file is None:
+            with noticing_a_full_disk(self._place):
+                raise self.refused or OSError(self._place)
+
     def try_one(self, shard: int) -> bool:
         """Claim a shard, unless another process has it."""
         return self._lock(_FIRST_SHARD + shard, 1)
 
     def _lock(self, first: int, length: int) -> bool:
-        if self._file is None:
-            with noticing_a_full_disk(self._place):
-                raise self.refused or OSError(self._place)
+        self.refuse_moving()
+        assert self._file is not None
         return lock_bytes(self._file, self._place, first, length)
 
 
