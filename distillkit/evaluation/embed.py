@@ -15,6 +15,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from distillkit.callable import Say
+from distillkit.errors import TrainError
 from distillkit.originals import Originals
 from distillkit.pixels import centre_view, render
 from distillkit.pixels.room import room
@@ -54,11 +55,23 @@ def embedded(student: Any, files: Originals, rows: np.ndarray, pace: Pace) -> Fl
         for pixels in _batches(files, rows, student.image_size, pace, ahead=_AHEAD if device.type == "cuda" else 0):
             with pace.precision(device):
                 there = pinned(pixels, device).to(device, non_blocking=True)
-                coming.append(Coming({"image": student.embed(there).float()}))
+                coming.append(Coming({"image": _a_row_each(student, student.embed(there), len(pixels)).float()}))
             if len(coming) > _BEHIND:
                 said.append(coming.popleft().here()["image"])
             progress.advance(len(pixels))
     return torch.cat([*said, *(one.here()["image"] for one in coming)])
+
+
+def _a_row_each(student: Any, said: Any, images: int) -> Tensor:
+    """What `embed` gave. TrainError where a student of one's own gives no row of its width for each image."""
+    wanted = [images, student.widths["image"]]
+    if isinstance(said, Tensor) and list(said.shape) == wanted:
+        return said
+    given = list(said.shape) if isinstance(said, Tensor) else type(said).__name__
+    raise TrainError(
+        f"students: {type(student).__name__}.embed gives {given} where {wanted} is wanted; let it return a tensor "
+        "with a row for each image, as wide as `widths` says"
+    )
 
 
 @torch.inference_mode()
