@@ -12,7 +12,7 @@ from typing import Any
 
 from distillkit.cli.console import say
 from distillkit.errors import DistillkitError, in_full, refused
-from distillkit.system.fitting import short_of_memory
+from distillkit.system.fitting import MORE_THREADS, short_of_memory, short_of_threads
 
 # Set to anything, it lets the traceback of a refused file be seen.
 TRACEBACK = "DISTILLKIT_TRACEBACK"
@@ -93,6 +93,8 @@ def in_one_line() -> Iterator[None]:
             raise
         _end(f"{_no_text(error)}: no text in UTF-8, which is all that records can hold; rename it, or type another")
     except (MemoryError, RuntimeError) as error:
+        if short_of_threads(error) and not os.environ.get(TRACEBACK):
+            _end(in_full(error, f"no thread can be started; {MORE_THREADS}, and run the same command again"))
         if os.environ.get(TRACEBACK) or not _wants_memory(error):
             raise
         _end(in_full(error, short_of_memory(error, "lower what makes batches, rows or shards that large")))

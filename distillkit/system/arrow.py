@@ -12,6 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from distillkit.system.opening import blame_the_file
+
 
 def table_at(path: Path, schema: pa.Schema | None = None, mapped: bool = True) -> pa.Table:
     """The table of a file, `mapped` or read. OSError, ArrowException as `table_of`.
@@ -24,15 +26,20 @@ def table_at(path: Path, schema: pa.Schema | None = None, mapped: bool = True) -
         if error.errno != errno.ENOMEM:
             raise
         source = pa.py_buffer(path.read_bytes())
-    return table_of(source, schema)
+    return table_of(source, schema, path)
 
 
-def table_of(source: Any, schema: pa.Schema | None = None) -> pa.Table:
-    """The table of an open file or a buffer. ArrowException where it is none, or where what it holds is no table:
+def table_of(source: Any, schema: pa.Schema | None = None, place: object = "a file of Arrow") -> pa.Table:
+    """The table of an open file or a buffer. NotNow where no thread can be started, with which Arrow reads;
+    ArrowException where it is none, or where what it holds is no table:
     offsets beyond its values, texts that are not UTF-8; and where it has not the columns of `schema`, of their types,
     or nothing where `schema` has something in every row.
     """
-    table = pa.ipc.open_file(source).read_all()
+    try:
+        table = pa.ipc.open_file(source).read_all()
+    except pa.ArrowException as error:
+        blame_the_file(error, place)  # who takes it for a damaged one has it deleted
+        raise
     table.validate(full=True)
     return table if schema is None else _as_asked(table, schema)
 

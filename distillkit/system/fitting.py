@@ -1,4 +1,4 @@
-"""Memory that does not suffice, a GPU's or this machine's: a line that says whose, and what helps."""
+"""Memory that does not suffice, a GPU's or this machine's, or threads: a line that says whose, and what helps."""
 
 from __future__ import annotations
 
@@ -8,6 +8,14 @@ from contextlib import contextmanager
 from distillkit.errors import DistillkitError
 
 ON_THE_CPU = 'device = "cpu"'
+# As Python, Arrow and ONNX Runtime say it.
+_NO_THREAD = ("can't start new thread", "Failed to launch worker thread", "pthread_create failed")
+MORE_THREADS = "raise `ulimit -u`, or the limit of processes (pids) that this container has"
+
+
+def short_of_threads(error: BaseException) -> bool:
+    """Whether an error says that the system lets this user, or this container, begin no further thread."""
+    return any(told in str(error) for told in _NO_THREAD)
 
 
 def short_of_memory(error: BaseException, smaller: str, elsewhere: str = ON_THE_CPU) -> str:

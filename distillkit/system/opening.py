@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from distillkit.errors import DiskLost, NotNow
+from distillkit.system.fitting import MORE_THREADS, short_of_threads
 from distillkit.system.wording import one_line
 
 if TYPE_CHECKING:
@@ -72,10 +73,12 @@ def blame_the_file(error: BaseException, place: object) -> None:
             f"{error}: cannot be read now, for no fault of its own; {cure}, and run the same command again: nothing "
             "that was committed is lost"
         ) from error
-    if cause in _WANTS or cause in _GONE:
-        cure = _WANTS.get(cause, "mount its disk again")
+    threads = short_of_threads(error)  # a library reads with several, as Arrow does
+    if threads or cause in _WANTS or cause in _GONE:
+        cure = MORE_THREADS if threads else _WANTS.get(cause or 0, "mount its disk again")
+        why = "no thread can be started" if threads else os.strerror(cause or 0).lower()
         raise NotNow(
-            f"{place}: cannot be read now ({os.strerror(cause).lower()}), for no fault of its own; {cure}, and run the "
+            f"{place}: cannot be read now ({why}), for no fault of its own; {cure}, and run the "
             "same command again: nothing that was committed is lost"
         ) from error
 

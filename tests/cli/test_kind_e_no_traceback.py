@@ -367,3 +367,14 @@ def test_a_current_folder_that_is_gone(world, way, tmp_path):
         ended_well(*call(*command.split(), *words))
     finally:
         os.chdir(world)
+
+
+def test_threads_that_cannot_be_started_are_one_line(monkeypatch, capsys):
+    """As under a small `ulimit -u`, or in a container that may have few processes."""
+    from distillkit.cli.ending import in_one_line
+
+    monkeypatch.delenv("DISTILLKIT_TRACEBACK", raising=False)
+    with pytest.raises(SystemExit) as ended, in_one_line():
+        raise RuntimeError("can't start new thread")
+    err = capsys.readouterr().err
+    assert ended.value.code == 1 and err.startswith("error: no thread can be started; raise `ulimit -u`"), err

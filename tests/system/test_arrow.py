@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from distillkit.engine.classes import _by_keys
-from distillkit.errors import SourceError, StoreError
+from distillkit.errors import NotNow, SourceError, StoreError
 from distillkit.evaluation.rows import read_rows, write_rows
 from distillkit.store.format.plan import plan_at
 from distillkit.store.reading.reader import FeatureStore
@@ -162,3 +162,16 @@ def test_nobody_opens_such_a_file_without_it():
     files = [path for path in ROOT.glob("distillkit/**/*.py") if opens.search(path.read_text("utf-8"))]
     found = {path.relative_to(ROOT).as_posix() for path in files}
     assert found == {"distillkit/system/arrow.py", "distillkit/store/format/plan.py"}
+
+
+def test_no_file_is_damaged_where_no_thread_can_be_started(tmp_path, monkeypatch):
+    """Arrow reads with threads; where a user may have no more of them, verify told whole files as ones to delete."""
+    store = toy_at(tmp_path / "store").write().path
+
+    def refused(*_):
+        raise pa.ArrowException("Unknown error: Failed to launch worker thread: Resource temporarily unavailable")
+
+    monkeypatch.setattr(pa.ipc, "open_file", refused)
+    for read in (verify, plan_at, lambda path: FeatureStore(path).index):
+        with pytest.raises(NotNow, match=r"no thread can be started\), for no fault of its own; raise `ulimit -u`"):
+            read(store)
