@@ -49,17 +49,13 @@ def training_stores(run: RunFolder) -> dict[str, FeatureStore]:
 
 def places_of_stores(run: RunFolder) -> dict[str, str]:
     """Where each store lies that the student was trained on. One that is not there any more was moved: then where the
-    recipe says, as it was given last; with it what lay within, such as mined neighbours.
+    recipe says, as it was given last. What it holds of others, neighbours and a further teacher, moved with it.
     """
     then, named = run.facts()["stores"], named_stores(run.recipe().model_dump(mode="json"))
-    found = dict(then)
-    for name, place in then.items():
-        holder, key = named.get(name, ({}, ""))
-        if holder.get(key) and not Path(place).exists():
-            new = expand(holder[key])
-            within = {one for one in then if one not in named and then[one].startswith(f"{place}/")}
-            found |= {one: new + then[one][len(place) :] for one in {name, *within}}
-    return found
+    gone = {name: place for name, place in then.items() if not Path(place).exists()}
+    given = {name: holder[key] for name, (holder, key) in named.items() if name in gone and holder.get(key)}
+    moved = {gone[name]: expand(place) for name, place in given.items()}
+    return {name: moved.get(place, place) for name, place in then.items()}
 
 
 def mined_for(recipe: TrainRecipe, trained: Mapping[str, FeatureStore]) -> list[Path]:

@@ -11,6 +11,7 @@ from distillkit.evaluation.arms import arms_of
 from distillkit.identity import as_begun
 from distillkit.report.knew import Knew, knew
 from distillkit.report.stores import training_stores
+from distillkit.report.then import as_then
 from distillkit.runfolder import RunFolder
 from distillkit.store.reading.reader import FeatureStore
 
@@ -110,3 +111,27 @@ def test_who_stands_in_another_folder_is_told_which(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(StoreError, match=f"^stores/a: no complete feature store in {tmp_path} [(]extract it first"):
         FeatureStore("stores/a")
+
+
+def test_what_lies_in_a_moved_store_has_moved_with_it(student, run_cli, tmp_path):
+    """Mined neighbours, beside a view of the images, and a further teacher that their store holds."""
+    shutil.copytree(student.stores, tmp_path / "here")
+    near = tmp_path / "near.toml"
+    near.write_text(f'queries = "{tmp_path}/here/images"\ncorpus = "{tmp_path}/here/texts"\nk = 2\n')
+    assert run_cli("mine-neighbours", near)[0] == 0
+    assert run_cli("store", "view", tmp_path / "here/images", tmp_path / "here/part", "--rows", "0:32")[0] == 0
+    text = student.recipe.read_text().replace(str(student.stores), str(tmp_path / "here"))
+    text = text.replace('here/images"\ntexts', 'here/part"\nsampling = "proximal"\nalso.second = {}\ntexts')
+    student.recipe.write_text(text)
+    code, err = student()
+    assert code == 0, err
+    assert {"images", "texts", "neighbours", "also.second"} == set(as_then(RunFolder(student.run)))
+    (tmp_path / "here").rename(tmp_path / "there")
+    student.recipe.write_text(text.replace(str(tmp_path / "here"), str(tmp_path / "there")))
+    code, err = student()
+    assert code == 0 and "already trained" in err, err
+    after = as_then(RunFolder(student.run))
+    assert all(one.same for one in after.values())
+    assert all(one.store.path.is_relative_to(tmp_path / "there") for one in after.values())
+    code, _, err = run_cli("evaluate", student.run)
+    assert code == 0, err
