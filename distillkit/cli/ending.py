@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -39,12 +40,18 @@ class _Terminal(io.FileIO):
     """One that may be closed while a command goes on: what is said to it then is lost, what is done is not."""
 
     def write(self, words: Any) -> int:
+        """All of the words: a signal may come when a terminal has taken some, and what writes here asks no more."""
+        left = memoryview(words).cast("B")
         try:
-            return super().write(words)
+            while left:
+                taken = super().write(left)
+                if taken is None:  # what shares the terminal may have made it one that nobody waits for
+                    select.select([], [self], [])
+                left = left[taken or 0 :]
         except OSError as error:
             if error.errno != errno.EIO:
                 raise
-            return len(words)
+        return len(words)
 
 
 def outlive_the_terminal() -> None:
@@ -54,8 +61,8 @@ def outlive_the_terminal() -> None:
         if isinstance(stream, io.TextIOWrapper) and stream.isatty():
             stream.flush()
             raw = _Terminal(stream.fileno(), "w", closefd=False)
-            # As Python's own, stderr has no buffer: a signal may come while a line waits for a terminal that is halted,
-            # and its handler could say nothing through a buffer that is being written.
+            # stderr has no buffer: a signal may come while a line waits for a terminal that is halted, and its handler
+            # could say nothing through a buffer that is being written.
             buffer = raw if name == "stderr" else io.BufferedWriter(raw)
             setattr(sys, name, io.TextIOWrapper(buffer, stream.encoding, line_buffering=True))
 

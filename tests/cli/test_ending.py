@@ -69,3 +69,29 @@ def test_ctrl_c_ends_a_command_whose_terminal_is_halted():
     os.close(ours)
     assert child.wait(60) == 130
     assert heard.rstrip().endswith(b"stopped; the same command continues"), heard[-500:]
+
+
+SAYS_MUCH = """
+import os, sys
+from distillkit.cli.ending import outlive_the_terminal
+outlive_the_terminal()
+os.set_blocking(2, False)
+sys.stderr.write("a loss and its step " * 5000 + "end")
+sys.stderr.flush()
+"""
+
+
+def test_a_line_is_whole_on_a_terminal_that_takes_it_in_parts():
+    """One that does not wait, as other programs may leave it, takes what it has room for."""
+    ours, its = pty.openpty()
+    child = subprocess.Popen([sys.executable, "-c", SAYS_MUCH], stderr=its)
+    os.close(its)
+    heard = b""
+    try:
+        while more := os.read(ours, 4096):
+            heard += more
+    except OSError:  # so a terminal ends that nobody holds any more
+        pass
+    os.close(ours)
+    assert child.wait(60) == 0
+    assert len(heard) == 100_003 and heard.endswith(b"end")
