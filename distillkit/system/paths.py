@@ -35,9 +35,11 @@ def _another_cache(place: str) -> str:
     """How another cache is chosen, for a place in it or on the way to it: containers have a user whose home is "/"."""
     try:
         cache, path = cache_dir().absolute(), Path(place).absolute()
-    except NoHome:
+        on_the_way = path in cache.parents and not path.exists()  # it was to be made
+    except PermissionError:  # a home that nobody else may even look into
+        on_the_way = True
+    except (NoHome, FileNotFoundError):  # the folder that is worked in may be gone
         return ""
-    on_the_way = path in cache.parents and not path.exists()  # it was to be made
     if cache != path and cache not in path.parents and not on_the_way:
         return ""
     return f"mend that place, or set {CACHE_VARIABLE} to a folder that can be written,"

@@ -71,6 +71,18 @@ def test_who_is_refused_the_cache_is_told_how_another_is_chosen(folder, monkeypa
         raise _error(errno.EIO, folder / "home/.cache")
 
 
+def test_a_home_that_may_not_be_looked_into_is_no_second_error(folder, monkeypatch):
+    monkeypatch.setenv("DISTILLKIT_CACHE", str(folder / "home/.cache/distillkit"))
+
+    def refusing(path, **_):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    line = _error(errno.EACCES, folder / "home/.cache")
+    monkeypatch.setattr("pathlib.Path.stat", refusing)
+    monkeypatch.setattr("os.stat", refusing)
+    assert "set DISTILLKIT_CACHE" in refused(line)
+
+
 def test_without_any_temporary_folder_it_is_told_how_one_is_chosen(folder):
     error = FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/a', '/b']")
     with pytest.raises(FileNotFoundError) as raised, noticing_a_full_disk(folder):
