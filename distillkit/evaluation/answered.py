@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from numbers import Real
 from typing import Any, get_args
 
 import numpy as np
@@ -20,7 +19,7 @@ _WANTED = "let it return Answers, or a dict of numbers by their names"
 def answered(name: str, given: Any) -> Numbers | list[Answers]:
     """Named numbers as floats, or answers as a list. RecipeError that names the eval and what is wrong with them."""
     if isinstance(given, Mapping):
-        return {_name(name, key): _number(name, key, value) for key, value in given.items()}
+        return {_name(name, key): _number(name, str(key), value) for key, value in given.items()}
     listed = [given] if isinstance(given, Answers) else list(given) if isinstance(given, Iterable) else None
     if not listed or not all(isinstance(one, Answers) for one in listed):
         raise RecipeError(f"evals.{name}: gives {given!r:.60}; {_WANTED}")
@@ -30,16 +29,18 @@ def answered(name: str, given: Any) -> Numbers | list[Answers]:
 
 
 def _name(name: str, key: Any) -> str:
-    if not isinstance(key, str):
+    if not isinstance(key, str | int | float):
         raise RecipeError(f"evals.{name}: calls a number {key!r:.60}, no text; {_WANTED}")
-    return key
+    return str(key)  # such as the k of a recall
 
 
 def _number(name: str, key: str, value: Any) -> float:
-    value = value.item() if getattr(value, "ndim", None) == 0 else value  # numpy's and torch's numbers
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise RecipeError(f"evals.{name}: gives {key} = {value!r:.60}, no number; {_WANTED}")
-    return float(value)
+    try:
+        if not isinstance(value, str | bytes):
+            return float(value)  # of a number of numpy or torch, too, and of an array of one
+    except (TypeError, ValueError, RuntimeError):  # RuntimeError: a tensor of several, as torch says it
+        pass
+    raise RecipeError(f"evals.{name}: gives {key} = {value!r:.60}, no number; {_WANTED}")
 
 
 def _whole(name: str, one: Answers) -> Answers:

@@ -34,18 +34,29 @@ def built(room: str, kind: str, its: type, from_the_run: tuple[Any, ...], knobs:
     except ValueError:  # of a class without a signature, as some are that are not written in Python
         pass
     made = its(*from_the_run, **knobs)
-    wanted = [name for name in WANTED[room] if not (room == "students" and name == "embed" and _sees_nothing(made))]
-    if lacks := [name for name in wanted if _lacks(made, name)]:
+    if lacks := [name for name in WANTED[room] if _lacks(made, name) and not _goes_without(room, made, name)]:
         raise RecipeError(f"{where}: has no {', no '.join(lacks)}, which one of {room} must have; add it to the class")
     return made
 
 
 def _lacks(made: Any, name: str) -> bool:
-    # Of the class where it has one: a property of it may be slow, or refuse on its own.
+    # Of the class where it has one: a property of it may be slow, or refuse on its own. A module's forward may have
+    # been given to it alone, in its constructor.
     found = getattr(type(made), name, None)
-    found = found if found is not None else getattr(made, name, _lacks)
-    return found is _lacks or (name == "__iter__" and found is None) or getattr(found, "__name__", "") == _UNWRITTEN
+    found = getattr(made, name, _lacks) if found is None or _unwritten(found) else found
+    return found is _lacks or (name == "__iter__" and found is None) or _unwritten(found)
 
 
-def _sees_nothing(made: Any) -> bool:
-    return getattr(made, "image_size", 0) is None
+def _unwritten(found: Any) -> bool:
+    return getattr(found, "__name__", "") == _UNWRITTEN
+
+
+def _goes_without(room: str, made: Any, name: str) -> bool:
+    """Whether this one does what its room asks of it without that part."""
+    if name == "embed":  # a student that sees no images
+        return room == "students" and getattr(made, "image_size", 0) is None
+    if name == "store":  # an eval that names the stores it reads by other words
+        return any(getattr(made, other, None) for other in ("prompts", "train", "gallery", "further"))
+    # A module that says itself what a call of it means need leave nothing to a forward.
+    own = [base for base in type(made).__mro__ if not base.__module__.startswith("torch.")]
+    return name == "forward" and any("__call__" in vars(base) for base in own)

@@ -30,7 +30,7 @@ def of(**changed):
         ({"hits": None}, "gives hits = None, no number"),
         ({"hits": [0.5, 0.6]}, "gives hits = [0.5, 0.6], no number"),
         ({"hits": torch.ones(2)}, "gives hits = tensor([1., 1.]), no number"),
-        ({1: 0.5}, "calls a number 1, no text"),
+        ({None: 0.5}, "calls a number None, no text"),
         (of(columns={"hit": np.ones(2)}), "gives 2 rows of 'hit' for 3 items; give one for each"),
         (of(columns={"hit": 0.5}), "gives 0 rows of 'hit' for 3 items"),
         (of(columns={"hit": ["yes", "no", "no"]}), "'hit' holds <U3, no numbers"),
@@ -50,6 +50,11 @@ def test_what_is_no_answer_is_one_line(given, told):
 
 def test_numbers_of_numpy_and_torch_are_numbers():
     assert answered("mine", {"a": np.float32(0.5), "b": torch.tensor(2), "c": 3}) == {"a": 0.5, "b": 2.0, "c": 3.0}
+    assert answered("mine", {"a": torch.tensor([0.5]), "b": np.bool_(True)}) == {"a": 0.5, "b": 1.0}
+
+
+def test_numbers_may_be_called_by_numbers():
+    assert answered("mine", {1: 0.25, 5: 0.5}) == {"1": 0.25, "5": 0.5}
 
 
 @pytest.mark.parametrize("hit", [[1, 0, 1], torch.tensor([1.0, 0, 1]), np.array([True, False, True])])

@@ -54,6 +54,38 @@ class OfTexts(nn.Module):
         return None
 
 
+class Given(nn.Module):
+    """Its forward is chosen where it is made."""
+
+    image_size, widths = None, {"text": 3}
+
+    def __init__(self):
+        super().__init__()
+        self.forward = nn.Identity().forward
+
+
+class Called(nn.Module):
+    """It says itself what a call of it means, and leaves nothing to torch."""
+
+    needs = ()
+
+    def __init__(self, widths, *, name: str | None = None, weight: float = 1.0):
+        super().__init__()
+        self.name, self.weight = name, weight
+
+    def __call__(self, batch, student):
+        return student.image.mean()
+
+
+class Prompted:
+    """An eval that looks at no store but that of its prompts."""
+
+    name, prompts = "prompted", "prompts"
+
+    def run(self, encode, open_store):
+        return {}
+
+
 def built(name, room, *given):
     return Component(kind=f"tests.recipe.test_own_kinds:{name}").build(room, *given)
 
@@ -78,6 +110,12 @@ def test_what_it_lacks_is_named(name, room, given, lacks):
 def test_what_has_all_is_built():
     assert built("Whole", "sources").root is None
     assert built("OfTexts", "students").widths == {"text": 3}
+
+
+def test_what_its_room_can_ask_in_another_way_is_built():
+    assert built("Given", "students")(3) == 3
+    assert built("Called", "losses", {}).needs == ()
+    assert built("Prompted", "evals").prompts == "prompts"
 
 
 def test_every_room_of_the_page_is_asked_for_what_the_page_says():

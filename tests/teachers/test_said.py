@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from distillkit.errors import TeacherError
+from distillkit.store.format.sameness import other_teacher
 from distillkit.teachers._said import fingerprint_of, said_of
 from distillkit.types import Features
 
@@ -58,6 +59,12 @@ def test_what_is_no_features_is_refused_in_one_line(features):
 def test_a_fingerprint_is_as_a_manifest_gives_it_back_and_names_its_kind():
     assert told({"size": (1, 2)}) == {"kind": "my.pkg:Mine", "model": "my.pkg:Mine", "size": [1, 2]}
     assert told({"kind": "mine", "model": "a"}) == {"kind": "mine", "model": "a"}
+
+
+def test_a_store_of_before_kinds_were_filled_in_is_of_the_same_teacher():
+    before = {"model": "a", "weights_sha256": "0" * 64}
+    assert other_teacher(before, told(before)) is None and other_teacher(told(before), before) is None
+    assert "weights_sha256" in other_teacher(before, told(before | {"weights_sha256": "1" * 64}))
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,8 @@ def other_teacher(one: Record, other: Record) -> str | None:
     weights = [record.get("weights_sha256") for record in (one, other)]
     here, there = (_compared(record, named=None in weights) for record in (one, other))
     unknown = {"architecture"} if None in (here.get("architecture"), there.get("architecture")) else set()
+    if None in (one.get("kind"), other.get("kind")):
+        unknown |= {"kind"}  # of one's own, as it was recorded before a fingerprint without a kind was given one
     if imported:
         unknown |= {"kind"} | (here.keys() ^ there.keys())
     for name in (*(name for name in _MOST if name in here and name in there), *(here | there)):

@@ -8,11 +8,13 @@ from typing import Any
 from distillkit.errors import SourceError
 from distillkit.types import Sample
 
+_PARTS = ("key", "image", "text", "label")  # what all who plan ask of a sample, such as a row of a named tuple
+
 
 def refuse_no_samples(block: Sequence[Any], root: object) -> None:
     """SourceError that names the first that is none, or whose key or text is nothing that a store can hold as text."""
     for one in block:
-        if not isinstance(one, Sample):
+        if not isinstance(one, Sample) and not all(hasattr(one, part) for part in _PARTS):
             raise SourceError(
                 f"{root or 'the source'}: gives {one!r:.60}, no sample; let it yield distillkit.types.Sample(key, "
                 "image, text, label)"

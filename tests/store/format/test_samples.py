@@ -1,6 +1,7 @@
 """What a source of one's own gives in the place of samples is one line that shows it, before a row is planned."""
 
 import re
+from collections import namedtuple
 
 import pytest
 
@@ -27,6 +28,12 @@ def test_what_is_no_sample_is_shown(given, told):
     with pytest.raises(SourceError, match=re.escape(told)) as refused:
         make_plan([Sample("first", text="good"), given], None)
     assert "\n" not in str(refused.value)
+
+
+def test_rows_with_the_parts_of_a_sample_are_taken_for_it():
+    row = namedtuple("row", "key image text label")
+    plan, _ = make_plan([row("a", "a.png", "one", 3)], None)
+    assert plan.to_pylist()[0] | {"key": "a", "image": "a.png", "text": "one", "label": 3} == plan.to_pylist()[0]
 
 
 def test_texts_of_any_language_and_keys_as_utf8_bytes_are_planned():
