@@ -132,11 +132,10 @@ def no_statistics(module: nn.Module) -> Iterator[None]:
     """
     norms = [part for part in module.modules() if isinstance(part, _NORMS)]
     momenta = [norm.momentum for norm in norms]
-    buffers = [
-        (owner, name, one, one._version, one.clone())
-        for owner in module.modules()
-        for name, one in owner.named_buffers(recurse=False)
-    ]
+    # By each name that it has, and one that is None until it is first needed, too.
+    buffers = [(owner, name, one) for owner in module.modules() for name, one in owner._buffers.items()]
+    written = [one for _, _, one in buffers if one is not None and _may_be_written(one)]
+    before = [one.clone() for one in written]
     for norm in norms:
         norm.momentum = 0.0
     try:
@@ -144,11 +143,19 @@ def no_statistics(module: nn.Module) -> Iterator[None]:
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
+        for owner, name, one in buffers:
+            if getattr(owner, name) is not one:
+                setattr(owner, name, one)  # it was replaced by another
         with torch.no_grad():
-            for owner, name, one, version, before in buffers:
-                setattr(owner, name, one)  # it may have been replaced by another
-                if one._version != version:
-                    one.copy_(before)
+            # All of them: PyTorch's own batch norm writes what it keeps without a mark that it did.
+            if written:
+                torch._foreach_copy_(written, before)
+
+
+def _may_be_written(buffer: Tensor) -> bool:
+    """Whether anybody can write it in place: not where several of its numbers are one, as after `expand`."""
+    several = any(step == 0 and size > 1 for step, size in zip(buffer.stride(), buffer.shape, strict=True))
+    return not several and not buffer.is_inference()
 
 
 @contextmanager

@@ -216,13 +216,14 @@ class Learner:
         with no_statistics(self.model):
             _, terms = self.objective(batch, self.see(batch))
             for name, value in terms.items():
-                norms[name] = self._pull(self.objective.terms[name].weight * value) if value.requires_grad else 0.0
+                norms[name] = self._pull(self.objective.terms[name].weight * value)
         return norms
 
     def _pull(self, term: Tensor) -> float:
         self.averaged.start()
-        # In float16 by its scale, without which small gradients are zero.
-        self.scaler.scale(term).backward(retain_graph=True)
+        if term.requires_grad:  # it may on another rank, which waits for this one
+            # In float16 by its scale, without which small gradients are zero.
+            self.scaler.scale(term).backward(retain_graph=True)
         self.averaged.finish()
         pulls = [parameter.grad for parameter in self.student.parameters() if parameter.grad is not None]
         norm = float(shards.norm(pulls, self.ranks)) / self.scaler.get_scale()

@@ -11,6 +11,7 @@ from distillkit.recipe import Optim, Term
 from distillkit.students.openclip_pair import OpenclipPair
 from distillkit.students.timm_image import TimmImage
 from distillkit.training.finite import NotFinite
+from distillkit.training.gradcache import no_statistics
 from distillkit.training.gradients import Averaged
 from distillkit.training.learner import Learner
 from distillkit.training.objective import Objective
@@ -291,6 +292,51 @@ class Counting(nn.Module):
     def forward(self, batch):
         self.looks += 1
         return Features(image=self.project(batch.pixels.float().mean((2, 3)) / 255))
+
+
+def own_norm():
+    """A batch norm of one's own: PyTorch writes what it keeps, and does not mark that it did."""
+
+    class Norm(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("mean", torch.zeros(3))
+            self.register_buffer("var", torch.ones(3))
+
+        def forward(self, x):
+            return nn.functional.batch_norm(x, self.mean, self.var, training=True)
+
+    return Norm()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [own_norm, lambda: nn.InstanceNorm1d(3, track_running_stats=True), lambda: nn.Linear(3, 3)],
+    ids=["own", "of instances", "none"],
+)
+def test_what_norms_of_any_kind_keep_stays(make):
+    norm = make()
+    before = {name: value.clone() for name, value in norm.state_dict().items()}
+    with no_statistics(norm):
+        norm(torch.randn(4, 3, 3, requires_grad=True)).sum().backward()
+    assert all(torch.equal(value, before[name]) for name, value in norm.state_dict().items())
+
+
+def test_buffers_that_nobody_can_write_and_those_that_are_made_later_are_as_they_were():
+    """A number that was expanded; one of an inference; one that stands under two names, or under none as yet."""
+    module = nn.Module()
+    with torch.inference_mode():
+        module.register_buffer("still", torch.zeros(2))
+    module.register_buffer("wide", torch.zeros(1).expand(3))
+    module.register_buffer("one", torch.zeros(2))
+    module.register_buffer("other", module.one)
+    module.register_buffer("later", None)
+    one = module.one
+    with no_statistics(module):
+        module.one += 1
+        module.other = module.other + 1
+        module.later = torch.ones(1)
+    assert module.one is one and module.other is one and one.sum() == 0 and module.later is None
 
 
 @pytest.mark.parametrize("way", ["in place", "anew"])

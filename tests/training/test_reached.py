@@ -56,6 +56,13 @@ def test_beside_another_term_it_is_told_that_it_teaches_nothing(how, parts):
     assert made.gradient_norms(batch())["Mine"] == 0
 
 
+def test_no_rank_waits_for_one_whose_share_a_term_does_not_reach(monkeypatch):
+    """All send the gradients of every term: who left one out would answer with another term's."""
+    made, sent = learner(losses=terms("item", alone=False)), []
+    monkeypatch.setattr(made.averaged, "finish", lambda: sent.append(1))
+    assert made.gradient_norms(batch())["Mine"] == 0 and len(sent) == 2
+
+
 @pytest.mark.parametrize("parts", [1, 2])
 def test_a_loss_that_reaches_the_student_says_nothing(parts):
     made = learner(losses=terms("whole", alone=False), accumulate=parts)
