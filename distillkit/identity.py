@@ -60,8 +60,9 @@ def as_begun(wanted: dict[str, Any], begun: dict[str, Any] | None) -> dict[str, 
     recipe, now, then = deepcopy(wanted["recipe"]), wanted.get("stores", {}), begun.get("stores", {})
     before = named_stores(begun["recipe"])
     for name, (holder, key) in named_stores(recipe).items():
-        if name in before and now.get(name) == then.get(name) is not None:
-            there, knob = before[name]
+        there, knob = before.get(name, ({}, ""))
+        # A teacher of data.also without a store of its own is in each that is mixed, and not in one of them alone.
+        if holder.get(key) and there.get(knob) and now.get(name) == then.get(name) is not None:
             holder[key] = there[knob]
     lists = wanted.get(NAMES), begun.get(NAMES)
     if lists[0] is not None and lists[0] == lists[1]:

@@ -212,12 +212,9 @@ class Learner:
         """How hard each weighted term pulls at the student's weights. A backward pass for each; changes nothing."""
         self.objective.at(batch.step)
         self._reseed(batch.step, 0)  # else it would tell of what was drawn before: by another student, or by nobody yet
-        norms = {}
         with no_statistics(self.model):
             _, terms = self.objective(batch, self.see(batch))
-            for name, value in terms.items():
-                norms[name] = self._pull(self.objective.terms[name].weight * value)
-        return norms
+            return {name: self._pull(self.objective.terms[name].weight * value) for name, value in terms.items()}
 
     def _pull(self, term: Tensor) -> float:
         self.averaged.start()

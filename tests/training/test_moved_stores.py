@@ -91,6 +91,15 @@ def test_stores_are_told_apart_by_what_they_hold_wherever_a_recipe_names_them():
     assert as_begun(made("there"), None) == made("there")
 
 
+def test_a_teacher_of_every_mixed_store_is_not_that_of_the_last_one_alone():
+    def made(**also):
+        data = {"mix": [{"images": "a"}, {"images": "b"}], "also": {"x": {"images": None, "teacher": "x"} | also}}
+        return {"recipe": {"data": data}, "stores": {"images": "1", "images.1": "2", "also.x": "2"}}
+
+    every, one = made(), made(images="b")
+    assert as_begun(every, one) == every and as_begun(one, every) == one
+
+
 def test_runs_that_differ_by_their_seed_and_the_place_of_their_stores_are_one_arm():
     def run(place, seed):
         made_of = {"recipe": {"seed": seed, "data": {"images": f"{place}/a"}}, "stores": {"images": "1"}}

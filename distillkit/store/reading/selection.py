@@ -21,7 +21,7 @@ from distillkit.store.bucket.remote import shown
 from distillkit.store.format.log import FILE_NAME as LOG
 from distillkit.store.format.manifest import FILE_NAME as MANIFEST
 from distillkit.store.format.manifest import Manifest, file_digest
-from distillkit.store.reading.newer import none_newer
+from distillkit.store.reading.newer import refuse_newer
 from distillkit.store.reading.whose_rows import named, place
 from distillkit.system import npy
 from distillkit.system.atomic import atomic_file, parsed_json, write_json
@@ -212,12 +212,9 @@ def select_here(
         raise StoreError(f"{out}: holds a store; move it away, or choose another place")
     if (out / "recipe.json").exists():
         raise StoreError(f"{out}: is the folder of a run; choose another place for the view")
-    if (
-        not overwrite
-        and none_newer(out / FILE_NAME, _VERSION)
-        and (other := _usable(out)) is not None
-        and not np.array_equal(other.rows, chosen)
-    ):
+    if not overwrite:
+        refuse_newer(out / FILE_NAME, _VERSION)
+    if not overwrite and (other := _usable(out)) is not None and not np.array_equal(other.rows, chosen):
         raise StoreError(
             f"{out}: is a view of {count(other.count, 'other row')} of {shown(other.store)}; name another place, or "
             "add --overwrite"
