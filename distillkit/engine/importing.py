@@ -105,7 +105,7 @@ def _as_asked(
     way round has as many numbers, and would be other rows.
     """
     its = f"{type(importer).__name__}.read"
-    if not (isinstance(given, tuple) and len(given) == 2 and all(isinstance(one, Mapping) for one in given)):
+    if not (isinstance(given, tuple | list) and len(given) == 2 and all(isinstance(one, Mapping) for one in given)):
         raise SourceError(f"import: {its} gives {given!r:.60}; let it return ({{field: array}}, {{row: why not}})")
     found, refused = given
     if strange := [row for row in refused if row not in range(rows)]:

@@ -48,9 +48,9 @@ def _whole(name: str, one: Answers) -> Answers:
     where, keys = f"evals.{name}", list(one.key)
     if strange := [key for key in keys if not isinstance(key, str)]:
         raise RecipeError(f"{where}: the key of an item is {strange[0]!r:.60}; let Answers.key be texts")
-    columns = {str(column): np.asarray(values) for column, values in one.columns.items()}
+    columns = {str(column): _array(where, column, values) for column, values in one.columns.items()}
     beside = {part: value for part in ("target", "group", "best") if (value := getattr(one, part)) is not None}
-    arrays = columns | {part: np.asarray(value) for part, value in beside.items()}
+    arrays = columns | {part: _array(where, part, value) for part, value in beside.items()}
     for part, values in arrays.items():
         if values.ndim == 0 or len(values) != len(keys):
             rows = count(len(values) if values.ndim else 0, "row")
@@ -61,6 +61,14 @@ def _whole(name: str, one: Answers) -> Answers:
         _refuse_measure(where, measure, set(columns))
     others: dict[str, Any] = {part: arrays[part] for part in beside}
     return replace(one, key=keys, columns=columns, **others)
+
+
+def _array(where: str, part: object, value: Any) -> np.ndarray:
+    """Of a tensor on any device, too, which may have a gradient."""
+    try:
+        return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+    except (TypeError, ValueError) as error:
+        raise RecipeError(f"{where}: {part!r} is no array ({error}); give an array of numbers") from error
 
 
 def _refuse_measure(where: str, measure: Measure, columns: set[str]) -> None:

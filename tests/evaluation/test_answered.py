@@ -34,6 +34,8 @@ def of(**changed):
         (of(columns={"hit": np.ones(2)}), "gives 2 rows of 'hit' for 3 items; give one for each"),
         (of(columns={"hit": 0.5}), "gives 0 rows of 'hit' for 3 items"),
         (of(columns={"hit": ["yes", "no", "no"]}), "'hit' holds <U3, no numbers"),
+        (of(columns={"hit": [[1], [1, 2], [3]]}), "'hit' is no array (setting an array element with a sequence"),
+        (of(columns={"hit": torch.ones(3).bfloat16()}), "'hit' is no array (Got unsupported ScalarType BFloat16)"),
         (of(target=np.arange(4)), "gives 4 rows of 'target' for 3 items"),
         (of(group=np.arange(2)), "gives 2 rows of 'group' for 3 items"),
         (of(key=[0, 1, 2]), "the key of an item is 0; let Answers.key be texts"),
@@ -57,7 +59,9 @@ def test_numbers_may_be_called_by_numbers():
     assert answered("mine", {1: 0.25, 5: 0.5}) == {"1": 0.25, "5": 0.5}
 
 
-@pytest.mark.parametrize("hit", [[1, 0, 1], torch.tensor([1.0, 0, 1]), np.array([True, False, True])])
+@pytest.mark.parametrize(
+    "hit", [[1, 0, 1], torch.tensor([1.0, 0, 1], requires_grad=True), np.array([True, False, True])]
+)
 def test_lists_and_tensors_are_columns(hit):
     (found,) = answered("mine", (one for one in [of(columns={"hit": hit}, group=[0, 1, 2])]))
     assert isinstance(found.columns["hit"], np.ndarray) and isinstance(found.group, np.ndarray)

@@ -15,6 +15,7 @@ ROWS, WIDTH = 6, 4
 WHOLE = np.arange(ROWS * WIDTH, dtype=np.float32).reshape(ROWS, WIDTH)
 GIVES = {
     "whole": lambda rows: ({"mine/image": WHOLE[rows]}, {}),
+    "listed": lambda rows: [{"mine/image": WHOLE[rows]}, {}],
     "turned": lambda rows: ({"mine/image": WHOLE[rows].T}, {}),
     "fewer": lambda rows: ({"mine/image": WHOLE[rows][:-1]}, {}),
     "wider": lambda rows: ({"mine/image": np.zeros((len(rows), WIDTH + 1))}, {}),
@@ -50,8 +51,9 @@ def brought(tmp_path, **knobs):
     return FeatureStore(tmp_path / "out")
 
 
-def test_what_it_gives_is_stored(tmp_path):
-    assert np.array_equal(brought(tmp_path).read("image", np.arange(ROWS)).numpy(), WHOLE)
+@pytest.mark.parametrize("how", ["whole", "listed"])
+def test_what_it_gives_is_stored(tmp_path, how):
+    assert np.array_equal(brought(tmp_path, how=how).read("image", np.arange(ROWS)).numpy(), WHOLE)
 
 
 @pytest.mark.parametrize(
