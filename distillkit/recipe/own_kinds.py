@@ -15,7 +15,7 @@ WANTED = {
     "exports": ("precisions", "holds", "write", "open", "lines"),
     "losses": ("name", "weight", "needs", "forward"),
     "importers": ("fields", "teachers", "views", "source", "__iter__", "read"),
-    "evals": ("name", "store", "run"),
+    "evals": ("name", "run"),  # which stores it reads, it may name in other words than `store`
 }
 _UNWRITTEN = "_forward_unimplemented"  # what stands in torch's modules for a forward that nobody wrote
 
@@ -55,8 +55,6 @@ def _goes_without(room: str, made: Any, name: str) -> bool:
     """Whether this one does what its room asks of it without that part."""
     if name == "embed":  # a student that sees no images
         return room == "students" and getattr(made, "image_size", 0) is None
-    if name == "store":  # an eval that names the stores it reads by other words
-        return any(getattr(made, other, None) for other in ("prompts", "train", "gallery", "further"))
     # A module that says itself what a call of it means need leave nothing to a forward.
     own = [base for base in type(made).__mro__ if not base.__module__.startswith("torch.")]
     return name == "forward" and any("__call__" in vars(base) for base in own)

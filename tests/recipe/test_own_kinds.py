@@ -96,7 +96,7 @@ def built(name, room, *given):
         ("Rootless", "sources", (), "has no root, which one of sources must have"),
         ("Takes", "sources", (), "missing a required argument: 'place'"),
         ("Unwritten", "losses", ({},), "has no forward, which one of losses"),
-        ("Whole", "evals", (), "has no name, no store, no run"),
+        ("Whole", "evals", (), "has no name, no run"),
         ("Whole", "importers", ("a place",), "str from the run, then keywords alone"),
     ],
 )
