@@ -38,7 +38,7 @@ def tell(word):
         file.write(word + "\\n")
 def init(**facts):
     tell("begun")
-    return SimpleNamespace(log=lambda numbers, step: tell(str(step)), finish=lambda: tell("ended"))
+    return SimpleNamespace(log=lambda numbers, step: tell(str(step)), finish=lambda: tell("ended"), name=facts["name"])
 """
 
 
