@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -192,7 +193,8 @@ def test_processes_share_the_arms(world, tmp_path):
     both = [subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment) for _ in "ab"]
     said = [one.communicate()[1].decode() for one in both]
     assert [one.returncode for one in both] == [0, 0], said
-    trained = [line.split(":")[0] for text in said for line in text.splitlines() if line.startswith("toy ")]
+    lines = [line for text in said for line in text.splitlines()]
+    trained = [line.split(":")[0] for line in lines if re.match(r"toy \S+: \d+ min ", line)]
     assert sorted(trained) == sorted(f"toy {arm}@{seed}" for arm in ("student", "told", "few") for seed in (0, 1))
     assert not list((tmp_path / "runs/toy").glob("*.before-*"))  # nobody began anew what another had made
     assert read_results(tmp_path / "results/toy.json").runs == 6
