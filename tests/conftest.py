@@ -238,6 +238,26 @@ def student(toy_stores, run_cli, tmp_path):
 
 
 @pytest.fixture
+def killed(student):
+    """Has the training of `student` end as by a kill in its second epoch, after the checkpoint of a step."""
+    from distillkit.training.course import Course
+
+    step = Course.step
+
+    def dies(course, batch, *more):
+        step(course, batch, *more)
+        if batch.step == 3:
+            raise RuntimeError("killed")
+
+    def train():
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(RuntimeError, match="killed"):
+            patch.setattr(Course, "step", dies)
+            student("checkpoints.every_steps=2")
+
+    return train
+
+
+@pytest.fixture
 def run_cli():
     """The real command line, in this process: (exit code, stdout, stderr)."""
     import contextlib

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 CLOSED = """
@@ -49,6 +50,15 @@ with on_signal(say), in_one_line():
 """
 
 
+def rest_of(terminal):
+    """What is said to it until nobody holds its other end, and closes it."""
+    heard = b""
+    with os.fdopen(terminal, "rb", buffering=0) as ours, suppress(OSError):  # EIO, where nobody does any more
+        while more := ours.read(4096):
+            heard += more
+    return heard
+
+
 def test_ctrl_c_ends_a_command_whose_terminal_is_halted():
     """Ctrl-S halts it: a line waits to be written, and the handler of the signal has one to say, too."""
     ours, its = pty.openpty()
@@ -61,12 +71,7 @@ def test_ctrl_c_ends_a_command_whose_terminal_is_halted():
         state = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0]
         asleep = asleep + 1 if state == "S" else 0
     child.send_signal(signal.SIGINT)
-    try:
-        while more := os.read(ours, 4096):
-            heard += more
-    except OSError:  # so a terminal ends that nobody holds any more
-        pass
-    os.close(ours)
+    heard += rest_of(ours)
     assert child.wait(60) == 130
     assert heard.rstrip().endswith(b"stopped; the same command continues"), heard[-500:]
 
@@ -86,12 +91,6 @@ def test_a_line_is_whole_on_a_terminal_that_takes_it_in_parts():
     ours, its = pty.openpty()
     child = subprocess.Popen([sys.executable, "-c", SAYS_MUCH], stderr=its)
     os.close(its)
-    heard = b""
-    try:
-        while more := os.read(ours, 4096):
-            heard += more
-    except OSError:  # so a terminal ends that nobody holds any more
-        pass
-    os.close(ours)
+    heard = rest_of(ours)
     assert child.wait(60) == 0
     assert len(heard) == 100_003 and heard.endswith(b"end")

@@ -27,27 +27,11 @@ def moved(student, tmp_path):
     return student
 
 
-def killed(monkeypatch, student):
-    from distillkit.training.course import Course
-
-    step = Course.step
-
-    def dies(course, batch, *more):
-        step(course, batch, *more)
-        if batch.step == 3:
-            raise RuntimeError("killed")
-
-    monkeypatch.setattr(Course, "step", dies)
-    with pytest.raises(RuntimeError, match="killed"):
-        student("checkpoints.every_steps=2")
-    monkeypatch.undo()
-
-
-def test_a_killed_run_goes_on_from_where_they_are_now(moved, monkeypatch):
+def test_a_killed_run_goes_on_from_where_they_are_now(moved, killed):
     assert moved()[0] == 0
     want = (moved.run / "student.safetensors").read_bytes()
     shutil.rmtree(moved.run)
-    killed(monkeypatch, moved)
+    killed()
     moved.recipe.write_text(moved.elsewhere)
     code, err = moved("checkpoints.every_steps=2")
     assert code == 0 and "anew" not in err, err
@@ -55,7 +39,7 @@ def test_a_killed_run_goes_on_from_where_they_are_now(moved, monkeypatch):
     assert str(moved.stores) not in (moved.run / "student.json").read_text()
 
 
-def test_a_finished_run_is_told_where_they_are_and_measured_there(moved, tmp_path, monkeypatch):
+def test_a_finished_run_is_told_where_they_are_and_measured_there(moved, tmp_path):
     moved.recipe.write_text(moved.elsewhere)
     assert moved()[0] == 0
     (tmp_path / "moved").rename(tmp_path / "again")

@@ -60,20 +60,8 @@ def test_a_finished_run_tells_that_its_loss_is_another_now(student, edited):
     assert "edited" not in student()[1]
 
 
-def test_a_run_that_goes_on_tells_from_where(student, edited, monkeypatch):
-    from distillkit.training.course import Course
-
-    step = Course.step
-
-    def dies(course, batch, *more):
-        step(course, batch, *more)
-        if batch.step == 3:
-            raise RuntimeError("killed")
-
-    monkeypatch.setattr(Course, "step", dies)
-    with pytest.raises(RuntimeError, match="killed"):
-        student("checkpoints.every_steps=2")
-    monkeypatch.setattr(Course, "step", step)
+def test_a_run_that_goes_on_tells_from_where(student, edited, killed):
+    killed()
     edited(LOSS + "\n# another day\n")
     code, err = student("checkpoints.every_steps=2")
     assert code == 0 and "a_loss_of_mine:Near was edited since it was begun; the steps to come" in err, err
