@@ -63,10 +63,13 @@ def embedded(student: Any, files: Originals, rows: np.ndarray, pace: Pace) -> Fl
 
 
 def _a_row_each(student: Any, said: Any, images: int) -> Tensor:
-    """What `embed` gave. TrainError where a student of one's own gives no row of its width for each image."""
-    wanted = [images, student.widths["image"]]
-    if isinstance(said, Tensor) and list(said.shape) == wanted:
+    """What `embed` gave, [images, d]. TrainError where a student of one's own gives no row for each image, or one of
+    another width than it names; who learns a class token alone need name none of "image".
+    """
+    width = student.widths.get("image")
+    if isinstance(said, Tensor) and said.ndim == 2 and len(said) == images and width in (None, said.shape[1]):
         return said
+    wanted = [images, "any width" if width is None else width]
     given = list(said.shape) if isinstance(said, Tensor) else type(said).__name__
     raise TrainError(
         f"students: {type(student).__name__}.embed gives {given} where {wanted} is wanted; let it return a tensor "
