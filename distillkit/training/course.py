@@ -22,6 +22,7 @@ from distillkit.training.finite import NotFinite
 from distillkit.training.ingredients import Ingredients
 from distillkit.training.learner import Learner
 from distillkit.training.progress import Progress, called
+from distillkit.training.remembered import Remembered
 from distillkit.training.schedule import learning_rate, not_the_highest
 from distillkit.training.trackers import Trackers
 from distillkit.training.validation import Validator
@@ -42,6 +43,7 @@ class Course:
         self._refuse_other_checkpoints()
         if learner.told:
             say(f"{run.path}: {learner.told}")
+        self.remembered = Remembered(learner)
         self.writer = checkpoint.Writer(run.checkpoints, recipe.checkpoints.keep)
         # Of a student that is spread over ranks only the first has a whole one to measure.
         self.validator = Validator(recipe, run, None if learner.sharded else learner.ranks, last)
@@ -121,7 +123,8 @@ class Course:
         if self._logs(step):
             self._log(step, lr, {"total": total, **terms}, norms, waited)
         if self.writes:
-            for line in (*self.learner.objective.slight(terms), *self.learner.remarks) if step == 1 else ():
+            told = (*self.learner.objective.slight(terms), *self.learner.remarks) if step == 1 else ()
+            for line in (*told, *self.remembered.after(step)):
                 self.say(self.name + line)
             self.progress.advance()
         # What is spread over ranks takes all of them to be brought together; the first one writes.

@@ -23,7 +23,7 @@ from distillkit.training.gradcache import backward_in_parts, no_statistics, reco
 from distillkit.training.gradients import Averaged
 from distillkit.training.objective import Objective
 from distillkit.training.ranks import Ranks
-from distillkit.training.reached import moving, unmoved_by, unreached
+from distillkit.training.reached import features_of, moving, unmoved_by, unreached
 from distillkit.training.schedule import make_optimizer
 from distillkit.types import Batch, Features
 
@@ -206,7 +206,8 @@ class Learner:
         """What the student says, in the precision of the recipe."""
         lower = self.precision != torch.float32
         with torch.autocast(self.device.type, self.precision, enabled=lower), several_for_batch_norm():
-            return shards.see(self.student, batch) if self.sharded else self.student(batch)
+            seen = shards.see(self.student, batch) if self.sharded else self.student(batch)
+        return seen if torch.compiler.is_compiling() else features_of(self.student, seen)
 
     def gradient_norms(self, batch: Batch) -> dict[str, float]:
         """How hard each weighted term pulls at the student's weights. A backward pass for each; changes nothing."""

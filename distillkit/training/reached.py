@@ -19,6 +19,21 @@ _CURE = "keep what it computes of the student in torch, without .item(), .detach
 _SHOWN = 4  # parts of a student that are named
 
 
+def features_of(student: Any, said: Any) -> Features:
+    """What a student's forward gave. RecipeError where it is no Features, or not as wide as the student says."""
+    where = f"students: {type(student).__name__}.forward gives"
+    if not isinstance(said, Features):
+        raise RecipeError(f"{where} {type(said).__name__}; let it return distillkit.types.Features")
+    for name, width in student.widths.items():
+        value = getattr(said, name, None)
+        if isinstance(value, Tensor) and value.ndim and value.shape[-1] != width:
+            raise RecipeError(
+                f"{where} {name!r} as {list(value.shape)}, where its `widths` say [..., {width}]; mend its forward, or "
+                "its widths"
+            )
+    return said
+
+
 def moving(total: Tensor, terms: Mapping[str, Tensor]) -> Tensor:
     """The total again. RecipeError where it can move nothing: no term comes of anything that is trained."""
     if not total.requires_grad:

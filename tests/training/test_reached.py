@@ -127,3 +127,18 @@ def test_a_student_may_say_a_constant_also_where_it_looks_in_parts(parts):
     made = learner(Constant(), [loss], accumulate=parts)
     made.step(batch(), 1e-3)
     assert made.remarks == []
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_student_that_says_something_else_is_one_line(parts, monkeypatch):
+    made, seen = learner(accumulate=parts), batch()
+    said = made.student(seen)
+    changed = {
+        "gives Tensor; let it return distillkit.types.Features": said.image,
+        "gives dict; ": {"image": said.image},
+        r"gives 'image' as \[\d+, \d+\], where its `widths` say \[..., \d+\]": Features(image=said.image[:, :-1]),
+    }
+    for told, value in changed.items():
+        monkeypatch.setattr(made.student, "forward", lambda batch, value=value: value)
+        with pytest.raises(RecipeError, match=told):
+            made.step(seen, 1e-3)
