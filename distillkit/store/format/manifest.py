@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -163,7 +165,7 @@ class Manifest(Strict):
                     )
                 return cls.model_validate(found)
         except ValidationError as error:
-            if isinstance(found, dict) and (key := cls._of_a_newer(found, error)):
+            if key := _of_a_newer(found, error):
                 raise Newer(
                     f"{place}: not a manifest of this version ({key!r} is newer); use the distillkit that wrote it, or "
                     f"move the store away and make it again: {again()}"
@@ -174,15 +176,18 @@ class Manifest(Strict):
         except ValueError as error:
             raise StoreError(f"{place}: not JSON ({error}); run: {again()}") from error
 
-    @classmethod
-    def _of_a_newer(cls, found: dict[str, Any], error: ValidationError) -> str | None:
-        """A key at the top that nobody here knows, where all else is as it must be. A damaged letter makes none: then
-        the key that was meant is not there.
-        """
-        new = [str(one["loc"][0]) for one in error.errors() if one["type"] == "extra_forbidden" and not one["loc"][1:]]
-        absent = cls.model_fields.keys() - found.keys()
-        hurt = any(len(key) == len(known) and _apart(key, known) == 1 for key in new for known in absent)
-        return new[0] if len(new) == error.error_count() and not hurt else None
+
+def _of_a_newer(found: Any, error: ValidationError) -> str | None:
+    """A key that nobody here knows, where all else is as it must be. A damaged letter makes none: then the key that was
+    meant is not there.
+    """
+    places = [one["loc"] for one in error.errors() if one["type"] == "extra_forbidden"]
+    known = {name for model in (Manifest, Field, Shard, File) for name in model.model_fields}
+    for *around, key in places:
+        beside = reduce(getitem, around, found).keys()
+        if any(len(str(key)) == len(name) and _apart(str(key), name) == 1 for name in known - beside):
+            return None
+    return str(places[0][-1]) if len(places) == error.error_count() else None
 
 
 def _apart(one: str, other: str) -> int:
