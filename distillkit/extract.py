@@ -25,7 +25,7 @@ from distillkit.engine.corpus import extract_corpus, stands, with_classes
 from distillkit.engine.early import refuse_taken, refuse_unfit
 from distillkit.engine.failed import judge
 from distillkit.engine.going_on import refuse_another, refuse_to_go_on
-from distillkit.engine.job import Job, Teacher, fields_asked
+from distillkit.engine.job import Job, Teacher, fields_asked, store_at
 from distillkit.engine.local import LocalEngine
 from distillkit.engine.places import Place, in_its_order, places, refuse_to_redo
 from distillkit.engine.planning import Planned, planned
@@ -78,13 +78,13 @@ def extract(
     # Elsewhere, teachers are where their workers are.
     outlined = refuse_unfit(recipe, out) if engine == "local" else [None for _ in recipe.corpora]
     for corpus in recipe.corpora:
-        recover(out / corpus.name)
-    plans = [planned(corpus, out / corpus.name, say, smaller) for corpus in recipe.corpora]
+        recover(store_at(out, corpus))
+    plans = [planned(corpus, store_at(out, corpus), say, smaller) for corpus in recipe.corpora]
     for corpus, plan, job in zip(recipe.corpora, plans, outlined, strict=True):
-        refuse_taken(out / corpus.name, plan, job, part, again=instead is not None)
+        refuse_taken(store_at(out, corpus), plan, job, part, again=instead is not None)
     for corpus, plan, job in zip(recipe.corpora, plans, outlined, strict=True):
         if instead:
-            refuse_to_go_on(instead, out / corpus.name, plan, job)
+            refuse_to_go_on(instead, store_at(out, corpus), plan, job)
         elif job and not overwrite:
             refuse_another(job, plan, allow_smaller)
     run = _engine(engine, recipe)
@@ -122,11 +122,11 @@ def plan(
     whole: list[estimate.Estimate] = []
     refuse_unfit(recipe, out)
     for corpus in recipe.corpora:
-        recover(out / corpus.name)  # else it would be planned as one that nobody has begun
-    plans = [planned(corpus, out / corpus.name, say) for corpus in recipe.corpora]
+        recover(store_at(out, corpus))  # else it would be planned as one that nobody has begun
+    plans = [planned(corpus, store_at(out, corpus), say) for corpus in recipe.corpora]
     for corpus, one in zip(recipe.corpora, plans, strict=True):
         if one.repeated:
-            say(f"{out / corpus.name}: {one.repeated}")
+            say(f"{store_at(out, corpus)}: {one.repeated}")
     jobs = _jobs(recipe, out, engine.teachers(recipe.by_alias, say))
     wanted = [
         place for job, plan in zip(jobs, plans, strict=True) for place in places(job, in_its_order(job, plan), say)
@@ -170,7 +170,7 @@ def _engine(name: str, recipe: ExtractRecipe) -> Engine:
 def _jobs(recipe: ExtractRecipe, out: Path, teachers: Mapping[str, Teacher]) -> list[Job]:
     """What each corpus is asked for; StoreError for what the teachers do not give."""
     return [
-        Job(out / corpus.name, corpus, teachers, fields_asked(corpus, teachers), recipe.decoders, recipe.decode)
+        Job(store_at(out, corpus), corpus, teachers, fields_asked(corpus, teachers), recipe.decoders, recipe.decode)
         for corpus in recipe.corpora
     ]
 

@@ -38,9 +38,10 @@ from distillkit.system.best import BY, FOLDER, RECORD, is_best, run_of
 from distillkit.system.lines import append_line, keep_lines, log_damaged, read_lines, settle
 from distillkit.system.locks import locked
 from distillkit.system.opening import tensors_of
-from distillkit.system.paths import meant, or_else
+from distillkit.system.paths import followed, meant, or_else
 from distillkit.system.record import digest, read_record, write_record
 from distillkit.system.retyped import from_here, retyped
+from distillkit.system.turns import lock_of
 from distillkit.system.versions import by_another, versions
 from distillkit.system.weights import FILE, TOLD, Damaged, refuse_damage, write_weights
 
@@ -59,7 +60,7 @@ class RunFolder:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """TrainError when another process trains here, or nobody could; one that is finished may lie where none can."""
-        lock = self.path.with_name(f".{self.path.name}.lock")
+        lock = lock_of(self.path)
         if self.finished and not may_write(lock) and not may_write(self.path):
             yield
             return
@@ -86,7 +87,7 @@ class RunFolder:
             return []  # nothing is new: it may lie where nothing can be written
         if begun_with not in (None, wanted):
             changes = [*differences(begun_with, wanted), f"the old run is now {self.move_aside()}"]
-        make_folder(self.path)
+        make_folder(followed(self.path))  # of a link, what it leads to may be aside now
         begun = {"identity": wanted, "recipe": recipe.model_dump(mode="json"), "versions": self.versions or versions()}
         further = {"command": command or self._record().get("command"), "code": self.code or own_code(wanted)}
         write_record(self.path / "recipe.json", begun | {name: told for name, told in further.items() if told})
@@ -102,7 +103,7 @@ class RunFolder:
             mark = digest(self.begun_with())[:8]
         except TrainError:
             mark = "damaged"
-        return set_aside(self.path, mark)
+        return set_aside(followed(self.path), mark)
 
     @property
     def versions(self) -> dict[str, str]:

@@ -22,6 +22,7 @@ from distillkit.runfolder import RunFolder
 from distillkit.system.atomic import make_folder
 from distillkit.system.locks import locked
 from distillkit.system.paths import expand
+from distillkit.system.turns import lock_of
 from distillkit.system.wording import Usual
 from distillkit.train import train
 from distillkit.training.pixel_costs import clock
@@ -77,7 +78,7 @@ def _ended(trial: Trial, timing: Timing, remarks: Remarks, overwrite: bool) -> b
     if not all(RunFolder(place).finished for place in trial.needs):
         return False
     folder = trial.recipe.folder
-    with locked(folder.with_name(f".{folder.name}.claims.lock"), wait=False) as ours:
+    with locked(lock_of(folder, "claims"), wait=False) as ours:
         if not ours:
             return False
         began, before = time.monotonic(), RunFolder(folder).finished

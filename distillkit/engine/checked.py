@@ -7,7 +7,7 @@ from pathlib import Path
 from distillkit.callable import Say
 from distillkit.engine.early import refuse_unfit
 from distillkit.engine.going_on import refuse_another
-from distillkit.engine.job import Job
+from distillkit.engine.job import Job, store_at
 from distillkit.engine.planning import Planned, planned
 from distillkit.engine.successor import recover
 from distillkit.recipe import Corpus, ExtractRecipe
@@ -30,11 +30,11 @@ def checked(recipe: ExtractRecipe, say: Say, file: str = "RECIPE") -> list[str]:
     for alias, component in recipe.by_alias.items():
         lines.append(f"teacher      {alias}: {component.called}")
     for corpus, job in zip(recipe.corpora, outlined, strict=True):
-        recover(out / corpus.name)
-        plan = planned(corpus, out / corpus.name, say)
+        recover(store_at(out, corpus))
+        plan = planned(corpus, store_at(out, corpus), say)
         if job:
             refuse_another(job, plan, False)
-        lines += _told(corpus, plan, out / corpus.name, job)
+        lines += _told(corpus, plan, store_at(out, corpus), job)
     return [*lines, f"next         what it would take: distillkit extract-teacher {as_word(file)} --plan"]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from distillkit.engine.job import Job, Teacher, fields_asked
+from distillkit.engine.job import Job, Teacher, fields_asked, store_at
 from distillkit.engine.loading import refuse_absent
 from distillkit.engine.planning import Planned
 from distillkit.recipe import Component, Corpus, ExtractRecipe
@@ -31,7 +31,7 @@ def refuse_unfit(recipe: ExtractRecipe, out: Path) -> list[Job | None]:
     told = {alias: Teacher(outline, {}) for alias, outline in outlines.items() if outline is not None}
     if len(told) < len(outlines):
         return [None for _ in recipe.corpora]
-    return [_refuse_unfit(corpus, out / corpus.name, told, recipe) for corpus in recipe.corpora]
+    return [_refuse_unfit(corpus, store_at(out, corpus), told, recipe) for corpus in recipe.corpora]
 
 
 def _refuse_unfit(corpus: Corpus, path: Path, teachers: Mapping[str, Teacher], recipe: ExtractRecipe) -> Job | None:

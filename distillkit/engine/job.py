@@ -17,6 +17,7 @@ from distillkit.store.format import layout
 from distillkit.store.format.field import PARAMETERS, Field
 from distillkit.store.format.steps import Steps
 from distillkit.store.reading.additions import FOLDER
+from distillkit.system.paths import followed
 
 _MOST_ROWS, _SHARD_BYTES = 65_536, 1 << 29
 
@@ -33,6 +34,13 @@ class Teacher:
         """Its way from an image to pixels, which travels without the network."""
         preprocess = self.network.preprocess
         return preprocess if hasattr(preprocess, "decode") else Plain(preprocess)
+
+
+def store_at(out: Path, corpus: Corpus) -> Path:
+    """Where the store of a corpus lies. Of a link that is what it leads to: a store that is replaced, and what is made
+    beside it until it is whole, stay on that disk, and another recipe that names the store itself finds both.
+    """
+    return followed(out / corpus.name)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from distillkit.errors import DistillkitError
 from distillkit.system.atomic import atomic_folder, keep_names, make_folder, noticing_a_full_disk
 from distillkit.system.locks import locked
 from distillkit.system.temporary import tidy
+from distillkit.system.turns import lock_of
 
 
 @contextmanager
@@ -21,7 +22,7 @@ def new_folder(path: Path, error: type[DistillkitError], otherwise: str = "name 
     refuse_what_is_there(path, error, otherwise)
     with noticing_a_full_disk(path):
         make_folder(path.parent)
-        with locked(path.with_name(f".{path.name}.lock"), wait=False, leave=False) as ours:
+        with locked(lock_of(path), wait=False, leave=False) as ours:
             if not ours:
                 raise error(f"{path}: another process is making it; wait for that one, or {otherwise}")
             refuse_what_is_there(path, error, otherwise)  # by whoever had the lock before

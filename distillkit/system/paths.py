@@ -68,6 +68,11 @@ def here(place: Path | str) -> Path:
     return Path(expand(str(place)))
 
 
+def followed(place: Path) -> Path:
+    """`place`, or what it leads to where it is a link itself: what lies beside that is found by every name of it."""
+    return Path(os.path.realpath(place)) if place.is_symlink() or place.name in ("", "..") else place
+
+
 def meant(path: Path | str) -> str:
     """ ", did you mean a/photos?" of a path that is not there and nearly is; nothing where no name is like it, begins
     with what was written, or holds it.

@@ -32,6 +32,7 @@ from distillkit.system import npy
 from distillkit.system.atomic import atomic_folder, parsed_json, write_json
 from distillkit.system.locks import locked
 from distillkit.system.progress import Progress
+from distillkit.system.turns import lock_of
 from distillkit.system.wording import one_line
 from distillkit.types import View
 
@@ -51,7 +52,7 @@ class Cached:
         self.resample, self.form = files.resample, form
         folder = place(store, size, form)
         if not exists(store, size, form):
-            with locked(folder.with_name(f".{folder.name}.lock"), leave=False):
+            with locked(lock_of(folder), leave=False):
                 if not exists(store, size, form):  # another run may have made it meanwhile
                     _make(store, files, size, form, workers, say)
         self.folder = folder

@@ -74,6 +74,20 @@ def test_a_run_folder_in_use_is_refused(recipes, run_cli, tmp_path):
     assert code == 1 and err.count("\n") == 1 and "another process is using this run folder" in err
 
 
+def test_a_run_folder_that_is_a_link_is_in_use_by_either_name_and_stays_where_it_leads_to(recipes, run_cli, tmp_path):
+    run_cli("extract-teacher", recipes[0])
+    there, link = tmp_path / "large/first", tmp_path / "out/run"
+    there.mkdir(parents=True)
+    link.symlink_to(there)
+    with RunFolder(there).locked():
+        code, _, err = run_cli("train-student", recipes[1])
+    assert code == 1 and "another process is using this run folder" in err
+    assert run_cli("train-student", recipes[1])[0] == 0
+    code, _, err = run_cli("train-student", recipes[1], "--set", "optim.lr=0.002", "--overwrite")
+    assert code == 0 and len(list(there.parent.glob("first.before-*"))) == 1, err
+    assert link.is_symlink() and RunFolder(there).finished
+
+
 def test_nan_stops_with_term_step_and_keys(recipes, run_cli, tmp_path):
     run_cli("extract-teacher", recipes[0])
     code, _, err = run_cli("train-student", recipes[1], "--set", "optim.lr=1e30", "--set", "optim.warmup_epochs=0.0")

@@ -21,6 +21,7 @@ from typing import BinaryIO
 from distillkit.errors import StoreError
 from distillkit.system.atomic import make_folder, may_write, noticing_a_full_disk
 from distillkit.system.locks import lock_bytes, unlock_bytes
+from distillkit.system.turns import lock_of
 
 _FIRST_SHARD = 1
 
@@ -60,7 +61,7 @@ class Claims:
         self.store = store
         make_folder(store.parent)
         # One handle for all: a process loses its locks on a file with the first handle of it that it closes.
-        self._place = store.parent / f".{store.name}.lock"
+        self._place = lock_of(store)
         self._file: BinaryIO | None = None
         self.refused: OSError | None = None  # why no shard can be claimed here
         with noticing_a_full_disk(self._place):

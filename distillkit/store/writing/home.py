@@ -28,6 +28,7 @@ from distillkit.system.atomic import (
     settle,
     write_json,
 )
+from distillkit.system.paths import followed
 
 
 class Disk:
@@ -70,7 +71,7 @@ class Disk:
         """
         refuse_secrets_within(identity, str(self.path))
         try:
-            with atomic_folder(self.path) as folder:
+            with atomic_folder(followed(self.path)) as folder:
                 lay_down(folder)
                 write_json(folder / PLAN, identity)
         except OSError as error:
