@@ -121,7 +121,6 @@ def test_a_store_without_views_says_so(toy):
         ("toy/x", {"dtype": "float64"}),
         ("toy/x", {"dtype": "float32"}),
         ("toy/x", {"teacher": "views"}),
-        ("toy/x", {"colour": "red"}),
         (PARAMETERS, {"dtype": "float16"}),
         (PARAMETERS, {"shape": [4, 6]}),
         (PARAMETERS, {"shape": [5]}),
