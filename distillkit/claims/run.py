@@ -24,6 +24,7 @@ from distillkit.system.locks import locked
 from distillkit.system.paths import expand
 from distillkit.system.turns import lock_of
 from distillkit.system.wording import Usual
+from distillkit.system.workers import unheard
 from distillkit.train import train
 from distillkit.training.pixel_costs import clock
 
@@ -53,10 +54,18 @@ def take(step: Step, say: Say) -> None:
         return
     say(f"distillkit {step.run}")
     command = [sys.executable, "-m", "distillkit", *shlex.split(step.run)]
-    found = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
-    if found.returncode:
-        last = next((line for line in reversed(found.stderr.splitlines()) if line.strip()), "no word of why")
-        raise TrainError(f"distillkit {step.run}: ended with {found.returncode}: {last}")
+    with unheard():
+        begun = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    with begun as process:
+        try:
+            told = process.communicate()[1]
+        except BaseException:
+            process.terminate()  # once, whoever got a signal: it keeps what it has
+            process.communicate()
+            raise
+    if process.returncode:
+        last = next((line for line in reversed(told.splitlines()) if line.strip()), "no word of why")
+        raise TrainError(f"distillkit {step.run}: ended with {process.returncode}: {last}")
 
 
 class Remarks:

@@ -76,6 +76,9 @@ def _processes(sight: Sight, rows: Iterable[Row], workers: int, ahead: int) -> I
         numbered = enumerate(rows)
         futures = in_order(pool.submit, _look, ((number % slots.count, row) for number, row in numbered), ahead)
         yield (_received(future, slots, number % slots.count) for number, future in enumerate(futures))
+    except BaseException:
+        context.kill()  # they have written nothing but pixels
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
         os.close(slots.file)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -22,7 +21,7 @@ from distillkit.callable import Say, silent
 from distillkit.recipe import MineRecipe
 from distillkit.store.writing.claims import Part
 from distillkit.system.environment import whole_number
-from distillkit.system.workers import cores
+from distillkit.system.workers import cores, end_by_signals, unheard
 
 
 def mine_apart(recipe: MineRecipe, say: Say = silent, command: str | None = None, part: Part | None = None) -> Path:
@@ -37,7 +36,9 @@ def run_apart(module: str, request: dict[str, Any], threads: int, say: Say) -> A
     count = str(threads)
     environment = os.environ | {"OMP_NUM_THREADS": count, "OPENBLAS_NUM_THREADS": count}
     pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment}
-    with subprocess.Popen([sys.executable, "-m", __name__, module], **pipes) as process:
+    with unheard():
+        begun = subprocess.Popen([sys.executable, "-m", __name__, module], **pipes)
+    with begun as process:
         assert process.stdin and process.stdout
         try:
             process.stdin.write(json.dumps(request) + "\n")
@@ -57,7 +58,7 @@ def run_apart(module: str, request: dict[str, Any], threads: int, say: Say) -> A
 
 def answer(module: str) -> None:
     """The other side: read the request, do the work, answer. Ends at once when whoever asked is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    end_by_signals()
     request = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_the_asker, daemon=True).start()
     try:

@@ -15,7 +15,7 @@ from distillkit.callable import Say
 from distillkit.errors import DistillkitError
 from distillkit.parity.subjects import Ask, Subject, memory_of
 from distillkit.system.progress import Progress
-from distillkit.system.workers import Apart
+from distillkit.system.workers import Apart, begin_worker
 
 _ROUNDS = 5
 _TOWERS = ("image", "text")
@@ -83,7 +83,7 @@ def _seconds(ask: Ask, times: int) -> float:
 
 def memory(run: Path, runtime: str, folder: Path | None, threads: int, batch: int) -> int:
     """Measured in a fresh process, which nothing else has filled."""
-    with ProcessPoolExecutor(1, Apart()) as pool:
+    with ProcessPoolExecutor(1, Apart(), begin_worker) as pool:
         try:
             return pool.submit(memory_of, run, runtime, folder, threads, batch).result()
         except BrokenProcessPool as broken:

@@ -60,6 +60,14 @@ def code(number: int) -> int:
     return 128 + number
 
 
+def leave_at_once() -> None:
+    """Ctrl-C ends this process as SIGTERM does, where nobody hears it: Python's own way is an error and its traceback,
+    wherever an import is, or what ends with the process.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not ignored, nor of whoever called us
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextmanager
 def on_signal(say: Callable[[str], None]) -> Iterator[None]:
     """Within it Ctrl-C, SIGTERM and SIGHUP leave in order, by SystemExit with 130, 143 and 129.

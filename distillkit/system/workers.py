@@ -43,10 +43,11 @@ class _Process(SpawnProcess):
     @staticmethod
     def _Popen(process: Any) -> Any:  # noqa: N802  (multiprocessing calls it so)
         try:
-            with _no_script():
+            with _no_script(), unheard():
                 return SpawnProcess._Popen(process)
         except (AttributeError, pickle.PicklingError):  # it is given what the script itself defines
-            return SpawnProcess._Popen(process)
+            with unheard():
+                return SpawnProcess._Popen(process)
 
 
 class Apart(SpawnContext):
@@ -56,7 +57,20 @@ class Apart(SpawnContext):
     and each would then be refused processes of its own.
     """
 
-    Process = _Process
+    def __init__(self) -> None:
+        super().__init__()
+        self._begun: list[_Process] = []
+
+    def Process(self, *given: Any, **named: Any) -> _Process:  # type: ignore[override]  # noqa: N802
+        process = _Process(*given, **named)
+        self._begun.append(process)
+        return process
+
+    def kill(self) -> None:
+        """All that were started: what they are at, or import for seconds before they begin, nobody wants any more."""
+        for process in self._begun:
+            if process.pid is not None:
+                process.kill()
 
 
 class _Hidden(ModuleType):
@@ -87,9 +101,30 @@ def _no_script() -> Iterator[None]:
             sys.modules["__main__"] = script
 
 
+_OF_A_TERMINAL = (signal.SIGINT, signal.SIGHUP)  # which reach all of its processes
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """A process that is started within it hears of no Ctrl-C and no closed terminal: not while it imports either, where
+    Python would print a traceback. This process hears of them as ever, at the latest when it is left.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_A_TERMINAL)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def end_by_signals() -> None:
+    """In a process that was started `unheard` and has imported what it needs: Ctrl-C ends it without a word."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _OF_A_TERMINAL)
+
+
 def begin_worker() -> None:
     """In a new process: leave Ctrl-C and a closed terminal to the parent, and never outlive it."""
-    for number in (signal.SIGINT, signal.SIGHUP):  # which reach all processes of a terminal
+    for number in _OF_A_TERMINAL:
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
 

@@ -11,8 +11,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from distillkit.claims.file import Step
 from distillkit.claims.results import read_results
-from distillkit.claims.run import Remarks
+from distillkit.claims.run import Remarks, take
 from distillkit.errors import TrainError
 from distillkit.system.wording import Usual
 from distillkit.training.course import Course
@@ -231,3 +232,26 @@ def test_what_is_no_result_is_refused(tmp_path, content):
     (tmp_path / "x.json").write_text(content)
     with pytest.raises(TrainError, match=r"x\.json: no results of distillkit claims"):
         read_results(tmp_path / "x.json")
+
+
+def test_a_step_before_keeps_what_it_has_when_the_command_is_stopped(tmp_path, monkeypatch):
+    """An extraction finishes its shard: it is asked once, by us alone, and waited for."""
+    python, log = tmp_path / "python", tmp_path / "log"
+    python.write_text(
+        f"#!{sys.executable}\n"
+        "import os, signal, time\n"
+        "def stopped(number, frame):\n"
+        f"    print(number, file=open({str(log)!r}, 'a'), flush=True)\n"
+        "    time.sleep(0.3)\n"
+        f"    print('kept', file=open({str(log)!r}, 'a'), flush=True)\n"
+        "    raise SystemExit(143)\n"
+        "signal.signal(signal.SIGTERM, stopped)\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"  # as Ctrl-C reaches both
+        "os.kill(os.getppid(), signal.SIGINT)\n"
+        "time.sleep(60)\n"
+    )
+    python.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(python))
+    with pytest.raises(KeyboardInterrupt):
+        take(Step(run="extract-teacher photos.toml"), lambda line: None)
+    assert log.read_text() == "15\nkept\n"

@@ -6,8 +6,11 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from contextlib import suppress
 from pathlib import Path
+
+import pytest
 
 CLOSED = """
 import os, sys
@@ -94,3 +97,42 @@ def test_a_line_is_whole_on_a_terminal_that_takes_it_in_parts():
     heard = rest_of(ours)
     assert child.wait(60) == 0
     assert len(heard) == 100_003 and heard.endswith(b"end")
+
+
+MEANWHILE = """
+import os, signal, sys
+from distillkit.__main__ import main
+class Finder:
+    def find_spec(name, path, target=None):
+        if name == "typer" and {importing}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder)
+def at_the_end():
+    os.kill(os.getpid(), signal.SIGINT)
+import atexit
+atexit.register(at_the_end)
+sys.argv = ["distillkit", "--version"]
+main()
+"""
+
+
+@pytest.mark.parametrize("importing", [True, False])
+def test_ctrl_c_before_the_first_line_or_after_the_last_has_no_traceback(importing):
+    """Imports take a while from a slow disk, and what torch registered takes one when the process ends."""
+    done = subprocess.run(
+        [sys.executable, "-c", MEANWHILE.format(importing=importing)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+    assert done.stdout.startswith("distillkit ") != importing
+
+
+def test_ctrl_c_stays_ignored_by_what_a_script_leaves_behind():
+    """A shell has it ignored by what it starts with `&`."""
+    line = ["sh", "-c", "trap '' INT; \"$@\"", "sh", sys.executable, "-c", MEANWHILE.format(importing=True)]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("distillkit ")
+
+
+def test_the_console_script_is_the_process_of_a_command():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert project["scripts"] == {"distillkit": "distillkit.__main__:main"}

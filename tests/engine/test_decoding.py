@@ -1,5 +1,6 @@
 """Images made ready ahead of time: the same from threads and processes, in order, and never too many."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -89,6 +90,20 @@ def test_a_worker_that_dies_is_one_line(sight):
                 (child,) = [c for c in psutil.Process().children() if "spawn_main" in " ".join(c.cmdline())]
                 child.kill()
     assert "\n" not in str(caught.value)
+
+
+def test_ctrl_c_waits_for_no_worker_that_still_imports(sight, tmp_path, monkeypatch):
+    """Torch, for seconds; they are no part of what is finished before the command ends."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys, time\nif '--multiprocessing-fork' in sys.orig_argv: time.sleep(60)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    began = time.monotonic()
+    threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt), decoded(sight, ROWS, kind="processes", workers=2, ahead=8) as waiting:
+        next(waiting)
+    assert time.monotonic() - began < 30
+    assert [c for c in psutil.Process().children() if "spawn_main" in " ".join(c.cmdline())] == []
 
 
 @pytest.mark.long

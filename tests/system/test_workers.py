@@ -1,6 +1,7 @@
 """Processes that help: their answers in order, their errors in the parent, and none left when it is gone."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -54,11 +55,12 @@ def test_one_that_is_killed_is_told_in_a_line():
         list(by_processes(_died, range(3)))
 
 
-def _of_script(folder, text):
-    """What a script says that runs as a user's does."""
+def _of_script(folder, text, *first):
+    """What a script says that runs as a user's does, whose modules lie in `first` before all others."""
     (folder / "script.py").write_text(text)
     words = [sys.executable, folder / "script.py"]
-    surroundings = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, [Path(__file__).parents[2], *sys.path[1:]]))}
+    paths = [*first, Path(__file__).parents[2], *sys.path[1:]]
+    surroundings = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths))}
     return subprocess.run(words, capture_output=True, text=True, env=surroundings, timeout=120, check=False)
 
 
@@ -135,3 +137,31 @@ def _runs(process):
         return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except (ProcessLookupError, FileNotFoundError):
         return False
+
+
+def test_ctrl_c_while_a_process_of_ours_begins_is_left_to_its_parent(tmp_path):
+    """It imports torch for seconds, and Ctrl-C reaches all processes of a terminal: each printed a traceback."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "if '--multiprocessing-fork' in sys.orig_argv:\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    os.kill(os.getpid(), signal.SIGHUP)\n"
+    )
+    done = _of_script(
+        tmp_path,
+        "import os, signal\n"
+        "from distillkit.system.workers import by_processes\n"
+        "from tests.system.test_workers import _squared\n"
+        "print([answer for answer, _ in by_processes(_squared, [1, 2, 3], [1, 1, 1])])\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n",
+        tmp_path,
+    )
+    assert done.stdout == "[1, 4, 9]\n" and done.stderr.count("Traceback") == 1, done.stderr
+    assert done.returncode == -signal.SIGINT  # the parent hears of it as ever
+
+
+def test_every_process_of_ours_that_helps_leaves_signals_to_its_parent():
+    package = Path(__file__).parents[2] / "distillkit"
+    for file in package.rglob("*.py"):
+        for made in re.findall(r"ProcessPoolExecutor\((.*)\)\n", file.read_text()):
+            assert re.search(r"\b(begin_worker|_begin)\b", made), f"{file}: {made}"
