@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,20 +21,57 @@ from zarr.storage import LocalStore, StorePath
 from distillkit.errors import StoreError
 from distillkit.store.format.encode import decode
 from distillkit.store.format.field import Field, blank
-from distillkit.store.format.layout import ZSTD_LEVEL, array_metadata, inner_rows
+from distillkit.store.format.layout import ZSTD_LEVEL, array_metadata, inner_rows, shard_path
 from distillkit.system.wording import as_word
+
+_OPEN_FILES = Path("/proc/self/fd")
+
+
+class Found:
+    """A folder by its path, whatever lies there."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def refuse_another(self) -> None:
+        """StoreError where another one has its path by now."""
+
+
+class Held(Found):
+    """The folder that has this path now, whatever it is called while this is here.
+
+    Where the system has no way to say so, its path, of which `same` says whether another folder has it.
+    """
+
+    def __init__(self, path: Path, same: Callable[[], None]):
+        super().__init__(path)
+        self._same: Callable[[], None] | None = same
+        if _OPEN_FILES.is_dir():
+            handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+            weakref.finalize(self, os.close, handle)
+            self.path, self._same = _OPEN_FILES / str(handle), None
+
+    def refuse_another(self) -> None:
+        if self._same:
+            self._same()
 
 
 class Packed:
-    """All rows of the field called `name` in the store at `path`. What the array is, the manifest says."""
+    """All rows of the field called `name` in the store at `path`. What the array is, the manifest says.
 
-    def __init__(self, path: Path, name: str, field: Field, rows: int, rows_per_shard: int):
+    `found`: where its files are opened at each read, by when another store may have that path.
+    """
+
+    def __init__(self, path: Path, name: str, field: Field, rows: int, rows_per_shard: int, found: Found | None = None):
         self.path, self.field = path / name, field
+        self._name, self._found, self._rows_per_shard = name, found or Found(path), rows_per_shard
         metadata = ArrayV3Metadata.from_dict(array_metadata(rows, rows_per_shard, field))
         (sharding,) = metadata.codecs
         exact = ExactZstd(inner_rows(field) * field.row_bytes)
         object.__setattr__(sharding, "codecs", (*sharding.codecs[:-1], exact))
-        self._array = zarr.Array(zarr.AsyncArray(metadata, StorePath(LocalStore(path, read_only=True), name)))
+        self._array = zarr.Array(
+            zarr.AsyncArray(metadata, StorePath(LocalStore(self._found.path, read_only=True), name))
+        )
 
     @property
     def dtype(self) -> torch.dtype:
@@ -40,7 +79,7 @@ class Packed:
         return decode(blank(self.field, 0), self.field).dtype
 
     def rows(self, index: np.ndarray) -> Tensor:
-        """These rows, int64 [n], as they are stored: [n, *shape]. StoreError where one is damaged."""
+        """These rows, int64 [n], as they are stored: [n, *shape]. StoreError where one is damaged, or its file gone."""
         wanted, places = np.unique(index, return_inverse=True)
         try:
             found = np.asarray(self._array.oindex[wanted])
@@ -49,7 +88,20 @@ class Packed:
             raise StoreError(
                 f"{self.path}: damaged ({error}); run: distillkit store verify {as_word(store)}"
             ) from error
+        self._refuse_what_is_gone(wanted)
         return decode(np.ascontiguousarray(found[places]), self.field)
+
+    def _refuse_what_is_gone(self, rows: np.ndarray) -> None:
+        """Of a shard without a file zarr says that all of its rows are blank."""
+        self._found.refuse_another()
+        for shard in np.unique(rows // self._rows_per_shard).tolist():
+            place = shard_path(self._name, shard, self.field)
+            if not (self._found.path / place).is_file():
+                store = self.path.parents[1]
+                raise StoreError(
+                    f"{store}: {place} went while it was read; is the store still there? If so, run: distillkit store "
+                    f"verify {as_word(store)}"
+                )
 
 
 class ExactZstd(ZstdCodec):

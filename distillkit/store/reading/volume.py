@@ -21,7 +21,7 @@ from distillkit.store.format import layout
 from distillkit.store.format.encode import decode
 from distillkit.store.format.field import DTYPES, Field
 from distillkit.store.format.manifest import FILE_NAME, File, Manifest
-from distillkit.store.format.packed import Opened, Packed
+from distillkit.store.format.packed import Found, Held, Opened, Packed
 from distillkit.store.format.plan import INDEX
 from distillkit.store.format.steps import Steps, steps_of
 from distillkit.store.reading.by_need import ByNeed
@@ -59,7 +59,7 @@ class Volume:
         files = {place: shard.files[place] for place, shard in zip(places, manifest.shards, strict=True)}
         region, total = manifest.rows_per_shard * field.row_bytes, manifest.rows * field.row_bytes
         coming: Shelved | None = None
-        packed = Packed(self.path, name, field, manifest.rows, manifest.rows_per_shard)
+        packed = Packed(self.path, name, field, manifest.rows, manifest.rows_per_shard, self._found())
         values: Tensor | Packed
         if self._origin is not None and can_be_mapped(len(files), region):
             shelf = Opened() if field.compression else Window(region, total)
@@ -85,6 +85,10 @@ class Volume:
                 return map_back_to_back(paths, region, total), None
         window, shards = Window(region, total), list(files.items())
         return window.array, ByNeed(shards, self.manifest.rows_per_shard, window, self.file, self._refuse_another)
+
+    def _found(self) -> Found:
+        """Where files lie that are opened at each read: those of a URL in the cache."""
+        return Found(self.path) if self._origin else Held(self.path, self._refuse_another)
 
     @cached_property
     def steps(self) -> dict[str, Steps]:
