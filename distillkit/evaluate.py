@@ -25,6 +25,7 @@ from distillkit.evaluation.formats import export
 from distillkit.evaluation.kept import Kept
 from distillkit.evaluation.network import embedding, network_of, pace_of
 from distillkit.evaluation.numbers import numbers
+from distillkit.evaluation.replaced import none_replaced
 from distillkit.evaluation.result import (
     FILE,
     Result,
@@ -66,8 +67,7 @@ def evaluate(
     """Evaluate the finished run at `path`; returns the path of its report. What has not changed is not done again.
 
     `evals`: a file of other evaluations than the recipe's. `overrides`, such as "evaluation.autocast=true", change that
-    file, or else the run's recipe. `names`: of the evals these alone.
-    `page`: write the report anew, also where all of it was measured before.
+    file, or the run's recipe. `names`: these evals alone. `page`: write the report anew, also where nothing is new.
     """
     return evaluate_all([path], say, evals=evals, overrides=overrides, names=names, page=page)[0]
 
@@ -211,7 +211,8 @@ def _merged(folder: Path, result: Result, kept: Kept, open_store: OpenStore) -> 
 def _reported(job: _Job) -> Path:
     """The report of what evaluation.json says; whoever is stopped meanwhile finds it unfinished."""
     unfinished(job.run.path)
-    report = write_report(job.run, job.baseline)
+    with none_replaced(job.asked, job.recipe.data.teacher):
+        report = write_report(job.run, job.baseline)
     done(job.run.path)
     return report
 

@@ -3,10 +3,12 @@
 import json
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 
+from distillkit import evaluate
 from distillkit.errors import DistillkitError
 from distillkit.evaluate import _once
 from distillkit.evaluation.rows import read_rows
@@ -217,6 +219,29 @@ def test_killed_between_numbers_and_report_it_is_not_done(run, run_cli):
     (run / "evaluated.json").unlink()
     assert "already evaluated" not in run_cli("evaluate", run)[2]
     assert json.loads((run / "evaluated.json").read_text()).keys() == {"evaluation"}
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_store_that_another_replaces_before_the_report_is_whole_is_measured_again(run, run_cli, monkeypatch, when):
+    """Else its rows stand beside the numbers of the other, or are not found: "there is no such key; leave them out"."""
+    store = Path(next(iter(results(run)["evals"]["retrieval"]["stores"])))
+    manifest, write = (store / "manifest.json").read_text(), evaluate.write_report
+
+    def replaced(*asked):
+        page = write(*asked) if when == "after" else None
+        other = json.loads(manifest) | {"made_with": {"torch": "0"}}
+        (store / "manifest.json").write_text(json.dumps(other))
+        return page or write(*asked)
+
+    monkeypatch.setattr(evaluate, "write_report", replaced)
+    try:
+        told = refused(run_cli, "evaluate", run, "--page")
+    finally:
+        (store / "manifest.json").write_text(manifest)  # many runs are measured on it
+    assert f"{store}: another store took its place while it was measured" in told and "run the same command" in told
+    assert not (run / "evaluated.json").exists()
+    monkeypatch.undo()
+    assert run_cli("evaluate", run)[0] == 0 and (run / "evaluated.json").exists()
 
 
 def test_the_report_of_what_was_measured_is_written_anew_where_it_is_asked_for(run, run_cli, count):
