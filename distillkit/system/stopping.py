@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from types import FrameType
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # What is kept, and whether anything is, whoever was stopped tells in a line of its own.
 STOPPED = "stopped; the same command continues"
+_SOON = 0.01  # seconds, by when a finalizer has mostly ended
 _patient = False
 _asked: int | None = None
 
@@ -86,12 +88,46 @@ def on_signal(say: Callable[[str], None]) -> Iterator[None]:
             _asked = number
         else:
             say(STOPPED)
-            raise SystemExit(code(number))
+            raise _Stop(code(number))
 
     heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, stop) for number in heard}
     try:
-        yield
+        with _not_lost():
+            yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+class _Stop(SystemExit):
+    """What a signal raises, wherever the main thread is."""
+
+
+@contextmanager
+def _not_lost() -> Iterator[None]:
+    """Within it a stop is raised again a moment later where it came to code whose errors go nowhere, as a finalizer's
+    or what clears up after an import: Python prints a traceback there, and the command would go on.
+    """
+    tell, alarm = sys.unraisablehook, signal.getsignal(signal.SIGALRM)
+    lost: list[_Stop] = []
+
+    def again(number: int, frame: FrameType | None) -> None:
+        raise _Stop(lost[-1].code)
+
+    def raised(told: sys.UnraisableHookArgs) -> None:
+        if isinstance(told.exc_value, _Stop):
+            lost.append(told.exc_value)
+            signal.signal(signal.SIGALRM, again)
+            signal.setitimer(signal.ITIMER_REAL, _SOON)
+        else:
+            tell(told)
+
+    sys.unraisablehook = raised
+    try:
+        yield
+    finally:
+        sys.unraisablehook = tell
+        if lost:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, signal.SIG_DFL if alarm is None else alarm)

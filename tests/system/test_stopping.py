@@ -25,3 +25,39 @@ def test_a_signal_that_a_command_was_started_to_ignore_stays_ignored(name):
         said[before] = done.returncode, done.stdout
     code = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129}[name]
     assert said == {"SIG_IGN": (0, "goes on\n"), "SIG_DFL": (code, "stopped; the same command continues\n")}
+
+
+_FINALIZED = """
+import gc, os, signal, sys, time, weakref
+from distillkit.system.stopping import on_signal
+class Held:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(1000): pass
+with on_signal(lambda line: print(line, flush=True)):
+    if {weak}:
+        held = type("Other", (), {{}})()
+        seen = weakref.ref(held, Held.__del__)
+    else:
+        held = Held()
+    del held
+    time.sleep(20)
+    print("went on")
+"""
+
+
+@pytest.mark.parametrize("weak", [False, True])
+def test_a_stop_within_a_finalizer_stops_all_the_same(weak):
+    """Python prints errors of these and goes on; each import ends in one."""
+    done = subprocess.run(
+        [sys.executable, "-c", _FINALIZED.format(weak=weak)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (143, "stopped; the same command continues\n", "")
+
+
+def test_errors_of_finalizers_are_told_as_ever():
+    script = _FINALIZED.replace("os.kill(os.getpid(), signal.SIGTERM)", "1 / 0").replace("sleep(20)", "sleep(0)")
+    done = subprocess.run(
+        [sys.executable, "-c", script.format(weak=False)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "went on\n") and "ZeroDivisionError" in done.stderr
