@@ -18,7 +18,7 @@ from types import FrameType
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # What is kept, and whether anything is, whoever was stopped tells in a line of its own.
 STOPPED = "stopped; the same command continues"
-_SOON = 0.01  # seconds, by when a finalizer has mostly ended
+_SOON = 0.05  # seconds, by when what has swallowed a stop has mostly ended
 _patient = False
 _asked: int | None = None
 
@@ -88,16 +88,17 @@ def on_signal(say: Callable[[str], None]) -> Iterator[None]:
             _asked = number
         else:
             say(STOPPED)
+            insist(number)
             raise _Stop(code(number))
 
-    heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, stop) for number in heard}
-    try:
-        with _not_lost():
+    with _insisting() as insist:
+        heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        before = {number: signal.signal(number, stop) for number in heard}
+        try:
             yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 class _Stop(SystemExit):
@@ -105,29 +106,49 @@ class _Stop(SystemExit):
 
 
 @contextmanager
-def _not_lost() -> Iterator[None]:
-    """Within it a stop is raised again a moment later where it came to code whose errors go nowhere, as a finalizer's
-    or what clears up after an import: Python prints a traceback there, and the command would go on.
+def _insisting() -> Iterator[Callable[[int], None]]:
+    """Gives what is called with the signal whose _Stop is about to be raised.
+
+    That is raised again a moment later where it came to code whose errors go nowhere: a finalizer's, what clears up
+    after an import, a library that tries an import and goes on without. Else the command would go on as well. It is
+    not while something ends in order because of it, however long that takes.
     """
     tell, alarm = sys.unraisablehook, signal.getsignal(signal.SIGALRM)
-    lost: list[_Stop] = []
+    stopped: list[int] = []
 
-    def again(number: int, frame: FrameType | None) -> None:
-        raise _Stop(lost[-1].code)
+    def insist(number: int) -> None:
+        stopped.append(number)
+        signal.signal(signal.SIGALRM, again)
+        signal.siginterrupt(signal.SIGALRM, False)  # what a library reads or writes meanwhile is not disturbed
+        signal.setitimer(signal.ITIMER_REAL, _SOON)
 
-    def raised(told: sys.UnraisableHookArgs) -> None:
-        if isinstance(told.exc_value, _Stop):
-            lost.append(told.exc_value)
-            signal.signal(signal.SIGALRM, again)
+    def again(alarm: int, frame: FrameType | None) -> None:
+        if _patient:
+            told(stopped[-1])
+        elif _leaving(sys.exc_info()[1]):
             signal.setitimer(signal.ITIMER_REAL, _SOON)
         else:
-            tell(told)
+            insist(stopped[-1])
+            raise _Stop(code(stopped[-1]))
+
+    def raised(what: sys.UnraisableHookArgs) -> None:
+        if not isinstance(what.exc_value, _Stop):  # of which Python would print a traceback
+            tell(what)
 
     sys.unraisablehook = raised
     try:
-        yield
+        yield insist
     finally:
         sys.unraisablehook = tell
-        if lost:
+        if stopped:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, signal.SIG_DFL if alarm is None else alarm)
+
+
+def _leaving(error: BaseException | None) -> bool:
+    """Whether what is handled now is a _Stop, or came while one was."""
+    seen = set[int]()
+    while error is not None and id(error) not in seen and not isinstance(error, _Stop):
+        seen.add(id(error))
+        error = error.__context__
+    return isinstance(error, _Stop)

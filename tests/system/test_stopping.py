@@ -41,7 +41,8 @@ with on_signal(lambda line: print(line, flush=True)):
     else:
         held = Held()
     del held
-    time.sleep(20)
+    for _ in range(200):
+        time.sleep(0.1)
     print("went on")
 """
 
@@ -56,8 +57,47 @@ def test_a_stop_within_a_finalizer_stops_all_the_same(weak):
 
 
 def test_errors_of_finalizers_are_told_as_ever():
-    script = _FINALIZED.replace("os.kill(os.getpid(), signal.SIGTERM)", "1 / 0").replace("sleep(20)", "sleep(0)")
+    script = _FINALIZED.replace("os.kill(os.getpid(), signal.SIGTERM)", "1 / 0").replace("sleep(0.1)", "sleep(0)")
     done = subprocess.run(
         [sys.executable, "-c", script.format(weak=False)], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (0, "went on\n") and "ZeroDivisionError" in done.stderr
+
+
+_SWALLOWED = """
+import os, signal, time
+from distillkit.system.stopping import on_signal
+with on_signal(lambda line: print(line, flush=True)):
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    except:
+        {then}
+    while True:
+        len("a library that goes on")
+"""
+
+
+def test_a_stop_that_a_library_swallows_stops_all_the_same():
+    """As one that tries an import and goes on without: the command said that it stopped, went on, and ended well."""
+    done = subprocess.run(
+        [sys.executable, "-c", _SWALLOWED.format(then="pass")], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (143, "stopped; the same command continues\n", "")
+
+
+def test_what_ends_in_order_because_of_a_stop_is_not_stopped_again():
+    """As a shard that is being written, which takes longer; errors that are handled on the way make no difference."""
+    then = """
+        until = time.monotonic() + 0.5
+        while time.monotonic() < until:
+            try:
+                1 / 0
+            except ZeroDivisionError:
+                time.sleep(0.01)
+        print("kept")
+        raise
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", _SWALLOWED.format(then=then)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (143, "stopped; the same command continues\nkept\n", "")
