@@ -17,7 +17,7 @@ from distillkit.system.device import fetched
 from distillkit.system.spans import span
 from distillkit.system.stopping import asked
 from distillkit.training import shards
-from distillkit.training.compiling import whole_step
+from distillkit.training.compiling import uncompiled, whole_step
 from distillkit.training.finite import refuse_step, refuse_weights
 from distillkit.training.gradcache import backward_in_parts, no_statistics, recompute, several_for_batch_norm
 from distillkit.training.gradients import Averaged
@@ -75,7 +75,7 @@ class Learner:
         self._clipped: Callable[[], None] = self._clip
         if optim.compile == "step" and not self.sharded and optim.accumulate == 1:
             self._judged = self._compiled()
-            self._clipped = whole_step(self._clip, objective, device)
+            self._clipped = whole_step(self._clip, objective, device, begins=False)
         elif optim.compile and not self.sharded:
             student.compile()
 
@@ -189,7 +189,9 @@ class Learner:
 
     def _compiled(self) -> Callable[[Batch], tuple[Tensor, dict[str, Tensor]]]:
         """As `_judge`, in which nobody can look at its parts."""
-        judge = whole_step(lambda batch: self.objective(batch, self.see(batch)), self.objective, self.device)
+        judge = whole_step(
+            lambda batch: self.objective(batch, self.see(batch)), self.objective, self.device, begins=True
+        )
 
         def judged(batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
             with span("forward", len(batch.keys), self.device):
@@ -213,7 +215,7 @@ class Learner:
         """How hard each weighted term pulls at the student's weights. A backward pass for each; changes nothing."""
         self.objective.at(batch.step)
         self._reseed(batch.step, 0)  # else it would tell of what was drawn before: by another student, or by nobody yet
-        with no_statistics(self.model):
+        with uncompiled(self.model), no_statistics(self.model):  # as a way back is gone once for each term
             _, terms = self.objective(batch, self.see(batch))
             return {name: self._pull(self.objective.terms[name].weight * value) for name, value in terms.items()}
 

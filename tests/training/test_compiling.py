@@ -1,5 +1,7 @@
 """A step that is compiled as a whole is the step, and goes on from a checkpoint as it would have gone on."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ from distillkit.errors import RecipeError
 from distillkit.recipe import Optim, Term
 from distillkit.students.timm_image import TimmImage
 from distillkit.training import checkpoint
+from distillkit.training import learner as compiling_in
 from distillkit.training.compiling import whole_step
 from distillkit.training.learner import Learner
 from distillkit.training.objective import Objective
@@ -94,6 +97,49 @@ def test_on_a_gpu_each_program_is_a_cuda_graph_and_each_step_is_marked(monkeypat
     monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: marked.append(1))
     objective = learner().objective
     for device in (torch.device("cuda"), CPU):
-        run = whole_step(lambda number: number + 1, objective, device)
+        run = whole_step(lambda number: number + 1, objective, device, begins=True)
         assert [run(1), run(2)] == [2, 3]
     assert asked == [{"options": {"triton.cudagraphs": True}}, {}] and len(marked) == 2
+
+
+def test_no_step_is_marked_while_its_gradients_are_still_to_be_clipped(monkeypatch):
+    """At a mark CUDA graphs take back what they gave so far, and clipping would read memory that is not there."""
+    held, cuda = [], torch.device("cuda")
+    monkeypatch.setattr(torch, "compile", lambda function, **knobs: function)
+    monkeypatch.setattr(compiling_in, "whole_step", lambda *given, **knobs: whole_step(*given[:2], cuda, **knobs))
+    made = learner(compile="step")
+    grads = [parameter for parameter in made.model.parameters() if parameter.requires_grad]
+    mark = lambda: held.append(sum(one.grad is not None for one in grads))  # noqa: E731
+    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", mark)
+    for step in range(3):
+        made.step(batch(step), 1e-3)
+    assert held == [0, 0, 0]
+
+
+class OnceBack(torch.autograd.Function):
+    """As what torch.compile makes: it refuses to be gone back through and kept."""
+
+    @staticmethod
+    def forward(ctx, value):
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        assert not torch._C._autograd._get_current_graph_task_keep_graph(), "non-empty donated buffers"
+        return gradient
+
+
+def test_norms_of_gradients_are_told_of_a_compiled_student(monkeypatch):
+    plain = learner().gradient_norms(batch(0))
+    seen = []
+
+    def compiled(function, **knobs):
+        return lambda *given: seen.append(1) or replace(said := function(*given), image=OnceBack.apply(said.image))
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    for knobs in ({"compile": "student"}, {"compile": "step", "accumulate": 2}):
+        made = learner(**knobs)
+        assert made.gradient_norms(batch(0)) == plain and not seen
+        made.step(batch(0), 1e-3)
+        assert seen, "a step is compiled, as before"
+        seen.clear()
