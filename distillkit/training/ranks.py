@@ -122,8 +122,10 @@ def joined(device: torch.device) -> Iterator[Ranks]:
     ours = world > 1 and not dist.is_initialized()
     if ours:
         _join(device)
+    through = False
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else Ranks()
+        through = True
     except RuntimeError as error:
         if not (dist.is_initialized() and _of_another_rank(error)):
             raise
@@ -135,7 +137,8 @@ def joined(device: torch.device) -> Iterator[Ranks]:
             f"said is above; {goes_on[0]}"
         ) from error
     finally:
-        if ours:
+        # NCCL leaves with all ranks together. Who fails alone would wait for others that wait for it, and never tell.
+        if ours and (through or device.type != "cuda"):
             dist.destroy_process_group()
 
 

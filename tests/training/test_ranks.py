@@ -278,3 +278,18 @@ def test_nccl_is_told_its_device(monkeypatch):
         ranks._join(device)
     assert made == [("nccl", torch.device("cuda:2")), ("gloo", None)]
     assert looked == [(torch.device("cuda:2"), 0, 1)], "before NCCL is asked, which hangs where two share a GPU"
+
+
+@pytest.mark.parametrize(("device", "left"), [("cuda", 1), ("cpu", 2)])
+def test_who_fails_alone_does_not_wait_for_others_on_gpus(monkeypatch, device, left):
+    """NCCL leaves with all ranks together, and the others wait for this one: the error would never be told."""
+    seen = []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(ranks, "_join", lambda device: None)
+    monkeypatch.setattr(dist, "destroy_process_group", lambda: seen.append(1))
+    with ranks.joined(torch.device(device)):
+        pass
+    assert len(seen) == 1
+    with pytest.raises(TrainError, match="damaged"), ranks.joined(torch.device(device)):
+        raise TrainError("a.jpg: damaged")
+    assert len(seen) == left
