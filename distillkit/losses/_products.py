@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 _low = False
+_KEEPS_FLOAT32 = hasattr(torch.ops.aten.mm, "dtype")  # PyTorch from 2.8 on
 
 
 class Rounded:
@@ -65,4 +66,5 @@ class _Rounded(torch.autograd.Function):
 
 def _summed(a: Tensor, b: Tensor) -> Tensor:
     """a @ b in float32: products of two bfloat16 numbers fit into it whole."""
-    return torch.mm(a, b, out_dtype=torch.float32) if a.is_cuda else a.float() @ b.float()
+    fast = a.is_cuda and _KEEPS_FLOAT32
+    return torch.mm(a, b, out_dtype=torch.float32) if fast else a.float() @ b.float()

@@ -13,12 +13,15 @@ from distillkit.recipe import Optim
 
 _NAME, _REPEAT = "CUBLAS_WORKSPACE_CONFIG", (":4096:8", ":16:8")  # what cuBLAS may be told for it
 
+_LACKING = " does not have a deterministic implementation"  # PyTorch's words behind the name of an operation
+
 
 @contextmanager
 def deterministic(optim: Optim, device: torch.device) -> Iterator[None]:
     """Only algorithms that repeat themselves, where the recipe asks for them; a caller's own setting comes back.
 
-    TrainError where cuBLAS was told otherwise, or too late, which PyTorch says at the first step.
+    TrainError where cuBLAS was told otherwise, or too late, which PyTorch says at the first step; and where something
+    that is computed has no algorithm that repeats itself.
     """
     if not optim.deterministic:
         yield
@@ -33,6 +36,11 @@ def deterministic(optim: Optim, device: torch.device) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        if _LACKING in str(error):
+            raise TrainError(
+                f"optim.deterministic: {str(error).partition(_LACKING)[0]} repeats itself on no {device.type}; leave "
+                "optim.deterministic out, or take a student and losses without it"
+            ) from error
         if _NAME not in str(error):
             raise
         raise TrainError(

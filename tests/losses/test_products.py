@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from distillkit.losses import _products
 from distillkit.losses._products import Linear, Rounded, product
 from distillkit.recipe.registry import kinds, resolve
 from tests.losses.test_contract import toy
@@ -35,6 +36,18 @@ def test_value_and_gradients_are_those_of_rounded_numbers():
         (b.grad, rounded(a).T @ rounded(along)),
     ):
         torch.testing.assert_close(value.double(), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_a_gpu_under_an_older_pytorch_sums_in_float32_as_well(monkeypatch):
+    """Before 2.8 it knows no product of bfloat16 numbers that stays float32."""
+
+    class OnGpu(torch.Tensor):
+        is_cuda = True
+
+    monkeypatch.setattr(_products, "_KEEPS_FLOAT32", False)
+    a, b = (numbers(*shape).to(torch.bfloat16).as_subclass(OnGpu) for shape in ((5, 7), (7, 3)))
+    found = _products._summed(a, b)
+    assert found.dtype == torch.float32 and torch.equal(found, a.float() @ b.float())
 
 
 def test_a_head_is_torchs_own_and_its_product_is_rounded():

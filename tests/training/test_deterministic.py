@@ -48,6 +48,14 @@ def test_a_cublas_that_was_used_before_is_one_line(monkeypatch):
     assert not torch.are_deterministic_algorithms_enabled()
 
 
+def test_what_cannot_be_computed_so_is_one_line():
+    """Such as the way back of what enlarges maps, on a GPU; this one on a CPU, too."""
+    told = r"^optim\.deterministic: put_ repeats itself on no cpu; leave optim\.deterministic out"
+    with pytest.raises(TrainError, match=told), deterministic(ON, CPU):
+        torch.zeros(3).put_(torch.tensor([0]), torch.tensor([1.0]))
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
 ROOT = Path(__file__).parents[2]
 
 
