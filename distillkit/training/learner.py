@@ -189,9 +189,7 @@ class Learner:
 
     def _compiled(self) -> Callable[[Batch], tuple[Tensor, dict[str, Tensor]]]:
         """As `_judge`, in which nobody can look at its parts."""
-        judge = whole_step(
-            lambda batch: self.objective(batch, self.see(batch)), self.objective, self.device, begins=True
-        )
+        judge = whole_step(lambda one: self.objective(one, self.see(one)), self.objective, self.device, begins=True)
 
         def judged(batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
             with span("forward", len(batch.keys), self.device):
