@@ -38,6 +38,7 @@ from distillkit.training.expected import Expected, expected_of, is_there
 from distillkit.training.further import beside_of, other_widths
 from distillkit.training.gradcache import refuse_more_parts
 from distillkit.training.ingredients import Ingredients
+from distillkit.training.keepable import refuse_what_is_not_kept
 from distillkit.training.objective import Objective
 from distillkit.training.ranks import Ranks
 from distillkit.training.schedule import not_the_highest, total_steps
@@ -88,6 +89,7 @@ def _check(recipe: TrainRecipe) -> list[str]:
     with torch.device("meta"):
         student = recipe.student.build("students")
         objective = _objective(recipe, student, expected)
+        refuse_what_is_not_kept(student, objective)
         student_lines = _told_of_student(student, objective)
         refuse_uncounted(student, recipe.optim.layer_decay)
         baseline = recipe.of_baseline()

@@ -22,7 +22,6 @@ from typing import Any
 
 from pydantic import ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import save
 from torch import nn
 
 from distillkit.errors import DistillkitError, RecipeError, TrainError
@@ -43,7 +42,7 @@ from distillkit.system.record import digest, read_record, write_record
 from distillkit.system.retyped import from_here, retyped
 from distillkit.system.turns import lock_of
 from distillkit.system.versions import by_another, versions
-from distillkit.system.weights import FILE, TOLD, Damaged, refuse_damage, write_weights
+from distillkit.system.weights import FILE, TOLD, Damaged, bytes_of, refuse_damage, write_weights
 
 LARGEST = 3e38  # of a number that is logged and kept: beyond float32 nothing is said, and squares overflow
 _SHOWN = 6  # runs in a folder that is none
@@ -205,8 +204,7 @@ class RunFolder:
     def finish(self, student: nn.Module, facts: dict[str, Any]) -> None:
         """Keep the student, then the facts that say the run is complete."""
         self.settle()
-        weights = {name: value.detach().cpu().contiguous() for name, value in student.state_dict().items()}
-        write_record(self.path / "student.json", facts | write_weights(self.path, save(weights)))
+        write_record(self.path / "student.json", facts | write_weights(self.path, bytes_of(student)))
 
     def load_student(self) -> Any:
         """The trained student, in evaluation mode, on the CPU."""

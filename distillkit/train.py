@@ -36,6 +36,7 @@ from distillkit.training.deterministic import deterministic
 from distillkit.training.gpu_memory import fitting
 from distillkit.training.gradcache import refuse_more_parts
 from distillkit.training.ingredients import Ingredients
+from distillkit.training.keepable import refuse_what_is_not_kept
 from distillkit.training.learner import Learner
 from distillkit.training.objective import Objective
 from distillkit.training.ranks import Ranks, joined
@@ -189,6 +190,7 @@ def _opened(
         widths = batches.widths(students[-1])
         rounded = recipe.optim.loss_products == "bf16"
         objectives.append(Objective(recipe.losses, widths, mixed=recipe.data.augment.mixes, rounded=rounded))
+        refuse_what_is_not_kept(students[-1], objectives[-1])
     refuse_other_inputs(students)
     return students, batches, objectives
 

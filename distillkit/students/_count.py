@@ -18,6 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from distillkit.errors import RecipeError
+from distillkit.students._state import refuse_grown, shapes_of
 from distillkit.system.wording import one_line
 
 
@@ -61,15 +62,10 @@ _TOKENS = ("token_embedding", "word_embeddings")
 
 def count(student: Any) -> Count:
     """Parameters and multiply-accumulates of a student of any kind."""
+    images, texts = image_macs(student) or 0, text_macs(student) or 0  # first: lazy modules have no sizes before
     sizes = {"image": 0, "text": 0, "token_embedding": 0, "other": 0}
     for name, parameter in student.named_parameters():
         sizes[_part(student, name)] += parameter.numel()
-    device = next(student.parameters()).device
-    images, texts = image_macs(student) or 0, 0
-    if "text" in student.widths:
-        length = student.context_length
-        with _refused(f"texts of {length} tokens"):
-            texts = _macs(student, lambda: student.embed_text(torch.zeros(1, length, dtype=torch.long, device=device)))
     return Count(**sizes, image_macs=images, text_macs=texts)
 
 
@@ -80,6 +76,15 @@ def image_macs(student: Any) -> int | None:
     side, device = student.image_size, next(student.parameters()).device
     with _refused(f"pictures of 3 x {side} x {side}"):
         return _macs(student, lambda: student.embed(torch.zeros(1, 3, side, side, dtype=torch.uint8, device=device)))
+
+
+def text_macs(student: Any) -> int | None:
+    """The same of one text of full length."""
+    if "text" not in student.widths:
+        return None
+    length, device = student.context_length, next(student.parameters()).device
+    with _refused(f"texts of {length} tokens"):
+        return _macs(student, lambda: student.embed_text(torch.zeros(1, length, dtype=torch.long, device=device)))
 
 
 @contextmanager
@@ -121,7 +126,8 @@ def _macs(student: nn.Module, run: Any) -> int:
     takes where nothing learns, as it does not count those. Gradients are on: masks take some, and the count fails
     without.
     """
-    training, fused = student.training, torch.backends.mha.get_fastpath_enabled()
+    before, training = shapes_of(student), student.training
+    fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with FlopCounterMode(display=False) as counter, torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
@@ -130,4 +136,5 @@ def _macs(student: nn.Module, run: Any) -> int:
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
         student.train(training)
+    refuse_grown(student, before, "student")
     return counter.get_total_flops() // 2

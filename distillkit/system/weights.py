@@ -8,12 +8,29 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from distillkit.system.atomic import atomic_file, parsed_json
 from distillkit.system.best import RECORD, is_best
 
+if TYPE_CHECKING:
+    from torch import nn
+
 FILE = "student.safetensors"
 TOLD = "weights_sha256"
+
+
+def bytes_of(student: nn.Module) -> bytes:
+    """A file of safetensors of all that its state_dict has. What is tied is written under each of its names."""
+    from safetensors.torch import save
+
+    seen, weights = set[int](), {}
+    for name, value in student.state_dict().items():
+        here = value.detach().cpu().contiguous()
+        memory = here.untyped_storage().data_ptr()
+        weights[name] = here.clone() if memory in seen else here  # safetensors refuses two in one memory
+        seen.add(memory)
+    return save(weights)
 
 
 def write_weights(folder: Path, content: bytes) -> dict[str, str]:

@@ -24,6 +24,7 @@ from distillkit.training.ask import Ask
 from distillkit.training.batches import Batches
 from distillkit.training.beginning import there
 from distillkit.training.gradcache import refuse_more_parts
+from distillkit.training.keepable import refuse_what_is_not_kept
 from distillkit.training.learner import Learner
 from distillkit.training.objective import Objective
 from distillkit.training.pixel_cache import exists
@@ -100,6 +101,7 @@ def _opened(one: TrainRecipe, device: torch.device, ask: Ask | None) -> tuple[Ba
     refuse_more_parts(one.optim.accumulate, one.data, Ranks())
     refuse_uncounted(student, one.optim.layer_decay)
     objective = Objective(one.losses, batches.ingredients.widths(student), mixed=one.data.augment.mixes)
+    refuse_what_is_not_kept(student, objective)
     batches.narrow(objective.needs)
     batches.go_to(device)
     learner = Learner(student, objective, one.optim, seed=one.seed, device=device, ranks=Ranks())

@@ -17,13 +17,15 @@ from distillkit.system.device import fetched
 from distillkit.system.spans import span
 from distillkit.system.stopping import asked
 from distillkit.training import shards
+from distillkit.training.average import follow
 from distillkit.training.compiling import uncompiled, whole_step
 from distillkit.training.finite import refuse_step, refuse_weights
 from distillkit.training.gradcache import backward_in_parts, no_statistics, recompute, several_for_batch_norm
 from distillkit.training.gradients import Averaged
+from distillkit.training.keepable import Watch
 from distillkit.training.objective import Objective
 from distillkit.training.ranks import Ranks
-from distillkit.training.reached import features_of, moving, unmoved_by, unreached
+from distillkit.training.reached import features_of, moving, unmoved_by
 from distillkit.training.schedule import make_optimizer
 from distillkit.types import Batch, Features
 
@@ -70,6 +72,7 @@ class Learner:
         self.remarks: list[str] = []  # what the first step has to tell of what its terms reach
         self._looking = self._updating = False
         self._begun_with: dict[str, Tensor] | None = None
+        self.watch = Watch(self.model)
         self.averaged = Averaged(self.model, ranks)
         self._judged: Callable[[Batch], tuple[Tensor, dict[str, Tensor]]] = self._judge
         self._clipped: Callable[[], None] = self._clip
@@ -111,7 +114,7 @@ class Learner:
         self._looking = True
         total, terms = self._backward(batch)
         if batch.step == 0:
-            self.remarks += [*unreached("student", self.student), *unreached("losses", self.objective.terms)]
+            self.remarks += self.watch.remarks()
         with span("optimiser", len(batch.keys), self.device):
             self.averaged.finish()
             named, wants = self.model.named_parameters(), asked() is not None
@@ -228,19 +231,9 @@ class Learner:
         self.optimizer.zero_grad(set_to_none=True)
         return norm
 
-    @torch.no_grad()
     def _average(self, step: int) -> None:
-        if self.optim.ema is None:
-            return
-        decay = min(self.optim.ema, (1 + step) / (_EARLY + step))
-        both = zip(self.kept.state_dict().values(), self.student.state_dict().values(), strict=True)
-        pairs = [(shards.own(kept), shards.own(now)) for kept, now in both]
-        moving = [(kept, now) for kept, now in pairs if kept.is_floating_point()]
-        # All at once: on a GPU a kernel for each tensor takes longer to launch than to compute.
-        torch._foreach_lerp_([kept for kept, _ in moving], [now for _, now in moving], 1 - decay)
-        for kept, now in pairs:
-            if not kept.is_floating_point():
-                kept.copy_(now)
+        if self.optim.ema is not None:
+            follow(self.kept, self.student, min(self.optim.ema, (1 + step) / (_EARLY + step)))
 
 
 def _precision(name: str, device: torch.device) -> torch.dtype:

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
 from distillkit.callable import Say
@@ -41,7 +40,7 @@ from distillkit.system.fitting import fitting
 from distillkit.system.lines import append_line, keep_lines, read_lines, settle
 from distillkit.system.paths import expand
 from distillkit.system.record import digest, read_record, write_record
-from distillkit.system.weights import write_weights
+from distillkit.system.weights import bytes_of, write_weights
 from distillkit.training.ranks import Ranks
 
 _SMALLER, _FEWER = "lower evaluation.batch_size", "a smaller store in validation.eval"
@@ -143,8 +142,7 @@ class Validator:
         assert self.spec is not None
         append_line(self.log, {"step": step, **result})
         if better * result[self.spec.best] > better * self._so_far(step, worst=-better * math.inf):
-            weights = {name: value.detach().cpu().contiguous() for name, value in student.state_dict().items()}
-            told = write_weights(self.best, save(weights))
+            told = write_weights(self.best, bytes_of(student))
             best = {self.spec.best: result[self.spec.best]}
             write_record(self.best / RECORD, {"step": step, BY: self._by} | best | told)
 
