@@ -11,6 +11,8 @@ from pathlib import PurePath
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from distillkit.errors import as_known
 from distillkit.system.addresses import refuse_secrets
 from distillkit.system.arguments import refuse_other_types
@@ -55,8 +57,11 @@ def public(function: Callable[..., Any], name: str) -> Callable[..., Any]:
 
 def _plain(one: Any) -> Any:
     """Places as texts, where they are of a kind whose `str` is none, as what `os.scandir` gives; and a torch.device, as
-    everybody writes it who uses torch, which need not be imported to know one.
+    everybody writes it who uses torch, which need not be imported to know one. NumPy's numbers as Python's: libraries
+    of C++ take no others.
     """
+    if isinstance(one, np.generic):
+        return one.item()
     if type(one) in (list, tuple):
         return type(one)(map(_plain, one))
     if (type(one).__module__, type(one).__name__) == ("torch", "device"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ from distillkit.errors import DistillkitError, SourceError, TrainError
 from distillkit.recipe import Component
 from distillkit.system.numbers import refuse_less
 from distillkit.system.progress import paced
+
+_PICTURE = (str, PathLike, Image.Image)
+_SHOWN = 60  # characters of a value
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,9 @@ class Embedder(ABC):
         Files are decoded by `threads`, one a core where nothing is said.
         """
         refuse_less(1, batch_size=batch_size, threads=threads)
-        pictures = [images] if isinstance(images, str | Path | Image.Image) else list(images)
+        pictures = [images] if isinstance(images, str | Path | Image.Image) else _all_of(images, "embed_images")
+        for place, one in enumerate(pictures):
+            _refuse_no(_PICTURE, one, f"embed_images: picture {place:,}", "a path, or a picture of Pillow's")
         if not pictures:
             raise SourceError("embed_images: no pictures; give paths, or pictures of Pillow's")
         parts = []
@@ -103,7 +109,9 @@ class Embedder(ABC):
     ) -> Float[Tensor, "n d"]:
         """A row for each text, in order, float32 on the CPU: raw, or of length 1. `say` hears how far it is."""
         refuse_less(1, batch_size=batch_size)
-        texts = [texts] if isinstance(texts, str) else list(texts)
+        texts = [texts] if isinstance(texts, str) else _all_of(texts, "embed_texts")
+        for place, one in enumerate(texts):
+            _refuse_no(str, one, f"embed_texts: text {place:,}", "a text")
         if not texts:
             raise DistillkitError("embed_texts: no texts")
         tower = self.text_tower
@@ -123,6 +131,19 @@ class Embedder(ABC):
                 f"{self.name}: gives NaN or infinity; it has diverged, train it anew with a lower optim.lr"
             )
         return said
+
+
+def _all_of(values: Iterable[Any], name: str) -> list[Any]:
+    if isinstance(values, bytes) or not isinstance(values, Iterable):
+        raise DistillkitError(f"{name}: {values!r:.{_SHOWN}}: one of them, or a list, is needed")
+    return list(values)
+
+
+def _refuse_no(kind: Any, value: Any, where: str, needed: str) -> None:
+    """DistillkitError for what comes of another list, as of a table with holes."""
+    if not isinstance(value, kind):
+        told = f"{value!r:.{_SHOWN}}".splitlines()[0]
+        raise DistillkitError(f"{where} is {told} ({type(value).__name__}): {needed} is needed")
 
 
 def _scaled(said: Float[Tensor, "n d"], normalise: bool) -> Float[Tensor, "n d"]:

@@ -67,6 +67,8 @@ def _function(hint: Any) -> bool:
 def _fits(value: Any, wanted: Any) -> bool:
     if _function(wanted):
         return callable(value)
+    if wanted in (int, float) and isinstance(value, bool | np.bool_):  # to Python a number, to libraries none
+        return False
     if not _many(wanted):
         return isinstance(value, _TAKES[wanted][0] if wanted in _TAKES else wanted)
     if isinstance(value, str | bytes | PathLike) or not isinstance(value, Iterable):

@@ -7,7 +7,7 @@ from PIL import Image
 
 import distillkit
 from distillkit.embedding.teacher import Teacher
-from distillkit.errors import SourceError, TeacherError, TrainError
+from distillkit.errors import DistillkitError, SourceError, TeacherError, TrainError
 from distillkit.originals import Originals
 from distillkit.parity.reference import Reference
 from distillkit.pixels import decode
@@ -133,3 +133,41 @@ def test_a_student_that_has_diverged_says_so(tmp_path, toy_stores):
     replace_weights(run, {name: value * float("nan") for name, value in weights.items()})
     with pytest.raises(TrainError, match="gives NaN or infinity; it has diverged"):
         distillkit.load_student(run).embed_images([Image.new("RGB", (40, 40))])
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (b"a.png", "embed_images: b'a.png': one of them"),
+        ([b"a.png"], "embed_images: picture 0 is b'a.png' (bytes)"),
+        (torch.zeros(1, 3, 4, 4), "embed_images: picture 0 is tensor("),
+        ([np.zeros((4, 4, 3), np.uint8)], "embed_images: picture 0 is array("),
+        ([Image.new("RGB", (4, 4)), None], "embed_images: picture 1 is None"),
+        (float("nan"), "embed_images: nan: one of them"),
+    ],
+)
+def test_what_is_no_picture_is_one_line(runs, given, told):
+    with pytest.raises(DistillkitError) as refused:
+        distillkit.load_student(runs["pair"]).embed_images(given)
+    assert str(refused.value).startswith(told)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("given", [b"a cat", 3, [None], ["a cat", float("nan")], {"a cat": 1, 2: 3}])
+def test_what_is_no_text_is_one_line(runs, given):
+    with pytest.raises(DistillkitError, match=r"^embed_texts: .* (needed)$"):
+        distillkit.load_student(runs["pair"]).embed_texts(given)
+
+
+@pytest.mark.parametrize("many", [iter, tuple, np.array, lambda values: (one for one in values), dict.fromkeys])
+def test_what_holds_them_changes_nothing(runs, photos, many):
+    student, paths = distillkit.load_student(runs["pair"]), [str(path) for path in sorted(photos.rglob("*.png"))]
+    assert torch.equal(student.embed_images(many(paths)), student.embed_images(paths))
+    assert torch.equal(student.embed_texts(many(["a cat", "a red dog"])), student.embed_texts(["a cat", "a red dog"]))
+
+
+def test_numbers_of_numpy_are_numbers_and_a_flag_is_none(runs, photos):
+    found = [distillkit.search(runs["pair"], "a dot", within=photos, top=top) for top in (3, np.int64(3), np.uint8(3))]
+    assert found[0].hits == found[1].hits == found[2].hits
+    with pytest.raises(DistillkitError, match="search: top = True: a whole number is needed"):
+        distillkit.search(runs["pair"], "a dot", within=photos, top=True)
