@@ -28,7 +28,8 @@ class Timm:
         if student.image is None:
             return "timm's models look at images, and this student has no image tower; export it to onnx"
         if student.image.timm is None:
-            return "its image tower is no network that timm can build; export it to open_clip or onnx"
+            others = "onnx" if student.image.openclip is None else "open_clip or onnx"
+            return f"its image tower is no network that timm can build; export it to {others}"
         return None
 
     def write(self, student: Described, folder: Path, precision: str, calibration: Any = None) -> None:

@@ -14,12 +14,14 @@ from torch import nn
 from distillkit.errors import ExportError, MissingExtra
 from distillkit.export import export
 from distillkit.exports._describe import teacher_texts
+from distillkit.exports._described import Described, ImageTower, Shown
 from distillkit.exports._graphs import write_graph
 from distillkit.exports._tokens import FILE as TOKENIZER
 from distillkit.exports._tokens import write_tokenizer
 from distillkit.exports.executorch import Executorch
 from distillkit.exports.hf import Hf
 from distillkit.exports.open_clip import OpenClip
+from distillkit.exports.timm import Timm
 from distillkit.exports.torch import _write as write_program
 from distillkit.exports.web import _refuse_strange_tokenizer
 from distillkit.runfolder import RunFolder
@@ -67,6 +69,13 @@ def test_one_line_and_no_folder(runs, run_cli, tmp_path, monkeypatch, name, word
     monkeypatch.chdir(tmp_path)
     assert told in refused(run_cli, run, *words, "--out", tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_open_clip_is_named_as_a_cure_only_where_it_could_build_the_tower():
+    tower = ImageTower(torch.nn.Identity(), 32, Shown(32, (0.0,) * 3, (1.0,) * 3))
+    for openclip, told in ((None, "export it to onnx"), ({"embed_dim": 32}, "export it to open_clip or onnx")):
+        refusal = Timm().holds(Described("own", replace(tower, openclip=openclip), None))
+        assert refusal == f"its image tower is no network that timm can build; {told}"
 
 
 def test_the_teachers_text_tower_is_named_as_a_cure_only_where_it_would_do(runs, run_cli, tmp_path, monkeypatch):
