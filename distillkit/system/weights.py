@@ -45,18 +45,24 @@ class Damaged(OSError):
 
 
 def refuse_damage(folder: Path) -> None:
-    """Damaged where the weights here are not those of which the record tells. Whether there are any, and what else is
-    wrong with a record, tells whoever opens them.
+    """Damaged where the weights here are not those of which the record tells, or it tells nothing. Whether there are
+    any says whoever opens them.
     """
     record = folder / (RECORD if is_best(folder) else "student.json")
+    if (folder / FILE).is_dir():
+        raise Damaged("a folder has that name")
     try:
-        want = parsed_json(record.read_bytes()).get(TOLD)
+        told = parsed_json(record.read_bytes())
         with (folder / FILE).open("rb") as file:
             have = hashlib.file_digest(file, "sha256").hexdigest()
-    except (OSError, ValueError, AttributeError):
+    except OSError:
         return
-    if want not in (None, have):
-        raise Damaged(f"sha256 {have[:16]}, {record.name} says {str(want)[:16]}")
+    except ValueError as error:
+        raise Damaged(f"{record.name} is no JSON: {error}") from error
+    if not isinstance(told, dict):
+        raise Damaged(f"{record.name} is a {type(told).__name__}, not a table")
+    if told.get(TOLD) not in (None, have):
+        raise Damaged(f"sha256 {have[:16]}, {record.name} says {str(told[TOLD])[:16]}")
 
 
 def made_again(folder: Path) -> str:

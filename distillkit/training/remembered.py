@@ -39,7 +39,8 @@ class Remembered:
             return []
         before, self._before = self._before, {}
         return [
-            f"{name}: changes at each step and is in no checkpoint, so a run that is continued would differ; {cure}"
+            f"{name}: changes at each step and is in no checkpoint: where it is computed with, a continued run differs; "
+            + cure
             for name, mark, cure in self._marks()
             if before.get(name, mark) != mark
         ]

@@ -105,3 +105,20 @@ def test_a_student_that_would_inherit_them_is_refused_in_a_line(run):
     with pytest.raises(DistillkitError, match="is damaged") as refused:
         Component(**knobs).build("students").begin()
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("place", FOLDERS)
+@pytest.mark.parametrize(("content", "told"), [("", "is no JSON"), ("[1]", "is a list"), ('{"a": ', "is no JSON")])
+def test_weights_whose_record_tells_nothing_are_not_opened(run, place, content, told):
+    (run / RECORDS[place]).write_text(content)
+    with pytest.raises(TrainError, match=rf"{FILE}: damaged \({RECORDS[place].split('/')[-1]} {told}") as error:
+        RunFolder(run / place).load_student()
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("place", FOLDERS)
+def test_a_folder_in_place_of_weights_is_damage(run, place):
+    (run / place / FILE).unlink()
+    (run / place / FILE).mkdir()
+    with pytest.raises(TrainError, match=rf"{FILE}: damaged \(a folder has that name\)"):
+        RunFolder(run / place).load_student()
