@@ -39,7 +39,7 @@ class Remembered:
             return []
         before, self._before = self._before, {}
         return [
-            f"{name}: changes at each step and is in no checkpoint: if a loss depends on it, a continued run differs; {cure}"
+            f"{name}: changes at each step and is in no checkpoint: if a loss uses it, a continued run differs; {cure}"
             for name, mark, cure in self._marks()
             if before.get(name, mark) != mark
         ]
