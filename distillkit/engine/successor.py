@@ -5,7 +5,6 @@ The old store is set aside under another name. No file of it is changed, so it s
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Collection
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from distillkit.store.writing.adopt import adopt
 from distillkit.store.writing.claims import Claims
 from distillkit.store.writing.writer import StoreWriter
 from distillkit.system.atomic import atomic_file, or_undone, set_aside, sync
+from distillkit.system.clearing import remove_tree
 from distillkit.system.record import digest
 from distillkit.system.temporary import tidy, tidy_below
 
@@ -40,7 +40,7 @@ def begin(writer: StoreWriter, job: Job, shards: Collection[int]) -> None:
     """
     old = Manifest.read(job.path)
     if writer.previous_identity() not in (None, writer.identity):
-        shutil.rmtree(writer.path)  # begun for a corpus that has changed since; all of it can be made again
+        remove_tree(writer.path)  # begun for a corpus that has changed since; all of it can be made again
     writer.mend()
     writer.steps = steps_of(job.path, writer.fields)
     writer.begin()
@@ -91,7 +91,7 @@ def clear_away(path: Path) -> None:
 
 def drop(path: Path) -> None:
     """Away with a successor that is not better."""
-    shutil.rmtree(beside(path).parent)
+    remove_tree(beside(path).parent)
 
 
 def _move_in(path: Path) -> None:

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -19,8 +20,10 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 # What disks answer that fail or are unplugged, file servers that went away, and mounts that can only be read now.
 _LOST = (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ENODEV, errno.ENXIO, errno.EROFS, errno.EHOSTDOWN)
 SET_ASIDE = ".before-"
-# What the system answers where nothing can be asked of a folder that is not ours: may not be read, knows no fsync.
-_NO_SYNC = (errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
+# What systems answer of folders where their disk knows no fsync of them ...
+_UNKNOWN = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF)
+# ... and where nothing can be asked of a folder that is not ours, as it may not be read either.
+_NO_SYNC = (errno.EACCES, errno.EPERM, *_UNKNOWN)
 _settled = set[str]()  # folders whose own names, and those of their parents, this process has made durable
 
 
@@ -146,10 +149,17 @@ def or_undone(undo: Callable[[], object]) -> Iterator[None]:
 
 
 def sync(path: Path) -> None:
-    """Make a file's bytes, or a folder's renames, durable."""
+    """Make a file's bytes, or a folder's renames, durable.
+
+    Some network and FUSE mounts know no fsync of folders. They keep names in their own way, or nobody can: to refuse
+    them would help no one, and databases pass it over as well.
+    """
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _UNKNOWN or not stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise
     finally:
         os.close(handle)
 

@@ -10,7 +10,6 @@ Nothing random is kept: data and dropout of a step depend on its number.
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections import defaultdict
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -25,6 +24,7 @@ from distillkit.callable import Say
 from distillkit.errors import TrainError
 from distillkit.store.format.manifest import file_digest
 from distillkit.system.atomic import atomic_folder, keep_names, parsed_json, set_aside, write_json
+from distillkit.system.clearing import remove_tree
 from distillkit.system.device import fetched
 from distillkit.system.opening import refused_is_not_absent, tensors_of
 from distillkit.system.record import digest
@@ -85,7 +85,7 @@ def save(folder: Path, state: State, keep: int) -> Path:
                 record["files"][name] = hashlib.sha256(content).hexdigest()
             write_json(partial / "state.json", record | {"sha256": digest(record)})
     for old in _finished(folder)[:-keep]:
-        shutil.rmtree(old)
+        remove_tree(old)
     return path
 
 

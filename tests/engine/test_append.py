@@ -2,6 +2,7 @@
 
 import json
 import random
+import sys
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from distillkit.store.format.manifest import Manifest
 from distillkit.store.reading.reader import FeatureStore
 from distillkit.store.upkeep.verify import verify
 from tests.conftest import WORDS, draw
+from tests.server_disk import keeping_what_is_open
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
 
@@ -48,6 +50,21 @@ def grow(corpus, count, seed=1):
 def read(path):
     store = FeatureStore(path)
     return dict(zip(store.index["key"].to_pylist(), store.read("image", np.arange(len(store))).numpy(), strict=True))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="which files are open, /proc tells")
+def test_on_a_file_server_that_keeps_open_files_a_store_grows(run, store, corpus, monkeypatch):
+    """The lock of the one who appends lies in the folder that goes in the end."""
+    grow(corpus, 5)
+    keeping_what_is_open(monkeypatch)
+    code, err = run("store", "append")
+    assert code == 0 and "the old store is now" in err, err
+    assert len(FeatureStore(store)) == 75 and verify(store) == []
+    for _ in range(2):
+        code, err = run("store", "append")
+        assert code == 0 and "no new samples" in err, err
+    grow(corpus, 5, seed=2)
+    assert run("store", "append")[0] == 0 and len(FeatureStore(store)) == 80
 
 
 def test_old_rows_stay_bit_for_bit_and_new_ones_are_what_an_extraction_gives(run, store, corpus, run_cli, tmp_path):

@@ -3,7 +3,9 @@
 import errno
 import json
 import os
+import re
 import shutil
+import stat
 import subprocess
 import tempfile
 from contextlib import nullcontext
@@ -168,6 +170,30 @@ def test_of_a_folder_that_cannot_be_asked_nothing_is_asked(tmp_path, monkeypatch
     monkeypatch.setattr(atomic, "sync", refuse)
     with nullcontext() if passed_over else pytest.raises(OSError, match=str(tmp_path)):
         atomic.settle(tmp_path / "a")
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.EIO])
+def test_a_disk_that_knows_no_fsync_of_folders_is_written_all_the_same(tmp_path, monkeypatch, code):
+    """Such as mounts of FUSE and older ones of SMB; that one fails stays an error, and so does any of a file."""
+    real = os.fsync
+
+    def fsync(handle, refuses=stat.S_ISDIR):
+        if refuses(os.fstat(handle).st_mode):
+            raise OSError(code, os.strerror(code))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(atomic, "_settled", set())
+    with pytest.raises(DiskLost) if code == errno.EIO else nullcontext():
+        write_json(tmp_path / "a/b.json", 1)
+        with atomic_folder(tmp_path / "c/d") as partial:
+            (partial / "e").write_text("")
+        remove_file(atomic.set_aside(tmp_path / "a/b.json", "old"))
+        assert (tmp_path / "c/d/e").exists() and not list((tmp_path / "a").iterdir())
+        monkeypatch.setattr(os, "fsync", lambda handle: fsync(handle, stat.S_ISREG))
+        with pytest.raises(OSError, match=re.escape(os.strerror(code))):
+            write_json(tmp_path / "b.json", 1)
+        assert not (tmp_path / "b.json").exists()
 
 
 @pytest.mark.parametrize("where", ["fsync", "replace"])

@@ -21,6 +21,7 @@ from distillkit.store.format.layout import BEGUN
 from distillkit.store.format.manifest import file_digest
 from distillkit.store.writing.stamps import KIND
 from distillkit.system.atomic import atomic_file, remove_file, write_json
+from distillkit.system.clearing import remove_empty
 from distillkit.system.opening import numbers
 from distillkit.system.record import sealed, unsealed
 
@@ -89,7 +90,7 @@ def end(store: Path) -> None:
     if folder.is_dir():
         for file in folder.iterdir():
             file.unlink()
-        folder.rmdir()
+        remove_empty(folder)
 
 
 def _files(store: Path, shard: int) -> tuple[Path, Path]:
