@@ -47,7 +47,11 @@ class Held(Found):
         super().__init__(path)
         self._same: Callable[[], None] | None = same
         if _OPEN_FILES.is_dir():
-            handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                handle = os.open(path, getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY)
+            except (FileNotFoundError, NotADirectoryError):
+                same()
+                raise
             weakref.finalize(self, os.close, handle)
             self.path, self._same = _OPEN_FILES / str(handle), None
 

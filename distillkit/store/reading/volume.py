@@ -59,7 +59,7 @@ class Volume:
         files = {place: shard.files[place] for place, shard in zip(places, manifest.shards, strict=True)}
         region, total = manifest.rows_per_shard * field.row_bytes, manifest.rows * field.row_bytes
         coming: Shelved | None = None
-        packed = Packed(self.path, name, field, manifest.rows, manifest.rows_per_shard, self._found())
+        packed = Packed(self.path, name, field, manifest.rows, manifest.rows_per_shard, self._found(field))
         values: Tensor | Packed
         if self._origin is not None and can_be_mapped(len(files), region):
             shelf = Opened() if field.compression else Window(region, total)
@@ -86,9 +86,11 @@ class Volume:
         window, shards = Window(region, total), list(files.items())
         return window.array, ByNeed(shards, self.manifest.rows_per_shard, window, self.file, self._refuse_another)
 
-    def _found(self) -> Found:
-        """Where files lie that are opened at each read: those of a URL in the cache."""
-        return Found(self.path) if self._origin else Held(self.path, self._refuse_another)
+    def _found(self, field: Field) -> Found:
+        """Where files of a field lie that are opened at each read: those of a URL in the cache."""
+        if self._origin or not field.compression:
+            return Found(self.path)
+        return Held(self.path, self._refuse_another)
 
     @cached_property
     def steps(self) -> dict[str, Steps]:

@@ -92,3 +92,13 @@ def test_what_is_deleted_while_it_is_read_is_not_blank(compressed, what):
     shutil.rmtree(compressed.path if what == "store" else compressed.path / "toy/image/c/1")
     with pytest.raises(StoreError, match="toy/image/c/1/0 went while it was read"):
         store.read("image", np.arange(64, 128))
+
+
+@pytest.mark.parametrize("fields", [COMPRESSED, None], ids=["compressed", "plain"])
+def test_what_went_before_a_field_was_looked_at_is_told(make_toy, fields):
+    toy = make_toy(fields=fields) if fields else make_toy()
+    toy.write()
+    store = FeatureStore(toy.path)
+    shutil.rmtree(toy.path)
+    with pytest.raises(StoreError, match="another store took its place"):
+        store.read("image", np.arange(3))
