@@ -19,8 +19,10 @@ def none_replaced(asked: Sequence[Asked], teacher: str | None) -> Iterator[None]
     _refuse_replaced(asked, teacher)
     try:
         yield
-    finally:
+    except Exception:  # no stop, which keeps its code
         _refuse_replaced(asked, teacher)
+        raise
+    _refuse_replaced(asked, teacher)
 
 
 def _refuse_replaced(asked: Sequence[Asked], teacher: str | None) -> None:
