@@ -64,7 +64,7 @@ class RunFolder:
             yield
             return
         try:
-            make_folder(self.path.parent)
+            make_folder(lock.parent)
             lock.touch()
             if self.path.exists() and not self.path.is_dir():
                 raise NotADirectoryError(ENOTDIR, "a file has that name")

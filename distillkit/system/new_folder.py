@@ -21,8 +21,9 @@ def new_folder(path: Path, error: type[DistillkitError], otherwise: str = "name 
     """
     refuse_what_is_there(path, error, otherwise)
     with noticing_a_full_disk(path):
-        make_folder(path.parent)
-        with locked(lock_of(path), wait=False, leave=False) as ours:
+        lock = lock_of(path)
+        make_folder(lock.parent)
+        with locked(lock, wait=False, leave=False) as ours:
             if not ours:
                 raise error(f"{path}: another process is making it; wait for that one, or {otherwise}")
             refuse_what_is_there(path, error, otherwise)  # by whoever had the lock before

@@ -69,8 +69,16 @@ def here(place: Path | str) -> Path:
 
 
 def followed(place: Path) -> Path:
-    """`place`, or what it leads to where it is a link itself: what lies beside that is found by every name of it."""
-    return Path(os.path.realpath(place)) if place.is_symlink() or place.name in ("", "..") else place
+    """`place`, or what it leads to where it is a link itself: what lies beside that is found by every name of it.
+
+    Nothing can lie beside the root of a disk, nor where others alone may write: of a link there it is the link.
+    """
+    if not place.is_symlink() and place.name not in ("", ".."):
+        return place
+    real = Path(os.path.realpath(place))
+    around = next(folder for folder in real.parents if folder.exists())
+    may = os.access(around, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+    return place if place.is_symlink() and (not may or os.path.ismount(real)) else real
 
 
 def meant(path: Path | str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from distillkit.system.atomic import make_folder, may_write
+from distillkit.system.atomic import make_folder
 from distillkit.system.locks import locked
 from distillkit.system.paths import followed
 from distillkit.system.temporary import stem
@@ -27,13 +27,6 @@ def in_turn(place: Path, what: str = "", waits: Callable[[], object] | None = No
 
 
 def lock_of(place: Path, what: str = "") -> Path:
-    """The lock file beside `place`: the same one by whichever link it is come to, where it may be written."""
-    real = followed(place)
-    lock = _beside(real, what)
-    if real != place and not may_write(lock):  # as beside a whole disk
-        return _beside(place.absolute(), what)
-    return lock
-
-
-def _beside(place: Path, what: str) -> Path:
+    """The lock file beside `place`: the same one by whichever link it is come to, where one can be there."""
+    place = followed(place)
     return place.with_name(f".{stem(place)}{what and '.' + what}.lock")

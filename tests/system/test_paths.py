@@ -2,6 +2,7 @@
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,8 @@ from distillkit.runfolder import RunFolder
 from distillkit.sources._places import file_at, folder_at
 from distillkit.store.format.manifest import Manifest
 from distillkit.system.atomic import noticing_a_full_disk
-from distillkit.system.paths import meant
+from distillkit.system.paths import followed, meant
+from distillkit.system.turns import lock_of
 
 
 @pytest.fixture
@@ -90,3 +92,34 @@ def test_without_any_temporary_folder_it_is_told_how_one_is_chosen(folder):
     assert refused(raised.value).startswith(
         "No usable temporary directory found in ['/a', '/b']; set TMPDIR to a folder"
     )
+
+
+def test_a_link_is_followed_where_something_can_lie_beside_what_it_leads_to(tmp_path, monkeypatch):
+    (tmp_path / "disks/mine").mkdir(parents=True)
+    link, absent = tmp_path / "link", tmp_path / "absent"
+    link.symlink_to(tmp_path / "disks/mine")
+    absent.symlink_to(tmp_path / "none/yet")
+    assert followed(link) == tmp_path / "disks/mine" and followed(absent) == tmp_path / "none/yet"
+    assert followed(tmp_path / "disks") == tmp_path / "disks"
+    lock = lock_of(absent)
+    (tmp_path / "none").mkdir()
+    assert lock_of(absent) == lock == tmp_path / "none/.yet.lock", "the same one before its folder is made"
+    with monkeypatch.context() as patch:
+        patch.setattr("os.path.ismount", lambda place: place == tmp_path / "disks/mine")
+        assert followed(link) == link
+    with monkeypatch.context() as patch:
+        patch.setattr("os.access", lambda place, mode, **knobs: place != tmp_path / "disks")
+        assert followed(link) == link and lock_of(link) == tmp_path / ".link.lock"
+        monkeypatch.chdir(tmp_path / "disks/mine")
+        assert lock_of(Path()) == tmp_path / "disks/.mine.lock"
+
+
+def test_a_run_whose_folder_is_another_ones_is_set_aside_as_a_link(tmp_path, monkeypatch):
+    """Such as a disk that its owner was given: nothing there can be renamed."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "run").symlink_to(tmp_path / "mine")
+    monkeypatch.setattr("os.path.ismount", lambda place: place == tmp_path / "mine")
+    run = RunFolder(tmp_path / "run")
+    with run.locked():
+        aside = run.move_aside()
+    assert aside.is_symlink() and aside.parent == tmp_path and (tmp_path / "mine").is_dir() and not run.path.exists()

@@ -59,9 +59,9 @@ class Claims:
 
     def __init__(self, store: Path):
         self.store = store
-        make_folder(store.parent)
         # One handle for all: a process loses its locks on a file with the first handle of it that it closes.
         self._place = lock_of(store)
+        make_folder(self._place.parent)
         self._file: BinaryIO | None = None
         self.refused: OSError | None = None  # why no shard can be claimed here
         with noticing_a_full_disk(self._place):
