@@ -76,7 +76,7 @@ def followed(place: Path) -> Path:
     if not place.is_symlink() and place.name not in ("", ".."):
         return place
     real = Path(os.path.realpath(place))
-    around = next(folder for folder in real.parents if folder.exists())
+    around = next((folder for folder in real.parents if folder.exists()), real)
     may = os.access(around, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
     return place if place.is_symlink() and (not may or os.path.ismount(real)) else real
 
