@@ -11,6 +11,8 @@ import os
 import signal
 import sys
 import threading
+import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -19,6 +21,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # What is kept, and whether anything is, whoever was stopped tells in a line of its own.
 STOPPED = "stopped; the same command continues"
 _SOON = 0.05  # seconds, by when what has swallowed a stop has mostly ended
+_LONG = 60.0  # seconds, within which what ends by it mostly has
 _patient = False
 _asked: int | None = None
 
@@ -88,8 +91,7 @@ def on_signal(say: Callable[[str], None]) -> Iterator[None]:
             _asked = number
         else:
             say(STOPPED)
-            insist(number)
-            raise _Stop(code(number))
+            raise insist(number)
 
     with _insisting() as insist:
         heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
@@ -106,30 +108,34 @@ class _Stop(SystemExit):
 
 
 @contextmanager
-def _insisting() -> Iterator[Callable[[int], None]]:
-    """Gives what is called with the signal whose _Stop is about to be raised.
+def _insisting() -> Iterator[Callable[[int], _Stop]]:
+    """Gives what makes the _Stop of a signal, to be raised at once.
 
-    That is raised again a moment later where it came to code whose errors go nowhere: a finalizer's, what clears up
-    after an import, a library that tries an import and goes on without. Else the command would go on as well. It is
-    not while something ends in order because of it, however long that takes.
+    Another is raised a moment later where that came to code whose errors go nowhere: a finalizer's, what clears up
+    after an import, a library that tries an import and goes on without. Else the command would go on as well. None is
+    while something ends in order because of the first, however long that takes. While that is kept, but not what is
+    handled now, it is mostly on its way: what a frame lets go of, as a generator, is closed before. Who kept it and
+    goes on has a minute.
     """
     tell, alarm = sys.unraisablehook, signal.getsignal(signal.SIGALRM)
-    stopped: list[int] = []
+    stopped: list[tuple[int, float, weakref.ref[_Stop]]] = []
 
-    def insist(number: int) -> None:
-        stopped.append(number)
+    def insist(number: int) -> _Stop:
+        stop = _Stop(code(number))
+        stopped.append((number, time.monotonic() + _LONG, weakref.ref(stop)))
         signal.signal(signal.SIGALRM, again)
         signal.siginterrupt(signal.SIGALRM, False)  # what a library reads or writes meanwhile is not disturbed
         signal.setitimer(signal.ITIMER_REAL, _SOON)
+        return stop
 
     def again(alarm: int, frame: FrameType | None) -> None:
+        number, until, _ = stopped[-1]
         if _patient:
-            told(stopped[-1])
-        elif _leaving(sys.exc_info()[1]):
+            told(number)
+        elif _leaving(sys.exc_info()[1]) or (time.monotonic() < until and any(stop() for *_, stop in stopped)):
             signal.setitimer(signal.ITIMER_REAL, _SOON)
         else:
-            insist(stopped[-1])
-            raise _Stop(code(stopped[-1]))
+            raise insist(number)
 
     def raised(what: sys.UnraisableHookArgs) -> None:
         if not isinstance(what.exc_value, _Stop):  # of which Python would print a traceback

@@ -101,3 +101,47 @@ def test_what_ends_in_order_because_of_a_stop_is_not_stopped_again():
         [sys.executable, "-c", _SWALLOWED.format(then=then)], capture_output=True, text=True, check=False, timeout=60
     )
     assert (done.returncode, done.stdout, done.stderr) == (143, "stopped; the same command continues\nkept\n", "")
+
+
+_HELD = """
+import contextlib, os, signal, time
+from distillkit.system import stopping
+def slowly():
+    until = time.monotonic() + 0.5
+    while time.monotonic() < until:
+        time.sleep(0.01)
+    print("kept")
+def asked():
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.01)
+def rows():
+    try:
+        yield 1
+    finally:
+        slowly()
+with stopping.on_signal(lambda line: print(line, flush=True)):
+    {body}
+    while True:
+        len("a library that goes on")
+"""
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["for _ in rows(): asked()", "with contextlib.ExitStack() as stack: stack.callback(slowly); stack.callback(asked)"],
+    ids=["generator", "stack"],
+)
+def test_what_is_closed_while_a_stop_is_on_its_way_is_not_stopped_again(body):
+    """The loop alone has this generator, which is closed before anything handles the stop; a stack handles it last."""
+    done = subprocess.run(
+        [sys.executable, "-c", _HELD.format(body=body)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (143, "stopped; the same command continues\nkept\n", "")
+
+
+def test_who_keeps_a_stop_and_goes_on_is_stopped_later():
+    body = "stopping._LONG = 0.2\n    try: asked()\n    except BaseException as error: kept = error"
+    done = subprocess.run(
+        [sys.executable, "-c", _HELD.format(body=body)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (143, "")
