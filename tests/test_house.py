@@ -56,6 +56,13 @@ def test_files_to_open_are_there():
     assert [path for path in paths if path != "distillkit/" and not (PACKAGE / path).exists()] == []
 
 
+def test_text_of_files_is_read_and_written_in_one_encoding():
+    """Else it is in the user's own, which need not have its characters, or has others in their place."""
+    lines = [(path, line) for path in PACKAGE.rglob("*.py") for line in path.read_text("utf-8").splitlines()]
+    plain = re.compile(r"""\.read_text\(\)|\.write_text\((?!.*("utf-8"|encoding=))""")
+    assert [(path.name, line.strip()) for path, line in lines if plain.search(line)] == []
+
+
 def test_every_name_is_defined():
     """Axes of arrays are words in annotations, so neither linter nor type checker may ask for all names; we do."""
     asked = ["ruff", "check", "--isolated", "--select", "F821", "--output-format", "json", "--exit-zero"]

@@ -70,7 +70,7 @@ def put(path: Path, results: Sequence[Results]) -> Path:
             raise TrainError(f"{path}: {found[1]}: no such file of claims; there are {', '.join(by_name)}")
         return f"{found[1]}{_verdicts([by_name[found['name']]])}{found[3]}"
 
-    text, marks = _OF_A_PAPER.subn(of_a_paper, path.read_text())
+    text, marks = _OF_A_PAPER.subn(of_a_paper, path.read_text("utf-8"))
     before, begins, rest = text.partition(BEGIN)
     _, ends, after = rest.partition(END)
     if begins and ends:

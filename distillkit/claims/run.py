@@ -55,7 +55,9 @@ def take(step: Step, say: Say) -> None:
     say(f"distillkit {step.run}")
     command = [sys.executable, "-m", "distillkit", *shlex.split(step.run)]
     with unheard():
-        begun = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        begun = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="backslashreplace"
+        )
     with begun as process:
         try:
             told = process.communicate()[1]

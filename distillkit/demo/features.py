@@ -32,7 +32,7 @@ def read_everything(root: Path, corpus: Corpus, path: Path, say: Say) -> dict[st
     names = [name for concepts in known for name in concepts]
     with tempfile.TemporaryDirectory() as folder:
         model = assembled(Path(folder))
-        (Path(folder) / CONFIG).write_text(json.dumps(config_for(Path(folder))))
+        (Path(folder) / CONFIG).write_text(json.dumps(config_for(Path(folder))), "utf-8")
         tokenize = open_clip.get_tokenizer(f"local-dir:{folder}")
         transform = image_transform_v2(PreprocessCfg(size=model.visual.image_size, **preprocessing()), is_train=False)
         found: dict[str, Tensor] = {}

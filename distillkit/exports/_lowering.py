@@ -120,7 +120,8 @@ def lower(path: Path, precision: str, calibration: Float[np.ndarray, "n 3 h w"] 
 def refuse_what_dies(path: Path) -> None:
     """ExportError for a graph of which onnxruntime itself dies: tried in a process of its own."""
     code = "import onnxruntime, sys; onnxruntime.InferenceSession(sys.argv[1], providers=['CPUExecutionProvider'])"
-    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)
+    command = [sys.executable, "-c", code, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, errors="backslashreplace")
     if done.returncode:
         told = done.stderr.strip().splitlines()
         why = f"signal {-done.returncode}" if done.returncode < 0 else told[-1][:200] if told else "it says nothing"

@@ -28,7 +28,7 @@ def private_bytes() -> int:
     """Memory of this process that is its own (not mapped from files); where that is not told, its largest ever."""
     status = Path("/proc/self/status")
     if status.is_file():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("RssAnon"))
+        line = next(line for line in status.read_text("latin-1").splitlines() if line.startswith("RssAnon"))
         return int(line.split()[1]) << 10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << (0 if sys.platform == "darwin" else 10)
 

@@ -158,7 +158,7 @@ def _peak() -> int:
     """
     status = Path("/proc/self/status")
     if status.is_file():
-        told = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        told = dict(line.split(":", 1) for line in status.read_text("latin-1").splitlines())
         return 1024 * int(told["VmHWM"].split()[0])
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else 1024 * most

@@ -53,6 +53,6 @@ def copy(name: str, to: str | Path = "pipelines") -> list[Path]:
 
 def _needed(root: Path, path: Path) -> list[Path]:
     """Those that a recipe begins with, and those whose commands its text names."""
-    text = (root / path).read_text()
+    text = (root / path).read_text("utf-8")
     begun = [(root / path.parent / found).resolve().relative_to(root.resolve()) for found in _EXTENDS.findall(text)]
     return [*begun, *(Path(found) for found in _NAMED.findall(text) if (root / found).is_file())]

@@ -20,7 +20,7 @@ class Script:
 
 def script(*names: str) -> Script:
     """These files of this folder, one after the other."""
-    text = "\n".join(Path(__file__).with_name(name).read_text() for name in names)
+    text = "\n".join(Path(__file__).with_name(name).read_text("utf-8") for name in names)
     return Script(text, f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'")
 
 

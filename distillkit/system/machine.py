@@ -49,6 +49,6 @@ def search_libraries() -> list[str]:
 def _cpu() -> str:
     """Linux keeps the name in /proc; elsewhere Python knows it, or at least the architecture."""
     listing = Path("/proc/cpuinfo")
-    lines = listing.read_text().splitlines() if listing.is_file() else []
+    lines = listing.read_text("latin-1").splitlines() if listing.is_file() else []
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(named, platform.processor() or platform.machine())

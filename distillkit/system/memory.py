@@ -18,7 +18,7 @@ def available_memory() -> int:
 
 def _of_system() -> int:
     if _MEMINFO.is_file():
-        return _numbers(_MEMINFO.read_text().replace(":", ""))["MemAvailable"] * 1024
+        return _numbers(_MEMINFO.read_text("latin-1").replace(":", ""))["MemAvailable"] * 1024
     known = {"SC_AVPHYS_PAGES", "SC_PAGE_SIZE"} <= set(os.sysconf_names)
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if known else 0
 
@@ -26,11 +26,11 @@ def _of_system() -> int:
 def _of_container() -> list[int]:
     """What a cgroup v2 with a limit still allows (https://docs.kernel.org/admin-guide/cgroup-v2.html); else nothing."""
     limit = _CONTAINER / "memory.max"
-    if not limit.is_file() or limit.read_text().strip() == "max":
+    if not limit.is_file() or limit.read_text("latin-1").strip() == "max":
         return []
-    stat = _numbers((_CONTAINER / "memory.stat").read_text())
+    stat = _numbers((_CONTAINER / "memory.stat").read_text("latin-1"))
     cache = stat["active_file"] + stat["inactive_file"]
-    return [int(limit.read_text()) - int((_CONTAINER / "memory.current").read_text()) + cache]
+    return [int(limit.read_text("latin-1")) - int((_CONTAINER / "memory.current").read_text("latin-1")) + cache]
 
 
 def return_freed() -> None:

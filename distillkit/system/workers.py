@@ -33,7 +33,7 @@ def cores() -> int:
 def _of_container() -> list[int]:
     """What a cgroup v2 allows, rounded up (https://docs.kernel.org/admin-guide/cgroup-v2.html); else nothing."""
     limit = _CONTAINER / "cpu.max"
-    time, period = limit.read_text().split() if limit.is_file() else ("max", "1")
+    time, period = limit.read_text("latin-1").split() if limit.is_file() else ("max", "1")
     return [] if time == "max" else [max(1, math.ceil(int(time) / int(period)))]
 
 

@@ -83,7 +83,7 @@ class Damage(Writing):
         whole = place.read_bytes()
         said = json.loads(whole)
         bend(said)
-        place.write_text(json.dumps(said))
+        place.write_text(json.dumps(said), "utf-8")
         must(sentence, refuses(lambda: FeatureStore(self.path)), f"opened with {bend.__doc__ or bend.__name__}")
         place.write_bytes(whole)
 

@@ -116,7 +116,7 @@ def _look_for(stop: Path) -> None:
     """In a worker: be told when the file is there, on whatever disk all of them share."""
     while not stop.is_file():
         time.sleep(_LOOK)
-    told(int(stop.read_text()))
+    told(int(stop.read_text("latin-1")))
 
 
 @contextmanager

@@ -308,6 +308,13 @@ def test_a_stdout_that_nobody_reads_or_that_is_full(world, command):
     assert done.stderr.count("\n") == 1
 
 
+def test_a_locale_of_few_characters(world):
+    """As batch systems have it that set LC_ALL=C, with a Python that is told not to read it as UTF-8."""
+    env = os.environ | {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = process(["show", *WORKING["show"]], env=env, stdout=subprocess.PIPE)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.slow
 def test_a_user_without_home_and_name(world):
     """In processes that begin so: libraries look for a home when they are imported, too."""

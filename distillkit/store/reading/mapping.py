@@ -143,7 +143,7 @@ def _refused(path: str, number: int) -> StoreError:
 def most_maps() -> int | None:
     """How many maps a process may have; None where the system does not say."""
     try:
-        return int(_MOST.read_text())
+        return int(_MOST.read_text("latin-1"))
     except (OSError, ValueError):  # another system
         return None
 
