@@ -5,9 +5,10 @@ step. A run that is continued would begin it anew, and be another run.
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -19,6 +20,8 @@ from distillkit.training.learner import Learner
 
 _KNOWN = {"distillkit", "torch", "torchvision", "timm", "open_clip", "transformers"}  # they keep what they need
 _LAST = 4  # things at the end of a list or dict that are looked at: what grows or rotates changes there
+_DEEP = 3  # of such within each other; a list may hold itself
+_MOST = 65_536  # numbers of a tensor that are looked at, from all over it: it may be a table of all images
 _OF_MODULES = frozenset(vars(nn.Module()))
 _GENERATORS = (random.Random, np.random.Generator, np.random.RandomState, torch.Generator)
 
@@ -39,7 +42,8 @@ class Remembered:
             return []
         before, self._before = self._before, {}
         return [
-            f"{name}: changes at each step and is in no checkpoint: if a loss uses it, a continued run differs; {cure}"
+            f"{name}: changes at each step and is in no checkpoint, so a run that is continued would differ, unless "
+            f"each step makes it anew; {cure}"
             for name, mark, cure in self._marks()
             if before.get(name, mark) != mark
         ]
@@ -56,9 +60,9 @@ def _of(whose: str, root: nn.Module, ramped: Collection[str]) -> Iterator[tuple[
     for place, module in root.named_modules():
         if type(module).__module__.partition(".")[0] in _KNOWN:
             continue
-        for name, value in vars(module).items():
+        for name, value in list(vars(module).items()):
             if name not in _OF_MODULES and (place or name not in ramped):
-                yield ".".join(filter(None, (whose, place, name))), _mark(value), _cure(value)
+                yield ".".join(filter(None, (whose, place, name))), _seen(value), _cure(value)
 
 
 def _cure(value: Any) -> str:
@@ -67,28 +71,48 @@ def _cure(value: Any) -> str:
     return "make it a buffer (self.register_buffer)"
 
 
-def _mark(value: Any) -> str:
-    """The same for the same content; of what is neither numbers nor holds any, its type alone."""
+def _seen(value: Any) -> str:
+    """The mark of anything that a class of one's own may keep; of what cannot be looked at, its type alone."""
+    try:
+        return _mark(value, _DEEP)
+    except Exception:  # noqa: BLE001  (as of sparse tensors, or without data; no reason to end a run)
+        return type(value).__name__
+
+
+def _mark(value: Any, deep: int) -> str:
+    """The same for the same content; of what is neither numbers nor holds any, its type alone.
+
+    So of a tensor that leads back to weights: it was kept to be looked at, and no step could go on from it.
+    """
     if isinstance(value, bool | int | float | str | None):
         return repr(value)
-    if isinstance(value, Tensor):
-        kept = value.detach().cpu().contiguous()
-        return _digest(kept.reshape(-1).view(torch.uint8).numpy().tobytes() if kept.numel() else b"", kept.shape)
-    if isinstance(value, np.ndarray) and value.dtype != object:
-        return _digest(value.tobytes(), value.shape)
+    if isinstance(value, Tensor) and value.grad_fn is None:
+        kept = value.detach()[_some(value.shape)].cpu().contiguous()
+        return _digest(kept.reshape(-1).view(torch.uint8).numpy().tobytes() if kept.numel() else b"", value.shape)
+    if isinstance(value, np.ndarray) and not isinstance(value, np.memmap) and not value.dtype.hasobject:
+        return _digest(value[_some(value.shape)].tobytes(), value.shape)
     if isinstance(value, torch.Generator):
-        return _mark(value.get_state())
+        return _mark(value.get_state(), deep)
     if isinstance(value, np.random.Generator):
         return repr(value.bit_generator.state)
     if isinstance(value, np.random.RandomState):
         return repr(value.get_state(legacy=False))
     if isinstance(value, random.Random):
         return repr(value.getstate())
-    if isinstance(value, list | tuple | deque):
-        return f"{len(value)}: {[_mark(one) for one in islice(reversed(value), _LAST)]}"
-    if isinstance(value, dict):
-        return f"{len(value)}: {[_mark(one) for one in islice(reversed(value.values()), _LAST)]}"
+    if isinstance(value, list | tuple | deque | dict):
+        held = reversed(value.values() if isinstance(value, dict) else value)
+        return f"{len(value)}: {[_mark(one, deep - 1) for one in islice(held, _LAST)] if deep else []}"
     return type(value).__name__
+
+
+def _some(shape: Sequence[int]) -> tuple[slice, ...]:
+    """Where at most about _MOST numbers of an array lie, rows rather than columns."""
+    over, steps = -(-math.prod(shape) // _MOST), list[slice]()
+    for size in reversed(shape):
+        step = max(1, min(over, size))
+        steps.insert(0, slice(None, None, step))
+        over = -(-over // step)
+    return tuple(steps)
 
 
 def _digest(content: bytes, shape: Any) -> str:

@@ -1,5 +1,6 @@
 """What a loss or student of one's own keeps beside its buffers is told: a continued run would begin it anew."""
 
+import math
 import random
 from collections import deque
 
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 
 from distillkit.recipe import Term
-from distillkit.training.remembered import Remembered
+from distillkit.training.remembered import Remembered, _seen, _some
 from tests.training.test_learner import batch, learner
 
 STATES = {
@@ -36,6 +37,22 @@ MOVES = {
 }
 
 
+ODD = {
+    "sparse": torch.eye(3).to_sparse(),
+    "no_data": torch.empty(3, device="meta"),
+    "conjugated": torch.ones(3, dtype=torch.complex64).conj(),
+    "system": random.SystemRandom(),
+    "large": 10**5000,
+    "uninitialized": nn.UninitializedParameter(),
+}
+
+
+def held_by_itself():
+    tree = {"name": "root"}
+    tree["sons"] = [{"of": tree, "beside": tree}, tree, tree]
+    return tree
+
+
 class Mine(nn.Module):
     """A loss of one's own that keeps `what` from step to step."""
 
@@ -57,8 +74,18 @@ class Mine(nn.Module):
         return (self.head(student.image) - batch.teacher.image).square().mean()
 
 
-def told(what, **ramp):
-    made = learner(losses=[Term(kind="tests.training.test_remembered:Mine", what=what, **ramp)])
+class Showing(Mine):
+    """Keeps what is odd, too much or made anew by each step, and changes none of it."""
+
+    def forward(self, batch, student):
+        if not hasattr(self, "shown"):
+            vars(self).update(ODD, tree=held_by_itself(), wide=torch.zeros(1).expand(1 << 40))
+        self.shown = {"tokens": [student.image]}
+        return super().forward(batch, student)
+
+
+def told(what, kind="Mine", **ramp):
+    made = learner(losses=[Term(kind=f"tests.training.test_remembered:{kind}", what=what, **ramp)])
     remembered, lines = Remembered(made), []
     for step in range(4):
         made.step(batch(step), 1e-3)
@@ -77,6 +104,21 @@ def test_what_changes_and_is_in_no_checkpoint_is_told_once(what):
 def test_buffers_tables_and_ramps_are_not():
     assert told("nothing") == []
     assert told("nothing", ramp={"weight": {"to": 0.5, "start": 0, "stop": 4}}) == []
+
+
+def test_what_is_kept_to_be_looked_at_and_what_cannot_be_is_not():
+    assert told("nothing", "Showing") == []
+
+
+def test_of_a_large_table_rows_from_all_over_are_looked_at():
+    table = torch.zeros(70_000, 512)
+    for place in (0, 34_999, 69_999):
+        before = _seen(table)
+        table[max(place - 256, 0) : place + 1] += 1
+        assert _seen(table) != before != _seen(table.numpy())
+    for shape in [(), (0, 5), (7, 3), (3_000, 3_000, 2), (1 << 20,), (2, 1 << 20)]:
+        seen = torch.zeros(()).expand(shape)[_some(shape)]
+        assert seen.numel() == math.prod(shape) or 16_000 < seen.numel() <= 131_072, shape
 
 
 def test_a_run_tells_of_it(recipes, run_cli, tmp_path):
