@@ -63,6 +63,19 @@ def test_text_of_files_is_read_and_written_in_one_encoding():
     assert [(path.name, line.strip()) for path, line in lines if plain.search(line)] == []
 
 
+def test_nothing_is_left_of_a_merge():
+    pages = [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*.md"),
+        *PACKAGE.rglob("*.*"),
+        *(ROOT / "pipelines").rglob("*.*"),
+    ]
+    texts = {path: path.read_text("utf-8") for path in pages if path.suffix in (".md", ".py", ".toml", ".js", ".html")}
+    assert len(texts) > 500
+    marks = re.compile(r"^(<{7}|>{7}|[|]{7})( |$)|^={7}$", re.MULTILINE)
+    assert [str(path) for path, text in texts.items() if marks.search(text)] == []
+
+
 def test_every_name_is_defined():
     """Axes of arrays are words in annotations, so neither linter nor type checker may ask for all names; we do."""
     asked = ["ruff", "check", "--isolated", "--select", "F821", "--output-format", "json", "--exit-zero"]

@@ -54,17 +54,18 @@ def take(step: Step, say: Say) -> None:
         return
     say(f"distillkit {step.run}")
     command = [sys.executable, "-m", "distillkit", *shlex.split(step.run)]
-    with unheard():
-        begun = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="backslashreplace"
-        )
-    with begun as process:
-        try:
-            told = process.communicate()[1]
-        except BaseException:
+    process: subprocess.Popen[str] | None = None
+    try:
+        with unheard():  # what comes meanwhile is heard when this is left, unless another thread took it
+            process = subprocess.Popen(
+                command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="backslashreplace"
+            )
+        told = process.communicate()[1]
+    except BaseException:
+        if process:
             process.terminate()  # once, whoever got a signal: it keeps what it has
             process.communicate()
-            raise
+        raise
     if process.returncode:
         last = next((line for line in reversed(told.splitlines()) if line.strip()), "no word of why")
         raise TrainError(f"distillkit {step.run}: ended with {process.returncode}: {last}")
