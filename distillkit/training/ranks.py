@@ -126,6 +126,9 @@ def joined(device: torch.device) -> Iterator[Ranks]:
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else Ranks()
         through = True
+    except SystemExit:
+        through = asked() is not None  # all ranks were, and leave after the same step
+        raise
     except RuntimeError as error:
         if not (dist.is_initialized() and _of_another_rank(error)):
             raise

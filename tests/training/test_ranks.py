@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -292,4 +293,17 @@ def test_who_fails_alone_does_not_wait_for_others_on_gpus(monkeypatch, device, l
     assert len(seen) == 1
     with pytest.raises(TrainError, match="damaged"), ranks.joined(torch.device(device)):
         raise TrainError("a.jpg: damaged")
+    assert len(seen) == left
+
+
+@pytest.mark.parametrize(("asked", "left"), [(signal.SIGTERM, 1), (None, 0)])
+def test_ranks_that_were_asked_to_stop_leave_in_order_on_gpus(monkeypatch, asked, left):
+    """They made the same last step; else PyTorch says of each that it left a group without a word."""
+    seen = []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(ranks, "_join", lambda device: None)
+    monkeypatch.setattr(ranks, "asked", lambda: asked)
+    monkeypatch.setattr(dist, "destroy_process_group", lambda: seen.append(1))
+    with pytest.raises(SystemExit), ranks.joined(torch.device("cuda")):
+        raise SystemExit(143)
     assert len(seen) == left
