@@ -50,19 +50,20 @@ class Remembered:
 
     def _marks(self) -> Iterator[tuple[str, str, str]]:
         """Of each plain attribute its name, what tells whether it changed, and what to do instead."""
-        objective = self._learner.objective
-        yield from _of("student", self._learner.student, ())
+        objective, model = self._learner.objective, self._learner.model
+        kept = {id(one) for one in (*model.parameters(), *model.buffers())}
+        yield from _of("student", self._learner.student, (), kept)
         for name, term in objective.terms.items():
-            yield from _of(f"losses.{name}", term, objective.ramps[name])
+            yield from _of(f"losses.{name}", term, objective.ramps[name], kept)
 
 
-def _of(whose: str, root: nn.Module, ramped: Collection[str]) -> Iterator[tuple[str, str, str]]:
+def _of(whose: str, root: nn.Module, ramped: Collection[str], kept: set[int]) -> Iterator[tuple[str, str, str]]:
     for place, module in root.named_modules():
         if type(module).__module__.partition(".")[0] in _KNOWN:
             continue
         for name, value in list(vars(module).items()):
             if name not in _OF_MODULES and (place or name not in ramped):
-                yield ".".join(filter(None, (whose, place, name))), _seen(value), _cure(value)
+                yield ".".join(filter(None, (whose, place, name))), _seen(value, kept), _cure(value)
 
 
 def _cure(value: Any) -> str:
@@ -71,28 +72,29 @@ def _cure(value: Any) -> str:
     return "make it a buffer (self.register_buffer)"
 
 
-def _seen(value: Any) -> str:
+def _seen(value: Any, kept: Collection[int] = ()) -> str:
     """The mark of anything that a class of one's own may keep; of what cannot be looked at, its type alone."""
     try:
-        return _mark(value, _DEEP)
+        return _mark(value, kept, _DEEP)
     except Exception:  # noqa: BLE001  (as of sparse tensors, or without data; no reason to end a run)
         return type(value).__name__
 
 
-def _mark(value: Any, deep: int) -> str:
+def _mark(value: Any, kept: Collection[int], deep: int) -> str:
     """The same for the same content; of what is neither numbers nor holds any, its type alone.
 
-    So of a tensor that leads back to weights: it was kept to be looked at, and no step could go on from it.
+    So of a tensor that checkpoints have, by its `id`, under another name; and of one that leads back to weights: it was
+    kept to be looked at, and no step could go on from it.
     """
     if isinstance(value, bool | int | float | str | None):
         return repr(value)
-    if isinstance(value, Tensor) and value.grad_fn is None:
+    if isinstance(value, Tensor) and value.grad_fn is None and id(value) not in kept:
         kept = value.detach()[_some(value.shape)].cpu().contiguous()
         return _digest(kept.reshape(-1).view(torch.uint8).numpy().tobytes() if kept.numel() else b"", value.shape)
     if isinstance(value, np.ndarray) and not isinstance(value, np.memmap) and not value.dtype.hasobject:
         return _digest(value[_some(value.shape)].tobytes(), value.shape)
     if isinstance(value, torch.Generator):
-        return _mark(value.get_state(), deep)
+        return _mark(value.get_state(), kept, deep)
     if isinstance(value, np.random.Generator):
         return repr(value.bit_generator.state)
     if isinstance(value, np.random.RandomState):
@@ -101,7 +103,7 @@ def _mark(value: Any, deep: int) -> str:
         return repr(value.getstate())
     if isinstance(value, list | tuple | deque | dict):
         held = reversed(value.values() if isinstance(value, dict) else value)
-        return f"{len(value)}: {[_mark(one, deep - 1) for one in islice(held, _LAST)] if deep else []}"
+        return f"{len(value)}: {[_mark(one, kept, deep - 1) for one in islice(held, _LAST)] if deep else []}"
     return type(value).__name__
 
 

@@ -80,6 +80,7 @@ class Showing(Mine):
     def forward(self, batch, student):
         if not hasattr(self, "shown"):
             vars(self).update(ODD, tree=held_by_itself(), wide=torch.zeros(1).expand(1 << 40))
+        self.again = [*self.head.parameters()]  # as torch's own recurrent layers keep them, which are made of
         self.shown = {"tokens": [student.image]}
         return super().forward(batch, student)
 
