@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Mapping, Sequence
 from textwrap import shorten
 from typing import Any
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from distillkit.errors import DistillkitError
 from distillkit.system.environment import whole_number
+from distillkit.system.fitting import NO_PRIMITIVE
 from distillkit.system.wording import one_line
 
 # How torch, CUDA, cuBLAS, cuDNN and NCCL say that memory has ended; only torch has a class for it.
@@ -53,11 +55,17 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and (
         any(one in told or one in told.lower() for one in _FULL)
         or (any(one in told for one in _NO_ALGORITHM) and _nearly_full())
+        or (NO_PRIMITIVE in told and _limited())
     )
 
 
 def _nearly_full() -> bool:
     return torch.cuda.is_available() and torch.cuda.mem_get_info()[0] < _LITTLE
+
+
+def _limited() -> bool:
+    """Whether this process may have only so much address space (`ulimit -v`, as some batch systems set it)."""
+    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
 
 
 def give_back() -> None:

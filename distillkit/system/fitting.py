@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from distillkit.errors import DistillkitError
 
 ON_THE_CPU = 'device = "cpu"'
+# What oneDNN says on a CPU where its scratch memory cannot be had; where that has no limit it may mean something else.
+NO_PRIMITIVE = "could not create a primitive"
 # As Python, Arrow and ONNX Runtime say it.
 _NO_THREAD = ("can't start new thread", "Failed to launch worker thread", "pthread_create failed")
 MORE_THREADS = "raise `ulimit -u`, or the limit of processes (pids) that this container has"
@@ -22,7 +24,7 @@ def short_of_memory(error: BaseException, smaller: str, elsewhere: str = ON_THE_
     """`smaller`: what to do about it. `elsewhere`: what to set, so that a full GPU is not needed."""
     # No torch is imported for this: who has no memory left cannot.
     told = f" ({str(error).splitlines()[0]:.160})" if str(error) else ""
-    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+    if isinstance(error, MemoryError) or any(one in str(error) for one in ("can't allocate memory", NO_PRIMITIVE)):
         return f"this machine has not the memory for it{told}; {smaller}"
     return (
         f"the GPU has not the memory for it{told}; {smaller}, or set {elsewhere} (nvidia-smi tells what else is on it)"

@@ -1,5 +1,7 @@
 """Memory that has ended is one line, wherever it does: whose it is, and what helps."""
 
+import resource
+
 import pytest
 import torch
 
@@ -34,6 +36,16 @@ def test_every_command_ends_in_a_line_that_says_whose_memory_it_was(error, capsy
     gpu = error in OF_A_GPU
     assert ("the GPU has not the memory for it" in told) is gpu and ('set device = "cpu"' in told) is gpu
     assert ("this machine has not the memory for it" in told) is not gpu
+
+
+@pytest.mark.parametrize("limited", [True, False])
+def test_a_primitive_that_is_not_made_is_want_of_memory_where_that_has_a_limit(limited, monkeypatch, capsys):
+    """As oneDNN says it under a small `ulimit -v`."""
+    most = 1 << 32 if limited else resource.RLIM_INFINITY
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (most, resource.RLIM_INFINITY))
+    with pytest.raises(SystemExit if limited else RuntimeError), ending.in_one_line():
+        raise RuntimeError("could not create a primitive")
+    assert ("this machine has not the memory for it" in capsys.readouterr().err) is limited
 
 
 def test_other_errors_keep_their_traceback():
